@@ -1,0 +1,1 @@
+"""The only rooms of `shared` that do input and output."""

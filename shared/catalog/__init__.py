@@ -1,0 +1,44 @@
+"""What Darkroom can generate: one file per model family, found by being in this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import MappingProxyType
+
+from shared.catalog._family import ImageRequest, ModelFamily, ProviderAnswer, ProviderRequest
+from shared.errors import Fault, InvalidRequest
+
+__all__ = [
+    "ImageRequest",
+    "ModelFamily",
+    "ProviderAnswer",
+    "ProviderRequest",
+    "families",
+    "family",
+]
+
+
+@cache
+def families() -> Mapping[str, ModelFamily]:
+    """Return every family by name: each module here without a leading underscore has one."""
+    found: dict[str, ModelFamily] = {}
+    for module in iter_modules(__path__):
+        if module.name.startswith("_"):
+            continue
+        one: ModelFamily = import_module(f"{__name__}.{module.name}").FAMILY
+        found[one.name] = one
+    return MappingProxyType(found)
+
+
+def family(name: str) -> ModelFamily:
+    """Return the family of that name, or raise `InvalidRequest` naming the ones there are."""
+    try:
+        return families()[name]
+    except KeyError:
+        known = ", ".join(repr(one) for one in sorted(families()))
+        raise InvalidRequest(
+            [Fault("model", f"{name!r} is not in the catalog; allowed: {known}")]
+        ) from None

@@ -1,0 +1,1 @@
+"""The rules of the trade, pure: no input, no output, no clock of its own."""

@@ -1,0 +1,130 @@
+"""The life of a job, in one table: which event moves it from which states to which.
+
+Read this first. Every write of a job's state goes through a guarded SQL statement whose
+`from` and `to` are taken from `TRANSITIONS`, so nothing can move a job in a way that is not
+written here. *State* says where a job is; *reason* says why it is there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.domain import events
+from shared.domain.events import Event
+
+
+class JobState(StrEnum):
+    """Where a job is. Labels are stored in `jobs.state`; a CHECK there lists the same words."""
+
+    QUEUED = "queued"
+    """Accepted, credits held, waiting to be submitted."""
+    SUBMITTING = "submitting"
+    """The intent to POST is committed; the POST may be under way."""
+    UNKNOWN = "unknown"
+    """The POST may have reached Kie, but no task id came back. The hold is kept."""
+    GENERATING = "generating"
+    """Kie gave a task id; the task is being polled."""
+    SUCCEEDED = "succeeded"
+    """Kie delivered; the credits were captured in the same statement."""
+    FAILED = "failed"
+    """It ended without images; the hold was released in the same statement."""
+    CANCELLED = "cancelled"
+    """The caller took it back before it was submitted; the hold was released."""
+
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+"""States that never change."""
+OPEN = frozenset(JobState) - TERMINAL
+"""States that hold credits and must end some day."""
+IN_FLIGHT = frozenset({JobState.SUBMITTING, JobState.UNKNOWN, JobState.GENERATING})
+"""States in which a paid task may exist at Kie."""
+
+
+class Reason(StrEnum):
+    """Why a job is where it is: stable words for programs; `message` holds the sentence."""
+
+    # queued again, because the attempt certainly created nothing
+    RATE_LIMITED = "rate_limited"
+    MAINTENANCE = "maintenance"
+    PROVIDER_FULL = "provider_full"
+    UNREACHABLE = "unreachable"
+    ACCOUNT_REFUSED = "account_refused"
+    # unknown
+    REPLY_LOST = "reply_lost"
+    SERVER_ERROR = "server_error"
+    WORKER_LOST = "worker_lost"
+    # failed
+    REJECTED = "rejected"
+    PROVIDER_FAILED = "provider_failed"
+    CONTENT_POLICY = "content_policy"
+    SUBMISSION_LOST = "submission_lost"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    # cancelled
+    CANCELLED_BY_CALLER = "cancelled_by_caller"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row of the table: `event` moves a job from any state of `sources` to `target`."""
+
+    event: type[Event]
+    sources: frozenset[JobState]
+    target: JobState
+
+
+def _row(event: type[Event], sources: set[JobState], target: JobState) -> Transition:
+    return Transition(event, frozenset(sources), target)
+
+
+_S = JobState
+# A submit's reply may arrive after another worker has already declared the attempt unknown
+# (its lease lapsed, Redis was wiped). The reply is better evidence than the declaration, so
+# Submitted, Deferred and Rejected are accepted from `unknown` as well. All of them are fenced
+# by the attempt number: a reply to an older attempt moves nothing.
+_REPLY_IS_AWAITED = {_S.SUBMITTING, _S.UNKNOWN}
+
+TRANSITIONS: tuple[Transition, ...] = (
+    _row(events.Claimed, {_S.QUEUED}, _S.SUBMITTING),
+    _row(events.Cancelled, {_S.QUEUED}, _S.CANCELLED),
+    _row(events.Submitted, _REPLY_IS_AWAITED, _S.GENERATING),
+    _row(events.Deferred, _REPLY_IS_AWAITED, _S.QUEUED),
+    _row(events.Rejected, _REPLY_IS_AWAITED, _S.FAILED),
+    _row(events.OutcomeUnknown, {_S.SUBMITTING}, _S.UNKNOWN),
+    _row(events.SubmissionLost, {_S.UNKNOWN}, _S.FAILED),
+    _row(events.Progressed, {_S.GENERATING}, _S.GENERATING),
+    _row(events.Completed, {_S.GENERATING}, _S.SUCCEEDED),
+    _row(events.ProviderFailed, {_S.GENERATING}, _S.FAILED),
+    _row(events.DeadlineExceeded, {_S.GENERATING}, _S.FAILED),
+)
+
+_BY_EVENT = {transition.event: transition for transition in TRANSITIONS}
+
+
+def transition_of(event: type[Event]) -> Transition:
+    """Return the one row of the table for `event`: each event leads to exactly one state."""
+    return _BY_EVENT[event]
+
+
+def next_state(state: JobState, event: type[Event]) -> JobState | None:
+    """Return where `event` leads from `state`, or None where the table has no such row."""
+    transition = _BY_EVENT[event]
+    return transition.target if state in transition.sources else None
+
+
+def event_name(event: type[Event]) -> str:
+    """Return the word stored in `job_events.event`: `ProviderFailed` → `provider_failed`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+
+
+def to_mermaid() -> str:
+    """Draw the table as a Mermaid state diagram; `docs/lifecycle.md` holds this very text."""
+    lines = ["stateDiagram-v2", f"    [*] --> {JobState.QUEUED}: enqueued"]
+    for transition in TRANSITIONS:
+        lines += [
+            f"    {source} --> {transition.target}: {event_name(transition.event)}"
+            for source in sorted(transition.sources)
+        ]
+    lines += [f"    {state} --> [*]" for state in sorted(TERMINAL)]
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""What Kie's answers mean for a job: the words that catalog and Kie client speak to the worker.
+
+A submit's verdict says above all whether a paid task may exist; a poll's verdict says whether
+the task has ended. Money depends on nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# --- the answer to a submit ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A task exists, and this is its id."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """Certainly no task; the same request may succeed later (429, 455, 550, never connected)."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBlocked:
+    """Certainly no task; nobody can submit until the Kie account is mended (401, 402, 403, 433)."""
+
+    message: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Certainly no task; the request itself is at fault (400, 404, 422, 505)."""
+
+    message: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """A task may exist, and may have been paid for: never send the request again."""
+
+    reason: str
+    message: str
+
+
+SubmitVerdict = Accepted | TryLater | AccountBlocked | Refused | Ambiguous
+
+# --- the answer to a poll -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Still generating; `progress` is 0 to 1."""
+
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A success verdict and at least one URL: the only thing that may be charged for."""
+
+    result_urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """Kie's own verdict that there will be no images."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoVerdict:
+    """The answer decides nothing (5xx, timeout, garbage, 404 and 422, 429): ask again later.
+
+    `slow_down` is set where Kie asked for fewer questions (429, 455), `account_blocked` where
+    the account is at fault (401, 402, 403, 433).
+    """
+
+    message: str
+    slow_down: bool = False
+    account_blocked: bool = False
+
+
+PollVerdict = Pending | Delivered | TaskFailed | NoVerdict

@@ -1,0 +1,112 @@
+"""Every setting, its default and its unit: the environment is read here and nowhere else.
+
+Unset means the default, and an empty value means unset. `.env` in the working directory is
+read. One error lists every fault. `.env.example` lists the same names; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+ChargeBasis = Literal["current", "quoted", "lower_of"]
+
+
+def _require_scheme(value: SecretStr, name: str, schemes: tuple[str, ...]) -> SecretStr:
+    # Checked by hand: pydantic's own DSN types refuse socket URLs.
+    if urlsplit(value.get_secret_value()).scheme not in schemes:
+        allowed = ", ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"{name} must begin with one of {allowed}")
+    return value
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    return _require_scheme(value, "the database URL", ("postgresql", "postgres"))
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    return _require_scheme(value, "the Redis URL", ("redis", "rediss", "unix"))
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """The settings of one Darkroom process; frozen once read."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    database_url: Annotated[SecretStr, AfterValidator(_postgres_url)] | None = None
+    """PostgreSQL 15 or newer. Default: an embedded Postgres."""
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    """Redis or Valkey 7.0 or newer. Default: an embedded Valkey."""
+    darkroom_home: Path = Path(".darkroom")
+    """State of the embedded servers; processes that share it share the servers."""
+
+    kie_api_key: SecretStr | None = None
+    """Kie's Bearer token. Default: the bundled simulator, with embedded servers only."""
+    kie_base_url: HttpUrl = "https://api.kie.ai"
+    """Without `/api/v1`."""
+    kie_callback_url: HttpUrl | None = None
+    """Public base URL of the worker's callback receiver. Default: poll only."""
+    kie_webhook_hmac_key: SecretStr | None = None
+    """When set, unsigned or wrongly signed callbacks are refused."""
+    kie_submits_per_10_seconds: int = Field(default=20, ge=0, le=10_000)
+    """Per Kie account, over all workers; 0 means no limit."""
+    kie_polls_per_second_per_task: int = Field(default=3, ge=1, le=3)
+    """In any sliding second; may be lowered, never raised above Kie's 3."""
+    kie_request_timeout_seconds: float = Field(default=30, gt=0, le=300)
+
+    charge_basis: ChargeBasis = "current"
+    """Which price a success is charged by: in force at success, quoted at enqueue, the lower."""
+    job_deadline_seconds: float = Field(default=1800, gt=0, le=86_400)
+    """From submission to `failed`/`deadline_exceeded`, after one last look."""
+    unknown_limit_seconds: float = Field(default=900, gt=0, le=86_400)
+    """How long an `unknown` submission waits for evidence."""
+
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8080
+    """The producer's HTTP port; 0 takes a free one."""
+    worker_http_host: str = "127.0.0.1"
+    worker_http_port: Port = 8081
+    """The worker's port for callbacks, health and metrics; 0 takes a free one."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["console", "json"] | None = None
+    """Default: `console` on a terminal, else `json`."""
+
+
+def load_settings() -> Settings:
+    """Read the environment and `.env`; raise one `ConfigurationError` that lists every fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_list_faults(error)) from None
+
+
+def _list_faults(error: ValidationError) -> str:
+    lines = ["the environment is not usable:"]
+    for fault in error.errors(include_url=False, include_input=False):
+        name = str(fault["loc"][0]).upper()
+        lines.append(f"  {name}: {fault['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
