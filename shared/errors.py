@@ -13,6 +13,7 @@ DarkroomError
 │   └── TooLateToCancel       the job has left the queue
 ├── WaitTimedOut              the job is not terminal yet; it goes on
 ├── StaleJob                  somebody else moved the job first: stop, do nothing
+├── DatabaseRefused           a constraint or trigger refused the statement; nothing was stored
 ├── DependencyDown            try again later
 │   ├── PostgresDown
 │   └── RedisDown
@@ -172,6 +173,25 @@ class StaleJob(DarkroomError):
     def __init__(self, job_id: str, event: str) -> None:
         self.job_id, self.event = job_id, event
         super().__init__(f"job {job_id} had already moved on when {event} came")
+
+
+class DatabaseRefused(DarkroomError):
+    """A constraint or trigger of the database refused the statement; nothing was stored."""
+
+    code = "database_refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sqlstate: str,
+        constraint: str | None = None,
+        hint: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        self.sqlstate, self.constraint = sqlstate, constraint
+        self.hint, self.detail = hint, detail
+        super().__init__(f"{message}. {hint}" if hint else message)
 
 
 class DependencyDown(DarkroomError):

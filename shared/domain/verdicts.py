@@ -7,6 +7,7 @@ the task has ended. Money depends on nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 # --- the answer to a submit ---------------------------------------------------------------
 
@@ -67,6 +68,8 @@ class Delivered:
     """A success verdict and at least one URL: the only thing that may be charged for."""
 
     result_urls: tuple[str, ...]
+    finished_at: datetime | None = None
+    """When Kie says it was done; for measuring our lag, never for deciding anything."""
 
 
 @dataclass(frozen=True, slots=True)

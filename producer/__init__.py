@@ -1,0 +1,77 @@
+"""Darkroom's way in, for backend services.
+
+    from producer import ImageToImage, Producer, TextToImage
+
+    async with Producer.connect() as producer:
+        job = await producer.enqueue(
+            TextToImage(prompt="a lighthouse at dusk", aspect_ratio="3:2"), account_id="acme"
+        )
+        job = await producer.wait(job.id, timeout_seconds=600)
+
+Every name here is public; everything else may change. Errors are the tree of `shared.errors`.
+"""
+
+from shared.guard import require_own_packages
+
+require_own_packages()
+
+from producer.client import Producer  # noqa: E402
+from producer.orders import Order  # noqa: E402
+from producer.till import Account, Quote  # noqa: E402
+from shared.catalog import ImageRequest  # noqa: E402
+from shared.catalog.gpt4o_image import ImageToImage, TextToImage  # noqa: E402
+from shared.domain.job import Job  # noqa: E402
+from shared.domain.lifecycle import JobState, Reason  # noqa: E402
+from shared.errors import (  # noqa: E402
+    AccountNotFound,
+    ConfigurationError,
+    DarkroomError,
+    DatabaseRefused,
+    DependencyDown,
+    Fault,
+    IdempotencyConflict,
+    InsufficientCredits,
+    InvalidRequest,
+    JobNotFound,
+    NotFound,
+    PostgresDown,
+    PriceMissing,
+    RedisDown,
+    RequestRefused,
+    SchemaOutdated,
+    TooLateToCancel,
+    WaitTimedOut,
+)
+from shared.settings import Settings  # noqa: E402
+
+__all__ = [
+    "Account",
+    "AccountNotFound",
+    "ConfigurationError",
+    "DarkroomError",
+    "DatabaseRefused",
+    "DependencyDown",
+    "Fault",
+    "IdempotencyConflict",
+    "ImageRequest",
+    "ImageToImage",
+    "InsufficientCredits",
+    "InvalidRequest",
+    "Job",
+    "JobNotFound",
+    "JobState",
+    "NotFound",
+    "Order",
+    "PostgresDown",
+    "PriceMissing",
+    "Producer",
+    "Quote",
+    "Reason",
+    "RedisDown",
+    "RequestRefused",
+    "SchemaOutdated",
+    "Settings",
+    "TextToImage",
+    "TooLateToCancel",
+    "WaitTimedOut",
+]

@@ -1,0 +1,238 @@
+"""The Python client: what a backend service holds in its hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+
+from producer.job_book import Entered, JobBook
+from producer.orders import Order, Priority
+from producer.till import Account, Quote, Till
+from producer.waiting import EndWatch, watching_ends
+from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis
+from shared.adapters.postgres import (
+    Connection,
+    ConnectionQueries,
+    Database,
+    connect_database,
+    prepare_connection,
+)
+from shared.adapters.servers import Servers, open_servers
+from shared.catalog import ImageRequest, family
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
+from shared.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 10_000
+MOST_LISTED = 1_000
+
+
+class Producer:
+    """Enqueues jobs and tells what became of them. Make one per process with `connect`.
+
+    Every method may raise `PostgresDown`. Redis being down never refuses a call: jobs are safe
+    in Postgres and are delivered when it is back.
+    """
+
+    def __init__(self, database: Database, delivery: Delivery, watch: EndWatch) -> None:
+        self._database = database
+        self._delivery = delivery
+        self._watch = watch
+        self._book = JobBook(database)
+        self.till = Till(database)
+        """Accounts, prices and the ledger, for administration."""
+
+    @staticmethod
+    @asynccontextmanager
+    async def connect(settings: Settings | None = None) -> AsyncIterator[Producer]:
+        """Connect by the settings given, or by the environment.
+
+        Raises `ConfigurationError` (settings, schema, embedded servers) and `PostgresDown`.
+        """
+        async with (
+            open_servers(settings or load_settings()) as servers,
+            Producer.over(servers) as producer,
+        ):
+            yield producer
+
+    @staticmethod
+    @asynccontextmanager
+    async def over(servers: Servers) -> AsyncIterator[Producer]:
+        """Connect to servers that are already open."""
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(
+                connect_database(servers.database_url, name="darkroom-producer")
+            )
+            redis = await stack.enter_async_context(connect_redis(servers.redis_url))
+            delivery = Delivery(redis)
+            watch = await stack.enter_async_context(watching_ends(JobBook(database), delivery))
+            yield Producer(database, delivery, watch)
+
+    # --- enqueueing -------------------------------------------------------------------------
+
+    async def enqueue(
+        self,
+        request: ImageRequest,
+        *,
+        account_id: str,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        webhook_url: str | None = None,
+        priority: Priority = "normal",
+        run_at: datetime | None = None,
+        connection: Connection | None = None,
+    ) -> Job:
+        """Store a job and hold its quoted price, in one Postgres transaction.
+
+        With `connection` the job becomes part of the caller's own transaction: it exists when
+        that commits, and workers are told by then. The same idempotency key gives the first job
+        again. Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `PriceMissing`
+        and `IdempotencyConflict`, each with nothing stored.
+        """
+        order = Order(
+            request=request,
+            account_id=account_id,
+            idempotency_key=idempotency_key,
+            metadata=metadata or {},
+            webhook_url=webhook_url,
+            priority=priority,
+            run_at=run_at,
+        )
+        return (await self.enqueue_many([order], connection=connection))[0]
+
+    async def enqueue_many(
+        self, orders: Sequence[Order], *, connection: Connection | None = None
+    ) -> list[Job]:
+        """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does."""
+        if len(orders) > MOST_AT_ONCE:
+            raise InvalidRequest(
+                [Fault("orders", f"{len(orders)} were given; at most {MOST_AT_ONCE} at once")]
+            )
+        if not orders:
+            return []
+        if connection is not None:
+            return await self._enter_with_caller(orders, connection)
+        if len(orders) == 1:
+            entered = await self._book.enter(orders)
+        else:
+            async with self._database.transaction() as queries:
+                entered = await JobBook(queries).enter(orders)
+        await self._deliver(entered)
+        return [one.job for one in entered]
+
+    async def _enter_with_caller(
+        self, orders: Sequence[Order], connection: Connection
+    ) -> list[Job]:
+        await prepare_connection(connection)
+        async with ConnectionQueries(connection).transaction() as queries:
+            entered = await JobBook(queries).enter(orders)
+            await queries.fetch("notify_dispatch")
+        return [one.job for one in entered]
+
+    async def _deliver(self, entered: Sequence[Entered]) -> None:
+        parcels = [
+            Parcel(one.job.id, Lane.SUBMIT, int(one.job.due_at.timestamp() * 1000))
+            for one in entered
+            if one.is_new
+        ]
+        if not parcels:
+            return
+        try:
+            await self._delivery.deliver(parcels)
+        except RedisDown as error:
+            # The rows are committed; the reconciler delivers them when Redis is back.
+            log.warning("delivery_put_off", jobs=len(parcels), error=str(error))
+
+    # --- following --------------------------------------------------------------------------
+
+    async def get(self, job_id: UUID | str) -> Job:
+        """Return the job as it is now, or raise `JobNotFound`."""
+        return await self._book.get(_as_id(job_id))
+
+    async def wait(self, job_id: UUID | str, *, timeout_seconds: float = 600) -> Job:
+        """Return the job once it is terminal: pushed, not polled.
+
+        Raises `WaitTimedOut`, after which the job goes on, and `JobNotFound`.
+        """
+        return await self._watch.wait(_as_id(job_id), timeout_seconds)
+
+    async def list(
+        self,
+        *,
+        account_id: str | None = None,
+        state: JobState | str | None = None,
+        limit: int = 50,
+        below: UUID | None = None,
+    ) -> list[Job]:
+        """Return jobs, newest first, at most 1,000; `below` is the last id of the page before."""
+        if not 1 <= limit <= MOST_LISTED:
+            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MOST_LISTED}")])
+        return await self._book.list(
+            account_id=account_id, state=_as_state(state), below=below, most=limit
+        )
+
+    async def cancel(self, job_id: UUID | str) -> Job:
+        """Take a queued job back and release its hold.
+
+        Raises `TooLateToCancel` once it has left the queue, and `JobNotFound`.
+        """
+        job = await self._book.cancel(_as_id(job_id))
+        try:
+            await self._delivery.announce_ends([job.id])
+        except RedisDown as error:
+            log.warning("end_not_announced", job_id=str(job.id), error=str(error))
+        return job
+
+    async def retry(self, job_id: UUID | str) -> Job:
+        """Enqueue a new job of the same request, linked to the first, which stays as it ended.
+
+        Raises as `enqueue` does, and `InvalidRequest` where the first job is still open.
+        """
+        first = await self.get(job_id)
+        if not first.is_terminal:
+            fault = Fault("id", f"job {first.id} is {first.state}: only an ended job is retried")
+            raise InvalidRequest([fault])
+        order = Order(
+            request=family(first.model).validate(first.task, first.request),
+            account_id=first.account_id,
+            metadata=first.metadata,
+            webhook_url=first.webhook_url,
+            priority=cast("Priority", first.priority),
+            retry_of=first.id,
+        )
+        return (await self.enqueue_many([order]))[0]
+
+    # --- money ------------------------------------------------------------------------------
+
+    async def quote(self, request: ImageRequest) -> Quote:
+        """Return what the request would cost now, or raise `PriceMissing`."""
+        return await self.till.quote(request)
+
+    async def balance(self, account_id: str) -> Account:
+        """Return the account's credits, or raise `AccountNotFound`."""
+        return await self.till.account(account_id)
+
+
+def _as_id(job_id: UUID | str) -> UUID:
+    if isinstance(job_id, UUID):
+        return job_id
+    try:
+        return UUID(job_id)
+    except ValueError:
+        raise JobNotFound(job_id) from None
+
+
+def _as_state(state: JobState | str | None) -> JobState | None:
+    try:
+        return JobState(state) if state is not None else None
+    except ValueError:
+        allowed = ", ".join(JobState)
+        raise InvalidRequest([Fault("state", f"{state!r} must be one of {allowed}")]) from None

@@ -1,0 +1,85 @@
+"""Turns rows of `jobs` into `Job`, and a `Job` into the JSON object of the contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+
+
+def job_from_row(row: asyncpg.Record) -> Job:
+    """Return the job that a row of `jobs` describes."""
+    return Job(
+        id=UUID(int=row["id"].int),
+        account_id=row["account_id"],
+        model=row["model"],
+        task=row["task"],
+        request=row["request"],
+        state=JobState(row["state"]),
+        reason=row["reason"],
+        message=row["message"],
+        progress=row["progress"],
+        provider_task_id=row["provider_task_id"],
+        result_urls=tuple(row["result_urls"]),
+        credits_quoted=row["credits_quoted"],
+        credits_charged=row["credits_charged"],
+        attempt=row["attempt"],
+        created_at=row["created_at"],
+        submitted_at=row["submitted_at"],
+        finished_at=row["finished_at"],
+        metadata=row["metadata"],
+        priority=row["priority"],
+        run_at=row["run_at"],
+        quantity=row["quantity"],
+        due_at=row["due_at"],
+        deadline_at=row["deadline_at"],
+        attempted_at=row["attempted_at"],
+        idempotency_key=row["idempotency_key"],
+        price_id=row["price_id"],
+        webhook_url=row["webhook_url"],
+        retry_of=row["retry_of"],
+    )
+
+
+def credits_to_json(credits: Decimal | None) -> int | float | None:
+    """Return credits as a JSON number: whole where they are whole."""
+    if credits is None:
+        return None
+    return int(credits) if credits == credits.to_integral_value() else float(credits)
+
+
+def moment_to_json(moment: datetime | None) -> str | None:
+    """Return a moment as RFC 3339 in UTC, or None."""
+    return moment.isoformat().replace("+00:00", "Z") if moment else None
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """Return the job object of the public contract."""
+    return {
+        "id": str(job.id),
+        "account_id": job.account_id,
+        "model": job.model,
+        "task": job.task,
+        "request": dict(job.request),
+        "state": job.state.value,
+        "reason": job.reason,
+        "message": job.message,
+        "progress": job.progress,
+        "provider_task_id": job.provider_task_id,
+        "result_urls": list(job.result_urls),
+        "credits_quoted": credits_to_json(job.credits_quoted),
+        "credits_charged": credits_to_json(job.credits_charged),
+        "attempt": job.attempt,
+        "created_at": moment_to_json(job.created_at),
+        "submitted_at": moment_to_json(job.submitted_at),
+        "finished_at": moment_to_json(job.finished_at),
+        "metadata": dict(job.metadata),
+        "priority": job.priority,
+        "run_at": moment_to_json(job.run_at),
+    }

@@ -1,0 +1,42 @@
+"""Shows the queue's snapshot as Prometheus gauges, read at most every two seconds."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from shared.adapters.postgres import Queries
+from shared.adapters.queue_stats import read_snapshot
+
+_FRESH_SECONDS = 2.0
+
+
+class QueueGauges:
+    """Gauges that any process with a database can show; they say the same everywhere."""
+
+    def __init__(self, registry: CollectorRegistry, queries: Queries) -> None:
+        self._queries = queries
+        self._read_at = float("-inf")
+        self._open = Gauge("darkroom_open_jobs", "Open jobs by state", ["state"], registry=registry)
+        self._depth = Gauge(
+            "darkroom_queue_depth", "Jobs waiting to be submitted", registry=registry
+        )
+        self._in_flight = Gauge("darkroom_in_flight", "Jobs with a task at Kie", registry=registry)
+        self._oldest = Gauge(
+            "darkroom_queue_oldest_seconds", "Age of the oldest waiting job", registry=registry
+        )
+        self._held = Gauge("darkroom_credits_held", "Credits held by open jobs", registry=registry)
+
+    async def refresh(self) -> None:
+        """Bring the gauges up to date. Raises `PostgresDown`."""
+        if time.monotonic() - self._read_at < _FRESH_SECONDS:
+            return
+        snapshot = await read_snapshot(self._queries)
+        self._read_at = time.monotonic()
+        for state in ("queued", "submitting", "unknown", "generating"):
+            self._open.labels(state).set(getattr(snapshot, state))
+        self._depth.set(snapshot.queued)
+        self._in_flight.set(snapshot.in_flight)
+        self._oldest.set(snapshot.oldest_waiting_seconds)
+        self._held.set(float(snapshot.credits_held))

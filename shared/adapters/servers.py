@@ -1,0 +1,71 @@
+"""Says which Postgres and which Redis to use: the given ones, or embedded ones started here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.migrations import migrate, require_current_schema
+from shared.errors import EmbeddedServerError
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where Postgres and Redis are; keep the block of `open_servers` open while using them."""
+
+    database_url: str
+    redis_url: str
+    embedded: EmbeddedServers | None
+    """The lease on the embedded servers, or None where both URLs were given."""
+    has_given_database: bool
+
+
+@asynccontextmanager
+async def open_servers(
+    settings: Settings, *, check_schema: bool = True, linger_seconds: float = 3.0
+) -> AsyncIterator[Servers]:
+    """Use the given servers, or start embedded ones and keep them for as long as the block lasts.
+
+    An embedded database is migrated by itself; a given one is refused with `SchemaOutdated` unless
+    `darkroom migrate` has been run. Raises `EmbeddedServerError` and `PostgresDown`.
+    """
+    given_database, given_redis = settings.database_url, settings.redis_url
+    embedded: EmbeddedServers | None = None
+    if given_database is None or given_redis is None:
+        embedded = await asyncio.to_thread(
+            acquire_servers,
+            settings.darkroom_home,
+            postgres=given_database is None,
+            valkey=given_redis is None,
+            linger_seconds=linger_seconds,
+        )
+    try:
+        servers = Servers(
+            database_url=_choose(given_database, embedded.database_url if embedded else None),
+            redis_url=_choose(given_redis, embedded.redis_url if embedded else None),
+            embedded=embedded,
+            has_given_database=given_database is not None,
+        )
+        if check_schema:
+            if servers.has_given_database:
+                await require_current_schema(servers.database_url)
+            else:
+                await migrate(servers.database_url)
+        yield servers
+    finally:
+        if embedded is not None:
+            await asyncio.to_thread(embedded.release)
+
+
+def _choose(given: SecretStr | None, embedded: str | None) -> str:
+    if given is not None:
+        return given.get_secret_value()
+    if embedded is None:
+        raise EmbeddedServerError("the embedded servers did not say where they are")
+    return embedded

@@ -1,0 +1,40 @@
+"""Stops a process whose `shared`, `producer` or `worker` is somebody else's package.
+
+The three names are generic and fixed, and pip installs a second package of the same name over
+ours without a word. Better one sentence at start-up than a strange error later.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import shared
+from shared.errors import ConfigurationError
+
+_ROOMS = ("shared", "producer", "worker")
+
+
+def require_own_packages(project: str = "darkroom-queue") -> None:
+    """Raise `ConfigurationError`, naming the file, where a room of Darkroom is not Darkroom's."""
+    found = getattr(shared, "PROJECT", None)
+    if found != project:
+        raise ConfigurationError(
+            f"the package 'shared' at {shared.__file__} is not Darkroom's ({found!r} is not"
+            f" {project!r}): install darkroom-queue in an environment of its own"
+        )
+    homes = {name: _home_of(name) for name in _ROOMS}
+    ours = homes["shared"]
+    for name, home in homes.items():
+        if home != ours:
+            raise ConfigurationError(
+                f"the package {name!r} is imported from {home}, but Darkroom lies in {ours}:"
+                " install darkroom-queue in an environment of its own"
+            )
+
+
+def _home_of(name: str) -> Path | None:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).resolve().parents[1]

@@ -1,0 +1,42 @@
+-- Who may do what. Where roles cannot be created (some managed servers), this says so and goes on.
+
+CREATE VIEW jobs_masked AS
+SELECT id, account_id, model, task, quantity,
+       CASE WHEN request ? 'prompt'
+            THEN jsonb_set(request, '{prompt}', '"(masked)"') ELSE request END AS request,
+       state, reason, message, progress, provider_task_id, credits_quoted, credits_charged,
+       price_id, charge_basis, attempt, priority, run_at, due_at, created_at, attempted_at,
+       submitted_at, deadline_at, finished_at, updated_at, retry_of
+  FROM jobs;
+COMMENT ON VIEW jobs_masked IS 'jobs for operators: prompts masked, no image links, no metadata.';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_service') THEN
+        CREATE ROLE darkroom_service NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_admin') THEN
+        CREATE ROLE darkroom_admin NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_readonly') THEN
+        CREATE ROLE darkroom_readonly NOLOGIN;
+    END IF;
+
+    REVOKE ALL ON FUNCTION grant_credits(text, numeric, text) FROM PUBLIC;
+
+    GRANT SELECT ON ALL TABLES IN SCHEMA public TO darkroom_service;
+    GRANT INSERT, UPDATE ON jobs, job_attempts, accounts TO darkroom_service;
+    GRANT INSERT ON job_events, ledger_entries TO darkroom_service;
+
+    GRANT SELECT ON pricing, pricing_history, accounts, ledger_entries, jobs_masked, job_events
+        TO darkroom_admin, darkroom_readonly;
+    -- The callback token of an attempt is a secret: it is not among these columns.
+    GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message)
+        ON job_attempts TO darkroom_admin, darkroom_readonly;
+    GRANT INSERT, UPDATE, DELETE ON pricing TO darkroom_admin;
+    GRANT INSERT (id) ON accounts TO darkroom_admin;
+    GRANT USAGE ON SEQUENCE pricing_history_id_seq TO darkroom_admin;
+    GRANT EXECUTE ON FUNCTION grant_credits(text, numeric, text) TO darkroom_admin;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'roles darkroom_service, darkroom_admin and darkroom_readonly were not created: %', SQLERRM;
+END $$;

@@ -1,0 +1,70 @@
+-- The way in: one statement stores the jobs, holds their credits and writes the ledger.
+
+-- name: enqueue_jobs
+-- Stores jobs with their holds, all or none, in the order given.
+-- $1 ids, $2 account ids, $3 models, $4 tasks, $5 quantities, $6 requests (JSON text),
+-- $7 idempotency keys, $8 metadata (JSON text), $9 webhook URLs, $10 priorities,
+-- $11 run_at (null: now), $12 retry_of. One row back per job asked: `is_new` is false where the
+-- idempotency key already names a job, `has_price` is false where nothing can be sold.
+-- Refuses with DR402 where an account has too few credits available.
+WITH asked AS (
+    SELECT *
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[],
+                  $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[])
+           WITH ORDINALITY
+        AS a (id, account_id, model, task, quantity, request, idempotency_key, metadata,
+              webhook_url, priority, run_at, retry_of, position)
+), priced AS (
+    SELECT asked.*, pricing.price_id, pricing.credits
+      FROM asked JOIN pricing USING (model, task, quantity)
+), new_job AS (
+    INSERT INTO jobs (id, account_id, model, task, quantity, request, idempotency_key, metadata,
+                      webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
+                      quoted_price_id, price_id)
+    SELECT id, account_id, model, task, quantity, request::jsonb, idempotency_key, metadata::jsonb,
+           webhook_url, priority, coalesce(run_at, now()), coalesce(run_at, now()), retry_of, credits,
+           price_id, price_id
+      FROM priced ORDER BY position
+        ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING *
+), needed AS (
+    SELECT account_id, sum(credits_quoted) AS credits FROM new_job GROUP BY account_id
+), placed AS (
+    UPDATE accounts SET held = held + needed.credits
+      FROM needed
+     WHERE accounts.id = needed.account_id AND accounts.available >= needed.credits
+    RETURNING accounts.id, accounts.balance, accounts.held
+), entry AS (
+    INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,
+                                balance_after, held_after, price_id)
+    SELECT new_job.account_id, new_job.id, 'hold', credits_quoted, 0, credits_quoted, placed.balance,
+           placed.held - coalesce(sum(credits_quoted) OVER (
+               PARTITION BY new_job.account_id ORDER BY new_job.id DESC
+               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0),
+           new_job.price_id
+      FROM new_job JOIN placed ON placed.id = new_job.account_id
+     ORDER BY new_job.id
+), event AS (
+    INSERT INTO job_events (job_id, event, detail)
+    SELECT id, 'enqueued', jsonb_build_object('credits_quoted', credits_quoted, 'price_id', price_id)
+      FROM new_job ORDER BY id
+), refused AS (
+    -- The hold of some account found no room: raising takes everything above back.
+    SELECT bool_or(darkroom_refuse_credits(account_id, credits)) AS never
+      FROM needed WHERE account_id NOT IN (SELECT id FROM placed)
+)
+SELECT asked.position, new_job.id IS NOT NULL AS is_new, priced.id IS NOT NULL AS has_price,
+       new_job.*
+  FROM refused, asked
+  LEFT JOIN priced USING (position)
+  LEFT JOIN new_job ON new_job.id = asked.id
+ ORDER BY asked.position;
+
+-- name: find_by_idempotency_key
+-- $1 account id, $2 key: the job that this key names.
+SELECT * FROM jobs WHERE account_id = $1 AND idempotency_key = $2;
+
+-- name: notify_dispatch
+-- Tells the workers, at commit, that rows wait for their delivery. Used where the
+-- caller commits, since nobody else knows when that is.
+SELECT pg_notify('darkroom_dispatch', '');

@@ -1,0 +1,35 @@
+-- What operators look at.
+
+-- name: queue_snapshot
+-- The whole first screen in one row. $1 seconds of the recent window.
+WITH open_jobs AS (
+    SELECT state, count(*) AS jobs, min(created_at) AS oldest, min(due_at) AS first_due
+      FROM jobs WHERE state IN ('queued', 'submitting', 'unknown', 'generating') GROUP BY state
+), recent AS (
+    SELECT state, credits_charged, submitted_at - run_at AS waited, finished_at - submitted_at AS ran
+      FROM jobs WHERE finished_at >= now() - make_interval(secs => $1)
+)
+SELECT coalesce((SELECT jobs FROM open_jobs WHERE state = 'queued'), 0) AS queued,
+       coalesce((SELECT jobs FROM open_jobs WHERE state = 'submitting'), 0) AS submitting,
+       coalesce((SELECT jobs FROM open_jobs WHERE state = 'unknown'), 0) AS unknown,
+       coalesce((SELECT jobs FROM open_jobs WHERE state = 'generating'), 0) AS generating,
+       coalesce(extract(epoch FROM now() - (SELECT first_due FROM open_jobs WHERE state = 'queued')),
+                0)::double precision AS oldest_waiting_seconds,
+       (SELECT count(*) FROM recent WHERE state = 'succeeded') AS succeeded,
+       (SELECT count(*) FROM recent WHERE state = 'failed') AS failed,
+       (SELECT count(*) FROM recent WHERE state = 'cancelled') AS cancelled,
+       (SELECT coalesce(sum(credits_charged), 0) FROM recent) AS credits_charged,
+       (SELECT coalesce(sum(held), 0) FROM accounts WHERE held > 0) AS credits_held,
+       (SELECT extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY waited))
+          FROM recent)::double precision AS wait_p50_seconds,
+       (SELECT extract(epoch FROM percentile_cont(0.95) WITHIN GROUP (ORDER BY waited))
+          FROM recent)::double precision AS wait_p95_seconds,
+       (SELECT extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY ran))
+          FROM recent)::double precision AS run_p50_seconds,
+       (SELECT extract(epoch FROM percentile_cont(0.95) WITHIN GROUP (ORDER BY ran))
+          FROM recent)::double precision AS run_p95_seconds;
+
+-- name: last_failures
+-- Newest first. $1 limit.
+SELECT id, account_id, finished_at, reason, message FROM jobs
+ WHERE state = 'failed' ORDER BY id DESC LIMIT $1;

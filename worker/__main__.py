@@ -1,0 +1,27 @@
+"""Starts a worker: `python -m worker`. Any number may run at once."""
+
+from __future__ import annotations
+
+import sys
+
+from shared.errors import DarkroomError, DependencyDown
+from shared.guard import require_own_packages
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return 0, or with a sentence on stderr 1 or 6 (server down)."""
+    try:
+        require_own_packages()
+        # Imported after the guard: a foreign package should meet its sentence, not a traceback.
+        from shared.settings import load_settings  # noqa: PLC0415
+        from worker.service import run_service  # noqa: PLC0415
+
+        run_service(load_settings())
+    except DarkroomError as error:
+        sys.stderr.write(f"darkroom worker: {error}\n")
+        return 6 if isinstance(error, DependencyDown) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

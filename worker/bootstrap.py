@@ -1,0 +1,95 @@
+"""The composition root: opens every room of the worker, and closes them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from random import SystemRandom
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.health import Health
+from shared.adapters.postgres import Database, connect_database
+from shared.adapters.queue_gauges import QueueGauges
+from shared.adapters.servers import Servers, open_servers
+from shared.settings import Settings
+from worker.brake import Brake
+from worker.claiming import LEASE_MS
+from worker.deps import Deps
+from worker.job_store import JobStore
+from worker.kie_client import KieClient
+from worker.metrics import Metrics
+from worker.provider import choose_provider
+from worker.scripts import Scripts
+from worker.throttle import Throttle, poll_limit, submit_limit
+
+log = structlog.get_logger(__name__)
+
+DATABASE_CONNECTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """A worker that is ready to run."""
+
+    deps: Deps
+    database: Database
+    servers: Servers
+    health: Health
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
+    """Open everything a worker needs, or raise what the operator must change."""
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(open_servers(settings))
+        provider = await choose_provider(settings, servers)
+        database = await stack.enter_async_context(
+            connect_database(
+                servers.database_url, connections=DATABASE_CONNECTIONS, name="darkroom-worker"
+            )
+        )
+        redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
+        registry = CollectorRegistry()
+        metrics = Metrics(registry)
+        kie = await stack.enter_async_context(
+            KieClient(
+                base_url=provider.base_url,
+                api_key=provider.api_key,
+                timeout_seconds=settings.kie_request_timeout_seconds,
+                on_answer=metrics.count_answer,
+            )
+        )
+        scripts = Scripts(redis)
+        timeout_seconds = settings.kie_request_timeout_seconds
+        deps = Deps(
+            settings=settings,
+            store=JobStore(database),
+            delivery=Delivery(redis),
+            kie=kie,
+            submits=Throttle(
+                scripts, submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
+            ),
+            polls=Throttle(scripts, poll_limit(settings.kie_polls_per_second_per_task)),
+            brake=Brake(scripts),
+            metrics=metrics,
+            clock=SystemClock(),
+            random=SystemRandom(),
+            sleep=asyncio.sleep,
+            worker_name=f"{socket.gethostname()}:{os.getpid()}",
+            lease_seconds=LEASE_MS / 1000,
+        )
+        gauges = QueueGauges(registry, database)
+        health = Health(
+            checks={"postgres": database.ping, "redis": deps.delivery.ping},
+            registry=registry,
+            refresh=gauges.refresh,
+        )
+        yield Rooms(deps, database, servers, health)

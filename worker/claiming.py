@@ -1,0 +1,274 @@
+"""An arq worker that claims deliveries in batches under a lease: the other file that knows arq.
+
+Stock arq re-reads every running id, four round trips each, and gives a dead worker's jobs back
+only after the longest timeout. Here one script claims many ids, pushes their scores a lease
+ahead, and a heartbeat renews the leases of what still runs: busy ids leave the window, and a
+dead worker's deliveries are due again when the lease lapses. The keys are arq's own, so a stock
+`arq.Worker` runs the same jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.cron import CronJob, cron
+from arq.worker import Function, Retry, Worker, func
+from redis.exceptions import RedisError
+
+from shared.adapters.delivery import WAKE_CHANNEL, Lane, deserialize, listening, now_ms, serialize
+from shared.errors import RedisDown
+from worker.brake import Brake
+from worker.scripts import Scripts
+
+log = structlog.get_logger(__name__)
+
+LEASE_MS = 10_000
+"""How long a claim outlives its worker: the time until a killed worker's jobs move again."""
+FALLBACK_SECONDS = 0.5
+"""The longest sleep between looks, for deliveries that came without a wake-up."""
+# Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
+_RUN_TIMEOUT_SECONDS = 24 * 3600
+_UNLIMITED_TRIES = 1_000_000_000
+
+JobFunction = Callable[..., Coroutine[Any, Any, None]]
+
+
+class Snoozed(Retry):
+    """Raised by a job function: run this delivery again after the delay. Not a failure."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        super().__init__(defer=max(delay_seconds, 0.001))
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What holds a lane back: its throttle log (None: no limit) and its brake."""
+
+    throttle_key: str = ""
+    throttle_limit: int = 0
+    brake: Brake | None = None
+
+
+class LeasedWorker(Worker):
+    """One lane of this process. Runs until cancelled; outlives any Redis outage."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        function: JobFunction,
+        *,
+        redis: ArqRedis,
+        max_jobs: int,
+        gate: Gate | None = None,
+        crons: Mapping[str, tuple[JobFunction, set[int]]] | None = None,
+        lease_ms: int = LEASE_MS,
+    ) -> None:
+        super().__init__(
+            functions=[_as_arq_function(function, lane.function)],
+            cron_jobs=[_as_cron(name, job, at) for name, (job, at) in (crons or {}).items()],
+            queue_name=lane.value,
+            redis_pool=redis,
+            handle_signals=False,
+            max_jobs=max_jobs,
+            job_timeout=_RUN_TIMEOUT_SECONDS,
+            keep_result=0,
+            max_tries=_UNLIMITED_TRIES,
+            job_serializer=serialize,
+            job_deserializer=deserialize,
+            log_results=False,
+        )
+        self.lane = lane
+        self.lease_ms = lease_ms
+        self.owner = token_hex(8)
+        self._gate = gate or Gate()
+        self._scripts = Scripts(redis)
+        self._scores: dict[str, int] = {}
+        self._changed = asyncio.Event()
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    async def run_until_cancelled(self) -> None:
+        """Claim and run deliveries; on a Redis outage wait and go on."""
+        self.ctx["redis"] = self.pool
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew_leases())
+            while True:
+                try:
+                    delay_seconds = await self._claim_due()
+                    await self.heart_beat()
+                except (RedisDown, RedisError, OSError) as error:
+                    log.warning("redis_unavailable", lane=self.lane.name, error=str(error))
+                    delay_seconds = 1.0
+                self._reap()
+                await self._sleep(delay_seconds)
+
+    def wake(self) -> None:
+        """Look at once: something may be due, or a slot is free."""
+        self._changed.set()
+
+    async def _sleep(self, delay_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(min(delay_seconds, FALLBACK_SECONDS)):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
+
+    def _reap(self) -> None:
+        for job_id, task in list(self.tasks.items()):
+            if task.done():
+                del self.tasks[job_id]
+                self._scores.pop(job_id, None)
+                error = None if task.cancelled() else task.exception()
+                if error is not None:
+                    # Its lease lapses and it is delivered again: nothing is lost, but say so.
+                    log.warning("run_ended_badly", arq_id=job_id, error=repr(error))
+
+    # --- claiming ---------------------------------------------------------------------------
+
+    async def _claim_due(self) -> float:
+        """Claim and start what is due; return the seconds until the next look is worthwhile."""
+        room = self.max_jobs - self.job_counter
+        # While the brake is on, one job at a time feels the way.
+        brake = self._gate.brake
+        feeling_the_way = brake is not None and brake.level > 0 and self.job_counter > 0
+        if not self.allow_pick_jobs or room <= 0 or feeling_the_way:
+            return FALLBACK_SECONDS
+        reply = await self._scripts.run(
+            "claim",
+            [self.queue_name, self._gate.throttle_key, brake.key if brake else ""],
+            [room, self.lease_ms, self.owner, in_progress_key_prefix, self._gate.throttle_limit],
+        )
+        next_due_ms = int(reply[1])
+        if brake is not None:
+            brake.observe(int(reply[0]))
+        for arq_id, score in zip(reply[2::2], reply[3::2], strict=True):
+            self._start(arq_id.decode(), int(score))
+        return FALLBACK_SECONDS if next_due_ms < 0 else next_due_ms / 1000
+
+    def _start(self, arq_id: str, score: int) -> None:
+        self.job_counter += 1
+        self._scores[arq_id] = score
+        task = self.loop.create_task(self.run_job(arq_id, score))
+        self.tasks[arq_id] = task
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, _: asyncio.Task[None]) -> None:
+        self.job_counter -= 1
+        # A slot is free: look at once rather than after the fallback.
+        brake = self._gate.brake
+        if self.job_counter == self.max_jobs - 1 or (brake is not None and brake.level > 0):
+            self.wake()
+
+    # --- leases -----------------------------------------------------------------------------
+
+    async def _renew_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self.lease_ms / 4000)
+            running = [arq_id for arq_id, task in self.tasks.items() if not task.done()]
+            if not running:
+                continue
+            try:
+                await self._scripts.run(
+                    "renew",
+                    [self.queue_name],
+                    [self.owner, self.lease_ms, in_progress_key_prefix, *running],
+                )
+            except RedisDown as error:
+                log.warning("lease_not_renewed", lane=self.lane.name, error=str(error))
+
+    async def finish_job(
+        self,
+        job_id: str,
+        finish: bool,
+        result_data: bytes | None,
+        result_timeout_s: float | None,
+        keep_result_forever: bool,
+        incr_score: int | None,
+        keep_in_progress: float | None,
+    ) -> None:
+        """End a run in one fenced round trip; overrides arq's."""
+        if job_id not in self._scores or keep_in_progress is not None:
+            await super().finish_job(
+                job_id,
+                finish,
+                result_data,
+                result_timeout_s,
+                keep_result_forever,
+                incr_score,
+                keep_in_progress,
+            )
+            return
+        outcome: str | int = "finish"
+        if not finish:
+            # arq counts from the score it was started with; we count from now. A cancelled run
+            # has no delay: it is handed back at once.
+            due_ms = self._scores[job_id] + incr_score if incr_score else now_ms()
+            outcome = max(due_ms - now_ms(), 0)
+        await self._end_run(job_id, outcome)
+
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
+        """End a run that arq could not start, in one fenced round trip; overrides arq's."""
+        await self._end_run(job_id, "finish")
+
+    async def _end_run(self, arq_id: str, outcome: str | int) -> None:
+        await self._scripts.run(
+            "finish",
+            [
+                self.queue_name,
+                in_progress_key_prefix + arq_id,
+                job_key_prefix + arq_id,
+                retry_key_prefix + arq_id,
+            ],
+            [self.owner, arq_id, outcome],
+        )
+
+    # --- draining ---------------------------------------------------------------------------
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Claim nothing more, let runs end for that long, then hand the rest back."""
+        self.allow_pick_jobs = False
+        running = [task for task in self.tasks.values() if not task.done()]
+        if not running:
+            return
+        _, late = await asyncio.wait(running, timeout=timeout_seconds)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=5)
+
+
+def _as_arq_function(function: JobFunction, name: str) -> Function:
+    return func(function, name=name, max_tries=_UNLIMITED_TRIES, keep_result=0)
+
+
+def _as_cron(name: str, job: JobFunction, seconds: set[int]) -> CronJob:
+    return cron(
+        job,
+        name=f"cron:{name}",
+        second=seconds,
+        unique=True,
+        timeout=300,
+        keep_result=0,
+        max_tries=1,
+    )
+
+
+async def forward_wake_ups(redis: ArqRedis, lanes: list[LeasedWorker]) -> None:
+    """Wake the lanes whenever somebody delivers; on an outage the fallback carries on alone."""
+    while True:
+        try:
+            async with listening(redis, WAKE_CHANNEL) as messages:
+                async for _ in messages:
+                    for lane in lanes:
+                        lane.wake()
+        except RedisDown as error:
+            log.warning("wake_ups_interrupted", error=str(error))
+            await asyncio.sleep(1)

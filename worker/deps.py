@@ -1,0 +1,40 @@
+"""What a step needs, gathered once by the composition root and handed to every step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+from uuid import UUID
+
+from shared.adapters.delivery import Delivery
+from shared.domain.clock import Clock
+from shared.settings import Settings
+from worker.brake import Brake
+from worker.job_store import JobStore
+from worker.kie_client import Kie
+from worker.metrics import Metrics
+from worker.throttle import Throttle
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The worker's rooms, as the steps see them."""
+
+    settings: Settings
+    store: JobStore
+    delivery: Delivery
+    kie: Kie
+    submits: Throttle
+    polls: Throttle
+    brake: Brake
+    metrics: Metrics
+    clock: Clock
+    random: Random
+    sleep: Sleep
+    worker_name: str
+    lease_seconds: float
+    faults: dict[UUID, int] = field(default_factory=dict)
+    """Answers in a row that decided nothing, per job in flight here."""

@@ -1,0 +1,226 @@
+"""Moves jobs through their life: one method per event, each one guarded statement.
+
+The from and to states come from the lifecycle table. Every method returns the moved job, or
+raises `StaleJob` where somebody else moved it first, in which case nothing was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from shared.adapters.job_rows import job_from_row
+from shared.adapters.postgres import Queries
+from shared.domain import events
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
+from shared.errors import JobNotFound, StaleJob
+from shared.settings import ChargeBasis
+
+log = structlog.get_logger(__name__)
+
+
+def _guard(event: type[events.Event]) -> tuple[list[str], str, str]:
+    transition = transition_of(event)
+    return [state.value for state in transition.sources], transition.target.value, event_name(event)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """As much of an open job as its delivery needs."""
+
+    id: UUID
+    state: JobState
+    due_at: datetime
+
+
+class JobStore:
+    """The worker's hand on `jobs`, the ledger and the attempts. Raises `PostgresDown`."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    async def load(self, job_id: UUID) -> Job:
+        """Return the job as it is now, or raise `JobNotFound`."""
+        row = await self._queries.fetch_row("get_job", job_id)
+        if row is None:
+            raise JobNotFound(str(job_id))
+        return job_from_row(row)
+
+    async def claim(self, job_id: UUID, event: events.Claimed) -> Job:
+        """Commit the intent to POST: a new attempt under its token.
+
+        Saying the same claim twice is safe: where the first reply was lost, the second finds it.
+        """
+        sources, target, name = _guard(events.Claimed)
+        row = await self._queries.fetch_row(
+            "claim_job", job_id, sources, target, event.token, event.worker, name
+        )
+        if row is None:
+            row = await self._queries.fetch_row("find_claim", job_id, event.token, target)
+        return _moved(row, job_id, name)
+
+    async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
+        """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
+        sources, target, name = _guard(events.Submitted)
+        row = await self._queries.fetch_row(
+            "record_submitted",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            event.provider_task_id,
+            event.deadline_seconds,
+            name,
+        )
+        if row is None:
+            await self._queries.fetch_row(
+                "record_stray_task", job.id, job.attempt, event.provider_task_id
+            )
+        return _moved(row, job.id, name)
+
+    async def record_deferred(self, job: Job, event: events.Deferred) -> Job:
+        """Put the job back into the queue: this attempt certainly created nothing."""
+        sources, target, name = _guard(events.Deferred)
+        row = await self._queries.fetch_row(
+            "record_deferred",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            event.reason,
+            event.message,
+            event.delay_seconds,
+            name,
+        )
+        return _moved(row, job.id, name)
+
+    async def record_unknown(self, job: Job, event: events.OutcomeUnknown) -> Job:
+        """Keep the hold and wait for evidence: a paid task may exist."""
+        sources, target, name = _guard(events.OutcomeUnknown)
+        row = await self._queries.fetch_row(
+            "record_unknown",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            event.reason,
+            event.message,
+            name,
+        )
+        return _moved(row, job.id, name)
+
+    async def record_progress(self, job: Job, event: events.Progressed) -> None:
+        """Store Kie's progress."""
+        sources, _, name = _guard(events.Progressed)
+        row = await self._queries.fetch_row(
+            "record_progress", job.id, job.attempt, sources, event.progress, name
+        )
+        if row is None:
+            raise StaleJob(str(job.id), name)
+
+    async def settle(self, job: Job, event: events.Completed, basis: ChargeBasis) -> Job:
+        """Success: images, charge and ledger in one statement."""
+        sources, target, name = _guard(events.Completed)
+        row = await self._queries.fetch_row(
+            "settle_job",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            list(event.result_urls),
+            min(len(event.result_urls), job.quantity),
+            basis,
+            event.message,
+            name,
+        )
+        settled = _moved(row, job.id, name)
+        if row is not None and row["price_row_missing"]:
+            log.critical(
+                "price_row_missing",
+                job_id=str(job.id),
+                model=job.model,
+                task=job.task,
+                quantity=job.quantity,
+                charged=str(settled.credits_charged),
+            )
+        return settled
+
+    async def reject(self, job: Job, event: events.Rejected) -> Job:
+        """Kie refused the request as such: failed, hold released."""
+        return await self._release(job, event, Reason.REJECTED, event.message, "rejected")
+
+    async def fail(self, job: Job, event: events.ProviderFailed) -> Job:
+        """Kie's verdict is failure: failed, hold released."""
+        return await self._release(job, event, event.reason, event.message, None)
+
+    async def exceed_deadline(self, job: Job, event: events.DeadlineExceeded) -> Job:
+        """The last look found nothing: failed, hold released."""
+        return await self._release(job, event, Reason.DEADLINE_EXCEEDED, event.message, None)
+
+    async def lose_submission(
+        self, job_id: UUID, attempt: int, event: events.SubmissionLost
+    ) -> Job:
+        """No evidence within the limit: failed, hold released, the attempt marked lost."""
+        sources, target, name = _guard(events.SubmissionLost)
+        row = await self._queries.fetch_row(
+            "release_job",
+            job_id,
+            attempt,
+            sources,
+            target,
+            Reason.SUBMISSION_LOST,
+            event.message,
+            "lost",
+            name,
+        )
+        return _moved(row, job_id, name)
+
+    async def overdue_unknown(self, limit_seconds: float, most: int) -> list[tuple[UUID, int]]:
+        """Return id and attempt of unknown submissions older than the limit."""
+        rows = await self._queries.fetch("overdue_unknown_jobs", limit_seconds, most)
+        return [(UUID(int=row["id"].int), row["attempt"]) for row in rows]
+
+    async def fresh_open(
+        self, newest_seconds: float, settling_seconds: float, most: int
+    ) -> list[OpenJob]:
+        """Return queued and generating jobs that changed lately, but not just now."""
+        rows = await self._queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
+        return _open_jobs(rows)
+
+    async def open_after(self, above: UUID, settling_seconds: float, most: int) -> list[OpenJob]:
+        """Return the next page of open jobs, in id order."""
+        rows = await self._queries.fetch("open_jobs_after", above, most, settling_seconds)
+        return _open_jobs(rows)
+
+    async def _release(
+        self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None
+    ) -> Job:
+        sources, target, name = _guard(type(event))
+        row = await self._queries.fetch_row(
+            "release_job",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            reason,
+            message,
+            attempt_outcome,
+            name,
+        )
+        return _moved(row, job.id, name)
+
+
+def _moved(row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
+    if row is None:
+        raise StaleJob(str(job_id), event)
+    return job_from_row(row)
+
+
+def _open_jobs(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
+    return [OpenJob(UUID(int=row["id"].int), JobState(row["state"]), row["due_at"]) for row in rows]

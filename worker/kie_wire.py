@@ -1,0 +1,234 @@
+"""One HTTP exchange with Kie: sent at most once, and honest about whether it was sent at all.
+
+aiohttp resends a GET whose kept connection broke, without telling; here a broken exchange is
+reported instead, so that every query the throttle granted reaches Kie at most once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace, TracebackType
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientOSError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    InvalidURL,
+    ServerDisconnectedError,
+    TraceConfig,
+)
+from pydantic import SecretStr
+
+from shared import PROJECT
+from shared.catalog import ProviderAnswer, ProviderRequest
+from shared.errors import ConfigurationError
+
+BODY_BYTES_MAX = 1024 * 1024
+"""A longer answer is not read to its end and counts as unreadable."""
+CONNECT_SECONDS_MAX = 5.0
+_KEEP_ALIVE_SECONDS = 15
+_TEXT_LENGTH = 500
+_CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class NeverSent:
+    """No connection was made, so Kie certainly got nothing."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyLost:
+    """The request may have reached Kie, but no whole answer came back."""
+
+    message: str
+    timed_out: bool
+
+
+class _BrokenExchangeError(ClientError):
+    """Stands for the errors after which aiohttp would silently send a GET again."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """How far one request got, told by aiohttp's own trace signals."""
+
+    started: bool = False
+    connected: bool = False
+
+    @property
+    def certainly_never_sent(self) -> bool:
+        return self.started and not self.connected
+
+
+class KieWire:
+    """The one `aiohttp.ClientSession` of a worker, opened and closed as a context manager."""
+
+    def __init__(
+        self, *, base_url: str, api_key: SecretStr, timeout_seconds: float, connections: int
+    ) -> None:
+        self.base_url = _checked_base_url(base_url)
+        self._api_key = _checked_key(api_key)
+        self._timeout_seconds = timeout_seconds
+        self._connections = connections
+        self._session: ClientSession | None = None
+
+    async def __aenter__(self) -> KieWire:
+        self._session = ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS
+            ),
+            timeout=ClientTimeout(
+                total=self._timeout_seconds,
+                sock_connect=min(CONNECT_SECONDS_MAX, self._timeout_seconds),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # Without a name of its own, Cloudflare answers a bare 403 that reads like a bad key.
+            headers={"User-Agent": user_agent(), "Accept": "application/json"},
+            middlewares=(_never_resend,),
+            trace_configs=[_flight_recorder()],
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def exchange(self, request: ProviderRequest) -> ProviderAnswer | NeverSent | ReplyLost:
+        """Send the request once and return the answer, or what became of it instead."""
+        session = self._session
+        if session is None or session.closed:
+            raise RuntimeError("the Kie client is not open: use it inside `async with`")
+        flight = _Flight()
+        try:
+            return await self._send(session, request, flight)
+        except TimeoutError as error:
+            return self._lost(error, flight, timed_out=True)
+        # Whatever breaks after the request may have been written leaves a paid task possible,
+        # so no error of the library may escape and read as "nothing happened".
+        except Exception as error:
+            return self._lost(error, flight, timed_out=False)
+
+    async def _send(
+        self, session: ClientSession, request: ProviderRequest, flight: _Flight
+    ) -> ProviderAnswer:
+        async with session.request(
+            request.method,
+            self.base_url + request.path,
+            params=dict(request.query),
+            json=None if request.body is None else dict(request.body),
+            headers={"Authorization": f"Bearer {self._api_key.get_secret_value()}"},
+            allow_redirects=False,
+            trace_request_ctx=flight,
+        ) as response:
+            content, is_whole = await _read_body(response)
+        text = content[: _TEXT_LENGTH * 4].decode("utf-8", errors="replace")[:_TEXT_LENGTH]
+        try:
+            body = orjson.loads(content) if is_whole else None
+        except orjson.JSONDecodeError:
+            body = None
+        return ProviderAnswer(response.status, body, text)
+
+    def _lost(self, error: Exception, flight: _Flight, *, timed_out: bool) -> NeverSent | ReplyLost:
+        unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL)
+        if unsent or flight.certainly_never_sent:
+            cause = "it took too long" if timed_out else _describe(error)
+            return NeverSent(f"no connection to Kie at {self.base_url}: {cause}")
+        if timed_out:
+            return ReplyLost(f"no answer from Kie within {self._timeout_seconds:g} s", True)
+        return ReplyLost(f"the connection to Kie broke: {_describe(error)}", False)
+
+
+async def _read_body(response: ClientResponse) -> tuple[bytes, bool]:
+    content = bytearray()
+    while chunk := await response.content.read(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > BODY_BYTES_MAX:
+            response.close()
+            return bytes(content), False
+    return bytes(content), True
+
+
+async def _never_resend(
+    request: ClientRequest, handler: aiohttp.ClientHandlerType
+) -> ClientResponse:
+    try:
+        return await handler(request)
+    except ClientConnectorError:
+        raise
+    except (ClientOSError, ServerDisconnectedError) as error:
+        # aiohttp retries exactly these two, and looks for them outside of this middleware.
+        raise _BrokenExchangeError(_describe(error)) from error
+
+
+def _flight_recorder() -> TraceConfig:
+    recorder = TraceConfig()
+
+    async def note_start(_: ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.started = True
+
+    async def note_connection(_: ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.connected = True
+
+    recorder.on_request_start.append(note_start)
+    recorder.on_connection_create_end.append(note_connection)
+    recorder.on_connection_reuseconn.append(note_connection)
+    return recorder
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, _BrokenExchangeError):
+        return str(error)
+    words = str(error) or "no further words"
+    return f"{type(error).__name__} ({words})"
+
+
+def _checked_base_url(base_url: str) -> str:
+    trimmed = base_url.rstrip("/")
+    parts = urlsplit(trimmed)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ConfigurationError(
+            "KIE_BASE_URL must be an http:// or https:// URL with a host and no user name,"
+            " such as https://api.kie.ai"
+        )
+    if parts.path.endswith("/api/v1"):
+        raise ConfigurationError(
+            f"KIE_BASE_URL is {trimmed!r}: leave out /api/v1, every path brings its own"
+        )
+    return trimmed
+
+
+def _checked_key(api_key: SecretStr) -> SecretStr:
+    text = api_key.get_secret_value()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigurationError(
+            "KIE_API_KEY must be one word of printable ASCII; copy it again from"
+            " https://kie.ai/api-key (it is not shown here)"
+        )
+    return api_key
+
+
+@cache
+def user_agent() -> str:
+    """Return the name that Kie sees: `darkroom-queue/<version>`."""
+    try:
+        return f"{PROJECT}/{version(PROJECT)}"
+    except PackageNotFoundError:
+        # Run from a source folder that was never installed.
+        return f"{PROJECT}/0"

@@ -1,0 +1,92 @@
+"""Turns steps into arq functions: what a step returns or raises becomes a snooze or an end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from shared.adapters.delivery import Lane
+from shared.errors import DependencyDown, JobNotFound, StaleJob
+from worker.claiming import Gate, JobFunction, LeasedWorker, Snoozed
+from worker.deps import Deps
+from worker.reconciler import INTERVAL_SECONDS, Reconciler
+from worker.steps.poll import poll_job
+from worker.steps.submit import submit_job
+from worker.throttle import Throttled
+from worker.timetable import backoff_seconds
+
+log = structlog.get_logger(__name__)
+
+SUBMITS_AT_ONCE = 50
+POLLS_AT_ONCE = 100
+_AFTER_A_BUG_SECONDS = 30.0
+
+Step = Callable[[Deps, UUID], Awaitable[float | None]]
+
+
+def as_arq_function(deps: Deps, step: Step) -> JobFunction:
+    """Return the arq function that runs this step: it snoozes, or it is done. It never fails."""
+
+    async def run(_: dict[str, Any], job_id: str) -> None:
+        delay_seconds = await _run_step(deps, step, UUID(job_id))
+        if delay_seconds is not None:
+            raise Snoozed(delay_seconds)
+
+    return run
+
+
+async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
+    try:
+        return await step(deps, job_id)
+    except Throttled as throttled:
+        deps.metrics.throttled.labels(step.__name__).inc()
+        return throttled.wait_seconds + deps.random.random() * 0.05
+    except StaleJob as stale:
+        log.info("stale_job", job_id=str(job_id), event_name=stale.event)
+    except JobNotFound:
+        log.warning("delivery_without_job", job_id=str(job_id))
+    except DependencyDown as down:
+        log.warning("dependency_down", job_id=str(job_id), error=str(down))
+        return backoff_seconds(2, deps.random.random())
+    except Exception:
+        # A bug of ours must not take the delivery away: the job stays where it is and the log
+        # says what to mend.
+        log.exception("step_failed", job_id=str(job_id), step=step.__name__)
+        return _AFTER_A_BUG_SECONDS
+    return None
+
+
+def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
+    """Return the submit lane and the poll lane, which has the reconciler as its cron."""
+
+    async def reconcile(_: dict[str, Any]) -> None:
+        try:
+            await reconciler.run_once()
+        except DependencyDown as down:
+            log.warning("reconcile_put_off", error=str(down))
+
+    limit = deps.submits.limit
+    gate = Gate(limit.key("kie"), limit.requests, deps.brake)
+    lease_ms = int(deps.lease_seconds * 1000)
+    redis = deps.delivery.redis
+    submit_lane = LeasedWorker(
+        Lane.SUBMIT,
+        as_arq_function(deps, submit_job),
+        redis=redis,
+        max_jobs=SUBMITS_AT_ONCE,
+        gate=gate,
+        lease_ms=lease_ms,
+    )
+    poll_lane = LeasedWorker(
+        Lane.POLL,
+        as_arq_function(deps, poll_job),
+        redis=redis,
+        max_jobs=POLLS_AT_ONCE,
+        # Here and not in the submit lane, which the brake may hold for minutes.
+        crons={"reconcile": (reconcile, set(range(0, 60, INTERVAL_SECONDS)))},
+        lease_ms=lease_ms,
+    )
+    return [submit_lane, poll_lane]

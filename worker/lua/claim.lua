@@ -1,0 +1,53 @@
+-- Claims a batch of due deliveries of one arq queue in one round trip.
+-- KEYS: 1 queue, 2 throttle log or '', 3 brake hash or ''
+-- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit
+-- Returns {brake level, due time of the next one or -1, id, score, id, score, ...}; times are ms by this server's clock,
+-- the first two relative to now.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local room = tonumber(ARGV[1])
+local lease = tonumber(ARGV[2])
+local level = 0
+
+if KEYS[3] ~= '' then
+  local brake = redis.call('HMGET', KEYS[3], 'until', 'level')
+  level = tonumber(brake[2]) or 0
+  local until_ms = tonumber(brake[1]) or 0
+  if until_ms > now then
+    return {level, until_ms - now}
+  end
+  -- After a brake, one job feels the way before the rest follow.
+  if level > 0 then room = math.min(room, 1) end
+end
+
+if KEYS[2] ~= '' then
+  local limit = tonumber(ARGV[5])
+  local taken = redis.call('ZCOUNT', KEYS[2], '(' .. now, '+inf')
+  if taken >= limit then
+    local first = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', taken - limit, 1)
+    -- A slot whose POST is still unanswered may come free sooner than its score says.
+    return {level, math.min(tonumber(first[2]) - now, 500)}
+  end
+  room = math.min(room, limit - taken)
+end
+
+local reply = {level, -1}
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, room)
+for _, id in ipairs(due) do
+  local claimed = redis.call('SET', ARGV[4] .. id, ARGV[3], 'NX', 'PX', lease)
+  if claimed then
+    -- Out of the window while it runs; due again by itself if its owner dies.
+    local score = now + lease
+    redis.call('ZADD', KEYS[1], 'XX', score, id)
+    reply[#reply + 1] = id
+    reply[#reply + 1] = score
+  else
+    local left = redis.call('PTTL', ARGV[4] .. id)
+    redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)
+  end
+end
+local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if next_one[2] then
+  reply[2] = math.max(tonumber(next_one[2]) - now, 0)
+end
+return reply

@@ -1,0 +1,18 @@
+-- Grants one request against a sliding log, or says how long to wait.
+-- KEYS: 1 log; ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 id of the request
+-- A member's score is the moment at which it stops counting. An unanswered request counts as not
+-- yet arrived: it may reach the provider at any moment until its answer is seen.
+-- Returns 0 (granted) or the wait in ms.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local limit = tonumber(ARGV[1])
+local horizon = tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local taken = redis.call('ZCARD', KEYS[1])
+if taken >= limit then
+  local first = redis.call('ZRANGE', KEYS[1], taken - limit, taken - limit, 'WITHSCORES')
+  return math.max(tonumber(first[2]) - now, 1)
+end
+redis.call('ZADD', KEYS[1], now + horizon, ARGV[3])
+redis.call('PEXPIRE', KEYS[1], horizon + 1000)
+return 0

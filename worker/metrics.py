@@ -1,0 +1,86 @@
+"""What the worker counts and times, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
+
+
+class Metrics:
+    """The worker's own instruments; gauges of the queue are read from Postgres at each scrape."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.jobs_ended = Counter(
+            "darkroom_jobs_total",
+            "Jobs that ended here",
+            ["state", "reason", "model"],
+            registry=registry,
+        )
+        self.wait = Histogram(
+            "darkroom_job_wait_seconds",
+            "From run_at to the task id",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.run = Histogram(
+            "darkroom_job_run_seconds",
+            "From the task id to the end",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.settle_lag = Histogram(
+            "darkroom_finish_to_settled_seconds",
+            "From Kie's completeTime to the charge",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.requests = Histogram(
+            "darkroom_kie_request_seconds",
+            "Requests to Kie by endpoint and code",
+            ["endpoint", "code"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.throttled = Counter(
+            "darkroom_throttle_waits_total",
+            "Requests put off by a limit",
+            ["limit"],
+            registry=registry,
+        )
+        self.credits_charged = Counter(
+            "darkroom_credits_charged_total", "Credits captured", registry=registry
+        )
+        self.unknown = Counter(
+            "darkroom_unknown_submissions_total",
+            "Submits whose outcome is unknown",
+            ["reason"],
+            registry=registry,
+        )
+        self.redelivered = Counter(
+            "darkroom_redelivered_total",
+            "Deliveries made again by the reconciler",
+            registry=registry,
+        )
+
+    def count_answer(self, endpoint: str, code: str, seconds: float) -> None:
+        """Note one answer of Kie, or the lack of one."""
+        self.requests.labels(endpoint, code).observe(seconds)
+
+    def count_submitted(self, job: Job) -> None:
+        """Note how long a job waited for its task id."""
+        if job.submitted_at is not None:
+            self.wait.observe(max((job.submitted_at - job.run_at).total_seconds(), 0))
+
+    def count_end(self, job: Job, lag_seconds: float | None = None) -> None:
+        """Note the end of a job."""
+        self.jobs_ended.labels(job.state.value, job.reason or "", job.model).inc()
+        if job.finished_at is not None and job.submitted_at is not None:
+            self.run.observe(max((job.finished_at - job.submitted_at).total_seconds(), 0))
+        if job.state is JobState.SUCCEEDED and job.credits_charged is not None:
+            self.credits_charged.inc(float(job.credits_charged))
+            if lag_seconds is not None:
+                self.settle_lag.observe(max(lag_seconds, 0))

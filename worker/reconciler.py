@@ -1,0 +1,98 @@
+"""Makes sure that everything that should be moving moves, and that every unknown ends.
+
+Postgres knows which jobs are open; Redis only delivers. Whatever Redis has lost (a flush, an
+eviction, a crash between commit and delivery) is delivered again from here.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+
+from shared.adapters.delivery import Parcel, lane_of, now_ms, translated_redis_errors
+from shared.domain import events
+from shared.errors import StaleJob
+from worker.deps import Deps
+from worker.job_store import OpenJob
+from worker.steps.ending import announce_end
+
+log = structlog.get_logger(__name__)
+
+EPOCH_KEY = "darkroom:epoch"
+"""Present while Redis is the Redis that we have been filling; gone when it was wiped."""
+PAGE_LENGTH = 2_000
+INTERVAL_SECONDS = 5
+_SETTLING_SECONDS = 2.0
+_FRESH_SECONDS = 60.0
+_LOWEST_ID = UUID(int=0)
+
+
+class Reconciler:
+    """One worker's share of the reconciling; any number may run at once without harm."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._cursor = _LOWEST_ID
+
+    async def run_once(self) -> None:
+        """Look once. Raises `PostgresDown` or `RedisDown`: the next look makes up for it."""
+        await self.end_overdue_unknown()
+        await self.deliver_fresh(_SETTLING_SECONDS)
+        if await self._redis_was_wiped():
+            log.warning("redis_is_empty", meaning="every open job is delivered again")
+            while not await self._check_page():
+                pass
+            await self._mark_redis()
+        else:
+            await self._check_page()
+
+    async def deliver_fresh(self, settling_seconds: float) -> None:
+        """Deliver what changed in the last minute and has no delivery."""
+        fresh = await self._deps.store.fresh_open(_FRESH_SECONDS, settling_seconds, PAGE_LENGTH)
+        await self._redeliver(fresh)
+
+    async def end_overdue_unknown(self) -> None:
+        """End unknown submissions for which no evidence turned up within the limit."""
+        limit_seconds = self._deps.settings.unknown_limit_seconds
+        event = events.SubmissionLost(
+            f"no evidence of a task within {limit_seconds:g} s; the hold was released"
+        )
+        for job_id, attempt in await self._deps.store.overdue_unknown(limit_seconds, PAGE_LENGTH):
+            try:
+                job = await self._deps.store.lose_submission(job_id, attempt, event)
+            except StaleJob:
+                continue  # evidence came at the last moment
+            log.error("submission_lost", job_id=str(job_id), attempt=attempt)
+            await announce_end(self._deps, job)
+
+    async def _check_page(self) -> bool:
+        """Check the next page of open jobs; return whether it was the last one."""
+        page = await self._deps.store.open_after(self._cursor, _SETTLING_SECONDS, PAGE_LENGTH)
+        await self._redeliver(page)
+        is_last = len(page) < PAGE_LENGTH
+        self._cursor = _LOWEST_ID if is_last else page[-1].id
+        return is_last
+
+    async def _redeliver(self, jobs: list[OpenJob]) -> None:
+        parcels = [parcel for job in jobs if (parcel := _parcel(job)) is not None]
+        lacking = await self._deps.delivery.missing(parcels)
+        if lacking:
+            await self._deps.delivery.deliver(lacking)
+            self._deps.metrics.redelivered.inc(len(lacking))
+            log.info("redelivered", jobs=len(lacking))
+
+    async def _redis_was_wiped(self) -> bool:
+        with translated_redis_errors():
+            return not await self._deps.delivery.redis.exists(EPOCH_KEY)
+
+    async def _mark_redis(self) -> None:
+        with translated_redis_errors():
+            await self._deps.delivery.redis.set(EPOCH_KEY, self._deps.worker_name)
+
+
+def _parcel(job: OpenJob) -> Parcel | None:
+    lane = lane_of(job.state)
+    if lane is None:
+        return None
+    return Parcel(job.id, lane, max(int(job.due_at.timestamp() * 1000), now_ms()))

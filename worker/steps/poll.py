@@ -1,0 +1,97 @@
+"""The poll step: ask Kie once, and act on its verdict; only this step moves money for a success."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from shared.catalog import family
+from shared.domain import events
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed
+from worker.deps import Deps
+from worker.steps.ending import announce_end
+from worker.timetable import Sighting, backoff_seconds, seconds_until_next_poll
+
+log = structlog.get_logger(__name__)
+
+LAST_LOOK_LIMIT_SECONDS = 300.0
+"""How long after the deadline a last look is tried while Kie does not answer it."""
+_ASKED_TO_SLOW_DOWN_SECONDS = 5.0
+
+
+async def poll_job(deps: Deps, job_id: UUID) -> float | None:
+    """Ask about the job's task once; return when to ask again, or None when it has ended."""
+    job = await deps.store.load(job_id)
+    if job.state is not JobState.GENERATING or job.provider_task_id is None:
+        return None
+    async with deps.polls.slot(job.provider_task_id):
+        verdict = await deps.kie.poll(family(job.model), job.provider_task_id)
+    match verdict:
+        case Delivered():
+            await _settle(deps, job, verdict)
+        case TaskFailed(reason, message):
+            failed = await deps.store.fail(job, events.ProviderFailed(reason, message))
+            await announce_end(deps, failed)
+        case Pending(progress):
+            return await _look_again(deps, job, progress)
+        case NoVerdict():
+            return await _bear_with(deps, job, verdict)
+    return None
+
+
+async def _settle(deps: Deps, job: Job, verdict: Delivered) -> None:
+    count, asked = len(verdict.result_urls), job.quantity
+    note = f"{count} of {asked} images were delivered" if count < asked else None
+    event = events.Completed(verdict.result_urls, note)
+    settled = await deps.store.settle(job, event, deps.settings.charge_basis)
+    lag_seconds = None
+    if verdict.finished_at is not None and settled.finished_at is not None:
+        lag_seconds = (settled.finished_at - verdict.finished_at).total_seconds()
+    await announce_end(deps, settled, lag_seconds)
+
+
+async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
+    deps.faults.pop(job.id, None)
+    if progress > job.progress:
+        await deps.store.record_progress(job, events.Progressed(progress))
+    left_seconds = _seconds_to_deadline(deps, job)
+    if left_seconds <= 0:
+        await _exceed_deadline(deps, job, "the last look found it still generating")
+        return None
+    return seconds_until_next_poll(Sighting(_elapsed_seconds(deps, job), progress), left_seconds)
+
+
+async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
+    """An answer that decides nothing is never held against the job; only its deadline is."""
+    tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
+    log.warning("poll_undecided", job_id=str(job.id), message=verdict.message, tries=tries)
+    left_seconds = _seconds_to_deadline(deps, job)
+    if left_seconds <= -LAST_LOOK_LIMIT_SECONDS:
+        await _exceed_deadline(deps, job, f"no answer to the last look: {verdict.message}")
+        return None
+    delay_seconds = backoff_seconds(tries, deps.random.random())
+    if verdict.slow_down or verdict.account_blocked:
+        delay_seconds = max(delay_seconds, _ASKED_TO_SLOW_DOWN_SECONDS)
+    return delay_seconds
+
+
+async def _exceed_deadline(deps: Deps, job: Job, message: str) -> None:
+    event = events.DeadlineExceeded(
+        f"not done {deps.settings.job_deadline_seconds:g} s after submission; {message}"
+    )
+    await announce_end(deps, await deps.store.exceed_deadline(job, event))
+
+
+def _elapsed_seconds(deps: Deps, job: Job) -> float:
+    since = job.submitted_at or job.created_at
+    return max((deps.clock.now() - since) / timedelta(seconds=1), 0.0)
+
+
+def _seconds_to_deadline(deps: Deps, job: Job) -> float:
+    if job.deadline_at is None:
+        return deps.settings.job_deadline_seconds
+    return (job.deadline_at - deps.clock.now()) / timedelta(seconds=1)

@@ -1,0 +1,172 @@
+"""The submit step: commit the intent, send the one paid POST, store what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from secrets import token_urlsafe
+from uuid import UUID
+
+import structlog
+
+from shared.adapters.delivery import Lane, Parcel, now_ms
+from shared.catalog import ModelFamily, family
+from shared.domain import events
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState, Reason
+from shared.domain.verdicts import (
+    Accepted,
+    AccountBlocked,
+    Ambiguous,
+    Refused,
+    SubmitVerdict,
+    TryLater,
+)
+from shared.errors import InvalidRequest, PostgresDown, RedisDown, StaleJob
+from worker.deps import Deps
+from worker.steps.ending import announce_end
+from worker.timetable import FIRST_LOOK_SECONDS, backoff_seconds
+
+log = structlog.get_logger(__name__)
+
+INSIST_SECONDS = 600.0
+"""How long an answer of Kie is held in memory while Postgres is away."""
+_UNFIT_SECONDS = 60.0
+
+
+async def submit_job(deps: Deps, job_id: UUID) -> float | None:
+    """Do what the job's state asks of the submit lane."""
+    job = await deps.store.load(job_id)
+    match job.state:
+        case JobState.QUEUED:
+            return await _submit(deps, job)
+        case JobState.SUBMITTING:
+            return await _give_up_on_lost_worker(deps, job)
+        case JobState.GENERATING:
+            # The poll's delivery may never have been made: it is made here, or it is there.
+            await _deliver_poll(deps, job, 0)
+    return None
+
+
+async def _submit(deps: Deps, job: Job) -> float | None:
+    early_seconds = (job.due_at - deps.clock.now()).total_seconds()
+    if early_seconds > 0:
+        return early_seconds
+    try:
+        model = family(job.model)
+        request = model.validate(job.task, job.request)
+    except InvalidRequest as error:
+        # Accepted by a producer that knows more than this worker: a newer one will take it.
+        log.error("job_not_in_catalog", job_id=str(job.id), model=job.model, error=str(error))
+        return _UNFIT_SECONDS
+    async with deps.submits.slot("kie"):
+        claim = events.Claimed(token=token_urlsafe(24), worker=deps.worker_name)
+        claimed = await _insist(deps, lambda: deps.store.claim(job.id, claim))
+        verdict = await deps.kie.submit(
+            model, request, callback_url=_callback_url(deps, claim.token)
+        )
+    return await _store_verdict(deps, claimed, model, verdict)
+
+
+async def _give_up_on_lost_worker(deps: Deps, job: Job) -> float | None:
+    """Another worker committed the intent to POST, and its lease has lapsed.
+
+    Posting again might buy the images twice, so nobody ever does. If that worker is alive after
+    all, its reply is still accepted: the table lets Submitted lead out of `unknown`.
+    """
+    if job.attempted_at is not None:
+        age_seconds = (deps.clock.now() - job.attempted_at).total_seconds()
+        if age_seconds < deps.lease_seconds:
+            return deps.lease_seconds - age_seconds
+    await deps.store.record_unknown(
+        job,
+        events.OutcomeUnknown(
+            Reason.WORKER_LOST, "the worker was lost between its intent to submit and Kie's reply"
+        ),
+    )
+    deps.metrics.unknown.labels(Reason.WORKER_LOST).inc()
+    log.warning("submission_unknown", job_id=str(job.id), reason=Reason.WORKER_LOST)
+    return None
+
+
+async def _store_verdict(
+    deps: Deps, job: Job, model: ModelFamily, verdict: SubmitVerdict
+) -> float | None:
+    match verdict:
+        case Accepted(task_id):
+            return await _store_accepted(deps, job, task_id)
+        case TryLater(reason, message):
+            return await _defer(deps, job, reason, message)
+        case AccountBlocked(message):
+            return await _defer(deps, job, Reason.ACCOUNT_REFUSED, message)
+        case Refused(message):
+            event = events.Rejected(message)
+            await announce_end(deps, await _insist(deps, lambda: deps.store.reject(job, event)))
+        case Ambiguous(reason, message):
+            unknown = events.OutcomeUnknown(reason, message)
+            await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
+            deps.metrics.unknown.labels(reason).inc()
+            log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
+    return None
+
+
+async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
+    event = events.Submitted(task_id, deps.settings.job_deadline_seconds)
+    try:
+        submitted = await _insist(deps, lambda: deps.store.record_submitted(job, event))
+    except StaleJob:
+        # Either our own first try got through though its reply was lost, or the job has ended.
+        submitted = await deps.store.load(job.id)
+        if submitted.provider_task_id != task_id:
+            log.error("task_without_job", job_id=str(job.id), provider_task_id=task_id)
+            return None
+    deps.metrics.count_submitted(submitted)
+    if deps.brake.level > 0:
+        await _quietly(deps.brake.ease())
+    await _quietly(_deliver_poll(deps, submitted, FIRST_LOOK_SECONDS))
+    return None
+
+
+async def _defer(deps: Deps, job: Job, reason: str, message: str) -> float:
+    """Back to the queue: this attempt certainly created nothing."""
+    try:
+        delay_seconds = await deps.brake.slow_down(reason, message)
+    except RedisDown:
+        delay_seconds = 5.0
+    delay_seconds += backoff_seconds(1, deps.random.random())
+    event = events.Deferred(reason, message, delay_seconds)
+    await _insist(deps, lambda: deps.store.record_deferred(job, event))
+    return delay_seconds
+
+
+async def _deliver_poll(deps: Deps, job: Job, delay_seconds: float) -> None:
+    due_ms = now_ms() + int(delay_seconds * 1000)
+    await deps.delivery.deliver([Parcel(job.id, Lane.POLL, due_ms)])
+
+
+async def _quietly(redis_call: Awaitable[object]) -> None:
+    """Do what Redis cannot do now without it: the reconciler makes up for it."""
+    try:
+        await redis_call
+    except RedisDown as error:
+        log.warning("left_to_the_reconciler", error=str(error))
+
+
+async def _insist(deps: Deps, write: Callable[[], Awaitable[Job]]) -> Job:
+    """Write, and while Postgres is away keep trying: what we know is known nowhere else."""
+    waited_seconds, tries = 0.0, 0
+    while True:
+        try:
+            return await write()
+        except PostgresDown as error:
+            tries += 1
+            delay_seconds = backoff_seconds(tries, deps.random.random(), first=0.2, longest=5.0)
+            waited_seconds += delay_seconds
+            if waited_seconds > INSIST_SECONDS:
+                raise
+            log.warning("write_put_off", error=str(error), tries=tries)
+            await deps.sleep(delay_seconds)
+
+
+def _callback_url(deps: Deps, token: str) -> str | None:
+    base = deps.settings.kie_callback_url
+    return f"{base}/callbacks/kie/{token}" if base else None

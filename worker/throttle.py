@@ -1,0 +1,100 @@
+"""Limits requests per sliding window over all workers, counted as the provider does: on arrival.
+
+A request arrives somewhere between its grant and its answer. So an unanswered request counts as
+not yet arrived, and an answered one counts for a whole window after its answer: whatever the
+network does in between, the provider sees at most the limit in any window. An unanswered request
+of a killed worker stops counting after a horizon. See docs/decisions/0004.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+
+import structlog
+
+from shared.errors import DarkroomError, RedisDown
+from worker.scripts import Scripts
+
+log = structlog.get_logger(__name__)
+
+GUARD_MS = 25
+"""Added to every window: clocks tick in whole milliseconds and do not run at quite one speed."""
+
+
+class Throttled(DarkroomError):
+    """No request may be sent for this long; nothing was sent."""
+
+    code = "throttled"
+
+    def __init__(self, wait_seconds: float) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(f"throttled for {wait_seconds:.3f} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `requests` in any `window_ms`; 0 requests means no limit."""
+
+    prefix: str
+    requests: int
+    window_ms: int
+    horizon_ms: int
+    """How long a request that was never answered counts."""
+
+    def key(self, name: str) -> str:
+        """Return the key of one log, or '' where there is no limit."""
+        return f"{self.prefix}:{name}" if self.requests else ""
+
+
+def poll_limit(per_second: int) -> Limit:
+    """Kie: at most 3 queries a second for one task."""
+    return Limit("darkroom:throttle:poll", per_second, 1_000, 10_000)
+
+
+def submit_limit(per_10_seconds: int, request_timeout_seconds: float) -> Limit:
+    """Kie: 20 new generations per 10 s for one account."""
+    horizon_ms = int(request_timeout_seconds * 1000) + 12_000
+    return Limit("darkroom:throttle:submit", per_10_seconds, 10_000, horizon_ms)
+
+
+class Throttle:
+    """Grants requests against a limit kept in Redis. Redis down means wait, never guess."""
+
+    def __init__(self, scripts: Scripts, limit: Limit) -> None:
+        self._scripts = scripts
+        self.limit = limit
+
+    @asynccontextmanager
+    async def slot(self, name: str) -> AsyncIterator[None]:
+        """Send the request inside this block: granted on entry, noted as answered on exit.
+
+        Raises `Throttled` with the wait where the limit is reached, and `RedisDown`.
+        """
+        key = self.limit.key(name)
+        if not key:
+            yield
+            return
+        request_id = token_hex(6)
+        wait_ms = int(
+            await self._scripts.run(
+                "grant", [key], [self.limit.requests, self.limit.horizon_ms, request_id]
+            )
+        )
+        if wait_ms > 0:
+            raise Throttled(wait_ms / 1000)
+        try:
+            yield
+        finally:
+            await self._note_answer(key, request_id)
+
+    async def _note_answer(self, key: str, request_id: str) -> None:
+        try:
+            await self._scripts.run(
+                "answered", [key], [self.limit.window_ms + GUARD_MS, request_id]
+            )
+        except RedisDown as error:
+            # The request keeps counting until its horizon: slower, never too fast.
+            log.warning("answer_not_noted", key=key, error=str(error))
