@@ -1,0 +1,146 @@
+"""Examines a Darkroom: every dependency and every invariant, with the fix for what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
+from shared.adapters.migrations import migration_status
+from shared.adapters.postgres import Database, connect_database
+from shared.adapters.servers import Servers, open_servers
+from shared.errors import DarkroomError
+from shared.settings import Settings
+
+_NAMED_AT_MOST = 5
+_STUCK_SECONDS = 3600.0
+_BOOKS = {
+    "balances_equal_the_ledger": "balances and holds equal the ledger's sums",
+    "held_equals_the_open_holds": "what is held is what open jobs hold",
+    "every_job_has_one_hold_and_one_end": "each job has one hold, and one end exactly if it ended",
+    "no_job_has_two_live_attempts": "no job may have been paid twice",
+    "every_capture_cites_its_price": "every charge cites the price version of its basis",
+    "states_and_attempts_agree": "jobs and their attempts tell the same story",
+    "prices_and_versions_agree": "prices and their open versions agree",
+}
+_ASK_DEVELOPERS = (
+    "do not mend it by hand: keep the database as it is and report it; the job's story is"
+    " `darkroom jobs show ID`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str | None = None
+    """What to do about it, where something is wrong."""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at everything; one finding each. Raises nothing that a finding can say."""
+    async with AsyncExitStack() as stack:
+        try:
+            opening = open_servers(settings, check_schema=settings.database_url is None)
+            servers = await stack.enter_async_context(opening)
+        except DarkroomError as error:
+            yield Finding("servers", False, str(error), "see the sentence above")
+            return
+        yield Finding("servers", True, "embedded" if servers.embedded else "as given")
+        async for finding in _examine_redis(servers, stack):
+            yield finding
+        async for finding in _examine_database(servers, stack):
+            yield finding
+        yield _examine_provider(settings, servers)
+
+
+async def examine_books(database: Database) -> AsyncIterator[Finding]:
+    """Check every invariant of the books on any database."""
+    for query, sentence in _BOOKS.items():
+        rows = await database.fetch(query, _NAMED_AT_MOST)
+        named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
+        yield Finding(
+            query.replace("_", " "), not rows, named or sentence, _ASK_DEVELOPERS if rows else None
+        )
+
+
+async def _examine_database(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
+    try:
+        database = await stack.enter_async_context(
+            connect_database(servers.database_url, connections=2, name="darkroom-doctor")
+        )
+        status = await migration_status(servers.database_url)
+    except DarkroomError as error:
+        yield Finding("postgres", False, str(error), "start Postgres, or mend DATABASE_URL")
+        return
+    version = await database.pool.fetchval("SHOW server_version")
+    yield Finding("postgres", True, f"PostgreSQL {version} answers")
+    missing = [one for one in status if not one.applied_at]
+    yield Finding(
+        "schema",
+        not missing,
+        f"{len(missing)} of {len(status)} migrations missing"
+        if missing
+        else f"all {len(status)} migrations applied",
+        "run `darkroom migrate`" if missing else None,
+    )
+    if missing:
+        return
+    async for finding in examine_books(database):
+        yield finding
+    rows = await database.fetch("stuck_jobs", _NAMED_AT_MOST, _STUCK_SECONDS)
+    named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
+    yield Finding(
+        "no job is stuck",
+        not rows,
+        named or "every open job moves",
+        "is a worker running? `darkroom worker`" if rows else None,
+    )
+
+
+async def _examine_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
+    redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=2))
+    try:
+        await Delivery(redis).ping()
+        with translated_redis_errors():
+            info = await redis.info("server")
+            memory = await redis.info("memory")
+            persistence = await redis.info("persistence")
+    except DarkroomError as error:
+        yield Finding("redis", False, str(error), "start Redis or Valkey, or mend REDIS_URL")
+        return
+    version = info.get("valkey_version") or info.get("redis_version")
+    yield Finding("redis", True, f"Redis or Valkey {version} answers")
+    policy = memory.get("maxmemory_policy", "unknown")
+    yield Finding(
+        "redis keeps its keys",
+        policy == "noeviction",
+        f"maxmemory-policy is {policy}",
+        None if policy == "noeviction" else "set maxmemory-policy to noeviction",
+    )
+    keeps = bool(persistence.get("aof_enabled"))
+    yield Finding(
+        "redis survives a restart",
+        keeps,
+        "append-only file is on"
+        if keeps
+        else "append-only file is off: a restart costs seconds of redelivery, no job",
+        None if keeps else "set appendonly to yes",
+    )
+
+
+def _examine_provider(settings: Settings, servers: Servers) -> Finding:
+    if settings.kie_api_key is not None:
+        return Finding("kie", True, f"a key is set, for {settings.kie_base_url}")
+    if servers.has_given_database:
+        return Finding(
+            "kie",
+            False,
+            "KIE_API_KEY is not set: workers refuse to start over a given database",
+            "set KIE_API_KEY",
+        )
+    return Finding("kie", True, "no key is set: the bundled simulator stands in for Kie")

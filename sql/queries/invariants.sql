@@ -1,0 +1,110 @@
+-- What must be true of the books of any Darkroom database, at any moment. Each query returns the
+-- offenders: no row means that the invariant holds. $1 is how many to name at most.
+
+-- name: balances_equal_the_ledger
+-- Balance and held of every account equal the sums of its entries.
+SELECT accounts.id::text AS who,
+       format('balance %s and held %s, but the ledger says %s and %s', accounts.balance,
+              accounts.held, coalesce(sums.balance, 0), coalesce(sums.held, 0)) AS what
+  FROM accounts LEFT JOIN (
+        SELECT account_id, sum(balance_change) AS balance, sum(held_change) AS held
+          FROM ledger_entries GROUP BY account_id) AS sums ON sums.account_id = accounts.id
+ WHERE (accounts.balance, accounts.held) <> (coalesce(sums.balance, 0), coalesce(sums.held, 0))
+ LIMIT $1;
+
+-- name: held_equals_the_open_holds
+-- What an account holds is what its open jobs were quoted.
+SELECT accounts.id::text AS who,
+       format('held %s, but its open jobs hold %s', accounts.held, coalesce(open_jobs.credits, 0))
+           AS what
+  FROM accounts LEFT JOIN (
+        SELECT account_id, sum(credits_quoted) AS credits FROM jobs
+         WHERE state IN ('queued', 'submitting', 'unknown', 'generating') GROUP BY account_id
+       ) AS open_jobs ON open_jobs.account_id = accounts.id
+ WHERE accounts.held <> coalesce(open_jobs.credits, 0)
+ LIMIT $1;
+
+-- name: every_job_has_one_hold_and_one_end
+-- A hold each; open jobs have no release and no capture, succeeded ones a capture of what they
+-- were charged, the others a release of what they held.
+SELECT jobs.id::text AS who,
+       format('%s with %s hold(s) of %s, %s release(s), %s capture(s) of %s', jobs.state,
+              money.holds, money.held, money.releases, money.captures, money.captured) AS what
+  FROM jobs LEFT JOIN (
+        SELECT job_id, count(*) FILTER (WHERE kind = 'hold') AS holds,
+               sum(credits) FILTER (WHERE kind = 'hold') AS held,
+               count(*) FILTER (WHERE kind = 'release') AS releases,
+               count(*) FILTER (WHERE kind = 'capture') AS captures,
+               sum(credits) FILTER (WHERE kind = 'capture') AS captured
+          FROM ledger_entries WHERE job_id IS NOT NULL GROUP BY job_id
+       ) AS money ON money.job_id = jobs.id
+ WHERE (money.holds = 1 AND money.held = jobs.credits_quoted AND CASE jobs.state
+            WHEN 'succeeded' THEN money.captures = 1 AND money.releases = 0
+                                  AND money.captured = jobs.credits_charged
+            WHEN 'failed'    THEN money.captures = 0 AND money.releases = 1
+            WHEN 'cancelled' THEN money.captures = 0 AND money.releases = 1
+            ELSE money.captures = 0 AND money.releases = 0 END) IS NOT TRUE
+ LIMIT $1;
+
+-- name: no_job_has_two_live_attempts
+-- At most one attempt of a job has, or may have, a paid task.
+SELECT job_id::text AS who, format('%s live attempts', count(*)) AS what
+  FROM job_attempts
+ WHERE outcome IS NULL OR outcome IN ('accepted', 'unknown', 'lost')
+ GROUP BY job_id HAVING count(*) > 1
+ LIMIT $1;
+
+-- name: every_capture_cites_its_price
+-- A capture cites the version that its job was charged by: of the same model and task, of the
+-- quantity asked or fewer, with the same credits, and the quoted one under `quoted` unless fewer
+-- images came. Under `current` the version held at that moment; five seconds are allowed for
+-- a price change that was being committed just then, a day where the row was gone.
+SELECT jobs.id::text AS who,
+       format('charged %s by version %s, which says %s', jobs.credits_charged, entry.price_id,
+              version.credits) AS what
+  FROM jobs
+  JOIN ledger_entries AS entry ON entry.job_id = jobs.id AND entry.kind = 'capture'
+  JOIN pricing_history AS version ON version.id = entry.price_id
+ WHERE (entry.price_id = jobs.price_id AND entry.credits = version.credits
+        AND version.model = jobs.model AND version.task = jobs.task
+        AND version.quantity <= jobs.quantity
+        AND CASE jobs.charge_basis
+            WHEN 'quoted' THEN version.id = jobs.quoted_price_id OR version.quantity < jobs.quantity
+            WHEN 'current' THEN version.id = jobs.quoted_price_id
+                OR tstzrange(lower(version.valid) - interval '5 seconds',
+                             upper(version.valid) + interval '5 seconds') @> jobs.finished_at
+            ELSE true END) IS NOT TRUE
+ LIMIT $1;
+
+-- name: states_and_attempts_agree
+-- A generating or succeeded job's newest attempt was accepted with the same task.
+SELECT jobs.id::text AS who,
+       format('%s with task %s, but its attempt says %s with task %s', jobs.state,
+              jobs.provider_task_id, coalesce(attempt.outcome, 'nothing'),
+              coalesce(attempt.provider_task_id, 'none')) AS what
+  FROM jobs LEFT JOIN job_attempts AS attempt
+    ON attempt.job_id = jobs.id AND attempt.number = jobs.attempt
+ WHERE jobs.state IN ('generating', 'succeeded')
+   AND (attempt.outcome = 'accepted' AND attempt.provider_task_id = jobs.provider_task_id) IS NOT TRUE
+ LIMIT $1;
+
+-- name: prices_and_versions_agree
+-- Every row of pricing is its open version, and there is no other open version.
+SELECT coalesce(pricing.model || ' ' || pricing.task || ' ' || pricing.quantity,
+                'version ' || version.id) AS who,
+       'pricing and its open version differ' AS what
+  FROM pricing FULL JOIN (SELECT * FROM pricing_history WHERE upper_inf(valid)) AS version
+    ON version.id = pricing.price_id
+ WHERE (pricing.credits = version.credits AND pricing.provider_credits = version.provider_credits
+        AND pricing.model = version.model AND pricing.task = version.task
+        AND pricing.quantity = version.quantity) IS NOT TRUE
+ LIMIT $1;
+
+-- name: stuck_jobs
+-- Open jobs that nothing has moved for longer than they should take. $2 seconds of patience,
+-- counted from when they were due, attempted or had their deadline.
+SELECT id::text AS who, format('%s since %s', state, updated_at) AS what
+  FROM jobs
+ WHERE state IN ('submitting', 'generating', 'unknown')
+   AND greatest(updated_at, coalesce(deadline_at, updated_at)) < now() - make_interval(secs => $2)
+ LIMIT $1;

@@ -1,0 +1,134 @@
+"""Fixtures that every test may use: real servers, a fresh database each, a simulator, a worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from arq.connections import ArqRedis
+
+from producer import Producer
+from shared.adapters.delivery import connect_redis
+from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.migrations import migrate
+from shared.adapters.postgres import Database, connect_database
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+from tests.workshop import Workshop, fast_simulator_config
+from worker.simulator import Simulator, running_simulator
+
+_TEMPLATE = "darkroom_template"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of whoever runs it."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    """One Postgres and one Valkey for the tests of one process, on a disk that may forget."""
+    home: Path = tmp_path_factory.mktemp("home")
+    with acquire_servers(home, linger_seconds=0, fsync=False) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def template_database(embedded: EmbeddedServers) -> str:
+    """A migrated database to copy: a fresh one per test costs milliseconds."""
+    import asyncio  # noqa: PLC0415
+
+    async def build() -> str:
+        assert embedded.database_url is not None
+        connection = await asyncpg.connect(embedded.database_url)
+        await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+        await connection.close()
+        await migrate(_with_database(embedded.database_url, _TEMPLATE))
+        return embedded.database_url
+
+    return asyncio.run(build())
+
+
+@pytest.fixture
+async def database_url(template_database: str) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated database that is this test's own."""
+    name = f"t{uuid4().hex}"
+    connection = await asyncpg.connect(template_database)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    try:
+        yield _with_database(template_database, name)
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A pool on this test's own database."""
+    async with connect_database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def redis(embedded: EmbeddedServers) -> AsyncIterator[ArqRedis]:
+    """An empty Valkey."""
+    assert embedded.redis_url is not None
+    async with connect_redis(embedded.redis_url) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture
+def servers(embedded: EmbeddedServers, database_url: str, redis: ArqRedis) -> Servers:
+    """This test's database and an empty Valkey, as the application sees them."""
+    assert embedded.redis_url is not None
+    return Servers(database_url, embedded.redis_url, embedded, has_given_database=True)
+
+
+@pytest.fixture
+async def producer(servers: Servers) -> AsyncIterator[Producer]:
+    """A producer on this test's servers."""
+    async with Producer.over(servers) as producer:
+        yield producer
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A Kie simulator on a real socket that answers at once."""
+    async with running_simulator(fast_simulator_config()) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def settings(servers: Servers, simulator: Simulator, tmp_path: Path) -> Settings:
+    """The settings of a worker on this test's servers and simulator."""
+    return Settings(
+        database_url=servers.database_url,
+        redis_url=servers.redis_url,
+        darkroom_home=tmp_path,
+        kie_api_key=simulator.api_key,
+        kie_base_url=simulator.base_url,
+        kie_submits_per_10_seconds=0,
+        worker_http_port=0,
+        api_port=0,
+    )
+
+
+@pytest.fixture
+async def workshop(
+    settings: Settings, producer: Producer, database: Database, simulator: Simulator
+) -> Workshop:
+    """A producer, a simulator and the means to run workers, with one rich account."""
+    workshop = Workshop(settings, producer, database, simulator)
+    await workshop.open_account("acme", 10_000)
+    return workshop
+
+
+def _with_database(url: str, name: str) -> str:
+    return f"{url.rpartition('/')[0]}/{name}"
