@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.catalog._refusals import FieldGuide, faults_of, shown, shown_name
 from shared.domain.verdicts import PollVerdict, SubmitVerdict
+from shared.errors import Fault, InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,12 @@ class ProviderAnswer:
 
 
 class ImageRequest(BaseModel):
-    """The base of every family's request models: frozen, and strict about unknown fields."""
+    """The base of every family's request models: frozen, and strict about unknown fields.
+
+    Building one, by hand or through `ModelFamily.validate`, gives a valid request or raises
+    `shared.errors.InvalidRequest` with every fault at once. Each field needs a description: a
+    phrase saying what it takes, which the refusals quote.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -46,6 +53,33 @@ class ImageRequest(BaseModel):
     """The family's name, as in `pricing.model` and `jobs.model`."""
     task: ClassVar[str]
     """The task, as in `pricing.task` and `jobs.task`."""
+    not_offered: ClassVar[Mapping[str, str]] = {}
+    """Fields that people expect but Kie does not have, each with the sentence that says so."""
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """Kie's own names of our fields, for "did you mean"."""
+
+    def __init__(self, /, **fields: Any) -> None:
+        faults: list[Fault] = []
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            faults += faults_of(error, self._guide())
+        # Rules between fields look at what was given, because pydantic checks them only once
+        # each field by itself is right, and the caller is to hear of everything at once.
+        faults += self.faults_between(fields)
+        if faults:
+            raise InvalidRequest(faults)
+
+    @classmethod
+    def faults_between(cls, fields: Mapping[str, Any]) -> list[Fault]:
+        """Return what is wrong between fields, as given; each by itself may be wrong, too."""
+        del fields
+        return []
+
+    @classmethod
+    def _guide(cls) -> FieldGuide:
+        allowed = {name: info.description or "" for name, info in cls.model_fields.items()}
+        return FieldGuide(cls.task, allowed, cls.not_offered, cls.other_names)
 
     @property
     @abstractmethod
@@ -80,3 +114,21 @@ class ModelFamily(Protocol):
     def read_poll(self, answer: ProviderAnswer) -> PollVerdict:
         """Say what the answer to a poll means; whatever is unclear is `NoVerdict`."""
         ...
+
+
+def validate_task(
+    tasks: Mapping[str, type[ImageRequest]], task: object, fields: object
+) -> ImageRequest:
+    """Return the request of that task, or raise `InvalidRequest`: every family's `validate`.
+
+    Takes anything, because both come from outside.
+    """
+    if not isinstance(task, str) or task not in tasks:
+        known = ", ".join(repr(one) for one in sorted(tasks))
+        raise InvalidRequest([Fault("task", f"{shown(task)} is not a task; allowed: {known}")])
+    if not isinstance(fields, Mapping):
+        raise InvalidRequest([Fault("request", f"must be an object, not {shown(fields)}")])
+    nameless = [Fault(shown_name(key), "is not a name") for key in fields if type(key) is not str]
+    if nameless:
+        raise InvalidRequest(nameless)
+    return tasks[task](**fields)

@@ -1,0 +1,85 @@
+"""Turns what pydantic finds wrong with a request into sentences for the person who wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.errors import Fault
+
+_SHOWN_LENGTH = 60
+_NAME_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class FieldGuide:
+    """What a refusal may tell about the fields of one request model."""
+
+    task: str
+    allowed: Mapping[str, str]
+    """Each field with a phrase saying what it takes."""
+    not_offered: Mapping[str, str]
+    """Fields that people expect but that do not exist, each with the sentence that says so."""
+    other_names: Mapping[str, str]
+    """Names by which a field is known elsewhere, each with ours."""
+
+
+def shown(value: object) -> str:
+    """Show a refused value in a message: shortened, on one line, whatever it is."""
+    if isinstance(value, str):
+        short = value if len(value) <= _SHOWN_LENGTH else value[: _SHOWN_LENGTH - 1] + "…"
+        return repr(short)
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        # Python refuses to print an integer of thousands of digits.
+        return repr(value) if value.bit_length() < 200 else "a very long number"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return "an object" if isinstance(value, Mapping) else f"a value of type {type(value).__name__}"
+
+
+def shown_name(name: object) -> str:
+    """Return a field name that is safe to print: unknown names are the caller's own text."""
+    text = name if isinstance(name, str) else shown(name)
+    printable = "".join(c if c.isprintable() else "?" for c in text[:_NAME_LENGTH])
+    return printable or "(empty name)"
+
+
+def faults_of(error: ValidationError, guide: FieldGuide) -> list[Fault]:
+    """Return one fault for each thing that pydantic found, in its order."""
+    found = error.errors(include_url=False, include_input=False)
+    return [_fault(one["type"], one["loc"], one.get("ctx"), one["msg"], guide) for one in found]
+
+
+def _fault(
+    kind: str,
+    place: tuple[int | str, ...],
+    context: Mapping[str, Any] | None,
+    words: str,
+    guide: FieldGuide,
+) -> Fault:
+    path = ".".join(shown_name(part) if isinstance(part, str) else str(part) for part in place)
+    if kind == "extra_forbidden":
+        return Fault(path, _unknown_field(str(place[-1]), guide))
+    if kind == "missing":
+        return Fault(path, f"is required: {guide.allowed[str(place[0])]}")
+    # Our own validators raise ValueError with the whole sentence; pydantic keeps it here.
+    reason = (context or {}).get("error")
+    return Fault(path, str(reason) if isinstance(reason, ValueError) else words)
+
+
+def _unknown_field(name: str, guide: FieldGuide) -> str:
+    if name in guide.not_offered:
+        return guide.not_offered[name]
+    likely = guide.other_names.get(name)
+    if likely not in guide.allowed:
+        likely = next(iter(get_close_matches(name[:_NAME_LENGTH], guide.allowed, n=1)), None)
+    hint = f"did you mean {likely!r}? " if likely else ""
+    return f"is not a field of {guide.task}; {hint}allowed: {', '.join(guide.allowed)}"

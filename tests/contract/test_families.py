@@ -1,0 +1,165 @@
+"""What every model family in the catalog must keep to, found by being in the catalog."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, families, family
+from shared.domain.verdicts import AccountBlocked, Ambiguous, NoVerdict, Pending, TryLater
+from shared.errors import InvalidRequest
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "kie"
+CALLBACK = "https://here.example/callbacks/kie/token"
+
+each_family = pytest.mark.parametrize("one", families().values(), ids=families())
+
+
+def examples(one: ModelFamily) -> list[tuple[str, Mapping[str, Any]]]:
+    return [
+        (task, fields)
+        for task, model in one.tasks.items()
+        for fields in model.model_json_schema().get("examples", [])
+    ]
+
+
+def requests(one: ModelFamily) -> list[ImageRequest]:
+    return [one.validate(task, fields) for task, fields in examples(one)]
+
+
+each_answer = pytest.mark.parametrize(
+    ("one", "path"),
+    [
+        pytest.param(one, path, id=f"{name}/{path.stem}")
+        for name, one in families().items()
+        for path in sorted((FIXTURES / name).glob("*.json"))
+    ],
+)
+
+
+def answer(status: int, body: Any) -> ProviderAnswer:
+    return ProviderAnswer(status, body, json.dumps(body))
+
+
+@each_family
+def test_a_family_is_found_by_its_own_name(one: ModelFamily) -> None:
+    assert family(one.name) is one
+
+
+@each_family
+def test_each_task_has_a_request_model_that_knows_its_model_and_task(one: ModelFamily) -> None:
+    assert one.tasks
+    for task, model in one.tasks.items():
+        assert (model.model, model.task) == (one.name, task)
+
+
+@each_family
+def test_each_field_says_what_it_takes(one: ModelFamily) -> None:
+    for model in one.tasks.values():
+        assert all(info.description for info in model.model_fields.values())
+
+
+@each_family
+def test_each_task_has_an_example_that_survives_storage(one: ModelFamily) -> None:
+    assert {task for task, _ in examples(one)} == set(one.tasks)
+    for request in requests(one):
+        stored = json.loads(json.dumps(request.model_dump(mode="json")))
+        assert one.validate(request.task, stored) == request
+
+
+@each_family
+def test_each_example_has_a_quantity_to_be_priced_by(one: ModelFamily) -> None:
+    assert all(request.price_quantity >= 1 for request in requests(one))
+
+
+@each_family
+def test_unknown_tasks_and_fields_are_refused_before_anything_is_built(one: ModelFamily) -> None:
+    with pytest.raises(InvalidRequest):
+        one.validate("no such task", {})
+    for task, fields in examples(one):
+        with pytest.raises(InvalidRequest) as refusal:
+            one.validate(task, {**fields, "no_such_field": 1})
+        assert [fault.field for fault in refusal.value.faults] == ["no_such_field"]
+
+
+@each_family
+def test_a_submit_is_one_post_of_json_that_names_the_callback_only_when_given(
+    one: ModelFamily,
+) -> None:
+    for request in requests(one):
+        built = one.build_submit(request, callback_url=CALLBACK)
+        assert built.method == "POST"
+        assert built.path.startswith("/api/v1/")
+        assert CALLBACK in json.dumps(built.body)
+        plain = one.build_submit(request, callback_url=None)
+        assert "callback" not in json.dumps(plain.body).lower()
+
+
+@each_family
+def test_a_poll_is_a_get_about_one_task(one: ModelFamily) -> None:
+    built = one.build_poll("ab12")
+    assert built.method == "GET"
+    assert built.path.startswith("/api/v1/")
+    assert "ab12" in (*built.query.values(), built.path.rpartition("/")[2])
+    assert built.body is None
+
+
+@each_family
+def test_a_submit_answer_that_is_no_answer_is_ambiguous(one: ModelFamily) -> None:
+    for status in (200, 302, 500, 502):
+        assert isinstance(one.read_submit(ProviderAnswer(status, None, "")), Ambiguous)
+
+
+@each_family
+def test_a_poll_answer_that_is_no_answer_decides_nothing(one: ModelFamily) -> None:
+    for status in (200, 302, 404, 500, 502):
+        assert isinstance(one.read_poll(ProviderAnswer(status, None, "")), NoVerdict)
+
+
+@each_family
+@pytest.mark.parametrize("status", [200, 429])
+def test_a_rate_limit_creates_nothing_and_slows_the_polls(one: ModelFamily, status: int) -> None:
+    limited = answer(status, {"code": 429, "msg": "slow down", "data": None})
+    assert isinstance(one.read_submit(limited), TryLater)
+    verdict = one.read_poll(limited)
+    assert isinstance(verdict, NoVerdict)
+    assert verdict.slow_down
+
+
+@each_family
+@pytest.mark.parametrize("code", [401, 402])
+def test_an_account_at_fault_blocks_submits_and_fails_no_task(one: ModelFamily, code: int) -> None:
+    refused = answer(200, {"code": code, "msg": "no", "data": None})
+    assert isinstance(one.read_submit(refused), AccountBlocked)
+    verdict = one.read_poll(refused)
+    assert isinstance(verdict, NoVerdict)
+    assert verdict.account_blocked
+
+
+@each_family
+def test_a_family_comes_with_answers_of_both_calls(one: ModelFamily) -> None:
+    stored = [json.loads(path.read_text()) for path in (FIXTURES / one.name).glob("*.json")]
+    assert {answered["call"] for answered in stored} == {"submit", "poll"}
+    sources = {answered["source"] for answered in stored}
+    assert sources <= {"recorded", "documented", "reported", "constructed"}
+
+
+@each_answer
+def test_a_stored_answer_gets_its_verdict(one: ModelFamily, path: Path) -> None:
+    stored = json.loads(path.read_text())
+    body = stored.get("body")
+    text = stored.get("text", json.dumps(body))
+    given = ProviderAnswer(stored["http"], body, text)
+    read = one.read_submit if stored["call"] == "submit" else one.read_poll
+    verdict = read(given)
+    assert type(verdict).__name__ == stored["verdict"]
+    found = json.loads(json.dumps(dataclasses.asdict(verdict), default=str))
+    expected = stored.get("expect", {})
+    assert {name: found[name] for name in expected} == expected
+    if isinstance(verdict, Pending):
+        assert 0 <= verdict.progress <= 1

@@ -1,0 +1,75 @@
+"""A Kie that answers from a script and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeVar
+
+from shared.catalog import ImageRequest, ModelFamily
+from shared.domain.verdicts import PollVerdict, SubmitVerdict
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitCall:
+    """What a submit was asked to send."""
+
+    family: str
+    request: ImageRequest
+    callback_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PollCall:
+    """Which task was asked about."""
+
+    family: str
+    task_id: str
+
+
+class FakeKie:
+    """`worker.kie_client.Kie` without a network: each call takes the next verdict of its queue.
+
+    Append to `submits`, `polls` and `credits` at any time; a call beyond the script raises
+    `AssertionError`, which names the call.
+    """
+
+    def __init__(
+        self,
+        *,
+        submits: Iterable[SubmitVerdict] = (),
+        polls: Iterable[PollVerdict] = (),
+        credits: Iterable[Decimal | None] = (),
+    ) -> None:
+        self.submits = deque(submits)
+        self.polls = deque(polls)
+        self.credits = deque(credits)
+        self.submit_calls: list[SubmitCall] = []
+        self.poll_calls: list[PollCall] = []
+
+    async def submit(
+        self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
+    ) -> SubmitVerdict:
+        """Return the next scripted verdict."""
+        call = SubmitCall(family.name, request, callback_url)
+        self.submit_calls.append(call)
+        return _next(self.submits, call)
+
+    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+        """Return the next scripted verdict."""
+        call = PollCall(family.name, task_id)
+        self.poll_calls.append(call)
+        return _next(self.polls, call)
+
+    async def credit(self) -> Decimal | None:
+        """Return the next scripted number."""
+        return _next(self.credits, "credit")
+
+
+def _next(script: deque[_Answer], call: object) -> _Answer:
+    assert script, f"the script of this Kie has no answer left for {call}"
+    return script.popleft()

@@ -1,0 +1,149 @@
+"""The /simulator routes: the record over HTTP, faults at run time, and starting over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from tests.integration.simulator.simulator_client import FAST, calling_simulator
+from worker.simulator.fault_table import describe_switches
+
+
+async def test_the_help_names_the_routes() -> None:
+    async with calling_simulator() as kie:
+        answer = await kie.call("GET", "/simulator")
+        assert b"/simulator/record/tasks" in answer.body
+
+
+async def test_no_key_is_needed_for_the_record() -> None:
+    async with calling_simulator() as kie:
+        assert (await kie.call("GET", "/simulator/record", key="wrong")).status == 200
+
+
+async def test_the_summary_counts_everything_that_was_asked() -> None:
+    async with calling_simulator(outcome="generate_failed") as kie:
+        task_id = await kie.created_id("a", nVariants=4)
+        await kie.create("b", size="wide")
+        await kie.finished(task_id)
+        await kie.poll("nobody")
+        await kie.call("GET", "/nowhere")
+        summary = (await kie.call("GET", "/simulator/record")).json()
+    assert summary["requests"] == {
+        "total": 5,
+        "by_route": {
+            "create": {"200": 1, "422": 1},
+            "poll": {"200": 1, "422": 1},
+            "unknown": {"404": 1},
+        },
+    }
+    assert summary["creates"]["created"] == 1
+    assert summary["creates"]["refused"] == {"validation": 1}
+    assert summary["polls"]["arrived"] == 2
+    assert summary["polls"]["worst_window_per_task"] == 1
+    assert summary["tasks"] == {"generating": 0, "by_outcome": {"generate_failed": 1}}
+    assert summary["credits"] == {
+        "starting": 1_000_000.0,
+        "balance": 1_000_000.0,
+        "spent": 8.0,
+        "refunded": 8.0,
+        "net": 0.0,
+    }
+
+
+async def test_the_tasks_are_one_json_object_per_line() -> None:
+    config = replace(FAST, creates_per_10_seconds=0)
+    async with calling_simulator(config) as kie:
+        ids = [await kie.created_id(f"picture {number}") for number in range(600)]
+        answer = await kie.call("GET", "/simulator/record/tasks")
+    rows = [orjson.loads(line) for line in answer.body.splitlines()]
+    assert [row["task_id"] for row in rows] == ids
+    assert rows[7]["prompt"] == "picture 7"
+
+
+async def test_the_request_log_is_bounded_and_the_latest_come_first() -> None:
+    async with calling_simulator(replace(FAST, request_log_size=3)) as kie:
+        task_id = await kie.created_id()
+        for name in ("one", "two", "three"):
+            await kie.poll(name)
+        rows = orjson.loads((await kie.call("GET", "/simulator/record/requests")).body)
+        assert [row["task_id"] for row in rows] == ["three", "two", "one"]
+        assert rows[0].keys() == {"at", "method", "path", "task_id", "answer"}
+        few = orjson.loads((await kie.call("GET", "/simulator/record/requests?limit=1")).body)
+        assert len(few) == 1
+        assert kie.simulator.record.answers.total() == 4
+        assert task_id in kie.simulator.record.tasks
+
+
+async def test_a_limit_that_is_no_number_is_refused() -> None:
+    async with calling_simulator() as kie:
+        answer = await kie.call("GET", "/simulator/record/requests?limit=all")
+        assert answer.status == 400
+
+
+async def test_callbacks_can_be_read() -> None:
+    async with calling_simulator() as kie:
+        assert (await kie.call("GET", "/simulator/record/callbacks")).body == b"[]\n"
+
+
+async def test_faults_are_shown_set_and_cleared_at_run_time() -> None:
+    async with calling_simulator() as kie:
+        table = (await kie.call("GET", "/simulator/faults")).json()
+        assert table.keys() == describe_switches().keys()
+        assert table["lost_reply"]["default"] == 0.0
+        await kie.call("PUT", "/simulator/faults", b'{"submit_code": 455, "lost_reply": 0.5}')
+        await kie.call("PUT", "/simulator/faults", b'{"lost_reply": null}')
+        assert kie.simulator.faults.submit_code == 455
+        assert kie.simulator.faults.lost_reply == 0.0
+        assert (await kie.create()).json()["code"] == 455
+        await kie.call("DELETE", "/simulator/faults")
+        assert (await kie.create()).json()["code"] == 200
+
+
+async def test_faults_changed_at_run_time_hold_for_tasks_that_exist() -> None:
+    async with calling_simulator() as kie:
+        task_id = await kie.created_id()
+        kie.simulator.set_faults(poll_code=500)
+        assert (await kie.poll(task_id)).json()["code"] == 500
+        kie.simulator.faults = replace(kie.simulator.faults, poll_code=0)
+        assert (await kie.poll(task_id)).json()["code"] == 200
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"nonsense": 1}', b'{"lost_reply": 2}'])
+async def test_wrong_faults_are_refused_and_change_nothing(body: bytes) -> None:
+    async with calling_simulator() as kie:
+        before = kie.simulator.faults
+        answer = await kie.call("PUT", "/simulator/faults", body)
+        assert answer.status == 400
+        assert answer.json()["error"]
+        assert kie.simulator.faults == before
+
+
+async def test_credits_can_be_added_after_they_ran_out() -> None:
+    async with calling_simulator(replace(FAST, starting_credits=FAST.starting_credits * 0)) as kie:
+        assert (await kie.create()).json()["code"] == 402
+        await kie.call("POST", "/simulator/credits", b'{"credits": 6.5}')
+        assert (await kie.create()).json()["code"] == 200
+        assert (await kie.call("GET", "/api/v1/chat/credit")).json()["data"] == 0.5
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"credits": 0}', b'{"credits": "x"}'])
+async def test_a_wrong_top_up_is_refused(body: bytes) -> None:
+    async with calling_simulator() as kie:
+        assert (await kie.call("POST", "/simulator/credits", body)).status == 400
+
+
+async def test_a_reset_starts_over() -> None:
+    async with calling_simulator() as kie:
+        task_id = await kie.created_id()
+        await kie.call("POST", "/simulator/reset")
+        summary = (await kie.call("GET", "/simulator/record")).json()
+        assert summary["creates"]["created"] == 0
+        assert summary["credits"]["balance"] == 1_000_000.0
+        assert (await kie.poll(task_id)).json()["code"] == 422
+
+
+async def test_an_unknown_control_route_is_404() -> None:
+    async with calling_simulator() as kie:
+        assert (await kie.call("GET", "/simulator/nothing")).status == 404

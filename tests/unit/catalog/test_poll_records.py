@@ -1,0 +1,214 @@
+"""Every known quirk of Kie's task records, read leniently and decided strictly."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.catalog import ProviderAnswer
+from shared.catalog.gpt4o_image import FAMILY
+from shared.domain.verdicts import Delivered, NoVerdict, Pending, PollVerdict, TaskFailed
+
+ONE = "https://tempfile.aiquickdraw.com/s/one.png"
+TWO = "https://tempfile.aiquickdraw.com/s/two.png"
+
+
+def read(**data: Any) -> PollVerdict:
+    return read_data({"taskId": "ab12", **data})
+
+
+def read_data(data: Any) -> PollVerdict:
+    body = {"code": 200, "msg": "success", "data": data}
+    return FAMILY.read_poll(ProviderAnswer(200, body, json.dumps(body)))
+
+
+def urls_of(response: Any) -> tuple[str, ...]:
+    verdict = read(successFlag=1, status="SUCCESS", response=response)
+    return verdict.result_urls if isinstance(verdict, Delivered) else ()
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"resultUrls": [ONE, TWO]},
+        {"result_urls": [ONE, TWO]},
+        {"resultUrls": [], "result_urls": [ONE, TWO]},
+        {"resultUrls": None, "result_urls": [ONE, TWO]},
+        {"resultUrls": [ONE, TWO], "result_urls": [ONE, TWO]},
+        json.dumps({"resultUrls": [ONE, TWO]}),
+        json.dumps({"result_urls": [ONE, TWO]}),
+        {"resultUrls": json.dumps([ONE, TWO])},
+        [ONE, TWO],
+        json.dumps([ONE, TWO]),
+        {"resultUrls": [f" {ONE} ", TWO, ONE]},
+        {"resultUrls": [ONE, None, "", 7, "ftp://x/y", "/relative.png", "https://", TWO]},
+    ],
+    ids=repr,
+)
+def test_both_images_are_found_however_the_response_is_written(response: Any) -> None:
+    assert urls_of(response) == (ONE, TWO)
+
+
+@pytest.mark.parametrize("response", [{"resultUrls": ONE}, ONE, [ONE], json.dumps(ONE)])
+def test_a_single_url_is_found_however_it_is_written(response: Any) -> None:
+    assert urls_of(response) == (ONE,)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        *[None, "", "null", "{", {}, [], 5, True, {"resultUrls": []}, {"resultUrls": None}],
+        {"resultUrls": [None, 5, "nope", "https://exa mple.com/", "http://[", "https://a\n.b"]},
+        *[{"resultUrls": {"0": ONE}}, {"urls": [ONE]}, [[ONE]], "https://" + "a" * 5_000],
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_a_success_without_a_url_is_never_a_success(response: Any) -> None:
+    verdict = read(successFlag=1, status="SUCCESS", response=response)
+    assert isinstance(verdict, NoVerdict)
+    assert "no image URL" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("flag", "status", "expected"),
+    [
+        (0, "GENERATING", Pending),
+        (0, None, Pending),
+        (0, "SOMETHING_NEW", Pending),
+        (None, "GENERATING", Pending),
+        ("0", "generating", Pending),
+        (1, "SUCCESS", Delivered),
+        (1, None, Delivered),
+        ("1", None, Delivered),
+        (1.0, None, Delivered),
+        (1, "SOMETHING_NEW", Delivered),
+        (None, "SUCCESS", Delivered),
+        (None, " success ", Delivered),
+        (0, "SUCCESS", Delivered),
+        (1, "GENERATING", Delivered),
+        (2, None, TaskFailed),
+        (3, None, TaskFailed),
+        ("3", None, TaskFailed),
+        (4, "SOMETHING_NEW", TaskFailed),
+        (2, "CREATE_TASK_FAILED", TaskFailed),
+        (3, "GENERATE_FAILED", TaskFailed),
+        (None, "CREATE_TASK_FAILED", TaskFailed),
+        (None, "generate_failed", TaskFailed),
+        (None, "UPLOAD_FAILED", TaskFailed),
+        (0, "GENERATE_FAILED", TaskFailed),
+        (2, "SUCCESS", NoVerdict),
+        (3, "SUCCESS", NoVerdict),
+        (1, "GENERATE_FAILED", NoVerdict),
+        (1, "CREATE_TASK_FAILED", NoVerdict),
+        (2, "GENERATING", NoVerdict),
+        (None, None, NoVerdict),
+        (None, "SOMETHING_NEW", NoVerdict),
+        (True, None, NoVerdict),
+        ("yes", 5, NoVerdict),
+        ([1], {"a": 1}, NoVerdict),
+    ],
+)
+def test_flag_and_status_decide_together(flag: Any, status: Any, expected: type) -> None:
+    assert type(read(successFlag=flag, status=status, response={"resultUrls": [ONE]})) is expected
+
+
+def test_a_record_without_flag_and_status_is_still_undecided() -> None:
+    assert isinstance(read(response={"resultUrls": [ONE]}), NoVerdict)
+
+
+@pytest.mark.parametrize("data", [None, [], {}, "", "nothing", 5, True, [{"successFlag": 1}]])
+def test_a_200_without_a_record_decides_nothing(data: Any) -> None:
+    assert isinstance(read_data(data), NoVerdict)
+
+
+def test_a_record_that_comes_as_json_text_is_read() -> None:
+    assert read_data('{"successFlag": 0, "progress": "0.30"}') == Pending(0.3)
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        *[("0.48", 0.48), ("0.00", 0.0), ("1.00", 1.0), (" 0.5 ", 0.5), (0.25, 0.25), (1, 1.0)],
+        *[("48", 1.0), (7, 1.0), (-1, 0.0), ("-0.1", 0.0), (10**400, 0.0), ("inf", 1.0)],
+        *[(None, 0.0), ("", 0.0), ("half", 0.0), ("nan", 0.0), (True, 0.0), ([0.5], 0.0)],
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_progress_lies_between_0_and_1_whatever_is_sent(progress: Any, expected: float) -> None:
+    assert read(successFlag=0, progress=progress) == Pending(expected)
+
+
+def test_a_record_without_progress_is_at_its_beginning() -> None:
+    assert read(status="GENERATING") == Pending(0.0)
+
+
+@pytest.mark.parametrize("code", [200, 400, 451, 500, None, "400"])
+def test_the_error_code_alone_never_decides(code: Any) -> None:
+    assert isinstance(read(successFlag=0, errorCode=code, errorMessage="x"), Pending)
+    done = read(successFlag=1, errorCode=code, response={"resultUrls": [ONE]})
+    assert isinstance(done, Delivered)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Your content was flagged by OpenAI as violating content policies",
+        "The image violates our policy",
+        "blocked by MODERATION",
+        "nsfw",
+        "inappropriate content",
+    ],
+)
+@pytest.mark.parametrize("code", [400, "400", None])
+def test_a_refusal_for_what_is_shown_is_a_matter_of_policy(words: str, code: Any) -> None:
+    verdict = read(successFlag=2, errorCode=code, errorMessage=words)
+    assert verdict == TaskFailed("content_policy", words)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (400, "invalid_image_format"),
+        (400, "Image size exceeds 26214400 bytes"),
+        (400, "unexpected Content-Type of the image"),
+        (451, "Failed to download the image, content not available"),
+        (500, "Failed to get user token"),
+        (500, "the policy server is down"),
+    ],
+)
+def test_another_failure_carries_kies_words(code: int, words: str) -> None:
+    verdict = read(successFlag=3, errorCode=code, errorMessage=words, response=None)
+    assert verdict == TaskFailed("provider_failed", words)
+
+
+@pytest.mark.parametrize("words", [None, "", "  ", 5, {"a": 1}])
+def test_a_failure_without_words_says_what_was_reported(words: Any) -> None:
+    verdict = read(successFlag=3, status="GENERATE_FAILED", errorMessage=words)
+    assert isinstance(verdict, TaskFailed)
+    assert "successFlag 3, status GENERATE_FAILED" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (1755572609000, datetime(2025, 8, 19, 3, 3, 29, tzinfo=UTC)),
+        ("1755572609000", datetime(2025, 8, 19, 3, 3, 29, tzinfo=UTC)),
+        ("2025-08-19T03:03:29Z", datetime(2025, 8, 19, 3, 3, 29, tzinfo=UTC)),
+        ("2025-08-19 03:03:29", None),
+        (None, None),
+        ("", None),
+        ("soon", None),
+        (10**18, None),
+        (10**400, None),
+        ([1], None),
+    ],
+    ids=lambda value: repr(value)[:25],
+)
+def test_the_completion_time_is_read_in_every_form_and_never_decides(
+    given: Any, expected: datetime | None
+) -> None:
+    verdict = read(successFlag=1, response={"resultUrls": [ONE]}, completeTime=given)
+    assert verdict == Delivered((ONE,), finished_at=expected)

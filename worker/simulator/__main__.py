@@ -1,0 +1,52 @@
+"""``python -m worker.simulator``: the simulator as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import orjson
+
+from .command_line import read_command_line
+from .config import SimulatorConfig
+from .ready_file import write_ready_file
+from .server import running_simulator
+
+
+async def serve(config: SimulatorConfig, ready_file: str) -> None:
+    """Run until SIGTERM or SIGINT, having told where once it listens."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with running_simulator(config) as simulator:
+        sys.stderr.write(f"Kie simulator on {simulator.base_url}, API key {simulator.api_key}\n")
+        sys.stderr.flush()
+        if ready_file:
+            facts = {
+                "base_url": simulator.base_url,
+                "api_key": simulator.api_key,
+                "pid": str(os.getpid()),
+            }
+            write_ready_file(ready_file, orjson.dumps(facts))
+        await stopped.wait()
+
+
+def main() -> int:
+    """Serve as the command line says; 0 when stopped by a signal, 1 when it cannot listen."""
+    config = read_command_line(sys.argv[1:])
+    try:
+        asyncio.run(serve(config, os.environ.get("DARKROOM_READY_FILE", "")))
+    except OSError as error:
+        sys.stderr.write(
+            f"the simulator cannot start on {config.host}:{config.port}: {error}; "
+            "--port 0 takes any free port\n"
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""What a create call must look like, checked as strictly as Kie documents it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import orjson
+
+SIZES = ("1:1", "3:2", "2:3")
+VARIANTS = (1, 2, 4)
+FALLBACK_MODELS = ("GPT_IMAGE_1", "FLUX_MAX")
+MAX_FILES = 5
+
+
+class NotJsonError(ValueError):
+    """The body is not a JSON object."""
+
+
+class InvalidRequestError(ValueError):
+    """A field is missing or wrong; the message is the first fault, as Kie tells only one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """A valid create call. ``param_json`` is the text that record-info echoes."""
+
+    prompt: str
+    size: str
+    n_variants: int
+    call_back_url: str
+    param_json: str
+    unknown_fields: tuple[str, ...]
+
+    @property
+    def callback_token(self) -> str:
+        """The last segment of the callback address's path: the caller's own token."""
+        return urlsplit(self.call_back_url).path.rpartition("/")[2]
+
+
+def parse_create_request(raw: bytes) -> CreateRequest:
+    """Read a create call's body; raises NotJsonError or InvalidRequestError."""
+    try:
+        given = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise NotJsonError(str(error)) from error
+    if not isinstance(given, dict):
+        raise NotJsonError("the body is not an object")
+    for check in _CHECKS:
+        check(given)
+    return CreateRequest(
+        prompt=given.get("prompt") or "",
+        size=given["size"],
+        n_variants=given.get("nVariants", 1),
+        call_back_url=given.get("callBackUrl") or "",
+        param_json=raw.decode("utf-8"),
+        unknown_fields=tuple(sorted(given.keys() - _KNOWN_FIELDS)),
+    )
+
+
+def _check_size(given: dict[str, object]) -> None:
+    if "size" not in given:
+        instead = next((name for name in _WRONG_SIZE_FIELDS if name in given), None)
+        hint = f"; {instead} is not a field of this model" if instead else ""
+        raise InvalidRequestError(f"size is required{hint}")
+    if given["size"] not in SIZES:
+        raise InvalidRequestError(f"size must be one of {', '.join(SIZES)}")
+    wrong = next((name for name in _WRONG_SIZE_FIELDS if name in given), None)
+    if wrong:
+        raise InvalidRequestError(f"{wrong} is not a field of this model; use size")
+
+
+def _check_prompt_and_files(given: dict[str, object]) -> None:
+    prompt, files = given.get("prompt"), given.get("filesUrl")
+    if prompt is not None and not isinstance(prompt, str):
+        raise InvalidRequestError("prompt must be a string")
+    if files is not None:
+        _check_files(files)
+    if not prompt and not files and not given.get("fileUrl"):
+        raise InvalidRequestError("prompt and filesUrl cannot both be empty")
+
+
+def _check_files(files: object) -> None:
+    if not isinstance(files, list) or not all(isinstance(url, str) for url in files):
+        raise InvalidRequestError("filesUrl must be a list of strings")
+    if len(files) > MAX_FILES:
+        raise InvalidRequestError(f"filesUrl may hold at most {MAX_FILES} URLs")
+
+
+def _check_variants(given: dict[str, object]) -> None:
+    variants = given.get("nVariants", 1)
+    if isinstance(variants, bool) or not isinstance(variants, int) or variants not in VARIANTS:
+        raise InvalidRequestError("nVariants must be 1, 2 or 4")
+
+
+def _check_options(given: dict[str, object]) -> None:
+    for name in ("isEnhance", "uploadCn", "enableFallback"):
+        if not isinstance(given.get(name, False), bool):
+            raise InvalidRequestError(f"{name} must be true or false")
+    for name in ("maskUrl", "fileUrl", "callBackUrl"):
+        if not isinstance(given.get(name) or "", str):
+            raise InvalidRequestError(f"{name} must be a string")
+    fallback = given.get("fallbackModel")
+    if fallback is not None and fallback not in FALLBACK_MODELS:
+        raise InvalidRequestError(f"fallbackModel must be one of {', '.join(FALLBACK_MODELS)}")
+
+
+def _check_callback(given: dict[str, object]) -> None:
+    url = str(given.get("callBackUrl") or "")
+    if url and not url.startswith(("http://", "https://")):
+        raise InvalidRequestError("callBackUrl must be an http or https URL")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise InvalidRequestError(f"callBackUrl is not a URL: {error}") from error
+
+
+_CHECKS: tuple[Callable[[dict[str, object]], None], ...] = (
+    _check_size,
+    _check_prompt_and_files,
+    _check_variants,
+    _check_options,
+    _check_callback,
+)
+
+_WRONG_SIZE_FIELDS = ("aspectRatio", "aspect_ratio")
+
+_KNOWN_FIELDS = frozenset(
+    {
+        "prompt",
+        "filesUrl",
+        "fileUrl",
+        "size",
+        "nVariants",
+        "maskUrl",
+        "callBackUrl",
+        "isEnhance",
+        "uploadCn",
+        "enableFallback",
+        "fallbackModel",
+    }
+)

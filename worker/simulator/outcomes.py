@@ -1,0 +1,52 @@
+"""The ways a task can end, and the words in which Kie tells each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One ending; ``error_code`` and ``error_message`` are what record-info and callbacks say."""
+
+    name: str
+    status: str
+    error_code: int | None
+    error_message: str
+    success: bool = False
+    # Overrides the failure flag switch, for an ending that no document describes.
+    flag: int | None = None
+
+    @property
+    def callback_code(self) -> int:
+        """The ``code`` of the callback's envelope."""
+        if self.success:
+            return 200
+        return self.error_code or 500
+
+
+SUCCESS = Outcome("success", "SUCCESS", None, "", success=True)
+
+_FAILURES = (
+    Outcome(
+        "generate_failed",
+        "GENERATE_FAILED",
+        500,
+        "internal error, please try again later.",
+    ),
+    Outcome("create_task_failed", "CREATE_TASK_FAILED", 500, "Failed to get user token"),
+    Outcome(
+        "content_policy",
+        "GENERATE_FAILED",
+        400,
+        "Your content was flagged by OpenAI as violating content policies",
+    ),
+    Outcome("image_fetch_failed", "GENERATE_FAILED", 451, "Failed to download the image"),
+    Outcome("unknown_status", "ARCHIVED", None, "", flag=4),
+)
+
+OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
+    {outcome.name: outcome for outcome in (SUCCESS, *_FAILURES)}
+)

@@ -1,0 +1,104 @@
+"""Answers as bytes: Kie's envelope, its errors in every form, and what is no envelope at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import orjson
+
+JSON_TYPE = "application/json;charset=UTF-8"
+
+Ending = Literal["send", "close", "reset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, ready to send.
+
+    ``noted`` is what the record writes down: the code in the body, or a word for an answer
+    without one. ``ending`` other than send breaks the connection instead of answering.
+    """
+
+    noted: str
+    body: bytes = b""
+    http_status: int = 200
+    content_type: str = JSON_TYPE
+    ending: Ending = "send"
+    extra_delay_seconds: float = 0.0
+
+
+class RefusedError(Exception):
+    """A request is refused with this reply; ``reason`` is the record's word for why."""
+
+    def __init__(self, reason: str, reply: Reply) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.reply = reply
+
+
+MESSAGES: Mapping[int, str] = MappingProxyType(
+    {
+        400: "The request body is not valid JSON",
+        401: "You do not have access permissions",
+        402: "The current credits are insufficient. Please top up.",
+        404: "Not Found",
+        408: "Upstream gave no result for more than 10 minutes",
+        422: "Validation error",
+        429: "Your call frequency is too high. Please try again later.",
+        433: "The usage of this key has reached its cap",
+        451: "Failed to fetch the image",
+        455: "The service is under maintenance. Please try again later.",
+        500: "Server exception, please try again later",
+        501: "Generation failed",
+        505: "This feature is currently disabled",
+        550: "The connection was refused because the queue is full",
+    }
+)
+
+
+def success(data: object) -> Reply:
+    """The envelope of a success."""
+    return Reply("200", orjson.dumps({"code": 200, "msg": "success", "data": data}))
+
+
+def error(code: int, message: str = "", form: str = "body") -> Reply:
+    """An error in one of the forms ``body``, ``status`` and ``bare``.
+
+    An authorization failure has no ``data`` key, as recorded from the real service.
+    """
+    text = message or MESSAGES.get(code, "error")
+    http_status = code if 200 <= code <= 599 else 500
+    if form == "bare":
+        return Reply(str(code), text.encode(), http_status, "text/plain;charset=UTF-8")
+    envelope: dict[str, object] = {"code": code, "msg": text}
+    if code != 401:
+        envelope["data"] = None
+    return Reply(str(code), orjson.dumps(envelope), http_status if form == "status" else 200)
+
+
+def junk(kind: str) -> Reply:
+    """An answer that is no envelope; kind is one of the junk switches' choices but none."""
+    return _JUNK[kind]
+
+
+_BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
+_MAINTENANCE = b"<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>"
+
+_JUNK: Mapping[str, Reply] = MappingProxyType(
+    {
+        "html": Reply("junk:html", _BAD_GATEWAY, 502, "text/html"),
+        "html_200": Reply("junk:html_200", _MAINTENANCE, 200, "text/html"),
+        "empty": Reply("junk:empty"),
+        "garbage": Reply("junk:garbage", b'{"code":200,"msg":"succ'),
+        "not_object": Reply("junk:not_object", b"[]"),
+        "cloudflare": Reply("junk:cloudflare", b"error code: 1010", 403, "text/plain"),
+    }
+)
+
+NOT_FOUND = error(404, form="status")
+TOO_LARGE = error(413, "Request body too large", "status")
+CLOSED = Reply("closed", ending="close")
+RESET = Reply("reset", ending="reset")
