@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from producer.job_book import JobBook
+from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import END_CHANNEL, Delivery, listening
 from shared.domain.job import Job
 from shared.errors import DarkroomError, RedisDown, WaitTimedOut
@@ -65,10 +66,8 @@ class EndWatch:
 
     async def close(self) -> None:
         """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        await stop_tasks(tasks)
 
     async def _listen(self) -> None:
         while True:
@@ -92,13 +91,21 @@ class EndWatch:
             self._news.set()
 
     async def _look(self) -> None:
+        clock = asyncio.get_running_loop()
+        look_at = clock.time() + RECHECK_SECONDS
         while True:
+            # A moment, not a pause since the last push: a steady stream of pushes must not put
+            # off for ever the look at those whose push was lost.
             try:
-                async with asyncio.timeout(RECHECK_SECONDS):
+                async with asyncio.timeout_at(look_at):
                     await self._news.wait()
-                wanted = set(self._ended)
             except TimeoutError:
+                pass
+            if clock.time() >= look_at:
                 wanted = set(self._waiters)
+                look_at = clock.time() + RECHECK_SECONDS
+            else:
+                wanted = set(self._ended)
             self._news.clear()
             self._ended -= wanted
             await self._answer(wanted)

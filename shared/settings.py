@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.errors import ConfigurationError
 
 ChargeBasis = Literal["current", "quoted", "lower_of"]
+CrashPoint = Literal[
+    "before_claim", "after_claim", "after_post", "after_submitted", "after_poll", "after_settle"
+]
 
 
 def _require_scheme(value: SecretStr, name: str, schemes: tuple[str, ...]) -> SecretStr:
@@ -90,6 +93,9 @@ class Settings(BaseSettings):
     worker_http_host: str = "127.0.0.1"
     worker_http_port: Port = 8081
     """The worker's port for callbacks, health and metrics; 0 takes a free one."""
+
+    darkroom_crash_at: CrashPoint | None = None
+    """For drills: the worker kills itself at this point. Default: never."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from producer import Producer
 from producer.doctor import examine_books
+from shared.adapters.background import stop_tasks
 from shared.adapters.postgres import Database
 from shared.catalog import ImageRequest
 from shared.catalog.gpt4o_image import ImageToImage, TextToImage
@@ -137,9 +138,7 @@ class Workshop:
             finally:
                 for lane in lanes:
                     await lane.drain(5)
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await stop_tasks(tasks)
 
     @asynccontextmanager
     async def worker_process(self, **environ: str) -> AsyncIterator[WorkerProcess]:

@@ -22,6 +22,7 @@ from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 from worker.brake import Brake
 from worker.claiming import LEASE_MS
+from worker.crash_points import crash_at
 from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.kie_client import KieClient
@@ -85,6 +86,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             sleep=asyncio.sleep,
             worker_name=f"{socket.gethostname()}:{os.getpid()}",
             lease_seconds=LEASE_MS / 1000,
+            reach=crash_at(settings.darkroom_crash_at),
         )
         gauges = QueueGauges(registry, database)
         health = Health(

@@ -11,6 +11,7 @@ from shared.adapters.delivery import Delivery
 from shared.domain.clock import Clock
 from shared.settings import Settings
 from worker.brake import Brake
+from worker.crash_points import Reach, reach_nothing
 from worker.job_store import JobStore
 from worker.kie_client import Kie
 from worker.metrics import Metrics
@@ -36,5 +37,7 @@ class Deps:
     sleep: Sleep
     worker_name: str
     lease_seconds: float
+    reach: Reach = reach_nothing
+    """Called between steps; kills the process there when a drill says so."""
     faults: dict[UUID, int] = field(default_factory=dict)
     """Answers in a row that decided nothing, per job in flight here."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from shared.adapters.background import stop_tasks
 from shared.adapters.health import serving
 from shared.adapters.logs import set_up_logging
 from shared.errors import DependencyDown
@@ -59,12 +60,7 @@ async def _run_until(rooms: Rooms, stop: asyncio.Event) -> None:
     done, _ = await asyncio.wait([stopping, *background[3:]], return_when="FIRST_COMPLETED")
     if stopping in done:
         await _drain(rooms, lanes)
-    for task in [stopping, *background]:
-        task.cancel()
-    results = await asyncio.gather(*background, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+    await stop_tasks([stopping, *background])
 
 
 async def _drain(rooms: Rooms, lanes: list[LeasedWorker]) -> None:

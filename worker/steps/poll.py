@@ -30,6 +30,7 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         return None
     async with deps.polls.slot(job.provider_task_id):
         verdict = await deps.kie.poll(family(job.model), job.provider_task_id)
+    deps.reach("after_poll")
     match verdict:
         case Delivered():
             await _settle(deps, job, verdict)
@@ -48,6 +49,7 @@ async def _settle(deps: Deps, job: Job, verdict: Delivered) -> None:
     note = f"{count} of {asked} images were delivered" if count < asked else None
     event = events.Completed(verdict.result_urls, note)
     settled = await deps.store.settle(job, event, deps.settings.charge_basis)
+    deps.reach("after_settle")
     lag_seconds = None
     if verdict.finished_at is not None and settled.finished_at is not None:
         lag_seconds = (settled.finished_at - verdict.finished_at).total_seconds()

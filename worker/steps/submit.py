@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.delivery import Lane, Parcel, now_ms
-from shared.catalog import ModelFamily, family
+from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
@@ -60,11 +60,14 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         return _UNFIT_SECONDS
     async with deps.submits.slot("kie"):
         claim = events.Claimed(token=token_urlsafe(24), worker=deps.worker_name)
+        deps.reach("before_claim")
         claimed = await _insist(deps, lambda: deps.store.claim(job.id, claim))
+        deps.reach("after_claim")
         verdict = await deps.kie.submit(
             model, request, callback_url=_callback_url(deps, claim.token)
         )
-    return await _store_verdict(deps, claimed, model, verdict)
+    deps.reach("after_post")
+    return await _store_verdict(deps, claimed, verdict)
 
 
 async def _give_up_on_lost_worker(deps: Deps, job: Job) -> float | None:
@@ -88,9 +91,7 @@ async def _give_up_on_lost_worker(deps: Deps, job: Job) -> float | None:
     return None
 
 
-async def _store_verdict(
-    deps: Deps, job: Job, model: ModelFamily, verdict: SubmitVerdict
-) -> float | None:
+async def _store_verdict(deps: Deps, job: Job, verdict: SubmitVerdict) -> float | None:
     match verdict:
         case Accepted(task_id):
             return await _store_accepted(deps, job, task_id)
@@ -119,6 +120,7 @@ async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
         if submitted.provider_task_id != task_id:
             log.error("task_without_job", job_id=str(job.id), provider_task_id=task_id)
             return None
+    deps.reach("after_submitted")
     deps.metrics.count_submitted(submitted)
     if deps.brake.level > 0:
         await _quietly(deps.brake.ease())

@@ -1,0 +1,106 @@
+"""Postgres or Redis away in the middle of the work: producers learn at once, workers go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from pydantic import SecretStr
+
+from producer import JobState, PostgresDown, Producer
+from shared.adapters.servers import Servers
+from tests.fakes.outage import Outage, outage_of
+from tests.workshop import Workshop, text_to_image
+
+OUTAGE_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def _postgres_behind_a_relay(workshop: Workshop) -> AsyncIterator[tuple[Outage, str]]:
+    assert workshop.settings.database_url is not None
+    parts = urlsplit(workshop.settings.database_url.get_secret_value())
+    folder = unquote(parts.netloc.partition("@")[2].partition(":")[0])
+    async with outage_of(f"{folder}/.s.PGSQL.5432") as outage:
+        yield outage, f"postgresql://darkroom@127.0.0.1:{outage.port}{parts.path}"
+
+
+@asynccontextmanager
+async def _redis_behind_a_relay(workshop: Workshop) -> AsyncIterator[tuple[Outage, str]]:
+    assert workshop.settings.redis_url is not None
+    path = urlsplit(workshop.settings.redis_url.get_secret_value()).path
+    async with outage_of(path) as outage:
+        yield outage, f"redis://127.0.0.1:{outage.port}"
+
+
+async def _run_through(workshop: Workshop, outage: Outage, changes: dict[str, SecretStr]) -> None:
+    """Start jobs, take the server away for half a minute in the middle, and see all of them end."""
+    workshop.simulator.set_faults(duration=2.0)
+    async with workshop.worker(**changes):
+        jobs = [await workshop.enqueue() for _ in range(20)]
+        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs[:5]))
+        await outage.cut()
+        await asyncio.sleep(OUTAGE_SECONDS)
+        await outage.restore()
+        ended = [await workshop.ended(job, 60) for job in jobs]
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+async def test_postgres_down_for_30_seconds_loses_nothing_and_workers_go_on(
+    workshop: Workshop,
+) -> None:
+    async with _postgres_behind_a_relay(workshop) as (outage, url):
+        await _run_through(workshop, outage, {"database_url": SecretStr(url)})
+
+
+async def test_redis_down_for_30_seconds_loses_nothing_and_workers_go_on(
+    workshop: Workshop,
+) -> None:
+    async with _redis_behind_a_relay(workshop) as (outage, url):
+        await _run_through(workshop, outage, {"redis_url": SecretStr(url)})
+
+
+async def test_postgres_down_gives_producers_a_clear_error_at_once(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with _postgres_behind_a_relay(workshop) as (outage, url):
+        behind = Servers(url, servers.redis_url, None, has_given_database=True)
+        async with Producer.over(behind) as producer:
+            await producer.enqueue(text_to_image(), account_id="acme")
+            await outage.cut()
+            started_at = monotonic()
+            with pytest.raises(PostgresDown, match="Postgres"):
+                await producer.enqueue(text_to_image(), account_id="acme")
+            assert monotonic() - started_at < 3
+
+
+async def test_redis_down_does_not_refuse_an_enqueue_and_the_job_runs_when_it_is_back(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with _redis_behind_a_relay(workshop) as (outage, url):
+        behind = Servers(servers.database_url, url, None, has_given_database=True)
+        async with Producer.over(behind) as producer:
+            await outage.cut()
+            job = await producer.enqueue(text_to_image(), account_id="acme")
+            assert job.state is JobState.QUEUED
+            await outage.restore()
+            async with workshop.worker():
+                assert (await workshop.ended(job, 20)).state is JobState.SUCCEEDED
+
+
+async def test_redis_wiped_mid_run_every_job_still_ends_right(workshop: Workshop) -> None:
+    workshop.simulator.set_faults(duration=1.0)
+    async with workshop.worker() as rooms:
+        jobs = [await workshop.enqueue() for _ in range(40)]
+        await workshop.in_state(jobs[0], "generating")
+        await rooms.deps.delivery.redis.flushall()
+        later = [await workshop.enqueue() for _ in range(10)]
+        ended = [await workshop.ended(job, 40) for job in [*jobs, *later]]
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    workshop.check_paid_once()
+    await workshop.check_books()
