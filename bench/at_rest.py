@@ -44,7 +44,7 @@ async def main() -> None:
 
 async def measure(servers: Servers, home: Path) -> None:
     """Start a simulator and a worker, watch the worker idle, then give it jobs one by one."""
-    assert servers.embedded is not None  # noqa: S101
+    assert servers.embedded is not None
     kie = servers.embedded.ensure_process(
         "kie",
         [

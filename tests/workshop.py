@@ -85,6 +85,11 @@ class Workshop:
         if credits:
             await self.producer.till.grant(name, Decimal(credits), "for the test")
 
+    async def check_account(self, *, balance: int, held: int = 0) -> None:
+        """Fail unless the rich account has exactly this."""
+        account = await self.producer.balance("acme")
+        assert (account.balance, account.held) == (Decimal(balance), Decimal(held))
+
     async def enqueue(self, request: ImageRequest | None = None, **options: Any) -> Job:
         """Enqueue for the rich account `acme`; every prompt is its own."""
         asked = request or text_to_image(f"picture {next(self._numbers)}")

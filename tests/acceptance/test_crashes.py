@@ -44,8 +44,7 @@ async def test_sigkill_between_steps_loses_nothing_and_pays_once(
     assert (ended.state, ended.reason) == (state, reason)
     assert len(workshop.simulator.record.tasks) == paid
     charged = 6 if state is JobState.SUCCEEDED else 0
-    account = await workshop.producer.balance("acme")
-    assert (account.balance, account.held) == (10_000 - charged, 0)
+    await workshop.check_account(balance=10_000 - charged)
     workshop.check_paid_once()
     await workshop.check_books()
 

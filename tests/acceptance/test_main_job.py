@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from arq.connections import ArqRedis
 
 from producer import JobState
 from tests.workshop import Workshop, image_to_image, text_to_image
@@ -35,8 +36,38 @@ async def test_200_jobs_all_end_and_the_ledger_is_exact(workshop: Workshop) -> N
         )
         ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    account = await workshop.producer.balance("acme")
-    assert (account.balance, account.held) == (10_000 - 200 * 6, 0)
+    await workshop.check_account(balance=10_000 - 200 * 6)
     await workshop.check_books()
     workshop.check_paid_once()
     assert len(workshop.simulator.record.tasks) == 200
+
+
+async def test_enqueue_is_one_postgres_transaction_and_one_redis_round_trip(
+    workshop: Workshop, redis: ArqRedis
+) -> None:
+    await workshop.enqueue()  # connections are open from here on
+    before = await _commands_of(redis)
+    transactions = await _transactions_of(workshop)
+    await workshop.enqueue()
+    assert await _transactions_of(workshop) - transactions <= 2  # the asking is one itself
+    after = await _commands_of(redis)
+    spent = {name: after[name] - before.get(name, 0) for name in after}
+    asked = {name for name, calls in spent.items() if calls > 0} - {"info"}
+    assert asked == {"multi", "set", "zadd", "publish", "exec"}
+
+
+async def _commands_of(redis: ArqRedis) -> dict[str, int]:
+    stats = await redis.info("commandstats")
+    return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
+
+
+async def _transactions_of(workshop: Workshop) -> int:
+    rows = await workshop.run_sql("SELECT txid_snapshot_xmax(txid_current_snapshot()) AS next")
+    return int(rows[0]["next"])
+
+
+async def test_enqueue_does_not_wait_for_kie_or_a_worker(workshop: Workshop) -> None:
+    workshop.simulator.set_faults(create_hang=1.0, create_hang_seconds=30.0)
+    job = await workshop.enqueue()
+    assert job.state is JobState.QUEUED
+    assert not workshop.simulator.record.tasks

@@ -1,0 +1,209 @@
+"""What each answer of Kie does to a job, from enqueue to the ledger, against the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from producer import JobState
+from shared.adapters.delivery import Lane
+from tests.workshop import Workshop, eventually, text_to_image
+
+
+async def _run_one(workshop: Workshop, directive: str, **fields: int) -> tuple[str, str | None]:
+    """Run one job whose prompt tells the simulator how to behave; return its end."""
+    async with workshop.worker():
+        request = text_to_image(f"a picture [[sim: {directive}]]", **fields)
+        ended = await workshop.ended(await workshop.enqueue(request))
+    await workshop.check_books()
+    workshop.check_paid_once()
+    return ended.state.value, ended.reason
+
+
+@pytest.mark.parametrize("form", ["body", "status"])
+@pytest.mark.parametrize("code", [400, 404, 422])
+async def test_m9_kie_400_404_422_on_submit_fail_the_job_and_release_its_hold(
+    workshop: Workshop, code: int, form: str
+) -> None:
+    directive = f"submit_code={code}, error_form={form}"
+    assert await _run_one(workshop, directive) == ("failed", "rejected")
+    await workshop.check_account(balance=10_000)
+    assert not workshop.simulator.record.tasks
+
+
+@pytest.mark.parametrize("form", ["body", "status"])
+@pytest.mark.parametrize("code", [429, 455, 550])
+async def test_m9_kie_429_455_550_put_the_job_back_and_it_succeeds_later(
+    workshop: Workshop, code: int, form: str
+) -> None:
+    directive = f"submit_code={code}, submit_code_times=1, error_form={form}"
+    assert await _run_one(workshop, directive) == ("succeeded", None)
+    outcomes = await workshop.run_sql("SELECT outcome FROM job_attempts ORDER BY number")
+    assert [row["outcome"] for row in outcomes] == ["deferred", "accepted"]
+
+
+@pytest.mark.parametrize("code", [401, 402, 403, 433])
+async def test_m9_kie_401_402_433_pause_submitting_and_nothing_fails(
+    workshop: Workshop, code: int
+) -> None:
+    workshop.simulator.set_faults(account_code=code)
+    async with workshop.worker() as rooms:
+        jobs = [await workshop.enqueue() for _ in range(5)]
+
+        async def is_paused() -> bool:
+            return await rooms.deps.brake.reason() == "account_refused"
+
+        await eventually(is_paused, "submitting is paused")
+        await workshop.in_state(jobs[0], "queued")
+        states = {(await workshop.producer.get(job.id)).state for job in jobs}
+    assert states == {JobState.QUEUED}
+    refused = workshop.simulator.record.summary()["creates"]
+    assert isinstance(refused, dict)
+    assert refused["created"] == 0
+    await workshop.check_books()
+
+
+@pytest.mark.parametrize("fault", ["submit_code=500, submit_code_creates=yes", "lost_reply=1"])
+async def test_m9_kie_500_or_a_lost_reply_on_submit_is_unknown_and_never_resent(
+    workshop: Workshop, fault: str
+) -> None:
+    async with workshop.worker(unknown_limit_seconds=1):
+        job = await workshop.enqueue(text_to_image(f"a picture [[sim: {fault}]]"))
+        unknown = await workshop.in_state(job, "unknown")
+        assert (await workshop.producer.balance("acme")).held == 6
+        ended = await workshop.ended(job)
+    assert unknown.credits_charged is None
+    assert (ended.state, ended.reason) == (JobState.FAILED, "submission_lost")
+    assert len(workshop.simulator.record.tasks) == 1
+    assert (await workshop.producer.balance("acme")).available == 10_000
+    await workshop.check_books()
+
+
+@pytest.mark.parametrize("form", ["body", "status"])
+@pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500])
+async def test_m9_any_error_code_on_a_poll_is_asked_again(
+    workshop: Workshop, code: int, form: str
+) -> None:
+    directive = f"poll_code={code}, poll_code_times=1, error_form={form}"
+    assert await _run_one(workshop, directive) == ("succeeded", None)
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [
+        "poll_junk=html, poll_junk_rate=0.5",
+        "poll_drop=0.5",
+        "poll_junk=garbage, poll_junk_rate=0.5",
+    ],
+)
+async def test_kie_garbage_on_a_poll_is_asked_again(workshop: Workshop, directive: str) -> None:
+    assert await _run_one(workshop, directive) == ("succeeded", None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        ("generate_failed", "provider_failed"),
+        ("create_task_failed", "provider_failed"),
+        ("content_policy", "content_policy"),
+        ("image_fetch_failed", "provider_failed"),
+        ("unknown_status", "provider_failed"),
+    ],
+)
+@pytest.mark.parametrize("flag", ["2", "3"])
+async def test_m7_each_failure_of_kie_is_told_apart_and_never_charged(
+    workshop: Workshop, outcome: str, reason: str, flag: str
+) -> None:
+    directive = f"outcome={outcome}, failure_flag={flag}"
+    assert await _run_one(workshop, directive) == ("failed", reason)
+    assert (await workshop.producer.balance("acme")).balance == 10_000
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [
+        "omit_status=yes",
+        "time_form=text",
+        "time_form=iso",
+        "response_form=string",
+        "url_spelling=snake",
+        "url_spelling=both",
+        "success_error_code=400",
+        "generating_status=QUEUED",
+        "visible_after_seconds=1",
+    ],
+)
+async def test_m7_odd_spellings_of_success_are_read_leniently(
+    workshop: Workshop, directive: str
+) -> None:
+    assert await _run_one(workshop, directive) == ("succeeded", None)
+
+
+async def test_success_without_images_is_not_believed_and_ends_at_the_deadline(
+    workshop: Workshop,
+) -> None:
+    async with workshop.worker(job_deadline_seconds=3):
+        job = await workshop.enqueue(text_to_image("none [[sim: never_ends=1]]"))
+        ended = await workshop.ended(job)
+    assert (ended.state, ended.reason) == (JobState.FAILED, "deadline_exceeded")
+    await workshop.check_books()
+
+
+async def test_fewer_images_than_asked_are_charged_by_what_was_delivered(
+    workshop: Workshop,
+) -> None:
+    async with workshop.worker():
+        request = text_to_image("[[sim: missing_urls=2]]", quantity=4)
+        ended = await workshop.ended(await workshop.enqueue(request))
+    assert (ended.state, len(ended.result_urls)) == (JobState.SUCCEEDED, 2)
+    assert ended.credits_charged == 7
+    assert ended.message == "2 of 4 images were delivered"
+    await workshop.check_books()
+
+
+async def test_m6_a_price_changed_by_plain_update_holds_from_the_next_settlement(
+    workshop: Workshop,
+) -> None:
+    async with workshop.worker():
+        before = await workshop.enqueue(text_to_image("[[sim: duration=1.5]]", quantity=2))
+        await workshop.in_state(before, "generating")
+        await workshop.run_sql(
+            "UPDATE pricing SET credits = 9 WHERE model = 'gpt-4o-image'"
+            " AND task = 'text-to-image' AND quantity = 2"
+        )
+        ended = await workshop.ended(before)
+    assert (ended.credits_quoted, ended.credits_charged) == (Decimal(7), Decimal(9))
+    await workshop.check_books()
+
+
+@pytest.mark.parametrize(("basis", "charged"), [("quoted", 7), ("lower_of", 7), ("current", 9)])
+async def test_m10_the_charge_follows_its_basis(
+    workshop: Workshop, basis: str, charged: int
+) -> None:
+    async with workshop.worker(charge_basis=basis):
+        job = await workshop.enqueue(text_to_image("[[sim: duration=1.5]]", quantity=2))
+        await workshop.in_state(job, "generating")
+        await workshop.run_sql("UPDATE pricing SET credits = 9 WHERE quantity = 2")
+        ended = await workshop.ended(job)
+    assert ended.credits_charged == charged
+    await workshop.check_books()
+
+
+async def test_m8_kie_counts_at_most_3_queries_a_second_while_four_workers_and_operators_ask(
+    workshop: Workshop,
+) -> None:
+    workshop.simulator.set_faults(never_ends=1.0)
+    async with workshop.worker() as one, workshop.worker(), workshop.worker(), workshop.worker():
+        jobs = [await workshop.enqueue() for _ in range(5)]
+        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs))
+        for _ in range(200):
+            # An operator who cannot wait: every delivery is pulled forward again and again.
+            await asyncio.gather(*(one.deps.delivery.hasten(job.id, Lane.POLL) for job in jobs))
+            await asyncio.sleep(0.02)
+    summary = workshop.simulator.record.summary()["polls"]
+    assert isinstance(summary, dict)
+    assert summary["arrived"] >= 5 * 6
+    assert summary["worst_window_per_task"] == 3
+    assert summary["over_limit"] == 0
