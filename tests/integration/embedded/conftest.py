@@ -1,0 +1,70 @@
+"""A home of its own for each test, and whoever an ordinary user is on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.embedded.home import open_home
+from tests.integration.embedded.driving import Household
+from tests.integration.embedded.ordinary_user import OrdinaryUser, provide_ordinary_user
+
+
+@contextmanager
+def make_open_directory() -> Iterator[Path]:
+    """Make a directory that every user may enter, unlike pytest's own when root made them."""
+    directory = Path(tempfile.mkdtemp(prefix="embedded-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    with make_open_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def somebody() -> Iterator[OrdinaryUser]:
+    """A user who is not root."""
+    with make_open_directory() as directory:
+        yield provide_ordinary_user(directory)
+
+
+@pytest.fixture
+def new_household(open_directory: Path) -> Iterator[Household]:
+    """A home that does not exist yet; whatever it came to run is ended afterwards."""
+    household = Household(open_directory / "home")
+    yield household
+    household.end()
+
+
+@pytest.fixture(scope="session")
+def initialised_home() -> Iterator[Path]:
+    """A home with an empty database, to copy: that is quicker than initialising one each time."""
+    with make_open_directory() as directory:
+        household = Household(directory / "home")
+        try:
+            household.start_client().urls()
+        finally:
+            household.end()
+        yield household.home
+
+
+@pytest.fixture
+def household(new_household: Household, initialised_home: Path) -> Household:
+    """A home that has been used before, by servers that are not running now."""
+    home = open_home(new_household.home).path
+    copy = ["cp", "-a", str(initialised_home / "postgres"), str(home / "postgres")]
+    subprocess.run(copy, check=True)
+    return new_household
