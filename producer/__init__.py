@@ -24,6 +24,7 @@ from shared.domain.job import Job  # noqa: E402
 from shared.domain.lifecycle import JobState, Reason  # noqa: E402
 from shared.errors import (  # noqa: E402
     AccountNotFound,
+    AlreadyExists,
     ConfigurationError,
     DarkroomError,
     DatabaseRefused,
@@ -47,6 +48,7 @@ from shared.settings import Settings  # noqa: E402
 __all__ = [
     "Account",
     "AccountNotFound",
+    "AlreadyExists",
     "ConfigurationError",
     "DarkroomError",
     "DatabaseRefused",

@@ -20,7 +20,6 @@ from shared.adapters.postgres import (
     ConnectionQueries,
     Database,
     connect_database,
-    prepare_connection,
 )
 from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest, family
@@ -131,7 +130,6 @@ class Producer:
     async def _enter_with_caller(
         self, orders: Sequence[Order], connection: Connection
     ) -> list[Job]:
-        await prepare_connection(connection)
         async with ConnectionQueries(connection).transaction() as queries:
             entered = await JobBook(queries).enter(orders)
             await queries.fetch("notify_dispatch")

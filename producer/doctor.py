@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.migrations import migration_status
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres import Queries, connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
@@ -58,10 +58,10 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield _examine_provider(settings, servers)
 
 
-async def examine_books(database: Database) -> AsyncIterator[Finding]:
+async def examine_books(queries: Queries) -> AsyncIterator[Finding]:
     """Check every invariant of the books on any database."""
     for query, sentence in _BOOKS.items():
-        rows = await database.fetch(query, _NAMED_AT_MOST)
+        rows = await queries.fetch(query, _NAMED_AT_MOST)
         named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
         yield Finding(
             query.replace("_", " "), not rows, named or sentence, _ASK_DEVELOPERS if rows else None

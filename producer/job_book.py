@@ -19,6 +19,7 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
 from shared.errors import (
     AccountNotFound,
+    DarkroomError,
     DatabaseRefused,
     IdempotencyConflict,
     InsufficientCredits,
@@ -28,7 +29,8 @@ from shared.errors import (
 )
 
 _SHORT_OF_CREDITS = "DR402"
-_FOREIGN_KEY = "23503"
+_NO_SUCH_ACCOUNT = "DR404"
+_CANCEL_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class JobBook:
         try:
             rows = await self._queries.fetch("enqueue_jobs", *_columns(orders))
         except DatabaseRefused as error:
-            raise await self._explain(error, orders) from error
+            raise _explained(error) from error
         return [await self._entered(order, row) for order, row in zip(orders, rows, strict=True)]
 
     async def _entered(self, order: Order, row: asyncpg.Record) -> Entered:
@@ -77,25 +79,6 @@ class JobBook:
             "find_by_idempotency_key", order.account_id, order.idempotency_key
         )
         return job_from_row(row) if row else None
-
-    async def _explain(self, error: DatabaseRefused, orders: Sequence[Order]) -> Exception:
-        if error.sqlstate == _FOREIGN_KEY and error.constraint == "jobs_account_id_fkey":
-            return AccountNotFound(await self._first_unknown_account(orders))
-        if error.sqlstate != _SHORT_OF_CREDITS or error.detail is None:
-            return error
-        short = orjson.loads(error.detail)
-        return InsufficientCredits(
-            short["account_id"],
-            needed=Decimal(short["needed"]),
-            available=Decimal(short["available"]),
-            held=Decimal(short["held"]),
-        )
-
-    async def _first_unknown_account(self, orders: Sequence[Order]) -> str:
-        for account_id in dict.fromkeys(order.account_id for order in orders):
-            if await self._queries.fetch_row("get_account", account_id) is None:
-                return account_id
-        return orders[0].account_id
 
     async def get(self, job_id: UUID) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
@@ -119,23 +102,42 @@ class JobBook:
 
     async def cancel(self, job_id: UUID) -> Job:
         """Take a queued job back and release its hold, or raise `TooLateToCancel`."""
-        job = await self.get(job_id)
         transition = transition_of(events.Cancelled)
-        row = await self._queries.fetch_row(
-            "release_job",
-            job_id,
-            job.attempt,
-            [state.value for state in transition.sources],
-            transition.target.value,
-            Reason.CANCELLED_BY_CALLER.value,
-            "cancelled by the caller",
-            None,
-            event_name(events.Cancelled),
-        )
-        if row is None:
+        job = await self.get(job_id)
+        for _ in range(_CANCEL_TRIES):
+            row = await self._queries.fetch_row(
+                "release_job",
+                job_id,
+                job.attempt,
+                [state.value for state in transition.sources],
+                transition.target.value,
+                Reason.CANCELLED_BY_CALLER.value,
+                "cancelled by the caller",
+                None,
+                event_name(events.Cancelled),
+            )
+            if row is not None:
+                return job_from_row(row)
             job = await self.get(job_id)
-            raise TooLateToCancel(str(job_id), job.state.value)
-        return job_from_row(row)
+            # An attempt may have come back to the queue meanwhile: then it is not too late.
+            if job.state not in transition.sources:
+                break
+        raise TooLateToCancel(str(job_id), job.state.value)
+
+
+def _explained(error: DatabaseRefused) -> DarkroomError:
+    """Return the refusal of an enqueue in our own words, where it is one that we know."""
+    if error.sqlstate not in {_SHORT_OF_CREDITS, _NO_SUCH_ACCOUNT} or error.detail is None:
+        return error
+    facts = orjson.loads(error.detail)
+    if error.sqlstate == _NO_SUCH_ACCOUNT:
+        return AccountNotFound(facts["account_id"])
+    return InsufficientCredits(
+        facts["account_id"],
+        needed=Decimal(facts["needed"]),
+        available=Decimal(facts["available"]),
+        held=Decimal(facts["held"]),
+    )
 
 
 def _columns(orders: Sequence[Order]) -> list[list[object]]:
@@ -170,7 +172,8 @@ def _differences(order: Order, first: Job) -> list[str]:
             field: (asked.get(field), first.request.get(field))
             for field in sorted({*asked, *first.request})
         },
-        "metadata": (dict(order.metadata), dict(first.metadata)),
+        # As it was stored: what JSON has no word for (a moment, a tuple) comes back changed.
+        "metadata": (orjson.loads(orjson.dumps(dict(order.metadata))), dict(first.metadata)),
         "webhook_url": (order.webhook_url, first.webhook_url),
         "priority": (order.priority, first.priority),
     }

@@ -21,6 +21,8 @@ KEY_LENGTH = 255
 METADATA_BYTES = 16 * 1024
 _ACCOUNT_ID = re.compile(r"[^\x00-\x20\x7f-\x9f\s]{1,200}")
 _WEBHOOK_LENGTH = 2048
+# Behind one more backslash the same letters are mere text.
+_NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ def _check_metadata(order: Order) -> Fault | None:
         return Fault("metadata", f"must be a JSON object: {error}")
     if size > METADATA_BYTES:
         return Fault("metadata", f"is {size} bytes of JSON; at most {METADATA_BYTES} are allowed")
-    if b"\\u0000" in orjson.dumps(dict(order.metadata)):
+    if _NUL_IN_JSON.search(orjson.dumps(dict(order.metadata))):
         return Fault("metadata", "must not contain the character NUL")
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 import structlog
@@ -91,19 +91,17 @@ class EndWatch:
             self._news.set()
 
     async def _look(self) -> None:
-        clock = asyncio.get_running_loop()
-        look_at = clock.time() + RECHECK_SECONDS
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + RECHECK_SECONDS
         while True:
             # A moment, not a pause since the last push: a steady stream of pushes must not put
             # off for ever the look at those whose push was lost.
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout_at(look_at):
                     await self._news.wait()
-            except TimeoutError:
-                pass
-            if clock.time() >= look_at:
+            if loop.time() >= look_at:
                 wanted = set(self._waiters)
-                look_at = clock.time() + RECHECK_SECONDS
+                look_at = loop.time() + RECHECK_SECONDS
             else:
                 wanted = set(self._ended)
             self._news.clear()

@@ -18,23 +18,34 @@ BRAKE_KEY = "darkroom:brake"
 
 
 @dataclass(frozen=True, slots=True)
-class _Steps:
+class Steps:
+    """Pauses that double from the first to the longest."""
+
     first_ms: int
     longest_ms: int
 
 
 # Kie is busy: doubling pauses from a second. The account is refused: nobody can submit until a
 # person mends it, so look again seldom.
-_BUSY = _Steps(1_000, 30_000)
-_BLOCKED = _Steps(15_000, 300_000)
+BUSY = Steps(1_000, 30_000)
+BLOCKED = Steps(15_000, 300_000)
 
 
 class Brake:
     """The brake of one Kie account, kept in Redis."""
 
-    def __init__(self, scripts: Scripts, key: str = BRAKE_KEY) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        key: str = BRAKE_KEY,
+        *,
+        busy: Steps = BUSY,
+        blocked: Steps = BLOCKED,
+    ) -> None:
         self._scripts = scripts
         self.key = key
+        self._busy = busy
+        self._blocked = blocked
         self.level = 0
         """How hard it was applied when this process last looked; 0 means not at all."""
 
@@ -48,14 +59,14 @@ class Brake:
         An account refusal is said once, loudly, by whoever applies the brake first.
         """
         blocked = reason == Reason.ACCOUNT_REFUSED
-        steps = _BLOCKED if blocked else _BUSY
-        level, pause_ms = await self._scripts.run(
+        steps = self._blocked if blocked else self._busy
+        level, pause_ms, is_news = await self._scripts.run(
             "brake", [self.key], [steps.first_ms, steps.longest_ms, reason, message]
         )
         pause_seconds = float(pause_ms) / 1000
         self.level = abs(int(level))
         if level > 0:
-            say = log.critical if blocked and level == 1 else log.warning
+            say = log.critical if blocked and is_news else log.warning
             say("submits_paused", reason=reason, message=message, pause_seconds=pause_seconds)
         return pause_seconds
 

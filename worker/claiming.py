@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
@@ -22,7 +23,15 @@ from arq.cron import CronJob, cron
 from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
-from shared.adapters.delivery import WAKE_CHANNEL, Lane, deserialize, listening, now_ms, serialize
+from shared.adapters.delivery import (
+    WAKE_CHANNEL,
+    Lane,
+    deserialize,
+    listening,
+    now_ms,
+    serialize,
+    stop_if_cancelled,
+)
 from shared.errors import RedisDown
 from worker.brake import Brake
 from worker.scripts import Scripts
@@ -36,6 +45,8 @@ FALLBACK_SECONDS = 0.5
 # Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
 _RUN_TIMEOUT_SECONDS = 24 * 3600
 _UNLIMITED_TRIES = 1_000_000_000
+# A cron this late was missed in an outage, and its next run makes up for it.
+_MISSED = timedelta(seconds=3)
 
 JobFunction = Callable[..., Coroutine[Any, Any, None]]
 
@@ -91,6 +102,7 @@ class LeasedWorker(Worker):
         self._scripts = Scripts(redis)
         self._scores: dict[str, int] = {}
         self._changed = asyncio.Event()
+        self._claiming = asyncio.Lock()
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -107,6 +119,7 @@ class LeasedWorker(Worker):
                     log.warning("redis_unavailable", lane=self.lane.name, error=str(error))
                     delay_seconds = 1.0
                 self._reap()
+                stop_if_cancelled()
                 await self._sleep(delay_seconds)
 
     def wake(self) -> None:
@@ -141,19 +154,24 @@ class LeasedWorker(Worker):
         feeling_the_way = brake is not None and brake.level > 0 and self.job_counter > 0
         if not self.allow_pick_jobs or room <= 0 or feeling_the_way:
             return FALLBACK_SECONDS
-        reply = await self._scripts.run(
-            "claim",
-            [self.queue_name, self._gate.throttle_key, brake.key if brake else ""],
-            [room, self.lease_ms, self.owner, in_progress_key_prefix, self._gate.throttle_limit],
-        )
+        keys = [self.queue_name, self._gate.throttle_key, brake.key if brake else ""]
+        limit = self._gate.throttle_limit
+        async with self._claiming:
+            reply = await self._scripts.run(
+                "claim", keys, [room, self.lease_ms, self.owner, in_progress_key_prefix, limit]
+            )
+            for arq_id, score in zip(reply[2::2], reply[3::2], strict=True):
+                self._start(arq_id.decode(), int(score))
         next_due_ms = int(reply[1])
         if brake is not None:
             brake.observe(int(reply[0]))
-        for arq_id, score in zip(reply[2::2], reply[3::2], strict=True):
-            self._start(arq_id.decode(), int(score))
         return FALLBACK_SECONDS if next_due_ms < 0 else next_due_ms / 1000
 
     def _start(self, arq_id: str, score: int) -> None:
+        running = self.tasks.get(arq_id)
+        if running is not None and not running.done():
+            # Our own lease had lapsed, for want of Redis, and nobody took it: the run goes on.
+            return
         self.job_counter += 1
         self._scores[arq_id] = score
         task = self.loop.create_task(self.run_job(arq_id, score))
@@ -171,6 +189,7 @@ class LeasedWorker(Worker):
 
     async def _renew_leases(self) -> None:
         while True:
+            stop_if_cancelled()
             await asyncio.sleep(self.lease_ms / 4000)
             running = [arq_id for arq_id, task in self.tasks.items() if not task.done()]
             if not running:
@@ -183,6 +202,13 @@ class LeasedWorker(Worker):
                 )
             except RedisDown as error:
                 log.warning("lease_not_renewed", lane=self.lane.name, error=str(error))
+
+    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
+        """Enqueue the crons that are due; overrides arq's, which makes up for every missed one."""
+        for job in self.cron_jobs:
+            if job.next_run is not None and job.next_run < n - _MISSED:
+                job.next_run = None
+        await super().run_cron(n, delay, num_windows)
 
     async def finish_job(
         self,
@@ -235,7 +261,8 @@ class LeasedWorker(Worker):
     async def drain(self, timeout_seconds: float) -> None:
         """Claim nothing more, let runs end for that long, then hand the rest back."""
         self.allow_pick_jobs = False
-        running = [task for task in self.tasks.values() if not task.done()]
+        async with self._claiming:  # what a claim under way brings is ours to end as well
+            running = [task for task in self.tasks.values() if not task.done()]
         if not running:
             return
         _, late = await asyncio.wait(running, timeout=timeout_seconds)
@@ -250,15 +277,7 @@ def _as_arq_function(function: JobFunction, name: str) -> Function:
 
 
 def _as_cron(name: str, job: JobFunction, seconds: set[int]) -> CronJob:
-    return cron(
-        job,
-        name=f"cron:{name}",
-        second=seconds,
-        unique=True,
-        timeout=300,
-        keep_result=0,
-        max_tries=1,
-    )
+    return cron(job, name=f"cron:{name}", second=seconds, timeout=300, keep_result=0, max_tries=1)
 
 
 async def forward_wake_ups(redis: ArqRedis, lanes: list[LeasedWorker]) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import asyncpg
 import structlog
 
+from shared.adapters.delivery import stop_if_cancelled
 from shared.adapters.postgres import CONNECT_TIMEOUT_SECONDS, translated_errors
 from shared.errors import DarkroomError, DependencyDown
 from worker.reconciler import Reconciler
@@ -45,5 +46,6 @@ async def _listen(database_url: str, reconciler: Reconciler) -> None:
                     await reconciler.deliver_fresh(settling_seconds=0)
                 except DependencyDown as error:
                     log.warning("dispatch_put_off", error=str(error))
+                stop_if_cancelled()
         finally:
             connection.terminate()

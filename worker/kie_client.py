@@ -22,6 +22,7 @@ from shared.domain.verdicts import (
     Accepted,
     Ambiguous,
     Delivered,
+    Examination,
     NoVerdict,
     Pending,
     PollVerdict,
@@ -52,6 +53,10 @@ class Kie(Protocol):
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
         """Ask once what became of a task."""
+        ...
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        """Ask once about a task that somebody claims is ours, and how it was made."""
         ...
 
     async def credit(self) -> Decimal | None:
@@ -116,14 +121,21 @@ class KieClient:
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
         """Ask once what became of a task; `NoVerdict` means to ask again later."""
+        return (await self.examine(family, task_id)).verdict
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        """Ask once what became of a task, and read how it was made."""
+        callback_url = None
+        verdict: PollVerdict
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent(message) | ReplyLost(message):
-                return NoVerdict(self._plain(message))
+                verdict = NoVerdict(message)
             case ProviderAnswer() as answer:
                 verdict = family.read_poll(answer)
-        if isinstance(verdict, Pending | Delivered):
-            return verdict
-        return replace(verdict, message=self._plain(verdict.message))
+                callback_url = family.read_callback_url(answer)
+        if not isinstance(verdict, Pending | Delivered):
+            verdict = replace(verdict, message=self._plain(verdict.message))
+        return Examination(verdict, callback_url)
 
     async def credit(self) -> Decimal | None:
         """Return the credits left on the Kie account; None when they cannot be known."""

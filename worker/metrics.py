@@ -14,57 +14,27 @@ class Metrics:
     """The worker's own instruments; gauges of the queue are read from Postgres at each scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.jobs_ended = Counter(
-            "darkroom_jobs_total",
-            "Jobs that ended here",
-            ["state", "reason", "model"],
-            registry=registry,
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"darkroom_{name}", help_text, labels, registry=registry)
+
+        def seconds(name: str, help_text: str, *labels: str) -> Histogram:
+            return Histogram(
+                f"darkroom_{name}_seconds", help_text, labels, registry=registry, buckets=_SECONDS
+            )
+
+        self.jobs_ended = counter("jobs_total", "Jobs that ended here", "state", "reason", "model")
+        self.wait = seconds("job_wait", "From run_at to the task id")
+        self.run = seconds("job_run", "From the task id to the end")
+        self.settle_lag = seconds("finish_to_settled", "From Kie's completeTime to the charge")
+        self.requests = seconds(
+            "kie_request", "Requests to Kie by endpoint and code", "endpoint", "code"
         )
-        self.wait = Histogram(
-            "darkroom_job_wait_seconds",
-            "From run_at to the task id",
-            registry=registry,
-            buckets=_SECONDS,
+        self.throttled = counter("throttle_waits_total", "Requests put off by a limit", "limit")
+        self.credits_charged = counter("credits_charged_total", "Credits captured")
+        self.unknown = counter(
+            "unknown_submissions_total", "Submits whose outcome is unknown", "reason"
         )
-        self.run = Histogram(
-            "darkroom_job_run_seconds",
-            "From the task id to the end",
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self.settle_lag = Histogram(
-            "darkroom_finish_to_settled_seconds",
-            "From Kie's completeTime to the charge",
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self.requests = Histogram(
-            "darkroom_kie_request_seconds",
-            "Requests to Kie by endpoint and code",
-            ["endpoint", "code"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self.throttled = Counter(
-            "darkroom_throttle_waits_total",
-            "Requests put off by a limit",
-            ["limit"],
-            registry=registry,
-        )
-        self.credits_charged = Counter(
-            "darkroom_credits_charged_total", "Credits captured", registry=registry
-        )
-        self.unknown = Counter(
-            "darkroom_unknown_submissions_total",
-            "Submits whose outcome is unknown",
-            ["reason"],
-            registry=registry,
-        )
-        self.redelivered = Counter(
-            "darkroom_redelivered_total",
-            "Deliveries made again by the reconciler",
-            registry=registry,
-        )
+        self.redelivered = counter("redelivered_total", "Deliveries made again by the reconciler")
 
     def count_answer(self, endpoint: str, code: str, seconds: float) -> None:
         """Note one answer of Kie, or the lack of one."""

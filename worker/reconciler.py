@@ -31,8 +31,9 @@ _LOWEST_ID = UUID(int=0)
 class Reconciler:
     """One worker's share of the reconciling; any number may run at once without harm."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, *, page_length: int = PAGE_LENGTH) -> None:
         self._deps = deps
+        self._page_length = page_length
         self._cursor = _LOWEST_ID
 
     async def run_once(self) -> None:
@@ -41,6 +42,7 @@ class Reconciler:
         await self.deliver_fresh(_SETTLING_SECONDS)
         if await self._redis_was_wiped():
             log.warning("redis_is_empty", meaning="every open job is delivered again")
+            self._cursor = _LOWEST_ID
             while not await self._check_page():
                 pass
             await self._mark_redis()
@@ -49,7 +51,9 @@ class Reconciler:
 
     async def deliver_fresh(self, settling_seconds: float) -> None:
         """Deliver what changed in the last minute and has no delivery."""
-        fresh = await self._deps.store.fresh_open(_FRESH_SECONDS, settling_seconds, PAGE_LENGTH)
+        fresh = await self._deps.store.fresh_open(
+            _FRESH_SECONDS, settling_seconds, self._page_length
+        )
         await self._redeliver(fresh)
 
     async def end_overdue_unknown(self) -> None:
@@ -58,7 +62,9 @@ class Reconciler:
         event = events.SubmissionLost(
             f"no evidence of a task within {limit_seconds:g} s; the hold was released"
         )
-        for job_id, attempt in await self._deps.store.overdue_unknown(limit_seconds, PAGE_LENGTH):
+        for job_id, attempt in await self._deps.store.overdue_unknown(
+            limit_seconds, self._page_length
+        ):
             try:
                 job = await self._deps.store.lose_submission(job_id, attempt, event)
             except StaleJob:
@@ -68,9 +74,10 @@ class Reconciler:
 
     async def _check_page(self) -> bool:
         """Check the next page of open jobs; return whether it was the last one."""
-        page = await self._deps.store.open_after(self._cursor, _SETTLING_SECONDS, PAGE_LENGTH)
+        length = self._page_length
+        page = await self._deps.store.open_after(self._cursor, _SETTLING_SECONDS, length)
         await self._redeliver(page)
-        is_last = len(page) < PAGE_LENGTH
+        is_last = len(page) < length
         self._cursor = _LOWEST_ID if is_last else page[-1].id
         return is_last
 

@@ -78,17 +78,20 @@ class Throttle:
             yield
             return
         request_id = token_hex(6)
-        wait_ms = int(
-            await self._scripts.run(
-                "grant", [key], [self.limit.requests, self.limit.horizon_ms, request_id]
-            )
+        limit = self.limit
+        counted_ms = limit.window_ms + GUARD_MS
+        wait_ms = await self._scripts.run(
+            "grant", [key], [limit.requests, limit.horizon_ms, request_id, counted_ms]
         )
-        if wait_ms > 0:
-            raise Throttled(wait_ms / 1000)
+        if int(wait_ms) > 0:
+            raise Throttled(int(wait_ms) / 1000)
         try:
             yield
-        finally:
+        except Exception:
             await self._note_answer(key, request_id)
+            raise
+        # A cancelled request is cut off, but may arrive yet: it counts until its horizon.
+        await self._note_answer(key, request_id)
 
     async def _note_answer(self, key: str, request_id: str) -> None:
         try:

@@ -6,6 +6,7 @@ and a delivery made twice is the same delivery, because its arq id is the job's.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -29,6 +30,8 @@ from shared.errors import RedisDown
 CONNECT_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 5.0
 PIPELINE_LENGTH = 500
+LISTEN_SECONDS = 5.0
+"""How long one look for messages lasts where none comes."""
 # arq drops a job whose payload has expired. The reconciler would deliver it again; a month makes
 # that the exception.
 PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
@@ -93,6 +96,17 @@ def translated_redis_errors() -> Iterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise RedisDown(f"Redis does not answer: {str(error) or type(error).__name__}") from error
+
+
+def stop_if_cancelled() -> None:
+    """Raise a cancellation that was lost; every loop around Redis needs it to be stoppable.
+
+    The client sends through `asyncio.wait_for`, which before Python 3.12 swallows a cancellation
+    that comes at the moment when the sending is done.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
@@ -215,7 +229,10 @@ async def listening(redis: ArqRedis, channel: str) -> AsyncIterator[AsyncIterato
 
 async def _messages(pubsub: PubSub) -> AsyncIterator[str]:
     while True:
+        stop_if_cancelled()
         with translated_redis_errors():
-            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=30)
+            message = await pubsub.get_message(
+                ignore_subscribe_messages=True, timeout=LISTEN_SECONDS
+            )
         if message is not None:
             yield message["data"].decode(errors="replace")

@@ -27,6 +27,8 @@ class Health:
     registry: CollectorRegistry
     refresh: Refresh
     """Called before each scrape, to bring gauges up to date."""
+    timeout_seconds: float = CHECK_TIMEOUT_SECONDS
+    """How long a check or the refresh may take."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the three routes."""
@@ -41,7 +43,7 @@ class Health:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         names = list(self.checks)
-        answers = await asyncio.gather(*(_run_check(self.checks[name]) for name in names))
+        answers = await asyncio.gather(*(self._run(self.checks[name]) for name in names))
         body = dict(zip(names, answers, strict=True))
         is_ready = all(answer == "ok" for answer in answers)
         return web.json_response(
@@ -51,7 +53,7 @@ class Health:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self.timeout_seconds):
                 await self.refresh()
         except (DarkroomError, TimeoutError):
             # Counters of this process are still worth reading while Postgres is away.
@@ -59,16 +61,15 @@ class Health:
         body = generate_latest(self.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-
-async def _run_check(check: Check) -> str:
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            await check()
-    except DarkroomError as error:
-        return str(error)
-    except TimeoutError:
-        return f"no answer within {CHECK_TIMEOUT_SECONDS:g} s"
-    return "ok"
+    async def _run(self, check: Check) -> str:
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await check()
+        except DarkroomError as error:
+            return str(error)
+        except TimeoutError:
+            return f"no answer within {self.timeout_seconds:g} s"
+        return "ok"
 
 
 @asynccontextmanager

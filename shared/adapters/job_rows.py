@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -20,7 +22,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         account_id=row["account_id"],
         model=row["model"],
         task=row["task"],
-        request=row["request"],
+        request=_object(row["request"]),
         state=JobState(row["state"]),
         reason=row["reason"],
         message=row["message"],
@@ -33,7 +35,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         created_at=row["created_at"],
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
-        metadata=row["metadata"],
+        metadata=_object(row["metadata"]),
         priority=row["priority"],
         run_at=row["run_at"],
         quantity=row["quantity"],
@@ -45,6 +47,11 @@ def job_from_row(row: asyncpg.Record) -> Job:
         webhook_url=row["webhook_url"],
         retry_of=row["retry_of"],
     )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """Read a JSON object, which comes as text on a caller's own connection without a codec."""
+    return cast("Mapping[str, Any]", orjson.loads(value) if isinstance(value, str) else value)
 
 
 def credits_to_json(credits: Decimal | None) -> int | float | None:

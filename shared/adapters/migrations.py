@@ -69,6 +69,8 @@ async def migrate(url: str, folder: Path | None = None) -> list[Migration]:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             _require_server_version(connection)
+            # A migration that cannot have its locks must fail, not queue up everybody behind it.
+            await connection.execute("SET lock_timeout = '60s'; SET statement_timeout = '15min'")
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
             await connection.execute(_CREATE_TABLE)
             missing = [one for one in await _compare(connection, folder) if not one.applied_at]

@@ -115,6 +115,10 @@ class ModelFamily(Protocol):
         """Say what the answer to a poll means; whatever is unclear is `NoVerdict`."""
         ...
 
+    def read_callback_url(self, answer: ProviderAnswer) -> str | None:
+        """Return the callback URL that the task was made with, where the answer echoes it."""
+        ...
+
 
 def validate_task(
     tasks: Mapping[str, type[ImageRequest]], task: object, fields: object

@@ -57,6 +57,14 @@ def read_record(data: Any) -> PollVerdict:
     return Pending(_progress(record.get("progress")))
 
 
+def read_callback_url(data: Any) -> str | None:
+    """Return `callBackUrl` from the `paramJson` of a record: the request as Kie took it."""
+    record = _parsed(data)
+    params = _parsed(record.get("paramJson")) if isinstance(record, Mapping) else None
+    url = params.get("callBackUrl") if isinstance(params, Mapping) else None
+    return url if isinstance(url, str) and url else None
+
+
 def _flag_says(record: Mapping[str, Any]) -> _Says:
     flag = whole_number(record.get("successFlag"))
     if flag is None:

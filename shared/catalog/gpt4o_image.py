@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from shared.catalog._envelope import read_poll, read_submit
+from shared.catalog._envelope import open_envelope, read_poll, read_submit
 from shared.catalog._family import (
     ImageRequest,
     ModelFamily,
@@ -21,7 +21,7 @@ from shared.catalog._family import (
     ProviderRequest,
     validate_task,
 )
-from shared.catalog._kie_flag import read_record
+from shared.catalog._kie_flag import read_callback_url, read_record
 from shared.catalog._refusals import shown
 from shared.catalog._urls import URL_LENGTH_MAX, check_public_url
 from shared.domain.verdicts import PollVerdict, SubmitVerdict
@@ -257,6 +257,9 @@ class _Gpt4oImage:
 
     def read_poll(self, answer: ProviderAnswer) -> PollVerdict:
         return read_poll(answer, read_record)
+
+    def read_callback_url(self, answer: ProviderAnswer) -> str | None:
+        return read_callback_url(open_envelope(answer).data)
 
 
 FAMILY: ModelFamily = _Gpt4oImage()

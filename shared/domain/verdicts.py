@@ -94,3 +94,12 @@ class NoVerdict:
 
 
 PollVerdict = Pending | Delivered | TaskFailed | NoVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What Kie says of a task that somebody claims is ours."""
+
+    verdict: PollVerdict
+    callback_url: str | None
+    """The callback URL with which the task was made, as Kie echoes it; None where it does not."""

@@ -116,6 +116,12 @@ BEGIN
           FROM pricing_history WHERE id = OLD.price_id;
         UPDATE pricing_history SET valid = tstzrange(lower(valid), moment) WHERE id = OLD.price_id;
     END IF;
+    IF TG_OP = 'INSERT' THEN
+        -- A price that comes back begins after its last version ended, even where the clock was
+        -- set back meanwhile.
+        SELECT greatest(moment, max(upper(valid))) INTO moment FROM pricing_history
+         WHERE (model, task, quantity) = (NEW.model, NEW.task, NEW.quantity);
+    END IF;
     IF TG_OP IN ('INSERT', 'UPDATE') THEN
         INSERT INTO pricing_history
             (id, model, task, quantity, credits, provider_credits, valid, changed_by, reason)
@@ -129,7 +135,10 @@ COMMENT ON FUNCTION darkroom_record_price() IS 'Trigger: closes the version that
 
 CREATE FUNCTION darkroom_guard_price_history() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- The one change allowed is the trigger on pricing closing an open version.
+    -- Allowed is what the trigger on pricing does: to open a version, and to close an open one.
+    IF TG_OP = 'INSERT' AND pg_trigger_depth() > 1 THEN
+        RETURN NEW;
+    END IF;
     IF TG_OP = 'UPDATE' AND pg_trigger_depth() > 1
         AND upper_inf(OLD.valid) AND lower(NEW.valid) = lower(OLD.valid)
         AND (NEW.id, NEW.model, NEW.task, NEW.quantity, NEW.credits, NEW.provider_credits,
@@ -143,9 +152,9 @@ BEGIN
     RAISE EXCEPTION 'pricing_history is append-only: % is refused', TG_OP
         USING ERRCODE = 'DR001', HINT = 'Change the price in pricing; history follows by itself.';
 END $$;
-COMMENT ON FUNCTION darkroom_guard_price_history() IS 'Trigger: refuses every change but the closing of an open version.';
+COMMENT ON FUNCTION darkroom_guard_price_history() IS 'Trigger: refuses every change but those that the trigger on pricing makes.';
 
-CREATE TRIGGER pricing_history_is_append_only BEFORE UPDATE OR DELETE ON pricing_history
+CREATE TRIGGER pricing_history_is_append_only BEFORE INSERT OR UPDATE OR DELETE ON pricing_history
     FOR EACH ROW EXECUTE FUNCTION darkroom_guard_price_history();
 CREATE TRIGGER pricing_history_is_not_truncated BEFORE TRUNCATE ON pricing_history
     FOR EACH STATEMENT EXECUTE FUNCTION darkroom_refuse_change(
@@ -178,6 +187,10 @@ DECLARE
     account accounts;
 BEGIN
     SELECT * INTO account FROM accounts WHERE id = short_account;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no account has the id %', short_account
+            USING ERRCODE = 'DR404', DETAIL = json_build_object('account_id', short_account)::text;
+    END IF;
     RAISE EXCEPTION 'account % has % credits available, not the % that the hold needs',
         short_account, account.available, needed
         USING ERRCODE = 'DR402', DETAIL = json_build_object(
@@ -185,7 +198,7 @@ BEGIN
             'available', account.available::text, 'held', account.held::text)::text;
 END $$;
 COMMENT ON FUNCTION darkroom_refuse_credits(text, numeric) IS
-    'Aborts an enqueue whose hold found no room, so that job, hold and entry vanish together.';
+    'Aborts an enqueue whose hold found no account or no room in it, so that job, hold and entry vanish together.';
 
 -- Jobs ---------------------------------------------------------------------------------------
 
@@ -275,6 +288,7 @@ CREATE INDEX jobs_open ON jobs (state, due_at, id)
 CREATE INDEX jobs_of_account ON jobs (account_id, id DESC);
 CREATE INDEX jobs_of_state ON jobs (state, id DESC);
 CREATE INDEX jobs_finished ON jobs (finished_at DESC) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_failed ON jobs (finished_at DESC, id DESC) WHERE state = 'failed';
 CREATE INDEX jobs_open_by_price ON jobs (model, task, quantity)
     WHERE state IN ('queued', 'submitting', 'unknown', 'generating');
 
@@ -286,11 +300,18 @@ END $$;
 COMMENT ON FUNCTION darkroom_refuse_terminal_change() IS 'Trigger: keeps what ended as it ended.';
 CREATE TRIGGER jobs_end_once BEFORE UPDATE ON jobs FOR EACH ROW
     WHEN (OLD.state IN ('succeeded', 'failed', 'cancelled')
-          AND (NEW.state, NEW.credits_charged, NEW.price_id, NEW.result_urls)
-              IS DISTINCT FROM (OLD.state, OLD.credits_charged, OLD.price_id, OLD.result_urls))
+          AND (NEW.state, NEW.account_id, NEW.credits_quoted, NEW.quoted_price_id,
+               NEW.credits_charged, NEW.price_id, NEW.charge_basis, NEW.result_urls,
+               NEW.provider_task_id, NEW.attempt, NEW.finished_at)
+              IS DISTINCT FROM
+              (OLD.state, OLD.account_id, OLD.credits_quoted, OLD.quoted_price_id,
+               OLD.credits_charged, OLD.price_id, OLD.charge_basis, OLD.result_urls,
+               OLD.provider_task_id, OLD.attempt, OLD.finished_at))
     EXECUTE FUNCTION darkroom_refuse_terminal_change();
 
-CREATE FUNCTION darkroom_guard_price_in_use() RETURNS trigger LANGUAGE plpgsql AS $$
+-- With its owner's rights, because who sets prices need not be able to read jobs.
+CREATE FUNCTION darkroom_guard_price_in_use() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM jobs
                 WHERE (model, task, quantity) = (OLD.model, OLD.task, OLD.quantity)
@@ -371,7 +392,8 @@ CREATE TABLE ledger_entries (
     CONSTRAINT job_kinds_have_a_job
         CHECK ((kind IN ('hold', 'release', 'capture')) = (job_id IS NOT NULL)),
     CONSTRAINT a_capture_cites_its_price CHECK (kind <> 'capture' OR price_id IS NOT NULL),
-    CONSTRAINT an_adjustment_has_a_reason CHECK (kind NOT IN ('grant', 'adjustment') OR reason <> ''),
+    CONSTRAINT an_adjustment_has_a_reason
+        CHECK (kind NOT IN ('grant', 'adjustment') OR coalesce(reason, '') <> ''),
     CONSTRAINT credits_fit_the_kind CHECK (CASE kind
         WHEN 'grant'      THEN credits > 0 AND balance_change = credits AND held_change = 0
         WHEN 'adjustment' THEN credits <> 0 AND balance_change = credits AND held_change = 0

@@ -6,7 +6,9 @@
 -- $7 idempotency keys, $8 metadata (JSON text), $9 webhook URLs, $10 priorities,
 -- $11 run_at (null: now), $12 retry_of. One row back per job asked: `is_new` is false where the
 -- idempotency key already names a job, `has_price` is false where nothing can be sold.
--- Refuses with DR402 where an account has too few credits available.
+-- Refuses with DR404 where there is no such account, with DR402 where one has too few credits
+-- available. Keys and accounts are taken in their own order, whatever the order asked: two calls
+-- that share several would otherwise wait for each other for ever.
 WITH asked AS (
     SELECT *
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[],
@@ -24,14 +26,17 @@ WITH asked AS (
     SELECT id, account_id, model, task, quantity, request::jsonb, idempotency_key, metadata::jsonb,
            webhook_url, priority, coalesce(run_at, now()), coalesce(run_at, now()), retry_of, credits,
            price_id, price_id
-      FROM priced ORDER BY position
+      FROM priced ORDER BY account_id, idempotency_key, position
         ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING *
 ), needed AS (
     SELECT account_id, sum(credits_quoted) AS credits FROM new_job GROUP BY account_id
+), locked AS (
+    SELECT id FROM accounts WHERE id IN (SELECT account_id FROM needed) ORDER BY id
+       FOR NO KEY UPDATE
 ), placed AS (
     UPDATE accounts SET held = held + needed.credits
-      FROM needed
+      FROM needed JOIN locked ON locked.id = needed.account_id
      WHERE accounts.id = needed.account_id AND accounts.available >= needed.credits
     RETURNING accounts.id, accounts.balance, accounts.held
 ), entry AS (

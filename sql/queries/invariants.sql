@@ -25,20 +25,25 @@ SELECT accounts.id::text AS who,
  LIMIT $1;
 
 -- name: every_job_has_one_hold_and_one_end
--- A hold each; open jobs have no release and no capture, succeeded ones a capture of what they
--- were charged, the others a release of what they held.
+-- A hold each, on the job's own account; open jobs have no release and no capture, succeeded ones
+-- a capture of what they were charged, the others a release; and an end leaves nothing held.
 SELECT jobs.id::text AS who,
-       format('%s with %s hold(s) of %s, %s release(s), %s capture(s) of %s', jobs.state,
-              money.holds, money.held, money.releases, money.captures, money.captured) AS what
+       format('%s with %s hold(s) of %s, %s release(s), %s capture(s) of %s, still holding %s',
+              jobs.state, coalesce(money.holds, 0), coalesce(money.held, 0),
+              coalesce(money.releases, 0), coalesce(money.captures, 0),
+              coalesce(money.captured, 0), coalesce(money.still_held, 0)) AS what
   FROM jobs LEFT JOIN (
-        SELECT job_id, count(*) FILTER (WHERE kind = 'hold') AS holds,
+        SELECT job_id, account_id, sum(held_change) AS still_held,
+               count(*) FILTER (WHERE kind = 'hold') AS holds,
                sum(credits) FILTER (WHERE kind = 'hold') AS held,
                count(*) FILTER (WHERE kind = 'release') AS releases,
                count(*) FILTER (WHERE kind = 'capture') AS captures,
                sum(credits) FILTER (WHERE kind = 'capture') AS captured
-          FROM ledger_entries WHERE job_id IS NOT NULL GROUP BY job_id
-       ) AS money ON money.job_id = jobs.id
- WHERE (money.holds = 1 AND money.held = jobs.credits_quoted AND CASE jobs.state
+          FROM ledger_entries WHERE job_id IS NOT NULL GROUP BY job_id, account_id
+       ) AS money ON (money.job_id, money.account_id) = (jobs.id, jobs.account_id)
+ WHERE (money.holds = 1 AND money.held = jobs.credits_quoted
+        AND money.still_held = CASE WHEN jobs.finished_at IS NULL THEN jobs.credits_quoted ELSE 0 END
+        AND CASE jobs.state
             WHEN 'succeeded' THEN money.captures = 1 AND money.releases = 0
                                   AND money.captured = jobs.credits_charged
             WHEN 'failed'    THEN money.captures = 0 AND money.releases = 1
@@ -57,8 +62,9 @@ SELECT job_id::text AS who, format('%s live attempts', count(*)) AS what
 -- name: every_capture_cites_its_price
 -- A capture cites the version that its job was charged by: of the same model and task, of the
 -- quantity asked or fewer, with the same credits, and the quoted one under `quoted` unless fewer
--- images came. Under `current` the version held at that moment; five seconds are allowed for
--- a price change that was being committed just then, a day where the row was gone.
+-- images came; under `lower_of` never more than was quoted. Under `current` the version held at
+-- that moment, or it is the quoted one, which stands where the row was gone; five seconds are
+-- allowed for a price change that was being committed just then.
 SELECT jobs.id::text AS who,
        format('charged %s by version %s, which says %s', jobs.credits_charged, entry.price_id,
               version.credits) AS what
@@ -70,10 +76,12 @@ SELECT jobs.id::text AS who,
         AND version.quantity <= jobs.quantity
         AND CASE jobs.charge_basis
             WHEN 'quoted' THEN version.id = jobs.quoted_price_id OR version.quantity < jobs.quantity
+            WHEN 'lower_of' THEN entry.credits <= jobs.credits_quoted
+                OR version.quantity < jobs.quantity
             WHEN 'current' THEN version.id = jobs.quoted_price_id
                 OR tstzrange(lower(version.valid) - interval '5 seconds',
                              upper(version.valid) + interval '5 seconds') @> jobs.finished_at
-            ELSE true END) IS NOT TRUE
+            END) IS NOT TRUE
  LIMIT $1;
 
 -- name: states_and_attempts_agree

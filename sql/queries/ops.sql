@@ -30,6 +30,6 @@ SELECT coalesce((SELECT jobs FROM open_jobs WHERE state = 'queued'), 0) AS queue
           FROM recent)::double precision AS run_p95_seconds;
 
 -- name: last_failures
--- Newest first. $1 limit.
+-- The latest to fail first. $1 limit.
 SELECT id, account_id, finished_at, reason, message FROM jobs
- WHERE state = 'failed' ORDER BY id DESC LIMIT $1;
+ WHERE state = 'failed' ORDER BY finished_at DESC, id DESC LIMIT $1;

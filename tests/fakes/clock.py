@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that tests can move."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 
 class FakeClock:
-    """`shared.domain.clock.Clock` for tests: starts at the real time, because Postgres has its own.
+    """`shared.domain.clock.Clock` for tests: the machine's clock, moved as far as a test likes.
 
-    Give `start` for a moment of your own, timezone-aware.
+    It goes on by itself, because what it is compared with is often the clock of Postgres.
     """
 
-    def __init__(self, start: datetime | None = None) -> None:
-        self._now = start or datetime.now(UTC)
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
 
     def now(self) -> datetime:
-        """Return the moment to which the clock was moved last."""
-        return self._now
+        """Return the machine's moment, moved by all that was advanced; in UTC."""
+        return datetime.now(UTC) + self._ahead
 
     def advance(self, seconds: float) -> None:
         """Move on by that many seconds; a negative number turns the clock back."""
-        self._now += timedelta(seconds=seconds)
+        self._ahead += timedelta(seconds=seconds)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from shared.catalog import ImageRequest, ModelFamily
-from shared.domain.verdicts import PollVerdict, SubmitVerdict
+from shared.domain.verdicts import Examination, PollVerdict, SubmitVerdict
 
 _Answer = TypeVar("_Answer")
 
@@ -50,6 +50,8 @@ class FakeKie:
         self.credits = deque(credits)
         self.submit_calls: list[SubmitCall] = []
         self.poll_calls: list[PollCall] = []
+        self.callback_urls: dict[str, str] = {}
+        """What `examine` says a task was made with, by task id."""
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
@@ -64,6 +66,11 @@ class FakeKie:
         call = PollCall(family.name, task_id)
         self.poll_calls.append(call)
         return _next(self.polls, call)
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        """Return the next scripted verdict, and the callback URL set for the task."""
+        verdict = await self.poll(family, task_id)
+        return Examination(verdict, self.callback_urls.get(task_id))
 
     async def credit(self) -> Decimal | None:
         """Return the next scripted number."""

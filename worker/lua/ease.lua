@@ -1,6 +1,13 @@
 -- Takes one step of the brake back after a submit that went well.
 -- KEYS: 1 brake hash. Returns the level that is left.
-local level = tonumber(redis.call('HGET', KEYS[1], 'level')) or 0
+-- While a pause is on nothing changes: what goes well now was sent before it, and proves nothing.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local brake = redis.call('HMGET', KEYS[1], 'until', 'level')
+local level = tonumber(brake[2]) or 0
+if (tonumber(brake[1]) or 0) > now then
+  return level
+end
 if level <= 1 then
   redis.call('DEL', KEYS[1])
   return 0

@@ -1,5 +1,6 @@
 -- Grants one request against a sliding log, or says how long to wait.
--- KEYS: 1 log; ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 id of the request
+-- KEYS: 1 log; ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 id of the request,
+-- 4 window with its guard (ms)
 -- A member's score is the moment at which it stops counting. An unanswered request counts as not
 -- yet arrived: it may reach the provider at any moment until its answer is seen.
 -- Returns 0 (granted) or the wait in ms.
@@ -11,7 +12,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local taken = redis.call('ZCARD', KEYS[1])
 if taken >= limit then
   local first = redis.call('ZRANGE', KEYS[1], taken - limit, taken - limit, 'WITHSCORES')
-  return math.max(tonumber(first[2]) - now, 1)
+  -- An unanswered request may be answered now, and then counts for one window more, no longer.
+  return math.min(math.max(tonumber(first[2]) - now, 1), tonumber(ARGV[4]))
 end
 redis.call('ZADD', KEYS[1], now + horizon, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], horizon + 1000)

@@ -1,0 +1,153 @@
+# The few commands that people and continuous integration share; `make help` lists them.
+# A fresh machine needs Python 3.11 or newer and make: `setup` brings the rest into .venv.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The uv that wrote uv.lock; fetched only where no working uv is on PATH.
+UV_VERSION := 0.13.9
+# Another interpreter: make test PYTHON=python3.13
+PYTHON ?=
+# More for pytest: make test PYTEST_ARGS='-k throttle'
+PYTEST_ARGS ?=
+# Rules that suit later changes to big tables, not these: counts of images fit an integer, and the
+# migration runner, not each file, sets the time limits.
+SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
+
+.PHONY: help setup demo up migrate test check bench lint-fix clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## create .venv with everything; instant when nothing changed
+	@sh -c "$$SETUP"
+
+demo: setup ## run real jobs end to end: servers, simulator, worker, API
+	@.venv/bin/darkroom demo
+
+up: setup ## everything in one terminal, until Ctrl-C
+	@.venv/bin/darkroom up
+
+migrate: setup ## bring the schema of DATABASE_URL up to date
+	@.venv/bin/darkroom migrate
+
+test: check ## check, then the whole test suite
+	@.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+check: setup ## lint, formatting, types, import contracts, migrations
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/squawk --assume-in-transaction --pg-version 15.0 --exclude $(SQUAWK_EXCLUDED) \
+		sql/migrations/*.sql
+
+bench: setup ## measure: two hundred jobs, then a worker at rest; minutes
+	@.venv/bin/python -m bench.two_hundred_jobs
+	@.venv/bin/python -m bench.at_rest
+
+lint-fix: setup ## format, and mend what ruff can mend
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+clean: ## remove the environment and caches; .darkroom, which holds data, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+
+# Ways to the same locked environment: a uv on PATH; else a pinned uv, which Python alone fetches
+# (stock Debian and Ubuntu have no venv and no pip); else the same uv through pip, which knows
+# mirrors and proxies that Python does not; and where uv cannot reach the package host but pip can,
+# pip with the hashes of the lock. The stamp names content and place, so a changed lock, or a
+# moved clone, is set up again.
+define SETUP
+set -eu
+unset VIRTUAL_ENV PYTHONHOME PYTHONPATH UV_PROJECT UV_WORKING_DIRECTORY
+export UV_PROJECT_ENVIRONMENT=.venv
+stamp=.venv/.setup-stamp
+key="$$(cat pyproject.toml uv.lock | cksum) $${PYTHON:-any} $$(pwd -P)"
+if [ -x .venv/bin/darkroom ] && [ -x .venv/bin/python ] \
+    && [ "$$(cat $$stamp 2>/dev/null)" = "$$key" ]; then exit 0; fi
+case "$$(cat $$stamp 2>/dev/null)" in "" | *" $$(pwd -P)") ;; *) rm -rf .venv ;; esac
+started=$$(date +%s)
+say() { echo "make setup: $$*" >&2; }
+
+new_enough() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+    for python in "$${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 python; do
+        if new_enough "$$python"; then return 0; fi
+        if [ -n "$${PYTHON:-}" ]; then break; fi
+    done
+    say "needs Python 3.11 or newer; found none as $${PYTHON:-python3 on PATH}." \
+        "Install one, or name it: make setup PYTHON=/path/to/python3.12"
+    return 1
+}
+
+sync_with() {
+    uv=$$1; shift
+    cache=$$("$$uv" cache dir 2>/dev/null) || return 1
+    if ! { mkdir -p "$$cache" && [ -w "$$cache" ]; } 2>/dev/null; then export UV_NO_CACHE=1; fi
+    set -- "$$@" $${python:+--python "$$python"} --frozen --all-extras --all-groups --quiet
+    if "$$uv" sync "$$@" 2>"$$folder/log"; then return 0; fi
+    say "trying again with the certificates of this system"
+    UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 "$$uv" sync "$$@"
+}
+
+fetch_uv() {
+    "$$python" - "$$folder" $(UV_VERSION) 2>"$$folder/log" <<'PROGRAM'
+import hashlib, io, pathlib, platform, re, sys, urllib.parse, urllib.request, zipfile
+folder, version = pathlib.Path(sys.argv[1]), sys.argv[2]
+system = {"Linux": "manylinux" if platform.libc_ver()[0] else "musllinux", "Darwin": "macosx"}
+index = "https://pypi.org/simple/uv/"
+page = urllib.request.urlopen(index, timeout=60).read().decode()
+wheel = rf'"([^"]*/uv-{re.escape(version)}-[^"#]*{system[platform.system()]}[^"#]*{platform.machine()}[.]whl)'
+link, digest = re.search(wheel + r'#sha256=([0-9a-f]+)"', page).groups()
+body = urllib.request.urlopen(urllib.parse.urljoin(index, link), timeout=300).read()
+if hashlib.sha256(body).hexdigest() != digest:
+    sys.exit("the download is damaged")
+archive = zipfile.ZipFile(io.BytesIO(body))
+name = next(name for name in archive.namelist() if name.endswith("/scripts/uv"))
+(folder / "uv").write_bytes(archive.read(name))
+(folder / "uv").chmod(0o755)
+PROGRAM
+}
+
+pip_from_lock() {
+    say "uv could not fetch the packages; trying pip with the same lock"
+    .venv/bin/uv export --frozen --all-extras --all-groups --no-emit-project --quiet \
+        --output-file .venv/requirements.txt >/dev/null \
+        && $$python -m pip install --quiet --require-hashes -r .venv/requirements.txt \
+        && $$python -m pip install --quiet --no-deps --editable .
+}
+
+fetched_uv_does() {
+    if [ "$$(.venv/bin/uv --version 2>/dev/null | cut -d ' ' -f 2)" = $(UV_VERSION) ]; then
+        cp .venv/bin/uv "$$folder/uv"
+    else
+        fetch_uv || { tail -n 1 "$$folder/log" >&2; return 1; }
+    fi
+    sync_with "$$folder/uv" && cp "$$folder/uv" .venv/bin/uv
+}
+
+pip_does() {
+    say "that did not work; trying pip"
+    "$$python" -m venv --clear .venv && python=.venv/bin/python \
+        && $$python -m pip install --quiet uv==$(UV_VERSION) \
+        && { sync_with .venv/bin/uv --inexact || pip_from_lock; }
+}
+
+install() {
+    if command -v uv >/dev/null 2>&1 && sync_with uv; then return 0; fi
+    find_python && { fetched_uv_does || pip_does; }
+}
+
+python=$${PYTHON:-}
+folder=$$(mktemp -d)
+trap 'rm -rf "$$folder"' EXIT
+if ! install; then
+    say "failed. With uv (https://docs.astral.sh/uv/) or python3-venv installed, run make setup again"
+    exit 1
+fi
+printf '%s' "$$key" >$$stamp
+say "$$(.venv/bin/python -V) with everything in .venv after $$(($$(date +%s) - started)) s"
+endef
+export SETUP PYTHON

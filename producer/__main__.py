@@ -1,0 +1,10 @@
+"""`python -m producer` is the `darkroom` command."""
+
+from __future__ import annotations
+
+import sys
+
+from producer.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

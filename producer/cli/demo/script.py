@@ -1,0 +1,71 @@
+"""What the demo plays: seven jobs, six of which succeed, and what each should cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from producer.orders import Order
+from shared.catalog import ImageRequest
+from shared.catalog.gpt4o_image import ImageToImage, TextToImage
+
+ACCOUNT = "demo"
+_PHOTO = "https://example.com/photo.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One job to run and how it should end."""
+
+    request: ImageRequest
+    succeeds: bool
+
+
+SCENES = (
+    Scene(TextToImage(prompt="a lighthouse at dusk", aspect_ratio="3:2"), True),
+    Scene(TextToImage(prompt="the same, in fog", aspect_ratio="2:3", quantity=2), True),
+    Scene(TextToImage(prompt="a harbour in four seasons", aspect_ratio="1:1", quantity=4), True),
+    Scene(
+        ImageToImage(prompt="as a woodcut", image_urls=[_PHOTO], aspect_ratio="1:1"),
+        True,
+    ),
+    Scene(
+        ImageToImage(prompt="at night", image_urls=[_PHOTO], aspect_ratio="3:2", quantity=2),
+        True,
+    ),
+    Scene(
+        ImageToImage(prompt="in four styles", image_urls=[_PHOTO], aspect_ratio="2:3", quantity=4),
+        True,
+    ),
+    Scene(
+        TextToImage(
+            prompt="what Kie refuses to draw [[sim: outcome=content_policy, duration=2]]",
+            aspect_ratio="1:1",
+            quantity=2,
+        ),
+        False,
+    ),
+)
+
+
+def orders() -> list[Order]:
+    """Return the scenes as orders of the demo's account."""
+    return [Order(request=scene.request, account_id=ACCOUNT) for scene in SCENES]
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """What the scenes cost by the prices in force when the demo began."""
+
+    prices: tuple[Decimal, ...]
+
+    @property
+    def held(self) -> Decimal:
+        """What all scenes hold together."""
+        return sum(self.prices, Decimal(0))
+
+    @property
+    def charged(self) -> Decimal:
+        """What should be charged in the end."""
+        pairs = zip(SCENES, self.prices, strict=True)
+        return sum((price for scene, price in pairs if scene.succeeds), Decimal(0))

@@ -1,0 +1,80 @@
+"""What the simulator recorded of the demo: the provider's own view, and the images it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from shared.errors import DependencyDown
+
+_TIMEOUT = aiohttp.ClientTimeout(total=10)
+
+
+@dataclass(frozen=True, slots=True)
+class KieRecord:
+    """Counts since the simulator began."""
+
+    paid_posts: int
+    polls: int
+    worst_polls_per_second: int
+    """Of any one task, in any sliding second."""
+    polls_over_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedImage:
+    """One image as it was downloaded."""
+
+    url: str
+    content_type: str
+    content: bytes
+
+
+async def read_record(base_url: str) -> KieRecord:
+    """Return what the simulator has seen. Raises `DependencyDown`."""
+    url = f"{base_url}/simulator/record"
+    with _translated_errors(url):
+        async with _session() as session, session.get(url) as answer:
+            answer.raise_for_status()
+            summary = await answer.json()
+    polls = summary["polls"]
+    return KieRecord(
+        paid_posts=summary["creates"]["created"],
+        polls=polls["arrived"],
+        worst_polls_per_second=polls["worst_window_per_task"],
+        polls_over_limit=polls["over_limit"],
+    )
+
+
+async def fetch_image(url: str) -> FetchedImage:
+    """Download one image. Raises `DependencyDown`."""
+    with _translated_errors(url):
+        async with _session() as session, session.get(url) as answer:
+            answer.raise_for_status()
+            return FetchedImage(url, answer.content_type, await answer.read())
+
+
+async def is_ready(address: str) -> bool:
+    """Whether the process at that host and port says that it is ready."""
+    try:
+        async with _session() as session, session.get(f"http://{address}/readyz") as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+@contextmanager
+def _translated_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DependencyDown(
+            f"{url} does not answer: {str(error) or type(error).__name__}"
+        ) from error
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=_TIMEOUT)

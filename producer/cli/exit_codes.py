@@ -1,0 +1,40 @@
+"""The exit codes of every command: stable, so that scripts may branch on them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import DarkroomError, DependencyDown, NotFound, WaitTimedOut
+
+
+class ExitCode(IntEnum):
+    """What the end of a command means."""
+
+    DONE = 0
+    ERROR = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    JOB_FAILED = 4
+    TIMED_OUT = 5
+    DEPENDENCY_DOWN = 6
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+_BY_ERROR: tuple[tuple[type[DarkroomError], ExitCode], ...] = (
+    (NotFound, ExitCode.NOT_FOUND),
+    (WaitTimedOut, ExitCode.TIMED_OUT),
+    (DependencyDown, ExitCode.DEPENDENCY_DOWN),
+)
+
+
+def code_of(error: DarkroomError) -> ExitCode:
+    """Return the code under which this error leaves."""
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ExitCode.ERROR)
+
+
+def code_of_ended(job: Job) -> ExitCode:
+    """Return the code for a job that was waited for: done only where it succeeded."""
+    return ExitCode.DONE if job.state is JobState.SUCCEEDED else ExitCode.JOB_FAILED

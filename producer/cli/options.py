@@ -1,0 +1,65 @@
+"""Options and arguments that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+
+def read_credits(text: str) -> Decimal:
+    """Return the number, or raise a usage error."""
+    try:
+        credits = Decimal(text)
+    except InvalidOperation:
+        credits = Decimal("NaN")
+    if not credits.is_finite():
+        raise typer.BadParameter(f"{text!r} is not a number of credits, such as 7 or 7.5")
+    return credits
+
+
+def read_moment(text: str) -> datetime:
+    """Return the moment of an ISO text, in this machine's zone where it names none."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(
+            f"{text!r} is not a moment, such as 2030-01-31T18:00:00Z"
+        ) from None
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Return the JSON object, or raise a usage error."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter("must be a JSON object, such as '{\"order\": 1042}'")
+    return value
+
+
+def read_reason(text: str) -> str:
+    """Return the reason without blanks around it; an empty one is a usage error."""
+    if not text.strip():
+        raise typer.BadParameter("say why, in a few words: it is kept in the books")
+    return text.strip()
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object per line.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+AccountId = Annotated[str, typer.Argument(metavar="A", help="The account's id.")]
+Credits = Annotated[
+    Decimal, typer.Argument(metavar="CREDITS", parser=read_credits, help="How many credits.")
+]
+Reason = Annotated[
+    str,
+    typer.Option("--reason", metavar="TEXT", callback=read_reason, help="Why; kept in the books."),
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait.")
+]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most.")]

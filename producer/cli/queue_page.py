@@ -1,0 +1,149 @@
+"""The queue's first screen: as a page, as one line, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from producer.cli.job_pages import row_to_json
+from producer.cli.queue_view import Pause, QueueView
+from producer.cli.screen import plain_table
+from producer.cli.wording import (
+    NOTHING,
+    command_text,
+    credits_text,
+    moment_text,
+    printable,
+    seconds_text,
+    shortened,
+)
+from shared.adapters.job_rows import moment_to_json
+
+_LATE_SECONDS = 60.0
+
+
+def queue_page(view: QueueView) -> Group:
+    """Return the whole screen."""
+    parts: list[RenderableType] = [_headline(view), "", _figures(view)]
+    for warning in _warnings(view):
+        parts += ["", warning]
+    if view.failures:
+        parts += ["", _failures(view)]
+    return Group(*parts)
+
+
+def queue_line(view: QueueView) -> str:
+    """Return the screen's figures on one line, for logs."""
+    queue = view.snapshot
+    parts = [
+        f"{view.at:%H:%M:%S}Z",
+        f"waiting {queue.queued}",
+        f"oldest {seconds_text(queue.oldest_waiting_seconds)}",
+        f"in flight {queue.in_flight}",
+        f"unknown {queue.unknown}",
+        f"done {queue.succeeded} and failed {queue.failed} in 5 min",
+        f"held {credits_text(queue.credits_held)}",
+        *(warning.plain for warning in _warnings(view)),
+    ]
+    return ", ".join(parts)
+
+
+def view_to_json(view: QueueView) -> dict[str, Any]:
+    """Return the screen as one JSON object."""
+    queue = view.snapshot
+    return {
+        "at": moment_to_json(view.at),
+        **row_to_json(asdict(queue)),
+        "in_flight": queue.in_flight,
+        "accepted": view.accepted,
+        "accepted_per_minute": round(view.accepted_per_minute, 2),
+        "ended_per_minute": round(view.ended_per_minute, 2),
+        "has_worker": view.has_worker,
+        "submits_paused": _pause_to_json(view.pause, view),
+        "redis_error": view.redis_error,
+        "last_failures": [row_to_json(asdict(failure)) for failure in view.failures],
+    }
+
+
+def _pause_to_json(pause: Pause | None, view: QueueView) -> dict[str, Any] | None:
+    if pause is None:
+        return None
+    return {**row_to_json(asdict(pause)), "is_on": pause.is_on(view.at)}
+
+
+def _headline(view: QueueView) -> Text:
+    queue = view.snapshot
+    line = Text(f"Darkroom, {moment_text(view.at)}: ", style="dim")
+    if queue.queued == 0 and queue.in_flight == 0:
+        return line.append("idle", style="not dim green")
+    late = queue.oldest_waiting_seconds > _LATE_SECONDS
+    line.append(
+        f"{queue.queued:,} waiting, {queue.in_flight:,} in flight",
+        style="not dim bold yellow" if late else "not dim bold",
+    )
+    return line
+
+
+def _figures(view: QueueView) -> Table:
+    queue = view.snapshot
+    oldest = seconds_text(queue.oldest_waiting_seconds) if queue.queued else NOTHING
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(style="dim")
+        table.add_column(justify="right")
+    rows = (
+        ("waiting", queue.queued, "done in 5 min", queue.succeeded),
+        ("oldest", oldest, "failed in 5 min", queue.failed),
+        ("submitting", queue.submitting, "cancelled in 5 min", queue.cancelled),
+        ("generating", queue.generating, "accepted per min", f"{view.accepted_per_minute:.1f}"),
+        ("unknown", queue.unknown, "ended per min", f"{view.ended_per_minute:.1f}"),
+    )
+    thirds = (
+        ("wait p50", seconds_text(queue.wait_p50_seconds)),
+        ("wait p95", seconds_text(queue.wait_p95_seconds)),
+        ("run p50", seconds_text(queue.run_p50_seconds)),
+        ("run p95", seconds_text(queue.run_p95_seconds)),
+        ("", ""),
+    )
+    for (first, one, second, two), (third, three) in zip(rows, thirds, strict=True):
+        unknown = first == "unknown" and queue.unknown > 0
+        shown = Text(str(one), style="bold magenta" if unknown else "")
+        table.add_row(first, shown, second, str(two), third, three)
+    table.add_row(
+        *("credits held", credits_text(queue.credits_held)),
+        *("charged in 5 min", credits_text(queue.credits_charged)),
+    )
+    return table
+
+
+def _warnings(view: QueueView) -> list[Text]:
+    warnings: list[Text] = []
+    pause = view.pause
+    if view.redis_error is not None:
+        warnings.append(Text(printable(view.redis_error), style="bold red"))
+    if pause is not None:
+        why = shortened(f"{pause.reason}: {pause.message}", 200)
+        left = seconds_text((pause.until - view.at).total_seconds())
+        how = f"paused for {left} more" if pause.is_on(view.at) else "slowed down, one at a time"
+        warnings.append(Text(f"submitting is {how} ({why})", style="bold yellow"))
+    if not view.has_worker:
+        advice = f"no worker is running: start one with {command_text('worker')}"
+        warnings.append(Text(advice, style="bold yellow" if view.snapshot.queued else "yellow"))
+    return warnings
+
+
+def _failures(view: QueueView) -> Table:
+    table = plain_table("job", "ago", "account", "reason", "message", title="Last failures")
+    for failure in view.failures:
+        table.add_row(
+            str(failure.id),
+            seconds_text((view.at - failure.finished_at).total_seconds()),
+            printable(failure.account_id),
+            Text(failure.reason, style="red"),
+            shortened(failure.message or NOTHING, 80),
+        )
+    return table

@@ -1,0 +1,86 @@
+"""Where output goes: data to stdout, everything else to stderr, plain where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+import orjson
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Off a terminal nothing is folded or cut: whoever reads it has its own idea of a line.
+_UNFOLDED_WIDTH = 100_000
+
+STATE_STYLES = {
+    "queued": "yellow",
+    "submitting": "magenta",
+    "unknown": "bold magenta",
+    "generating": "cyan",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+
+
+def data_console() -> Console:
+    """Return the console for data, on stdout."""
+    return _console(sys.stdout)
+
+
+def talk_console() -> Console:
+    """Return the console for progress and remarks, on stderr."""
+    return _console(sys.stderr)
+
+
+def _console(stream: IO[str]) -> Console:
+    # Markup is off: prompts and provider messages are foreign text.
+    width = None if stream.isatty() else _UNFOLDED_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """Write one remark to stderr."""
+    talk_console().print(text, style=style or None)
+
+
+def put(text: str) -> None:
+    """Write one line of data to stdout."""
+    data_console().print(text)
+
+
+def put_json(*values: Mapping[str, Any]) -> None:
+    """Write each object as one line of JSON to stdout."""
+    for value in values:
+        sys.stdout.write(orjson.dumps(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def plain_table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
+    """Return a table with these headings; those named in `right` are flushed right."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if sys.stdout.isatty() else None,
+        header_style="bold",
+        pad_edge=False,
+        show_edge=False,
+    )
+    flushed = set(right)
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in flushed else "left",
+            no_wrap=column in {"id", "job"},
+            overflow="fold",
+        )
+    return table
+
+
+def styled_state(text: str) -> Text:
+    """Return a state with its colour; `text` begins with the state's word."""
+    return Text(text, style=STATE_STYLES.get(text.split(" ", 1)[0], ""))

@@ -1,0 +1,108 @@
+"""Says figures, moments and foreign text the way people read them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from shared.domain.job import Job
+
+NOTHING = "-"
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def credits_text(credits: Decimal | None) -> str:
+    """Return credits without superfluous digits: `7`, `7.5`, or a dash for None."""
+    return NOTHING if credits is None else f"{credits.normalize():f}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a span in its two largest units: `0.4 s`, `12 s`, `1 min 5 s`, `2 h 3 min`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller, smaller_unit in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "min"),
+        (_MINUTE, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return (
+                f"{whole // size} {unit} {rest} {smaller_unit}"
+                if rest
+                else f"{whole // size} {unit}"
+            )
+    return f"{whole} s"
+
+
+def span_text(start: datetime | None, end: datetime | None) -> str:
+    """Return how long it took from one moment to the other, or a dash where one is missing."""
+    return NOTHING if start is None or end is None else seconds_text((end - start).total_seconds())
+
+
+def moment_text(moment: datetime | None) -> str:
+    """Return a moment in UTC to the second, or a dash."""
+    return NOTHING if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return `1 job`, `2 jobs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def order_text(job: Job) -> str:
+    """Return what a job asks for, in short: the task, and how many images."""
+    return times_text(job.task, job.quantity)
+
+
+def times_text(task: str, quantity: int) -> str:
+    """Return a task with how many images it makes."""
+    return f"{task} {_TIMES}{quantity}"
+
+
+def state_text(job: Job) -> str:
+    """Return where the job is and why: `failed (content_policy)`, `generating 45 %`."""
+    if job.reason:
+        return f"{job.state} ({job.reason})"
+    if job.state == "generating" and job.progress > 0:
+        return f"{job.state} {job.progress:.0%}".replace("%", " %")
+    return job.state.value
+
+
+def printable(text: str) -> str:
+    """Return foreign text with control characters replaced, so that it cannot steer a terminal."""
+    return "".join(
+        one if one.isprintable() or one == " " else "\N{REPLACEMENT CHARACTER}" for one in text
+    )
+
+
+def shortened(text: str, most: int) -> str:
+    """Return foreign text on one line of at most that many characters."""
+    flat = printable(" ".join(text.split()))
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def command_text(*words: str) -> str:
+    """Return a command to type, with `darkroom` as it can be called in this shell."""
+    return " ".join([_program(), *(shlex.quote(word) for word in words)])
+
+
+def _program() -> str:
+    called = Path(sys.argv[0])
+    if called.name != "darkroom":
+        is_module = called.parts[-2:] == ("producer", "__main__.py")
+        return "python -m producer" if is_module else "darkroom"
+    found = shutil.which("darkroom")
+    if found is not None and Path(found).resolve() == called.resolve():
+        return "darkroom"
+    relative = os.path.relpath(called)
+    return str(called) if relative.startswith("..") else relative

@@ -1,0 +1,26 @@
+-- What the command line asks beyond what others ask.
+
+-- name: worker_is_connected
+-- Whether any worker has a connection to this database.
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'darkroom-worker'
+) AS is_connected;
+
+-- name: accepted_since
+-- How many jobs were accepted since a moment. $1 the lowest id of that moment: ids begin with
+-- their time, so this reads the end of the primary key alone.
+SELECT count(*) AS accepted FROM jobs WHERE id >= $1;
+
+-- name: open_jobs_at_price
+-- The open jobs that a price may touch. $1 model, $2 task, $3 quantity, $4 new credits.
+SELECT count(*) AS open_jobs, count(*) FILTER (WHERE credits_quoted > $4) AS quoted_above
+  FROM jobs
+ WHERE model = $1 AND task = $2 AND quantity = $3
+   AND state IN ('queued', 'submitting', 'unknown', 'generating');
+
+-- name: open_jobs_by_account
+-- Which accounts have open jobs, and how many.
+SELECT account_id, count(*) AS open_jobs FROM jobs
+ WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
+ GROUP BY account_id ORDER BY account_id;

@@ -1,0 +1,209 @@
+"""Runs the real `darkroom` executable and hears what it says, piped or on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EXECUTABLE = Path(sys.executable).with_name("darkroom")
+WAIT_SECONDS = 30.0
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Every line of stdout as a JSON object."""
+        return [json.loads(line) for line in self.lines]
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The one JSON object of stdout."""
+        [value] = self.objects
+        return value
+
+
+class Running:
+    """A command that runs on; its stderr is kept as it comes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.err = ""
+        self._has_ended = False
+        self._news = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        while piece := await self.process.stderr.read(4096):
+            self.err += piece.decode(errors="replace")
+            self._news.set()
+        self._has_ended = True
+        self._news.set()
+
+    async def until_it_says(self, *texts: str) -> None:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not all(text in self.err for text in texts):
+                    assert not self._has_ended, f"it ended before it said so:\n{self.err}"
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"{texts} were not all said:\n{self.err}") from None
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal and return the exit code."""
+        self.process.send_signal(number)
+        return await self.end()
+
+    async def end(self) -> int:
+        async with asyncio.timeout(WAIT_SECONDS):
+            code = await self.process.wait()
+            await self._reading
+        return code
+
+
+class Terminal:
+    """A command on a terminal of its own, 120 columns wide."""
+
+    def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
+        self.process = process
+        self._master = master
+        self._news = asyncio.Event()
+        self.raw = ""
+        asyncio.get_running_loop().add_reader(master, self._read)
+
+    @property
+    def text(self) -> str:
+        """What was written, without escape sequences."""
+        return _ESCAPE.sub("", self.raw)
+
+    def _read(self) -> None:
+        try:
+            piece = os.read(self._master, 65536)
+        except OSError:  # the other end was closed
+            piece = b""
+        if not piece:
+            asyncio.get_running_loop().remove_reader(self._master)
+        self.raw += piece.decode(errors="replace")
+        self._news.set()
+
+    async def until_it_shows(self, text: str, times: int = 1) -> None:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while self.text.count(text) < times:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} was not shown:\n{self.text}") from None
+
+    async def press_ctrl_c(self) -> int:
+        """Interrupt it, as the terminal would, and return the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return await self.end()
+
+    async def end(self) -> int:
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await self.process.wait()
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+
+
+class Darkroom:
+    """The command line in one environment."""
+
+    def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
+        self.environ = dict(environ)
+        self.directory = directory
+
+    def elsewhere(self, **changes: str | None) -> Darkroom:
+        """Return the same command line with changes to its environment; None removes."""
+        changed = {**self.environ, **{name: value for name, value in changes.items() if value}}
+        for name in (name for name, value in changes.items() if value is None):
+            changed.pop(name, None)
+        return Darkroom(changed, self.directory)
+
+    async def run(self, *words: str) -> Said:
+        """Run one command to its end; whatever it says, it is never a traceback."""
+        process = await self._start(*words, out=asyncio.subprocess.PIPE)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode is not None
+        said = Said(process.returncode, out.decode(), err.decode())
+        assert "Traceback" not in said.err + said.out, said.err
+        return said
+
+    async def run_all(self, *commands: tuple[str, ...]) -> list[Said]:
+        """Run commands that do not depend on each other side by side."""
+        return list(await asyncio.gather(*(self.run(*words) for words in commands)))
+
+    @asynccontextmanager
+    async def running(self, *words: str) -> AsyncIterator[Running]:
+        """Start a command that runs until it is stopped."""
+        process = await self._start(*words, out=asyncio.subprocess.DEVNULL)
+        running = Running(process)
+        try:
+            yield running
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await running.end()
+
+    @asynccontextmanager
+    async def on_terminal(self, *words: str) -> AsyncIterator[Terminal]:
+        """Start a command on a terminal."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        process = await self._start(*words, out=slave, err=slave)
+        os.close(slave)
+        terminal = Terminal(process, master)
+        try:
+            yield terminal
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await terminal.end()
+            terminal.close()
+
+    async def _start(
+        self, *words: str, out: int, err: int = asyncio.subprocess.PIPE
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            str(EXECUTABLE),
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=self.environ,
+            cwd=self.directory,
+        )

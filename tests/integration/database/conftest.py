@@ -1,0 +1,33 @@
+"""A desk on a fresh database, an account with credits, and a database with nothing in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from shared.adapters.postgres import Database
+from tests.integration.database.desk import Desk
+
+
+@pytest.fixture
+async def desk(database: Database) -> Desk:
+    """A desk where the account `acme` has 1,000 credits."""
+    desk = Desk(database)
+    await desk.open_account()
+    return desk
+
+
+@pytest.fixture
+async def empty_database_url(template_database: str) -> AsyncIterator[str]:
+    """The URL of a database that has had no migration."""
+    name = f"e{uuid4().hex}"
+    connection = await asyncpg.connect(template_database)
+    await connection.execute(f"CREATE DATABASE {name}")
+    try:
+        yield f"{template_database.rpartition('/')[0]}/{name}"
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()

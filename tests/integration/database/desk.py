@@ -1,0 +1,188 @@
+"""One desk over one database: accounts, jobs in any state, any SQL, and pictures of all tables."""
+
+# ruff: noqa: S608 -- statements are put together from words of this file alone
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from producer.doctor import examine_books
+from producer.job_book import JobBook
+from producer.orders import Order
+from producer.till import Till
+from shared.adapters.postgres import Database, translated_errors
+from shared.catalog import ImageRequest
+from shared.domain import events
+from shared.domain.events import Event
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import DatabaseRefused
+from shared.settings import ChargeBasis
+from tests.workshop import text_to_image
+from worker.job_store import JobStore
+
+Picture = Mapping[str, frozenset[tuple[object, ...]]]
+Move = Callable[["Desk", Job], Awaitable[Job | None]]
+
+
+def claimed() -> events.Claimed:
+    return events.Claimed(token=uuid4().hex, worker="worker-1")
+
+
+def submitted() -> events.Submitted:
+    return events.Submitted(provider_task_id=f"task-{uuid4().hex}", deadline_seconds=60)
+
+
+def deferred(delay_seconds: float = 0) -> events.Deferred:
+    return events.Deferred("rate_limited", "slow down", delay_seconds)
+
+
+def completed(images: int = 1) -> events.Completed:
+    return events.Completed(tuple(f"https://images.example/{n}.png" for n in range(images)))
+
+
+async def _progress(desk: Desk, job: Job) -> None:
+    await desk.store.record_progress(job, events.Progressed(0.5))
+
+
+MOVES: Mapping[type[Event], Move] = {
+    events.Claimed: lambda desk, job: desk.store.claim(job.id, claimed()),
+    events.Cancelled: lambda desk, job: desk.book.cancel(job.id),
+    events.Submitted: lambda desk, job: desk.store.record_submitted(job, submitted()),
+    events.Deferred: lambda desk, job: desk.store.record_deferred(job, deferred()),
+    events.Rejected: lambda desk, job: desk.store.reject(job, events.Rejected("no")),
+    events.OutcomeUnknown: lambda desk, job: desk.store.record_unknown(
+        job, events.OutcomeUnknown("reply_lost", "no reply came")
+    ),
+    events.SubmissionLost: lambda desk, job: desk.store.lose_submission(
+        job.id, job.attempt, events.SubmissionLost("no evidence")
+    ),
+    events.Progressed: _progress,
+    events.Completed: lambda desk, job: desk.settle(job),
+    events.ProviderFailed: lambda desk, job: desk.store.fail(
+        job, events.ProviderFailed("provider_failed", "no images")
+    ),
+    events.DeadlineExceeded: lambda desk, job: desk.store.exceed_deadline(
+        job, events.DeadlineExceeded("too late")
+    ),
+}
+"""How each event of the lifecycle table is told to the database."""
+
+_WAYS: Mapping[JobState, tuple[type[Event], ...]] = {
+    JobState.QUEUED: (),
+    JobState.SUBMITTING: (events.Claimed,),
+    JobState.UNKNOWN: (events.Claimed, events.OutcomeUnknown),
+    JobState.GENERATING: (events.Claimed, events.Submitted),
+    JobState.SUCCEEDED: (events.Claimed, events.Submitted, events.Completed),
+    JobState.FAILED: (events.Claimed, events.Submitted, events.ProviderFailed),
+    JobState.CANCELLED: (events.Cancelled,),
+}
+
+
+class Desk:
+    """What producer, worker and admin do to one database, without Redis."""
+
+    till: Till
+    book: JobBook
+    store: JobStore
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.till = Till(database)
+        self.book = JobBook(database)
+        self.store = JobStore(database)
+
+    async def open_account(self, name: str = "acme", credits: int = 1_000) -> None:
+        """Create an account with that many credits."""
+        await self.till.create_account(name)
+        if credits:
+            await self.till.grant(name, Decimal(credits), "for the test")
+
+    async def enqueue(
+        self, request: ImageRequest | None = None, *, account_id: str = "acme", **options: Any
+    ) -> Job:
+        """Enter one job; by default one image of text for `acme`."""
+        asked = request or text_to_image()
+        order = Order(request=asked, account_id=account_id, **options)
+        return (await self.book.enter([order]))[0].job
+
+    async def move(self, job: Job, *happened: type[Event]) -> Job:
+        """Let these events happen to the job, and return it as it is then."""
+        for event in happened:
+            await MOVES[event](self, await self.store.load(job.id))
+        return await self.store.load(job.id)
+
+    async def job_in(self, state: JobState, *, attempt: int | None = None, **options: Any) -> Job:
+        """Return a new job that has come to that state, on that attempt if one is given."""
+        job = await self.enqueue(**options)
+        way = _WAYS[state]
+        spent = (attempt or 0) - way.count(events.Claimed)
+        for _ in range(max(spent, 0)):
+            await self.move(job, events.Claimed, events.Deferred)
+        return await self.move(job, *way)
+
+    async def settle(self, job: Job, *, images: int = 1, basis: ChargeBasis = "current") -> Job:
+        """Let Kie deliver that many images."""
+        return await self.store.settle(job, completed(images), basis)
+
+    async def money(self, name: str = "acme") -> tuple[Decimal, Decimal]:
+        """Return balance and held."""
+        account = await self.till.account(name)
+        return account.balance, account.held
+
+    async def sql(self, statement: str, *args: Any) -> list[asyncpg.Record]:
+        """Run any statement, as an admin in psql would."""
+        with translated_errors():
+            return await self.database.pool.fetch(statement, *args)
+
+    async def value(self, statement: str, *args: Any) -> Any:
+        """Run any statement and return its first value."""
+        rows = await self.sql(statement, *args)
+        return rows[0][0] if rows else None
+
+    async def refuses(self, statement: str, *args: Any, sqlstate: str = "DR001") -> DatabaseRefused:
+        """Run a statement that must be refused and change nothing; return the refusal."""
+        before = await self.picture()
+        with pytest.raises(DatabaseRefused) as caught:
+            await self.sql(statement, *args)
+        assert caught.value.sqlstate == sqlstate, caught.value
+        assert await self.picture() == before
+        return caught.value
+
+    async def set_price(self, credits: object, *, quantity: int = 1) -> None:
+        """Do what the contract tells admins to do."""
+        await self.sql(
+            "UPDATE pricing SET credits = $1"
+            " WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = $2",
+            Decimal(str(credits)),
+            quantity,
+        )
+
+    async def picture(self, *but: str) -> Picture:
+        """Return every row of every table, except those named."""
+        tables = await self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return {
+            table: frozenset(tuple(row) for row in await self.sql(f"SELECT t::text FROM {table} t"))
+            for (table,) in tables
+            if table not in but
+        }
+
+    async def broken_books(self) -> dict[str, str]:
+        """Return what is wrong with the books, by the invariant's name."""
+        return {
+            finding.name: finding.detail
+            async for finding in examine_books(self.database)
+            if not finding.ok
+        }
+
+
+def on_attempt(job: Job, number: int) -> Job:
+    """Return the job as a worker remembers it who claimed that attempt."""
+    return replace(job, attempt=number)

@@ -1,0 +1,150 @@
+"""The bank test: many hands move money at once, and at every moment the books are right."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from shared.adapters.postgres import Database
+from shared.domain import events
+from shared.domain.events import Event
+from shared.domain.lifecycle import OPEN, TRANSITIONS
+from shared.errors import InsufficientCredits, StaleJob, TooLateToCancel
+from shared.settings import ChargeBasis
+from tests.integration.database.desk import MOVES, Desk
+from tests.workshop import text_to_image
+
+SECONDS = 3.0
+ACCOUNTS = ("acme", "bolt", "cord")
+HANDS, READERS = 6, 2
+BASES: tuple[ChargeBasis, ...] = ("current", "quoted", "lower_of")
+# What is refused on the way is as it should be; anything else that is raised fails the test.
+EXPECTED = (InsufficientCredits, StaleJob, TooLateToCancel)
+
+
+class Hand:
+    """One of many who do whatever comes to mind, by the same seed in the same order."""
+
+    def __init__(self, desk: Desk, seed: int, jobs: list[UUID]) -> None:
+        self._desk = desk
+        self._random = random.Random(seed)
+        self._jobs = jobs
+        self.done: Counter[str] = Counter()
+
+    async def work(self, until: float) -> None:
+        """Do one thing after the other until that moment of the loop's clock."""
+        loop = asyncio.get_running_loop()
+        deeds: tuple[Callable[[], Awaitable[None]], ...] = (
+            *(self._enqueue, self._enqueue, self._set_price, self._grant),
+            *([self._happen] * 10),
+        )
+        while loop.time() < until:
+            deed = self._random.choice(deeds)
+            try:
+                await deed()
+                self.done[deed.__name__] += 1
+            except EXPECTED as error:
+                self.done[type(error).__name__] += 1
+
+    async def _enqueue(self) -> None:
+        request = text_to_image(quantity=self._random.choice((1, 2, 4)))
+        key = self._random.choice((None, f"key-{self._random.randrange(1_000)}-{request.quantity}"))
+        job = await self._desk.enqueue(
+            request, account_id=self._random.choice(ACCOUNTS), idempotency_key=key
+        )
+        self._jobs.append(job.id)
+
+    async def _set_price(self) -> None:
+        await self._desk.set_price(
+            self._random.randrange(0, 40) / 4, quantity=self._random.choice((1, 2, 4))
+        )
+
+    async def _grant(self) -> None:
+        credits = Decimal(self._random.choice((-20, 5, 50)))
+        await self._desk.till.grant(self._random.choice(ACCOUNTS), credits, "by chance")
+
+    async def _happen(self) -> None:
+        if not self._jobs:
+            return
+        job = await self._desk.store.load(self._random.choice(self._jobs[-60:]))
+        possible = [one.event for one in TRANSITIONS if job.state in one.sources] or [
+            one.event for one in TRANSITIONS
+        ]
+        event: type[Event] = self._random.choice(possible)
+        if event is events.Completed:
+            images = self._random.randint(1, job.quantity)
+            await self._desk.settle(job, images=images, basis=self._random.choice(BASES))
+        else:
+            await MOVES[event](self._desk, job)
+        self.done[event.__name__] += 1
+
+
+async def read_until(database: Database, until: float) -> int:
+    """Look again and again, in one snapshot each, whether accounts equal their ledger."""
+    looks = 0
+    loop = asyncio.get_running_loop()
+    async with database.pool.acquire() as connection:
+        while loop.time() < until:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                accounts = await connection.fetch("SELECT id, balance, held FROM accounts")
+                sums = await connection.fetch(
+                    "SELECT account_id, sum(balance_change), sum(held_change)"
+                    "  FROM ledger_entries GROUP BY account_id"
+                )
+            assert sorted(map(tuple, accounts)) == sorted(map(tuple, sums))
+            looks += 1
+    return looks
+
+
+@pytest.mark.parametrize("seed", [20_240_607])
+async def test_whatever_many_hands_do_at_once_the_books_are_right(desk: Desk, seed: int) -> None:
+    for name in ACCOUNTS[1:]:
+        await desk.open_account(name, 200)
+    jobs: list[UUID] = []
+    hands = [Hand(desk, seed + n, jobs) for n in range(HANDS)]
+    until = asyncio.get_running_loop().time() + SECONDS
+    async with asyncio.TaskGroup() as group:
+        for hand in hands:
+            group.create_task(hand.work(until))
+        readers = [group.create_task(read_until(desk.database, until)) for _ in range(READERS)]
+    assert await desk.broken_books() == {}, f"seed {seed}"
+    await every_entry_continues_the_one_before(desk)
+    assert min(reader.result() for reader in readers) > 5
+    done = sum((hand.done for hand in hands), Counter[str]())
+    unseen = {one.event.__name__ for one in TRANSITIONS} - set(done)
+    assert unseen == set(), f"seed {seed} after {done}"
+    assert done["_enqueue"] > 20, done
+    await end_everything(desk)
+    assert await desk.value("SELECT sum(held) FROM accounts") == 0
+    assert await desk.broken_books() == {}, f"seed {seed}"
+
+
+async def every_entry_continues_the_one_before(desk: Desk) -> None:
+    """Fail unless each entry's balances are the ones before it plus its own change."""
+    broken = await desk.sql(
+        "SELECT id FROM ("
+        " SELECT id, balance_after, held_after,"
+        "        sum(balance_change) OVER chain AS balance, sum(held_change) OVER chain AS held"
+        "   FROM ledger_entries WINDOW chain AS (PARTITION BY account_id ORDER BY id)) AS entry"
+        " WHERE (balance_after, held_after) <> (balance, held)"
+    )
+    assert [row["id"] for row in broken] == []
+
+
+async def end_everything(desk: Desk) -> None:
+    """Bring every open job to its end, whatever it was doing."""
+    ways: dict[str, tuple[type[Event], ...]] = {
+        "queued": (events.Cancelled,),
+        "submitting": (events.Rejected,),
+        "unknown": (events.SubmissionLost,),
+        "generating": (events.Completed,),
+    }
+    assert set(ways) == set(OPEN)
+    for row in await desk.sql("SELECT id, state FROM jobs WHERE finished_at IS NULL"):
+        await desk.move(await desk.store.load(row["id"]), *ways[row["state"]])

@@ -1,0 +1,299 @@
+"""The books are examined: every kind of corruption is found and its row is named."""
+
+# ruff: noqa: S608 -- statements are put together from words of this file alone
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from producer.doctor import examine_books
+from shared.adapters.postgres import ConnectionQueries, Database
+from shared.domain.lifecycle import IN_FLIGHT, JobState
+from tests.integration.database.desk import Desk
+from tests.workshop import text_to_image
+
+BALANCES = "balances equal the ledger"
+HELD = "held equals the open holds"
+ENDS = "every job has one hold and one end"
+ATTEMPTS = "no job has two live attempts"
+CAPTURES = "every capture cites its price"
+STATES = "states and attempts agree"
+PRICES = "prices and versions agree"
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """What is done to the books behind their guards' backs, and what must notice."""
+
+    what: str
+    statements: tuple[str, ...]
+    noticed_by: frozenset[str]
+    names: str
+    """The account, the price, or the state of the job that must be named."""
+
+
+def corruption(what: str, *statements: str, by: set[str], names: str) -> Corruption:
+    return Corruption(what, statements, frozenset(by), names)
+
+
+WRONG_MOMENT = "UPDATE jobs SET finished_at = finished_at + interval '{}' WHERE state = 'succeeded'"
+FOR_JOB = "(SELECT id FROM jobs WHERE state = '{}')"
+ENTRY = (
+    "INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,"
+    " balance_after, held_after, price_id) SELECT account_id, id, '{}', 6, {}, {}, 0, 0, price_id"
+    " FROM jobs WHERE state = '{}'"
+)
+NO_UNIQUE_KINDS = (
+    "DROP INDEX ledger_entries_one_of_each_kind_per_job",
+    "DROP INDEX ledger_entries_a_hold_ends_once",
+)
+CORRUPTIONS = (
+    corruption(
+        "a balance was written by hand",
+        "UPDATE accounts SET balance = balance + 0.01 WHERE id = 'acme'",
+        by={BALANCES},
+        names="acme",
+    ),
+    corruption(
+        "held was written by hand",
+        "UPDATE accounts SET held = held + 1 WHERE id = 'acme'",
+        by={BALANCES, HELD},
+        names="acme",
+    ),
+    corruption(
+        "a grant was deleted",
+        "DELETE FROM ledger_entries WHERE kind = 'grant' AND account_id = 'other'",
+        by={BALANCES},
+        names="other",
+    ),
+    corruption(
+        "an open job was quoted something else",
+        "UPDATE jobs SET credits_quoted = 5 WHERE state = 'queued'",
+        by={HELD, ENDS},
+        names="queued",
+    ),
+    corruption(
+        "an open job lost its hold",
+        f"DELETE FROM ledger_entries WHERE job_id = {FOR_JOB.format('generating')}",
+        by={BALANCES, ENDS},
+        names="generating",
+    ),
+    corruption(
+        "a job was ended by hand",
+        "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE state = 'queued'",
+        by={HELD, ENDS},
+        names="queued",
+    ),
+    corruption(
+        "a success was not charged",
+        "DELETE FROM ledger_entries WHERE kind = 'capture'",
+        by={BALANCES, ENDS},
+        names="succeeded",
+    ),
+    corruption(
+        "a success was charged twice",
+        *NO_UNIQUE_KINDS,
+        ENTRY.format("capture", -6, 0, "succeeded"),
+        by={BALANCES, ENDS, CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "a failure was charged",
+        *NO_UNIQUE_KINDS,
+        ENTRY.format("capture", -6, 0, "failed"),
+        "UPDATE accounts SET balance = balance - 6 WHERE id = 'acme'",
+        by={ENDS, CAPTURES},
+        names="failed",
+    ),
+    corruption(
+        "a failure was released only in part",
+        "UPDATE ledger_entries SET credits = 5, held_change = -5"
+        f" WHERE kind = 'release' AND job_id = {FOR_JOB.format('failed')}",
+        by={BALANCES, ENDS},
+        names="failed",
+    ),
+    corruption(
+        "somebody else was charged",
+        "UPDATE ledger_entries SET account_id = 'other'"
+        f" WHERE job_id = {FOR_JOB.format('succeeded')}",
+        "UPDATE accounts SET balance = balance + CASE id WHEN 'acme' THEN 10 ELSE -10 END",
+        by={ENDS},
+        names="succeeded",
+    ),
+    corruption(
+        "the charge on the job is not the captured one",
+        "UPDATE jobs SET credits_charged = 5 WHERE state = 'succeeded'",
+        by={ENDS},
+        names="succeeded",
+    ),
+    corruption(
+        "a second attempt was sent while the first was live",
+        "DROP INDEX job_attempts_one_live_attempt_per_job",
+        "INSERT INTO job_attempts (job_id, number, token, worker)"
+        f" VALUES ({FOR_JOB.format('generating')}, 2, 'a-token-of-twenty-letters', 'w')",
+        by={ATTEMPTS},
+        names="generating",
+    ),
+    corruption(
+        "a charge cites a version of another task",
+        "UPDATE ledger_entries SET price_id = (SELECT price_id FROM pricing"
+        " WHERE task = 'image-to-image' AND quantity = 1) WHERE kind = 'capture'",
+        "UPDATE jobs SET price_id = (SELECT price_id FROM pricing"
+        " WHERE task = 'image-to-image' AND quantity = 1) WHERE state = 'succeeded'",
+        by={CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "job and entry cite different versions",
+        "UPDATE ledger_entries SET price_id = price_id + 1 WHERE kind = 'capture'",
+        by={CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "the version that a charge cites says something else",
+        "UPDATE pricing_history SET credits = 1 WHERE id ="
+        " (SELECT price_id FROM jobs WHERE state = 'succeeded')",
+        by={CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "the version did not hold yet",
+        WRONG_MOMENT.format("-1 hour"),
+        by={CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "the version held no longer",
+        WRONG_MOMENT.format("1 hour"),
+        by={CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "a quoted job was charged by another version",
+        "UPDATE jobs SET charge_basis = 'quoted' WHERE state = 'succeeded'",
+        by={CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "a job at the lower price was charged the higher",
+        "UPDATE jobs SET charge_basis = 'lower_of' WHERE state = 'succeeded'",
+        by={CAPTURES},
+        names="succeeded",
+    ),
+    corruption(
+        "a generating job's attempt is said to have made nothing",
+        "UPDATE job_attempts SET outcome = 'deferred'"
+        f" WHERE job_id = {FOR_JOB.format('generating')}",
+        by={STATES},
+        names="generating",
+    ),
+    corruption(
+        "a job and its attempt name different tasks",
+        "UPDATE jobs SET provider_task_id = 'another' WHERE state = 'succeeded'",
+        by={STATES},
+        names="succeeded",
+    ),
+    corruption(
+        "the attempt of a job is gone",
+        f"DELETE FROM job_attempts WHERE job_id = {FOR_JOB.format('generating')}",
+        by={STATES},
+        names="generating",
+    ),
+    corruption(
+        "a price was changed without a version",
+        "UPDATE pricing SET credits = 99 WHERE quantity = 4 AND task = 'text-to-image'",
+        by={PRICES},
+        names="gpt-4o-image text-to-image 4",
+    ),
+    corruption(
+        "a price lost its row but not its version",
+        "DELETE FROM pricing WHERE quantity = 4 AND task = 'text-to-image'",
+        by={PRICES},
+        names="version ",
+    ),
+    corruption(
+        "a version was closed though its price holds",
+        "UPDATE pricing_history SET valid = tstzrange(lower(valid), now() + interval '1 hour')"
+        " WHERE quantity = 4 AND task = 'text-to-image'",
+        by={PRICES},
+        names="gpt-4o-image text-to-image 4",
+    ),
+)
+
+
+async def fill(desk: Desk) -> dict[str, str]:
+    """Store one job of each state, of which the success was charged more than it was quoted.
+
+    Return how findings name each of them.
+    """
+    await desk.open_account("other", 100)
+    names = {"acme": "acme", "other": "other"}
+    jobs = {state: await desk.job_in(state) for state in JobState if state != "succeeded"}
+    jobs[JobState.SUCCEEDED] = await desk.job_in(JobState.GENERATING)
+    await desk.set_price(10)
+    await desk.settle(jobs[JobState.SUCCEEDED])
+    await desk.set_price(20)
+    return names | {state.value: str(job.id) for state, job in jobs.items()}
+
+
+async def test_every_corruption_is_found_and_its_row_is_named(
+    desk: Desk, subtests: pytest.Subtests
+) -> None:
+    names = await fill(desk)
+    assert await desk.broken_books() == {}
+    for case in CORRUPTIONS:
+        with subtests.test(case.what):
+            broken = await corrupted(desk.database, case)
+            assert set(broken) == case.noticed_by
+            wanted = names.get(case.names, case.names)
+            assert any(wanted in detail for detail in broken.values()), broken
+    assert await desk.broken_books() == {}
+
+
+async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
+    """Return what is found while the corruption is there; it is taken back."""
+    async with database.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            # Triggers and foreign keys look away, as they would for a bug inside them.
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            for statement in case.statements:
+                done = await connection.execute(statement)
+                assert not done.endswith(" 0"), statement
+            findings = examine_books(ConnectionQueries(connection))
+            return {finding.name: finding.detail async for finding in findings if not finding.ok}
+        finally:
+            await transaction.rollback()
+
+
+def test_every_invariant_is_seen_broken() -> None:
+    seen = {name for case in CORRUPTIONS for name in case.noticed_by}
+    assert seen == {BALANCES, HELD, ENDS, ATTEMPTS, CAPTURES, STATES, PRICES}
+
+
+async def test_of_many_offenders_a_few_are_named(desk: Desk) -> None:
+    for n in range(8):
+        await desk.open_account(f"account-{n}", 1)
+    await desk.sql("UPDATE accounts SET balance = 7 WHERE id LIKE 'account-%'")
+    broken = await desk.broken_books()
+    assert set(broken) == {BALANCES}
+    assert broken[BALANCES].count("balance 7 and held 0, but the ledger says 1 and 0") == 5
+
+
+async def test_jobs_that_nothing_moves_any_more_are_found(desk: Desk) -> None:
+    jobs = {
+        state: await desk.job_in(state, request=text_to_image(quantity=2)) for state in JobState
+    }
+    patience_seconds = 3600.0
+    assert await desk.database.fetch("stuck_jobs", 10, patience_seconds) == []
+    await desk.sql(
+        "UPDATE jobs SET updated_at = now() - interval '2 hours',"
+        " deadline_at = deadline_at - interval '2 hours'"
+    )
+    stuck = await desk.database.fetch("stuck_jobs", 10, patience_seconds)
+    wanted = {str(jobs[state].id) for state in IN_FLIGHT}
+    assert {row["who"] for row in stuck} == wanted
+    assert all(" since " in row["what"] for row in stuck)

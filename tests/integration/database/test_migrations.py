@@ -1,0 +1,261 @@
+"""Bringing a database up to date: once, in order, one at a time, and never halfway."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from shared.adapters.migrations import (
+    migrate,
+    migration_status,
+    read_migrations,
+    require_current_schema,
+)
+from shared.adapters.postgres import Connection
+from shared.adapters.queries import sql_folder
+from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
+from tests.workshop import eventually
+
+NAMES = [one.name for one in read_migrations()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the migrations, to be spoilt."""
+    return Path(shutil.copytree(sql_folder() / "migrations", tmp_path / "migrations"))
+
+
+@pytest.fixture
+async def connection(empty_database_url: str) -> AsyncIterator[Connection]:
+    """A connection of somebody else's to the same database."""
+    async with connected(empty_database_url) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def add(folder: Path, what: str, sql: str) -> str:
+    """Write the next migration and return its name."""
+    name = f"{len(NAMES) + 1:04}_{what}"
+    (folder / f"{name}.sql").write_text(sql, encoding="utf-8")
+    return name
+
+
+def rename_roles(folder: Path) -> str:
+    """Let the migrations speak of roles that this server has never had; return their prefix."""
+    prefix = f"r{uuid4().hex[:8]}"
+    for file in folder.glob("*.sql"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(re.sub(r"darkroom_(service|admin|readonly)", rf"{prefix}_\1", text))
+    return prefix
+
+
+async def drop_roles(connection: Connection, prefix: str) -> None:
+    for role in ("service", "admin", "readonly"):
+        await connection.execute(f"DROP OWNED BY {prefix}_{role}; DROP ROLE {prefix}_{role}")
+
+
+async def test_an_empty_database_gets_every_migration_in_order(empty_database_url: str) -> None:
+    applied = await migrate(empty_database_url)
+    assert [one.name for one in applied] == NAMES
+    assert [one.number for one in applied] == list(range(1, len(NAMES) + 1))
+    await require_current_schema(empty_database_url)
+
+
+async def test_migrating_again_changes_nothing(
+    empty_database_url: str, connection: Connection
+) -> None:
+    await migrate(empty_database_url)
+    before = await connection.fetch("SELECT * FROM darkroom_migrations")
+    assert await migrate(empty_database_url) == []
+    assert await connection.fetch("SELECT * FROM darkroom_migrations") == before
+
+
+async def test_the_status_tells_what_is_missing_and_writes_nothing(
+    empty_database_url: str, connection: Connection
+) -> None:
+    status = await migration_status(empty_database_url)
+    assert [(one.name, one.applied_at) for one in status] == [(name, None) for name in NAMES]
+    assert (
+        await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname='public'") == 0
+    )
+    await migrate(empty_database_url)
+    status = await migration_status(empty_database_url)
+    assert [one.name for one in status] == NAMES
+    assert all(one.applied_at and one.applied_at.tzinfo for one in status)
+
+
+async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
+    empty_database_url: str, folder: Path
+) -> None:
+    await migrate(empty_database_url, folder)
+    changed = folder / "0002_seed_prices.sql"
+    changed.write_text(changed.read_text(encoding="utf-8") + "\n-- a thought\n", encoding="utf-8")
+    sentence = "migration 0002_seed_prices was changed after it was applied; write a new one"
+    with pytest.raises(MigrationFailed, match=sentence):
+        await migrate(empty_database_url, folder)
+
+
+@pytest.mark.parametrize("name", ["0002_seed_prices.sql", "0001_initial.sql"])
+async def test_a_gap_between_the_numbers_is_refused_before_anything_is_applied(
+    empty_database_url: str, folder: Path, name: str
+) -> None:
+    (folder / name).unlink()
+    with pytest.raises(MigrationFailed, match=r"is not next in line: names are NNNN_what\.sql"):
+        await migrate(empty_database_url, folder)
+    assert not [one for one in await migration_status(empty_database_url) if one.applied_at]
+
+
+def test_a_file_with_a_stray_name_is_refused(folder: Path) -> None:
+    (folder / "later.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationFailed, match=r"later\.sql is not next in line"):
+        read_migrations(folder)
+
+
+async def test_a_failing_migration_leaves_nothing_and_keeps_those_before_it(
+    empty_database_url: str, folder: Path, connection: Connection
+) -> None:
+    name = add(folder, "breaks", "CREATE TABLE left_behind (id int); SELECT 1 / 0;")
+    sentence = f"migration {name} was refused and rolled back: division by zero"
+    with pytest.raises(MigrationFailed, match=sentence):
+        await migrate(empty_database_url, folder)
+    assert await connection.fetchval("SELECT to_regclass('left_behind')") is None
+    numbers = await connection.fetch("SELECT number FROM darkroom_migrations ORDER BY number")
+    assert [row["number"] for row in numbers] == list(range(1, len(NAMES) + 1))
+    (folder / f"{name}.sql").write_text("CREATE TABLE left_behind (id int);")
+    assert [one.name for one in await migrate(empty_database_url, folder)] == ["breaks"]
+
+
+async def test_several_that_migrate_at_once_take_turns_and_apply_everything_once(
+    empty_database_url: str, folder: Path, connection: Connection
+) -> None:
+    # The last migration waits for a table that the test has locked, so that the others certainly
+    # arrive while the first one is at work.
+    add(folder, "waits", "LOCK TABLE gate; CREATE TABLE was_here (id int);")
+    await connection.execute("CREATE TABLE gate (id int)")
+
+    async def are_waiting() -> bool:
+        waiting = await connection.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        )
+        return bool(waiting == 3)
+
+    async with asyncio.TaskGroup() as group, connection.transaction():
+        await connection.execute("LOCK TABLE gate")
+        tasks = [group.create_task(migrate(empty_database_url, folder)) for _ in range(4)]
+        await eventually(are_waiting, "three wait while one migrates")
+    assert sorted(len(task.result()) for task in tasks) == [0, 0, 0, len(NAMES) + 1]
+
+
+async def test_two_databases_of_one_server_may_be_migrated_at_once(
+    empty_database_url: str, template_database: str, folder: Path, connection: Connection
+) -> None:
+    # Roles belong to the whole server: another database makes one between look and creation.
+    prefix = rename_roles(folder)
+
+    async def is_waiting() -> bool:
+        waiting = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(waiting)
+
+    async with connected(template_database) as other:
+        async with asyncio.TaskGroup() as group, other.transaction():
+            await other.execute(f"CREATE ROLE {prefix}_service NOLOGIN")
+            task = group.create_task(migrate(empty_database_url, folder))
+
+            await eventually(is_waiting, "the migration waits for the other role")
+        assert [one.name for one in task.result()] == NAMES
+    await drop_roles(connection, prefix)
+
+
+async def test_where_roles_cannot_be_created_the_schema_comes_up_and_stays_closed(
+    empty_database_url: str, folder: Path, connection: Connection
+) -> None:
+    prefix = rename_roles(folder)
+    owner, stranger = f"{prefix}_owner", f"{prefix}_stranger"
+    database = urlsplit(empty_database_url).path.removeprefix("/")
+    await connection.execute(f"CREATE ROLE {owner} LOGIN; CREATE ROLE {stranger} LOGIN")
+    await connection.execute(f"ALTER DATABASE {database} OWNER TO {owner}")
+    try:
+        applied = await migrate(with_user(empty_database_url, owner), folder)
+        assert [one.name for one in applied] == NAMES
+        assert not await connection.fetchval(
+            "SELECT count(*) FROM pg_roles WHERE rolname = $1", f"{prefix}_service"
+        )
+        async with connected(with_user(empty_database_url, stranger)) as other:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="grant_credits"):
+                await other.execute("SELECT grant_credits('acme', 1, 'a gift')")
+    finally:
+        await connection.execute(f"REASSIGN OWNED BY {owner} TO CURRENT_USER")
+        await connection.execute(f"DROP OWNED BY {owner}; DROP ROLE {owner}, {stranger}")
+
+
+def with_user(url: str, user: str) -> str:
+    """Return the URL of the same database for another user, whom the server trusts."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "user"]
+    return urlunsplit((parts.scheme, host, parts.path, urlencode([*query, ("user", user)]), ""))
+
+
+async def test_a_schema_newer_than_this_version_is_refused(
+    empty_database_url: str, connection: Connection
+) -> None:
+    await migrate(empty_database_url)
+    await connection.execute(
+        "INSERT INTO darkroom_migrations (number, name, checksum) VALUES (9999, 'future', 'x')"
+    )
+    sentence = "the database has migration 9999, which this version of Darkroom does not know"
+    for look in (migrate, migration_status, require_current_schema):
+        with pytest.raises(SchemaOutdated, match=sentence):
+            await look(empty_database_url)
+
+
+async def test_a_schema_older_than_this_version_is_refused_with_the_command_to_type(
+    empty_database_url: str, connection: Connection
+) -> None:
+    with pytest.raises(SchemaOutdated, match=rf"lacks {len(NAMES)} migration\(s\)"):
+        await require_current_schema(empty_database_url)
+    await migrate(empty_database_url)
+    await connection.execute("DELETE FROM darkroom_migrations WHERE number = $1", len(NAMES))
+    last = f"{len(NAMES):04}_{NAMES[-1]}"
+    sentence = rf"lacks 1 migration\(s\): {last}; run `darkroom migrate`"
+    with pytest.raises(SchemaOutdated, match=sentence):
+        await require_current_schema(empty_database_url)
+
+
+async def test_a_role_that_may_not_create_tables_is_told_so(
+    empty_database_url: str, connection: Connection
+) -> None:
+    stranger = f"r{uuid4().hex[:8]}"
+    await connection.execute(f"CREATE ROLE {stranger} LOGIN")
+    try:
+        with pytest.raises(DatabaseRefused, match="permission denied for schema public"):
+            await migrate(with_user(empty_database_url, stranger))
+    finally:
+        await connection.execute(f"DROP ROLE {stranger}")
+
+
+async def test_a_database_that_does_not_answer_is_down(tmp_path: Path) -> None:
+    url = f"postgresql:///darkroom?host={tmp_path}"
+    for look in (migrate, migration_status, require_current_schema):
+        with pytest.raises(PostgresDown, match="Postgres does not answer"):
+            await look(url)

@@ -1,0 +1,116 @@
+"""The first screen: what waits, what runs, what ended lately, and what failed last."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from shared.adapters.queue_gauges import QueueGauges
+from shared.adapters.queue_stats import QueueSnapshot, read_failures, read_snapshot
+from shared.domain import events
+from shared.domain.lifecycle import JobState
+from tests.integration.database.desk import Desk
+
+
+async def test_an_empty_queue_is_all_zeros_and_unknown_times(desk: Desk) -> None:
+    assert await read_snapshot(desk.database) == QueueSnapshot(
+        queued=0,
+        submitting=0,
+        unknown=0,
+        generating=0,
+        oldest_waiting_seconds=0,
+        succeeded=0,
+        failed=0,
+        cancelled=0,
+        credits_charged=Decimal(0),
+        credits_held=Decimal(0),
+        wait_p50_seconds=None,
+        wait_p95_seconds=None,
+        run_p50_seconds=None,
+        run_p95_seconds=None,
+    )
+    assert await read_failures(desk.database) == []
+
+
+async def test_jobs_are_counted_by_state_and_credits_summed(desk: Desk) -> None:
+    for times, state in enumerate(JobState, start=1):
+        for _ in range(times):
+            await desk.job_in(state)
+    snapshot = await read_snapshot(desk.database)
+    counted = {state: getattr(snapshot, state) for state in JobState}
+    assert counted == {state: times for times, state in enumerate(JobState, start=1)}
+    assert snapshot.in_flight == 2 + 3 + 4
+    assert (snapshot.credits_held, snapshot.credits_charged) == (10 * 6, 5 * 6)
+
+
+async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(desk: Desk) -> None:
+    for waited, ran, ended in ((2, 10, 1), (4, 20, 2), (6, 30, 299), (500, 500, 301)):
+        job = await desk.job_in(JobState.SUCCEEDED)
+        await desk.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
+        await desk.sql(
+            "UPDATE jobs SET finished_at = now() - make_interval(secs => $2),"
+            " submitted_at = now() - make_interval(secs => $2 + $3),"
+            " run_at = now() - make_interval(secs => $2 + $3 + $4) WHERE id = $1",
+            job.id,
+            *(float(one) for one in (ended, ran, waited)),
+        )
+    snapshot = await read_snapshot(desk.database)
+    assert snapshot.succeeded == 3
+    assert snapshot.credits_charged == 3 * 6
+    assert (snapshot.wait_p50_seconds, snapshot.run_p50_seconds) == (4, 20)
+    assert snapshot.wait_p95_seconds == pytest.approx(5.8)
+    assert snapshot.run_p95_seconds == pytest.approx(29)
+
+
+async def test_the_oldest_waiting_job_is_the_one_that_has_been_due_longest(desk: Desk) -> None:
+    later = await desk.enqueue()
+    await desk.sql("UPDATE jobs SET due_at = now() + interval '1 hour' WHERE id = $1", later.id)
+    assert (await read_snapshot(desk.database)).oldest_waiting_seconds == 0
+    waiting = await desk.enqueue()
+    await desk.sql("UPDATE jobs SET due_at = now() - interval '90 s' WHERE id = $1", waiting.id)
+    # What already runs waits no longer.
+    running = await desk.job_in(JobState.GENERATING)
+    await desk.sql("UPDATE jobs SET due_at = now() - interval '1 day' WHERE id = $1", running.id)
+    snapshot = await read_snapshot(desk.database)
+    assert snapshot.oldest_waiting_seconds == pytest.approx(90, abs=20)
+
+
+async def test_failures_are_listed_newest_first_with_their_reason(desk: Desk) -> None:
+    first = await desk.job_in(JobState.FAILED)
+    await desk.job_in(JobState.SUCCEEDED)
+    second = await desk.move(await desk.job_in(JobState.SUBMITTING), events.Rejected)
+    failures = await read_failures(desk.database)
+    assert [one.id for one in failures] == [second.id, first.id]
+    newest = failures[0]
+    assert (newest.reason, newest.message, newest.account_id) == ("rejected", "no", "acme")
+    assert newest.finished_at == second.finished_at
+    assert [one.id for one in await read_failures(desk.database, 1)] == [second.id]
+
+
+async def test_failures_are_listed_by_when_they_failed_not_when_they_were_accepted(
+    desk: Desk,
+) -> None:
+    old = await desk.job_in(JobState.GENERATING)
+    young = await desk.job_in(JobState.FAILED)
+    await desk.move(old, events.ProviderFailed)
+    assert [one.id for one in await read_failures(desk.database)] == [old.id, young.id]
+
+
+async def test_gauges_show_the_same_snapshot(desk: Desk) -> None:
+    for state in (JobState.QUEUED, JobState.QUEUED, JobState.GENERATING, JobState.UNKNOWN):
+        await desk.job_in(state)
+    registry = CollectorRegistry()
+    await QueueGauges(registry, desk.database).refresh()
+    shown = {
+        (sample.name, sample.labels.get("state")): sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+    }
+    assert shown["darkroom_open_jobs", "queued"] == 2
+    assert shown["darkroom_open_jobs", "generating"] == 1
+    assert shown["darkroom_open_jobs", "submitting"] == 0
+    assert shown["darkroom_queue_depth", None] == 2
+    assert shown["darkroom_in_flight", None] == 2
+    assert shown["darkroom_credits_held", None] == 24

@@ -1,0 +1,258 @@
+"""Who may do what: each role does its own work and is refused everything else."""
+
+# ruff: noqa: S608 -- statements are put together from words of this file alone
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from shared.adapters.migrations import require_current_schema
+from shared.adapters.postgres import Database, prepare_connection
+from shared.adapters.queue_stats import read_failures, read_snapshot
+from shared.domain import events
+from shared.domain.lifecycle import JobState
+from tests.integration.database.desk import Desk
+from tests.workshop import image_to_image, text_to_image
+
+SERVICE, ADMIN, READONLY = "darkroom_service", "darkroom_admin", "darkroom_readonly"
+SECRET = "a secret lighthouse"
+FORBIDDEN: Mapping[str, tuple[str, ...]] = {
+    SERVICE: (
+        "UPDATE pricing SET credits = 1",
+        (
+            "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+            " VALUES ('m', 't', 1, 1, 1)"
+        ),
+        "DELETE FROM pricing",
+        "TRUNCATE pricing",
+        (
+            "INSERT INTO pricing_history (model, task, quantity, credits, provider_credits, valid,"
+            " changed_by) VALUES ('m', 't', 1, 1, 1, '[2001-01-01,)', 'me')"
+        ),
+        "UPDATE pricing_history SET credits = 1",
+        "UPDATE ledger_entries SET credits = 1",
+        "DELETE FROM ledger_entries",
+        "TRUNCATE ledger_entries",
+        "DELETE FROM jobs",
+        "DELETE FROM job_events",
+        "UPDATE job_events SET event = 'other'",
+        "DELETE FROM accounts",
+        "UPDATE accounts SET id = 'other'",
+        "SELECT grant_credits('acme', 1000, 'a gift')",
+        "ALTER TABLE ledger_entries DISABLE TRIGGER USER",
+        "DROP TABLE jobs",
+        "CREATE TABLE mine (id int)",
+        "UPDATE darkroom_migrations SET checksum = ''",
+    ),
+    ADMIN: (
+        "SELECT * FROM jobs",
+        "UPDATE jobs SET state = 'cancelled', finished_at = now()",
+        "SELECT token FROM job_attempts",
+        "SELECT token FROM callback_inbox",
+        "SELECT * FROM job_attempts",
+        "UPDATE accounts SET balance = 1000000",
+        "INSERT INTO accounts (id, balance) VALUES ('mine', 1000000)",
+        (
+            "INSERT INTO ledger_entries (account_id, kind, credits, balance_change, held_change,"
+            " balance_after, held_after, reason) VALUES ('acme', 'grant', 1, 1, 0, 1, 0, 'x')"
+        ),
+        "UPDATE ledger_entries SET credits = 1",
+        "DELETE FROM ledger_entries",
+        "UPDATE pricing_history SET credits = 1",
+        (
+            "INSERT INTO pricing_history (model, task, quantity, credits, provider_credits, valid,"
+            " changed_by) VALUES ('m', 't', 1, 1, 1, '[2001-01-01,)', 'me')"
+        ),
+        "TRUNCATE pricing",
+        "ALTER TABLE pricing DISABLE TRIGGER USER",
+        "CREATE TABLE mine (id int)",
+    ),
+    READONLY: (
+        "SELECT * FROM jobs",
+        "SELECT request FROM jobs",
+        "SELECT token FROM job_attempts",
+        "SELECT token FROM callback_inbox",
+        "SELECT * FROM job_attempts",
+        "UPDATE jobs_masked SET state = 'failed'",
+        "UPDATE pricing SET credits = 1",
+        "INSERT INTO accounts (id) VALUES ('mine')",
+        "UPDATE accounts SET balance = 1000000",
+        "SELECT grant_credits('acme', 1000, 'a gift')",
+        "DELETE FROM ledger_entries",
+        "CREATE TABLE mine (id int)",
+    ),
+}
+
+
+async def desk_of(role: str, database_url: str) -> AsyncIterator[Desk]:
+    pool = await asyncpg.create_pool(
+        database_url, min_size=1, init=prepare_connection, server_settings={"role": role}
+    )
+    try:
+        yield Desk(Database(pool))
+    finally:
+        pool.terminate()
+
+
+@pytest.fixture
+async def service(desk: Desk, database_url: str) -> AsyncIterator[Desk]:
+    """The same database, as producers and workers are to see it."""
+    del desk
+    async for service in desk_of(SERVICE, database_url):
+        yield service
+
+
+@pytest.fixture
+async def admin(desk: Desk, database_url: str) -> AsyncIterator[Desk]:
+    """The same database, as who sets prices is to see it."""
+    del desk
+    async for admin in desk_of(ADMIN, database_url):
+        yield admin
+
+
+@pytest.fixture
+async def readonly(desk: Desk, database_url: str) -> AsyncIterator[Desk]:
+    """The same database, as operators are to see it."""
+    del desk
+    async for readonly in desk_of(READONLY, database_url):
+        yield readonly
+
+
+@pytest.mark.parametrize("role", FORBIDDEN)
+async def test_a_role_is_refused_whatever_is_not_its_work(
+    desk: Desk, database_url: str, role: str
+) -> None:
+    await desk.job_in(JobState.GENERATING)
+    before = await desk.picture()
+    async for other in desk_of(role, database_url):
+        for statement in FORBIDDEN[role]:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await other.database.pool.execute(statement)
+    assert await desk.picture() == before
+
+
+async def test_the_service_takes_jobs_through_every_state(service: Desk, desk: Desk) -> None:
+    assert await service.value("SELECT current_user") == SERVICE
+    for state in JobState:
+        assert (await service.job_in(state)).state == state
+    for event in (events.Rejected, events.OutcomeUnknown):
+        await service.move(await service.job_in(JobState.SUBMITTING), event)
+    generating = await service.job_in(JobState.GENERATING)
+    await service.move(generating, events.Progressed, events.DeadlineExceeded)
+    await service.move(await service.job_in(JobState.UNKNOWN), events.SubmissionLost)
+    assert await service.broken_books() == {}
+    assert await desk.broken_books() == {}
+
+
+async def test_the_service_reads_and_says_what_producers_and_workers_need(
+    service: Desk, database_url: str
+) -> None:
+    await service.till.create_account("new")
+    job = await service.enqueue(idempotency_key="once")
+    assert (await service.enqueue(idempotency_key="once")).id == job.id
+    await service.job_in(JobState.FAILED)
+    assert (await read_snapshot(service.database)).queued == 1
+    assert len(await read_failures(service.database)) == 1
+    assert len(await service.till.prices()) == len(await service.till.price_history(10)) == 6
+    assert len(await service.till.ledger("acme", None, 10)) == 4
+    assert set(await service.till.explain(job.id)) == {"events", "attempts", "entries"}
+    await service.database.fetch("notify_dispatch")
+    await require_current_schema(
+        f"{database_url}{'&' if '?' in database_url else '?'}role={SERVICE}"
+    )
+
+
+async def test_an_admin_sets_prices_and_is_named_in_the_history(admin: Desk, desk: Desk) -> None:
+    await admin.set_price(9)
+    await admin.till.set_price(
+        ("gpt-4o-image", "text-to-image", 2), Decimal(11), reason="sale", actor="maria"
+    )
+    await admin.sql(
+        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+        " VALUES ('next-model', 'text-to-image', 1, 5, 4)"
+    )
+    newest = (await admin.till.price_history(3))[::-1]
+    assert [one["credits"] for one in newest] == [9, 11, 5]
+    login = await desk.value("SELECT session_user")
+    assert [one["changed_by"] for one in newest] == [login, "maria", login]
+    assert await desk.broken_books() == {}
+
+
+async def test_an_admin_deletes_a_price_unless_open_jobs_use_it(admin: Desk, desk: Desk) -> None:
+    job = await desk.enqueue()
+    with pytest.raises(asyncpg.PostgresError, match="is in use by open jobs"):
+        await admin.database.pool.execute("DELETE FROM pricing WHERE quantity = 1")
+    await admin.sql("DELETE FROM pricing WHERE quantity = 2")
+    await desk.book.cancel(job.id)
+    await admin.sql("DELETE FROM pricing WHERE quantity = 1")
+    assert {row["quantity"] for row in await admin.till.prices()} == {4}
+    assert await desk.broken_books() == {}
+
+
+async def test_an_admin_opens_accounts_and_grants(admin: Desk, desk: Desk) -> None:
+    await admin.open_account("new", 50)
+    assert await desk.money("new") == (50, 0)
+    assert (await admin.till.ledger("new", None, 5))[0]["reason"] == "for the test"
+    assert await desk.broken_books() == {}
+
+
+async def test_operators_see_jobs_without_prompts_images_and_notes(
+    readonly: Desk, desk: Desk
+) -> None:
+    request = image_to_image(
+        prompt=SECRET,
+        image_urls=["https://secret.example/in.png"],
+        mask_url="https://secret.example/mask.png",
+    )
+    job = await desk.enqueue(request, metadata={"note": "secret"}, idempotency_key="secret-key")
+    plain = await desk.job_in(JobState.SUCCEEDED, request=text_to_image(SECRET))
+    rows = {row["id"]: row for row in await readonly.sql("SELECT * FROM jobs_masked")}
+    assert set(rows) == {job.id, plain.id}
+    for row in rows.values():
+        assert "secret" not in str(dict(row))
+        assert "images.example" not in str(dict(row))
+        assert row["request"]["prompt"] == "(masked)"
+    assert rows[job.id]["request"]["aspect_ratio"] == "1:1"
+    assert rows[plain.id]["state"] == "succeeded"
+
+
+async def test_a_prompt_that_was_not_given_is_not_made_up(readonly: Desk, desk: Desk) -> None:
+    await desk.sql("UPDATE pricing SET credits = 1")
+    job = await desk.enqueue(text_to_image())
+    await desk.sql("UPDATE jobs SET request = request - 'prompt' WHERE id = $1", job.id)
+    row = (await readonly.sql("SELECT request FROM jobs_masked"))[0]
+    assert "prompt" not in row["request"]
+
+
+async def test_operators_see_money_prices_attempts_and_the_timeline(
+    readonly: Desk, desk: Desk
+) -> None:
+    job = await desk.job_in(JobState.SUCCEEDED)
+    assert (await readonly.till.account("acme")).balance == 994
+    assert len(await readonly.till.ledger("acme", None, 10)) == 3
+    assert len(await readonly.till.price_history(10)) == 6
+    story = await readonly.till.explain(job.id)
+    assert [one["event"] for one in story["events"]] == [
+        *("enqueued", "claimed", "submitted", "completed"),
+    ]
+    assert [one["outcome"] for one in story["attempts"]] == ["accepted"]
+    assert [one["kind"] for one in story["entries"]] == ["hold", "capture"]
+    token = await desk.value("SELECT token FROM job_attempts")
+    assert token not in str(story)
+
+
+async def test_somebody_without_a_role_sees_nothing(desk: Desk) -> None:
+    name = f"stranger_{await desk.value('SELECT floor(random() * 1000000000)::bigint')}"
+    await desk.sql(f"CREATE ROLE {name}")
+    async with desk.database.pool.acquire() as connection:
+        await connection.execute(f"SET ROLE {name}")
+        for table in ("jobs", "jobs_masked", "accounts", "ledger_entries", "pricing"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT * FROM {table}")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("SELECT grant_credits('acme', 1, 'a gift')")
+        await connection.execute(f"RESET ROLE; DROP ROLE {name}")

@@ -1,0 +1,71 @@
+"""What tests of the client share: accounts, a dead Redis, and a look at what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+
+from producer import Job, Producer
+from producer.job_book import JobBook
+from producer.waiting import watching_ends
+from shared.adapters.delivery import Delivery, Lane, open_redis
+from shared.adapters.postgres import Connection, Database, connect_database
+from shared.adapters.servers import Servers
+
+
+async def open_account(producer: Producer, name: str = "acme", credits: int = 1_000) -> None:
+    """Create an account with that many credits."""
+    await producer.till.create_account(name)
+    if credits:
+        await producer.till.grant(name, Decimal(credits), "for the test")
+
+
+async def money(producer: Producer, name: str = "acme") -> tuple[Decimal, Decimal]:
+    """Return balance and held."""
+    account = await producer.balance(name)
+    return account.balance, account.held
+
+
+async def stored(database: Database) -> dict[str, int]:
+    """Return how many rows an enqueue may write there are."""
+    return {
+        "jobs": await database.pool.fetchval("SELECT count(*) FROM jobs"),
+        "entries": await database.pool.fetchval("SELECT count(*) FROM ledger_entries"),
+        "events": await database.pool.fetchval("SELECT count(*) FROM job_events"),
+        "held": await database.pool.fetchval("SELECT coalesce(sum(held), 0) FROM accounts"),
+    }
+
+
+async def is_delivered(delivery: Delivery, job: Job, lane: Lane = Lane.SUBMIT) -> bool:
+    """Return whether arq's queue has the job."""
+    return await delivery.redis.zscore(lane.value, lane.arq_id(job.id)) is not None
+
+
+@asynccontextmanager
+async def producer_without_redis(servers: Servers, folder: Path) -> AsyncIterator[Producer]:
+    """A client over this Postgres whose Redis is a socket that nobody listens on."""
+    redis = open_redis(f"unix://{folder}/nobody.sock")
+    delivery = Delivery(redis)
+    try:
+        async with (
+            connect_database(servers.database_url) as database,
+            watching_ends(JobBook(database), delivery) as watch,
+        ):
+            yield Producer(database, delivery, watch)
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+@asynccontextmanager
+async def callers_connection(servers: Servers) -> AsyncIterator[Connection]:
+    """A connection as a backend service opens it for itself, with a table of its own."""
+    connection = await asyncpg.connect(servers.database_url)
+    try:
+        await connection.execute("CREATE TABLE IF NOT EXISTS orders (id int, note jsonb)")
+        yield connection
+    finally:
+        await connection.close()

@@ -1,0 +1,87 @@
+"""The doctor looks at everything and says what to do about what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from producer import Producer
+from producer.doctor import Finding, examine
+from shared.adapters.postgres import Database
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+from tests.integration.producer.shelf import open_account
+
+
+def settings_of(servers: Servers, **changes: str) -> Settings:
+    return Settings.model_validate(
+        {
+            "database_url": servers.database_url,
+            "redis_url": servers.redis_url,
+            "kie_api_key": "a-key",
+            **changes,
+        }
+    )
+
+
+async def findings(settings: Settings) -> dict[str, Finding]:
+    return {one.name: one async for one in examine(settings)}
+
+
+async def test_a_healthy_darkroom_has_a_finding_for_each_invariant_and_dependency(
+    servers: Servers,
+) -> None:
+    found = await findings(settings_of(servers))
+    assert set(found) >= {
+        *("servers", "redis", "redis keeps its keys", "redis survives a restart", "postgres"),
+        *("schema", "balances equal the ledger", "held equals the open holds"),
+        *("every job has one hold and one end", "no job has two live attempts"),
+        *("every capture cites its price", "states and attempts agree"),
+        *("prices and versions agree", "no job is stuck", "kie"),
+    }
+    wrong = {name for name, one in found.items() if not one.ok}
+    assert wrong <= {"redis keeps its keys", "redis survives a restart"}  # the server's settings
+    assert all(one.fix for one in found.values() if not one.ok)
+    assert "a-key" not in str(found)
+
+
+async def test_broken_books_are_named_with_advice(
+    producer: Producer, servers: Servers, database: Database
+) -> None:
+    await open_account(producer)
+    await database.pool.execute("UPDATE accounts SET balance = 7")
+    finding = (await findings(settings_of(servers)))["balances equal the ledger"]
+    assert not finding.ok
+    assert "acme: balance 7 and held 0, but the ledger says 1000 and 0" in finding.detail
+    assert "do not mend it by hand" in (finding.fix or "")
+
+
+async def test_an_old_schema_is_told_and_the_books_are_left_alone(
+    servers: Servers, database: Database
+) -> None:
+    await database.pool.execute("DELETE FROM darkroom_migrations WHERE number > 1")
+    found = await findings(settings_of(servers))
+    assert (found["schema"].ok, found["schema"].fix) == (False, "run `darkroom migrate`")
+    assert "balances equal the ledger" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "missing"),
+    [("redis", "unix://{}/nobody.sock", "redis_url"), ("postgres", "postgresql:///x?host={}", "")],
+)
+async def test_a_dependency_that_is_down_is_told_and_the_rest_is_looked_at(
+    servers: Servers, tmp_path: Path, name: str, url: str, missing: str
+) -> None:
+    setting = missing or "database_url"
+    found = await findings(settings_of(servers, **{setting: url.format(tmp_path)}))
+    assert not found[name].ok
+    assert "does not answer" in found[name].detail
+    assert found[name].fix
+    assert {"redis", "postgres", "kie"} <= set(found)
+
+
+async def test_a_missing_key_over_a_given_database_is_told(servers: Servers) -> None:
+    settings = settings_of(servers).model_copy(update={"kie_api_key": None})
+    finding = (await findings(settings))["kie"]
+    assert (finding.ok, finding.fix) == (False, "set KIE_API_KEY")

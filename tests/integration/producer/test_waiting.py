@@ -1,0 +1,173 @@
+"""Waiting for an end: pushed at once, found all the same when the push is lost, never for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from arq.connections import ArqRedis
+
+from producer import Job, JobNotFound, JobState, Producer, WaitTimedOut
+from producer.job_book import JobBook
+from producer.waiting import RECHECK_SECONDS
+from shared.adapters.delivery import END_CHANNEL, Delivery
+from shared.adapters.postgres import Database
+from shared.adapters.servers import Servers
+from tests.integration.producer.shelf import open_account, producer_without_redis
+from tests.workshop import eventually, text_to_image
+
+PATIENCE_SECONDS = 20.0
+STRANGE = "01a20600-4947-7353-888c-725e9420fbae"  # no job has this id
+
+
+@asynccontextmanager
+async def waiting(producer: Producer, *jobs: Job) -> AsyncIterator[list[asyncio.Task[Job]]]:
+    """Start waiting for the jobs; whoever still waits at the end is called back."""
+    tasks = [
+        asyncio.create_task(producer.wait(job.id, timeout_seconds=PATIENCE_SECONDS)) for job in jobs
+    ]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until_listening(redis: ArqRedis) -> None:
+    """Wait until somebody has subscribed to the ends of jobs."""
+
+    async def is_listening() -> bool:
+        ((_, listeners),) = await redis.pubsub_numsub(END_CHANNEL)
+        return bool(listeners)
+
+    await eventually(is_listening, "somebody listens for ends")
+
+
+async def enqueue(producer: Producer, times: int = 1) -> list[Job]:
+    await open_account(producer)
+    return [await producer.enqueue(text_to_image(), account_id="acme") for _ in range(times)]
+
+
+async def test_an_end_is_pushed_to_whoever_waits(producer: Producer, redis: ArqRedis) -> None:
+    jobs = await enqueue(producer, times=5)
+    async with waiting(producer, jobs[0]):
+        await until_listening(redis)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for job in jobs:
+        async with waiting(producer, job) as (wait,):
+            await producer.cancel(job.id)
+            assert (await wait).state == JobState.CANCELLED
+    # Were they found by looking every two seconds, five in turn would take about ten.
+    assert loop.time() - began < 2 * RECHECK_SECONDS
+
+
+async def test_all_who_wait_for_one_job_are_told(producer: Producer, redis: ArqRedis) -> None:
+    (job,) = await enqueue(producer)
+    async with waiting(producer, *[job] * 10) as waits:
+        await until_listening(redis)
+        await producer.cancel(job.id)
+        ended = await asyncio.gather(*waits)
+    assert {one.state for one in ended} == {JobState.CANCELLED}
+
+
+async def test_one_who_stops_waiting_takes_nothing_from_the_others(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    (job,) = await enqueue(producer)
+    async with waiting(producer, job, job) as (first, second):
+        await until_listening(redis)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await producer.cancel(job.id)
+        assert (await second).is_terminal
+
+
+async def test_an_end_whose_push_was_lost_is_found_by_looking(
+    producer: Producer, database: Database, redis: ArqRedis
+) -> None:
+    (job,) = await enqueue(producer)
+    loop = asyncio.get_running_loop()
+    async with waiting(producer, job) as (wait,):
+        await until_listening(redis)
+        began = loop.time()
+        await JobBook(database).cancel(job.id)  # tells nobody
+        assert (await wait).state == JobState.CANCELLED
+    assert loop.time() - began < 2 * RECHECK_SECONDS
+
+
+async def test_a_lost_push_is_found_even_while_others_are_pushed_all_the_time(
+    producer: Producer, database: Database, redis: ArqRedis
+) -> None:
+    lost, open_job = await enqueue(producer, times=2)
+
+    async def push_all_the_time() -> None:
+        while True:
+            await Delivery(redis).announce_ends([open_job.id])
+            await asyncio.sleep(RECHECK_SECONDS / 20)
+
+    async with waiting(producer, lost, open_job) as (wait, other):
+        await until_listening(redis)
+        pushing = asyncio.create_task(push_all_the_time())
+        try:
+            await JobBook(database).cancel(lost.id)
+            async with asyncio.timeout(3 * RECHECK_SECONDS):
+                assert (await wait).state == JobState.CANCELLED
+        finally:
+            pushing.cancel()
+            await asyncio.gather(pushing, return_exceptions=True)
+        # A push is a hint: whoever is told too early goes on waiting.
+        assert not other.done()
+
+
+async def test_without_redis_an_end_is_found_by_looking(
+    servers: Servers, database: Database, tmp_path: Path
+) -> None:
+    async with producer_without_redis(servers, tmp_path) as producer:
+        (job,) = await enqueue(producer)
+        async with waiting(producer, job) as (wait,):
+            await JobBook(database).cancel(job.id)
+            async with asyncio.timeout(3 * RECHECK_SECONDS):
+                assert (await wait).state == JobState.CANCELLED
+
+
+async def test_nonsense_on_the_channel_harms_nobody(producer: Producer, redis: ArqRedis) -> None:
+    (job,) = await enqueue(producer)
+    async with waiting(producer, job) as (wait,):
+        await until_listening(redis)
+        for message in ("", "nonsense", str(uuid4()), b"\xff\xfe"):
+            await redis.publish(END_CHANNEL, message)
+        await producer.cancel(job.id)
+        assert (await wait).is_terminal
+
+
+async def test_a_job_that_has_ended_is_given_at_once(producer: Producer) -> None:
+    (job,) = await enqueue(producer)
+    await producer.cancel(job.id)
+    assert (await producer.wait(str(job.id), timeout_seconds=0)).state == JobState.CANCELLED
+
+
+async def test_a_wait_that_is_over_says_so_and_the_job_goes_on(producer: Producer) -> None:
+    (job,) = await enqueue(producer)
+    with pytest.raises(WaitTimedOut) as caught:
+        await producer.wait(job.id, timeout_seconds=0.05)
+    error = caught.value
+    assert (error.job_id, error.state, error.timeout_seconds) == (str(job.id), "queued", 0.05)
+    assert str(error) == f"job {job.id} is still queued after 0.05 s; it goes on"
+    await producer.cancel(job.id)
+    assert (await producer.wait(job.id, timeout_seconds=PATIENCE_SECONDS)).is_terminal
+
+
+async def test_a_job_that_does_not_exist_is_not_found_whatever_is_asked(
+    producer: Producer,
+) -> None:
+    for job_id in ("", "nonsense", "123", STRANGE[:-1], STRANGE):
+        for ask in (producer.wait, producer.get, producer.cancel, producer.retry):
+            with pytest.raises(JobNotFound) as caught:
+                await ask(job_id)
+            assert caught.value.job_id == job_id

@@ -1,0 +1,40 @@
+"""Fixtures of the worker's rooms."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from arq.connections import ArqRedis
+from pydantic import SecretStr
+
+from producer import Producer
+from shared.adapters.embedded import EmbeddedServers
+from shared.adapters.postgres import Database
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+from tests.integration.worker.rooms import Rooms, open_rooms
+
+
+@pytest.fixture
+def embedded_redis_url(embedded: EmbeddedServers) -> str:
+    """The URL of the Valkey of the tests, over its socket."""
+    assert embedded.redis_url is not None
+    return embedded.redis_url
+
+
+@pytest.fixture
+async def rooms(
+    servers: Servers, producer: Producer, database: Database, redis: ArqRedis, tmp_path: Path
+) -> AsyncIterator[Rooms]:
+    """The worker's rooms over a scripted Kie, with one account of 100 credits."""
+    settings = Settings(
+        database_url=SecretStr(servers.database_url),
+        redis_url=SecretStr(servers.redis_url),
+        darkroom_home=tmp_path,
+        kie_api_key=SecretStr("a-key-that-nobody-may-see"),
+        kie_submits_per_10_seconds=0,
+    )
+    async with open_rooms(settings, producer, database, redis) as rooms:
+        yield rooms

@@ -1,0 +1,62 @@
+"""A process that asks a provider about one task as fast as the throttle lets it, until killed.
+
+    python hammer_program.py REDIS_URL PROVIDER_PORT [--counting-grants]
+
+With `--counting-grants` it uses the usual, wrong limiter: one that forgets that a request which
+has been granted may arrive later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from shared.adapters.delivery import connect_redis
+from worker.scripts import Argument, Key, Scripts
+from worker.throttle import Limit, Throttle, Throttled
+
+COROUTINES = 4
+# As for Kie's polls, but what a killed process has sent counts for less long: there are many
+# kills in a few seconds, and no way here is longer than 0.6 s.
+LIMIT = Limit("test:m8", 3, 1_000, 2_000)
+
+
+class GrantCounting(Scripts):
+    """The scripts with the rule removed: a grant counts for a window, answered or not."""
+
+    async def run(self, name: str, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
+        """Run the mutated script."""
+        if name == "answered":
+            return 1
+        source = files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+        mutant = source.replace("now + horizon", "now + tonumber(ARGV[4])")
+        assert mutant != source, "the rule that this mutant removes stands elsewhere now"
+        return await self.redis.register_script(mutant)(keys=keys, args=args)
+
+
+async def hammer(throttle: Throttle, port: int) -> None:
+    """Ask, and where the throttle refuses, wait as it says."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while True:
+        try:
+            async with throttle.slot("task"):
+                writer.write(b"?")
+                if not await reader.read(1):
+                    return
+        except Throttled as throttled:
+            await asyncio.sleep(throttled.wait_seconds)
+
+
+async def main(redis_url: str, port: int, scripts: type[Scripts]) -> None:
+    """Hammer with several coroutines at once."""
+    async with connect_redis(redis_url) as redis:
+        throttle = Throttle(scripts(redis), LIMIT)
+        await asyncio.gather(*(hammer(throttle, port) for _ in range(COROUTINES)))
+
+
+if __name__ == "__main__":
+    chosen = GrantCounting if "--counting-grants" in sys.argv else Scripts
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), chosen))

@@ -1,0 +1,207 @@
+"""The brake on a real Valkey and over the lanes: everybody slows down, nothing fails, it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import structlog
+from arq.connections import ArqRedis
+
+from producer import Job
+from shared.catalog import ImageRequest, ModelFamily
+from shared.domain.lifecycle import Reason
+from shared.domain.verdicts import Accepted, SubmitVerdict
+from tests.fakes.kie import FakeKie
+from tests.integration.worker.rooms import Rooms, running_lanes
+from tests.workshop import Workshop, eventually
+from worker.bootstrap import open_worker
+from worker.brake import Brake, Steps
+from worker.deps import Deps
+from worker.scripts import Scripts
+
+QUICK = Steps(first_ms=60, longest_ms=200)
+BUSY = [Reason.RATE_LIMITED, Reason.MAINTENANCE, Reason.PROVIDER_FULL]
+
+
+@pytest.fixture
+def brake(redis: ArqRedis) -> Brake:
+    """A brake whose pauses are over soon."""
+    return Brake(Scripts(redis), busy=QUICK, blocked=QUICK)
+
+
+async def when_released(brake: Brake, redis: ArqRedis) -> None:
+    """Wait until the pause is over."""
+
+    async def is_over() -> bool:
+        until = await redis.hget(brake.key, "until")  # type: ignore[misc]
+        seconds, microseconds = await redis.time()
+        return bool(float(until or 0) <= seconds * 1000 + microseconds // 1000)
+
+    await eventually(is_over, "the pause is over", 2)
+
+
+async def test_pauses_in_a_row_double_up_to_the_longest(brake: Brake, redis: ArqRedis) -> None:
+    pauses = []
+    for _ in range(4):
+        pauses.append(await brake.slow_down(Reason.RATE_LIMITED, "429"))
+        await when_released(brake, redis)
+    assert pauses == [0.06, 0.12, 0.2, 0.2]
+    assert brake.level == 4
+
+
+async def test_many_refusals_of_one_moment_are_one_step(redis: ArqRedis) -> None:
+    brake = Brake(Scripts(redis))
+    pauses = [await brake.slow_down(Reason.RATE_LIMITED, "429") for _ in range(20)]
+    assert brake.level == 1
+    assert pauses[0] == 1
+    assert all(0.5 < pause <= 1 for pause in pauses)
+
+
+async def test_it_is_released_step_by_step(brake: Brake, redis: ArqRedis) -> None:
+    for _ in range(3):
+        await brake.slow_down(Reason.MAINTENANCE, "455")
+        await when_released(brake, redis)
+    assert [await brake.ease() for _ in range(3)] == [2, 1, 0]
+    assert await brake.reason() is None
+    assert await brake.ease() == 0
+
+
+async def test_a_success_that_was_sent_before_the_pause_does_not_end_it(redis: ArqRedis) -> None:
+    brake = Brake(Scripts(redis))
+    await brake.slow_down(Reason.RATE_LIMITED, "429")
+    assert await brake.ease() == 1
+    assert await brake.reason() == "rate_limited"
+
+
+async def test_another_process_sees_the_same_brake(brake: Brake, redis: ArqRedis) -> None:
+    await brake.slow_down(Reason.PROVIDER_FULL, "550")
+    assert await Brake(Scripts(redis)).reason() == "provider_full"
+
+
+@pytest.mark.parametrize("busy_first", [False, True], ids=["alone", "while-kie-is-busy"])
+async def test_an_account_refusal_is_said_loudly_once(
+    brake: Brake, redis: ArqRedis, busy_first: bool
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        if busy_first:
+            await brake.slow_down(Reason.RATE_LIMITED, "429")
+            await when_released(brake, redis)
+        for _ in range(5):
+            await brake.slow_down(Reason.ACCOUNT_REFUSED, "402 credits")
+            await brake.slow_down(Reason.ACCOUNT_REFUSED, "402 credits")
+            await when_released(brake, redis)
+    assert Counter(log["log_level"] for log in logs)["critical"] == 1
+
+
+async def test_an_account_refusal_after_a_recovery_is_said_again(
+    brake: Brake, redis: ArqRedis
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await brake.slow_down(Reason.ACCOUNT_REFUSED, "401 key")
+            await when_released(brake, redis)
+            await brake.ease()
+    assert Counter(log["log_level"] for log in logs)["critical"] == 2
+
+
+class OneAtATime(FakeKie):
+    """Accepts everything, and notes at each POST how many were under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way: list[int] = []
+        self._now = 0
+
+    async def submit(
+        self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
+    ) -> SubmitVerdict:
+        """Take a moment, then give the next task id."""
+        self._now += 1
+        self.under_way.append(self._now)
+        await asyncio.sleep(0.02)
+        self._now -= 1
+        self.submits.append(Accepted(f"t{len(self.submit_calls)}"))
+        return await super().submit(family, request, callback_url=callback_url)
+
+
+async def test_a_lane_claims_nothing_while_the_pause_is_on_and_then_feels_the_way(
+    rooms: Rooms,
+) -> None:
+    kie = OneAtATime()
+    brake = _quick_brake(rooms.deps)
+    rooms = rooms.with_deps(kie=kie, brake=brake)
+    for _ in range(2):
+        await brake.slow_down(Reason.RATE_LIMITED, "429")
+        await when_released(brake, rooms.redis)
+    await brake.slow_down(Reason.RATE_LIMITED, "429")
+    jobs = [await rooms.enqueue() for _ in range(6)]
+    async with running_lanes(rooms.deps):
+        await eventually(lambda: _are(rooms, "generating", len(jobs)), "all are generating")
+    assert kie.under_way[:3] == [1, 1, 1], "while the brake is on, one at a time feels the way"
+    assert brake.level == 0
+
+
+@pytest.mark.parametrize("code", [429, 455, 550])
+async def test_kie_busy_slows_both_workers_down_and_they_recover(
+    workshop: Workshop, code: int
+) -> None:
+    workshop.simulator.set_faults(submit_code=code, submit_code_times=1, duration=60.0)
+    async with _two_workers(workshop):
+        await _all_are_paid_once(workshop, [await workshop.enqueue() for _ in range(6)])
+    refused = workshop.simulator.record.creates_refused[f"fault_{code}"]
+    assert refused == 6
+
+
+@pytest.mark.parametrize("code", [401, 402, 403, 433])
+async def test_a_refused_account_pauses_everybody_and_nothing_fails(
+    workshop: Workshop, redis: ArqRedis, code: int
+) -> None:
+    workshop.simulator.set_faults(submit_code=code, duration=60.0)
+    with structlog.testing.capture_logs() as logs:
+        async with _two_workers(workshop):
+            jobs = [await workshop.enqueue() for _ in range(6)]
+
+            async def is_tried_again() -> bool:
+                return int(await redis.hget("darkroom:brake", "level") or 0) >= 3  # type: ignore[misc]
+
+            await eventually(is_tried_again, "the account has been tried three times over")
+            states = {(await workshop.producer.get(job.id)).state for job in jobs}
+            assert states <= {"queued", "submitting"}, "nothing has failed"
+            workshop.simulator.set_faults(submit_code=0)
+            await _all_are_paid_once(workshop, jobs)
+    paused = [log for log in logs if log["event"] == "submits_paused"]
+    assert Counter(log["log_level"] for log in paused)["critical"] == 1
+    assert {log["reason"] for log in paused} == {"account_refused"}
+
+
+async def _all_are_paid_once(workshop: Workshop, jobs: list[Job]) -> None:
+    for job in jobs:
+        await workshop.in_state(job, "generating")
+    assert len(workshop.simulator.record.tasks) == len(jobs)
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+@asynccontextmanager
+async def _two_workers(workshop: Workshop) -> AsyncIterator[None]:
+    """Run two workers in this process, with quick brakes."""
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            rooms = await stack.enter_async_context(open_worker(workshop.settings))
+            deps = replace(rooms.deps, brake=_quick_brake(rooms.deps))
+            await stack.enter_async_context(running_lanes(deps))
+        yield
+
+
+def _quick_brake(deps: Deps) -> Brake:
+    return Brake(Scripts(deps.delivery.redis), busy=QUICK, blocked=QUICK)
+
+
+async def _are(rooms: Rooms, state: str, count: int) -> bool:
+    (row,) = await rooms.sql("SELECT count(*) AS jobs FROM jobs WHERE state = $1", state)
+    return bool(row["jobs"] == count)

@@ -1,0 +1,208 @@
+"""What a running worker says about itself over HTTP: alive, ready, and every figure asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from shared.adapters.health import Health, serving
+from shared.errors import ConfigurationError, PostgresDown, RedisDown
+from tests.integration.worker.floor import redis_behind_a_relay
+from tests.workshop import Workshop, eventually, text_to_image
+from worker.bootstrap import open_worker
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@asynccontextmanager
+async def asking(health: Health) -> AsyncIterator[aiohttp.ClientSession]:
+    """Serve this health on a free port and yield a client of it."""
+    async with (
+        serving("127.0.0.1", 0, health.routes()) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client
+
+
+async def get(client: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
+    """Return status and JSON body."""
+    async with client.get(path) as response:
+        return response.status, await response.json()
+
+
+async def scrape(client: aiohttp.ClientSession) -> Samples:
+    """Return every sample of `/metrics`, read as Prometheus reads it."""
+    async with client.get("/metrics") as response:
+        assert response.status == 200
+        text = await response.text()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for metric in text_string_to_metric_families(text)
+        for sample in metric.samples
+    }
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    """Return the sum of the samples of that name that carry these labels; fail without any."""
+    wanted = set(labels.items())
+    found = [value for (one, its), value in samples.items() if one == name and wanted <= set(its)]
+    assert found, f"there is no {name} with {labels}"
+    return sum(found)
+
+
+def scripted(**checks: Exception | None) -> Health:
+    """Return a health whose checks raise what is given, or nothing."""
+
+    def check_of(error: Exception | None) -> Any:
+        async def check() -> None:
+            if error is not None:
+                raise error
+
+        return check
+
+    async def refresh() -> None:
+        for error in checks.values():
+            if error is not None:
+                raise error
+
+    registry = CollectorRegistry()
+    return Health({name: check_of(error) for name, error in checks.items()}, registry, refresh)
+
+
+async def test_a_running_worker_is_alive_and_ready(workshop: Workshop) -> None:
+    async with workshop.worker() as rooms, asking(rooms.health) as client:
+        assert await get(client, "/healthz") == (200, {"status": "ok"})
+        body = {"status": "ready", "checks": {"postgres": "ok", "redis": "ok"}}
+        assert await get(client, "/readyz") == (200, body)
+
+
+@pytest.mark.parametrize(
+    ("down", "name", "words"),
+    [
+        (PostgresDown("Postgres does not answer: drill"), "postgres", "Postgres does not answer"),
+        (RedisDown("Redis does not answer: drill"), "redis", "Redis does not answer"),
+    ],
+)
+async def test_readyz_is_503_and_names_what_is_down_while_healthz_stays_200(
+    down: Exception, name: str, words: str
+) -> None:
+    checks = {"postgres": None, "redis": None, name: down}
+    async with asking(scripted(**checks)) as client:
+        status, body = await get(client, "/readyz")
+        assert (status, body["status"]) == (503, "not ready")
+        assert words in body["checks"].pop(name)
+        assert set(body["checks"].values()) == {"ok"}
+        assert (await get(client, "/healthz"))[0] == 200
+        async with client.get("/metrics") as response:
+            assert response.status == 200, "counters are still worth reading"
+
+
+async def test_readyz_notices_that_redis_has_gone_and_come_back(
+    workshop: Workshop, embedded_redis_url: str
+) -> None:
+    async with (
+        redis_behind_a_relay(embedded_redis_url) as (outage, relayed),
+        workshop.worker(redis_url=SecretStr(relayed)) as rooms,
+        asking(rooms.health) as client,
+    ):
+        assert (await get(client, "/readyz"))[0] == 200
+        await outage.cut()
+        status, body = await get(client, "/readyz")
+        assert status == 503
+        assert "Redis does not answer" in body["checks"]["redis"]
+        assert body["checks"]["postgres"] == "ok"
+        await outage.restore()
+
+        async def is_ready() -> bool:
+            return (await get(client, "/readyz"))[0] == 200
+
+        await eventually(is_ready, "the worker is ready again")
+
+
+async def test_the_metrics_hold_every_figure_that_was_asked_for(workshop: Workshop) -> None:
+    workshop.simulator.set_faults(duration=0.1)
+    async with workshop.worker() as rooms, asking(rooms.health) as client:
+        await workshop.ended(await workshop.enqueue())
+        failing = text_to_image("[[sim: outcome=content_policy]]")
+        await workshop.ended(await workshop.enqueue(failing))
+        running = await workshop.enqueue(text_to_image("[[sim: duration=60]]", quantity=4))
+        await workshop.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
+        await workshop.in_state(running, "generating")
+        samples = await _scrape_until(client, "darkroom_in_flight", 1)
+    assert total(samples, "darkroom_queue_depth") == 1
+    assert total(samples, "darkroom_queue_oldest_seconds") == 0
+    assert total(samples, "darkroom_open_jobs", state="generating") == 1
+    ended = "darkroom_jobs_total"
+    assert total(samples, ended, state="succeeded", reason="") == 1
+    assert total(samples, ended, state="failed", reason="content_policy") == 1
+    assert total(samples, "darkroom_credits_held") == 8 + 6
+    assert total(samples, "darkroom_credits_charged_total") == 6
+    assert total(samples, "darkroom_job_wait_seconds_count") == 3
+    assert total(samples, "darkroom_job_run_seconds_count") == 2
+    assert total(samples, "darkroom_finish_to_settled_seconds_count") == 1
+    requests = "darkroom_kie_request_seconds_count"
+    assert total(samples, requests, endpoint="submit", code="200") == 3
+    assert total(samples, requests, endpoint="poll", code="200") >= 2
+
+
+async def test_the_oldest_waiting_job_shows_its_age(workshop: Workshop) -> None:
+    job = await workshop.enqueue()
+    await workshop.run_sql("UPDATE jobs SET due_at = now() - interval '90 s' WHERE id = $1", job.id)
+    async with open_worker(workshop.settings) as rooms, asking(rooms.health) as client:
+        assert total(await scrape(client), "darkroom_queue_oldest_seconds") == pytest.approx(
+            90, 0.1
+        )
+
+
+async def test_throttle_waits_are_counted_by_limit(workshop: Workshop) -> None:
+    async with workshop.worker(kie_submits_per_10_seconds=1) as rooms, asking(rooms.health) as ask:
+        jobs = [await workshop.enqueue() for _ in range(3)]
+
+        async def one_is_submitted() -> bool:
+            states = [(await workshop.producer.get(job.id)).state for job in jobs]
+            return states.count("queued") == 2  # type: ignore[arg-type]
+
+        await eventually(one_is_submitted, "one is submitted and two wait")
+        samples = await scrape(ask)
+    assert total(samples, "darkroom_throttle_waits_total", limit="submit_job") >= 1
+
+
+async def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
+    async with serving("127.0.0.1", 0, []) as port:
+        with pytest.raises(ConfigurationError, match=f"{port}.*WORKER_HTTP_PORT"):
+            async with serving("127.0.0.1", port, []):
+                pass
+
+
+async def test_a_check_that_hangs_is_given_up() -> None:
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    async def nothing() -> None:
+        return
+
+    health = Health({"slow": hang}, CollectorRegistry(), nothing, timeout_seconds=0.2)
+    async with asking(health) as client:
+        status, body = await get(client, "/readyz")
+    assert (status, body["checks"]["slow"]) == (503, "no answer within 0.2 s")
+
+
+async def _scrape_until(client: aiohttp.ClientSession, name: str, value: float) -> Samples:
+    """Scrape until a gauge has that value: gauges are read at most every two seconds."""
+    samples: Samples = {}
+
+    async def is_there() -> bool:
+        samples.update(await scrape(client))
+        return total(samples, name) == value
+
+    await eventually(is_there, f"{name} is {value}")
+    return samples

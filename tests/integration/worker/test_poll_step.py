@@ -1,0 +1,274 @@
+"""The poll step over a scripted Kie: only its verdict or the deadline ends a job, once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import structlog
+
+from producer import Job
+from shared.adapters.delivery import Delivery, connect_redis
+from shared.domain import events
+from shared.domain.lifecycle import Reason
+from shared.domain.verdicts import Accepted, Delivered, NoVerdict, Pending, PollVerdict, TaskFailed
+from shared.errors import PostgresDown, RedisDown, StaleJob
+from tests.integration.worker.rooms import PRICE, START, Rooms
+from tests.workshop import text_to_image
+from worker.job_store import JobStore
+from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
+from worker.throttle import Throttled
+from worker.timetable import LONGEST_SECONDS
+
+URL = "https://example.com/1.png"
+
+
+async def generating(rooms: Rooms, quantity: int = 1) -> Job:
+    """Return a job with the task `t1`."""
+    job = await rooms.enqueue(text_to_image(quantity=quantity))
+    rooms.kie.submits.append(Accepted("t1"))
+    await rooms.submit(job)
+    return await rooms.now_is(job)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "reason", "charged"),
+    [
+        (Delivered((URL,)), "succeeded", None, 6),
+        (TaskFailed(Reason.PROVIDER_FAILED, "it broke"), "failed", "provider_failed", 0),
+        (TaskFailed(Reason.CONTENT_POLICY, "not that"), "failed", "content_policy", 0),
+    ],
+    ids=["success", "failure", "content-policy"],
+)
+async def test_kies_verdict_ends_the_job_and_moves_the_money_once(
+    rooms: Rooms, verdict: PollVerdict, state: str, reason: str | None, charged: int
+) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls.append(verdict)
+    assert await rooms.poll(job) is None
+    after = await rooms.now_is(job)
+    assert (after.state, after.reason) == (state, reason)
+    assert after.credits_charged == (Decimal(charged) if charged else None)
+    assert await rooms.money() == (START - charged, 0)
+    if isinstance(verdict, TaskFailed):
+        assert after.message == verdict.message
+    kinds = await rooms.sql("SELECT kind FROM ledger_entries WHERE job_id = $1 ORDER BY id", job.id)
+    assert [row["kind"] for row in kinds] == ["hold", "capture" if charged else "release"]
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        NoVerdict("500"),
+        NoVerdict("422 unknown task"),
+        NoVerdict("429", slow_down=True),
+        NoVerdict("401", account_blocked=True),
+        NoVerdict("timeout"),
+    ],
+    ids=lambda verdict: verdict.message,
+)
+async def test_an_answer_that_decides_nothing_is_asked_for_again_with_backoff(
+    rooms: Rooms, verdict: NoVerdict
+) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls += [verdict] * 6
+    delays = []
+    for _ in range(6):
+        delay_seconds = await rooms.poll(job)
+        assert delay_seconds is not None
+        delays.append(delay_seconds)
+        await rooms.redis.flushall()  # the throttle is not what is looked at here
+    least = 5.0 if verdict.slow_down or verdict.account_blocked else 0.5
+    assert delays[0] >= least
+    assert 10 < delays[-1] <= 30
+    assert (await rooms.now_is(job)).state == "generating"
+    assert await rooms.money() == (START, PRICE)
+
+
+async def test_a_task_that_is_still_generating_is_asked_about_later(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.clock.advance(20)
+    rooms.kie.polls.append(Pending(0.5))
+    delay_seconds = await rooms.poll(job)
+    assert delay_seconds == pytest.approx(10, abs=0.5)
+    assert (await rooms.now_is(job)).progress == 0.5
+
+
+async def test_progress_goes_forward_only_and_is_written_only_when_it_does(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls += [Pending(0.5), Pending(0.3), Pending(0.5)]
+    for _ in range(3):
+        await rooms.poll(job)
+    assert (await rooms.now_is(job)).progress == 0.5
+    assert (await rooms.events(job)).count("progressed") == 1
+
+
+async def test_fewer_images_than_asked_are_charged_as_delivered_and_noted(rooms: Rooms) -> None:
+    job = await generating(rooms, quantity=4)
+    rooms.kie.polls.append(Delivered((URL, URL + "?2")))
+    await rooms.poll(job)
+    after = await rooms.now_is(job)
+    assert (after.state, after.message) == ("succeeded", "2 of 4 images were delivered")
+    assert after.credits_charged == 7
+    assert await rooms.money() == (START - 7, 0)
+
+
+async def test_fewer_images_without_a_price_of_their_own_are_charged_as_asked(
+    rooms: Rooms,
+) -> None:
+    job = await generating(rooms, quantity=4)
+    rooms.kie.polls.append(Delivered((URL, URL + "?2", URL + "?3")))
+    await rooms.poll(job)
+    assert (await rooms.now_is(job)).credits_charged == 8
+
+
+async def test_more_images_than_asked_are_delivered_at_the_asked_price(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls.append(Delivered((URL, URL + "?2")))
+    await rooms.poll(job)
+    after = await rooms.now_is(job)
+    assert (len(after.result_urls), after.credits_charged, after.message) == (2, 6, None)
+
+
+async def test_at_the_deadline_one_last_look_decides(rooms: Rooms) -> None:
+    late, in_time = await generating(rooms), await _another(rooms)
+    rooms.clock.advance(1801)
+    rooms.kie.polls += [Pending(0.9), Delivered((URL,))]
+    assert await rooms.poll(late) is None
+    assert await rooms.poll(in_time) is None
+    ended = await rooms.now_is(late)
+    assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")
+    assert "last look" in (ended.message or "")
+    assert (await rooms.now_is(in_time)).state == "succeeded"
+    assert await rooms.money() == (START - PRICE, 0)
+
+
+async def test_the_poll_before_the_deadline_is_put_on_it(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    assert job.deadline_at is not None
+    rooms.clock.advance(1795)
+    left_seconds = (job.deadline_at - rooms.clock.now()) / timedelta(seconds=1)
+    rooms.kie.polls.append(Pending(0))
+    delay_seconds = await rooms.poll(job)
+    assert delay_seconds == pytest.approx(left_seconds, abs=0.5)
+    assert left_seconds < LONGEST_SECONDS
+
+
+async def test_a_last_look_that_kie_does_not_answer_is_tried_again_but_not_for_ever(
+    rooms: Rooms,
+) -> None:
+    job = await generating(rooms)
+    rooms.clock.advance(1801)
+    rooms.kie.polls += [NoVerdict("502")] * 2
+    assert await rooms.poll(job) is not None
+    assert (await rooms.now_is(job)).state == "generating"
+    rooms.clock.advance(LAST_LOOK_LIMIT_SECONDS)
+    assert await rooms.poll(job) is None
+    ended = await rooms.now_is(job)
+    assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")
+    assert "502" in (ended.message or "")
+
+
+async def test_polling_an_ended_job_asks_nobody_and_ends(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls.append(Delivered((URL,)))
+    await rooms.poll(job)
+    assert await rooms.poll(job) is None
+    assert len(rooms.kie.poll_calls) == 1
+
+
+async def test_polling_a_queued_job_asks_nobody_and_ends(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    assert await rooms.poll(job) is None
+    assert rooms.kie.poll_calls == []
+
+
+async def test_two_polls_that_both_find_success_charge_once(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls += [Delivered((URL,))] * 2
+    outcomes = await asyncio.gather(rooms.poll(job), rooms.poll(job), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in outcomes) in (
+        ["NoneType", "StaleJob"],
+        ["NoneType", "NoneType"],
+    )
+    assert await rooms.money() == (START - PRICE, 0)
+
+
+async def test_a_fourth_question_within_a_second_is_not_asked(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls += [Pending(0)] * 4
+    for _ in range(3):
+        await rooms.poll(job)
+    with pytest.raises(Throttled):
+        await rooms.poll(job)
+    assert len(rooms.kie.poll_calls) == 3
+
+
+async def test_with_postgres_away_at_settlement_nothing_is_lost(rooms: Rooms) -> None:
+    job = await generating(rooms)
+
+    class Away(JobStore):
+        async def settle(self, *_: Any) -> Job:
+            raise PostgresDown("Postgres does not answer: a drill")
+
+    rooms.kie.polls += [Delivered((URL,))] * 2
+    with pytest.raises(PostgresDown):
+        await rooms.with_deps(store=Away(rooms.database)).poll(job)
+    assert await rooms.money() == (START, PRICE)
+    await rooms.poll(job)
+    assert await rooms.money() == (START - PRICE, 0)
+
+
+async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls.append(Delivered((URL,)))
+    async with connect_redis(f"unix://{rooms.deps.settings.darkroom_home}/nobody.sock") as nobody:
+        with pytest.raises(RedisDown):
+            await Delivery(nobody).announce_ends([job.id])
+        assert await rooms.with_deps(delivery=Delivery(nobody)).poll(job) is None
+    assert (await rooms.now_is(job)).state == "succeeded"
+
+
+async def test_a_lost_price_row_is_shouted_about_and_the_hold_price_stands(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    await rooms.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
+    await rooms.sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+    rooms.kie.polls.append(Delivered((URL,)))
+    with structlog.testing.capture_logs() as logs:
+        await rooms.poll(job)
+    assert (await rooms.now_is(job)).credits_charged == PRICE
+    levels = [log["log_level"] for log in logs if log["event"] == "price_row_missing"]
+    assert levels == ["critical"]
+
+
+async def test_progress_of_a_job_that_ended_meanwhile_is_stale(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    rooms.kie.polls.append(Delivered((URL,)))
+    await rooms.poll(job)
+    with pytest.raises(StaleJob):
+        await rooms.deps.store.record_progress(job, events.Progressed(0.5))
+
+
+async def test_ends_are_counted_with_their_times_and_credits(rooms: Rooms) -> None:
+    job = await generating(rooms)
+    finished_at = rooms.clock.now() - timedelta(seconds=3)
+    rooms.kie.polls.append(Delivered((URL,), finished_at))
+    await rooms.poll(job)
+    value = rooms.registry.get_sample_value
+    labels = {"state": "succeeded", "reason": "", "model": "gpt-4o-image"}
+    assert value("darkroom_jobs_total", labels) == 1
+    assert value("darkroom_credits_charged_total") == 6
+    assert value("darkroom_job_wait_seconds_count") == 1
+    assert value("darkroom_job_run_seconds_count") == 1
+    lag_seconds = value("darkroom_finish_to_settled_seconds_sum")
+    assert lag_seconds == pytest.approx(3, abs=0.5)
+
+
+async def _another(rooms: Rooms) -> Job:
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t2"))
+    await rooms.submit(job)
+    return await rooms.now_is(job)

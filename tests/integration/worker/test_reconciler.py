@@ -1,0 +1,208 @@
+"""The reconciler: what Redis has lost is delivered again, what lives is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import structlog
+
+from producer import Job
+from shared.adapters.delivery import Lane
+from shared.domain import events
+from tests.integration.worker.rooms import PRICE, START, Rooms
+from worker.reconciler import EPOCH_KEY, Reconciler
+
+
+async def put_into(rooms: Rooms, state: str) -> Job:
+    """Return a job in that state that nobody has touched for a while."""
+    job, store = await rooms.enqueue(), rooms.deps.store
+    if state != "queued":
+        job = await store.claim(job.id, events.Claimed(f"token-of-{job.id}", "dead:1"))
+    if state == "unknown":
+        job = await store.record_unknown(job, events.OutcomeUnknown("reply_lost", "timeout"))
+    if state in {"generating", "succeeded"}:
+        job = await store.record_submitted(job, events.Submitted(f"t-{job.id}", 1800))
+    if state == "succeeded":
+        job = await store.settle(job, events.Completed(("https://example.com/1.png",)), "current")
+    await age(rooms, job, 300)
+    return job
+
+
+async def age(rooms: Rooms, job: Job, seconds: float) -> None:
+    """Let the job's last change and attempt lie that long ago."""
+    await rooms.sql(
+        "UPDATE jobs SET updated_at = now() - make_interval(secs => $2),"
+        " attempted_at = attempted_at - make_interval(secs => $2) WHERE id = $1",
+        job.id,
+        seconds,
+    )
+
+
+async def deliveries(rooms: Rooms) -> dict[Lane, set[str]]:
+    """Return the arq ids that wait in each lane."""
+    return {
+        lane: {item.decode() for item in await rooms.redis.zrange(lane.value, 0, -1)}
+        for lane in Lane
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "lane"),
+    [
+        ("queued", Lane.SUBMIT),
+        ("submitting", Lane.SUBMIT),
+        ("generating", Lane.POLL),
+        ("unknown", None),
+        ("succeeded", None),
+    ],
+)
+async def test_a_lost_delivery_of_each_state_is_made_again(
+    rooms: Rooms, state: str, lane: Lane | None
+) -> None:
+    job = await put_into(rooms, state)
+    await rooms.redis.delete(*(one.value for one in Lane))
+    await rooms.redis.set(EPOCH_KEY, "test")
+    await Reconciler(rooms.deps).run_once()
+    found = await deliveries(rooms)
+    assert found == {one: ({one.arq_id(job.id)} if one is lane else set()) for one in Lane}
+    redelivered = rooms.registry.get_sample_value("darkroom_redelivered_total")
+    assert redelivered == (1 if lane else 0)
+
+
+async def test_deliveries_that_live_keep_their_due_times(rooms: Rooms) -> None:
+    later = await rooms.enqueue(run_at=rooms.clock.now() + timedelta(hours=1))
+    now = await put_into(rooms, "queued")
+    polled = await put_into(rooms, "generating")
+    await rooms.redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(polled.id): 12345.0})
+    await age(rooms, later, 300)
+    before = await _scores(rooms)
+    assert len(before) == 4
+    await Reconciler(rooms.deps).run_once()
+    await Reconciler(rooms.deps).deliver_fresh(0)
+    assert await _scores(rooms) == before
+    assert now.state == "queued"
+
+
+async def test_a_job_of_the_future_is_delivered_again_for_its_own_time(rooms: Rooms) -> None:
+    job = await rooms.enqueue(run_at=rooms.clock.now() + timedelta(hours=1))
+    await age(rooms, job, 300)
+    await rooms.redis.flushall()
+    await Reconciler(rooms.deps).run_once()
+    due_in = await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT)
+    assert due_in == pytest.approx(3600, abs=30)
+
+
+async def test_a_wiped_redis_gets_everything_again_over_many_pages(rooms: Rooms) -> None:
+    ids = await _insert_queued(rooms, 23)
+    reconciler = Reconciler(rooms.deps, page_length=5)
+    await rooms.redis.set(EPOCH_KEY, "test")
+    for _ in range(2):
+        await reconciler.run_once()  # so that its cursor stands in the middle
+    await rooms.redis.flushall()
+    with structlog.testing.capture_logs() as logs:
+        await reconciler.run_once()
+    assert (await deliveries(rooms))[Lane.SUBMIT] == {Lane.SUBMIT.arq_id(one) for one in ids}
+    assert "redis_is_empty" in {log["event"] for log in logs}
+    assert await rooms.redis.exists(EPOCH_KEY)
+
+
+async def test_without_a_wipe_each_look_checks_one_page_and_the_last_leads_to_the_first(
+    rooms: Rooms,
+) -> None:
+    ids = await _insert_queued(rooms, 7)
+    await rooms.redis.set(EPOCH_KEY, "test")
+    reconciler = Reconciler(rooms.deps, page_length=3)
+    counts = []
+    for _ in range(3):
+        await reconciler.run_once()
+        counts.append(await rooms.redis.zcard(Lane.SUBMIT.value))
+    assert counts == [3, 6, 7]
+    await rooms.redis.zrem(Lane.SUBMIT.value, Lane.SUBMIT.arq_id(min(ids)))
+    await reconciler.run_once()
+    assert await rooms.redis.zcard(Lane.SUBMIT.value) == 7
+
+
+async def test_a_fresh_job_is_found_beside_the_pages_once_it_has_settled(rooms: Rooms) -> None:
+    await rooms.redis.set(EPOCH_KEY, "test")
+    job = await rooms.enqueue()
+    await rooms.redis.delete(Lane.SUBMIT.value)
+    reconciler = Reconciler(rooms.deps)
+    await reconciler.run_once()
+    assert not (await deliveries(rooms))[Lane.SUBMIT], "its delivery may be under way"
+    await age(rooms, job, 3)
+    await reconciler.run_once()
+    assert len((await deliveries(rooms))[Lane.SUBMIT]) == 1
+
+
+async def test_unknown_past_its_limit_ends_submission_lost_with_its_hold_released(
+    rooms: Rooms,
+) -> None:
+    rooms = rooms.with_settings(unknown_limit_seconds=200)
+    overdue = await put_into(rooms, "unknown")
+    recent = await put_into(rooms, "unknown")
+    await age(rooms, recent, -200)
+    with structlog.testing.capture_logs() as logs:
+        await Reconciler(rooms.deps).run_once()
+    after = await rooms.now_is(overdue)
+    assert (after.state, after.reason) == ("failed", "submission_lost")
+    assert "200 s" in (after.message or "")
+    assert await rooms.attempts(overdue) == [("lost", None)]
+    assert (await rooms.now_is(recent)).state == "unknown"
+    assert await rooms.money() == (START, PRICE)
+    assert [log["log_level"] for log in logs if log["event"] == "submission_lost"] == ["error"]
+    labels = {"state": "failed", "reason": "submission_lost", "model": "gpt-4o-image"}
+    assert rooms.registry.get_sample_value("darkroom_jobs_total", labels) == 1
+
+
+async def test_two_reconcilers_at_once_do_no_harm(rooms: Rooms) -> None:
+    rooms = rooms.with_settings(unknown_limit_seconds=200)
+    jobs = [await put_into(rooms, state) for state in ("queued", "generating", "unknown")]
+    await _insert_queued(rooms, 12)
+    await rooms.redis.flushall()
+    reconcilers = [Reconciler(rooms.deps, page_length=4) for _ in range(2)]
+    await asyncio.gather(*(reconciler.run_once() for reconciler in reconcilers))
+    found = await deliveries(rooms)
+    assert (len(found[Lane.SUBMIT]), len(found[Lane.POLL])) == (13, 1)
+    assert (await rooms.now_is(jobs[2])).reason == "submission_lost"
+    assert await rooms.money() == (START, 2 * PRICE)
+    kinds = await rooms.sql("SELECT kind FROM ledger_entries WHERE job_id = $1", jobs[2].id)
+    assert sorted(row["kind"] for row in kinds) == ["hold", "release"]
+
+
+async def test_a_redelivered_submitting_job_becomes_unknown_and_is_not_posted(
+    rooms: Rooms,
+) -> None:
+    job = await put_into(rooms, "submitting")
+    await rooms.redis.flushall()
+    await Reconciler(rooms.deps).run_once()
+    await rooms.submit(job)
+    assert (await rooms.now_is(job)).state == "unknown"
+    assert rooms.kie.submit_calls == []
+
+
+async def _scores(rooms: Rooms) -> dict[Any, float]:
+    return {
+        item: score
+        for lane in Lane
+        for item, score in await rooms.redis.zrange(lane.value, 0, -1, withscores=True)
+    }
+
+
+async def _insert_queued(rooms: Rooms, count: int) -> list[UUID]:
+    """Insert queued rows that no delivery was ever made for."""
+    model = await rooms.enqueue()
+    await rooms.producer.cancel(model.id)
+    await rooms.redis.delete(Lane.SUBMIT.value)
+    rows = await rooms.sql(
+        "INSERT INTO jobs (id, account_id, model, task, quantity, request, credits_quoted,"
+        " quoted_price_id, price_id, updated_at) SELECT gen_random_uuid(), account_id, model, task,"
+        " quantity, request, 0, quoted_price_id, price_id, now() - interval '5 minutes'"
+        " FROM jobs, generate_series(1, $2) WHERE id = $1 RETURNING id",
+        model.id,
+        count,
+    )
+    return [UUID(int=row["id"].int) for row in rows]

@@ -1,0 +1,102 @@
+"""20 new generations per 10 s for one account, shared by all workers: above that, jobs wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+
+import pytest
+from arq.connections import ArqRedis
+
+from shared.adapters.delivery import Lane
+from shared.settings import Settings
+from tests.integration.worker.floor import Runs, commands, deliver, lane_over, running
+from tests.workshop import Workshop, eventually, fast_simulator_config
+from worker.claiming import Gate
+from worker.scripts import Scripts
+from worker.simulator import Simulator, running_simulator
+from worker.throttle import Throttle, submit_limit
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A Kie that enforces its limit."""
+    config = fast_simulator_config(creates_per_10_seconds=20, create_latency_seconds=0.1)
+    async with running_simulator(config) as simulator:
+        simulator.set_faults(duration=60.0)
+        yield simulator
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The limit as Kie has it."""
+    return settings.model_copy(update={"kie_submits_per_10_seconds": 20})
+
+
+async def test_two_workers_share_the_limit_without_a_single_429_and_close_to_it(
+    workshop: Workshop, redis: ArqRedis
+) -> None:
+    jobs = [await workshop.enqueue() for _ in range(45)]
+    tasks = workshop.simulator.record.tasks
+
+    async def are_submitted(count: int) -> bool:
+        return len(tasks) >= count
+
+    async with workshop.worker(), workshop.worker():
+        started_at = monotonic()
+        await eventually(lambda: are_submitted(20), "the first 20 are submitted")
+        assert monotonic() - started_at < 2, "the limit's burst is used at once"
+        before = await commands(redis)
+        counted_from = monotonic()
+        await eventually(lambda: are_submitted(21), "the next may be submitted")
+        waited_seconds = monotonic() - counted_from
+        used = await commands(redis) - before
+        await eventually(lambda: are_submitted(40), "the second 20 are submitted")
+        assert monotonic() - started_at < 13
+        states = [(await workshop.producer.get(job.id)).state.value for job in jobs]
+    record = workshop.simulator.record
+    assert record.creates_refused["rate_limit"] == 0
+    assert record.creates_admitted.worst == 20
+    assert set(states) <= {"queued", "submitting", "generating"}, "what is above the limit waits"
+    # Two workers, two lanes each, looking twice a second; the rest is the polls of 20 tasks.
+    looks = used["evalsha"] / waited_seconds
+    assert looks < 40, f"{looks:.0f} scripts a second while nothing can be submitted: {used}"
+    workshop.check_paid_once()
+
+
+async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(redis: ArqRedis) -> None:
+    throttle = Throttle(Scripts(redis), submit_limit(5, 30))
+    granted = asyncio.Semaphore(0)
+
+    async def hold(_: str) -> None:
+        async with throttle.slot("kie"):
+            granted.release()
+            await asyncio.Event().wait()
+
+    async def has_been_granted(times: int) -> None:
+        async with asyncio.timeout(5):
+            for _ in range(times):
+                await granted.acquire()
+
+    full = Runs(hold)
+    gate = Gate(throttle.limit.key("kie"), 5)
+    await deliver(redis, 5, lane=Lane.SUBMIT)
+    async with running(lane_over(redis, full, lane=Lane.SUBMIT, gate=gate)):
+        await has_been_granted(5)
+        await deliver(redis, 100, lane=Lane.SUBMIT)
+        others = [Runs() for _ in range(3)]
+        before = await commands(redis)
+        async with running(
+            *(lane_over(redis, runs, lane=Lane.SUBMIT, gate=gate) for runs in others)
+        ):
+            started_at = monotonic()
+            await eventually(lambda: _looked(redis, before["evalsha"] + 12), "all have looked")
+            assert monotonic() - started_at > 1, "they look without a pause"
+        used = await commands(redis) - before
+    assert [runs.count.total() for runs in others] == [0, 0, 0]
+    assert used["get"] <= 20, used  # the leases of the five, renewed inside scripts
+
+
+async def _looked(redis: ArqRedis, times: int) -> bool:
+    return (await commands(redis))["evalsha"] >= times

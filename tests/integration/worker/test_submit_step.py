@@ -1,0 +1,350 @@
+"""The submit step over a scripted Kie: each row of what bad weather gets, and the one paid POST."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import structlog
+
+from producer import Job
+from shared.adapters.delivery import Lane
+from shared.domain import events
+from shared.domain.lifecycle import JobState, Reason
+from shared.domain.verdicts import (
+    Accepted,
+    AccountBlocked,
+    Ambiguous,
+    Refused,
+    SubmitVerdict,
+    TryLater,
+)
+from shared.errors import JobNotFound, PostgresDown, StaleJob
+from tests.fakes.kie import FakeKie
+from tests.integration.worker.rooms import PRICE, START, Rooms
+from worker.job_store import JobStore
+from worker.steps.submit import INSIST_SECONDS, submit_job
+from worker.timetable import FIRST_LOOK_SECONDS
+
+
+class ShakyStore(JobStore):
+    """A store behind a Postgres that is away for the first calls of some methods.
+
+    `lost_replies` are calls that are stored although their caller hears of an outage.
+    """
+
+    def __init__(
+        self, rooms: Rooms, *, outages: dict[str, int], lost_replies: dict[str, int] | None = None
+    ) -> None:
+        super().__init__(rooms.database)
+        self._outages = outages
+        self._lost_replies = lost_replies or {}
+        self.tokens: list[str] = []
+
+    async def claim(self, job_id: Any, event: events.Claimed) -> Job:
+        """Note the token of every try."""
+        self.tokens.append(event.token)
+        return await self._shake("claim", super().claim(job_id, event))
+
+    async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
+        """Fail first."""
+        return await self._shake("record_submitted", super().record_submitted(job, event))
+
+    async def _shake(self, name: str, write: Any) -> Job:
+        if self._outages.get(name, 0) > 0:
+            self._outages[name] -= 1
+            write.close()
+            raise PostgresDown("Postgres does not answer: a drill")
+        stored: Job = await write
+        if self._lost_replies.get(name, 0) > 0:
+            self._lost_replies[name] -= 1
+            raise PostgresDown("Postgres does not answer: the reply was lost")
+        return stored
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "reason", "outcome", "held"),
+    [
+        (Accepted("t1"), "generating", None, "accepted", PRICE),
+        (TryLater(Reason.RATE_LIMITED, "429"), "queued", "rate_limited", "deferred", PRICE),
+        (TryLater(Reason.MAINTENANCE, "455"), "queued", "maintenance", "deferred", PRICE),
+        (TryLater(Reason.PROVIDER_FULL, "550"), "queued", "provider_full", "deferred", PRICE),
+        (TryLater(Reason.UNREACHABLE, "refused"), "queued", "unreachable", "deferred", PRICE),
+        (AccountBlocked("key", 401), "queued", "account_refused", "deferred", PRICE),
+        (AccountBlocked("credits", 402), "queued", "account_refused", "deferred", PRICE),
+        (AccountBlocked("blocked", 403), "queued", "account_refused", "deferred", PRICE),
+        (AccountBlocked("cap", 433), "queued", "account_refused", "deferred", PRICE),
+        (Refused("bad ratio", 400), "failed", "rejected", "rejected", 0),
+        (Refused("no such model", 404), "failed", "rejected", "rejected", 0),
+        (Refused("prompt too long", 422), "failed", "rejected", "rejected", 0),
+        (Ambiguous(Reason.REPLY_LOST, "timeout"), "unknown", "reply_lost", "unknown", PRICE),
+        (Ambiguous(Reason.SERVER_ERROR, "500"), "unknown", "server_error", "unknown", PRICE),
+    ],
+    ids=lambda value: getattr(value, "message", None),
+)
+async def test_each_answer_to_a_submit_has_its_row(
+    rooms: Rooms, verdict: SubmitVerdict, state: str, reason: str, outcome: str, held: int
+) -> None:
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(verdict)
+    delay_seconds = await rooms.submit(job)
+    after = await rooms.now_is(job)
+    task_id = "t1" if state == "generating" else None
+    assert (after.state, after.reason, after.provider_task_id) == (state, reason, task_id)
+    assert await rooms.attempts(job) == [(outcome, task_id)]
+    assert await rooms.money() == (START, held)
+    assert (delay_seconds is not None) == (state == "queued")
+    if state == "queued":
+        assert after.due_at > job.due_at
+        assert delay_seconds is not None
+        assert delay_seconds >= 1
+    if not isinstance(verdict, Accepted):
+        assert after.message == verdict.message
+
+
+async def test_an_accepted_job_has_its_first_poll_delivered(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    await rooms.submit(job)
+    due_in = await rooms.delivery_due_in_seconds(job.id, Lane.POLL)
+    assert due_in is not None
+    assert FIRST_LOOK_SECONDS - 1 < due_in <= FIRST_LOOK_SECONDS
+    deadline_at = (await rooms.now_is(job)).deadline_at
+    assert deadline_at is not None
+    assert abs((deadline_at - rooms.clock.now()).total_seconds() - 1800) < 30
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [(None, None), ("https://darkroom.example", "https://darkroom.example/callbacks/kie/{token}")],
+)
+async def test_the_attempts_own_token_stands_in_its_callback_url(
+    rooms: Rooms, base: str | None, expected: str | None
+) -> None:
+    rooms = rooms.with_settings(kie_callback_url=base)
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    await rooms.submit(job)
+    (row,) = await rooms.sql("SELECT token FROM job_attempts")
+    (call,) = rooms.kie.submit_calls
+    assert call.callback_url == (expected.format(**row) if expected else None)
+    assert len(row["token"]) >= 20
+
+
+async def test_the_intent_is_committed_before_the_post(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    seen: list[tuple[str, list[Any]]] = []
+
+    class Watching(FakeKie):
+        async def submit(self, *args: Any, **options: Any) -> SubmitVerdict:
+            seen.append(((await rooms.now_is(job)).state.value, await rooms.attempts(job)))
+            return await super().submit(*args, **options)
+
+    rooms = rooms.with_deps(kie=Watching(submits=[Accepted("t1")]))
+    await rooms.submit(job)
+    assert seen == [("submitting", [(None, None)])]
+
+
+async def test_a_deferred_job_is_submitted_again_as_a_new_attempt(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    rooms.kie.submits += [TryLater(Reason.RATE_LIMITED, "429"), Accepted("t1")]
+    assert await rooms.submit(job)
+    await rooms.make_due(job)
+    await rooms.submit(job)
+    assert await rooms.attempts(job) == [("deferred", None), ("accepted", "t1")]
+    assert (await rooms.now_is(job)).reason is None
+
+
+async def test_a_job_before_its_run_at_is_not_submitted_and_comes_back_then(rooms: Rooms) -> None:
+    job = await rooms.enqueue(run_at=rooms.clock.now() + timedelta(seconds=60))
+    delay_seconds = await rooms.submit(job)
+    assert delay_seconds == pytest.approx(60, abs=1)
+    assert rooms.kie.submit_calls == []
+
+
+async def test_a_job_found_submitting_is_never_posted_again(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    await rooms.deps.store.claim(job.id, events.Claimed("t" * 24, "dead:1"))
+    rooms.clock.advance(4)
+    delay_seconds = await rooms.submit(job)
+    assert delay_seconds is not None
+    assert 5 < delay_seconds <= 6.1  # what is left of the lease of the one who claimed it
+    assert (await rooms.now_is(job)).state == JobState.SUBMITTING
+    rooms.clock.advance(delay_seconds)
+    assert await rooms.submit(job) is None
+    after = await rooms.now_is(job)
+    assert (after.state, after.reason) == ("unknown", "worker_lost")
+    assert rooms.kie.submit_calls == []
+    assert await rooms.money() == (START, PRICE)
+
+
+async def test_an_unknown_job_is_left_alone(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Ambiguous(Reason.REPLY_LOST, "timeout"))
+    await rooms.submit(job)
+    assert await rooms.submit(job) is None
+    assert len(rooms.kie.submit_calls) == 1
+
+
+async def test_a_reply_after_unknown_is_accepted(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    await _reply_after(rooms, job, lambda: _declare_unknown(rooms, job))
+    after = await rooms.now_is(job)
+    assert (after.state, after.provider_task_id) == ("generating", "t1")
+    assert await rooms.attempts(job) == [("accepted", "t1")]
+    assert await rooms.delivery_due_in_seconds(job.id, Lane.POLL) is not None
+
+
+async def test_a_reply_after_submission_lost_is_kept_on_the_attempt_as_evidence(
+    rooms: Rooms,
+) -> None:
+    job = await rooms.enqueue()
+
+    async def lose() -> None:
+        await _declare_unknown(rooms, job)
+        await rooms.deps.store.lose_submission(job.id, 1, events.SubmissionLost("too late"))
+
+    with structlog.testing.capture_logs() as logs:
+        await _reply_after(rooms, job, lose)
+    after = await rooms.now_is(job)
+    assert (after.state, after.reason) == ("failed", "submission_lost")
+    assert await rooms.attempts(job) == [("lost", "t1")]
+    assert await rooms.money() == (START, 0)
+    assert [log["log_level"] for log in logs if log["event"] == "task_without_job"] == ["error"]
+
+
+async def test_a_reply_to_an_older_attempt_moves_nothing(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    claimed = await rooms.deps.store.claim(job.id, events.Claimed("a" * 24, "w"))
+    await rooms.deps.store.record_deferred(claimed, events.Deferred("rate_limited", "429", 0))
+    await rooms.make_due(job)
+    await rooms.deps.store.claim(job.id, events.Claimed("b" * 24, "w"))
+    with pytest.raises(StaleJob):
+        await rooms.deps.store.record_submitted(claimed, events.Submitted("t1", 60))
+    assert (await rooms.now_is(job)).state == "submitting"
+
+
+async def test_the_worker_insists_on_storing_a_task_id_while_postgres_is_away(
+    rooms: Rooms,
+) -> None:
+    rooms = rooms.with_deps(store=ShakyStore(rooms, outages={"record_submitted": 6}))
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    await rooms.submit(job)
+    assert (await rooms.now_is(job)).provider_task_id == "t1"
+    assert len(rooms.slept) == 6
+    assert len(rooms.kie.submit_calls) == 1
+    assert max(rooms.slept) <= 5
+
+
+async def test_insisting_ends_and_leaves_the_job_to_become_unknown(rooms: Rooms) -> None:
+    rooms = rooms.with_deps(store=ShakyStore(rooms, outages={"record_submitted": 10_000}))
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    with pytest.raises(PostgresDown):
+        await rooms.submit(job)
+    assert sum(rooms.slept) <= INSIST_SECONDS
+    assert (await rooms.now_is(job)).state == "submitting"
+    assert await rooms.submit(job) is None
+    assert (await rooms.now_is(job)).state == "unknown"
+
+
+async def test_a_task_id_stored_with_a_lost_reply_is_recognised_as_our_own(rooms: Rooms) -> None:
+    store = ShakyStore(rooms, outages={}, lost_replies={"record_submitted": 1})
+    rooms = rooms.with_deps(store=store)
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    with structlog.testing.capture_logs() as logs:
+        await rooms.submit(job)
+    assert (await rooms.now_is(job)).state == "generating"
+    assert await rooms.delivery_due_in_seconds(job.id, Lane.POLL) is not None
+    assert "task_without_job" not in {log["event"] for log in logs}
+
+
+async def test_a_claim_with_a_lost_reply_goes_on_with_the_same_token_once(rooms: Rooms) -> None:
+    store = ShakyStore(rooms, outages={"claim": 1}, lost_replies={"claim": 1})
+    rooms = rooms.with_deps(store=store)
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    await rooms.submit(job)
+    assert len(store.tokens) == 3
+    assert len(set(store.tokens)) == 1
+    assert await rooms.attempts(job) == [("accepted", "t1")]
+    assert len(rooms.kie.submit_calls) == 1
+
+
+async def test_a_job_unfit_for_this_catalog_waits_for_a_newer_worker(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    await rooms.sql(
+        """UPDATE jobs SET request = '{"prompt": "x", "wings": 2}'::jsonb WHERE id = $1""", job.id
+    )
+    with structlog.testing.capture_logs() as logs:
+        delay_seconds = await rooms.submit(job)
+    assert delay_seconds == 60
+    assert (await rooms.now_is(job)).state == "queued"
+    assert [log["log_level"] for log in logs if log["event"] == "job_not_in_catalog"] == ["error"]
+
+
+async def test_a_generating_job_in_the_submit_lane_gets_its_poll_delivered(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    await rooms.submit(job)
+    await rooms.redis.flushall()
+    assert await rooms.submit(job) is None
+    assert await rooms.delivery_due_in_seconds(job.id, Lane.POLL) is not None
+    assert len(rooms.kie.submit_calls) == 1
+
+
+async def test_a_cancelled_job_is_not_submitted(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    await rooms.producer.cancel(job.id)
+    assert await rooms.submit(job) is None
+    assert rooms.kie.submit_calls == []
+
+
+async def test_a_job_cancelled_between_look_and_claim_is_not_posted(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+
+    class Cancelling(JobStore):
+        async def claim(self, job_id: Any, event: events.Claimed) -> Job:
+            await rooms.producer.cancel(job_id)
+            return await super().claim(job_id, event)
+
+    rooms = rooms.with_deps(store=Cancelling(rooms.database))
+    with pytest.raises(StaleJob):
+        await rooms.submit(job)
+    assert rooms.kie.submit_calls == []
+    assert await rooms.money() == (START, 0)
+
+
+async def test_ten_steps_at_once_post_one_job_once(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    outcomes = await asyncio.gather(*(rooms.submit(job) for _ in range(10)), return_exceptions=True)
+    assert len(rooms.kie.submit_calls) == 1
+    assert all(isinstance(one, StaleJob | float | None) for one in outcomes), outcomes
+    assert await rooms.attempts(job) == [("accepted", "t1")]
+
+
+async def test_a_delivery_without_a_job_says_so(rooms: Rooms) -> None:
+    with pytest.raises(JobNotFound):
+        await submit_job(rooms.deps, uuid4())
+
+
+async def _declare_unknown(rooms: Rooms, job: Job) -> None:
+    claimed = await rooms.now_is(job)
+    await rooms.deps.store.record_unknown(claimed, events.OutcomeUnknown("worker_lost", "drill"))
+
+
+async def _reply_after(rooms: Rooms, job: Job, meanwhile: Any) -> None:
+    """Submit, and let something happen to the job while the POST is under way."""
+
+    class Slow(FakeKie):
+        async def submit(self, *args: Any, **options: Any) -> SubmitVerdict:
+            await meanwhile()
+            return await super().submit(*args, **options)
+
+    await rooms.with_deps(kie=Slow(submits=[Accepted("t1")])).submit(job)

@@ -1,0 +1,150 @@
+"""The demo's own parts: its surroundings, its miniature picture, its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from producer.cli.demo.performance import Ending
+from producer.cli.demo.picture import UnreadablePicture, miniature, read_png
+from producer.cli.demo.script import SCENES, Programme, Scene
+from producer.cli.demo.simulated_kie import FetchedImage, KieRecord
+from producer.cli.demo.surroundings import child_environ, demo_settings, ignored_names
+from producer.cli.demo.verdict import differences
+from producer.till import Account
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from worker.simulator.pictures import draw_picture
+
+NOW = datetime(2030, 1, 31, tzinfo=UTC)
+PRICES = tuple(map(Decimal, (6, 7, 8, 6, 7, 8, 7)))
+
+
+def job_of(scene: Scene, price: Decimal) -> Job:
+    """Return the job as it should have ended."""
+    return Job(
+        id=UUID(int=1),
+        account_id="demo",
+        model=scene.request.model,
+        task=scene.request.task,
+        request={},
+        state=JobState.SUCCEEDED if scene.succeeds else JobState.FAILED,
+        reason=None,
+        message=None,
+        progress=1.0,
+        provider_task_id="t",
+        result_urls=("u",) * (scene.request.price_quantity if scene.succeeds else 0),
+        credits_quoted=price,
+        credits_charged=price if scene.succeeds else None,
+        attempt=1,
+        created_at=NOW,
+        submitted_at=NOW,
+        finished_at=NOW,
+        metadata={},
+        priority="normal",
+        run_at=NOW,
+        quantity=scene.request.price_quantity,
+        due_at=NOW,
+        deadline_at=NOW,
+        attempted_at=NOW,
+        idempotency_key=None,
+        price_id=1,
+        webhook_url=None,
+        retry_of=None,
+    )
+
+
+def account(balance: int, held: int = 0) -> Account:
+    return Account("demo", Decimal(balance), Decimal(held), Decimal(balance - held), NOW)
+
+
+@pytest.fixture
+def ending() -> Ending:
+    """Everything as it should be."""
+    ends = [{"kind": "capture" if scene.succeeds else "release"} for scene in SCENES]
+    return Ending(
+        programme=Programme(PRICES),
+        jobs=tuple(job_of(*pair) for pair in zip(SCENES, PRICES, strict=True)),
+        entries=tuple([{"kind": "hold"}, end] for end in ends),
+        before=account(100),
+        after=account(58),
+        kie_before=KieRecord(10, 50, 3, 0),
+        kie_after=KieRecord(17, 80, 3, 0),
+        image=FetchedImage("u", "image/png", b"x"),
+        ready={"worker": True, "api": True},
+        had_leftovers=False,
+    )
+
+
+def test_a_demo_that_went_as_expected_has_no_differences(ending: Ending) -> None:
+    assert differences(ending) == []
+    assert (ending.programme.held, ending.programme.charged) == (Decimal(49), Decimal(42))
+
+
+def test_whatever_is_not_as_expected_is_said(ending: Ending) -> None:
+    first, *others = ending.jobs
+    dearer = replace(first, credits_charged=Decimal(7), result_urls=(), attempt=2)
+    wrong = replace(
+        ending,
+        jobs=(replace(dearer, state=JobState.FAILED), *others),
+        entries=([{"kind": "hold"}], *ending.entries[1:]),
+        after=account(50, held=6),
+        kie_after=KieRecord(18, 80, 4, 1),
+        image=None,
+        ready={"worker": True, "api": False},
+    )
+    told = "\n".join(differences(wrong))
+    for text in (
+        *("is failed", "was charged 7, not 6", "has 0 images, not 1", "entries are hold"),
+        *("took 2 paid POSTs", "paid 50 credits, not 42", "6 credits are still held"),
+        *("paid 8 times, not 7", "4 polls", "no image", "the api is not ready"),
+    ):
+        assert text in told
+
+
+def test_sums_are_not_judged_while_an_interrupted_demo_still_ends(ending: Ending) -> None:
+    assert differences(replace(ending, had_leftovers=True, after=account(30, held=6))) == []
+
+
+def test_the_demo_takes_its_home_alone_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("kie_api_key=real\nAPI_PORT=no-number\n")
+    environ = {"DARKROOM_HOME": "here", "DATABASE_URL": "postgresql://h/real", "REDIS_URL": ""}
+    settings = demo_settings(environ)
+    assert settings.darkroom_home == tmp_path / "here"
+    assert settings.database_url is settings.redis_url is settings.kie_api_key is None
+    assert settings.api_port == 8080
+    assert ignored_names(environ) == ["DATABASE_URL", "KIE_API_KEY"]
+
+
+def test_the_demos_children_see_no_setting_of_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("database_url", "postgresql://h/real")
+    monkeypatch.setenv("CHARGE_BASIS", "quoted")
+    settings = demo_settings({"DARKROOM_HOME": str(tmp_path)})
+    environ = child_environ(settings, {"KIE_API_KEY": "sim"})
+    assert {"database_url", "CHARGE_BASIS"}.isdisjoint(environ)
+    assert environ["DARKROOM_HOME"] == str(tmp_path)
+    assert environ["KIE_API_KEY"] == "sim"
+
+
+def test_a_simulated_image_is_shown_two_pixels_to_a_character() -> None:
+    content = draw_picture("a lighthouse", "3:2")
+    picture = read_png(content)
+    assert (picture.width, picture.height) == (240, 160)
+    lines = miniature(picture, 36).plain.splitlines()
+    assert [len(line) for line in lines] == [36] * 12
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", draw_picture("x", "1:1")[:60]])
+def test_anything_but_such_a_picture_is_refused(content: bytes) -> None:
+    with pytest.raises(UnreadablePicture):
+        read_png(content)

@@ -1,0 +1,95 @@
+"""Properties of the timetable: seldom, early, and never past the deadline."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.timetable import (
+    FIRST_LOOK_SECONDS,
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    Sighting,
+    backoff_seconds,
+    seconds_until_next_poll,
+)
+
+ELAPSED = st.floats(0, 100_000)
+PROGRESS = st.floats(0, 1)
+LEFT = st.floats(-1_000, 100_000)
+NO_DEADLINE = 1_000_000.0
+
+
+@given(ELAPSED, PROGRESS, LEFT)
+def test_the_delay_is_bounded(elapsed: float, progress: float, left: float) -> None:
+    assert 0 <= seconds_until_next_poll(Sighting(elapsed, progress), left) <= LONGEST_SECONDS
+
+
+@given(st.floats(FIRST_LOOK_SECONDS, 100_000), PROGRESS)
+def test_after_the_first_look_gaps_are_never_shorter_than_the_shortest(
+    elapsed: float, progress: float
+) -> None:
+    delay = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE)
+    assert SHORTEST_SECONDS <= delay <= LONGEST_SECONDS
+
+
+@given(st.floats(0, FIRST_LOOK_SECONDS, exclude_max=True), PROGRESS)
+def test_the_first_look_comes_when_kies_fastest_images_are_done(
+    elapsed: float, progress: float
+) -> None:
+    delay = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE)
+    assert elapsed + delay == pytest.approx(FIRST_LOOK_SECONDS)
+
+
+@given(ELAPSED, PROGRESS, st.floats(0.05, 100_000))
+def test_no_look_is_put_past_the_deadline(elapsed: float, progress: float, left: float) -> None:
+    assert seconds_until_next_poll(Sighting(elapsed, progress), left) <= left
+
+
+@given(ELAPSED, ELAPSED)
+def test_without_progress_the_gaps_grow_with_the_time_that_has_passed(
+    one: float, other: float
+) -> None:
+    sooner, later = sorted((max(one, FIRST_LOOK_SECONDS), max(other, FIRST_LOOK_SECONDS)))
+    gaps = [seconds_until_next_poll(Sighting(at, 0), NO_DEADLINE) for at in (sooner, later)]
+    assert gaps[0] <= gaps[1]
+
+
+@given(st.floats(FIRST_LOOK_SECONDS, 1_000), st.floats(0.01, 0.99))
+def test_with_progress_half_of_what_remains_is_waited(elapsed: float, progress: float) -> None:
+    remaining = elapsed / progress - elapsed
+    delay = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE)
+    assert delay == pytest.approx(min(max(remaining / 2, SHORTEST_SECONDS), LONGEST_SECONDS))
+
+
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+def test_progress_that_says_nothing_is_not_believed(progress: float) -> None:
+    assert seconds_until_next_poll(Sighting(50, progress), NO_DEADLINE) == pytest.approx(6)
+
+
+@given(st.floats(10, 1_800))
+def test_a_whole_life_ends_with_a_look_at_the_deadline_and_never_breaks_kies_limit(
+    deadline: float,
+) -> None:
+    looks = [0.0]
+    while looks[-1] < deadline - 0.05:
+        delay = seconds_until_next_poll(Sighting(looks[-1], 0), deadline - looks[-1])
+        assert delay > 0
+        looks.append(looks[-1] + delay)
+    assert looks[-1] <= deadline + 1e-6
+    assert max(sum(1 for at in looks if start <= at < start + 1) for start in looks) <= 3
+    assert len(looks) < 40 + deadline / LONGEST_SECONDS
+
+
+@given(st.integers(-5, 10_000), PROGRESS)
+def test_backoff_is_bounded_and_jittered_downwards(tries: int, jitter: float) -> None:
+    delay = backoff_seconds(tries, jitter)
+    assert 0.5 <= delay <= 30
+    assert backoff_seconds(tries, 0) <= delay <= backoff_seconds(tries, 1)
+
+
+@given(st.integers(1, 100), PROGRESS)
+def test_backoff_doubles_until_it_is_longest(tries: int, jitter: float) -> None:
+    now, later = (backoff_seconds(n, jitter, first=0.2, longest=5) for n in (tries, tries + 1))
+    assert later == pytest.approx(min(2 * now, 5 * (0.5 + 0.5 * jitter)))

@@ -1,0 +1,30 @@
+"""What a callback claims: that this task was made by the attempt which its token names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A stored callback with the attempt that its token names."""
+
+    token: str = field(repr=False)
+    task_id: str
+    job_id: UUID
+    number: int
+    outcome: str | None
+
+
+def claim_from_row(row: asyncpg.Record) -> Claim:
+    """Return the claim of a row of `callback_by_id`."""
+    return Claim(
+        token=row["token"],
+        task_id=row["claimed_task_id"],
+        job_id=UUID(int=row["job_id"].int),
+        number=row["number"],
+        outcome=row["outcome"],
+    )

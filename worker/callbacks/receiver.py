@@ -1,0 +1,115 @@
+"""Answers Kie's callbacks: check, store, 200 within milliseconds; the work comes after.
+
+Kie waits 15 seconds for a 200 and gives up after three retries, so everything that takes time is
+left to `worker.callbacks.handling`, and a callback that was answered is in the inbox for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import SecretStr
+
+from shared.adapters.postgres import Queries
+from shared.domain.clock import Clock
+from shared.errors import DarkroomError
+from worker.callbacks.signature import signature_fault
+
+log = structlog.get_logger(__name__)
+
+BODY_BYTES_MAX = 64 * 1024
+_TASK_ID_LENGTH_MAX = 200
+_TASKS_PER_TOKEN_MAX = 8
+
+Received = Callable[[int], None]
+
+
+class CallbackReceiver:
+    """The route `POST /callbacks/kie/{token}`."""
+
+    def __init__(
+        self, queries: Queries, clock: Clock, hmac_key: SecretStr | None, received: Received
+    ) -> None:
+        self._queries = queries
+        self._clock = clock
+        self._hmac_key = hmac_key
+        self._received = received
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the one route."""
+        return [web.post("/callbacks/kie/{token}", self._receive)]
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        body = await _read(request)
+        if body is None:
+            return _refuse(413, f"a callback has at most {BODY_BYTES_MAX} bytes")
+        task_ids = _task_ids(body)
+        if len(task_ids) != 1:
+            return _refuse(400, "the body is not a callback: it must name one task")
+        if self._hmac_key is not None:
+            fault = signature_fault(
+                self._hmac_key.get_secret_value(),
+                task_ids[0],
+                request.headers.get("X-Webhook-Timestamp", ""),
+                request.headers.get("X-Webhook-Signature", ""),
+                self._clock.now(),
+            )
+            if fault is not None:
+                log.warning("callback_refused", fault=fault)
+                return _refuse(401, fault)
+        return await self._store(request.match_info["token"], task_ids[0])
+
+    async def _store(self, token: str, task_id: str) -> web.Response:
+        try:
+            row = await self._queries.fetch_row(
+                "receive_callback", token, task_id, _TASKS_PER_TOKEN_MAX
+            )
+        except DarkroomError as error:
+            # Not stored, so not a 200: Kie will say it again.
+            log.warning("callback_not_stored", error=str(error))
+            return _refuse(503, "cannot be stored now; please repeat")
+        if row is None:
+            log.warning("callback_for_nobody")
+            return _refuse(404, "no attempt has this token")
+        if row["times"] == 1:
+            self._received(row["id"])
+        return web.json_response({"code": 200, "msg": "success"})
+
+
+async def _read(request: web.Request) -> bytes | None:
+    """Return the body, or None where it is larger than any callback."""
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        return None
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            return None
+    return bytes(body)
+
+
+def _task_ids(body: bytes) -> list[str]:
+    """Return the task ids that stand in any of the three places where Kie's pages show one."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return []
+    return list(dict.fromkeys(_named(parsed)))
+
+
+def _named(parsed: Any) -> Iterator[str]:
+    if not isinstance(parsed, dict):
+        return
+    data = parsed.get("data")
+    inner = data if isinstance(data, dict) else {}
+    for value in (inner.get("taskId"), inner.get("task_id"), parsed.get("taskId")):
+        if isinstance(value, str) and 0 < len(value) <= _TASK_ID_LENGTH_MAX and value.isprintable():
+            yield value
+
+
+def _refuse(status: int, message: str) -> web.Response:
+    return web.json_response({"code": status, "msg": message}, status=status)
