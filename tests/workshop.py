@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,17 +16,13 @@ from uuid import UUID
 
 from producer import Producer
 from producer.doctor import examine_books
-from shared.adapters.background import stop_tasks
 from shared.adapters.postgres import Database
 from shared.catalog import ImageRequest
 from shared.catalog.gpt4o_image import ImageToImage, TextToImage
 from shared.domain.job import Job
 from shared.settings import Settings
 from worker.bootstrap import Rooms, open_worker
-from worker.claiming import forward_wake_ups
-from worker.dispatch import dispatch_on_notify
-from worker.lanes import build_lanes
-from worker.reconciler import Reconciler
+from worker.service import working
 from worker.simulator import Durations, Simulator, SimulatorConfig
 
 WAIT_SECONDS = 30.0
@@ -130,20 +127,21 @@ class Workshop:
     @asynccontextmanager
     async def worker(self, **changes: Any) -> AsyncIterator[Rooms]:
         """Run a worker inside this process; changes are to its settings."""
-        async with open_worker(self.settings.model_copy(update=changes)) as rooms:
-            reconciler = Reconciler(rooms.deps)
-            lanes = build_lanes(rooms.deps, reconciler)
-            tasks = [
-                asyncio.create_task(forward_wake_ups(rooms.deps.delivery.redis, lanes)),
-                asyncio.create_task(dispatch_on_notify(rooms.servers.database_url, reconciler)),
-                *(asyncio.create_task(lane.run_until_cancelled()) for lane in lanes),
-            ]
-            try:
-                yield rooms
-            finally:
-                for lane in lanes:
-                    await lane.drain(5)
-                await stop_tasks(tasks)
+        settings = self.settings.model_copy(update=changes)
+        async with open_worker(settings) as rooms, working(rooms):
+            yield rooms
+
+    @asynccontextmanager
+    async def worker_with_callbacks(self, **changes: Any) -> AsyncIterator[Rooms]:
+        """Run a worker that Kie can call back; yields when it listens."""
+        port = free_port()
+        changes = {
+            "kie_callback_url": f"http://127.0.0.1:{port}",
+            "worker_http_port": port,
+            **changes,
+        }
+        async with self.worker(**changes) as rooms:
+            yield rooms
 
     @asynccontextmanager
     async def worker_process(self, **environ: str) -> AsyncIterator[WorkerProcess]:
@@ -208,6 +206,13 @@ class WorkerProcess:
         if self._reading is not None:
             await self._reading
         return code
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -84,6 +84,10 @@ class JobStore:
             )
         return _moved(row, job.id, name)
 
+    async def was_called_back(self, job: Job) -> bool:
+        """Return whether a callback for the newest attempt came before its reply was stored."""
+        return await self._queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
+
     async def record_deferred(self, job: Job, event: events.Deferred) -> Job:
         """Put the job back into the queue: this attempt certainly created nothing."""
         sources, target, name = _guard(events.Deferred)

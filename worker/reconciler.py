@@ -13,6 +13,7 @@ import structlog
 from shared.adapters.delivery import Parcel, lane_of, now_ms, translated_redis_errors
 from shared.domain import events
 from shared.errors import StaleJob
+from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
 from worker.job_store import OpenJob
 from worker.steps.ending import announce_end
@@ -31,13 +32,19 @@ _LOWEST_ID = UUID(int=0)
 class Reconciler:
     """One worker's share of the reconciling; any number may run at once without harm."""
 
-    def __init__(self, deps: Deps, *, page_length: int = PAGE_LENGTH) -> None:
+    def __init__(
+        self, deps: Deps, *, page_length: int = PAGE_LENGTH, callbacks: CallbackDesk | None = None
+    ) -> None:
         self._deps = deps
+        self._callbacks = callbacks
         self._page_length = page_length
         self._cursor = _LOWEST_ID
 
     async def run_once(self) -> None:
         """Look once. Raises `PostgresDown` or `RedisDown`: the next look makes up for it."""
+        if self._callbacks is not None:
+            # Before any unknown is given up: the evidence may lie in the inbox.
+            await self._callbacks.sweep()
         await self.end_overdue_unknown()
         await self.deliver_fresh(_SETTLING_SECONDS)
         if await self._redis_was_wiped():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -14,6 +15,8 @@ from shared.adapters.logs import set_up_logging
 from shared.errors import DependencyDown
 from shared.settings import Settings
 from worker.bootstrap import Rooms, open_worker
+from worker.callbacks.handling import CallbackDesk
+from worker.callbacks.receiver import CallbackReceiver
 from worker.claiming import LeasedWorker, forward_wake_ups
 from worker.dispatch import dispatch_on_notify
 from worker.lanes import build_lanes
@@ -39,33 +42,46 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_worker(settings) as rooms:
-        host, port = settings.worker_http_host, settings.worker_http_port
-        async with serving(host, port, rooms.health.routes()) as real_port:
-            log.info("worker_started", name=rooms.deps.worker_name, http=f"{host}:{real_port}")
-            await _run_until(rooms, stop)
+    async with open_worker(settings) as rooms, working(rooms) as lane_tasks:
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopping, *lane_tasks], return_when="FIRST_COMPLETED")
+        await stop_tasks([stopping])
     log.info("worker_stopped")
 
 
-async def _run_until(rooms: Rooms, stop: asyncio.Event) -> None:
-    reconciler = Reconciler(rooms.deps)
-    lanes = build_lanes(rooms.deps, reconciler)
-    background = [
-        asyncio.create_task(forward_wake_ups(rooms.deps.delivery.redis, lanes)),
-        asyncio.create_task(dispatch_on_notify(rooms.servers.database_url, reconciler)),
-        asyncio.create_task(_reconcile_at_start(reconciler)),
-        *(asyncio.create_task(lane.run_until_cancelled()) for lane in lanes),
-    ]
-    stopping = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait([stopping, *background[3:]], return_when="FIRST_COMPLETED")
-    if stopping in done:
-        await _drain(rooms, lanes)
-    await stop_tasks([stopping, *background])
+@asynccontextmanager
+async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Do the worker's work for as long as the block lasts, then drain; yields the lanes' tasks.
+
+    A lane's task ends only by an error, which is raised when the block is left.
+    """
+    deps, settings = rooms.deps, rooms.deps.settings
+    desk = CallbackDesk(deps, rooms.database)
+    reconciler = Reconciler(deps, callbacks=desk)
+    lanes = build_lanes(deps, reconciler)
+    receiver = CallbackReceiver(
+        rooms.database, deps.clock, settings.kie_webhook_hmac_key, desk.take
+    )
+    host, port = settings.worker_http_host, settings.worker_http_port
+    routes = [*rooms.health.routes(), *receiver.routes()]
+    async with serving(host, port, routes) as real_port:
+        lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
+        others = [
+            asyncio.create_task(forward_wake_ups(deps.delivery.redis, lanes)),
+            asyncio.create_task(dispatch_on_notify(rooms.servers.database_url, reconciler)),
+            asyncio.create_task(_reconcile_at_start(reconciler)),
+        ]
+        log.info("worker_started", name=deps.worker_name, http=f"{host}:{real_port}")
+        try:
+            yield lane_tasks
+        finally:
+            await _drain(settings, lanes)
+            await stop_tasks([*lane_tasks, *others])
 
 
-async def _drain(rooms: Rooms, lanes: list[LeasedWorker]) -> None:
+async def _drain(settings: Settings, lanes: list[LeasedWorker]) -> None:
     submit_lane, poll_lane = lanes
-    timeout_seconds = rooms.deps.settings.kie_request_timeout_seconds + DRAIN_MARGIN_SECONDS
+    timeout_seconds = settings.kie_request_timeout_seconds + DRAIN_MARGIN_SECONDS
     log.info("draining", timeout_seconds=timeout_seconds)
     # A poll can be asked again by anybody; a POST in flight is known to this process alone.
     await asyncio.gather(submit_lane.drain(timeout_seconds), poll_lane.drain(_POLL_DRAIN_SECONDS))

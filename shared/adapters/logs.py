@@ -12,6 +12,8 @@ from shared.settings import Settings
 
 # Their news is ours to tell, or not news at all.
 _QUIET_LIBRARIES = ("arq", "aiohttp.access", "asyncio")
+# During an outage its pool says every second, with a traceback, what we say in a line.
+_SILENT_LIBRARIES = ("asyncpg",)
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -54,3 +56,5 @@ def set_up_logging(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -46,3 +46,8 @@ WITH kept AS (
       FROM kept
 )
 SELECT job_id FROM kept;
+
+-- name: callback_of_attempt
+-- $1 job id, $2 attempt: whether Kie has called back about it.
+SELECT inbox.id FROM job_attempts AS attempt JOIN callback_inbox AS inbox USING (token)
+ WHERE attempt.job_id = $1 AND attempt.number = $2 LIMIT 1;

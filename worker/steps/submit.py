@@ -124,8 +124,15 @@ async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
     deps.metrics.count_submitted(submitted)
     if deps.brake.level > 0:
         await _quietly(deps.brake.ease())
-    await _quietly(_deliver_poll(deps, submitted, FIRST_LOOK_SECONDS))
+    await _quietly(_deliver_poll(deps, submitted, await _first_look_seconds(deps, submitted)))
     return None
+
+
+async def _first_look_seconds(deps: Deps, job: Job) -> float:
+    """Look at once where Kie called back before its reply was stored."""
+    if deps.settings.kie_callback_url is None or not await deps.store.was_called_back(job):
+        return FIRST_LOOK_SECONDS
+    return 0.0
 
 
 async def _defer(deps: Deps, job: Job, reason: str, message: str) -> float:

@@ -44,8 +44,11 @@ async def run_stock_worker(redis_url: str, lane: Lane, runs: Runs, runs_to_do: i
             await runs.reach(runs_to_do)
             await seen(lambda: not runs.under_way.total(), "the last run has ended")
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            async with asyncio.timeout(10):
+                # Stock arq, too, may lose a cancellation to the client's way of sending.
+                while not working.done():
+                    working.cancel()
+                    await asyncio.wait([working], timeout=0.1)
             await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
 
 
