@@ -91,7 +91,8 @@ class Producer:
     ) -> Job:
         """Store a job and hold its quoted price, in one Postgres transaction.
 
-        With `connection` the job becomes part of the caller's own transaction: it exists when
+        With `connection` (an asyncpg one, its `search_path` with `public`, its uuid and numeric
+        codecs asyncpg's own) the job becomes part of the caller's own transaction: it exists when
         that commits, and workers are told by then. The same idempotency key gives the first job
         again. Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `PriceMissing`
         and `IdempotencyConflict`, each with nothing stored.

@@ -121,7 +121,7 @@ class Database:
 
 
 async def prepare_connection(connection: Connection) -> None:
-    """Make a connection speak JSON as Darkroom does; callers' own connections need it too."""
+    """Make a connection of our own pool read and write jsonb as objects."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

@@ -18,9 +18,3 @@ SELECT count(*) AS open_jobs, count(*) FILTER (WHERE credits_quoted > $4) AS quo
   FROM jobs
  WHERE model = $1 AND task = $2 AND quantity = $3
    AND state IN ('queued', 'submitting', 'unknown', 'generating');
-
--- name: open_jobs_by_account
--- Which accounts have open jobs, and how many.
-SELECT account_id, count(*) AS open_jobs FROM jobs
- WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
- GROUP BY account_id ORDER BY account_id;

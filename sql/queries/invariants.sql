@@ -63,8 +63,8 @@ SELECT job_id::text AS who, format('%s live attempts', count(*)) AS what
 -- A capture cites the version that its job was charged by: of the same model and task, of the
 -- quantity asked or fewer, with the same credits, and the quoted one under `quoted` unless fewer
 -- images came; under `lower_of` never more than was quoted. Under `current` the version held at
--- that moment, or it is the quoted one, which stands where the row was gone; five seconds are
--- allowed for a price change that was being committed just then.
+-- that moment, or it is the quoted one, which stands where the row was gone. A version ends when
+-- the UPDATE runs and is in force until its transaction commits, for which an hour is allowed.
 SELECT jobs.id::text AS who,
        format('charged %s by version %s, which says %s', jobs.credits_charged, entry.price_id,
               version.credits) AS what
@@ -80,7 +80,7 @@ SELECT jobs.id::text AS who,
                 OR version.quantity < jobs.quantity
             WHEN 'current' THEN version.id = jobs.quoted_price_id
                 OR tstzrange(lower(version.valid) - interval '5 seconds',
-                             upper(version.valid) + interval '5 seconds') @> jobs.finished_at
+                             upper(version.valid) + interval '1 hour') @> jobs.finished_at
             END) IS NOT TRUE
  LIMIT $1;
 

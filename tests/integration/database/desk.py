@@ -1,7 +1,5 @@
 """One desk over one database: accounts, jobs in any state, any SQL, and pictures of all tables."""
 
-# ruff: noqa: S608 -- statements are put together from words of this file alone
-
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping

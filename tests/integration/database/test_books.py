@@ -1,7 +1,5 @@
 """The books are examined: every kind of corruption is found and its row is named."""
 
-# ruff: noqa: S608 -- statements are put together from words of this file alone
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -166,7 +164,7 @@ CORRUPTIONS = (
     ),
     corruption(
         "the version held no longer",
-        WRONG_MOMENT.format("1 hour"),
+        WRONG_MOMENT.format("3 hours"),
         by={CAPTURES},
         names="succeeded",
     ),

@@ -1,7 +1,5 @@
 """Accounts and their append-only ledger: grants with a reason, and nothing rewritten."""
 
-# ruff: noqa: S608 -- statements are put together from words of this file alone
-
 from __future__ import annotations
 
 import asyncio

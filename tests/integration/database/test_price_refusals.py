@@ -1,7 +1,5 @@
 """What nobody can do to prices, each refused with a sentence, whoever types it."""
 
-# ruff: noqa: S608 -- statements are put together from words of this file alone
-
 from __future__ import annotations
 
 import pytest

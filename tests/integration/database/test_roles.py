@@ -1,7 +1,5 @@
 """Who may do what: each role does its own work and is refused everything else."""
 
-# ruff: noqa: S608 -- statements are put together from words of this file alone
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping

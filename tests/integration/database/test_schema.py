@@ -1,7 +1,5 @@
 """The schema as a manual and as a contract: comments, words, promised columns, named queries."""
 
-# ruff: noqa: S608 -- statements are put together from words of this file alone
-
 from __future__ import annotations
 
 import re

@@ -1,7 +1,5 @@
 """Every event from every state: what the lifecycle table allows happens, and nothing else."""
 
-# ruff: noqa: S608 -- statements are put together from words of this file alone
-
 from __future__ import annotations
 
 import asyncio
