@@ -12,9 +12,10 @@ import structlog
 
 from producer.job_book import Entered, JobBook
 from producer.orders import Order, Priority
+from producer.resolving import Verdict, resolve
 from producer.till import Account, Quote, Till
 from producer.waiting import EndWatch, watching_ends
-from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis
+from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis, now_ms
 from shared.adapters.postgres import (
     Connection,
     ConnectionQueries,
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 10_000
 MOST_LISTED = 1_000
+_JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
 
 
 class Producer:
@@ -41,8 +43,16 @@ class Producer:
     in Postgres and are delivered when it is back.
     """
 
-    def __init__(self, database: Database, delivery: Delivery, watch: EndWatch) -> None:
+    def __init__(
+        self,
+        database: Database,
+        delivery: Delivery,
+        watch: EndWatch,
+        *,
+        job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
+    ) -> None:
         self._database = database
+        self._job_deadline_seconds = job_deadline_seconds
         self._delivery = delivery
         self._watch = watch
         self._book = JobBook(database)
@@ -56,15 +66,18 @@ class Producer:
 
         Raises `ConfigurationError` (settings, schema, embedded servers) and `PostgresDown`.
         """
+        settings = settings or load_settings()
         async with (
-            open_servers(settings or load_settings()) as servers,
-            Producer.over(servers) as producer,
+            open_servers(settings) as servers,
+            Producer.over(servers, job_deadline_seconds=settings.job_deadline_seconds) as producer,
         ):
             yield producer
 
     @staticmethod
     @asynccontextmanager
-    async def over(servers: Servers) -> AsyncIterator[Producer]:
+    async def over(
+        servers: Servers, *, job_deadline_seconds: float = _JOB_DEADLINE_SECONDS
+    ) -> AsyncIterator[Producer]:
         """Connect to servers that are already open."""
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(
@@ -73,7 +86,7 @@ class Producer:
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
             delivery = Delivery(redis)
             watch = await stack.enter_async_context(watching_ends(JobBook(database), delivery))
-            yield Producer(database, delivery, watch)
+            yield Producer(database, delivery, watch, job_deadline_seconds=job_deadline_seconds)
 
     # --- enqueueing -------------------------------------------------------------------------
 
@@ -137,11 +150,15 @@ class Producer:
         return [one.job for one in entered]
 
     async def _deliver(self, entered: Sequence[Entered]) -> None:
-        parcels = [
-            Parcel(one.job.id, Lane.SUBMIT, int(one.job.due_at.timestamp() * 1000))
-            for one in entered
-            if one.is_new
-        ]
+        await self._hand_over(
+            [
+                Parcel(one.job.id, Lane.SUBMIT, int(one.job.due_at.timestamp() * 1000))
+                for one in entered
+                if one.is_new
+            ]
+        )
+
+    async def _hand_over(self, parcels: Sequence[Parcel]) -> None:
         if not parcels:
             return
         try:
@@ -184,11 +201,14 @@ class Producer:
         Raises `TooLateToCancel` once it has left the queue, and `JobNotFound`.
         """
         job = await self._book.cancel(_as_id(job_id))
+        await self._announce_end(job)
+        return job
+
+    async def _announce_end(self, job: Job) -> None:
         try:
             await self._delivery.announce_ends([job.id])
         except RedisDown as error:
             log.warning("end_not_announced", job_id=str(job.id), error=str(error))
-        return job
 
     async def retry(self, job_id: UUID | str) -> Job:
         """Enqueue a new job of the same request, linked to the first, which stays as it ended.
@@ -208,6 +228,41 @@ class Producer:
             retry_of=first.id,
         )
         return (await self.enqueue_many([order]))[0]
+
+    # --- the operator's verdict ---------------------------------------------------------------
+
+    async def resolve_submitted(
+        self,
+        job_id: UUID | str,
+        task_id: str,
+        reason: str | None = None,
+        *,
+        actor: str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Job:
+        """Say that Kie made this task of an unknown submission; its poll is delivered at once.
+
+        Kie's answer to the poll alone decides and charges. The deadline is JOB_DEADLINE_SECONDS
+        from now unless given. Raises `JobNotFound`, and `InvalidRequest` where the job is not
+        `unknown` or another job has the task.
+        """
+        seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
+        verdict = Verdict(task_id, reason, actor)
+        job = await resolve(self._database, _as_id(job_id), verdict, deadline_seconds=seconds)
+        await self._hand_over([Parcel(job.id, Lane.POLL, now_ms())])
+        return job
+
+    async def resolve_lost(
+        self, job_id: UUID | str, reason: str, *, actor: str | None = None
+    ) -> Job:
+        """Say that an unknown submission made no task: it fails, and its hold is released.
+
+        Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`.
+        """
+        verdict = Verdict(None, reason, actor)
+        job = await resolve(self._database, _as_id(job_id), verdict, deadline_seconds=0)
+        await self._announce_end(job)
+        return job
 
     # --- money ------------------------------------------------------------------------------
 

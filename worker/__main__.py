@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from shared.errors import DarkroomError, DependencyDown
-from shared.guard import require_own_packages
+try:
+    from shared.errors import DarkroomError, DependencyDown
+    from shared.guard import require_own_packages
+except ImportError as error:
+    import shared
+
+    # Not even our errors are there, so this `shared` is somebody else's.
+    sys.exit(
+        f"darkroom worker: the package 'shared' at {shared.__file__} is not Darkroom's ({error}):"
+        " install darkroom-queue in an environment of its own"
+    )
 
 
 def main() -> int:

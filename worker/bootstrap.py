@@ -78,7 +78,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             submits=Throttle(
                 scripts, submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
             ),
-            polls=Throttle(scripts, poll_limit(settings.kie_polls_per_second_per_task)),
+            polls=Throttle(
+                scripts, poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
+            ),
             brake=Brake(scripts),
             metrics=metrics,
             clock=SystemClock(),

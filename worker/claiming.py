@@ -24,10 +24,9 @@ from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
 from shared.adapters.delivery import (
-    WAKE_CHANNEL,
+    HASTEN_PREFIX,
     Lane,
     deserialize,
-    listening,
     now_ms,
     serialize,
     stop_if_cancelled,
@@ -44,6 +43,8 @@ FALLBACK_SECONDS = 0.5
 """The longest sleep between looks, for deliveries that came without a wake-up."""
 # Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
 _RUN_TIMEOUT_SECONDS = 24 * 3600
+# From a claim to the POST it takes one look at the job and one commit.
+_RESERVED_MS = 5_000
 _UNLIMITED_TRIES = 1_000_000_000
 # A cron this late was missed in an outage, and its next run makes up for it.
 _MISSED = timedelta(seconds=3)
@@ -158,7 +159,17 @@ class LeasedWorker(Worker):
         limit = self._gate.throttle_limit
         async with self._claiming:
             reply = await self._scripts.run(
-                "claim", keys, [room, self.lease_ms, self.owner, in_progress_key_prefix, limit]
+                "claim",
+                keys,
+                [
+                    room,
+                    self.lease_ms,
+                    self.owner,
+                    in_progress_key_prefix,
+                    limit,
+                    HASTEN_PREFIX,
+                    _RESERVED_MS,
+                ],
             )
             for arq_id, score in zip(reply[2::2], reply[3::2], strict=True):
                 self._start(arq_id.decode(), int(score))
@@ -252,6 +263,8 @@ class LeasedWorker(Worker):
                 in_progress_key_prefix + arq_id,
                 job_key_prefix + arq_id,
                 retry_key_prefix + arq_id,
+                HASTEN_PREFIX + arq_id,
+                self._gate.throttle_key,
             ],
             [self.owner, arq_id, outcome],
         )
@@ -278,16 +291,3 @@ def _as_arq_function(function: JobFunction, name: str) -> Function:
 
 def _as_cron(name: str, job: JobFunction, seconds: set[int]) -> CronJob:
     return cron(job, name=f"cron:{name}", second=seconds, timeout=300, keep_result=0, max_tries=1)
-
-
-async def forward_wake_ups(redis: ArqRedis, lanes: list[LeasedWorker]) -> None:
-    """Wake the lanes whenever somebody delivers; on an outage the fallback carries on alone."""
-    while True:
-        try:
-            async with listening(redis, WAKE_CHANNEL) as messages:
-                async for _ in messages:
-                    for lane in lanes:
-                        lane.wake()
-        except RedisDown as error:
-            log.warning("wake_ups_interrupted", error=str(error))
-            await asyncio.sleep(1)

@@ -15,26 +15,35 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(f"darkroom_{name}", help_text, labels, registry=registry)
+            return Counter(name, help_text, labels, registry=registry)
 
         def seconds(name: str, help_text: str, *labels: str) -> Histogram:
-            return Histogram(
-                f"darkroom_{name}_seconds", help_text, labels, registry=registry, buckets=_SECONDS
-            )
+            return Histogram(name, help_text, labels, registry=registry, buckets=_SECONDS)
 
-        self.jobs_ended = counter("jobs_total", "Jobs that ended here", "state", "reason", "model")
-        self.wait = seconds("job_wait", "From run_at to the task id")
-        self.run = seconds("job_run", "From the task id to the end")
-        self.settle_lag = seconds("finish_to_settled", "From Kie's completeTime to the charge")
+        self.jobs_ended = counter(
+            "darkroom_jobs_total", "Jobs that ended here", "state", "reason", "model"
+        )
+        self.wait = seconds("darkroom_job_wait_seconds", "From run_at to the task id")
+        self.run = seconds("darkroom_job_run_seconds", "From the task id to the end")
+        self.settle_lag = seconds(
+            "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
+        )
         self.requests = seconds(
-            "kie_request", "Requests to Kie by endpoint and code", "endpoint", "code"
+            "darkroom_kie_request_seconds",
+            "Requests to Kie by endpoint and code",
+            "endpoint",
+            "code",
         )
-        self.throttled = counter("throttle_waits_total", "Requests put off by a limit", "limit")
-        self.credits_charged = counter("credits_charged_total", "Credits captured")
+        self.throttled = counter(
+            "darkroom_throttle_waits_total", "Requests put off by a limit", "limit"
+        )
+        self.credits_charged = counter("darkroom_credits_charged_total", "Credits captured")
         self.unknown = counter(
-            "unknown_submissions_total", "Submits whose outcome is unknown", "reason"
+            "darkroom_unknown_submissions_total", "Submits whose outcome is unknown", "reason"
         )
-        self.redelivered = counter("redelivered_total", "Deliveries made again by the reconciler")
+        self.redelivered = counter(
+            "darkroom_redelivered_total", "Deliveries made again by the reconciler"
+        )
 
     def count_answer(self, endpoint: str, code: str, seconds: float) -> None:
         """Note one answer of Kie, or the lack of one."""

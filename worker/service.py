@@ -17,10 +17,11 @@ from shared.settings import Settings
 from worker.bootstrap import Rooms, open_worker
 from worker.callbacks.handling import CallbackDesk
 from worker.callbacks.receiver import CallbackReceiver
-from worker.claiming import LeasedWorker, forward_wake_ups
+from worker.claiming import LeasedWorker
 from worker.dispatch import dispatch_on_notify
 from worker.lanes import build_lanes
 from worker.reconciler import Reconciler
+from worker.waking import forward_wake_ups
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,7 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
     async with serving(host, port, routes) as real_port:
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
         others = [
-            asyncio.create_task(forward_wake_ups(deps.delivery.redis, lanes)),
+            asyncio.create_task(forward_wake_ups(deps.delivery, lanes)),
             asyncio.create_task(dispatch_on_notify(rooms.servers.database_url, reconciler)),
             asyncio.create_task(_reconcile_at_start(reconciler)),
         ]

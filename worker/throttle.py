@@ -49,9 +49,10 @@ class Limit:
         return f"{self.prefix}:{name}" if self.requests else ""
 
 
-def poll_limit(per_second: int) -> Limit:
+def poll_limit(per_second: int, request_timeout_seconds: float) -> Limit:
     """Kie: at most 3 queries a second for one task."""
-    return Limit("darkroom:throttle:poll", per_second, 1_000, 10_000)
+    horizon_ms = int(request_timeout_seconds * 1000) + 2_000
+    return Limit("darkroom:throttle:poll", per_second, 1_000, horizon_ms)
 
 
 def submit_limit(per_10_seconds: int, request_timeout_seconds: float) -> Limit:
@@ -68,10 +69,11 @@ class Throttle:
         self.limit = limit
 
     @asynccontextmanager
-    async def slot(self, name: str) -> AsyncIterator[None]:
+    async def slot(self, name: str, reserved_for: str = "") -> AsyncIterator[None]:
         """Send the request inside this block: granted on entry, noted as answered on exit.
 
-        Raises `Throttled` with the wait where the limit is reached, and `RedisDown`.
+        `reserved_for` is the delivery for which a claim has kept a slot. Raises `Throttled` with
+        the wait where the limit is reached, and `RedisDown`.
         """
         key = self.limit.key(name)
         if not key:
@@ -81,7 +83,15 @@ class Throttle:
         limit = self.limit
         counted_ms = limit.window_ms + GUARD_MS
         wait_ms = await self._scripts.run(
-            "grant", [key], [limit.requests, limit.horizon_ms, request_id, counted_ms]
+            "grant",
+            [key],
+            [
+                limit.requests,
+                limit.horizon_ms,
+                request_id,
+                counted_ms,
+                f"reserved:{reserved_for}" if reserved_for else "",
+            ],
         )
         if int(wait_ms) > 0:
             raise Throttled(int(wait_ms) / 1000)

@@ -10,6 +10,7 @@ SHORTEST_SECONDS = 1.0
 LONGEST_SECONDS = 15.0
 _SHARE_OF_ELAPSED = 0.12
 _SHARE_OF_REMAINING = 0.5
+_LEAST_SHARE_OF_GAP = 0.25
 LAST_LOOK_RETRY_SECONDS = 5.0
 
 
@@ -26,18 +27,20 @@ class Sighting:
 def seconds_until_next_poll(sighting: Sighting, seconds_to_deadline: float) -> float:
     """Return how long to wait before asking again.
 
-    Without progress the gaps grow with the time that has passed, so the lag stays a fixed share
-    of the whole. With progress, Kie's own pace says what is left, and half of it is waited: each
-    look halves the uncertainty. Never past the deadline, which gets a look of its own.
+    The gaps grow with the time that has passed, so the lag stays a fixed share of the whole.
+    Progress only hastens: where Kie's own pace says that less is left, half of that is waited,
+    but never less than a quarter of the gap, because progress may be stuck just short of the end.
+    Never past the deadline, which gets a look of its own.
     """
     if sighting.elapsed_seconds < FIRST_LOOK_SECONDS:
         delay = FIRST_LOOK_SECONDS - sighting.elapsed_seconds
         return min(max(delay, 0.0), max(seconds_to_deadline, 0.0))
-    delay = sighting.elapsed_seconds * _SHARE_OF_ELAPSED
+    gap = sighting.elapsed_seconds * _SHARE_OF_ELAPSED
+    gap = delay = min(max(gap, SHORTEST_SECONDS), LONGEST_SECONDS)
     if 0 < sighting.progress < 1:
         whole = sighting.elapsed_seconds / sighting.progress
-        delay = (whole - sighting.elapsed_seconds) * _SHARE_OF_REMAINING
-    delay = min(max(delay, SHORTEST_SECONDS), LONGEST_SECONDS)
+        left = (whole - sighting.elapsed_seconds) * _SHARE_OF_REMAINING
+        delay = min(max(left, gap * _LEAST_SHARE_OF_GAP, SHORTEST_SECONDS), gap)
     if seconds_to_deadline <= 0:
         return LAST_LOOK_RETRY_SECONDS
     return min(delay, max(seconds_to_deadline, 0.05))

@@ -36,6 +36,9 @@ LISTEN_SECONDS = 5.0
 # that the exception.
 PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
 
+HASTEN_PREFIX = "darkroom:hasten:"
+HASTEN_TTL_MS = 60_000
+
 WAKE_CHANNEL = "darkroom:wake"
 """A message here says: something may be due now, look."""
 END_CHANNEL = "darkroom:ended"
@@ -175,10 +178,15 @@ class Delivery:
             await pipe.execute()
 
     async def hasten(self, job_id: UUID, lane: Lane) -> None:
-        """Make an existing delivery due now. Raises `RedisDown`."""
+        """Make an existing delivery due now, or again at once where it is running now.
+
+        Raises `RedisDown`.
+        """
+        arq_id = lane.arq_id(job_id)
         with translated_redis_errors():
             async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.zadd(lane.value, {lane.arq_id(job_id): now_ms()}, xx=True, lt=True)
+                pipe.set(HASTEN_PREFIX + arq_id, b"1", px=HASTEN_TTL_MS)
+                pipe.zadd(lane.value, {arq_id: now_ms()}, xx=True, lt=True)
                 pipe.publish(WAKE_CHANNEL, "")
                 await pipe.execute()
 

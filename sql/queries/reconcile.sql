@@ -15,7 +15,7 @@ SELECT id, state, due_at FROM jobs
  WHERE state IN ('queued', 'generating')
    AND updated_at >= now() - make_interval(secs => $1)
    AND updated_at <= now() - make_interval(secs => $2)
- ORDER BY id LIMIT $3;
+ ORDER BY updated_at DESC LIMIT $3;
 
 -- name: overdue_unknown_jobs
 -- Unknown submissions whose newest attempt is older than $1 seconds; $2 limit.

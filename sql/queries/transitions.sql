@@ -3,12 +3,12 @@
 -- else moved the job first, and that nothing at all was written.
 
 -- name: claim_job
--- Commits the intent to POST. $1 id, $2 from states, $3 to state, $4 token, $5 worker, $6 event.
+-- Commits the intent to POST; two seconds are allowed for the worker's clock. $1 id, $2 from states, $3 to state, $4 token, $5 worker, $6 event.
 WITH moved AS (
     UPDATE jobs
        SET state = $3, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
            updated_at = now()
-     WHERE id = $1 AND state = ANY($2::text[]) AND due_at <= now()
+     WHERE id = $1 AND state = ANY($2::text[]) AND due_at <= now() + interval '2 seconds'
     RETURNING *
 ), attempted AS (
     INSERT INTO job_attempts (job_id, number, token, worker, sent_at)

@@ -1,8 +1,9 @@
 -- Claims a batch of due deliveries of one arq queue in one round trip.
 -- KEYS: 1 queue, 2 throttle log or '', 3 brake hash or ''
--- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit
--- Returns {brake level, due time of the next one or -1, id, score, id, score, ...}; times are ms by this server's clock,
--- the first two relative to now.
+-- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit,
+-- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms)
+-- Returns {brake level, ms until the next one is due or -1, id, score, id, score, ...}; scores are
+-- ms by this server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local room = tonumber(ARGV[1])
@@ -39,6 +40,12 @@ for _, id in ipairs(due) do
     -- Out of the window while it runs; due again by itself if its owner dies.
     local score = now + lease
     redis.call('ZADD', KEYS[1], 'XX', score, id)
+    redis.call('DEL', ARGV[6] .. id)
+    if KEYS[2] ~= '' then
+      -- Counted from now on, so that nobody claims for a slot that is as good as taken.
+      redis.call('ZADD', KEYS[2], now + tonumber(ARGV[7]), 'reserved:' .. id)
+      if redis.call('PTTL', KEYS[2]) < 60000 then redis.call('PEXPIRE', KEYS[2], 60000) end
+    end
     reply[#reply + 1] = id
     reply[#reply + 1] = score
   else

@@ -27,6 +27,7 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
     """Ask about the job's task once; return when to ask again, or None when it has ended."""
     job = await deps.store.load(job_id)
     if job.state is not JobState.GENERATING or job.provider_task_id is None:
+        deps.faults.pop(job_id, None)
         return None
     async with deps.polls.slot(job.provider_task_id):
         verdict = await deps.kie.poll(family(job.model), job.provider_task_id)

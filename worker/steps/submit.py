@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 INSIST_SECONDS = 600.0
 """How long an answer of Kie is held in memory while Postgres is away."""
+STALE_CLAIM_SECONDS = 5.0
+"""A claim that took longer than this does not lead to a POST any more."""
 _UNFIT_SECONDS = 60.0
 
 
@@ -58,16 +60,27 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         # Accepted by a producer that knows more than this worker: a newer one will take it.
         log.error("job_not_in_catalog", job_id=str(job.id), model=job.model, error=str(error))
         return _UNFIT_SECONDS
-    async with deps.submits.slot("kie"):
+    async with deps.submits.slot("kie", reserved_for=Lane.SUBMIT.arq_id(job.id)):
         claim = events.Claimed(token=token_urlsafe(24), worker=deps.worker_name)
         deps.reach("before_claim")
+        asked_at = deps.clock.now()
         claimed = await _insist(deps, lambda: deps.store.claim(job.id, claim))
         deps.reach("after_claim")
+        if (deps.clock.now() - asked_at).total_seconds() > STALE_CLAIM_SECONDS:
+            return await _take_back(deps, claimed)
         verdict = await deps.kie.submit(
             model, request, callback_url=_callback_url(deps, claim.token)
         )
     deps.reach("after_post")
     return await _store_verdict(deps, claimed, verdict)
+
+
+async def _take_back(deps: Deps, job: Job) -> float:
+    """The claim took so long that its lease and its slot may be gone: nothing has been sent."""
+    message = "the database was away while the attempt was claimed; nothing was sent"
+    event = events.Deferred(Reason.UNREACHABLE, message, 0.0)
+    await _insist(deps, lambda: deps.store.record_deferred(job, event))
+    return backoff_seconds(1, deps.random.random())
 
 
 async def _give_up_on_lost_worker(deps: Deps, job: Job) -> float | None:

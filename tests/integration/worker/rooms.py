@@ -23,7 +23,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.kie import FakeKie
 from tests.workshop import text_to_image
 from worker.brake import Brake
-from worker.claiming import LeasedWorker, forward_wake_ups
+from worker.claiming import LeasedWorker
 from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.lanes import build_lanes
@@ -33,6 +33,7 @@ from worker.scripts import Scripts
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
 from worker.throttle import Throttle, poll_limit, submit_limit
+from worker.waking import forward_wake_ups
 
 PRICE = Decimal(6)
 START = Decimal(100)
@@ -129,7 +130,7 @@ async def open_rooms(
         delivery=Delivery(redis),
         kie=kie,
         submits=Throttle(scripts, submit_limit(0, 30)),
-        polls=Throttle(scripts, poll_limit(3)),
+        polls=Throttle(scripts, poll_limit(3, 8)),
         brake=Brake(scripts),
         metrics=Metrics(registry),
         clock=clock,
@@ -145,7 +146,7 @@ async def open_rooms(
 async def running_lanes(deps: Deps) -> AsyncIterator[list[LeasedWorker]]:
     """Run both lanes over these rooms, as the service does."""
     lanes = build_lanes(deps, Reconciler(deps))
-    tasks = [asyncio.create_task(forward_wake_ups(deps.delivery.redis, lanes))]
+    tasks = [asyncio.create_task(forward_wake_ups(deps.delivery, lanes))]
     tasks += [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
     try:
         yield lanes

@@ -24,7 +24,8 @@ from tests.integration.worker.floor import (
     seen,
 )
 from tests.workshop import eventually
-from worker.claiming import Snoozed, forward_wake_ups
+from worker.claiming import Snoozed
+from worker.waking import forward_wake_ups
 
 
 async def test_a_batch_is_claimed_in_one_round_trip(redis: ArqRedis) -> None:
@@ -168,7 +169,7 @@ async def test_a_wake_up_starts_a_delivery_within_tens_of_milliseconds(redis: Ar
         started_at.append(monotonic())
 
     lane = lane_over(redis, Runs(note))
-    forwarding = asyncio.create_task(forward_wake_ups(redis, [lane]))
+    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), [lane]))
     lags = []
     try:
         async with running(lane):

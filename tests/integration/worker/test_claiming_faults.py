@@ -15,6 +15,7 @@ from arq.constants import job_key_prefix
 
 from shared.adapters.delivery import (
     LISTEN_SECONDS,
+    Delivery,
     Lane,
     connect_redis,
     deserialize,
@@ -35,7 +36,8 @@ from tests.integration.worker.floor import (
     seen,
 )
 from tests.workshop import eventually
-from worker.claiming import Snoozed, forward_wake_ups
+from worker.claiming import Snoozed
+from worker.waking import forward_wake_ups
 
 
 class HeldRedis(ArqRedis):
@@ -239,7 +241,7 @@ async def test_the_loop_survives_its_connections_being_killed(
     runs = Runs()
     async with connect_redis(embedded_redis_url) as client:
         lane = lane_over(client, runs)
-        forwarding = asyncio.create_task(forward_wake_ups(client, [lane]))
+        forwarding = asyncio.create_task(forward_wake_ups(Delivery(client), [lane]))
         async with running(lane):
             for number in range(1, 3):
                 await deliver(redis)
@@ -262,7 +264,7 @@ async def test_the_loop_waits_for_a_server_that_comes_later(
     async with connect_redis(f"unix://{later}") as client:
         worker = lane_over(client, runs)
         async with running(worker):
-            forwarding = asyncio.create_task(forward_wake_ups(client, [worker]))
+            forwarding = asyncio.create_task(forward_wake_ups(Delivery(client), [worker]))
             await asyncio.sleep(0)
             assert runs.count.total() == 0
             later.symlink_to(urlsplit(embedded_redis_url).path)
@@ -326,7 +328,7 @@ async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
 
 async def test_forwarding_wake_ups_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
     for turns in range(60):
-        task = asyncio.create_task(forward_wake_ups(redis, []))
+        task = asyncio.create_task(forward_wake_ups(Delivery(redis), []))
         for _ in range(turns % 30):
             await asyncio.sleep(0)
         task.cancel()

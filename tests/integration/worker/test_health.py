@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from shared.adapters.delivery import Lane
 from shared.adapters.health import Health, serving
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.floor import redis_behind_a_relay
@@ -164,16 +165,17 @@ async def test_the_oldest_waiting_job_shows_its_age(workshop: Workshop) -> None:
 
 
 async def test_throttle_waits_are_counted_by_limit(workshop: Workshop) -> None:
-    async with workshop.worker(kie_submits_per_10_seconds=1) as rooms, asking(rooms.health) as ask:
-        jobs = [await workshop.enqueue() for _ in range(3)]
+    workshop.simulator.set_faults(never_ends=1.0)
+    async with workshop.worker() as rooms, asking(rooms.health) as ask:
+        job = await workshop.enqueue()
+        await workshop.in_state(job, "generating")
 
-        async def one_is_submitted() -> bool:
-            states = [(await workshop.producer.get(job.id)).state for job in jobs]
-            return states.count("queued") == 2  # type: ignore[arg-type]
+        async def is_put_off() -> bool:
+            await rooms.deps.delivery.hasten(job.id, Lane.POLL)
+            waits = ("darkroom_throttle_waits_total", (("limit", "poll_job"),))
+            return (await scrape(ask)).get(waits, 0) >= 1
 
-        await eventually(one_is_submitted, "one is submitted and two wait")
-        samples = await scrape(ask)
-    assert total(samples, "darkroom_throttle_waits_total", limit="submit_job") >= 1
+        await eventually(is_put_off, "a poll is put off by its limit")
 
 
 async def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:

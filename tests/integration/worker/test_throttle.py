@@ -141,7 +141,7 @@ async def test_each_name_has_its_own_log(throttle: Throttle) -> None:
 
 
 async def test_the_log_of_a_forgotten_task_goes_away_by_itself(redis: ArqRedis) -> None:
-    throttle = Throttle(Scripts(redis), poll_limit(3))
+    throttle = Throttle(Scripts(redis), poll_limit(3, 8))
     await ask(throttle)
     assert 0 < await redis.pttl("darkroom:throttle:poll:task") <= 11_000
 

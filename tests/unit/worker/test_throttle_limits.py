@@ -13,7 +13,7 @@ from worker.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit, su
 
 
 def test_polls_are_limited_per_task_and_second() -> None:
-    limit = poll_limit(3)
+    limit = poll_limit(3, 8)
     assert (limit.requests, limit.window_ms) == (3, 1_000)
     assert limit.key("a") != limit.key("b")
 
@@ -25,7 +25,7 @@ def test_submits_are_limited_per_10_seconds_and_count_longer_than_a_post_may_tak
 
 
 def test_the_logs_of_polls_and_submits_are_apart() -> None:
-    assert poll_limit(3).key("kie") != submit_limit(20, 30).key("kie")
+    assert poll_limit(3, 8).key("kie") != submit_limit(20, 30).key("kie")
 
 
 def test_no_limit_has_no_log() -> None:
@@ -49,7 +49,7 @@ async def test_without_a_limit_no_redis_is_asked(tmp_path: Path) -> None:
 async def test_redis_down_raises_and_sends_nothing(tmp_path: Path) -> None:
     sent = False
     async with connect_redis(f"unix://{tmp_path}/nobody.sock") as redis:
-        throttle = Throttle(Scripts(redis), poll_limit(3))
+        throttle = Throttle(Scripts(redis), poll_limit(3, 8))
         with pytest.raises(RedisDown, match="Redis does not answer"):
             async with throttle.slot("a"):
                 sent = True

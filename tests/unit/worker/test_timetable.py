@@ -57,10 +57,15 @@ def test_without_progress_the_gaps_grow_with_the_time_that_has_passed(
 
 
 @given(st.floats(FIRST_LOOK_SECONDS, 1_000), st.floats(0.01, 0.99))
-def test_with_progress_half_of_what_remains_is_waited(elapsed: float, progress: float) -> None:
-    remaining = elapsed / progress - elapsed
+def test_progress_hastens_to_half_of_what_remains_but_never_to_less_than_a_quarter_of_the_gap(
+    elapsed: float, progress: float
+) -> None:
+    gap = seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE)
     delay = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE)
-    assert delay == pytest.approx(min(max(remaining / 2, SHORTEST_SECONDS), LONGEST_SECONDS))
+    half_of_the_rest = (elapsed / progress - elapsed) / 2
+    assert SHORTEST_SECONDS <= delay <= gap
+    assert delay >= min(half_of_the_rest, gap) - 1e-9
+    assert delay <= max(half_of_the_rest, gap / 2, SHORTEST_SECONDS)
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])

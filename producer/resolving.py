@@ -1,0 +1,171 @@
+"""Resolves submissions of unknown outcome by an operator's verdict: a task exists, or none does.
+
+The verdict goes through the same guarded statements as the worker's evidence, so whoever comes
+first wins: a callback, a late reply, the limit, or the operator. It moves no credits for a
+success; only the poll that follows does, by what record-info says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from shared.adapters.job_rows import job_from_row
+from shared.adapters.postgres import ConnectionQueries, Database, Queries
+from shared.domain import events
+from shared.domain.events import Event
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
+from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
+
+RESOLVED_EVENT = "resolved_by_operator"
+TEXT_LENGTH = 500
+TASK_ID_LENGTH = 200
+_UNKNOWN = [JobState.UNKNOWN.value]
+_ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
+_LOST_MESSAGE = "an operator found no evidence of a task; the hold was released"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an operator says of one submission. Raises `InvalidRequest` with every fault."""
+
+    task_id: str | None
+    """The task that Kie made of it; None: there is none."""
+    reason: str | None
+    """Why; required where there is no task."""
+    actor: str | None = None
+    """Who says so; None: whoever the database session belongs to."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            Fault(name, f"{text!r} must be 1 to {most} printable characters")
+            for name, text, most in (
+                ("task_id", self.task_id, TASK_ID_LENGTH),
+                ("reason", self.reason, TEXT_LENGTH),
+                ("actor", self.actor, TEXT_LENGTH),
+            )
+            if text is not None and not _is_readable(text, most)
+        ]
+        if self.task_id is not None and any(one.isspace() for one in self.task_id):
+            faults.append(Fault("task_id", f"{self.task_id!r} must have no blanks"))
+        if self.task_id is None and self.reason is None:
+            faults.append(Fault("reason", "say why: a verdict that no task exists needs a reason"))
+        if faults:
+            raise InvalidRequest(faults)
+
+
+async def resolve(
+    database: Database, job_id: UUID, verdict: Verdict, *, deadline_seconds: float
+) -> Job:
+    """Move an unknown job by the verdict and write down who and why, in one transaction.
+
+    Returns it `generating`, with `deadline_seconds` from now, or `failed`/`submission_lost` with
+    its hold released. Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`
+    or another job has the task, each with nothing stored.
+    """
+    job = await _load(database, job_id)
+    if job.state is not JobState.UNKNOWN:
+        raise _not_unknown(job)
+    await _refuse_task_of_another(database, job_id, verdict)
+    try:
+        async with database.transaction() as queries:
+            moved = await _move(queries, job, verdict, deadline_seconds)
+    except DatabaseRefused as error:
+        if error.constraint == _ONE_JOB_PER_TASK:
+            await _refuse_task_of_another(database, job_id, verdict)
+        raise
+    if moved is None:
+        raise _not_unknown(await _load(database, job_id))
+    return moved
+
+
+async def _move(
+    queries: ConnectionQueries, job: Job, verdict: Verdict, deadline_seconds: float
+) -> Job | None:
+    if verdict.task_id is None:
+        row = await _record_lost(queries, job)
+    else:
+        row = await _record_submitted(queries, job, verdict.task_id, deadline_seconds)
+    if row is None:
+        return None
+    await queries.fetch_row(
+        "record_resolution",
+        job.id,
+        RESOLVED_EVENT,
+        job.attempt,
+        "lost" if verdict.task_id is None else "submitted",
+        verdict.task_id,
+        verdict.actor,
+        verdict.reason,
+    )
+    return job_from_row(row)
+
+
+async def _record_submitted(
+    queries: Queries, job: Job, task_id: str, deadline_seconds: float
+) -> asyncpg.Record | None:
+    return await queries.fetch_row(
+        "record_submitted",
+        job.id,
+        job.attempt,
+        _UNKNOWN,
+        _target(events.Submitted),
+        task_id,
+        deadline_seconds,
+        event_name(events.Submitted),
+    )
+
+
+async def _record_lost(queries: Queries, job: Job) -> asyncpg.Record | None:
+    return await queries.fetch_row(
+        "release_job",
+        job.id,
+        job.attempt,
+        _UNKNOWN,
+        _target(events.SubmissionLost),
+        Reason.SUBMISSION_LOST.value,
+        _LOST_MESSAGE,
+        "lost",
+        event_name(events.SubmissionLost),
+    )
+
+
+def _target(event: type[Event]) -> str:
+    """Return where the table leads from `unknown`; an operator moves nothing from elsewhere."""
+    transition = transition_of(event)
+    if JobState.UNKNOWN not in transition.sources:
+        raise ValueError(f"{event_name(event)} does not lead out of unknown")
+    return transition.target.value
+
+
+async def _load(queries: Queries, job_id: UUID) -> Job:
+    row = await queries.fetch_row("get_job", job_id)
+    if row is None:
+        raise JobNotFound(str(job_id))
+    return job_from_row(row)
+
+
+async def _refuse_task_of_another(queries: Queries, job_id: UUID, verdict: Verdict) -> None:
+    if verdict.task_id is None:
+        return
+    row = await queries.fetch_row("task_holder", verdict.task_id, job_id)
+    if row is not None:
+        sentence = f"task {verdict.task_id!r} belongs to job {row['job_id']} already"
+        raise InvalidRequest([Fault("task_id", f"{sentence}: one task is one job's")])
+
+
+def _not_unknown(job: Job) -> InvalidRequest:
+    if job.state is JobState.UNKNOWN:
+        # It went back to the queue and was submitted anew: the verdict was on another attempt.
+        sentence = f"has begun attempt {job.attempt} meanwhile: look at it again before you resolve"
+        return InvalidRequest([Fault("id", f"job {job.id} {sentence}")])
+    return InvalidRequest(
+        [Fault("id", f"job {job.id} is {job.state}: only an unknown submission can be resolved")]
+    )
+
+
+def _is_readable(text: str, most: int) -> bool:
+    return bool(text.strip()) and len(text) <= most and text.isprintable()

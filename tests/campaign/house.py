@@ -1,0 +1,201 @@
+"""The house that a campaign tears at: its own Postgres and Valkey, and the simulated Kie."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from arq.connections import ArqRedis
+
+from producer import Producer
+from shared.adapters.delivery import connect_redis
+from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.embedded.locks import read_holder
+from shared.adapters.embedded.processes import is_alive
+from shared.adapters.migrations import migrate
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+from tests.campaign.options import Options
+from tests.campaign.orders import ACCOUNTS, GRANT
+from tests.fakes.outage import Outage, outage_of
+
+ROOT = Path(__file__).parents[2]
+HMAC_KEY = "the-campaign's-webhook-key"
+WEATHER = {
+    "lost_reply": "0.01",
+    "submit_code": "455",
+    "submit_code_rate": "0.005",
+    "generate_failed_rate": "0.02",
+    "poll_code": "500",
+    "poll_code_rate": "0.02",
+    "poll_drop": "0.01",
+    "poll_reset": "0.005",
+    "callback_duplicates": "1",
+    "callback_early": "0.05",
+    "callback_forged": "0.05",
+    "callback_forged_kind": "all",
+    "error_form": "mixed",
+}
+"""The simulated Kie's faults."""
+
+_READY_SECONDS = 30.0
+_SERVER_SECONDS = 20.0
+# Below the ports that systems give to outgoing connections: else one of those might sit on the
+# receiver's port in the moment between its death and its next start.
+_LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything that is not killed for good."""
+
+    folder: Path
+    servers: Servers
+    embedded: EmbeddedServers
+    redis: ArqRedis
+    kie_url: str
+    environ: dict[str, str]
+    """Of a Darkroom process that reaches the servers directly."""
+    cut_environ: dict[str, str]
+    """Of one that reaches them through the relays."""
+    relays: tuple[Outage, Outage]
+
+    def server_pid(self, name: str) -> int | None:
+        """Return the process id of `postgres` or `valkey`, or None while it is away."""
+        pid = read_holder(self.embedded.home / "run" / f"{name}.lock")
+        return pid if pid is not None and is_alive(pid) else None
+
+    async def kill_server(self, name: str) -> bool:
+        """SIGKILL a server once it is there; return whether it came back from its last death."""
+        pid = await self.wait_for_server(name)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return pid is not None
+
+    async def wait_for_server(self, name: str) -> int | None:
+        """Return its process id as soon as it lives, or None where it does not in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SERVER_SECONDS):
+                while True:
+                    pid = self.server_pid(name)
+                    if pid is not None:
+                        return pid
+                    await asyncio.sleep(0.05)
+        return None
+
+
+@asynccontextmanager
+async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
+    """Start the servers and the simulated Kie, with rich accounts; end them afterwards."""
+    async with AsyncExitStack() as stack:
+        embedded = await asyncio.to_thread(
+            acquire_servers, folder / "home", linger_seconds=0, fsync=options.fsync
+        )
+        stack.push_async_callback(asyncio.to_thread, embedded.release)
+        assert embedded.database_url is not None
+        assert embedded.redis_url is not None
+        await migrate(embedded.database_url)
+        servers = Servers(
+            embedded.database_url, embedded.redis_url, embedded, has_given_database=True
+        )
+        async with Producer.over(servers) as producer:
+            for account in ACCOUNTS:
+                await producer.till.create_account(account)
+                await producer.till.grant(account, Decimal(GRANT), "for the campaign")
+        kie = await stack.enter_async_context(_simulator(folder, options))
+        environ = _environment(servers, kie, options)
+        relays, cut_urls = await _open_relays(servers, stack)
+        redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=5))
+        cut_environ = {**environ, **cut_urls}
+        yield House(folder, servers, embedded, redis, kie["base_url"], environ, cut_environ, relays)
+
+
+@asynccontextmanager
+async def _simulator(folder: Path, options: Options) -> AsyncIterator[dict[str, str]]:
+    ready = folder / "kie.ready.json"
+    arguments = [sys.executable, "-m", "worker.simulator", "--seed", str(options.seed)]
+    arguments += ["--creates-per-10-seconds", "0", "--create-latency", "0.4"]
+    arguments += ["--poll-latency", "0.1", "--latency-jitter", "0.5"]
+    arguments += ["--duration", f"{options.task_seconds:g}", "--hmac-key", HMAC_KEY]
+    arguments += ["--callback-retry-interval", "3", "--request-log", "5000000"]
+    for name, value in WEATHER.items():
+        arguments += ["--fault", f"{name}={value}"]
+    environ = {**_clean_environment(), "DARKROOM_READY_FILE": str(ready)}
+    with (folder / "kie.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *arguments, env=environ, cwd=folder, stderr=log
+        )
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not ready.exists():
+                assert process.returncode is None, "the simulated Kie did not start"
+                await asyncio.sleep(0.02)
+        answer: dict[str, str] = orjson.loads(ready.read_bytes())
+        yield answer
+        assert process.returncode is None, "the simulated Kie, the judge, has died"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return this process's environment without anybody's Darkroom settings."""
+    kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
+    search = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": search}
+
+
+_SETTINGS = frozenset(Settings.model_fields)
+
+
+def _environment(servers: Servers, kie: dict[str, str], options: Options) -> dict[str, str]:
+    return {
+        **_clean_environment(),
+        "DATABASE_URL": servers.database_url,
+        "REDIS_URL": servers.redis_url,
+        "KIE_BASE_URL": kie["base_url"],
+        "KIE_API_KEY": kie["api_key"],
+        "KIE_WEBHOOK_HMAC_KEY": HMAC_KEY,
+        "KIE_SUBMITS_PER_10_SECONDS": "0",
+        "UNKNOWN_LIMIT_SECONDS": f"{options.unknown_limit_seconds:g}",
+        "KIE_CALLBACK_URL": f"http://127.0.0.1:{_receiver_port(options.seed)}",
+        "WORKER_HTTP_PORT": "0",
+        "LOG_FORMAT": "json",
+    }
+
+
+def _receiver_port(seed: int) -> int:
+    random = Random(seed)
+    while True:
+        port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+async def _open_relays(
+    servers: Servers, stack: AsyncExitStack
+) -> tuple[tuple[Outage, Outage], dict[str, str]]:
+    """Open a relay before each server; return them with the URLs that lead through them."""
+    parts = urlsplit(servers.database_url)
+    directory = unquote(parts.netloc.partition("@")[2].partition(":")[0])
+    to_postgres = await stack.enter_async_context(outage_of(f"{directory}/.s.PGSQL.5432"))
+    to_valkey = await stack.enter_async_context(outage_of(urlsplit(servers.redis_url).path))
+    urls = {
+        "DATABASE_URL": f"postgresql://darkroom@127.0.0.1:{to_postgres.port}{parts.path}",
+        "REDIS_URL": f"redis://127.0.0.1:{to_valkey.port}",
+    }
+    return (to_postgres, to_valkey), urls

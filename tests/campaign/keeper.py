@@ -1,0 +1,150 @@
+"""Keeps one program running: starts it again at once whenever it dies, and notes its deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+_LONGEST_LINE_BYTES = 1 << 20
+_AFTER_A_REFUSED_START_SECONDS = 0.2
+_STOP_SECONDS = 50.0
+_LOUD = (b'"level": "error"', b'"level": "critical"')
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A process that did not end by itself; `point` is where a drill had it kill itself."""
+
+    at_epoch: float
+    role: str
+    pid: int
+    point: str | None = None
+
+
+class Keeper:
+    """One program and its successors. `run` it as a task, then `stop` it."""
+
+    def __init__(
+        self,
+        role: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        started_word: str,
+        folder: Path,
+    ) -> None:
+        self.role = role
+        self.deaths: list[Death] = []
+        self.starts = 0
+        self.refused_starts = 0
+        self.loud_lines: Counter[str] = Counter()
+        """Lines of level error and critical, by event."""
+        self.next_environ: dict[str, str] = {}
+        """For the next start only."""
+        self.has_finished = False
+        self.exit_code: int | None = None
+        self._arguments = arguments
+        self._environ = dict(environ)
+        self._started_word = started_word.encode()
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_up = False
+        self._point: str | None = None
+        self._died_at = 0.0
+        self._stopping = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has said that it has started, and lives."""
+        return self._is_up and self._process is not None and self._process.returncode is None
+
+    async def run(self) -> None:
+        """Start it, and again whenever it dies, until it ends well or is stopped."""
+        while not self._stopping and not self.has_finished:
+            code = await self._run_once()
+            if code not in (0, -signal.SIGKILL) and not self._stopping:
+                # Postgres was away, so it refused to start; an orchestrator would try again.
+                self.refused_starts += 1
+                await asyncio.sleep(_AFTER_A_REFUSED_START_SECONDS)
+
+    async def _run_once(self) -> int:
+        extra, self.next_environ = self.next_environ, {}
+        self._point = extra.get("DARKROOM_CRASH_AT")
+        self.starts += 1
+        process = await asyncio.create_subprocess_exec(
+            *self._arguments,
+            env={**self._environ, **extra},
+            cwd=self._folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LONGEST_LINE_BYTES,
+        )
+        self._process, self._died_at = process, 0.0
+        with (self._folder / f"{self.role.replace(' ', '-')}.log").open("ab") as log:
+            assert process.stderr is not None
+            async for line in process.stderr:
+                log.write(line)
+                self._hear(line)
+        code = await process.wait()
+        self._is_up = False
+        self._note_end(process.pid, code)
+        return code
+
+    def _note_end(self, pid: int, code: int) -> None:
+        self.exit_code = code
+        if code == 0:
+            self.has_finished = True
+        if code == -signal.SIGKILL:
+            was_ours = self._died_at > 0
+            at_epoch = self._died_at or time.time()
+            point = None if was_ours else self._point
+            self.deaths.append(Death(at_epoch, self.role, pid, point))
+
+    def _hear(self, line: bytes) -> None:
+        if not self._is_up and self._started_word in line:
+            self._is_up = True
+        if any(level in line for level in _LOUD):
+            try:
+                event = str(orjson.loads(line).get("event"))
+            except orjson.JSONDecodeError:
+                event = line.decode(errors="replace")[:80]
+            self.loud_lines[event.splitlines()[0][:80]] += 1
+
+    def kill(self) -> None:
+        """SIGKILL it where it is."""
+        if self._process is not None and self._process.returncode is None:
+            self._died_at = time.time()
+            self._is_up = False
+            self._process.kill()
+
+    def send(self, number: signal.Signals) -> int | None:
+        """Send it a signal and return its process id, or None where it does not live."""
+        if self._process is None or self._process.returncode is not None:
+            return None
+        self._process.send_signal(number)
+        return self._process.pid
+
+    def thaw(self, pid: int) -> None:
+        """Let it go on, if it is still the process of that id."""
+        if self._process is not None and self._process.pid == pid:
+            self.send(signal.SIGCONT)
+
+    async def stop(self) -> None:
+        """Ask it to end, as an orchestrator does; kill it where it does not."""
+        self._stopping = True
+        self.send(signal.SIGCONT)
+        if self.send(signal.SIGTERM) is None or self._process is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._process.wait()
+        self.kill()

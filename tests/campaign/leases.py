@@ -1,0 +1,65 @@
+"""Sees in Valkey whose deliveries a killed worker took with it: those it had under lease."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from arq.constants import in_progress_key_prefix
+from redis.exceptions import RedisError
+
+from shared.adapters.delivery import Lane
+from tests.campaign.house import House
+from worker.claiming import LEASE_MS
+
+_LOOK_SECONDS = 0.5
+_SECOND_LOOK_SECONDS = 4.0
+# A living owner renews every quarter of a lease, so its leases are never this short.
+_UNRENEWED_MS = LEASE_MS - 3_500
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A poll that was under way in a worker when that was killed."""
+
+    killed_at_epoch: float
+    job_id: UUID
+
+
+class LeaseWatch:
+    """Notes the orphans of every kill, where Valkey was there to tell."""
+
+    def __init__(self, house: House) -> None:
+        self._redis = house.redis
+        self.orphans: list[Orphan] = []
+        self.blind_kills = 0
+        """Kills of which Valkey, being away itself, could not tell the orphans."""
+
+    async def look(self) -> Mapping[bytes, bytes] | None:
+        """Return who has which delivery under lease, or None where Valkey does not say."""
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                pattern = in_progress_key_prefix + Lane.POLL.arq_id(UUID(int=0))[:5] + "*"
+                keys = [key async for key in self._redis.scan_iter(pattern, count=5_000)]
+                owners = await self._redis.mget(keys) if keys else []
+        except (RedisError, OSError, TimeoutError):
+            return None
+        return {key: owner for key, owner in zip(keys, owners, strict=True) if owner is not None}
+
+    async def note_orphans(self, before: Mapping[bytes, bytes] | None, killed_at: float) -> None:
+        """Look again a while after a kill: what nobody renewed belonged to the dead."""
+        if before is None:
+            self.blind_kills += 1
+            return
+        await asyncio.sleep(_SECOND_LOOK_SECONDS)
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                for key, owner in before.items():
+                    same = await self._redis.get(key) == owner
+                    if same and 0 < await self._redis.pttl(key) < _UNRENEWED_MS:
+                        job_id = UUID(key.decode().rpartition(":")[2])
+                        self.orphans.append(Orphan(killed_at, job_id))
+        except (RedisError, OSError, TimeoutError):
+            self.blind_kills += 1

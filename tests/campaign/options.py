@@ -1,0 +1,72 @@
+"""What a campaign is asked to do: how many jobs, how many kills, and the seed of its plan."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+
+_SEEDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One campaign. The seed repeats the plan and the orders, not how processes interleave."""
+
+    jobs: int = 5_000
+    kills: int = 500
+    """Processes that die by SIGKILL, those that kill themselves at a named point included."""
+    workers: int = 4
+    seed: int
+    report: Path | None = None
+    """The page whose report section is rewritten. Default: none, the report is only printed."""
+    seconds_per_kill: float = 2.5
+    task_seconds: float = 6.0
+    """The median time that the simulated Kie takes for a task."""
+    unknown_limit_seconds: float = 60.0
+    fsync: bool = True
+
+    @property
+    def window_seconds(self) -> float:
+        """How long jobs arrive and processes are killed."""
+        return self.kills * self.seconds_per_kill
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long after the window every job must have ended."""
+        return 2 * self.unknown_limit_seconds + 20 * self.task_seconds
+
+
+def read_command_line(arguments: Sequence[str]) -> Options:
+    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.campaign",
+        description="Kills every process of a Darkroom at random moments, and judges the outcome"
+        " by the record of the simulated Kie.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--jobs", type=_positive, default=5_000)
+    parser.add_argument("--kills", type=_positive, default=500)
+    parser.add_argument("--workers", type=_positive, default=4)
+    parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
+    parser.add_argument("--report", type=Path, help="rewrite the report section of this page")
+    parser.add_argument("--seconds-per-kill", type=float, default=2.5)
+    given = parser.parse_args(arguments)
+    seed = SystemRandom().randrange(_SEEDS) if given.seed is None else given.seed
+    return Options(
+        jobs=given.jobs,
+        kills=given.kills,
+        workers=given.workers,
+        seed=seed,
+        report=given.report,
+        seconds_per_kill=given.seconds_per_kill,
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
+    return number

@@ -1,0 +1,82 @@
+"""Draws the plan of a campaign: which fault happens at which moment. Pure, repeated by a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import cycle
+from random import Random
+from typing import get_args
+
+from shared.settings import CrashPoint
+from tests.campaign.options import Options
+
+CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
+
+
+class FaultKind(StrEnum):
+    """What can happen to the house."""
+
+    KILL_WORKER = "kill -9 of a worker at a random moment"
+    DRILL = "kill -9 of a worker whose successor dies at a named point"
+    KILL_PRODUCER = "kill -9 of the producer"
+    KILL_VALKEY = "kill -9 of Valkey"
+    KILL_POSTGRES = "kill -9 of Postgres"
+    FLUSH = "FLUSHALL"
+    FREEZE_WORKER = "a worker frozen for longer than its leases"
+    CUT_OFF_WORKER = "a worker cut off from Valkey and Postgres"
+    HANG_VALKEY = "Valkey hangs"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault, so many seconds after the start."""
+
+    at_seconds: float
+    kind: FaultKind
+    point: CrashPoint | None = None
+    """Where the killed worker's successor kills itself; for drills."""
+    length_seconds: float = 0.0
+    """How long it lasts, where it lasts."""
+
+
+# Shares of the kills; the rest are workers at random moments. A drill is two deaths.
+_DRILLS, _VALKEY, _POSTGRES, _PRODUCER = 0.12, 0.10, 0.04, 0.06
+# One in so many kills, beside the kills.
+_KILLS_PER_FLUSH, _KILLS_PER_FREEZE, _KILLS_PER_CUT, _KILLS_PER_HANG = 40, 20, 20, 100
+_FIRST_SHARE, _LAST_SHARE = 0.05, 0.95
+_LONG_OUTAGE_SECONDS = 30.0
+
+
+def draw_plan(options: Options, random: Random) -> list[Fault]:
+    """Return the faults in the order of their moments; they kill exactly as often as asked."""
+    window = options.window_seconds
+    bare = list(_faults(options.kills, random))
+    moments = [random.uniform(_FIRST_SHARE * window, _LAST_SHARE * window) for _ in bare]
+    placed = [
+        Fault(moment, fault.kind, fault.point, fault.length_seconds)
+        for moment, fault in zip(moments, bare, strict=True)
+    ]
+    return sorted(placed, key=lambda fault: fault.at_seconds)
+
+
+def _faults(kills: int, random: Random) -> Iterator[Fault]:
+    drills, valkey, postgres, producer = (
+        max(1, round(kills * share)) for share in (_DRILLS, _VALKEY, _POSTGRES, _PRODUCER)
+    )
+    points = cycle(random.sample(CRASH_POINTS, len(CRASH_POINTS)))
+    yield from (Fault(0, FaultKind.DRILL, next(points)) for _ in range(drills))
+    yield from [Fault(0, FaultKind.KILL_VALKEY)] * valkey
+    yield from [Fault(0, FaultKind.KILL_POSTGRES)] * postgres
+    yield from [Fault(0, FaultKind.KILL_PRODUCER)] * producer
+    rest = max(0, kills - 2 * drills - valkey - postgres - producer)
+    yield from [Fault(0, FaultKind.KILL_WORKER)] * rest
+    yield from [Fault(0, FaultKind.FLUSH)] * max(1, kills // _KILLS_PER_FLUSH)
+    for _ in range(kills // _KILLS_PER_FREEZE):
+        yield Fault(0, FaultKind.FREEZE_WORKER, None, random.uniform(11, 14))
+    for _ in range(kills // _KILLS_PER_CUT):
+        yield Fault(0, FaultKind.CUT_OFF_WORKER, None, random.uniform(4, 15))
+    for number in range(kills // _KILLS_PER_HANG):
+        seconds = _LONG_OUTAGE_SECONDS if number == 0 else random.uniform(3, 8)
+        yield Fault(0, FaultKind.HANG_VALKEY, None, seconds)

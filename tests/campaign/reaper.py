@@ -1,0 +1,149 @@
+"""Carries out the plan: kills, drills, freezes and outages, each at its moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+
+import structlog
+from redis.exceptions import RedisError
+
+from tests.campaign.crew import Crew
+from tests.campaign.house import House
+from tests.campaign.keeper import Keeper
+from tests.campaign.leases import LeaseWatch
+from tests.campaign.plan import Fault, FaultKind
+
+log = structlog.get_logger(__name__)
+
+_VICTIM_SECONDS = 10.0
+_FLUSH_SECONDS = 40.0
+
+
+class Reaper:
+    """Does the harm, and counts what was done."""
+
+    def __init__(self, house: House, crew: Crew, watch: LeaseWatch, random: Random) -> None:
+        self._house = house
+        self._crew = crew
+        self._watch = watch
+        self._random = random
+        self.done: Counter[FaultKind] = Counter()
+        self.not_done: Counter[FaultKind] = Counter()
+        """Faults that found nobody to befall."""
+
+    async def carry_out(self, plan: Sequence[Fault]) -> None:
+        """Do everything at its moment; return when the last fault is over."""
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for fault in plan:
+                await asyncio.sleep(max(0.0, started + fault.at_seconds - time.monotonic()))
+                # None waits for another: a kill may fall into an outage.
+                group.create_task(self._befall(fault))
+
+    async def _befall(self, fault: Fault) -> None:
+        acts = {
+            FaultKind.KILL_WORKER: self._kill_worker,
+            FaultKind.DRILL: self._kill_worker,
+            FaultKind.KILL_PRODUCER: self._kill_producer,
+            FaultKind.KILL_VALKEY: self._kill_valkey,
+            FaultKind.KILL_POSTGRES: self._kill_postgres,
+            FaultKind.FLUSH: self._flush,
+            FaultKind.FREEZE_WORKER: self._freeze_worker,
+            FaultKind.CUT_OFF_WORKER: self._cut_off_worker,
+            FaultKind.HANG_VALKEY: self._hang_valkey,
+        }
+        was_done = await acts[fault.kind](fault)
+        (self.done if was_done else self.not_done)[fault.kind] += 1
+
+    async def _victim(self) -> Keeper | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_VICTIM_SECONDS):
+                while True:
+                    up = [keeper for keeper in self._crew.workers if keeper.is_up]
+                    if up:
+                        return self._random.choice(up)
+                    await asyncio.sleep(0.05)
+        return None
+
+    async def _kill_worker(self, fault: Fault) -> bool:
+        victim = await self._victim()
+        if victim is None:
+            return False
+        before = await self._watch.look()
+        if not victim.is_up:
+            return await self._kill_worker(fault)
+        if fault.point is not None:
+            victim.next_environ = {"DARKROOM_CRASH_AT": fault.point}
+        victim.kill()
+        await self._watch.note_orphans(before, time.time())
+        return True
+
+    async def _kill_producer(self, _: Fault) -> bool:
+        producer = self._crew.producer
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_VICTIM_SECONDS):
+                while not producer.is_up and not producer.has_finished:
+                    await asyncio.sleep(0.05)
+        if not producer.is_up:
+            return False
+        producer.kill()
+        return True
+
+    async def _kill_valkey(self, _: Fault) -> bool:
+        return await self._house.kill_server("valkey")
+
+    async def _kill_postgres(self, _: Fault) -> bool:
+        return await self._house.kill_server("postgres")
+
+    async def _flush(self, _: Fault) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                while True:
+                    try:
+                        await self._house.redis.flushall()
+                    except (RedisError, OSError):
+                        await asyncio.sleep(0.2)
+                    else:
+                        return True
+        return False
+
+    async def _freeze_worker(self, fault: Fault) -> bool:
+        """Stop a worker for longer than its leases: it wakes up believing that it owns them."""
+        victim = await self._victim()
+        pid = victim.send(signal.SIGSTOP) if victim is not None else None
+        if victim is None or pid is None:
+            return False
+        try:
+            await asyncio.sleep(fault.length_seconds)
+        finally:
+            victim.thaw(pid)
+        return True
+
+    async def _cut_off_worker(self, fault: Fault) -> bool:
+        """Take the servers away from one worker, which lives on and still reaches Kie."""
+        for relay in self._house.relays:
+            await relay.cut()
+        await asyncio.sleep(fault.length_seconds)
+        for relay in self._house.relays:
+            await relay.restore()
+        return True
+
+    async def _hang_valkey(self, fault: Fault) -> bool:
+        """Stop Valkey so that it accepts and does not answer."""
+        pid = await self._house.wait_for_server("valkey")
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(fault.length_seconds)
+        finally:
+            if self._house.server_pid("valkey") == pid:
+                os.kill(pid, signal.SIGCONT)
+        return True

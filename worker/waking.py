@@ -1,0 +1,26 @@
+"""Wakes the lanes when somebody delivers, so that a job starts within milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from shared.adapters.delivery import WAKE_CHANNEL, Delivery, listening
+from shared.errors import RedisDown
+from worker.claiming import LeasedWorker
+
+log = structlog.get_logger(__name__)
+
+
+async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> None:
+    """Wake the lanes whenever somebody delivers; on an outage the fallback carries on alone."""
+    while True:
+        try:
+            async with listening(delivery.redis, WAKE_CHANNEL) as messages:
+                async for _ in messages:
+                    for lane in lanes:
+                        lane.wake()
+        except RedisDown as error:
+            log.warning("wake_ups_interrupted", error=str(error))
+            await asyncio.sleep(1)
