@@ -10,11 +10,13 @@ UV_VERSION := 0.13.9
 PYTHON ?=
 # More for pytest: make test PYTEST_ARGS='-k throttle'
 PYTEST_ARGS ?=
+# A shorter campaign: make campaign CAMPAIGN_ARGS='--jobs 400 --kills 40'
+CAMPAIGN_ARGS ?=
 # Rules that suit later changes to big tables, not these: counts of images fit an integer, and the
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench lint-fix clean
+.PHONY: help setup demo up migrate test check bench campaign lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +47,9 @@ check: setup ## lint, formatting, types, import contracts, migrations
 bench: setup ## measure: two hundred jobs, then a worker at rest; minutes
 	@.venv/bin/python -m bench.two_hundred_jobs
 	@.venv/bin/python -m bench.at_rest
+
+campaign: setup ## kill -9 everything 500 times under 5,000 jobs, and judge; half an hour
+	@.venv/bin/python -m tests.campaign --report docs/reliability.md $(CAMPAIGN_ARGS)
 
 lint-fix: setup ## format, and mend what ruff can mend
 	@.venv/bin/ruff check --fix .

@@ -48,7 +48,7 @@ class Reconciler:
         await self.end_overdue_unknown()
         await self.deliver_fresh(_SETTLING_SECONDS)
         if await self._redis_was_wiped():
-            log.warning("redis_is_empty", meaning="every open job is delivered again")
+            log.info("redis_is_empty", meaning="every open job is delivered again")
             self._cursor = _LOWEST_ID
             while not await self._check_page():
                 pass

@@ -1,4 +1,4 @@
-"""`darkroom jobs`: looking at jobs, waiting for them, taking them back, running them again."""
+"""`darkroom jobs`: looking at jobs, waiting, taking back, running again, resolving unknowns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from producer.cli.exit_codes import ExitCode
 from producer.cli.job_pages import job_page, jobs_table, story_to_json
 from producer.cli.options import AsJson, JobId, Limit, Timeout
 from producer.cli.order_options import Wait
+from producer.cli.resolve import advice_for, advice_for_many, resolve
 from producer.cli.running import Desk, run_at_desk
 from producer.cli.screen import data_console, put, put_json, say
 from producer.cli.wording import command_text, credits_text
 from shared.adapters.job_rows import job_to_json
 from shared.domain.lifecycle import JobState
 
-app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry.")
+app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry, resolve.")
+app.command()(resolve)
 
 
 @app.command("list")
@@ -45,6 +47,8 @@ def list_jobs(
             say("no such jobs")
             return
         data_console().print(jobs_table(jobs, now=datetime.now(UTC)))
+        for line in advice_for_many(jobs):
+            say(line)
         if len(jobs) == limit:
             given = (("--account", account), ("--state", state), ("--below", str(jobs[-1].id)))
             words = [word for name, value in given if value for word in (name, value)]
@@ -64,6 +68,8 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
             put_json(story_to_json(job, story))
         else:
             data_console().print(job_page(job, story))
+            for line in advice_for(job):
+                say(line)
 
     run_at_desk(step)
 

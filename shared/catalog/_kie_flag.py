@@ -44,15 +44,19 @@ def read_record(data: Any) -> PollVerdict:
     flag, status = _flag_says(record), _status_says(record)
     said = {flag, status} - {_Says.NOTHING}
     if not said:
-        return NoVerdict(f"Kie reports {_quote(record)}, which says neither yes nor no")
+        return NoVerdict(
+            f"Kie reports {_quote(record)}, which says neither yes nor no", has_record=True
+        )
     if _contradict(flag, status):
-        return NoVerdict(f"Kie contradicts itself: {_quote(record)}")
+        return NoVerdict(f"Kie contradicts itself: {_quote(record)}", has_record=True)
     if _Says.FAILURE in said:
         return _failure(record)
     if _Says.SUCCESS in said:
         urls = tuple(dict.fromkeys(_urls(record)))
         if not urls:
-            return NoVerdict(f"Kie reports success ({_quote(record)}) but no image URL")
+            return NoVerdict(
+                f"Kie reports success ({_quote(record)}) but no image URL", has_record=True
+            )
         return Delivered(urls, finished_at=_moment(record.get("completeTime")))
     return Pending(_progress(record.get("progress")))
 

@@ -85,10 +85,12 @@ class NoVerdict:
     """The answer decides nothing (5xx, timeout, garbage, 404 and 422, 429): ask again later.
 
     `slow_down` is set where Kie asked for fewer questions (429, 455), `account_blocked` where
-    the account is at fault (401, 402, 403, 433).
+    the account is at fault (401, 402, 403, 433), `has_record` where Kie did show the task's record
+    but it says neither yes nor no: a last look that gets one has seen all there is to see.
     """
 
     message: str
+    has_record: bool = False
     slow_down: bool = False
     account_blocked: bool = False
 

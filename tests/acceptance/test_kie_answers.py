@@ -144,7 +144,7 @@ async def test_success_without_images_is_not_believed_and_ends_at_the_deadline(
     workshop: Workshop,
 ) -> None:
     async with workshop.worker(job_deadline_seconds=3):
-        job = await workshop.enqueue(text_to_image("none [[sim: never_ends=1]]"))
+        job = await workshop.enqueue(text_to_image("none [[sim: success_without_urls=1]]"))
         ended = await workshop.ended(job)
     assert (ended.state, ended.reason) == (JobState.FAILED, "deadline_exceeded")
     await workshop.check_books()

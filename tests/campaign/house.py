@@ -28,7 +28,7 @@ from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.campaign.options import Options
 from tests.campaign.orders import ACCOUNTS, GRANT
-from tests.fakes.outage import Outage, outage_of
+from tests.campaign.relay import Relay, relay_to
 
 ROOT = Path(__file__).parents[2]
 HMAC_KEY = "the-campaign's-webhook-key"
@@ -69,7 +69,7 @@ class House:
     """Of a Darkroom process that reaches the servers directly."""
     cut_environ: dict[str, str]
     """Of one that reaches them through the relays."""
-    relays: tuple[Outage, Outage]
+    relays: tuple[Relay, Relay]
 
     def server_pid(self, name: str) -> int | None:
         """Return the process id of `postgres` or `valkey`, or None while it is away."""
@@ -188,12 +188,12 @@ def _receiver_port(seed: int) -> int:
 
 async def _open_relays(
     servers: Servers, stack: AsyncExitStack
-) -> tuple[tuple[Outage, Outage], dict[str, str]]:
+) -> tuple[tuple[Relay, Relay], dict[str, str]]:
     """Open a relay before each server; return them with the URLs that lead through them."""
     parts = urlsplit(servers.database_url)
     directory = unquote(parts.netloc.partition("@")[2].partition(":")[0])
-    to_postgres = await stack.enter_async_context(outage_of(f"{directory}/.s.PGSQL.5432"))
-    to_valkey = await stack.enter_async_context(outage_of(urlsplit(servers.redis_url).path))
+    to_postgres = await stack.enter_async_context(relay_to(f"{directory}/.s.PGSQL.5432"))
+    to_valkey = await stack.enter_async_context(relay_to(urlsplit(servers.redis_url).path))
     urls = {
         "DATABASE_URL": f"postgresql://darkroom@127.0.0.1:{to_postgres.port}{parts.path}",
         "REDIS_URL": f"redis://127.0.0.1:{to_valkey.port}",

@@ -10,10 +10,10 @@ from uuid import UUID
 from arq.constants import in_progress_key_prefix
 from redis.exceptions import RedisError
 
-from shared.adapters.delivery import Lane
 from tests.campaign.house import House
 from worker.claiming import LEASE_MS
 
+_POLLS = f"{in_progress_key_prefix}poll:*"
 _LOOK_SECONDS = 0.5
 _SECOND_LOOK_SECONDS = 4.0
 # A living owner renews every quarter of a lease, so its leases are never this short.
@@ -41,8 +41,7 @@ class LeaseWatch:
         """Return who has which delivery under lease, or None where Valkey does not say."""
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
-                pattern = in_progress_key_prefix + Lane.POLL.arq_id(UUID(int=0))[:5] + "*"
-                keys = [key async for key in self._redis.scan_iter(pattern, count=5_000)]
+                keys = [key async for key in self._redis.scan_iter(_POLLS, count=5_000)]
                 owners = await self._redis.mget(keys) if keys else []
         except (RedisError, OSError, TimeoutError):
             return None

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 
-import structlog
 from redis.exceptions import RedisError
 
 from tests.campaign.crew import Crew
@@ -19,8 +18,6 @@ from tests.campaign.house import House
 from tests.campaign.keeper import Keeper
 from tests.campaign.leases import LeaseWatch
 from tests.campaign.plan import Fault, FaultKind
-
-log = structlog.get_logger(__name__)
 
 _VICTIM_SECONDS = 10.0
 _FLUSH_SECONDS = 40.0
@@ -34,6 +31,7 @@ class Reaper:
         self._crew = crew
         self._watch = watch
         self._random = random
+        self._cutting = asyncio.Lock()
         self.done: Counter[FaultKind] = Counter()
         self.not_done: Counter[FaultKind] = Counter()
         """Faults that found nobody to befall."""
@@ -128,11 +126,12 @@ class Reaper:
 
     async def _cut_off_worker(self, fault: Fault) -> bool:
         """Take the servers away from one worker, which lives on and still reaches Kie."""
-        for relay in self._house.relays:
-            await relay.cut()
-        await asyncio.sleep(fault.length_seconds)
-        for relay in self._house.relays:
-            await relay.restore()
+        async with self._cutting:
+            for relay in self._house.relays:
+                await relay.cut()
+            await asyncio.sleep(fault.length_seconds)
+            for relay in self._house.relays:
+                await relay.restore()
         return True
 
     async def _hang_valkey(self, fault: Fault) -> bool:

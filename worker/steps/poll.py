@@ -73,10 +73,13 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
     tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
     log.warning("poll_undecided", job_id=str(job.id), message=verdict.message, tries=tries)
     left_seconds = _seconds_to_deadline(deps, job)
-    if left_seconds <= -LAST_LOOK_LIMIT_SECONDS:
-        await _exceed_deadline(deps, job, f"no answer to the last look: {verdict.message}")
+    limit_seconds = 0.0 if verdict.has_record else -LAST_LOOK_LIMIT_SECONDS
+    if left_seconds <= limit_seconds:
+        await _exceed_deadline(deps, job, f"the last look: {verdict.message}")
         return None
     delay_seconds = backoff_seconds(tries, deps.random.random())
+    if left_seconds > 0:
+        delay_seconds = min(delay_seconds, left_seconds)
     if verdict.slow_down or verdict.account_blocked:
         delay_seconds = max(delay_seconds, _ASKED_TO_SLOW_DOWN_SECONDS)
     return delay_seconds

@@ -1,0 +1,136 @@
+"""`darkroom jobs resolve`: the operator ends the doubt, and is told what to type before."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from producer import Job
+from producer.cli.application import build_app
+from shared.domain.lifecycle import JobState
+from tests.acceptance.cli.driving import Darkroom
+from tests.integration.database.desk import Desk
+from tests.workshop import Workshop, text_to_image
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def desk(workshop: Workshop) -> Desk:
+    """The worker's side of the same database."""
+    return Desk(workshop.database)
+
+
+async def unknown_job(desk: Desk, **options: Any) -> Job:
+    return await desk.job_in(JobState.UNKNOWN, **options)
+
+
+async def test_the_list_and_the_page_of_an_unknown_job_say_what_to_type(
+    darkroom: Darkroom, desk: Desk
+) -> None:
+    job = await unknown_job(desk)
+    listed, shown, told = await darkroom.run_all(
+        ("jobs", "list", "--state", "unknown"),
+        ("jobs", "show", str(job.id)),
+        ("jobs", "show", str(job.id), "--json"),
+    )
+    assert "1 submission of unknown outcome" in listed.err
+    assert f"jobs show {job.id}" in listed.err
+    assert f"jobs resolve {job.id} --submitted TASK_ID" in shown.err
+    assert f"jobs resolve {job.id} --lost --reason TEXT" in shown.err
+    assert told.err == ""
+    assert told.object["state"] == "unknown"
+
+
+async def test_other_jobs_bring_no_advice(darkroom: Darkroom, desk: Desk) -> None:
+    job = await desk.job_in(JobState.GENERATING)
+    for said in await darkroom.run_all(("jobs", "list"), ("jobs", "show", str(job.id))):
+        assert "resolve" not in said.err
+        assert "unknown" not in said.err
+
+
+async def test_a_lost_submission_is_ended_with_who_and_why(darkroom: Darkroom, desk: Desk) -> None:
+    job = await unknown_job(desk)
+    resolve = ("jobs", "resolve", str(job.id), "--lost", "--reason", "not in Kie's log")
+    said = await darkroom.run(*resolve)
+    assert said.code == 0, said.err
+    assert said.lines == [f"{job.id} failed as lost, 6 credits released"]
+    assert said.err.rstrip().endswith(f"jobs retry {job.id}")
+    again, told = await darkroom.run_all(resolve, ("jobs", "show", str(job.id), "--json"))
+    assert again.code == 1
+    assert f"job {job.id} is failed: only an unknown submission can be resolved" in again.err
+    assert again.err.splitlines()[-1].endswith("jobs resolve --help")
+    last = told.object["events"][-1]
+    assert last["event"] == "resolved_by_operator"
+    assert (last["detail"]["by"], last["detail"]["reason"]) == (
+        getpass.getuser(),
+        "not in Kie's log",
+    )
+    assert await desk.broken_books() == {}
+
+
+async def test_a_recovered_submission_is_polled_and_charged_once(
+    darkroom: Darkroom, workshop: Workshop
+) -> None:
+    job = await workshop.enqueue(text_to_image("[[sim: lost_reply=1]]"))
+    async with workshop.worker():
+        await workshop.in_state(job, "unknown")
+        (task_id,) = workshop.simulator.record.tasks
+        said = await darkroom.run("jobs", "resolve", str(job.id), "--submitted", task_id, "--json")
+        assert said.code == 0, said.err
+        assert (said.object["state"], said.object["provider_task_id"]) == ("generating", task_id)
+        ended = await workshop.ended(job)
+    assert (ended.state, ended.credits_charged) == (JobState.SUCCEEDED, 6)
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+async def test_a_task_that_never_was_is_given_up_at_the_deadline_and_charges_nothing(
+    darkroom: Darkroom, desk: Desk
+) -> None:
+    job = await unknown_job(desk)
+    hurried = darkroom.elsewhere(JOB_DEADLINE_SECONDS="60")
+    said = await hurried.run("jobs", "resolve", str(job.id), "--submitted", "task-9")
+    assert said.lines == [f"{job.id} generating as task task-9"]
+    assert f"jobs wait {job.id}" in said.err.splitlines()[-1]
+    resolved = await desk.store.load(job.id)
+    assert resolved.deadline_at is not None
+    assert resolved.submitted_at is not None
+    assert (resolved.deadline_at - resolved.submitted_at).total_seconds() == 60
+    assert await desk.money() == (10_000, 6)
+
+
+async def test_what_cannot_be_resolved_leaves_with_its_code(darkroom: Darkroom, desk: Desk) -> None:
+    holder = await desk.job_in(JobState.GENERATING)
+    job = await unknown_job(desk)
+    nobody, taken, known = await darkroom.run_all(
+        ("jobs", "resolve", NOBODY, "--lost", "--reason", "x"),
+        ("jobs", "resolve", str(job.id), "--submitted", str(holder.provider_task_id)),
+        ("jobs", "resolve", str(holder.id), "--submitted", "task-9"),
+    )
+    assert (nobody.code, taken.code, known.code) == (3, 1, 1)
+    assert all(one.out == "" for one in (nobody, taken, known))
+    assert f"belongs to job {holder.id} already" in taken.err
+    assert f"job {holder.id} is generating" in known.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--lost",),
+        ("--lost", "--reason", "  "),
+        ("--submitted", "task-9", "--lost", "--reason", "x"),
+        ("--reason", "x"),
+    ],
+    ids=" ".join,
+)
+def test_a_verdict_is_exactly_one_of_the_two_and_a_lost_one_says_why(
+    words: tuple[str, ...],
+) -> None:
+    result = CliRunner().invoke(build_app(), ["jobs", "resolve", NOBODY, *words])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Usage: " in result.stderr

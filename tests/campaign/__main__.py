@@ -1,0 +1,29 @@
+"""`python -m tests.campaign`: tears at a Darkroom, and prints what became of its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from tests.campaign.conduct import conduct
+from tests.campaign.options import read_command_line
+from tests.campaign.report import rewrite_section, write_report
+
+
+def main() -> int:
+    """Run a campaign; 0 where everything that must be zero is, else 1."""
+    options = read_command_line(sys.argv[1:])
+    sys.stderr.write(
+        f"{options.jobs} jobs, {options.kills} kills, {options.workers} workers, seed"
+        f" {options.seed}: some {options.window_seconds + 30:.0f} s\n"
+    )
+    verdict = asyncio.run(conduct(options))
+    report = write_report(verdict)
+    sys.stdout.write(report)
+    if options.report is not None:
+        rewrite_section(options.report, report)
+    return 0 if verdict.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Conducts a campaign from the first order to the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import aiohttp
+import asyncpg
+
+from tests.campaign.crew import Crew, running_producer, running_workers
+from tests.campaign.evidence import Evidence, read_record, read_summary, read_tables
+from tests.campaign.house import House, open_house
+from tests.campaign.judge import GivenUp, Zero, given_up, judge
+from tests.campaign.keeper import Death
+from tests.campaign.leases import LeaseWatch
+from tests.campaign.options import Options
+from tests.campaign.plan import FaultKind, draw_plan
+from tests.campaign.reaper import Reaper
+from tests.campaign.recovery import Moved, Stall, longest_stalls, moved_again
+
+_LOOK_SECONDS = 0.5
+_ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All that a report tells."""
+
+    options: Options
+    evidence: Evidence
+    zeros: list[Zero]
+    given_up: GivenUp
+    deaths: list[Death]
+    done: dict[FaultKind, int]
+    not_done: dict[FaultKind, int]
+    starts: int
+    refused_starts: int
+    moved: list[Moved]
+    blind_kills: int
+    stalls: list[Stall]
+    started_epoch: float
+    took_seconds: float
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything that must be zero is."""
+        return all(zero.is_kept for zero in self.zeros)
+
+
+async def conduct(options: Options) -> Verdict:
+    """Run a campaign in a folder of its own, which stays behind where the verdict is not clean."""
+    folder = Path(tempfile.mkdtemp(prefix="campaign-"))
+    keep = True
+    try:
+        verdict = await _conduct(folder, options)
+        keep = not verdict.is_clean
+        return verdict
+    finally:
+        if keep:
+            sys.stderr.write(f"the logs of this campaign are in {folder}\n")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _conduct(folder: Path, options: Options) -> Verdict:
+    started = time.monotonic()
+    random = Random(options.seed)
+    async with open_house(folder, options) as house:
+        watch = LeaseWatch(house)
+        async with running_workers(house, options) as workers:
+            started_epoch = time.time()
+            async with running_producer(house, options, started_epoch) as producer:
+                crew = Crew(workers, producer)
+                reaper = Reaper(house, crew, watch, random)
+                await reaper.carry_out(draw_plan(options, random))
+                await _wait_until_all_ended(house, options, crew)
+        evidence = Evidence(await read_record(house), await read_tables(house), crew.loud_lines())
+    deaths = crew.deaths()
+    return Verdict(
+        options=options,
+        evidence=evidence,
+        zeros=judge(evidence, options),
+        given_up=given_up(evidence),
+        deaths=deaths,
+        done=dict(reaper.done),
+        not_done=dict(reaper.not_done),
+        starts=sum(keeper.starts for keeper in crew.workers),
+        refused_starts=sum(keeper.refused_starts for keeper in crew.workers),
+        moved=moved_again(evidence, deaths, watch.orphans),
+        blind_kills=watch.blind_kills,
+        stalls=longest_stalls(evidence, 3),
+        started_epoch=started_epoch,
+        took_seconds=time.monotonic() - started,
+    )
+
+
+async def _wait_until_all_ended(house: House, options: Options, crew: Crew) -> None:
+    """Return when every job and every task has ended; or late, for the judge to say so."""
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(options.patience_seconds),
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+        ):
+            while not (
+                crew.producer.has_finished
+                and await _open_jobs(house) == 0
+                and (await read_summary(session, house))["tasks"]["generating"] == 0
+            ):
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _open_jobs(house: House) -> int | None:
+    """Return how many jobs have not ended, or None while Postgres is away."""
+    try:
+        connection = await asyncpg.connect(house.servers.database_url, timeout=5)
+    except (asyncpg.PostgresError, OSError, TimeoutError):
+        return None
+    try:
+        return int(await connection.fetchval(f"SELECT count(*) FROM jobs WHERE NOT ({_ENDED})"))
+    finally:
+        await connection.close()

@@ -1,0 +1,188 @@
+"""Judges a campaign: what must be zero, counted by the simulated Kie's own record. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from shared.domain.lifecycle import TERMINAL, Reason
+from tests.campaign.evidence import Evidence, JobRow, Task
+from tests.campaign.options import Options
+from tests.campaign.orders import ACCOUNTS, GRANT, PRICES, key_of
+
+POLLS_PER_SECOND_MAX = 3
+_NAMED_AT_MOST = 3
+_SUCCESS = "success"
+_ENDED = frozenset(state.value for state in TERMINAL)
+_KIES_VERDICT = Reason.PROVIDER_FAILED.value
+_GIVEN_UP = Reason.SUBMISSION_LOST.value
+
+
+@dataclass(frozen=True, slots=True)
+class Zero:
+    """Something that must not have happened: who it happened to, nobody where all is well."""
+
+    what: str
+    who: Sequence[str]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is zero."""
+        return not self.who
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Jobs that ended failed/submission_lost, by what the simulated Kie had made of them."""
+
+    paid: Sequence[str]
+    """Kie made the images, and nobody got them: our loss, never the caller's."""
+    paid_and_failed: Sequence[str]
+    never_paid: Sequence[str]
+
+
+def judge(evidence: Evidence, options: Options) -> list[Zero]:
+    """Return every zero, kept or not."""
+    jobs, record = evidence.tables.jobs, evidence.record
+    cases = _Cases(evidence)
+    keys = Counter(job.key for job in jobs)
+    orders = {key_of(number) for number in range(options.jobs)}
+    prompts = {job.prompt for job in jobs}
+    return [
+        Zero("orders lost", sorted(orders - set(keys))),
+        Zero("orders that became two jobs", [key for key, times in keys.items() if times > 1]),
+        Zero("jobs not ended", cases.where(lambda job, _: job.state not in _ENDED)),
+        Zero(
+            "prompts paid more than once",
+            [prompt for prompt, tasks in record.by_prompt().items() if len(tasks) > 1],
+        ),
+        Zero("tasks of nobody's", [task.id for task in record.tasks if task.prompt not in prompts]),
+        Zero(
+            "successes without exactly one task",
+            cases.where(lambda job, tasks: job.state == "succeeded" and len(tasks) != 1),
+        ),
+        Zero("successes whose task did not succeed", cases.where(_is_false_success)),
+        Zero("successes with another task's id or images", cases.where(_is_mixed_up)),
+        Zero("failures by Kie's verdict that Kie did not give", cases.where(_is_false_failure)),
+        Zero("failures for any other reason", cases.where(_is_other_failure)),
+        *_money(evidence, cases),
+        Zero(
+            f"tasks polled more than {POLLS_PER_SECOND_MAX} times in any sliding second",
+            [task.id for task in record.tasks if task.worst_window > POLLS_PER_SECOND_MAX],
+        ),
+        Zero("broken invariants of the books", _broken(evidence)),
+        Zero("steps that a bug ended", ["step_failed"] * evidence.loud_lines["step_failed"]),
+    ]
+
+
+def given_up(evidence: Evidence) -> GivenUp:
+    """Return the jobs that were given up, told apart by the simulated Kie's record."""
+    cases = _Cases(evidence)
+
+    def ended_so(outcomes: Callable[[list[str]], bool]) -> list[str]:
+        return cases.where(
+            lambda job, tasks: (
+                job.reason == _GIVEN_UP and outcomes([task.outcome for task in tasks])
+            )
+        )
+
+    return GivenUp(
+        paid=ended_so(lambda outcomes: _SUCCESS in outcomes),
+        paid_and_failed=ended_so(lambda outcomes: bool(outcomes) and _SUCCESS not in outcomes),
+        never_paid=ended_so(lambda outcomes: not outcomes),
+    )
+
+
+class _Cases:
+    """Each job beside the tasks that the simulated Kie made of its prompt."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        tasks = evidence.record.by_prompt()
+        self._pairs = [(job, tasks.get(job.prompt, [])) for job in evidence.tables.jobs]
+
+    def where(self, holds: Callable[[JobRow, list[Task]], bool]) -> list[str]:
+        return [f"{job.key} ({job.id})" for job, tasks in self._pairs if holds(job, tasks)]
+
+
+def _is_false_success(job: JobRow, tasks: list[Task]) -> bool:
+    return job.state == "succeeded" and any(task.outcome != _SUCCESS for task in tasks)
+
+
+def _is_mixed_up(job: JobRow, tasks: list[Task]) -> bool:
+    if job.state != "succeeded":
+        return False
+    ids = [task.id for task in tasks]
+    ours = len(job.urls) == job.quantity and all(str(job.task_id) in url for url in job.urls)
+    return job.task_id not in ids or not ours
+
+
+def _is_false_failure(job: JobRow, tasks: list[Task]) -> bool:
+    is_so = job.state == "failed" and job.reason == _KIES_VERDICT
+    return is_so and [task.outcome for task in tasks] != ["generate_failed"]
+
+
+def _is_other_failure(job: JobRow, _: list[Task]) -> bool:
+    ended_well = job.state == "succeeded" or job.state not in _ENDED
+    return not ended_well and job.reason not in {_KIES_VERDICT, _GIVEN_UP}
+
+
+def _money(evidence: Evidence, cases: _Cases) -> list[Zero]:
+    captures = evidence.tables.captures
+
+    def is_charged_wrongly(job: JobRow, _: list[Task]) -> bool:
+        entries = list(captures.get(job.id, []))
+        return job.state == "succeeded" and (
+            entries != [Decimal(PRICES[job.quantity])] or job.charged != entries[0]
+        )
+
+    return [
+        Zero("jobs charged twice", cases.where(lambda job, _: len(captures.get(job.id, [])) > 1)),
+        Zero(
+            "jobs charged without success",
+            cases.where(lambda job, _: job.id in captures and job.state != "succeeded"),
+        ),
+        Zero("successes not charged their price", cases.where(is_charged_wrongly)),
+        Zero("accounts whose balance is not the grant less their successes", _wrong(evidence)),
+        Zero("credits that Kie kept and no job accounts for", _drift(evidence)),
+    ]
+
+
+def _wrong(evidence: Evidence) -> list[str]:
+    wrong = []
+    for account in ACCOUNTS:
+        spent = sum(
+            PRICES[job.quantity]
+            for job in evidence.tables.jobs
+            if job.account == account and job.state == "succeeded"
+        )
+        balance, held = evidence.tables.balances[account]
+        if (balance, held) != (Decimal(GRANT - spent), Decimal(0)):
+            wrong.append(f"{account}: balance {balance}, held {held}, spent {spent}")
+    return wrong
+
+
+def _drift(evidence: Evidence) -> list[str]:
+    """Hold Kie's own books against ours: the seeded prices are what Kie takes."""
+    kept = Decimal(str(evidence.record.summary["credits"]["net"]))
+    tasks = evidence.record.by_prompt()
+    expected = Decimal(0)
+    for job in evidence.tables.jobs:
+        was_made = any(task.outcome == _SUCCESS for task in tasks.get(job.prompt, []))
+        if job.state == "succeeded" or (job.reason == _GIVEN_UP and was_made):
+            expected += PRICES[job.quantity]
+    return [] if kept == expected else [f"Kie kept {kept}, jobs account for {expected}"]
+
+
+def _broken(evidence: Evidence) -> list[str]:
+    findings = evidence.tables.findings
+    if not findings:
+        return ["the books were not examined"]
+    return [f"{finding.name}: {finding.detail}" for finding in findings if not finding.ok]
+
+
+def name_some(who: Sequence[str]) -> str:
+    """Name a few of them."""
+    more = f" and {len(who) - _NAMED_AT_MOST} more" if len(who) > _NAMED_AT_MOST else ""
+    return ", ".join(who[:_NAMED_AT_MOST]) + more

@@ -1,0 +1,28 @@
+"""A short campaign in every test run; `make campaign` runs the long one."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.campaign.conduct import conduct
+from tests.campaign.options import Options
+from tests.campaign.report import write_report
+
+SHORT = Options(
+    jobs=60,
+    kills=8,
+    workers=2,
+    seed=20_261,
+    seconds_per_kill=1.5,
+    task_seconds=2.0,
+    unknown_limit_seconds=14.0,
+    fsync=False,
+)
+
+
+async def test_kill_9_of_everybody_loses_nothing_and_pays_and_charges_once() -> None:
+    verdict = await conduct(SHORT)
+    report = write_report(verdict)
+    sys.stdout.write(report)
+    assert verdict.deaths
+    assert verdict.is_clean, report

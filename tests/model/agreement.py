@@ -1,0 +1,106 @@
+"""Compares the database with the reference, row by row, and sees that what ended stays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from shared.adapters.job_rows import job_from_row
+from tests.model.reference import LIVE_OUTCOMES, Reference, RefJob
+from tests.model.stage import Stage
+
+_RESOLUTIONS = "SELECT job_id FROM job_events WHERE event = 'resolved_by_operator'"
+
+
+class Agreement:
+    """Holds one database equal to one reference."""
+
+    def __init__(self, stage: Stage, reference: Reference) -> None:
+        self._stage, self._reference = stage, reference
+        self._ended: dict[UUID, str] = {}
+
+    async def check(self) -> None:
+        """Fail where they differ, or where the books break an invariant."""
+        broken = await self._stage.broken_books()
+        assert not broken, "\n".join(broken)
+        await self._check_jobs()
+        await self._check_attempts()
+        await self._check_accounts()
+        await self._check_notes()
+
+    async def _check_jobs(self) -> None:
+        rows = await self._stage.database.pool.fetch("SELECT *, jobs::text AS whole FROM jobs")
+        assert {UUID(int=row["id"].int) for row in rows} == set(self._reference.jobs)
+        for row in rows:
+            stored = job_from_row(row)
+            job = self._reference.jobs[stored.id]
+            assert {
+                "state": stored.state.value,
+                "reason": stored.reason,
+                "charged": stored.credits_charged,
+                "quoted": stored.credits_quoted,
+                "attempt": stored.attempt,
+                "task": stored.provider_task_id,
+                "images": len(stored.result_urls),
+                "progress": stored.progress,
+            } == _expected(job), f"job {job.id}: database, then reference"
+            if job.has_ended:
+                first = self._ended.setdefault(job.id, row["whole"])
+                assert row["whole"] == first, f"job {job.id} had ended, and was changed"
+            last = job.snapshots[-1] if job.snapshots else None
+            if last is None or (last.state, last.attempt) != (stored.state, stored.attempt):
+                job.snapshots.append(stored)
+
+    async def _check_attempts(self) -> None:
+        rows = await self._stage.rows(
+            "SELECT job_id::text, number, token, outcome, provider_task_id,"
+            " late_at IS NOT NULL AS is_late FROM job_attempts"
+        )
+        stored = {tuple(row.values()) for row in rows}
+        assert stored == {
+            (
+                *(str(job.id), one.number, one.token, one.outcome),
+                *(one.stored_task, one.is_late_success),
+            )
+            for job, one in self._reference.attempts()
+        }
+        live = Counter(row["job_id"] for row in rows if row["outcome"] in LIVE_OUTCOMES)
+        assert all(count == 1 for count in live.values()), f"two live attempts: {live}"
+
+    async def _check_accounts(self) -> None:
+        rows = await self._stage.rows("SELECT id, balance, held, available FROM accounts")
+        assert {row["id"]: (row["balance"], row["held"]) for row in rows} == {
+            name: (one.balance, one.held) for name, one in self._reference.accounts.items()
+        }
+        assert all(row["available"] == row["balance"] - row["held"] for row in rows)
+        charges = await self._stage.rows(
+            "SELECT jobs.state FROM ledger_entries JOIN jobs ON jobs.id = job_id"
+            " WHERE kind = 'capture' AND jobs.state <> 'succeeded'"
+        )
+        assert not charges, f"charged without success: {charges}"
+
+    async def _check_notes(self) -> None:
+        noted: Counter[Any] = Counter(
+            row["job_id"].int for row in await self._stage.rows(_RESOLUTIONS)
+        )
+        assert noted == {
+            job.id.int: job.resolutions for job in self._reference.jobs.values() if job.resolutions
+        }
+        inbox = await self._stage.rows("SELECT id, verdict FROM callback_inbox")
+        assert {row["id"]: row["verdict"] for row in inbox} == {
+            one.id: one.verdict for one in self._reference.callbacks
+        }
+
+
+def _expected(job: RefJob) -> dict[str, object]:
+    return {
+        "state": job.state,
+        "reason": job.reason,
+        "charged": job.charged,
+        "quoted": job.quoted,
+        "attempt": len(job.attempts),
+        "task": job.task,
+        "images": job.images,
+        "progress": job.progress,
+    }

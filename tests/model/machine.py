@@ -1,0 +1,449 @@
+"""The rules of the model test: everything that callers, workers, Kie and operators may do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from producer import (
+    IdempotencyConflict,
+    InsufficientCredits,
+    InvalidRequest,
+    Order,
+    TooLateToCancel,
+)
+from shared.domain.lifecycle import transition_of
+from shared.domain.verdicts import (
+    Accepted,
+    AccountBlocked,
+    Ambiguous,
+    Delivered,
+    NoVerdict,
+    Pending,
+    Refused,
+    SubmitVerdict,
+    TaskFailed,
+    TryLater,
+)
+from shared.errors import StaleJob
+from shared.settings import ChargeBasis
+from tests.model.agreement import Agreement
+from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
+from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, Post, Stage
+from tests.model.stale_writes import WRITES, keeps_stray
+from tests.workshop import text_to_image
+
+MODEL, TASK = "gpt-4o-image", "text-to-image"
+ACCOUNTS = ("acme", "bolt")
+PICKS = st.integers(0, 999)
+QUANTITIES = st.sampled_from((1, 2, 4))
+PRICES = st.sampled_from([Decimal(one) for one in ("0", "1", "5.5", "6", "7", "8", "40")])
+BASES: st.SearchStrategy[ChargeBasis] = st.sampled_from(("current", "quoted", "lower_of"))
+_LAST_LOOKS_ARE_OVER_SECONDS = DEADLINE_SECONDS + 301
+_ANSWERS: dict[str, Callable[[str], tuple[SubmitVerdict, str, str]]] = {
+    "accepted": lambda task: (Accepted(task), "accepted", ""),
+    "rate limited": lambda _: (TryLater("rate_limited", "429"), "deferred", "rate_limited"),
+    "blocked": lambda _: (AccountBlocked("402", 402), "deferred", "account_refused"),
+    "refused": lambda _: (Refused("bad", 400), "rejected", "rejected"),
+    "broken": lambda _: (Ambiguous("server_error", "502"), "ambiguous", "server_error"),
+    "lost": lambda _: (Ambiguous("reply_lost", "timeout"), "ambiguous", "reply_lost"),
+}
+_T = TypeVar("_T")
+
+
+def _urls(count: int) -> tuple[str, ...]:
+    return tuple(f"https://images.example/{number}.png" for number in range(count))
+
+
+def _pick(pick: int, among: Sequence[_T]) -> _T:
+    return among[pick % len(among)]
+
+
+def _some(*states: str) -> Callable[[LifeOfJobs], bool]:
+    return lambda machine: bool(machine.ref.jobs_in(*states))
+
+
+class LifeOfJobs(RuleBasedStateMachine):
+    """Every rule moves the database through the real code and the reference by its own."""
+
+    def __init__(self, stage: Stage, seen: Counter[str]) -> None:
+        super().__init__()
+        self.stage, self.seen = stage, seen
+        self.ref = Reference()
+        self.agreement = Agreement(stage, self.ref)
+
+    def teardown(self) -> None:
+        """Leave nothing behind for the next example, and count what became of the jobs."""
+        self.seen.update(job.state for job in self.ref.jobs.values())
+        self.seen.update(f"reason {job.reason}" for job in self.ref.jobs.values() if job.reason)
+        self.seen.update(f"callback {one.verdict}" for one in self.ref.callbacks)
+        self.stage.run(self.stage.clear())
+
+    @invariant()
+    def database_and_reference_agree(self) -> None:
+        """Compare everything."""
+        self.stage.run(self.agreement.check())
+
+    # --- callers and admins -------------------------------------------------------------------
+
+    @initialize(
+        starts=st.lists(
+            st.sampled_from(("queued", "submitting", "generating", "unknown")), max_size=4
+        )
+    )
+    def open(self, starts: list[str]) -> None:
+        """Two accounts, one of them poor, the seeded prices, and some jobs on their way."""
+        till = self.stage.producer.till
+        for name, credits in zip(ACCOUNTS, (60, 14), strict=True):
+            self.stage.run(till.create_account(name))
+            self.stage.run(till.grant(name, Decimal(credits), "for the test"))
+            self.ref.accounts[name] = RefAccount(Decimal(credits))
+        for quantity, price in SEEDED_PRICES.items():
+            self._set_price(quantity, price)
+        for number, start in enumerate(starts):
+            self.enqueue("acme", [(4, 2, 1)[number % 3]], has_keys=True)
+            if start != "queued":
+                self.submit(0, 1)
+            if start in {"generating", "unknown"}:
+                self.kie_answers(-1, "accepted" if start == "generating" else "lost")
+
+    def _set_price(self, quantity: int, credits: Decimal) -> None:
+        self.stage.run(
+            self.stage.rows(
+                "UPDATE pricing SET credits = $4 WHERE model = $1 AND task = $2 AND quantity = $3",
+                *(MODEL, TASK, quantity, credits),
+            )
+        )
+        self.ref.prices[quantity] = credits
+
+    @rule(quantity=QUANTITIES, credits=PRICES)
+    def change_price(self, quantity: int, credits: Decimal) -> None:
+        """An admin types an UPDATE."""
+        self._set_price(quantity, credits)
+
+    @rule(account=st.sampled_from(ACCOUNTS), credits=st.sampled_from((20, 5, -7)))
+    def grant(self, account: str, credits: int) -> None:
+        """Credits come, or are taken back."""
+        self.stage.run(self.stage.producer.till.grant(account, Decimal(credits), "a reason"))
+        self.ref.accounts[account].balance += credits
+
+    @rule(
+        account=st.sampled_from(ACCOUNTS),
+        quantities=st.lists(QUANTITIES, min_size=1, max_size=3),
+        has_keys=st.booleans(),
+    )
+    def enqueue(self, account: str, quantities: list[int], has_keys: bool) -> None:
+        """One call with one to three orders: all or none."""
+        orders = [
+            Order(
+                request=text_to_image(quantity=quantity),
+                account_id=account,
+                idempotency_key=uuid4().hex if has_keys else None,
+            )
+            for quantity in quantities
+        ]
+        self._enqueue(orders)
+
+    def _enqueue(self, orders: list[Order]) -> None:
+        account = orders[0].account_id
+        has_room = self.ref.has_room(account, [one.request.price_quantity for one in orders])
+        try:
+            jobs = self.stage.run(self.stage.producer.enqueue_many(orders))
+        except InsufficientCredits:
+            assert not has_room
+            return
+        assert has_room
+        for job, order in zip(jobs, orders, strict=True):
+            self.ref.enqueued(job.id, account, job.quantity, order.idempotency_key)
+
+    @precondition(lambda self: any(job.key for job in self.ref.jobs.values()))
+    @rule(pick=PICKS, quantity=QUANTITIES)
+    def enqueue_again(self, pick: int, quantity: int) -> None:
+        """The same key comes again, with the same request or another."""
+        first = _pick(pick, [job for job in self.ref.jobs.values() if job.key])
+        order = Order(
+            request=text_to_image(quantity=quantity),
+            account_id=first.account,
+            idempotency_key=first.key,
+        )
+        refusal = None
+        try:
+            (job,) = self.stage.run(self.stage.producer.enqueue_many([order]))
+        except IdempotencyConflict as error:
+            refusal = (error.job_id, error.differs)
+        if quantity == first.quantity:
+            assert (refusal, job.id) == (None, first.id)
+        else:
+            assert refusal == (str(first.id), ("quantity",))
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(pick=PICKS)
+    def cancel(self, pick: int) -> None:
+        """The caller wants some job back, wherever it is."""
+        job = _pick(pick, list(self.ref.jobs.values()))
+        try:
+            self.stage.run(self.stage.producer.cancel(job.id))
+        except TooLateToCancel:
+            assert job.state != "queued"
+        else:
+            assert job.state == "queued"
+            self.ref.ended(job, "cancelled", "cancelled_by_caller")
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(pick=PICKS)
+    def retry(self, pick: int) -> None:
+        """The caller wants the same again."""
+        first = _pick(pick, list(self.ref.jobs.values()))
+        try:
+            job = self.stage.run(self.stage.producer.retry(first.id))
+        except InvalidRequest:
+            assert not first.has_ended
+        except InsufficientCredits:
+            assert not self.ref.has_room(first.account, [first.quantity])
+        else:
+            assert first.has_ended
+            assert job.retry_of == first.id
+            self.ref.enqueued(job.id, first.account, first.quantity, None)
+
+    # --- workers ------------------------------------------------------------------------------
+
+    @precondition(_some("queued"))
+    @rule(pick=PICKS, workers=st.sampled_from((1, 1, 1, 2)))
+    def submit(self, pick: int, workers: int) -> None:
+        """A queued job is delivered to a worker, or to two at once."""
+        job = _pick(pick, self.ref.jobs_in("queued"))
+        begun = self.stage.run(self.stage.deliver(job.id, workers=workers))
+        assert len(begun) == job.is_due
+        for post in begun:
+            own_task = f"task-{uuid4().hex}"
+            self.ref.claimed(job, post.token, own_task)
+            self.stage.kie.makers[own_task] = post.token
+
+    @precondition(_some("queued"))
+    @rule(pick=PICKS, answer=st.sampled_from(sorted(_ANSWERS)))
+    def submit_and_answer(self, pick: int, answer: str) -> None:
+        """The everyday case: a worker submits, and Kie answers at once."""
+        if self.ref.jobs_in("queued")[pick % len(self.ref.jobs_in("queued"))].is_due:
+            self.submit(pick, 1)
+            self.kie_answers(-1, answer)
+
+    @precondition(_some("submitting", "unknown", "generating", "succeeded", "failed"))
+    @rule(pick=PICKS, lease_is_over=st.booleans())
+    def deliver_again(self, pick: int, lease_is_over: bool) -> None:
+        """A delivery comes twice, or comes back after its worker's lease."""
+        states = ("submitting", "unknown", "generating", "succeeded", "failed")
+        among = self.ref.jobs_in("submitting") or self.ref.jobs_in(*states)
+        job = _pick(pick, among)
+        lease_seconds = 0.0 if lease_is_over else LEASE_SECONDS
+        assert not self.stage.run(self.stage.deliver(job.id, lease_seconds=lease_seconds))
+        if job.state == "submitting" and (lease_is_over or job.is_old):
+            self.ref.became_unknown(job, "worker_lost")
+
+    @precondition(lambda self: self.stage.hanging())
+    @rule(pick=PICKS, answer=st.sampled_from(sorted(_ANSWERS)))
+    def kie_answers(self, pick: int, answer: str) -> None:
+        """Kie answers a POST, whatever has become of its job meanwhile."""
+        post = _pick(pick, self.stage.hanging())
+        job = self.ref.jobs[post.job_id]
+        attempt = next(one for one in job.attempts if one.token == post.token)
+        verdict, kind, reason = _ANSWERS[answer](attempt.own_task)
+        post.made_nothing = kind in {"deferred", "rejected"}
+        self.stage.run(self.stage.reply(post, verdict))
+        was_awaited = self.ref.replied(job, attempt, kind, reason)
+        self.seen[f"reply {answer}{'' if was_awaited else ', too late'}"] += 1
+
+    @precondition(lambda self: self.stage.hanging())
+    @rule(pick=PICKS)
+    def worker_crashes(self, pick: int) -> None:
+        """A worker dies between its claim and Kie's answer."""
+        post: Post = _pick(pick, self.stage.hanging())
+        self.stage.run(self.stage.crash(post))
+        self.seen["crash"] += 1
+
+    @precondition(lambda self: any(job.attempts for job in self.ref.jobs.values()))
+    @rule(pick=PICKS, older=PICKS, event=st.sampled_from(sorted(WRITES, key=str)))
+    def sleeper_writes(self, pick: int, older: int, event: type[Any]) -> None:
+        """A worker that slept writes by what it remembers: it must write nothing."""
+        job = _pick(pick, [one for one in self.ref.jobs.values() if one.attempts])
+        memory = _pick(older, [one for one in job.snapshots if one.attempt])
+        is_newest = memory.attempt == len(job.attempts)
+        if is_newest and job.state in transition_of(event).sources:
+            return  # not stale: other rules do this
+        task = job.attempts[memory.attempt - 1].own_task
+        try:
+            self.stage.run(_as_coroutine(WRITES[event](self.stage.store, memory, task)))
+        except StaleJob:
+            self.seen["stale write" if is_newest else "fenced write"] += 1
+        else:
+            raise AssertionError(f"{event.__name__} of attempt {memory.attempt} moved {job}")
+        if event.__name__ == "Submitted":
+            keeps_stray(job, memory.attempt)
+
+    # --- Kie's verdicts -----------------------------------------------------------------------
+
+    def _poll(self, job: RefJob, verdict: Any, **options: Any) -> None:
+        asked = len(self.stage.kie.asked_about)
+        options = {"basis": "current", **options}
+        self.stage.run(self.stage.poll(job.id, verdict, **options))
+        expected = [job.task] if job.state == "generating" else []
+        assert self.stage.kie.asked_about[asked:] == expected
+
+    @precondition(_some("generating"))
+    @rule(pick=PICKS, images=st.integers(1, 5), basis=BASES)
+    def kie_delivers(self, pick: int, images: int, basis: ChargeBasis) -> None:
+        """As many images as asked, fewer, or more."""
+        job = _pick(pick, self.ref.jobs_in("generating"))
+        self._poll(job, Delivered(_urls(images)), basis=basis)
+        self.seen[f"{basis}, {'fewer' if images < job.quantity else 'enough'}"] += 1
+        self.ref.succeeded(job, images, basis)
+
+    @precondition(_some("generating"))
+    @rule(pick=PICKS, reason=st.sampled_from(("provider_failed", "content_policy")))
+    def kie_fails(self, pick: int, reason: str) -> None:
+        """Kie's verdict is failure."""
+        job = _pick(pick, self.ref.jobs_in("generating"))
+        self._poll(job, TaskFailed(reason, "no images"))
+        self.ref.ended(job, "failed", reason)
+
+    @precondition(_some("generating"))
+    @rule(pick=PICKS, progress=st.sampled_from((0.0, 0.25, 0.5, 1.0)), is_late=st.booleans())
+    def kie_is_not_done(self, pick: int, progress: float, is_late: bool) -> None:
+        """Still generating, before or after the deadline."""
+        job = _pick(pick, self.ref.jobs_in("generating"))
+        late_seconds = DEADLINE_SECONDS + 1 if is_late else 0.0
+        self._poll(job, Pending(progress), late_seconds=late_seconds)
+        job.progress = max(progress, job.progress)
+        if is_late:
+            self.ref.ended(job, "failed", "deadline_exceeded")
+
+    @precondition(_some("generating"))
+    @rule(pick=PICKS, late_seconds=st.sampled_from((0.0, DEADLINE_SECONDS + 1)))
+    def kie_decides_nothing(self, pick: int, late_seconds: float) -> None:
+        """Garbage, or silence: never held against the job while a last look may still come."""
+        job = _pick(pick, self.ref.jobs_in("generating"))
+        self._poll(job, NoVerdict("502"), late_seconds=late_seconds)
+
+    @precondition(_some("generating"))
+    @rule(pick=PICKS)
+    def kie_stays_silent_past_the_last_look(self, pick: int) -> None:
+        """Nothing but silence, until the last look is given up, too."""
+        job = _pick(pick, self.ref.jobs_in("generating"))
+        self._poll(job, NoVerdict("502"), late_seconds=_LAST_LOOKS_ARE_OVER_SECONDS)
+        self.ref.ended(job, "failed", "deadline_exceeded")
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(pick=PICKS)
+    def poll_comes_late(self, pick: int) -> None:
+        """A poll's delivery finds the job elsewhere: Kie is not even asked."""
+        job = _pick(pick, list(self.ref.jobs.values()))
+        if job.state != "generating":
+            self._poll(job, Delivered(_urls(1)))
+
+    # --- evidence -----------------------------------------------------------------------------
+
+    @precondition(lambda self: any(self.ref.attempts()))
+    @rule(pick=PICKS, claim=st.sampled_from(("own", "own", "another's", "forged")), other=PICKS)
+    def callback_comes(self, pick: int, claim: str, other: int) -> None:
+        """Kie, or a forger who knows the token, calls back about any attempt; it is stored."""
+        job, attempt = _pick(pick, list(self.ref.attempts()))
+        tasks = {
+            "own": attempt.own_task,
+            "another's": _pick(other, list(self.ref.attempts()))[1].own_task,
+            "forged": f"forged-{other % 3}-{attempt.token}",
+        }
+        claimed = tasks[claim]
+        (row,) = self.stage.run(
+            self.stage.database.fetch("receive_callback", attempt.token, claimed, 1_000)
+        )
+        if row["times"] == 1:
+            self.ref.callbacks.append(RefCallback(row["id"], job, attempt, claimed))
+
+    @precondition(lambda self: any(one.verdict is None for one in self.ref.callbacks))
+    @rule(pick=PICKS, is_silent=st.sampled_from((False, False, True)), delivered=st.booleans())
+    def callback_is_handled(self, pick: int, is_silent: bool, delivered: bool) -> None:
+        """A stored callback is confirmed or refuted through record-info."""
+        callback = _pick(pick, [one for one in self.ref.callbacks if one.verdict is None])
+        verdict = Delivered(_urls(2)) if delivered else Pending(0.5)
+        self.stage.run(self.stage.handle_callback(callback.id, verdict, silent=is_silent))
+        maker = None if is_silent else self.stage.kie.makers.get(callback.claimed, "nobody's")
+        self.ref.judged(callback, maker, delivered=delivered)
+
+    # --- time and operators -------------------------------------------------------------------
+
+    @precondition(lambda self: any(not job.is_due for job in self.ref.jobs_in("queued")))
+    @rule()
+    def pauses_end(self) -> None:
+        """What was put off is due."""
+        self._pass_time("due_at = now() - interval '1 second'", "queued")
+        for job in self.ref.jobs_in("queued"):
+            job.is_due = True
+
+    @precondition(_some("submitting", "unknown"))
+    @rule()
+    def attempts_grow_old(self) -> None:
+        """More time passes than the limit for unknown submissions."""
+        self._pass_time("attempted_at = attempted_at - interval '1000 s'", "submitting", "unknown")
+        for job in self.ref.jobs_in("submitting", "unknown"):
+            job.is_old = True
+
+    def _pass_time(self, change: str, *states: str) -> None:
+        statement = f"UPDATE jobs SET {change} WHERE state = ANY($1::text[])"
+        self.stage.run(self.stage.rows(statement, list(states)))
+
+    @precondition(_some("unknown"))
+    @rule()
+    def sweep(self) -> None:
+        """The reconciler ends every unknown submission whose limit has passed."""
+        self.stage.run(self.stage.sweep_unknown())
+        for job in self.ref.jobs_in("unknown"):
+            if job.is_old:
+                self.ref.lost(job)
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(pick=PICKS, claim=st.sampled_from(("own", "wrong", "taken", "none")))
+    def operator_resolves(self, pick: int, claim: str) -> None:
+        """An operator decides: the right task, a wrong one, another job's, or none."""
+        job = _pick(pick, self.ref.jobs_in("unknown") or list(self.ref.jobs.values()))
+        task = self._task_named(job, claim)
+        producer = self.stage.producer
+        verdict = (
+            producer.resolve_lost(job.id, "not in the log")
+            if task is None
+            else producer.resolve_submitted(job.id, task)
+        )
+        is_taken = task in self._tasks_of_others(job)
+        try:
+            self.stage.run(verdict)
+        except InvalidRequest:
+            assert job.state != "unknown" or is_taken
+            return
+        assert job.state == "unknown"
+        assert not is_taken
+        job.resolutions += 1
+        self.seen[f"resolved {claim}"] += 1
+        if task is None:
+            self.ref.lost(job)
+        else:
+            self.ref.submitted(job, task)
+
+    def _tasks_of_others(self, job: RefJob) -> list[str]:
+        named = [one.task for one in self.ref.jobs.values() if one is not job]
+        named += [one.stored_task for holder, one in self.ref.attempts() if holder is not job]
+        return [task for task in named if task is not None]
+
+    def _task_named(self, job: RefJob, claim: str) -> str | None:
+        if claim == "own" and job.attempts:
+            return job.newest.own_task
+        if claim == "taken":
+            return next(iter(self._tasks_of_others(job)), f"wrong-{job.id}")
+        return None if claim == "none" else f"wrong-{job.id}"
+
+
+async def _as_coroutine(write: Any) -> None:
+    await write

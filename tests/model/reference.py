@@ -1,0 +1,216 @@
+"""The reference: what must become of jobs and credits, in plain Python, without a database.
+
+Written from the documents, not from the SQL: states and their money after docs/lifecycle.md,
+charges after the declared basis. The model test holds the database equal to it after each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from uuid import UUID
+
+from shared.domain.job import Job
+from shared.settings import ChargeBasis
+
+SEEDED_PRICES = {1: Decimal(6), 2: Decimal(7), 4: Decimal(8)}
+ENDED = {"succeeded", "failed", "cancelled"}
+LIVE_OUTCOMES = {None, "accepted", "unknown", "lost"}
+
+
+@dataclass(slots=True)
+class RefAttempt:
+    """One paid POST as it must stand in the books."""
+
+    number: int
+    token: str
+    own_task: str
+    """The task that Kie makes of it, if it makes one."""
+    outcome: str | None = None
+    stored_task: str | None = None
+    is_late_success: bool = False
+
+
+@dataclass(slots=True)
+class RefJob:
+    """One job as it must be."""
+
+    id: UUID
+    account: str
+    quantity: int
+    quoted: Decimal
+    prices_then: dict[int, Decimal]
+    key: str | None
+    state: str = "queued"
+    reason: str | None = None
+    charged: Decimal | None = None
+    progress: float = 0.0
+    task: str | None = None
+    images: int = 0
+    is_due: bool = True
+    is_old: bool = False
+    """Whether its newest attempt is older than the limit for unknown submissions."""
+    attempts: list[RefAttempt] = field(default_factory=list)
+    resolutions: int = 0
+    snapshots: list[Job] = field(default_factory=list)
+    """How it looked before: what a worker that sleeps may still believe."""
+
+    @property
+    def newest(self) -> RefAttempt:
+        return self.attempts[-1]
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(slots=True)
+class RefAccount:
+    """What an account must have."""
+
+    balance: Decimal
+    held: Decimal = Decimal(0)
+
+
+@dataclass(slots=True)
+class RefCallback:
+    """One row that must stand in the inbox."""
+
+    id: int
+    job: RefJob
+    attempt: RefAttempt
+    claimed: str
+    verdict: str | None = None
+
+
+class Reference:
+    """Every job and account, moved by the same events as the database."""
+
+    def __init__(self) -> None:
+        self.prices = dict(SEEDED_PRICES)
+        self.accounts: dict[str, RefAccount] = {}
+        self.jobs: dict[UUID, RefJob] = {}
+        self.callbacks: list[RefCallback] = []
+
+    def jobs_in(self, *states: str) -> list[RefJob]:
+        """Return the jobs in these states, oldest first."""
+        return [job for job in self.jobs.values() if job.state in states]
+
+    def attempts(self) -> Iterator[tuple[RefJob, RefAttempt]]:
+        """Return every attempt there ever was."""
+        return ((job, attempt) for job in self.jobs.values() for attempt in job.attempts)
+
+    def has_room(self, account: str, quantities: list[int]) -> bool:
+        """Return whether the account can hold all of these at today's prices."""
+        money = self.accounts[account]
+        return money.balance - money.held >= sum(self.prices[one] for one in quantities)
+
+    def enqueued(self, job_id: UUID, account: str, quantity: int, key: str | None) -> None:
+        price = self.prices[quantity]
+        self.jobs[job_id] = RefJob(job_id, account, quantity, price, dict(self.prices), key)
+        self.accounts[account].held += price
+
+    # --- the attempt --------------------------------------------------------------------------
+
+    def claimed(self, job: RefJob, token: str, own_task: str) -> RefAttempt:
+        job.state, job.reason, job.is_old = "submitting", None, False
+        job.attempts.append(RefAttempt(len(job.attempts) + 1, token, own_task))
+        return job.newest
+
+    def submitted(self, job: RefJob, task: str) -> None:
+        job.state, job.reason, job.task = "generating", None, task
+        job.newest.outcome, job.newest.stored_task = "accepted", task
+
+    def deferred(self, job: RefJob, reason: str) -> None:
+        job.state, job.reason, job.is_due = "queued", reason, False
+        job.newest.outcome = "deferred"
+
+    def became_unknown(self, job: RefJob, reason: str) -> None:
+        job.state, job.reason = "unknown", reason
+        job.newest.outcome = "unknown"
+
+    def replied(self, job: RefJob, attempt: RefAttempt, kind: str, reason: str) -> bool:
+        """Let an answer of Kie to a POST come; return whether it moves the job."""
+        is_awaited = job.state == "submitting" or (job.state == "unknown" and kind != "ambiguous")
+        if attempt is not job.newest or not is_awaited:
+            if kind == "accepted":
+                # A task that came too late is kept as evidence, where there is none yet.
+                attempt.stored_task = attempt.stored_task or attempt.own_task
+            return False
+        match kind:
+            case "accepted":
+                self.submitted(job, attempt.own_task)
+            case "deferred":
+                self.deferred(job, reason)
+            case "rejected":
+                self.ended(job, "failed", reason)
+                attempt.outcome = "rejected"
+            case "ambiguous":
+                self.became_unknown(job, reason)
+        return True
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def ended(self, job: RefJob, state: str, reason: str) -> None:
+        """End the job without images."""
+        job.state, job.reason = state, reason
+        self.accounts[job.account].held -= job.quoted
+
+    def lost(self, job: RefJob) -> None:
+        self.ended(job, "failed", "submission_lost")
+        job.newest.outcome = "lost"
+
+    def succeeded(self, job: RefJob, images: int, basis: ChargeBasis) -> None:
+        charge = self.charge(job, images, basis)
+        account = self.accounts[job.account]
+        account.held -= job.quoted
+        account.balance -= charge
+        job.state, job.reason, job.charged = "succeeded", None, charge
+        job.progress, job.images = 1.0, images
+
+    def charge(self, job: RefJob, images: int, basis: ChargeBasis) -> Decimal:
+        """Return what so many images cost: by their own price, else by that of what was asked."""
+        delivered = min(images, job.quantity)
+        current = self.prices.get(delivered, self.prices[job.quantity])
+        quoted = job.prices_then.get(delivered, job.quoted)
+        return {"current": current, "quoted": quoted, "lower_of": min(current, quoted)}[basis]
+
+    # --- callbacks ----------------------------------------------------------------------------
+
+    def judged(self, callback: RefCallback, maker: str | None, *, delivered: bool) -> None:
+        """Judge a callback; `maker` is the token that made the task, None where Kie is silent."""
+        job, attempt = callback.job, callback.attempt
+        is_newest = attempt is job.newest
+        if job.state == "unknown" and is_newest:
+            self._judge_unknown(callback, maker)
+        elif job.state == "failed" and attempt.outcome == "lost":
+            self._judge_lost(callback, maker, delivered=delivered)
+        elif job.state == "submitting" and is_newest:
+            callback.verdict = None
+        elif job.state == "generating" and is_newest and job.task == callback.claimed:
+            callback.verdict = "hastened"
+        else:
+            callback.verdict = "refuted" if job.state in {"generating", "queued"} else "late"
+
+    def _judge_unknown(self, callback: RefCallback, maker: str | None) -> None:
+        if maker is None:
+            return
+        if maker != callback.attempt.token:
+            callback.verdict = "refuted"
+            return
+        self.submitted(callback.job, callback.claimed)
+        callback.verdict = "confirmed"
+
+    def _judge_lost(self, callback: RefCallback, maker: str | None, *, delivered: bool) -> None:
+        attempt = callback.attempt
+        if maker is None:
+            return
+        if maker != attempt.token:
+            callback.verdict = "refuted"
+        elif not delivered:
+            callback.verdict = "late"
+        else:
+            callback.verdict = "late_success"
+            attempt.is_late_success = True
+            attempt.stored_task = callback.claimed

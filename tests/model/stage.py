@@ -1,0 +1,300 @@
+"""The stage: the real steps, stores and SQL on a real Postgres, over a Kie that answers when told.
+
+Redis, the throttle and the brake are stand-ins that do nothing: they deliver and delay, and the
+model decides what is delivered when. A POST hangs until the model answers it, so workers can
+crash, sleep and be overtaken at that very point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from producer import Producer
+from producer.doctor import examine_books
+from producer.waiting import EndWatch
+from shared.adapters.delivery import Delivery
+from shared.adapters.postgres import Database, connect_database
+from shared.catalog import ImageRequest, ModelFamily
+from shared.domain.verdicts import Examination, Pending, PollVerdict, SubmitVerdict
+from shared.errors import StaleJob
+from shared.settings import ChargeBasis, Settings
+from worker.brake import Brake
+from worker.callbacks.handling import CallbackDesk
+from worker.deps import Deps
+from worker.job_store import JobStore
+from worker.metrics import Metrics
+from worker.reconciler import Reconciler
+from worker.steps.poll import poll_job
+from worker.steps.submit import submit_job
+from worker.throttle import Throttle
+
+CALLBACK_URL = "http://kie.example"
+DEADLINE_SECONDS = 1_800.0
+UNKNOWN_LIMIT_SECONDS = 900.0
+LEASE_SECONDS = 10.0
+STEP_TIMEOUT_SECONDS = 30.0
+_FAR_SECONDS = 3_600.0
+_CLEARED = ("callback_inbox", "job_events", "ledger_entries", "job_attempts", "jobs", "accounts")
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True, eq=False)
+class Post:
+    """One paid POST that has reached Kie and hangs until it is answered."""
+
+    job_id: UUID
+    token: str
+    reply: asyncio.Future[SubmitVerdict]
+    worker: asyncio.Task[float | None]
+    made_nothing: bool = False
+    """Whether Kie has said that it certainly made no task of it."""
+
+
+class SlowKie:
+    """A Kie that answers POSTs when told, and polls with what was set."""
+
+    def __init__(self) -> None:
+        self.arrivals: asyncio.Queue[Post] = asyncio.Queue()
+        self.verdict: PollVerdict = Pending(0.0)
+        self.makers: dict[str, str] = {}
+        """Which token made a task."""
+        self.is_silent = False
+        """Whether record-info leaves out by which callback URL a task was made."""
+        self.asked_about: list[str] = []
+
+    async def submit(
+        self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
+    ) -> SubmitVerdict:
+        """Take the POST in and wait."""
+        del family, request
+        worker = cast("asyncio.Task[float | None]", asyncio.current_task())
+        reply: asyncio.Future[SubmitVerdict] = asyncio.get_running_loop().create_future()
+        token = (callback_url or "").rpartition("/")[2]
+        self.arrivals.put_nowait(Post(UUID(int=0), token, reply, worker))
+        return await reply
+
+    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+        """Return the verdict that was set."""
+        del family
+        self.asked_about.append(task_id)
+        return self.verdict
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        """Return the verdict that was set, and the maker of the task unless silent."""
+        verdict = await self.poll(family, task_id)
+        if self.is_silent:
+            return Examination(verdict, None)
+        maker = self.makers.get(task_id, "somebody-else")
+        return Examination(verdict, f"{CALLBACK_URL}/callbacks/kie/{maker}")
+
+    async def credit(self) -> Decimal | None:
+        """Say nothing."""
+        return None
+
+
+class NoRedis:
+    """Delivery, brake and throttle without Redis; a pause of the brake is an hour."""
+
+    level = 0
+
+    async def deliver(self, parcels: object) -> None:
+        """Forget it: the model delivers."""
+
+    async def announce_ends(self, job_ids: object) -> None:
+        """Nobody waits."""
+
+    async def hasten(self, job_id: object, lane: object) -> None:
+        """The model polls when it likes."""
+
+    async def slow_down(self, reason: str, message: str) -> float:
+        """Return the pause."""
+        del reason, message
+        return _FAR_SECONDS
+
+    @asynccontextmanager
+    async def slot(self, *_: object, **__: object) -> AsyncIterator[None]:
+        """Grant at once."""
+        yield
+
+
+@dataclass(slots=True)
+class LaterClock:
+    """The real time, moved on by so many seconds."""
+
+    ahead_seconds: float = 0.0
+
+    def now(self) -> datetime:
+        """Return the moment."""
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything that the model test moves, on one loop and one database."""
+
+    runner: asyncio.Runner
+    database: Database
+    deps: Deps
+    kie: SlowKie
+    producer: Producer
+    callbacks: CallbackDesk
+    posts: list[Post] = field(default_factory=list)
+
+    @property
+    def store(self) -> JobStore:
+        return self.deps.store
+
+    def run(self, step: Coroutine[Any, Any, _T]) -> _T:
+        """Run one step to its end, within its time, without its log."""
+
+        async def within_time() -> _T:
+            async with asyncio.timeout(STEP_TIMEOUT_SECONDS):
+                return await step
+
+        with structlog.testing.capture_logs():
+            return self.runner.run(within_time())
+
+    def hanging(self) -> list[Post]:
+        """Return the POSTs that nobody has answered, and whose worker lives."""
+        return [post for post in self.posts if not post.worker.done()]
+
+    # --- the worker's side --------------------------------------------------------------------
+
+    async def deliver(
+        self, job_id: UUID, *, workers: int = 1, lease_seconds: float = LEASE_SECONDS
+    ) -> list[Post]:
+        """Run the submit step of so many workers at once; return the POSTs that they began."""
+        deps = replace(self.deps, lease_seconds=lease_seconds)
+        running = {asyncio.create_task(submit_job(deps, job_id)) for _ in range(workers)}
+        begun: list[Post] = []
+        arriving = asyncio.create_task(self.kie.arrivals.get())
+        while running:
+            done, _ = await asyncio.wait({arriving, *running}, return_when="FIRST_COMPLETED")
+            if arriving in done:
+                begun.append(replace(arriving.result(), job_id=job_id))
+                running.discard(begun[-1].worker)
+                arriving = asyncio.create_task(self.kie.arrivals.get())
+            for task in done & running:
+                running.discard(task)
+                with suppress(StaleJob):
+                    await task
+        arriving.cancel()
+        self._check_paid_once(job_id, begun)
+        self.posts += begun
+        return begun
+
+    def _check_paid_once(self, job_id: UUID, begun: Sequence[Post]) -> None:
+        """Kie's own record is the judge: no POST while an earlier one may have made a task."""
+        earlier = [post for post in self.posts if post.job_id == job_id]
+        assert len(begun) <= 1, f"job {job_id} was sent to Kie {len(begun)} times at once"
+        assert not begun or all(post.made_nothing for post in earlier), (
+            f"job {job_id} was sent to Kie again although a paid task may exist"
+        )
+
+    async def reply(self, post: Post, verdict: SubmitVerdict) -> bool:
+        """Answer a POST; return whether the worker could store the answer."""
+        post.reply.set_result(verdict)
+        try:
+            await post.worker
+        except StaleJob:
+            return False
+        return True
+
+    async def crash(self, post: Post) -> None:
+        """Let the worker die while it waits for Kie's answer."""
+        post.worker.cancel()
+        with suppress(asyncio.CancelledError):
+            await post.worker
+
+    async def poll(
+        self, job_id: UUID, verdict: PollVerdict, *, basis: ChargeBasis, late_seconds: float = 0
+    ) -> None:
+        """Run the poll step, so long after now."""
+        self.kie.verdict = verdict
+        settings = self.deps.settings.model_copy(update={"charge_basis": basis})
+        await poll_job(
+            replace(self.deps, settings=settings, clock=LaterClock(late_seconds)), job_id
+        )
+
+    async def sweep_unknown(self) -> None:
+        """End the unknown submissions whose limit has passed, as the reconciler does."""
+        await Reconciler(self.deps).end_overdue_unknown()
+
+    async def handle_callback(self, inbox_id: int, verdict: PollVerdict, *, silent: bool) -> None:
+        """Handle one stored callback."""
+        self.kie.verdict, self.kie.is_silent = verdict, silent
+        await self.callbacks.handle(inbox_id)
+
+    # --- the database's side ------------------------------------------------------------------
+
+    async def rows(self, statement: str, *args: object) -> list[dict[str, Any]]:
+        """Run any statement."""
+        return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
+
+    async def broken_books(self) -> list[str]:
+        """Return what the doctor says is wrong."""
+        findings = [one async for one in examine_books(self.database)]
+        assert findings
+        return [f"{one.name}: {one.detail}" for one in findings if not one.ok]
+
+    async def clear(self) -> None:
+        """Begin anew: end every worker and forget every job, account and old price."""
+        for post in self.hanging():
+            await self.crash(post)
+        self.posts.clear()
+        self.kie.makers.clear()
+        async with self.database.pool.acquire() as connection, connection.transaction():
+            # Only here, between two examples, are the triggers that forbid this switched off.
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            for table in _CLEARED:
+                await connection.execute(f"DELETE FROM {table}")
+            await connection.execute("DELETE FROM pricing_history WHERE NOT upper_inf(valid)")
+
+
+async def _open(stack: AsyncExitStack, url: str, home: Path) -> tuple[Database, Settings]:
+    database = await stack.enter_async_context(connect_database(url, connections=4))
+    settings = Settings(
+        darkroom_home=home,
+        kie_callback_url=CALLBACK_URL,
+        job_deadline_seconds=DEADLINE_SECONDS,
+        unknown_limit_seconds=UNKNOWN_LIMIT_SECONDS,
+    )
+    return database, settings
+
+
+def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: Path) -> Stage:
+    """Return a stage over the database of that URL; `stack` closes it on the same loop."""
+    database, settings = runner.run(_open(stack, url, home))
+    no_redis, kie = NoRedis(), SlowKie()
+    deps = Deps(
+        settings=settings,
+        store=JobStore(database),
+        delivery=cast("Delivery", no_redis),
+        kie=kie,
+        submits=cast("Throttle", no_redis),
+        polls=cast("Throttle", no_redis),
+        brake=cast("Brake", no_redis),
+        metrics=Metrics(CollectorRegistry()),
+        clock=LaterClock(),
+        random=Random(0),
+        sleep=asyncio.sleep,
+        worker_name="model",
+        lease_seconds=LEASE_SECONDS,
+    )
+    producer = Producer(
+        database, cast("Delivery", no_redis), cast("EndWatch", None), job_deadline_seconds=60
+    )
+    return Stage(runner, database, deps, kie, producer, CallbackDesk(deps, database))

@@ -1,0 +1,180 @@
+"""Thousands of lives without a database: what the table and the fence allow, and nothing else.
+
+A world of workers that crash, sleep and answer late is walked by seed over the table of
+`shared.domain.lifecycle`, with a clock of its own. Only two rules are taken as given: a write
+happens where the state is among the sources of its event, and, except for claim and cancel, only
+where it carries the newest attempt's number.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from shared.domain import events
+from shared.domain.events import Event
+from shared.domain.lifecycle import OPEN, TERMINAL, TRANSITIONS, JobState, next_state
+
+SEEDS = 4_000
+STEPS = 60
+UNKNOWN_LIMIT = 900
+DEADLINE = 1_800
+LEASE = 10
+_REPLIES: tuple[type[Event], ...] = (
+    events.Submitted,
+    events.Deferred,
+    events.Rejected,
+    events.OutcomeUnknown,
+)
+_VERDICTS: tuple[type[Event], ...] = (
+    events.Progressed,
+    events.Completed,
+    events.ProviderFailed,
+)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A paid POST: when it was sent, and whether Kie has said that it made nothing of it."""
+
+    number: int
+    sent_at: int
+    made_nothing: bool = False
+    is_answered: bool = False
+
+
+@dataclass(slots=True)
+class Life:
+    """One job in a world without a database."""
+
+    random: Random
+    is_fenced: bool = True
+    now: int = 0
+    state: JobState = JobState.QUEUED
+    since: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+    charges: int = 0
+    releases: int = 0
+    paid_twice: bool = False
+    path: list[str] = field(default_factory=list)
+
+    def write(self, event: type[Event], attempt: int | None = None) -> bool:
+        """Write as the guarded statements do; return whether a row came back."""
+        if self.is_fenced and attempt is not None and attempt != len(self.attempts):
+            return False
+        target = next_state(self.state, event)
+        if target is None:
+            return False
+        assert self.state in OPEN, f"{event.__name__} moved {self.state}: {self.path}"
+        if target is not self.state:
+            self.since = self.now
+        self.state = target
+        self.path.append(event.__name__)
+        self.charges += event is events.Completed
+        self.releases += target in TERMINAL and event is not events.Completed
+        return True
+
+    def claim(self) -> None:
+        """A worker commits its intent and POSTs."""
+        if self.write(events.Claimed):
+            self.paid_twice |= any(not one.made_nothing for one in self.attempts)
+            self.attempts.append(Attempt(len(self.attempts) + 1, self.now))
+
+    def reply(self) -> None:
+        """Kie answers some POST, in time or not; its worker writes the answer down."""
+        waiting = [one for one in self.attempts if not one.is_answered]
+        if not waiting:
+            return
+        attempt = self.random.choice(waiting)
+        event = self.random.choice(_REPLIES)
+        attempt.is_answered = True
+        # An ambiguous answer proves nothing; a refusal proves that there is no task.
+        attempt.made_nothing = event in {events.Deferred, events.Rejected}
+        self.write(event, attempt.number)
+
+    def repeat(self) -> None:
+        """A worker that slept says again what it learned of an older attempt."""
+        if self.attempts:
+            old = self.random.choice(self.attempts)
+            if old.is_answered:
+                event = events.Deferred if old.made_nothing else events.Submitted
+                self.write(event, old.number)
+
+    def crash(self) -> None:
+        """The worker of an attempt dies: its answer never comes."""
+        for attempt in self.attempts:
+            attempt.is_answered = True
+
+    def look_after(self) -> None:
+        """What other workers do by the clock: leases, limits, deadlines."""
+        newest = len(self.attempts)
+        waited = self.now - self.since
+        if self.state is JobState.SUBMITTING and waited >= LEASE:
+            self.write(events.OutcomeUnknown, newest)
+        elif self.state is JobState.UNKNOWN and waited >= UNKNOWN_LIMIT:
+            self.write(events.SubmissionLost, newest)
+        elif self.state is JobState.GENERATING and waited >= DEADLINE:
+            self.write(events.DeadlineExceeded, newest)
+
+    def poll(self) -> None:
+        """Kie says something about the task."""
+        self.write(self.random.choice(_VERDICTS), len(self.attempts))
+
+    def cancel(self) -> None:
+        """The caller takes the job back."""
+        if self.random.random() < 0.1:
+            self.write(events.Cancelled)
+
+    def step(self) -> None:
+        """Let some time pass and something happen."""
+        self.now += self.random.choice((0, 1, 5, 20, 400))
+        happen = (self.claim, self.reply, self.repeat, self.crash, self.look_after, self.poll)
+        self.random.choice((*happen, self.cancel))()
+
+    def check(self) -> None:
+        """Fail unless money and POSTs are right at this moment."""
+        assert self.charges == (self.state is JobState.SUCCEEDED), self.path
+        assert self.releases == (self.state in TERMINAL - {JobState.SUCCEEDED}), self.path
+        assert not self.paid_twice, f"paid twice: {self.path}"
+
+
+def lived(seed: int, *, is_fenced: bool = True, checked: bool = True) -> Life:
+    """Return a life of that seed after its last step."""
+    life = Life(Random(seed), is_fenced)
+    for _ in range(STEPS):
+        life.step()
+        if checked:
+            life.check()
+    return life
+
+
+def test_in_thousands_of_lives_nothing_is_paid_or_charged_twice() -> None:
+    ends = Counter(lived(seed).state for seed in range(SEEDS))
+    sys.stdout.write(f"seeds 0 to {SEEDS - 1}, {STEPS} steps each, ended: {dict(ends)}\n")
+    assert set(ends) >= TERMINAL, f"these lives never saw {TERMINAL - set(ends)}"
+
+
+def test_every_move_of_the_table_is_made_in_those_lives() -> None:
+    made = {name for seed in range(SEEDS) for name in lived(seed).path}
+    assert made == {row.event.__name__ for row in TRANSITIONS}
+
+
+def test_without_the_fence_some_life_is_paid_twice() -> None:
+    lives = (lived(seed, is_fenced=False, checked=False) for seed in range(SEEDS))
+    assert any(life.paid_twice for life in lives)
+
+
+@pytest.mark.parametrize("seed", range(0, SEEDS, 40))
+def test_wherever_a_life_stands_the_clock_alone_ends_it(seed: int) -> None:
+    life = lived(seed)
+    life.crash()  # no worker that knows anything is left
+    for _ in range(5):
+        life.now += DEADLINE
+        life.claim()
+        life.look_after()
+        life.check()
+    assert life.state in TERMINAL, life.path
