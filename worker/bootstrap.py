@@ -13,7 +13,6 @@ from random import SystemRandom
 import structlog
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.clock import SystemClock
 from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.health import Health
 from shared.adapters.postgres import Database, connect_database
@@ -22,6 +21,7 @@ from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 from worker.brake import Brake
 from worker.claiming import LEASE_MS
+from worker.clock import SystemClock
 from worker.crash_points import crash_at
 from worker.deps import Deps
 from worker.job_store import JobStore

@@ -8,9 +8,9 @@ from random import Random
 from uuid import UUID
 
 from shared.adapters.delivery import Delivery
-from shared.domain.clock import Clock
 from shared.settings import Settings
 from worker.brake import Brake
+from worker.clock import Clock
 from worker.crash_points import Reach, reach_nothing
 from worker.job_store import JobStore
 from worker.kie_client import Kie

@@ -54,6 +54,7 @@ _ANSWERS: dict[str, Callable[[str], tuple[SubmitVerdict, str, str]]] = {
     "broken": lambda _: (Ambiguous("server_error", "502"), "ambiguous", "server_error"),
     "lost": lambda _: (Ambiguous("reply_lost", "timeout"), "ambiguous", "reply_lost"),
 }
+ANSWERS = st.sampled_from((*sorted(_ANSWERS), "accepted", "accepted", "lost"))
 _T = TypeVar("_T")
 
 
@@ -94,7 +95,9 @@ class LifeOfJobs(RuleBasedStateMachine):
 
     @initialize(
         starts=st.lists(
-            st.sampled_from(("queued", "submitting", "generating", "unknown")), max_size=4
+            st.sampled_from(("queued", "submitting", "generating", "unknown")),
+            min_size=2,
+            max_size=5,
         )
     )
     def open(self, starts: list[str]) -> None:
@@ -226,7 +229,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             self.stage.kie.makers[own_task] = post.token
 
     @precondition(_some("queued"))
-    @rule(pick=PICKS, answer=st.sampled_from(sorted(_ANSWERS)))
+    @rule(pick=PICKS, answer=ANSWERS)
     def submit_and_answer(self, pick: int, answer: str) -> None:
         """The everyday case: a worker submits, and Kie answers at once."""
         if self.ref.jobs_in("queued")[pick % len(self.ref.jobs_in("queued"))].is_due:
@@ -246,7 +249,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             self.ref.became_unknown(job, "worker_lost")
 
     @precondition(lambda self: self.stage.hanging())
-    @rule(pick=PICKS, answer=st.sampled_from(sorted(_ANSWERS)))
+    @rule(pick=PICKS, answer=ANSWERS)
     def kie_answers(self, pick: int, answer: str) -> None:
         """Kie answers a POST, whatever has become of its job meanwhile."""
         post = _pick(pick, self.stage.hanging())
@@ -312,38 +315,31 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.ref.ended(job, "failed", reason)
 
     @precondition(_some("generating"))
-    @rule(pick=PICKS, progress=st.sampled_from((0.0, 0.25, 0.5, 1.0)), is_late=st.booleans())
-    def kie_is_not_done(self, pick: int, progress: float, is_late: bool) -> None:
-        """Still generating, before or after the deadline."""
+    @rule(
+        pick=PICKS,
+        verdict=st.sampled_from((Pending(0.0), Pending(0.25), Pending(1.0), NoVerdict("502"))),
+        late_seconds=st.sampled_from((0.0, DEADLINE_SECONDS + 1, _LAST_LOOKS_ARE_OVER_SECONDS)),
+    )
+    def kie_is_not_done(self, pick: int, verdict: Pending | NoVerdict, late_seconds: float) -> None:
+        """Still generating, or nothing to be understood: before or after the deadline.
+
+        What decides nothing is never held against the job while a last look may still come.
+        """
         job = _pick(pick, self.ref.jobs_in("generating"))
-        late_seconds = DEADLINE_SECONDS + 1 if is_late else 0.0
-        self._poll(job, Pending(progress), late_seconds=late_seconds)
-        job.progress = max(progress, job.progress)
-        if is_late:
+        self._poll(job, verdict, late_seconds=late_seconds)
+        patience = _LAST_LOOKS_ARE_OVER_SECONDS
+        if isinstance(verdict, Pending):
+            job.progress = max(verdict.progress, job.progress)
+            patience = DEADLINE_SECONDS + 1
+        if late_seconds >= patience:
             self.ref.ended(job, "failed", "deadline_exceeded")
 
-    @precondition(_some("generating"))
-    @rule(pick=PICKS, late_seconds=st.sampled_from((0.0, DEADLINE_SECONDS + 1)))
-    def kie_decides_nothing(self, pick: int, late_seconds: float) -> None:
-        """Garbage, or silence: never held against the job while a last look may still come."""
-        job = _pick(pick, self.ref.jobs_in("generating"))
-        self._poll(job, NoVerdict("502"), late_seconds=late_seconds)
-
-    @precondition(_some("generating"))
-    @rule(pick=PICKS)
-    def kie_stays_silent_past_the_last_look(self, pick: int) -> None:
-        """Nothing but silence, until the last look is given up, too."""
-        job = _pick(pick, self.ref.jobs_in("generating"))
-        self._poll(job, NoVerdict("502"), late_seconds=_LAST_LOOKS_ARE_OVER_SECONDS)
-        self.ref.ended(job, "failed", "deadline_exceeded")
-
-    @precondition(lambda self: self.ref.jobs)
+    @precondition(lambda self: any(job.state != "generating" for job in self.ref.jobs.values()))
     @rule(pick=PICKS)
     def poll_comes_late(self, pick: int) -> None:
         """A poll's delivery finds the job elsewhere: Kie is not even asked."""
-        job = _pick(pick, list(self.ref.jobs.values()))
-        if job.state != "generating":
-            self._poll(job, Delivered(_urls(1)))
+        among = [job for job in self.ref.jobs.values() if job.state != "generating"]
+        self._poll(_pick(pick, among), Delivered(_urls(1)))
 
     # --- evidence -----------------------------------------------------------------------------
 
@@ -376,19 +372,14 @@ class LifeOfJobs(RuleBasedStateMachine):
 
     # --- time and operators -------------------------------------------------------------------
 
-    @precondition(lambda self: any(not job.is_due for job in self.ref.jobs_in("queued")))
+    @precondition(_some("queued", "submitting", "unknown"))
     @rule()
-    def pauses_end(self) -> None:
-        """What was put off is due."""
-        self._pass_time("due_at = now() - interval '1 second'", "queued")
+    def an_hour_passes(self) -> None:
+        """Pauses end, and attempts grow older than the limit for unknown submissions."""
+        self._pass_time("due_at = now() - interval '1 s'", "queued")
+        self._pass_time("attempted_at = attempted_at - interval '1 h'", "submitting", "unknown")
         for job in self.ref.jobs_in("queued"):
             job.is_due = True
-
-    @precondition(_some("submitting", "unknown"))
-    @rule()
-    def attempts_grow_old(self) -> None:
-        """More time passes than the limit for unknown submissions."""
-        self._pass_time("attempted_at = attempted_at - interval '1000 s'", "submitting", "unknown")
         for job in self.ref.jobs_in("submitting", "unknown"):
             job.is_old = True
 

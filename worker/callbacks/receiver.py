@@ -15,9 +15,9 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from shared.adapters.postgres import Queries
-from shared.domain.clock import Clock
 from shared.errors import DarkroomError
 from worker.callbacks.signature import signature_fault
+from worker.clock import Clock
 
 log = structlog.get_logger(__name__)
 

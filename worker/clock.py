@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time. The real one is `shared.adapters.clock.SystemClock`."""
+    """Tells the time."""
 
     def now(self) -> datetime:
         """Return the current moment, timezone-aware, in UTC."""
         ...
+
+
+class SystemClock:
+    """Tells the machine's time, in UTC."""
+
+    def now(self) -> datetime:
+        """Return the current moment, timezone-aware, in UTC."""
+        return datetime.now(UTC)
