@@ -10,6 +10,7 @@ from uuid import UUID
 from shared.adapters.delivery import Delivery
 from shared.settings import Settings
 from worker.brake import Brake
+from worker.callbacks.trust import CallbackTrust
 from worker.clock import Clock
 from worker.crash_points import Reach, reach_nothing
 from worker.job_store import JobStore
@@ -39,5 +40,7 @@ class Deps:
     lease_seconds: float
     reach: Reach = reach_nothing
     """Called between steps; kills the process there when a drill says so."""
+    trust: CallbackTrust = field(default_factory=CallbackTrust)
+    """This worker's experience with callbacks."""
     faults: dict[UUID, int] = field(default_factory=dict)
     """Answers in a row that decided nothing, per job in flight here."""

@@ -24,13 +24,16 @@ class Sighting:
     """0 to 1, as Kie reports it."""
 
 
-def seconds_until_next_poll(sighting: Sighting, seconds_to_deadline: float) -> float:
-    """Return how long to wait before asking again.
+def seconds_until_next_poll(
+    sighting: Sighting, seconds_to_deadline: float, stretch: float = 1.0
+) -> float:
+    """Return how long to wait before asking again; `stretch` is at least 1.
 
     The gaps grow with the time that has passed, so the lag stays a fixed share of the whole.
     Progress only hastens: where Kie's own pace says that less is left, half of that is waited,
     but never less than a quarter of the gap, because progress may be stuck just short of the end.
-    Never past the deadline, which gets a look of its own.
+    All of it is stretched while callbacks can be relied on. Never past the deadline, which gets
+    a look of its own.
     """
     if sighting.elapsed_seconds < FIRST_LOOK_SECONDS:
         delay = FIRST_LOOK_SECONDS - sighting.elapsed_seconds
@@ -43,7 +46,7 @@ def seconds_until_next_poll(sighting: Sighting, seconds_to_deadline: float) -> f
         delay = min(max(left, gap * _LEAST_SHARE_OF_GAP, SHORTEST_SECONDS), gap)
     if seconds_to_deadline <= 0:
         return LAST_LOOK_RETRY_SECONDS
-    return min(delay, max(seconds_to_deadline, 0.05))
+    return min(delay * stretch, max(seconds_to_deadline, 0.05))
 
 
 def backoff_seconds(

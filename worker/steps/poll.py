@@ -32,6 +32,8 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
     async with deps.polls.slot(job.provider_task_id):
         verdict = await deps.kie.poll(family(job.model), job.provider_task_id)
     deps.reach("after_poll")
+    if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
+        deps.trust.observe(await deps.store.was_called_back(job))
     match verdict:
         case Delivered():
             await _settle(deps, job, verdict)
@@ -65,7 +67,8 @@ async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
     if left_seconds <= 0:
         await _exceed_deadline(deps, job, "the last look found it still generating")
         return None
-    return seconds_until_next_poll(Sighting(_elapsed_seconds(deps, job), progress), left_seconds)
+    sighting = Sighting(_elapsed_seconds(deps, job), progress)
+    return seconds_until_next_poll(sighting, left_seconds, deps.trust.stretch())
 
 
 async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
