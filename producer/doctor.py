@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.migrations import migration_status
-from shared.adapters.postgres import Queries, connect_database
+from shared.adapters.postgres import Database, Queries, connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
 
 _NAMED_AT_MOST = 5
 _STUCK_SECONDS = 3600.0
+_PATIENCE_SECONDS = 1800.0
 _BOOKS = {
     "balances_equal_the_ledger": "balances and holds equal the ledger's sums",
     "held_equals_the_open_holds": "what is held is what open jobs hold",
@@ -58,6 +59,16 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield _examine_provider(settings, servers)
 
 
+def connect_for_examination(url: str) -> AbstractAsyncContextManager[Database]:
+    """Open a database for checks that read all of it: with the time that takes."""
+    return connect_database(
+        url,
+        connections=2,
+        name="darkroom-doctor",
+        command_timeout_seconds=_PATIENCE_SECONDS,
+    )
+
+
 async def examine_books(queries: Queries) -> AsyncIterator[Finding]:
     """Check every invariant of the books on any database."""
     for query, sentence in _BOOKS.items():
@@ -70,9 +81,7 @@ async def examine_books(queries: Queries) -> AsyncIterator[Finding]:
 
 async def _examine_database(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
     try:
-        database = await stack.enter_async_context(
-            connect_database(servers.database_url, connections=2, name="darkroom-doctor")
-        )
+        database = await stack.enter_async_context(connect_for_examination(servers.database_url))
         status = await migration_status(servers.database_url)
     except DarkroomError as error:
         yield Finding("postgres", False, str(error), "start Postgres, or mend DATABASE_URL")
@@ -99,6 +108,21 @@ async def _examine_database(servers: Servers, stack: AsyncExitStack) -> AsyncIte
         not rows,
         named or "every open job moves",
         "is a worker running? `darkroom worker`" if rows else None,
+    )
+    yield await _examine_balance(database)
+
+
+async def _examine_balance(queries: Queries) -> Finding:
+    last = await queries.fetch_row("last_balance_check")
+    if last is None:
+        return Finding("kie balance", True, "never checked: a worker does so once a minute")
+    drifts = last["drifts"]
+    return Finding(
+        "kie balance",
+        not drifts,
+        f"last check {last['age_seconds']:.0f} s ago: {last['verdict']}, {last['balance']} credits"
+        f" left; drift found {drifts} times in the last day",
+        "see `provider_balance_checks` and compare with Kie's log page" if drifts else None,
     )
 
 

@@ -44,7 +44,14 @@ def translated_errors() -> Iterator[None]:
             hint=getattr(error, "hint", None),
             detail=getattr(error, "detail", None),
         ) from error
-    except (asyncpg.InterfaceError, OSError, TimeoutError, ssl.SSLError) as error:
+    except (
+        asyncpg.InterfaceError,
+        # "Another operation is in progress": the connection of a server that has just died.
+        asyncpg.InternalClientError,
+        OSError,
+        TimeoutError,
+        ssl.SSLError,
+    ) as error:
         raise PostgresDown(f"Postgres does not answer: {_text(error)}") from error
 
 
@@ -132,7 +139,11 @@ async def prepare_connection(connection: Connection) -> None:
 
 @asynccontextmanager
 async def connect_database(
-    url: str, *, connections: int = 10, name: str = "darkroom"
+    url: str,
+    *,
+    connections: int = 10,
+    name: str = "darkroom",
+    command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
 ) -> AsyncIterator[Database]:
     """Open a pool of at most `connections`, or raise `PostgresDown`; close it at the end."""
     with translated_errors():
@@ -141,7 +152,7 @@ async def connect_database(
             min_size=1,
             max_size=connections,
             init=prepare_connection,
-            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            command_timeout=command_timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings={"application_name": name},
         )
