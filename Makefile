@@ -16,7 +16,7 @@ CAMPAIGN_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench campaign lint-fix clean
+.PHONY: help setup demo up migrate test check bench campaign model mutants lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,13 @@ bench: setup ## measure: two hundred jobs, then a worker at rest; minutes
 
 campaign: setup ## kill -9 everything 500 times under 5,000 jobs, and judge; half an hour
 	@.venv/bin/python -m tests.campaign --report docs/reliability.md $(CAMPAIGN_ARGS)
+
+model: setup ## 5,000 random lives of jobs against a reference: MODEL_SEED=7 repeats; half an hour
+	@MODEL_EXAMPLES=$${MODEL_EXAMPLES:-5000} MODEL_SEED=$${MODEL_SEED:-$$(date +%s)} \
+		.venv/bin/python -m pytest -s --timeout=0 tests/model
+
+mutants: setup ## take each guard away in a copy, and see a test notice; some minutes
+	@.venv/bin/python -m tests.mutants --report docs/reliability.md
 
 lint-fix: setup ## format, and mend what ruff can mend
 	@.venv/bin/ruff check --fix .

@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     kie_polls_per_second_per_task: int = Field(default=3, ge=1, le=3)
     """In any sliding second; may be lowered, never raised above Kie's 3."""
     kie_request_timeout_seconds: float = Field(default=30, gt=0, le=300)
+    kie_drift_alert_credits: float = Field(default=50, gt=0, le=1_000_000)
+    """How many credits Kie's balance may stray from what our attempts explain before an alert."""
 
     charge_basis: ChargeBasis = "current"
     """Which price a success is charged by: in force at success, quoted at enqueue, the lower."""

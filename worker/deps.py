@@ -8,6 +8,7 @@ from random import Random
 from uuid import UUID
 
 from shared.adapters.delivery import Delivery
+from shared.adapters.postgres import Queries
 from shared.settings import Settings
 from worker.brake import Brake
 from worker.callbacks.trust import CallbackTrust
@@ -44,3 +45,8 @@ class Deps:
     """This worker's experience with callbacks."""
     faults: dict[UUID, int] = field(default_factory=dict)
     """Answers in a row that decided nothing, per job in flight here."""
+
+    @property
+    def queries(self) -> Queries:
+        """The store's own way to Postgres, for what is no move of a job."""
+        return self.store._queries

@@ -12,6 +12,7 @@ from shared.adapters.delivery import Lane
 from shared.errors import DependencyDown, JobNotFound, StaleJob
 from worker.claiming import Gate, JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
+from worker.provider_balance import CHECK_AT_SECOND, ProviderBalance
 from worker.reconciler import INTERVAL_SECONDS, Reconciler
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
@@ -60,13 +61,20 @@ async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
 
 
 def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
-    """Return the submit lane and the poll lane, which has the reconciler as its cron."""
+    """Return the submit lane and the poll lane, whose crons reconcile and check the balance."""
+    balance = ProviderBalance(deps)
 
     async def reconcile(_: dict[str, Any]) -> None:
         try:
             await reconciler.run_once()
         except DependencyDown as down:
             log.warning("reconcile_put_off", error=str(down))
+
+    async def check_balance(_: dict[str, Any]) -> None:
+        try:
+            await balance.check()
+        except DependencyDown as down:
+            log.warning("balance_check_put_off", error=str(down))
 
     limit = deps.submits.limit
     gate = Gate(limit.key("kie"), limit.requests, deps.brake)
@@ -86,7 +94,10 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         redis=redis,
         max_jobs=POLLS_AT_ONCE,
         # Here and not in the submit lane, which the brake may hold for minutes.
-        crons={"reconcile": (reconcile, set(range(0, 60, INTERVAL_SECONDS)))},
+        crons={
+            "reconcile": (reconcile, set(range(0, 60, INTERVAL_SECONDS))),
+            "check_balance": (check_balance, {CHECK_AT_SECOND}),
+        },
         lease_ms=lease_ms,
     )
     return [submit_lane, poll_lane]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from math import nan
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 
+BALANCE_SHOWN_SECONDS = 150.0
+"""How long a check of Kie's balance is shown by the worker that made it."""
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
 class Metrics:
     """The worker's own instruments; gauges of the queue are read from Postgres at each scrape."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         def counter(name: str, help_text: str, *labels: str) -> Counter:
             return Counter(name, help_text, labels, registry=registry)
 
@@ -44,6 +53,25 @@ class Metrics:
         self.redelivered = counter(
             "darkroom_redelivered_total", "Deliveries made again by the reconciler"
         )
+        self._monotonic = monotonic
+        self._balance_until = float("-inf")
+        self._balance = self._drift = nan
+        Gauge(
+            "darkroom_provider_balance_credits", "Credits left at Kie", registry=registry
+        ).set_function(lambda: self._while_fresh(self._balance))
+        Gauge(
+            "darkroom_provider_balance_drift_credits",
+            "Credits that Kie took and our attempts do not explain",
+            registry=registry,
+        ).set_function(lambda: self._while_fresh(self._drift))
+
+    def show_balance(self, balance: Decimal, drift: Decimal) -> None:
+        """Show the check that was made here, for a few minutes: the next may be another's."""
+        self._balance_until = self._monotonic() + BALANCE_SHOWN_SECONDS
+        self._balance, self._drift = float(balance), float(drift)
+
+    def _while_fresh(self, value: float) -> float:
+        return value if self._monotonic() < self._balance_until else nan
 
     def count_answer(self, endpoint: str, code: str, seconds: float) -> None:
         """Note one answer of Kie, or the lack of one."""

@@ -204,3 +204,24 @@ async def test_with_a_key_unsigned_stale_and_wrong_signatures_are_refused(
         assert await _call(rooms, token, body, **stale) == 401
         assert await _call(rooms, token, body, **other) == 401
         assert await _call(rooms, token, body, **signed) == 200
+
+
+async def test_a_task_that_another_job_has_is_refuted_and_keeps_nobody_else_from_its_end(
+    workshop: Workshop,
+) -> None:
+    workshop.simulator.set_faults(lost_reply=1.0, callback_lost=1.0, never_ends=1.0)
+    async with workshop.worker_with_callbacks(unknown_limit_seconds=8) as rooms:
+        first, second = await workshop.enqueue(), await workshop.enqueue()
+        await workshop.in_state(first, "unknown")
+        await workshop.in_state(second, "unknown")
+        token = await _token_of(workshop, second)
+        url = f"{rooms.deps.settings.kie_callback_url}/callbacks/kie/{token}"
+        tasks = workshop.simulator.record.tasks.values()
+        task_id = next(task.id for task in tasks if task.request.call_back_url == url)
+        # An operator mixes the two up, and then Kie calls back about the second.
+        await workshop.producer.resolve_submitted(first.id, task_id, reason="a mistake")
+        assert await _call(rooms, token, _body(task_id)) == 200
+        ended = await workshop.ended(second)
+    assert (ended.state, ended.reason) == (JobState.FAILED, "submission_lost")
+    assert [row["verdict"] for row in await _inbox(workshop)] == ["refuted"]
+    await workshop.check_books()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -48,6 +49,8 @@ class Verdict:
     stalls: list[Stall]
     started_epoch: float
     took_seconds: float
+    loads: tuple[float, float]
+    """The machine's load average over a minute, at the start and at the end."""
 
     @property
     def is_clean(self) -> bool:
@@ -61,7 +64,7 @@ async def conduct(options: Options) -> Verdict:
     keep = True
     try:
         verdict = await _conduct(folder, options)
-        keep = not verdict.is_clean
+        keep = options.keep_logs or not verdict.is_clean
         return verdict
     finally:
         if keep:
@@ -71,7 +74,7 @@ async def conduct(options: Options) -> Verdict:
 
 
 async def _conduct(folder: Path, options: Options) -> Verdict:
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     random = Random(options.seed)
     async with open_house(folder, options) as house:
         watch = LeaseWatch(house)
@@ -94,11 +97,17 @@ async def _conduct(folder: Path, options: Options) -> Verdict:
         not_done=dict(reaper.not_done),
         starts=sum(keeper.starts for keeper in crew.workers),
         refused_starts=sum(keeper.refused_starts for keeper in crew.workers),
-        moved=moved_again(evidence, deaths, watch.orphans),
+        moved=moved_again(
+            evidence,
+            deaths,
+            watch.orphans,
+            [life for keeper in crew.workers for life in keeper.lives],
+        ),
         blind_kills=watch.blind_kills,
         stalls=longest_stalls(evidence, 3),
         started_epoch=started_epoch,
         took_seconds=time.monotonic() - started,
+        loads=(load, os.getloadavg()[0]),
     )
 
 

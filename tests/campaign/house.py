@@ -129,7 +129,7 @@ async def _simulator(folder: Path, options: Options) -> AsyncIterator[dict[str, 
     arguments += ["--creates-per-10-seconds", "0", "--create-latency", "0.4"]
     arguments += ["--poll-latency", "0.1", "--latency-jitter", "0.5"]
     arguments += ["--duration", f"{options.task_seconds:g}", "--hmac-key", HMAC_KEY]
-    arguments += ["--callback-retry-interval", "3", "--request-log", "5000000"]
+    arguments += ["--request-log", "5000000"]
     for name, value in WEATHER.items():
         arguments += ["--fault", f"{name}={value}"]
     environ = {**_clean_environment(), "DARKROOM_READY_FILE": str(ready)}

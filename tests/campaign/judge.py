@@ -73,7 +73,10 @@ def judge(evidence: Evidence, options: Options) -> list[Zero]:
             [task.id for task in record.tasks if task.worst_window > POLLS_PER_SECOND_MAX],
         ),
         Zero("broken invariants of the books", _broken(evidence)),
-        Zero("steps that a bug ended", ["step_failed"] * evidence.loud_lines["step_failed"]),
+        Zero(
+            "steps that a bug ended",
+            [event for event in evidence.loud_lines if event.startswith("step_failed")],
+        ),
     ]
 
 

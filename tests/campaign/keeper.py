@@ -16,6 +16,7 @@ import orjson
 _LONGEST_LINE_BYTES = 1 << 20
 _AFTER_A_REFUSED_START_SECONDS = 0.2
 _STOP_SECONDS = 50.0
+_EVENT_LENGTH = 80
 _LOUD = (b'"level": "error"', b'"level": "critical"')
 
 
@@ -43,6 +44,8 @@ class Keeper:
     ) -> None:
         self.role = role
         self.deaths: list[Death] = []
+        self.lives: list[tuple[float, float]] = []
+        """From when to when (epoch) it was up, for each start that came so far."""
         self.starts = 0
         self.refused_starts = 0
         self.loud_lines: Counter[str] = Counter()
@@ -50,13 +53,13 @@ class Keeper:
         self.next_environ: dict[str, str] = {}
         """For the next start only."""
         self.has_finished = False
-        self.exit_code: int | None = None
         self._arguments = arguments
         self._environ = dict(environ)
         self._started_word = started_word.encode()
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
         self._is_up = False
+        self._up_at = 0.0
         self._point: str | None = None
         self._died_at = 0.0
         self._stopping = False
@@ -66,13 +69,20 @@ class Keeper:
         """Whether it has said that it has started, and lives."""
         return self._is_up and self._process is not None and self._process.returncode is None
 
+    @property
+    def is_in_a_drill(self) -> bool:
+        """Whether it will kill itself, so that nobody else need do it."""
+        return self._point is not None
+
     async def run(self) -> None:
         """Start it, and again whenever it dies, until it ends well or is stopped."""
         while not self._stopping and not self.has_finished:
             code = await self._run_once()
             if code not in (0, -signal.SIGKILL) and not self._stopping:
-                # Postgres was away, so it refused to start; an orchestrator would try again.
+                # A server was away, so it refused to start; an orchestrator would try again.
                 self.refused_starts += 1
+                if self._point is not None:
+                    self.next_environ = {"DARKROOM_CRASH_AT": self._point}
                 await asyncio.sleep(_AFTER_A_REFUSED_START_SECONDS)
 
     async def _run_once(self) -> int:
@@ -88,7 +98,7 @@ class Keeper:
             stderr=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE_BYTES,
         )
-        self._process, self._died_at = process, 0.0
+        self._process, self._died_at, self._up_at = process, 0.0, 0.0
         with (self._folder / f"{self.role.replace(' ', '-')}.log").open("ab") as log:
             assert process.stderr is not None
             async for line in process.stderr:
@@ -100,7 +110,8 @@ class Keeper:
         return code
 
     def _note_end(self, pid: int, code: int) -> None:
-        self.exit_code = code
+        if self._up_at > 0:
+            self.lives.append((self._up_at, self._died_at or time.time()))
         if code == 0:
             self.has_finished = True
         if code == -signal.SIGKILL:
@@ -111,13 +122,9 @@ class Keeper:
 
     def _hear(self, line: bytes) -> None:
         if not self._is_up and self._started_word in line:
-            self._is_up = True
+            self._is_up, self._up_at = True, time.time()
         if any(level in line for level in _LOUD):
-            try:
-                event = str(orjson.loads(line).get("event"))
-            except orjson.JSONDecodeError:
-                event = line.decode(errors="replace")[:80]
-            self.loud_lines[event.splitlines()[0][:80]] += 1
+            self.loud_lines[_event_of(line)] += 1
 
     def kill(self) -> None:
         """SIGKILL it where it is."""
@@ -132,6 +139,17 @@ class Keeper:
             return None
         self._process.send_signal(number)
         return self._process.pid
+
+    def leave(self) -> None:
+        """Note that it is of no use from now on, though it lives: frozen, or cut off."""
+        if self._up_at > 0:
+            self.lives.append((self._up_at, time.time()))
+            self._up_at = 0.0
+
+    def come_back(self) -> None:
+        """Note that it is of use again."""
+        if self._is_up and self._up_at == 0:
+            self._up_at = time.time()
 
     def thaw(self, pid: int) -> None:
         """Let it go on, if it is still the process of that id."""
@@ -148,3 +166,14 @@ class Keeper:
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._process.wait()
         self.kill()
+
+
+def _event_of(line: bytes) -> str:
+    """Return the event of a log line, with the error that caused it where there is one."""
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return line.decode(errors="replace")[:_EVENT_LENGTH]
+    event = str(said.get("event")).splitlines()[0][:_EVENT_LENGTH]
+    trace = str(said.get("exception") or "").strip().splitlines()
+    return f"{event}: {trace[-1][:_EVENT_LENGTH]}" if trace else event

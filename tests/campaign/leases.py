@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,7 +16,9 @@ from worker.claiming import LEASE_MS
 _POLLS = f"{in_progress_key_prefix}poll:*"
 _LOOK_SECONDS = 0.5
 _SECOND_LOOK_SECONDS = 4.0
-# A living owner renews every quarter of a lease, so its leases are never this short.
+# A living owner renews every quarter of a lease, so its leases are never as short as the second,
+# and hardly as short as the first. What is shorter already belongs to a frozen or cut off worker.
+_RENEWED_MS = LEASE_MS - 3_000
 _UNRENEWED_MS = LEASE_MS - 3_500
 
 
@@ -43,9 +45,20 @@ class LeaseWatch:
             async with asyncio.timeout(_LOOK_SECONDS):
                 keys = [key async for key in self._redis.scan_iter(_POLLS, count=5_000)]
                 owners = await self._redis.mget(keys) if keys else []
+                left_ms = await self._left_ms(keys)
         except (RedisError, OSError, TimeoutError):
             return None
-        return {key: owner for key, owner in zip(keys, owners, strict=True) if owner is not None}
+        return {
+            key: owner
+            for key, owner, left in zip(keys, owners, left_ms, strict=True)
+            if owner is not None and left > _RENEWED_MS
+        }
+
+    async def _left_ms(self, keys: Sequence[bytes]) -> list[int]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.pttl(key)
+            return [int(left) for left in await pipe.execute()]
 
     async def note_orphans(self, before: Mapping[bytes, bytes] | None, killed_at: float) -> None:
         """Look again a while after a kill: what nobody renewed belonged to the dead."""

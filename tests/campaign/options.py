@@ -9,6 +9,9 @@ from pathlib import Path
 from random import SystemRandom
 
 _SEEDS = 1_000_000
+_LONGEST_GAP_SECONDS = 600.0
+_FEWEST_KILLS = 6
+"""One of each kind; a drill is two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Options:
     """The median time that the simulated Kie takes for a task."""
     unknown_limit_seconds: float = 60.0
     fsync: bool = True
+    keep_logs: bool = False
+    """Of a clean run too; those of any other are kept anyway."""
 
     @property
     def window_seconds(self) -> float:
@@ -48,11 +53,12 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         allow_abbrev=False,
     )
     parser.add_argument("--jobs", type=_positive, default=5_000)
-    parser.add_argument("--kills", type=_positive, default=500)
+    parser.add_argument("--kills", type=_kills, default=500)
     parser.add_argument("--workers", type=_positive, default=4)
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
     parser.add_argument("--report", type=Path, help="rewrite the report section of this page")
-    parser.add_argument("--seconds-per-kill", type=float, default=2.5)
+    parser.add_argument("--seconds-per-kill", type=_positive_float, default=2.5)
+    parser.add_argument("--keep-logs", action="store_true", help="of a clean run too")
     given = parser.parse_args(arguments)
     seed = SystemRandom().randrange(_SEEDS) if given.seed is None else given.seed
     return Options(
@@ -62,6 +68,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         seed=seed,
         report=given.report,
         seconds_per_kill=given.seconds_per_kill,
+        keep_logs=given.keep_logs,
     )
 
 
@@ -69,4 +76,20 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
+    return number
+
+
+def _kills(text: str) -> int:
+    number = int(text)
+    if number < _FEWEST_KILLS:
+        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_KILLS} or more")
+    return number
+
+
+def _positive_float(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= _LONGEST_GAP_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text} must be above 0, {_LONGEST_GAP_SECONDS:g} at most"
+        )
     return number

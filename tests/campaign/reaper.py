@@ -32,6 +32,7 @@ class Reaper:
         self._watch = watch
         self._random = random
         self._cutting = asyncio.Lock()
+        self._choosing = asyncio.Lock()
         self.done: Counter[FaultKind] = Counter()
         self.not_done: Counter[FaultKind] = Counter()
         """Faults that found nobody to befall."""
@@ -61,26 +62,33 @@ class Reaper:
         (self.done if was_done else self.not_done)[fault.kind] += 1
 
     async def _victim(self) -> Keeper | None:
+        """Choose a worker that is up, and wait a while for another to be up beside it.
+
+        So the pace fits the machine: a slow one would otherwise have all workers killed as they
+        start. Those that will kill themselves are left to it.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(_VICTIM_SECONDS):
-                while True:
-                    up = [keeper for keeper in self._crew.workers if keeper.is_up]
-                    if up:
-                        return self._random.choice(up)
+                while len(self._up()) < min(2, len(self._crew.workers)):
                     await asyncio.sleep(0.05)
-        return None
+        up = self._up()
+        victims = [keeper for keeper in up if not keeper.is_in_a_drill] or up
+        return self._random.choice(victims) if victims else None
+
+    def _up(self) -> list[Keeper]:
+        return [keeper for keeper in self._crew.workers if keeper.is_up]
 
     async def _kill_worker(self, fault: Fault) -> bool:
-        victim = await self._victim()
-        if victim is None:
-            return False
-        before = await self._watch.look()
-        if not victim.is_up:
-            return await self._kill_worker(fault)
-        if fault.point is not None:
-            victim.next_environ = {"DARKROOM_CRASH_AT": fault.point}
-        victim.kill()
-        await self._watch.note_orphans(before, time.time())
+        async with self._choosing:
+            victim = await self._victim()
+            before = await self._watch.look()
+            if victim is None or not victim.is_up:
+                return False
+            if fault.point is not None:
+                victim.next_environ = {"DARKROOM_CRASH_AT": fault.point}
+            victim.kill()
+            killed_epoch = time.time()
+        await self._watch.note_orphans(before, killed_epoch)
         return True
 
     async def _kill_producer(self, _: Fault) -> bool:
@@ -118,10 +126,12 @@ class Reaper:
         pid = victim.send(signal.SIGSTOP) if victim is not None else None
         if victim is None or pid is None:
             return False
+        victim.leave()
         try:
             await asyncio.sleep(fault.length_seconds)
         finally:
             victim.thaw(pid)
+            victim.come_back()
         return True
 
     async def _cut_off_worker(self, fault: Fault) -> bool:
@@ -129,9 +139,11 @@ class Reaper:
         async with self._cutting:
             for relay in self._house.relays:
                 await relay.cut()
+            self._crew.cut_off.leave()
             await asyncio.sleep(fault.length_seconds)
             for relay in self._house.relays:
                 await relay.restore()
+            self._crew.cut_off.come_back()
         return True
 
     async def _hang_valkey(self, fault: Fault) -> bool:

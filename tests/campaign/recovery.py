@@ -22,9 +22,23 @@ class Moved:
     """A job that a killed worker had in its hands, and how long nothing happened to it."""
 
     seconds: float
+    """Since the death of the last worker that had it."""
+    since_first_seconds: float
+    """The same, unless several that had it died in a row."""
+    deaths: int
     job: str
     doing: str
     """`submitting` or `polling`."""
+    unmanned_seconds: float
+    """For how much of that time no worker at all was up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    killed_epoch: float
+    moved_epoch: float
+    job: str
+    doing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +60,69 @@ def moments_of(evidence: Evidence, job: JobRow) -> list[float]:
 
 
 def moved_again(
-    evidence: Evidence, deaths: Sequence[Death], orphans: Sequence[Orphan]
+    evidence: Evidence,
+    deaths: Sequence[Death],
+    orphans: Sequence[Orphan],
+    lives: Sequence[tuple[float, float]],
 ) -> list[Moved]:
-    """Return what became of every job in the hands of a worker that died."""
-    jobs = {job.id: job for job in evidence.tables.jobs}
-    found = list(_submits(evidence, deaths))
-    for orphan in orphans:
-        job = jobs.get(orphan.job_id)
-        if job is not None:
-            after = orphan.killed_at_epoch + _LAST_WORDS_SECONDS
-            moments = [at for at in moments_of(evidence, job) if at > after]
-            if moments:
-                found.append(Moved(moments[0] - orphan.killed_at_epoch, job.key, "polling"))
+    """Return what became of every job in the hands of a worker that died.
+
+    `lives` are the times (epoch) in which some worker was up.
+    """
+    losses: defaultdict[tuple[str, float], list[_Loss]] = defaultdict(list)
+    for loss in (*_submits(evidence, deaths), *_polls(evidence, orphans)):
+        losses[loss.job, loss.moved_epoch].append(loss)
+    found = []
+    for (job, moved_epoch), same in losses.items():
+        killed = sorted(loss.killed_epoch for loss in same)
+        found.append(
+            Moved(
+                seconds=moved_epoch - killed[-1],
+                since_first_seconds=moved_epoch - killed[0],
+                deaths=len(same),
+                job=job,
+                doing=same[-1].doing,
+                unmanned_seconds=_unmanned_seconds(killed[-1], moved_epoch, lives),
+            )
+        )
     return found
 
 
-def _submits(evidence: Evidence, deaths: Sequence[Death]) -> Iterator[Moved]:
+def _unmanned_seconds(start: float, end: float, lives: Sequence[tuple[float, float]]) -> float:
+    """Return for how long between two moments nobody was up."""
+    unmanned, reached = 0.0, start
+    for up_at, down_at in sorted(lives):
+        if down_at <= reached or up_at >= end:
+            continue
+        unmanned += max(0.0, up_at - reached)
+        reached = down_at
+    return unmanned + max(0.0, end - reached)
+
+
+def _polls(evidence: Evidence, orphans: Sequence[Orphan]) -> Iterator[_Loss]:
+    """Yield the jobs that a worker was asking Kie about when it died."""
+    jobs = {job.id: job for job in evidence.tables.jobs}
+    for orphan in orphans:
+        job, killed = jobs[orphan.job_id], orphan.killed_at_epoch
+        moments = moments_of(evidence, job)
+        after = next((at for at in moments if at > killed + _LAST_WORDS_SECONDS), None)
+        if after is not None:
+            yield _Loss(killed, after, job.key, "polling")
+
+
+def _submits(evidence: Evidence, deaths: Sequence[Death]) -> Iterator[_Loss]:
     """Yield the jobs whose paid POST was begun and not settled when their worker died."""
     jobs = {job.id: job for job in evidence.tables.jobs}
     deaths_of: defaultdict[str, list[float]] = defaultdict(list)
     for death in deaths:
         deaths_of[str(death.pid)].append(death.at_epoch)
     for attempt in evidence.tables.attempts:
-        for died_at in deaths_of[attempt.worker.rpartition(":")[2]]:
-            was_open = attempt.answered_epoch is None or attempt.answered_epoch > died_at
-            if attempt.sent_epoch <= died_at and was_open:
-                after = [at for at, _ in evidence.tables.events[attempt.job_id] if at > died_at]
-                if after:
-                    key = jobs[attempt.job_id].key
-                    yield Moved(after[0] - died_at, key, "submitting")
+        for killed in deaths_of[attempt.worker.rpartition(":")[2]]:
+            was_open = attempt.answered_epoch is None or attempt.answered_epoch > killed
+            events = evidence.tables.events[attempt.job_id]
+            after = next((at for at, _ in events if at > killed), None)
+            if attempt.sent_epoch <= killed and was_open and after is not None:
+                yield _Loss(killed, after, jobs[attempt.job_id].key, "submitting")
 
 
 def longest_stalls(evidence: Evidence, most: int) -> list[Stall]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
 from tests.campaign.conduct import conduct
 from tests.campaign.options import Options
 from tests.campaign.report import write_report
@@ -20,6 +22,8 @@ SHORT = Options(
 )
 
 
+# Half a minute, where the machine has time for it.
+@pytest.mark.timeout(240)
 async def test_kill_9_of_everybody_loses_nothing_and_pays_and_charges_once() -> None:
     verdict = await conduct(SHORT)
     report = write_report(verdict)

@@ -54,7 +54,9 @@ _ANSWERS: dict[str, Callable[[str], tuple[SubmitVerdict, str, str]]] = {
     "broken": lambda _: (Ambiguous("server_error", "502"), "ambiguous", "server_error"),
     "lost": lambda _: (Ambiguous("reply_lost", "timeout"), "ambiguous", "reply_lost"),
 }
-ANSWERS = st.sampled_from((*sorted(_ANSWERS), "accepted", "accepted", "lost"))
+ANSWER_NAMES = sorted(_ANSWERS)
+ANSWERS = st.sampled_from((*ANSWER_NAMES, "accepted", "accepted", "lost"))
+LATE_SECONDS = (0.0, DEADLINE_SECONDS + 1, _LAST_LOOKS_ARE_OVER_SECONDS)
 _T = TypeVar("_T")
 
 
@@ -90,6 +92,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def database_and_reference_agree(self) -> None:
         """Compare everything."""
         self.stage.run(self.agreement.check())
+        self.seen["steps compared"] += 1
 
     # --- callers and admins -------------------------------------------------------------------
 
@@ -126,9 +129,9 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.ref.prices[quantity] = credits
 
     @rule(quantity=QUANTITIES, credits=PRICES)
-    def change_price(self, quantity: int, credits: Decimal) -> None:
+    def change_price(self, quantity: int, credits: Decimal | int) -> None:
         """An admin types an UPDATE."""
-        self._set_price(quantity, credits)
+        self._set_price(quantity, Decimal(credits))
 
     @rule(account=st.sampled_from(ACCOUNTS), credits=st.sampled_from((20, 5, -7)))
     def grant(self, account: str, credits: int) -> None:
@@ -273,8 +276,13 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, older=PICKS, event=st.sampled_from(sorted(WRITES, key=str)))
     def sleeper_writes(self, pick: int, older: int, event: type[Any]) -> None:
         """A worker that slept writes by what it remembers: it must write nothing."""
-        job = _pick(pick, [one for one in self.ref.jobs.values() if one.attempts])
-        memory = _pick(older, [one for one in job.snapshots if one.attempt])
+        memories = [one for job in self.ref.jobs.values() for one in job.snapshots if one.attempt]
+        if not memories:
+            return
+        # Every other time of an older attempt, where there is one: that is what the fence is for.
+        fenced = [one for one in memories if one.attempt < len(self.ref.jobs[one.id].attempts)]
+        memory = _pick(pick, fenced if fenced and older % 2 else memories)
+        job = self.ref.jobs[memory.id]
         is_newest = memory.attempt == len(job.attempts)
         if is_newest and job.state in transition_of(event).sources:
             return  # not stale: other rules do this
@@ -318,7 +326,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(
         pick=PICKS,
         verdict=st.sampled_from((Pending(0.0), Pending(0.25), Pending(1.0), NoVerdict("502"))),
-        late_seconds=st.sampled_from((0.0, DEADLINE_SECONDS + 1, _LAST_LOOKS_ARE_OVER_SECONDS)),
+        late_seconds=st.sampled_from(LATE_SECONDS),
     )
     def kie_is_not_done(self, pick: int, verdict: Pending | NoVerdict, late_seconds: float) -> None:
         """Still generating, or nothing to be understood: before or after the deadline.

@@ -19,7 +19,7 @@ from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.domain.verdicts import Delivered, Examination
-from shared.errors import DependencyDown, StaleJob
+from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.claims import Claim, claim_from_row
 from worker.deps import Deps
 from worker.throttle import Throttled
@@ -59,6 +59,9 @@ class CallbackDesk:
             except (DependencyDown, Throttled, StaleJob) as error:
                 # It stays in the inbox; the sweep comes back to it.
                 log.info("callback_put_off", inbox_id=inbox_id, error=str(error))
+            except Exception:
+                # A bug of ours: one callback must never keep the sweep from the others.
+                log.exception("callback_failed", inbox_id=inbox_id)
 
     async def handle(self, inbox_id: int) -> None:
         """Act on one callback; what cannot be judged yet stays in the inbox."""
@@ -96,7 +99,12 @@ class CallbackDesk:
             log.warning("callback_refuted", job_id=str(job.id), claimed_task_id=claim.task_id)
             return "refuted"
         event = events.Submitted(claim.task_id, self._deps.settings.job_deadline_seconds)
-        recovered = await self._deps.store.record_submitted(job, event)
+        try:
+            recovered = await self._deps.store.record_submitted(job, event)
+        except DatabaseRefused as error:
+            # Another job has this task: one of the two was told so by mistake.
+            log.error("task_of_another_job", job_id=str(job.id), error=str(error))
+            return "refuted"
         self._deps.metrics.count_submitted(recovered)
         log.info("submission_recovered", job_id=str(job.id), provider_task_id=claim.task_id)
         await self._deps.delivery.deliver([Parcel(job.id, Lane.POLL, now_ms())])

@@ -21,7 +21,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TryLater,
 )
-from shared.errors import InvalidRequest, PostgresDown, RedisDown, StaleJob
+from shared.errors import DatabaseRefused, InvalidRequest, PostgresDown, RedisDown, StaleJob
 from worker.deps import Deps
 from worker.steps.ending import announce_end
 from worker.timetable import FIRST_LOOK_SECONDS, backoff_seconds
@@ -127,6 +127,12 @@ async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
     event = events.Submitted(task_id, deps.settings.job_deadline_seconds)
     try:
         submitted = await _insist(deps, lambda: deps.store.record_submitted(job, event))
+    except DatabaseRefused as error:
+        log.error("task_of_another_job", job_id=str(job.id), error=str(error))
+        message = f"Kie named task {task_id}, which another job has"
+        unknown = events.OutcomeUnknown(Reason.REPLY_LOST, message)
+        await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
+        return None
     except StaleJob:
         # Either our own first try got through though its reply was lost, or the job has ended.
         submitted = await deps.store.load(job.id)

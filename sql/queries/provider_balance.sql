@@ -1,0 +1,70 @@
+-- Kie's credit balance beside what our attempts explain.
+
+-- name: balance_footing
+-- Always one row: the moment, the newest check, and the check to measure from. $1 how far to look
+-- back for firm footing (seconds).
+SELECT clock_timestamp() AS asked_at, newest.id AS newest_id, newest.balance AS newest_balance,
+       extract(epoch FROM clock_timestamp() - newest.at)::double precision AS age_seconds,
+       footing.*
+  FROM (VALUES (true)) AS always
+  LEFT JOIN LATERAL (
+      SELECT id, at, balance FROM provider_balance_checks ORDER BY id DESC LIMIT 1
+  ) AS newest ON true
+  LEFT JOIN LATERAL (
+      SELECT id AS from_id, asked_at AS from_asked_at, at AS from_at, balance AS from_balance,
+             CASE WHEN verdict = 'drift' THEN 0 ELSE unexplained END AS from_unexplained
+        FROM provider_balance_checks AS past
+       WHERE past.at >= least(newest.at, now() - make_interval(secs => $1))
+       ORDER BY (settled OR verdict IN ('first', 'drift', 'topped_up')) DESC,
+                CASE WHEN settled OR verdict IN ('first', 'drift', 'topped_up') THEN past.id END
+                    DESC,
+                past.id
+       LIMIT 1
+  ) AS footing ON true;
+
+-- name: balance_needed
+-- The moment, and what Kie will charge for the jobs that wait to be submitted.
+SELECT clock_timestamp() AS at,
+       coalesce(sum(coalesce(pricing.provider_credits, quoted.provider_credits)), 0) AS needed
+  FROM jobs
+  LEFT JOIN pricing USING (model, task, quantity)
+  LEFT JOIN pricing_history AS quoted ON quoted.id = jobs.quoted_price_id
+ WHERE jobs.state = 'queued';
+
+-- name: attempts_that_may_cost
+-- The attempts that may have changed Kie's balance since $1, each with Kie's price when it was
+-- sent. $2 how long after the end of a job Kie may still move credits (seconds).
+SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.reason,
+       job.finished_at, attempt.provider_task_id IS NOT NULL AS has_task,
+       attempt.late_at IS NOT NULL AS succeeded_late,
+       coalesce(version.provider_credits, quoted.provider_credits) AS credits
+  FROM (
+      SELECT * FROM jobs WHERE state IN ('submitting', 'unknown', 'generating')
+       UNION ALL
+      SELECT * FROM jobs
+       WHERE finished_at IS NOT NULL AND finished_at >= $1::timestamptz - make_interval(secs => $2)
+  ) AS job
+  JOIN job_attempts AS attempt ON attempt.job_id = job.id
+   AND (attempt.outcome IS NULL OR attempt.outcome IN ('accepted', 'unknown', 'lost'))
+  LEFT JOIN pricing_history AS version
+    ON (version.model, version.task, version.quantity) = (job.model, job.task, job.quantity)
+   AND version.valid @> attempt.sent_at
+  JOIN pricing_history AS quoted ON quoted.id = job.quoted_price_id;
+
+-- name: record_balance_check
+-- No row back: another worker has checked meanwhile. $1 the newest check when Kie was asked,
+-- $2 asked at, $3 at, $4 balance, $5 measured from, $6 previous balance, $7 expected low,
+-- $8 expected high, $9 drift, $10 unexplained, $11 settled, $12 verdict.
+INSERT INTO provider_balance_checks
+    (follows, asked_at, at, balance, measured_from, previous_balance, expected_spend_low,
+     expected_spend_high, drift, unexplained, settled, verdict)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT (follows) DO NOTHING
+RETURNING id;
+
+-- name: last_balance_check
+-- The newest check, and how many of the last day found drift.
+SELECT verdict, balance, extract(epoch FROM now() - at)::double precision AS age_seconds,
+       (SELECT count(*) FROM provider_balance_checks
+         WHERE verdict = 'drift' AND at >= now() - interval '1 day') AS drifts
+  FROM provider_balance_checks ORDER BY id DESC LIMIT 1;

@@ -1,0 +1,43 @@
+"""A lease belongs to the worker that took it: nobody else claims its delivery or renews it."""
+
+from __future__ import annotations
+
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix
+
+from shared.adapters.delivery import HASTEN_PREFIX, Lane
+from tests.integration.worker.floor import deliver, owner_of, score_of
+from worker.scripts import Scripts
+
+LEASE_MS = 60_000
+
+
+async def test_a_lease_is_renewed_by_its_owner_alone(redis: ArqRedis) -> None:
+    (job_id,) = await deliver(redis)
+    arq_id = Lane.POLL.arq_id(job_id)
+    lease_key = in_progress_key_prefix + arq_id
+    await redis.set(lease_key, "the owner", px=20_000)
+    due_before = await score_of(redis, job_id)
+
+    async def renew_as(owner: str) -> int:
+        arguments: list[str | int | float] = [owner, LEASE_MS, in_progress_key_prefix, arq_id]
+        return int(await Scripts(redis).run("renew", [Lane.POLL.value], arguments))
+
+    assert await renew_as("somebody whose lease has lapsed") == 0
+    assert await redis.pttl(lease_key) <= 20_000
+    assert await score_of(redis, job_id) == due_before
+    assert await renew_as("the owner") == 1
+    assert await redis.pttl(lease_key) > 20_000
+    assert await owner_of(redis, job_id) == "the owner"
+
+
+async def test_a_delivery_that_is_due_but_leased_is_claimed_by_nobody_else(redis: ArqRedis) -> None:
+    held, free = await deliver(redis, 2)
+    lease_key = in_progress_key_prefix + Lane.POLL.arq_id(held)
+    await redis.set(lease_key, "the owner", px=20_000)
+    arguments: list[str | int | float] = [10, LEASE_MS, "another", in_progress_key_prefix]
+    arguments += [0, HASTEN_PREFIX, 1_000]
+    reply = await Scripts(redis).run("claim", [Lane.POLL.value, "", ""], arguments)
+    assert [arq_id.decode() for arq_id in reply[2::2]] == [Lane.POLL.arq_id(free)]
+    assert await owner_of(redis, held) == "the owner"
+    assert await redis.pttl(lease_key) <= 20_000

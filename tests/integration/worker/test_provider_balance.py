@@ -1,0 +1,414 @@
+"""Kie's balance against our attempts, on the real database and the simulator's own account.
+
+No lanes run here: the tests take the steps by hand, so that no cron checks in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from producer import Job
+from producer.doctor import Finding, examine
+from shared.adapters.postgres import connect_database
+from shared.errors import PostgresDown
+from tests.fakes.kie import FakeKie
+from tests.workshop import Workshop, eventually, fast_simulator_config, free_port, text_to_image
+from worker.bootstrap import open_worker
+from worker.deps import Deps
+from worker.job_store import JobStore
+from worker.lanes import build_lanes
+from worker.metrics import Metrics
+from worker.provider_balance import ProviderBalance
+from worker.reconciler import Reconciler
+from worker.simulator import running_simulator
+from worker.steps.poll import poll_job
+from worker.steps.submit import submit_job
+from worker.throttle import Throttled
+
+TABLE = "provider_balance_checks"
+
+
+class Office:
+    """One worker's deps without lanes, and its eye on Kie's balance."""
+
+    def __init__(self, workshop: Workshop, deps: Deps) -> None:
+        self.workshop = workshop
+        self.registry = CollectorRegistry()
+        self.deps = replace(deps, metrics=Metrics(self.registry))
+        self.balance = ProviderBalance(self.deps, gap_seconds=0)
+
+    async def check(self) -> dict[str, Any]:
+        """Check, and return the row that was written."""
+        before = len(await self.rows())
+        found = await self.balance.check()
+        rows = await self.rows()
+        assert found is not None
+        assert len(rows) == before + 1
+        assert rows[-1]["verdict"] == found.verdict
+        return rows[-1]
+
+    async def rows(self) -> list[dict[str, Any]]:
+        """Return every check, oldest first."""
+        return await self.workshop.run_sql(f"SELECT * FROM {TABLE} ORDER BY id")
+
+    async def submit(self, directive: str = "", **fields: Any) -> Job:
+        """Enqueue a job and take its submit step."""
+        prompt = f"a picture [[sim: {directive}]]" if directive else "a picture"
+        job = await self.workshop.enqueue(text_to_image(prompt, **fields))
+        await submit_job(self.deps, job.id)
+        return await self.workshop.producer.get(job.id)
+
+    async def finish(self, job: Job) -> Job:
+        """Poll until the job has ended."""
+
+        async def has_ended() -> bool:
+            try:
+                await poll_job(self.deps, job.id)
+            except Throttled:
+                return False
+            return (await self.workshop.producer.get(job.id)).finished_at is not None
+
+        await eventually(has_ended, "the job has ended")
+        return await self.workshop.producer.get(job.id)
+
+    async def develop(self, directive: str = "", **fields: Any) -> Job:
+        """Take a job from enqueue to its end."""
+        return await self.finish(await self.submit(directive, **fields))
+
+    def gauge(self, name: str) -> float | None:
+        return self.registry.get_sample_value(f"darkroom_provider_balance_{name}")
+
+
+@asynccontextmanager
+async def open_office(workshop: Workshop, **changes: Any) -> AsyncIterator[Office]:
+    async with open_worker(workshop.settings.model_copy(update=changes)) as rooms:
+        yield Office(workshop, rooms.deps)
+
+
+@pytest.fixture
+async def office(workshop: Workshop) -> AsyncIterator[Office]:
+    """An office that has checked once."""
+    async with open_office(workshop) as office:
+        await office.check()
+        yield office
+
+
+async def spend_behind_our_back(workshop: Workshop, tasks: int, variants: int = 1) -> None:
+    """Create tasks with the same key, as somebody else would."""
+    simulator = workshop.simulator
+    headers = {"Authorization": f"Bearer {simulator.api_key}", "User-Agent": "somebody/1"}
+    async with aiohttp.ClientSession(simulator.base_url, headers=headers) as session:
+        for _ in range(tasks):
+            body = {"prompt": "not ours", "size": "1:1", "nVariants": variants}
+            async with session.post("/api/v1/gpt4o-image/generate", json=body) as response:
+                assert (await response.json())["code"] == 200
+
+
+async def top_up(workshop: Workshop, credits: int) -> None:
+    """Add credits, as somebody buying more would."""
+    url = f"{workshop.simulator.base_url}/simulator/credits"
+    async with aiohttp.request("POST", url, json={"credits": credits}) as response:
+        assert response.status == 200
+
+
+async def doctors_word(workshop: Workshop) -> Finding:
+    return {one.name: one async for one in examine(workshop.settings)}["kie balance"]
+
+
+def events_in(logs: list[Any]) -> list[str]:
+    return [f"{one['log_level']} {one['event']}" for one in logs if "balance" in one["event"]]
+
+
+# --- what the rows say ------------------------------------------------------------------------
+
+
+async def test_the_first_check_has_nothing_before_it(workshop: Workshop) -> None:
+    async with open_office(workshop) as office:
+        row = await office.check()
+    assert (row["verdict"], row["follows"], row["previous_balance"]) == ("first", None, None)
+    assert row["balance"] == Decimal(str(workshop.simulator.record.account.balance))
+    assert row["asked_at"] <= row["at"]
+    assert row["settled"]
+
+
+async def test_spend_as_expected_is_ok_to_the_credit(office: Office) -> None:
+    for quantity in (1, 2, 4):
+        await office.develop(quantity=quantity)
+    row = await office.check()
+    assert (row["verdict"], row["drift"], row["settled"]) == ("ok", 0, True)
+    assert (row["expected_spend_low"], row["expected_spend_high"]) == (21, 21)
+    assert row["previous_balance"] - row["balance"] == 21
+    assert (await office.check())["expected_spend_high"] == 0
+
+
+async def test_a_price_change_after_the_post_changes_nothing(office: Office) -> None:
+    await office.develop()
+    await office.workshop.run_sql("UPDATE pricing SET provider_credits = 100")
+    row = await office.check()
+    assert (row["verdict"], row["expected_spend_low"], row["expected_spend_high"]) == ("ok", 6, 6)
+
+
+async def test_a_wrong_provider_price_shows_as_drift(office: Office) -> None:
+    await office.workshop.run_sql("UPDATE pricing SET provider_credits = 100")
+    await office.develop()
+    row = await office.check()
+    assert (row["verdict"], row["drift"]) == ("drift", -94)
+
+
+async def test_a_failed_task_is_presumed_refunded(office: Office) -> None:
+    assert (await office.develop("outcome=generate_failed")).state == "failed"
+    row = await office.check()
+    assert (row["verdict"], row["drift"]) == ("ok", 0)
+    assert row["previous_balance"] == row["balance"]
+
+
+async def test_tasks_under_way_are_within_the_range_and_exact_at_the_end(office: Office) -> None:
+    jobs = [await office.submit("duration=1.5") for _ in range(3)]
+    assert [job.state for job in jobs] == ["generating"] * 3
+    under_way = await office.check()
+    assert (under_way["verdict"], under_way["settled"]) == ("ok", False)
+    assert (under_way["expected_spend_low"], under_way["expected_spend_high"]) == (0, 18)
+    for job in jobs:
+        await office.finish(job)
+    row = await office.check()
+    # Measured from the check before them, the last at which nothing was on its way.
+    assert row["measured_from"] == (await office.rows())[0]["id"]
+    assert (row["verdict"], row["expected_spend_low"], row["expected_spend_high"]) == ("ok", 18, 18)
+
+
+async def test_lost_replies_are_within_the_range(office: Office) -> None:
+    for _ in range(3):
+        assert (await office.submit("lost_reply=1")).state == "unknown"
+    row = await office.check()
+    assert (row["verdict"], row["drift"]) == ("ok", 0)
+    assert (row["expected_spend_low"], row["expected_spend_high"]) == (0, 18)
+    assert row["previous_balance"] - row["balance"] == 18
+
+
+async def test_a_range_too_wide_to_tell_is_unknown(workshop: Workshop) -> None:
+    async with open_office(workshop, kie_drift_alert_credits=5) as office:
+        await office.check()
+        await office.submit("lost_reply=1")
+        assert (await office.check())["verdict"] == "unknown"
+
+
+# --- drift ------------------------------------------------------------------------------------
+
+
+async def test_spending_behind_our_back_is_told_once_and_never_corrected(office: Office) -> None:
+    await office.develop()
+    money = await office.workshop.producer.balance("acme")
+    await spend_behind_our_back(office.workshop, 8, variants=2)
+    with structlog.testing.capture_logs() as logs:
+        row = await office.check()
+        after = await office.check()
+    assert (row["verdict"], row["drift"], row["unexplained"]) == ("drift", 56, 56)
+    assert events_in(logs) == ["critical provider_balance_drift"]
+    assert (after["verdict"], after["drift"], after["unexplained"]) == ("ok", 0, 0)
+    assert await office.workshop.producer.balance("acme") == money
+    await office.workshop.check_books()
+
+
+async def test_the_gauges_show_balance_and_drift(office: Office) -> None:
+    await spend_behind_our_back(office.workshop, 2)
+    row = await office.check()
+    assert row["verdict"] == "ok"
+    assert office.gauge("drift_credits") == 12
+    assert office.gauge("credits") == float(row["balance"])
+
+
+async def test_a_slow_leak_adds_up_to_an_alert(office: Office) -> None:
+    verdicts = []
+    for _ in range(3):
+        await spend_behind_our_back(office.workshop, 3)
+        verdicts.append((await office.check())["verdict"])
+    assert verdicts == ["ok", "ok", "drift"]
+
+
+async def test_drift_hidden_among_tasks_under_way_comes_out_when_they_have_ended(
+    office: Office,
+) -> None:
+    jobs = [await office.submit("duration=1.5") for _ in range(10)]
+    hidden = await office.check()
+    assert hidden["verdict"] == "unknown"
+    await spend_behind_our_back(office.workshop, 9)
+    for job in jobs:
+        await office.finish(job)
+    row = await office.check()
+    assert (row["verdict"], row["drift"]) == ("drift", 54)
+
+
+async def test_a_top_up_is_no_drift(office: Office) -> None:
+    await office.develop()
+    await top_up(office.workshop, 5000)
+    with structlog.testing.capture_logs() as logs:
+        row = await office.check()
+    assert (row["verdict"], row["drift"], row["unexplained"]) == ("topped_up", -5000, 0)
+    assert events_in(logs) == ["info provider_balance_topped_up"]
+    assert (await office.check())["verdict"] == "ok"
+
+
+# --- low balance ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"), [(1, []), (2, ["warning provider_balance_low"])], ids=["lasts", "does not"]
+)
+async def test_a_balance_that_does_not_last_for_the_open_jobs_is_said(
+    workshop: Workshop, jobs: int, said: list[str]
+) -> None:
+    for _ in range(jobs):
+        await workshop.enqueue()
+    async with (
+        running_simulator(fast_simulator_config(starting_credits=Decimal(11))) as poor,
+        open_office(workshop, kie_base_url=poor.base_url) as office,
+    ):
+        with structlog.testing.capture_logs() as logs:
+            await office.check()
+    assert events_in(logs) == said
+
+
+# --- whoever does not answer ------------------------------------------------------------------
+
+
+async def test_when_kie_is_away_nothing_is_written_and_the_next_check_makes_up(
+    office: Office,
+) -> None:
+    await office.develop()
+    port = free_port()
+    async with open_office(office.workshop, kie_base_url=f"http://127.0.0.1:{port}") as cut_off:
+        assert await cut_off.balance.check() is None
+    office.workshop.simulator.set_faults(account_code=401)
+    assert await office.balance.check() is None
+    assert len(await office.rows()) == 1
+    office.workshop.simulator.set_faults(account_code=None)
+    row = await office.check()
+    assert (row["verdict"], row["expected_spend_high"]) == ("ok", 6)
+
+
+async def test_when_postgres_is_away_the_cron_puts_it_off(office: Office) -> None:
+    class Away:
+        async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+            raise PostgresDown(f"{query} {args}")
+
+        async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+            raise PostgresDown(f"{query} {args}")
+
+    with structlog.testing.capture_logs() as logs:
+        await cron_of(replace(office.deps, store=JobStore(Away())))()
+    assert events_in(logs) == ["warning balance_check_put_off"]
+
+
+# --- several workers --------------------------------------------------------------------------
+
+
+def cron_of(deps: Deps) -> Callable[[], Any]:
+    """Return the cron of the poll lane, as arq would run it."""
+    _, poll_lane = build_lanes(deps, Reconciler(deps))
+    (one,) = (job for job in poll_lane.cron_jobs if job.name == "cron:check_balance")
+    assert (one.second, one.minute, one.unique) == ({2}, None, True)  # once a minute, over all
+    return lambda: one.coroutine({})
+
+
+class MeetingKie(FakeKie):
+    """Answers two callers only when both are asking."""
+
+    def __init__(self, meeting: asyncio.Barrier) -> None:
+        super().__init__()
+        self._meeting = meeting
+
+    async def credit(self) -> Decimal | None:
+        async with asyncio.timeout(10):
+            await self._meeting.wait()
+        return Decimal(100)
+
+
+@pytest.mark.parametrize("checked_before", [0, 1])
+async def test_two_workers_at_the_same_moment_write_one_row(
+    workshop: Workshop, checked_before: int
+) -> None:
+    async with open_office(workshop) as office:
+        for _ in range(checked_before):
+            await office.check()
+        deps = replace(office.deps, kie=MeetingKie(asyncio.Barrier(2)))
+        workers = [ProviderBalance(deps, gap_seconds=0) for _ in range(2)]
+        with structlog.testing.capture_logs() as logs:
+            found = await asyncio.gather(*(worker.check() for worker in workers))
+        assert sorted(one is None for one in found) == [False, True]
+        assert len(await office.rows()) == checked_before + 1
+        # Whoever came second tells nothing either.
+        assert events_in(logs) == ["critical provider_balance_drift"] * checked_before
+
+
+async def test_two_workers_one_after_the_other_write_one_row_a_minute(workshop: Workshop) -> None:
+    async with open_office(workshop) as one, open_office(workshop) as other:
+        for office in (one, other, one):
+            await cron_of(office.deps)()
+        assert len(await one.rows()) == 1
+        await workshop.run_sql(
+            f"UPDATE {TABLE} SET at = at - interval '1 minute',"
+            " asked_at = asked_at - interval '1 minute'"
+        )
+        for office in (other, one):
+            await cron_of(office.deps)()
+        assert [row["verdict"] for row in await one.rows()] == ["first", "ok"]
+
+
+# --- who may, and who is told -----------------------------------------------------------------
+
+
+async def test_the_service_checks_and_may_not_rewrite(office: Office, database_url: str) -> None:
+    url = f"{database_url}{'&' if '?' in database_url else '?'}role=darkroom_service"
+    async with connect_database(url) as database:
+        deps = replace(office.deps, store=JobStore(database))
+        assert await ProviderBalance(deps, gap_seconds=0).check() is not None
+        for statement in (f"UPDATE {TABLE} SET drift = 0", f"DELETE FROM {TABLE}"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await database.pool.execute(statement)
+
+
+@pytest.mark.parametrize("role", ["darkroom_admin", "darkroom_readonly"])
+async def test_people_read_the_checks_and_write_none(
+    office: Office, database_url: str, role: str
+) -> None:
+    assert await office.rows()
+    url = f"{database_url}{'&' if '?' in database_url else '?'}role={role}"
+    async with connect_database(url) as database:
+        assert await database.fetch_row("last_balance_check") is not None
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await database.pool.execute(f"INSERT INTO {TABLE} DEFAULT VALUES")
+
+
+async def test_the_doctor_says_verdict_and_age_and_remembers_drift_for_a_day(
+    workshop: Workshop,
+) -> None:
+    assert "never checked" in (await doctors_word(workshop)).detail
+    async with open_office(workshop) as office:
+        await office.check()
+        word = await doctors_word(workshop)
+        assert word.ok
+        assert "s ago: first" in word.detail
+        await spend_behind_our_back(workshop, 9)
+        await office.check()
+        await office.check()
+        word = await doctors_word(workshop)
+        assert not word.ok
+        assert word.fix
+        assert "s ago: ok" in word.detail
+        assert "drift found 1 times in the last day" in word.detail
+        await workshop.run_sql(
+            f"UPDATE {TABLE} SET at = at - interval '25 hours',"
+            " asked_at = asked_at - interval '25 hours'"
+        )
+        assert (await doctors_word(workshop)).ok

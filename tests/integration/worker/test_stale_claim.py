@@ -1,0 +1,31 @@
+"""A claim that took longer than a lease may last: the POST it was made for is not sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from producer import Job
+from shared.domain import events
+from shared.domain.verdicts import Accepted
+from tests.integration.worker.rooms import PRICE, START, Rooms
+from worker.job_store import JobStore
+from worker.steps.submit import STALE_CLAIM_SECONDS
+
+
+async def test_a_claim_that_took_too_long_is_taken_back_and_nothing_is_sent(rooms: Rooms) -> None:
+    job = await rooms.enqueue()
+
+    class Slow(JobStore):
+        async def claim(self, job_id: Any, event: events.Claimed) -> Job:
+            claimed = await super().claim(job_id, event)
+            rooms.clock.advance(STALE_CLAIM_SECONDS + 1)
+            return claimed
+
+    rooms.kie.submits.append(Accepted("t1"))
+    delay_seconds = await rooms.with_deps(store=Slow(rooms.database)).submit(job)
+    assert rooms.kie.submit_calls == []
+    assert delay_seconds is not None
+    after = await rooms.now_is(job)
+    assert (after.state, after.reason) == ("queued", "unreachable")
+    assert await rooms.attempts(job) == [("deferred", None)]
+    assert await rooms.money() == (START, PRICE)

@@ -1,0 +1,28 @@
+"""The guard band: how much longer than its window a request counts, for the sake of clocks."""
+
+from __future__ import annotations
+
+from arq.connections import ArqRedis
+
+from worker.scripts import Scripts
+from worker.throttle import Limit, Throttle
+
+WINDOW_MS = 10_000
+# Two readings of a clock that ticks in whole milliseconds, and one part in a thousand of drift
+# over the longest window.
+CLOCK_ERROR_MS = 2 + WINDOW_MS / 1_000
+
+
+async def test_an_answered_request_counts_for_longer_than_the_window_by_what_clocks_may_err(
+    redis: ArqRedis,
+) -> None:
+    throttle = Throttle(Scripts(redis), Limit("test:log", 1, WINDOW_MS, 60_000))
+    async with throttle.slot("task"):
+        answered_ms = await _server_ms(redis)
+    ((_, counts_until_ms),) = await redis.zrange("test:log:task", 0, -1, withscores=True)
+    assert counts_until_ms - answered_ms >= WINDOW_MS + CLOCK_ERROR_MS
+
+
+async def _server_ms(redis: ArqRedis) -> float:
+    seconds, microseconds = await redis.time()
+    return float(seconds * 1_000 + microseconds / 1_000)

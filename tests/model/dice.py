@@ -1,0 +1,108 @@
+"""Long everyday walks over the rules of the model, by dice: what is common in life is common here.
+
+Hypothesis switches rules off at random and keeps stories short, which finds odd corners; a walk by
+weights takes many jobs through many states at once. Both hold the same rules to the same reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from shared.domain.verdicts import NoVerdict, Pending
+from tests.model.machine import ACCOUNTS, ANSWER_NAMES, LATE_SECONDS, LifeOfJobs
+from tests.model.stale_writes import WRITES
+
+_Step = Callable[[LifeOfJobs, Random], None]
+_States = tuple[str, ...]
+
+_ANY: _States = ("queued", "submitting", "unknown", "generating", "succeeded", "failed")
+_QUANTITIES = (1, 2, 4)
+_EVENTS = sorted(WRITES, key=str)
+# How often, in which states there must be a job, and what then happens.
+_STEPS: tuple[tuple[int, _States, _Step], ...] = (
+    (
+        8,
+        (),
+        lambda life, dice: life.enqueue(
+            dice.choice(ACCOUNTS), dice.choices(_QUANTITIES, k=dice.randint(1, 3)), has_keys=True
+        ),
+    ),
+    (3, (), lambda life, dice: life.grant(dice.choice(ACCOUNTS), dice.choice((20, 20, -7)))),
+    (3, (), lambda life, dice: life.change_price(dice.choice(_QUANTITIES), dice.randint(0, 12))),
+    (3, _ANY, lambda life, dice: life.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
+    (2, _ANY, lambda life, dice: life.cancel(_any(dice))),
+    (2, _ANY, lambda life, dice: life.retry(_any(dice))),
+    (12, ("queued",), lambda life, dice: life.submit(_any(dice), dice.choice((1, 2)))),
+    (10, ("queued",), lambda life, dice: life.submit_and_answer(_any(dice), _answer(dice))),
+    (8, ("submitting",), lambda life, dice: life.deliver_again(_any(dice), dice.random() < 0.5)),
+    (
+        6,
+        _ANY[1:],
+        lambda life, dice: life.sleeper_writes(_any(dice), _any(dice), dice.choice(_EVENTS)),
+    ),
+    (
+        8,
+        ("generating",),
+        lambda life, dice: life.kie_delivers(
+            _any(dice), dice.randint(1, 5), dice.choice(("current", "quoted", "lower_of"))
+        ),
+    ),
+    (2, ("generating",), lambda life, dice: life.kie_fails(_any(dice), _reason(dice))),
+    (
+        4,
+        ("generating",),
+        lambda life, dice: life.kie_is_not_done(
+            _any(dice),
+            dice.choice((Pending(0.25), Pending(0.5), NoVerdict("502"))),
+            dice.choice(LATE_SECONDS),
+        ),
+    ),
+    (2, ("queued", "unknown"), lambda life, dice: life.poll_comes_late(_any(dice))),
+    (3, ("queued", "submitting", "unknown"), lambda life, dice: life.an_hour_passes()),
+    (3, ("unknown",), lambda life, dice: life.sweep()),
+    (
+        4,
+        ("unknown",),
+        lambda life, dice: life.operator_resolves(
+            _any(dice), dice.choice(("own", "wrong", "taken", "none"))
+        ),
+    ),
+)
+
+
+def walk(life: LifeOfJobs, dice: Random, steps: int) -> None:
+    """Take so many steps, each followed by the comparison."""
+    life.open(["queued", "generating", "unknown", "submitting"])
+    for _ in range(steps):
+        _step(life, dice)
+        life.database_and_reference_agree()
+
+
+def _step(life: LifeOfJobs, dice: Random) -> None:
+    roll = dice.random()
+    if life.stage.hanging() and roll < 0.15:
+        life.kie_answers(_any(dice), _answer(dice))
+    elif life.stage.hanging() and roll < 0.18:
+        life.worker_crashes(_any(dice))
+    elif any(life.ref.attempts()) and roll < 0.25:
+        claim = dice.choice(("own", "own", "own", "another's", "forged"))
+        life.callback_comes(_any(dice), claim, _any(dice))
+    elif any(one.verdict is None for one in life.ref.callbacks) and roll < 0.4:
+        life.callback_is_handled(_any(dice), dice.random() < 0.2, dice.random() < 0.5)
+    else:
+        able = [row for row in _STEPS if not row[1] or life.ref.jobs_in(*row[1])]
+        (_, _, step) = dice.choices(able, [row[0] for row in able])[0]
+        step(life, dice)
+
+
+def _any(dice: Random) -> int:
+    return dice.randrange(1_000)
+
+
+def _reason(dice: Random) -> str:
+    return dice.choice(("provider_failed", "content_policy"))
+
+
+def _answer(dice: Random) -> str:
+    return dice.choice((*ANSWER_NAMES, "accepted", "accepted", "accepted"))
