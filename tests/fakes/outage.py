@@ -29,11 +29,15 @@ class Outage:
             writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        try:
             far_reader, far_writer = await asyncio.open_unix_connection(self._socket_path)
-            self._links |= {writer, far_writer}
+        except OSError:
+            writer.transport.abort()  # the server itself is away
+            return
+        self._links |= {writer, far_writer}
+        with suppress(OSError):
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-            self._links -= {writer, far_writer}
+        self._links -= {writer, far_writer}
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
