@@ -49,4 +49,4 @@ class Deps:
     @property
     def queries(self) -> Queries:
         """The store's own way to Postgres, for what is no move of a job."""
-        return self.store._queries
+        return self.store.queries

@@ -43,11 +43,11 @@ class JobStore:
     """The worker's hand on `jobs`, the ledger and the attempts. Raises `PostgresDown`."""
 
     def __init__(self, queries: Queries) -> None:
-        self._queries = queries
+        self.queries = queries
 
     async def load(self, job_id: UUID) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
-        row = await self._queries.fetch_row("get_job", job_id)
+        row = await self.queries.fetch_row("get_job", job_id)
         if row is None:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
@@ -58,17 +58,17 @@ class JobStore:
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
         """
         sources, target, name = _guard(events.Claimed)
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "claim_job", job_id, sources, target, event.token, event.worker, name
         )
         if row is None:
-            row = await self._queries.fetch_row("find_claim", job_id, event.token, target)
+            row = await self.queries.fetch_row("find_claim", job_id, event.token, target)
         return _moved(row, job_id, name)
 
     async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
         """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
         sources, target, name = _guard(events.Submitted)
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "record_submitted",
             job.id,
             job.attempt,
@@ -79,19 +79,19 @@ class JobStore:
             name,
         )
         if row is None:
-            await self._queries.fetch_row(
+            await self.queries.fetch_row(
                 "record_stray_task", job.id, job.attempt, event.provider_task_id
             )
         return _moved(row, job.id, name)
 
     async def was_called_back(self, job: Job) -> bool:
         """Return whether a callback for the newest attempt came before its reply was stored."""
-        return await self._queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
+        return await self.queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
 
     async def record_deferred(self, job: Job, event: events.Deferred) -> Job:
         """Put the job back into the queue: this attempt certainly created nothing."""
         sources, target, name = _guard(events.Deferred)
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "record_deferred",
             job.id,
             job.attempt,
@@ -107,7 +107,7 @@ class JobStore:
     async def record_unknown(self, job: Job, event: events.OutcomeUnknown) -> Job:
         """Keep the hold and wait for evidence: a paid task may exist."""
         sources, target, name = _guard(events.OutcomeUnknown)
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "record_unknown",
             job.id,
             job.attempt,
@@ -122,7 +122,7 @@ class JobStore:
     async def record_progress(self, job: Job, event: events.Progressed) -> None:
         """Store Kie's progress."""
         sources, _, name = _guard(events.Progressed)
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "record_progress", job.id, job.attempt, sources, event.progress, name
         )
         if row is None:
@@ -131,7 +131,7 @@ class JobStore:
     async def settle(self, job: Job, event: events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""
         sources, target, name = _guard(events.Completed)
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "settle_job",
             job.id,
             job.attempt,
@@ -172,7 +172,7 @@ class JobStore:
     ) -> Job:
         """No evidence within the limit: failed, hold released, the attempt marked lost."""
         sources, target, name = _guard(events.SubmissionLost)
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "release_job",
             job_id,
             attempt,
@@ -187,26 +187,26 @@ class JobStore:
 
     async def overdue_unknown(self, limit_seconds: float, most: int) -> list[tuple[UUID, int]]:
         """Return id and attempt of unknown submissions older than the limit."""
-        rows = await self._queries.fetch("overdue_unknown_jobs", limit_seconds, most)
+        rows = await self.queries.fetch("overdue_unknown_jobs", limit_seconds, most)
         return [(UUID(int=row["id"].int), row["attempt"]) for row in rows]
 
     async def fresh_open(
         self, newest_seconds: float, settling_seconds: float, most: int
     ) -> list[OpenJob]:
         """Return queued and generating jobs that changed lately, but not just now."""
-        rows = await self._queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
+        rows = await self.queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
         return _open_jobs(rows)
 
     async def open_after(self, above: UUID, settling_seconds: float, most: int) -> list[OpenJob]:
         """Return the next page of open jobs, in id order."""
-        rows = await self._queries.fetch("open_jobs_after", above, most, settling_seconds)
+        rows = await self.queries.fetch("open_jobs_after", above, most, settling_seconds)
         return _open_jobs(rows)
 
     async def _release(
         self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None
     ) -> Job:
         sources, target, name = _guard(type(event))
-        row = await self._queries.fetch_row(
+        row = await self.queries.fetch_row(
             "release_job",
             job.id,
             job.attempt,

@@ -30,12 +30,16 @@ FallbackModel = Annotated[str | None, typer.Option(metavar="GPT_IMAGE_1|FLUX_MAX
 IdempotencyKey = Annotated[
     str | None, typer.Option(metavar="K", help="The same key is the same job.")
 ]
-WebhookUrl = Annotated[str | None, typer.Option(metavar="URL", help="Where the end is to be told.")]
+WebhookUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Stored for now: nothing is sent yet.")
+]
 Metadata = Annotated[
     dict[str, Any] | None,
     typer.Option(metavar="JSON", parser=read_object, help="Your notes, given back as is."),
 ]
-PriorityWord = Annotated[str, typer.Option(metavar="high|normal|low")]
+PriorityWord = Annotated[
+    str, typer.Option(metavar="high|normal|low", help="Stored for now: the order is by time.")
+]
 RunAt = Annotated[
     datetime | None,
     typer.Option(metavar="ISO", parser=read_moment, help="Not before this moment."),

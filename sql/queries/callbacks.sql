@@ -19,9 +19,11 @@ SELECT inbox.id, inbox.token, inbox.provider_task_id AS claimed_task_id, attempt
  WHERE inbox.id = $1 AND inbox.handled_at IS NULL;
 
 -- name: unhandled_callbacks
--- Oldest first. $1 not more lately than this (seconds), $2 limit.
+-- Oldest first. $1 not more lately than this (seconds), $2 limit. What could not be judged within
+-- an hour stays unhandled for people to see, but Kie is not asked about it for ever.
 SELECT id FROM callback_inbox
  WHERE handled_at IS NULL AND received_at <= now() - make_interval(secs => $1)
+   AND received_at > now() - interval '1 hour'
  ORDER BY received_at LIMIT $2;
 
 -- name: judge_callback

@@ -205,6 +205,7 @@ class Reference:
     def _judge_lost(self, callback: RefCallback, maker: str | None, *, delivered: bool) -> None:
         attempt = callback.attempt
         if maker is None:
+            callback.verdict = "late"  # the record was shown and names nobody
             return
         if maker != attempt.token:
             callback.verdict = "refuted"

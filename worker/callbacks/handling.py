@@ -18,7 +18,7 @@ from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.domain.verdicts import Delivered, Examination
+from shared.domain.verdicts import Delivered, Examination, NoVerdict
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.claims import Claim, claim_from_row
 from worker.deps import Deps
@@ -114,7 +114,8 @@ class CallbackDesk:
         examination = await self._examine(claim, job)
         is_ours = self._is_ours(claim, examination)
         if is_ours is None:
-            return None
+            # The job has ended either way: a record that Kie has shown has no more to tell.
+            return None if isinstance(examination.verdict, NoVerdict) else "late"
         if not is_ours or not isinstance(examination.verdict, Delivered):
             return "late" if is_ours else "refuted"
         await self._record_late(job.id, claim, examination.verdict)

@@ -62,3 +62,22 @@ async def test_only_a_record_made_with_the_attempts_own_url_is_believed(
         TASK if state == "generating" else None,
     )
     assert await verdicts(rooms) == [verdict]
+
+
+async def test_once_the_job_has_ended_a_record_without_a_url_is_asked_for_only_once(
+    rooms: Rooms,
+) -> None:
+    job, inbox_id = await unknown_job_called_back(rooms)
+    await rooms.deps.store.lose_submission(job.id, job.attempt, events.SubmissionLost("too late"))
+    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    assert await verdicts(rooms) == ["late"]
+
+
+async def test_what_could_not_be_judged_within_an_hour_is_not_asked_about_for_ever(
+    rooms: Rooms,
+) -> None:
+    await unknown_job_called_back(rooms)
+    await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '61 minutes'")
+    await CallbackDesk(rooms.deps, rooms.database).sweep()
+    assert rooms.kie.poll_calls == []
+    assert await verdicts(rooms) == [None]
