@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any
 from uuid import UUID
 
-import orjson
-
+from producer.small_print import KEY_LENGTH, METADATA_BYTES, Priority, faults_of_small_print
 from shared.catalog import ImageRequest
-from shared.errors import Fault, InvalidRequest
+from shared.errors import InvalidRequest
 
-Priority = Literal["high", "normal", "low"]
-
-KEY_LENGTH = 255
-METADATA_BYTES = 16 * 1024
-_ACCOUNT_ID = re.compile(r"[^\x00-\x20\x7f-\x9f\s]{1,200}")
-_WEBHOOK_LENGTH = 2048
-# Behind one more backslash the same letters are mere text.
-_NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+__all__ = ["KEY_LENGTH", "METADATA_BYTES", "Order", "Priority"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,74 +39,15 @@ class Order:
     """The job of which this one repeats the request."""
 
     def __post_init__(self) -> None:
-        faults = [fault for check in _CHECKS if (fault := check(self)) is not None]
+        faults = faults_of_small_print(
+            {
+                "account_id": self.account_id,
+                "idempotency_key": self.idempotency_key,
+                "metadata": self.metadata,
+                "webhook_url": self.webhook_url,
+                "priority": self.priority,
+                "run_at": self.run_at,
+            }
+        )
         if faults:
             raise InvalidRequest(faults)
-
-
-def _check_account(order: Order) -> Fault | None:
-    if isinstance(order.account_id, str) and _ACCOUNT_ID.fullmatch(order.account_id):
-        return None
-    return Fault(
-        "account_id", f"{order.account_id!r:.80} must be 1 to 200 printable characters, no spaces"
-    )
-
-
-def _check_key(order: Order) -> Fault | None:
-    key = order.idempotency_key
-    if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_LENGTH and key.isprintable()):
-        return None
-    return Fault("idempotency_key", f"must be 1 to {KEY_LENGTH} printable characters")
-
-
-def _check_metadata(order: Order) -> Fault | None:
-    try:
-        size = len(orjson.dumps(dict(order.metadata)))
-    except (TypeError, ValueError) as error:
-        return Fault("metadata", f"must be a JSON object: {error}")
-    if size > METADATA_BYTES:
-        return Fault("metadata", f"is {size} bytes of JSON; at most {METADATA_BYTES} are allowed")
-    if _NUL_IN_JSON.search(orjson.dumps(dict(order.metadata))):
-        return Fault("metadata", "must not contain the character NUL")
-    return None
-
-
-def _check_webhook(order: Order) -> Fault | None:
-    url = order.webhook_url
-    if url is None:
-        return None
-    try:
-        parts = urlsplit(url) if isinstance(url, str) and len(url) <= _WEBHOOK_LENGTH else None
-    except ValueError:
-        parts = None
-    if parts and parts.scheme in {"http", "https"} and parts.hostname and url.isprintable():
-        return None
-    return Fault(
-        "webhook_url",
-        f"{url!r:.80} must be an http:// or https:// URL of at most {_WEBHOOK_LENGTH} characters",
-    )
-
-
-def _check_priority(order: Order) -> Fault | None:
-    allowed = get_args(Priority)
-    if order.priority in allowed:
-        return None
-    return Fault("priority", f"{order.priority!r:.80} must be one of {', '.join(allowed)}")
-
-
-def _check_run_at(order: Order) -> Fault | None:
-    if order.run_at is None or (
-        isinstance(order.run_at, datetime) and order.run_at.tzinfo is not None
-    ):
-        return None
-    return Fault("run_at", f"{order.run_at!r:.80} must be a moment with its timezone")
-
-
-_CHECKS = (
-    _check_account,
-    _check_key,
-    _check_metadata,
-    _check_webhook,
-    _check_priority,
-    _check_run_at,
-)

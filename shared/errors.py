@@ -8,8 +8,10 @@ DarkroomError
 │   ├── PriceMissing          no price row for this model, task and quantity
 │   ├── NotFound
 │   │   ├── JobNotFound
-│   │   └── AccountNotFound
+│   │   ├── AccountNotFound
+│   │   └── KeyNotFound
 │   ├── AlreadyExists         an account of this name exists
+│   ├── KeyRefused            the API key is missing, malformed, unknown or revoked
 │   └── TooLateToCancel       the job has left the queue
 ├── WaitTimedOut              the job is not terminal yet; it goes on
 ├── StaleJob                  somebody else moved the job first: stop, do nothing
@@ -30,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class DarkroomError(Exception):
@@ -136,10 +138,45 @@ class AccountNotFound(NotFound):
         )
 
 
+class KeyNotFound(NotFound):
+    """No API key has this prefix or id."""
+
+    code = "key_not_found"
+
+    def __init__(self, name: str) -> None:
+        """`name` must be no secret: a prefix, an id, or what was typed instead, cut short."""
+        self.name = name
+        super().__init__(f"no API key has the prefix or id {name!r}; see `darkroom keys list`")
+
+
 class AlreadyExists(RequestRefused):
     """An account of this name exists already."""
 
     code = "already_exists"
+
+
+KeyRefusal = Literal["missing", "malformed", "unknown", "revoked"]
+"""Why a key was refused; `revoked` is told only to who presents the whole key."""
+
+_KEY_SENTENCES: dict[KeyRefusal, str] = {
+    "missing": "an API key is needed; send it in the header `Authorization: Bearer dk_...`",
+    "malformed": (
+        "this is no API key: one is dk_, 12 letters or digits, _, and 43 letters or digits,"
+        " as `darkroom keys create` printed it"
+    ),
+    "unknown": "this API key is not known here; ask an operator for one",
+    "revoked": "this API key was revoked; ask an operator for another",
+}
+
+
+class KeyRefused(RequestRefused):
+    """Whoever asks is not recognised; `reason` says why. The message never repeats the key."""
+
+    code = "key_refused"
+
+    def __init__(self, reason: KeyRefusal) -> None:
+        self.reason = reason
+        super().__init__(_KEY_SENTENCES[reason])
 
 
 class TooLateToCancel(RequestRefused):

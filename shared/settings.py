@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     worker_http_port: Port = 8081
     """The worker's port for callbacks, health and metrics; 0 takes a free one."""
 
+    webhooks_allow_loopback: bool = False
+    """For development: webhooks may go to this machine, 127.0.0.0/8 and ::1."""
+
     darkroom_crash_at: CrashPoint | None = None
     """For drills: the worker kills itself at this point. Default: never."""
 

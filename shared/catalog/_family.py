@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.catalog._refusals import FieldGuide, faults_of, shown, shown_name
 from shared.domain.verdicts import PollVerdict, SubmitVerdict
 from shared.errors import Fault, InvalidRequest
+from shared.refusals import FieldGuide, faults_of, shown, shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class ModelFamily(Protocol):
     tasks: Mapping[str, type[ImageRequest]]
     """Each task's request model."""
 
-    def validate(self, task: str, fields: Mapping[str, Any]) -> ImageRequest:
+    def validate(self, task: object, fields: object) -> ImageRequest:
         """Return the request, or raise `shared.errors.InvalidRequest` with every fault at once."""
         ...
 

@@ -22,10 +22,10 @@ from shared.catalog._family import (
     validate_task,
 )
 from shared.catalog._kie_flag import read_callback_url, read_record
-from shared.catalog._refusals import shown
 from shared.catalog._urls import URL_LENGTH_MAX, check_public_url
 from shared.domain.verdicts import PollVerdict, SubmitVerdict
 from shared.errors import Fault
+from shared.refusals import shown
 
 PROMPT_LENGTH_MAX = 20_000
 IMAGES_MAX = 5
@@ -92,7 +92,19 @@ def _or_none(check: Callable[[object], object]) -> BeforeValidator:
     return BeforeValidator(lambda value: None if value is None else check(value))
 
 
-_Url = Annotated[str, BeforeValidator(check_public_url), Field(max_length=URL_LENGTH_MAX)]
+# What the checks say, as far as JSON Schema can say it, for the OpenAPI document.
+_TEXT_RULE: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+_URL_RULE: dict[str, Any] = {"format": "public-url", "pattern": r"^https?://[^\s\\]+$"}
+_MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
+    "if": {"properties": {"mask_url": {"type": "string"}}, "required": ["mask_url"]},
+    "then": {"properties": {"image_urls": {"maxItems": 1}}},
+}
+
+_Url = Annotated[
+    str,
+    BeforeValidator(check_public_url),
+    Field(max_length=URL_LENGTH_MAX, json_schema_extra=_URL_RULE),
+]
 _Switch = Annotated[bool, BeforeValidator(_check_switch)]
 
 _NO_SUCH_OPTION = "is refused: Kie's 4o image API has no {} option; leave it out"
@@ -169,8 +181,8 @@ class TextToImage(_Gpt4oRequest):
         **dict.fromkeys(("image_urls", "mask_url"), _NO_IMAGES),
     }
 
-    prompt: Annotated[str, BeforeValidator(_check_prompt), Field(max_length=PROMPT_LENGTH_MAX)] = (
-        Field(description=_PROMPT)
+    prompt: Annotated[str, BeforeValidator(_check_prompt)] = Field(
+        description=_PROMPT, max_length=PROMPT_LENGTH_MAX, json_schema_extra=_TEXT_RULE
     )
 
     def kie_options(self) -> dict[str, Any]:
@@ -195,7 +207,8 @@ class ImageToImage(_Gpt4oRequest):
                     "fallback_model": "FLUX_MAX",
                     "upload_cn": True,
                 },
-            ]
+            ],
+            **_MASK_NEEDS_ONE_IMAGE,
         }
     )
     task: ClassVar[str] = "image-to-image"
@@ -204,10 +217,16 @@ class ImageToImage(_Gpt4oRequest):
         description=_IMAGES, min_length=1, max_length=IMAGES_MAX
     )
     prompt: Annotated[str | None, _or_none(_check_prompt)] = Field(
-        default=None, description=_PROMPT, max_length=PROMPT_LENGTH_MAX
+        default=None,
+        description=_PROMPT,
+        max_length=PROMPT_LENGTH_MAX,
+        json_schema_extra=_TEXT_RULE,
     )
     mask_url: Annotated[str | None, _or_none(check_public_url)] = Field(
-        default=None, description=_MASK, max_length=URL_LENGTH_MAX
+        default=None,
+        description=_MASK,
+        max_length=URL_LENGTH_MAX,
+        json_schema_extra=_URL_RULE,
     )
 
     @classmethod
@@ -238,7 +257,7 @@ class _Gpt4oImage:
         {TextToImage.task: TextToImage, ImageToImage.task: ImageToImage}
     )
 
-    def validate(self, task: str, fields: Mapping[str, Any]) -> ImageRequest:
+    def validate(self, task: object, fields: object) -> ImageRequest:
         return validate_task(self.tasks, task, fields)
 
     def build_submit(self, request: ImageRequest, *, callback_url: str | None) -> ProviderRequest:

@@ -45,6 +45,8 @@ CODES = {
     "InsufficientCredits": "insufficient_credits",
     "InvalidRequest": "invalid_request",
     "JobNotFound": "job_not_found",
+    "KeyNotFound": "key_not_found",
+    "KeyRefused": "key_refused",
     "NotFound": "not_found",
     "PostgresDown": "postgres_down",
     "PriceMissing": "price_missing",

@@ -1,0 +1,63 @@
+"""What an API key looks like, and what is stored of it.
+
+A key reads `dk_<12 letters or digits>_<43 letters or digits>`. People recognise it by what stands
+before the second `_`, its prefix; the rest are 256 random bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from collections.abc import Callable
+from contextlib import suppress
+from uuid import UUID
+
+PREFIX_LENGTH = len("dk_") + 12
+NO_DIGEST = bytes(hashlib.sha256().digest_size)
+"""The digest of no key, to compare with where none is stored."""
+
+_ALPHABET = string.digits + string.ascii_letters
+# Letters and digits alone: a double click takes the whole secret, and `_` always parts.
+_PREFIX = re.compile(r"dk_[0-9A-Za-z]{12}")
+_KEY = re.compile(rf"({_PREFIX.pattern})_[0-9A-Za-z]{{43}}")
+
+
+def make_key(draw: Callable[[str], str] = secrets.choice) -> tuple[str, str]:
+    """Return a new key's prefix and the key itself; `draw` takes one of the characters given."""
+    prefix = "dk_" + "".join(draw(_ALPHABET) for _ in range(12))
+    return prefix, f"{prefix}_" + "".join(draw(_ALPHABET) for _ in range(43))
+
+
+def prefix_of(text: str) -> str | None:
+    """Return the prefix of a whole key, or None where the text has not the shape of one."""
+    match = _KEY.fullmatch(text)
+    return match[1] if match else None
+
+
+def digest_of(text: str) -> bytes:
+    """Return what is stored of a key: its SHA-256.
+
+    256 random bits cannot be guessed however fast the hash is; a slow one with salt, as passwords
+    need it, would only cost time on every request.
+    """
+    return hashlib.sha256(text.encode()).digest()
+
+
+def named(text: str) -> tuple[str | None, UUID | None]:
+    """Return which key people mean: by its prefix (given alone or with all the key) or its id."""
+    prefix = text if _PREFIX.fullmatch(text) else prefix_of(text)
+    if prefix is None:
+        with suppress(ValueError):
+            return None, UUID(text)
+    return prefix, None
+
+
+def without_secret(text: str) -> str:
+    """Return what may be repeated of a text that names a key, or should have."""
+    prefix, key_id = named(text)
+    if prefix is not None or key_id is not None:
+        return prefix or str(key_id)
+    # It may be a key with a slip in it: no more is told than a prefix has.
+    return text if len(text) <= PREFIX_LENGTH else f"{text[:PREFIX_LENGTH]}..."

@@ -1,0 +1,144 @@
+"""What an order says beside its request: who pays, under which key, when, and who is told.
+
+One model checks it for the Python client and for HTTP, and describes it in the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from shared.errors import Fault
+from shared.refusals import FieldGuide, faults_of, shown
+
+Priority = Literal["high", "normal", "low"]
+
+KEY_LENGTH = 255
+METADATA_BYTES = 16 * 1024
+ACCOUNT_LENGTH = 200
+_ACCOUNT_ID = re.compile(rf"[^\x00-\x20\x7f-\x9f\s]{{1,{ACCOUNT_LENGTH}}}")
+_WEBHOOK_LENGTH = 2048
+# Behind one more backslash the same letters are mere text.
+_NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _check_account(value: object) -> object:
+    if isinstance(value, str) and _ACCOUNT_ID.fullmatch(value) and not _is_torn(value):
+        return value
+    raise ValueError(
+        f"{shown(value)} must be 1 to {ACCOUNT_LENGTH} printable characters, no spaces"
+    )
+
+
+def _is_torn(text: str) -> bool:
+    """Whether it has half of a character, which no database stores."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_key(value: object) -> object:
+    if isinstance(value, str) and 1 <= len(value) <= KEY_LENGTH and value.isprintable():
+        return value
+    raise ValueError(f"must be 1 to {KEY_LENGTH} printable characters")
+
+
+def _check_metadata(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a JSON object, not {shown(value)}")
+    try:
+        text = orjson.dumps(dict(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must be a JSON object: {error}") from None
+    if len(text) > METADATA_BYTES:
+        raise ValueError(f"is {len(text)} bytes of JSON; at most {METADATA_BYTES} are allowed")
+    if _NUL_IN_JSON.search(text):
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+def _check_webhook(value: object) -> object:
+    if isinstance(value, str) and len(value) <= _WEBHOOK_LENGTH and value.isprintable():
+        with suppress(ValueError):
+            parts = urlsplit(value)
+            if parts.scheme in {"http", "https"} and parts.hostname:
+                return value
+    raise ValueError(
+        f"{shown(value)} must be an http:// or https:// URL of at most {_WEBHOOK_LENGTH} characters"
+    )
+
+
+def _check_priority(value: object) -> object:
+    allowed = get_args(Priority)
+    if value in allowed:
+        return value
+    raise ValueError(f"{shown(value)} must be one of {', '.join(allowed)}")
+
+
+def _check_run_at(value: object) -> object:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    given = value.isoformat() if isinstance(value, datetime) else value
+    raise ValueError(f"{shown(given)} must be a moment with its timezone")
+
+
+def _or_none(check: Callable[[object], object]) -> BeforeValidator:
+    return BeforeValidator(lambda value: None if value is None else check(value))
+
+
+class SmallPrint(BaseModel):
+    """The fields, their limits and their descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    account_id: Annotated[str, BeforeValidator(_check_account)] = Field(
+        description="who pays; the account must exist",
+        json_schema_extra={
+            "minLength": 1,
+            "maxLength": ACCOUNT_LENGTH,
+            "pattern": r"^[^\x00-\x20\x7f-\x9f\s]+$",
+        },
+    )
+    idempotency_key: Annotated[str | None, _or_none(_check_key)] = Field(
+        default=None,
+        description="the same key of the same account is the same job",
+        max_length=KEY_LENGTH,
+    )
+    metadata: Annotated[Mapping[str, Any], BeforeValidator(_check_metadata)] = Field(
+        default_factory=dict,
+        description="your own notes, given back as they are; at most 16 KiB of JSON",
+    )
+    webhook_url: Annotated[str | None, _or_none(_check_webhook)] = Field(
+        default=None,
+        description="where the end of the job is told; a public http:// or https:// URL",
+        max_length=_WEBHOOK_LENGTH,
+        json_schema_extra={"format": "public-url"},
+    )
+    priority: Annotated[Priority, BeforeValidator(_check_priority)] = Field(
+        default="normal", description="high, normal or low"
+    )
+    run_at: Annotated[datetime | None, _or_none(_check_run_at)] = Field(
+        default=None, description="not before this moment, with its timezone; null: now"
+    )
+
+
+_GUIDE = FieldGuide(
+    "an order",
+    {name: info.description or "" for name, info in SmallPrint.model_fields.items()},
+    {},
+    {},
+)
+
+
+def faults_of_small_print(fields: Mapping[str, object]) -> list[Fault]:
+    """Return everything that is wrong with these fields; an empty list where nothing is."""
+    try:
+        SmallPrint.model_validate(fields)
+    except ValidationError as error:
+        return faults_of(error, _GUIDE)
+    return []

@@ -1,0 +1,444 @@
+"""API keys: hashed at rest, recognised in constant time, revoked everywhere within a second."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from producer.key_format import digest_of, make_key, prefix_of
+from producer.keys import Caller, KeyRing, Role
+from producer.till import Till
+from shared.adapters.postgres import Database
+from shared.errors import (
+    AccountNotFound,
+    InvalidRequest,
+    KeyNotFound,
+    KeyRefused,
+    PostgresDown,
+)
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+class Hands:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Watched(Database):
+    """A database that counts what it is asked, and may be away."""
+
+    def __init__(self, database: Database, hands: Hands) -> None:
+        super().__init__(database.pool)
+        self._hands = hands
+        self.asked: Counter[str] = Counter()
+        self.is_away = False
+        self.answer_takes_seconds = 0.0
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        self._count(query)
+        return await super().fetch(query, *args)
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        self._count(query)
+        row = await super().fetch_row(query, *args)
+        self._hands.seconds += self.answer_takes_seconds
+        return row
+
+    def _count(self, query: str) -> None:
+        self.asked[query] += 1
+        if self.is_away:
+            raise PostgresDown("Postgres does not answer: it is away")
+
+
+@pytest.fixture
+def hands() -> Hands:
+    """The clock of the rings under test."""
+    return Hands()
+
+
+@pytest.fixture
+async def watched(database: Database, hands: Hands) -> Watched:
+    """This test's database, with the accounts `acme` and `other`."""
+    for name in ("acme", "other"):
+        await Till(database).create_account(name)
+    return Watched(database, hands)
+
+
+@pytest.fixture
+def ring(watched: Watched, hands: Hands) -> KeyRing:
+    """The keys as one process of the API knows them."""
+    return KeyRing(watched, hands)
+
+
+@pytest.fixture
+def elsewhere(watched: Watched, database: Database, hands: Hands) -> KeyRing:
+    """The same keys as another process knows them, which is not counted."""
+    del watched
+    return KeyRing(database, hands)
+
+
+async def reason_for(ring: KeyRing, text: str) -> str:
+    with pytest.raises(KeyRefused) as caught:
+        await ring.recognise(text)
+    assert text not in str(caught.value)
+    return caught.value.reason
+
+
+async def last_used(ring: KeyRing) -> datetime | None:
+    [key] = await ring.list()
+    return key.last_used_at
+
+
+# --- creating ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "account_id"), [("service", "acme"), ("operator", None), ("admin", None)]
+)
+async def test_a_key_is_made_and_recognised(
+    ring: KeyRing, role: str, account_id: str | None
+) -> None:
+    key, text = await ring.create(role, account_id, "the checkout", actor="maria")
+    assert (key.role, key.account_id, key.name) == (role, account_id, "the checkout")
+    assert (key.created_by, key.last_used_at, key.revoked_at) == ("maria", None, None)
+    assert type(key.id) is UUID
+    assert prefix_of(text) == key.prefix
+    assert await ring.recognise(text) == Caller(Role(role), account_id, key.prefix)
+
+
+async def test_without_an_actor_the_session_is_named(ring: KeyRing, database: Database) -> None:
+    key, _ = await ring.create(Role.ADMIN)
+    assert key.created_by == await database.pool.fetchval("SELECT session_user")
+
+
+async def test_no_column_holds_the_key_and_nobody_is_shown_it_again(
+    ring: KeyRing, database: Database
+) -> None:
+    key, text = await ring.create(Role.SERVICE, "acme", "the checkout")
+    secret = text.rpartition("_")[2]
+    [row] = await database.pool.fetch("SELECT *, api_keys::text AS whole FROM api_keys")
+    assert row["secret_sha256"] == hashlib.sha256(text.encode()).digest()
+    for form in (secret, secret.encode().hex(), hashlib.sha256(secret.encode()).hexdigest()):
+        assert form not in row["whole"]
+    shown = [key, *await ring.list(), await ring.revoke(key.prefix)]
+    assert len(shown) == 3
+    assert secret not in repr(shown)
+    assert "sha256" not in repr(shown)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("service", None), ["account_id: a service key is for one account: say which"]),
+        (("operator", "acme"), ["account_id: the role operator is for all accounts: only"]),
+        (("admin", "acme"), ["account_id: the role admin is for all accounts: only"]),
+        (("king", None), ["role: 'king' must be one of service, operator, admin"]),
+        (("service", "a b"), ["account_id: 'a b' must be 1 to 200 printable characters"]),
+        (("service", "a\x00"), ["account_id: "]),
+        (("admin", None, ""), ["name: must be 1 to 200 printable characters"]),
+        (("admin", None, " "), ["name: "]),
+        (("admin", None, "a\x00b"), ["name: "]),
+        (("admin", None, "\ud800"), ["name: "]),
+        (("admin", None, "x" * 201), ["name: "]),
+        (("king", "a b", ""), ["role: ", "account_id: ", "name: "]),
+    ],
+)
+async def test_every_fault_is_told_with_its_field_and_nothing_is_stored(
+    ring: KeyRing, given: tuple[Any, ...], told: list[str]
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await ring.create(*given)
+    faults = [str(fault) for fault in caught.value.faults]
+    assert [fault[: len(start)] for fault, start in zip(faults, told, strict=True)] == told
+    assert not await ring.is_configured()
+
+
+async def test_a_key_for_an_account_that_does_not_exist_is_refused(ring: KeyRing) -> None:
+    with pytest.raises(AccountNotFound):
+        await ring.create(Role.SERVICE, "nobody")
+    assert await ring.list() == []
+
+
+# --- recognising ------------------------------------------------------------------------------
+
+
+async def test_what_is_malformed_is_refused_without_a_question(
+    ring: KeyRing, watched: Watched
+) -> None:
+    _, text = await ring.create(Role.ADMIN)
+    for wrong in ("", "dk_", text[:-1], f"{text}x", f" {text}", f"{text}\n", "\ud800", "x" * 99):
+        with pytest.raises(KeyRefused) as caught:
+            await ring.recognise(wrong)
+        assert caught.value.reason == "malformed"
+    assert watched.asked["find_key"] == 0
+
+
+async def test_an_unknown_a_wrong_and_a_revoked_key_are_told_apart(ring: KeyRing) -> None:
+    key, text = await ring.create(Role.ADMIN)
+    assert await reason_for(ring, make_key()[1]) == "unknown"
+    wrong = f"{key.prefix}_{make_key()[1].rpartition('_')[2]}"
+    assert await reason_for(ring, wrong) == "unknown"
+    await ring.revoke(key.prefix)
+    assert await reason_for(ring, text) == "revoked"
+    # That it was revoked is told to nobody who has only its prefix.
+    again = f"{key.prefix}_{make_key()[1].rpartition('_')[2]}"
+    assert await reason_for(ring, again) == "unknown"
+
+
+async def test_hashes_are_compared_in_constant_time_even_where_the_prefix_is_unknown(
+    ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[Any, Any]] = []
+    compare = hmac.compare_digest
+
+    def compare_and_note(stored: Any, presented: Any) -> bool:
+        compared.append((stored, presented))
+        return compare(stored, presented)
+
+    _, text = await ring.create(Role.ADMIN)
+    stranger = make_key()[1]
+    monkeypatch.setattr("hmac.compare_digest", compare_and_note)
+    await ring.recognise(text)
+    assert await reason_for(ring, stranger) == "unknown"
+    assert [presented for _, presented in compared] == [digest_of(text), digest_of(stranger)]
+    assert [len(stored) for stored, _ in compared] == [32, 32]
+    assert compared[1][0] != digest_of(text)
+
+
+# --- remembering ------------------------------------------------------------------------------
+
+
+async def test_a_revocation_elsewhere_holds_here_within_a_second(
+    ring: KeyRing, elsewhere: KeyRing, hands: Hands
+) -> None:
+    key, text = await ring.create(Role.ADMIN)
+    caller = await ring.recognise(text)
+    await elsewhere.revoke(key.prefix)
+    hands.seconds += 0.999
+    assert await ring.recognise(text) == caller
+    hands.seconds += 0.001
+    assert await reason_for(ring, text) == "revoked"
+
+
+async def test_a_revocation_here_holds_here_at_once(ring: KeyRing) -> None:
+    key, text = await ring.create(Role.ADMIN)
+    await ring.recognise(text)
+    await ring.revoke(key.prefix)
+    assert await reason_for(ring, text) == "revoked"
+
+
+async def test_the_second_begins_when_the_database_is_asked_not_when_it_answers(
+    ring: KeyRing, elsewhere: KeyRing, watched: Watched, hands: Hands
+) -> None:
+    key, text = await ring.create(Role.ADMIN)
+    watched.answer_takes_seconds = 0.9
+    await ring.recognise(text)
+    await elsewhere.revoke(key.prefix)
+    hands.seconds += 0.1
+    assert await reason_for(ring, text) == "revoked"
+
+
+@pytest.mark.parametrize("fate", ["good", "revoked", "unknown"])
+async def test_a_busy_key_costs_one_question_a_second(
+    ring: KeyRing, watched: Watched, hands: Hands, fate: str
+) -> None:
+    key, text = await ring.create(Role.ADMIN)
+    if fate == "revoked":
+        await ring.revoke(key.prefix)
+    presented = make_key()[1] if fate == "unknown" else text
+    for seconds in range(1, 4):
+        for _ in range(50):
+            if fate == "good":
+                await ring.recognise(presented)
+            else:
+                assert await reason_for(ring, presented) == fate
+        assert watched.asked["find_key"] == seconds
+        hands.seconds += 1
+
+
+async def test_made_up_keys_fill_no_memory_and_drive_out_no_real_one(
+    watched: Watched, hands: Hands
+) -> None:
+    ring = KeyRing(watched, hands, most_remembered=3)
+    _, text = await ring.create(Role.ADMIN)
+    await ring.recognise(text)
+    strangers = [make_key()[1] for _ in range(10)]
+    for stranger in strangers:
+        await reason_for(ring, stranger)
+    assert watched.asked["find_key"] == 11
+    await ring.recognise(text)
+    for stranger in strangers[-3:]:
+        await reason_for(ring, stranger)
+    assert watched.asked["find_key"] == 11
+    await reason_for(ring, strangers[0])
+    assert watched.asked["find_key"] == 12
+
+
+async def test_more_real_keys_than_are_remembered_are_still_recognised(
+    watched: Watched, hands: Hands
+) -> None:
+    ring = KeyRing(watched, hands, most_remembered=2)
+    texts = [(await ring.create(Role.SERVICE, "acme"))[1] for _ in range(4)]
+    for text in [*texts, *texts]:
+        assert (await ring.recognise(text)).key_prefix == prefix_of(text)
+    assert watched.asked["find_key"] == 8
+
+
+async def test_with_postgres_away_nobody_is_let_in_on_an_old_memory(
+    ring: KeyRing, watched: Watched, hands: Hands
+) -> None:
+    assert not await ring.is_configured()
+    _, text = await KeyRing(watched, hands).create(Role.ADMIN)
+    await ring.recognise(text)
+    watched.is_away = True
+    await ring.recognise(text)
+    hands.seconds += 1
+    with pytest.raises(PostgresDown):
+        await ring.recognise(text)
+    with pytest.raises(PostgresDown):
+        await ring.is_configured()
+
+
+# --- with and without keys --------------------------------------------------------------------
+
+
+async def test_the_first_key_closes_the_house_everywhere_within_a_second(
+    ring: KeyRing, elsewhere: KeyRing, watched: Watched, hands: Hands
+) -> None:
+    assert not await ring.is_configured()
+    assert not await elsewhere.is_configured()
+    await elsewhere.create(Role.ADMIN)
+    assert await elsewhere.is_configured()
+    hands.seconds += 0.999
+    assert not await ring.is_configured()
+    assert watched.asked["any_key_exists"] == 1
+    hands.seconds += 0.001
+    assert await ring.is_configured()
+    hands.seconds += 3600
+    assert await ring.is_configured()
+    assert watched.asked["any_key_exists"] == 2
+
+
+async def test_revoking_the_last_key_does_not_open_the_house(
+    ring: KeyRing, elsewhere: KeyRing, hands: Hands
+) -> None:
+    key, _ = await ring.create(Role.ADMIN)
+    await ring.revoke(key.prefix)
+    hands.seconds += 2
+    assert await ring.is_configured()
+    assert await elsewhere.is_configured()
+
+
+# --- listing and revoking ---------------------------------------------------------------------
+
+
+async def test_keys_are_listed_with_those_that_hold_first_and_the_newest_before(
+    ring: KeyRing,
+) -> None:
+    made = [
+        (await ring.create(role, account))[0]
+        for role, account in (("service", "acme"), ("service", "other"), ("admin", None))
+    ]
+    revoked = await ring.revoke(made[2].prefix)
+    assert await ring.list() == [made[1], made[0], revoked]
+    assert await ring.list("acme") == [made[0]]
+    await ring.revoke(made[0].prefix)
+    assert [key.id for key in await ring.list("acme")] == [made[0].id]
+
+
+async def test_the_list_of_an_account_that_does_not_exist_is_refused(
+    ring: KeyRing,
+) -> None:
+    assert await ring.list("acme") == []
+    with pytest.raises(AccountNotFound):
+        await ring.list("nobody")
+
+
+async def test_a_key_is_revoked_by_prefix_id_or_all_of_it_and_only_once(ring: KeyRing) -> None:
+    for pick in (0, 1, 2):
+        key, text = await ring.create(Role.ADMIN)
+        names = [key.prefix, str(key.id), text]
+        first = await ring.revoke(names[pick])
+        assert (first.id, first.revoked_at is not None) == (key.id, True)
+        assert [await ring.revoke(name) for name in names] == [first] * 3
+
+
+async def test_a_key_that_does_not_exist_is_not_found(ring: KeyRing) -> None:
+    key, text = await ring.create(Role.ADMIN)
+    prefix, stranger = make_key()
+    for name in ("", prefix, stranger, NOBODY, "nonsense", "\x00", text[:-1], f"{text}x"):
+        with pytest.raises(KeyNotFound) as caught:
+            await ring.revoke(name)
+        assert len(caught.value.name) <= len(NOBODY)
+        assert text[20:] not in str(caught.value)
+    assert await ring.list() == [key]
+
+
+# --- the last use -----------------------------------------------------------------------------
+
+
+async def test_uses_are_noted_together_and_never_while_somebody_waits(
+    ring: KeyRing, watched: Watched, hands: Hands
+) -> None:
+    texts = [(await ring.create(Role.ADMIN))[1] for _ in range(3)]
+    for text in texts[:2] * 20:
+        await ring.recognise(text)
+    await reason_for(ring, make_key()[1])
+    assert {key.last_used_at for key in await ring.list()} == {None}
+    hands.seconds += 90
+    assert await ring.note_uses() == 2
+    assert watched.asked["note_key_uses"] == 1
+    noted = {key.prefix: key.last_used_at for key in await ring.list()}
+    assert noted[prefix_of(texts[2]) or ""] is None
+    for text in texts[:2]:
+        used_at = noted[prefix_of(text) or ""]
+        assert used_at is not None
+        age = datetime.now(UTC) - used_at
+        assert timedelta(seconds=89) < age < timedelta(seconds=150)
+    assert await ring.note_uses() == 0
+    assert watched.asked["note_key_uses"] == 1
+
+
+async def test_the_last_use_moves_at_most_once_a_minute_whoever_notes_it(
+    ring: KeyRing, elsewhere: KeyRing, database: Database
+) -> None:
+    _, text = await ring.create(Role.ADMIN)
+    assert await ring.recognise(text) == await elsewhere.recognise(text)
+    assert (await ring.note_uses(), await elsewhere.note_uses()) == (1, 0)
+    first = await last_used(ring)
+    await ring.recognise(text)
+    assert await ring.note_uses() == 0
+    assert await last_used(ring) == first
+    await database.pool.execute("UPDATE api_keys SET last_used_at = now() - interval '61 s'")
+    await ring.recognise(text)
+    assert await ring.note_uses() == 1
+    moved = await last_used(ring)
+    assert first is not None
+    assert moved is not None
+    assert moved > first
+
+
+async def test_uses_outlive_an_outage(ring: KeyRing, watched: Watched, hands: Hands) -> None:
+    for _ in range(2):
+        _, text = await ring.create(Role.ADMIN)
+        await ring.recognise(text)
+    watched.is_away = True
+    with pytest.raises(PostgresDown):
+        await ring.note_uses()
+    hands.seconds += 5
+    watched.is_away = False
+    await ring.recognise(text)
+    assert await ring.note_uses() == 2
