@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 import structlog
 
 from producer.job_book import JobBook
+from producer.live.subscription import Subscription
 from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import END_CHANNEL, Delivery, listening
+from shared.adapters.delivery import Delivery
+from shared.adapters.news import Change
 from shared.domain.job import Job
-from shared.errors import DarkroomError, RedisDown, WaitTimedOut
+from shared.errors import DarkroomError, WaitTimedOut
 
 log = structlog.get_logger(__name__)
 
@@ -27,13 +29,15 @@ RECHECK_SECONDS = 2.0
 class EndWatch:
     """Tells waiters of one process when their jobs have ended."""
 
-    def __init__(self, book: JobBook, delivery: Delivery) -> None:
+    def __init__(self, book: JobBook, subscription: Subscription) -> None:
         self._book = book
-        self._delivery = delivery
+        self.subscription = subscription
+        """The process's own, for whoever else has to hear of changes."""
         self._waiters: defaultdict[UUID, list[asyncio.Future[Job]]] = defaultdict(list)
         self._ended: set[UUID] = set()
         self._news = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._looking: asyncio.Task[None] | None = None
+        subscription.add(self._note)
 
     async def wait(self, job_id: UUID, timeout_seconds: float) -> Job:
         """Return the job once it is terminal; raises `WaitTimedOut`, `JobNotFound`."""
@@ -61,33 +65,20 @@ class EndWatch:
             del self._waiters[job_id]
 
     def _start(self) -> None:
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
+        self.subscription.start()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:
-        """Stop listening."""
-        tasks, self._tasks = self._tasks, []
-        await stop_tasks(tasks)
+        """Stop looking."""
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            await stop_tasks([looking])
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with listening(self._delivery.redis, END_CHANNEL) as messages:
-                    async for text in messages:
-                        self._note(text)
-            except RedisDown as error:
-                # The look every two seconds carries on alone.
-                log.warning("end_watch_interrupted", error=str(error))
-                await asyncio.sleep(RECHECK_SECONDS)
-
-    def _note(self, text: str) -> None:
-        try:
-            job_id = UUID(text)
-        except ValueError:
-            log.warning("end_watch_misunderstood", message=text[:80])
-            return
-        if job_id in self._waiters:
-            self._ended.add(job_id)
+    def _note(self, changes: Sequence[Change]) -> None:
+        ended = {change.job_id for change in changes if change.has_ended} & self._waiters.keys()
+        if ended:
+            self._ended |= ended
             self._news.set()
 
     async def _look(self) -> None:
@@ -125,9 +116,11 @@ class EndWatch:
 
 @asynccontextmanager
 async def watching_ends(book: JobBook, delivery: Delivery) -> AsyncIterator[EndWatch]:
-    """Open a watch and close it at the end."""
-    watch = EndWatch(book, delivery)
+    """Open a watch with the subscription of the process, and close both at the end."""
+    subscription = Subscription(delivery)
+    watch = EndWatch(book, subscription)
     try:
         yield watch
     finally:
         await watch.close()
+        await subscription.close()

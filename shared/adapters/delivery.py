@@ -24,6 +24,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
+from shared.adapters.news import CHANGES_CHANNEL, Change, to_message
 from shared.domain.lifecycle import JobState
 from shared.errors import RedisDown
 
@@ -36,20 +37,24 @@ LISTEN_SECONDS = 5.0
 # that the exception.
 PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
 
+SOON_MS = 500
+"""Workers are woken for what is due within this time."""
+
 HASTEN_PREFIX = "darkroom:hasten:"
 HASTEN_TTL_MS = 60_000
 
+_CLOSED_TRANSPORT = "unable to perform operation on <"
+
 WAKE_CHANNEL = "darkroom:wake"
 """A message here says: something may be due now, look."""
-END_CHANNEL = "darkroom:ended"
-"""A message here is the id of a job that has just become terminal."""
 
 
 class Lane(StrEnum):
-    """The two arq queues. The value is the queue's key and the arq function's name follows."""
+    """The arq queues. The value is the queue's key and the arq function's name follows."""
 
     SUBMIT = "darkroom:submit"
     POLL = "darkroom:poll"
+    WEBHOOK = "darkroom:webhook"
 
     @property
     def function(self) -> str:
@@ -57,7 +62,7 @@ class Lane(StrEnum):
         return f"{self.name.lower()}_job"
 
     def arq_id(self, job_id: UUID) -> str:
-        """Return the id under which arq knows this job's delivery in this lane."""
+        """Return the id under which arq knows the delivery of this job, or webhook message."""
         return f"{self.name.lower()}:{job_id}"
 
 
@@ -73,6 +78,7 @@ class Parcel:
     """One delivery to make: this job, in this lane, not before this moment (epoch, ms)."""
 
     job_id: UUID
+    """In the webhook lane, the id of the webhook message."""
     lane: Lane
     due_ms: int
 
@@ -99,6 +105,11 @@ def translated_redis_errors() -> Iterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise RedisDown(f"Redis does not answer: {str(error) or type(error).__name__}") from error
+    except RuntimeError as error:
+        # uvloop's word for a connection that was closed while the client was writing to it.
+        if _CLOSED_TRANSPORT not in str(error):
+            raise
+        raise RedisDown(f"Redis does not answer: {error}") from error
 
 
 def stop_if_cancelled() -> None:
@@ -148,17 +159,18 @@ class Delivery:
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
 
-    async def deliver(self, parcels: Sequence[Parcel]) -> None:
+    async def deliver(self, parcels: Sequence[Parcel], *, changes: Sequence[Change] = ()) -> None:
         """Make these deliveries; those already there stay as they are. Raises `RedisDown`.
 
         Writes what arq's own `enqueue_job` writes, with NX instead of WATCH, so that any number
-        of deliveries is one round trip per 500.
+        of deliveries is one round trip per 500. The changes are announced by the way.
         """
         with translated_redis_errors():
-            for start in range(0, len(parcels), PIPELINE_LENGTH):
-                await self._deliver_page(parcels[start : start + PIPELINE_LENGTH])
+            for start in range(0, max(len(parcels), len(changes)), PIPELINE_LENGTH):
+                page = slice(start, start + PIPELINE_LENGTH)
+                await self._deliver_page(parcels[page], changes[page])
 
-    async def _deliver_page(self, parcels: Sequence[Parcel]) -> None:
+    async def _deliver_page(self, parcels: Sequence[Parcel], changes: Sequence[Change]) -> None:
         moment = now_ms()
         async with self.redis.pipeline(transaction=True) as pipe:
             for parcel in parcels:
@@ -174,7 +186,11 @@ class Delivery:
                 ttl_ms = max(parcel.due_ms - moment, 0) + PAYLOAD_TTL_MS
                 pipe.set(job_key_prefix + arq_id, payload, px=ttl_ms, nx=True)
                 pipe.zadd(parcel.lane.value, {arq_id: max(parcel.due_ms, 1)}, nx=True)
-            pipe.publish(WAKE_CHANNEL, "")
+            # What is due later is found in time by the look that every lane takes twice a second.
+            if any(parcel.due_ms - moment < SOON_MS for parcel in parcels):
+                pipe.publish(WAKE_CHANNEL, "")
+            if changes:
+                pipe.publish(CHANGES_CHANNEL, to_message(changes))
             await pipe.execute()
 
     async def hasten(self, job_id: UUID, lane: Lane) -> None:
@@ -205,13 +221,10 @@ class Delivery:
                 ]
         return lacking
 
-    async def announce_ends(self, job_ids: Sequence[UUID]) -> None:
-        """Tell whoever waits that these jobs are terminal. Raises `RedisDown`."""
+    async def announce(self, changes: Sequence[Change]) -> None:
+        """Tell whoever listens that these jobs have new events. Raises `RedisDown`."""
         with translated_redis_errors():
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for job_id in job_ids:
-                    pipe.publish(END_CHANNEL, str(job_id))
-                await pipe.execute()
+            await self.redis.publish(CHANGES_CHANNEL, to_message(changes))
 
     async def ping(self) -> None:
         """Raise `RedisDown` unless the server answers."""

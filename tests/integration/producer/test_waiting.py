@@ -14,7 +14,8 @@ from arq.connections import ArqRedis
 from producer import Job, JobNotFound, JobState, Producer, WaitTimedOut
 from producer.job_book import JobBook
 from producer.waiting import RECHECK_SECONDS
-from shared.adapters.delivery import END_CHANNEL, Delivery
+from shared.adapters.delivery import Delivery
+from shared.adapters.news import CHANGES_CHANNEL, Change
 from shared.adapters.postgres import Database
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import open_account, producer_without_redis
@@ -39,13 +40,13 @@ async def waiting(producer: Producer, *jobs: Job) -> AsyncIterator[list[asyncio.
 
 
 async def until_listening(redis: ArqRedis) -> None:
-    """Wait until somebody has subscribed to the ends of jobs."""
+    """Wait until somebody has subscribed to changes of jobs."""
 
     async def is_listening() -> bool:
-        ((_, listeners),) = await redis.pubsub_numsub(END_CHANNEL)
+        ((_, listeners),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
         return bool(listeners)
 
-    await eventually(is_listening, "somebody listens for ends")
+    await eventually(is_listening, "somebody listens for changes")
 
 
 async def enqueue(producer: Producer, times: int = 1) -> list[Job]:
@@ -108,7 +109,7 @@ async def test_a_lost_push_is_found_even_while_others_are_pushed_all_the_time(
 
     async def push_all_the_time() -> None:
         while True:
-            await Delivery(redis).announce_ends([open_job.id])
+            await Delivery(redis).announce([Change(open_job.id, has_ended=True)])
             await asyncio.sleep(RECHECK_SECONDS / 20)
 
     async with waiting(producer, lost, open_job) as (wait, other):
@@ -140,8 +141,8 @@ async def test_nonsense_on_the_channel_harms_nobody(producer: Producer, redis: A
     (job,) = await enqueue(producer)
     async with waiting(producer, job) as (wait,):
         await until_listening(redis)
-        for message in ("", "nonsense", str(uuid4()), b"\xff\xfe"):
-            await redis.publish(END_CHANNEL, message)
+        for message in ("", "nonsense", f"!{uuid4()}", f"{job.id} !", f"!!{job.id}", b"\xff\xfe"):
+            await redis.publish(CHANGES_CHANNEL, message)
         await producer.cancel(job.id)
         assert (await wait).is_terminal
 

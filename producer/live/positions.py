@@ -1,0 +1,129 @@
+"""Where a listener stands, so that it can resume there: never missing an event. Pure.
+
+A job's events are committed in the order of their ids, so there an id is a position. Across jobs
+they are not: a transaction that was opened early may commit late. The account stream therefore
+counts by (transaction, id), and moves a position past a transaction only when no older one is
+still open. Where one is, a resume repeats what was sent since; it misses nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.errors import Fault, InvalidRequest
+
+HEADER = "Last-Event-ID"
+_ID_MAX = 2**63 - 1
+_TX_MAX = 2**64 - 1
+_POSITION = re.compile(r"([0-9]{1,20})\.([0-9]{1,19})", re.ASCII)
+_ID = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Everything up to and with this (transaction, id) has been sent."""
+
+    tx: int
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.tx}.{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A moment of the database: what was committed by then."""
+
+    text: str
+    """As Postgres writes it: `xmin:xmax:those in progress`."""
+    xmin: int
+    """All transactions below this had ended."""
+    xmax: int
+    """None from here on had begun."""
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Read what Postgres wrote."""
+        xmin, xmax, _ = text.split(":")
+        return cls(text, int(xmin), int(xmax))
+
+    @property
+    def edge(self) -> Position:
+        """The furthest position to which nothing can be added any more."""
+        return Position(self.xmin, 0)
+
+
+class Placed(Protocol):
+    """What has a place in the order of transactions and ids."""
+
+    @property
+    def tx(self) -> int: ...
+
+    @property
+    def id(self) -> int: ...
+
+
+def safe_positions(events: Sequence[Placed], start: Position, end: Position) -> list[Position]:
+    """Return for each event the position that may be named once it was sent.
+
+    `events` are in the order of sending and are all that lie between `start`, up to which
+    everything was sent before, and `end`, which holds once all up to there were sent.
+    """
+    due = sorted(place for one in events if (place := Position(one.tx, one.id)) <= end)
+    sent: set[int] = set()
+    reached, passed = start, 0
+    positions = []
+    for one in events:
+        sent.add(one.id)
+        while passed < len(due) and due[passed].id in sent:
+            reached = max(reached, due[passed])
+            passed += 1
+        if passed == len(due):
+            reached = max(reached, end)
+        positions.append(reached)
+    return positions
+
+
+def read_event_id(given: str | None) -> int:
+    """Return the event id of a `Last-Event-ID` header, 0 without one; raises `InvalidRequest`."""
+    if not given:
+        return 0
+    if not _ID.fullmatch(given) or int(given) > _ID_MAX:
+        raise _refused(given, "must be the id of an event of this job, a whole number")
+    return int(given)
+
+
+def read_position(given: str | None) -> Position | None:
+    """Return the position of a `Last-Event-ID` header, if any; raises `InvalidRequest`."""
+    if not given:
+        return None
+    match = _POSITION.fullmatch(given)
+    position = Position(int(match[1]), int(match[2])) if match else None
+    if position is None or position.tx > _TX_MAX or position.id > _ID_MAX:
+        raise _refused(
+            given, "must be an id of the account's stream, like 760.12; 0.0 is the beginning"
+        )
+    return position
+
+
+def refuse_event_ahead(event_id: int, newest_id: int) -> None:
+    """Raise `InvalidRequest` for an id that no event of the job has had yet."""
+    if event_id > newest_id:
+        raise _refused(str(event_id), f"is ahead of this job, whose newest event is {newest_id}")
+
+
+def refuse_position_ahead(position: Position, now: Snapshot) -> None:
+    """Raise `InvalidRequest` for a position that this database has not reached."""
+    if position.tx > now.xmax:
+        raise _refused(
+            str(position),
+            f"is ahead of this database, which stands at {now.edge}: another one gave it."
+            f" Leave {HEADER} out to hear what happens from now on, or send 0.0 for everything",
+        )
+
+
+def _refused(given: str, sentence: str) -> InvalidRequest:
+    return InvalidRequest([Fault(HEADER, f"{given[:80]!r} {sentence}")])

@@ -1,0 +1,212 @@
+"""An account's live events: what commits late is told, and a resume misses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import asyncpg
+import pytest
+from arq.connections import ArqRedis
+
+from producer import AccountNotFound, InvalidRequest, Job, Producer
+from producer.live.feed import EventFeed
+from producer.live.reading import WALK_LENGTH
+from shared.adapters.postgres import Database
+from shared.adapters.servers import Servers
+from tests.integration.producer.hearing import (
+    INSERT,
+    Ear,
+    account_ear,
+    enqueued,
+    listening_to,
+    stored_ids,
+    until_subscribed,
+    write_event,
+)
+from tests.integration.producer.shelf import open_account
+
+
+@asynccontextmanager
+async def open_transaction(
+    servers: Servers, job: Job, word: str
+) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Write an event in a transaction that stays open until the caller commits."""
+    connection = await asyncpg.connect(servers.database_url)
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute(INSERT, job.id, word)
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_an_account_hears_of_all_its_jobs_from_now_on_and_of_no_other(
+    producer: Producer, pushed: EventFeed, redis: ArqRedis
+) -> None:
+    await open_account(producer)
+    await open_account(producer, "other")
+    await enqueued(producer)
+    async with account_ear(pushed) as ear:
+        await until_subscribed(redis)
+        first, strange = await enqueued(producer), await enqueued(producer, "other")
+        second = await enqueued(producer)
+        for job in (first, strange, second):
+            await producer.cancel(job.id)
+        await ear.hears(4)
+    told = [(one.event, one.data["job_id"], one.data["state"]) for one in ear.heard]
+    assert told == [
+        ("enqueued", str(first.id), "queued"),
+        ("enqueued", str(second.id), "queued"),
+        ("cancelled", str(first.id), "cancelled"),
+        ("cancelled", str(second.id), "cancelled"),
+    ]
+
+
+async def test_what_commits_late_is_told_late_but_told(
+    producer: Producer, servers: Servers, database: Database, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    slow, quick = await enqueued(producer), await enqueued(producer)
+    async with account_ear(looking) as ear, open_transaction(servers, slow, "slow") as late:
+        await write_event(database, quick, "quick")
+        await ear.hears(1)
+        seen_before = ear.last_id
+        await late.execute("COMMIT")
+        await ear.hears(2)
+    assert ear.words == ["quick", "slow"]
+    assert ear.ids[0] > ear.ids[1]
+    # Whoever lost the connection in between resumes before the slow one.
+    async with account_ear(looking, last=seen_before) as resumed:
+        await resumed.hears(2)
+    assert set(resumed.words) == {"quick", "slow"}
+    async with account_ear(looking, last=ear.last_id) as up_to_date:
+        await write_event(database, quick, "newer")
+        await up_to_date.hears(1)
+    assert up_to_date.words == ["newer"]
+
+
+async def test_a_transaction_that_was_open_before_the_listener_came_is_told(
+    producer: Producer, servers: Servers, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    async with open_transaction(servers, job, "slow") as late, account_ear(looking) as ear:
+        await late.execute("COMMIT")
+        await ear.hears(1)
+    assert ear.words == ["slow"]
+
+
+async def test_nothing_is_missed_whatever_commits_when_and_however_often_one_resumes(
+    producer: Producer, servers: Servers, looking: EventFeed, database: Database
+) -> None:
+    """Ten writers with short and long transactions; a listener that leaves again and again."""
+    await open_account(producer)
+    jobs = [await enqueued(producer) for _ in range(10)]
+    random, has_written = Random(5), asyncio.Event()
+
+    async def write(job: Job, number: int) -> None:
+        own = Random(number)
+        connection = await asyncpg.connect(servers.database_url)
+        try:
+            for step in range(30):
+                async with connection.transaction():
+                    # As the guarded statements do: the job's row is locked first.
+                    await connection.execute("UPDATE jobs SET progress = 0 WHERE id = $1", job.id)
+                    await connection.execute(INSERT, job.id, f"step_{step}")
+                    await asyncio.sleep(own.choice([0, 0, 0.002, 0.05]))
+        finally:
+            await connection.close()
+
+    async def all_writers() -> None:
+        await asyncio.gather(*(write(job, number) for number, job in enumerate(jobs)))
+        has_written.set()
+
+    told: dict[int, tuple[str, str]] = {}
+    heard_per_job: defaultdict[str, list[int]] = defaultdict(list)
+    last: str | None = None
+    writing = asyncio.create_task(all_writers())
+    async with looking.account_stream("acme", "0.0") as frames, listening_to(frames) as whole:
+        while len(told) < 10 * 31:
+            async with looking.account_stream("acme", last or "0.0") as frames:
+                ear = Ear(last_id=last or "")
+                wanted = 10 * 31 if has_written.is_set() else random.randint(1, 20)
+                async for frame in frames:
+                    ear.feed(frame)
+                    if len(ear.heard) >= wanted or len({*told, *ear.ids}) == 10 * 31:
+                        break
+            told |= {one.data["id"]: (one.data["job_id"], one.event) for one in ear.heard}
+            last = ear.last_id
+        await writing
+        await whole.hears(10 * 31)
+    stored = await database.pool.fetch("SELECT id, event FROM job_events")
+    assert {row["id"]: row["event"] for row in stored} == {n: word for n, (_, word) in told.items()}
+    assert sorted(whole.ids) == sorted(told)
+    for one in whole.heard:
+        heard_per_job[one.data["job_id"]].append(one.data["id"])
+    assert all(ids == sorted(ids) for ids in heard_per_job.values())
+
+
+async def test_a_long_past_is_walked_through_in_stretches_and_told_whole(
+    producer: Producer, database: Database, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    await open_account(producer, "other")
+    mine, other = await enqueued(producer), await enqueued(producer, "other")
+    for _ in range(3):
+        await database.pool.execute(
+            "INSERT INTO job_events (job_id, event)"
+            " SELECT CASE WHEN n % 5 = 0 THEN $1::uuid ELSE $2::uuid END, 'progressed'"
+            "   FROM generate_series(1, $3) AS n",
+            mine.id,
+            other.id,
+            WALK_LENGTH - 1,
+        )
+    ids = await stored_ids(database, mine.id)
+    async with account_ear(looking, last="0.0") as ear:
+        await ear.hears(len(ids))
+        await write_event(database, mine, "now")
+        await ear.hears(len(ids) + 1)
+    assert ear.ids == await stored_ids(database, mine.id)
+    middle = ear.heard[len(ids) // 2]
+    async with account_ear(looking, last=middle.id) as resumed:
+        await resumed.hears(len(ids) + 1 - (len(ids) // 2 + 1))
+    assert resumed.ids == ear.ids[len(ids) // 2 + 1 :]
+
+
+async def test_an_account_that_does_not_exist_is_not_found(looking: EventFeed) -> None:
+    with pytest.raises(AccountNotFound):
+        async with looking.account_stream("nobody"):
+            pass
+
+
+@pytest.mark.parametrize("given", ["x", "7", "99999999999.0"])
+async def test_a_position_of_another_database_is_refused_naming_the_header(
+    producer: Producer, looking: EventFeed, given: str
+) -> None:
+    await open_account(producer)
+    with pytest.raises(InvalidRequest) as refused:
+        async with looking.account_stream("acme", given):
+            pass
+    assert [fault.field for fault in refused.value.faults] == ["Last-Event-ID"]
+
+
+async def test_events_restored_from_another_cluster_are_not_told_as_new(
+    producer: Producer, database: Database, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    old = await enqueued(producer)
+    # What a dump brings along: transactions that this cluster is only about to reach.
+    await database.pool.execute(
+        "UPDATE job_events SET at = now() - interval '2 days',"
+        " tx = (pg_current_xact_id()::text::bigint + 20)::text::xid8"
+    )
+    async with account_ear(looking) as ear:
+        for _ in range(40):
+            await write_event(database, old, "new")
+        await ear.hears(40)
+    assert set(ear.words) == {"new"}

@@ -1,0 +1,346 @@
+"""Live events over real servers: all of them, in order, once; resumed without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+import structlog
+from arq.connections import ArqRedis
+
+from producer import (
+    InvalidRequest,
+    JobNotFound,
+    Order,
+    PostgresDown,
+    Producer,
+)
+from producer.job_book import JobBook
+from producer.live.feed import EventFeed
+from producer.live.reading import NAMED_JOBS_MAX
+from producer.live.tail import Pace
+from shared.adapters.delivery import Delivery
+from shared.adapters.news import CHANGES_CHANNEL
+from shared.adapters.postgres import Database
+from shared.adapters.servers import Servers
+from tests.integration.producer.hearing import (
+    account_ear,
+    enqueued,
+    feed_over,
+    hears_of_accounts,
+    job_ear,
+    stored_ids,
+    until_subscribed,
+    write_event,
+)
+from tests.integration.producer.shelf import open_account, producer_without_redis
+from tests.workshop import Workshop, eventually, text_to_image
+
+STRANGE = UUID("01a20600-4947-7353-888c-725e9420fbae")  # no job has this id
+WHOLE_LIFE = ["enqueued", "claimed", "submitted", "completed"]
+
+
+# --- a job's stream -------------------------------------------------------------------------
+
+
+async def test_every_event_of_a_real_run_is_pushed_in_order_and_the_stream_ends(
+    workshop: Workshop, pushed: EventFeed, redis: ArqRedis
+) -> None:
+    job = await workshop.enqueue()
+    async with job_ear(pushed, job.id) as ear:
+        await until_subscribed(redis)
+        async with workshop.worker():
+            await ear.is_told_all()
+    assert [word for word in ear.words if word != "progressed"] == WHOLE_LIFE
+    assert ear.ids == await stored_ids(workshop.database, job.id)
+    assert [one.id for one in ear.heard] == [str(one) for one in ear.ids]
+    assert ear.heard[-1].data["state"] == "succeeded"
+    assert ear.heard[-1].data["detail"]["credits_charged"] == 6
+    assert {one.data["account_id"] for one in ear.heard} == {"acme"}
+    assert pushed.listeners == 0
+
+
+async def test_a_resume_after_each_position_gives_exactly_the_rest(
+    workshop: Workshop, looking: EventFeed
+) -> None:
+    job = await workshop.enqueue()
+    async with workshop.worker():
+        await workshop.ended(job)
+    ids = await stored_ids(workshop.database, job.id)
+    for seen, position in enumerate([None, *ids[:-1]]):
+        last = None if position is None else str(position)
+        async with job_ear(looking, job.id, last) as ear:
+            await ear.is_told_all()
+        assert ear.ids == ids[seen:]
+
+
+async def test_after_the_end_there_is_nothing_to_resume(
+    producer: Producer, database: Database, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    await producer.cancel(job.id)
+    newest = (await stored_ids(database, job.id))[-1]
+    async with looking.job_stream(job.id, str(newest)) as frames:
+        assert frames is None
+
+
+async def test_what_follows_the_end_is_not_told_to_the_jobs_listeners(
+    producer: Producer, database: Database, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    await producer.cancel(job.id)
+    await write_event(database, job, "late_success")
+    async with job_ear(looking, job.id) as ear:
+        await ear.is_told_all()
+    assert ear.words == ["enqueued", "cancelled"]
+    async with looking.job_stream(job.id, str(ear.ids[-1])) as frames:
+        assert frames is None
+
+
+async def test_a_long_story_is_told_page_by_page(
+    producer: Producer, database: Database, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    await database.pool.execute(
+        "INSERT INTO job_events (job_id, event)"
+        " SELECT $1, 'progressed' FROM generate_series(1, 1234)",
+        job.id,
+    )
+    await producer.cancel(job.id)
+    async with job_ear(looking, job.id) as ear:
+        await ear.is_told_all()
+    assert ear.ids == await stored_ids(database, job.id)
+    assert len(ear.ids) == 1236
+
+
+async def test_what_is_read_and_told_at_the_same_time_is_told_once(
+    producer: Producer, database: Database, redis: ArqRedis
+) -> None:
+    class Overlapping(Database):
+        """A database in which something happens between the joining and the reading."""
+
+        looks = 0
+
+        async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+            rows = await super().fetch(query, *args)
+            self.looks += query == "new_events"
+            return rows if query != "job_events_after" else await self._later(query, *args)
+
+        async def _later(self, query: str, *args: Any) -> list[asyncpg.Record]:
+            looks = self.looks
+            await write_event(self, job, "between")
+
+            async def is_told() -> bool:
+                return self.looks >= looks + 2
+
+            await eventually(is_told, "two looks")
+            return await super().fetch(query, *args)
+
+    await open_account(producer)
+    job = await enqueued(producer)
+    overlapping = Overlapping(database.pool)
+    async with feed_over(overlapping, Delivery(redis)) as feed, job_ear(feed, job.id) as ear:
+        await producer.cancel(job.id)
+        await ear.is_told_all()
+    assert ear.words == ["enqueued", "between", "cancelled"]
+
+
+async def test_a_job_that_does_not_exist_is_not_found(looking: EventFeed) -> None:
+    with pytest.raises(JobNotFound):
+        async with looking.job_stream(STRANGE):
+            pass
+    assert looking.listeners == 0
+
+
+@pytest.mark.parametrize("given", ["x", "7.7", "99999999", "-1"])
+async def test_a_position_that_is_not_the_jobs_is_refused_naming_the_header(
+    producer: Producer, looking: EventFeed, given: str
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    with pytest.raises(InvalidRequest) as refused:
+        async with looking.job_stream(job.id, given):
+            pass
+    assert [fault.field for fault in refused.value.faults] == ["Last-Event-ID"]
+    assert looking.listeners == 0
+
+
+# --- weather --------------------------------------------------------------------------------
+
+
+async def test_without_redis_events_are_found_by_looking(
+    servers: Servers, database: Database, tmp_path: Path
+) -> None:
+    async with producer_without_redis(servers, tmp_path) as producer:
+        await open_account(producer)
+        job = await enqueued(producer)
+        try:
+            async with job_ear(producer.events, job.id) as ear:
+                await JobBook(database).cancel(job.id)
+                await ear.is_told_all()
+        finally:
+            await producer.events.close()
+    assert ear.words == ["enqueued", "cancelled"]
+
+
+async def test_an_outage_of_postgres_delays_events_and_loses_none(
+    producer: Producer, database: Database, redis: ArqRedis
+) -> None:
+    class Away(Database):
+        """A database that does not answer looks for a while."""
+
+        failures = 0
+
+        async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+            if query == "new_events" and self.failures > 0:
+                self.failures -= 1
+                raise PostgresDown("Postgres does not answer: a drill")
+            return await super().fetch(query, *args)
+
+    await open_account(producer)
+    job = await enqueued(producer)
+    away = Away(database.pool)
+    with structlog.testing.capture_logs() as logs:
+        async with feed_over(away, Delivery(redis)) as feed, job_ear(feed, job.id) as ear:
+            away.failures = 5
+            await producer.cancel(job.id)
+            await ear.is_told_all()
+    assert ear.words == ["enqueued", "cancelled"]
+    assert [log["event"] for log in logs].count("events_put_off") == 5
+
+
+async def test_a_slow_listener_is_dropped_and_delays_nobody(
+    producer: Producer, database: Database, redis: ArqRedis
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    pace = Pace(look_seconds=0.02, row_length=8)
+    async with feed_over(database, Delivery(redis), pace) as feed:
+        async with (
+            feed.account_stream("acme") as slow,
+            account_ear(feed) as quick,
+        ):
+            await anext(slow)
+            reading = asyncio.ensure_future(anext(slow))
+            await hears_of_accounts(feed, 2)
+            await write_event(database, job, "first")
+            await reading  # and reads no more
+            for number in range(30):
+                await write_event(database, job, f"more_{number}")
+                await quick.hears(number + 2)
+            with pytest.raises(StopAsyncIteration):
+                await anext(slow)
+            assert feed.dropped == 1
+            await write_event(database, job, "last")
+            await quick.hears(32)
+        assert feed.listeners == 0
+
+
+async def test_heartbeats_come_while_nothing_happens_and_move_an_accounts_position(
+    producer: Producer, servers: Servers, redis: ArqRedis, database: Database
+) -> None:
+    await open_account(producer)
+    await open_account(producer, "other")
+    job, other = await enqueued(producer), await enqueued(producer, "other")
+    pace = Pace(look_seconds=0.02, heartbeat_seconds=0.05)
+    async with (
+        feed_over(database, Delivery(redis), pace) as feed,
+        job_ear(feed, job.id) as job_listener,
+        account_ear(feed) as account_listener,
+    ):
+        began_at = account_listener.last_id
+
+        async def both_hear() -> bool:
+            return min(job_listener.comments, account_listener.comments) >= 3
+
+        await write_event(database, other, "elsewhere")
+        await eventually(both_hear, "heartbeats")
+
+        async def has_moved() -> bool:
+            return account_listener.last_id != began_at
+
+        await eventually(has_moved, "the position moves on")
+    assert job_listener.words == ["enqueued"]
+    assert account_listener.words == []
+    assert job_listener.last_id == str(job_listener.ids[0])
+
+
+async def test_a_hundred_listeners_and_waiters_share_one_subscription(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    waits = [asyncio.create_task(producer.wait(job.id, timeout_seconds=20)) for _ in range(10)]
+    async with asyncio.TaskGroup() as group:
+        has_ended = asyncio.Event()
+
+        async def listen() -> list[str]:
+            async with job_ear(producer.events, job.id) as ear:
+                await has_ended.wait()
+                await ear.is_told_all()
+                return ear.words
+
+        listening = [group.create_task(listen()) for _ in range(100)]
+        await hears_of_accounts(producer.events, 100)
+        await until_subscribed(redis)
+        ((_, count),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
+        assert count == 1
+        await producer.cancel(job.id)
+        has_ended.set()
+    assert {tuple(task.result()) for task in listening} == {("enqueued", "cancelled")}
+    assert {job.state for job in await asyncio.gather(*waits)} == {"cancelled"}
+
+
+async def test_of_very_many_jobs_each_listener_hears_of_its_own(
+    producer: Producer, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    orders = [Order(request=text_to_image(), account_id="acme") for _ in range(NAMED_JOBS_MAX + 2)]
+    *jobs, unheard = await producer.enqueue_many(orders)
+    async with AsyncExitStack() as stack:
+        ears = [await stack.enter_async_context(job_ear(looking, job.id)) for job in jobs]
+        for job in (unheard, *jobs[:3]):
+            await producer.cancel(job.id)
+        for ear in ears[:3]:
+            await ear.is_told_all()
+        assert [ear.words for ear in ears[:3]] == [["enqueued", "cancelled"]] * 3
+        assert {tuple(ear.words) for ear in ears[3:]} == {("enqueued",)}
+
+
+async def test_nonsense_on_the_channel_harms_nobody(
+    producer: Producer, pushed: EventFeed, redis: ArqRedis
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    async with job_ear(pushed, job.id) as ear:
+        await until_subscribed(redis)
+        for message in ("", "nonsense", f"{uuid4()}", f"{job.id} x", f"!{job.id}", b"\xff\xfe"):
+            await redis.publish(CHANGES_CHANNEL, message)
+        await producer.cancel(job.id)
+        await ear.is_told_all()
+    assert ear.words == ["enqueued", "cancelled"]
+
+
+async def test_a_closed_feed_ends_its_streams_and_those_that_are_opened_later(
+    producer: Producer, looking: EventFeed
+) -> None:
+    await open_account(producer)
+    job = await enqueued(producer)
+    async with job_ear(looking, job.id) as first, account_ear(looking) as second:
+        await first.hears(1)
+        await looking.close()
+        await first.is_told_all()
+        await second.is_told_all()
+    async with job_ear(looking, job.id) as late, looking.account_stream("acme") as frames:
+        await late.is_told_all()
+        assert [frame async for frame in frames][1:] == []
+    assert late.words == ["enqueued"]
+    assert looking.listeners == 0

@@ -1,0 +1,78 @@
+"""Tells whoever listens which jobs have new events, without making any step wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from shared.adapters.background import stop_tasks
+from shared.adapters.delivery import Delivery, stop_if_cancelled
+from shared.adapters.news import Change
+from shared.errors import RedisDown
+
+log = structlog.get_logger(__name__)
+
+GAP_SECONDS = 0.005
+"""The least time between two messages: a busy worker says many changes in one."""
+OUTAGE_SECONDS = 1.0
+"""How long nothing is said after Redis did not answer; listeners look by themselves meanwhile."""
+BACKLOG_LENGTH = 10_000
+CLOSE_SECONDS = 1.0
+
+Announce = Callable[[Change], None]
+
+
+def announce_to_nobody(_: Change) -> None:
+    """Be the way to announce of a worker to which nobody listens."""
+
+
+class Announcer:
+    """Collects the changes of a worker and publishes them together, in the background.
+
+    The first change after a pause is told at once. While messages follow each other, each takes
+    along what came within the gap. What cannot be told is dropped: it is a hint.
+    """
+
+    def __init__(self, delivery: Delivery, *, outage_seconds: float = OUTAGE_SECONDS) -> None:
+        self._delivery = delivery
+        self._outage_seconds = outage_seconds
+        self._backlog: dict[UUID, bool] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, change: Change) -> None:
+        """Announce the change soon. Never waits, never raises."""
+        if len(self._backlog) >= BACKLOG_LENGTH:
+            self._backlog.clear()
+        has_ended = change.has_ended or self._backlog.get(change.job_id, False)
+        self._backlog[change.job_id] = has_ended
+        if self._task is None:
+            self._task = asyncio.create_task(self._tell())
+
+    async def close(self) -> None:
+        """Announce what is left, within a second."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+        if self._task is not None:
+            await stop_tasks([self._task])
+
+    async def _tell(self) -> None:
+        try:
+            while self._backlog:
+                changes = [Change(*item) for item in self._backlog.items()]
+                self._backlog.clear()
+                await asyncio.sleep(await self._publish(changes))
+                stop_if_cancelled()
+        finally:
+            self._task = None
+
+    async def _publish(self, changes: list[Change]) -> float:
+        """Publish, and return after how many seconds the next message may follow."""
+        try:
+            await self._delivery.announce(changes)
+        except RedisDown as error:
+            log.warning("changes_not_announced", jobs=len(changes), error=str(error))
+            return self._outage_seconds
+        return GAP_SECONDS
