@@ -53,6 +53,12 @@ class Metrics:
         self.redelivered = counter(
             "darkroom_redelivered_total", "Deliveries made again by the reconciler"
         )
+        self.webhooks = counter(
+            "darkroom_webhooks_total", "Tries to send a webhook, by what became of each", "outcome"
+        )
+        self.webhook_seconds = seconds(
+            "darkroom_webhook_seconds", "Tries to send a webhook, until the answer", "outcome"
+        )
         self._monotonic = monotonic
         self._balance_until = float("-inf")
         self._balance = self._drift = nan
@@ -76,6 +82,11 @@ class Metrics:
     def count_answer(self, endpoint: str, code: str, seconds: float) -> None:
         """Note one answer of Kie, or the lack of one."""
         self.requests.labels(endpoint, code).observe(seconds)
+
+    def count_webhook(self, outcome: str, seconds: float) -> None:
+        """Note one try to send a webhook: `delivered`, `failed` (tried again later) or `dead`."""
+        self.webhooks.labels(outcome).inc()
+        self.webhook_seconds.labels(outcome).observe(seconds)
 
     def count_submitted(self, job: Job) -> None:
         """Note how long a job waited for its task id."""

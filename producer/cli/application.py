@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from producer.cli import accounts, jobs, prices
+from producer.cli import accounts, jobs, keys, prices, webhooks
 from producer.cli.demo import demo
 from producer.cli.doctor import doctor
 from producer.cli.enqueue import enqueue
@@ -50,6 +50,8 @@ def build_app() -> typer.Typer:
     app.command(rich_help_panel=_JOBS)(enqueue)
     for name, group in (("jobs", jobs), ("accounts", accounts), ("prices", prices)):
         app.add_typer(group.app, name=name, rich_help_panel=_JOBS)
+    app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
+    app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_LOOK)
     for command in (queue, doctor, migrate, env, health):
         app.command(rich_help_panel=_LOOK)(command)
     app.command("version", rich_help_panel=_LOOK)(tell_version)

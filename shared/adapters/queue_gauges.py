@@ -26,6 +26,9 @@ class QueueGauges:
         self._oldest = Gauge(
             "darkroom_queue_oldest_seconds", "Age of the oldest waiting job", registry=registry
         )
+        self._webhooks = Gauge(
+            "darkroom_webhooks_pending", "Webhooks not taken by their receivers", registry=registry
+        )
         self._held = Gauge("darkroom_credits_held", "Credits held by open jobs", registry=registry)
 
     async def refresh(self) -> None:
@@ -33,6 +36,7 @@ class QueueGauges:
         if time.monotonic() - self._read_at < _FRESH_SECONDS:
             return
         snapshot = await read_snapshot(self._queries)
+        webhooks = await self._queries.fetch_row("pending_webhooks")
         self._read_at = time.monotonic()
         for state in ("queued", "submitting", "unknown", "generating"):
             self._open.labels(state).set(getattr(snapshot, state))
@@ -40,3 +44,4 @@ class QueueGauges:
         self._in_flight.set(snapshot.in_flight)
         self._oldest.set(snapshot.oldest_waiting_seconds)
         self._held.set(float(snapshot.credits_held))
+        self._webhooks.set(webhooks["pending"] if webhooks is not None else 0)

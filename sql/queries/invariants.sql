@@ -108,6 +108,24 @@ SELECT coalesce(pricing.model || ' ' || pricing.task || ' ' || pricing.quantity,
         AND pricing.quantity = version.quantity) IS NOT TRUE
  LIMIT $1;
 
+-- name: every_end_with_a_webhook_has_its_message
+-- An ended job that names a webhook has one message, of its end; an open one has none. Jobs of
+-- before webhooks were sent are older than their endpoint.
+SELECT jobs.id::text AS who,
+       format('%s with %s webhook message(s)%s', jobs.state, count(message.id),
+              coalesce(' of ' || min(message.event), '')) AS what
+  FROM jobs
+  JOIN webhook_endpoints AS endpoint
+    ON endpoint.account_id = jobs.account_id
+   AND endpoint.url = darkroom_webhook_endpoint(jobs.webhook_url)
+   AND endpoint.created_at <= jobs.created_at
+  LEFT JOIN webhook_messages AS message ON message.job_id = jobs.id
+ WHERE jobs.webhook_url IS NOT NULL
+ GROUP BY jobs.id
+HAVING NOT CASE WHEN jobs.finished_at IS NULL THEN count(message.id) = 0
+                ELSE count(message.id) = 1 AND min(message.event) = 'job.' || jobs.state END
+ LIMIT $1;
+
 -- name: stuck_jobs
 -- Open jobs that nothing has moved for longer than they should take. $2 seconds of patience,
 -- counted from when they were due, attempted or had their deadline.

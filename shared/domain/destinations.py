@@ -1,0 +1,133 @@
+"""Where webhooks may go: public addresses of the internet, and nowhere else. Pure: no look-ups.
+
+A caller names the URL and our servers send to it, so without these rules any caller could have
+them talk to what only they can reach: neighbours, metadata services, their own ports. The URL is
+judged by its text when it is given, and every address that its host resolves to is judged again
+when a connection is opened, so that a name which changes its mind gains nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+_HOST_LENGTH_MAX = 253
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_PRIVATE_ZONES = (
+    *("local", "localhost", "localdomain", "internal", "intranet", "private"),
+    *("lan", "home", "corp", "home.arpa", "onion", "invalid"),
+)
+_LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+# Written out: what `ipaddress` calls global differs between versions of Python, and includes
+# multicast and relays.
+_NOT_PUBLIC_IPV4 = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+        *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+        *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        # In a public range, but a cloud answers here on the inside.
+        "168.63.129.16/32",
+    )
+)
+_PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
+# Protocol assignments with Teredo, documentation twice, and 6to4, which carries an IPv4 address.
+_NOT_PUBLIC_IPV6 = tuple(
+    ipaddress.IPv6Network(network)
+    for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_HINT = "; it must be a public address of the internet"
+
+
+def url_fault(url: str, *, allow_loopback: bool) -> str | None:
+    """Return a sentence on why no webhook may go to this URL, or None where it may.
+
+    `allow_loopback` is the development setting: this machine, by name or by address, may be meant.
+    The sentence names no more than the host: the rest may be a secret.
+    """
+    if any(one.isspace() or not one.isprintable() or one == "\\" for one in url):
+        return "must not contain spaces, control characters or backslashes; encode them"
+    try:
+        parts = urlsplit(url)
+        host = _host_of(parts)
+        has_usable_port = parts.port != 0
+    except ValueError:
+        return "has a host or port that cannot be read"
+    if parts.scheme not in {"http", "https"}:
+        return "must begin with http:// or https://"
+    if "@" in parts.netloc:
+        return "must not carry a user name or password before the host"
+    if not has_usable_port:
+        return "has port 0, which nobody can connect to"
+    return _host_fault(host, allow_loopback=allow_loopback)
+
+
+def address_fault(address: str, *, allow_loopback: bool) -> str | None:
+    """Return why no connection may be opened to this IP address, or None where it may.
+
+    `address` is as the resolver gives it: numeric, of either family, in its usual notation.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return f"{address[:60]!r} is no IP address"
+    is_loopback = any(parsed in network for network in _LOOPBACKS)
+    if (allow_loopback and is_loopback) or _is_public(parsed):
+        return None
+    return f"points at {parsed}, which is not public{_HINT}"
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_IPV4)
+    if address.scope_id is not None:
+        return False
+    if address in _NAT64:
+        # A network without IPv4 reaches public IPv4 hosts through these; they are what they embed.
+        return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    # All other forms that embed an IPv4 address, mapped ones above all, lie outside of 2000::/3.
+    return address in _PUBLIC_IPV6 and not any(address in one for one in _NOT_PUBLIC_IPV6)
+
+
+def _host_of(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    # What a resolver makes of look-alike letters, full-width digits and foreign dots. Raises
+    # UnicodeError, which is a ValueError.
+    return (host if host.isascii() else host.encode("idna").decode()).lower().removesuffix(".")
+
+
+def _host_fault(host: str, *, allow_loopback: bool) -> str | None:
+    if not host:
+        return "has no host"
+    shown = repr(host[:60])
+    if ":" in host:
+        return address_fault(host, allow_loopback=allow_loopback)
+    if _ends_in_number(host):
+        if not _is_plain_ipv4(host):
+            # Resolvers read `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` as addresses, too.
+            return f"has the host {shown}: an IP address is written as four decimal numbers"
+        return address_fault(host, allow_loopback=allow_loopback)
+    labels = host.split(".")
+    if len(host) > _HOST_LENGTH_MAX or not all(map(_LABEL.fullmatch, labels)):
+        return f"has a host that no resolver accepts: {shown}"
+    if labels[-1] == "localhost" and allow_loopback:
+        return None
+    is_private = any(f".{host}".endswith(f".{zone}") for zone in _PRIVATE_ZONES)
+    if len(labels) == 1 or is_private:
+        return f"points at {shown}, which is not public{_HINT}"
+    return None
+
+
+def _ends_in_number(host: str) -> bool:
+    # As browsers decide it: such a host is an address, whatever stands before its last dot.
+    return re.fullmatch(r"[0-9]+|0x.*", host.rpartition(".")[2]) is not None
+
+
+def _is_plain_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True

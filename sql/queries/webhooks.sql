@@ -1,0 +1,112 @@
+-- Webhooks out: what the worker sends, and what operators look at. The messages themselves are
+-- written by a trigger of the statement that ends the job.
+
+-- name: webhook_to_send
+-- A message with its job and its secrets. $1 message id.
+SELECT jobs.*, message.id AS message_id, message.event AS message_event,
+       message.url AS message_url, message.created_at AS message_created_at, message.tries,
+       message.next_try_at, message.retry_until, endpoint.url AS endpoint_url, endpoint.secret,
+       CASE WHEN endpoint.previous_secret_until > now() THEN endpoint.previous_secret END
+           AS previous_secret
+  FROM webhook_messages AS message
+  JOIN webhook_endpoints AS endpoint ON endpoint.id = message.endpoint_id
+  JOIN jobs ON jobs.id = message.job_id
+ WHERE message.id = $1 AND message.state = 'pending';
+
+-- name: record_webhook_delivered
+-- $1 message id, $2 status. No row back: it is not pending any more.
+UPDATE webhook_messages
+   SET state = 'delivered', tries = tries + 1, last_try_at = now(), last_status = $2,
+       last_error = NULL, delivered_at = now()
+ WHERE id = $1 AND state = 'pending'
+RETURNING id;
+
+-- name: record_webhook_failed
+-- One more try failed. $1 message id, $2 tries before this one, $3 status or null, $4 error,
+-- $5 when to try again (null: it is dead). No row back: somebody else has recorded a try, or an
+-- operator has had it sent anew.
+UPDATE webhook_messages
+   SET tries = tries + 1, last_try_at = now(), last_status = $3, last_error = $4,
+       state = CASE WHEN $5::timestamptz IS NULL THEN 'dead' ELSE 'pending' END,
+       next_try_at = coalesce($5::timestamptz, next_try_at)
+ WHERE id = $1 AND state = 'pending' AND tries = $2
+RETURNING id;
+
+-- name: pending_webhooks_after
+-- A page of messages that should have a delivery, in the order of their due times.
+-- $1 and $2 only those beyond this due time and id, $3 due within this many seconds, $4 not newer
+-- than this (seconds), so that a delivery under way is not raced; $5 limit.
+SELECT id, endpoint_id, next_try_at FROM webhook_messages
+ WHERE state = 'pending' AND (next_try_at, id) > ($1::timestamptz, $2::uuid)
+   AND next_try_at <= now() + make_interval(secs => $3)
+   AND created_at <= now() - make_interval(secs => $4)
+ ORDER BY next_try_at, id LIMIT $5;
+
+-- name: pending_webhooks
+-- How many messages wait to be taken by their receivers.
+SELECT count(*) AS pending FROM webhook_messages WHERE state = 'pending';
+
+-- name: list_webhooks
+-- Newest first. $1 account id or null, $2 state or null, $3 limit.
+SELECT message.id, message.job_id, message.account_id, message.event, message.state,
+       endpoint.url AS endpoint, message.created_at, message.tries, message.next_try_at,
+       message.retry_until, message.last_try_at, message.last_status, message.last_error,
+       message.delivered_at, message.replayed_at
+  FROM webhook_messages AS message
+  JOIN webhook_endpoints AS endpoint ON endpoint.id = message.endpoint_id
+ WHERE ($1::text IS NULL OR message.account_id = $1)
+   AND ($2::text IS NULL OR message.state = $2)
+ ORDER BY message.created_at DESC, message.id DESC LIMIT $3;
+
+-- name: replay_webhook
+-- The same message anew, with another day. $1 message id.
+UPDATE webhook_messages AS message
+   SET state = 'pending', tries = 0, next_try_at = now(), retry_until = now() + interval '1 day',
+       delivered_at = NULL, replayed_at = now()
+  FROM webhook_endpoints AS endpoint
+ WHERE message.id = $1 AND endpoint.id = message.endpoint_id
+RETURNING message.id, message.job_id, message.account_id, message.event, message.state,
+          endpoint.url AS endpoint, message.created_at, message.tries, message.next_try_at,
+          message.retry_until, message.last_try_at, message.last_status, message.last_error,
+          message.delivered_at, message.replayed_at;
+
+-- name: replay_dead_webhooks
+-- The oldest dead messages of an account anew, each with another day, and each named to the
+-- workers. $1 account id, $2 limit.
+WITH anew AS (
+    UPDATE webhook_messages
+       SET state = 'pending', tries = 0, next_try_at = now(),
+           retry_until = now() + interval '1 day', replayed_at = now()
+     WHERE id IN (SELECT id FROM webhook_messages WHERE state = 'dead' AND account_id = $1
+                   ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+       AND state = 'dead'
+    RETURNING id, endpoint_id
+)
+SELECT id, pg_notify('darkroom_webhooks', id || ' ' || endpoint_id) FROM anew;
+
+-- name: list_webhook_endpoints
+-- Without their secrets. $1 account id or null.
+SELECT id, account_id, url, created_at, rotated_at, previous_secret_until
+  FROM webhook_endpoints WHERE $1::text IS NULL OR account_id = $1
+ ORDER BY account_id, url;
+
+-- name: webhook_secret
+-- The secret that signs what is sent to an endpoint. $1 account id, $2 a webhook URL.
+SELECT endpoint.id, endpoint.account_id, endpoint.url, endpoint.secret, endpoint.created_at,
+       endpoint.rotated_at, endpoint.previous_secret_until
+  FROM webhook_endpoints AS endpoint
+ WHERE endpoint.account_id = $1 AND endpoint.url = darkroom_webhook_endpoint($2);
+
+-- name: make_webhook_endpoint
+-- $1 account id, $2 a webhook URL: makes its endpoint, or finds it.
+SELECT darkroom_require_webhook_endpoint($1, $2) AS id;
+
+-- name: rotate_webhook_secret
+-- A new secret; the old one signs as well for $3 seconds. $1 account id, $2 a webhook URL.
+-- No row back: the account has no such endpoint.
+UPDATE webhook_endpoints AS endpoint
+   SET secret = darkroom_new_webhook_secret(), previous_secret = endpoint.secret,
+       previous_secret_until = now() + make_interval(secs => $3), rotated_at = now()
+ WHERE endpoint.account_id = $1 AND endpoint.url = darkroom_webhook_endpoint($2)
+RETURNING endpoint.id, endpoint.account_id, endpoint.url, endpoint.secret, endpoint.created_at,
+          endpoint.rotated_at, endpoint.previous_secret_until;

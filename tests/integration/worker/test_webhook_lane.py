@@ -1,0 +1,280 @@
+"""The webhook lane: who is slow delays nobody, and what Redis forgets comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from arq.connections import ArqRedis
+
+from producer import Job, Order, Producer
+from shared.adapters.delivery import Lane, now_ms
+from shared.adapters.postgres import Database
+from shared.adapters.servers import Servers
+from shared.errors import PostgresDown
+from shared.settings import Settings
+from tests.fakes.receiver import Received, Receiver, never_answer, receiving
+from tests.integration.worker.rooms import Rooms, open_rooms
+from tests.workshop import eventually, text_to_image
+from worker.dispatch import dispatch_on_notify
+from worker.lanes import build_webhook_lane
+from worker.reconciler import Reconciler
+from worker.waking import forward_wake_ups
+from worker.webhooks.outbox import AT_ONCE, GAP_MS, Outbox
+from worker.webhooks.sending import Sender
+from worker.webhooks.turns import PER_ENDPOINT
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def rooms(
+    servers: Servers, database: Database, redis: ArqRedis, settings: Settings
+) -> AsyncIterator[Rooms]:
+    """Rooms with credits for hundreds of jobs, whose webhooks may reach this machine."""
+    async with (
+        Producer.over(servers, webhooks_allow_loopback=True) as producer,
+        Sender(allow_loopback=True) as sender,
+        open_rooms(settings, producer, database, redis) as rooms,
+    ):
+        await rooms.sql("SELECT grant_credits('acme', 100000, 'for the test')")
+        yield rooms.with_deps(sender=sender)
+
+
+@asynccontextmanager
+async def at_work(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
+    """Run the lane with what feeds it, as the service does."""
+    lane, reconciler = build_webhook_lane(rooms.deps), Reconciler(rooms.deps)
+    tasks = [
+        asyncio.create_task(lane.run_until_cancelled()),
+        asyncio.create_task(forward_wake_ups(rooms.deps.delivery, [lane])),
+        asyncio.create_task(dispatch_on_notify(database_url, reconciler)),
+    ]
+    await _listens(rooms)
+    try:
+        yield
+        assert not any(task.done() for task in tasks), tasks
+    finally:
+        await lane.drain(0.1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def cancelled_jobs(rooms: Rooms, url: str, count: int) -> list[Job]:
+    """Return jobs of that webhook URL which have all just ended."""
+    order = Order(request=text_to_image(), account_id="acme", webhook_url=url)
+    jobs = await rooms.producer.enqueue_many([order] * count)
+    return [await rooms.producer.cancel(job.id) for job in jobs]
+
+
+async def test_an_end_is_told_within_a_moment(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    async with at_work(rooms, database_url):
+        lags = []
+        for number in range(5):
+            (job,) = await cancelled_jobs(rooms, f"{receiver.url}/{number}", 1)
+            ended_at = monotonic()
+            await receiver.has(number + 1)
+            lags.append(receiver.requests[-1].at - ended_at)
+            assert receiver.requests[-1].job_id == job.id
+    assert sorted(lags)[2] < 1.0, lags
+
+
+async def test_an_endpoint_that_never_answers_delays_no_other(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    receiver.answering = _hang_on_the_dead
+    async with at_work(rooms, database_url):
+        await cancelled_jobs(rooms, f"{receiver.url}/dead", 200)
+        await receiver.has(1, "/dead")
+        lags = []
+        for number in range(10):
+            await cancelled_jobs(rooms, f"{receiver.url}/alive/{number}", 1)
+            ended_at = monotonic()
+            await receiver.has(1, f"/alive/{number}")
+            lags.append(receiver.to(f"/alive/{number}")[0].at - ended_at)
+        assert sorted(lags)[5] < 1.0, lags
+        assert max(lags) < 5.0, lags
+        assert len(receiver.to("/dead")) <= PER_ENDPOINT
+    waiting = await rooms.sql(
+        "SELECT count(*) AS n FROM webhook_messages WHERE state = 'pending' AND tries = 0"
+    )
+    assert waiting == [{"n": 200}]
+
+
+async def test_many_messages_to_one_quick_endpoint_all_arrive_once(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    async with at_work(rooms, database_url):
+        jobs = await cancelled_jobs(rooms, f"{receiver.url}/hook", 300)
+        await receiver.has(300)
+        await _all_are(rooms, "delivered")
+    assert sorted(one.job_id for one in receiver.requests) == sorted(job.id for job in jobs)
+    assert len({one.headers["webhook-id"] for one in receiver.requests}) == 300
+
+
+async def test_a_wiped_redis_loses_no_message(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    receiver.answer_in_turn(500)
+    async with at_work(rooms, database_url):
+        await cancelled_jobs(rooms, receiver.url, 5)
+        await receiver.has(5)
+        await _have_tried(rooms, 1)
+        await rooms.redis.flushall()
+        await rooms.sql(
+            "UPDATE webhook_messages SET next_try_at = now(),"
+            " created_at = created_at - interval '5 seconds'"
+        )
+        await Reconciler(rooms.deps).run_once()
+        await receiver.has(10)
+        await _all_are(rooms, "delivered")
+
+
+async def test_while_postgres_is_away_messages_wait(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    class AwayAtFirst:
+        """A way to Postgres that is closed for the first three questions."""
+
+        def __init__(self) -> None:
+            self.refusals = 3
+
+        async def fetch_row(self, query: str, *args: Any) -> Any:
+            if self.refusals:
+                self.refusals -= 1
+                raise PostgresDown("away, for the test")
+            return await rooms.database.fetch_row(query, *args)
+
+        async def fetch(self, query: str, *args: Any) -> Any:
+            return await rooms.database.fetch(query, *args)
+
+    store = type(rooms.deps.store)(AwayAtFirst())
+    away = rooms.with_deps(store=store)
+    async with at_work(away, database_url):
+        await cancelled_jobs(rooms, receiver.url, 1)
+        await receiver.has(1)
+        await _all_are(rooms, "delivered")
+    assert len(receiver.requests) == 1
+
+
+async def test_nonsense_from_a_notifier_is_ignored(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    async with at_work(rooms, database_url):
+        nobody = "00000000-0000-0000-0000-000000000000"
+        for text in ("", "nonsense", nobody, f"{nobody} {nobody}", f"{nobody} {nobody} x"):
+            await rooms.sql("SELECT pg_notify('darkroom_webhooks', $1)", text)
+        await cancelled_jobs(rooms, receiver.url, 1)
+        await receiver.has(1)
+
+
+async def test_a_drained_lane_hands_back_what_it_could_not_end(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    receiver.answering = never_answer
+    async with at_work(rooms, database_url):
+        (job,) = await cancelled_jobs(rooms, receiver.url, 1)
+        await receiver.has(1)
+    (row,) = await rooms.sql("SELECT id, state FROM webhook_messages WHERE job_id = $1", job.id)
+    assert row["state"] == "pending"
+    due_in = await rooms.delivery_due_in_seconds(UUID(int=row["id"].int), Lane.WEBHOOK)
+    assert due_in is not None
+    assert due_in < 1
+
+
+async def test_a_replay_hastens_a_message_that_waits_for_hours(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    receiver.answer_in_turn(500)
+    async with at_work(rooms, database_url):
+        (job,) = await cancelled_jobs(rooms, receiver.url, 1)
+        await receiver.has(1)
+        await _have_tried(rooms, 1)
+        (row,) = await rooms.sql("SELECT id FROM webhook_messages WHERE job_id = $1", job.id)
+        message_id = UUID(int=row["id"].int)
+        await rooms.redis.zadd(
+            Lane.WEBHOOK.value, {Lane.WEBHOOK.arq_id(message_id): 9_999_999_999_999}, xx=True
+        )
+        await rooms.producer.webhooks.replay(message_id)
+        await receiver.has(2)
+        await _all_are(rooms, "delivered")
+
+
+async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once(
+    rooms: Rooms,
+) -> None:
+    outbox = Outbox(rooms.deps.queries, rooms.deps.delivery)
+    flooded, other = uuid4(), uuid4()
+    flood = [uuid4() for _ in range(1_000)]
+    began_ms = now_ms()
+    await outbox.deliver([(message_id, flooded) for message_id in flood[:600]])
+    await outbox.deliver([(message_id, flooded) for message_id in flood[600:]])
+    single = uuid4()
+    await outbox.deliver([(single, other)])
+    ended_ms = now_ms()
+
+    async def due_ms(message_id: UUID) -> float:
+        return float(
+            await rooms.redis.zscore(Lane.WEBHOOK.value, Lane.WEBHOOK.arq_id(message_id)) or 0
+        )
+
+    assert began_ms <= await due_ms(single) <= ended_ms
+    due = [await due_ms(message_id) for message_id in flood]
+    assert due == sorted(due)
+    assert all(one <= ended_ms for one in due[:AT_ONCE])
+    assert due[-1] >= began_ms + (1_000 - AT_ONCE - 1) * GAP_MS
+
+
+async def test_dead_messages_of_a_whole_account_are_sent_anew_by_the_workers(
+    rooms: Rooms, receiver: Receiver, database_url: str
+) -> None:
+    async with at_work(rooms, database_url):
+        receiver.answer_in_turn(410)
+        await cancelled_jobs(rooms, f"{receiver.url}/hook", 20)
+        await _all_are(rooms, "dead")
+        assert await rooms.producer.webhooks.replay_dead("acme") == 20
+        await _all_are(rooms, "delivered")
+    assert len({one.headers["webhook-id"] for one in receiver.requests}) == 20
+
+
+async def _hang_on_the_dead(received: Received) -> int:
+    return await never_answer(received) if received.path == "/dead" else 204
+
+
+async def _listens(rooms: Rooms) -> None:
+    async def is_there() -> bool:
+        rows = await rooms.sql(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query ILIKE 'LISTEN%darkroom_dispatch%'"
+        )
+        return bool(rows)
+
+    await eventually(is_there, "somebody listens", 10)
+
+
+async def _all_are(rooms: Rooms, state: str) -> None:
+    async def are() -> bool:
+        rows = await rooms.sql("SELECT state FROM webhook_messages")
+        return {row["state"] for row in rows} == {state}
+
+    await eventually(are, f"all messages are {state}", 20)
+
+
+async def _have_tried(rooms: Rooms, tries: int) -> None:
+    async def have() -> bool:
+        rows = await rooms.sql("SELECT tries FROM webhook_messages")
+        return all(row["tries"] >= tries for row in rows)
+
+    await eventually(have, f"all messages have {tries} tries on record", 20)

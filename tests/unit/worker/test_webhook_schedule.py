@@ -1,0 +1,222 @@
+"""When a webhook is tried again and given up, and whose turn it is, by a clock of our own."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.webhooks.schedule import next_try_at, read_retry_after
+from worker.webhooks.turns import LONGEST_WAIT_SECONDS, UNPROVEN, NoRoom, Turns
+
+START = datetime(2031, 5, 1, 12, tzinfo=UTC)
+END = START + timedelta(days=1)
+
+
+def tries_of_a_message_that_nobody_takes(jitter: float) -> list[float]:
+    """Return the seconds after the start at which it is tried."""
+    moment, moments = START, []
+    while True:
+        moments.append((moment - START).total_seconds())
+        again = next_try_at(len(moments), moment, END, jitter=jitter)
+        if again is None:
+            return moments
+        moment = again
+
+
+def test_the_gaps_grow_from_seconds_to_hours_and_the_last_try_is_a_day_later() -> None:
+    moments = tries_of_a_message_that_nobody_takes(0.0)
+    gaps = [later - sooner for sooner, later in pairwise(moments)]
+    assert gaps[:9] == [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800]
+    assert moments[-1] == 24 * 3600
+    assert len(moments) == 12
+
+
+@given(st.floats(0, 1))
+def test_with_any_jitter_it_ends_at_the_day_after_about_a_dozen_tries(jitter: float) -> None:
+    moments = tries_of_a_message_that_nobody_takes(jitter)
+    assert 11 <= len(moments) <= 12
+    assert moments[-1] == 24 * 3600
+    assert moments == sorted(moments)
+
+
+def test_jitter_only_stretches_and_by_a_fifth_at_most() -> None:
+    for tries in range(1, 9):
+        waits = [
+            (next_try_at(tries, START, END, jitter=jitter) or END) - START for jitter in (0.0, 1.0)
+        ]
+        assert waits[1] == waits[0] * 1.2
+
+
+def test_nothing_is_tried_after_its_last_moment() -> None:
+    assert next_try_at(3, END - timedelta(seconds=1), END, jitter=0.5) == END
+    assert next_try_at(3, END, END, jitter=0.5) is None
+    assert next_try_at(1, END + timedelta(days=3), END, jitter=0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(0, 5), (3, 5), (90, 90), (3600, 3600), (86_400, 3600), (1e12, 3600)]
+)
+def test_a_receiver_may_ask_for_up_to_an_hour(asked: float, waited: float) -> None:
+    again = next_try_at(1, START, END, jitter=0.0, asked_seconds=asked)
+    assert again == START + timedelta(seconds=waited)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *((None, None), ("120", 120), (" 7 ", 7), ("0", 0), ("", None), ("soon", None)),
+        *(("-5", None), ("1.5", None), ("9" * 400, None), ("\N{ARABIC-INDIC DIGIT SEVEN}", None)),
+        ("Thu, 01 May 2031 12:02:00 GMT", 120),
+        ("Thu, 01 May 2031 12:02:00 -0000", 120),
+        ("Wed, 30 Apr 2031 12:00:00 GMT", 0),
+        ("Thu, 99 May 2031 12:02:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read_leniently(text: str | None, seconds: float | None) -> None:
+    assert read_retry_after(text, START) == seconds
+
+
+@given(st.text(max_size=60))
+def test_no_retry_after_is_an_error(text: str) -> None:
+    seconds = read_retry_after(text, START)
+    assert seconds is None or seconds >= 0
+
+
+# --- turns ------------------------------------------------------------------------------------
+
+
+class Bench:
+    """Turns by a clock that the test moves."""
+
+    def __init__(self, **options: int) -> None:
+        self.now = 1_000.0
+        self.turns = Turns(monotonic=lambda: self.now, **options)
+        self.held = ExitStack()
+
+    def take(self, endpoint: str, host: str | None = None) -> float | None:
+        """Begin a request that does not end; return the wait where there is no room."""
+        try:
+            self.held.enter_context(self.turns.turn(endpoint, host or endpoint))
+        except NoRoom as full:
+            return full.wait_seconds
+        return None
+
+    def prove(self, endpoint: str, seconds: float = 0.01, host: str | None = None) -> None:
+        """Let one request there begin and end."""
+        with self.turns.turn(endpoint, host or endpoint):
+            self.now += seconds
+
+    def fill(self, endpoint: str, host: str | None = None) -> int:
+        """Begin requests until there is no room; return how many."""
+        count = 0
+        while self.take(endpoint, host) is None:
+            count += 1
+        return count
+
+
+def test_an_endpoint_has_its_few_places_and_another_has_its_own() -> None:
+    bench = Bench(per_endpoint=8)
+    for endpoint in ("a", "b"):
+        bench.prove(endpoint)
+        assert bench.fill(endpoint) == 8
+    bench.held.close()
+    assert bench.fill("a") == 8
+
+
+def test_an_endpoint_that_has_never_answered_gets_two() -> None:
+    bench = Bench()
+    assert bench.fill("a") == UNPROVEN == 2
+
+
+def test_endpoints_of_one_host_share_its_places() -> None:
+    bench = Bench(per_endpoint=8, per_host=24)
+    bench.prove("a", host="shop")
+    places = sum(bench.fill(f"hook/{number}", "shop") for number in range(100))
+    assert places == 24
+    assert bench.take("hook", "other shop") is None
+
+
+def test_a_place_is_given_back_when_sending_fails() -> None:
+    bench = Bench()
+    for _ in range(10):
+        with pytest.raises(ZeroDivisionError), bench.turns.turn("a", "a"):
+            raise ZeroDivisionError
+    assert bench.fill("a") == 8
+
+
+def test_those_who_wait_are_told_later_and_later_times() -> None:
+    bench = Bench(per_endpoint=8)
+    bench.prove("a", 4.0)
+    bench.fill("a")
+    waits = [bench.take("a") or 0 for _ in range(50)]
+    assert waits == sorted(waits)
+    assert waits[-1] > 5
+    assert len(set(waits)) == 50
+
+
+def test_ten_thousand_messages_of_a_dead_endpoint_cost_few_claims() -> None:
+    bench = Bench(per_endpoint=8)
+    bench.prove("a", 15.0)
+    bench.fill("a")
+    waiting = {number: bench.take("a") or 0 for number in range(10_000)}
+    assert max(waiting.values()) <= LONGEST_WAIT_SECONDS
+    soon = [wait for wait in waiting.values() if wait < LONGEST_WAIT_SECONDS / 2]
+    assert len(soon) < 500, "most of them come back after minutes"
+
+
+def test_an_endpoint_that_hangs_is_known_to_be_slow_before_its_first_answer() -> None:
+    bench = Bench()
+    bench.fill("a")
+    at_once = bench.take("a") or 0
+    bench.now += 10
+    assert (bench.take("a") or 0) > 10 * at_once
+
+
+def test_slow_endpoints_together_leave_half_of_the_slots_to_others() -> None:
+    bench = Bench(slow_at_once=16)
+    for number in range(20):
+        bench.prove(f"slow {number}", 15.0)
+    assert sum(bench.fill(f"slow {number}") for number in range(20)) == 16
+    bench.prove("quick")
+    assert bench.fill("quick") == 8
+    assert bench.take("new") is None
+
+
+def test_an_endpoint_that_has_become_quick_again_is_slow_no_more() -> None:
+    bench = Bench(slow_at_once=0)
+    bench.prove("a", 15.0)
+    assert bench.take("a") is not None
+    patient = Bench(slow_at_once=1)
+    patient.prove("a", 15.0)
+    for _ in range(10):
+        patient.prove("a", 0.01)
+    assert patient.fill("a") == 8
+
+
+def test_who_comes_after_a_recovery_does_not_wait_for_those_of_before() -> None:
+    bench = Bench()
+    bench.prove("a", 15.0)
+    bench.fill("a")
+    for _ in range(1_000):
+        bench.take("a")
+    bench.now += 15
+    bench.held.close()
+    for _ in range(30):
+        bench.prove("a", 0.01)
+    assert bench.fill("a") == 8
+    assert (bench.take("a") or 0) < 1
+
+
+def test_endpoints_without_end_do_not_fill_the_memory() -> None:
+    bench = Bench()
+    bench.take("held")
+    for number in range(20_000):
+        bench.prove(f"hook/{number}")
+    assert len(bench.turns._lines) <= 5_002
+    assert bench.take("held") is None
+    assert bench.take("held") is not None

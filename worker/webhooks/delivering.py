@@ -1,0 +1,151 @@
+"""The webhook step: send one message once, and record what became of it.
+
+What is recorded comes after what is sent, so a worker lost between the two sends again: at least
+once, under the same id, by which receivers know a repetition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+import orjson
+import structlog
+
+from shared.adapters.job_rows import job_from_row, job_to_json, moment_to_json
+from shared.domain.job import Job
+from worker.deps import Deps
+from worker.webhooks.schedule import next_try_at, read_retry_after
+from worker.webhooks.sending import Answer
+from worker.webhooks.signing import signed_headers
+from worker.webhooks.turns import NoRoom
+
+log = structlog.get_logger(__name__)
+
+GONE = 410
+"""The status by which a receiver says that it wants no more: it is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A pending message with all that sending it needs."""
+
+    id: UUID
+    event: str
+    job: Job
+    created_at: datetime
+    url: str = field(repr=False)
+    endpoint: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """The endpoint's own, and while a rotation lasts the one before it."""
+    tries: int
+    next_try_at: datetime
+    retry_until: datetime
+
+    @property
+    def host(self) -> str:
+        """Who is asked, as far as that may be logged: scheme, host and port."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def body(self) -> bytes:
+        """Return what is sent: the same bytes for every try."""
+        return orjson.dumps(
+            {
+                "type": self.event,
+                "timestamp": moment_to_json(self.created_at),
+                "data": job_to_json(self.job),
+            }
+        )
+
+
+async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
+    """Send a pending message once; return after how many seconds again, or None if it is over."""
+    row = await deps.queries.fetch_row("webhook_to_send", message_id)
+    if row is None:
+        return None
+    message, now = _message_from_row(row), deps.clock.now()
+    early_seconds = (message.next_try_at - now).total_seconds()
+    if early_seconds > 0:
+        return early_seconds
+    try:
+        with deps.turns.turn(message.endpoint, message.host):
+            body = message.body()
+            headers = signed_headers(message.secrets, message.id, now, body)
+            answer = await deps.sender.send(message.url, headers, body)
+    except NoRoom as full:
+        if message.tries > 0 and now >= message.retry_until:
+            return await _record_failed(deps, message, Answer(None, "no room for a last try", 0.0))
+        return full.wait_seconds * (1 + 0.1 * deps.random.random())
+    if not answer.is_taken:
+        return await _record_failed(deps, message, answer)
+    await _record_delivered(deps, message, answer)
+    return None
+
+
+async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> None:
+    if await deps.queries.fetch_row("record_webhook_delivered", message.id, answer.status) is None:
+        return
+    deps.metrics.count_webhook("delivered", answer.seconds)
+    log.info(
+        "webhook_delivered",
+        message_id=str(message.id),
+        job_id=str(message.job.id),
+        host=message.host,
+        status=answer.status,
+        tries=message.tries + 1,
+    )
+
+
+async def _record_failed(deps: Deps, message: Message, answer: Answer) -> float | None:
+    now, tries = deps.clock.now(), message.tries + 1
+    again_at = None
+    if answer.status != GONE:
+        again_at = next_try_at(
+            tries,
+            now,
+            message.retry_until,
+            jitter=deps.random.random(),
+            asked_seconds=read_retry_after(answer.retry_after, now),
+        )
+    recorded = await deps.queries.fetch_row(
+        "record_webhook_failed", message.id, message.tries, answer.status, answer.error, again_at
+    )
+    if recorded is None:
+        return 0.0  # recorded by somebody else, or replayed meanwhile: look at it again
+    deps.metrics.count_webhook("dead" if again_at is None else "failed", answer.seconds)
+    _log_failed(message, answer, again_at)
+    return None if again_at is None else (again_at - now).total_seconds()
+
+
+def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> None:
+    facts = {
+        "message_id": str(message.id),
+        "job_id": str(message.job.id),
+        "host": message.host,
+        "error": answer.error,
+        "tries": message.tries + 1,
+    }
+    if again_at is None:
+        log.error("webhook_dead", **facts, meaning="given up; darkroom webhooks replay sends it")
+    else:
+        log.warning("webhook_failed", **facts, again_at=again_at.isoformat())
+
+
+def _message_from_row(row: asyncpg.Record) -> Message:
+    secrets = (row["secret"], row["previous_secret"])
+    return Message(
+        id=UUID(int=row["message_id"].int),
+        event=row["message_event"],
+        job=job_from_row(row),
+        created_at=row["message_created_at"],
+        url=row["message_url"],
+        endpoint=row["endpoint_url"],
+        secrets=tuple(secret for secret in secrets if secret is not None),
+        tries=row["tries"],
+        next_try_at=row["next_try_at"],
+        retry_until=row["retry_until"],
+    )

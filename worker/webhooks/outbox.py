@@ -1,0 +1,108 @@
+"""Sees to it that every pending message has its delivery in Redis, which may forget them all.
+
+A message is named to the workers by NOTIFY at the commit that wrote it, and delivered at once.
+What that missed (a worker away, a wiped Redis, a replay without Redis) is found page by page.
+
+Messages of one endpoint are made due at a pace. Thousands that come at once would else stand in the
+lane before the one message of somebody else, and have to be looked at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from shared.adapters.postgres import Queries
+
+log = structlog.get_logger(__name__)
+
+PAGE_LENGTH = 2_000
+HORIZON_SECONDS = 60.0
+"""Messages due later than this have time to be found by a later look."""
+AT_ONCE = 100
+"""As many messages of one endpoint are due at once; the rest follow at a pace."""
+GAP_MS = 2.5
+_SETTLING_SECONDS = 2.0
+_ENDPOINTS_KEPT = 5_000
+_Place = tuple[datetime, UUID]
+_START: _Place = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+
+
+class Outbox:
+    """One worker's hand on the pending messages; any number may be at work without harm."""
+
+    def __init__(
+        self, queries: Queries, delivery: Delivery, *, page_length: int = PAGE_LENGTH
+    ) -> None:
+        self._queries = queries
+        self._delivery = delivery
+        self._page_length = page_length
+        self._place = _START
+        self._spent_ms: dict[UUID, float] = {}
+
+    async def deliver(self, messages: Sequence[tuple[UUID, UUID]]) -> None:
+        """Deliver messages, each given with its endpoint, now or as soon as its turn comes.
+
+        Those that have a delivery keep it. Raises `RedisDown`.
+        """
+        moment_ms = now_ms()
+        await self._delivery.deliver(
+            [
+                Parcel(message_id, Lane.WEBHOOK, self._due_ms(endpoint_id, moment_ms))
+                for message_id, endpoint_id in messages
+            ]
+        )
+
+    async def check_page(self) -> bool:
+        """Deliver what the next page of due messages lacks; return whether it was the last page.
+
+        Raises `PostgresDown` or `RedisDown`: the next look makes up for it.
+        """
+        rows = await self._queries.fetch(
+            "pending_webhooks_after",
+            *self._place,
+            HORIZON_SECONDS,
+            _SETTLING_SECONDS,
+            self._page_length,
+        )
+        parcels = [
+            Parcel(UUID(int=row["id"].int), Lane.WEBHOOK, _moment_ms(row["next_try_at"]))
+            for row in rows
+        ]
+        lacking = await self._delivery.missing(parcels)
+        if lacking:
+            endpoint_of = {row["id"]: row["endpoint_id"] for row in rows}
+            await self._delivery.deliver(
+                [
+                    replace(one, due_ms=self._due_ms(endpoint_of[one.job_id], one.due_ms))
+                    for one in lacking
+                ]
+            )
+            log.info("webhooks_redelivered", messages=len(lacking))
+        is_last = len(rows) < self._page_length
+        self._place = _START if is_last else (rows[-1]["next_try_at"], rows[-1]["id"])
+        return is_last
+
+    async def check_all(self) -> None:
+        """Look through every page from the first: Redis was wiped. Raises as `check_page` does."""
+        self._place = _START
+        while not await self.check_page():
+            pass
+
+    def _due_ms(self, endpoint_id: UUID, earliest_ms: int) -> int:
+        """Return when the next message of this endpoint is due, and count it."""
+        if len(self._spent_ms) >= _ENDPOINTS_KEPT:
+            moment_ms = now_ms()
+            self._spent_ms = {one: at for one, at in self._spent_ms.items() if at > moment_ms}
+        spent_ms = max(self._spent_ms.get(endpoint_id, 0.0), earliest_ms)
+        self._spent_ms[endpoint_id] = spent_ms + GAP_MS
+        return max(earliest_ms, int(spent_ms - AT_ONCE * GAP_MS))
+
+
+def _moment_ms(moment: datetime) -> int:
+    return max(int(moment.timestamp() * 1000), now_ms())
