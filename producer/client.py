@@ -10,18 +10,17 @@ from uuid import UUID
 
 import structlog
 
-from producer.job_book import Entered, JobBook
+from producer.intake import Intake
+from producer.job_book import JobBook
+from producer.live.feed import EventFeed
 from producer.orders import Order, Priority
 from producer.resolving import Verdict, resolve
 from producer.till import Account, Quote, Till
 from producer.waiting import EndWatch, watching_ends
+from producer.webhooks import Webhooks
 from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis, now_ms
-from shared.adapters.postgres import (
-    Connection,
-    ConnectionQueries,
-    Database,
-    connect_database,
-)
+from shared.adapters.news import Change
+from shared.adapters.postgres import Connection, Database, connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest, family
 from shared.domain.job import Job
@@ -31,7 +30,6 @@ from shared.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
 
-MOST_AT_ONCE = 10_000
 MOST_LISTED = 1_000
 _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
 
@@ -50,14 +48,21 @@ class Producer:
         watch: EndWatch,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
+        webhooks_allow_loopback: bool = False,
     ) -> None:
         self._database = database
         self._job_deadline_seconds = job_deadline_seconds
         self._delivery = delivery
         self._watch = watch
         self._book = JobBook(database)
+        self.intake = Intake(database, delivery, webhooks_allow_loopback)
+        """The same way in, for the HTTP API: it tells new jobs from those a key already named."""
+        self.events = EventFeed(database, watch.subscription)
+        """Live streams of events, per job and per account."""
         self.till = Till(database)
         """Accounts, prices and the ledger, for administration."""
+        self.webhooks = Webhooks(database, delivery)
+        """What became of webhooks, sending them anew, and their secrets."""
 
     @staticmethod
     @asynccontextmanager
@@ -69,14 +74,21 @@ class Producer:
         settings = settings or load_settings()
         async with (
             open_servers(settings) as servers,
-            Producer.over(servers, job_deadline_seconds=settings.job_deadline_seconds) as producer,
+            Producer.over(
+                servers,
+                job_deadline_seconds=settings.job_deadline_seconds,
+                webhooks_allow_loopback=settings.webhooks_allow_loopback,
+            ) as producer,
         ):
             yield producer
 
     @staticmethod
     @asynccontextmanager
     async def over(
-        servers: Servers, *, job_deadline_seconds: float = _JOB_DEADLINE_SECONDS
+        servers: Servers,
+        *,
+        job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
+        webhooks_allow_loopback: bool = False,
     ) -> AsyncIterator[Producer]:
         """Connect to servers that are already open."""
         async with AsyncExitStack() as stack:
@@ -86,7 +98,15 @@ class Producer:
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
             delivery = Delivery(redis)
             watch = await stack.enter_async_context(watching_ends(JobBook(database), delivery))
-            yield Producer(database, delivery, watch, job_deadline_seconds=job_deadline_seconds)
+            producer = Producer(
+                database,
+                delivery,
+                watch,
+                job_deadline_seconds=job_deadline_seconds,
+                webhooks_allow_loopback=webhooks_allow_loopback,
+            )
+            stack.push_async_callback(producer.events.close)
+            yield producer
 
     # --- enqueueing -------------------------------------------------------------------------
 
@@ -125,47 +145,8 @@ class Producer:
         self, orders: Sequence[Order], *, connection: Connection | None = None
     ) -> list[Job]:
         """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does."""
-        if len(orders) > MOST_AT_ONCE:
-            raise InvalidRequest(
-                [Fault("orders", f"{len(orders)} were given; at most {MOST_AT_ONCE} at once")]
-            )
-        if not orders:
-            return []
-        if connection is not None:
-            return await self._enter_with_caller(orders, connection)
-        if len(orders) == 1:
-            entered = await self._book.enter(orders)
-        else:
-            async with self._database.transaction() as queries:
-                entered = await JobBook(queries).enter(orders)
-        await self._deliver(entered)
+        entered = await self.intake.enter(orders, connection=connection)
         return [one.job for one in entered]
-
-    async def _enter_with_caller(
-        self, orders: Sequence[Order], connection: Connection
-    ) -> list[Job]:
-        async with ConnectionQueries(connection).transaction() as queries:
-            entered = await JobBook(queries).enter(orders)
-            await queries.fetch("notify_dispatch")
-        return [one.job for one in entered]
-
-    async def _deliver(self, entered: Sequence[Entered]) -> None:
-        await self._hand_over(
-            [
-                Parcel(one.job.id, Lane.SUBMIT, int(one.job.due_at.timestamp() * 1000))
-                for one in entered
-                if one.is_new
-            ]
-        )
-
-    async def _hand_over(self, parcels: Sequence[Parcel]) -> None:
-        if not parcels:
-            return
-        try:
-            await self._delivery.deliver(parcels)
-        except RedisDown as error:
-            # The rows are committed; the reconciler delivers them when Redis is back.
-            log.warning("delivery_put_off", jobs=len(parcels), error=str(error))
 
     # --- following --------------------------------------------------------------------------
 
@@ -206,7 +187,7 @@ class Producer:
 
     async def _announce_end(self, job: Job) -> None:
         try:
-            await self._delivery.announce_ends([job.id])
+            await self._delivery.announce([Change(job.id, has_ended=True)])
         except RedisDown as error:
             log.warning("end_not_announced", job_id=str(job.id), error=str(error))
 
@@ -249,7 +230,7 @@ class Producer:
         seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
         verdict = Verdict(task_id, reason, actor)
         job = await resolve(self._database, _as_id(job_id), verdict, deadline_seconds=seconds)
-        await self._hand_over([Parcel(job.id, Lane.POLL, now_ms())])
+        await self.intake.hand_over([Parcel(job.id, Lane.POLL, now_ms())])
         return job
 
     async def resolve_lost(

@@ -25,6 +25,7 @@ from shared.errors import (
     InsufficientCredits,
     JobNotFound,
     PriceMissing,
+    RequestRefused,
     TooLateToCancel,
 )
 
@@ -59,6 +60,24 @@ class JobBook:
         except DatabaseRefused as error:
             raise _explained(error) from error
         return [await self._entered(order, row) for order, row in zip(orders, rows, strict=True)]
+
+    async def enter_each(self, orders: Sequence[Order]) -> list[Entered | RequestRefused]:
+        """Store orders that have nothing to do with each other, in one statement.
+
+        Each has its own outcome. Raises `InsufficientCredits` or `AccountNotFound` with nothing
+        stored, where the holds of all together find no room: each may still find its own.
+        """
+        try:
+            rows = await self._queries.fetch("enqueue_jobs", *_columns(orders))
+        except DatabaseRefused as error:
+            raise _explained(error) from error
+        outcomes: list[Entered | RequestRefused] = []
+        for order, row in zip(orders, rows, strict=True):
+            try:
+                outcomes.append(await self._entered(order, row))
+            except RequestRefused as refused:
+                outcomes.append(refused)
+        return outcomes
 
     async def _entered(self, order: Order, row: asyncpg.Record) -> Entered:
         if row["is_new"]:

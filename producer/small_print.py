@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -82,7 +82,10 @@ def _check_priority(value: object) -> object:
 
 def _check_run_at(value: object) -> object:
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value
+        # At the ends of the calendar a timezone may lead out of it.
+        with suppress(OverflowError):
+            value.astimezone(UTC)
+            return value
     given = value.isoformat() if isinstance(value, datetime) else value
     raise ValueError(f"{shown(given)} must be a moment with its timezone")
 

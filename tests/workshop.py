@@ -14,13 +14,17 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import aiohttp
+
 from producer import Producer
+from producer.api import serving_api
 from producer.doctor import examine_books
 from shared.adapters.postgres import Database
 from shared.catalog import ImageRequest
 from shared.catalog.gpt4o_image import ImageToImage, TextToImage
 from shared.domain.job import Job
 from shared.settings import Settings
+from tests.api_client import ApiClient
 from worker.bootstrap import Rooms, open_worker
 from worker.service import working
 from worker.simulator import Durations, Simulator, SimulatorConfig
@@ -142,6 +146,16 @@ class Workshop:
         }
         async with self.worker(**changes) as rooms:
             yield rooms
+
+    @asynccontextmanager
+    async def api(self, **changes: Any) -> AsyncIterator[ApiClient]:
+        """Run the HTTP API inside this process; changes are to its settings."""
+        settings = self.settings.model_copy(update=changes)
+        async with (
+            serving_api(settings) as addresses,
+            aiohttp.ClientSession(f"http://{addresses[0]}") as session,
+        ):
+            yield ApiClient(session)
 
     @asynccontextmanager
     async def worker_process(self, **environ: str) -> AsyncIterator[WorkerProcess]:

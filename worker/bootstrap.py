@@ -19,17 +19,20 @@ from shared.adapters.postgres import Database, connect_database
 from shared.adapters.queue_gauges import QueueGauges
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
+from worker.announcing import Announcer
 from worker.brake import Brake
 from worker.claiming import LEASE_MS
 from worker.clock import SystemClock
+from worker.completion_times import CompletionTimes
 from worker.crash_points import crash_at
 from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.kie_client import KieClient
 from worker.metrics import Metrics
-from worker.provider import choose_provider
+from worker.provider import Provider, choose_provider
 from worker.scripts import Scripts
 from worker.throttle import Throttle, poll_limit, submit_limit
+from worker.webhooks.sending import Sender
 
 log = structlog.get_logger(__name__)
 
@@ -60,16 +63,14 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
         registry = CollectorRegistry()
         metrics = Metrics(registry)
-        kie = await stack.enter_async_context(
-            KieClient(
-                base_url=provider.base_url,
-                api_key=provider.api_key,
-                timeout_seconds=settings.kie_request_timeout_seconds,
-                on_answer=metrics.count_answer,
-            )
+        kie = await stack.enter_async_context(_kie_client(settings, provider, metrics))
+        sender = await stack.enter_async_context(
+            Sender(allow_loopback=settings.webhooks_allow_loopback)
         )
         scripts = Scripts(redis)
         timeout_seconds = settings.kie_request_timeout_seconds
+        announcer = Announcer(Delivery(redis))
+        stack.push_async_callback(announcer.close)
         deps = Deps(
             settings=settings,
             store=JobStore(database),
@@ -89,11 +90,22 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             worker_name=f"{socket.gethostname()}:{os.getpid()}",
             lease_seconds=LEASE_MS / 1000,
             reach=crash_at(settings.darkroom_crash_at),
+            sender=sender,
+            announce=announcer.note,
         )
-        gauges = QueueGauges(registry, database)
+        await stack.enter_async_context(CompletionTimes(database, deps.timetable))
         health = Health(
             checks={"postgres": database.ping, "redis": deps.delivery.ping},
             registry=registry,
-            refresh=gauges.refresh,
+            refresh=QueueGauges(registry, database).refresh,
         )
         yield Rooms(deps, database, servers, health)
+
+
+def _kie_client(settings: Settings, provider: Provider, metrics: Metrics) -> KieClient:
+    return KieClient(
+        base_url=provider.base_url,
+        api_key=provider.api_key,
+        timeout_seconds=settings.kie_request_timeout_seconds,
+        on_answer=metrics.count_answer,
+    )

@@ -10,9 +10,9 @@ dead worker's deliveries are due again when the lease lapses. The keys are arq's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -32,7 +32,8 @@ from shared.adapters.delivery import (
     stop_if_cancelled,
 )
 from shared.errors import RedisDown
-from worker.brake import Brake
+from worker.gate import Gate
+from worker.gathering import Gathering
 from worker.scripts import Scripts
 
 log = structlog.get_logger(__name__)
@@ -59,15 +60,6 @@ class Snoozed(Retry):
         super().__init__(defer=max(delay_seconds, 0.001))
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What holds a lane back: its throttle log (None: no limit) and its brake."""
-
-    throttle_key: str = ""
-    throttle_limit: int = 0
-    brake: Brake | None = None
-
-
 class LeasedWorker(Worker):
     """One lane of this process. Runs until cancelled; outlives any Redis outage."""
 
@@ -77,6 +69,7 @@ class LeasedWorker(Worker):
         function: JobFunction,
         *,
         redis: ArqRedis,
+        scripts: Scripts | None = None,
         max_jobs: int,
         gate: Gate | None = None,
         crons: Mapping[str, tuple[JobFunction, set[int]]] | None = None,
@@ -100,7 +93,10 @@ class LeasedWorker(Worker):
         self.lease_ms = lease_ms
         self.owner = token_hex(8)
         self._gate = gate or Gate()
-        self._scripts = Scripts(redis)
+        self._scripts = scripts or Scripts(redis)
+        self._function = function
+        self._own = f"{lane.name.lower()}:"
+        self._ends: Gathering[tuple[str, str | int], int] = Gathering(self._end_runs)
         self._scores: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._claiming = asyncio.Lock()
@@ -140,10 +136,6 @@ class LeasedWorker(Worker):
             if task.done():
                 del self.tasks[job_id]
                 self._scores.pop(job_id, None)
-                error = None if task.cancelled() else task.exception()
-                if error is not None:
-                    # Its lease lapses and it is delivered again: nothing is lost, but say so.
-                    log.warning("run_ended_badly", arq_id=job_id, error=repr(error))
 
     # --- claiming ---------------------------------------------------------------------------
 
@@ -151,31 +143,19 @@ class LeasedWorker(Worker):
         """Claim and start what is due; return the seconds until the next look is worthwhile."""
         room = self.max_jobs - self.job_counter
         # While the brake is on, one job at a time feels the way.
-        brake = self._gate.brake
-        feeling_the_way = brake is not None and brake.level > 0 and self.job_counter > 0
+        feeling_the_way = self._gate.is_braked and self.job_counter > 0
         if not self.allow_pick_jobs or room <= 0 or feeling_the_way:
             return FALLBACK_SECONDS
-        keys = [self.queue_name, self._gate.throttle_key, brake.key if brake else ""]
-        limit = self._gate.throttle_limit
+        keys = [self.queue_name, self._gate.throttle_key, self._gate.brake_key]
+        arguments: list[str | int] = [room, self.lease_ms, self.owner, in_progress_key_prefix]
+        arguments += [self._gate.throttle_limit, HASTEN_PREFIX, _RESERVED_MS]
         async with self._claiming:
-            reply = await self._scripts.run(
-                "claim",
-                keys,
-                [
-                    room,
-                    self.lease_ms,
-                    self.owner,
-                    in_progress_key_prefix,
-                    limit,
-                    HASTEN_PREFIX,
-                    _RESERVED_MS,
-                ],
-            )
+            reply = await self._scripts.run("claim", keys, arguments)
             for arq_id, score in zip(reply[2::2], reply[3::2], strict=True):
                 self._start(arq_id.decode(), int(score))
         next_due_ms = int(reply[1])
-        if brake is not None:
-            brake.observe(int(reply[0]))
+        if self._gate.brake is not None:
+            self._gate.brake.observe(int(reply[0]))
         return FALLBACK_SECONDS if next_due_ms < 0 else next_due_ms / 1000
 
     def _start(self, arq_id: str, score: int) -> None:
@@ -187,13 +167,17 @@ class LeasedWorker(Worker):
         self._scores[arq_id] = score
         task = self.loop.create_task(self.run_job(arq_id, score))
         self.tasks[arq_id] = task
-        task.add_done_callback(self._note_end)
+        task.add_done_callback(partial(self._note_end, arq_id))
 
-    def _note_end(self, _: asyncio.Task[None]) -> None:
+    def _note_end(self, arq_id: str, task: asyncio.Task[None]) -> None:
         self.job_counter -= 1
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # Its lease lapses and it is delivered again: nothing is lost, but say so. Here, because
+            # the next run of the same delivery may begin before the loop looks at this one.
+            log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
         # A slot is free: look at once rather than after the fallback.
-        brake = self._gate.brake
-        if self.job_counter == self.max_jobs - 1 or (brake is not None and brake.level > 0):
+        if self.job_counter == self.max_jobs - 1 or self._gate.is_braked:
             self.wake()
 
     # --- leases -----------------------------------------------------------------------------
@@ -213,6 +197,23 @@ class LeasedWorker(Worker):
                 )
             except RedisDown as error:
                 log.warning("lease_not_renewed", lane=self.lane.name, error=str(error))
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Run a delivery of ours; overrides arq's, to which crons and others' jobs are left.
+
+        Who made a delivery wrote all that it says into its id, so there is nothing to read first.
+        """
+        if not job_id.startswith(self._own):
+            await super().run_job(job_id, score)
+            return
+        outcome: str | int = "finish"
+        try:
+            await self._function(self.ctx, job_id.removeprefix(self._own))
+        except Snoozed as snoozed:
+            outcome = snoozed.defer_score or 0
+        except asyncio.CancelledError:
+            outcome = 0  # handed back, for anybody to run at once
+        await asyncio.shield(self._end_run(job_id, outcome))
 
     async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
         """Enqueue the crons that are due; overrides arq's, which makes up for every missed one."""
@@ -256,18 +257,16 @@ class LeasedWorker(Worker):
         await self._end_run(job_id, "finish")
 
     async def _end_run(self, arq_id: str, outcome: str | int) -> None:
-        await self._scripts.run(
-            "finish",
-            [
-                self.queue_name,
-                in_progress_key_prefix + arq_id,
-                job_key_prefix + arq_id,
-                retry_key_prefix + arq_id,
-                HASTEN_PREFIX + arq_id,
-                self._gate.throttle_key,
-            ],
-            [self.owner, arq_id, outcome],
-        )
+        await self._ends.ask((arq_id, outcome))
+
+    async def _end_runs(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
+        arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
+        arguments += [retry_key_prefix, HASTEN_PREFIX]
+        for end in ends:
+            arguments += end
+        keys = [self.queue_name, self._gate.throttle_key]
+        replies: list[int] = await self._scripts.run("finish", keys, arguments)
+        return replies
 
     # --- draining ---------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from shared.adapters.delivery import Delivery
 from shared.adapters.postgres import Queries
 from shared.settings import Settings
+from worker.announcing import Announce, announce_to_nobody
 from worker.brake import Brake
 from worker.callbacks.trust import CallbackTrust
 from worker.clock import Clock
@@ -17,7 +18,11 @@ from worker.crash_points import Reach, reach_nothing
 from worker.job_store import JobStore
 from worker.kie_client import Kie
 from worker.metrics import Metrics
+from worker.scripts import Scripts
 from worker.throttle import Throttle
+from worker.timetable import Timetable
+from worker.webhooks.sending import Sender
+from worker.webhooks.turns import Turns
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -43,8 +48,21 @@ class Deps:
     """Called between steps; kills the process there when a drill says so."""
     trust: CallbackTrust = field(default_factory=CallbackTrust)
     """This worker's experience with callbacks."""
+    timetable: Timetable = field(default_factory=Timetable)
+    """What is known about how long tasks take; says when to look next."""
+    announce: Announce = announce_to_nobody
+    """Called after every event that is stored; never waits, never raises."""
+    sender: Sender = field(default_factory=Sender)
+    """The way out for webhooks; the composition root opens it."""
+    turns: Turns = field(default_factory=Turns)
+    """Who may send a webhook from here now."""
     faults: dict[UUID, int] = field(default_factory=dict)
     """Answers in a row that decided nothing, per job in flight here."""
+
+    @property
+    def scripts(self) -> Scripts:
+        """The one way to Redis on which the scripts of this worker travel together."""
+        return self.polls.scripts
 
     @property
     def queries(self) -> Queries:

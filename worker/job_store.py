@@ -7,7 +7,7 @@ raises `StaleJob` where somebody else moved it first, in which case nothing was 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
 from shared.errors import JobNotFound, StaleJob
 from shared.settings import ChargeBasis
+from worker.job_memory import JobMemory
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class JobStore:
 
     def __init__(self, queries: Queries) -> None:
         self.queries = queries
+        self._memory = JobMemory()
 
     async def load(self, job_id: UUID) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
@@ -51,6 +53,19 @@ class JobStore:
         if row is None:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
+
+    async def load_for_poll(self, job_id: UUID) -> Job:
+        """Return a generating job as this worker last saw it, any other as it is now.
+
+        What is remembered lacks the request and the caller's notes, and may be out of date: every
+        write is guarded, so that is found out in time. Raises `JobNotFound`.
+        """
+        known = self._memory.recall(job_id)
+        if known is not None:
+            return known
+        job = await self.load(job_id)
+        self._memory.keep(job)
+        return job
 
     async def claim(self, job_id: UUID, event: events.Claimed) -> Job:
         """Commit the intent to POST: a new attempt under its token.
@@ -63,7 +78,7 @@ class JobStore:
         )
         if row is None:
             row = await self.queries.fetch_row("find_claim", job_id, event.token, target)
-        return _moved(row, job_id, name)
+        return self._moved(row, job_id, name)
 
     async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
         """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
@@ -82,7 +97,7 @@ class JobStore:
             await self.queries.fetch_row(
                 "record_stray_task", job.id, job.attempt, event.provider_task_id
             )
-        return _moved(row, job.id, name)
+        return self._moved(row, job.id, name)
 
     async def was_called_back(self, job: Job) -> bool:
         """Return whether a callback for the newest attempt came before its reply was stored."""
@@ -102,7 +117,7 @@ class JobStore:
             event.delay_seconds,
             name,
         )
-        return _moved(row, job.id, name)
+        return self._moved(row, job.id, name)
 
     async def record_unknown(self, job: Job, event: events.OutcomeUnknown) -> Job:
         """Keep the hold and wait for evidence: a paid task may exist."""
@@ -117,7 +132,7 @@ class JobStore:
             event.message,
             name,
         )
-        return _moved(row, job.id, name)
+        return self._moved(row, job.id, name)
 
     async def record_progress(self, job: Job, event: events.Progressed) -> None:
         """Store Kie's progress."""
@@ -126,7 +141,9 @@ class JobStore:
             "record_progress", job.id, job.attempt, sources, event.progress, name
         )
         if row is None:
+            self._memory.forget(job.id)
             raise StaleJob(str(job.id), name)
+        self._memory.keep(replace(job, progress=event.progress))
 
     async def settle(self, job: Job, event: events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""
@@ -143,7 +160,7 @@ class JobStore:
             event.message,
             name,
         )
-        settled = _moved(row, job.id, name)
+        settled = self._moved(row, job.id, name)
         if row is not None and row["price_row_missing"]:
             log.critical(
                 "price_row_missing",
@@ -183,7 +200,7 @@ class JobStore:
             "lost",
             name,
         )
-        return _moved(row, job_id, name)
+        return self._moved(row, job_id, name)
 
     async def overdue_unknown(self, limit_seconds: float, most: int) -> list[tuple[UUID, int]]:
         """Return id and attempt of unknown submissions older than the limit."""
@@ -217,13 +234,15 @@ class JobStore:
             attempt_outcome,
             name,
         )
-        return _moved(row, job.id, name)
+        return self._moved(row, job.id, name)
 
-
-def _moved(row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
-    if row is None:
-        raise StaleJob(str(job_id), event)
-    return job_from_row(row)
+    def _moved(self, row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
+        if row is None:
+            self._memory.forget(job_id)
+            raise StaleJob(str(job_id), event)
+        job = job_from_row(row)
+        self._memory.keep(job)
+        return job
 
 
 def _open_jobs(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:

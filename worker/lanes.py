@@ -10,14 +10,17 @@ import structlog
 
 from shared.adapters.delivery import Lane
 from shared.errors import DependencyDown, JobNotFound, StaleJob
-from worker.claiming import Gate, JobFunction, LeasedWorker, Snoozed
+from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
+from worker.gate import Gate
 from worker.provider_balance import CHECK_AT_SECOND, ProviderBalance
 from worker.reconciler import INTERVAL_SECONDS, Reconciler
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
 from worker.throttle import Throttled
 from worker.timetable import backoff_seconds
+from worker.webhooks.delivering import send_webhook
+from worker.webhooks.sending import AT_ONCE as WEBHOOKS_AT_ONCE
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +35,12 @@ def as_arq_function(deps: Deps, step: Step) -> JobFunction:
     """Return the arq function that runs this step: it snoozes, or it is done. It never fails."""
 
     async def run(_: dict[str, Any], job_id: str) -> None:
-        delay_seconds = await _run_step(deps, step, UUID(job_id))
+        try:
+            known = UUID(job_id)
+        except ValueError:
+            log.warning("delivery_without_job", job_id=job_id[:80])
+            return
+        delay_seconds = await _run_step(deps, step, known)
         if delay_seconds is not None:
             raise Snoozed(delay_seconds)
 
@@ -84,6 +92,7 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         Lane.SUBMIT,
         as_arq_function(deps, submit_job),
         redis=redis,
+        scripts=deps.scripts,
         max_jobs=SUBMITS_AT_ONCE,
         gate=gate,
         lease_ms=lease_ms,
@@ -92,6 +101,7 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         Lane.POLL,
         as_arq_function(deps, poll_job),
         redis=redis,
+        scripts=deps.scripts,
         max_jobs=POLLS_AT_ONCE,
         # Here and not in the submit lane, which the brake may hold for minutes.
         crons={
@@ -101,3 +111,15 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         lease_ms=lease_ms,
     )
     return [submit_lane, poll_lane]
+
+
+def build_webhook_lane(deps: Deps) -> LeasedWorker:
+    """Return the webhook lane; the reconciler, in the poll lane, keeps it supplied."""
+    return LeasedWorker(
+        Lane.WEBHOOK,
+        as_arq_function(deps, send_webhook),
+        redis=deps.delivery.redis,
+        scripts=deps.scripts,
+        max_jobs=WEBHOOKS_AT_ONCE,
+        lease_ms=int(deps.lease_seconds * 1000),
+    )

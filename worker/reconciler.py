@@ -11,12 +11,14 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.delivery import Parcel, lane_of, now_ms, translated_redis_errors
+from shared.adapters.news import Change
 from shared.domain import events
 from shared.errors import StaleJob
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
 from worker.job_store import OpenJob
 from worker.steps.ending import announce_end
+from worker.webhooks.outbox import Outbox
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +41,8 @@ class Reconciler:
         self._callbacks = callbacks
         self._page_length = page_length
         self._cursor = _LOWEST_ID
+        self.outbox = Outbox(deps.queries, deps.delivery)
+        """The webhooks that should be on their way."""
 
     async def run_once(self) -> None:
         """Look once. Raises `PostgresDown` or `RedisDown`: the next look makes up for it."""
@@ -52,9 +56,11 @@ class Reconciler:
             self._cursor = _LOWEST_ID
             while not await self._check_page():
                 pass
+            await self.outbox.check_all()
             await self._mark_redis()
         else:
             await self._check_page()
+            await self.outbox.check_page()
 
     async def deliver_fresh(self, settling_seconds: float) -> None:
         """Deliver what changed in the last minute and has no delivery."""
@@ -77,7 +83,7 @@ class Reconciler:
             except StaleJob:
                 continue  # evidence came at the last moment
             log.error("submission_lost", job_id=str(job_id), attempt=attempt)
-            await announce_end(self._deps, job)
+            announce_end(self._deps, job)
 
     async def _check_page(self) -> bool:
         """Check the next page of open jobs; return whether it was the last one."""
@@ -93,6 +99,9 @@ class Reconciler:
         lacking = await self._deps.delivery.missing(parcels)
         if lacking:
             await self._deps.delivery.deliver(lacking)
+            for parcel in lacking:
+                # What a caller's own transaction enqueued is told by nobody else.
+                self._deps.announce(Change(parcel.job_id))
             self._deps.metrics.redelivered.inc(len(lacking))
             log.info("redelivered", jobs=len(lacking))
 

@@ -1,19 +1,23 @@
-"""Runs the Lua scripts of `worker/lua`: each is one round trip that Redis runs as a whole."""
+"""Runs the Lua scripts of `worker/lua`: all that is asked for in one moment is one round trip."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError, RedisError
 
 from shared.adapters.delivery import translated_redis_errors
+from shared.errors import RedisDown
+from worker.gathering import Gathering
 
 Key = str
 Argument = str | int | float
+_Call = tuple[str, Sequence[Key], Sequence[Argument]]
 
 
 @cache
@@ -21,17 +25,49 @@ def _source(name: str) -> str:
     return files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
+@cache
+def _digest(name: str) -> str:
+    # What Redis itself calls a script by; nothing here is a secret.
+    return sha1(_source(name).encode(), usedforsecurity=False).hexdigest()
+
+
 class Scripts:
-    """The scripts by name, bound to one Redis client."""
+    """The scripts by name, over one Redis client. One per process: its calls travel together.
+
+    Calls are sent in the order in which they were made, each run by Redis as a whole.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._scripts: dict[str, AsyncScript] = {}
+        self._calls: Gathering[_Call, Any] = Gathering(self._send)
 
     async def run(self, name: str, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
         """Run `worker/lua/<name>.lua` and return its reply. Raises `RedisDown`."""
-        script = self._scripts.get(name)
-        if script is None:
-            script = self._scripts[name] = self.redis.register_script(_source(name))
+        return await self._calls.ask((name, keys, args))
+
+    async def _send(self, calls: Sequence[_Call]) -> list[Any]:
         with translated_redis_errors():
-            return await script(keys=keys, args=args)
+            replies = await self._pipeline(calls)
+            unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if unknown:
+                # A Redis that was restarted has forgotten them: what was unknown has not run.
+                for name in {calls[number][0] for number in unknown}:
+                    await self.redis.script_load(_source(name))
+                again = await self._pipeline([calls[number] for number in unknown])
+                for number, reply in zip(unknown, again, strict=True):
+                    replies[number] = reply
+        return [_translated(reply) for reply in replies]
+
+    async def _pipeline(self, calls: Sequence[_Call]) -> list[Any]:
+        pipe = self.redis.pipeline(transaction=False)
+        for name, keys, args in calls:
+            pipe.execute_command("EVALSHA", _digest(name), len(keys), *keys, *args)
+        return await pipe.execute(raise_on_error=False)
+
+
+def _translated(reply: Any) -> Any:
+    if isinstance(reply, RedisError):
+        down = RedisDown(f"Redis does not answer: {reply}")
+        down.__cause__ = reply
+        return down
+    return reply

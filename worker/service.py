@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from shared.adapters.background import stop_tasks
+from shared.adapters.delivery import Lane
+from shared.adapters.event_loop import loop_factory
 from shared.adapters.health import serving
 from shared.adapters.logs import set_up_logging
 from shared.errors import DependencyDown
@@ -19,7 +21,7 @@ from worker.callbacks.handling import CallbackDesk
 from worker.callbacks.receiver import CallbackReceiver
 from worker.claiming import LeasedWorker
 from worker.dispatch import dispatch_on_notify
-from worker.lanes import build_lanes
+from worker.lanes import build_lanes, build_webhook_lane
 from worker.reconciler import Reconciler
 from worker.waking import forward_wake_ups
 
@@ -28,12 +30,13 @@ log = structlog.get_logger(__name__)
 DRAIN_MARGIN_SECONDS = 10.0
 """Added to the request timeout: a POST in flight ends, and its reply is stored."""
 _POLL_DRAIN_SECONDS = 3.0
+_WEBHOOK_DRAIN_SECONDS = 5.0
 
 
 def run_service(settings: Settings) -> None:
     """Run one worker until it is told to stop, then drain it."""
     set_up_logging(settings)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve(settings))
 
 
@@ -59,7 +62,7 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
     deps, settings = rooms.deps, rooms.deps.settings
     desk = CallbackDesk(deps, rooms.database)
     reconciler = Reconciler(deps, callbacks=desk)
-    lanes = build_lanes(deps, reconciler)
+    lanes = [*build_lanes(deps, reconciler), build_webhook_lane(deps)]
     receiver = CallbackReceiver(
         rooms.database, deps.clock, settings.kie_webhook_hmac_key, desk.take
     )
@@ -81,11 +84,16 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
 
 
 async def _drain(settings: Settings, lanes: list[LeasedWorker]) -> None:
-    submit_lane, poll_lane = lanes
     timeout_seconds = settings.kie_request_timeout_seconds + DRAIN_MARGIN_SECONDS
     log.info("draining", timeout_seconds=timeout_seconds)
-    # A poll can be asked again by anybody; a POST in flight is known to this process alone.
-    await asyncio.gather(submit_lane.drain(timeout_seconds), poll_lane.drain(_POLL_DRAIN_SECONDS))
+    # A poll can be asked again by anybody, and a webhook sent again; a POST in flight to Kie is
+    # known to this process alone.
+    patience_seconds = {
+        Lane.SUBMIT: timeout_seconds,
+        Lane.POLL: _POLL_DRAIN_SECONDS,
+        Lane.WEBHOOK: _WEBHOOK_DRAIN_SECONDS,
+    }
+    await asyncio.gather(*(lane.drain(patience_seconds[lane.lane]) for lane in lanes))
 
 
 async def _reconcile_at_start(reconciler: Reconciler) -> None:
@@ -93,11 +101,3 @@ async def _reconcile_at_start(reconciler: Reconciler) -> None:
         await reconciler.run_once()
     except DependencyDown as error:
         log.warning("reconcile_put_off", error=str(error))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:  # uvloop has no build for every system; asyncio's own loop will do
-        return None
-    return uvloop.new_event_loop

@@ -8,17 +8,14 @@ of a killed worker stops counting after a horizon. See docs/decisions/0004.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 
-import structlog
-
-from shared.errors import DarkroomError, RedisDown
+from shared.errors import DarkroomError
+from worker.gathering import Gathering
 from worker.scripts import Scripts
-
-log = structlog.get_logger(__name__)
 
 GUARD_MS = 25
 """Added to every window: clocks tick in whole milliseconds and do not run at quite one speed."""
@@ -61,12 +58,22 @@ def submit_limit(per_10_seconds: int, request_timeout_seconds: float) -> Limit:
     return Limit("darkroom:throttle:submit", per_10_seconds, 10_000, horizon_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    key: str
+    id: str
+    reservation: str
+
+
 class Throttle:
     """Grants requests against a limit kept in Redis. Redis down means wait, never guess."""
 
     def __init__(self, scripts: Scripts, limit: Limit) -> None:
-        self._scripts = scripts
+        self.scripts = scripts
         self.limit = limit
+        self._counted_ms = limit.window_ms + GUARD_MS
+        self._grants: Gathering[_Request, int] = Gathering(self._grant)
+        self._answers: Gathering[_Request, int] = Gathering(self._note_answers)
 
     @asynccontextmanager
     async def slot(self, name: str, reserved_for: str = "") -> AsyncIterator[None]:
@@ -79,35 +86,28 @@ class Throttle:
         if not key:
             yield
             return
-        request_id = token_hex(6)
-        limit = self.limit
-        counted_ms = limit.window_ms + GUARD_MS
-        wait_ms = await self._scripts.run(
-            "grant",
-            [key],
-            [
-                limit.requests,
-                limit.horizon_ms,
-                request_id,
-                counted_ms,
-                f"reserved:{reserved_for}" if reserved_for else "",
-            ],
-        )
-        if int(wait_ms) > 0:
-            raise Throttled(int(wait_ms) / 1000)
+        request = _Request(key, token_hex(6), f"reserved:{reserved_for}" if reserved_for else "")
+        wait_ms = await self._grants.ask(request)
+        if wait_ms > 0:
+            raise Throttled(wait_ms / 1000)
         try:
             yield
         except Exception:
-            await self._note_answer(key, request_id)
+            self._answers.tell(request)
             raise
-        # A cancelled request is cut off, but may arrive yet: it counts until its horizon.
-        await self._note_answer(key, request_id)
+        # A cancelled request is cut off, but may arrive yet: it counts until its horizon. So does
+        # one whose answer cannot be noted: slower, never too fast.
+        self._answers.tell(request)
 
-    async def _note_answer(self, key: str, request_id: str) -> None:
-        try:
-            await self._scripts.run(
-                "answered", [key], [self.limit.window_ms + GUARD_MS, request_id]
-            )
-        except RedisDown as error:
-            # The request keeps counting until its horizon: slower, never too fast.
-            log.warning("answer_not_noted", key=key, error=str(error))
+    async def _grant(self, requests: Sequence[_Request]) -> Sequence[int]:
+        limit = self.limit
+        arguments: list[str | int] = [limit.requests, limit.horizon_ms, self._counted_ms]
+        for one in requests:
+            arguments += (one.id, one.reservation)
+        waits = await self.scripts.run("grant", [one.key for one in requests], arguments)
+        return [int(wait_ms) for wait_ms in waits]
+
+    async def _note_answers(self, requests: Sequence[_Request]) -> Sequence[int]:
+        arguments: list[str | int] = [self._counted_ms, *(one.id for one in requests)]
+        await self.scripts.run("answered", [one.key for one in requests], arguments)
+        return [1] * len(requests)

@@ -31,7 +31,7 @@ IdempotencyKey = Annotated[
     str | None, typer.Option(metavar="K", help="The same key is the same job.")
 ]
 WebhookUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="Stored for now: nothing is sent yet.")
+    str | None, typer.Option(metavar="URL", help="Where the end is told, by a signed POST.")
 ]
 Metadata = Annotated[
     dict[str, Any] | None,

@@ -15,13 +15,14 @@ import typer
 from producer.cli.exit_codes import ExitCode, code_of
 from producer.cli.refusals import tell
 from producer.client import Producer
+from shared.adapters.event_loop import loop_factory
 from shared.adapters.logs import set_up_logging
 from shared.adapters.postgres import Database, connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings, load_settings
 
-_GROUPS = frozenset({"jobs", "prices", "accounts"})
+_GROUPS = frozenset({"jobs", "prices", "accounts", "keys", "webhooks"})
 
 Outcome = ExitCode | None
 """How a command ended; None means done."""
@@ -43,7 +44,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     async with (
         open_servers(settings) as servers,
         connect_database(servers.database_url, connections=2, name="darkroom-cli") as database,
-        Producer.over(servers) as producer,
+        Producer.over(
+            servers, webhooks_allow_loopback=settings.webhooks_allow_loopback
+        ) as producer,
     ):
         yield Desk(settings, servers, database, producer)
 
@@ -65,9 +68,7 @@ def run(step: Callable[[Settings], Awaitable[Outcome]], *, is_service: bool = Fa
     """
     with errors_told():
         settings = load_settings()
-    if not is_service:
-        settings = quieted(settings)
-    run_with(settings, step)
+    run_with(settings if is_service else quieted(settings), step)
 
 
 def quieted(settings: Settings) -> Settings:
@@ -83,7 +84,8 @@ def run_with(settings: Settings, step: Callable[[Settings], Awaitable[Outcome]])
     """Run one step with these settings, and leave with its code; errors are told, not raised."""
     with errors_told():
         set_up_logging(settings)
-        raise typer.Exit(asyncio.run(_run_until_terminated(step, settings)))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            raise typer.Exit(runner.run(_run_until_terminated(step, settings)))
 
 
 async def _run_until_terminated(

@@ -106,6 +106,8 @@ class _Printer:
         self._console.print(for_people(line), soft_wrap=True)
         if line.started_at is not None:
             paths = "/healthz, /readyz, /metrics"
+            if line.process == "api":
+                paths = f"/docs, /openapi.json, {paths}"
             self._console.print(
                 f"{line.process} is ready on http://{line.started_at} ({paths})", style="green"
             )

@@ -137,6 +137,15 @@ async def prepare_connection(connection: Connection) -> None:
     )
 
 
+async def leave_as_it_is(_: Connection) -> None:
+    """Skip the statement with which the driver resets a session at every return to the pool.
+
+    It would be a second round trip for every statement. Nothing of ours outlives its
+    transaction: no session settings, cursors, locks or listeners; an open transaction is rolled
+    back by the driver all the same.
+    """
+
+
 @asynccontextmanager
 async def connect_database(
     url: str,
@@ -152,6 +161,7 @@ async def connect_database(
             min_size=1,
             max_size=connections,
             init=prepare_connection,
+            reset=leave_as_it_is,
             command_timeout=command_timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings={"application_name": name},

@@ -94,7 +94,7 @@ def _or_none(check: Callable[[object], object]) -> BeforeValidator:
 
 # What the checks say, as far as JSON Schema can say it, for the OpenAPI document.
 _TEXT_RULE: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
-_URL_RULE: dict[str, Any] = {"format": "public-url", "pattern": r"^https?://[^\s\\]+$"}
+_URL_RULE: dict[str, Any] = {"format": "public-url"}
 _MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
     "if": {"properties": {"mask_url": {"type": "string"}}, "required": ["mask_url"]},
     "then": {"properties": {"image_urls": {"maxItems": 1}}},

@@ -23,6 +23,8 @@ from prometheus_client import CollectorRegistry
 
 from producer import Producer
 from producer.doctor import examine_books
+from producer.job_book import JobBook
+from producer.live.subscription import Subscription
 from producer.waiting import EndWatch
 from shared.adapters.delivery import Delivery
 from shared.adapters.postgres import Database, connect_database
@@ -110,11 +112,11 @@ class NoRedis:
 
     level = 0
 
-    async def deliver(self, parcels: object) -> None:
+    async def deliver(self, parcels: object, *, changes: object = ()) -> None:
         """Forget it: the model delivers."""
 
-    async def announce_ends(self, job_ids: object) -> None:
-        """Nobody waits."""
+    async def announce(self, changes: object) -> None:
+        """Nobody listens."""
 
     async def hasten(self, job_id: object, lane: object) -> None:
         """The model polls when it likes."""
@@ -279,10 +281,11 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
     """Return a stage over the database of that URL; `stack` closes it on the same loop."""
     database, settings = runner.run(_open(stack, url, home))
     no_redis, kie = NoRedis(), SlowKie()
+    delivery = cast("Delivery", no_redis)
     deps = Deps(
         settings=settings,
         store=JobStore(database),
-        delivery=cast("Delivery", no_redis),
+        delivery=delivery,
         kie=kie,
         submits=cast("Throttle", no_redis),
         polls=cast("Throttle", no_redis),
@@ -294,7 +297,6 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
         worker_name="model",
         lease_seconds=LEASE_SECONDS,
     )
-    producer = Producer(
-        database, cast("Delivery", no_redis), cast("EndWatch", None), job_deadline_seconds=60
-    )
+    watch = EndWatch(JobBook(database), Subscription(delivery))
+    producer = Producer(database, delivery, watch, job_deadline_seconds=DEADLINE_SECONDS)
     return Stage(runner, database, deps, kie, producer, CallbackDesk(deps, database))

@@ -26,7 +26,7 @@ DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {
     *("accounts", "api", "demo", "doctor", "enqueue", "env", "health", "jobs", "keys"),
-    *("migrate", "prices", "queue", "simulate-kie", "up", "worker"),
+    *("migrate", "prices", "queue", "simulate-kie", "up", "webhooks", "worker"),
 }
 TERMS = {
     *("attempt", "capture", "claim", "drain", "hold", "job", "lease", "poll", "reconcile"),

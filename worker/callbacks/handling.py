@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.delivery import Lane, Parcel, now_ms
+from shared.adapters.news import Change
 from shared.adapters.postgres import Queries
 from shared.catalog import family
 from shared.domain import events
@@ -105,6 +106,7 @@ class CallbackDesk:
             # Another job has this task: one of the two was told so by mistake.
             log.error("task_of_another_job", job_id=str(job.id), error=str(error))
             return "refuted"
+        self._deps.announce(Change(job.id))
         self._deps.metrics.count_submitted(recovered)
         log.info("submission_recovered", job_id=str(job.id), provider_task_id=claim.task_id)
         await self._deps.delivery.deliver([Parcel(job.id, Lane.POLL, now_ms())])
@@ -130,6 +132,7 @@ class CallbackDesk:
             list(delivered.result_urls),
             "late_success",
         )
+        self._deps.announce(Change(job_id))
         log.error(
             "late_success",
             job_id=str(job_id),

@@ -1,9 +1,11 @@
--- Notes that a granted request has been answered, so it has certainly arrived by now.
--- KEYS: 1 log; ARGV: 1 window with its guard (ms), 2 id of the request
+-- Notes that granted requests have been answered, so they have certainly arrived by now.
+-- KEYS: the logs; ARGV: 1 window with its guard (ms), then for each log the id of its request.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local window = tonumber(ARGV[1])
-redis.call('ZADD', KEYS[1], 'XX', now + window, ARGV[2])
--- A late answer counts beyond the life that its grant gave the log.
-redis.call('PEXPIRE', KEYS[1], window + 1000, 'GT')
-return 1
+for i, log in ipairs(KEYS) do
+  redis.call('ZADD', log, 'XX', now + window, ARGV[1 + i])
+  -- A late answer counts beyond the life that its grant gave the log.
+  redis.call('PEXPIRE', log, window + 1000, 'GT')
+end
+return #KEYS

@@ -1,23 +1,30 @@
--- Ends a run of a delivery, if the lease is still ours.
--- KEYS: 1 queue, 2 in-progress key, 3 job key, 4 retry key, 5 hasten key, 6 throttle log or ''
--- ARGV: 1 owner token, 2 arq id, 3 'finish' or the delay in ms until it is due again
--- Returns 1, or 0 where the lease had lapsed and somebody else has the delivery.
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then
-  return 0
+-- Ends runs of deliveries, each only if its lease is still ours.
+-- KEYS: 1 queue, 2 throttle log or ''
+-- ARGV: 1 owner token, 2 in-progress prefix, 3 job prefix, 4 retry prefix, 5 hasten prefix, then
+-- for each run: arq id, and 'finish' or the delay in ms until it is due again.
+-- Returns for each run 1, or 0 where the lease had lapsed and somebody else has the delivery.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local ended = {}
+for i = 6, #ARGV, 2 do
+  local id, outcome = ARGV[i], ARGV[i + 1]
+  local lease = ARGV[2] .. id
+  if redis.call('GET', lease) ~= ARGV[1] then
+    ended[#ended + 1] = 0
+  else
+    -- Whoever hastened it while it ran asks for one more run, now.
+    local hastened = redis.call('DEL', ARGV[5] .. id) == 1
+    if KEYS[2] ~= '' then
+      redis.call('ZREM', KEYS[2], 'reserved:' .. id)
+    end
+    if outcome == 'finish' then
+      redis.call('ZREM', KEYS[1], id)
+      redis.call('DEL', lease, ARGV[3] .. id, ARGV[4] .. id)
+    else
+      redis.call('DEL', lease)
+      redis.call('ZADD', KEYS[1], 'XX', now + (hastened and 0 or tonumber(outcome)), id)
+    end
+    ended[#ended + 1] = 1
+  end
 end
-redis.call('DEL', KEYS[2])
-if KEYS[6] ~= '' then
-  redis.call('ZREM', KEYS[6], 'reserved:' .. ARGV[2])
-end
--- Whoever hastened it while it ran asks for one more run, now.
-local hastened = redis.call('DEL', KEYS[5]) == 1
-if ARGV[3] == 'finish' then
-  redis.call('ZREM', KEYS[1], ARGV[2])
-  redis.call('DEL', KEYS[3], KEYS[4])
-else
-  local clock = redis.call('TIME')
-  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  local delay = hastened and 0 or tonumber(ARGV[3])
-  redis.call('ZADD', KEYS[1], 'XX', now + delay, ARGV[2])
-end
-return 1
+return ended

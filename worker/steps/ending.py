@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import structlog
 
+from shared.adapters.news import Change
 from shared.domain.job import Job
-from shared.errors import RedisDown
 from worker.deps import Deps
 
 log = structlog.get_logger(__name__)
 
 
-async def announce_end(deps: Deps, job: Job, lag_seconds: float | None = None) -> None:
+def announce_end(deps: Deps, job: Job, lag_seconds: float | None = None) -> None:
     """Count the end and push it to waiters, who look again by themselves if the push is lost."""
     deps.faults.pop(job.id, None)
     deps.metrics.count_end(job, lag_seconds)
+    deps.announce(Change(job.id, has_ended=True))
     log.info(
         "job_ended",
         job_id=str(job.id),
@@ -22,7 +23,3 @@ async def announce_end(deps: Deps, job: Job, lag_seconds: float | None = None) -
         reason=job.reason,
         credits_charged=str(job.credits_charged) if job.credits_charged is not None else None,
     )
-    try:
-        await deps.delivery.announce_ends([job.id])
-    except RedisDown as error:
-        log.warning("end_not_announced", job_id=str(job.id), error=str(error))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from shared.adapters.news import Change
 from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
@@ -14,7 +15,7 @@ from shared.domain.lifecycle import JobState
 from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed
 from worker.deps import Deps
 from worker.steps.ending import announce_end
-from worker.timetable import Sighting, backoff_seconds, seconds_until_next_poll
+from worker.timetable import Ending, Sighting, TaskKind, backoff_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -25,21 +26,26 @@ _ASKED_TO_SLOW_DOWN_SECONDS = 5.0
 
 async def poll_job(deps: Deps, job_id: UUID) -> float | None:
     """Ask about the job's task once; return when to ask again, or None when it has ended."""
-    job = await deps.store.load(job_id)
+    job = await deps.store.load_for_poll(job_id)
     if job.state is not JobState.GENERATING or job.provider_task_id is None:
         deps.faults.pop(job_id, None)
+        deps.timetable.forget(job_id)
         return None
     async with deps.polls.slot(job.provider_task_id):
         verdict = await deps.kie.poll(family(job.model), job.provider_task_id)
     deps.reach("after_poll")
+    was_called_back = False
     if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
-        deps.trust.observe(await deps.store.was_called_back(job))
+        was_called_back = await deps.store.was_called_back(job)
+        deps.trust.observe(was_called_back)
     match verdict:
         case Delivered():
-            await _settle(deps, job, verdict)
+            settled = await _settle(deps, job, verdict)
+            _learn(deps, settled, verdict, was_called_back)
         case TaskFailed(reason, message):
+            deps.timetable.forget(job_id)
             failed = await deps.store.fail(job, events.ProviderFailed(reason, message))
-            await announce_end(deps, failed)
+            announce_end(deps, failed)
         case Pending(progress):
             return await _look_again(deps, job, progress)
         case NoVerdict():
@@ -47,7 +53,7 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
     return None
 
 
-async def _settle(deps: Deps, job: Job, verdict: Delivered) -> None:
+async def _settle(deps: Deps, job: Job, verdict: Delivered) -> Job:
     count, asked = len(verdict.result_urls), job.quantity
     note = f"{count} of {asked} images were delivered" if count < asked else None
     event = events.Completed(verdict.result_urls, note)
@@ -56,19 +62,38 @@ async def _settle(deps: Deps, job: Job, verdict: Delivered) -> None:
     lag_seconds = None
     if verdict.finished_at is not None and settled.finished_at is not None:
         lag_seconds = (settled.finished_at - verdict.finished_at).total_seconds()
-    await announce_end(deps, settled, lag_seconds)
+    announce_end(deps, settled, lag_seconds)
+    return settled
+
+
+def _learn(deps: Deps, settled: Job, verdict: Delivered, was_called_back: bool) -> None:
+    """Teach the timetable how long the task took."""
+    if settled.finished_at is None or settled.submitted_at is None:
+        return
+    found_seconds = (settled.finished_at - settled.submitted_at) / timedelta(seconds=1)
+    said_seconds = None
+    if verdict.finished_at is not None:
+        said_seconds = (verdict.finished_at - settled.submitted_at) / timedelta(seconds=1)
+    elif was_called_back:
+        said_seconds = found_seconds
+    ending = Ending(found_seconds, said_seconds, deps.random.random())
+    deps.timetable.saw_success(settled.id, TaskKind.of(settled), ending)
 
 
 async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
     deps.faults.pop(job.id, None)
     if progress > job.progress:
         await deps.store.record_progress(job, events.Progressed(progress))
+        deps.announce(Change(job.id))
     left_seconds = _seconds_to_deadline(deps, job)
     if left_seconds <= 0:
         await _exceed_deadline(deps, job, "the last look found it still generating")
         return None
     sighting = Sighting(_elapsed_seconds(deps, job), progress)
-    return seconds_until_next_poll(sighting, left_seconds, deps.trust.stretch())
+    deps.timetable.saw_pending(job.id, sighting)
+    return deps.timetable.seconds_until_next_poll(
+        TaskKind.of(job), sighting, left_seconds, deps.trust.stretch()
+    )
 
 
 async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
@@ -92,7 +117,8 @@ async def _exceed_deadline(deps: Deps, job: Job, message: str) -> None:
     event = events.DeadlineExceeded(
         f"not done {deps.settings.job_deadline_seconds:g} s after submission; {message}"
     )
-    await announce_end(deps, await deps.store.exceed_deadline(job, event))
+    deps.timetable.forget(job.id)
+    announce_end(deps, await deps.store.exceed_deadline(job, event))
 
 
 def _elapsed_seconds(deps: Deps, job: Job) -> float:

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.delivery import Lane, Parcel, now_ms
+from shared.adapters.news import Change
 from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
@@ -99,6 +100,7 @@ async def _give_up_on_lost_worker(deps: Deps, job: Job) -> float | None:
             Reason.WORKER_LOST, "the worker was lost between its intent to submit and Kie's reply"
         ),
     )
+    deps.announce(Change(job.id))
     deps.metrics.unknown.labels(Reason.WORKER_LOST).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=Reason.WORKER_LOST)
     return None
@@ -114,7 +116,7 @@ async def _store_verdict(deps: Deps, job: Job, verdict: SubmitVerdict) -> float 
             return await _defer(deps, job, Reason.ACCOUNT_REFUSED, message)
         case Refused(message):
             event = events.Rejected(message)
-            await announce_end(deps, await _insist(deps, lambda: deps.store.reject(job, event)))
+            announce_end(deps, await _insist(deps, lambda: deps.store.reject(job, event)))
         case Ambiguous(reason, message):
             unknown = events.OutcomeUnknown(reason, message)
             await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
@@ -184,7 +186,7 @@ async def _insist(deps: Deps, write: Callable[[], Awaitable[Job]]) -> Job:
     waited_seconds, tries = 0.0, 0
     while True:
         try:
-            return await write()
+            moved = await write()
         except PostgresDown as error:
             tries += 1
             delay_seconds = backoff_seconds(tries, deps.random.random(), first=0.2, longest=5.0)
@@ -193,6 +195,9 @@ async def _insist(deps: Deps, write: Callable[[], Awaitable[Job]]) -> Job:
                 raise
             log.warning("write_put_off", error=str(error), tries=tries)
             await deps.sleep(delay_seconds)
+        else:
+            deps.announce(Change(moved.id))
+            return moved
 
 
 def _callback_url(deps: Deps, token: str) -> str | None:

@@ -47,8 +47,8 @@ async def _play(settings: Settings, ignored: list[str]) -> ExitCode:
         if before.held:
             say("jobs of an earlier demo that was interrupted are still open", "yellow")
         say(
-            f"account {ACCOUNT!r} has {credits_text(before.available)} credits; enqueueing"
-            f" {count_text(len(SCENES), 'job')}, one of which Kie will fail"
+            f"account {ACCOUNT!r} has {credits_text(before.available)} credits; POST"
+            f" /v1/jobs/batch takes {count_text(len(SCENES), 'job')}, one of which Kie will fail"
         )
         try:
             ending = await perform(stage, before)
@@ -75,8 +75,8 @@ async def _play(settings: Settings, ignored: list[str]) -> ExitCode:
 def _say_ready(stage: Stage, seconds: float) -> None:
     say(f"ready after {seconds_text(seconds)}:", "green")
     say(f"  simulator  {stage.simulator_url}/simulator/record")
-    for name in ("worker", "api"):
-        say(f"  {name:<9}  http://{stage.addresses[name]}/metrics")
+    say(f"  worker     http://{stage.addresses['worker']}/metrics")
+    say(f"  api        http://{stage.addresses['api']}/docs")
 
 
 async def _say_why_it_hangs(stage: Stage, error: WaitTimedOut) -> None:

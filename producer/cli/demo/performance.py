@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from producer.cli.demo.script import ACCOUNT, SCENES, Programme, orders
+from producer.cli.demo.placing import place_jobs
+from producer.cli.demo.script import ACCOUNT, SCENES, Programme
 from producer.cli.demo.simulated_kie import (
     FetchedImage,
     KieRecord,
@@ -70,7 +71,7 @@ async def perform(stage: Stage, before: Account) -> Ending:
     quotes = [await producer.quote(scene.request) for scene in SCENES]
     programme = Programme(tuple(quote.credits for quote in quotes))
     kie_before = await read_record(stage.simulator_url)
-    jobs = await producer.enqueue_many(orders())
+    jobs = await place_jobs(stage)
     ended = await wait_visibly(producer, jobs, WAIT_SECONDS)
     stories = [await till.explain(job.id) for job in ended]
     urls = [url for job in ended for url in job.result_urls]

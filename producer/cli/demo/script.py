@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from producer.orders import Order
 from shared.catalog import ImageRequest
 from shared.catalog.gpt4o_image import ImageToImage, TextToImage
 
@@ -46,11 +45,6 @@ SCENES = (
         False,
     ),
 )
-
-
-def orders() -> list[Order]:
-    """Return the scenes as orders of the demo's account."""
-    return [Order(request=scene.request, account_id=ACCOUNT) for scene in SCENES]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class GrantCounting(Scripts):
         if name == "answered":
             return 1
         source = files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-        mutant = source.replace("now + horizon", "now + tonumber(ARGV[4])")
+        mutant = source.replace("'ZADD', log, now + horizon", "'ZADD', log, now + window")
         assert mutant != source, "the rule that this mutant removes stands elsewhere now"
         return await self.redis.register_script(mutant)(keys=keys, args=args)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from shared.adapters.delivery import (
     Delivery,
     Lane,
     connect_redis,
-    deserialize,
     now_ms,
     serialize,
 )
@@ -37,20 +37,21 @@ from tests.integration.worker.floor import (
 )
 from tests.workshop import eventually
 from worker.claiming import Snoozed
+from worker.scripts import Argument, Key, Scripts
 from worker.waking import forward_wake_ups
 
 
-class HeldRedis(ArqRedis):
-    """A client that keeps the answers of scripts to itself until it is let go."""
+class HeldScripts(Scripts):
+    """Keeps the answers of claims to itself until it is let go."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, redis: ArqRedis) -> None:
+        super().__init__(redis)
         self.has_claimed, self.let_go = asyncio.Event(), asyncio.Event()
 
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send the command at once, and give its answer away late."""
-        answer = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        if args[0] == "EVALSHA":
+    async def run(self, name: str, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
+        """Send the call at once, and give its answer away late."""
+        answer = await super().run(name, keys, args)
+        if name == "claim":
             self.has_claimed.set()
             await self.let_go.wait()
         return answer
@@ -159,8 +160,8 @@ async def test_draining_lets_runs_end_and_claims_nothing_more(redis: ArqRedis) -
 async def test_a_claim_under_way_when_the_drain_begins_leaves_nothing_claimed(
     redis: ArqRedis,
 ) -> None:
-    held = HeldRedis(redis.connection_pool, job_serializer=serialize, job_deserializer=deserialize)
-    worker = lane_over(held, Runs())
+    held = HeldScripts(redis)
+    worker = lane_over(redis, Runs(), scripts=held)
     (job_id,) = await deliver(redis)
     async with running(worker):
         await held.has_claimed.wait()
@@ -185,7 +186,7 @@ async def test_a_claim_under_way_when_the_drain_begins_leaves_nothing_claimed(
     ],
     ids=["expired", "not-json", "a-list", "half", "no-arguments", "more-arguments", "unknown"],
 )
-async def test_a_broken_delivery_ends_and_the_lane_goes_on(
+async def test_whatever_a_payload_says_the_delivery_runs_by_its_id(
     redis: ArqRedis, payload: bytes | None
 ) -> None:
     runs = Runs()
@@ -195,8 +196,34 @@ async def test_a_broken_delivery_ends_and_the_lane_goes_on(
     await redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(broken): 1})
     async with running(lane_over(redis, runs)):
         await eventually(lambda: is_gone(redis, broken), "the broken delivery is gone")
+    assert runs.count == {str(broken): 1}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        b"no JSON at all",
+        b'{"f": "poll_job"}',
+        serialize({"f": "no_such_function", "a": ["x"], "k": {}, "t": None, "et": 1}),
+    ],
+    ids=["expired", "not-json", "half", "unknown"],
+)
+async def test_a_strangers_broken_delivery_ends_and_the_lane_goes_on(
+    redis: ArqRedis, payload: bytes | None
+) -> None:
+    runs = Runs()
+    if payload is not None:
+        await redis.set(job_key_prefix + "stranger", payload)
+    await redis.zadd(Lane.POLL.value, {"stranger": 1})
+    async with running(lane_over(redis, runs)):
         (sound,) = await deliver(redis)
         await eventually(lambda: is_gone(redis, sound), "the sound one has run")
+
+        async def stranger_is_gone() -> bool:
+            return await redis.zscore(Lane.POLL.value, "stranger") is None
+
+        await eventually(stranger_is_gone, "the broken one has ended")
     assert runs.count == {str(sound): 1}
 
 

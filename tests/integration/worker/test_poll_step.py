@@ -12,12 +12,14 @@ import structlog
 
 from producer import Job
 from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.news import Change
 from shared.domain import events
 from shared.domain.lifecycle import Reason
 from shared.domain.verdicts import Accepted, Delivered, NoVerdict, Pending, PollVerdict, TaskFailed
 from shared.errors import PostgresDown, RedisDown, StaleJob
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.workshop import text_to_image
+from worker.announcing import Announcer
 from worker.job_store import JobStore
 from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
 from worker.throttle import Throttled
@@ -227,8 +229,10 @@ async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(rooms: Roo
     rooms.kie.polls.append(Delivered((URL,)))
     async with connect_redis(f"unix://{rooms.deps.settings.darkroom_home}/nobody.sock") as nobody:
         with pytest.raises(RedisDown):
-            await Delivery(nobody).announce_ends([job.id])
-        assert await rooms.with_deps(delivery=Delivery(nobody)).poll(job) is None
+            await Delivery(nobody).announce([Change(job.id, has_ended=True)])
+        announcer = Announcer(Delivery(nobody), outage_seconds=0)
+        assert await rooms.with_deps(announce=announcer.note).poll(job) is None
+        await announcer.close()
     assert (await rooms.now_is(job)).state == "succeeded"
 
 

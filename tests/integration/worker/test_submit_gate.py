@@ -14,7 +14,7 @@ from shared.adapters.delivery import Lane
 from shared.settings import Settings
 from tests.integration.worker.floor import Runs, commands, deliver, lane_over, running
 from tests.workshop import Workshop, eventually, fast_simulator_config
-from worker.claiming import Gate
+from worker.gate import Gate
 from worker.scripts import Scripts
 from worker.simulator import Simulator, running_simulator
 from worker.throttle import Throttle, submit_limit

@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 
 from worker.timetable import (
     FIRST_LOOK_SECONDS,
+    LAST_LOOK_RETRY_SECONDS,
     LONGEST_SECONDS,
     SHORTEST_SECONDS,
+    Known,
     Sighting,
     backoff_seconds,
     seconds_until_next_poll,
 )
+from worker.timetable.next_look import LEAST_GAP_SECONDS, first_look_seconds, look_before
 
 ELAPSED = st.floats(0, 100_000)
 PROGRESS = st.floats(0, 1)
@@ -85,6 +88,97 @@ def test_a_whole_life_ends_with_a_look_at_the_deadline_and_never_breaks_kies_lim
     assert looks[-1] <= deadline + 1e-6
     assert max(sum(1 for at in looks if start <= at < start + 1) for start in looks) <= 3
     assert len(looks) < 40 + deadline / LONGEST_SECONDS
+
+
+# --- with experience ------------------------------------------------------------------------
+
+GAPS = st.lists(st.floats(LEAST_GAP_SECONDS, 30), min_size=1, max_size=30)
+PLAN = Known(looks=(18.0, 20.0, 23.0, 30.0))
+
+
+def _looks(gaps: list[float]) -> tuple[float, ...]:
+    return tuple(sum(gaps[: index + 1]) for index in range(len(gaps)))
+
+
+def test_a_plan_says_when_to_look_first() -> None:
+    assert first_look_seconds() == FIRST_LOOK_SECONDS
+    assert first_look_seconds(PLAN) == 18
+    assert seconds_until_next_poll(Sighting(5, 0), NO_DEADLINE, 4.0, PLAN) == 13
+
+
+@pytest.mark.parametrize(("elapsed", "delay"), [(18.1, 1.9), (19.8, 3.2), (20.1, 2.9), (29.5, 0.5)])
+def test_the_next_look_is_the_next_of_the_plan_that_is_not_too_close(
+    elapsed: float, delay: float
+) -> None:
+    found = seconds_until_next_poll(Sighting(elapsed, 0.5), NO_DEADLINE, known=PLAN)
+    assert found == pytest.approx(delay)
+
+
+@given(st.floats(30, 10_000))
+def test_past_the_plan_the_rule_of_thumb_holds(elapsed: float) -> None:
+    assert seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE, known=PLAN) == (
+        seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE)
+    )
+
+
+@given(GAPS, ELAPSED, PROGRESS, st.one_of(st.none(), st.floats(0, 0.15)))
+def test_whatever_is_known_two_looks_are_never_too_close(
+    gaps: list[float], elapsed: float, progress: float, error: float | None
+) -> None:
+    known = Known(_looks(gaps), error)
+    answered = max(elapsed, known.looks[0])
+    delay = seconds_until_next_poll(Sighting(answered, progress), NO_DEADLINE, known=known)
+    assert delay >= LEAST_GAP_SECONDS - 1e-9
+
+
+@given(GAPS, ELAPSED, PROGRESS, st.floats(0.05, 100_000), st.floats(1, 4))
+def test_whatever_is_known_no_look_is_put_past_the_deadline(
+    gaps: list[float], elapsed: float, progress: float, left: float, stretch: float
+) -> None:
+    known = Known(_looks(gaps), 0.1)
+    assert seconds_until_next_poll(Sighting(elapsed, progress), left, stretch, known) <= left
+
+
+@pytest.mark.parametrize("left", [0.0, -1.0])
+def test_a_last_look_is_tried_again_whatever_the_plan_says(left: float) -> None:
+    again = seconds_until_next_poll(Sighting(19, 0), left, known=PLAN)
+    assert again == LAST_LOOK_RETRY_SECONDS
+
+
+@given(st.floats(18, 1_000), PROGRESS)
+def test_with_a_plan_progress_that_proved_nothing_moves_nothing(
+    elapsed: float, progress: float
+) -> None:
+    told = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE, known=PLAN)
+    untold = seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE, known=PLAN)
+    assert told == untold
+
+
+def test_proved_progress_puts_the_look_just_after_the_end_that_it_foretells() -> None:
+    known = Known(PLAN.looks, progress_error=0.05)
+    assert seconds_until_next_poll(Sighting(20, 0.5), NO_DEADLINE, known=known) == 20
+    assert seconds_until_next_poll(Sighting(20, 0.8), NO_DEADLINE, known=known) == pytest.approx(
+        5 * 1.05 + 0.3
+    )
+
+
+def test_proved_progress_that_is_stuck_short_of_the_end_does_not_make_polls_rain() -> None:
+    known = Known(PLAN.looks, progress_error=0.0)
+    delay = seconds_until_next_poll(Sighting(100, 0.999), NO_DEADLINE, known=known)
+    assert delay == pytest.approx(LONGEST_SECONDS * 0.2)
+
+
+@given(GAPS, st.floats(0, 2_000))
+def test_the_look_before_an_end_lies_before_it(gaps: list[float], found: float) -> None:
+    for known in (Known(), Known(_looks(gaps))):
+        assert 0 <= look_before(found, known) <= found
+
+
+def test_the_look_before_an_end_is_taken_from_the_plan() -> None:
+    assert [look_before(found, PLAN) for found in (18.1, 20.1, 23.1, 30.1)] == [0, 18, 20, 23]
+
+
+# --- backoff --------------------------------------------------------------------------------
 
 
 @given(st.integers(-5, 10_000), PROGRESS)

@@ -1,0 +1,71 @@
+"""Who asks, and what they may: the key of a request, and the account that it is bound to."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from producer.api.endpoints import Endpoint
+from producer.api.refusals import Forbidden
+from producer.keys import ANYONE, Caller, KeyRing, Role
+from shared.domain.job import Job
+from shared.errors import JobNotFound, KeyRefused
+
+_SCHEME = "bearer "
+
+
+async def let_in(keys: KeyRing, request: web.Request, endpoint: Endpoint) -> Caller:
+    """Return who asks. Raises `KeyRefused` (401) and `Forbidden` (403), each with its reason.
+
+    While no key was ever made, whoever reaches the loopback address may do everything; the
+    server then listens nowhere else.
+    """
+    several = request.headers.getall("Authorization", [])
+    if len(several) > 1:
+        # Which of them counts is read in two ways by two programs: a proxy and this one.
+        raise KeyRefused("malformed")
+    given = several[0] if several else None
+    if given is None:
+        if await keys.is_configured():
+            raise KeyRefused("missing")
+        _require_loopback_name(request)
+        return ANYONE
+    if given[: len(_SCHEME)].lower() != _SCHEME:
+        raise KeyRefused("malformed")
+    caller = await keys.recognise(given[len(_SCHEME) :].strip())
+    if caller.role not in endpoint.roles:
+        allowed = ", ".join(sorted(role.value for role in endpoint.roles))
+        raise Forbidden(f"a key of the role {caller.role} may not do this; allowed: {allowed}")
+    return caller
+
+
+def _require_loopback_name(request: web.Request) -> None:
+    """Refuse a browser that was led here under another name (DNS rebinding)."""
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+        is_loopback = name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise Forbidden("without API keys only requests to localhost are answered")
+
+
+def bound_account(caller: Caller) -> str | None:
+    """Return the account that a service key is bound to, or None for staff."""
+    return caller.account_id if caller.role is Role.SERVICE else None
+
+
+def require_account(caller: Caller, account_id: str) -> None:
+    """Raise `Forbidden` where the key is bound to another account."""
+    bound = bound_account(caller)
+    if bound is not None and bound != account_id:
+        raise Forbidden(f"this key is for the account {bound!r} alone")
+
+
+def require_job(caller: Caller, job: Job) -> None:
+    """Raise `JobNotFound` where the job is another account's: a key sees its own account only."""
+    bound = bound_account(caller)
+    if bound is not None and job.account_id != bound:
+        raise JobNotFound(str(job.id))

@@ -1,0 +1,130 @@
+"""Builds the aiohttp application: every endpoint behind the same door."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+
+from producer.api.access import let_in
+from producer.api.endpoints import Call, Endpoint
+from producer.api.metrics import ApiMetrics
+from producer.api.problems import internal_problem, problem, problem_of
+from producer.api.rooms import Rooms
+from shared.errors import DarkroomError
+
+log = structlog.get_logger(__name__)
+
+REQUEST_ID = "X-Request-Id"
+_REQUEST_ID_LENGTH = 100
+_SERVER_ERROR = 500
+
+RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_application(
+    rooms: Rooms, endpoints: Iterable[Endpoint], metrics: ApiMetrics, others: Iterable[web.RouteDef]
+) -> web.Application:
+    """Return the application with these endpoints, and with the routes of other rooms as given."""
+    app = web.Application(middlewares=[_speak_problems])
+    app.add_routes(others)
+    by_path: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    for path, own in by_path.items():
+        app.add_routes(
+            web.route(
+                one.method,
+                path,
+                _behind_the_door(rooms, one, metrics),
+                # A stream writes its body itself, which would break the answer to a HEAD.
+                **({"allow_head": False} if one.is_stream else {}),
+            )
+            for one in own
+        )
+        if "{" not in path:
+            app.router.add_route("*", path, _refuse_other_methods(own))
+    return app
+
+
+def _refuse_other_methods(own: Iterable[Endpoint]) -> RouteHandler:
+    """Say 405 for this path, where a path with braces would take its last part for an id."""
+    methods = {one.method for one in own}
+    allowed = methods | ({"HEAD"} if "GET" in methods else set())
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
+
+
+def _behind_the_door(rooms: Rooms, endpoint: Endpoint, metrics: ApiMetrics) -> RouteHandler:
+    count = metrics.counter_of(endpoint)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        started = time.perf_counter()
+        response: web.StreamResponse
+        try:
+            caller = await let_in(rooms.keys, request, endpoint)
+            call = Call(request, caller, rooms)
+            if endpoint.is_stream:
+                response = await endpoint.handler(call)
+            else:
+                async with asyncio.timeout(endpoint.timeout_seconds):
+                    response = await endpoint.handler(call)
+        except DarkroomError as error:
+            response = problem_of(error)
+        except TimeoutError:
+            detail = f"no answer within {endpoint.timeout_seconds:g} s"
+            response = problem(503, "too_slow", detail, headers={"Retry-After": "2"})
+        count(response.status, time.perf_counter() - started)
+        return response
+
+    return handle
+
+
+@web.middleware
+async def _speak_problems(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
+    """Give every answer its request id, and every error the shape of a problem."""
+    request_id = _request_id(request)
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:
+        response = _problem_of_http(request, refusal)
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("request_failed", request_id=request_id, path=request.path)
+        response = internal_problem()
+    if not response.prepared:
+        response.headers[REQUEST_ID] = request_id
+    if response.status >= _SERVER_ERROR:
+        log.warning(
+            "request_not_served", request_id=request_id, path=request.path, status=response.status
+        )
+    return response
+
+
+def _request_id(request: web.Request) -> str:
+    """Return the caller's id for this request where it is fit to be repeated, else a new one."""
+    given = request.headers.get(REQUEST_ID)
+    if given and len(given) <= _REQUEST_ID_LENGTH and given.isascii() and given.isprintable():
+        return given
+    return uuid4().hex
+
+
+def _problem_of_http(request: web.Request, refusal: web.HTTPException) -> web.StreamResponse:
+    if refusal.status < 400:
+        raise refusal
+    if isinstance(refusal, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(refusal.allowed_methods))
+        detail = f"{request.method} is not a method of {request.path[:200]}; allowed: {allowed}"
+        return problem(405, "method_not_allowed", detail, headers={"Allow": allowed})
+    if isinstance(refusal, web.HTTPNotFound):
+        detail = f"nothing lives at {request.path[:200]}; GET /openapi.json lists what there is"
+        return problem(404, "not_found", detail)
+    return problem(refusal.status, "bad_request", refusal.reason)

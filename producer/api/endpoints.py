@@ -1,0 +1,79 @@
+"""What a route of the API is: one row says how to reach it, who may, and what it takes and gives.
+
+The application is built from these rows, and so is the OpenAPI document: there is no second list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from producer.api.rooms import Rooms
+from producer.keys import Caller, Role
+
+JOB_BODY_BYTES = 256 * 1024
+"""Enough for the longest prompt with every character escaped, and the notes."""
+BATCH_BODY_BYTES = 16 * 1024 * 1024
+ANSWER_SECONDS = 30.0
+
+EVERYBODY = frozenset(Role)
+STAFF = frozenset({Role.OPERATOR, Role.ADMIN})
+ADMINS = frozenset({Role.ADMIN})
+CUSTOMERS = frozenset({Role.SERVICE, Role.ADMIN})
+"""Who places jobs: a service for its own account, an admin for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that was let in: who asks, and what."""
+
+    request: web.Request
+    caller: Caller
+    rooms: Rooms
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the query or a header, as the document describes it."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str
+    place: str = "query"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One route."""
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+    """The operation's id, as generated clients call it."""
+    summary: str
+    tag: str
+    roles: frozenset[Role] = EVERYBODY
+    parameters: tuple[Parameter, ...] = ()
+    path_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The schema of each part of the path in braces; a string unless said here."""
+    body: str | None = None
+    """The name of the body's schema in `producer.api.schemas`; None: no body."""
+    body_limit: int = JOB_BODY_BYTES
+    answers: Mapping[int, str | None] = field(default_factory=dict)
+    """Per good status the name of its schema; None: no body."""
+    answer_headers: tuple[str, ...] = ()
+    """The names of headers that a good answer may have, as `producer.api.openapi` knows them."""
+    problems: tuple[int, ...] = ()
+    """The statuses it refuses with, beside those that every route has."""
+    answer_type: str = "application/json"
+    is_stream: bool = False
+    """Whether it answers for as long as the caller listens."""
+    timeout_seconds: float = ANSWER_SECONDS
+    description: str = ""

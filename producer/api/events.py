@@ -1,0 +1,33 @@
+"""Server-Sent Events over HTTP: one job's life, or all of an account's."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from producer.api.access import require_account
+from producer.api.endpoints import Call
+from producer.api.jobs import find_job
+from producer.api.reading import Query
+from producer.live.sse import stream_response
+
+RESUME = "Last-Event-ID"
+
+
+async def job_events(call: Call) -> web.StreamResponse:
+    """Every event of the job, from the start or after `Last-Event-ID`, until it has ended."""
+    Query(call.request, ()).finish()
+    job = await find_job(call)
+    events = call.rooms.producer.events
+    async with events.job_stream(job.id, call.request.headers.get(RESUME)) as frames:
+        return await stream_response(call.request, frames)
+
+
+async def account_events(call: Call) -> web.StreamResponse:
+    """Every event of the account's jobs, from now on or after `Last-Event-ID`."""
+    Query(call.request, ()).finish()
+    account_id = call.request.match_info["id"]
+    require_account(call.caller, account_id)
+    await call.rooms.till.account(account_id)
+    events = call.rooms.producer.events
+    async with events.account_stream(account_id, call.request.headers.get(RESUME)) as frames:
+        return await stream_response(call.request, frames)

@@ -1,0 +1,167 @@
+"""Jobs over HTTP: place, follow, list, cancel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+
+from producer.api.access import bound_account, require_account, require_job
+from producer.api.bodies import MOST_IN_A_BATCH, read_batch, read_order
+from producer.api.endpoints import BATCH_BODY_BYTES, JOB_BODY_BYTES, Call
+from producer.api.reading import Query, read_object
+from producer.api.waiting import wait_for_end
+from producer.job_book import Entered
+from producer.orders import KEY_LENGTH, Order
+from producer.small_print import ACCOUNT_LENGTH
+from shared.adapters.job_rows import job_to_json
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import AccountNotFound, Fault, InvalidRequest, JobNotFound
+from shared.refusals import shown
+
+WAIT_SECONDS_MAX = 60.0
+MOST_LISTED = 1_000
+_LISTED = 50
+REPLAYED = "Idempotent-Replayed"
+KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
+"""A header carries no more than ASCII unharmed, and loses the spaces around it."""
+BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MOST_IN_A_BATCH - 1}")
+"""Each job of a batch has a key of its own: that of the batch, `/` and its place."""
+
+
+def json_response(
+    body: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Return a JSON answer."""
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
+    )
+
+
+async def create_job(call: Call) -> web.StreamResponse:
+    """202 and the job; under a key that was used before, the same answer again."""
+    body = await read_object(call.request, JOB_BODY_BYTES)
+    order = read_order(body, bound_account(call.caller), _idempotency_key(call, KEY_LENGTH))
+    require_account(call.caller, order.account_id)
+    try:
+        entered = await call.rooms.orders.place(order)
+    except AccountNotFound as unknown:
+        raise _unknown_account(unknown, {"account_id": order}) from unknown
+    headers = {"Location": f"/v1/jobs/{entered.job.id}", **_replayed([entered])}
+    return json_response(job_to_json(_as_accepted(entered)), 202, headers)
+
+
+async def create_jobs(call: Call) -> web.StreamResponse:
+    """202 and the jobs in the order given: all of them, or none."""
+    body = await read_object(call.request, BATCH_BODY_BYTES)
+    key = _idempotency_key(call, BATCH_KEY_LENGTH)
+    orders = read_batch(body, bound_account(call.caller), key)
+    for order in orders:
+        require_account(call.caller, order.account_id)
+    try:
+        entered = await call.rooms.producer.intake.enter(orders)
+    except AccountNotFound as unknown:
+        named = {f"jobs.{index}.account_id": order for index, order in enumerate(orders)}
+        raise _unknown_account(unknown, named) from unknown
+    jobs = [job_to_json(_as_accepted(one)) for one in entered]
+    return json_response({"jobs": jobs}, 202, _replayed(entered))
+
+
+def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> InvalidRequest:
+    """Return the refusal of an account that does not exist, by the fields that name it."""
+    return InvalidRequest(
+        [
+            Fault(field, str(error))
+            for field, order in named.items()
+            if order.account_id == error.account_id
+        ]
+    )
+
+
+def _idempotency_key(call: Call, longest: int) -> str | None:
+    keys = call.request.headers.getall("Idempotency-Key", [])
+    if len(keys) > 1:
+        raise InvalidRequest([Fault("Idempotency-Key", "is given more than once")])
+    if keys and not (len(keys[0]) <= longest and re.fullmatch(KEY_PATTERN, keys[0])):
+        sentence = f"must be 1 to {longest} printable ASCII characters, not {shown(keys[0])}"
+        raise InvalidRequest([Fault("Idempotency-Key", sentence)])
+    return keys[0] if keys else None
+
+
+def _as_accepted(entered: Entered) -> Job:
+    """Return the job as it was accepted: the same key gets the same answer, whatever came since."""
+    if entered.is_new:
+        return entered.job
+    return replace(
+        entered.job,
+        state=JobState.QUEUED,
+        reason=None,
+        message=None,
+        progress=0.0,
+        provider_task_id=None,
+        result_urls=(),
+        credits_charged=None,
+        attempt=0,
+        submitted_at=None,
+        finished_at=None,
+    )
+
+
+def _replayed(entered: Sequence[Entered]) -> dict[str, str]:
+    return {REPLAYED: "true"} if any(not one.is_new for one in entered) else {}
+
+
+async def show_job(call: Call) -> web.StreamResponse:
+    """The job; with `?wait=` once it has ended or the time is over."""
+    query = Query(call.request, ("wait",))
+    seconds = query.seconds("wait", WAIT_SECONDS_MAX)
+    query.finish()
+    job = await find_job(call)
+    if seconds and not job.is_terminal:
+        job = await wait_for_end(call.rooms, job, seconds)
+    return json_response(job_to_json(job))
+
+
+async def find_job(call: Call) -> Job:
+    """Return the job of the path, where the caller may see it; raises `JobNotFound`."""
+    job_id = call.request.match_info["id"]
+    if "\0" in job_id or not job_id.isascii():
+        raise JobNotFound(job_id[:80])
+    job = await call.rooms.producer.get(job_id)
+    require_job(call.caller, job)
+    return job
+
+
+async def cancel_job(call: Call) -> web.StreamResponse:
+    """200 and the job; 409 once it has left the queue."""
+    job = await find_job(call)
+    return json_response(job_to_json(await call.rooms.producer.cancel(job.id)))
+
+
+async def list_jobs(call: Call) -> web.StreamResponse:
+    """Newest first, a page at a time."""
+    query = Query(call.request, ("account_id", "state", "limit", "cursor"))
+    account_id = query.text("account_id", ACCOUNT_LENGTH)
+    state = query.one_of("state", [state.value for state in JobState])
+    limit = query.number("limit", _LISTED, 1, MOST_LISTED)
+    below = query.job_id("cursor")
+    query.finish()
+    bound = bound_account(call.caller)
+    if account_id is not None:
+        require_account(call.caller, account_id)
+
+    async def look(below: UUID | None, most: int) -> list[Job]:
+        return await call.rooms.producer.list(
+            account_id=account_id or bound, state=state, limit=most, below=below
+        )
+
+    page = await look(below, limit)
+    has_more = len(page) == limit and bool(await look(page[-1].id, 1))
+    cursor = str(page[-1].id) if has_more else None
+    return json_response({"jobs": [job_to_json(job) for job in page], "next_cursor": cursor})

@@ -1,0 +1,155 @@
+"""Reads what callers send: bodies within their limits and their time, and query parameters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+from aiohttp.client_exceptions import ClientPayloadError
+
+from producer.api.refusals import (
+    MalformedRequest,
+    RequestTooLarge,
+    RequestTooSlow,
+    UnsupportedContent,
+)
+from shared.errors import Fault, InvalidRequest
+from shared.refusals import shown, shown_name
+
+BODY_SECONDS = 15.0
+"""How long a body may take to arrive."""
+_FEW_DIGITS = 19
+
+
+async def read_object(
+    request: web.Request, limit_bytes: int, *, timeout_seconds: float = BODY_SECONDS
+) -> dict[str, Any]:
+    """Return the JSON object of the body.
+
+    Raises `UnsupportedContent`, `RequestTooLarge`, `RequestTooSlow` and `MalformedRequest`.
+    """
+    # Asking for the type also keeps web pages out: a form cannot send it without permission.
+    if request.content_type != "application/json":
+        raise UnsupportedContent(
+            f"the body must be sent as Content-Type: application/json, not {request.content_type}"
+        )
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedContent("the body must not be compressed")
+    try:
+        body = orjson.loads(await _read_body(request, limit_bytes, timeout_seconds))
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise MalformedRequest(f"the body must be a JSON object, not {shown(body)}")
+    return body
+
+
+async def _read_body(request: web.Request, limit_bytes: int, timeout_seconds: float) -> bytes:
+    if (request.content_length or 0) > limit_bytes:
+        raise RequestTooLarge(limit_bytes)
+    chunks: list[bytes] = []
+    length = 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            async for chunk in request.content.iter_any():
+                length += len(chunk)
+                if length > limit_bytes:
+                    raise RequestTooLarge(limit_bytes)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise RequestTooSlow(f"the body must arrive within {timeout_seconds:g} s") from None
+    except (ClientPayloadError, web.PayloadAccessError):
+        raise MalformedRequest("the body broke off before its end") from None
+    return b"".join(chunks)
+
+
+class Query:
+    """The query parameters of one request; collects every fault before it refuses."""
+
+    def __init__(self, request: web.Request, allowed: Collection[str]) -> None:
+        self._given: Mapping[str, str] = request.query
+        self._faults = [
+            Fault(shown_name(name), f"is not a parameter here; allowed: {_listed(allowed)}")
+            for name in request.query
+            if name not in allowed
+        ]
+        self._faults += [
+            Fault(shown_name(name), "is given more than once")
+            for name in allowed
+            if len(request.query.getall(name, [])) > 1
+        ]
+
+    def text(self, name: str, longest: int) -> str | None:
+        """Return the parameter, or None where it is not given; an empty one is a fault."""
+        value = self._given.get(name)
+        if value is not None and (not 1 <= len(value) <= longest or "\0" in value):
+            sentence = f"{shown(value)} must be 1 to {longest} characters without NUL"
+            self._faults.append(Fault(name, sentence))
+            return None
+        return value
+
+    def one_of(self, name: str, allowed: Collection[str]) -> str | None:
+        """Return the parameter where it is one of these words, or None where it is not given."""
+        value = self._given.get(name)
+        if value is not None and value not in allowed:
+            self._faults.append(Fault(name, f"{shown(value)} must be one of {_listed(allowed)}"))
+            return None
+        return value
+
+    def number(self, name: str, default: int, lowest: int, highest: int) -> int:
+        """Return the whole number given, or the default."""
+        value = self._given.get(name)
+        if value is None:
+            return default
+        digits = value.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and len(digits) <= _FEW_DIGITS:
+            number = int(value)
+            if lowest <= number <= highest:
+                return number
+        self._refuse_number(name, value, f"a whole number from {lowest} to {highest}")
+        return default
+
+    def seconds(self, name: str, highest: float) -> float | None:
+        """Return the seconds given, fractions allowed, or None."""
+        value = self._given.get(name)
+        if value is None:
+            return None
+        try:
+            seconds = float(value) if value.isascii() and "_" not in value else -1.0
+        except ValueError:
+            seconds = -1.0
+        if 0 <= seconds <= highest:
+            return seconds
+        self._refuse_number(name, value, f"seconds from 0 to {highest:g}")
+        return None
+
+    def job_id(self, name: str) -> UUID | None:
+        """Return the id given, or None where it is not given."""
+        value = self._given.get(name)
+        if value is None:
+            return None
+        try:
+            return UUID(value)
+        except ValueError:
+            self._faults.append(Fault(name, f"{shown(value)} must be the cursor of a page before"))
+            return None
+
+    def _refuse_number(self, name: str, value: str, wanted: str) -> None:
+        self._faults.append(Fault(name, f"{shown(value)} must be {wanted}"))
+
+    def refuse(self, name: str, message: str) -> None:
+        """Note a fault that only the caller can see."""
+        self._faults.append(Fault(name, message))
+
+    def finish(self) -> None:
+        """Raise `InvalidRequest` with every fault found, if any."""
+        if self._faults:
+            raise InvalidRequest(self._faults)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"

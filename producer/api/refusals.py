@@ -1,0 +1,65 @@
+"""What only HTTP refuses: a branch of the error tree, each with its status."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+from shared.errors import RequestRefused
+
+
+class HttpRefusal(RequestRefused):
+    """The request as such cannot be served; nothing was stored."""
+
+    code = "bad_request"
+    status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
+
+
+class MalformedRequest(HttpRefusal):
+    """The body is not the JSON object that it must be."""
+
+    code = "malformed_request"
+
+
+class Forbidden(HttpRefusal):
+    """The key is known, but may not do this."""
+
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+
+
+class RequestTooLarge(HttpRefusal):
+    """The body is longer than this route takes."""
+
+    code = "request_too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is too large: at most {limit_bytes:,} bytes are allowed here")
+
+
+class UnsupportedContent(HttpRefusal):
+    """The body is not said to be JSON, or is compressed."""
+
+    code = "unsupported_content"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class RequestTooSlow(HttpRefusal):
+    """The body did not arrive in time."""
+
+    code = "request_too_slow"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class PriceNotFound(HttpRefusal):
+    """The path names no row of `pricing`."""
+
+    code = "price_not_found"
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, model: str, task: str, quantity: str) -> None:
+        super().__init__(
+            f"there is no price for model {model!r:.60}, task {task!r:.60}, quantity"
+            f" {quantity!r:.20}; an admin inserts that row into pricing first"
+        )

@@ -1,0 +1,28 @@
+"""What the handlers of the API work with, opened once per process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from producer.api.queueing import OrderQueue
+from producer.client import Producer
+from producer.keys import KeyRing
+from producer.till import Till
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The rooms behind the counter."""
+
+    producer: Producer
+    keys: KeyRing
+    orders: OrderQueue
+    """Where single orders are placed."""
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is told to stop: who waits is answered at once."""
+
+    @property
+    def till(self) -> Till:
+        """Accounts, prices and the ledger."""
+        return self.producer.till

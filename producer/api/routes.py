@@ -1,0 +1,228 @@
+"""Every route of the API, one row each."""
+
+from __future__ import annotations
+
+from producer.api import events, jobs, money
+from producer.api.endpoints import (
+    ADMINS,
+    BATCH_BODY_BYTES,
+    CUSTOMERS,
+    EVERYBODY,
+    Endpoint,
+    Parameter,
+)
+from producer.orders import KEY_LENGTH
+from shared.domain.lifecycle import JobState
+
+_JOB_ID = {"id": {"type": "string", "format": "uuid"}}
+_ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": 200}}
+_PRICE = {"quantity": {"type": "integer", "minimum": 1, "maximum": 999_999_999}}
+
+
+def _idempotency_key(longest: int) -> Parameter:
+    return Parameter(
+        "Idempotency-Key",
+        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": jobs.KEY_PATTERN},
+        "the same key of the same account gets the same answer again; in a batch, job i has key/i",
+        place="header",
+    )
+
+
+_LIMIT = Parameter(
+    "limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}, "how many at most"
+)
+
+
+def _resume(pattern: str, example: str) -> Parameter:
+    return Parameter(
+        events.RESUME,
+        {"type": "string", "pattern": pattern, "examples": [example]},
+        "go on after this event, as EventSource sends it",
+        place="header",
+    )
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/jobs",
+        handler=jobs.create_job,
+        name="createJob",
+        summary="Place a job and hold its quoted price",
+        tag="jobs",
+        roles=CUSTOMERS,
+        parameters=(_idempotency_key(KEY_LENGTH),),
+        body="JobOrder",
+        answers={202: "Job"},
+        answer_headers=("Location", jobs.REPLAYED),
+        problems=(402, 409, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/jobs/batch",
+        handler=jobs.create_jobs,
+        name="createJobs",
+        summary="Place up to 1,000 jobs, all or none",
+        tag="jobs",
+        roles=CUSTOMERS,
+        parameters=(_idempotency_key(jobs.BATCH_KEY_LENGTH),),
+        body="JobBatch",
+        body_limit=BATCH_BODY_BYTES,
+        answers={202: "Jobs"},
+        answer_headers=(jobs.REPLAYED,),
+        problems=(402, 409, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/jobs",
+        handler=jobs.list_jobs,
+        name="listJobs",
+        summary="List jobs, newest first",
+        tag="jobs",
+        roles=EVERYBODY,
+        parameters=(
+            Parameter("account_id", _ACCOUNT_ID["id"], "only this account's"),
+            Parameter(
+                "state",
+                {"type": "string", "enum": [state.value for state in JobState]},
+                "only those in this state",
+            ),
+            _LIMIT,
+            Parameter("cursor", _JOB_ID["id"], "`next_cursor` of the page before"),
+        ),
+        answers={200: "JobPage"},
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/jobs/{id}",
+        handler=jobs.show_job,
+        name="getJob",
+        summary="Show a job, or wait for its end",
+        tag="jobs",
+        roles=EVERYBODY,
+        path_schemas=_JOB_ID,
+        parameters=(
+            Parameter(
+                "wait",
+                {"type": "number", "minimum": 0, "maximum": jobs.WAIT_SECONDS_MAX},
+                "answer once the job has ended, or after so many seconds",
+            ),
+        ),
+        answers={200: "Job"},
+        problems=(404, 422),
+        timeout_seconds=jobs.WAIT_SECONDS_MAX + 30,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/jobs/{id}/events",
+        handler=events.job_events,
+        name="streamJob",
+        summary="Follow a job as Server-Sent Events, from the start or Last-Event-ID",
+        tag="events",
+        roles=EVERYBODY,
+        path_schemas=_JOB_ID,
+        parameters=(_resume("^[0-9]{0,19}$", "12"),),
+        answers={200: "Event", 204: None},
+        problems=(404, 422),
+        answer_type="text/event-stream",
+        is_stream=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/jobs/{id}/cancel",
+        handler=jobs.cancel_job,
+        name="cancelJob",
+        summary="Take a queued job back and release its hold",
+        tag="jobs",
+        roles=EVERYBODY,
+        path_schemas=_JOB_ID,
+        answers={200: "Job"},
+        problems=(404, 409),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/prices",
+        handler=money.list_prices,
+        name="listPrices",
+        summary="List the prices in force",
+        tag="prices",
+        roles=EVERYBODY,
+        answers={200: "Prices"},
+        problems=(422,),
+    ),
+    Endpoint(
+        method="PUT",
+        path="/v1/prices/{model}/{task}/{quantity}",
+        handler=money.change_price,
+        name="changePrice",
+        summary="Change a price, from the next settlement",
+        tag="prices",
+        roles=ADMINS,
+        path_schemas=_PRICE,
+        body="PriceChange",
+        answers={200: "Price"},
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/accounts/{id}",
+        handler=money.show_account,
+        name="getAccount",
+        summary="Show an account's credits",
+        tag="accounts",
+        roles=EVERYBODY,
+        path_schemas=_ACCOUNT_ID,
+        answers={200: "Account"},
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/accounts/{id}/ledger",
+        handler=money.list_ledger,
+        name="listLedger",
+        summary="List an account's ledger, newest first",
+        tag="accounts",
+        roles=EVERYBODY,
+        path_schemas=_ACCOUNT_ID,
+        parameters=(
+            _LIMIT,
+            Parameter(
+                "cursor",
+                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+                "`next_cursor` of the page before",
+            ),
+        ),
+        answers={200: "LedgerPage"},
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/accounts/{id}/grants",
+        handler=money.grant,
+        name="grantCredits",
+        summary="Grant credits to an account, or take them where negative",
+        tag="accounts",
+        roles=ADMINS,
+        path_schemas=_ACCOUNT_ID,
+        body="Grant",
+        answers={200: "Account"},
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/accounts/{id}/events",
+        handler=events.account_events,
+        name="streamAccount",
+        summary="Follow all of an account's jobs as Server-Sent Events, from now or Last-Event-ID",
+        tag="events",
+        roles=EVERYBODY,
+        path_schemas=_ACCOUNT_ID,
+        parameters=(_resume(r"^([0-9]{1,20}\.[0-9]{1,19})?$", "760.12"),),
+        answers={200: "Event"},
+        problems=(404, 422),
+        answer_type="text/event-stream",
+        is_stream=True,
+    ),
+)
+"""The order is that of the document."""

@@ -1,0 +1,95 @@
+"""The `darkroom api` process: jobs, money and events over HTTP, on API_HOST and API_PORT."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from producer.api.application import build_application
+from producer.api.documents import document_routes
+from producer.api.doors import Doors
+from producer.api.metrics import ApiMetrics
+from producer.api.queueing import OrderQueue
+from producer.api.rooms import Rooms
+from producer.api.routes import ENDPOINTS
+from producer.client import Producer
+from producer.keys import KeyRing
+from shared.adapters.background import stop_tasks
+from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.health import Health
+from shared.adapters.postgres import connect_database
+from shared.adapters.queue_gauges import QueueGauges
+from shared.adapters.servers import open_servers
+from shared.errors import DarkroomError
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 20.0
+"""How long requests under way may take once the process is told to stop."""
+_NOTE_USES_SECONDS = 10.0
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `ConfigurationError` and `PostgresDown`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving_api(settings) as addresses:
+        log.info("api_started", http=addresses[0])
+        await stop.wait()
+        log.info("api_stopping")
+    log.info("api_stopped")
+
+
+@asynccontextmanager
+async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
+    """Serve for as long as the block lasts; yields the addresses listened to, `host:port`."""
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(open_servers(settings))
+        producer = await stack.enter_async_context(
+            Producer.over(
+                servers,
+                job_deadline_seconds=settings.job_deadline_seconds,
+                webhooks_allow_loopback=settings.webhooks_allow_loopback,
+            )
+        )
+        database = await stack.enter_async_context(
+            connect_database(servers.database_url, connections=4, name="darkroom-api")
+        )
+        redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=4))
+        registry = CollectorRegistry()
+        health = Health(
+            checks={"postgres": database.ping, "redis": Delivery(redis).ping},
+            registry=registry,
+            refresh=QueueGauges(registry, database).refresh,
+        )
+        rooms = Rooms(producer, KeyRing(database), OrderQueue(producer.intake))
+        app = build_application(
+            rooms, ENDPOINTS, ApiMetrics(registry), [*health.routes(), *document_routes(ENDPOINTS)]
+        )
+        doors = Doors(app, settings.api_host, settings.api_port, rooms.keys)
+        addresses = await stack.enter_async_context(doors.open(drain_seconds=DRAIN_SECONDS))
+        noting = asyncio.create_task(_note_key_uses(rooms.keys))
+        try:
+            yield addresses
+        finally:
+            # Who waits or listens is answered now, not when the drain is over.
+            rooms.leaving.set()
+            await producer.events.close()
+            await stop_tasks([noting])
+
+
+async def _note_key_uses(keys: KeyRing) -> None:
+    while True:
+        await asyncio.sleep(_NOTE_USES_SECONDS)
+        try:
+            await keys.note_uses()
+        except DarkroomError as error:
+            log.warning("key_uses_not_noted", error=str(error))

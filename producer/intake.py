@@ -1,0 +1,91 @@
+"""Takes orders in: stored and held in Postgres first, then handed to Redis, which may be away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from producer.job_book import Entered, JobBook
+from producer.orders import Order
+from producer.webhooks import destination_faults
+from shared.adapters.delivery import Delivery, Lane, Parcel
+from shared.adapters.news import Change
+from shared.adapters.postgres import Connection, ConnectionQueries, Database
+from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
+
+log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The way in of every job, whoever asks."""
+
+    database: Database
+    delivery: Delivery
+    webhooks_allow_loopback: bool = False
+    """For development: webhooks may go to this machine."""
+
+    async def enter(
+        self, orders: Sequence[Order], *, connection: Connection | None = None
+    ) -> list[Entered]:
+        """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does."""
+        if len(orders) > MOST_AT_ONCE:
+            raise InvalidRequest(
+                [Fault("orders", f"{len(orders)} were given; at most {MOST_AT_ONCE} at once")]
+            )
+        if not orders:
+            return []
+        self.check(orders)
+        if connection is not None:
+            return await self._enter_with_caller(orders, connection)
+        if len(orders) == 1:
+            entered = await JobBook(self.database).enter(orders)
+        else:
+            async with self.database.transaction() as queries:
+                entered = await JobBook(queries).enter(orders)
+        await self._deliver(entered)
+        return entered
+
+    async def enter_each(self, orders: Sequence[Order]) -> list[Entered | RequestRefused]:
+        """Store checked orders together, each with its own outcome; see `JobBook.enter_each`."""
+        outcomes = await JobBook(self.database).enter_each(orders)
+        await self._deliver([one for one in outcomes if isinstance(one, Entered)])
+        return outcomes
+
+    def check(self, orders: Sequence[Order]) -> None:
+        """Raise `InvalidRequest` where a webhook would go where it must not."""
+        faults = destination_faults(orders, allow_loopback=self.webhooks_allow_loopback)
+        if faults:
+            raise InvalidRequest(faults)
+
+    async def _enter_with_caller(
+        self, orders: Sequence[Order], connection: Connection
+    ) -> list[Entered]:
+        async with ConnectionQueries(connection).transaction() as queries:
+            entered = await JobBook(queries).enter(orders)
+            # Only Postgres knows when the caller commits, so it tells the workers itself.
+            await queries.fetch("notify_dispatch")
+        return entered
+
+    async def _deliver(self, entered: Sequence[Entered]) -> None:
+        await self.hand_over(
+            [
+                Parcel(one.job.id, Lane.SUBMIT, int(one.job.due_at.timestamp() * 1000))
+                for one in entered
+                if one.is_new
+            ]
+        )
+
+    async def hand_over(self, parcels: Sequence[Parcel]) -> None:
+        """Deliver these; where Redis is away, they wait in Postgres for the reconciler."""
+        if not parcels:
+            return
+        try:
+            changes = [Change(parcel.job_id) for parcel in parcels]
+            await self.delivery.deliver(parcels, changes=changes)
+        except RedisDown as error:
+            log.warning("delivery_put_off", jobs=len(parcels), error=str(error))

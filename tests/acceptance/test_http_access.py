@@ -1,0 +1,169 @@
+"""Who may do what over HTTP: every refusal is 401 or 403 with a reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from producer.api import serving_api
+from producer.keys import KeyRing, Role
+from tests.acceptance.test_http_jobs import order
+from tests.api_client import ApiClient
+from tests.workshop import Workshop, eventually, free_port
+
+
+async def key_of(workshop: Workshop, role: Role, account_id: str | None = None) -> str:
+    """Make a key and return its text."""
+    _, text = await KeyRing(workshop.database).create(role, account_id)
+    return text
+
+
+async def test_without_any_key_whoever_is_on_this_machine_may_do_everything(
+    workshop: Workshop,
+) -> None:
+    async with workshop.api() as api:
+        (await api.post("/v1/jobs", order())).expect(202)
+        (await api.post("/v1/accounts/acme/grants", {"credits": 1, "reason": "x"})).expect(200)
+
+
+async def test_once_there_is_a_key_nobody_is_let_in_without_one(workshop: Workshop) -> None:
+    key = await key_of(workshop, Role.ADMIN)
+    async with workshop.api() as api:
+        answer = await api.get("/v1/jobs")
+        problem = answer.expect(401)
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="darkroom"'
+        assert problem["type"] == "urn:darkroom:problem:key_refused"
+        (await api.with_key(key).get("/v1/jobs")).expect(200)
+        for path in ("/healthz", "/openapi.json", "/docs"):
+            assert (await api.get(path)).status == 200
+
+
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "Bearer nonsense", "Bearer dk_a_b", ""])
+async def test_a_key_that_is_none_is_refused_with_the_reason(
+    workshop: Workshop, header: str
+) -> None:
+    await key_of(workshop, Role.ADMIN)
+    async with workshop.api() as api:
+        answer = await api.send("GET", "/v1/jobs", headers={"Authorization": header})
+    assert answer.expect(401)["detail"]
+
+
+async def test_a_revoked_key_is_refused(workshop: Workshop) -> None:
+    key = await key_of(workshop, Role.ADMIN)
+    async with workshop.api() as api:
+        (await api.with_key(key).get("/v1/jobs")).expect(200)
+        await KeyRing(workshop.database).revoke(key)
+
+        async def is_refused() -> bool:
+            return (await api.with_key(key).get("/v1/jobs")).status == 401
+
+        await eventually(is_refused, "the revocation holds", 3)
+
+
+async def test_a_service_key_sees_its_account_alone(workshop: Workshop) -> None:
+    await workshop.open_account("other", 100)
+    mine = await key_of(workshop, Role.SERVICE, "acme")
+    async with workshop.api() as nobody:
+        api = nobody.with_key(mine)
+        other = nobody.with_key(await key_of(workshop, Role.SERVICE, "other"))
+        job = (await api.post("/v1/jobs", order())).expect(202)
+        theirs = (await other.post("/v1/jobs", order(account_id="other"))).expect(202)
+
+        assert [one["id"] for one in (await api.get("/v1/jobs")).expect(200)["jobs"]] == [job["id"]]
+        for method, path in (
+            ("GET", f"/v1/jobs/{theirs['id']}"),
+            ("GET", f"/v1/jobs/{theirs['id']}/events"),
+            ("POST", f"/v1/jobs/{theirs['id']}/cancel"),
+        ):
+            (await api.send(method, path)).expect(404)
+        for path in (
+            "/v1/accounts/other",
+            "/v1/accounts/other/ledger",
+            "/v1/accounts/other/events",
+        ):
+            problem = (await api.get(path)).expect(403)
+            assert "for the account 'acme' alone" in problem["detail"]
+        (await api.get("/v1/jobs", account_id="other")).expect(403)
+        (await api.post("/v1/jobs", order(account_id="other"))).expect(403)
+        batch = {"jobs": [order(), order(account_id="other")]}
+        (await api.post("/v1/jobs/batch", batch)).expect(403)
+    assert len(await workshop.run_sql("SELECT id FROM jobs")) == 2
+
+
+async def test_a_service_key_need_not_name_its_account(workshop: Workshop) -> None:
+    key = await key_of(workshop, Role.SERVICE, "acme")
+    body = {name: value for name, value in order().items() if name != "account_id"}
+    async with workshop.api() as nobody:
+        job = (await nobody.with_key(key).post("/v1/jobs", body)).expect(202)
+    assert job["account_id"] == "acme"
+
+
+_CHANGE = {"credits": 9, "reason": "Kie raised it"}
+_GRANT = {"credits": 5, "reason": "sorry"}
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path", "body", "status"),
+    [
+        ("service", "PUT", "/v1/prices/gpt-4o-image/text-to-image/2", _CHANGE, 403),
+        ("service", "POST", "/v1/accounts/acme/grants", _GRANT, 403),
+        ("service", "GET", "/v1/prices", None, 200),
+        ("service", "GET", "/v1/accounts/acme", None, 200),
+        ("operator", "PUT", "/v1/prices/gpt-4o-image/text-to-image/2", _CHANGE, 403),
+        ("operator", "POST", "/v1/accounts/acme/grants", _GRANT, 403),
+        ("operator", "POST", "/v1/jobs", order(), 403),
+        ("operator", "GET", "/v1/jobs", None, 200),
+        ("operator", "GET", "/v1/accounts/acme/ledger", None, 200),
+        ("admin", "PUT", "/v1/prices/gpt-4o-image/text-to-image/2", _CHANGE, 200),
+        ("admin", "POST", "/v1/accounts/acme/grants", _GRANT, 200),
+        ("admin", "POST", "/v1/jobs", order(), 202),
+    ],
+)
+async def test_a_role_may_do_what_it_is_for(
+    workshop: Workshop, role: str, method: str, path: str, body: Any, status: int
+) -> None:
+    key = await key_of(workshop, Role(role), "acme" if role == "service" else None)
+    async with workshop.api() as nobody:
+        api = nobody.with_key(key)
+        calls = {"GET": api.get, "POST": api.post, "PUT": api.put}
+        answer = await (calls[method](path, body) if body else calls[method](path))  # type: ignore[operator]
+    problem = answer.expect(status)
+    if status == 403:
+        assert f"the role {role}" in problem["detail"]
+
+
+async def test_a_page_led_here_under_another_name_is_refused(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        for host in ("evil.example", "evil.example:8080", "192.0.2.1", "[2001:db8::1]:80", "[", ""):
+            answer = await api.send("GET", "/v1/jobs", headers={"Host": host})
+            assert answer.status in {400, 403}, host
+        for host in ("localhost:8080", "127.0.0.1", "[::1]:8080"):
+            answer = await api.send("GET", "/v1/jobs", headers={"Host": host})
+            answer.expect(200)
+
+
+async def test_the_api_stays_on_loopback_until_there_is_a_key(workshop: Workshop) -> None:
+    port = free_port()
+    settings = workshop.settings.model_copy(update={"api_host": "0.0.0.0", "api_port": port})
+    async with serving_api(settings) as addresses, aiohttp.ClientSession() as session:
+        assert addresses == [f"127.0.0.1:{port}"]
+        # All of 127.0.0.0/8 is this machine, yet only 127.0.0.1 is listened to.
+        elsewhere = ApiClient(aiohttp.ClientSession(f"http://127.0.0.2:{port}"))
+        try:
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await elsewhere.get("/healthz")
+            key = await key_of(workshop, Role.ADMIN)
+
+            async def is_reachable() -> bool:
+                try:
+                    return (await elsewhere.with_key(key).get("/v1/jobs")).status == 200
+                except aiohttp.ClientConnectorError:
+                    return False
+
+            await eventually(is_reachable, "the API listens on every address", 5)
+        finally:
+            await elsewhere.session.close()
+        async with session.get(f"http://127.0.0.1:{port}/v1/jobs") as refused:
+            assert refused.status == 401

@@ -1,0 +1,187 @@
+"""Holds docs/http.md to the API: its commands are run, its tables are compared."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+from producer import Producer
+from producer.api import bodies, endpoints, jobs, problems, reading, refusals, service, serving_api
+from producer.api.routes import ENDPOINTS
+from producer.keys import Role
+from producer.live.sse import STUCK_SECONDS
+from producer.live.tail import Pace
+from producer.orders import KEY_LENGTH
+from producer.small_print import METADATA_BYTES
+from shared.adapters.postgres import Database
+from shared.errors import DarkroomError
+from shared.settings import Settings
+from tests.workshop import Workshop, environment
+from worker.simulator import Simulator
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+API_ROOM = ROOT / "producer" / "api"
+RUN_SECONDS = 90.0
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the cells of the table under a heading, without its head."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows[2:]]
+
+
+def kinds(root: type[DarkroomError]) -> Iterator[type[DarkroomError]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+# --- its tables -----------------------------------------------------------------------------
+
+
+def test_every_route_is_listed_with_its_roles_and_no_other() -> None:
+    listed = [(row[0].strip("`"), row[1]) for row in table("Routes")]
+    assert sorted(listed) == sorted(
+        (f"{one.method} {one.path}", roles_text(one.roles)) for one in ENDPOINTS
+    )
+
+
+def roles_text(roles: frozenset[Role]) -> str:
+    return "all" if roles == frozenset(Role) else ", ".join(one for one in Role if one in roles)
+
+
+def statuses() -> dict[str, int]:
+    """Return every code that a problem can have, with its status, as the code has it."""
+    found: dict[str, int] = {"internal_error": problems.internal_problem().status}
+    for kind in kinds(DarkroomError):
+        if issubclass(kind, refusals.HttpRefusal):
+            found[kind.code] = kind.status
+            continue
+        for mapped, status in problems._STATUS_BY_ERROR:
+            if issubclass(kind, mapped):
+                found[kind.code] = status
+                break
+    for status_text, code in re.findall(r'problem\((\d+), "(\w+)"', source_of_the_api()):
+        found[code] = int(status_text)
+    return found
+
+
+def source_of_the_api() -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in API_ROOM.glob("*.py"))
+
+
+def test_problems_are_listed_with_their_statuses() -> None:
+    rows = {row[0].strip("`"): int(row[1]) for row in table("Errors")}
+    known = statuses()
+    assert rows == {code: known[code] for code in rows if code in known} | {"bad_request": 400}
+    assert list(rows.values()) == sorted(rows.values())
+
+
+def test_no_problem_is_left_out() -> None:
+    source = source_of_the_api()
+    raised = {
+        kind.code
+        for kind in kinds(refusals.HttpRefusal)
+        if re.search(rf"raise {kind.__name__}\(", source)
+    }
+    literal = set(re.findall(r'problem\(\d+, "(\w+)"', source))
+    listed = {row[0].strip("`") for row in table("Errors")}
+    assert raised
+    assert literal
+    assert not (set(problems._TITLES) | raised | literal) - listed
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    limits = {row[0]: row[1] for row in table("Limits")}
+    pace = Pace()
+    assert limits == {
+        "body of a request": f"{kib(endpoints.JOB_BODY_BYTES)}; of a batch"
+        f" {endpoints.BATCH_BODY_BYTES // 1024**2} MiB",
+        "jobs in a batch": f"{bodies.MOST_IN_A_BATCH:,}",
+        "time for a body to arrive": f"{reading.BODY_SECONDS:g} s",
+        "time for an answer": f"{endpoints.ANSWER_SECONDS:g} s, beside `wait`",
+        "`wait`": f"{jobs.WAIT_SECONDS_MAX:g} s",
+        "`limit`": f"{jobs.MOST_LISTED:,}",
+        "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {jobs.BATCH_KEY_LENGTH}",
+        "`metadata`": f"{kib(METADATA_BYTES)} of JSON",
+        "heartbeat of a stream": f"{pace.heartbeat_seconds:g} s",
+        "a stream that its reader does not read": f"{STUCK_SECONDS:g} s or"
+        f" {pace.row_length} events",
+        "time for requests under way when the API is told to stop": f"{service.DRAIN_SECONDS:g} s;"
+        " who waits or listens is answered at once",
+    }
+
+
+def kib(count: int) -> str:
+    return f"{count // 1024} KiB"
+
+
+# --- its commands ---------------------------------------------------------------------------
+
+# As people type it, but what fails ends the script.
+PRELUDE = 'set -eu\ncurl() { command curl --silent --show-error --fail-with-body "$@"; echo; }\n'
+
+
+async def run_script(script: str, directory: Path, **environ: str) -> str:
+    """Run a script of the shell; return what it says, or fail with it."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", script),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environ,
+        cwd=directory,
+    )
+    try:
+        async with asyncio.timeout(RUN_SECONDS):
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+if shutil.which("curl"):
+
+    async def test_every_command_of_the_page_works_in_its_order(
+        settings: Settings,
+        database: Database,
+        simulator: Simulator,
+        producer: Producer,
+        tmp_path: Path,
+    ) -> None:
+        workshop = Workshop(settings, producer, database, simulator)
+        blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+        assert len(blocks) > 5
+        async with serving_api(settings) as addresses, workshop.worker():
+            script = PRELUDE + "\n".join(blocks).replace("127.0.0.1:8080", addresses[0])
+            environ = {
+                name: value
+                for name, value in environment(settings).items()
+                if not name.lower().endswith("_proxy")
+            }
+            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            said = await run_script(script, tmp_path, **{**environ, "PATH": path})
+        rest = said
+        for line in (
+            *('"prices":', '"available":100', "service", f" {HTTPStatus.ACCEPTED} "),
+            *('"state":"queued"', "/v1/jobs/", '"state":"succeeded"', "event: enqueued"),
+            *("event: completed", '"next_cursor":', '"kind":"capture"', '"credits":9'),
+            '"balance":193',
+        ):
+            _, found, rest = rest.partition(line)
+            assert found, f"{line!r} is not said after all before it:\n{said}"
+        replayed = (tmp_path / "answer.json").read_text(encoding="utf-8")
+        assert '"state":"queued"' in replayed
+        [row] = await workshop.run_sql("SELECT idempotency_key, state FROM jobs")
+        assert row == {"idempotency_key": "order-1042", "state": "succeeded"}
+        await workshop.check_books()

@@ -1,0 +1,260 @@
+"""Jobs over HTTP: what a backend service in any language gets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from producer.api import serving_api
+from shared.adapters.delivery import connect_redis
+from shared.adapters.news import CHANGES_CHANNEL
+from tests.api_client import ApiClient
+from tests.workshop import Workshop, eventually
+
+ORDER = {
+    "account_id": "acme",
+    "task": "text-to-image",
+    "prompt": "a lighthouse at dusk",
+    "aspect_ratio": "3:2",
+    "quantity": 2,
+}
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    return {**ORDER, **changes}
+
+
+async def test_a_job_is_placed_waited_for_and_charged(workshop: Workshop) -> None:
+    async with workshop.api() as api, workshop.worker():
+        answer = await api.post("/v1/jobs", order(metadata={"order": 1042}))
+        placed = answer.expect(202)
+        assert answer.headers["Location"] == f"/v1/jobs/{placed['id']}"
+        assert (placed["state"], placed["credits_quoted"]) == ("queued", 7)
+        assert placed["credits_charged"] is None
+
+        ended = (await api.get(f"/v1/jobs/{placed['id']}", wait=30)).expect(200)
+    assert (ended["state"], ended["credits_charged"]) == ("succeeded", 7)
+    assert len(ended["result_urls"]) == 2
+    assert ended["metadata"] == {"order": 1042}
+    assert ended["request"]["prompt"] == ORDER["prompt"]
+    await workshop.check_account(balance=9_993)
+    await workshop.check_books()
+
+
+async def test_image_to_image_is_another_task(workshop: Workshop) -> None:
+    body = {
+        "account_id": "acme",
+        "task": "image-to-image",
+        "image_urls": ["https://example.com/cat.png"],
+        "aspect_ratio": "1:1",
+    }
+    async with workshop.api() as api:
+        placed = (await api.post("/v1/jobs", body)).expect(202)
+    assert (placed["task"], placed["credits_quoted"]) == ("image-to-image", 6)
+
+
+async def test_every_fault_of_a_body_is_told_at_once(workshop: Workshop) -> None:
+    body = order(
+        account_id="two words",
+        aspect_ratio="16:9",
+        quality="high",
+        priority="urgent",
+        run_at="soon",
+    )
+    async with workshop.api() as api:
+        faults = (await api.post("/v1/jobs", body)).faults()
+    assert set(faults) == {"account_id", "aspect_ratio", "quality", "priority", "run_at"}
+    assert "no quality option" in faults["quality"]
+    assert await workshop.run_sql("SELECT id FROM jobs") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"task": "video"}, "task"),
+        ({"task": None}, "task"),
+        ({"model": "sora"}, "model"),
+        ({"model": 4}, "model"),
+        ({"metadata": [1]}, "metadata"),
+        ({"run_at": "2026-01-01T00:00:00"}, "run_at"),
+        ({"webhook_url": "ftp://shop.example"}, "webhook_url"),
+        ({"idempotency_key": "k"}, "idempotency_key"),
+    ],
+)
+async def test_a_wrong_field_is_named(
+    workshop: Workshop, changes: dict[str, Any], field: str
+) -> None:
+    async with workshop.api() as api:
+        assert set((await api.post("/v1/jobs", order(**changes))).faults()) == {field}
+
+
+async def test_too_few_credits_are_402_with_the_figures(workshop: Workshop) -> None:
+    await workshop.open_account("poor", 6)
+    async with workshop.api() as api:
+        problem = (await api.post("/v1/jobs", order(account_id="poor"))).expect(402)
+    assert problem["type"] == "urn:darkroom:problem:insufficient_credits"
+    assert (problem["needed"], problem["available"], problem["held"]) == (7, 6, 0)
+
+
+async def test_an_unknown_account_is_a_fault_of_that_field(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        faults = (await api.post("/v1/jobs", order(account_id="nobody"))).faults()
+    assert set(faults) == {"account_id"}
+
+
+async def test_the_same_key_gets_the_same_answer_again(workshop: Workshop) -> None:
+    async with workshop.api() as api, workshop.worker():
+        first = await api.post("/v1/jobs", order(), Idempotency_Key="order-1042")
+        job = first.expect(202)
+        (await api.get(f"/v1/jobs/{job['id']}", wait=30)).expect(200)
+        again = await api.post("/v1/jobs", order(), Idempotency_Key="order-1042")
+    assert again.expect(202) == job
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    await workshop.check_account(balance=9_993)
+
+
+async def test_the_same_key_for_something_else_is_a_conflict_that_names_it(
+    workshop: Workshop,
+) -> None:
+    async with workshop.api() as api:
+        job = (await api.post("/v1/jobs", order(), Idempotency_Key="k")).expect(202)
+        other = order(quantity=4, metadata={"a": 1})
+        problem = (await api.post("/v1/jobs", other, Idempotency_Key="k")).expect(409)
+    assert problem["type"] == "urn:darkroom:problem:idempotency_conflict"
+    assert problem["differs"] == ["quantity", "metadata"]
+    assert problem["job_id"] == job["id"]
+
+
+async def test_keys_are_scoped_to_the_account(workshop: Workshop) -> None:
+    await workshop.open_account("other", 100)
+    async with workshop.api() as api:
+        first = (await api.post("/v1/jobs", order(), Idempotency_Key="k")).expect(202)
+        second = (
+            await api.post("/v1/jobs", order(account_id="other", quantity=1), Idempotency_Key="k")
+        ).expect(202)
+    assert first["id"] != second["id"]
+
+
+async def test_a_wait_ends_when_the_time_is_over(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        job = (await api.post("/v1/jobs", order())).expect(202)
+        same = (await api.get(f"/v1/jobs/{job['id']}", wait=0.2)).expect(200)
+    assert same["state"] == "queued"
+
+
+@pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan", "inf", "1_0", ""])
+async def test_a_wait_has_its_limits(workshop: Workshop, wait: str) -> None:
+    async with workshop.api() as api:
+        job = (await api.post("/v1/jobs", order())).expect(202)
+        assert set((await api.get(f"/v1/jobs/{job['id']}", wait=wait)).faults()) == {"wait"}
+
+
+async def test_whoever_waits_is_let_go_when_the_process_leaves(workshop: Workshop) -> None:
+    async with AsyncExitStack() as outer:
+        inner = await outer.enter_async_context(AsyncExitStack())
+        (address,) = await inner.enter_async_context(serving_api(workshop.settings))
+        session = aiohttp.ClientSession(f"http://{address}")
+        api = ApiClient(await outer.enter_async_context(session))
+        job = (await api.post("/v1/jobs", order())).expect(202)
+        waiting = asyncio.create_task(api.get(f"/v1/jobs/{job['id']}", wait=60))
+        await eventually(lambda: _somebody_waits(workshop), "the wait has begun")
+        started = time.monotonic()
+        await inner.aclose()
+        assert (await waiting).expect(200)["state"] == "queued"
+    assert time.monotonic() - started < 10
+
+
+async def _somebody_waits(workshop: Workshop) -> bool:
+    assert workshop.settings.redis_url is not None
+    async with connect_redis(workshop.settings.redis_url.get_secret_value()) as redis:
+        ((_, listeners),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
+        return bool(listeners)
+
+
+async def test_a_queued_job_is_cancelled_and_its_hold_released(workshop: Workshop) -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with workshop.api() as api, workshop.worker():
+        job = (await api.post("/v1/jobs", order(run_at=later))).expect(202)
+        cancelled = (await api.post(f"/v1/jobs/{job['id']}/cancel")).expect(200)
+        assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled_by_caller")
+        problem = (await api.post(f"/v1/jobs/{job['id']}/cancel")).expect(409)
+    assert problem["state"] == "cancelled"
+    await workshop.check_account(balance=10_000)
+
+
+@pytest.mark.parametrize("job_id", [str(uuid4()), "nonsense", "%00", "%F0%9F%98%80", "a" * 300])
+async def test_an_unknown_job_is_404(workshop: Workshop, job_id: str) -> None:
+    async with workshop.api() as api:
+        problem = (await api.get(f"/v1/jobs/{job_id}")).expect(404)
+    assert problem["type"] == "urn:darkroom:problem:job_not_found"
+
+
+async def test_a_batch_is_all_or_nothing(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        jobs = [order(prompt=f"picture {n}") for n in range(3)]
+        answer = await api.post("/v1/jobs/batch", {"jobs": jobs}, Idempotency_Key="b")
+        placed = answer.expect(202)["jobs"]
+        assert [job["request"]["prompt"] for job in placed] == [f"picture {n}" for n in range(3)]
+        again = await api.post("/v1/jobs/batch", {"jobs": jobs}, Idempotency_Key="b")
+        assert again.expect(202)["jobs"] == placed
+
+        wrong = [order(), order(quantity=3), {"task": 7}, "job"]
+        faults = (await api.post("/v1/jobs/batch", {"jobs": wrong})).faults()
+        assert set(faults) == {"jobs.1.quantity", "jobs.2.account_id", "jobs.2.task", "jobs.3"}
+
+        await workshop.open_account("poor", 7)
+        poor = [order(account_id="poor"), order(account_id="poor")]
+        (await api.post("/v1/jobs/batch", {"jobs": poor})).expect(402)
+    assert len(await workshop.run_sql("SELECT id FROM jobs")) == 3
+
+
+@pytest.mark.parametrize("jobs", [None, [], {}, [ORDER] * 1001])
+async def test_a_batch_has_1_to_1000_jobs(workshop: Workshop, jobs: Any) -> None:
+    async with workshop.api() as api:
+        assert set((await api.post("/v1/jobs/batch", {"jobs": jobs})).faults()) == {"jobs"}
+
+
+async def test_lists_are_paged_newest_first_without_gap_or_repeat(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        jobs = [order(prompt=f"picture {n}") for n in range(7)]
+        placed = (await api.post("/v1/jobs/batch", {"jobs": jobs})).expect(202)["jobs"]
+        seen: list[str] = []
+        query: dict[str, Any] = {"account_id": "acme", "state": "queued", "limit": 3}
+        while True:
+            page = (await api.get("/v1/jobs", **query)).expect(200)
+            seen += [job["id"] for job in page["jobs"]]
+            if page["next_cursor"] is None:
+                break
+            query["cursor"] = page["next_cursor"]
+        assert seen == [job["id"] for job in reversed(placed)]
+        assert (await api.get("/v1/jobs", state="succeeded")).expect(200)["jobs"] == []
+
+
+async def test_every_wrong_parameter_is_named(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        answer = await api.get("/v1/jobs", state="done", limit=0, cursor="x", colour="red")
+    assert set(answer.faults()) == {"state", "limit", "cursor", "colour"}
+
+
+async def test_an_address_that_is_not_there_is_a_problem_too(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        assert (await api.get("/v2/jobs")).expect(404)["type"].endswith(":not_found")
+        answer = await api.send("DELETE", "/v1/jobs")
+        assert answer.expect(405)["type"].endswith(":method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
+
+
+async def test_a_request_id_is_repeated_or_made(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        given = await api.send("GET", "/v1/prices", headers={"X-Request-Id": "trace-7"})
+        made = await api.get("/v1/prices")
+    assert given.headers["X-Request-Id"] == "trace-7"
+    assert len(made.headers["X-Request-Id"]) == 32

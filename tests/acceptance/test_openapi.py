@@ -1,0 +1,192 @@
+"""The API is what its document says, by schemathesis; `pytest -s` shows its summary.
+
+Every operation is asked with valid and with invalid data: as an admin, and as two services that
+must not see each other's jobs. All checks are on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from producer.api import serving_api
+from producer.keys import KeyRing, Role
+from tests.api_client import ApiClient
+from tests.fakes.receiver import receiving
+from tests.workshop import Workshop
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "tests/schemathesis.toml"
+ACCOUNTS = ("acme", "other")
+CREDITS = Decimal(999_999_999)
+"""More than all the grants and prices that are tried can take away."""
+SLOW = pytest.mark.timeout(400)
+"""Hundreds of requests: 30 s on two quiet cores, minutes on busy ones."""
+
+
+Known = dict[str, Any]
+
+
+@asynccontextmanager
+async def api_in_use(workshop: Workshop) -> AsyncIterator[tuple[str, Known]]:
+    """Run the API, a worker, Kie and a receiver of webhooks; yields the document's URL."""
+    async with (
+        receiving() as receiver,
+        workshop.worker(webhooks_allow_loopback=True),
+        serving_api(
+            workshop.settings.model_copy(update={"webhooks_allow_loopback": True})
+        ) as addresses,
+    ):
+        known = await prepare(workshop)
+        known["webhook_url"] = f"{receiver.url}/ended"
+        yield f"http://{addresses[0]}/openapi.json", known
+
+
+async def prepare(workshop: Workshop) -> Known:
+    """Make what well-formed requests are about; see `tests/schemathesis_hooks.py`."""
+    await workshop.producer.till.create_account("other")
+    for account_id in ACCOUNTS:
+        await workshop.producer.till.grant(account_id, CREDITS, "for the test")
+    await workshop.run_sql(
+        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+        " VALUES ('test-model', 'text-to-image', 1, 1, 1)"
+    )
+    jobs = [await workshop.enqueue() for _ in range(3)]
+    for job in jobs:
+        await workshop.ended(job)
+    ended = {"id": [str(job.id) for job in jobs]}
+    account = {"id": list(ACCOUNTS)}
+    return {
+        "accounts": ACCOUNTS,
+        "paths": {
+            **dict.fromkeys(("getJob", "cancelJob", "streamJob"), ended),
+            **dict.fromkeys(("getAccount", "listLedger", "grantCredits"), account),
+            "changePrice": {
+                "model": ["test-model"],
+                "task": ["text-to-image"],
+                "quantity": ["1"],
+            },
+        },
+    }
+
+
+async def inspect(url: str, config: Path, known: Known, *options: str) -> None:
+    """Run schemathesis against the API, and fail where it finds anything."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
+        *("run", url, "--checks", "all", *options),
+        env={**os.environ, "DARKROOM_TEST_KNOWN": orjson.dumps(known).decode()},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    text = output.decode(errors="replace")
+    sys.stderr.write(text)
+    assert process.returncode == 0, text[-20_000:]
+
+
+@SLOW
+@pytest.mark.parametrize("phases", ["examples,coverage", "fuzzing,stateful"])
+async def test_to_an_admin_the_api_is_as_its_document_says(
+    workshop: Workshop, tmp_path: Path, phases: str
+) -> None:
+    _, key = await KeyRing(workshop.database).create(Role.ADMIN, None)
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(f"{CONFIG.read_text('utf-8')}\n[auth.openapi.key]\nbearer = '{key}'\n")
+    async with api_in_use(workshop) as (url, known):
+        # Whoever has no account of his own must name one.
+        known["must_name_account"] = True
+        await inspect(url, config, known, "--phases", phases)
+
+
+@SLOW
+async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    async with api_in_use(workshop) as (url, known):
+        users = tmp_path / "users.json"
+        users.write_bytes(orjson.dumps({"auth": [await user(workshop, one) for one in ACCOUNTS]}))
+        config = tmp_path / "schemathesis.toml"
+        config.write_text(
+            f"{CONFIG.read_text('utf-8')}\n[auth.wfc]\npath = '{users}'\npeers = {list(ACCOUNTS)}\n"
+        )
+        # The cases of the coverage phase do not depend on who asks.
+        await inspect(url, config, known, "--phases", "examples,fuzzing,stateful")
+
+
+async def user(workshop: Workshop, account_id: str) -> dict[str, Any]:
+    """Return a service with its key, as schemathesis reads it."""
+    _, key = await KeyRing(workshop.database).create(Role.SERVICE, account_id)
+    header = {"name": "Authorization", "value": f"Bearer {key}"}
+    return {"name": account_id, "fixedHeaders": [header]}
+
+
+async def test_an_accounts_stream_answers_as_the_document_says(workshop: Workshop) -> None:
+    """What schemathesis cannot read: it ends only when its listener leaves."""
+    _, key = await KeyRing(workshop.database).create(Role.SERVICE, "acme")
+    async with workshop.api() as nobody:
+        api = nobody.with_key(key)
+        path = "/v1/accounts/acme/events"
+        (await nobody.get(path)).expect(401)
+        (await api.get("/v1/accounts/other/events")).expect(403)
+        (await api.get(path, limit=3)).expect(422)
+        (await api.send("GET", path, headers={"Last-Event-ID": "soon"})).expect(422)
+        (await api.send("POST", path)).expect(405)
+        job = await workshop.enqueue()
+        document = (await nobody.get("/openapi.json")).expect(200)
+        event = await first_event(api, path, {"Last-Event-ID": "0.0"}, key)
+    assert event["job_id"] == str(job.id)
+    assert set(event) == set(document["components"]["schemas"]["Event"]["properties"])
+
+
+async def first_event(api: ApiClient, path: str, headers: dict[str, str], key: str) -> Any:
+    """Listen until there is an event, and return its data."""
+    given = {**headers, "Authorization": f"Bearer {key}"}
+    async with asyncio.timeout(20), api.session.get(path, headers=given) as response:
+        assert response.status == 200
+        assert response.content_type == "text/event-stream"
+        async for line in response.content:
+            if line.startswith(b"data: "):
+                return orjson.loads(line.removeprefix(b"data: "))
+    raise AssertionError("the stream ended without an event")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/batch"])
+async def test_an_address_names_all_of_its_methods_and_no_other(
+    workshop: Workshop, path: str
+) -> None:
+    async with workshop.api() as api:
+        document = (await api.get("/openapi.json")).expect(200)
+        answer = await api.send("OPTIONS", path)
+    answer.expect(405)
+    allowed = {method.strip().lower() for method in answer.headers["Allow"].split(",")}
+    assert allowed - {"head"} == set(document["paths"][path])
+
+
+async def test_answers_have_exactly_the_fields_that_the_document_lists(workshop: Workshop) -> None:
+    """Schemathesis finds what is missing; this finds what was never described."""
+    body = {"account_id": "acme", "task": "text-to-image", "prompt": "a", "aspect_ratio": "1:1"}
+    async with workshop.api() as api:
+        schemas = (await api.get("/openapi.json")).expect(200)["components"]["schemas"]
+        job = (await api.post("/v1/jobs", body)).expect(202)
+        batch = (await api.post("/v1/jobs/batch", {"jobs": [body]})).expect(202)
+        page = (await api.get("/v1/jobs")).expect(200)
+        prices = (await api.get("/v1/prices")).expect(200)
+        account = (await api.get("/v1/accounts/acme")).expect(200)
+        ledger = (await api.get("/v1/accounts/acme/ledger")).expect(200)
+    for name, answer in (
+        *(("Job", job), ("Jobs", batch), ("JobPage", page), ("Job", page["jobs"][0])),
+        *(("Prices", prices), ("Price", prices["prices"][0]), ("Account", account)),
+        *(("LedgerPage", ledger), ("LedgerEntry", ledger["entries"][0])),
+    ):
+        assert set(answer) == set(schemas[name]["properties"]), name

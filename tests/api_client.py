@@ -1,0 +1,74 @@
+"""Speaks HTTP to the API in tests, as a backend service would: status, headers and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    """The JSON of the body, or None where there is none."""
+
+    def expect(self, status: int) -> Any:
+        """Return the body, or fail unless the status is this one."""
+        assert self.status == status, f"{self.status}: {self.body}"
+        return self.body
+
+    def faults(self) -> dict[str, str]:
+        """Return the faults of a 422 by field, or fail unless it is a problem that lists them."""
+        assert self.status == 422, f"{self.status}: {self.body}"
+        assert self.headers["Content-Type"].startswith("application/problem+json")
+        return {fault["field"]: fault["message"] for fault in self.body["errors"]}
+
+
+class ApiClient:
+    """A caller of the API, with or without a key."""
+
+    def __init__(self, session: aiohttp.ClientSession, key: str | None = None) -> None:
+        self.session = session
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def with_key(self, key: str) -> ApiClient:
+        """Return the same client under that key."""
+        return ApiClient(self.session, key)
+
+    async def get(self, path: str, **query: Any) -> Answer:
+        """GET with that query."""
+        return await self.send("GET", path, params={k: str(v) for k, v in query.items()})
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        """POST this JSON; headers by their names with underscores."""
+        return await self._send_json("POST", path, body, headers)
+
+    async def put(self, path: str, body: Any) -> Answer:
+        """PUT this JSON."""
+        return await self._send_json("PUT", path, body, {})
+
+    async def _send_json(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str]
+    ) -> Answer:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None:
+            given.setdefault("Content-Type", "application/json")
+        data = None if body is None else orjson.dumps(body)
+        return await self.send(method, path, data=data, headers=given)
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Answer:
+        """Send anything at all."""
+        given = {**self._headers, **(headers or {})}
+        async with self.session.request(method, path, headers=given, **options) as response:
+            raw = await response.read()
+            body = orjson.loads(raw) if raw and "json" in response.content_type else None
+            return Answer(response.status, response.headers, body)

@@ -1,0 +1,107 @@
+"""What the measuring commands may be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.options import Options, read_command_line
+from bench.peers import campaign
+from bench.peers.blows import Blows
+from bench.peers.environments import peers
+
+ALL = ("arq", "celery", "procrastinate", "saq", "streaq", "taskiq")
+
+
+def test_without_arguments_everybody_is_measured_in_five_rounds_of_800_jobs() -> None:
+    assert read_command_line([]) == Options(
+        rounds=5, jobs=800, rate_jobs=2400, seed=7, peers=ALL, page=None
+    )
+
+
+def test_arguments_are_read() -> None:
+    arguments = [
+        "--rounds",
+        "2",
+        "--jobs",
+        "50",
+        "--rate-jobs",
+        "90",
+        "--seed",
+        "3",
+        "--peers",
+        "saq,arq",
+        "--write",
+    ]
+    options = read_command_line(arguments)
+    assert (options.rounds, options.jobs, options.rate_jobs, options.seed) == (2, 50, 90, 3)
+    assert options.peers == ("saq", "arq")
+    assert options.page is not None
+    assert options.page.name == "README.md"
+
+
+def test_peers_may_be_left_out() -> None:
+    assert read_command_line(["--peers", "none"]).peers == ()
+
+
+def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
+    options = Options(rounds=3, jobs=20, seed=1, peers=("arq", "saq"))
+    assert read_command_line(options.command.split()[3:]) == options
+    nobody = Options(rounds=3, jobs=20, seed=1, peers=())
+    assert read_command_line(nobody.command.split()[3:]) == nobody
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--rounds", "0"], "0 must be 1 or more"),
+        (["--jobs", "9"], "9 must be 10 or more"),
+        (["--jobs", "many"], "invalid"),
+        (["--peers", "arq,rq"], "rq must be some of arq, celery"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_is_allowed(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        read_command_line(arguments)
+    assert left.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_campaign_gives_everybody_twelve_kills_in_24_seconds() -> None:
+    blows, libraries, page = campaign.read_command_line([])
+    assert blows == Blows(jobs=200, kills=12, window_seconds=24, patience_seconds=360)
+    assert libraries == ("arq", "saq", "streaq")
+    assert page is None
+
+
+def test_the_campaign_reads_its_arguments() -> None:
+    blows, libraries, page = campaign.read_command_line(
+        ["--jobs", "5", "--kills", "2", "--peers", "saq", "--report", "page.md"]
+    )
+    assert (blows.jobs, blows.kills) == (5, 2)
+    assert libraries == ("saq",)
+    assert page == Path("page.md")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--kills", "0"], "0 must be 1 or more"),
+        (["--patience-seconds", "7200"], "7200 must be above 0, 3600 at most"),
+        (["--peers", "celery"], "celery must be some of arq, saq, streaq"),
+    ],
+)
+def test_the_campaign_refuses_a_wrong_argument_with_what_is_allowed(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        campaign.read_command_line(arguments)
+    assert left.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_every_peer_has_its_requirements() -> None:
+    assert peers() == ALL

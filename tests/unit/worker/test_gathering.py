@@ -1,0 +1,107 @@
+"""What is asked for in one moment goes together, and each still gets its own reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.errors import RedisDown
+from worker.gathering import Gathering
+
+
+class Sender:
+    """Doubles numbers, and notes in which groups they came."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def __call__(self, numbers: Sequence[int]) -> Sequence[int | Exception]:
+        self.groups.append(list(numbers))
+        await self.may_answer.wait()
+        if 13 in numbers:
+            raise RedisDown("no luck")
+        if 99 in numbers:
+            raise ZeroDivisionError
+        return [ValueError("odd") if number % 2 else number * 2 for number in numbers]
+
+
+async def test_what_comes_in_one_moment_goes_together_in_order() -> None:
+    sender = Sender()
+    gathering: Gathering[int, int] = Gathering(sender)
+    assert await asyncio.gather(*(gathering.ask(number) for number in (2, 4, 6))) == [4, 8, 12]
+    assert sender.groups == [[2, 4, 6]]
+
+
+async def test_what_comes_while_an_answer_is_under_way_goes_next() -> None:
+    sender = Sender()
+    sender.may_answer.clear()
+    gathering: Gathering[int, int] = Gathering(sender)
+    first = asyncio.create_task(gathering.ask(2))
+    while not sender.groups:
+        await asyncio.sleep(0)
+    others = [asyncio.create_task(gathering.ask(number)) for number in (4, 6)]
+    await asyncio.sleep(0)
+    sender.may_answer.set()
+    assert await asyncio.gather(first, *others) == [4, 8, 12]
+    assert sender.groups == [[2], [4, 6]]
+
+
+async def test_no_group_is_longer_than_the_most() -> None:
+    sender = Sender()
+    gathering: Gathering[int, int] = Gathering(sender, most=2)
+    await asyncio.gather(*(gathering.ask(number) for number in (2, 4, 6, 8, 10)))
+    assert sender.groups == [[2, 4], [6, 8], [10]]
+
+
+async def test_one_failure_is_told_to_whoever_asked_alone() -> None:
+    gathering: Gathering[int, int] = Gathering(Sender())
+    replies = await asyncio.gather(*map(gathering.ask, (2, 3, 4)), return_exceptions=True)
+    assert replies[0] == 4
+    assert isinstance(replies[1], ValueError)
+    assert replies[2] == 8
+
+
+async def test_an_outage_is_told_to_all_and_then_it_goes_on() -> None:
+    gathering: Gathering[int, int] = Gathering(Sender())
+    replies = await asyncio.gather(*map(gathering.ask, (2, 13)), return_exceptions=True)
+    assert [type(reply) for reply in replies] == [RedisDown, RedisDown]
+    assert await gathering.ask(2) == 4
+
+
+async def test_whoever_left_is_not_missed() -> None:
+    sender = Sender()
+    sender.may_answer.clear()
+    gathering: Gathering[int, int] = Gathering(sender)
+    asks = [asyncio.create_task(gathering.ask(number)) for number in (2, 4)]
+    while not sender.groups:
+        await asyncio.sleep(0)
+    asks[0].cancel()
+    sender.may_answer.set()
+    assert await asks[1] == 8
+    assert asks[0].cancelled()
+
+
+async def test_a_bug_is_told_to_whoever_asked_and_stops_nobody_else() -> None:
+    gathering: Gathering[int, int] = Gathering(Sender())
+    with pytest.raises(ZeroDivisionError):
+        await gathering.ask(99)
+    assert await gathering.ask(2) == 4
+
+
+async def test_what_is_only_told_is_done_and_a_failure_is_logged() -> None:
+    sender = Sender()
+    gathering: Gathering[int, int] = Gathering(sender)
+    with capture_logs() as logs:
+        gathering.tell(4)
+        assert await gathering.ask(2) == 4
+        gathering.tell(13)
+        with pytest.raises(RedisDown):
+            await gathering.ask(6)
+        await asyncio.sleep(0)
+    assert sender.groups == [[4, 2], [13, 6]]
+    assert [entry["event"] for entry in logs] == ["left_undone"]

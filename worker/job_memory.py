@@ -1,0 +1,44 @@
+"""Remembers the jobs whose tasks this worker watches, so that a poll need not read the row again.
+
+What is remembered may be out of date, and may be acted upon all the same: every write is guarded
+by state and attempt in Postgres, so a job that has moved on elsewhere is found out there, at the
+price of one query to Kie too many.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from uuid import UUID
+
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+
+MOST_REMEMBERED = 20_000
+
+
+class JobMemory:
+    """The newest generating jobs, without what only the submit needs."""
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._most = most
+        self._jobs: OrderedDict[UUID, Job] = OrderedDict()
+
+    def recall(self, job_id: UUID) -> Job | None:
+        """Return the job as it was last seen, or None."""
+        return self._jobs.get(job_id)
+
+    def keep(self, job: Job) -> None:
+        """Remember a generating job; forget any other."""
+        if job.state is not JobState.GENERATING:
+            self.forget(job.id)
+            return
+        # A prompt may be long, and ten thousand of them a lot.
+        self._jobs[job.id] = replace(job, request={}, metadata={})
+        self._jobs.move_to_end(job.id)
+        while len(self._jobs) > self._most:
+            self._jobs.popitem(last=False)
+
+    def forget(self, job_id: UUID) -> None:
+        """Have the row read again next time."""
+        self._jobs.pop(job_id, None)
