@@ -69,6 +69,15 @@ async def create_jobs(call: Call) -> web.StreamResponse:
     except AccountNotFound as unknown:
         named = {f"jobs.{index}.account_id": order for index, order in enumerate(orders)}
         raise _unknown_account(unknown, named) from unknown
+    except InvalidRequest as refused:
+        # One order alone is refused by its own field names, without its place in the batch.
+        faults = [
+            Fault(
+                one.field if one.field.startswith("jobs.") else f"jobs.0.{one.field}", one.message
+            )
+            for one in refused.faults
+        ]
+        raise InvalidRequest(faults) from refused
     jobs = [job_to_json(_as_accepted(one)) for one in entered]
     return json_response({"jobs": jobs}, 202, _replayed(entered))
 

@@ -1,7 +1,8 @@
-"""Where webhooks may go: public addresses of the internet, and nowhere else. Pure: no look-ups.
+"""Which addresses may be named: public ones of the internet, and no other. Pure: no look-ups.
 
-A caller names the URL and our servers send to it, so without these rules any caller could have
-them talk to what only they can reach: neighbours, metadata services, their own ports. The URL is
+A caller names a URL and somebody's servers connect to it: ours to tell of a job's end, Kie's to
+fetch an image. Without these rules any caller could have them talk to what only they can reach:
+neighbours, metadata services, their own ports. The URL is
 judged by its text when it is given, and every address that its host resolves to is judged again
 when a connection is opened, so that a name which changes its mind gains nothing.
 """
@@ -42,7 +43,7 @@ _HINT = "; it must be a public address of the internet"
 
 
 def url_fault(url: str, *, allow_loopback: bool) -> str | None:
-    """Return a sentence on why no webhook may go to this URL, or None where it may.
+    """Return a sentence on why nothing may be sent to this URL, or None where it may.
 
     `allow_loopback` is the development setting: this machine, by name or by address, may be meant.
     The sentence names no more than the host: the rest may be a secret.

@@ -16,7 +16,7 @@ ALL = ("arq", "celery", "procrastinate", "saq", "streaq", "taskiq")
 
 def test_without_arguments_everybody_is_measured_in_five_rounds_of_800_jobs() -> None:
     assert read_command_line([]) == Options(
-        rounds=5, jobs=800, rate_jobs=2400, seed=7, peers=ALL, page=None
+        rounds=5, jobs=800, rate_jobs=1600, seed=7, peers=ALL, page=None
     )
 
 

@@ -1,0 +1,107 @@
+"""Evidence as a campaign would gather it, of a few jobs, for the judge to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+from producer.doctor import Finding
+from tests.campaign.evidence import Capture, Evidence, JobRow, Price, Record, Tables, Task
+from tests.campaign.judge import judge
+from tests.campaign.options import Options
+from tests.campaign.orders import count_orders, grants, is_short, is_told, key_of, number_of
+from tests.campaign.postbox import Webhook
+from worker.webhooks.signing import sign
+
+OPTIONS = Options(jobs=3, kills=7, seed=1)
+ENDED_EPOCH = 1_000.0
+SECRET = "whsec_c2VjcmV0"
+PRICES = {
+    1: Price("text-to-image", 1, Decimal(6), 0.0, 900.0),
+    2: Price("text-to-image", 1, Decimal(9), 900.0, float("inf")),
+}
+
+
+def succeeded(number: int, charged: int = 9) -> JobRow:
+    """A job that ended well, charged so much."""
+    return JobRow(
+        id=UUID(int=number + 1),
+        key=key_of(number),
+        account="harbour",
+        state="succeeded",
+        reason="",
+        prompt=f"order {number}",
+        task="text-to-image",
+        quantity=1,
+        task_id=f"task-{number}",
+        urls=[f"https://kie/task-{number}.png"],
+        charged=Decimal(charged),
+        created_epoch=0.0,
+        finished_epoch=ENDED_EPOCH,
+    )
+
+
+def webhook_of(
+    job: JobRow, *, message: str = "msg", state: str = "", secret: str = SECRET
+) -> Webhook:
+    """A webhook that tells of its end."""
+    name, body = f"{message}_{job.id}", b"{}"
+    signature = f"v1,older {sign(secret, name, 7, body)}"
+    return Webhook(name, str(job.id), state or job.state, 7, signature, body)
+
+
+def evidence_of(
+    jobs: Sequence[JobRow] = (),
+    *,
+    captures: dict[int, list[Capture]] | None = None,
+    refused: Sequence[str] = (),
+    overheld: Sequence[UUID] = (),
+    webhooks: Sequence[Webhook] | None = None,
+) -> Evidence:
+    """Both sides, of which Kie's agrees; every success is charged by price 2 unless told."""
+    jobs = list(jobs) or [succeeded(number) for number in range(count_orders(OPTIONS.jobs))]
+    charged = captures if captures is not None else {n: [Capture(Decimal(9), 2)] for n in range(99)}
+    spent = sum((job.charged or Decimal(0) for job in jobs), Decimal(0))
+    balances = {name: (grant, Decimal(0)) for name, grant in grants(OPTIONS.jobs).items()}
+    balances["harbour"] = (balances["harbour"][0] - spent, Decimal(0))
+    made = [job for job in jobs if job.state == "succeeded"]
+    tables = Tables(
+        jobs=jobs,
+        attempts=[],
+        events={},
+        captures={job.id: charged[job.id.int - 1] for job in made},
+        prices=PRICES,
+        overheld=overheld,
+        endpoint_secrets={"harbour": SECRET},
+        balances=balances,
+        verdicts={},
+        findings=[Finding("everything", True, "")],
+    )
+    tasks = [Task(str(job.task_id), job.prompt, "success", False, 1) for job in made]
+    record = Record({"credits": {"net": 6 * len(made)}}, tasks, {})
+    if webhooks is None:
+        webhooks = [webhook_of(job) for job in jobs if is_told(number_of(job.key))]
+    return Evidence(record=record, tables=tables, refused=frozenset(refused), webhooks=webhooks)
+
+
+def broken(evidence: Evidence, options: Options = OPTIONS) -> list[str]:
+    """Return which zeros are none."""
+    return [zero.what for zero in judge(evidence, options) if not zero.is_kept]
+
+
+def all_zeros() -> set[str]:
+    """Return the names of all zeros."""
+    return {zero.what for zero in judge(evidence_of(), OPTIONS)}
+
+
+def short_number() -> int:
+    """Return the number of an order of the short account."""
+    return next(number for number in range(100) if is_short(number))
+
+
+def cancelled(number: int) -> JobRow:
+    """A job that its caller took back."""
+    job = replace(succeeded(number), state="cancelled", reason="cancelled_by_caller")
+    return replace(job, charged=None, task_id=None, urls=[])

@@ -1,0 +1,87 @@
+"""The judge of a campaign: what it lets pass, and what it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tests.campaign.evidence import Capture
+from tests.campaign.orders import key_of
+from tests.unit.campaign.books import (
+    OPTIONS,
+    broken,
+    cancelled,
+    evidence_of,
+    short_number,
+    succeeded,
+    webhook_of,
+)
+
+
+def test_books_that_agree_break_no_zero() -> None:
+    assert broken(evidence_of()) == []
+
+
+def test_an_order_without_a_job_is_lost() -> None:
+    assert broken(evidence_of([succeeded(0), succeeded(1)])) == ["orders lost"]
+
+
+def test_a_refusal_excuses_the_short_account_alone() -> None:
+    options = replace(OPTIONS, jobs=short_number())
+    jobs = [succeeded(number) for number in range(short_number())]
+    assert broken(evidence_of(jobs, refused=[key_of(short_number())]), options) == []
+    assert broken(evidence_of(jobs[1:], refused=[key_of(0)]), options) == ["orders lost"]
+
+
+@pytest.mark.parametrize(
+    ("credits", "price_id"),
+    [(6, 1), (7, 2)],
+    ids=["a version that was no longer in force", "other credits than its version's"],
+)
+def test_a_charge_by_another_price_is_seen(credits: int, price_id: int) -> None:
+    jobs = [succeeded(0, charged=credits), succeeded(1), succeeded(2)]
+    charged = {n: [Capture(Decimal(9), 2)] for n in range(3)}
+    charged[0] = [Capture(Decimal(credits), price_id)]
+    assert broken(evidence_of(jobs, captures=charged)) == [
+        "successes not charged the price in force when they ended"
+    ]
+
+
+def test_a_price_that_changed_while_it_was_settled_may_be_either() -> None:
+    jobs = [replace(succeeded(n, charged=6), finished_epoch=902.0) for n in range(3)]
+    charged = {n: [Capture(Decimal(6), 1)] for n in range(3)}
+    assert broken(evidence_of(jobs, captures=charged)) == []
+
+
+def test_a_second_charge_is_seen() -> None:
+    charged = {n: [Capture(Decimal(9), 2)] for n in range(3)}
+    charged[1] *= 2
+    assert "jobs charged twice" in broken(evidence_of(captures=charged))
+
+
+def test_a_hold_beyond_the_credits_is_seen() -> None:
+    evidence = evidence_of(overheld=[succeeded(1).id])
+    assert broken(evidence) == ["holds beyond what their account owned"]
+
+
+def test_only_who_took_a_job_back_may_find_it_cancelled() -> None:
+    options = replace(OPTIONS, jobs=5)
+    taken_back = [*map(succeeded, range(4)), cancelled(4)]
+    assert broken(evidence_of(taken_back), options) == []
+    another = [*map(succeeded, range(3)), cancelled(3), succeeded(4)]
+    assert broken(evidence_of(another), options) == ["failures for any other reason"]
+
+
+def test_webhooks_may_repeat_themselves_and_nothing_else() -> None:
+    job = succeeded(0)
+    right = webhook_of(job)
+    assert broken(evidence_of(webhooks=[right, right])) == []
+    assert broken(evidence_of(webhooks=[])) == ["ends of which no webhook came"]
+    another = webhook_of(job, message="msg_2")
+    assert broken(evidence_of(webhooks=[right, another])) == ["ends told by two webhooks"]
+    for false in (webhook_of(job, state="failed"), webhook_of(job, secret="whsec_b3RoZXI=")):
+        assert broken(evidence_of(webhooks=[false])) == [
+            "webhooks that tell another end, or are not signed"
+        ]

@@ -1,0 +1,44 @@
+"""An error in the background reaches whoever asked, or the log: never the garbage collector."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from shared.adapters.delivery import translated_redis_errors
+from shared.errors import RedisDown
+from worker.gathering import Gathering
+
+
+async def test_whoever_asked_hears_of_a_bug_instead_of_being_cancelled() -> None:
+    async def send(_: Sequence[int]) -> Sequence[int]:
+        raise KeyError("a bug")
+
+    gathering: Gathering[int, int] = Gathering(send)
+    replies = await asyncio.gather(gathering.ask(1), gathering.ask(2), return_exceptions=True)
+    assert [type(reply) for reply in replies] == [KeyError, KeyError]
+
+
+async def test_a_gathering_goes_on_after_a_bug() -> None:
+    async def send(items: Sequence[int]) -> Sequence[int]:
+        if 1 in items:
+            raise KeyError("a bug")
+        return items
+
+    gathering: Gathering[int, int] = Gathering(send)
+    with pytest.raises(KeyError):
+        await gathering.ask(1)
+    assert await gathering.ask(2) == 2
+
+
+def test_a_connection_that_uvloop_found_closed_is_an_outage() -> None:
+    said = "unable to perform operation on <TCPTransport closed=True>; the handler is closed"
+    with pytest.raises(RedisDown, match="TCPTransport"), translated_redis_errors():
+        raise RuntimeError(said)
+
+
+def test_any_other_runtime_error_is_a_bug_and_stays_one() -> None:
+    with pytest.raises(RuntimeError, match="of ours"), translated_redis_errors():
+        raise RuntimeError("a bug of ours")
