@@ -63,7 +63,8 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
 
 
 def _check_webhook(value: object) -> object:
-    if isinstance(value, str) and len(value) <= _WEBHOOK_LENGTH and value.isprintable():
+    # Its bytes count: it is part of an index, which takes no more.
+    if isinstance(value, str) and value.isprintable() and len(value.encode()) <= _WEBHOOK_LENGTH:
         with suppress(ValueError):
             parts = urlsplit(value)
             if parts.scheme in {"http", "https"} and parts.hostname:
