@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Parcel, lane_of, now_ms, translated_redis_errors
+from shared.adapters.delivery import Lane, Parcel, lane_of, now_ms, translated_redis_errors
 from shared.adapters.news import Change
 from shared.domain import events
 from shared.errors import StaleJob
@@ -18,6 +18,7 @@ from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
 from worker.job_store import OpenJob
 from worker.steps.ending import announce_end
+from worker.throttle import GUARD_MS, POLL_WINDOW_MS
 from worker.webhooks.outbox import Outbox
 
 log = structlog.get_logger(__name__)
@@ -118,4 +119,9 @@ def _parcel(job: OpenJob) -> Parcel | None:
     lane = lane_of(job.state)
     if lane is None:
         return None
-    return Parcel(job.id, lane, max(int(job.due_at.timestamp() * 1000), now_ms()))
+    moment = now_ms()
+    if lane is Lane.POLL:
+        # A Redis that has lost the delivery may have lost the throttle's log with it: what was
+        # asked before counts for one window more.
+        moment += POLL_WINDOW_MS + GUARD_MS
+    return Parcel(job.id, lane, max(int(job.due_at.timestamp() * 1000), moment))

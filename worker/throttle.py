@@ -19,6 +19,8 @@ from worker.scripts import Scripts
 
 GUARD_MS = 25
 """Added to every window: clocks tick in whole milliseconds and do not run at quite one speed."""
+POLL_WINDOW_MS = 1_000
+"""The sliding window of Kie's limit on polls of one task."""
 
 
 class Throttled(DarkroomError):
@@ -49,7 +51,7 @@ class Limit:
 def poll_limit(per_second: int, request_timeout_seconds: float) -> Limit:
     """Kie: at most 3 queries a second for one task."""
     horizon_ms = int(request_timeout_seconds * 1000) + 2_000
-    return Limit("darkroom:throttle:poll", per_second, 1_000, horizon_ms)
+    return Limit("darkroom:throttle:poll", per_second, POLL_WINDOW_MS, horizon_ms)
 
 
 def submit_limit(per_10_seconds: int, request_timeout_seconds: float) -> Limit:

@@ -25,7 +25,7 @@ from shared.domain.verdicts import (
 from shared.errors import DatabaseRefused, InvalidRequest, PostgresDown, RedisDown, StaleJob
 from worker.deps import Deps
 from worker.steps.ending import announce_end
-from worker.timetable import FIRST_LOOK_SECONDS, backoff_seconds
+from worker.timetable import TaskKind, backoff_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -152,7 +152,7 @@ async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
 async def _first_look_seconds(deps: Deps, job: Job) -> float:
     """Look at once where Kie called back before its reply was stored."""
     if deps.settings.kie_callback_url is None or not await deps.store.was_called_back(job):
-        return FIRST_LOOK_SECONDS
+        return deps.timetable.first_look_seconds(TaskKind.of(job))
     return 0.0
 
 

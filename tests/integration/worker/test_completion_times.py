@@ -228,7 +228,7 @@ async def test_a_worker_at_rest_asks_nothing(rooms: Rooms) -> None:
     async with CompletionTimes(shaky, timetable, interval_seconds=0.01):
         timetable.saw_pending((await rooms.enqueue()).id, Sighting(1, 0))
         await eventually(has_asked_twice, "once at its start, once when it was used")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # ten intervals in which nothing may be asked
     assert shaky.asked == ["read_completion_times"] * 2
 
 

@@ -1,0 +1,129 @@
+"""`python -m bench.timetable`: the learned poll timetable against Kie's advice (P3b).
+
+Pure simulation, seeded: no servers, nothing timed. With `--write` it also draws docs/timetable.svg
+and writes the tables into docs/decisions/0012-learned-timetable.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from platform import python_version
+
+from bench.pages import rewrite_section, table
+from bench.timetable_plot import Panel, Point, draw
+from bench.timetable_simulation import (
+    Figures,
+    Found,
+    KiesAdvice,
+    Learned,
+    RuleOfThumb,
+    World,
+    figures_of,
+    simulate,
+)
+from bench.timetable_worlds import MAIN, OTHERS, recorded
+from worker.timetable.plan import POLL_IS_WORTH_SECONDS
+
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGE = _DOCS / "decisions" / "0012-learned-timetable.md"
+PLOT = _DOCS / "timetable.svg"
+BEGIN = "<!-- figures: written by `python -m bench.timetable --write` -->"
+END = "<!-- end of figures -->"
+WARM_UP_TASKS = 2_000
+COLD_TASKS = 200
+TRADE_OFFS = (0.5, 0.65, 0.9, POLL_IS_WORTH_SECONDS, 1.6, 2.2, 3.0, 4.0)
+_HEAD = ("completion times", "timetable", "polls", "p50 s", "p95 s", "p99 s", "polls ÷", "p95 ÷")
+
+
+def main() -> int:
+    """Measure and print; 0 always, figures fail nothing."""
+    options = _read_command_line(sys.argv[1:])
+    worlds = [*MAIN, *([recorded(options.recorded)] if options.recorded else [])]
+    rows = [row for world in worlds for row in _compare(world, options)]
+    others = [row for world in OTHERS for row in _compare(world, options, brief=True)]
+    section = "\n\n".join(
+        [
+            _describe(options),
+            table(_HEAD, rows, words=2),
+            "What else may happen, warmed up:",
+            table(_HEAD, others, words=2),
+        ]
+    )
+    sys.stdout.write(section + "\n")
+    if options.write:
+        PLOT.write_text(draw([_panel(world, options) for world in MAIN]), encoding="utf-8")
+        rewrite_section(PAGE, BEGIN, END, section)
+    return 0
+
+
+def _read_command_line(arguments: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(prog="python -m bench.timetable", description=__doc__)
+    parser.add_argument("--tasks", type=int, default=20_000, help="per distribution")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="draw the plot, write the page")
+    parser.add_argument(
+        "--recorded", type=Path, help="a file of completion times in seconds, one per line"
+    )
+    return parser.parse_args(arguments)
+
+
+def _describe(options: Namespace) -> str:
+    command = f"python -m bench.timetable --tasks {options.tasks} --seed {options.seed}"
+    return f"`{command}`, Python {python_version()}; {options.tasks:,} tasks each."
+
+
+def _compare(world: World, options: Namespace, *, brief: bool = False) -> Iterable[Sequence[str]]:
+    """Yield the rows of one world; everybody goes through the same tasks."""
+    warm = min(WARM_UP_TASKS, options.tasks // 2)
+    tasks = options.tasks + warm
+    advice = simulate(world, KiesAdvice(), tasks, options.seed)
+    ours = simulate(world, Learned(options.seed, POLL_IS_WORTH_SECONDS), tasks, options.seed)
+    yield _row(world.name, "Kie's advice", advice[warm:], advice[warm:])
+    if not brief:
+        thumb = simulate(world, RuleOfThumb(), tasks, options.seed)
+        yield _row("", "rule of thumb", thumb[warm:], advice[warm:])
+        cold = min(COLD_TASKS, options.tasks)
+        yield _row("", f"learned, the first {cold}", ours[:cold], advice[:cold])
+        yield _row("", "learned, from cold", ours[: options.tasks], advice[: options.tasks])
+    yield _row("", "learned, warm", ours[warm:], advice[warm:])
+
+
+def _row(name: str, timetable: str, found: Sequence[Found], advice: Sequence[Found]) -> list[str]:
+    ours, theirs = figures_of(found), figures_of(advice)
+    seconds = (ours.p50_seconds, ours.p95_seconds, ours.p99_seconds)
+    ratios = (ours.polls / theirs.polls, ours.p95_seconds / theirs.p95_seconds)
+    return [
+        *(name, timetable, f"{ours.polls:.2f}"),
+        *(f"{value:.2f}" for value in seconds),
+        *(f"{value:.2f}" for value in ratios),
+    ]
+
+
+def _panel(world: World, options: Namespace) -> Panel:
+    """Return the curve of one world, over all trade-offs."""
+    warm = min(WARM_UP_TASKS, options.tasks // 2)
+    tasks = options.tasks + warm
+
+    def figures(policy: KiesAdvice | Learned) -> Figures:
+        return figures_of(simulate(world, policy, tasks, options.seed)[warm:])
+
+    curve = [figures(Learned(options.seed, trade_off)) for trade_off in TRADE_OFFS]
+    chosen = TRADE_OFFS.index(POLL_IS_WORTH_SECONDS)
+    return Panel(
+        title=world.name,
+        curve=[Point(one.polls, one.p95_seconds) for one in curve],
+        chosen=chosen,
+        advice=_point(figures(KiesAdvice())),
+        thumb=_point(figures(RuleOfThumb())),
+    )
+
+
+def _point(figures: Figures) -> Point:
+    return Point(figures.polls, figures.p95_seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Many tasks under one timetable of polls, in simulated time: what was asked, and how late.
+
+A poll is sent, Kie decides half a round trip later what to say, and the answer is settled when it
+is there. Tasks come as fast as Kie's account limit lets them, at random moments. What is learned
+is learned in that order: from tasks that have been found done, every few seconds, and used by the
+next decision about tasks that are already under way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from random import Random
+from typing import Protocol
+from uuid import UUID
+
+from worker.completion_times import INTERVAL_SECONDS
+from worker.timetable import (
+    WINDOW_LENGTH,
+    Ending,
+    Sighting,
+    TaskKind,
+    Timetable,
+    seconds_until_next_poll,
+)
+
+ROUND_TRIP_SECONDS = 0.1
+TASKS_PER_SECOND = 2.0
+"""Kie's account limit: 20 new generations per 10 seconds."""
+DEADLINE_SECONDS = 1800.0
+_KIND = TaskKind("gpt-4o-image", "text-to-image", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """How long the n-th task takes, and what Kie tells about it."""
+
+    name: str
+    draw: Callable[[Random, float], float]
+    """Seconds of a task; told the share of all tasks that came before it."""
+    progress: Callable[[float, float], float] = lambda seconds, elapsed: 0.0
+    """0 to 1, of a task of so many seconds after so many."""
+    said: Callable[[float], float | None] = lambda seconds: seconds
+    """When it was done as Kie says it; None: Kie does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One task: how often it was asked about, and how long after its end it was settled."""
+
+    polls: int
+    lag_seconds: float
+
+
+class Policy(Protocol):
+    """A timetable under measurement; times are seconds since the task id."""
+
+    def first(self) -> float:
+        """Return when to look first."""
+        ...
+
+    def again(self, number: int, elapsed: float, progress: float) -> float:
+        """Return how long to wait after an answer that came now."""
+        ...
+
+    def found(self, number: int, elapsed: float, said: float | None) -> None:
+        """Learn from an end."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Note the time of the simulated day."""
+        ...
+
+
+class KiesAdvice:
+    """Every 2.5 s for the first 30 s, every 7.5 s to 2 minutes, then every 20 s."""
+
+    def first(self) -> float:
+        return 2.5
+
+    def again(self, number: int, elapsed: float, progress: float) -> float:
+        return 2.5 if elapsed < 30 else 7.5 if elapsed < 120 else 20.0
+
+    def found(self, number: int, elapsed: float, said: float | None) -> None:
+        pass
+
+    def tick(self, now: float) -> None:
+        pass
+
+
+class RuleOfThumb(KiesAdvice):
+    """Darkroom's timetable without any experience."""
+
+    def first(self) -> float:
+        return 2.0
+
+    def again(self, number: int, elapsed: float, progress: float) -> float:
+        sighting = Sighting(elapsed, progress)
+        return seconds_until_next_poll(sighting, DEADLINE_SECONDS - elapsed)
+
+
+class Learned:
+    """Darkroom's timetable, which begins without experience and shares it as workers do."""
+
+    def __init__(self, seed: int, poll_is_worth_seconds: float) -> None:
+        self._timetable = Timetable(poll_is_worth_seconds)
+        self._random = Random(seed)  # noqa: S311
+        self._window: deque[float] = deque(maxlen=WINDOW_LENGTH)
+        self._share_at = 0.0
+
+    def first(self) -> float:
+        return self._timetable.first_look_seconds(_KIND)
+
+    def again(self, number: int, elapsed: float, progress: float) -> float:
+        sighting = Sighting(elapsed, progress)
+        self._timetable.saw_pending(UUID(int=number), sighting)
+        return self._timetable.seconds_until_next_poll(_KIND, sighting, DEADLINE_SECONDS - elapsed)
+
+    def found(self, number: int, elapsed: float, said: float | None) -> None:
+        ending = Ending(elapsed, said, self._random.random())
+        self._timetable.saw_success(UUID(int=number), _KIND, ending)
+
+    def tick(self, now: float) -> None:
+        if now < self._share_at:
+            return
+        self._share_at = now + INTERVAL_SECONDS
+        self._window.extend(one.seconds for one in self._timetable.take_fresh())
+        for kind in self._timetable.adopt({_KIND: tuple(self._window)}):
+            self._timetable.replan(kind)
+
+
+def simulate(world: World, policy: Policy, tasks: int, seed: int) -> list[Found]:
+    """Run that many tasks; returns them in the order in which they came.
+
+    Worlds and arrivals are the same for every policy with the same seed.
+    """
+    arrivals, durations = Random(seed), Random(seed + 1)  # noqa: S311
+    now, started, seconds = 0.0, [], []
+    looks: list[tuple[float, int]] = []
+    for number in range(tasks):
+        now += arrivals.expovariate(TASKS_PER_SECOND)
+        started.append(now)
+        # No task outlasts the deadline, which every timetable ends with a look.
+        seconds.append(min(world.draw(durations, number / tasks), DEADLINE_SECONDS - 1))
+        heappush(looks, (now, -number - 1))
+    polls = [0] * tasks
+    found = [Found(0, 0.0)] * tasks
+    while looks:
+        now, number = heappop(looks)
+        policy.tick(now)
+        if number < 0:  # the task has just begun
+            number = -number - 1
+            heappush(looks, (now + policy.first(), number))
+            continue
+        polls[number] += 1
+        sent = now - started[number]
+        answered = sent + ROUND_TRIP_SECONDS
+        if seconds[number] <= sent + ROUND_TRIP_SECONDS / 2:
+            found[number] = Found(polls[number], answered - seconds[number])
+            policy.found(number, answered, world.said(seconds[number]))
+            continue
+        progress = world.progress(seconds[number], sent + ROUND_TRIP_SECONDS / 2)
+        wait = policy.again(number, answered, progress)
+        heappush(looks, (now + ROUND_TRIP_SECONDS + wait, number))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a timetable comes to over many tasks."""
+
+    polls: float
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+
+
+def figures_of(found: Sequence[Found]) -> Figures:
+    """Return polls per task and quantiles of the lag."""
+    lags = sorted(one.lag_seconds for one in found)
+    at = [lags[min(int(len(lags) * share), len(lags) - 1)] for share in (0.5, 0.95, 0.99)]
+    return Figures(sum(one.polls for one in found) / len(found), *at)

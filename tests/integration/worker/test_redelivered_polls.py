@@ -1,0 +1,29 @@
+"""Polls that Redis has lost, and the throttle's log with them, never come too soon."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.adapters.delivery import Lane, now_ms
+from shared.domain import events
+from tests.integration.worker.rooms import Rooms
+from worker.reconciler import Reconciler
+from worker.throttle import GUARD_MS, POLL_WINDOW_MS
+
+
+@pytest.mark.parametrize("lane", [Lane.POLL, Lane.SUBMIT])
+async def test_after_a_wipe_polls_alone_wait_until_what_was_asked_before_counts_no_more(
+    rooms: Rooms, lane: Lane
+) -> None:
+    job, store = await rooms.enqueue(), rooms.deps.store
+    if lane is Lane.POLL:
+        job = await store.claim(job.id, events.Claimed(f"token-of-{job.id}", "dead:1"))
+        job = await store.record_submitted(job, events.Submitted("task", 1800))
+    await rooms.sql("UPDATE jobs SET updated_at = now() - interval '5 minutes'")
+    await rooms.redis.flushall()
+    wiped_ms = now_ms()
+    await Reconciler(rooms.deps).run_once()
+    due_ms = await rooms.redis.zscore(lane.value, lane.arq_id(job.id))
+    assert due_ms is not None
+    waits_ms = POLL_WINDOW_MS + GUARD_MS
+    assert (due_ms >= wiped_ms + waits_ms) == (lane is Lane.POLL), due_ms - wiped_ms
