@@ -1,22 +1,40 @@
-"""A TCP relay before a server's socket: it can be cut, and it bears the server's own death."""
+"""A TCP relay before a server: it can be cut, slowed and split, and can lose what passes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
+from random import Random
 
 _CHUNK_BYTES = 65_536
+_LONGEST_PIECE_BYTES = 400
+_LONGEST_PAUSE_SECONDS = 0.05
+
+
+class Trouble(StrEnum):
+    """What can befall the links of a relay that stays open."""
+
+    SLOW = "slow"
+    """Everything arrives, in small pieces, each a moment late."""
+    REQUESTS_LOST = "requests lost"
+    """What is asked is never heard; the link stays open and says nothing more."""
+    REPLIES_LOST = "replies lost"
+    """What is asked is heard and done, and the answer is lost."""
 
 
 class Relay:
     """While open it passes everything on; while cut it refuses, and has dropped every link."""
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, random: Random | None = None) -> None:
         self._socket_path = socket_path
+        self._random = random or Random(0)
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.trouble: Trouble | None = None
+        """Holds from now on, for links old and new."""
 
     async def restore(self) -> None:
         """Let connections through, always on the same port."""
@@ -44,8 +62,8 @@ class Relay:
                 far_reader, far_writer = await asyncio.open_unix_connection(self._socket_path)
                 writers.append(far_writer)
                 pumps = {
-                    asyncio.create_task(_pump(reader, far_writer)),
-                    asyncio.create_task(_pump(far_reader, writer)),
+                    asyncio.create_task(self._pump(reader, far_writer, Trouble.REQUESTS_LOST)),
+                    asyncio.create_task(self._pump(far_reader, writer, Trouble.REPLIES_LOST)),
                 }
                 try:
                     # Whichever side goes first takes the other with it.
@@ -58,18 +76,37 @@ class Relay:
             for one in writers:
                 one.transport.abort()
 
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loss: Trouble
+    ) -> None:
+        is_deaf = False
+        with suppress(OSError):
+            while data := await reader.read(_CHUNK_BYTES):
+                # A stream with a hole in it is of no use: what has lost something loses the rest.
+                is_deaf = is_deaf or self.trouble is loss
+                if is_deaf:
+                    continue
+                for piece in self._pieces(data):
+                    if self.trouble is Trouble.SLOW:
+                        await asyncio.sleep(self._random.uniform(0, _LONGEST_PAUSE_SECONDS))
+                    writer.write(piece)
+                    await writer.drain()
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(_CHUNK_BYTES):
-            writer.write(data)
-            await writer.drain()
+    def _pieces(self, data: bytes) -> list[bytes]:
+        if self.trouble is not Trouble.SLOW:
+            return [data]
+        pieces = []
+        while data:
+            length = self._random.randint(1, _LONGEST_PIECE_BYTES)
+            pieces.append(data[:length])
+            data = data[length:]
+        return pieces
 
 
 @asynccontextmanager
-async def relay_to(socket_path: str) -> AsyncIterator[Relay]:
+async def relay_to(socket_path: str, random: Random | None = None) -> AsyncIterator[Relay]:
     """Open a relay to the server on that Unix socket, and drop its links at the end."""
-    relay = Relay(socket_path)
+    relay = Relay(socket_path, random)
     await relay.restore()
     try:
         yield relay

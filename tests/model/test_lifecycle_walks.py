@@ -19,7 +19,7 @@ from shared.domain import events
 from shared.domain.events import Event
 from shared.domain.lifecycle import OPEN, TERMINAL, TRANSITIONS, JobState, next_state
 
-SEEDS = 4_000
+SEEDS = 10_000
 STEPS = 60
 UNKNOWN_LIMIT = 900
 DEADLINE = 1_800
@@ -168,7 +168,7 @@ def test_without_the_fence_some_life_is_paid_twice() -> None:
     assert any(life.paid_twice for life in lives)
 
 
-@pytest.mark.parametrize("seed", range(0, SEEDS, 40))
+@pytest.mark.parametrize("seed", range(0, SEEDS, 100))
 def test_wherever_a_life_stands_the_clock_alone_ends_it(seed: int) -> None:
     life = lived(seed)
     life.crash()  # no worker that knows anything is left
