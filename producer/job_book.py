@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-import asyncpg
 import orjson
 from uuid_utils.compat import uuid7
 
@@ -55,11 +54,8 @@ class JobBook:
         `IdempotencyConflict` are raised after the statement: a caller with several orders runs
         this inside a transaction, which they abort.
         """
-        try:
-            rows = await self._queries.fetch("enqueue_jobs", *_columns(orders))
-        except DatabaseRefused as error:
-            raise _explained(error) from error
-        return [await self._entered(order, row) for order, row in zip(orders, rows, strict=True)]
+        stored = await self._store(orders)
+        return [await self._entered(order, job) for order, job in stored]
 
     async def enter_each(self, orders: Sequence[Order]) -> list[Entered | RequestRefused]:
         """Store orders that have nothing to do with each other, in one statement.
@@ -67,21 +63,27 @@ class JobBook:
         Each has its own outcome. Raises `InsufficientCredits` or `AccountNotFound` with nothing
         stored, where the holds of all together find no room: each may still find its own.
         """
-        try:
-            rows = await self._queries.fetch("enqueue_jobs", *_columns(orders))
-        except DatabaseRefused as error:
-            raise _explained(error) from error
         outcomes: list[Entered | RequestRefused] = []
-        for order, row in zip(orders, rows, strict=True):
+        for order, job in await self._store(orders):
             try:
-                outcomes.append(await self._entered(order, row))
+                outcomes.append(await self._entered(order, job))
             except RequestRefused as refused:
                 outcomes.append(refused)
         return outcomes
 
-    async def _entered(self, order: Order, row: asyncpg.Record) -> Entered:
-        if row["is_new"]:
-            return Entered(job_from_row(row), is_new=True)
+    async def _store(self, orders: Sequence[Order]) -> list[tuple[Order, Job | None]]:
+        """Store what can be stored; return each order with the job that it has become, if any."""
+        ids = [UUID(int=uuid7().int) for _ in orders]
+        try:
+            rows = await self._queries.fetch("enqueue_jobs", ids, *_columns(orders))
+        except DatabaseRefused as error:
+            raise _explained(error) from error
+        jobs = {job.id: job for job in map(job_from_row, rows)}
+        return [(order, jobs.get(job_id)) for order, job_id in zip(orders, ids, strict=True)]
+
+    async def _entered(self, order: Order, job: Job | None) -> Entered:
+        if job is not None:
+            return Entered(job, is_new=True)
         first = await self._find_first(order)
         if first is None:
             request = order.request
@@ -160,10 +162,9 @@ def _explained(error: DatabaseRefused) -> DarkroomError:
 
 
 def _columns(orders: Sequence[Order]) -> list[list[object]]:
-    """Return the orders as the parameters of `enqueue_jobs`: one array per column."""
+    """Return the orders as the parameters of `enqueue_jobs` after the ids: one array each."""
     rows = [
         (
-            UUID(int=uuid7().int),
             order.account_id,
             order.request.model,
             order.request.task,

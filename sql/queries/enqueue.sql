@@ -4,8 +4,8 @@
 -- Stores jobs with their holds, all or none, in the order given.
 -- $1 ids, $2 account ids, $3 models, $4 tasks, $5 quantities, $6 requests (JSON text),
 -- $7 idempotency keys, $8 metadata (JSON text), $9 webhook URLs, $10 priorities,
--- $11 run_at (null: now), $12 retry_of. One row back per job asked: `is_new` is false where the
--- idempotency key already names a job, `has_price` is false where nothing can be sold.
+-- $11 run_at (null: now), $12 retry_of. One row back per job stored, in no order: none for what
+-- an idempotency key already names, and none for what has no price.
 -- Refuses with DR404 where there is no such account, with DR402 where one has too few credits
 -- available. Keys and accounts are taken in their own order, whatever the order asked: two calls
 -- that share several would otherwise wait for each other for ever.
@@ -58,12 +58,7 @@ WITH asked AS (
     SELECT bool_or(darkroom_refuse_credits(account_id, credits)) AS never
       FROM needed WHERE account_id NOT IN (SELECT id FROM placed)
 )
-SELECT asked.position, new_job.id IS NOT NULL AS is_new, priced.id IS NOT NULL AS has_price,
-       new_job.*
-  FROM refused, asked
-  LEFT JOIN priced USING (position)
-  LEFT JOIN new_job ON new_job.id = asked.id
- ORDER BY asked.position;
+SELECT new_job.* FROM refused, new_job;
 
 -- name: find_by_idempotency_key
 -- $1 account id, $2 key: the job that this key names.

@@ -81,9 +81,13 @@ WITH moved AS (
 SELECT * FROM moved;
 
 -- name: record_progress
--- $1 id, $2 attempt, $3 from states, $4 progress, $5 event.
-WITH moved AS (
+-- $1 id, $2 attempt, $3 from states, $4 progress, $5 event. The one write that need not be on disk
+-- before anybody goes on: after a power cut, the next poll says it again.
+WITH lazily AS (
+    SELECT set_config('synchronous_commit', 'off', true)
+), moved AS (
     UPDATE jobs SET progress = $4, updated_at = now()
+      FROM lazily
      WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
     RETURNING id
 ), event AS (

@@ -54,7 +54,7 @@ def test_the_figures_hold_the_ratios_and_everybodys_row() -> None:
 
 
 def test_the_figures_say_how_they_were_come_by() -> None:
-    text = write_figures(Findings(ALL), OPTIONS, (0.1, 0.9))
+    text = " ".join(write_figures(Findings(ALL), OPTIONS, (0.1, 0.9)).split())
     assert "`python -m bench --rounds 1 --jobs 100 --rate-jobs 100 --seed 5 --peers saq" in text
     assert "load 0.1 before and 0.9 after" in text
     assert "peers: saq 0.26.4" in text

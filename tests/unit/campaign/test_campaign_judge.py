@@ -81,7 +81,11 @@ def test_webhooks_may_repeat_themselves_and_nothing_else() -> None:
     assert broken(evidence_of(webhooks=[])) == ["ends of which no webhook came"]
     another = webhook_of(job, message="msg_2")
     assert broken(evidence_of(webhooks=[right, another])) == ["ends told by two webhooks"]
+    stranger = replace(right, job_id="somebody")
     for false in (webhook_of(job, state="failed"), webhook_of(job, secret="whsec_b3RoZXI=")):
+        assert broken(evidence_of(webhooks=[right, stranger])) == broken(
+            evidence_of(webhooks=[false])
+        )
         assert broken(evidence_of(webhooks=[false])) == [
             "webhooks that tell another end, or are not signed"
         ]

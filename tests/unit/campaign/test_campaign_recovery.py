@@ -1,0 +1,59 @@
+"""How soon jobs move again: what is measured, and what is set apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.campaign.evidence import Attempt, Evidence
+from tests.campaign.keeper import Death
+from tests.campaign.leases import Orphan
+from tests.campaign.outages import Outage
+from tests.campaign.recovery import Moved, moved_again
+from tests.unit.campaign.books import evidence_of, succeeded
+
+JOB = succeeded(0)
+
+
+def lost_at_10_and_moved_at_20() -> Evidence:
+    evidence = evidence_of([JOB])
+    tables = replace(
+        evidence.tables,
+        attempts=[Attempt(JOB.id, "host:7", 9.0, 20.0)],
+        events={JOB.id: [(9.0, "claimed"), (20.0, "outcome_unknown")]},
+    )
+    return replace(evidence, tables=tables)
+
+
+def measured(*orphans: Orphan, outages: tuple[Outage, ...] = ()) -> list[Moved]:
+    deaths = [Death(10.0, "worker 1", 7)]
+    return moved_again(lost_at_10_and_moved_at_20(), deaths, orphans, [(0.0, 99.0)], outages)
+
+
+def test_the_time_runs_from_the_death_of_the_worker_until_the_next_event() -> None:
+    (moved,) = measured()
+    assert (moved.seconds, moved.doing, moved.deaths) == (10.0, "submitting", 1)
+    assert (moved.unmanned_seconds, moved.outage_seconds) == (0.0, 0.0)
+
+
+def test_a_second_worker_that_had_it_and_died_starts_the_time_anew() -> None:
+    (moved,) = measured(Orphan(15.0, JOB.id, "submitting"))
+    assert (moved.seconds, moved.since_first_seconds, moved.deaths) == (5.0, 10.0, 2)
+
+
+def test_one_death_seen_twice_is_one() -> None:
+    (moved,) = measured(Orphan(10.1, JOB.id, "submitting"))
+    assert moved.deaths == 1
+
+
+def test_an_outage_is_counted_as_far_as_it_fell_into_the_time() -> None:
+    (moved,) = measured(outages=(Outage("valkey", 8.0, 13.0), Outage("postgres", 19.5, 40.0)))
+    assert moved.outage_seconds == pytest.approx(3.5)
+
+
+def test_a_reply_that_was_lost_before_the_death_was_in_nobodys_hands() -> None:
+    evidence = lost_at_10_and_moved_at_20()
+    events = [(9.0, "claimed"), (9.5, "outcome_unknown"), (20.0, "submitted")]
+    evidence = replace(evidence, tables=replace(evidence.tables, events={JOB.id: events}))
+    assert moved_again(evidence, [Death(10.0, "worker 1", 7)], [], [], []) == []
