@@ -12,14 +12,17 @@ PYTHON ?=
 PYTEST_ARGS ?=
 # A shorter campaign: make campaign CAMPAIGN_ARGS='--jobs 400 --kills 40'
 CAMPAIGN_ARGS ?=
+# Fewer rounds: make bench BENCH_ARGS='--rounds 1 --peers arq,saq'
+BENCH_ARGS ?=
 # Rules that suit later changes to big tables, not these: counts of images fit an integer, and the
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench campaign model mutants lint-fix clean
+.PHONY: help setup demo up migrate test check bench campaign campaign-peers campaign-mutants \
+	poll-ceiling model mutants lint-fix clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## create .venv with everything; instant when nothing changed
 	@sh -c "$$SETUP"
@@ -44,12 +47,22 @@ check: setup ## lint, formatting, types, import contracts, migrations
 	@.venv/bin/squawk --assume-in-transaction --pg-version 15.0 --exclude $(SQUAWK_EXCLUDED) \
 		sql/migrations/*.sql
 
-bench: setup ## measure: two hundred jobs, then a worker at rest; minutes
+bench: setup ## measure beside a bare loop and six peers, and write bench/README.md; some minutes
+	@.venv/bin/python -m bench --write $(BENCH_ARGS)
 	@.venv/bin/python -m bench.two_hundred_jobs
 	@.venv/bin/python -m bench.at_rest
 
 campaign: setup ## kill -9 everything 500 times under 5,000 jobs, and judge; half an hour
 	@.venv/bin/python -m tests.campaign --report docs/reliability.md $(CAMPAIGN_ARGS)
+
+campaign-peers: setup ## the same kills to Darkroom and to pipelines on its peers; a quarter of an hour
+	@.venv/bin/python -m bench.peers.campaign --report docs/reliability.md $(CAMPAIGN_ARGS)
+
+campaign-mutants: setup ## take guards away under short campaigns, which must fail; a quarter of an hour
+	@.venv/bin/python -m tests.mutants.under_campaign --report docs/reliability.md
+
+poll-ceiling: setup ## is any task polled a fourth time within a second? 100,000 polls; some minutes
+	@.venv/bin/python -m bench.poll_ceiling --report docs/reliability.md
 
 model: setup ## 5,000 random lives of jobs against a reference: MODEL_SEED=7 repeats; half an hour
 	@MODEL_EXAMPLES=$${MODEL_EXAMPLES:-5000} MODEL_SEED=$${MODEL_SEED:-$$(date +%s)} \
@@ -63,7 +76,7 @@ lint-fix: setup ## format, and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 clean: ## remove the environment and caches; .darkroom, which holds data, stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf .venv .darkroom-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 
 # Ways to the same locked environment: a uv on PATH; else a pinned uv, which Python alone fetches
 # (stock Debian and Ubuntu have no venv and no pip); else the same uv through pip, which knows

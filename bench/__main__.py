@@ -1,0 +1,71 @@
+"""`python -m bench`: measures, prints the figures, and with `--write` puts them on the page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bench.crowding import measure_crowding
+from bench.enqueueing import measure_enqueueing
+from bench.house import House, open_house
+from bench.options import Options, read_command_line
+from bench.pages import rewrite_section
+from bench.peers.environments import PeerUnavailableError
+from bench.processes import end_on_sigterm
+from bench.report import BEGIN, END, Findings, write_figures
+from bench.speed import SIMULATOR, measure_rounds, simulator_options
+
+
+def main() -> int:
+    """Measure; 0 when all was measured, 1 where a peer could not be installed."""
+    options = read_command_line(sys.argv[1:])
+    try:
+        section = asyncio.run(_measure(options))
+    except PeerUnavailableError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except asyncio.CancelledError:
+        sys.stderr.write("ended by SIGTERM\n")
+        return 1
+    sys.stdout.write(section)
+    if options.page is not None:
+        rewrite_section(options.page, BEGIN, END, section)
+    return 0
+
+
+async def _measure(options: Options) -> str:
+    end_on_sigterm()
+    load = os.getloadavg()[0]
+    found = Findings()
+    if "enqueue" in options.figures:
+        async with _house(options) as house:
+            found.enqueued = await measure_enqueueing(house, options.rounds)
+    if "speed" in options.figures:
+        async with _house(options) as house:
+            found.speed = await measure_rounds(house, options)
+    if "crowd" in options.figures:
+        async with _house(options) as house:
+            has_arq = "arq" in options.peers
+            found.commands = await measure_crowding(
+                house, options.rounds, options.jobs, arq=has_arq
+            )
+    return write_figures(found, options, (load, os.getloadavg()[0]))
+
+
+@asynccontextmanager
+async def _house(options: Options) -> AsyncIterator[House]:
+    """Open a house of its own for each figure: what one leaves behind would be work for another."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        async with open_house(
+            Path(folder), simulator=simulator_options(options.seed), module=SIMULATOR
+        ) as house:
+            yield house
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What a measurement is asked to do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.peers.environments import peers
+
+FIGURES = ("speed", "enqueue", "crowd")
+"""P1 and P2; P5 and P6; P7."""
+_FEWEST_JOBS = 10
+_PAGE = Path(__file__).parent / "README.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One measurement. The seed repeats what the simulated Kie draws, not the machine's moods."""
+
+    rounds: int = 5
+    jobs: int = 800
+    """For the processor time per job: few enough for every poll to come on time."""
+    rate_jobs: int = 1_600
+    """For the jobs per second: enough to keep a worker busy for longer than a task takes."""
+    seed: int = 7
+    peers: tuple[str, ...] = ()
+    figures: tuple[str, ...] = FIGURES
+    page: Path | None = None
+    """The page whose section is rewritten. Default: none, the figures are only printed."""
+
+    @property
+    def command(self) -> str:
+        """The command line that repeats it."""
+        return (
+            f"python -m bench --rounds {self.rounds} --jobs {self.jobs}"
+            f" --rate-jobs {self.rate_jobs} --seed {self.seed}"
+            f" --peers {','.join(self.peers) or 'none'} --figures {','.join(self.figures)}"
+        )
+
+
+def read_command_line(arguments: Sequence[str]) -> Options:
+    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    defaults = Options()
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures Darkroom beside a bare loop and beside its peers, in rounds.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--rounds", type=_positive, default=defaults.rounds)
+    parser.add_argument("--jobs", type=_jobs, default=defaults.jobs)
+    parser.add_argument("--rate-jobs", type=_jobs, default=defaults.rate_jobs)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument(
+        "--peers",
+        type=_peers,
+        default=peers(),
+        metavar="NAME,...",
+        help=f"some of {', '.join(peers())}, or none; default: all",
+    )
+    parser.add_argument(
+        "--figures",
+        type=_figures,
+        default=FIGURES,
+        metavar="NAME,...",
+        help="some of speed (P1, P2), enqueue (P5, P6), crowd (P7); default: all",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="rewrite the figures in bench/README.md as well"
+    )
+    given = parser.parse_args(arguments)
+    return Options(
+        rounds=given.rounds,
+        jobs=given.jobs,
+        rate_jobs=given.rate_jobs,
+        seed=given.seed,
+        peers=given.peers,
+        figures=given.figures,
+        page=_PAGE if given.write else None,
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
+    return number
+
+
+def _jobs(text: str) -> int:
+    number = int(text)
+    if number < _FEWEST_JOBS:
+        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_JOBS} or more")
+    return number
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    return () if text == "none" else _some_of(peers(), text, ", or none")
+
+
+def _figures(text: str) -> tuple[str, ...]:
+    return _some_of(FIGURES, text)
+
+
+def _some_of(allowed: Sequence[str], text: str, rest: str = "") -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown)} must be some of {', '.join(allowed)}{rest}"
+        )
+    return names

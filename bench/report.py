@@ -1,0 +1,132 @@
+"""Writes what the rounds gave: the ratios, everybody's own figures, and on what machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bench.contestants import BareLoop, Darkroom
+from bench.crowding import CROWD, Commands
+from bench.enqueueing import MANY, Enqueued
+from bench.figures import Round, cpu_ratio, rate_ratio, spread, spread_of
+from bench.machine import describe_run
+from bench.options import Options
+from bench.pages import table
+from bench.peers.environments import version_of
+from bench.speed import Measured
+
+BEGIN = "<!-- figures: written by `make bench` -->"
+END = "<!-- end of figures -->"
+_BOTTLENECK = 0.8
+_RATES = ("many_rate", "arq_rate")
+_TIMES = ("single_seconds", "bare_seconds")
+_SPREAD_HEAD = ("median", "min", "max")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was measured; the rest is left empty."""
+
+    speed: Measured = field(default_factory=lambda: Measured([], [], {}))
+    enqueued: list[Enqueued] = field(default_factory=list)
+    commands: list[Commands] = field(default_factory=list)
+
+
+def write_figures(found: Findings, options: Options, loads: tuple[float, float]) -> str:
+    """Return the section as Markdown."""
+    speed = found.speed
+    peers = sorted({run.name for runs in speed.races for run in runs} - {Darkroom.name})
+    parts = [
+        "\n".join(describe_run(options.command, loads, _name(options.peers))),
+        table(("figure", "what", *_SPREAD_HEAD, "goal"), _ratios(found, peers), words=2),
+    ]
+    if speed.pairs:
+        parts += [
+            f"P1, {options.jobs} jobs, rounds: {options.rounds}.",
+            _contestants(speed.pairs, (Darkroom.name, BareLoop.name), speed),
+        ]
+    if peers:
+        parts += [
+            f"P2, {options.rate_jobs} jobs, rounds: {options.rounds}.",
+            _contestants(speed.races, (Darkroom.name, *peers), speed),
+        ]
+    if speed.pairs:
+        parts.append(_verdict_on_kie([*speed.pairs, *speed.races]))
+    parts += [*_said_of_enqueueing(found.enqueued), *_said_of_commands(found.commands)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _name(libraries: Sequence[str]) -> str:
+    return ", ".join(f"{one} {version_of(one)}" for one in libraries) or "none"
+
+
+def _ratios(found: Findings, peers: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    speed, enqueued = found.speed, found.enqueued
+    if speed.pairs:
+        ratio = cpu_ratio(speed.pairs, Darkroom.name, BareLoop.name)
+        yield ("P1", "worker CPU per job ÷ the bare loop's", ratio.shown(), "≤ 1.5")
+    if peers:
+        ratio = rate_ratio(speed.races, Darkroom.name, peers)
+        yield ("P2", "jobs/s of one worker process ÷ the best peer's", ratio.shown(), "≥ 3")
+    if enqueued:
+        ratio = spread([one.many_rate / one.arq_rate for one in enqueued])
+        what = f"`enqueue_many` of {MANY:,} jobs, jobs/s ÷ stock arq's `enqueue_job` under `gather`"
+        yield ("P5", what, ratio.shown(), "≥ 3")
+        ratio = spread([one.single_seconds / one.bare_seconds for one in enqueued])
+        what = "`enqueue` p50 ÷ one bare commit and one bare `enqueue_job`"
+        yield ("P6", what, ratio.shown(), "≤ 1.3")
+    for name in dict.fromkeys(one.name for one in found.commands):
+        mine = [one.crowded / one.alone for one in found.commands if one.name == name]
+        what = f"Redis commands per job, {CROWD} workers ÷ 1: {name}"
+        goal = "≤ 1.15" if name == Darkroom.name else ""
+        yield ("P7", what, spread(mine).shown(), goal)
+
+
+def _said_of_enqueueing(enqueued: Sequence[Enqueued]) -> Iterator[str]:
+    if not enqueued:
+        return
+    rates = [spread([getattr(one, name) for one in enqueued]).median for name in _RATES]
+    times = [1000 * spread([getattr(one, name) for one in enqueued]).median for name in _TIMES]
+    yield (
+        f"P5: {rates[0]:.0f} jobs/s against {rates[1]:.0f}. P6: {times[0]:.2f} ms against"
+        f" {times[1]:.2f} ms. Medians of {len(enqueued)} rounds."
+    )
+
+
+def _said_of_commands(commands: Sequence[Commands]) -> Iterator[str]:
+    for name in dict.fromkeys(one.name for one in commands):
+        mine = [one for one in commands if one.name == name]
+        alone = spread([one.alone for one in mine]).median
+        crowded = spread([one.crowded for one in mine]).median
+        yield f"P7: {name}: {alone:.1f} commands per job alone, {crowded:.1f} with {CROWD} workers."
+
+
+def _contestants(rounds: Sequence[Round], names: Sequence[str], found: Measured) -> str:
+    head = (
+        "contestant",
+        *("CPU ms a job", "min", "max"),
+        *("jobs/s", "min", "max"),
+        *("polls a job", "statements a job", "simulated Kie, % of a core"),
+    )
+    return table(head, (_row(rounds, name, found.statements[name]) for name in names))
+
+
+def _row(rounds: Sequence[Round], name: str, statements: float) -> tuple[str, ...]:
+    return (
+        name,
+        spread_of(rounds, name, lambda run: run.cpu_ms_per_job).shown(),
+        spread_of(rounds, name, lambda run: run.jobs_per_second).shown(0),
+        f"{spread_of(rounds, name, lambda run: run.polls_per_job).median:.2f}",
+        f"{statements:.2f}",
+        f"{100 * spread_of(rounds, name, lambda run: run.kie_share).highest:.0f}",
+    )
+
+
+def _verdict_on_kie(rounds: Sequence[Round]) -> str:
+    highest = max(run.kie_share for runs in rounds for run in runs)
+    if highest < _BOTTLENECK:
+        return f"The simulated Kie took {100 * highest:.0f} % of a core at most: no bottleneck."
+    return (
+        f"**The simulated Kie took {100 * highest:.0f} % of a core: it may have been the"
+        " bottleneck, and the jobs/s above may be too low.**"
+    )

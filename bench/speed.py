@@ -1,0 +1,86 @@
+"""The figures P1 and P2: everybody works through the same jobs, in alternating rounds."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from bench.bare_loop import Shape
+from bench.contestants import BareLoop, Contestant, Darkroom, Pace, Peer
+from bench.figures import Round, Run, turned
+from bench.house import House
+from bench.kie_by_polls import POLLS
+from bench.measuring import count_statements, measure
+from bench.options import Options
+
+SIMULATOR = "bench.kie_by_polls"
+PACE = Pace(first_seconds=2.0, gap_seconds=1.0)
+"""When the peers and the bare loop poll: as Darkroom does, while tasks are this young."""
+TICKING = {"saq": Pace(1.2, 0.3), "streaq": Pace(1.7, 0.7), "taskiq": Pace(0.6, 0.05)}
+"""Of peers that look only every second (or half a second: streaQ): asked for earlier, the polls
+come about when all others make theirs."""
+_TASK_SECONDS = 4.5
+"""What a task seems to take by its progress; it is done at its fourth poll."""
+
+
+def simulator_options(seed: int) -> list[str]:
+    """Return the command line of the simulated Kie: replies come at once."""
+    options = ["--seed", str(seed), "--create-latency", "0", "--poll-latency", "0"]
+    return [*options, "--duration", f"{_TASK_SECONDS:g}", "--sigma", "0"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that the rounds gave."""
+
+    pairs: list[Round]
+    """Darkroom and the bare loop, for the processor time per job."""
+    races: list[Round]
+    """Darkroom and its peers, for the jobs per second; empty without peers."""
+    statements: dict[str, float]
+    """Per job, counted beforehand."""
+
+
+async def measure_rounds(house: House, options: Options) -> Measured:
+    """Count everybody's statements, which also warms up; then run every round."""
+    ours = Darkroom()
+    contestants: dict[str, Contestant] = {ours.name: ours}
+    for library in options.peers:
+        peer = Peer(library, TICKING.get(library, PACE), is_tuned=True)
+        contestants[peer.name] = peer
+    statements = {
+        name: await count_statements(house, contestant, max(options.jobs // 4, 10))
+        for name, contestant in contestants.items()
+    }
+    pairs: list[Round] = []
+    races: list[Round] = []
+    for number in range(options.rounds):
+        mine = await _run(house, ours, options.jobs, number)
+        floor = BareLoop(shape_of(mine, statements[ours.name]))
+        pairs.append([mine, await _run(house, floor, options.jobs, number)])
+        if options.peers:
+            order = [contestants[name] for name in turned(list(contestants), number)]
+            races.append([await _run(house, one, options.rate_jobs, number) for one in order])
+    return Measured(pairs, races, {**statements, BareLoop.name: statements[ours.name]})
+
+
+def shape_of(run: Run, statements: float) -> Shape:
+    """Return the bare loop that makes as many polls as that run did, and those statements."""
+    return Shape(
+        jobs=run.jobs,
+        polls=run.polls_per_job,
+        statements=statements,
+        first_seconds=PACE.first_seconds,
+        gap_seconds=PACE.gap_seconds,
+        end_seconds=PACE.first_seconds + (POLLS - 1) * PACE.gap_seconds,
+    )
+
+
+async def _run(house: House, contestant: Contestant, jobs: int, number: int) -> Run:
+    run = await measure(house, contestant, jobs)
+    sys.stderr.write(
+        f"round {number + 1}: {run.name}, {jobs} jobs: {run.cpu_ms_per_job:.2f} ms a job,"
+        f" {run.jobs_per_second:.0f} jobs/s, {run.polls_per_job:.2f} polls a job, the simulated"
+        f" Kie at {100 * run.kie_share:.0f} % of a core\n"
+    )
+    return run
