@@ -16,19 +16,28 @@ from random import Random
 import aiohttp
 import asyncpg
 
-from tests.campaign.crew import Crew, running_producer, running_workers
-from tests.campaign.evidence import Evidence, read_record, read_summary, read_tables
+from tests.campaign.crew import Crew, running_api, running_producer, running_workers
+from tests.campaign.evidence import (
+    Evidence,
+    read_record,
+    read_refused,
+    read_summary,
+    read_tables,
+)
+from tests.campaign.hastener import hastening
 from tests.campaign.house import House, open_house
 from tests.campaign.judge import GivenUp, Zero, given_up, judge
 from tests.campaign.keeper import Death
 from tests.campaign.leases import LeaseWatch
 from tests.campaign.options import Options
+from tests.campaign.outages import Outage, OutageWatch
 from tests.campaign.plan import FaultKind, draw_plan
 from tests.campaign.reaper import Reaper
 from tests.campaign.recovery import Moved, Stall, longest_stalls, moved_again
 
 _LOOK_SECONDS = 0.5
-_ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
+_OPEN_JOBS = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
+_OPEN_WEBHOOKS = "SELECT count(*) FROM webhook_messages WHERE state = 'pending'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,7 @@ class Verdict:
     refused_starts: int
     moved: list[Moved]
     blind_kills: int
+    outages: list[Outage]
     stalls: list[Stall]
     started_epoch: float
     took_seconds: float
@@ -77,15 +87,24 @@ async def _conduct(folder: Path, options: Options) -> Verdict:
     started, load = time.monotonic(), os.getloadavg()[0]
     random = Random(options.seed)
     async with open_house(folder, options) as house:
-        watch = LeaseWatch(house)
-        async with running_workers(house, options) as workers:
+        watch, outages = LeaseWatch(house), OutageWatch(house)
+        async with running_workers(house, options) as workers, running_api(house) as api:
             started_epoch = time.time()
-            async with running_producer(house, options, started_epoch) as producer:
-                crew = Crew(workers, producer)
-                reaper = Reaper(house, crew, watch, random)
+            async with (
+                running_producer(house, options, started_epoch) as producer,
+                hastening(house, options),
+            ):
+                crew = Crew(workers, api, producer)
+                reaper = Reaper(house, crew, watch, outages, random)
                 await reaper.carry_out(draw_plan(options, random))
                 await _wait_until_all_ended(house, options, crew)
-        evidence = Evidence(await read_record(house), await read_tables(house), crew.loud_lines())
+        evidence = Evidence(
+            record=await read_record(house),
+            tables=await read_tables(house),
+            refused=read_refused(house),
+            webhooks=tuple(house.postbox.webhooks),
+            loud_lines=crew.loud_lines(),
+        )
     deaths = crew.deaths()
     return Verdict(
         options=options,
@@ -102,8 +121,10 @@ async def _conduct(folder: Path, options: Options) -> Verdict:
             deaths,
             watch.orphans,
             [life for keeper in crew.workers for life in keeper.lives],
+            outages.outages,
         ),
         blind_kills=watch.blind_kills,
+        outages=outages.outages,
         stalls=longest_stalls(evidence, 3),
         started_epoch=started_epoch,
         took_seconds=time.monotonic() - started,
@@ -120,19 +141,20 @@ async def _wait_until_all_ended(house: House, options: Options, crew: Crew) -> N
         ):
             while not (
                 crew.producer.has_finished
-                and await _open_jobs(house) == 0
+                and await _count(house, _OPEN_JOBS) == 0
+                and await _count(house, _OPEN_WEBHOOKS) == 0
                 and (await read_summary(session, house))["tasks"]["generating"] == 0
             ):
                 await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _open_jobs(house: House) -> int | None:
-    """Return how many jobs have not ended, or None while Postgres is away."""
+async def _count(house: House, statement: str) -> int | None:
+    """Return what the statement counts, or None while Postgres is away."""
     try:
         connection = await asyncpg.connect(house.servers.database_url, timeout=5)
     except (asyncpg.PostgresError, OSError, TimeoutError):
         return None
     try:
-        return int(await connection.fetchval(f"SELECT count(*) FROM jobs WHERE NOT ({_ENDED})"))
+        return int(await connection.fetchval(statement))
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""The processes that are killed: the workers and the producer, each with its keeper."""
+"""The processes that are killed: workers, API, and who places the orders, each with a keeper."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Crew:
     """Everybody who may be killed. The first worker receives the callbacks."""
 
     workers: tuple[Keeper, ...]
+    api: Keeper
     producer: Keeper
 
     @property
@@ -36,7 +37,7 @@ class Crew:
     @property
     def everybody(self) -> tuple[Keeper, ...]:
         """All of them."""
-        return (*self.workers, self.producer)
+        return (*self.workers, self.api, self.producer)
 
     def deaths(self) -> list[Death]:
         """Return every death, in order."""
@@ -77,6 +78,27 @@ async def running_workers(house: House, options: Options) -> AsyncIterator[tuple
 
 
 @asynccontextmanager
+async def running_api(house: House) -> AsyncIterator[Keeper]:
+    """Keep the HTTP API running for as long as the block lasts; yields once it has started."""
+    keeper = Keeper(
+        "api",
+        [sys.executable, "-m", "producer", "api"],
+        house.environ,
+        started_word="api_started",
+        folder=house.folder,
+    )
+    task = asyncio.create_task(keeper.run())
+    try:
+        async with asyncio.timeout(_STARTED_SECONDS):
+            while not keeper.is_up:
+                await asyncio.sleep(0.05)
+        yield keeper
+    finally:
+        await keeper.stop()
+        await task
+
+
+@asynccontextmanager
 async def running_producer(
     house: House, options: Options, started_epoch: float
 ) -> AsyncIterator[Keeper]:
@@ -88,6 +110,8 @@ async def running_producer(
         "started_epoch": book.started_epoch,
         "window_seconds": book.window_seconds,
         "progress": str(house.folder / "placed"),
+        "refused": str(house.refused),
+        "webhook_url": house.postbox.url,
     }
     keeper = Keeper(
         "producer",

@@ -16,6 +16,7 @@ import orjson
 from producer.doctor import Finding, examine_books
 from shared.adapters.postgres import Database, connect_database
 from tests.campaign.house import House
+from tests.campaign.postbox import Webhook
 
 _ALL = 5_000_000
 _FETCH_SECONDS = 120.0
@@ -59,11 +60,32 @@ class JobRow:
     state: str
     reason: str
     prompt: str
+    task: str
     quantity: int
     task_id: str | None
     urls: Sequence[str]
     charged: Decimal | None
     created_epoch: float
+    finished_epoch: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A version of a price, and when (epoch) it was in force."""
+
+    task: str
+    quantity: int
+    credits: Decimal
+    from_epoch: float
+    to_epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A charge, with the id of the price version that it cites."""
+
+    credits: Decimal
+    price_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +106,12 @@ class Tables:
     attempts: Sequence[Attempt]
     events: Mapping[UUID, Sequence[tuple[float, str]]]
     """Moment (epoch) and name of each job's events, in order."""
-    captures: Mapping[UUID, Sequence[Decimal]]
+    captures: Mapping[UUID, Sequence[Capture]]
+    prices: Mapping[int, Price]
+    overheld: Sequence[UUID]
+    """The jobs whose hold was more than their account had available."""
+    endpoint_secrets: Mapping[str, str]
+    """The secret of each account's webhook endpoint: the campaign has one of each."""
     balances: Mapping[str, tuple[Decimal, Decimal]]
     """Balance and held credits of each account."""
     verdicts: Mapping[str, int]
@@ -98,6 +125,10 @@ class Evidence:
 
     record: Record
     tables: Tables
+    refused: frozenset[str] = frozenset()
+    """Keys of the orders that were refused, at least once, for want of credits."""
+    webhooks: Sequence[Webhook] = ()
+    """Every webhook that arrived."""
     loud_lines: Counter[str] = field(default_factory=Counter)
 
 
@@ -142,7 +173,8 @@ async def read_tables(house: House) -> Tables:
     async with connect_database(house.servers.database_url, connections=2) as database:
         rows = database.pool.fetch
         jobs = await rows(
-            "SELECT *, extract(epoch FROM created_at)::float8 AS created FROM jobs ORDER BY id"
+            "SELECT *, extract(epoch FROM created_at)::float8 AS created,"
+            " extract(epoch FROM finished_at)::float8 AS finished FROM jobs ORDER BY id"
         )
         attempts = await rows(
             "SELECT job_id, worker, extract(epoch FROM sent_at)::float8 AS sent,"
@@ -161,6 +193,18 @@ async def read_tables(house: House) -> Tables:
             ],
             events=await _events(database),
             captures=await _captures(database),
+            prices=await _prices(database),
+            overheld=[
+                UUID(int=row["job_id"].int)
+                for row in await rows(
+                    "SELECT job_id FROM ledger_entries"
+                    " WHERE kind = 'hold' AND held_after > balance_after"
+                )
+            ],
+            endpoint_secrets={
+                row["account_id"]: row["secret"]
+                for row in await rows("SELECT account_id, secret FROM webhook_endpoints")
+            },
             balances={row["id"]: (row["balance"], row["held"]) for row in accounts},
             verdicts={row["verdict"]: row["n"] for row in verdicts},
             findings=[finding async for finding in examine_books(database)],
@@ -175,11 +219,13 @@ def _job(row: asyncpg.Record) -> JobRow:
         state=row["state"],
         reason=row["reason"] or "",
         prompt=row["request"]["prompt"],
+        task=row["task"],
         quantity=row["quantity"],
         task_id=row["provider_task_id"],
         urls=row["result_urls"],
         charged=row["credits_charged"],
         created_epoch=row["created"],
+        finished_epoch=row["finished"],
     )
 
 
@@ -192,10 +238,27 @@ async def _events(database: Database) -> Mapping[UUID, Sequence[tuple[float, str
     return found
 
 
-async def _captures(database: Database) -> Mapping[UUID, Sequence[Decimal]]:
-    found: defaultdict[UUID, list[Decimal]] = defaultdict(list)
+async def _captures(database: Database) -> Mapping[UUID, Sequence[Capture]]:
+    found: defaultdict[UUID, list[Capture]] = defaultdict(list)
     for row in await database.pool.fetch(
-        "SELECT job_id, credits FROM ledger_entries WHERE kind = 'capture'"
+        "SELECT job_id, credits, price_id FROM ledger_entries WHERE kind = 'capture'"
     ):
-        found[UUID(int=row["job_id"].int)].append(row["credits"])
+        found[UUID(int=row["job_id"].int)].append(Capture(row["credits"], row["price_id"]))
     return found
+
+
+async def _prices(database: Database) -> Mapping[int, Price]:
+    return {
+        row["id"]: Price(row["task"], row["quantity"], row["credits"], row["since"], row["until"])
+        for row in await database.pool.fetch(
+            "SELECT *, extract(epoch FROM lower(valid))::float8 AS since,"
+            " coalesce(extract(epoch FROM upper(valid)), 'Infinity')::float8 AS until"
+            " FROM pricing_history"
+        )
+    }
+
+
+def read_refused(house: House) -> frozenset[str]:
+    """Return the keys of the orders that were refused."""
+    path = house.refused
+    return frozenset(path.read_text("ascii").split()) if path.exists() else frozenset()

@@ -7,12 +7,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from decimal import Decimal
+from itertools import islice
 from pathlib import Path
-from random import Random
+from random import SystemRandom
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -27,28 +28,13 @@ from shared.adapters.migrations import migrate
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.campaign.options import Options
-from tests.campaign.orders import ACCOUNTS, GRANT
+from tests.campaign.orders import grants
+from tests.campaign.postbox import Postbox, open_postbox
 from tests.campaign.relay import Relay, relay_to
+from tests.campaign.weather import simulator_arguments
 
 ROOT = Path(__file__).parents[2]
 HMAC_KEY = "the-campaign's-webhook-key"
-WEATHER = {
-    "lost_reply": "0.01",
-    "submit_code": "455",
-    "submit_code_rate": "0.005",
-    "generate_failed_rate": "0.02",
-    "poll_code": "500",
-    "poll_code_rate": "0.02",
-    "poll_drop": "0.01",
-    "poll_reset": "0.005",
-    "callback_duplicates": "1",
-    "callback_early": "0.05",
-    "callback_forged": "0.05",
-    "callback_forged_kind": "all",
-    "error_form": "mixed",
-}
-"""The simulated Kie's faults."""
-
 _READY_SECONDS = 30.0
 _SERVER_SECONDS = 20.0
 # Below the ports that systems give to outgoing connections: else one of those might sit on the
@@ -70,19 +56,26 @@ class House:
     cut_environ: dict[str, str]
     """Of one that reaches them through the relays."""
     relays: tuple[Relay, Relay]
+    postbox: Postbox
+
+    @property
+    def refused(self) -> Path:
+        """The file with the keys of the orders that were refused for want of credits."""
+        return self.folder / "refused"
 
     def server_pid(self, name: str) -> int | None:
         """Return the process id of `postgres` or `valkey`, or None while it is away."""
         pid = read_holder(self.embedded.home / "run" / f"{name}.lock")
         return pid if pid is not None and is_alive(pid) else None
 
-    async def kill_server(self, name: str) -> bool:
-        """SIGKILL a server once it is there; return whether it came back from its last death."""
+    async def kill_server(self, name: str) -> float | None:
+        """SIGKILL a server once it is there; return when (epoch), or None where it was away."""
         pid = await self.wait_for_server(name)
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return pid is not None
+        if pid is None:
+            return None
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return time.time()
 
     async def wait_for_server(self, name: str) -> int | None:
         """Return its process id as soon as it lives, or None where it does not in time."""
@@ -98,7 +91,7 @@ class House:
 
 @asynccontextmanager
 async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
-    """Start the servers and the simulated Kie, with rich accounts; end them afterwards."""
+    """Start the servers and the simulated Kie, with accounts; end them afterwards."""
     async with AsyncExitStack() as stack:
         embedded = await asyncio.to_thread(
             acquire_servers, folder / "home", linger_seconds=0, fsync=options.fsync
@@ -111,27 +104,32 @@ async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
             embedded.database_url, embedded.redis_url, embedded, has_given_database=True
         )
         async with Producer.over(servers) as producer:
-            for account in ACCOUNTS:
+            for account, credits in grants(options.jobs).items():
                 await producer.till.create_account(account)
-                await producer.till.grant(account, Decimal(GRANT), "for the campaign")
+                await producer.till.grant(account, credits, "for the campaign")
         kie = await stack.enter_async_context(_simulator(folder, options))
         environ = _environment(servers, kie, options)
         relays, cut_urls = await _open_relays(servers, stack)
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=5))
         cut_environ = {**environ, **cut_urls}
-        yield House(folder, servers, embedded, redis, kie["base_url"], environ, cut_environ, relays)
+        yield House(
+            folder=folder,
+            servers=servers,
+            embedded=embedded,
+            redis=redis,
+            kie_url=kie["base_url"],
+            environ=environ,
+            cut_environ=cut_environ,
+            relays=relays,
+            postbox=await stack.enter_async_context(open_postbox()),
+        )
 
 
 @asynccontextmanager
 async def _simulator(folder: Path, options: Options) -> AsyncIterator[dict[str, str]]:
     ready = folder / "kie.ready.json"
-    arguments = [sys.executable, "-m", "worker.simulator", "--seed", str(options.seed)]
-    arguments += ["--creates-per-10-seconds", "0", "--create-latency", "0.4"]
-    arguments += ["--poll-latency", "0.1", "--latency-jitter", "0.5"]
-    arguments += ["--duration", f"{options.task_seconds:g}", "--hmac-key", HMAC_KEY]
-    arguments += ["--request-log", "5000000"]
-    for name, value in WEATHER.items():
-        arguments += ["--fault", f"{name}={value}"]
+    arguments = [sys.executable, "-m", "worker.simulator", *simulator_arguments(options)]
+    arguments += ["--hmac-key", HMAC_KEY]
     environ = {**_clean_environment(), "DARKROOM_READY_FILE": str(ready)}
     with (folder / "kie.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
@@ -162,6 +160,7 @@ _SETTINGS = frozenset(Settings.model_fields)
 
 
 def _environment(servers: Servers, kie: dict[str, str], options: Options) -> dict[str, str]:
+    callbacks, api = islice(_free_ports(), 2)
     return {
         **_clean_environment(),
         "DATABASE_URL": servers.database_url,
@@ -171,19 +170,22 @@ def _environment(servers: Servers, kie: dict[str, str], options: Options) -> dic
         "KIE_WEBHOOK_HMAC_KEY": HMAC_KEY,
         "KIE_SUBMITS_PER_10_SECONDS": "0",
         "UNKNOWN_LIMIT_SECONDS": f"{options.unknown_limit_seconds:g}",
-        "KIE_CALLBACK_URL": f"http://127.0.0.1:{_receiver_port(options.seed)}",
+        "KIE_CALLBACK_URL": f"http://127.0.0.1:{callbacks}",
         "WORKER_HTTP_PORT": "0",
+        "API_PORT": str(api),
+        "WEBHOOKS_ALLOW_LOOPBACK": "true",
         "LOG_FORMAT": "json",
     }
 
 
-def _receiver_port(seed: int) -> int:
-    random = Random(seed)
+def _free_ports() -> Iterator[int]:
+    # By no seed: two campaigns of one seed at the same time must not share a port.
+    random = SystemRandom()
     while True:
         port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+                yield port
 
 
 async def _open_relays(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.lifecycle import TERMINAL, Reason
-from tests.campaign.evidence import Evidence, JobRow, Task
+from tests.campaign.evidence import Evidence, JobRow, Price, Task
 from tests.campaign.options import Options
-from tests.campaign.orders import ACCOUNTS, GRANT, PRICES, key_of
+from tests.campaign.orders import (
+    PRICES,
+    count_orders,
+    grants,
+    is_short,
+    is_taken_back,
+    is_told,
+    key_of,
+    number_of,
+)
 
 POLLS_PER_SECOND_MAX = 3
 _NAMED_AT_MOST = 3
@@ -18,6 +27,9 @@ _SUCCESS = "success"
 _ENDED = frozenset(state.value for state in TERMINAL)
 _KIES_VERDICT = Reason.PROVIDER_FAILED.value
 _GIVEN_UP = Reason.SUBMISSION_LOST.value
+_TAKEN_BACK = Reason.CANCELLED_BY_CALLER.value
+_COMMIT_SECONDS = 3.0
+"""How long a price change may take to be seen by a settlement, and the other way round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +60,11 @@ def judge(evidence: Evidence, options: Options) -> list[Zero]:
     jobs, record = evidence.tables.jobs, evidence.record
     cases = _Cases(evidence)
     keys = Counter(job.key for job in jobs)
-    orders = {key_of(number) for number in range(options.jobs)}
+    refused = {key for key in evidence.refused if is_short(number_of(key))}
+    orders = {key_of(number) for number in range(count_orders(options.jobs))}
     prompts = {job.prompt for job in jobs}
     return [
-        Zero("orders lost", sorted(orders - set(keys))),
+        Zero("orders lost", sorted(orders - set(keys) - refused)),
         Zero("orders that became two jobs", [key for key, times in keys.items() if times > 1]),
         Zero("jobs not ended", cases.where(lambda job, _: job.state not in _ENDED)),
         Zero(
@@ -67,11 +80,13 @@ def judge(evidence: Evidence, options: Options) -> list[Zero]:
         Zero("successes with another task's id or images", cases.where(_is_mixed_up)),
         Zero("failures by Kie's verdict that Kie did not give", cases.where(_is_false_failure)),
         Zero("failures for any other reason", cases.where(_is_other_failure)),
-        *_money(evidence, cases),
+        Zero("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
+        *_money(evidence, cases, options),
         Zero(
             f"tasks polled more than {POLLS_PER_SECOND_MAX} times in any sliding second",
             [task.id for task in record.tasks if task.worst_window > POLLS_PER_SECOND_MAX],
         ),
+        *_webhooks(evidence),
         Zero("broken invariants of the books", _broken(evidence)),
         Zero(
             "steps that a bug ended",
@@ -128,17 +143,35 @@ def _is_false_failure(job: JobRow, tasks: list[Task]) -> bool:
 
 def _is_other_failure(job: JobRow, _: list[Task]) -> bool:
     ended_well = job.state == "succeeded" or job.state not in _ENDED
-    return not ended_well and job.reason not in {_KIES_VERDICT, _GIVEN_UP}
+    was_taken_back = job.reason == _TAKEN_BACK and is_taken_back(number_of(job.key))
+    return not (ended_well or was_taken_back) and job.reason not in {_KIES_VERDICT, _GIVEN_UP}
 
 
-def _money(evidence: Evidence, cases: _Cases) -> list[Zero]:
+def _is_paid_though_cancelled(job: JobRow, tasks: list[Task]) -> bool:
+    return job.state == "cancelled" and bool(tasks)
+
+
+def _is_price_of(price: Price, job: JobRow) -> bool:
+    """Whether the version was in force for such a job when it ended."""
+    ended = job.finished_epoch or 0.0
+    return (price.task, price.quantity) == (job.task, job.quantity) and (
+        price.from_epoch - _COMMIT_SECONDS <= ended <= price.to_epoch + _COMMIT_SECONDS
+    )
+
+
+def _money(evidence: Evidence, cases: _Cases, options: Options) -> list[Zero]:
     captures = evidence.tables.captures
+    keys = {job.id: job.key for job in evidence.tables.jobs}
 
     def is_charged_wrongly(job: JobRow, _: list[Task]) -> bool:
-        entries = list(captures.get(job.id, []))
-        return job.state == "succeeded" and (
-            entries != [Decimal(PRICES[job.quantity])] or job.charged != entries[0]
-        )
+        entries = captures.get(job.id, [])
+        if job.state != "succeeded":
+            return False
+        if len(entries) != 1:
+            return True
+        price = evidence.tables.prices[entries[0].price_id]
+        is_right = entries[0].credits == price.credits == job.charged
+        return not (is_right and _is_price_of(price, job))
 
     return [
         Zero("jobs charged twice", cases.where(lambda job, _: len(captures.get(job.id, [])) > 1)),
@@ -146,28 +179,37 @@ def _money(evidence: Evidence, cases: _Cases) -> list[Zero]:
             "jobs charged without success",
             cases.where(lambda job, _: job.id in captures and job.state != "succeeded"),
         ),
-        Zero("successes not charged their price", cases.where(is_charged_wrongly)),
-        Zero("accounts whose balance is not the grant less their successes", _wrong(evidence)),
+        Zero(
+            "successes not charged the price in force when they ended",
+            cases.where(is_charged_wrongly),
+        ),
+        Zero(
+            "holds beyond what their account owned", [keys[one] for one in evidence.tables.overheld]
+        ),
+        Zero(
+            "accounts whose balance is not the grant less their successes",
+            _wrong(evidence, options),
+        ),
         Zero("credits that Kie kept and no job accounts for", _drift(evidence)),
     ]
 
 
-def _wrong(evidence: Evidence) -> list[str]:
+def _wrong(evidence: Evidence, options: Options) -> list[str]:
     wrong = []
-    for account in ACCOUNTS:
+    for account, grant in grants(options.jobs).items():
         spent = sum(
-            PRICES[job.quantity]
+            job.charged or Decimal(0)
             for job in evidence.tables.jobs
             if job.account == account and job.state == "succeeded"
         )
         balance, held = evidence.tables.balances[account]
-        if (balance, held) != (Decimal(GRANT - spent), Decimal(0)):
+        if (balance, held) != (grant - spent, Decimal(0)):
             wrong.append(f"{account}: balance {balance}, held {held}, spent {spent}")
     return wrong
 
 
 def _drift(evidence: Evidence) -> list[str]:
-    """Hold Kie's own books against ours: the seeded prices are what Kie takes."""
+    """Hold Kie's own books against ours."""
     kept = Decimal(str(evidence.record.summary["credits"]["net"]))
     tasks = evidence.record.by_prompt()
     expected = Decimal(0)
@@ -176,6 +218,32 @@ def _drift(evidence: Evidence) -> list[str]:
         if job.state == "succeeded" or (job.reason == _GIVEN_UP and was_made):
             expected += PRICES[job.quantity]
     return [] if kept == expected else [f"Kie kept {kept}, jobs account for {expected}"]
+
+
+def _webhooks(evidence: Evidence) -> list[Zero]:
+    jobs = {str(job.id): job for job in evidence.tables.jobs}
+    secrets, messages = evidence.tables.endpoint_secrets, defaultdict[str, set[str]](set)
+    false = []
+    for webhook in evidence.webhooks:
+        messages[webhook.job_id].add(webhook.message)
+        job = jobs.get(webhook.job_id)
+        is_true = (
+            job is not None
+            and webhook.state == job.state
+            and webhook.is_signed_with(secrets[job.account])
+        )
+        if not is_true:
+            false.append(f"{job.key if job else 'nobody'}: {webhook}")
+    told = [job for job in jobs.values() if is_told(number_of(job.key)) and job.state in _ENDED]
+    return [
+        Zero(
+            "ends of which no webhook came", [one.key for one in told if not messages[str(one.id)]]
+        ),
+        Zero(
+            "ends told by two webhooks", [jobs[one].key for one in jobs if len(messages[one]) > 1]
+        ),
+        Zero("webhooks that tell another end, or are not signed", false),
+    ]
 
 
 def _broken(evidence: Evidence) -> list[str]:

@@ -10,10 +10,11 @@ from uuid import UUID
 from arq.constants import in_progress_key_prefix
 from redis.exceptions import RedisError
 
+from shared.adapters.delivery import Lane
 from tests.campaign.house import House
 from worker.claiming import LEASE_MS
 
-_POLLS = f"{in_progress_key_prefix}poll:*"
+_LANES = {Lane.SUBMIT.name.lower(): "submitting", Lane.POLL.name.lower(): "polling"}
 _LOOK_SECONDS = 0.5
 _SECOND_LOOK_SECONDS = 4.0
 # A living owner renews every quarter of a lease, so its leases are never as short as the second,
@@ -24,10 +25,12 @@ _UNRENEWED_MS = LEASE_MS - 3_500
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A poll that was under way in a worker when that was killed."""
+    """A delivery that a worker had in hand when it was killed."""
 
     killed_at_epoch: float
     job_id: UUID
+    doing: str
+    """`submitting` or `polling`."""
 
 
 class LeaseWatch:
@@ -43,7 +46,13 @@ class LeaseWatch:
         """Return who has which delivery under lease, or None where Valkey does not say."""
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
-                keys = [key async for key in self._redis.scan_iter(_POLLS, count=5_000)]
+                keys = [
+                    key
+                    for lane in _LANES
+                    async for key in self._redis.scan_iter(
+                        f"{in_progress_key_prefix}{lane}:*", count=5_000
+                    )
+                ]
                 owners = await self._redis.mget(keys) if keys else []
                 left_ms = await self._left_ms(keys)
         except (RedisError, OSError, TimeoutError):
@@ -71,7 +80,7 @@ class LeaseWatch:
                 for key, owner in before.items():
                     same = await self._redis.get(key) == owner
                     if same and 0 < await self._redis.pttl(key) < _UNRENEWED_MS:
-                        job_id = UUID(key.decode().rpartition(":")[2])
-                        self.orphans.append(Orphan(killed_at, job_id))
+                        _, lane, job_id = key.decode().rsplit(":", 2)
+                        self.orphans.append(Orphan(killed_at, UUID(job_id), _LANES[lane]))
         except (RedisError, OSError, TimeoutError):
             self.blind_kills += 1

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
+from typing import Literal, get_args
+
+Weather = Literal["usual", "harsh"]
 
 _SEEDS = 1_000_000
 _LONGEST_GAP_SECONDS = 600.0
-_FEWEST_KILLS = 6
+_FEWEST_KILLS = 7
 """One of each kind; a drill is two."""
 
 
@@ -26,10 +29,15 @@ class Options:
     report: Path | None = None
     """The page whose report section is rewritten. Default: none, the report is only printed."""
     seconds_per_kill: float = 2.5
+    weather: Weather = "usual"
+    """Harsh: more replies lost, more forged callbacks and freezes, and polls hastened for ever."""
+    poll_latency_seconds: float = 0.1
     task_seconds: float = 6.0
     """The median time that the simulated Kie takes for a task."""
     unknown_limit_seconds: float = 60.0
     fsync: bool = True
+    longest_wait_seconds: float | None = None
+    """How long after the window every job must have ended. Default: as long as jobs may take."""
     keep_logs: bool = False
     """Of a clean run too; those of any other are kept anyway."""
 
@@ -41,6 +49,8 @@ class Options:
     @property
     def patience_seconds(self) -> float:
         """How long after the window every job must have ended."""
+        if self.longest_wait_seconds is not None:
+            return self.longest_wait_seconds
         return 2 * self.unknown_limit_seconds + 20 * self.task_seconds
 
 
@@ -58,6 +68,12 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
     parser.add_argument("--report", type=Path, help="rewrite the report section of this page")
     parser.add_argument("--seconds-per-kill", type=_positive_float, default=2.5)
+    parser.add_argument("--weather", choices=get_args(Weather), default="usual")
+    parser.add_argument("--poll-latency-seconds", type=_positive_float, default=0.1)
+    parser.add_argument("--unknown-limit-seconds", type=_positive_float, default=60.0)
+    parser.add_argument(
+        "--longest-wait-seconds", type=_positive_float, help="for the jobs to end, after the window"
+    )
     parser.add_argument("--keep-logs", action="store_true", help="of a clean run too")
     given = parser.parse_args(arguments)
     seed = SystemRandom().randrange(_SEEDS) if given.seed is None else given.seed
@@ -68,6 +84,10 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         seed=seed,
         report=given.report,
         seconds_per_kill=given.seconds_per_kill,
+        weather=given.weather,
+        poll_latency_seconds=given.poll_latency_seconds,
+        unknown_limit_seconds=given.unknown_limit_seconds,
+        longest_wait_seconds=given.longest_wait_seconds,
         keep_logs=given.keep_logs,
     )
 

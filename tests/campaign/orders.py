@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from random import Random
 from typing import Literal
 
@@ -10,13 +12,21 @@ from producer import ImageToImage, Order, TextToImage
 from producer.orders import Priority
 
 ACCOUNTS = ("harbour", "lighthouse", "pier")
+SHORT_ACCOUNT = "skiff"
+"""Owns about half of what it orders: its orders come beside the others, and may be refused."""
 GRANT = 1_000_000
-"""Credits of each account: never short, whatever happens."""
+"""Credits of each other account: never short, whatever happens."""
 PRICES = {1: 6, 2: 7, 4: 8}
-"""The seeded prices, by quantity."""
+"""What Kie takes, by quantity; our own prices begin there, and are changed meanwhile."""
 
 _QUANTITIES: tuple[Literal[1, 2, 4], ...] = (1, 2, 4)
 _PRIORITIES: tuple[Priority, ...] = ("high", "normal", "normal", "low")
+_SHORT_EVERY, _CLIENT_EVERY, _TAKEN_BACK_EVERY, _TOLD_EVERY = 21, 3, 51, 4
+
+
+def count_orders(jobs: int) -> int:
+    """Return how many orders there are: the jobs, and those of the short account beside them."""
+    return jobs + jobs // (_SHORT_EVERY - 1)
 
 
 def key_of(number: int) -> str:
@@ -24,8 +34,40 @@ def key_of(number: int) -> str:
     return f"order-{number}"
 
 
-def order_of(seed: int, number: int) -> Order:
-    """Return the order of that number: always the same one."""
+def number_of(key: str) -> int:
+    """Return the number of the order with that key."""
+    return int(key.rpartition("-")[2])
+
+
+def is_short(number: int) -> bool:
+    """Whether the order is the short account's."""
+    return number % _SHORT_EVERY == _SHORT_EVERY - 1
+
+
+def comes_by_client(number: int) -> bool:
+    """Whether the order comes through the Python client; the others come through the HTTP API."""
+    return number % _CLIENT_EVERY == 0 and not is_short(number)
+
+
+def is_taken_back(number: int) -> bool:
+    """Whether its caller tries to cancel it, as soon as it is placed."""
+    return number % _TAKEN_BACK_EVERY == _CLIENT_EVERY + 1 and not is_short(number)
+
+
+def is_told(number: int) -> bool:
+    """Whether its end is to be told by a webhook."""
+    return number % _TOLD_EVERY == 0
+
+
+def grants(jobs: int) -> Mapping[str, Decimal]:
+    """Return what each account is given at the start."""
+    wanted = (count_orders(jobs) - jobs) * PRICES[2]
+    short = Decimal(max(wanted // 2, PRICES[4]))
+    return {**dict.fromkeys(ACCOUNTS, Decimal(GRANT)), SHORT_ACCOUNT: short}
+
+
+def order_of(seed: int, number: int, webhook_url: str | None = None) -> Order:
+    """Return the order of that number: always the same one; some have their end told there."""
     random = Random(f"{seed}:{number}")
     prompt, quantity = f"campaign {seed}, order {number}", random.choice(_QUANTITIES)
     request: TextToImage | ImageToImage = TextToImage(
@@ -40,9 +82,10 @@ def order_of(seed: int, number: int) -> Order:
         )
     return Order(
         request=request,
-        account_id=random.choice(ACCOUNTS),
+        account_id=SHORT_ACCOUNT if is_short(number) else random.choice(ACCOUNTS),
         idempotency_key=key_of(number),
         priority=random.choice(_PRIORITIES),
+        webhook_url=webhook_url if is_told(number) else None,
     )
 
 
@@ -54,8 +97,18 @@ class OrderBook:
     jobs: int
     started_epoch: float
     window_seconds: float
+    webhook_url: str | None = None
+
+    def order(self, number: int) -> Order:
+        """Return the order of that number."""
+        return order_of(self.seed, number, self.webhook_url)
+
+    @property
+    def length(self) -> int:
+        """How many orders there are."""
+        return count_orders(self.jobs)
 
     def due(self, now_epoch: float) -> int:
         """Return how many orders are due by now."""
         share = (now_epoch - self.started_epoch) / self.window_seconds
-        return max(0, min(self.jobs, int(share * self.jobs) + 1))
+        return max(0, min(self.length, int(share * self.length) + 1))

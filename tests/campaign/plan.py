@@ -20,13 +20,15 @@ class FaultKind(StrEnum):
 
     KILL_WORKER = "kill -9 of a worker at a random moment"
     DRILL = "kill -9 of a worker whose successor dies at a named point"
-    KILL_PRODUCER = "kill -9 of the producer"
+    KILL_PRODUCER = "kill -9 of the process that places the orders"
+    KILL_API = "kill -9 of the HTTP API"
     KILL_VALKEY = "kill -9 of Valkey"
     KILL_POSTGRES = "kill -9 of Postgres"
     FLUSH = "FLUSHALL"
     FREEZE_WORKER = "a worker frozen for longer than its leases"
     CUT_OFF_WORKER = "a worker cut off from Valkey and Postgres"
     HANG_VALKEY = "Valkey hangs"
+    CHANGE_PRICE = "a price changed by a plain UPDATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,16 @@ class Fault:
 
 
 # Shares of the kills; the rest are workers at random moments. A drill is two deaths.
-_DRILLS, _VALKEY, _POSTGRES, _PRODUCER = 0.12, 0.10, 0.04, 0.06
+_SHARES = {
+    FaultKind.KILL_VALKEY: 0.10,
+    FaultKind.KILL_POSTGRES: 0.04,
+    FaultKind.KILL_PRODUCER: 0.04,
+    FaultKind.KILL_API: 0.06,
+}
+_DRILLS = 0.12
 # One in so many kills, beside the kills.
 _KILLS_PER_FLUSH, _KILLS_PER_FREEZE, _KILLS_PER_CUT, _KILLS_PER_HANG = 40, 20, 20, 100
+_KILLS_PER_FREEZE_IF_HARSH, _KILLS_PER_PRICE = 2, 10
 _FIRST_SHARE, _LAST_SHARE = 0.05, 0.95
 _LONG_OUTAGE_SECONDS = 30.0
 
@@ -52,7 +61,7 @@ _LONG_OUTAGE_SECONDS = 30.0
 def draw_plan(options: Options, random: Random) -> list[Fault]:
     """Return the faults in the order of their moments; they kill exactly as often as asked."""
     window = options.window_seconds
-    bare = list(_faults(options.kills, random))
+    bare = [*_kills(options.kills, random), *_others(options, random)]
     moments = [random.uniform(_FIRST_SHARE * window, _LAST_SHARE * window) for _ in bare]
     placed = [
         Fault(moment, fault.kind, fault.point, fault.length_seconds)
@@ -61,20 +70,27 @@ def draw_plan(options: Options, random: Random) -> list[Fault]:
     return sorted(placed, key=lambda fault: fault.at_seconds)
 
 
-def _faults(kills: int, random: Random) -> Iterator[Fault]:
-    drills, valkey, postgres, producer = (
-        max(1, round(kills * share)) for share in (_DRILLS, _VALKEY, _POSTGRES, _PRODUCER)
-    )
+def _kills(kills: int, random: Random) -> Iterator[Fault]:
+    drills = max(1, round(kills * _DRILLS))
     points = cycle(random.sample(CRASH_POINTS, len(CRASH_POINTS)))
     yield from (Fault(0, FaultKind.DRILL, next(points)) for _ in range(drills))
-    yield from [Fault(0, FaultKind.KILL_VALKEY)] * valkey
-    yield from [Fault(0, FaultKind.KILL_POSTGRES)] * postgres
-    yield from [Fault(0, FaultKind.KILL_PRODUCER)] * producer
-    rest = max(0, kills - 2 * drills - valkey - postgres - producer)
-    yield from [Fault(0, FaultKind.KILL_WORKER)] * rest
+    others = [
+        Fault(0, kind)
+        for kind, share in _SHARES.items()
+        for _ in range(max(1, round(kills * share)))
+    ]
+    yield from others
+    yield from [Fault(0, FaultKind.KILL_WORKER)] * max(0, kills - 2 * drills - len(others))
+
+
+def _others(options: Options, random: Random) -> Iterator[Fault]:
+    kills, is_harsh = options.kills, options.weather == "harsh"
     yield from [Fault(0, FaultKind.FLUSH)] * max(1, kills // _KILLS_PER_FLUSH)
-    for _ in range(kills // _KILLS_PER_FREEZE):
-        yield Fault(0, FaultKind.FREEZE_WORKER, None, random.uniform(11, 14))
+    yield from [Fault(0, FaultKind.CHANGE_PRICE)] * max(1, kills // _KILLS_PER_PRICE)
+    for _ in range(kills // (_KILLS_PER_FREEZE_IF_HARSH if is_harsh else _KILLS_PER_FREEZE)):
+        # In harsh weather long enough for another worker to have settled everything meanwhile.
+        seconds = random.uniform(13, 15) if is_harsh else random.uniform(11, 14)
+        yield Fault(0, FaultKind.FREEZE_WORKER, None, seconds)
     for _ in range(kills // _KILLS_PER_CUT):
         yield Fault(0, FaultKind.CUT_OFF_WORKER, None, random.uniform(4, 15))
     for number in range(kills // _KILLS_PER_HANG):

@@ -7,29 +7,37 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 
+import asyncpg
 from redis.exceptions import RedisError
 
 from tests.campaign.crew import Crew
 from tests.campaign.house import House
 from tests.campaign.keeper import Keeper
 from tests.campaign.leases import LeaseWatch
+from tests.campaign.orders import PRICES
+from tests.campaign.outages import OutageWatch
 from tests.campaign.plan import Fault, FaultKind
 
 _VICTIM_SECONDS = 10.0
-_FLUSH_SECONDS = 40.0
+_INSIST_SECONDS = 40.0
+_AWAY = (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
 class Reaper:
     """Does the harm, and counts what was done."""
 
-    def __init__(self, house: House, crew: Crew, watch: LeaseWatch, random: Random) -> None:
+    def __init__(
+        self, house: House, crew: Crew, watch: LeaseWatch, outages: OutageWatch, random: Random
+    ) -> None:
         self._house = house
         self._crew = crew
         self._watch = watch
+        self._outages = outages
         self._random = random
         self._cutting = asyncio.Lock()
         self._choosing = asyncio.Lock()
@@ -47,16 +55,18 @@ class Reaper:
                 group.create_task(self._befall(fault))
 
     async def _befall(self, fault: Fault) -> None:
-        acts = {
+        acts: dict[FaultKind, Callable[[Fault], Awaitable[bool]]] = {
             FaultKind.KILL_WORKER: self._kill_worker,
             FaultKind.DRILL: self._kill_worker,
-            FaultKind.KILL_PRODUCER: self._kill_producer,
-            FaultKind.KILL_VALKEY: self._kill_valkey,
-            FaultKind.KILL_POSTGRES: self._kill_postgres,
+            FaultKind.KILL_PRODUCER: partial(self._kill, self._crew.producer),
+            FaultKind.KILL_API: partial(self._kill, self._crew.api),
+            FaultKind.KILL_VALKEY: partial(self._kill_server, "valkey"),
+            FaultKind.KILL_POSTGRES: partial(self._kill_server, "postgres"),
             FaultKind.FLUSH: self._flush,
             FaultKind.FREEZE_WORKER: self._freeze_worker,
             FaultKind.CUT_OFF_WORKER: self._cut_off_worker,
             FaultKind.HANG_VALKEY: self._hang_valkey,
+            FaultKind.CHANGE_PRICE: self._change_price,
         }
         was_done = await acts[fault.kind](fault)
         (self.done if was_done else self.not_done)[fault.kind] += 1
@@ -91,34 +101,40 @@ class Reaper:
         await self._watch.note_orphans(before, killed_epoch)
         return True
 
-    async def _kill_producer(self, _: Fault) -> bool:
-        producer = self._crew.producer
+    async def _kill(self, keeper: Keeper, _: Fault) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(_VICTIM_SECONDS):
-                while not producer.is_up and not producer.has_finished:
+                while not keeper.is_up and not keeper.has_finished:
                     await asyncio.sleep(0.05)
-        if not producer.is_up:
+        if not keeper.is_up:
             return False
-        producer.kill()
+        keeper.kill()
         return True
 
-    async def _kill_valkey(self, _: Fault) -> bool:
-        return await self._house.kill_server("valkey")
-
-    async def _kill_postgres(self, _: Fault) -> bool:
-        return await self._house.kill_server("postgres")
+    async def _kill_server(self, name: str, _: Fault) -> bool:
+        killed_epoch = await self._house.kill_server(name)
+        if killed_epoch is None:
+            return False
+        await self._outages.until_it_answers(name, killed_epoch)
+        return True
 
     async def _flush(self, _: Fault) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FLUSH_SECONDS):
-                while True:
-                    try:
-                        await self._house.redis.flushall()
-                    except (RedisError, OSError):
-                        await asyncio.sleep(0.2)
-                    else:
-                        return True
-        return False
+        return await _insist(self._house.redis.flushall)
+
+    async def _change_price(self, _: Fault) -> bool:
+        """As an admin does: an UPDATE that holds from the next settlement."""
+        quantity, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
+
+        async def change() -> None:
+            connection = await asyncpg.connect(self._house.servers.database_url, timeout=5)
+            try:
+                await connection.execute(
+                    "UPDATE pricing SET credits = $1 WHERE quantity = $2", credits, quantity
+                )
+            finally:
+                connection.terminate()
+
+        return await _insist(change)
 
     async def _freeze_worker(self, fault: Fault) -> bool:
         """Stop a worker for longer than its leases: it wakes up believing that it owns them."""
@@ -152,9 +168,25 @@ class Reaper:
         if pid is None:
             return False
         os.kill(pid, signal.SIGSTOP)
+        hung_epoch = time.time()
         try:
             await asyncio.sleep(fault.length_seconds)
         finally:
             if self._house.server_pid("valkey") == pid:
                 os.kill(pid, signal.SIGCONT)
+        await self._outages.until_it_answers("valkey", hung_epoch)
         return True
+
+
+async def _insist(do: Callable[[], Awaitable[object]]) -> bool:
+    """Do it as soon as the server is there; return whether it came in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_INSIST_SECONDS):
+            while True:
+                try:
+                    await do()
+                except _AWAY:
+                    await asyncio.sleep(0.2)
+                else:
+                    return True
+    return False

@@ -11,10 +11,12 @@ from itertools import pairwise
 from tests.campaign.evidence import Evidence, JobRow
 from tests.campaign.keeper import Death
 from tests.campaign.leases import Orphan
+from tests.campaign.outages import Outage, overlap_seconds
 
 # A poll that the dead worker had sent may arrive, and its last statement commit, after its death.
 _LAST_WORDS_SECONDS = 0.5
-_GIVEN_UP = "submission_lost"
+_ONE_DEATH_SECONDS = 0.5
+_CLAIMED, _GIVEN_UP = "claimed", "submission_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,14 @@ class Moved:
     since_first_seconds: float
     """The same, unless several that had it died in a row."""
     deaths: int
+    from_epoch: float
     job: str
     doing: str
     """`submitting` or `polling`."""
     unmanned_seconds: float
     """For how much of that time no worker at all was up."""
+    outage_seconds: float
+    """For how much of it Valkey or Postgres was away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,14 @@ def moved_again(
     deaths: Sequence[Death],
     orphans: Sequence[Orphan],
     lives: Sequence[tuple[float, float]],
+    outages: Sequence[Outage],
 ) -> list[Moved]:
     """Return what became of every job in the hands of a worker that died.
 
     `lives` are the times (epoch) in which some worker was up.
     """
     losses: defaultdict[tuple[str, float], list[_Loss]] = defaultdict(list)
-    for loss in (*_submits(evidence, deaths), *_polls(evidence, orphans)):
+    for loss in (*_submits(evidence, deaths), *_deliveries(evidence, orphans)):
         losses[loss.job, loss.moved_epoch].append(loss)
     found = []
     for (job, moved_epoch), same in losses.items():
@@ -79,10 +85,12 @@ def moved_again(
             Moved(
                 seconds=moved_epoch - killed[-1],
                 since_first_seconds=moved_epoch - killed[0],
-                deaths=len(same),
+                deaths=1 + sum(later - at > _ONE_DEATH_SECONDS for at, later in pairwise(killed)),
+                from_epoch=killed[-1],
                 job=job,
                 doing=same[-1].doing,
                 unmanned_seconds=_unmanned_seconds(killed[-1], moved_epoch, lives),
+                outage_seconds=overlap_seconds(killed[-1], moved_epoch, outages),
             )
         )
     return found
@@ -99,15 +107,15 @@ def _unmanned_seconds(start: float, end: float, lives: Sequence[tuple[float, flo
     return unmanned + max(0.0, end - reached)
 
 
-def _polls(evidence: Evidence, orphans: Sequence[Orphan]) -> Iterator[_Loss]:
-    """Yield the jobs that a worker was asking Kie about when it died."""
+def _deliveries(evidence: Evidence, orphans: Sequence[Orphan]) -> Iterator[_Loss]:
+    """Yield the jobs whose delivery a worker had in hand when it died."""
     jobs = {job.id: job for job in evidence.tables.jobs}
     for orphan in orphans:
         job, killed = jobs[orphan.job_id], orphan.killed_at_epoch
         moments = moments_of(evidence, job)
         after = next((at for at in moments if at > killed + _LAST_WORDS_SECONDS), None)
         if after is not None:
-            yield _Loss(killed, after, job.key, "polling")
+            yield _Loss(killed, after, job.key, orphan.doing)
 
 
 def _submits(evidence: Evidence, deaths: Sequence[Death]) -> Iterator[_Loss]:
@@ -118,10 +126,12 @@ def _submits(evidence: Evidence, deaths: Sequence[Death]) -> Iterator[_Loss]:
         deaths_of[str(death.pid)].append(death.at_epoch)
     for attempt in evidence.tables.attempts:
         for killed in deaths_of[attempt.worker.rpartition(":")[2]]:
-            was_open = attempt.answered_epoch is None or attempt.answered_epoch > killed
             events = evidence.tables.events[attempt.job_id]
             after = next((at for at, _ in events if at > killed), None)
-            if attempt.sent_epoch <= killed and was_open and after is not None:
+            # Where its outcome had been stored, as unknown too, nobody had it in hand any more.
+            newest = [event for at, event in events if at <= killed][-1:]
+            is_open = attempt.sent_epoch <= killed and newest == [_CLAIMED]
+            if is_open and after is not None:
                 yield _Loss(killed, after, jobs[attempt.job_id].key, "submitting")
 
 

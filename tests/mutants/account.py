@@ -24,9 +24,9 @@ _INTRODUCTION = (
 
 NOT_COVERED = (
     (
-        "The campaign itself is not run against each mutant: a caught mutant means that its own"
-        " narrow test fails, not that a campaign would have hit the moment at which the guard"
-        " matters."
+        "A caught mutant means that its own narrow test fails, not that a campaign would have hit"
+        " the moment at which the guard matters; `make campaign-mutants` tries that for five of the"
+        " guards."
     ),
     (
         "One guard is taken away at a time. Many stand behind each other, and what holds when two"

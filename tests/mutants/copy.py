@@ -67,6 +67,16 @@ class TreeCopy:
         finally:
             file.write_text(original, encoding="utf-8")
 
+    def run_module(
+        self, arguments: Sequence[str], *, timeout_seconds: float
+    ) -> tuple[int | None, str]:
+        """Run a module of the copy; return its exit code, None where it took too long, and words.
+
+        Without byte code: see `_run`.
+        """
+        command = [sys.executable, "-m", *arguments]
+        return _run(command, require_copy(self.root), timeout_seconds)
+
     def run(self, tests: Sequence[str], *, timeout_seconds: float, stop_early: bool) -> Outcome:
         """Run these tests over the copy, in this order."""
         report = self.root / "junit.xml"

@@ -1,0 +1,82 @@
+"""The receiver of the campaign's webhooks: notes every one, and takes some only the second time."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import orjson
+from aiohttp import web
+
+from worker.webhooks.signing import sign
+
+_REFUSED_ONE_IN, _LEFT_WITHOUT_ANSWER_ONE_IN = 11, 13
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One try of one message, as it arrived."""
+
+    message: str
+    """The `webhook-id`: the same for every try."""
+    job_id: str
+    state: str
+    timestamp: int
+    signature: str
+    body: bytes = field(repr=False)
+
+    def is_signed_with(self, secret: str) -> bool:
+        """Whether one of its signatures is that secret's."""
+        right = sign(secret, self.message, self.timestamp, self.body)
+        return any(hmac.compare_digest(right, one) for one in self.signature.split())
+
+
+class Postbox:
+    """What has arrived so far."""
+
+    def __init__(self) -> None:
+        self.webhooks: list[Webhook] = []
+        self.url = ""
+        self._seen: set[str] = set()
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        """Note a webhook; of some the first try is refused, or noted and never answered."""
+        body = await request.read()
+        job, headers = orjson.loads(body)["data"], request.headers
+        message = headers["webhook-id"]
+        is_first, number = message not in self._seen, int(message[-8:], 16)
+        self._seen.add(message)
+        if is_first and number % _REFUSED_ONE_IN == 0:
+            return web.Response(status=503)
+        self.webhooks.append(
+            Webhook(
+                message,
+                job["id"],
+                job["state"],
+                int(headers["webhook-timestamp"]),
+                headers["webhook-signature"],
+                body,
+            )
+        )
+        if is_first and number % _LEFT_WITHOUT_ANSWER_ONE_IN == 0 and request.transport:
+            request.transport.abort()
+        return web.Response(status=204)
+
+
+@asynccontextmanager
+async def open_postbox() -> AsyncIterator[Postbox]:
+    """Receive on a loopback port for as long as the block lasts."""
+    postbox = Postbox()
+    app = web.Application()
+    app.router.add_post("/ends", postbox.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        postbox.url = f"http://127.0.0.1:{runner.addresses[0][1]}/ends"
+        yield postbox
+    finally:
+        await runner.cleanup()
