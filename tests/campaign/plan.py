@@ -27,6 +27,9 @@ class FaultKind(StrEnum):
     FLUSH = "FLUSHALL"
     FREEZE_WORKER = "a worker frozen for longer than its leases"
     CUT_OFF_WORKER = "a worker cut off from Valkey and Postgres"
+    SLOW_LINKS = "a worker's links to Valkey and Postgres slowed, and split into small pieces"
+    LOSE_REQUESTS = "a worker's requests to Valkey and Postgres lost on the way"
+    LOSE_REPLIES = "Valkey's and Postgres's replies to a worker lost on the way"
     HANG_VALKEY = "Valkey hangs"
     CHANGE_PRICE = "a price changed by a plain UPDATE"
 
@@ -53,7 +56,7 @@ _SHARES = {
 _DRILLS = 0.12
 # One in so many kills, beside the kills.
 _KILLS_PER_FLUSH, _KILLS_PER_FREEZE, _KILLS_PER_CUT, _KILLS_PER_HANG = 40, 20, 20, 100
-_KILLS_PER_FREEZE_IF_HARSH, _KILLS_PER_PRICE = 2, 10
+_KILLS_PER_FREEZE_IF_HARSH, _KILLS_PER_PRICE, _KILLS_PER_TROUBLE = 2, 10, 40
 _FIRST_SHARE, _LAST_SHARE = 0.05, 0.95
 _LONG_OUTAGE_SECONDS = 30.0
 
@@ -93,6 +96,9 @@ def _others(options: Options, random: Random) -> Iterator[Fault]:
         yield Fault(0, FaultKind.FREEZE_WORKER, None, seconds)
     for _ in range(kills // _KILLS_PER_CUT):
         yield Fault(0, FaultKind.CUT_OFF_WORKER, None, random.uniform(4, 15))
+    for kind in (FaultKind.SLOW_LINKS, FaultKind.LOSE_REQUESTS, FaultKind.LOSE_REPLIES):
+        for _ in range(kills // _KILLS_PER_TROUBLE):
+            yield Fault(0, kind, None, random.uniform(2, 8))
     for number in range(kills // _KILLS_PER_HANG):
         seconds = _LONG_OUTAGE_SECONDS if number == 0 else random.uniform(3, 8)
         yield Fault(0, FaultKind.HANG_VALKEY, None, seconds)

@@ -22,6 +22,7 @@ from tests.campaign.leases import LeaseWatch
 from tests.campaign.orders import PRICES
 from tests.campaign.outages import OutageWatch
 from tests.campaign.plan import Fault, FaultKind
+from tests.campaign.relay import Trouble
 
 _VICTIM_SECONDS = 10.0
 _INSIST_SECONDS = 40.0
@@ -65,6 +66,9 @@ class Reaper:
             FaultKind.FLUSH: self._flush,
             FaultKind.FREEZE_WORKER: self._freeze_worker,
             FaultKind.CUT_OFF_WORKER: self._cut_off_worker,
+            FaultKind.SLOW_LINKS: partial(self._trouble_links, Trouble.SLOW),
+            FaultKind.LOSE_REQUESTS: partial(self._trouble_links, Trouble.REQUESTS_LOST),
+            FaultKind.LOSE_REPLIES: partial(self._trouble_links, Trouble.REPLIES_LOST),
             FaultKind.HANG_VALKEY: self._hang_valkey,
             FaultKind.CHANGE_PRICE: self._change_price,
         }
@@ -159,6 +163,18 @@ class Reaper:
             await asyncio.sleep(fault.length_seconds)
             for relay in self._house.relays:
                 await relay.restore()
+            self._crew.cut_off.come_back()
+        return True
+
+    async def _trouble_links(self, trouble: Trouble, fault: Fault) -> bool:
+        """Spoil the links of one worker, which hears nothing of it but silence or delay."""
+        async with self._cutting:
+            for relay in self._house.relays:
+                relay.trouble = trouble
+            self._crew.cut_off.leave()
+            await asyncio.sleep(fault.length_seconds)
+            for relay in self._house.relays:
+                relay.trouble = None
             self._crew.cut_off.come_back()
         return True
 
