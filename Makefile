@@ -18,8 +18,7 @@ BENCH_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench campaign campaign-peers campaign-mutants \
-	poll-ceiling model mutants lint-fix clean
+.PHONY: help setup demo up migrate test check bench campaign campaign-peers campaign-mutants poll-ceiling model mutants lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

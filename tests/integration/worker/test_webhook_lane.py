@@ -234,7 +234,8 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
     due = [await due_ms(message_id) for message_id in flood]
     assert due == sorted(due)
     assert all(one <= ended_ms for one in due[:AT_ONCE])
-    assert due[-1] >= began_ms + (1_000 - AT_ONCE - 1) * GAP_MS
+    # Redis keeps whole milliseconds of it.
+    assert due[-1] >= began_ms + (1_000 - AT_ONCE - 1) * GAP_MS - 2
 
 
 async def test_dead_messages_of_a_whole_account_are_sent_anew_by_the_workers(
