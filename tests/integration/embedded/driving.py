@@ -74,6 +74,12 @@ class Client:
             self.process.stdin.close()
         self._close_output()
 
+    def freeze(self) -> None:
+        """Stop it; returns once every thread of it stands still, so that none can still act."""
+        self.process.send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), "it ended instead of stopping"
+
     def _close_output(self) -> None:
         if self.process.stdout is not None:
             self.process.stdout.close()

@@ -91,7 +91,7 @@ def test_an_orphan_of_a_killed_watchdog_is_replaced(new_household: Household) ->
     first = new_household.start_client(**NO_SERVERS)
     first.urls()
     orphan = int(first.ensure(**simulator())["answer"]["pid"])
-    first.process.send_signal(signal.SIGSTOP)
+    first.freeze()
     new_household.kill("watchdog")
     second = new_household.start_client(**NO_SERVERS)
     second.urls()

@@ -47,7 +47,7 @@ async def test_after_everything_was_killed_at_once_the_next_start_finds_the_data
 ) -> None:
     client = household.start_client(fsync=True)
     await remember(client.urls(), "kept")
-    client.process.send_signal(signal.SIGSTOP)  # else it would start the next watchdog itself
+    client.freeze()  # else it would start the next watchdog itself
     household.kill("watchdog", "postgres", "valkey")
     client.kill()
     assert await recall(household.start_client().urls()) == (["kept"], ["kept"])
@@ -59,7 +59,7 @@ async def test_after_the_watchdog_alone_was_killed_the_next_start_takes_over(
     client = household.start_client()
     await remember(client.urls(), "kept")
     before = household.pids()
-    client.process.send_signal(signal.SIGSTOP)  # else it would start the next watchdog itself
+    client.freeze()  # else it would start the next watchdog itself
     household.kill("watchdog")
     assert await recall(household.start_client().urls()) == (["kept"], ["kept"])
     assert not set(before.values()) & set(household.pids().values())
@@ -105,7 +105,7 @@ async def test_orphans_that_outlived_their_watchdog_are_ended_before_the_next_st
     # A stopped process cannot obey the signal that it gets when the watchdog dies.
     for name in ("postgres", "valkey"):
         os.kill(orphans[name], signal.SIGSTOP)
-    client.process.send_signal(signal.SIGSTOP)
+    client.freeze()
     household.kill("watchdog")
     successor = household.start_client()
     wait_for("a new watchdog", lambda: household.pids().get("watchdog") is not None)
@@ -140,7 +140,7 @@ async def test_a_pid_file_of_a_zombie_or_of_a_stranger_does_not_stop_postgres(
 def test_a_stale_control_socket_does_not_mislead_the_next_client(new_household: Household) -> None:
     client = new_household.start_client(**VALKEY_ONLY)
     client.urls()
-    client.process.send_signal(signal.SIGSTOP)
+    client.freeze()
     address = (new_household.home / "watchdog.json").read_text(encoding="utf-8")
     new_household.kill("watchdog", "valkey")
     new_household.wait_until_all_ended()
