@@ -2,7 +2,9 @@
 
 `python -m bench.api_cost`. First the CPU of one enqueue: of the API process per POST, and of a
 process that calls `Producer.enqueue` as often, both on the same loop and eight at a time, in
-alternating rounds. Then 200 POSTs a second at fixed moments, with a worker beside it.
+alternating rounds, all for one account. Then 200 POSTs a second at fixed moments, with a worker
+beside it that settles as many: over ten accounts, and then for one alone, whose row every enqueue
+and every settlement locks until its commit is on disk.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 
 AT_ONCE = 8
+ACCOUNTS = [f"bench-{number}" for number in range(10)]
 _START_SECONDS = 20.0
 
 
@@ -44,20 +47,22 @@ async def main(rounds: int, jobs: int, per_second: int, seconds: int) -> None:
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = await stack.enter_async_context(open_servers(Settings(darkroom_home=home)))
-        await open_account(servers)
+        await open_accounts(servers)
         environ = {**os.environ, "DARKROOM_HOME": str(home), "LOG_LEVEL": "WARNING"}
         api, url = await stack.enter_async_context(api_process(environ))
         session = await stack.enter_async_context(aiohttp.ClientSession(url))
         await compare(servers, environ, api.pid, session, rounds=rounds, jobs=jobs)
         await stack.enter_async_context(worker_process(servers, environ))
-        await press(session, api.pid, per_second=per_second, seconds=seconds)
+        for accounts in (ACCOUNTS, ACCOUNTS[:1]):
+            await press(session, api.pid, accounts, per_second=per_second, seconds=seconds)
 
 
-async def open_account(servers: Servers) -> None:
-    """Open a rich account."""
+async def open_accounts(servers: Servers) -> None:
+    """Open rich accounts."""
     async with Producer.over(servers) as producer:
-        await producer.till.create_account("bench")
-        await producer.till.grant("bench", Decimal(1_000_000), "bench")
+        for account in ACCOUNTS:
+            await producer.till.create_account(account)
+            await producer.till.grant(account, Decimal(1_000_000), "bench")
 
 
 @asynccontextmanager
@@ -156,7 +161,7 @@ async def be_the_client(jobs: int) -> None:
 
         async def enqueue() -> None:
             request = TextToImage(prompt=f"client {next(numbers)}", aspect_ratio="3:2")
-            await producer.enqueue(request, account_id="bench")
+            await producer.enqueue(request, account_id=ACCOUNTS[0])
 
         await many(enqueue, 200)
         before = time.process_time()
@@ -168,16 +173,16 @@ async def post_many(session: aiohttp.ClientSession, jobs: int) -> None:
     """POST so many jobs, eight at a time."""
 
     async def post() -> None:
-        async with session.post("/v1/jobs", json=body()) as answer:
+        async with session.post("/v1/jobs", json=body(ACCOUNTS[0])) as answer:
             assert answer.status == 202, await answer.text()
 
     await many(post, jobs)
 
 
-def body() -> dict[str, object]:
+def body(account_id: str) -> dict[str, object]:
     """Return one order."""
     return {
-        "account_id": "bench",
+        "account_id": account_id,
         "task": "text-to-image",
         "prompt": f"post {time.perf_counter_ns()}",
         "aspect_ratio": "3:2",
@@ -199,14 +204,19 @@ async def many(act: Callable[[], Awaitable[None]], times: int) -> None:
 
 
 async def press(
-    session: aiohttp.ClientSession, api_pid: int, *, per_second: int, seconds: int
+    session: aiohttp.ClientSession,
+    api_pid: int,
+    accounts: list[str],
+    *,
+    per_second: int,
+    seconds: int,
 ) -> None:
     """Send POSTs at fixed moments, late or not, and print how soon they were answered."""
     took: list[float] = []
     loop = asyncio.get_running_loop()
 
-    async def post(due: float) -> None:
-        async with session.post("/v1/jobs", json=body()) as answer:
+    async def post(due: float, account_id: str) -> None:
+        async with session.post("/v1/jobs", json=body(account_id)) as answer:
             await answer.read()
             assert answer.status == 202
         # From the moment it was due: a queue before the door counts.
@@ -217,12 +227,13 @@ async def press(
         for number in range(per_second * seconds):
             due = started + number / per_second
             await asyncio.sleep(max(0.0, due - loop.time()))
-            group.create_task(post(due))
+            group.create_task(post(due, accounts[number % len(accounts)]))
     busy = (cpu_seconds(api_pid) - before) / seconds
     quantiles = statistics.quantiles(sorted(took), n=1000)
     print(
-        f"{len(took)} POSTs at {per_second}/s with a worker beside it: p50 {quantiles[499]:.1f} ms,"
-        f" p95 {quantiles[949]:.1f} ms, p99 {quantiles[989]:.1f} ms, max {max(took):.1f} ms;"
+        f"{len(took)} POSTs at {per_second}/s, accounts: {len(accounts)}, a worker beside it:"
+        f" p50 {quantiles[499]:.1f} ms, p95 {quantiles[949]:.1f} ms, p99 {quantiles[989]:.1f} ms,"
+        f" max {max(took):.1f} ms;"
         f" the API used {100 * busy:.0f} % of a core"
     )
 

@@ -24,6 +24,8 @@ _STATE_AFTER: dict[str, JobState] = {
     **{event_name(one.event): one.target for one in TRANSITIONS},
 }
 _STATE_AFTER_VERDICT = {"submitted": JobState.GENERATING, "lost": JobState.FAILED}
+_OURS = frozenset({"worker", "by"})
+"""Details that name our machines and our operators: for `jobs show`, not for listeners."""
 ENDS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)
 """The names of the events that end a job."""
 
@@ -80,7 +82,7 @@ def event_to_json(event: StoredEvent) -> dict[str, Any]:
         "at": event.at,
         "event": event.event,
         "state": event.state,
-        "detail": event.detail,
+        "detail": {name: value for name, value in event.detail.items() if name not in _OURS},
     }
 
 

@@ -76,6 +76,11 @@ def test_every_event_of_the_lifecycle_says_where_it_led(transition: object) -> N
     assert event.is_end == (row.target in {"succeeded", "failed", "cancelled"})
 
 
+def test_listeners_are_not_told_of_our_machines_and_operators() -> None:
+    event = replace(EVENT, detail={"attempt": 1, "worker": "db-7:4711", "by": "alice"})
+    assert event_to_json(event)["detail"] == {"attempt": 1}
+
+
 @pytest.mark.parametrize(
     ("word", "detail", "state"),
     [
