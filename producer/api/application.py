@@ -69,22 +69,28 @@ def _behind_the_door(rooms: Rooms, endpoint: Endpoint, metrics: ApiMetrics) -> R
         started = time.perf_counter()
         response: web.StreamResponse
         try:
-            caller = await let_in(rooms.keys, request, endpoint)
-            call = Call(request, caller, rooms)
-            if endpoint.is_stream:
-                response = await endpoint.handler(call)
-            else:
-                async with asyncio.timeout(endpoint.timeout_seconds):
-                    response = await endpoint.handler(call)
-        except DarkroomError as error:
-            response = problem_of(error)
+            response = await _answer(rooms, endpoint, request)
         except TimeoutError:
             detail = f"no answer within {endpoint.timeout_seconds:g} s"
             response = problem(503, "too_slow", detail, headers={"Retry-After": "2"})
+        except Exception:
+            count(_SERVER_ERROR, time.perf_counter() - started)
+            raise  # to be logged, and answered without a word of it
         count(response.status, time.perf_counter() - started)
         return response
 
     return handle
+
+
+async def _answer(rooms: Rooms, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+    try:
+        call = Call(request, await let_in(rooms.keys, request, endpoint), rooms)
+        if endpoint.is_stream:
+            return await endpoint.handler(call)
+        async with asyncio.timeout(endpoint.timeout_seconds):
+            return await endpoint.handler(call)
+    except DarkroomError as error:
+        return problem_of(error)
 
 
 @web.middleware

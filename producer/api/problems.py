@@ -64,10 +64,10 @@ RETRY_AFTER_SECONDS = 2
 
 
 def problem_of(error: DarkroomError) -> web.Response:
-    """Return the answer for an error of our own tree."""
+    """Return the answer for an error of our own tree; one that no caller can cause is raised."""
     status = _status_of(error)
     if status is None:
-        return internal_problem()
+        raise error
     headers: dict[str, str] = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
