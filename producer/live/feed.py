@@ -26,7 +26,6 @@ from producer.live.positions import (
 from producer.live.reading import JobPage, read_job, snapshot_now, walk
 from producer.live.subscription import Subscription
 from producer.live.tail import Pace, Tail
-from shared.adapters.delivery import Delivery
 from shared.adapters.postgres import Queries
 from shared.errors import AccountNotFound
 
@@ -196,17 +195,3 @@ def _until_end(events: list[StoredEvent]) -> list[StoredEvent]:
     """Return the events up to the end of the job, which operators' notes may follow."""
     ends_at = next((number for number, one in enumerate(events, 1) if one.is_end), len(events))
     return events[:ends_at]
-
-
-@asynccontextmanager
-async def opening_feed(
-    queries: Queries, delivery: Delivery, pace: Pace | None = None
-) -> AsyncIterator[EventFeed]:
-    """Open a feed with a subscription of its own, and close both at the end."""
-    subscription = Subscription(delivery)
-    feed = EventFeed(queries, subscription, pace)
-    try:
-        yield feed
-    finally:
-        await feed.close()
-        await subscription.close()

@@ -13,7 +13,8 @@ import orjson
 from arq.connections import ArqRedis
 
 from producer import Job, Producer
-from producer.live.feed import EventFeed, opening_feed
+from producer.live.feed import EventFeed
+from producer.live.subscription import Subscription
 from producer.live.tail import Pace
 from shared.adapters.delivery import Delivery
 from shared.adapters.news import CHANGES_CHANNEL
@@ -172,3 +173,17 @@ async def write_event(database: Database, job: Job, word: str) -> None:
 async def enqueued(producer: Producer, account_id: str = "acme") -> Job:
     """Enqueue a job for the account."""
     return await producer.enqueue(text_to_image(), account_id=account_id)
+
+
+@asynccontextmanager
+async def opening_feed(
+    queries: Queries, delivery: Delivery, pace: Pace | None = None
+) -> AsyncIterator[EventFeed]:
+    """Open a feed with a subscription of its own, and close both at the end."""
+    subscription = Subscription(delivery)
+    feed = EventFeed(queries, subscription, pace)
+    try:
+        yield feed
+    finally:
+        await feed.close()
+        await subscription.close()
