@@ -24,6 +24,8 @@ RESOLVED_EVENT = "resolved_by_operator"
 TEXT_LENGTH = 500
 TASK_ID_LENGTH = 200
 _UNKNOWN = [JobState.UNKNOWN.value]
+_AS_LONG_AS_IT_TAKES = "0"
+"""How long a statement waits for locks: no limit of its own."""
 _ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 _LOST_MESSAGE = "an operator found no evidence of a task; the hold was released"
 
@@ -101,7 +103,8 @@ async def _move(
         verdict.actor,
         verdict.reason,
     )
-    return job_from_row(row)
+    moved = await queries.fetch_row("get_job", job.id)
+    return job_from_row(moved) if moved is not None else None
 
 
 async def _record_submitted(
@@ -109,11 +112,12 @@ async def _record_submitted(
 ) -> asyncpg.Record | None:
     return await queries.fetch_row(
         "record_submitted",
-        job.id,
-        job.attempt,
+        _AS_LONG_AS_IT_TAKES,
+        [job.id],
+        [job.attempt],
+        [task_id],
         _UNKNOWN,
         _target(events.Submitted),
-        task_id,
         deadline_seconds,
         event_name(events.Submitted),
     )

@@ -1,17 +1,20 @@
 """Moves jobs through their life: one method per event, each one guarded statement.
 
 The from and to states come from the lifecycle table. Every method returns the moved job, or
-raises `StaleJob` where somebody else moved it first, in which case nothing was written.
+raises `StaleJob` where somebody else moved it first, in which case nothing was written. What
+every job goes through is written for all jobs that come together in one statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
+import orjson
 import structlog
 
 from shared.adapters.job_rows import job_from_row
@@ -21,14 +24,17 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
 from shared.errors import JobNotFound, StaleJob
 from shared.settings import ChargeBasis
+from worker.batching import BatchedStatement
+from worker.gathering import Gathering
 from worker.job_memory import JobMemory
 
 log = structlog.get_logger(__name__)
 
 
-def _guard(event: type[events.Event]) -> tuple[list[str], str, str]:
+def _guard(event: type[events.Event]) -> tuple[tuple[str, ...], str, str]:
     transition = transition_of(event)
-    return [state.value for state in transition.sources], transition.target.value, event_name(event)
+    sources = tuple(sorted(state.value for state in transition.sources))
+    return sources, transition.target.value, event_name(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +52,23 @@ class JobStore:
     def __init__(self, queries: Queries) -> None:
         self.queries = queries
         self._memory = JobMemory()
+        self._reads: Gathering[UUID, asyncpg.Record | None] = Gathering(self._read, most=500)
+        self._claims = BatchedStatement(queries, "claim_jobs")
+        self._submitted = BatchedStatement(queries, "record_submitted")
+        self._progress = BatchedStatement(queries, "record_progress")
+        self._settlements = BatchedStatement(queries, "settle_jobs")
 
     async def load(self, job_id: UUID) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
-        row = await self.queries.fetch_row("get_job", job_id)
+        row = await self._reads.ask(job_id)
         if row is None:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
+
+    async def _read(self, job_ids: Sequence[UUID]) -> list[asyncpg.Record | None]:
+        rows = await self.queries.fetch("get_jobs", job_ids)
+        by_id = {row["id"]: row for row in rows}
+        return [by_id.get(job_id) for job_id in job_ids]
 
     async def load_for_poll(self, job_id: UUID) -> Job:
         """Return a generating job as this worker last saw it, any other as it is now.
@@ -67,37 +83,52 @@ class JobStore:
         self._memory.keep(job)
         return job
 
-    async def claim(self, job_id: UUID, event: events.Claimed) -> Job:
+    async def claim(self, job: Job, event: events.Claimed) -> Job:
         """Commit the intent to POST: a new attempt under its token.
 
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
         """
         sources, target, name = _guard(events.Claimed)
-        row = await self.queries.fetch_row(
-            "claim_job", job_id, sources, target, event.token, event.worker, name
+        row = await self._claims.run(
+            job.id, (event.token, event.provider_account), (sources, target, event.worker, name)
         )
         if row is None:
-            row = await self.queries.fetch_row("find_claim", job_id, event.token, target)
-        return self._moved(row, job_id, name)
+            found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
+            return self._moved(found, job.id, name)
+        claimed = replace(
+            job,
+            state=JobState(target),
+            reason=None,
+            message=None,
+            attempt=row["attempt"],
+            attempted_at=row["attempted_at"],
+            provider_account=event.provider_account,
+        )
+        return self._remembered(claimed)
 
     async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
         """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
         sources, target, name = _guard(events.Submitted)
-        row = await self.queries.fetch_row(
-            "record_submitted",
+        row = await self._submitted.run(
             job.id,
-            job.attempt,
-            sources,
-            target,
-            event.provider_task_id,
-            event.deadline_seconds,
-            name,
+            (job.attempt, event.provider_task_id),
+            (sources, target, event.deadline_seconds, name),
         )
         if row is None:
             await self.queries.fetch_row(
                 "record_stray_task", job.id, job.attempt, event.provider_task_id
             )
-        return self._moved(row, job.id, name)
+            raise self._stale(job.id, name)
+        submitted = replace(
+            job,
+            state=JobState(target),
+            reason=None,
+            message=None,
+            provider_task_id=event.provider_task_id,
+            submitted_at=row["submitted_at"],
+            deadline_at=row["deadline_at"],
+        )
+        return self._remembered(submitted)
 
     async def was_called_back(self, job: Job) -> bool:
         """Return whether a callback for the newest attempt came before its reply was stored."""
@@ -137,40 +168,37 @@ class JobStore:
     async def record_progress(self, job: Job, event: events.Progressed) -> None:
         """Store Kie's progress."""
         sources, _, name = _guard(events.Progressed)
-        row = await self.queries.fetch_row(
-            "record_progress", job.id, job.attempt, sources, event.progress, name
-        )
+        row = await self._progress.run(job.id, (job.attempt, event.progress), (sources, name))
         if row is None:
-            self._memory.forget(job.id)
-            raise StaleJob(str(job.id), name)
+            raise self._stale(job.id, name)
         self._memory.keep(replace(job, progress=event.progress))
 
     async def settle(self, job: Job, event: events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""
         sources, target, name = _guard(events.Completed)
-        row = await self.queries.fetch_row(
-            "settle_job",
+        urls = orjson.dumps(event.result_urls).decode()
+        delivered = min(len(event.result_urls), job.quantity)
+        row = await self._settlements.run(
             job.id,
-            job.attempt,
-            sources,
-            target,
-            list(event.result_urls),
-            min(len(event.result_urls), job.quantity),
-            basis,
-            event.message,
-            name,
+            (job.attempt, urls, delivered, event.message),
+            (sources, target, basis, name),
         )
-        settled = self._moved(row, job.id, name)
-        if row is not None and row["price_row_missing"]:
-            log.critical(
-                "price_row_missing",
-                job_id=str(job.id),
-                model=job.model,
-                task=job.task,
-                quantity=job.quantity,
-                charged=str(settled.credits_charged),
-            )
-        return settled
+        if row is None:
+            raise self._stale(job.id, name)
+        if row["price_row_missing"]:
+            _say_price_row_missing(job, row["credits_charged"])
+        settled = replace(
+            job,
+            state=JobState(target),
+            reason=None,
+            message=event.message,
+            progress=1.0,
+            result_urls=event.result_urls,
+            credits_charged=row["credits_charged"],
+            price_id=row["price_id"],
+            finished_at=row["finished_at"],
+        )
+        return self._remembered(settled)
 
     async def reject(self, job: Job, event: events.Rejected) -> Job:
         """Kie refused the request as such: failed, hold released."""
@@ -238,11 +266,27 @@ class JobStore:
 
     def _moved(self, row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
         if row is None:
-            self._memory.forget(job_id)
-            raise StaleJob(str(job_id), event)
-        job = job_from_row(row)
+            raise self._stale(job_id, event)
+        return self._remembered(job_from_row(row))
+
+    def _remembered(self, job: Job) -> Job:
         self._memory.keep(job)
         return job
+
+    def _stale(self, job_id: UUID, event: str) -> StaleJob:
+        self._memory.forget(job_id)
+        return StaleJob(str(job_id), event)
+
+
+def _say_price_row_missing(job: Job, charged: Decimal) -> None:
+    log.critical(
+        "price_row_missing",
+        job_id=str(job.id),
+        model=job.model,
+        task=job.task,
+        quantity=job.quantity,
+        charged=str(charged),
+    )
 
 
 def _open_jobs(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:

@@ -1,42 +1,63 @@
 -- The job's life: one guarded statement per event of shared/domain/lifecycle.py, with the money
--- inside. `from` and `to` states are handed in from that table. No row back means that somebody
--- else moved the job first, and that nothing at all was written.
+-- inside. `from` and `to` states are handed in from that table. No row back for a job means that
+-- somebody else moved it first, and that nothing at all was written for it.
+--
+-- The four that every job goes through (claim, submitted, progress, settle) take many jobs at once:
+-- what comes together is one statement and one commit. All of it is written or, on an error, nothing.
+-- A job stands in one call once. Such a call waits for locks no longer than it is told ('200ms', '0'
+-- for as long as it takes), so that one row that somebody holds keeps nobody else's jobs up.
 
--- name: claim_job
--- Commits the intent to POST; two seconds are allowed for the worker's clock. $1 id, $2 from states, $3 to state, $4 token, $5 worker, $6 event.
-WITH moved AS (
+-- name: claim_jobs
+-- Commits the intent to POST; two seconds are allowed for the worker's clock. $1 patience, $2 ids,
+-- $3 tokens, $4 Kie accounts, $5 from states, $6 to state, $7 worker, $8 event.
+WITH patience AS MATERIALIZED (
+    SELECT set_config('lock_timeout', $1, true)
+), asked AS (
+    SELECT a.* FROM patience, unnest($2::uuid[], $3::text[], $4::text[])
+        AS a (id, token, provider_account)
+), moved AS (
     UPDATE jobs
-       SET state = $3, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
-           updated_at = now()
-     WHERE id = $1 AND state = ANY($2::text[]) AND due_at <= now() + interval '2 seconds'
-    RETURNING *
+       SET state = $6, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
+           provider_account = asked.provider_account, updated_at = now()
+      FROM asked
+     WHERE jobs.id = asked.id AND state = ANY($5::text[])
+       AND due_at <= now() + interval '2 seconds'
+    RETURNING jobs.id, jobs.attempt, jobs.attempted_at, jobs.provider_account, asked.token
 ), attempted AS (
-    INSERT INTO job_attempts (job_id, number, token, worker, sent_at)
-    SELECT id, attempt, $4, $5, attempted_at FROM moved
+    INSERT INTO job_attempts (job_id, number, token, worker, sent_at, provider_account)
+    SELECT id, attempt, token, $7, attempted_at, provider_account FROM moved
 ), event AS (
     INSERT INTO job_events (job_id, event, detail)
-    SELECT id, $6, jsonb_build_object('attempt', attempt, 'worker', $5::text) FROM moved
+    SELECT id, $8, jsonb_build_object('attempt', attempt, 'worker', $7::text) FROM moved
 )
-SELECT * FROM moved;
+SELECT id, attempt, attempted_at FROM moved;
 
 -- name: record_submitted
--- Stores the task id. $1 id, $2 attempt, $3 from states, $4 to state, $5 task id,
--- $6 deadline in seconds from now, $7 event.
-WITH moved AS (
+-- Stores the task ids. $1 patience, $2 ids, $3 attempts, $4 task ids, $5 from states, $6 to state,
+-- $7 deadline in seconds from now, $8 event.
+WITH patience AS MATERIALIZED (
+    SELECT set_config('lock_timeout', $1, true)
+), asked AS (
+    SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::text[])
+        AS a (id, attempt, task_id)
+), moved AS (
     UPDATE jobs
-       SET state = $4, provider_task_id = $5, submitted_at = now(),
-           deadline_at = now() + make_interval(secs => $6), reason = NULL, message = NULL,
+       SET state = $6, provider_task_id = asked.task_id, submitted_at = now(),
+           deadline_at = now() + make_interval(secs => $7), reason = NULL, message = NULL,
            updated_at = now()
-     WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
-    RETURNING *
+      FROM asked
+     WHERE jobs.id = asked.id AND jobs.attempt = asked.attempt AND state = ANY($5::text[])
+    RETURNING jobs.id, jobs.attempt, jobs.provider_task_id, jobs.submitted_at, jobs.deadline_at
 ), attempted AS (
-    UPDATE job_attempts SET outcome = 'accepted', provider_task_id = $5, answered_at = now()
+    UPDATE job_attempts
+       SET outcome = 'accepted', provider_task_id = moved.provider_task_id, answered_at = now()
       FROM moved WHERE job_attempts.job_id = moved.id AND number = moved.attempt
 ), event AS (
     INSERT INTO job_events (job_id, event, detail)
-    SELECT id, $7, jsonb_build_object('provider_task_id', $5::text, 'attempt', attempt) FROM moved
+    SELECT id, $8, jsonb_build_object('provider_task_id', provider_task_id, 'attempt', attempt)
+      FROM moved
 )
-SELECT * FROM moved;
+SELECT id, submitted_at, deadline_at FROM moved;
 
 -- name: record_stray_task
 -- Keeps a task id that came back for an attempt whose job had moved on: evidence, no more.
@@ -81,72 +102,103 @@ WITH moved AS (
 SELECT * FROM moved;
 
 -- name: record_progress
--- $1 id, $2 attempt, $3 from states, $4 progress, $5 event. The one write that need not be on disk
--- before anybody goes on: after a power cut, the next poll says it again.
-WITH lazily AS (
-    SELECT set_config('synchronous_commit', 'off', true)
+-- $1 patience, $2 ids, $3 attempts, $4 progress of each, $5 from states, $6 event. The one write
+-- that need not be on disk before anybody goes on: after a power cut, the next poll says it again.
+WITH patience AS MATERIALIZED (
+    SELECT set_config('lock_timeout', $1, true), set_config('synchronous_commit', 'off', true)
+), asked AS (
+    SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::double precision[])
+        AS a (id, attempt, progress)
 ), moved AS (
-    UPDATE jobs SET progress = $4, updated_at = now()
-      FROM lazily
-     WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
-    RETURNING id
+    UPDATE jobs SET progress = asked.progress, updated_at = now()
+      FROM asked
+     WHERE jobs.id = asked.id AND jobs.attempt = asked.attempt AND state = ANY($5::text[])
+    RETURNING jobs.id, jobs.progress
 ), event AS (
     INSERT INTO job_events (job_id, event, detail)
-    SELECT id, $5, jsonb_build_object('progress', $4::double precision) FROM moved
+    SELECT id, $6, jsonb_build_object('progress', progress) FROM moved
 )
 SELECT id FROM moved;
 
--- name: settle_job
+-- name: settle_jobs
 -- Success: state, images, charge, account and ledger in one statement.
--- $1 id, $2 attempt, $3 from states, $4 to state, $5 image URLs, $6 quantity delivered,
--- $7 charge basis, $8 message, $9 event.
+-- $1 patience, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,
+-- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event.
 -- Fewer images than asked are charged by the row of what was delivered, where there is one. Where
 -- pricing has lost its row, the price of the hold stands, and `price_row_missing` says so.
-WITH job AS (
-    SELECT model, task, quantity, quoted_price_id, created_at FROM jobs WHERE id = $1
+-- Jobs come before accounts, and accounts in their own order: who moves several never waits for
+-- somebody who waits for him. Each entry shows the account as it stood right after it.
+WITH patience AS MATERIALIZED (
+    SELECT set_config('lock_timeout', $1, true)
+), asked AS (
+    SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::text[])
+        AS a (id, attempt, result_urls, delivered, message)
+), job AS (
+    SELECT jobs.id, asked.attempt, asked.result_urls, asked.delivered, asked.message, jobs.model,
+           jobs.task, jobs.quantity, jobs.quoted_price_id, jobs.created_at
+      FROM asked JOIN jobs ON jobs.id = asked.id
 ), offer AS (
-    SELECT 'current' AS basis, pricing.price_id, pricing.credits, pricing.quantity
+    SELECT job.id, 'current' AS basis, pricing.price_id, pricing.credits,
+           pricing.quantity = job.delivered AS fits
       FROM job JOIN pricing USING (model, task)
-     WHERE pricing.quantity IN (job.quantity, $6::integer)
+     WHERE pricing.quantity IN (job.quantity, job.delivered)
     UNION ALL
-    SELECT 'quoted', version.id, version.credits, version.quantity
-      FROM job JOIN pricing_history AS version USING (model, task)
-     WHERE version.id = job.quoted_price_id
-        OR (version.quantity = $6 AND job.quantity <> $6 AND version.valid @> job.created_at)
+    SELECT job.id, 'quoted', version.id, version.credits, version.quantity = job.delivered
+      FROM job JOIN pricing_history AS version ON version.id = job.quoted_price_id
+    UNION ALL
+    SELECT job.id, 'quoted', version.id, version.credits, true
+      FROM job JOIN pricing_history AS version
+        ON (version.model, version.task, version.quantity) = (job.model, job.task, job.delivered)
+       AND version.valid @> job.created_at
+     WHERE job.quantity <> job.delivered
 ), best AS (
-    SELECT DISTINCT ON (basis) basis, price_id, credits
-      FROM offer ORDER BY basis, (quantity = $6) DESC
+    SELECT DISTINCT ON (id, basis) id, basis, price_id, credits
+      FROM offer ORDER BY id, basis, fits DESC
 ), price AS (
-    SELECT price_id, credits FROM best
-     ORDER BY CASE WHEN $7::text = 'lower_of' THEN credits END,
-              (basis = $7) DESC, basis DESC
-     LIMIT 1
+    SELECT DISTINCT ON (id) id, price_id, credits FROM best
+     ORDER BY id, CASE WHEN $9::text = 'lower_of' THEN credits END,
+              (basis = $9) DESC, basis DESC
 ), moved AS (
     UPDATE jobs
-       SET state = $4, progress = 1, result_urls = $5, credits_charged = price.credits,
-           price_id = price.price_id, charge_basis = $7, reason = NULL, message = $8,
-           finished_at = now(), updated_at = now()
-      FROM price
-     WHERE jobs.id = $1 AND jobs.attempt = $2 AND jobs.state = ANY($3::text[])
-    RETURNING jobs.*
+       SET state = $8, progress = 1, credits_charged = price.credits, price_id = price.price_id,
+           result_urls = ARRAY(SELECT jsonb_array_elements_text(job.result_urls::jsonb)),
+           charge_basis = $9, reason = NULL, message = job.message, finished_at = now(),
+           updated_at = now()
+      FROM price JOIN job USING (id)
+     WHERE jobs.id = price.id AND jobs.attempt = job.attempt AND jobs.state = ANY($7::text[])
+    RETURNING jobs.id, jobs.account_id, jobs.credits_quoted, jobs.credits_charged, jobs.price_id,
+              jobs.finished_at, cardinality(jobs.result_urls) AS images
+), total AS (
+    SELECT account_id, sum(credits_charged) AS charged, sum(credits_quoted) AS quoted
+      FROM moved GROUP BY account_id
+), locked AS (
+    SELECT id FROM accounts WHERE id IN (SELECT account_id FROM total) ORDER BY id
+       FOR NO KEY UPDATE
 ), account AS (
     UPDATE accounts
-       SET balance = balance - moved.credits_charged, held = held - moved.credits_quoted
-      FROM moved WHERE accounts.id = moved.account_id
+       SET balance = balance - total.charged, held = held - total.quoted
+      FROM total JOIN locked ON locked.id = total.account_id
+     WHERE accounts.id = total.account_id
     RETURNING accounts.id, accounts.balance, accounts.held
 ), entry AS (
     INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,
                                 balance_after, held_after, price_id)
     SELECT account.id, moved.id, 'capture', credits_charged, -credits_charged, -credits_quoted,
-           account.balance, account.held, moved.price_id
+           account.balance + coalesce(sum(credits_charged) OVER later, 0),
+           account.held + coalesce(sum(credits_quoted) OVER later, 0), moved.price_id
       FROM moved JOIN account ON account.id = moved.account_id
+    WINDOW later AS (PARTITION BY account.id ORDER BY moved.id DESC
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+     ORDER BY moved.id
 ), event AS (
     INSERT INTO job_events (job_id, event, detail)
-    SELECT id, $9, jsonb_build_object('images', cardinality(result_urls),
-                                      'credits_charged', credits_charged, 'price_id', price_id)
+    SELECT id, $10, jsonb_build_object('images', images, 'credits_charged', credits_charged,
+                                       'price_id', price_id)
       FROM moved
 )
-SELECT moved.*, NOT EXISTS (SELECT FROM best WHERE basis = 'current') AS price_row_missing
+SELECT id, finished_at, credits_charged, price_id,
+       NOT EXISTS (SELECT FROM best WHERE best.id = moved.id AND basis = 'current')
+           AS price_row_missing
   FROM moved;
 
 -- name: release_job

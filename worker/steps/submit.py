@@ -65,7 +65,7 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         claim = events.Claimed(token=token_urlsafe(24), worker=deps.worker_name)
         deps.reach("before_claim")
         asked_at = deps.clock.now()
-        claimed = await _insist(deps, lambda: deps.store.claim(job.id, claim))
+        claimed = await _insist(deps, lambda: deps.store.claim(job, claim))
         deps.reach("after_claim")
         if (deps.clock.now() - asked_at).total_seconds() > STALE_CLAIM_SECONDS:
             return await _take_back(deps, claimed)

@@ -51,7 +51,7 @@ async def _progress(desk: Desk, job: Job) -> None:
 
 
 MOVES: Mapping[type[Event], Move] = {
-    events.Claimed: lambda desk, job: desk.store.claim(job.id, claimed()),
+    events.Claimed: lambda desk, job: desk.store.claim(job, claimed()),
     events.Cancelled: lambda desk, job: desk.book.cancel(job.id),
     events.Submitted: lambda desk, job: desk.store.record_submitted(job, submitted()),
     events.Deferred: lambda desk, job: desk.store.record_deferred(job, deferred()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -114,23 +115,23 @@ async def test_a_reply_that_comes_after_the_attempt_was_declared_unknown_still_c
 
 async def test_saying_the_same_claim_twice_gives_the_same_attempt(desk: Desk) -> None:
     job, claim = await desk.enqueue(), claimed()
-    first = await desk.store.claim(job.id, claim)
+    first = await desk.store.claim(job, claim)
     before = await desk.picture()
-    assert await desk.store.claim(job.id, claim) == first
+    assert await desk.store.claim(job, claim) == first
     assert await desk.picture() == before
     assert first.attempt == 1
 
 
 async def test_a_claim_said_again_after_the_job_moved_on_is_stale(desk: Desk) -> None:
     job, claim = await desk.enqueue(), claimed()
-    await desk.store.record_submitted(await desk.store.claim(job.id, claim), submitted())
+    await desk.store.record_submitted(await desk.store.claim(job, claim), submitted())
     with pytest.raises(StaleJob):
-        await desk.store.claim(job.id, claim)
+        await desk.store.claim(job, claim)
 
 
 async def test_of_workers_claiming_at_once_exactly_one_gets_the_job(desk: Desk) -> None:
     job = await desk.enqueue()
-    claims = [desk.store.claim(job.id, claimed()) for _ in range(20)]
+    claims = [desk.store.claim(job, claimed()) for _ in range(20)]
     answers = await asyncio.gather(*claims, return_exceptions=True)
     assert len([one for one in answers if isinstance(one, Job)]) == 1
     assert len([one for one in answers if isinstance(one, StaleJob)]) == 19
@@ -141,9 +142,9 @@ async def test_a_job_is_not_claimed_before_it_is_due(desk: Desk) -> None:
     job = await desk.job_in(JobState.SUBMITTING)
     await desk.store.record_deferred(job, deferred(delay_seconds=60))
     with pytest.raises(StaleJob):
-        await desk.store.claim(job.id, claimed())
+        await desk.store.claim(job, claimed())
     await desk.sql("UPDATE jobs SET due_at = now()")
-    assert (await desk.store.claim(job.id, claimed())).attempt == 2
+    assert (await desk.store.claim(job, claimed())).attempt == 2
 
 
 async def test_a_job_that_does_not_exist_is_not_found_and_not_moved(desk: Desk) -> None:
@@ -152,7 +153,7 @@ async def test_a_job_that_does_not_exist_is_not_found_and_not_moved(desk: Desk) 
     with pytest.raises(JobNotFound, match=str(strange)):
         await desk.store.load(strange)
     with pytest.raises(StaleJob):
-        await desk.store.claim(strange, claimed())
+        await desk.store.claim(replace(job, id=strange), claimed())
     with pytest.raises(JobNotFound):
         await desk.book.cancel(strange)
     assert (await desk.store.load(job.id)) == job
@@ -184,7 +185,7 @@ async def test_a_second_attempt_cannot_be_written_while_one_may_have_a_task(desk
         await desk.sql("UPDATE job_attempts SET outcome = $1", outcome)
         before = await desk.picture()
         with pytest.raises(DatabaseRefused) as caught:
-            await desk.store.claim(job.id, claimed())
+            await desk.store.claim(job, claimed())
         assert caught.value.constraint == "job_attempts_one_live_attempt_per_job"
         assert await desk.picture() == before
 

@@ -44,10 +44,10 @@ class ShakyStore(JobStore):
         self._lost_replies = lost_replies or {}
         self.tokens: list[str] = []
 
-    async def claim(self, job_id: Any, event: events.Claimed) -> Job:
+    async def claim(self, job: Job, event: events.Claimed) -> Job:
         """Note the token of every try."""
         self.tokens.append(event.token)
-        return await self._shake("claim", super().claim(job_id, event))
+        return await self._shake("claim", super().claim(job, event))
 
     async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
         """Fail first."""
@@ -167,7 +167,7 @@ async def test_a_job_before_its_run_at_is_not_submitted_and_comes_back_then(room
 
 async def test_a_job_found_submitting_is_never_posted_again(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    await rooms.deps.store.claim(job.id, events.Claimed("t" * 24, "dead:1"))
+    await rooms.deps.store.claim(job, events.Claimed("t" * 24, "dead:1"))
     rooms.clock.advance(4)
     delay_seconds = await rooms.submit(job)
     assert delay_seconds is not None
@@ -218,10 +218,10 @@ async def test_a_reply_after_submission_lost_is_kept_on_the_attempt_as_evidence(
 
 async def test_a_reply_to_an_older_attempt_moves_nothing(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job.id, events.Claimed("a" * 24, "w"))
+    claimed = await rooms.deps.store.claim(job, events.Claimed("a" * 24, "w"))
     await rooms.deps.store.record_deferred(claimed, events.Deferred("rate_limited", "429", 0))
     await rooms.make_due(job)
-    await rooms.deps.store.claim(job.id, events.Claimed("b" * 24, "w"))
+    await rooms.deps.store.claim(job, events.Claimed("b" * 24, "w"))
     with pytest.raises(StaleJob):
         await rooms.deps.store.record_submitted(claimed, events.Submitted("t1", 60))
     assert (await rooms.now_is(job)).state == "submitting"
@@ -309,9 +309,9 @@ async def test_a_job_cancelled_between_look_and_claim_is_not_posted(rooms: Rooms
     job = await rooms.enqueue()
 
     class Cancelling(JobStore):
-        async def claim(self, job_id: Any, event: events.Claimed) -> Job:
-            await rooms.producer.cancel(job_id)
-            return await super().claim(job_id, event)
+        async def claim(self, job: Job, event: events.Claimed) -> Job:
+            await rooms.producer.cancel(job.id)
+            return await super().claim(job, event)
 
     rooms = rooms.with_deps(store=Cancelling(rooms.database))
     with pytest.raises(StaleJob):

@@ -1,0 +1,189 @@
+"""Moves of many jobs at once: one statement, one commit, and nobody pays for his company."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.adapters.postgres import Database
+from shared.domain import events
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import DatabaseRefused, StaleJob
+from tests.integration.database.desk import Desk, claimed, completed, submitted
+from tests.workshop import text_to_image
+from worker.job_store import JobStore
+
+
+class Counted:
+    """Named queries over a pool, counted by name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.calls: Counter[str] = Counter()
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Count it and run it."""
+        self.calls[query] += 1
+        return await self._database.fetch(query, *args)
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """Count it and run it."""
+        self.calls[query] += 1
+        return await self._database.fetch_row(query, *args)
+
+
+async def generating(desk: Desk, count: int, *, account_id: str = "acme") -> list[Job]:
+    """Return that many generating jobs, of one, two and four images in turn."""
+    return [
+        await desk.job_in(
+            JobState.GENERATING,
+            request=text_to_image(quantity=(1, 2, 4)[number % 3]),
+            account_id=account_id,
+        )
+        for number in range(count)
+    ]
+
+
+async def test_jobs_that_move_together_are_one_statement_for_each_step(desk: Desk) -> None:
+    queries = Counted(desk.database)
+    store = JobStore(queries)
+    jobs = [await desk.enqueue() for _ in range(20)]
+    loaded = await asyncio.gather(*(store.load(job.id) for job in jobs))
+    assert loaded == jobs
+    sent = await asyncio.gather(*(store.claim(job, claimed()) for job in jobs))
+    running = await asyncio.gather(*(store.record_submitted(job, submitted()) for job in sent))
+    await asyncio.gather(*(store.record_progress(job, events.Progressed(0.4)) for job in running))
+    ended = await asyncio.gather(*(store.settle(job, completed(), "current") for job in running))
+    # All that is asked in one turn of the event loop goes together.
+    assert queries.calls == {
+        "get_jobs": 1, "claim_jobs": 1, "record_submitted": 1, "record_progress": 1,
+        "settle_jobs": 1,
+    }  # fmt: skip
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    assert await desk.money() == (1_000 - 20 * 6, 0)
+    assert await desk.broken_books() == {}
+
+
+async def test_what_a_move_returns_is_what_is_stored(desk: Desk) -> None:
+    jobs = [await desk.enqueue(metadata={"number": number}) for number in range(3)]
+    sent = await asyncio.gather(*(desk.store.claim(job, claimed()) for job in jobs))
+    assert sent == [await desk.store.load(job.id) for job in jobs]
+    running = await asyncio.gather(*(desk.store.record_submitted(job, submitted()) for job in sent))
+    assert running == [await desk.store.load(job.id) for job in jobs]
+    ended = await asyncio.gather(*(desk.settle(job) for job in running))
+    assert ended == [await desk.store.load(job.id) for job in jobs]
+
+
+async def test_each_entry_shows_the_account_as_it_stood_right_after_it(desk: Desk) -> None:
+    await desk.open_account("other")
+    jobs = [*await generating(desk, 7), *await generating(desk, 4, account_id="other")]
+    await asyncio.gather(
+        *(desk.settle(job, images=min(number % 4 + 1, job.quantity))
+          for number, job in enumerate(jobs))
+    )  # fmt: skip
+    for name in ("acme", "other"):
+        rows = await desk.sql(
+            "SELECT balance_change, held_change, balance_after, held_after FROM ledger_entries"
+            " WHERE account_id = $1 ORDER BY id",
+            name,
+        )
+        balance, held = 0, 0
+        for row in rows:
+            balance, held = balance + row["balance_change"], held + row["held_change"]
+            assert (row["balance_after"], row["held_after"]) == (balance, held)
+        assert await desk.money(name) == (balance, 0)
+    assert await desk.broken_books() == {}
+
+
+async def test_jobs_settled_together_are_charged_as_each_would_be_alone(desk: Desk) -> None:
+    await desk.open_account("alone")
+    together = await generating(desk, 9)
+    alone = await generating(desk, 9, account_id="alone")
+    await desk.set_price(11, quantity=2)
+    images = [number % 4 + 1 for number in range(9)]
+    for basis in ("current", "quoted", "lower_of"):
+        some = slice(*{"current": (0, 3), "quoted": (3, 6), "lower_of": (6, 9)}[basis])
+        ended = await asyncio.gather(
+            *(desk.settle(job, images=n, basis=basis)
+              for job, n in zip(together[some], images[some], strict=True))
+        )  # fmt: skip
+        for job, other, n in zip(ended, alone[some], images[some], strict=True):
+            single = await desk.settle(other, images=n, basis=basis)
+            assert (job.credits_charged, job.price_id) == (single.credits_charged, single.price_id)
+    assert await desk.money() == await desk.money("alone")
+
+
+async def test_who_asks_for_the_same_job_twice_at_once_is_told_once_that_it_was_him(
+    desk: Desk,
+) -> None:
+    job, other = await generating(desk, 2)
+    outcomes = await asyncio.gather(
+        desk.settle(job), desk.settle(other), desk.settle(job), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [Job, Job, StaleJob]
+    assert await desk.broken_books() == {}
+
+
+async def test_a_move_that_is_refused_takes_nobody_along(desk: Desk) -> None:
+    holder = await desk.job_in(JobState.GENERATING)
+    assert holder.provider_task_id is not None
+    jobs = [await desk.job_in(JobState.SUBMITTING) for _ in range(5)]
+    tasks = [submitted() for _ in jobs]
+    tasks[2] = replace(tasks[2], provider_task_id=holder.provider_task_id)
+    outcomes = await asyncio.gather(
+        *(desk.store.record_submitted(job, task) for job, task in zip(jobs, tasks, strict=True)),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [Job, Job, DatabaseRefused, Job, Job]
+    states = [(await desk.store.load(job.id)).state for job in jobs]
+    assert states.count(JobState.GENERATING) == 4
+    assert states[2] == JobState.SUBMITTING
+
+
+async def test_a_locked_account_keeps_nobody_else_waiting(desk: Desk) -> None:
+    await desk.open_account("held")
+    slow, quick = await generating(desk, 3, account_id="held"), await generating(desk, 3)
+    async with desk.database.pool.acquire() as admin:
+        transaction = admin.transaction()
+        await transaction.start()
+        await admin.execute("SELECT FROM accounts WHERE id = 'held' FOR UPDATE")
+        waiting = [asyncio.create_task(desk.settle(job)) for job in slow]
+        # In one statement with the others at first, and without them in the end.
+        async with asyncio.timeout(10):
+            ended = await asyncio.gather(*(desk.settle(job) for job in quick))
+        assert {job.state for job in ended} == {JobState.SUCCEEDED}
+        # Nor is anybody kept waiting who comes later.
+        async with asyncio.timeout(10):
+            await desk.settle((await generating(desk, 1))[0])
+        assert not any(task.done() for task in waiting)
+        await transaction.commit()
+    assert {job.state for job in await asyncio.gather(*waiting)} == {JobState.SUCCEEDED}
+    assert await desk.broken_books() == {}
+
+
+async def test_two_workers_that_settle_the_same_jobs_charge_each_once(desk: Desk) -> None:
+    jobs = await generating(desk, 30)
+    stores = [JobStore(desk.database) for _ in range(3)]
+    outcomes = await asyncio.gather(
+        *(store.settle(job, completed(), "current")
+          for store, some in zip(stores, (jobs, jobs[::-1], jobs[10:] + jobs[:10]), strict=True)
+          for job in some),
+        return_exceptions=True,
+    )  # fmt: skip
+    kinds = Counter(type(outcome) for outcome in outcomes)
+    assert kinds == {Job: 30, StaleJob: 60}
+    assert await desk.value("SELECT count(*) FROM ledger_entries WHERE kind = 'capture'") == 30
+    assert await desk.broken_books() == {}
+
+
+@pytest.mark.parametrize("urls", [('https://images.example/ä?q="x"&n=1', "https://b.example/\\2")])
+async def test_image_urls_are_stored_letter_by_letter(desk: Desk, urls: tuple[str, ...]) -> None:
+    job = await desk.job_in(JobState.GENERATING, request=text_to_image(quantity=2))
+    await desk.store.settle(job, events.Completed(urls), "current")
+    assert (await desk.store.load(job.id)).result_urls == urls
