@@ -58,6 +58,9 @@ class Contestant(Protocol):
     async def last_end(self, connection: asyncpg.Connection) -> float:
         """Return when the last job ended (epoch)."""
 
+    async def ends(self, connection: asyncpg.Connection) -> dict[str, float]:
+        """Return when each ended job ended (epoch), by the name of its task at Kie."""
+
 
 class Darkroom:
     """Ours, with its own timetable of polls, and nothing set but the addresses."""
@@ -97,6 +100,14 @@ class Darkroom:
             await connection.fetchval("SELECT extract(epoch FROM max(finished_at)) FROM jobs")
         )
 
+    async def ends(self, connection: asyncpg.Connection) -> dict[str, float]:
+        """Return when each ended job ended (epoch), by the name of its task at Kie."""
+        rows = await connection.fetch(
+            "SELECT provider_task_id, extract(epoch FROM finished_at) AS ended FROM jobs"
+            " WHERE provider_task_id IS NOT NULL AND finished_at IS NOT NULL"
+        )
+        return {row["provider_task_id"]: float(row["ended"]) for row in rows}
+
 
 class _InPeerTables:
     """What the bare loop and the peers have in common: the plain tables."""
@@ -112,6 +123,14 @@ class _InPeerTables:
         return float(
             await connection.fetchval("SELECT extract(epoch FROM max(finished_at)) FROM peers.jobs")
         )
+
+    async def ends(self, connection: asyncpg.Connection) -> dict[str, float]:
+        """Return when each ended job ended (epoch), by the name of its task at Kie."""
+        rows = await connection.fetch(
+            "SELECT task_id, extract(epoch FROM finished_at) AS ended FROM peers.jobs"
+            " WHERE task_id IS NOT NULL AND finished_at IS NOT NULL"
+        )
+        return {row["task_id"]: float(row["ended"]) for row in rows}
 
 
 class BareLoop(_InPeerTables):

@@ -21,6 +21,13 @@ class Run:
     statements: int
     """Sent to Postgres by the worker; 0 unless they were counted in this run."""
     kie_cpu_seconds: float
+    lags: tuple[float, ...] = ()
+    """Seconds from the end of each task at Kie until its job was settled."""
+
+    def lag_seconds(self, percent: int) -> float:
+        """Return the lag that so many per cent of the jobs keep within; 0 without any lag."""
+        ordered = sorted(self.lags)
+        return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)] if ordered else 0.0
 
     @property
     def cpu_ms_per_job(self) -> float:

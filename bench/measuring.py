@@ -35,6 +35,7 @@ async def measure(house: House, contestant: Contestant, jobs: int) -> Run:
         worker, kie = cpu_seconds(pid) - worker, cpu_seconds(house.kie_pid) - kie
         statements = count_since(house, logged_before)
     record = await house.record()
+    lags = await read_lags(house, contestant)
     return Run(
         name=contestant.name,
         jobs=jobs,
@@ -43,6 +44,22 @@ async def measure(house: House, contestant: Contestant, jobs: int) -> Run:
         polls=record["polls"]["arrived"],
         statements=statements,
         kie_cpu_seconds=kie,
+        lags=lags,
+    )
+
+
+async def read_lags(house: House, contestant: Contestant) -> tuple[float, ...]:
+    """Return how long after its task's end at Kie each job was settled, in seconds."""
+    connection = await connect_unlogged(house)
+    try:
+        ends = await contestant.ends(connection)
+    finally:
+        await connection.close()
+    tasks = await house.tasks()
+    return tuple(
+        ends[task["task_id"]] - task["finished_at"]
+        for task in tasks
+        if task["task_id"] in ends and task["finished_at"] is not None
     )
 
 

@@ -106,7 +106,8 @@ def _contestants(rounds: Sequence[Round], names: Sequence[str], found: Measured)
         "contestant",
         *("CPU ms a job", "min", "max"),
         *("jobs/s", "min", "max"),
-        *("polls a job", "statements a job", "simulated Kie, % of a core"),
+        *("polls a job", "lag p50, s", "lag p95, s"),
+        *("statements a job", "simulated Kie, % of a core"),
     )
     return table(head, (_row(rounds, name, found.statements[name]) for name in names))
 
@@ -117,6 +118,8 @@ def _row(rounds: Sequence[Round], name: str, statements: float) -> tuple[str, ..
         spread_of(rounds, name, lambda run: run.cpu_ms_per_job).shown(),
         spread_of(rounds, name, lambda run: run.jobs_per_second).shown(0),
         f"{spread_of(rounds, name, lambda run: run.polls_per_job).median:.2f}",
+        f"{spread_of(rounds, name, lambda run: run.lag_seconds(50)).median:.2f}",
+        f"{spread_of(rounds, name, lambda run: run.lag_seconds(95)).median:.2f}",
         f"{statements:.2f}",
         f"{100 * spread_of(rounds, name, lambda run: run.kie_share).highest:.0f}",
     )

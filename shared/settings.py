@@ -13,9 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.domain.events import DEFAULT_PROVIDER_ACCOUNT
 from shared.errors import ConfigurationError
-from shared.kie_accounts import KieAccount, read_kie_accounts
 
 ChargeBasis = Literal["current", "quoted", "lower_of"]
 CrashPoint = Literal[
@@ -46,11 +44,6 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _kie_keys(value: SecretStr) -> SecretStr:
-    read_kie_accounts(value.get_secret_value())
-    return value
-
-
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -75,8 +68,6 @@ class Settings(BaseSettings):
 
     kie_api_key: SecretStr | None = None
     """Kie's Bearer token. Default: the bundled simulator, with embedded servers only."""
-    kie_api_keys: Annotated[SecretStr, AfterValidator(_kie_keys)] | None = None
-    """More Kie accounts to spread jobs over: `name=key,name=key`. Default: none."""
     kie_base_url: HttpUrl = "https://api.kie.ai"
     """Without `/api/v1`."""
     kie_callback_url: HttpUrl | None = None
@@ -114,21 +105,6 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
     """Default: `console` on a terminal, else `json`."""
-
-    @property
-    def kie_accounts(self) -> tuple[KieAccount, ...]:
-        """The Kie accounts that keys are set for; none means the simulator.
-
-        That of `KIE_API_KEY` comes first, and is called `default`.
-        """
-        more = self.kie_api_keys
-        named = read_kie_accounts(more.get_secret_value()) if more is not None else ()
-        if self.kie_api_key is None:
-            return named
-        first = KieAccount(DEFAULT_PROVIDER_ACCOUNT, self.kie_api_key)
-        # The same key under a second name would be given twice Kie's limit.
-        key = self.kie_api_key.get_secret_value()
-        return (first, *(one for one in named if one.api_key.get_secret_value() != key))
 
 
 def load_settings() -> Settings:

@@ -50,7 +50,7 @@ def test_the_figures_hold_the_ratios_and_everybodys_row() -> None:
     text = write_figures(Findings(ALL), OPTIONS, (0.1, 0.9))
     assert "| P1 | worker CPU per job ÷ the bare loop's | 1.50 | 1.50 | 1.50 | ≤ 1.5 |" in text
     assert "÷ the best peer's | 2.50 | 2.50 | 2.50 | ≥ 3 |" in text
-    assert "| saq 0.26.4 | 6.00 | 6.00 | 6.00 | 4 | 4 | 4 | 4.00 | 3.00 | 4 |" in text
+    assert "| saq 0.26.4 | 6.00 | 6.00 | 6.00 | 4 | 4 | 4 | 4.00 | 0.00 | 0.00 | 3.00 | 4 |" in text
 
 
 def test_the_figures_say_how_they_were_come_by() -> None:
