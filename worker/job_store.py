@@ -196,6 +196,8 @@ class JobStore:
             result_urls=event.result_urls,
             credits_charged=row["credits_charged"],
             price_id=row["price_id"],
+            # As the row has it: how long the task took is learned from these two.
+            submitted_at=row["submitted_at"],
             finished_at=row["finished_at"],
         )
         return self._remembered(settled)

@@ -167,7 +167,8 @@ WITH patience AS MATERIALIZED (
       FROM price JOIN job USING (id)
      WHERE jobs.id = price.id AND jobs.attempt = job.attempt AND jobs.state = ANY($7::text[])
     RETURNING jobs.id, jobs.account_id, jobs.credits_quoted, jobs.credits_charged, jobs.price_id,
-              jobs.finished_at, cardinality(jobs.result_urls) AS images
+              jobs.submitted_at, jobs.finished_at,
+              cardinality(jobs.result_urls) AS images
 ), total AS (
     SELECT account_id, sum(credits_charged) AS charged, sum(credits_quoted) AS quoted
       FROM moved GROUP BY account_id
@@ -196,7 +197,7 @@ WITH patience AS MATERIALIZED (
                                        'price_id', price_id)
       FROM moved
 )
-SELECT id, finished_at, credits_charged, price_id,
+SELECT id, submitted_at, finished_at, credits_charged, price_id,
        NOT EXISTS (SELECT FROM best WHERE best.id = moved.id AND basis = 'current')
            AS price_row_missing
   FROM moved;
