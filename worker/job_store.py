@@ -89,9 +89,7 @@ class JobStore:
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
         """
         sources, target, name = _guard(events.Claimed)
-        row = await self._claims.run(
-            job.id, (event.token, event.provider_account), (sources, target, event.worker, name)
-        )
+        row = await self._claims.run(job.id, (event.token,), (sources, target, event.worker, name))
         if row is None:
             found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
             return self._moved(found, job.id, name)
@@ -102,7 +100,6 @@ class JobStore:
             message=None,
             attempt=row["attempt"],
             attempted_at=row["attempted_at"],
-            provider_account=event.provider_account,
         )
         return self._remembered(claimed)
 

@@ -46,7 +46,6 @@ def job_from_row(row: asyncpg.Record) -> Job:
         price_id=row["price_id"],
         webhook_url=row["webhook_url"],
         retry_of=row["retry_of"],
-        provider_account=row["provider_account"],
     )
 
 

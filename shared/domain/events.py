@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT_PROVIDER_ACCOUNT = "default"
-"""The name of the Kie account of `KIE_API_KEY`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -23,8 +20,6 @@ class Claimed(Event):
 
     token: str
     worker: str
-    provider_account: str = DEFAULT_PROVIDER_ACCOUNT
-    """The Kie account that the POST is sent with."""
 
 
 @dataclass(frozen=True, slots=True)

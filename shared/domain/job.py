@@ -54,8 +54,6 @@ class Job:
     price_id: int
     webhook_url: str | None
     retry_of: UUID | None
-    provider_account: str | None = None
-    """The Kie account of the newest attempt; None before it."""
 
     @property
     def is_terminal(self) -> bool:

@@ -59,7 +59,7 @@ INSERT INTO provider_balance_checks
     (follows, asked_at, at, balance, measured_from, previous_balance, expected_spend_low,
      expected_spend_high, drift, unexplained, settled, verdict)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    ON CONFLICT (provider_account, follows) DO NOTHING
+    ON CONFLICT (follows) DO NOTHING
 RETURNING id;
 
 -- name: last_balance_check

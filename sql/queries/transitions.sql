@@ -9,26 +9,25 @@
 
 -- name: claim_jobs
 -- Commits the intent to POST; two seconds are allowed for the worker's clock. $1 patience, $2 ids,
--- $3 tokens, $4 Kie accounts, $5 from states, $6 to state, $7 worker, $8 event.
+-- $3 tokens, $4 from states, $5 to state, $6 worker, $7 event.
 WITH patience AS MATERIALIZED (
     SELECT set_config('lock_timeout', $1, true)
 ), asked AS (
-    SELECT a.* FROM patience, unnest($2::uuid[], $3::text[], $4::text[])
-        AS a (id, token, provider_account)
+    SELECT a.* FROM patience, unnest($2::uuid[], $3::text[]) AS a (id, token)
 ), moved AS (
     UPDATE jobs
-       SET state = $6, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
-           provider_account = asked.provider_account, updated_at = now()
+       SET state = $5, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
+           updated_at = now()
       FROM asked
-     WHERE jobs.id = asked.id AND state = ANY($5::text[])
+     WHERE jobs.id = asked.id AND state = ANY($4::text[])
        AND due_at <= now() + interval '2 seconds'
-    RETURNING jobs.id, jobs.attempt, jobs.attempted_at, jobs.provider_account, asked.token
+    RETURNING jobs.id, jobs.attempt, jobs.attempted_at, asked.token
 ), attempted AS (
-    INSERT INTO job_attempts (job_id, number, token, worker, sent_at, provider_account)
-    SELECT id, attempt, token, $7, attempted_at, provider_account FROM moved
+    INSERT INTO job_attempts (job_id, number, token, worker, sent_at)
+    SELECT id, attempt, token, $6, attempted_at FROM moved
 ), event AS (
     INSERT INTO job_events (job_id, event, detail)
-    SELECT id, $8, jsonb_build_object('attempt', attempt, 'worker', $7::text) FROM moved
+    SELECT id, $7, jsonb_build_object('attempt', attempt, 'worker', $6::text) FROM moved
 )
 SELECT id, attempt, attempted_at FROM moved;
 
