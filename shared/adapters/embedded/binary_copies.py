@@ -9,7 +9,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from shared.adapters.embedded.account import can_reach
+from shared.adapters.embedded.account import Account, can_reach, give
 from shared.adapters.embedded.binaries import Program, Wheel
 from shared.adapters.embedded.layout import Layout
 from shared.errors import EmbeddedServerError
@@ -33,14 +33,15 @@ def reachable(program: Program, layout: Layout) -> Program:
     copies = layout.binaries
     copies.mkdir(exist_ok=True)
     copies.chmod(0o755)
+    give(copies, layout.home.owner)
     copy = copies / f"{program.wheel.package.name}-{program.wheel.version}"
     if not copy.is_dir():
-        _copy_wheel(program.wheel, copy)
+        _copy_wheel(program.wheel, copy, layout.home.owner)
     inside = program.path.relative_to(program.wheel.package.resolve())
     return replace(program, path=copy / program.wheel.package.name / inside)
 
 
-def _copy_wheel(wheel: Wheel, copy: Path) -> None:
+def _copy_wheel(wheel: Wheel, copy: Path, owner: Account | None) -> None:
     # Written under another name first, so that an interrupted copy is never taken for a whole one.
     unfinished = copy.with_name(f"{copy.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -55,13 +56,15 @@ def _copy_wheel(wheel: Wheel, copy: Path) -> None:
     libraries = wheel.package.with_name(f"{wheel.package.name}.libs")
     if libraries.is_dir():
         shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
-    _open_to_everybody(unfinished)
+    _open_to_everybody(unfinished, owner)
     unfinished.rename(copy)
 
 
-def _open_to_everybody(directory: Path) -> None:
+def _open_to_everybody(directory: Path, owner: Account | None) -> None:
     directory.chmod(0o755)
+    give(directory, owner)
     for path in directory.rglob("*"):
+        give(path, owner)
         if not path.is_symlink():
             runs = path.is_dir() or path.stat().st_mode & 0o100
             path.chmod(0o755 if runs else 0o644)

