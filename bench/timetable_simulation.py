@@ -8,10 +8,10 @@ next decision about tasks that are already under way.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import log
 from random import Random
 from typing import Protocol
 from uuid import UUID
@@ -107,7 +107,7 @@ class Learned:
     def __init__(self, seed: int, poll_is_worth_seconds: float) -> None:
         self._timetable = Timetable(poll_is_worth_seconds)
         self._random = Random(seed)  # noqa: S311
-        self._window: deque[float] = deque(maxlen=WINDOW_LENGTH)
+        self._window: list[tuple[float, float]] = []
         self._share_at = 0.0
 
     def first(self) -> float:
@@ -126,8 +126,11 @@ class Learned:
         if now < self._share_at:
             return
         self._share_at = now + INTERVAL_SECONDS
-        self._window.extend(one.seconds for one in self._timetable.take_fresh())
-        for kind in self._timetable.adopt({_KIND: tuple(self._window)}):
+        # As the column `keep_rank` of `completion_times` has it.
+        fresh = self._timetable.take_fresh()
+        ranked = [(now / 120 - log(self._random.expovariate(1)), one.seconds) for one in fresh]
+        self._window = sorted([*self._window, *ranked])[-WINDOW_LENGTH:]
+        for kind in self._timetable.adopt({_KIND: tuple(one for _, one in self._window)}):
             self._timetable.replan(kind)
 
 

@@ -16,9 +16,11 @@ import asyncpg
 
 from shared.adapters.postgres import Queries
 from shared.errors import DatabaseRefused
-from worker.gathering import Gathering
+from worker.gathering import Gathering, Tempo
 
 MOST_TOGETHER = 100
+_STATEMENTS_PER_SECOND = 100
+"""Of one kind, by a busy worker: beyond that, more jobs share a statement and its commit."""
 _IN_COMPANY = "200ms"
 _ALONE = "0"  # as long as the command may take
 
@@ -64,7 +66,9 @@ class BatchedStatement:
             async def send(asked: Sequence[_Asked]) -> Sequence[asyncpg.Record | Exception | None]:
                 return await self._send(asked, common)
 
-            known = self._company[common] = Gathering(send, most=MOST_TOGETHER)
+            known = self._company[common] = Gathering(
+                send, most=MOST_TOGETHER, tempo=Tempo(_STATEMENTS_PER_SECOND)
+            )
         return known
 
     async def _send(

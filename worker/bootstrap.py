@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from random import SystemRandom
+from random import Random
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -29,6 +29,7 @@ from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.kie_client import KieClient
 from worker.metrics import Metrics
+from worker.poll_deliveries import PollDeliveries
 from worker.provider import Provider, choose_provider
 from worker.scripts import Scripts
 from worker.throttle import Throttle, poll_limit, submit_limit
@@ -69,12 +70,14 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         )
         scripts = Scripts(redis)
         timeout_seconds = settings.kie_request_timeout_seconds
-        announcer = Announcer(Delivery(redis))
+        delivery = Delivery(redis)
+        announcer = Announcer(delivery)
         stack.push_async_callback(announcer.close)
         deps = Deps(
             settings=settings,
             store=JobStore(database),
-            delivery=Delivery(redis),
+            delivery=delivery,
+            poll_deliveries=PollDeliveries(delivery),
             kie=kie,
             submits=Throttle(
                 scripts, submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
@@ -85,7 +88,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             brake=Brake(scripts),
             metrics=metrics,
             clock=SystemClock(),
-            random=SystemRandom(),
+            random=Random(),  # noqa: S311
             sleep=asyncio.sleep,
             worker_name=f"{socket.gethostname()}:{os.getpid()}",
             lease_seconds=LEASE_MS / 1000,

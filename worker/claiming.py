@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from secrets import token_hex
@@ -47,6 +48,7 @@ _RUN_TIMEOUT_SECONDS = 24 * 3600
 # From a claim to the POST it takes one look at the job and one commit.
 _RESERVED_MS = 5_000
 _UNLIMITED_TRIES = 1_000_000_000
+_HAND_BACK_SECONDS = 5.0
 # A cron this late was missed in an outage, and its next run makes up for it.
 _MISSED = timedelta(seconds=3)
 
@@ -115,7 +117,6 @@ class LeasedWorker(Worker):
                 except (RedisDown, RedisError, OSError) as error:
                     log.warning("redis_unavailable", lane=self.lane.name, error=str(error))
                     delay_seconds = 1.0
-                self._reap()
                 stop_if_cancelled()
                 await self._sleep(delay_seconds)
 
@@ -130,12 +131,6 @@ class LeasedWorker(Worker):
         except TimeoutError:
             pass
         self._changed.clear()
-
-    def _reap(self) -> None:
-        for job_id, task in list(self.tasks.items()):
-            if task.done():
-                del self.tasks[job_id]
-                self._scores.pop(job_id, None)
 
     # --- claiming ---------------------------------------------------------------------------
 
@@ -171,10 +166,13 @@ class LeasedWorker(Worker):
 
     def _note_end(self, arq_id: str, task: asyncio.Task[None]) -> None:
         self.job_counter -= 1
+        # Unless the next run of the same delivery has begun already.
+        if self.tasks.get(arq_id) is task:
+            del self.tasks[arq_id]
+            self._scores.pop(arq_id, None)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            # Its lease lapses and it is delivered again: nothing is lost, but say so. Here, because
-            # the next run of the same delivery may begin before the loop looks at this one.
+            # Its lease lapses and it is delivered again: nothing is lost, but say so.
             log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
         # A slot is free: look at once rather than after the fallback.
         if self.job_counter == self.max_jobs - 1 or self._gate.is_braked:
@@ -193,7 +191,8 @@ class LeasedWorker(Worker):
                 await self._scripts.run(
                     "renew",
                     [self.queue_name],
-                    [self.owner, self.lease_ms, in_progress_key_prefix, *running],
+                    [self.owner, self.lease_ms, in_progress_key_prefix],
+                    running,
                 )
             except RedisDown as error:
                 log.warning("lease_not_renewed", lane=self.lane.name, error=str(error))
@@ -213,7 +212,8 @@ class LeasedWorker(Worker):
             outcome = snoozed.defer_score or 0
         except asyncio.CancelledError:
             outcome = 0  # handed back, for anybody to run at once
-        await asyncio.shield(self._end_run(job_id, outcome))
+        # Nobody waits for it: where it is lost, the lease lapses and the delivery comes again.
+        self._ends.tell((job_id, outcome))
 
     async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
         """Enqueue the crons that are due; overrides arq's, which makes up for every missed one."""
@@ -262,10 +262,9 @@ class LeasedWorker(Worker):
     async def _end_runs(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
         arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
         arguments += [retry_key_prefix, HASTEN_PREFIX]
-        for end in ends:
-            arguments += end
         keys = [self.queue_name, self._gate.throttle_key]
-        replies: list[int] = await self._scripts.run("finish", keys, arguments)
+        items = [word for end in ends for word in end]
+        replies: list[int] = await self._scripts.run("finish", keys, arguments, items)
         return replies
 
     # --- draining ---------------------------------------------------------------------------
@@ -275,13 +274,15 @@ class LeasedWorker(Worker):
         self.allow_pick_jobs = False
         async with self._claiming:  # what a claim under way brings is ours to end as well
             running = [task for task in self.tasks.values() if not task.done()]
-        if not running:
-            return
-        _, late = await asyncio.wait(running, timeout=timeout_seconds)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=5)
+        if running:
+            _, late = await asyncio.wait(running, timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_HAND_BACK_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HAND_BACK_SECONDS):
+                await self._ends.flush()
 
 
 def _as_arq_function(function: JobFunction, name: str) -> Function:

@@ -18,6 +18,7 @@ from worker.crash_points import Reach, reach_nothing
 from worker.job_store import JobStore
 from worker.kie_client import Kie
 from worker.metrics import Metrics
+from worker.poll_deliveries import PollDeliveries
 from worker.scripts import Scripts
 from worker.throttle import Throttle
 from worker.timetable import Timetable
@@ -34,6 +35,7 @@ class Deps:
     settings: Settings
     store: JobStore
     delivery: Delivery
+    poll_deliveries: PollDeliveries
     kie: Kie
     submits: Throttle
     polls: Throttle

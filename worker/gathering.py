@@ -1,7 +1,9 @@
 """Gathers what is asked for in one moment, so that it can be sent in one piece.
 
 The first who asks waits for nobody; those who ask while an answer is under way go together next.
-So an idle worker loses nothing, and a busy one pays for one round trip instead of a hundred.
+With a tempo, a busy one also lets a few milliseconds pass between two sendings, because waking
+another process costs more than all that is said to it. So an idle worker loses nothing, and a busy
+one pays for one round trip instead of a hundred.
 """
 
 from __future__ import annotations
@@ -14,8 +16,24 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+_TEMPO_BURST = 20
+
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
+
+
+class Tempo:
+    """How fast sendings may follow each other: the first few at once, then so many per second."""
+
+    def __init__(self, per_second: float, *, burst: int = _TEMPO_BURST) -> None:
+        self._gap_seconds = 1.0 / per_second
+        self._ahead_seconds = burst * self._gap_seconds
+        self._next_at = float("-inf")
+
+    def seconds_until_next(self, now: float) -> float:
+        """Return how long to wait before sending; whoever asks is counted as sending then."""
+        self._next_at = max(self._next_at + self._gap_seconds, now - self._ahead_seconds)
+        return max(self._next_at - now, 0.0)
 
 
 class Gathering(Generic[Item, Reply]):
@@ -30,40 +48,54 @@ class Gathering(Generic[Item, Reply]):
         send: Callable[[Sequence[Item]], Awaitable[Sequence[Reply | Exception]]],
         *,
         most: int = 200,
+        tempo: Tempo | None = None,
     ) -> None:
         self._send = send
         self._most = most
-        self._waiting: list[tuple[Item, asyncio.Future[Reply]]] = []
+        self._tempo = tempo
+        self._waiting: list[tuple[Item, asyncio.Future[Reply] | None]] = []
         self._sending: asyncio.Task[None] | None = None
 
     async def ask(self, item: Item) -> Reply:
         """Hand the item on and return its reply."""
-        return await self._add(item)
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._add(item, reply)
+        return await reply
 
     def tell(self, item: Item) -> None:
         """Hand the item on without waiting; an error is logged and forgotten."""
-        self._add(item).add_done_callback(_forget)
+        self._add(item, None)
 
-    def _add(self, item: Item) -> asyncio.Future[Reply]:
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    async def flush(self) -> None:
+        """Wait until all that was handed on has been answered, or given up."""
+        while self._sending is not None:
+            await asyncio.wait([self._sending])
+
+    def _add(self, item: Item, reply: asyncio.Future[Reply] | None) -> None:
         self._waiting.append((item, reply))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all())
-        return reply
 
     async def _send_all(self) -> None:
         try:
             while self._waiting:
+                await self._keep_tempo()
                 taken = self._waiting[: self._most]
                 del self._waiting[: self._most]
                 await self._send_some(taken)
         finally:
             self._sending = None
-            for _, reply in self._waiting:
-                reply.cancel()
+            _cancel(self._waiting)
             self._waiting.clear()
 
-    async def _send_some(self, taken: Sequence[tuple[Item, asyncio.Future[Reply]]]) -> None:
+    async def _keep_tempo(self) -> None:
+        if self._tempo is None:
+            return
+        delay_seconds = self._tempo.seconds_until_next(asyncio.get_running_loop().time())
+        if delay_seconds > 0:
+            await asyncio.sleep(delay_seconds)
+
+    async def _send_some(self, taken: Sequence[tuple[Item, asyncio.Future[Reply] | None]]) -> None:
         replies: Sequence[Reply | Exception]
         try:
             replies = await self._send([item for item, _ in taken])
@@ -73,18 +105,23 @@ class Gathering(Generic[Item, Reply]):
             replies = [error] * len(taken)
         except BaseException:
             # The end of the process: whoever waits must not do so for ever.
-            for _, reply in taken:
-                reply.cancel()
+            _cancel(taken)
             raise
+        unheard: Exception | None = None
         for (_, reply), value in zip(taken, replies, strict=True):
-            if reply.done():
+            if reply is None:
+                unheard = value if isinstance(value, Exception) else unheard
+            elif reply.done():
                 continue  # whoever asked has been cancelled
-            if isinstance(value, Exception):
+            elif isinstance(value, Exception):
                 reply.set_exception(value)
             else:
                 reply.set_result(value)
+        if unheard is not None:
+            log.warning("left_undone", error=str(unheard))
 
 
-def _forget(reply: asyncio.Future[Reply]) -> None:
-    if not reply.cancelled() and (error := reply.exception()) is not None:
-        log.warning("left_undone", error=str(error))
+def _cancel(taken: Sequence[tuple[Item, asyncio.Future[Reply] | None]]) -> None:
+    for _, reply in taken:
+        if reply is not None:
+            reply.cancel()

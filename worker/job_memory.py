@@ -34,7 +34,9 @@ class JobMemory:
             self.forget(job.id)
             return
         # A prompt may be long, and ten thousand of them a lot.
-        self._jobs[job.id] = replace(job, request={}, metadata={})
+        if job.request or job.metadata:
+            job = replace(job, request={}, metadata={})
+        self._jobs[job.id] = job
         self._jobs.move_to_end(job.id)
         while len(self._jobs) > self._most:
             self._jobs.popitem(last=False)

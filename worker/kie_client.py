@@ -121,21 +121,20 @@ class KieClient:
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
         """Ask once what became of a task; `NoVerdict` means to ask again later."""
-        return (await self.examine(family, task_id)).verdict
+        match await self._exchange("poll", family.build_poll(task_id)):
+            case NeverSent(message) | ReplyLost(message):
+                return self._plain_verdict(NoVerdict(message))
+            case ProviderAnswer() as answer:
+                return self._plain_verdict(family.read_poll(answer))
 
     async def examine(self, family: ModelFamily, task_id: str) -> Examination:
         """Ask once what became of a task, and read how it was made."""
-        callback_url = None
-        verdict: PollVerdict
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent(message) | ReplyLost(message):
-                verdict = NoVerdict(message)
+                return Examination(self._plain_verdict(NoVerdict(message)), None)
             case ProviderAnswer() as answer:
-                verdict = family.read_poll(answer)
-                callback_url = family.read_callback_url(answer)
-        if not isinstance(verdict, Pending | Delivered):
-            verdict = replace(verdict, message=self._plain(verdict.message))
-        return Examination(verdict, callback_url)
+                verdict = self._plain_verdict(family.read_poll(answer))
+                return Examination(verdict, family.read_callback_url(answer))
 
     async def credit(self) -> Decimal | None:
         """Return the credits left on the Kie account; None when they cannot be known."""
@@ -157,6 +156,11 @@ class KieClient:
             self._on_answer(endpoint, _outcome_word(outcome), loop.time() - started)
         return outcome
 
+    def _plain_verdict(self, verdict: PollVerdict) -> PollVerdict:
+        if isinstance(verdict, Pending | Delivered):
+            return verdict
+        return replace(verdict, message=self._plain(verdict.message))
+
     def _plain(self, message: str) -> str:
         # In this order: a control character inside an echoed key would hide it from the search,
         # and shortening first could leave half a key.
@@ -173,6 +177,8 @@ def _outcome_word(outcome: ProviderAnswer | NeverSent | ReplyLost) -> str:
             return "unreachable"
         case ReplyLost(timed_out=timed_out):
             return "timeout" if timed_out else "reply_lost"
+    if outcome.status == OK and isinstance(outcome.body, dict) and outcome.body.get("code") == OK:
+        return "200"
     envelope = open_envelope(outcome)
     number = envelope.code if envelope.is_http_success else envelope.status
     if number is None:

@@ -95,7 +95,11 @@ class KieWire:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             # Without a name of its own, Cloudflare answers a bare 403 that reads like a bad key.
-            headers={"User-Agent": user_agent(), "Accept": "application/json"},
+            headers={
+                "User-Agent": user_agent(),
+                "Accept": "application/json",
+                "Authorization": f"Bearer {self._api_key.get_secret_value()}",
+            },
             middlewares=(_never_resend,),
             trace_configs=[_flight_recorder()],
         )
@@ -133,17 +137,16 @@ class KieWire:
             self.base_url + request.path,
             params=dict(request.query),
             json=None if request.body is None else dict(request.body),
-            headers={"Authorization": f"Bearer {self._api_key.get_secret_value()}"},
             allow_redirects=False,
             trace_request_ctx=flight,
         ) as response:
             content, is_whole = await _read_body(response)
-        text = content[: _TEXT_LENGTH * 4].decode("utf-8", errors="replace")[:_TEXT_LENGTH]
         try:
             body = orjson.loads(content) if is_whole else None
         except orjson.JSONDecodeError:
             body = None
-        return ProviderAnswer(response.status, body, text)
+        # An object speaks for itself.
+        return ProviderAnswer(response.status, body, "" if type(body) is dict else _start(content))
 
     def _lost(self, error: Exception, flight: _Flight, *, timed_out: bool) -> NeverSent | ReplyLost:
         unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL)
@@ -153,6 +156,10 @@ class KieWire:
         if timed_out:
             return ReplyLost(f"no answer from Kie within {self._timeout_seconds:g} s", True)
         return ReplyLost(f"the connection to Kie broke: {_describe(error)}", False)
+
+
+def _start(content: bytes) -> str:
+    return content[: _TEXT_LENGTH * 4].decode("utf-8", errors="replace")[:_TEXT_LENGTH]
 
 
 async def _read_body(response: ClientResponse) -> tuple[bytes, bool]:

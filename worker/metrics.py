@@ -59,6 +59,7 @@ class Metrics:
         self.webhook_seconds = seconds(
             "darkroom_webhook_seconds", "Tries to send a webhook, until the answer", "outcome"
         )
+        self._answers: dict[tuple[str, str], Histogram] = {}
         self._monotonic = monotonic
         self._balance_until = float("-inf")
         self._balance = self._drift = nan
@@ -81,7 +82,10 @@ class Metrics:
 
     def count_answer(self, endpoint: str, code: str, seconds: float) -> None:
         """Note one answer of Kie, or the lack of one."""
-        self.requests.labels(endpoint, code).observe(seconds)
+        histogram = self._answers.get((endpoint, code))
+        if histogram is None:
+            histogram = self._answers[endpoint, code] = self.requests.labels(endpoint, code)
+        histogram.observe(seconds)
 
     def count_webhook(self, outcome: str, seconds: float) -> None:
         """Note one try to send a webhook: `delivered`, `failed` (tried again later) or `dead`."""

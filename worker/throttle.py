@@ -8,10 +8,12 @@ of a killed worker stops counting after a horizon. See docs/decisions/0004.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import count
 from secrets import token_hex
+from types import TracebackType
 
 from shared.errors import DarkroomError
 from worker.gathering import Gathering
@@ -76,9 +78,10 @@ class Throttle:
         self._counted_ms = limit.window_ms + GUARD_MS
         self._grants: Gathering[_Request, int] = Gathering(self._grant)
         self._answers: Gathering[_Request, int] = Gathering(self._note_answers)
+        # No two requests to Kie may share an id, whichever process they come from.
+        self._process, self._numbers = token_hex(8), count()
 
-    @asynccontextmanager
-    async def slot(self, name: str, reserved_for: str = "") -> AsyncIterator[None]:
+    def slot(self, name: str, reserved_for: str = "") -> AbstractAsyncContextManager[None]:
         """Send the request inside this block: granted on entry, noted as answered on exit.
 
         `reserved_for` is the delivery for which a claim has kept a slot. Raises `Throttled` with
@@ -86,30 +89,58 @@ class Throttle:
         """
         key = self.limit.key(name)
         if not key:
-            yield
-            return
-        request = _Request(key, token_hex(6), f"reserved:{reserved_for}" if reserved_for else "")
+            return _Slot(self, None)
+        request_id = f"{self._process}:{next(self._numbers)}"
+        reservation = f"reserved:{reserved_for}" if reserved_for else ""
+        return _Slot(self, _Request(key, request_id, reservation))
+
+    async def grant(self, request: _Request) -> None:
+        """Enter a slot. Raises `Throttled` and `RedisDown`."""
         wait_ms = await self._grants.ask(request)
         if wait_ms > 0:
             raise Throttled(wait_ms / 1000)
-        try:
-            yield
-        except Exception:
-            self._answers.tell(request)
-            raise
-        # A cancelled request is cut off, but may arrive yet: it counts until its horizon. So does
-        # one whose answer cannot be noted: slower, never too fast.
+
+    def note_answer(self, request: _Request) -> None:
+        """Leave a slot; where it cannot be noted, the request counts until its horizon."""
         self._answers.tell(request)
 
     async def _grant(self, requests: Sequence[_Request]) -> Sequence[int]:
         limit = self.limit
-        arguments: list[str | int] = [limit.requests, limit.horizon_ms, self._counted_ms]
+        items: list[str] = []
         for one in requests:
-            arguments += (one.id, one.reservation)
-        waits = await self.scripts.run("grant", [one.key for one in requests], arguments)
-        return [int(wait_ms) for wait_ms in waits]
+            items += (one.key, one.id, one.reservation)
+        arguments = (limit.requests, limit.horizon_ms, self._counted_ms)
+        waits: list[int] = await self.scripts.run("grant", (), arguments, items)
+        return waits
 
     async def _note_answers(self, requests: Sequence[_Request]) -> Sequence[int]:
-        arguments: list[str | int] = [self._counted_ms, *(one.id for one in requests)]
-        await self.scripts.run("answered", [one.key for one in requests], arguments)
+        items: list[str] = []
+        for one in requests:
+            items += (one.key, one.id)
+        await self.scripts.run("answered", (), (self._counted_ms,), items)
         return [1] * len(requests)
+
+
+class _Slot(AbstractAsyncContextManager[None]):
+    """The block inside which one request is sent; without a request there is no limit."""
+
+    __slots__ = ("_request", "_throttle")
+
+    def __init__(self, throttle: Throttle, request: _Request | None) -> None:
+        self._throttle = throttle
+        self._request = request
+
+    async def __aenter__(self) -> None:
+        if self._request is not None:
+            await self._throttle.grant(self._request)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # A cancelled request is cut off, but may arrive yet: it counts until its horizon. So does
+        # one whose answer cannot be noted: slower, never too fast.
+        if self._request is not None and (exc is None or isinstance(exc, Exception)):
+            self._throttle.note_answer(self._request)

@@ -146,13 +146,13 @@ def _unclear(envelope: Envelope, named_one: bool) -> Ambiguous:
 def read_poll(answer: ProviderAnswer, read_record: Callable[[Any], PollVerdict]) -> PollVerdict:
     """Say what Kie's answer to a poll means; `read_record` judges `data` once Kie says 200."""
     envelope = open_envelope(answer)
+    if envelope.is_http_success and envelope.code == OK:
+        return read_record(envelope.data)
     numbers = {envelope.status, envelope.code}
     if numbers & BLOCKED:
         return NoVerdict(str(envelope), account_blocked=True)
     if numbers & SLOW_DOWN:
         return NoVerdict(str(envelope), slow_down=True)
-    if envelope.is_http_success and envelope.code == OK:
-        return read_record(envelope.data)
     # A bare HTTP 408 or 501 is a proxy's; only Kie's own code ends a task.
     by_kie = envelope.is_http_success or envelope.status == envelope.code
     if envelope.code in GAVE_UP and by_kie:

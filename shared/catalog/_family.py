@@ -36,7 +36,7 @@ class ProviderAnswer:
     body: Any
     """The parsed JSON, or None where the body was not JSON."""
     text: str
-    """The start of the body as text, for messages."""
+    """The start of the body as text, for messages; may be empty where the body is an object."""
 
 
 class ImageRequest(BaseModel):

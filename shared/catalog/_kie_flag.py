@@ -42,6 +42,8 @@ def read_record(data: Any) -> PollVerdict:
     if not isinstance(record, Mapping):
         return NoVerdict("Kie answered 200 without a task record")
     flag, status = _flag_says(record), _status_says(record)
+    if flag is _Says.RUNNING and status is _Says.RUNNING:
+        return Pending(_progress(record.get("progress")))
     said = {flag, status} - {_Says.NOTHING}
     if not said:
         return NoVerdict(

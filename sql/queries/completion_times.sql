@@ -1,17 +1,17 @@
 -- What the poll timetable is learned from.
 
 -- name: record_completion_times
--- Adds completions, oldest first, and deletes what has become too old; who else deletes is not
--- waited for. $1 models, $2 tasks, $3 quantities, $4 seconds, $5 how many of a kind stay beside
+-- Adds completions, oldest first, and deletes those whose rank has become too low; who else deletes
+-- is not waited for. $1 models, $2 tasks, $3 quantities, $4 seconds, $5 how many of a kind stay beside
 -- the new ones.
-WITH too_old AS (
+WITH too_low AS (
     DELETE FROM completion_times
      WHERE id IN (
          SELECT id FROM completion_times
           WHERE id IN (
               SELECT id FROM (
                   SELECT id, row_number() OVER (PARTITION BY model, task, quantity
-                                                ORDER BY id DESC) AS place
+                                                ORDER BY keep_rank DESC) AS place
                     FROM completion_times
               ) AS placed WHERE place > $5::integer
           )
@@ -28,7 +28,7 @@ SELECT model, task, quantity, seconds
 -- One row per kind, oldest completion first. $1 how many of a kind.
 SELECT model, task, quantity, array_agg(seconds ORDER BY id) AS seconds
   FROM (
-      SELECT *, row_number() OVER (PARTITION BY model, task, quantity ORDER BY id DESC) AS place
+      SELECT *, row_number() OVER (PARTITION BY model, task, quantity ORDER BY keep_rank DESC) AS place
         FROM completion_times
   ) AS placed
  WHERE place <= $1::integer

@@ -37,6 +37,7 @@ from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.metrics import Metrics
+from worker.poll_deliveries import PollDeliveries
 from worker.reconciler import Reconciler
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
@@ -286,6 +287,7 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
         settings=settings,
         store=JobStore(database),
         delivery=delivery,
+        poll_deliveries=PollDeliveries(delivery),
         kie=kie,
         submits=cast("Throttle", no_redis),
         polls=cast("Throttle", no_redis),

@@ -1,11 +1,13 @@
 -- Notes that granted requests have been answered, so they have certainly arrived by now.
--- KEYS: the logs; ARGV: 1 window with its guard (ms), then for each log the id of its request.
+-- ARGV: 1 window with its guard (ms), 2 a JSON array: for each request its log and its id.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local window = tonumber(ARGV[1])
-for i, log in ipairs(KEYS) do
-  redis.call('ZADD', log, 'XX', now + window, ARGV[1 + i])
+local items = cjson.decode(ARGV[2])
+for i = 1, #items, 2 do
+  local log = items[i]
+  redis.call('ZADD', log, 'XX', now + window, items[i + 1])
   -- A late answer counts beyond the life that its grant gave the log.
   redis.call('PEXPIRE', log, window + 1000, 'GT')
 end
-return #KEYS
+return #items / 2

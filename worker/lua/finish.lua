@@ -1,13 +1,14 @@
 -- Ends runs of deliveries, each only if its lease is still ours.
 -- KEYS: 1 queue, 2 throttle log or ''
--- ARGV: 1 owner token, 2 in-progress prefix, 3 job prefix, 4 retry prefix, 5 hasten prefix, then
--- for each run: arq id, and 'finish' or the delay in ms until it is due again.
+-- ARGV: 1 owner token, 2 in-progress prefix, 3 job prefix, 4 retry prefix, 5 hasten prefix, 6 a
+-- JSON array: for each run its arq id, and 'finish' or the delay in ms until it is due again.
 -- Returns for each run 1, or 0 where the lease had lapsed and somebody else has the delivery.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local ended = {}
-for i = 6, #ARGV, 2 do
-  local id, outcome = ARGV[i], ARGV[i + 1]
+local items = cjson.decode(ARGV[6])
+for i = 1, #items, 2 do
+  local id, outcome = items[i], items[i + 1]
   local lease = ARGV[2] .. id
   if redis.call('GET', lease) ~= ARGV[1] then
     ended[#ended + 1] = 0

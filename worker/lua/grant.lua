@@ -1,18 +1,18 @@
 -- Grants requests against sliding logs, or says how long to wait; each log by itself.
--- KEYS: the logs; ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 window with its
--- guard (ms), then for each log: id of the request, and the reservation that a claim made for it
--- or ''.
+-- ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 window with its guard (ms), 4 a
+-- JSON array: for each request its log, its id, and the reservation that a claim made for it or ''.
 -- A member's score is the moment at which it stops counting. An unanswered request counts as not
 -- yet arrived: it may reach the provider at any moment until its answer is seen.
--- Returns for each log 0 (granted) or the wait in ms.
+-- Returns for each request 0 (granted) or the wait in ms.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local limit = tonumber(ARGV[1])
 local horizon = tonumber(ARGV[2])
 local window = tonumber(ARGV[3])
+local items = cjson.decode(ARGV[4])
 local waits = {}
-for i, log in ipairs(KEYS) do
-  local id, reservation = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
+for i = 1, #items, 3 do
+  local log, id, reservation = items[i], items[i + 1], items[i + 2]
   redis.call('ZREMRANGEBYSCORE', log, '-inf', now)
   if reservation ~= '' then
     redis.call('ZREM', log, reservation)
@@ -21,11 +21,11 @@ for i, log in ipairs(KEYS) do
   if taken >= limit then
     local first = redis.call('ZRANGE', log, taken - limit, taken - limit, 'WITHSCORES')
     -- An unanswered request may be answered now, and then counts for one window more, no longer.
-    waits[i] = math.min(math.max(tonumber(first[2]) - now, 1), window)
+    waits[#waits + 1] = math.min(math.max(tonumber(first[2]) - now, 1), window)
   else
     redis.call('ZADD', log, now + horizon, id)
     redis.call('PEXPIRE', log, horizon + 1000)
-    waits[i] = 0
+    waits[#waits + 1] = 0
   end
 end
 return waits

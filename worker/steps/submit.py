@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Lane, Parcel, now_ms
+from shared.adapters.delivery import Lane
 from shared.adapters.news import Change
 from shared.catalog import family
 from shared.domain import events
@@ -46,7 +46,7 @@ async def submit_job(deps: Deps, job_id: UUID) -> float | None:
             return await _give_up_on_lost_worker(deps, job)
         case JobState.GENERATING:
             # The poll's delivery may never have been made: it is made here, or it is there.
-            await _deliver_poll(deps, job, 0)
+            await deps.poll_deliveries.deliver(job.id, 0)
     return None
 
 
@@ -145,7 +145,8 @@ async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
     deps.metrics.count_submitted(submitted)
     if deps.brake.level > 0:
         await _quietly(deps.brake.ease())
-    await _quietly(_deliver_poll(deps, submitted, await _first_look_seconds(deps, submitted)))
+    first_look_seconds = await _first_look_seconds(deps, submitted)
+    await _quietly(deps.poll_deliveries.deliver(submitted.id, first_look_seconds))
     return None
 
 
@@ -166,11 +167,6 @@ async def _defer(deps: Deps, job: Job, reason: str, message: str) -> float:
     event = events.Deferred(reason, message, delay_seconds)
     await _insist(deps, lambda: deps.store.record_deferred(job, event))
     return delay_seconds
-
-
-async def _deliver_poll(deps: Deps, job: Job, delay_seconds: float) -> None:
-    due_ms = now_ms() + int(delay_seconds * 1000)
-    await deps.delivery.deliver([Parcel(job.id, Lane.POLL, due_ms)])
 
 
 async def _quietly(redis_call: Awaitable[object]) -> None:

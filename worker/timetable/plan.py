@@ -17,7 +17,7 @@ from .next_look import LEAST_GAP_SECONDS
 POLL_IS_WORTH_SECONDS = 1.2
 """The trade-off between polls and lag; bench/timetable.py draws the curve."""
 WINDOW_LENGTH = 300
-"""How many of the newest completions of a kind count: the older ones are forgotten."""
+"""How many completions of a kind count: a sample of the last minutes, the older ones fade."""
 PLAN_FROM = 16
 """With fewer completions there is no plan."""
 _MOMENTS = 200

@@ -9,6 +9,7 @@ has been granted may arrive later.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
@@ -27,14 +28,21 @@ LIMIT = Limit("test:m8", 3, 1_000, 2_000)
 class GrantCounting(Scripts):
     """The scripts with the rule removed: a grant counts for a window, answered or not."""
 
-    async def run(self, name: str, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
+    async def run(
+        self,
+        name: str,
+        keys: Sequence[Key],
+        args: Sequence[Argument],
+        items: Sequence[Argument] | None = None,
+    ) -> Any:
         """Run the mutated script."""
         if name == "answered":
             return 1
         source = files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
         mutant = source.replace("'ZADD', log, now + horizon", "'ZADD', log, now + window")
         assert mutant != source, "the rule that this mutant removes stands elsewhere now"
-        return await self.redis.register_script(mutant)(keys=keys, args=args)
+        given = [*args] if items is None else [*args, json.dumps(items)]
+        return await self.redis.register_script(mutant)(keys=keys, args=given)
 
 
 async def hammer(throttle: Throttle, port: int) -> None:

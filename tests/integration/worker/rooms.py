@@ -28,6 +28,7 @@ from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.lanes import build_lanes
 from worker.metrics import Metrics
+from worker.poll_deliveries import PollDeliveries
 from worker.reconciler import Reconciler
 from worker.scripts import Scripts
 from worker.steps.poll import poll_job
@@ -128,6 +129,7 @@ async def open_rooms(
         settings=settings,
         store=JobStore(database),
         delivery=Delivery(redis),
+        poll_deliveries=PollDeliveries(Delivery(redis)),
         kie=kie,
         submits=Throttle(scripts, submit_limit(0, 30)),
         polls=Throttle(scripts, poll_limit(3, 8)),

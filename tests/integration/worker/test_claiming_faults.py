@@ -48,9 +48,15 @@ class HeldScripts(Scripts):
         super().__init__(redis)
         self.has_claimed, self.let_go = asyncio.Event(), asyncio.Event()
 
-    async def run(self, name: str, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
+    async def run(
+        self,
+        name: str,
+        keys: Sequence[Key],
+        args: Sequence[Argument],
+        items: Sequence[Argument] | None = None,
+    ) -> Any:
         """Send the call at once, and give its answer away late."""
-        answer = await super().run(name, keys, args)
+        answer = await super().run(name, keys, args, items)
         if name == "claim":
             self.has_claimed.set()
             await self.let_go.wait()

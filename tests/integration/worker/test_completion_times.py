@@ -157,9 +157,10 @@ async def test_what_one_worker_saw_another_plans_by(rooms: Rooms) -> None:
     assert len(await stored(rooms)) == 400
 
 
-async def test_each_kind_keeps_its_newest_completions_only(rooms: Rooms) -> None:
+async def test_each_kind_keeps_so_many_completions_and_the_old_ones_fade(rooms: Rooms) -> None:
     for _ in range(4):
         await CompletionTimes(rooms.database, having_seen(KIND, [20.0] * 200)).share()
+    await rooms.sql("UPDATE completion_times SET keep_rank = keep_rank - 30")  # an hour ago
     newest = [float(second) for second in range(1, 101)]
     await CompletionTimes(rooms.database, having_seen(KIND, newest)).share()
     await CompletionTimes(rooms.database, having_seen(FOUR, [90.0])).share()
@@ -168,6 +169,18 @@ async def test_each_kind_keeps_its_newest_completions_only(rooms: Rooms) -> None
     assert len(of_kind) == WINDOW_LENGTH
     assert of_kind[-100:] == newest
     assert [row["seconds"] for row in rows if row["quantity"] == 4] == [90.0]
+
+
+async def test_a_burst_is_learned_from_as_a_whole_not_from_its_slow_end(rooms: Rooms) -> None:
+    # Tasks that begin together end in the order of how long they take.
+    for start in range(0, 3_000, 500):
+        ended = [float(second) for second in range(start + 1, start + 501)]
+        await CompletionTimes(rooms.database, having_seen(KIND, ended)).share()
+    await CompletionTimes(rooms.database, having_seen(FOUR, [90.0])).share()
+    kept = sorted(row["seconds"] for row in await stored(rooms) if row["quantity"] == 1)
+    assert len(kept) == WINDOW_LENGTH
+    # Six standard deviations of the median of 300 drawn from 3,000.
+    assert abs(kept[WINDOW_LENGTH // 2] - 1_500) < 520
 
 
 async def test_workers_that_share_at_once_do_not_hinder_each_other(rooms: Rooms) -> None:

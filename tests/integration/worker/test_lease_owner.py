@@ -20,8 +20,8 @@ async def test_a_lease_is_renewed_by_its_owner_alone(redis: ArqRedis) -> None:
     due_before = await score_of(redis, job_id)
 
     async def renew_as(owner: str) -> int:
-        arguments: list[str | int | float] = [owner, LEASE_MS, in_progress_key_prefix, arq_id]
-        return int(await Scripts(redis).run("renew", [Lane.POLL.value], arguments))
+        arguments = (owner, LEASE_MS, in_progress_key_prefix)
+        return int(await Scripts(redis).run("renew", [Lane.POLL.value], arguments, [arq_id]))
 
     assert await renew_as("somebody whose lease has lapsed") == 0
     assert await redis.pttl(lease_key) <= 20_000

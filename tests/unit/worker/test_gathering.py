@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.errors import RedisDown
-from worker.gathering import Gathering
+from worker.gathering import Gathering, Tempo
 
 
 class Sender:
@@ -105,3 +105,40 @@ async def test_what_is_only_told_is_done_and_a_failure_is_logged() -> None:
         await asyncio.sleep(0)
     assert sender.groups == [[4, 2], [13, 6]]
     assert [entry["event"] for entry in logs] == ["left_undone"]
+
+
+async def test_what_was_only_told_is_done_after_a_flush() -> None:
+    sender = Sender()
+    sender.may_answer.clear()
+    gathering: Gathering[int, int] = Gathering(sender, most=1)
+    gathering.tell(2)
+    gathering.tell(4)
+    flushed = asyncio.create_task(gathering.flush())
+    while not sender.groups:
+        await asyncio.sleep(0)
+    assert not flushed.done()
+    sender.may_answer.set()
+    await flushed
+    assert sender.groups == [[2], [4]]
+
+
+def test_the_first_few_go_at_once_and_then_so_many_per_second() -> None:
+    tempo = Tempo(100, burst=3)
+    waits = [tempo.seconds_until_next(10.0) for _ in range(6)]
+    assert waits[:4] == [0, 0, 0, 0]
+    assert waits[4:] == pytest.approx([0.01, 0.02])
+
+
+def test_a_pause_gives_the_first_few_back() -> None:
+    tempo = Tempo(100, burst=3)
+    for _ in range(10):
+        tempo.seconds_until_next(10.0)
+    assert [tempo.seconds_until_next(20.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0])
+
+
+async def test_beyond_the_tempo_what_comes_meanwhile_goes_together() -> None:
+    sender = Sender()
+    gathering: Gathering[int, int] = Gathering(sender, tempo=Tempo(20, burst=0))
+    assert await gathering.ask(2) == 4
+    assert await asyncio.gather(*(gathering.ask(number) for number in (4, 6, 8))) == [8, 12, 16]
+    assert sender.groups == [[2], [4, 6, 8]]

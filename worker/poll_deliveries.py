@@ -1,0 +1,33 @@
+"""Delivers the polls of new tasks: those that come together in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from worker.gathering import Gathering, Tempo
+
+_ROUND_TRIPS_PER_SECOND = 100
+"""Of a busy worker; the first poll of a task is seconds away."""
+
+
+class PollDeliveries:
+    """The way from the submit step to the poll lane."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._parcels: Gathering[Parcel, None] = Gathering(
+            self._deliver, tempo=Tempo(_ROUND_TRIPS_PER_SECOND)
+        )
+
+    async def deliver(self, job_id: UUID, delay_seconds: float) -> None:
+        """Have the job polled after the delay; one that is delivered already stays as it is.
+
+        Raises `RedisDown`.
+        """
+        await self._parcels.ask(Parcel(job_id, Lane.POLL, now_ms() + int(delay_seconds * 1000)))
+
+    async def _deliver(self, parcels: Sequence[Parcel]) -> Sequence[None]:
+        await self._delivery.deliver(parcels)
+        return [None] * len(parcels)
