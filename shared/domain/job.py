@@ -54,6 +54,8 @@ class Job:
     price_id: int
     webhook_url: str | None
     retry_of: UUID | None
+    provider_account: str | None = None
+    """Which of our Kie accounts the newest attempt was sent with, where that was read with it."""
 
     @property
     def is_terminal(self) -> bool:
