@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.migrations import migration_status
@@ -55,7 +56,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("servers", True, "embedded" if servers.embedded else "as given")
         async for finding in _examine_redis(servers, stack):
             yield finding
-        async for finding in _examine_database(servers, stack):
+        async for finding in _examine_database(servers, stack, settings.kie_account_names):
             yield finding
         yield _examine_provider(settings, servers)
 
@@ -80,7 +81,9 @@ async def examine_books(queries: Queries) -> AsyncIterator[Finding]:
         )
 
 
-async def _examine_database(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
+async def _examine_database(
+    servers: Servers, stack: AsyncExitStack, account_names: Sequence[str]
+) -> AsyncIterator[Finding]:
     try:
         database = await stack.enter_async_context(connect_for_examination(servers.database_url))
         status = await migration_status(servers.database_url)
@@ -110,16 +113,33 @@ async def _examine_database(servers: Servers, stack: AsyncExitStack) -> AsyncIte
         named or "every open job moves",
         "is a worker running? `darkroom worker`" if rows else None,
     )
-    yield await _examine_balance(database)
+    async for finding in _examine_accounts(database, account_names):
+        yield finding
 
 
-async def _examine_balance(queries: Queries) -> Finding:
-    last = await queries.fetch_row("last_balance_check")
-    if last is None:
-        return Finding("kie balance", True, "never checked: a worker does so once a minute")
+async def _examine_accounts(queries: Queries, names: Sequence[str]) -> AsyncIterator[Finding]:
+    rows = await queries.fetch("jobs_by_provider_account")
+    lost = [f"{row['name']} ({row['jobs']} open jobs)" for row in rows if row["name"] not in names]
+    if lost:
+        yield Finding(
+            "kie accounts",
+            False,
+            f"no key is set here for {', '.join(lost)}",
+            "put the key back, in KIE_API_KEYS: nothing else can ask about the tasks of these jobs",
+        )
+    for row in await queries.fetch("last_balance_checks", list(names)):
+        last = dict(row)
+        yield _judge_balance(
+            last, "kie balance" if len(names) == 1 else f"kie balance of {last['name']}"
+        )
+
+
+def _judge_balance(last: Mapping[str, Any], name: str) -> Finding:
+    if last["verdict"] is None:
+        return Finding(name, True, "never checked: a worker does so once a minute")
     drifts = last["drifts"]
     return Finding(
-        "kie balance",
+        name,
         not drifts,
         f"last check {last['age_seconds']:.0f} s ago: {last['verdict']}, {last['balance']} credits"
         f" left; drift found {drifts} times in the last day",
@@ -159,8 +179,11 @@ async def _examine_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterat
 
 
 def _examine_provider(settings: Settings, servers: Servers) -> Finding:
-    if settings.kie_api_key is not None:
+    if len(settings.kie_keys) == 1:
         return Finding("kie", True, f"a key is set, for {settings.kie_base_url}")
+    if settings.kie_keys:
+        names = ", ".join(settings.kie_account_names)
+        return Finding("kie", True, f"keys are set of {names}, for {settings.kie_base_url}")
     if servers.has_given_database:
         return Finding(
             "kie",

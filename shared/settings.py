@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
+from shared.kie_accounts import DEFAULT_ACCOUNT, KieKey, list_faults, read_keys
 
 ChargeBasis = Literal["current", "quoted", "lower_of"]
 CrashPoint = Literal[
@@ -68,6 +76,8 @@ class Settings(BaseSettings):
 
     kie_api_key: SecretStr | None = None
     """Kie's Bearer token. Default: the bundled simulator, with embedded servers only."""
+    kie_api_keys: SecretStr | None = None
+    """Several Kie accounts instead: `name=key` pairs separated by commas."""
     kie_base_url: HttpUrl = "https://api.kie.ai"
     """Without `/api/v1`."""
     kie_callback_url: HttpUrl | None = None
@@ -105,6 +115,29 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
     """Default: `console` on a terminal, else `json`."""
+
+    @field_validator("kie_api_keys")
+    @classmethod
+    def _check_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        faults = [] if value is None else list_faults(value.get_secret_value())
+        if value is not None and info.data.get("kie_api_key") is not None:
+            faults.append("KIE_API_KEY is set as well: unset one of the two")
+        if faults:
+            faults.append("allowed are name=key pairs separated by commas")
+            raise ValueError("; ".join(faults))
+        return value
+
+    @property
+    def kie_keys(self) -> tuple[KieKey, ...]:
+        """The accounts at Kie by name, each with its key; none means the bundled simulator."""
+        if self.kie_api_keys is not None:
+            return read_keys(self.kie_api_keys.get_secret_value())
+        return () if self.kie_api_key is None else (KieKey(DEFAULT_ACCOUNT, self.kie_api_key),)
+
+    @property
+    def kie_account_names(self) -> tuple[str, ...]:
+        """The names of our accounts at Kie, the simulator's included."""
+        return tuple(one.name for one in self.kie_keys) or (DEFAULT_ACCOUNT,)
 
 
 def load_settings() -> Settings:

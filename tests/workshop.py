@@ -235,6 +235,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": settings.redis_url,
         "KIE_API_KEY": settings.kie_api_key,
+        "KIE_API_KEYS": settings.kie_api_keys,
     }
     return {
         **os.environ,

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import structlog
@@ -19,6 +20,7 @@ from shared.adapters.postgres import Database, connect_database
 from shared.adapters.queue_gauges import QueueGauges
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
+from worker.accounts import KieAccount, KieAccounts
 from worker.announcing import Announcer
 from worker.brake import Brake
 from worker.claiming import LEASE_MS
@@ -64,7 +66,6 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
         registry = CollectorRegistry()
         metrics = Metrics(registry)
-        kie = await stack.enter_async_context(_kie_client(settings, provider, metrics))
         sender = await stack.enter_async_context(
             Sender(allow_loopback=settings.webhooks_allow_loopback)
         )
@@ -78,14 +79,13 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             store=JobStore(database),
             delivery=delivery,
             poll_deliveries=PollDeliveries(delivery),
-            kie=kie,
+            accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
             submits=Throttle(
                 scripts, submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
             ),
             polls=Throttle(
                 scripts, poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
             ),
-            brake=Brake(scripts),
             metrics=metrics,
             clock=SystemClock(),
             random=Random(),  # noqa: S311
@@ -105,10 +105,23 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         yield Rooms(deps, database, servers, health)
 
 
-def _kie_client(settings: Settings, provider: Provider, metrics: Metrics) -> KieClient:
-    return KieClient(
-        base_url=provider.base_url,
-        api_key=provider.api_key,
-        timeout_seconds=settings.kie_request_timeout_seconds,
-        on_answer=metrics.count_answer,
-    )
+async def _open_accounts(
+    stack: AsyncExitStack,
+    settings: Settings,
+    provider: Provider,
+    scripts: Scripts,
+    metrics: Metrics,
+) -> KieAccounts:
+    accounts = []
+    for one in provider.keys:
+        client = KieClient(
+            base_url=provider.base_url,
+            api_key=one.key,
+            timeout_seconds=settings.kie_request_timeout_seconds,
+            on_answer=partial(metrics.count_answer, one.name),
+        )
+        kie = await stack.enter_async_context(client)
+        brake = Brake(scripts, one.name)
+        metrics.accounts.show_brake(one.name, partial(getattr, brake, "level"))
+        accounts.append(KieAccount(one.name, kie, brake))
+    return KieAccounts(accounts, on_missing=metrics.accounts.show_missing)

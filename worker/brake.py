@@ -1,8 +1,9 @@
-"""Slows the submit lane of all workers down together when Kie asks for it, and lets it recover."""
+"""Slows the submits of one Kie account down, in all workers together, and lets them recover."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,11 +11,10 @@ import structlog
 
 from shared.adapters.delivery import translated_redis_errors
 from shared.domain.lifecycle import Reason
+from shared.kie_accounts import DEFAULT_ACCOUNT, brake_key
 from worker.scripts import Scripts
 
 log = structlog.get_logger(__name__)
-
-BRAKE_KEY = "darkroom:brake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,35 @@ class Brake:
     def __init__(
         self,
         scripts: Scripts,
-        key: str = BRAKE_KEY,
+        account: str = DEFAULT_ACCOUNT,
         *,
         busy: Steps = BUSY,
         blocked: Steps = BLOCKED,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scripts = scripts
-        self.key = key
+        self._account = account
+        self.key = brake_key(account)
         self._busy = busy
         self._blocked = blocked
+        self._monotonic = monotonic
+        self._paused_until = float("-inf")
         self.level = 0
         """How hard it was applied when this process last looked; 0 means not at all."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a pause is on that this process knows of; claims know better, and look."""
+        return self._monotonic() < self._paused_until
 
     def observe(self, level: int) -> None:
         """Note the level that a claim has just seen."""
         self.level = level
 
     async def slow_down(self, reason: str, message: str) -> float:
-        """Pause everybody's submits, longer each time in a row; return the pause in seconds.
+        """Pause this account's submits by all workers, longer each time in a row.
+
+        Returns the pause in seconds.
 
         An account refusal is said once, loudly, by whoever applies the brake first.
         """
@@ -64,17 +75,24 @@ class Brake:
             "brake", [self.key], [steps.first_ms, steps.longest_ms, reason, message]
         )
         pause_seconds = float(pause_ms) / 1000
+        self._paused_until = self._monotonic() + pause_seconds
         self.level = abs(int(level))
         if level > 0:
             say = log.critical if blocked and is_news else log.warning
-            say("submits_paused", reason=reason, message=message, pause_seconds=pause_seconds)
+            say(
+                "submits_paused",
+                account=self._account,
+                reason=reason,
+                message=message,
+                pause_seconds=pause_seconds,
+            )
         return pause_seconds
 
     async def ease(self) -> int:
         """Take a step back after a submit that went well; return the level that is left."""
         level = self.level = int(await self._scripts.run("ease", [self.key], []))
         if level == 0:
-            log.info("submits_resumed")
+            log.info("submits_resumed", account=self._account)
         return level
 
     async def reason(self) -> str | None:

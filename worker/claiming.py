@@ -33,7 +33,7 @@ from shared.adapters.delivery import (
     stop_if_cancelled,
 )
 from shared.errors import RedisDown
-from worker.gate import Gate
+from worker.gate import Gates
 from worker.gathering import Gathering
 from worker.scripts import Scripts
 
@@ -73,7 +73,7 @@ class LeasedWorker(Worker):
         redis: ArqRedis,
         scripts: Scripts | None = None,
         max_jobs: int,
-        gate: Gate | None = None,
+        gates: Gates | None = None,
         crons: Mapping[str, tuple[JobFunction, set[int]]] | None = None,
         lease_ms: int = LEASE_MS,
     ) -> None:
@@ -94,7 +94,7 @@ class LeasedWorker(Worker):
         self.lane = lane
         self.lease_ms = lease_ms
         self.owner = token_hex(8)
-        self._gate = gate or Gate()
+        self._gates = gates or Gates()
         self._scripts = scripts or Scripts(redis)
         self._function = function
         self._own = f"{lane.name.lower()}:"
@@ -137,29 +137,30 @@ class LeasedWorker(Worker):
     async def _claim_due(self) -> float:
         """Claim and start what is due; return the seconds until the next look is worthwhile."""
         room = self.max_jobs - self.job_counter
-        # While the brake is on, one job at a time feels the way.
-        feeling_the_way = self._gate.is_braked and self.job_counter > 0
-        if not self.allow_pick_jobs or room <= 0 or feeling_the_way:
+        gates = self._gates
+        most_each = gates.most_each(room)
+        if not self.allow_pick_jobs or room <= 0 or not any(most_each):
             return FALLBACK_SECONDS
-        keys = [self.queue_name, self._gate.throttle_key, self._gate.brake_key]
         arguments: list[str | int] = [room, self.lease_ms, self.owner, in_progress_key_prefix]
-        arguments += [self._gate.throttle_limit, HASTEN_PREFIX, _RESERVED_MS]
+        arguments += [gates.limit, HASTEN_PREFIX, _RESERVED_MS, gates.turn, *most_each]
+        first = 1 + len(gates)
         async with self._claiming:
-            reply = await self._scripts.run("claim", keys, arguments)
-            for arq_id, score in zip(reply[2::2], reply[3::2], strict=True):
-                self._start(arq_id.decode(), int(score))
-        next_due_ms = int(reply[1])
-        if self._gate.brake is not None:
-            self._gate.brake.observe(int(reply[0]))
+            reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
+            claimed = (reply[first::3], reply[first + 1 :: 3], reply[first + 2 :: 3])
+            for arq_id, score, gate in zip(*claimed, strict=True):
+                self._start(arq_id.decode(), int(score), int(gate))
+        next_due_ms = int(reply[0])
+        gates.observe(reply[1:first])
         return FALLBACK_SECONDS if next_due_ms < 0 else next_due_ms / 1000
 
-    def _start(self, arq_id: str, score: int) -> None:
+    def _start(self, arq_id: str, score: int, gate: int) -> None:
         running = self.tasks.get(arq_id)
         if running is not None and not running.done():
             # Our own lease had lapsed, for want of Redis, and nobody took it: the run goes on.
             return
         self.job_counter += 1
         self._scores[arq_id] = score
+        self._gates.note_claim(arq_id, gate)
         task = self.loop.create_task(self.run_job(arq_id, score))
         self.tasks[arq_id] = task
         task.add_done_callback(partial(self._note_end, arq_id))
@@ -170,12 +171,13 @@ class LeasedWorker(Worker):
         if self.tasks.get(arq_id) is task:
             del self.tasks[arq_id]
             self._scores.pop(arq_id, None)
+        self._gates.note_end(arq_id)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # Its lease lapses and it is delivered again: nothing is lost, but say so.
             log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
         # A slot is free: look at once rather than after the fallback.
-        if self.job_counter == self.max_jobs - 1 or self._gate.is_braked:
+        if self.job_counter == self.max_jobs - 1 or self._gates.any_is_braked:
             self.wake()
 
     # --- leases -----------------------------------------------------------------------------
@@ -262,7 +264,7 @@ class LeasedWorker(Worker):
     async def _end_runs(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
         arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
         arguments += [retry_key_prefix, HASTEN_PREFIX]
-        keys = [self.queue_name, self._gate.throttle_key]
+        keys = [self.queue_name, *self._gates.logs]
         items = [word for end in ends for word in end]
         replies: list[int] = await self._scripts.run("finish", keys, arguments, items)
         return replies

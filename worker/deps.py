@@ -10,13 +10,12 @@ from uuid import UUID
 from shared.adapters.delivery import Delivery
 from shared.adapters.postgres import Queries
 from shared.settings import Settings
+from worker.accounts import KieAccounts
 from worker.announcing import Announce, announce_to_nobody
-from worker.brake import Brake
 from worker.callbacks.trust import CallbackTrust
 from worker.clock import Clock
 from worker.crash_points import Reach, reach_nothing
 from worker.job_store import JobStore
-from worker.kie_client import Kie
 from worker.metrics import Metrics
 from worker.poll_deliveries import PollDeliveries
 from worker.scripts import Scripts
@@ -36,10 +35,9 @@ class Deps:
     store: JobStore
     delivery: Delivery
     poll_deliveries: PollDeliveries
-    kie: Kie
+    accounts: KieAccounts
     submits: Throttle
     polls: Throttle
-    brake: Brake
     metrics: Metrics
     clock: Clock
     random: Random

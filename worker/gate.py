@@ -1,7 +1,8 @@
-"""What holds a lane back: Kie's limit on new generations, and the brake."""
+"""What holds a lane back: Kie's limit on new generations and the brake, of each Kie account."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.brake import Brake
@@ -24,3 +25,62 @@ class Gate:
     def is_braked(self) -> bool:
         """Whether the brake was on when it was last seen."""
         return self.brake is not None and self.brake.level > 0
+
+
+class Gates:
+    """The gates of one lane: each delivery is claimed through one of them, whichever has room.
+
+    Their limits are the same; each has a throttle log of its own. `given` says by delivery, for as
+    long as it runs, through which gate it came.
+    """
+
+    def __init__(self, gates: Sequence[Gate] = (), given: dict[str, int] | None = None) -> None:
+        self._gates = tuple(gates) or (Gate(),)
+        self._holds = bool(gates)
+        self.given = {} if given is None else given
+        self._turn = 0
+        self.limit = self._gates[0].throttle_limit
+        self.logs = [gate.throttle_key for gate in self._gates if gate.throttle_key]
+        """The throttle logs in which claims reserve."""
+        self.keys = [key for gate in self._gates for key in (gate.throttle_key, gate.brake_key)]
+        """What a claim looks at: log and brake of each gate."""
+
+    def __len__(self) -> int:
+        return len(self._gates)
+
+    @property
+    def any_is_braked(self) -> bool:
+        """Whether a delivery that ends may let another through."""
+        return self._holds and any(gate.is_braked for gate in self._gates)
+
+    def most_each(self, room: int) -> list[int]:
+        """Return how many a claim may take through each gate."""
+        if not self.any_is_braked:
+            return [room] * len(self._gates)
+        # While a brake is on, one job at a time feels the way.
+        busy = set(self.given.values())
+        return [
+            0 if gate.is_braked and place in busy else room
+            for place, gate in enumerate(self._gates)
+        ]
+
+    @property
+    def turn(self) -> int:
+        """The gate whose turn it is where several have as much room."""
+        return self._turn
+
+    def observe(self, levels: Sequence[int]) -> None:
+        """Note how hard each brake was applied when a claim looked."""
+        for gate, level in zip(self._gates, levels, strict=True):
+            if gate.brake is not None:
+                gate.brake.observe(int(level))
+
+    def note_claim(self, delivery: str, place: int) -> None:
+        """Note through which gate a delivery came."""
+        if self._holds:
+            self.given[delivery] = place
+            self._turn = (place + 1) % len(self._gates)
+
+    def note_end(self, delivery: str) -> None:
+        """Forget a delivery that runs no more."""
+        self.given.pop(delivery, None)

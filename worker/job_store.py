@@ -66,7 +66,7 @@ class JobStore:
         return job_from_row(row)
 
     async def _read(self, job_ids: Sequence[UUID]) -> list[asyncpg.Record | None]:
-        rows = await self.queries.fetch("get_jobs", job_ids)
+        rows = await self.queries.fetch("jobs_to_run", job_ids)
         by_id = {row["id"]: row for row in rows}
         return [by_id.get(job_id) for job_id in job_ids]
 
@@ -84,12 +84,16 @@ class JobStore:
         return job
 
     async def claim(self, job: Job, event: events.Claimed) -> Job:
-        """Commit the intent to POST: a new attempt under its token.
+        """Commit the intent to POST: a new attempt under its token, of one Kie account.
 
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
         """
         sources, target, name = _guard(events.Claimed)
-        row = await self._claims.run(job.id, (event.token,), (sources, target, event.worker, name))
+        row = await self._claims.run(
+            job.id,
+            (event.token, event.provider_account),
+            (sources, target, event.worker, name),
+        )
         if row is None:
             found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
             return self._moved(found, job.id, name)
@@ -100,6 +104,7 @@ class JobStore:
             message=None,
             attempt=row["attempt"],
             attempted_at=row["attempted_at"],
+            provider_account=event.provider_account,
         )
         return self._remembered(claimed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from shared.adapters.delivery import Lane
 from shared.errors import DependencyDown, JobNotFound, StaleJob
 from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
-from worker.gate import Gate
+from worker.gate import Gates
 from worker.provider_balance import CHECK_AT_SECOND, ProviderBalance
 from worker.reconciler import INTERVAL_SECONDS, Reconciler
 from worker.steps.poll import poll_job
@@ -70,7 +71,7 @@ async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
 
 def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
     """Return the submit lane and the poll lane, whose crons reconcile and check the balance."""
-    balance = ProviderBalance(deps)
+    balances = [ProviderBalance(deps, account) for account in deps.accounts]
 
     async def reconcile(_: dict[str, Any]) -> None:
         try:
@@ -78,14 +79,16 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         except DependencyDown as down:
             log.warning("reconcile_put_off", error=str(down))
 
-    async def check_balance(_: dict[str, Any]) -> None:
+    async def check_balance(balance: ProviderBalance) -> None:
         try:
             await balance.check()
         except DependencyDown as down:
             log.warning("balance_check_put_off", error=str(down))
 
-    limit = deps.submits.limit
-    gate = Gate(limit.key("kie"), limit.requests, deps.brake)
+    async def check_balances(_: dict[str, Any]) -> None:
+        await asyncio.gather(*map(check_balance, balances))
+
+    gates = [account.gate(deps.submits.limit) for account in deps.accounts]
     lease_ms = int(deps.lease_seconds * 1000)
     redis = deps.delivery.redis
     submit_lane = LeasedWorker(
@@ -94,7 +97,7 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         redis=redis,
         scripts=deps.scripts,
         max_jobs=SUBMITS_AT_ONCE,
-        gate=gate,
+        gates=Gates(gates, deps.accounts.given),
         lease_ms=lease_ms,
     )
     poll_lane = LeasedWorker(
@@ -106,7 +109,7 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         # Here and not in the submit lane, which the brake may hold for minutes.
         crons={
             "reconcile": (reconcile, set(range(0, 60, INTERVAL_SECONDS))),
-            "check_balance": (check_balance, {CHECK_AT_SECOND}),
+            "check_balance": (check_balances, {CHECK_AT_SECOND}),
         },
         lease_ms=lease_ms,
     )

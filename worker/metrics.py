@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from decimal import Decimal
-from math import nan
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
+from worker.account_gauges import AccountGauges
 
-BALANCE_SHOWN_SECONDS = 150.0
-"""How long a check of Kie's balance is shown by the worker that made it."""
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
@@ -39,7 +36,8 @@ class Metrics:
         )
         self.requests = seconds(
             "darkroom_kie_request_seconds",
-            "Requests to Kie by endpoint and code",
+            "Requests to Kie by account, endpoint and code",
+            "account",
             "endpoint",
             "code",
         )
@@ -59,32 +57,15 @@ class Metrics:
         self.webhook_seconds = seconds(
             "darkroom_webhook_seconds", "Tries to send a webhook, until the answer", "outcome"
         )
-        self._answers: dict[tuple[str, str], Histogram] = {}
-        self._monotonic = monotonic
-        self._balance_until = float("-inf")
-        self._balance = self._drift = nan
-        Gauge(
-            "darkroom_provider_balance_credits", "Credits left at Kie", registry=registry
-        ).set_function(lambda: self._while_fresh(self._balance))
-        Gauge(
-            "darkroom_provider_balance_drift_credits",
-            "Credits that Kie took and our attempts do not explain",
-            registry=registry,
-        ).set_function(lambda: self._while_fresh(self._drift))
+        self.accounts = AccountGauges(registry, monotonic)
+        self._answers: dict[tuple[str, str, str], Histogram] = {}
 
-    def show_balance(self, balance: Decimal, drift: Decimal) -> None:
-        """Show the check that was made here, for a few minutes: the next may be another's."""
-        self._balance_until = self._monotonic() + BALANCE_SHOWN_SECONDS
-        self._balance, self._drift = float(balance), float(drift)
-
-    def _while_fresh(self, value: float) -> float:
-        return value if self._monotonic() < self._balance_until else nan
-
-    def count_answer(self, endpoint: str, code: str, seconds: float) -> None:
-        """Note one answer of Kie, or the lack of one."""
-        histogram = self._answers.get((endpoint, code))
+    def count_answer(self, account: str, endpoint: str, code: str, seconds: float) -> None:
+        """Note one answer of Kie to one of our accounts, or the lack of one."""
+        key = (account, endpoint, code)
+        histogram = self._answers.get(key)
         if histogram is None:
-            histogram = self._answers[endpoint, code] = self.requests.labels(endpoint, code)
+            histogram = self._answers[key] = self.requests.labels(*key)
         histogram.observe(seconds)
 
     def count_webhook(self, outcome: str, seconds: float) -> None:

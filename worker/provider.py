@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from shared.adapters.servers import Servers
 from shared.errors import ConfigurationError
+from shared.kie_accounts import DEFAULT_ACCOUNT, KieKey
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -20,24 +21,25 @@ SIMULATOR_NAME = "kie-simulator"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where Kie is, and the key it knows us by."""
+    """Where Kie is, and the keys it knows us by, one for each of our accounts."""
 
     base_url: str
-    api_key: SecretStr
+    keys: tuple[KieKey, ...]
 
 
 async def choose_provider(settings: Settings, servers: Servers) -> Provider:
-    """Return the real Kie where a key is set, else the simulator, which is said loudly.
+    """Return the real Kie where keys are set, else the simulator, which is said loudly.
 
     Raises `ConfigurationError` over a given database without a key: simulated images must never
     be charged to real accounts.
     """
-    if settings.kie_api_key is not None:
-        return Provider(settings.kie_base_url, settings.kie_api_key)
+    if settings.kie_keys:
+        return Provider(settings.kie_base_url, settings.kie_keys)
     if servers.has_given_database or servers.embedded is None:
         raise ConfigurationError(
             "KIE_API_KEY is not set, and DATABASE_URL is: simulated images must never be charged"
-            " to real accounts. Set KIE_API_KEY, or unset DATABASE_URL to try Darkroom out"
+            " to real accounts. Set KIE_API_KEY (or KIE_API_KEYS for several accounts), or unset"
+            " DATABASE_URL to try Darkroom out"
         )
     address = await asyncio.to_thread(
         servers.embedded.ensure_process, SIMULATOR_NAME, [sys.executable, "-m", "worker.simulator"]
@@ -47,4 +49,5 @@ async def choose_provider(settings: Settings, servers: Servers) -> Provider:
         meaning="no KIE_API_KEY is set: images are drawn by the bundled simulator, no money moves",
         base_url=address["base_url"],
     )
-    return Provider(address["base_url"], SecretStr(address["api_key"]))
+    key = KieKey(DEFAULT_ACCOUNT, SecretStr(address["api_key"]))
+    return Provider(address["base_url"], (key,))

@@ -18,6 +18,7 @@ import structlog
 
 from shared.adapters.postgres import Queries
 from shared.domain.lifecycle import JobState, Reason
+from worker.accounts import KieAccount
 from worker.deps import Deps
 
 log = structlog.get_logger(__name__)
@@ -189,10 +190,13 @@ def _footing(state: Mapping[str, Any]) -> Footing | None:
 
 
 class ProviderBalance:
-    """Checks Kie's balance; any number of workers may do so at once, one row is written."""
+    """Checks the balance of one Kie account; of any number of workers, one writes the row."""
 
-    def __init__(self, deps: Deps, *, gap_seconds: float = _GAP_SECONDS) -> None:
+    def __init__(
+        self, deps: Deps, account: KieAccount, *, gap_seconds: float = _GAP_SECONDS
+    ) -> None:
         self._deps = deps
+        self._account = account
         self._queries: Queries = deps.queries
         self._gap_seconds = gap_seconds
         settings = deps.settings
@@ -206,12 +210,16 @@ class ProviderBalance:
 
         Raises `PostgresDown`.
         """
-        state = dict(await self._queries.fetch_row("balance_footing", _LOOK_BACK_SECONDS) or {})
+        name = self._account.name
+        row = await self._queries.fetch_row("balance_footing", _LOOK_BACK_SECONDS, name)
+        state = dict(row or {})
         if state["age_seconds"] is not None and state["age_seconds"] < self._gap_seconds:
             return None
-        balance = await self._deps.kie.credit()
+        balance = await self._account.kie.credit()
         if balance is None:
-            log.warning("provider_balance_unread", meaning="the next check makes up for it")
+            log.warning(
+                "provider_balance_unread", account=name, meaning="the next check makes up for it"
+            )
             return None
         needs = dict(await self._queries.fetch_row("balance_needed") or {})
         reading = Reading(state["asked_at"], needs["at"], balance)
@@ -223,14 +231,19 @@ class ProviderBalance:
             *(state["newest_id"], reading.asked_at, reading.at, balance, state["from_id"]),
             state["from_balance"],
             *((expected.low, expected.high) if footing else (None, None)),
-            *(found.drift, found.unexplained, expected.settled, found.verdict),
+            *(found.drift, found.unexplained, expected.settled, found.verdict, name),
         )
         if written is None:
             return None
         self._tell(found, reading, footing, expected)
-        if balance < needs["needed"]:
+        # Any account may get any job that waits: this is the share of each.
+        needed = needs["needed"] / len(self._deps.accounts)
+        if balance < needed:
             log.warning(
-                "provider_balance_low", balance=str(balance), open_jobs_need=str(needs["needed"])
+                "provider_balance_low",
+                account=name,
+                balance=str(balance),
+                open_jobs_need=f"{round(needed, 2).normalize():f}",
             )
         return found
 
@@ -240,6 +253,7 @@ class ProviderBalance:
             "attempts_that_may_cost",
             (since or reading).asked_at,
             self._patience.task_seconds + self._patience.post_seconds,
+            self._account.name,
         )
         # Ten thousand tasks in flight take a fifth of a second, which polls should not wait for.
         return await asyncio.to_thread(
@@ -251,10 +265,12 @@ class ProviderBalance:
     def _tell(
         self, found: Judgement, reading: Reading, footing: Footing | None, expected: Expectation
     ) -> None:
-        self._deps.metrics.show_balance(reading.balance, found.unexplained)
+        name = self._account.name
+        self._deps.metrics.accounts.show_balance(name, reading.balance, found.unexplained)
         if footing is None:
             return
         figures = {
+            "account": name,
             "balance": str(reading.balance),
             "previous_balance": str(footing.reading.balance),
             "since": footing.reading.at.isoformat(),

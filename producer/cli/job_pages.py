@@ -129,11 +129,14 @@ def _timeline(job: Job, events: Sequence[Mapping[str, Any]]) -> Table:
 
 def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
     table = plain_table(
-        "#", "sent", "answered", "outcome", "message", right=("#",), title="Paid POSTs to Kie"
+        *("#", "Kie account", "sent", "answered", "outcome", "message"),
+        right=("#",),
+        title="Paid POSTs to Kie",
     )
     for attempt in attempts:
         table.add_row(
             str(attempt["number"]),
+            attempt["provider_account"],
             moment_text(attempt["sent_at"]),
             f"after {span_text(attempt['sent_at'], attempt['answered_at'])}"
             if attempt["answered_at"]

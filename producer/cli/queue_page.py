@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.cli.job_pages import row_to_json
-from producer.cli.queue_view import Pause, QueueView
+from producer.cli.queue_view import AccountView, Pause, QueueView
 from producer.cli.screen import plain_table
 from producer.cli.wording import (
     NOTHING,
@@ -21,7 +21,7 @@ from producer.cli.wording import (
     seconds_text,
     shortened,
 )
-from shared.adapters.job_rows import moment_to_json
+from shared.adapters.job_rows import credits_to_json, moment_to_json
 
 _LATE_SECONDS = 60.0
 
@@ -31,6 +31,8 @@ def queue_page(view: QueueView) -> Group:
     parts: list[RenderableType] = [_headline(view), "", _figures(view)]
     for warning in _warnings(view):
         parts += ["", warning]
+    if len(view.accounts) > 1:
+        parts += ["", _accounts(view)]
     if view.failures:
         parts += ["", _failures(view)]
     return Group(*parts)
@@ -64,6 +66,7 @@ def view_to_json(view: QueueView) -> dict[str, Any]:
         "ended_per_minute": round(view.ended_per_minute, 2),
         "has_worker": view.has_worker,
         "submits_paused": _pause_to_json(view.pause, view),
+        "kie_accounts": [_account_to_json(account, view) for account in view.accounts],
         "redis_error": view.redis_error,
         "last_failures": [row_to_json(asdict(failure)) for failure in view.failures],
     }
@@ -73,6 +76,15 @@ def _pause_to_json(pause: Pause | None, view: QueueView) -> dict[str, Any] | Non
     if pause is None:
         return None
     return {**row_to_json(asdict(pause)), "is_on": pause.is_on(view.at)}
+
+
+def _account_to_json(account: AccountView, view: QueueView) -> dict[str, Any]:
+    return {
+        "name": account.name,
+        "balance": credits_to_json(account.balance),
+        "balance_age_seconds": account.balance_age_seconds,
+        "submits_paused": _pause_to_json(account.pause, view),
+    }
 
 
 def _headline(view: QueueView) -> Text:
@@ -125,15 +137,43 @@ def _warnings(view: QueueView) -> list[Text]:
     pause = view.pause
     if view.redis_error is not None:
         warnings.append(Text(printable(view.redis_error), style="bold red"))
-    if pause is not None:
-        why = shortened(f"{pause.reason}: {pause.message}", 200)
-        left = seconds_text((pause.until - view.at).total_seconds())
-        how = f"paused for {left} more" if pause.is_on(view.at) else "slowed down, one at a time"
-        warnings.append(Text(f"submitting is {how} ({why})", style="bold yellow"))
+    if len(view.accounts) > 1:
+        for account in view.accounts:
+            if account.pause is not None:
+                told = f"submitting by {account.name} is {_how(account.pause, view)}"
+                warnings.append(Text(told, style="bold yellow"))
+    elif pause is not None:
+        warnings.append(Text(f"submitting is {_how(pause, view)}", style="bold yellow"))
     if not view.has_worker:
         advice = f"no worker is running: start one with {command_text('worker')}"
         warnings.append(Text(advice, style="bold yellow" if view.snapshot.queued else "yellow"))
     return warnings
+
+
+def _how(pause: Pause, view: QueueView) -> str:
+    why = shortened(f"{pause.reason}: {pause.message}", 200)
+    left = seconds_text((pause.until - view.at).total_seconds())
+    how = f"paused for {left} more" if pause.is_on(view.at) else "slowed down, one at a time"
+    return f"{how} ({why})"
+
+
+def _accounts(view: QueueView) -> Table:
+    table = plain_table(
+        *("account", "credits left", "as of", "submits"),
+        right=("credits left",),
+        title="Kie accounts",
+    )
+    for account in view.accounts:
+        pause, age = account.pause, account.balance_age_seconds
+        table.add_row(
+            account.name,
+            NOTHING if account.balance is None else credits_text(account.balance),
+            NOTHING if age is None else f"{seconds_text(age)} ago",
+            Text("go on", style="green")
+            if pause is None
+            else Text("paused" if pause.is_on(view.at) else "one at a time", style="bold yellow"),
+        )
+    return table
 
 
 def _failures(view: QueueView) -> Table:

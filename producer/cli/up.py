@@ -75,7 +75,7 @@ def _announce(settings: Settings, servers: Servers, applied: int) -> None:
         say(f"embedded servers run in {servers.embedded.home}")
     if applied:
         say(f"schema brought up to date: {count_text(applied, 'migration')}")
-    if settings.kie_api_key is None and not servers.has_given_database:
+    if not settings.kie_keys and not servers.has_given_database:
         say(
             "KIE IS SIMULATED: no KIE_API_KEY is set, so the bundled simulator draws the images"
             " and no money moves",

@@ -16,7 +16,7 @@ from shared.domain.lifecycle import JobState
 
 
 def job_from_row(row: asyncpg.Record) -> Job:
-    """Return the job that a row of `jobs` describes."""
+    """Return the job that a row of `jobs` describes, with its attempt's account if it has that."""
     return Job(
         id=UUID(int=row["id"].int),
         account_id=row["account_id"],
@@ -46,6 +46,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         price_id=row["price_id"],
         webhook_url=row["webhook_url"],
         retry_of=row["retry_of"],
+        provider_account=row.get("provider_account"),
     )
 
 

@@ -20,6 +20,8 @@ class Claimed(Event):
 
     token: str
     worker: str
+    provider_account: str
+    """By which of our accounts at Kie; its key alone can ask about the task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -54,6 +54,9 @@ class Job:
     price_id: int
     webhook_url: str | None
     retry_of: UUID | None
+    provider_account: str | None = field(default=None, compare=False)
+    """Which of our Kie accounts the newest attempt was sent with: the worker reads it with the job,
+    nobody else does. It belongs to the attempt, so it makes no difference between jobs."""
 
     @property
     def is_terminal(self) -> bool:

@@ -14,7 +14,7 @@ RETURNING id, times;
 -- name: callback_by_id
 -- $1 id: an unhandled callback with the attempt and job that its token names.
 SELECT inbox.id, inbox.token, inbox.provider_task_id AS claimed_task_id, attempt.job_id,
-       attempt.number, attempt.outcome
+       attempt.number, attempt.outcome, attempt.provider_account
   FROM callback_inbox AS inbox JOIN job_attempts AS attempt USING (token)
  WHERE inbox.id = $1 AND inbox.handled_at IS NULL;
 

@@ -33,3 +33,12 @@ SELECT coalesce((SELECT jobs FROM open_jobs WHERE state = 'queued'), 0) AS queue
 -- The latest to fail first. $1 limit.
 SELECT id, account_id, finished_at, reason, message FROM jobs
  WHERE state = 'failed' ORDER BY finished_at DESC, id DESC LIMIT $1;
+
+-- name: jobs_by_provider_account
+-- How many open jobs need which Kie account: one has been sent for each, and only the key that sent
+-- it can tell what became of it.
+SELECT attempt.provider_account AS name, count(*) AS jobs
+  FROM jobs
+  JOIN job_attempts AS attempt ON attempt.job_id = jobs.id AND attempt.number = jobs.attempt
+ WHERE jobs.state IN ('submitting', 'unknown', 'generating')
+ GROUP BY attempt.provider_account ORDER BY attempt.provider_account;

@@ -1,20 +1,22 @@
--- Kie's credit balance beside what our attempts explain.
+-- Kie's credit balance beside what our attempts explain, for each of our accounts by itself.
 
 -- name: balance_footing
 -- Always one row: the moment, the newest check, and the check to measure from. $1 how far to look
--- back for firm footing (seconds).
+-- back for firm footing (seconds), $2 account.
 SELECT clock_timestamp() AS asked_at, newest.id AS newest_id, newest.balance AS newest_balance,
        extract(epoch FROM clock_timestamp() - newest.at)::double precision AS age_seconds,
        footing.*
   FROM (VALUES (true)) AS always
   LEFT JOIN LATERAL (
-      SELECT id, at, balance FROM provider_balance_checks ORDER BY id DESC LIMIT 1
+      SELECT id, at, balance FROM provider_balance_checks
+       WHERE provider_account = $2 ORDER BY id DESC LIMIT 1
   ) AS newest ON true
   LEFT JOIN LATERAL (
       SELECT id AS from_id, asked_at AS from_asked_at, at AS from_at, balance AS from_balance,
              CASE WHEN verdict = 'drift' THEN 0 ELSE unexplained END AS from_unexplained
         FROM provider_balance_checks AS past
-       WHERE past.at >= least(newest.at, now() - make_interval(secs => $1))
+       WHERE past.provider_account = $2
+         AND past.at >= least(newest.at, now() - make_interval(secs => $1))
        ORDER BY (settled OR verdict IN ('first', 'drift', 'topped_up')) DESC,
                 CASE WHEN settled OR verdict IN ('first', 'drift', 'topped_up') THEN past.id END
                     DESC,
@@ -23,7 +25,8 @@ SELECT clock_timestamp() AS asked_at, newest.id AS newest_id, newest.balance AS 
   ) AS footing ON true;
 
 -- name: balance_needed
--- The moment, and what Kie will charge for the jobs that wait to be submitted.
+-- The moment, and what Kie will charge for the jobs that wait to be submitted, whichever account
+-- takes them.
 SELECT clock_timestamp() AS at,
        coalesce(sum(coalesce(pricing.provider_credits, quoted.provider_credits)), 0) AS needed
   FROM jobs
@@ -33,7 +36,7 @@ SELECT clock_timestamp() AS at,
 
 -- name: attempts_that_may_cost
 -- The attempts that may have changed Kie's balance since $1, each with Kie's price when it was
--- sent. $2 how long after the end of a job Kie may still move credits (seconds).
+-- sent. $2 how long after the end of a job Kie may still move credits (seconds), $3 account.
 SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.reason,
        job.finished_at, attempt.provider_task_id IS NOT NULL AS has_task,
        attempt.late_at IS NOT NULL AS succeeded_late,
@@ -45,6 +48,7 @@ SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.rea
        WHERE finished_at IS NOT NULL AND finished_at >= $1::timestamptz - make_interval(secs => $2)
   ) AS job
   JOIN job_attempts AS attempt ON attempt.job_id = job.id
+   AND attempt.provider_account = $3
    AND (attempt.outcome IS NULL OR attempt.outcome IN ('accepted', 'unknown', 'lost'))
   LEFT JOIN pricing_history AS version
     ON (version.model, version.task, version.quantity) = (job.model, job.task, job.quantity)
@@ -54,17 +58,25 @@ SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.rea
 -- name: record_balance_check
 -- No row back: another worker has checked meanwhile. $1 the newest check when Kie was asked,
 -- $2 asked at, $3 at, $4 balance, $5 measured from, $6 previous balance, $7 expected low,
--- $8 expected high, $9 drift, $10 unexplained, $11 settled, $12 verdict.
+-- $8 expected high, $9 drift, $10 unexplained, $11 settled, $12 verdict, $13 account.
 INSERT INTO provider_balance_checks
     (follows, asked_at, at, balance, measured_from, previous_balance, expected_spend_low,
-     expected_spend_high, drift, unexplained, settled, verdict)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    ON CONFLICT (follows) DO NOTHING
+     expected_spend_high, drift, unexplained, settled, verdict, provider_account)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    ON CONFLICT DO NOTHING
 RETURNING id;
 
--- name: last_balance_check
--- The newest check, and how many of the last day found drift.
-SELECT verdict, balance, extract(epoch FROM now() - at)::double precision AS age_seconds,
+-- name: last_balance_checks
+-- The newest check of each account, by name, and how many of the last day found drift. $1 the names
+-- of accounts; those without a check are among the rows, with nulls.
+SELECT account.name, newest.verdict, newest.balance,
+       extract(epoch FROM now() - newest.at)::double precision AS age_seconds,
        (SELECT count(*) FROM provider_balance_checks
-         WHERE verdict = 'drift' AND at >= now() - interval '1 day') AS drifts
-  FROM provider_balance_checks ORDER BY id DESC LIMIT 1;
+         WHERE provider_account = account.name
+           AND verdict = 'drift' AND at >= now() - interval '1 day') AS drifts
+  FROM unnest($1::text[]) AS account (name)
+  LEFT JOIN LATERAL (
+      SELECT verdict, balance, at FROM provider_balance_checks
+       WHERE provider_account = account.name ORDER BY id DESC LIMIT 1
+  ) AS newest ON true
+ ORDER BY account.name;

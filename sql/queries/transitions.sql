@@ -8,26 +8,27 @@
 -- for as long as it takes), so that one row that somebody holds keeps nobody else's jobs up.
 
 -- name: claim_jobs
--- Commits the intent to POST; two seconds are allowed for the worker's clock. $1 patience, $2 ids,
--- $3 tokens, $4 from states, $5 to state, $6 worker, $7 event.
+-- Commits the intent to POST, and with which Kie account; two seconds are allowed for the worker's
+-- clock. $1 patience, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker,
+-- $8 event.
 WITH patience AS MATERIALIZED (
     SELECT set_config('lock_timeout', $1, true)
 ), asked AS (
-    SELECT a.* FROM patience, unnest($2::uuid[], $3::text[]) AS a (id, token)
+    SELECT a.* FROM patience, unnest($2::uuid[], $3::text[], $4::text[]) AS a (id, token, account)
 ), moved AS (
     UPDATE jobs
-       SET state = $5, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
+       SET state = $6, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
            updated_at = now()
       FROM asked
-     WHERE jobs.id = asked.id AND state = ANY($4::text[])
+     WHERE jobs.id = asked.id AND state = ANY($5::text[])
        AND due_at <= now() + interval '2 seconds'
-    RETURNING jobs.id, jobs.attempt, jobs.attempted_at, asked.token
+    RETURNING jobs.id, jobs.attempt, jobs.attempted_at, asked.token, asked.account
 ), attempted AS (
-    INSERT INTO job_attempts (job_id, number, token, worker, sent_at)
-    SELECT id, attempt, token, $6, attempted_at FROM moved
+    INSERT INTO job_attempts (job_id, number, token, worker, sent_at, provider_account)
+    SELECT id, attempt, token, $7, attempted_at, account FROM moved
 ), event AS (
     INSERT INTO job_events (job_id, event, detail)
-    SELECT id, $7, jsonb_build_object('attempt', attempt, 'worker', $6::text) FROM moved
+    SELECT id, $8, jsonb_build_object('attempt', attempt, 'worker', $7::text) FROM moved
 )
 SELECT id, attempt, attempted_at FROM moved;
 
@@ -233,6 +234,6 @@ SELECT * FROM moved;
 
 -- name: find_claim
 -- The claim that a lost connection left in doubt. $1 job id, $2 token, $3 state it must be in.
-SELECT jobs.* FROM jobs
+SELECT jobs.*, job_attempts.provider_account FROM jobs
   JOIN job_attempts ON job_attempts.job_id = jobs.id AND job_attempts.number = jobs.attempt
  WHERE jobs.id = $1 AND job_attempts.token = $2 AND jobs.state = $3;

@@ -53,7 +53,8 @@ async def test_m9_kie_401_402_433_pause_submitting_and_nothing_fails(
         jobs = [await workshop.enqueue() for _ in range(5)]
 
         async def is_paused() -> bool:
-            return await rooms.deps.brake.reason() == "account_refused"
+            (account,) = rooms.deps.accounts
+            return await account.brake.reason() == "account_refused"
 
         await eventually(is_paused, "submitting is paused")
         for job in jobs:

@@ -31,7 +31,9 @@ from shared.adapters.postgres import Database, connect_database
 from shared.catalog import ImageRequest, ModelFamily
 from shared.domain.verdicts import Examination, Pending, PollVerdict, SubmitVerdict
 from shared.errors import StaleJob
+from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings
+from worker.accounts import KieAccount, KieAccounts
 from worker.brake import Brake
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
@@ -112,6 +114,7 @@ class NoRedis:
     """Delivery, brake and throttle without Redis; a pause of the brake is an hour."""
 
     level = 0
+    is_paused = False
 
     async def deliver(self, parcels: object, *, changes: object = ()) -> None:
         """Forget it: the model delivers."""
@@ -288,10 +291,9 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
         store=JobStore(database),
         delivery=delivery,
         poll_deliveries=PollDeliveries(delivery),
-        kie=kie,
+        accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, cast("Brake", no_redis))]),
         submits=cast("Throttle", no_redis),
         polls=cast("Throttle", no_redis),
-        brake=cast("Brake", no_redis),
         metrics=Metrics(CollectorRegistry()),
         clock=LaterClock(),
         random=Random(0),

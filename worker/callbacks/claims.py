@@ -16,6 +16,8 @@ class Claim:
     task_id: str
     job_id: UUID
     number: int
+    provider_account: str
+    """Which of our accounts at Kie the attempt was sent with."""
     outcome: str | None
 
 
@@ -26,5 +28,6 @@ def claim_from_row(row: asyncpg.Record) -> Claim:
         task_id=row["claimed_task_id"],
         job_id=UUID(int=row["job_id"].int),
         number=row["number"],
+        provider_account=row["provider_account"],
         outcome=row["outcome"],
     )

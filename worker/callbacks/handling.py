@@ -141,7 +141,8 @@ class CallbackDesk:
 
     async def _examine(self, claim: Claim, job: Job) -> Examination:
         async with self._deps.polls.slot(claim.task_id):
-            return await self._deps.kie.examine(family(job.model), claim.task_id)
+            kie = self._deps.accounts.kie_of(claim.provider_account)
+            return await kie.examine(family(job.model), claim.task_id)
 
     @staticmethod
     def _is_ours(claim: Claim, examination: Examination) -> bool | None:

@@ -1,39 +1,73 @@
--- Claims a batch of due deliveries of one arq queue in one round trip.
--- KEYS: 1 queue, 2 throttle log or '', 3 brake hash or ''
+-- Claims a batch of due deliveries of one arq queue in one round trip, each through a gate: that of
+-- the Kie account that it will be submitted with.
+-- KEYS: 1 queue, then for each gate: throttle log or '', brake hash or ''
 -- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit,
--- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms)
--- Returns {brake level, ms until the next one is due or -1, id, score, id, score, ...}; scores are
--- ms by this server's clock.
+-- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms), 8 whose turn it is among
+-- equal gates (from 0), then for each gate: the most to claim through it
+-- Returns {ms until it is worth looking again or -1, brake level of each gate, then for each claimed:
+-- id, score, gate (from 0)}; scores are ms by this server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local room = tonumber(ARGV[1])
 local lease = tonumber(ARGV[2])
-local level = 0
+local limit = tonumber(ARGV[5])
+local turn = tonumber(ARGV[8])
+local gates = (#KEYS - 1) / 2
+local reply = {-1}
+local rooms = {}
+local total = 0
 
-if KEYS[3] ~= '' then
-  local brake = redis.call('HMGET', KEYS[3], 'until', 'level')
-  level = tonumber(brake[2]) or 0
-  local until_ms = tonumber(brake[1]) or 0
-  if until_ms > now then
-    return {level, until_ms - now}
-  end
-  -- After a brake, one job feels the way before the rest follow.
-  if level > 0 then room = math.min(room, 1) end
+local function wait(ms)
+  if reply[1] < 0 or ms < reply[1] then reply[1] = ms end
 end
 
-if KEYS[2] ~= '' then
-  local limit = tonumber(ARGV[5])
-  local taken = redis.call('ZCOUNT', KEYS[2], '(' .. now, '+inf')
-  if taken >= limit then
-    local first = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', taken - limit, 1)
-    -- A slot whose POST is still unanswered may come free sooner than its score says.
-    return {level, math.min(tonumber(first[2]) - now, 500)}
+for g = 1, gates do
+  local log, hash = KEYS[2 * g], KEYS[2 * g + 1]
+  local room = tonumber(ARGV[8 + g])
+  local level = 0
+  if hash ~= '' then
+    local brake = redis.call('HMGET', hash, 'until', 'level')
+    level = tonumber(brake[2]) or 0
+    local until_ms = tonumber(brake[1]) or 0
+    if until_ms > now then
+      room = 0
+      wait(until_ms - now)
+    elseif level > 0 then
+      -- After a brake, one job feels the way before the rest follow.
+      room = math.min(room, 1)
+    end
   end
-  room = math.min(room, limit - taken)
+  if log ~= '' and room > 0 then
+    local taken = redis.call('ZCOUNT', log, '(' .. now, '+inf')
+    if taken >= limit then
+      local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', taken - limit, 1)
+      -- A slot whose POST is still unanswered may come free sooner than its score says.
+      wait(math.min(tonumber(first[2]) - now, 500))
+    end
+    room = math.min(room, math.max(limit - taken, 0))
+  end
+  reply[1 + g] = level
+  total = total + room
+  -- Who feels the way goes first, or with a healthy gate beside it no job ever would.
+  rooms[g] = level > 0 and room > 0 and math.huge or room
+end
+if total == 0 then
+  return reply
 end
 
-local reply = {level, -1}
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, room)
+-- The gate with the most room; among equal ones each in turn.
+local function pick()
+  if gates == 1 then return 1 end
+  local best
+  for k = 0, gates - 1 do
+    local g = (turn + k) % gates + 1
+    if rooms[g] > 0 and (not best or rooms[g] > rooms[best]) then best = g end
+  end
+  rooms[best] = rooms[best] == math.huge and 0 or rooms[best] - 1
+  turn = best
+  return best
+end
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, math.min(tonumber(ARGV[1]), total))
 for _, id in ipairs(due) do
   local claimed = redis.call('SET', ARGV[4] .. id, ARGV[3], 'NX', 'PX', lease)
   if claimed then
@@ -41,13 +75,16 @@ for _, id in ipairs(due) do
     local score = now + lease
     redis.call('ZADD', KEYS[1], 'XX', score, id)
     redis.call('DEL', ARGV[6] .. id)
-    if KEYS[2] ~= '' then
+    local gate = pick()
+    local log = KEYS[2 * gate]
+    if log ~= '' then
       -- Counted from now on, so that nobody claims for a slot that is as good as taken.
-      redis.call('ZADD', KEYS[2], now + tonumber(ARGV[7]), 'reserved:' .. id)
-      if redis.call('PTTL', KEYS[2]) < 60000 then redis.call('PEXPIRE', KEYS[2], 60000) end
+      redis.call('ZADD', log, now + tonumber(ARGV[7]), 'reserved:' .. id)
+      if redis.call('PTTL', log) < 60000 then redis.call('PEXPIRE', log, 60000) end
     end
     reply[#reply + 1] = id
     reply[#reply + 1] = score
+    reply[#reply + 1] = gate - 1
   else
     local left = redis.call('PTTL', ARGV[4] .. id)
     redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)
@@ -55,6 +92,6 @@ for _, id in ipairs(due) do
 end
 local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if next_one[2] then
-  reply[2] = math.max(tonumber(next_one[2]) - now, 0)
+  reply[1] = math.max(tonumber(next_one[2]) - now, 0)
 end
 return reply

@@ -1,5 +1,5 @@
 -- Ends runs of deliveries, each only if its lease is still ours.
--- KEYS: 1 queue, 2 throttle log or ''
+-- KEYS: 1 queue, then the throttle logs in which a claim may have reserved, if any
 -- ARGV: 1 owner token, 2 in-progress prefix, 3 job prefix, 4 retry prefix, 5 hasten prefix, 6 a
 -- JSON array: for each run its arq id, and 'finish' or the delay in ms until it is due again.
 -- Returns for each run 1, or 0 where the lease had lapsed and somebody else has the delivery.
@@ -15,8 +15,8 @@ for i = 1, #items, 2 do
   else
     -- Whoever hastened it while it ran asks for one more run, now.
     local hastened = redis.call('DEL', ARGV[5] .. id) == 1
-    if KEYS[2] ~= '' then
-      redis.call('ZREM', KEYS[2], 'reserved:' .. id)
+    for log = 2, #KEYS do
+      redis.call('ZREM', KEYS[log], 'reserved:' .. id)
     end
     if outcome == 'finish' then
       redis.call('ZREM', KEYS[1], id)

@@ -22,7 +22,9 @@ async def serve(config: SimulatorConfig, ready_file: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with running_simulator(config) as simulator:
-        sys.stderr.write(f"Kie simulator on {simulator.base_url}, API key {simulator.api_key}\n")
+        keys = ", ".join(config.api_keys)
+        what = "API key" if len(config.api_keys) == 1 else "API keys"
+        sys.stderr.write(f"Kie simulator on {simulator.base_url}, {what} {keys}\n")
         sys.stderr.flush()
         if ready_file:
             facts = {

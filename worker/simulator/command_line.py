@@ -67,7 +67,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--host", default=_DEFAULTS.host)
     group.add_argument("--port", type=int, default=0, help="0 takes any free port (default)")
     group.add_argument("--public-url", default="", help="address written into image URLs")
-    group.add_argument("--api-key", default=_DEFAULTS.api_key)
+    group.add_argument(
+        "--api-key",
+        action="append",
+        metavar="KEY",
+        help=f"default {_DEFAULTS.api_key}; each further one is an account of its own",
+    )
     group.add_argument(
         "--real-http-status",
         action="store_true",
@@ -146,11 +151,13 @@ def _add_callbacks(parser: argparse.ArgumentParser) -> None:
 
 
 def _to_config(given: argparse.Namespace) -> SimulatorConfig:
+    keys: list[str] = given.api_key or [_DEFAULTS.api_key]
     return SimulatorConfig(
         host=given.host,
         port=given.port,
         public_url=given.public_url,
-        api_key=given.api_key,
+        api_key=keys[0],
+        further_api_keys=tuple(keys[1:]),
         starting_credits=_read_credits(given.credits),
         creates_per_10_seconds=given.creates_per_10_seconds,
         polls_per_second_per_task=given.polls_per_second_per_task,

@@ -22,6 +22,8 @@ class SimulatorConfig:
     # The address written into image URLs, when it differs from the one listened on.
     public_url: str = ""
     api_key: str = "sim-key"
+    # Each is the key of one more account, which knows nothing of the others' tasks.
+    further_api_keys: tuple[str, ...] = ()
     starting_credits: Decimal = Decimal(1_000_000)
     # 0 switches either limit off.
     creates_per_10_seconds: int = 20
@@ -49,8 +51,15 @@ class SimulatorConfig:
             raise ValueError(f"port is {self.port}; it must be from 0 (any free one) to 65535")
         if self.latency_jitter > 1:
             raise ValueError(f"latency_jitter is {self.latency_jitter}; it must be from 0 to 1")
-        if not self.api_key:
+        if not all(self.api_keys):
             raise ValueError("api_key is empty; give the key that clients must present")
+        if len(set(self.api_keys)) < len(self.api_keys):
+            raise ValueError("api_key is given twice; each account has a key of its own")
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys of all accounts."""
+        return (self.api_key, *self.further_api_keys)
 
 
 _NOT_NEGATIVE = (

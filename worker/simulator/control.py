@@ -10,8 +10,10 @@ from itertools import islice
 import orjson
 from aiohttp import web
 
+from .account import Account
 from .fault_table import as_values, describe_switches, read_switches, with_switches
 from .fault_values import FaultError
+from .faults import FaultSwitches
 from .kie import Kie
 
 _ROWS_PER_CHUNK = 500
@@ -29,6 +31,8 @@ DELETE /simulator/faults                     back to the switches of the start
 POST   /simulator/credits                    {"credits": n} adds credits
 POST   /simulator/reset                      forget every task and start over
 
+With ?account=N, faults and credits are those of one account alone, numbered from 1 in the order of
+the keys; without it, faults are everybody's and credits the first account's.
 One request sets its own switches in its prompt: [[sim: outcome=generate_failed, duration=1.5]]
 """
 
@@ -95,8 +99,8 @@ class Control:
         latest = islice(reversed(self._kie.record.callbacks), _read_limit(request))
         return _json([sent.describe() for sent in latest])
 
-    async def _show_faults(self, _request: web.BaseRequest) -> web.StreamResponse:
-        values = as_values(self._kie.faults)
+    async def _show_faults(self, request: web.BaseRequest) -> web.StreamResponse:
+        values = as_values(self._faults_in_force(self._read_account(request)))
         table = {
             name: {
                 "value": values[name],
@@ -110,13 +114,33 @@ class Control:
         return _json(table)
 
     async def _set_faults(self, request: web.BaseRequest) -> web.StreamResponse:
-        given = await _read_object(request)
-        self._kie.faults = with_switches(self._kie.faults, read_switches(given))
-        return _json(as_values(self._kie.faults))
+        account = self._read_account(request)
+        switches = read_switches(await _read_object(request))
+        if account is None:
+            self._kie.faults = with_switches(self._kie.faults, switches)
+        else:
+            account.overrides = {**account.overrides, **switches}
+        return _json(as_values(self._faults_in_force(account)))
 
-    async def _clear_faults(self, _request: web.BaseRequest) -> web.StreamResponse:
-        self._kie.faults = self._kie.config.faults
-        return _json(as_values(self._kie.faults))
+    async def _clear_faults(self, request: web.BaseRequest) -> web.StreamResponse:
+        account = self._read_account(request)
+        if account is None:
+            self._kie.faults = self._kie.config.faults
+        else:
+            account.overrides = {}
+        return _json(as_values(self._faults_in_force(account)))
+
+    def _faults_in_force(self, account: Account | None) -> FaultSwitches:
+        return self._kie.faults if account is None else self._kie.faults_of(account)
+
+    def _read_account(self, request: web.BaseRequest) -> Account | None:
+        given = request.query.get("account")
+        if given is None:
+            return None
+        accounts = self._kie.accounts
+        if not given.isdecimal() or not 1 <= int(given) <= len(accounts):
+            raise BadControlError(f"account is {given!r}; give a number from 1 to {len(accounts)}")
+        return accounts[int(given) - 1]
 
     async def _add_credits(self, request: web.BaseRequest) -> web.StreamResponse:
         given = (await _read_object(request)).get("credits")
@@ -126,8 +150,9 @@ class Control:
             amount = Decimal("NaN")
         if not amount.is_finite() or amount <= 0:
             raise BadControlError(f"credits is {given!r}; give a number greater than 0")
-        self._kie.account.top_up(amount)
-        return _json(self._kie.account.describe())
+        account = self._read_account(request) or self._kie.account
+        account.top_up(amount)
+        return _json(account.describe())
 
     async def _reset(self, _request: web.BaseRequest) -> web.StreamResponse:
         self._kie.reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .account import Account
 from .create_request import (
     CreateRequest,
     InvalidRequestError,
@@ -35,30 +36,29 @@ def answer_create(kie: Kie, caller: Caller, raw: bytes) -> Creation:
     kie.settle_due()
     kie.record.create_arrivals.arrive(kie.clocks.monotonic())
     try:
-        kie.check_caller(caller, "create")
-        request = _parse(kie, raw)
+        account = kie.check_caller(caller, "create")
+        faults = kie.faults_of(account)
+        request = _parse(kie, faults, raw)
         overrides = _directives(kie, request)
-        faults = with_switches(kie.faults, overrides)
-        spoilt = _refuse(kie, request, faults)
+        faults = with_switches(faults, overrides)
+        spoilt = _refuse(kie, account, request, faults)
     except RefusedError as refused:
         kie.record.creates_refused[refused.reason] += 1
         return Creation(refused.reply)
-    task = kie.open_task(request, faults, overrides)
+    task = kie.open_task(account, request, faults, overrides)
     if task is None:
         kie.record.creates_refused["credits"] += 1
         return Creation(kie.error(402, faults=faults))
     return Creation(_tell(kie, task, faults, spoilt=spoilt), task)
 
 
-def _parse(kie: Kie, raw: bytes) -> CreateRequest:
+def _parse(kie: Kie, faults: FaultSwitches, raw: bytes) -> CreateRequest:
     try:
         return parse_create_request(raw)
     except NotJsonError:
         raise RefusedError("not_json", kie.error(400)) from None
     except InvalidRequestError as fault:
-        raise RefusedError(
-            "validation", kie.error(kie.faults.validation_code, str(fault))
-        ) from None
+        raise RefusedError("validation", kie.error(faults.validation_code, str(fault))) from None
 
 
 def _directives(kie: Kie, request: CreateRequest) -> Overrides:
@@ -69,14 +69,16 @@ def _directives(kie: Kie, request: CreateRequest) -> Overrides:
         raise RefusedError("directive", kie.error(422, message)) from None
 
 
-def _refuse(kie: Kie, request: CreateRequest, faults: FaultSwitches) -> Reply | None:
+def _refuse(
+    kie: Kie, account: Account, request: CreateRequest, faults: FaultSwitches
+) -> Reply | None:
     """Raise RefusedError when nothing is to be created.
 
     A returned reply is what is answered although the task is created; None means the truth.
     """
     if kie.draw(faults.create_reset):
         raise RefusedError("reset", RESET)
-    if not kie.create_limit.admit(kie.clocks.monotonic()):
+    if not account.create_limit.admit(kie.clocks.monotonic()):
         raise RefusedError("rate_limit", kie.error(429, faults=faults))
     if faults.create_junk != "none" and kie.draw(faults.create_junk_rate):
         if faults.create_junk_creates:

@@ -21,16 +21,16 @@ def answer_credit(kie: Kie, caller: Caller) -> Reply:
     """GET /api/v1/chat/credit: the balance as a float, failed tasks already refunded."""
     kie.settle_due()
     try:
-        kie.check_caller(caller, "other")
+        account = kie.check_caller(caller, "other")
     except RefusedError as refused:
         return refused.reply
-    return success(float(kie.account.balance))
+    return success(float(account.balance))
 
 
 def answer_download_url(kie: Kie, caller: Caller, raw: bytes) -> Reply:
     """POST /api/v1/gpt4o-image/download-url: an address of one image, good for 20 minutes."""
     try:
-        kie.check_caller(caller, "other")
+        account = kie.check_caller(caller, "other")
     except RefusedError as refused:
         return refused.reply
     try:
@@ -42,7 +42,7 @@ def answer_download_url(kie: Kie, caller: Caller, raw: bytes) -> Reply:
     task_id, url = given.get("taskId"), given.get("url")
     if not isinstance(task_id, str) or not isinstance(url, str) or not task_id or not url:
         return kie.error(422, "taskId and url are required")
-    task = kie.record.tasks.get(task_id)
+    task = kie.find_task(account, task_id)
     if task is None:
         return kie.error(422, "record is null")
     return _address(kie, task, url)

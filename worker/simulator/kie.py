@@ -40,7 +40,7 @@ def _fresh_id() -> str:
 
 
 class Kie:
-    """The account, its tasks and its limits. Nothing here waits or does I/O."""
+    """The accounts, their tasks and their limits. Nothing here waits or does I/O."""
 
     def __init__(
         self,
@@ -53,7 +53,6 @@ class Kie:
         self.clocks = clocks or Clocks()
         self.base_url = config.public_url.rstrip("/")
         self._new_task_id = new_task_id
-        self._expected_authorization = f"Bearer {config.api_key}"
         self.reset()
 
     def reset(self) -> None:
@@ -67,11 +66,31 @@ class Kie:
         self._draws = Random(seeds.getrandbits(64))  # noqa: S311
         self.faults = config.faults
         self.started_at = self.clocks.monotonic()
-        self.account = Account(config.starting_credits)
-        self.record = Record(self.clocks, self.account, config.request_log_size)
-        self.create_limit = SlidingLimit(config.creates_per_10_seconds, 10.0)
+        self.accounts = tuple(
+            Account(
+                config.starting_credits,
+                number=number,
+                creates_per_10_seconds=config.creates_per_10_seconds,
+            )
+            for number in range(1, len(config.api_keys) + 1)
+        )
+        self._account_by_authorization = {
+            f"Bearer {key}": account
+            for key, account in zip(config.api_keys, self.accounts, strict=True)
+        }
+        self.record = Record(self.clocks, self.accounts, config.request_log_size)
         self._ends: list[tuple[float, str]] = []
         self._refusals_by_prompt: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def account(self) -> Account:
+        """The first account, which is the only one unless more keys are given."""
+        return self.accounts[0]
+
+    @property
+    def create_limit(self) -> SlidingLimit:
+        """The limit of the first account."""
+        return self.account.create_limit
 
     def draw(self, rate: float) -> bool:
         """Whether something of this probability happens now."""
@@ -88,7 +107,11 @@ class Kie:
 
     def faults_for(self, task: Task) -> FaultSwitches:
         """The switches in force for one task: today's, with its own directives over them."""
-        return with_switches(self.faults, task.overrides)
+        return with_switches(self.faults_of(task.account), task.overrides)
+
+    def faults_of(self, account: Account) -> FaultSwitches:
+        """The switches in force for one account: everybody's, with its own over them."""
+        return with_switches(self.faults, account.overrides)
 
     def error(self, code: int, message: str = "", *, faults: FaultSwitches | None = None) -> Reply:
         """An error reply in the form that the switches ask for."""
@@ -97,25 +120,35 @@ class Kie:
             form = self._draws.choice(("body", "status", "bare"))
         return error(code, message, form)
 
-    def check_caller(self, caller: Caller, call: str) -> None:
-        """Raise RefusedError when the account as a whole, or this caller, is refused.
+    def check_caller(self, caller: Caller, call: str) -> Account:
+        """The account that calls; RefusedError when it as a whole, or this caller, is refused.
 
         ``call`` is create, poll or other: bursts concern only some calls.
         """
-        faults = self.faults
-        if faults.refuse_default_user_agent and _LIBRARY_USER_AGENT.search(caller.user_agent):
+        if self.faults.refuse_default_user_agent and _LIBRARY_USER_AGENT.search(caller.user_agent):
             raise RefusedError("user_agent", junk("cloudflare"))
-        if caller.authorization != self._expected_authorization:
+        account = self._account_by_authorization.get(caller.authorization)
+        if account is None:
             raise RefusedError("authorization", self.error(401))
+        faults = self.faults_of(account)
         if faults.account_code:
             code = faults.account_code
-            raise RefusedError(f"account_{code}", self.error(code))
-        if faults.burst_code and self._in_burst() and faults.burst_scope in (call, "all"):
+            raise RefusedError(f"account_{code}", self.error(code, faults=faults))
+        if faults.burst_code and self._in_burst(faults) and faults.burst_scope in (call, "all"):
             code = faults.burst_code
-            raise RefusedError(f"burst_{code}", self.error(code))
+            raise RefusedError(f"burst_{code}", self.error(code, faults=faults))
+        return account
 
-    def _in_burst(self) -> bool:
-        every, length = self.faults.burst_every_seconds, self.faults.burst_seconds
+    def find_task(self, account: Account, task_id: str) -> Task | None:
+        """The task if it is this account's own; another's is as unknown to it as none at all."""
+        task = self.record.tasks.get(task_id)
+        if task is None or task.account is account:
+            return task
+        self.record.asked_by_other_accounts += 1
+        return None
+
+    def _in_burst(self, faults: FaultSwitches) -> bool:
+        every, length = faults.burst_every_seconds, faults.burst_seconds
         if every <= 0.0:
             return True
         return (self.clocks.monotonic() - self.started_at) % every < length
@@ -134,14 +167,19 @@ class Kie:
         return so_far < times
 
     def open_task(
-        self, request: CreateRequest, faults: FaultSwitches, overrides: Overrides
+        self,
+        account: Account,
+        request: CreateRequest,
+        faults: FaultSwitches,
+        overrides: Overrides,
     ) -> Task | None:
         """Charge for a new task and create it; None when the credits are short."""
         credits = CREDITS_BY_VARIANTS[request.n_variants]
-        if not self.account.charge(credits):
+        if not account.charge(credits):
             return None
         task = Task(
             id=self._new_task_id(),
+            account=account,
             request=request,
             fate=self._decide_fate(request, faults),
             credits=credits,
@@ -161,7 +199,7 @@ class Kie:
             task = self.record.tasks[heappop(self._ends)[1]]
             self.record.outcomes[task.fate.outcome.name] += 1
             if not task.fate.outcome.success:
-                self.account.refund(task.credits)
+                task.account.refund(task.credits)
 
     def _decide_fate(self, request: CreateRequest, faults: FaultSwitches) -> Fate:
         drawn = self.config.durations.draw(self._duration_draws)

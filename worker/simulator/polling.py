@@ -22,18 +22,18 @@ def answer_record_info(kie: Kie, caller: Caller, task_id: str) -> Reply:
     now = kie.clocks.monotonic()
     in_last_second = kie.record.note_poll(task_id, now)
     try:
-        kie.check_caller(caller, "poll")
+        account = kie.check_caller(caller, "poll")
     except RefusedError as refused:
         return refused.reply
     if not task_id:
         return kie.error(422, "taskId is required")
+    task = kie.find_task(account, task_id)
     limit = kie.config.polls_per_second_per_task
     if limit and in_last_second > limit:
         kie.record.polls_over_limit += 1
         return kie.error(429)
-    task = kie.record.tasks.get(task_id)
     if task is None:
-        return _missing(kie, kie.faults)
+        return _missing(kie, kie.faults_of(account))
     return _answer_about(kie, task, now)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .account import Account
+from .account import Account, describe_account, describe_credits
 from .clocks import Clocks
 from .task import Task
 from .windows import ArrivalWindow
@@ -58,9 +59,9 @@ class SentCallback:
 class Record:
     """Exact counters over everything since the start or the last reset; logs are bounded."""
 
-    def __init__(self, clocks: Clocks, account: Account, log_size: int) -> None:
+    def __init__(self, clocks: Clocks, accounts: Sequence[Account], log_size: int) -> None:
         self._clocks = clocks
-        self.account = account
+        self.accounts = tuple(accounts)
         self.started_epoch = clocks.epoch()
         self.tasks: dict[str, Task] = {}
         self.requests: deque[SeenRequest] = deque(maxlen=log_size)
@@ -77,16 +78,23 @@ class Record:
         self.poll_arrivals = ArrivalWindow(1.0)
         self.polls_over_limit = 0
         self.polls_of_strangers = 0
+        self.asked_by_other_accounts = 0
         self.worst_window = 0
         self.worst_task_id = ""
         self.callback_answers: Counter[tuple[str, str]] = Counter()
         self.callbacks_given_up = 0
         self._strangers: OrderedDict[str, ArrivalWindow] = OrderedDict()
 
+    @property
+    def account(self) -> Account:
+        """The first account, which is the only one unless more keys are given."""
+        return self.accounts[0]
+
     def note_task(self, task: Task) -> None:
         """A task was created and charged."""
         self.tasks[task.id] = task
         self.creates_admitted.arrive(task.created_at)
+        task.account.creates_admitted.arrive(task.created_at)
         self.tasks_by_prompt[task.request.prompt] += 1
         if task.request.call_back_url:
             self.tasks_by_callback[task.request.call_back_url] += 1
@@ -145,6 +153,7 @@ class Record:
                 "arrived": self.poll_arrivals.total,
                 "over_limit": self.polls_over_limit,
                 "of_unknown_tasks": self.polls_of_strangers,
+                "of_other_accounts": self.asked_by_other_accounts,
                 "worst_window_per_task": self.worst_window,
                 "worst_task_id": self.worst_task_id or None,
                 "worst_window_overall": self.poll_arrivals.worst,
@@ -158,7 +167,8 @@ class Record:
                 "given_up": self.callbacks_given_up,
                 "answers": _nest(self.callback_answers),
             },
-            "credits": self.account.describe(),
+            "credits": describe_credits(self.accounts),
+            "accounts": [describe_account(account) for account in self.accounts],
         }
 
 

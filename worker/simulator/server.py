@@ -87,6 +87,11 @@ class Simulator:
         """Change these switches only; raises FaultError when a name or value is not allowed."""
         self._kie.faults = with_switches(self._kie.faults, read_switches(switches))
 
+    def set_account_faults(self, number: int, **switches: object) -> None:
+        """Change these switches for one account only, numbered from 1."""
+        account = self._kie.accounts[number - 1]
+        account.overrides = {**account.overrides, **read_switches(switches)}
+
     def reset(self) -> None:
         """Forget every task and start over, faults included."""
         self._kie.reset()

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from .account import Account
 from .create_request import CreateRequest
 from .fault_table import Overrides
 from .outcomes import Outcome
@@ -32,6 +33,7 @@ class Task:
     """One paid task; ``created_at`` is monotonic, ``created_epoch`` dates it for people."""
 
     id: str
+    account: Account
     request: CreateRequest
     fate: Fate
     credits: Decimal
@@ -83,6 +85,7 @@ class Task:
         refunded = finished and not self.fate.outcome.success
         return {
             "task_id": self.id,
+            "account": self.account.number,
             "prompt": self.request.prompt,
             "size": self.request.size,
             "n_variants": self.request.n_variants,

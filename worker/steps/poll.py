@@ -32,7 +32,8 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         deps.timetable.forget(job_id)
         return None
     async with deps.polls.slot(job.provider_task_id):
-        verdict = await deps.kie.poll(family(job.model), job.provider_task_id)
+        kie = deps.accounts.kie_of(job.provider_account)
+        verdict = await kie.poll(family(job.model), job.provider_task_id)
     deps.reach("after_poll")
     was_called_back = False
     if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:

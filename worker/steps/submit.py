@@ -23,6 +23,7 @@ from shared.domain.verdicts import (
     TryLater,
 )
 from shared.errors import DatabaseRefused, InvalidRequest, PostgresDown, RedisDown, StaleJob
+from worker.accounts import KieAccount
 from worker.deps import Deps
 from worker.steps.ending import announce_end
 from worker.timetable import TaskKind, backoff_seconds
@@ -61,19 +62,21 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         # Accepted by a producer that knows more than this worker: a newer one will take it.
         log.error("job_not_in_catalog", job_id=str(job.id), model=job.model, error=str(error))
         return _UNFIT_SECONDS
-    async with deps.submits.slot("kie", reserved_for=Lane.SUBMIT.arq_id(job.id)):
-        claim = events.Claimed(token=token_urlsafe(24), worker=deps.worker_name)
+    delivery = Lane.SUBMIT.arq_id(job.id)
+    account = deps.accounts.for_submit(delivery)
+    async with deps.submits.slot(account.submits, reserved_for=delivery):
+        claim = events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
         deps.reach("before_claim")
         asked_at = deps.clock.now()
         claimed = await _insist(deps, lambda: deps.store.claim(job, claim))
         deps.reach("after_claim")
         if (deps.clock.now() - asked_at).total_seconds() > STALE_CLAIM_SECONDS:
             return await _take_back(deps, claimed)
-        verdict = await deps.kie.submit(
+        verdict = await account.kie.submit(
             model, request, callback_url=_callback_url(deps, claim.token)
         )
     deps.reach("after_post")
-    return await _store_verdict(deps, claimed, verdict)
+    return await _store_verdict(deps, account, claimed, verdict)
 
 
 async def _take_back(deps: Deps, job: Job) -> float:
@@ -106,14 +109,16 @@ async def _give_up_on_lost_worker(deps: Deps, job: Job) -> float | None:
     return None
 
 
-async def _store_verdict(deps: Deps, job: Job, verdict: SubmitVerdict) -> float | None:
+async def _store_verdict(
+    deps: Deps, account: KieAccount, job: Job, verdict: SubmitVerdict
+) -> float | None:
     match verdict:
         case Accepted(task_id):
-            return await _store_accepted(deps, job, task_id)
+            return await _store_accepted(deps, account, job, task_id)
         case TryLater(reason, message):
-            return await _defer(deps, job, reason, message)
+            return await _defer(deps, account, job, reason, message)
         case AccountBlocked(message):
-            return await _defer(deps, job, Reason.ACCOUNT_REFUSED, message)
+            return await _defer(deps, account, job, Reason.ACCOUNT_REFUSED, message)
         case Refused(message):
             event = events.Rejected(message)
             announce_end(deps, await _insist(deps, lambda: deps.store.reject(job, event)))
@@ -125,7 +130,7 @@ async def _store_verdict(deps: Deps, job: Job, verdict: SubmitVerdict) -> float 
     return None
 
 
-async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
+async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: str) -> float | None:
     event = events.Submitted(task_id, deps.settings.job_deadline_seconds)
     try:
         submitted = await _insist(deps, lambda: deps.store.record_submitted(job, event))
@@ -143,8 +148,8 @@ async def _store_accepted(deps: Deps, job: Job, task_id: str) -> float | None:
             return None
     deps.reach("after_submitted")
     deps.metrics.count_submitted(submitted)
-    if deps.brake.level > 0:
-        await _quietly(deps.brake.ease())
+    if account.brake.level > 0:
+        await _quietly(account.brake.ease())
     first_look_seconds = await _first_look_seconds(deps, submitted)
     await _quietly(deps.poll_deliveries.deliver(submitted.id, first_look_seconds))
     return None
@@ -157,10 +162,12 @@ async def _first_look_seconds(deps: Deps, job: Job) -> float:
     return 0.0
 
 
-async def _defer(deps: Deps, job: Job, reason: str, message: str) -> float:
+async def _defer(deps: Deps, account: KieAccount, job: Job, reason: str, message: str) -> float:
     """Back to the queue: this attempt certainly created nothing."""
     try:
-        delay_seconds = await deps.brake.slow_down(reason, message)
+        delay_seconds = await account.brake.slow_down(reason, message)
+        if deps.accounts.others_may_submit(account):
+            delay_seconds = 0.0  # the pause is this account's alone: another takes the job
     except RedisDown:
         delay_seconds = 5.0
     delay_seconds += backoff_seconds(1, deps.random.random())

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from producer.cli.programs import program_environ
 from shared.settings import Settings
 
-_IGNORED = ("DATABASE_URL", "REDIS_URL", "KIE_API_KEY")
+_IGNORED = ("DATABASE_URL", "REDIS_URL", "KIE_API_KEY", "KIE_API_KEYS")
 
 
 def demo_settings(environ: Mapping[str, str]) -> Settings:

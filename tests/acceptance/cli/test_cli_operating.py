@@ -131,3 +131,30 @@ async def test_an_unknown_command_leaves_with_2(darkroom: Darkroom) -> None:
     said = await darkroom.run("develop")
     assert (said.code, said.out) == (2, "")
     assert "No such command" in said.err
+
+
+async def test_the_queue_shows_each_of_several_kie_accounts(
+    darkroom: Darkroom, workshop: Workshop, redis: ArqRedis
+) -> None:
+    keys = {"studio": "studio-key-0123456789abcdef", "archive": "archive-key-0123456789abcdef"}
+    several = darkroom.elsewhere(
+        KIE_API_KEY=None, KIE_API_KEYS=",".join(f"{name}={key}" for name, key in keys.items())
+    )
+    await workshop.run_sql(
+        "INSERT INTO provider_balance_checks (asked_at, at, balance, drift, unexplained, settled,"
+        " verdict, provider_account) VALUES (now(), now(), 60.62, 0, 0, true, 'first', 'studio')"
+    )
+    brake = {"until": now_ms() + 60_000, "level": 1, "reason": "account_refused", "message": "402"}
+    await cast("Awaitable[int]", redis.hset("darkroom:brake:archive", mapping=brake))
+    page, said, doctor = await several.run_all(("queue",), ("queue", "--json"), ("doctor",))
+    assert "Kie accounts" in page.out
+    assert "60.62" in page.out
+    assert "submitting by archive is paused for" in page.out
+    archive, studio = said.object["kie_accounts"]
+    assert (studio["name"], studio["balance"], studio["submits_paused"]) == ("studio", 60.62, None)
+    assert (archive["name"], archive["balance"]) == ("archive", None)
+    assert archive["submits_paused"]["reason"] == "account_refused"
+    assert said.object["submits_paused"] is None, "the other account goes on"
+    assert "kie balance of archive: never checked" in doctor.out
+    shown = page.out + said.out + doctor.out + page.err + said.err + doctor.err
+    assert not any(key in shown for key in keys.values())

@@ -31,7 +31,7 @@ Move = Callable[["Desk", Job], Awaitable[Job | None]]
 
 
 def claimed() -> events.Claimed:
-    return events.Claimed(token=uuid4().hex, worker="worker-1")
+    return events.Claimed(uuid4().hex, "worker-1", "default")
 
 
 def submitted() -> events.Submitted:

@@ -62,7 +62,7 @@ async def test_jobs_that_move_together_are_one_statement_for_each_step(desk: Des
     ended = await asyncio.gather(*(store.settle(job, completed(), "current") for job in running))
     # All that is asked in one turn of the event loop goes together.
     assert queries.calls == {
-        "get_jobs": 1, "claim_jobs": 1, "record_submitted": 1, "record_progress": 1,
+        "jobs_to_run": 1, "claim_jobs": 1, "record_submitted": 1, "record_progress": 1,
         "settle_jobs": 1,
     }  # fmt: skip
     assert {job.state for job in ended} == {JobState.SUCCEEDED}

@@ -147,3 +147,22 @@ async def test_a_reset_starts_over() -> None:
 async def test_an_unknown_control_route_is_404() -> None:
     async with calling_simulator() as kie:
         assert (await kie.call("GET", "/simulator/nothing")).status == 404
+
+
+async def test_faults_and_credits_of_one_account_are_set_by_its_number() -> None:
+    config = replace(FAST, further_api_keys=("two",))
+    async with calling_simulator(config) as kie:
+        faults = "/simulator/faults?account=2"
+        set_to = await kie.call("PUT", faults, orjson.dumps({"account_code": 401}))
+        assert set_to.json()["account_code"] == 401
+        assert (await kie.call("GET", faults)).json()["account_code"]["value"] == 401
+        assert (await kie.create()).json()["code"] == 200
+        credit = "/api/v1/chat/credit"
+        assert (await kie.call("GET", credit, key="two")).json()["code"] == 401
+        await kie.call("DELETE", faults)
+        await kie.call("POST", "/simulator/credits?account=2", b'{"credits": 5}')
+        assert (await kie.call("GET", credit, key="two")).json()["data"] == 1_000_005
+        for wrong in ("0", "3", "two", "-1"):
+            answer = await kie.call("GET", f"/simulator/faults?account={wrong}")
+            assert answer.status == 400
+            assert "from 1 to 2" in answer.json()["error"]

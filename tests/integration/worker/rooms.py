@@ -18,14 +18,17 @@ from producer import Job, Producer
 from shared.adapters.delivery import Delivery, Lane
 from shared.adapters.postgres import Database
 from shared.catalog.gpt4o_image import TextToImage
+from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.kie import FakeKie
 from tests.workshop import text_to_image
+from worker.accounts import KieAccount, KieAccounts
 from worker.brake import Brake
 from worker.claiming import LeasedWorker
 from worker.deps import Deps
 from worker.job_store import JobStore
+from worker.kie_client import Kie
 from worker.lanes import build_lanes
 from worker.metrics import Metrics
 from worker.poll_deliveries import PollDeliveries
@@ -56,6 +59,11 @@ class Rooms:
     def with_deps(self, **changes: Any) -> Rooms:
         """Return the same rooms with other deps."""
         return replace(self, deps=replace(self.deps, **changes))
+
+    def with_kie(self, kie: Kie, brake: Brake | None = None) -> Rooms:
+        """Return the same rooms over another Kie, with one account there."""
+        brake = brake or Brake(self.deps.scripts)
+        return self.with_deps(accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, brake)]))
 
     def with_settings(self, **changes: Any) -> Rooms:
         """Return the same rooms with other settings."""
@@ -130,10 +138,9 @@ async def open_rooms(
         store=JobStore(database),
         delivery=Delivery(redis),
         poll_deliveries=PollDeliveries(Delivery(redis)),
-        kie=kie,
+        accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, Brake(scripts))]),
         submits=Throttle(scripts, submit_limit(0, 30)),
         polls=Throttle(scripts, poll_limit(3, 8)),
-        brake=Brake(scripts),
         metrics=Metrics(registry),
         clock=clock,
         random=Random(1),

@@ -205,7 +205,7 @@ async def test_the_claim_is_announced_before_kie_is_asked(rooms: Rooms) -> None:
                 announced_by_then.append(len(changes))
                 return Accepted("t1")
 
-        await own.with_deps(kie=Watching()).submit(job)
+        await own.with_kie(Watching()).submit(job)
     assert announced_by_then == [1]
 
 
@@ -294,5 +294,5 @@ async def _submitting_without_worker(rooms: Rooms) -> Job:
             raise RuntimeError("the worker dies here")
 
     with pytest.raises(RuntimeError):
-        await rooms.with_deps(kie=Dying()).submit(job)
+        await rooms.with_kie(Dying()).submit(job)
     return await rooms.now_is(job)

@@ -19,6 +19,7 @@ from shared.domain.verdicts import Accepted, SubmitVerdict
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms, running_lanes
 from tests.workshop import Workshop, eventually
+from worker.accounts import KieAccounts
 from worker.bootstrap import open_worker
 from worker.brake import Brake, Steps
 from worker.deps import Deps
@@ -134,7 +135,7 @@ async def test_a_lane_claims_nothing_while_the_pause_is_on_and_then_feels_the_wa
 ) -> None:
     kie = OneAtATime()
     brake = _quick_brake(rooms.deps)
-    rooms = rooms.with_deps(kie=kie, brake=brake)
+    rooms = rooms.with_kie(kie, brake)
     for _ in range(2):
         await brake.slow_down(Reason.RATE_LIMITED, "429")
         await when_released(brake, rooms.redis)
@@ -193,7 +194,9 @@ async def _two_workers(workshop: Workshop) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for _ in range(2):
             rooms = await stack.enter_async_context(open_worker(workshop.settings))
-            deps = replace(rooms.deps, brake=_quick_brake(rooms.deps))
+            (account,) = rooms.deps.accounts
+            quick = KieAccounts([replace(account, brake=_quick_brake(rooms.deps))])
+            deps = replace(rooms.deps, accounts=quick)
             await stack.enter_async_context(running_lanes(deps))
         yield
 

@@ -17,7 +17,7 @@ TASK = "t" * 32
 async def unknown_job_called_back(rooms: Rooms) -> tuple[Job, int]:
     """Return a job whose reply was lost, and the inbox id of a callback that names a task."""
     job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job, events.Claimed(TOKEN, "test:1"))
+    claimed = await rooms.deps.store.claim(job, events.Claimed(TOKEN, "test:1", "default"))
     lost = events.OutcomeUnknown("reply_lost", "no reply came")
     unknown = await rooms.deps.store.record_unknown(claimed, lost)
     (row,) = await rooms.sql(

@@ -24,6 +24,7 @@ from shared.adapters.postgres import connect_database
 from shared.errors import PostgresDown
 from tests.fakes.kie import FakeKie
 from tests.workshop import Workshop, eventually, fast_simulator_config, free_port, text_to_image
+from worker.accounts import KieAccount
 from worker.bootstrap import open_worker
 from worker.deps import Deps
 from worker.job_store import JobStore
@@ -46,7 +47,9 @@ class Office:
         self.workshop = workshop
         self.registry = CollectorRegistry()
         self.deps = replace(deps, metrics=Metrics(self.registry))
-        self.balance = ProviderBalance(self.deps, gap_seconds=0)
+        (account,) = deps.accounts
+        self.account: KieAccount = account
+        self.balance = ProviderBalance(self.deps, account, gap_seconds=0)
 
     async def check(self) -> dict[str, Any]:
         """Check, and return the row that was written."""
@@ -87,7 +90,8 @@ class Office:
         return await self.finish(await self.submit(directive, **fields))
 
     def gauge(self, name: str) -> float | None:
-        return self.registry.get_sample_value(f"darkroom_provider_balance_{name}")
+        labels = {"account": self.account.name}
+        return self.registry.get_sample_value(f"darkroom_provider_balance_{name}", labels)
 
 
 @asynccontextmanager
@@ -341,8 +345,8 @@ async def test_two_workers_at_the_same_moment_write_one_row(
     async with open_office(workshop) as office:
         for _ in range(checked_before):
             await office.check()
-        deps = replace(office.deps, kie=MeetingKie(asyncio.Barrier(2)))
-        workers = [ProviderBalance(deps, gap_seconds=0) for _ in range(2)]
+        account = replace(office.account, kie=MeetingKie(asyncio.Barrier(2)))
+        workers = [ProviderBalance(office.deps, account, gap_seconds=0) for _ in range(2)]
         with structlog.testing.capture_logs() as logs:
             found = await asyncio.gather(*(worker.check() for worker in workers))
         assert sorted(one is None for one in found) == [False, True]
@@ -372,7 +376,8 @@ async def test_the_service_checks_and_may_not_rewrite(office: Office, database_u
     url = f"{database_url}{'&' if '?' in database_url else '?'}role=darkroom_service"
     async with connect_database(url) as database:
         deps = replace(office.deps, store=JobStore(database))
-        assert await ProviderBalance(deps, gap_seconds=0).check() is not None
+        balance = ProviderBalance(deps, office.account, gap_seconds=0)
+        assert await balance.check() is not None
         for statement in (f"UPDATE {TABLE} SET drift = 0", f"DELETE FROM {TABLE}"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await database.pool.execute(statement)
@@ -385,7 +390,7 @@ async def test_people_read_the_checks_and_write_none(
     assert await office.rows()
     url = f"{database_url}{'&' if '?' in database_url else '?'}role={role}"
     async with connect_database(url) as database:
-        assert await database.fetch_row("last_balance_check") is not None
+        assert await database.fetch("last_balance_checks", ["default"])
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await database.pool.execute(f"INSERT INTO {TABLE} DEFAULT VALUES")
 

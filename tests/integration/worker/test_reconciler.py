@@ -21,7 +21,7 @@ async def put_into(rooms: Rooms, state: str) -> Job:
     """Return a job in that state that nobody has touched for a while."""
     job, store = await rooms.enqueue(), rooms.deps.store
     if state != "queued":
-        job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "dead:1"))
+        job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
     if state == "unknown":
         job = await store.record_unknown(job, events.OutcomeUnknown("reply_lost", "timeout"))
     if state in {"generating", "succeeded"}:

@@ -17,7 +17,7 @@ async def test_after_a_wipe_polls_alone_wait_until_what_was_asked_before_counts_
 ) -> None:
     job, store = await rooms.enqueue(), rooms.deps.store
     if lane is Lane.POLL:
-        job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "dead:1"))
+        job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
         job = await store.record_submitted(job, events.Submitted("task", 1800))
     await rooms.sql("UPDATE jobs SET updated_at = now() - interval '5 minutes'")
     await rooms.redis.flushall()

@@ -14,7 +14,7 @@ from shared.adapters.delivery import Lane
 from shared.settings import Settings
 from tests.integration.worker.floor import Runs, commands, deliver, lane_over, running
 from tests.workshop import Workshop, eventually, fast_simulator_config
-from worker.gate import Gate
+from worker.gate import Gate, Gates
 from worker.scripts import Scripts
 from worker.simulator import Simulator, running_simulator
 from worker.throttle import Throttle, submit_limit
@@ -84,15 +84,15 @@ async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(redis: ArqRe
                 await granted.acquire()
 
     full = Runs(hold)
-    gate = Gate(throttle.limit.key("kie"), 5)
+    gates = [Gate(throttle.limit.key("kie"), 5)]
     await deliver(redis, 5, lane=Lane.SUBMIT)
-    async with running(lane_over(redis, full, lane=Lane.SUBMIT, gate=gate)):
+    async with running(lane_over(redis, full, lane=Lane.SUBMIT, gates=Gates(gates))):
         await has_been_granted(5)
         await deliver(redis, 100, lane=Lane.SUBMIT)
         others = [Runs() for _ in range(3)]
         before = await commands(redis)
         async with running(
-            *(lane_over(redis, runs, lane=Lane.SUBMIT, gate=gate) for runs in others)
+            *(lane_over(redis, runs, lane=Lane.SUBMIT, gates=Gates(gates)) for runs in others)
         ):
             started_at = monotonic()
             await eventually(lambda: _looked(redis, before["evalsha"] + 12), "all have looked")

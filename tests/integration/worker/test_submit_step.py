@@ -143,7 +143,7 @@ async def test_the_intent_is_committed_before_the_post(rooms: Rooms) -> None:
             seen.append(((await rooms.now_is(job)).state.value, await rooms.attempts(job)))
             return await super().submit(*args, **options)
 
-    rooms = rooms.with_deps(kie=Watching(submits=[Accepted("t1")]))
+    rooms = rooms.with_kie(Watching(submits=[Accepted("t1")]))
     await rooms.submit(job)
     assert seen == [("submitting", [(None, None)])]
 
@@ -167,7 +167,7 @@ async def test_a_job_before_its_run_at_is_not_submitted_and_comes_back_then(room
 
 async def test_a_job_found_submitting_is_never_posted_again(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    await rooms.deps.store.claim(job, events.Claimed("t" * 24, "dead:1"))
+    await rooms.deps.store.claim(job, events.Claimed("t" * 24, "dead:1", "default"))
     rooms.clock.advance(4)
     delay_seconds = await rooms.submit(job)
     assert delay_seconds is not None
@@ -218,10 +218,10 @@ async def test_a_reply_after_submission_lost_is_kept_on_the_attempt_as_evidence(
 
 async def test_a_reply_to_an_older_attempt_moves_nothing(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job, events.Claimed("a" * 24, "w"))
+    claimed = await rooms.deps.store.claim(job, events.Claimed("a" * 24, "w", "default"))
     await rooms.deps.store.record_deferred(claimed, events.Deferred("rate_limited", "429", 0))
     await rooms.make_due(job)
-    await rooms.deps.store.claim(job, events.Claimed("b" * 24, "w"))
+    await rooms.deps.store.claim(job, events.Claimed("b" * 24, "w", "default"))
     with pytest.raises(StaleJob):
         await rooms.deps.store.record_submitted(claimed, events.Submitted("t1", 60))
     assert (await rooms.now_is(job)).state == "submitting"
@@ -347,4 +347,4 @@ async def _reply_after(rooms: Rooms, job: Job, meanwhile: Any) -> None:
             await meanwhile()
             return await super().submit(*args, **options)
 
-    await rooms.with_deps(kie=Slow(submits=[Accepted("t1")])).submit(job)
+    await rooms.with_kie(Slow(submits=[Accepted("t1")])).submit(job)

@@ -63,7 +63,7 @@ async def ended(rooms: Rooms, url: str, how: str = "succeeded", **options: Any) 
     if how == "cancelled":
         return await rooms.producer.cancel(job.id)
     store = rooms.deps.store
-    job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "test:1"))
+    job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "test:1", "default"))
     job = await store.record_submitted(job, events.Submitted(f"t-{job.id}", 1800))
     if how == "failed":
         return await store.fail(job, events.ProviderFailed("content_policy", "no"))

@@ -19,7 +19,8 @@ def test_no_arguments_mean_the_defaults() -> None:
 
 def test_every_option_reaches_the_configuration() -> None:
     text = (
-        "--host 0.0.0.0 --port 9090 --public-url http://sim:9090 --api-key k --real-http-status "
+        "--host 0.0.0.0 --port 9090 --public-url http://sim:9090 --api-key k "
+        "--api-key k2 --real-http-status "
         "--duration 2 --sigma 0 --distribution bimodal --duration-scale 0.5 --seed 9 "
         "--create-latency 0 --poll-latency 0.1 --latency-jitter 0 --credits 12.5 "
         "--creates-per-10-seconds 0 --polls-per-second-per-task 0 --request-log 5 "
@@ -31,6 +32,7 @@ def test_every_option_reaches_the_configuration() -> None:
         port=9090,
         public_url="http://sim:9090",
         api_key="k",
+        further_api_keys=("k2",),
         starting_credits=Decimal("12.5"),
         creates_per_10_seconds=0,
         polls_per_second_per_task=0,
@@ -56,6 +58,8 @@ def test_every_option_reaches_the_configuration() -> None:
         (["--poll-latency", "-1"], "poll_latency_seconds is -1.0"),
         (["--latency-jitter", "2"], "from 0 to 1"),
         (["--api-key", ""], "api_key is empty"),
+        (["--api-key", "k", "--api-key", ""], "api_key is empty"),
+        (["--api-key", "k", "--api-key", "k"], "api_key is given twice"),
         (["--credits", "many"], "--credits is 'many'"),
         (["--fault", "poll_cod=500"], "did you mean poll_code"),
         (["--distribution", "flat"], "invalid choice"),

@@ -244,6 +244,7 @@ def test_a_row_of_the_record_tells_the_whole_story_of_a_task() -> None:
     fake.poll(task.id)
     assert task.describe(fake.kie.clocks.monotonic()) == {
         "task_id": task.id,
+        "account": 1,
         "prompt": "a wolf",
         "size": "1:1",
         "n_variants": 1,

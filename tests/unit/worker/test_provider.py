@@ -40,7 +40,9 @@ async def test_with_a_key_the_real_kie_is_used(has_given_database: bool) -> None
     servers = replace(OVER_EMBEDDED, has_given_database=has_given_database)
     provider = await choose_provider(Settings(kie_api_key=SecretStr("real")), servers)
     assert provider.base_url == "https://api.kie.ai"
-    assert provider.api_key.get_secret_value() == "real"
+    assert [(one.name, one.key.get_secret_value()) for one in provider.keys] == [
+        ("default", "real")
+    ]
 
 
 @pytest.mark.parametrize("has_embedded_redis", [True, False])

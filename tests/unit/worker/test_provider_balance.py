@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from worker.metrics import BALANCE_SHOWN_SECONDS, Metrics
+from worker.account_gauges import BALANCE_SHOWN_SECONDS, AccountGauges
 from worker.provider_balance import (
     Expectation,
     Footing,
@@ -208,15 +208,15 @@ def test_a_top_up_keeps_what_was_unexplained_before_it() -> None:
 def test_the_gauges_show_a_check_until_another_worker_may_have_made_the_next() -> None:
     now = [100.0]
     registry = CollectorRegistry()
-    metrics = Metrics(registry, lambda: now[0])
+    gauges = AccountGauges(registry, lambda: now[0])
 
     def shown() -> list[float]:
         names = ("darkroom_provider_balance_credits", "darkroom_provider_balance_drift_credits")
-        values = [registry.get_sample_value(name) for name in names]
+        values = [registry.get_sample_value(name, {"account": "studio"}) for name in names]
         return [value for value in values if value is not None and not isnan(value)]
 
     assert shown() == []
-    metrics.show_balance(Decimal("60.62"), Decimal(-7))
+    gauges.show_balance("studio", Decimal("60.62"), Decimal(-7))
     now[0] += BALANCE_SHOWN_SECONDS - 1
     assert shown() == [60.62, -7]
     now[0] += 1

@@ -1,0 +1,85 @@
+"""Our accounts at Kie: their names, and how KIE_API_KEYS gives each of them its key.
+
+A name is shown wherever an account is meant; a key is shown nowhere. So no text is taken for a
+name that could be a key, nor the other way round: a pair written the wrong way about is refused,
+whatever it holds, and what is said about a pair is its position alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+DEFAULT_ACCOUNT = "default"
+"""The name of the one account of KIE_API_KEY, of the simulator's, and of all attempts before it."""
+NAME_RULE = "a name is a lower-case letter, then up to 19 lower-case letters, digits or hyphens"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+_BRAKE = "darkroom:brake"
+
+
+@dataclass(frozen=True, slots=True)
+class KieKey:
+    """The key of one account at Kie."""
+
+    name: str
+    key: SecretStr
+
+
+def brake_key(account: str) -> str:
+    """Return where Redis keeps the brake of this account."""
+    # As it was when there was one account: workers of before and after an upgrade share it.
+    return _BRAKE if account == DEFAULT_ACCOUNT else f"{_BRAKE}:{account}"
+
+
+def read_keys(text: str) -> tuple[KieKey, ...]:
+    """Return the accounts of a text without faults, in its order."""
+    pairs = (part.partition("=") for part in text.split(","))
+    return tuple(KieKey(name.strip(), SecretStr(key.strip())) for name, _, key in pairs)
+
+
+def list_faults(text: str) -> list[str]:
+    """Return every fault of `name=key` pairs separated by commas, none of which shows a pair."""
+    parts = [part.strip() for part in text.split(",")]
+    faults = [
+        f"pair {position} {fault}"
+        for position, part in enumerate(parts, start=1)
+        if (fault := _fault(part)) is not None
+    ]
+    pairs = [(number, part.split("=")) for number, part in enumerate(parts, start=1)]
+    halves = [(number, pair) for number, pair in pairs if len(pair) == 2]
+    faults += _repeated(((number, pair[0].strip()) for number, pair in halves), "name")
+    faults += _repeated(((number, pair[1].strip()) for number, pair in halves), "key")
+    return faults
+
+
+def _fault(part: str) -> str | None:
+    if not part:
+        return "is empty"
+    if part.count("=") != 1:
+        return "must be name=key, with one = in it"
+    name, key = (half.strip() for half in part.split("="))
+    if not key or not name:
+        return f"has no {'name' if key else 'key'}"
+    if _NAME.fullmatch(key):
+        # Either way about, nobody can tell which of the two is the secret.
+        return "has a key that could be a name: if it is key=name, write name=key"
+    if not _NAME.fullmatch(name):
+        return f"has a name that is none: {NAME_RULE}"
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "has a key that is not one word of printable ASCII"
+    return None
+
+
+def _repeated(given: Iterable[tuple[int, str]], what: str) -> list[str]:
+    positions: dict[str, list[str]] = {}
+    for number, text in given:
+        if text:
+            positions.setdefault(text, []).append(str(number))
+    return [
+        f"pairs {' and '.join(found)} have the same {what}: each account has one of its own"
+        for found in positions.values()
+        if len(found) > 1
+    ]

@@ -1,0 +1,149 @@
+"""Two accounts at Kie, over real servers, judged by the simulator's own record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from producer import Job, JobState
+from shared.settings import Settings
+from tests.workshop import Workshop, eventually, fast_simulator_config
+from worker.simulator import Simulator, running_simulator
+
+STUDIO, ARCHIVE = "studio-key-0123456789abcdef", "archive-key-0123456789abcdef"
+IN_ORDER = f"studio={STUDIO},archive={ARCHIVE}"
+TURNED = f"archive={ARCHIVE},studio={STUDIO}"
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A Kie that knows both keys and enforces 20 creates per 10 s for each."""
+    config = fast_simulator_config(
+        api_key=STUDIO,
+        further_api_keys=(ARCHIVE,),
+        creates_per_10_seconds=20,
+        create_latency_seconds=0.05,
+    )
+    async with running_simulator(config) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Both keys, and the limit as Kie has it."""
+    return settings.model_copy(
+        update={
+            "kie_api_key": None,
+            "kie_api_keys": SecretStr(IN_ORDER),
+            "kie_submits_per_10_seconds": 20,
+        }
+    )
+
+
+def record_of(workshop: Workshop) -> dict[str, Any]:
+    summary: Any = workshop.simulator.record.summary()
+    assert isinstance(summary, dict)
+    return summary
+
+
+async def has_created(workshop: Workshop, tasks: int) -> bool:
+    return len(workshop.simulator.record.tasks) >= tasks
+
+
+async def check_that_each_kept_to_its_own(workshop: Workshop, jobs: list[Job]) -> None:
+    """Fail unless every task was made once, and asked about with its own key alone."""
+    summary = record_of(workshop)
+    assert summary["creates"]["refused"] == {}
+    assert summary["polls"]["of_other_accounts"] == 0
+    assert summary["polls"]["arrived"] >= len(jobs)
+    workshop.check_paid_once()
+    await workshop.check_books()
+    rows = await workshop.run_sql("SELECT provider_task_id, provider_account FROM job_attempts")
+    numbers = {"studio": 1, "archive": 2}
+    for row in rows:
+        task = workshop.simulator.record.tasks[row["provider_task_id"]]
+        assert task.account.number == numbers[row["provider_account"]]
+
+
+async def test_two_accounts_make_40_tasks_in_10_seconds_and_20_each_at_most(
+    workshop: Workshop,
+) -> None:
+    jobs = [await workshop.enqueue() for _ in range(70)]
+    async with workshop.worker(), workshop.worker():
+        started_at = monotonic()
+        await eventually(lambda: has_created(workshop, 40), "the first 40 are made")
+        assert monotonic() - started_at < 5, "the burst of both accounts is used at once"
+        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    summary = record_of(workshop)
+    assert summary["creates"]["worst_window_10_seconds"] == 40
+    assert [row["worst_window_10_seconds"] for row in summary["accounts"]] == [20, 20]
+    made = [row["created"] for row in summary["accounts"]]
+    # Beyond the first 40, whichever account has a slot free first takes the next job.
+    assert sum(made) == 70
+    assert min(made) >= 30
+    await check_that_each_kept_to_its_own(workshop, jobs)
+
+
+async def test_after_a_restart_with_the_accounts_turned_round_each_task_keeps_its_key(
+    workshop: Workshop,
+) -> None:
+    workshop.simulator.set_faults(duration=2.0)
+    jobs = [await workshop.enqueue() for _ in range(12)]
+    async with workshop.worker_process() as first:
+        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs))
+        await first.kill()
+    async with workshop.worker_process(KIE_API_KEYS=TURNED) as second:
+        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+        said = "\n".join(first.lines + second.lines)
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    assert [row["created"] for row in record_of(workshop)["accounts"]] == [6, 6]
+    await check_that_each_kept_to_its_own(workshop, jobs)
+    assert STUDIO not in said
+    assert ARCHIVE not in said
+
+
+@pytest.mark.parametrize("code", [401, 402, 433])
+async def test_one_account_refused_pauses_alone_and_the_other_takes_its_jobs(
+    workshop: Workshop, code: int
+) -> None:
+    workshop.simulator.set_account_faults(1, submit_code=code)
+    started_at = monotonic()
+    async with workshop.worker():
+        jobs = [await workshop.enqueue() for _ in range(12)]
+        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+        took_seconds = monotonic() - started_at
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    assert took_seconds < 12, "nobody waited for the pause of 15 s of the refused account"
+    assert [row["created"] for row in record_of(workshop)["accounts"]] == [0, 12]
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+async def test_a_key_that_was_removed_is_missed_aloud_and_put_back_in_time(
+    workshop: Workshop,
+) -> None:
+    workshop.simulator.set_faults(duration=1.0)
+    jobs = [await workshop.enqueue() for _ in range(6)]
+    async with workshop.worker():
+        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs))
+    async with workshop.worker_process(KIE_API_KEYS=f"studio={STUDIO}") as without:
+
+        async def is_missed() -> bool:
+            return any("kie_account_missing" in line for line in without.lines)
+
+        await eventually(is_missed, "the missing key is said")
+        states = await workshop.run_sql(
+            "SELECT state FROM jobs JOIN job_attempts ON job_id = jobs.id"
+            " WHERE provider_account = 'archive'"
+        )
+        assert [row["state"] for row in states] == ["generating"] * 3
+    async with workshop.worker():
+        finished = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+    assert {job.state for job in finished} == {JobState.SUCCEEDED}
+    await check_that_each_kept_to_its_own(workshop, jobs)

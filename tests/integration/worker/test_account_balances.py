@@ -1,0 +1,196 @@
+"""Kie's balance with several accounts: each has its checks, explained by its own attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from producer.doctor import examine
+from shared.adapters.delivery import Lane
+from shared.settings import Settings
+from tests.workshop import Workshop, fast_simulator_config, text_to_image
+from worker.bootstrap import open_worker
+from worker.deps import Deps
+from worker.provider_balance import Judgement, ProviderBalance
+from worker.simulator import Simulator, running_simulator
+from worker.steps.submit import submit_job
+
+STUDIO, ARCHIVE = "studio-key-0123456789abcdef", "archive-key-0123456789abcdef"
+TABLE = "provider_balance_checks"
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A Kie that knows both keys."""
+    config = fast_simulator_config(api_key=STUDIO, further_api_keys=(ARCHIVE,))
+    async with running_simulator(config) as simulator:
+        simulator.set_faults(duration=60.0)
+        yield simulator
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The settings with two accounts."""
+    keys = SecretStr(f"studio={STUDIO},archive={ARCHIVE}")
+    return settings.model_copy(update={"kie_api_key": None, "kie_api_keys": keys})
+
+
+@dataclass(slots=True)
+class Office:
+    """One worker's deps without lanes, and its eye on both balances."""
+
+    workshop: Workshop
+    deps: Deps
+
+    async def submit(self, name: str) -> None:
+        """Submit a job with this account."""
+        job = await self.workshop.enqueue(text_to_image("a picture"))
+        names = [account.name for account in self.deps.accounts]
+        self.deps.accounts.given[Lane.SUBMIT.arq_id(job.id)] = names.index(name)
+        await submit_job(self.deps, job.id)
+
+    async def check(self) -> dict[str, Judgement | None]:
+        """Check every account."""
+        return {
+            account.name: await ProviderBalance(self.deps, account, gap_seconds=0).check()
+            for account in self.deps.accounts
+        }
+
+    def spend_behind_our_back(self, number: int, credits: int) -> None:
+        """Let somebody else use the account of this number."""
+        assert self.workshop.simulator.record.accounts[number - 1].charge(Decimal(credits))
+
+
+@pytest.fixture
+async def office(workshop: Workshop) -> AsyncIterator[Office]:
+    """A worker with two accounts, each checked once."""
+    async with open_worker(workshop.settings) as rooms:
+        office = Office(workshop, rooms.deps)
+        first = await office.check()
+        assert [found and found.verdict for found in first.values()] == ["first", "first"]
+        yield office
+
+
+async def rows_of(office: Office, name: str) -> list[dict[str, Any]]:
+    return await office.workshop.run_sql(
+        f"SELECT * FROM {TABLE} WHERE provider_account = $1 ORDER BY id", name
+    )
+
+
+async def test_each_accounts_balance_is_explained_by_its_own_attempts(office: Office) -> None:
+    for name in ("studio", "studio", "archive"):
+        await office.submit(name)
+    found = await office.check()
+    assert all(one and (one.verdict, one.drift) == ("ok", 0) for one in found.values()), found
+    highest = {
+        name: (await rows_of(office, name))[-1]["expected_spend_high"]
+        for name in ("studio", "archive")
+    }
+    assert highest == {"studio": 12, "archive": 6}
+
+
+async def test_drift_of_one_account_is_told_of_that_one(office: Office) -> None:
+    office.spend_behind_our_back(2, 60)
+    with structlog.testing.capture_logs() as logs:
+        found = await office.check()
+    assert {name: one and one.verdict for name, one in found.items()} == {
+        "studio": "ok",
+        "archive": "drift",
+    }
+    (drift,) = [log for log in logs if log["event"] == "provider_balance_drift"]
+    assert (drift["account"], drift["drift"]) == ("archive", "60.0")
+
+
+async def test_each_account_has_its_own_chain(office: Office) -> None:
+    await office.check()
+    await office.check()
+    for name in ("studio", "archive"):
+        rows = await rows_of(office, name)
+        assert [row["follows"] for row in rows] == [None, rows[0]["id"], rows[1]["id"]]
+
+
+async def test_two_workers_at_once_write_one_row_of_each_account(
+    office: Office, workshop: Workshop
+) -> None:
+    async with open_worker(workshop.settings) as rooms:
+        other = Office(workshop, rooms.deps)
+        await asyncio.gather(office.check(), other.check())
+    numbers = {len(await rows_of(office, name)) for name in ("studio", "archive")}
+    assert numbers <= {2, 3}, "a row stands for each look that began after the one before it"
+    follows = [row["follows"] for row in await rows_of(office, "studio")]
+    assert len(follows) == len(set(follows))
+
+
+async def test_an_account_that_refuses_is_not_checked_and_the_other_is(office: Office) -> None:
+    office.workshop.simulator.set_account_faults(1, account_code=401)
+    with structlog.testing.capture_logs() as logs:
+        found = await office.check()
+    assert found["studio"] is None
+    assert found["archive"] is not None
+    unread = [log["account"] for log in logs if log["event"] == "provider_balance_unread"]
+    assert unread == ["studio"]
+
+
+async def test_a_low_balance_is_told_by_the_accounts_share_of_what_waits(office: Office) -> None:
+    for account in office.workshop.simulator.record.accounts:
+        account.balance = Decimal(10)
+    for _ in range(4):
+        await office.workshop.enqueue()
+    with structlog.testing.capture_logs() as logs:
+        await office.check()
+    low = {
+        log["account"]: log["open_jobs_need"]
+        for log in logs
+        if log["event"] == "provider_balance_low"
+    }
+    assert low == {"studio": "12", "archive": "12"}
+
+
+async def test_a_worker_of_before_the_accounts_goes_on_as_the_default_one(
+    office: Office,
+) -> None:
+    # Its statements, as they were.
+    statement = (
+        f"INSERT INTO {TABLE} (follows, asked_at, at, balance, drift, unexplained, settled,"
+        " verdict, measured_from, previous_balance, expected_spend_low, expected_spend_high)"
+        " VALUES ($1, now(), now(), 5, 0, 0, true, $2, $1, $3, $3, $3)"
+        " ON CONFLICT (follows) DO NOTHING RETURNING id, provider_account"
+    )
+    (first,) = await office.workshop.run_sql(statement, None, "first", None)
+    assert first["provider_account"] == "default"
+    assert len(await office.workshop.run_sql(statement, first["id"], "ok", 5)) == 1
+    assert await office.workshop.run_sql(statement, first["id"], "ok", 5) == []
+
+
+async def test_the_database_takes_no_name_that_could_be_a_key(office: Office) -> None:
+    for key in (STUDIO, "0123456789abcdef0123456789abcdef", "Sk-1", ""):
+        with pytest.raises(asyncpg.CheckViolationError, match="must_be_a_short_name"):
+            await office.workshop.run_sql(
+                f"INSERT INTO {TABLE} (asked_at, at, balance, drift, unexplained, settled, verdict,"
+                " provider_account) VALUES (now(), now(), 5, 0, 0, true, 'first', $1)",
+                key,
+            )
+
+
+async def test_the_doctor_has_a_line_for_each_balance_and_names_an_account_without_a_key(
+    office: Office, workshop: Workshop
+) -> None:
+    await office.submit("archive")
+    findings = {one.name: one async for one in examine(workshop.settings)}
+    assert "kie accounts" not in findings
+    for name in ("studio", "archive"):
+        assert "s ago: first" in findings[f"kie balance of {name}"].detail
+    assert "keys are set of studio, archive" in findings["kie"].detail
+    less = workshop.settings.model_copy(update={"kie_api_keys": SecretStr(f"studio={STUDIO}")})
+    findings = {one.name: one async for one in examine(less)}
+    assert not findings["kie accounts"].ok
+    assert "archive (1 open jobs)" in findings["kie accounts"].detail
+    assert STUDIO not in str(findings)
