@@ -109,7 +109,7 @@ async def _offer(house: House, rate: int) -> Called:
         await house.start_over()
         await _forget_callbacks(house)
         before = cpu_seconds(pid)
-        await _place_evenly(producer, int(rate * OFFERED_SECONDS), OFFERED_SECONDS)
+        await place_evenly(producer, int(rate * OFFERED_SECONDS), OFFERED_SECONDS)
         worker = cpu_seconds(pid) - before
         await wait_until_all_ended(house, ours)
     record = await house.record()
@@ -130,7 +130,8 @@ def with_callbacks(program: Program) -> Program:
     return replace(program, environ=environ)
 
 
-async def _place_evenly(producer: Producer, jobs: int, seconds: float) -> None:
+async def place_evenly(producer: Producer, jobs: int, seconds: float) -> None:
+    """Place so many jobs evenly over the seconds."""
     clock = asyncio.get_running_loop().time
     started_at, placed = clock(), 0
     while placed < jobs:
