@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bench.callback_lag import measure_callbacks
 from bench.crowding import measure_crowding
 from bench.enqueueing import measure_enqueueing
 from bench.house import House, open_house
@@ -45,6 +46,9 @@ async def _measure(options: Options) -> str:
     if "enqueue" in options.figures:
         async with _house(options) as house:
             found.enqueued = await measure_enqueueing(house, options.rounds)
+    if "callbacks" in options.figures:
+        async with _house(options) as house:
+            found.called = await measure_callbacks(house, options.rounds)
     if "speed" in options.figures:
         async with _house(options) as house:
             found.speed = await measure_rounds(house, options)

@@ -26,8 +26,7 @@ class Run:
 
     def lag_seconds(self, percent: int) -> float:
         """Return the lag that so many per cent of the jobs keep within; 0 without any lag."""
-        ordered = sorted(self.lags)
-        return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)] if ordered else 0.0
+        return percentile(self.lags, percent)
 
     @property
     def cpu_ms_per_job(self) -> float:
@@ -66,6 +65,12 @@ class Spread:
 
 Round = Sequence[Run]
 """Everybody's run in one round."""
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many per cent of them keep within; 0 without any."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)] if ordered else 0.0
 
 
 def spread(values: Sequence[float]) -> Spread:

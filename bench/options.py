@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.peers.environments import peers
 
-FIGURES = ("speed", "enqueue", "crowd")
-"""P1 and P2; P5 and P6; P7."""
+FIGURES = ("speed", "enqueue", "crowd", "callbacks")
+"""P1 and P2; P5 and P6; P7; P3a."""
 _FEWEST_JOBS = 10
 _PAGE = Path(__file__).parent / "README.md"
 
@@ -64,7 +64,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         type=_figures,
         default=FIGURES,
         metavar="NAME,...",
-        help="some of speed (P1, P2), enqueue (P5, P6), crowd (P7); default: all",
+        help="some of speed (P1, P2), enqueue (P5, P6), crowd (P7), callbacks (P3a); default: all",
     )
     parser.add_argument(
         "--write", action="store_true", help="rewrite the figures in bench/README.md as well"

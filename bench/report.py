@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bench.callback_lag import CallbackLag, Called, lag_of
 from bench.contestants import BareLoop, Darkroom
 from bench.crowding import CROWD, Commands
 from bench.enqueueing import MANY, Enqueued
-from bench.figures import Round, cpu_ratio, rate_ratio, spread, spread_of
+from bench.figures import Round, cpu_ratio, percentile, rate_ratio, spread, spread_of
 from bench.machine import describe_run
 from bench.options import Options
 from bench.pages import table
@@ -30,6 +31,7 @@ class Findings:
     speed: Measured = field(default_factory=lambda: Measured([], [], {}))
     enqueued: list[Enqueued] = field(default_factory=list)
     commands: list[Commands] = field(default_factory=list)
+    called: list[Called] = field(default_factory=list)
 
 
 def write_figures(found: Findings, options: Options, loads: tuple[float, float]) -> str:
@@ -53,6 +55,8 @@ def write_figures(found: Findings, options: Options, loads: tuple[float, float])
     if speed.pairs:
         parts.append(_verdict_on_kie([*speed.pairs, *speed.races]))
     parts += [*_said_of_enqueueing(found.enqueued), *_said_of_commands(found.commands)]
+    if found.called:
+        parts.append(_lags_by_rate(found.called, options.rounds))
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,6 +72,12 @@ def _ratios(found: Findings, peers: Sequence[str]) -> Iterator[tuple[str, ...]]:
     if peers:
         ratio = rate_ratio(speed.races, Darkroom.name, peers)
         yield ("P2", "jobs/s of one worker process ÷ the best peer's", ratio.shown(), "≥ 3")
+    for rate in dict.fromkeys(one.rate for one in found.called):
+        runs = [one for one in found.called if one.rate == rate]
+        for percent, goal in ((50, "≤ 50"), (99, "≤ 250")):
+            lags = spread([1000 * percentile(one.lags, percent) for one in runs])
+            what = f"finish-to-settled lag with callbacks, p{percent}, ms, at {rate} jobs/s"
+            yield ("P3a", what, lags.shown(0), goal)
     if enqueued:
         ratio = spread([one.many_rate / one.arq_rate for one in enqueued])
         what = f"`enqueue_many` of {MANY:,} jobs, jobs/s ÷ stock arq's `enqueue_job` under `gather`"
@@ -99,6 +109,28 @@ def _said_of_commands(commands: Sequence[Commands]) -> Iterator[str]:
         alone = spread([one.alone for one in mine]).median
         crowded = spread([one.crowded for one in mine]).median
         yield f"P7: {name}: {alone:.1f} commands per job alone, {crowded:.1f} with {CROWD} workers."
+
+
+def _lags_by_rate(called: Sequence[Called], rounds: int) -> str:
+    head = (
+        *("P3a: jobs/s offered", "jobs", "lag p50, ms", "p95", "p99", "p99 of the worst round"),
+        *("polls a job", "callbacks a job", "of which hastened", "worker, % of a core"),
+    )
+    rates = dict.fromkeys(one.rate for one in called)
+    lags = [lag_of([one for one in called if one.rate == rate]) for rate in rates]
+    return f"P3a, rounds: {rounds}.\n\n" + table(head, (_lag_row(lag) for lag in lags))
+
+
+def _lag_row(lag: CallbackLag) -> tuple[str, ...]:
+    return (
+        f"{lag.rate}",
+        f"{lag.jobs}",
+        *(f"{ms:.0f}" for ms in (lag.p50_ms, lag.p95_ms, lag.p99_ms, lag.worst_p99_ms)),
+        f"{lag.polls_per_job:.2f}",
+        f"{lag.callbacks_per_job:.2f}",
+        f"{lag.hastened_per_job:.2f}",
+        f"{100 * lag.worker_share:.0f}",
+    )
 
 
 def _contestants(rounds: Sequence[Round], names: Sequence[str], found: Measured) -> str:

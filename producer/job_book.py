@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
+import asyncpg
 import orjson
-from uuid_utils.compat import uuid7
 
+from producer.drafts import Draft, draft_of, new_job, parameters_of
 from producer.orders import Order
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import Queries
@@ -73,13 +74,24 @@ class JobBook:
 
     async def _store(self, orders: Sequence[Order]) -> list[tuple[Order, Job | None]]:
         """Store what can be stored; return each order with the job that it has become, if any."""
-        ids = [UUID(int=uuid7().int) for _ in orders]
+        drafts = [draft_of(order) for order in orders]
         try:
-            rows = await self._queries.fetch("enqueue_jobs", ids, *_columns(orders))
+            rows = await self._insert(drafts)
         except DatabaseRefused as error:
             raise _explained(error) from error
-        jobs = {job.id: job for job in map(job_from_row, rows)}
-        return [(order, jobs.get(job_id)) for order, job_id in zip(orders, ids, strict=True)]
+        stored = {row["id"]: row for row in rows}
+        return [
+            (draft.order, new_job(draft, stored[draft.id]) if draft.id in stored else None)
+            for draft in drafts
+        ]
+
+    async def _insert(self, drafts: Sequence[Draft]) -> Sequence[asyncpg.Record]:
+        """Store the drafts; return a row for each that became a job."""
+        if len(drafts) == 1:
+            row = await self._queries.fetch_row("enqueue_job", *parameters_of(drafts[0]))
+            return [row] if row is not None else []
+        columns = zip(*map(parameters_of, drafts), strict=True)
+        return await self._queries.fetch("enqueue_jobs", *columns)
 
     async def _entered(self, order: Order, job: Job | None) -> Entered:
         if job is not None:
@@ -159,27 +171,6 @@ def _explained(error: DatabaseRefused) -> DarkroomError:
         available=Decimal(facts["available"]),
         held=Decimal(facts["held"]),
     )
-
-
-def _columns(orders: Sequence[Order]) -> list[list[object]]:
-    """Return the orders as the parameters of `enqueue_jobs` after the ids: one array each."""
-    rows = [
-        (
-            order.account_id,
-            order.request.model,
-            order.request.task,
-            order.request.price_quantity,
-            orjson.dumps(order.request.model_dump(mode="json")).decode(),
-            order.idempotency_key,
-            orjson.dumps(dict(order.metadata)).decode(),
-            order.webhook_url,
-            order.priority,
-            order.run_at,
-            order.retry_of,
-        )
-        for order in orders
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _differences(order: Order, first: Job) -> list[str]:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from importlib.resources import files
 from typing import Any, cast
 from uuid import UUID
 
@@ -30,7 +32,8 @@ from shared.errors import RedisDown
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 5.0
-PIPELINE_LENGTH = 500
+PAGE_LENGTH = 500
+"""Deliveries made in one script: Redis does nothing else meanwhile."""
 LISTEN_SECONDS = 5.0
 """How long one look for messages lasts where none comes."""
 # arq drops a job whose payload has expired. The reconciler would deliver it again; a month makes
@@ -42,6 +45,8 @@ SOON_MS = 500
 
 HASTEN_PREFIX = "darkroom:hasten:"
 HASTEN_TTL_MS = 60_000
+
+_PLACE = "@"
 
 _CLOSED_TRANSPORT = "unable to perform operation on <"
 
@@ -91,6 +96,17 @@ def serialize(value: dict[str, Any]) -> bytes:
 def deserialize(data: bytes) -> dict[str, Any]:
     """Decode what `serialize` encoded."""
     return cast("dict[str, Any]", orjson.loads(data))
+
+
+@cache
+def _source_of_deliver() -> str:
+    return files("shared").joinpath("lua", "deliver.lua").read_text(encoding="utf-8")
+
+
+def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
+    """Return what arq's payload has before the job id and after it."""
+    payload = serialize_job(lane.function, (_PLACE,), {}, None, moment_ms, serializer=serialize)
+    return payload.split(_PLACE.encode())
 
 
 def now_ms() -> int:
@@ -158,40 +174,37 @@ class Delivery:
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
+        self._deliver_script = redis.register_script(_source_of_deliver())
 
     async def deliver(self, parcels: Sequence[Parcel], *, changes: Sequence[Change] = ()) -> None:
         """Make these deliveries; those already there stay as they are. Raises `RedisDown`.
 
-        Writes what arq's own `enqueue_job` writes, with NX instead of WATCH, so that any number
-        of deliveries is one round trip per 500. The changes are announced by the way.
+        Writes what arq's own `enqueue_job` writes, in one script and round trip per 500. The
+        changes are announced by the way.
         """
         with translated_redis_errors():
-            for start in range(0, max(len(parcels), len(changes)), PIPELINE_LENGTH):
-                page = slice(start, start + PIPELINE_LENGTH)
+            for start in range(0, max(len(parcels), len(changes)), PAGE_LENGTH):
+                page = slice(start, start + PAGE_LENGTH)
                 await self._deliver_page(parcels[page], changes[page])
 
     async def _deliver_page(self, parcels: Sequence[Parcel], changes: Sequence[Change]) -> None:
         moment = now_ms()
-        async with self.redis.pipeline(transaction=True) as pipe:
-            for parcel in parcels:
-                arq_id = parcel.lane.arq_id(parcel.job_id)
-                payload = serialize_job(
-                    parcel.lane.function,
-                    (str(parcel.job_id),),
-                    {},
-                    None,
-                    moment,
-                    serializer=serialize,
-                )
-                ttl_ms = max(parcel.due_ms - moment, 0) + PAYLOAD_TTL_MS
-                pipe.set(job_key_prefix + arq_id, payload, px=ttl_ms, nx=True)
-                pipe.zadd(parcel.lane.value, {arq_id: max(parcel.due_ms, 1)}, nx=True)
-            # What is due later is found in time by the look that every lane takes twice a second.
-            if any(parcel.due_ms - moment < SOON_MS for parcel in parcels):
-                pipe.publish(WAKE_CHANNEL, "")
-            if changes:
-                pipe.publish(CHANGES_CHANNEL, to_message(changes))
-            await pipe.execute()
+        groups: dict[tuple[Lane, int], list[str]] = {}
+        for parcel in parcels:
+            groups.setdefault((parcel.lane, parcel.due_ms), []).append(str(parcel.job_id))
+        # What is due later is found in time by the look that every lane takes twice a second.
+        is_due_soon = any(due_ms - moment < SOON_MS for _, due_ms in groups)
+        arguments: list[str | int | bytes] = [
+            job_key_prefix,
+            WAKE_CHANNEL if is_due_soon else "",
+            CHANGES_CHANNEL if changes else "",
+            to_message(changes),
+        ]
+        for (lane, due_ms), job_ids in groups.items():
+            keep_ms = max(due_ms - moment, 0) + PAYLOAD_TTL_MS
+            arguments += [f"{lane.name.lower()}:", *_payload_around_id(lane, moment)]
+            arguments += [keep_ms, max(due_ms, 1), "".join(job_ids)]
+        await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)
 
     async def hasten(self, job_id: UUID, lane: Lane) -> None:
         """Make an existing delivery due now, or again at once where it is running now.

@@ -1,0 +1,149 @@
+"""`python -m bench.timetable_in_earnest`: P3b with a real worker, to check the simulation by.
+
+One worker and the simulated Kie, by the clock: four minutes. The worker knows a few hundred
+completion times beforehand, as one does that has been running. Kie's advice, and Darkroom's
+timetable in simulation, go through the very times that the tasks have taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import Random
+
+from bench.callback_lag import place_evenly
+from bench.contestants import Darkroom, log_folder
+from bench.house import House, open_house
+from bench.machine import describe_run
+from bench.measuring import read_lags, wait_until_all_ended
+from bench.pages import table
+from bench.processes import end_on_sigterm, running
+from bench.statements import connect_unlogged
+from bench.timetable_simulation import (
+    ROUND_TRIP_SECONDS,
+    Found,
+    KiesAdvice,
+    Learned,
+    Policy,
+    World,
+    figures_of,
+    simulate,
+)
+from producer import Producer
+from worker.simulator import Durations
+from worker.simulator.durations import DISTRIBUTIONS
+from worker.timetable import WINDOW_LENGTH
+from worker.timetable.plan import POLL_IS_WORTH_SECONDS
+
+JOBS = 400
+JOBS_PER_SECOND = 4.0
+_HEAD = ("timetable", "tasks", "polls", "p50 s", "p95 s", "polls ÷", "p95 ÷")
+_QUANTITIES = (1, 2, 4)
+
+
+def main() -> int:
+    """Measure and print; 0 always, figures fail nothing."""
+    options = _read_command_line(sys.argv[1:])
+    sys.stdout.write(asyncio.run(_measure(options)))
+    return 0
+
+
+def _read_command_line(arguments: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(prog="python -m bench.timetable_in_earnest", description=__doc__)
+    parser.add_argument("--distribution", choices=DISTRIBUTIONS, default=DISTRIBUTIONS[0])
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+async def _measure(options: Namespace) -> str:
+    end_on_sigterm()
+    load = os.getloadavg()[0]
+    known = draw_times(options.distribution, options.seed + 1, WINDOW_LENGTH)
+    latency = ["--poll-latency", f"{ROUND_TRIP_SECONDS:g}", "--latency-jitter", "0"]
+    simulator = ["--seed", str(options.seed), "--create-latency", "0", *latency]
+    simulator += ["--distribution", options.distribution]
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        async with open_house(Path(folder), simulator=simulator) as house:
+            taken, found = await _run(house, options.jobs, known)
+    command = (
+        f"python -m bench.timetable_in_earnest --distribution {options.distribution}"
+        f" --jobs {options.jobs} --seed {options.seed}"
+    )
+    head = describe_run(command, (load, os.getloadavg()[0]), "none")
+    rows = compare(taken, found, known, options.seed)
+    return "\n".join(head) + "\n\n" + table(_HEAD, rows) + "\n"
+
+
+def draw_times(distribution: str, seed: int, count: int) -> list[float]:
+    """Return so many completion times, as the simulated Kie draws them."""
+    randomness = Random(seed)  # noqa: S311
+    durations = Durations(distribution)
+    return [durations.draw(randomness) for _ in range(count)]
+
+
+async def _run(house: House, jobs: int, known: Sequence[float]) -> tuple[list[float], list[Found]]:
+    """Return the time that each task took, and how seldom and how late all were found."""
+    ours = Darkroom()
+    await _teach(house, known)
+    program = ours.worker(house)
+    folder = log_folder(house, "timetable")
+    async with (
+        running(program.arguments, program.environ, folder=folder, ready=program.ready),
+        Producer.over(house.servers) as producer,
+    ):
+        await place_evenly(producer, jobs, jobs / JOBS_PER_SECOND)
+        await wait_until_all_ended(house, ours)
+    tasks = await house.tasks()
+    taken = [task["finished_at"] - task["created_at"] for task in tasks]
+    polls = (await house.record())["polls"]["arrived"]
+    lags = await read_lags(house, ours)
+    # The record counts all polls together: the mean is all that is made of them.
+    share = polls // len(lags)
+    more = polls - share * len(lags)
+    return taken, [Found(share + (number < more), lag) for number, lag in enumerate(lags)]
+
+
+async def _teach(house: House, known: Sequence[float]) -> None:
+    connection = await connect_unlogged(house)
+    try:
+        await connection.executemany(
+            "INSERT INTO completion_times (model, task, quantity, seconds)"
+            " VALUES ('gpt-4o-image', 'text-to-image', $1, $2)",
+            [(quantity, seconds) for quantity in _QUANTITIES for seconds in known],
+        )
+    finally:
+        await connection.close()
+
+
+def compare(
+    taken: Sequence[float], found: Sequence[Found], known: Sequence[float], seed: int
+) -> Iterable[Sequence[str]]:
+    """Yield a row for Kie's advice and for ours, in simulation and in earnest."""
+
+    def simulated(policy: Policy) -> list[Found]:
+        times = iter([*known, *taken])
+        world = World("as taken", lambda random, gone: next(times))
+        return simulate(world, policy, len(known) + len(taken), seed)[len(known) :]
+
+    advice = simulated(KiesAdvice())
+    yield _row("Kie's advice, simulated", advice, advice)
+    learned = simulated(Learned(seed, POLL_IS_WORTH_SECONDS))
+    yield _row("learned, simulated", learned, advice)
+    yield _row("learned, a worker", found, advice)
+
+
+def _row(name: str, found: Sequence[Found], advice: Sequence[Found]) -> Sequence[str]:
+    ours, theirs = figures_of(found), figures_of(advice)
+    figures = (ours.polls, ours.p50_seconds, ours.p95_seconds)
+    ratios = (ours.polls / theirs.polls, ours.p95_seconds / theirs.p95_seconds)
+    return name, str(len(found)), *(f"{one:.2f}" for one in (*figures, *ratios))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

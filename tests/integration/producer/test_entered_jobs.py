@@ -1,0 +1,175 @@
+"""What an enqueue returns is not read back, yet it is what is stored; and its deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import deserialize_job
+from uuid_utils.compat import uuid7
+
+from producer import Job, Order, Producer
+from shared.adapters.delivery import (
+    PAGE_LENGTH,
+    PAYLOAD_TTL_MS,
+    WAKE_CHANNEL,
+    Delivery,
+    Lane,
+    Parcel,
+    deserialize,
+    listening,
+    now_ms,
+)
+from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.servers import Servers
+from tests.integration.producer.shelf import callers_connection, open_account
+from tests.workshop import image_to_image, text_to_image
+
+NOON = datetime(2031, 5, 1, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+ODD_ORDERS: list[dict[str, Any]] = [
+    {},
+    {"run_at": NOON},
+    {
+        "idempotency_key": "order-1",
+        "priority": "low",
+        "webhook_url": "https://shop.example/hook?a=b",
+    },
+    {"metadata": {"b": 1, "a": [None, True, {"é": "😀"}], "longer": 0.1, "": -0.0, "big": 2**63}},
+    {"metadata": {"huge": 1e300, "tiny": 1e-300, "moment": NOON, "pair": (1, 2), "whole": 1e16}},
+    {"request": image_to_image(quantity=4, mask_url="https://shop.example/mask.png")},
+]
+
+
+def orders() -> list[Order]:
+    return [
+        Order(**{"request": text_to_image(prompt='a \\ " lighthouse'), "account_id": "acme", **odd})
+        for odd in ODD_ORDERS
+    ]
+
+
+async def check(producer: Producer, jobs: Sequence[Job]) -> None:
+    """Check that the jobs are, value by value, what Postgres has."""
+    for job in jobs:
+        read = await producer.get(job.id)
+        assert read == job
+        assert type(job.id) is type(read.id) is UUID
+        assert job.run_at.tzinfo is job.due_at.tzinfo is UTC
+
+
+async def test_a_single_job_is_returned_as_it_is_stored(producer: Producer) -> None:
+    await open_account(producer)
+    await check(producer, [(await producer.enqueue_many([order]))[0] for order in orders()])
+
+
+async def test_a_batch_is_returned_as_it_is_stored(producer: Producer) -> None:
+    await open_account(producer)
+    await check(producer, await producer.enqueue_many(orders()))
+
+
+async def test_inside_a_callers_transaction_jobs_are_returned_as_they_are_stored(
+    producer: Producer, servers: Servers
+) -> None:
+    await open_account(producer)
+    async with callers_connection(servers) as connection:
+        async with connection.transaction():
+            many = await producer.enqueue_many(orders()[:1] + orders()[3:], connection=connection)
+            one = (await producer.enqueue_many(orders()[2:3], connection=connection))[0]
+        await check(producer, [*many, one])
+
+
+async def test_changing_what_was_handed_in_does_not_change_the_job(producer: Producer) -> None:
+    await open_account(producer)
+    notes = {"tags": ["a"]}
+    job = await producer.enqueue(text_to_image(), account_id="acme", metadata=notes)
+    notes["tags"].append("b")
+    assert job.metadata == {"tags": ["a"]}
+
+
+# --- deliveries -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def delivery(redis: ArqRedis) -> Delivery:
+    await redis.flushall()
+    return Delivery(redis)
+
+
+async def payload_of(redis: ArqRedis, parcel: Parcel) -> tuple[str, tuple[Any, ...], int]:
+    raw = await redis.get(job_key_prefix + parcel.lane.arq_id(parcel.job_id))
+    assert raw is not None
+    told = deserialize_job(raw, deserializer=deserialize)
+    assert (told.kwargs, told.job_try) == ({}, None)
+    return told.function, tuple(told.args), round(told.enqueue_time.timestamp() * 1000)
+
+
+async def test_parcels_of_several_lanes_and_moments_go_out_together(
+    delivery: Delivery, redis: ArqRedis
+) -> None:
+    now = now_ms()
+    parcels = [
+        Parcel(uuid7(), lane, due_ms) for lane in Lane for due_ms in (now, now + 3_600_000, now)
+    ]
+    await delivery.deliver(parcels)
+    for parcel in parcels:
+        arq_id = parcel.lane.arq_id(parcel.job_id)
+        assert await redis.zscore(parcel.lane.value, arq_id) == parcel.due_ms
+        function, args, enqueued_ms = await payload_of(redis, parcel)
+        assert (function, args) == (parcel.lane.function, (str(parcel.job_id),))
+        assert now <= enqueued_ms <= now_ms()
+        left_ms = await redis.pttl(job_key_prefix + arq_id)
+        assert 0 <= PAYLOAD_TTL_MS + parcel.due_ms - now - left_ms < 60_000
+
+
+async def test_more_than_a_page_is_delivered_whole(delivery: Delivery, redis: ArqRedis) -> None:
+    count = 2 * PAGE_LENGTH + 3
+    parcels = [Parcel(uuid7(), Lane.POLL, 1_000) for _ in range(count)]
+    async with listening(redis, CHANGES_CHANNEL) as messages:
+        changes = [Change(parcel.job_id) for parcel in parcels]
+        await delivery.deliver(parcels, changes=changes)
+        heard: list[Change] = []
+        while len(heard) < count:
+            heard += from_message(await anext(messages))
+    assert heard == changes
+    assert await redis.zcard(Lane.POLL.value) == count
+    assert len(await redis.keys(f"{job_key_prefix}poll:*")) == count
+
+
+async def test_what_is_delivered_already_stays_as_it_is(
+    delivery: Delivery, redis: ArqRedis
+) -> None:
+    first = Parcel(uuid7(), Lane.SUBMIT, 5_000)
+    await delivery.deliver([first])
+    before = await payload_of(redis, first)
+    later = [Parcel(first.job_id, Lane.SUBMIT, 9_000), Parcel(uuid7(), Lane.SUBMIT, 9_000)]
+    await delivery.deliver(later)
+    scores = [
+        await redis.zscore(Lane.SUBMIT.value, Lane.SUBMIT.arq_id(one.job_id)) for one in later
+    ]
+    assert scores == [5_000, 9_000]
+    assert await payload_of(redis, first) == before
+
+
+async def test_a_redis_that_has_forgotten_the_script_is_told_it_again(
+    delivery: Delivery, redis: ArqRedis
+) -> None:
+    await delivery.deliver([Parcel(uuid7(), Lane.POLL, 1_000)])
+    await redis.script_flush()
+    await delivery.deliver([Parcel(uuid7(), Lane.POLL, 1_000)])
+    assert await redis.zcard(Lane.POLL.value) == 2
+
+
+async def test_workers_are_woken_for_what_is_due_and_not_for_what_is_not(
+    delivery: Delivery, redis: ArqRedis
+) -> None:
+    async with listening(redis, WAKE_CHANNEL) as messages:
+        await delivery.deliver([Parcel(uuid7(), Lane.POLL, now_ms() + 60_000)])
+        # Messages keep their order: had the delivery above said something, it would come first.
+        await redis.publish(WAKE_CHANNEL, "mark")
+        assert await anext(messages) == "mark"
+        await delivery.deliver([Parcel(uuid7(), Lane.POLL, now_ms())])
+        assert await anext(messages) == ""
