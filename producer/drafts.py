@@ -17,6 +17,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from producer.orders import Order
+from shared.adapters.job_rows import object_of
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 
@@ -34,7 +35,9 @@ class Draft:
 
 def draft_of(order: Order) -> Draft:
     """Return the draft of a new job."""
-    request = order.request.model_dump(mode="json")
+    given = order.request.model_dump(mode="json")
+    # In the order in which jsonb gives fields back: a repeated answer is the first to the letter.
+    request = {name: given[name] for name in sorted(given, key=lambda name: (len(name), name))}
     return Draft(
         id=uuid7(),
         order=order,
@@ -87,8 +90,8 @@ def new_job(draft: Draft, row: asyncpg.Record) -> Job:
         created_at=created_at,
         submitted_at=None,
         finished_at=None,
-        # As it is stored: what JSON has no word for (a moment, a tuple) comes back changed.
-        metadata=orjson.loads(draft.metadata_text) if order.metadata else {},
+        # As it is stored: jsonb has an order and numbers of its own.
+        metadata=object_of(row["metadata"]) if row["metadata"] is not None else {},
         priority=order.priority,
         run_at=run_at,
         quantity=order.request.price_quantity,

@@ -22,7 +22,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         account_id=row["account_id"],
         model=row["model"],
         task=row["task"],
-        request=_object(row["request"]),
+        request=object_of(row["request"]),
         state=JobState(row["state"]),
         reason=row["reason"],
         message=row["message"],
@@ -35,7 +35,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         created_at=row["created_at"],
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
-        metadata=_object(row["metadata"]),
+        metadata=object_of(row["metadata"]),
         priority=row["priority"],
         run_at=row["run_at"],
         quantity=row["quantity"],
@@ -50,7 +50,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
     )
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def object_of(value: Any) -> Mapping[str, Any]:
     """Read a JSON object, which comes as text on a caller's own connection without a codec."""
     return cast("Mapping[str, Any]", orjson.loads(value) if isinstance(value, str) else value)
 

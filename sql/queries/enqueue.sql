@@ -15,7 +15,7 @@ WITH new_job AS (
            coalesce($11, now()), coalesce($11, now()), $12, credits, price_id, price_id
       FROM pricing WHERE model = $3 AND task = $4 AND quantity = $5
         ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING id, account_id, credits_quoted, price_id, created_at
+    RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
 ), placed AS (
     UPDATE accounts SET held = held + credits_quoted
       FROM new_job
@@ -31,7 +31,7 @@ WITH new_job AS (
     SELECT id, 'enqueued', jsonb_build_object('credits_quoted', credits_quoted, 'price_id', price_id)
       FROM new_job
 )
-SELECT id, credits_quoted, price_id, created_at,
+SELECT id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metadata,
        -- The hold found no room: raising takes everything above back.
        CASE WHEN NOT EXISTS (SELECT FROM placed)
             THEN darkroom_refuse_credits(account_id, credits_quoted) END AS never
@@ -65,7 +65,7 @@ WITH asked AS (
            price_id, price_id
       FROM priced ORDER BY account_id, idempotency_key, position
         ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING id, account_id, credits_quoted, price_id, created_at
+    RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
 ), needed AS (
     SELECT account_id, sum(credits_quoted) AS credits FROM new_job GROUP BY account_id
 ), locked AS (
@@ -93,7 +93,8 @@ WITH asked AS (
     SELECT bool_or(darkroom_refuse_credits(account_id, credits)) AS never
       FROM needed WHERE account_id NOT IN (SELECT id FROM placed)
 )
-SELECT id, credits_quoted, price_id, created_at FROM refused, new_job;
+SELECT id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metadata
+  FROM refused, new_job;
 
 -- name: find_by_idempotency_key
 -- $1 account id, $2 key: the job that this key names.

@@ -53,7 +53,7 @@ async def test_enqueue_is_one_postgres_transaction_and_one_redis_round_trip(
     after = await _commands_of(redis)
     spent = {name: after[name] - before.get(name, 0) for name in after}
     asked = {name for name, calls in spent.items() if calls > 0} - {"info"}
-    assert asked == {"multi", "set", "zadd", "publish", "exec"}
+    assert asked == {"evalsha", "set", "zadd", "publish"}
 
 
 async def _commands_of(redis: ArqRedis) -> dict[str, int]:

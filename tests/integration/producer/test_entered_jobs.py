@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
@@ -25,6 +26,7 @@ from shared.adapters.delivery import (
     listening,
     now_ms,
 )
+from shared.adapters.job_rows import job_to_json
 from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import callers_connection, open_account
@@ -173,3 +175,16 @@ async def test_workers_are_woken_for_what_is_due_and_not_for_what_is_not(
         assert await anext(messages) == "mark"
         await delivery.deliver([Parcel(uuid7(), Lane.POLL, now_ms())])
         assert await anext(messages) == ""
+
+
+async def test_what_is_returned_is_to_the_letter_what_is_read_later(producer: Producer) -> None:
+    await open_account(producer)
+    request = text_to_image(quantity=4, fallback_model="FLUX_MAX", enhance_prompt=True)
+    for metadata in ({}, {"longer": 1e16, "b": [1e-7, {"zz": 1, "y": 2}], "a": 1e22}):
+        job = await producer.enqueue(request, account_id="acme", metadata=metadata)
+        (batched,) = await producer.enqueue_many(
+            [Order(request=request, account_id="acme", metadata=metadata)]
+        )
+        for entered in (job, batched):
+            read = await producer.get(entered.id)
+            assert orjson.dumps(job_to_json(entered)) == orjson.dumps(job_to_json(read))
