@@ -34,6 +34,7 @@ from shared.adapters.delivery import (
 from shared.errors import RedisDown
 from worker.gate import Gate
 from worker.gathering import Gathering
+from worker.punctuality import due_at
 from worker.scripts import Scripts
 
 log = structlog.get_logger(__name__)
@@ -151,8 +152,9 @@ class LeasedWorker(Worker):
         arguments += [self._gate.throttle_limit, HASTEN_PREFIX, _RESERVED_MS]
         async with self._claiming:
             reply = await self._scripts.run("claim", keys, arguments)
-            for arq_id, score in zip(reply[2::2], reply[3::2], strict=True):
-                self._start(arq_id.decode(), int(score))
+            for arq_id, score, due_ms in zip(reply[2::3], reply[3::3], reply[4::3], strict=True):
+                with due_at(int(due_ms)):
+                    self._start(arq_id.decode(), int(score))
         next_due_ms = int(reply[1])
         if self._gate.brake is not None:
             self._gate.brake.observe(int(reply[0]))

@@ -14,6 +14,7 @@ from shared.domain.lifecycle import JobState
 
 BALANCE_SHOWN_SECONDS = 150.0
 """How long a check of Kie's balance is shown by the worker that made it."""
+_POLL_LATENESS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 20, 60)
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
@@ -36,6 +37,12 @@ class Metrics:
         self.run = seconds("darkroom_job_run_seconds", "From the task id to the end")
         self.settle_lag = seconds(
             "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
+        )
+        self.poll_lateness = Histogram(
+            "darkroom_poll_lateness_seconds",
+            "From the moment a poll was due to the moment it was sent",
+            registry=registry,
+            buckets=_POLL_LATENESS,
         )
         self.requests = seconds(
             "darkroom_kie_request_seconds",
@@ -87,6 +94,11 @@ class Metrics:
         """Note one try to send a webhook: `delivered`, `failed` (tried again later) or `dead`."""
         self.webhooks.labels(outcome).inc()
         self.webhook_seconds.labels(outcome).observe(seconds)
+
+    def count_poll(self, lateness_seconds: float | None) -> None:
+        """Note a poll that is sent now; None where nobody knows when it was due."""
+        if lateness_seconds is not None:
+            self.poll_lateness.observe(lateness_seconds)
 
     def count_submitted(self, job: Job) -> None:
         """Note how long a job waited for its task id."""

@@ -2,8 +2,8 @@
 -- KEYS: 1 queue, 2 throttle log or '', 3 brake hash or ''
 -- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit,
 -- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms)
--- Returns {brake level, ms until the next one is due or -1, id, score, id, score, ...}; scores are
--- ms by this server's clock.
+-- Returns {brake level, ms until the next one is due or -1, then for each claimed one: id, its new
+-- score, and the score at which it had been due}; scores are ms by this server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local room = tonumber(ARGV[1])
@@ -33,8 +33,9 @@ if KEYS[2] ~= '' then
 end
 
 local reply = {level, -1}
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, room)
-for _, id in ipairs(due) do
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, room)
+for i = 1, #due, 2 do
+  local id = due[i]
   local claimed = redis.call('SET', ARGV[4] .. id, ARGV[3], 'NX', 'PX', lease)
   if claimed then
     -- Out of the window while it runs; due again by itself if its owner dies.
@@ -48,6 +49,7 @@ for _, id in ipairs(due) do
     end
     reply[#reply + 1] = id
     reply[#reply + 1] = score
+    reply[#reply + 1] = math.floor(tonumber(due[i + 1]))
   else
     local left = redis.call('PTTL', ARGV[4] .. id)
     redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)
