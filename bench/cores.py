@@ -34,7 +34,7 @@ def put_on_core(pid: int, core: int | None) -> None:
 
 
 def memory_mb(pid: int, which: str) -> float:
-    """Return a memory figure of a process as `/proc` has it, in MB: `VmRSS`, or the peak `VmHWM`."""
+    """Return a memory figure of a process in MB: `VmRSS`, or the peak, `VmHWM`."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == which:

@@ -51,7 +51,8 @@ class Lateness:
             return self.edges[0] * wanted / self.polls[0]
         for (low, below), (high, upto) in pairwise(zip(self.edges, self.polls, strict=True)):
             if upto >= wanted:
-                return low if high == inf else low + (high - low) * (wanted - below) / (upto - below)
+                share = (wanted - below) / (upto - below)
+                return low if high == inf else low + (high - low) * share
         return inf
 
 

@@ -67,7 +67,7 @@ class Kie(Protocol):
 class KieClient:
     """`Kie` over HTTP. Use it as an async context manager; it owns one connection pool.
 
-    The pool has room for all that the lanes run at once: a poll that waits for a connection is late.
+    The pool has room for all that the lanes run at once: a poll that waits for one is late.
 
     Raises `ConfigurationError` when the base URL or the key cannot work.
     """

@@ -38,12 +38,7 @@ class Metrics:
         self.settle_lag = seconds(
             "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
         )
-        self.poll_lateness = Histogram(
-            "darkroom_poll_lateness_seconds",
-            "From the moment a poll was due to the moment it was sent",
-            registry=registry,
-            buckets=_POLL_LATENESS,
-        )
+        self.poll_lateness = _poll_lateness(registry)
         self.requests = seconds(
             "darkroom_kie_request_seconds",
             "Requests to Kie by endpoint and code",
@@ -67,8 +62,7 @@ class Metrics:
             "darkroom_webhook_seconds", "Tries to send a webhook, until the answer", "outcome"
         )
         self._monotonic = monotonic
-        self._balance_until = float("-inf")
-        self._balance = self._drift = nan
+        self._balance_until, self._balance, self._drift = float("-inf"), nan, nan
         Gauge(
             "darkroom_provider_balance_credits", "Credits left at Kie", registry=registry
         ).set_function(lambda: self._while_fresh(self._balance))
@@ -114,3 +108,12 @@ class Metrics:
             self.credits_charged.inc(float(job.credits_charged))
             if lag_seconds is not None:
                 self.settle_lag.observe(max(lag_seconds, 0))
+
+
+def _poll_lateness(registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        "darkroom_poll_lateness_seconds",
+        "From the moment a poll was due to the moment it was sent",
+        registry=registry,
+        buckets=_POLL_LATENESS,
+    )
