@@ -10,6 +10,8 @@ UV_VERSION := 0.13.9
 PYTHON ?=
 # More for pytest: make test PYTEST_ARGS='-k throttle'
 PYTEST_ARGS ?=
+# A shorter one: make bench-scale SCALE_ARGS='--tasks 1000 --task-seconds 40 --history 100000'
+SCALE_ARGS ?=
 # A shorter campaign: make campaign CAMPAIGN_ARGS='--jobs 400 --kills 40'
 CAMPAIGN_ARGS ?=
 # Fewer rounds: make bench BENCH_ARGS='--rounds 1 --peers arq,saq'
@@ -18,7 +20,7 @@ BENCH_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench campaign campaign-peers campaign-mutants poll-ceiling model mutants lint-fix clean
+.PHONY: help setup demo up migrate test check bench bench-scale campaign campaign-peers campaign-mutants poll-ceiling model mutants lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +52,9 @@ bench: setup ## measure beside a bare loop and six peers, and write bench/README
 	@.venv/bin/python -m bench --write $(BENCH_ARGS)
 	@.venv/bin/python -m bench.two_hundred_jobs
 	@.venv/bin/python -m bench.at_rest
+
+bench-scale: setup ## measure tasks in flight, long history, many workers; a quarter of an hour
+	@.venv/bin/python -m bench.scale --write $(SCALE_ARGS)
 
 campaign: setup ## kill -9 everything 500 times under 5,000 jobs, and judge; half an hour
 	@.venv/bin/python -m tests.campaign --report docs/reliability.md $(CAMPAIGN_ARGS)

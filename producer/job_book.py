@@ -32,6 +32,13 @@ from shared.errors import (
 _SHORT_OF_CREDITS = "DR402"
 _NO_SUCH_ACCOUNT = "DR404"
 _CANCEL_TRIES = 5
+# By whether an account is given, and whether a state is.
+_LISTS = {
+    (False, False): "list_jobs",
+    (True, False): "list_jobs_of_account",
+    (False, True): "list_jobs_in_state",
+    (True, True): "list_jobs_of_account_in_state",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +135,12 @@ class JobBook:
         self, *, account_id: str | None, state: JobState | None, below: UUID | None, most: int
     ) -> list[Job]:
         """Return jobs, newest first."""
-        rows = await self._queries.fetch(
-            "list_jobs", account_id, state.value if state else None, below, most
-        )
+        query, filters = _LISTS[account_id is not None, state is not None], []
+        if account_id is not None:
+            filters.append(account_id)
+        if state is not None:
+            filters.append(state.value)
+        rows = await self._queries.fetch(query, below, most, *filters)
         return [job_from_row(row) for row in rows]
 
     async def cancel(self, job_id: UUID) -> Job:

@@ -35,6 +35,7 @@ from shared.adapters.delivery import (
 from shared.errors import RedisDown
 from worker.gate import Gates
 from worker.gathering import Gathering
+from worker.punctuality import due_at
 from worker.scripts import Scripts
 
 log = structlog.get_logger(__name__)
@@ -146,9 +147,10 @@ class LeasedWorker(Worker):
         first = 1 + len(gates)
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
-            claimed = (reply[first::3], reply[first + 1 :: 3], reply[first + 2 :: 3])
-            for arq_id, score, gate in zip(*claimed, strict=True):
-                self._start(arq_id.decode(), int(score), int(gate))
+            claimed = (reply[start::4] for start in range(first, first + 4))
+            for arq_id, score, gate, due_ms in zip(*claimed, strict=True):
+                with due_at(int(due_ms)):
+                    self._start(arq_id.decode(), int(score), int(gate))
         next_due_ms = int(reply[0])
         gates.observe(reply[1:first])
         return FALLBACK_SECONDS if next_due_ms < 0 else next_due_ms / 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -44,6 +44,9 @@ class OpenJob:
     id: UUID
     state: JobState
     due_at: datetime
+
+
+_BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 class JobStore:
@@ -246,9 +249,12 @@ class JobStore:
         rows = await self.queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
         return _open_jobs(rows)
 
-    async def open_after(self, above: UUID, settling_seconds: float, most: int) -> list[OpenJob]:
-        """Return the next page of open jobs, in id order."""
-        rows = await self.queries.fetch("open_jobs_after", above, most, settling_seconds)
+    async def open_after(
+        self, last: OpenJob | None, settling_seconds: float, most: int
+    ) -> list[OpenJob]:
+        """Return the page of open jobs that follows the last one of a page; None: the first."""
+        place = (last.state.value, last.due_at, last.id) if last else _BEFORE_ALL
+        rows = await self.queries.fetch("open_jobs_after", *place, most, settling_seconds)
         return _open_jobs(rows)
 
     async def _release(

@@ -67,6 +67,8 @@ class Kie(Protocol):
 class KieClient:
     """`Kie` over HTTP. Use it as an async context manager; it owns one connection pool.
 
+    The pool has room for all that the lanes run at once: a poll that waits for one is late.
+
     Raises `ConfigurationError` when the base URL or the key cannot work.
     """
 
@@ -76,7 +78,7 @@ class KieClient:
         base_url: str,
         api_key: SecretStr,
         timeout_seconds: float,
-        connections: int = 200,
+        connections: int = 1_200,
         on_answer: AnswerHook | None = None,
     ) -> None:
         self._wire = KieWire(

@@ -11,6 +11,7 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from worker.account_gauges import AccountGauges
 
+_POLL_LATENESS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 20, 60)
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
@@ -34,6 +35,7 @@ class Metrics:
         self.settle_lag = seconds(
             "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
         )
+        self.poll_lateness = _poll_lateness(registry)
         self.requests = seconds(
             "darkroom_kie_request_seconds",
             "Requests to Kie by account, endpoint and code",
@@ -73,6 +75,11 @@ class Metrics:
         self.webhooks.labels(outcome).inc()
         self.webhook_seconds.labels(outcome).observe(seconds)
 
+    def count_poll(self, lateness_seconds: float | None) -> None:
+        """Note a poll that is sent now; None where nobody knows when it was due."""
+        if lateness_seconds is not None:
+            self.poll_lateness.observe(lateness_seconds)
+
     def count_submitted(self, job: Job) -> None:
         """Note how long a job waited for its task id."""
         if job.submitted_at is not None:
@@ -87,3 +94,12 @@ class Metrics:
             self.credits_charged.inc(float(job.credits_charged))
             if lag_seconds is not None:
                 self.settle_lag.observe(max(lag_seconds, 0))
+
+
+def _poll_lateness(registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        "darkroom_poll_lateness_seconds",
+        "From the moment a poll was due to the moment it was sent",
+        registry=registry,
+        buckets=_POLL_LATENESS,
+    )

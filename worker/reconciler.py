@@ -6,8 +6,6 @@ eviction, a crash between commit and delivery) is delivered again from here.
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import structlog
 
 from shared.adapters.delivery import Lane, Parcel, lane_of, now_ms, translated_redis_errors
@@ -29,7 +27,6 @@ PAGE_LENGTH = 2_000
 INTERVAL_SECONDS = 5
 _SETTLING_SECONDS = 2.0
 _FRESH_SECONDS = 60.0
-_LOWEST_ID = UUID(int=0)
 
 
 class Reconciler:
@@ -41,7 +38,7 @@ class Reconciler:
         self._deps = deps
         self._callbacks = callbacks
         self._page_length = page_length
-        self._cursor = _LOWEST_ID
+        self._last: OpenJob | None = None
         self.outbox = Outbox(deps.queries, deps.delivery)
         """The webhooks that should be on their way."""
 
@@ -54,7 +51,7 @@ class Reconciler:
         await self.deliver_fresh(_SETTLING_SECONDS)
         if await self._redis_was_wiped():
             log.info("redis_is_empty", meaning="every open job is delivered again")
-            self._cursor = _LOWEST_ID
+            self._last = None
             while not await self._check_page():
                 pass
             await self.outbox.check_all()
@@ -89,10 +86,10 @@ class Reconciler:
     async def _check_page(self) -> bool:
         """Check the next page of open jobs; return whether it was the last one."""
         length = self._page_length
-        page = await self._deps.store.open_after(self._cursor, _SETTLING_SECONDS, length)
+        page = await self._deps.store.open_after(self._last, _SETTLING_SECONDS, length)
         await self._redeliver(page)
         is_last = len(page) < length
-        self._cursor = _LOWEST_ID if is_last else page[-1].id
+        self._last = None if is_last else page[-1]
         return is_last
 
     async def _redeliver(self, jobs: list[OpenJob]) -> None:

@@ -15,13 +15,33 @@ SELECT jobs.*, attempt.provider_account
   LEFT JOIN job_attempts AS attempt ON attempt.job_id = jobs.id AND attempt.number = jobs.attempt
  WHERE jobs.id = ANY($1::uuid[]);
 
+-- Lists, newest first; a statement for each set of filters: one for all of them is planned without
+-- knowing which are given, and then goes through every job there is. So would `=` where what is
+-- asked for is rare among the newest: the order of an array of one is that of its own index alone.
+
 -- name: list_jobs
--- Newest first. $1 account id or null, $2 state or null, $3 only ids below this or null, $4 limit.
+-- $1 only ids below this or null, $2 limit.
 SELECT * FROM jobs
- WHERE ($1::text IS NULL OR account_id = $1)
-   AND ($2::text IS NULL OR state = $2)
-   AND ($3::uuid IS NULL OR id < $3)
- ORDER BY id DESC LIMIT $4;
+ WHERE id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') ORDER BY id DESC LIMIT $2;
+
+-- name: list_jobs_of_account
+-- $1 only ids below this or null, $2 limit, $3 account id.
+SELECT * FROM jobs
+ WHERE account_id = ANY(ARRAY[$3::text]) AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+ ORDER BY account_id, id DESC LIMIT $2;
+
+-- name: list_jobs_in_state
+-- $1 only ids below this or null, $2 limit, $3 state.
+SELECT * FROM jobs
+ WHERE state = ANY(ARRAY[$3::text]) AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+ ORDER BY state, id DESC LIMIT $2;
+
+-- name: list_jobs_of_account_in_state
+-- $1 only ids below this or null, $2 limit, $3 account id, $4 state.
+SELECT * FROM jobs
+ WHERE account_id = ANY(ARRAY[$3::text]) AND state = $4
+   AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+ ORDER BY account_id, id DESC LIMIT $2;
 
 -- name: list_events
 -- $1 job id: its timeline, oldest first.

@@ -3,7 +3,7 @@
 -- name: queue_snapshot
 -- The whole first screen in one row. $1 seconds of the recent window.
 WITH open_jobs AS (
-    SELECT state, count(*) AS jobs, min(created_at) AS oldest, min(due_at) AS first_due
+    SELECT state, count(*) AS jobs, min(due_at) AS first_due
       FROM jobs WHERE state IN ('queued', 'submitting', 'unknown', 'generating') GROUP BY state
 ), recent AS (
     SELECT state, credits_charged, submitted_at - run_at AS waited, finished_at - submitted_at AS ran

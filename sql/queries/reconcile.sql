@@ -1,17 +1,34 @@
 -- What the reconciler asks: which rows should be moving.
 
 -- name: open_jobs_after
--- A page of open jobs in id order, for checking that each has its delivery.
--- $1 only ids above this, $2 limit, $3 only rows untouched for this many seconds.
+-- A page of open jobs, for checking that each has its delivery; in the order of the index of open
+-- jobs, because in that of ids it would go through all that ever ended. Who moves to an earlier
+-- place meanwhile has changed lately, and is found as such. $1 state, $2 due_at and $3 id after
+-- which to begin, $4 limit, $5 only rows untouched for this many seconds.
 SELECT id, state, due_at FROM jobs
  WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
-   AND id > $1 AND updated_at <= now() - make_interval(secs => $3)
- ORDER BY id LIMIT $2;
+   AND (state, due_at, id) > ($1, $2, $3) AND updated_at <= now() - make_interval(secs => $5)
+ ORDER BY state, due_at, id LIMIT $4;
 
 -- name: fresh_open_jobs
 -- Jobs that changed lately and should have a delivery. $1 not longer ago than this (seconds),
 -- $2 not more lately than this (seconds), so that a delivery under way is not raced; $3 limit.
-SELECT id, state, due_at FROM jobs
+-- A queued job has changed lately only if it is new, which its id tells, or was put off, which its
+-- due time tells: so a long queue is not gone through.
+WITH fresh AS (
+    SELECT id FROM jobs
+     WHERE state = 'queued'
+       AND id >= (lpad(to_hex(((extract(epoch FROM now()) - $1) * 1000)::bigint), 12, '0')
+                  || repeat('0', 20))::uuid
+    UNION
+    SELECT id FROM jobs
+     WHERE state = 'queued' AND due_at >= now() - make_interval(secs => $1)
+       AND updated_at >= now() - make_interval(secs => $1)
+    UNION
+    SELECT id FROM jobs
+     WHERE state = 'generating' AND updated_at >= now() - make_interval(secs => $1)
+)
+SELECT id, state, due_at FROM fresh JOIN jobs USING (id)
  WHERE state IN ('queued', 'generating')
    AND updated_at >= now() - make_interval(secs => $1)
    AND updated_at <= now() - make_interval(secs => $2)

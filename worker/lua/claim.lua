@@ -5,7 +5,8 @@
 -- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms), 8 whose turn it is among
 -- equal gates (from 0), then for each gate: the most to claim through it
 -- Returns {ms until it is worth looking again or -1, brake level of each gate, then for each claimed:
--- id, score, gate (from 0)}; scores are ms by this server's clock.
+-- id, its new score, gate (from 0), and the score at which it had been due}; scores are ms by this
+-- server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
@@ -67,8 +68,10 @@ local function pick()
   return best
 end
 
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, math.min(tonumber(ARGV[1]), total))
-for _, id in ipairs(due) do
+local most = math.min(tonumber(ARGV[1]), total)
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
+for i = 1, #due, 2 do
+  local id = due[i]
   local claimed = redis.call('SET', ARGV[4] .. id, ARGV[3], 'NX', 'PX', lease)
   if claimed then
     -- Out of the window while it runs; due again by itself if its owner dies.
@@ -85,6 +88,7 @@ for _, id in ipairs(due) do
     reply[#reply + 1] = id
     reply[#reply + 1] = score
     reply[#reply + 1] = gate - 1
+    reply[#reply + 1] = math.floor(tonumber(due[i + 1]))
   else
     local left = redis.call('PTTL', ARGV[4] .. id)
     redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)

@@ -14,6 +14,7 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed
 from worker.deps import Deps
+from worker.punctuality import lateness_seconds
 from worker.steps.ending import announce_end
 from worker.timetable import Ending, Sighting, TaskKind, backoff_seconds
 
@@ -32,6 +33,7 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         deps.timetable.forget(job_id)
         return None
     async with deps.polls.slot(job.provider_task_id):
+        deps.metrics.count_poll(lateness_seconds(deps.clock.now()))
         kie = deps.accounts.kie_of(job.provider_account)
         verdict = await kie.poll(family(job.model), job.provider_task_id)
     deps.reach("after_poll")

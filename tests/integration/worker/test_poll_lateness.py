@@ -1,0 +1,42 @@
+"""How late polls are sent, as the worker's own metric tells it."""
+
+from __future__ import annotations
+
+from arq.connections import ArqRedis
+
+from shared.adapters.delivery import Lane, now_ms
+from tests.integration.worker.floor import seen
+from tests.workshop import Workshop, text_to_image
+from worker.deps import Deps
+
+LONG = "[[sim: duration=60]]"
+OVERDUE_SECONDS = 5.0
+
+
+def lateness(deps: Deps, which: str) -> float:
+    """Return the sample of the histogram whose name ends so: `count`, `sum`."""
+    (metric,) = deps.metrics.poll_lateness.collect()
+    return next(one.value for one in metric.samples if one.name.endswith(f"_{which}"))
+
+
+async def test_a_poll_that_was_overdue_is_counted_as_that_late(
+    workshop: Workshop, redis: ArqRedis
+) -> None:
+    async with workshop.worker():
+        job = await workshop.enqueue(text_to_image(LONG))
+        await workshop.in_state(job, "generating")
+    due_ms = now_ms() - int(1000 * OVERDUE_SECONDS)
+    assert await redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(job.id): due_ms}, xx=True, ch=True)
+    async with workshop.worker() as rooms:
+        await seen(lambda: lateness(rooms.deps, "count") >= 1, "the overdue poll was sent")
+        assert OVERDUE_SECONDS <= lateness(rooms.deps, "sum") < 4 * OVERDUE_SECONDS
+
+
+async def test_every_poll_is_counted_once_and_at_its_new_due_time(workshop: Workshop) -> None:
+    async with workshop.worker() as rooms:
+        await workshop.enqueue(text_to_image("[[sim: duration=4]]"))
+        await seen(lambda: lateness(rooms.deps, "count") >= 3, "three polls", 20)
+        polls = workshop.simulator.record.poll_arrivals.total
+        assert polls - 1 <= lateness(rooms.deps, "count") <= polls + 1
+        # Counted from when the task was made, the third poll alone would be three seconds late.
+        assert lateness(rooms.deps, "sum") < 2
