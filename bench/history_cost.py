@@ -28,6 +28,7 @@ from shared.adapters.queue_stats import read_failures, read_snapshot
 from shared.catalog.gpt4o_image import TextToImage
 from shared.domain import events
 from shared.domain.lifecycle import JobState, event_name, transition_of
+from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.reconciler import PAGE_LENGTH
 
 TOGETHER = 10
@@ -124,12 +125,15 @@ async def _move(database: Database, watch: _Stopwatch) -> None:
         await book.enter(orders)
     ids = await _oldest(database)
     async with watch.timing("load"):
-        await database.fetch("get_jobs", ids)
+        await database.fetch("jobs_to_run", ids)
     first = [1] * len(ids)
     sources, target, name = _guard(events.Claimed)
     async with watch.timing("claim"):
         tokens = [f"bench-token-{uuid4().hex}" for _ in ids]
-        rows = await database.fetch("claim_jobs", "0", ids, tokens, sources, target, "bench", name)
+        accounts = [DEFAULT_ACCOUNT] * len(ids)
+        rows = await database.fetch(
+            "claim_jobs", "0", ids, tokens, accounts, sources, target, "bench", name
+        )
     _expect(rows, ids)
     sources, target, name = _guard(events.Submitted)
     async with watch.timing("submitted"):
