@@ -7,8 +7,8 @@ every job goes through is written for all jobs that come together in one stateme
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -27,26 +27,17 @@ from shared.settings import ChargeBasis
 from worker.batching import BatchedStatement
 from worker.gathering import Gathering
 from worker.job_memory import JobMemory
+from worker.open_jobs import OpenJob, open_jobs_from
 
 log = structlog.get_logger(__name__)
+
+_BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 def _guard(event: type[events.Event]) -> tuple[tuple[str, ...], str, str]:
     transition = transition_of(event)
     sources = tuple(sorted(state.value for state in transition.sources))
     return sources, transition.target.value, event_name(event)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenJob:
-    """As much of an open job as its delivery needs."""
-
-    id: UUID
-    state: JobState
-    due_at: datetime
-
-
-_BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 class JobStore:
@@ -247,7 +238,7 @@ class JobStore:
     ) -> list[OpenJob]:
         """Return queued and generating jobs that changed lately, but not just now."""
         rows = await self.queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
-        return _open_jobs(rows)
+        return open_jobs_from(rows)
 
     async def open_after(
         self, last: OpenJob | None, settling_seconds: float, most: int
@@ -255,7 +246,7 @@ class JobStore:
         """Return the page of open jobs that follows the last one of a page; None: the first."""
         place = (last.state.value, last.due_at, last.id) if last else _BEFORE_ALL
         rows = await self.queries.fetch("open_jobs_after", *place, most, settling_seconds)
-        return _open_jobs(rows)
+        return open_jobs_from(rows)
 
     async def _release(
         self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None
@@ -297,7 +288,3 @@ def _say_price_row_missing(job: Job, charged: Decimal) -> None:
         quantity=job.quantity,
         charged=str(charged),
     )
-
-
-def _open_jobs(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
-    return [OpenJob(UUID(int=row["id"].int), JobState(row["state"]), row["due_at"]) for row in rows]

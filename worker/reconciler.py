@@ -14,7 +14,7 @@ from shared.domain import events
 from shared.errors import StaleJob
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
-from worker.job_store import OpenJob
+from worker.open_jobs import OpenJob
 from worker.steps.ending import announce_end
 from worker.throttle import GUARD_MS, POLL_WINDOW_MS
 from worker.webhooks.outbox import Outbox
