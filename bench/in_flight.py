@@ -233,7 +233,7 @@ async def _carry(watch: _Watch, load: Load) -> Flight:
             await asyncio.sleep(_LOOK_SECONDS)
         # Until then some have ended, and a few more have to be added than end.
         while await watch.keep_open(producer, load.tasks) < FULL_SHARE * load.tasks:
-            if time.monotonic() - started_at > 2 * load.fill_seconds:
+            if time.monotonic() - started_at > 1.5 * load.fill_seconds:
                 break  # it does not get there: the figures say so
             await asyncio.sleep(_LOOK_SECONDS)
         before = await watch.counts()
