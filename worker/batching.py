@@ -19,7 +19,7 @@ from shared.errors import DatabaseRefused
 from worker.gathering import Gathering, Tempo
 
 MOST_TOGETHER = 100
-_STATEMENTS_PER_SECOND = 100
+_STATEMENTS_PER_SECOND = 40
 """Of one kind, by a busy worker: beyond that, more jobs share a statement and its commit."""
 _IN_COMPANY = "200ms"
 _ALONE = "0"  # as long as the command may take

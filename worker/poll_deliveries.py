@@ -8,7 +8,7 @@ from uuid import UUID
 from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
 from worker.gathering import Gathering, Tempo
 
-_ROUND_TRIPS_PER_SECOND = 100
+_ROUND_TRIPS_PER_SECOND = 40
 """Of a busy worker; the first poll of a task is seconds away."""
 
 

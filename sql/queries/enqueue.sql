@@ -45,7 +45,8 @@ SELECT id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metad
 -- database knows: none for what an idempotency key already names, and none for what has no price.
 -- Refuses with DR404 where there is no such account, with DR402 where one has too few credits
 -- available. Keys and accounts are taken in their own order, whatever the order asked: two calls
--- that share several would otherwise wait for each other for ever.
+-- that share several would otherwise wait for each other for ever. Nothing of thousands is joined
+-- with thousands that the planner takes for a handful: it would compare each with each.
 WITH asked AS (
     SELECT *
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[],
@@ -73,17 +74,28 @@ WITH asked AS (
        FOR NO KEY UPDATE
 ), placed AS (
     UPDATE accounts SET held = held + needed.credits
-      FROM needed JOIN locked ON locked.id = needed.account_id
+      FROM needed
      WHERE accounts.id = needed.account_id AND accounts.available >= needed.credits
+       -- Counting them locks them all, in order, before the first is changed.
+       AND (SELECT count(*) FROM locked) > 0
     RETURNING accounts.id, accounts.balance, accounts.held - needed.credits AS held_before
+), line AS (
+    -- Each account's jobs, behind a line that says how it stood before them.
+    SELECT id AS account_id, NULL::uuid AS job_id, NULL::numeric AS credits, NULL::bigint AS price_id,
+           balance, held_before
+      FROM placed
+    UNION ALL
+    SELECT account_id, id, credits_quoted, price_id, NULL, NULL FROM new_job
+), reckoned AS (
+    SELECT account_id, job_id, credits, price_id, first_value(balance) OVER down_to_it AS balance,
+           first_value(held_before) OVER down_to_it + sum(credits) OVER down_to_it AS held
+      FROM line
+    WINDOW down_to_it AS (PARTITION BY account_id ORDER BY job_id NULLS FIRST ROWS UNBOUNDED PRECEDING)
 ), entry AS (
     INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,
                                 balance_after, held_after, price_id)
-    SELECT account_id, new_job.id, 'hold', credits_quoted, 0, credits_quoted, balance,
-           held_before + sum(credits_quoted) OVER earlier_and_this, price_id
-      FROM new_job JOIN placed ON placed.id = new_job.account_id
-    WINDOW earlier_and_this AS (PARTITION BY account_id ORDER BY new_job.id ROWS UNBOUNDED PRECEDING)
-     ORDER BY account_id, new_job.id
+    SELECT account_id, job_id, 'hold', credits, 0, credits, balance, held, price_id
+      FROM reckoned WHERE job_id IS NOT NULL ORDER BY account_id, job_id
 ), event AS (
     INSERT INTO job_events (job_id, event, detail)
     SELECT id, 'enqueued', jsonb_build_object('credits_quoted', credits_quoted, 'price_id', price_id)

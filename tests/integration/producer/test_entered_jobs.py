@@ -15,6 +15,7 @@ from arq.jobs import deserialize_job
 from uuid_utils.compat import uuid7
 
 from producer import Job, Order, Producer
+from producer.doctor import examine_books
 from shared.adapters.delivery import (
     PAGE_LENGTH,
     PAYLOAD_TTL_MS,
@@ -28,6 +29,7 @@ from shared.adapters.delivery import (
 )
 from shared.adapters.job_rows import job_to_json
 from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.postgres import Database
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import callers_connection, open_account
 from tests.workshop import image_to_image, text_to_image
@@ -188,3 +190,20 @@ async def test_what_is_returned_is_to_the_letter_what_is_read_later(producer: Pr
         for entered in (job, batched):
             read = await producer.get(entered.id)
             assert orjson.dumps(job_to_json(entered)) == orjson.dumps(job_to_json(read))
+
+
+async def test_a_batch_over_thousands_of_accounts_is_stored_within_the_limit_of_a_statement(
+    producer: Producer, database: Database
+) -> None:
+    accounts = [f"one-of-many-{number}" for number in range(10_000)]
+    async with database.pool.acquire() as connection:
+        await connection.execute("INSERT INTO accounts (id) SELECT unnest($1::text[])", accounts)
+        await connection.execute(
+            "SELECT grant_credits(id, 100, 'for the test') FROM unnest($1::text[]) AS id", accounts
+        )
+    # Where each is compared with each, a statement takes longer than it may.
+    orders = [Order(request=text_to_image(), account_id=owner) for owner in reversed(accounts)]
+    assert len(await producer.enqueue_many(orders)) == 10_000
+    held = await database.pool.fetch("SELECT held, count(*) FROM accounts GROUP BY held")
+    assert [tuple(row) for row in held] == [(6, 10_000)]
+    assert not [one.name async for one in examine_books(database) if not one.ok]
