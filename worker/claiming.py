@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from secrets import token_hex
@@ -173,7 +172,7 @@ class LeasedWorker(Worker):
         if self.tasks.get(arq_id) is task:
             del self.tasks[arq_id]
             self._scores.pop(arq_id, None)
-        self._gates.note_end(arq_id)
+            self._gates.note_end(arq_id)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # Its lease lapses and it is delivered again: nothing is lost, but say so.
@@ -284,9 +283,11 @@ class LeasedWorker(Worker):
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=_HAND_BACK_SECONDS)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_HAND_BACK_SECONDS):
                 await self._ends.flush()
+        except TimeoutError:
+            log.warning("not_handed_back", lane=self.lane.name, meaning="their leases lapse")
 
 
 def _as_arq_function(function: JobFunction, name: str) -> Function:
