@@ -156,9 +156,10 @@ class Webhooks:
 
     async def _hand_over(self, message_id: UUID) -> None:
         try:
-            await self._delivery.deliver([Parcel(message_id, Lane.WEBHOOK, now_ms())])
-            # It may have a delivery already, for hours from now.
+            # It may have one already, for hours from now, or one whose run gave it up just now.
             await self._delivery.hasten(message_id, Lane.WEBHOOK)
+            parcel = Parcel(message_id, Lane.WEBHOOK, now_ms())
+            await self._delivery.deliver([parcel], again_if_running=True)
         except RedisDown as error:
             # The row is committed; the reconciler delivers it when Redis is back.
             log.warning("webhook_put_off", message_id=str(message_id), error=str(error))

@@ -12,11 +12,12 @@ from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery, stop_if_cancelled
 from shared.adapters.news import Change
 from shared.errors import RedisDown
+from worker.gathering import Tempo
 
 log = structlog.get_logger(__name__)
 
-GAP_SECONDS = 0.005
-"""The least time between two messages: a busy worker says many changes in one."""
+_MESSAGES_PER_SECOND = 40
+"""Of a busy worker, which says many changes in one."""
 OUTAGE_SECONDS = 1.0
 """How long nothing is said after Redis did not answer; listeners look by themselves meanwhile."""
 BACKLOG_LENGTH = 10_000
@@ -32,14 +33,15 @@ def announce_to_nobody(_: Change) -> None:
 class Announcer:
     """Collects the changes of a worker and publishes them together, in the background.
 
-    The first change after a pause is told at once. While messages follow each other, each takes
-    along what came within the gap. What cannot be told is dropped: it is a hint.
+    The first changes after a pause are told at once. While messages follow each other, each takes
+    along what came meanwhile. What cannot be told is dropped: it is a hint.
     """
 
     def __init__(self, delivery: Delivery, *, outage_seconds: float = OUTAGE_SECONDS) -> None:
         self._delivery = delivery
         self._outage_seconds = outage_seconds
         self._backlog: dict[UUID, bool] = {}
+        self._tempo = Tempo(_MESSAGES_PER_SECOND)
         self._task: asyncio.Task[None] | None = None
 
     def note(self, change: Change) -> None:
@@ -61,18 +63,20 @@ class Announcer:
     async def _tell(self) -> None:
         try:
             while self._backlog:
+                await self._tempo.keep()
                 changes = [Change(*item) for item in self._backlog.items()]
                 self._backlog.clear()
-                await asyncio.sleep(await self._publish(changes))
+                if not await self._publish(changes):
+                    await asyncio.sleep(self._outage_seconds)
                 stop_if_cancelled()
         finally:
             self._task = None
 
-    async def _publish(self, changes: list[Change]) -> float:
-        """Publish, and return after how many seconds the next message may follow."""
+    async def _publish(self, changes: list[Change]) -> bool:
+        """Publish, and return whether Redis took it."""
         try:
             await self._delivery.announce(changes)
         except RedisDown as error:
             log.warning("changes_not_announced", jobs=len(changes), error=str(error))
-            return self._outage_seconds
-        return GAP_SECONDS
+            return False
+        return True

@@ -35,6 +35,12 @@ class Tempo:
         self._next_at = max(self._next_at + self._gap_seconds, now - self._ahead_seconds)
         return max(self._next_at - now, 0.0)
 
+    async def keep(self) -> None:
+        """Wait until it is time for the next."""
+        delay_seconds = self.seconds_until_next(asyncio.get_running_loop().time())
+        if delay_seconds > 0:
+            await asyncio.sleep(delay_seconds)
+
 
 class Gathering(Generic[Item, Reply]):
     """Hands items on in the order in which they came, at most `most` together.
@@ -79,7 +85,8 @@ class Gathering(Generic[Item, Reply]):
     async def _send_all(self) -> None:
         try:
             while self._waiting:
-                await self._keep_tempo()
+                if self._tempo is not None:
+                    await self._tempo.keep()
                 taken = self._waiting[: self._most]
                 del self._waiting[: self._most]
                 await self._send_some(taken)
@@ -87,13 +94,6 @@ class Gathering(Generic[Item, Reply]):
             self._sending = None
             _cancel(self._waiting)
             self._waiting.clear()
-
-    async def _keep_tempo(self) -> None:
-        if self._tempo is None:
-            return
-        delay_seconds = self._tempo.seconds_until_next(asyncio.get_running_loop().time())
-        if delay_seconds > 0:
-            await asyncio.sleep(delay_seconds)
 
     async def _send_some(self, taken: Sequence[tuple[Item, asyncio.Future[Reply] | None]]) -> None:
         replies: Sequence[Reply | Exception]

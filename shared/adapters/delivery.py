@@ -19,7 +19,7 @@ from uuid import UUID
 
 import orjson
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.client import PubSub
@@ -176,18 +176,27 @@ class Delivery:
         self.redis = redis
         self._deliver_script = redis.register_script(_source_of_deliver())
 
-    async def deliver(self, parcels: Sequence[Parcel], *, changes: Sequence[Change] = ()) -> None:
+    async def deliver(
+        self,
+        parcels: Sequence[Parcel],
+        *,
+        changes: Sequence[Change] = (),
+        again_if_running: bool = False,
+    ) -> None:
         """Make these deliveries; those already there stay as they are. Raises `RedisDown`.
 
         Writes what arq's own `enqueue_job` writes, in one script and round trip per 500. The
-        changes are announced by the way.
+        changes are announced by the way. With `again_if_running`, what is running now will run
+        once more, at once: for what may have changed after that run looked.
         """
         with translated_redis_errors():
             for start in range(0, max(len(parcels), len(changes)), PAGE_LENGTH):
                 page = slice(start, start + PAGE_LENGTH)
-                await self._deliver_page(parcels[page], changes[page])
+                await self._deliver_page(parcels[page], changes[page], again_if_running)
 
-    async def _deliver_page(self, parcels: Sequence[Parcel], changes: Sequence[Change]) -> None:
+    async def _deliver_page(
+        self, parcels: Sequence[Parcel], changes: Sequence[Change], again_if_running: bool
+    ) -> None:
         moment = now_ms()
         groups: dict[tuple[Lane, int], list[str]] = {}
         for parcel in parcels:
@@ -199,6 +208,9 @@ class Delivery:
             WAKE_CHANNEL if is_due_soon else "",
             CHANGES_CHANNEL if changes else "",
             to_message(changes),
+            in_progress_key_prefix if again_if_running else "",
+            HASTEN_PREFIX,
+            HASTEN_TTL_MS,
         ]
         for (lane, due_ms), job_ids in groups.items():
             keep_ms = max(due_ms - moment, 0) + PAYLOAD_TTL_MS

@@ -150,7 +150,8 @@ def _usable(found: object) -> Iterator[str]:
 
 
 def _is_http_url(text: str) -> bool:
-    if len(text) > _URL_LENGTH_MAX or any(c.isspace() or not c.isprintable() for c in text):
+    # The one blank that is printable is the space.
+    if len(text) > _URL_LENGTH_MAX or not text.isprintable() or " " in text:
         return False
     try:
         parts = urlsplit(text)

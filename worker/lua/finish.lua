@@ -13,12 +13,14 @@ for i = 1, #items, 2 do
   if redis.call('GET', lease) ~= ARGV[1] then
     ended[#ended + 1] = 0
   else
-    -- Whoever hastened it while it ran asks for one more run, now.
-    local hastened = redis.call('DEL', ARGV[5] .. id) == 1
+    -- Whoever hastened it while it ran asks for the next run now; whoever delivered it again while
+    -- it ran, for one more even where there would be none.
+    local hastened = redis.call('GET', ARGV[5] .. id)
+    if hastened then redis.call('DEL', ARGV[5] .. id) end
     for log = 2, #KEYS do
       redis.call('ZREM', KEYS[log], 'reserved:' .. id)
     end
-    if outcome == 'finish' then
+    if outcome == 'finish' and hastened ~= 'again' then
       redis.call('ZREM', KEYS[1], id)
       redis.call('DEL', lease, ARGV[3] .. id, ARGV[4] .. id)
     else

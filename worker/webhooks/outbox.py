@@ -48,14 +48,16 @@ class Outbox:
     async def deliver(self, messages: Sequence[tuple[UUID, UUID]]) -> None:
         """Deliver messages, each given with its endpoint, now or as soon as its turn comes.
 
-        Those that have a delivery keep it. Raises `RedisDown`.
+        Those that have a delivery keep it, and one that is being sent is looked at again: it may
+        have been given up, and asked for anew before that run was over. Raises `RedisDown`.
         """
         moment_ms = now_ms()
         await self._delivery.deliver(
             [
                 Parcel(message_id, Lane.WEBHOOK, self._due_ms(endpoint_id, moment_ms))
                 for message_id, endpoint_id in messages
-            ]
+            ],
+            again_if_running=True,
         )
 
     async def check_page(self) -> bool:

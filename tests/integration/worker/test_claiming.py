@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import Delivery, Lane, now_ms
+from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
 from tests.integration.worker.floor import (
     Runs,
     blocked_by,
@@ -217,6 +217,21 @@ async def test_hastening_takes_no_delivery_away_from_its_runner(redis: ArqRedis)
         gate.set()
         await eventually(lambda: is_gone(redis, job_id), "the delivery is gone")
     assert runs.count.total() == 1
+
+
+async def test_what_is_delivered_anew_while_it_runs_runs_once_more(redis: ArqRedis) -> None:
+    gate = asyncio.Event()
+    runs = Runs(blocked_by(gate))
+    (job_id,) = await deliver(redis)
+    async with running(lane_over(redis, runs)):
+        await runs.reach(1)
+        parcel = Parcel(job_id, Lane.POLL, now_ms())
+        await Delivery(redis).deliver([parcel])
+        await Delivery(redis).deliver([parcel], again_if_running=True)
+        gate.set()
+        await runs.reach(1, 2)
+        await eventually(lambda: is_gone(redis, job_id), "the delivery is gone")
+    assert runs.count.total() == 2
 
 
 async def _is_empty(redis: ArqRedis) -> bool:
