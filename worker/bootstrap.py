@@ -31,6 +31,7 @@ from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.kie_client import KieClient
 from worker.metrics import Metrics
+from worker.patience import Patience
 from worker.poll_deliveries import PollDeliveries
 from worker.provider import Provider, choose_provider
 from worker.scripts import Scripts
@@ -97,6 +98,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             announce=announcer.note,
         )
         await stack.enter_async_context(CompletionTimes(database, deps.timetable))
+        await stack.enter_async_context(Patience(deps.timetable, metrics.patience))
         health = Health(
             checks={"postgres": database.ping, "redis": deps.delivery.ping},
             registry=registry,

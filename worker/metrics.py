@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -36,6 +36,11 @@ class Metrics:
             "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
         )
         self.poll_lateness = _poll_lateness(registry)
+        self.patience = Gauge(
+            "darkroom_poll_patience",
+            "How many times the usual lag a poll is worth; above 1 the worker is overloaded",
+            registry=registry,
+        )
         self.requests = seconds(
             "darkroom_kie_request_seconds",
             "Requests to Kie by account, endpoint and code",

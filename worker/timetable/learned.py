@@ -73,6 +73,7 @@ class Timetable:
 
     def __init__(self, poll_is_worth_seconds: float = POLL_IS_WORTH_SECONDS) -> None:
         self._poll_is_worth_seconds = poll_is_worth_seconds
+        self._patience = 1.0
         self._kinds: dict[TaskKind, _Experience] = {}
         self._fresh: list[Completion] = []
         self._sightings: dict[UUID, Sighting] = {}
@@ -154,10 +155,18 @@ class Timetable:
             experience.window = tuple(seconds)[-WINDOW_LENGTH:]
         return [kind for kind, known in self._kinds.items() if known.window != known.planned_from]
 
+    def be_patient(self, patience: float) -> list[TaskKind]:
+        """Let a poll be worth so many times the usual lag, from the next plans on; returns the
+        kinds that need a new one.
+        """
+        self._patience = patience
+        return [kind for kind, known in self._kinds.items() if known.looks]
+
     def replan(self, kind: TaskKind) -> None:
         """Make the plan of one kind from its window; takes a few milliseconds."""
         experience = self._kinds[kind]
-        experience.looks = plan_looks(experience.window, self._poll_is_worth_seconds)
+        worth_seconds = self._poll_is_worth_seconds * self._patience
+        experience.looks = plan_looks(experience.window, worth_seconds)
         experience.planned_from = experience.window
 
     def _known(self, kind: TaskKind) -> Known:

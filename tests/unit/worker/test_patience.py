@@ -1,0 +1,84 @@
+"""How a busy worker saves on polls: after busy times, step by step, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from worker.metrics import Metrics
+from worker.patience import AT_EASE_BELOW, BUSY_FROM, STEPS, Clocks, Patience
+from worker.timetable import Sighting, TaskKind, Timetable
+
+KIND = TaskKind("gpt-4o-image", "text_to_image", 1)
+
+
+class Machine:
+    """A process that was busy for the share of time that it is told."""
+
+    def __init__(self) -> None:
+        self.cpu_seconds = self.monotonic = 100.0
+        self.registry = CollectorRegistry()
+        self.timetable = Timetable()
+        clocks = Clocks(lambda: self.cpu_seconds, lambda: self.monotonic)
+        self.patience = Patience(self.timetable, Metrics(self.registry).patience, clocks)
+
+    async def works(self, share: float) -> float:
+        """Pass three seconds at that share of a core, and look; returns the patience shown."""
+        self.monotonic += 3.0
+        self.cpu_seconds += 3.0 * share
+        await self.patience.look()
+        shown = self.registry.get_sample_value("darkroom_poll_patience")
+        assert shown is not None
+        return shown
+
+
+def completion_times() -> Sequence[float]:
+    random = Random(5)
+    return [random.lognormvariate(2.1, 0.35) for _ in range(300)]
+
+
+def count_polls(timetable: Timetable, until_seconds: float) -> int:
+    at, polls = timetable.first_look_seconds(KIND), 0
+    while at < until_seconds:
+        polls += 1
+        at += timetable.seconds_until_next_poll(KIND, Sighting(at, 0.0), 1_000.0)
+    return polls
+
+
+async def test_it_grows_step_by_step_while_the_worker_is_busy_and_shrinks_when_it_is_not() -> None:
+    machine = Machine()
+    busy = [await machine.works(0.95) for _ in range(4)]
+    calm = [await machine.works(0.2) for _ in range(3)]
+    assert (busy, calm) == ([1.6, 2.5, 2.5, 2.5], [1.6, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("share", [AT_EASE_BELOW + 0.01, (AT_EASE_BELOW + BUSY_FROM) / 2])
+async def test_in_between_it_stays_as_it_is(share: float) -> None:
+    machine = Machine()
+    assert await machine.works(share) == 1.0
+    await machine.works(0.9)
+    assert await machine.works(share) == 1.6
+
+
+async def test_a_patient_worker_asks_less_often_about_the_tasks_that_it_watches() -> None:
+    machine = Machine()
+    machine.timetable.adopt({KIND: completion_times()})
+    machine.timetable.replan(KIND)
+    polls = [count_polls(machine.timetable, 20.0)]
+    for _ in STEPS[1:]:
+        await machine.works(1.0)
+        polls.append(count_polls(machine.timetable, 20.0))
+    assert polls == sorted(polls, reverse=True)
+    assert polls[-1] < 0.7 * polls[0], polls
+
+
+async def test_what_is_learned_later_is_planned_with_the_same_patience() -> None:
+    machine, calm = Machine(), Timetable()
+    await machine.works(1.0)
+    for timetable in (machine.timetable, calm):
+        for kind in timetable.adopt({KIND: completion_times()}):
+            timetable.replan(kind)
+    assert count_polls(machine.timetable, 20.0) < count_polls(calm, 20.0)
