@@ -16,8 +16,8 @@ from shared.adapters.delivery import translated_redis_errors
 from shared.errors import RedisDown
 from worker.gathering import Gathering, Tempo
 
-_ROUND_TRIPS_PER_SECOND = 40
-"""Of a busy worker: beyond that it waits up to 25 ms and says more at once."""
+_NOTES_PER_SECOND = 40
+"""Of a busy worker, with what nobody waits for: it waits up to 25 ms and says more at once."""
 
 Key = str
 Argument = str | int | float
@@ -38,14 +38,14 @@ def _digest(name: str) -> str:
 class Scripts:
     """The scripts by name, over one Redis client. One per process: its calls travel together.
 
-    Calls are sent in the order in which they were made, each run by Redis as a whole.
+    Calls are sent in the order in which they were made, but those that have time by themselves.
+    Redis runs each as a whole.
     """
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._calls: Gathering[_Call, Any] = Gathering(
-            self._send, tempo=Tempo(_ROUND_TRIPS_PER_SECOND)
-        )
+        self._calls: Gathering[_Call, Any] = Gathering(self._send)
+        self._notes: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo(_NOTES_PER_SECOND))
 
     async def run(
         self,
@@ -53,15 +53,19 @@ class Scripts:
         keys: Sequence[Key],
         args: Sequence[Argument],
         items: Sequence[Argument] | None = None,
+        *,
+        has_time: bool = False,
     ) -> Any:
         """Run `worker/lua/<name>.lua` and return its reply. Raises `RedisDown`.
 
-        A script that takes many items finds them as one JSON array in its last argument: the
-        client takes longer to write a hundred arguments than the server to read an array.
+        With `has_time` it may wait for company, at the tempo of a busy worker: for what nobody
+        waits for. A script that takes many items finds them as one JSON array in its last
+        argument: the client takes longer to write a hundred arguments than the server to read an
+        array.
         """
-        if items is not None:
-            return await self._calls.ask((name, keys, (*args, orjson.dumps(items))))
-        return await self._calls.ask((name, keys, args))
+        calls = self._notes if has_time else self._calls
+        said = args if items is None else (*args, orjson.dumps(items))
+        return await calls.ask((name, keys, said))
 
     async def _send(self, calls: Sequence[_Call]) -> list[Any]:
         with translated_redis_errors():

@@ -117,7 +117,7 @@ class Throttle:
         items: list[str] = []
         for one in requests:
             items += (one.key, one.id)
-        await self.scripts.run("answered", (), (self._counted_ms,), items)
+        await self.scripts.run("answered", (), (self._counted_ms,), items, has_time=True)
         return [1] * len(requests)
 
 

@@ -34,6 +34,8 @@ class GrantCounting(Scripts):
         keys: Sequence[Key],
         args: Sequence[Argument],
         items: Sequence[Argument] | None = None,
+        *,
+        has_time: bool = False,
     ) -> Any:
         """Run the mutated script."""
         if name == "answered":

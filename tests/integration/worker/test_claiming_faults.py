@@ -54,9 +54,11 @@ class HeldScripts(Scripts):
         keys: Sequence[Key],
         args: Sequence[Argument],
         items: Sequence[Argument] | None = None,
+        *,
+        has_time: bool = False,
     ) -> Any:
         """Send the call at once, and give its answer away late."""
-        answer = await super().run(name, keys, args, items)
+        answer = await super().run(name, keys, args, items, has_time=has_time)
         if name == "claim":
             self.has_claimed.set()
             await self.let_go.wait()
