@@ -84,8 +84,8 @@ def _ratios(found: Findings) -> Iterator[tuple[str, ...]]:
         yield ("P2", what, sustained.shown(), "≥ 3")
     if burst.rounds:
         ratio = rate_ratio(burst.rounds, Darkroom.name, _peers_in(burst))
-        what = "P2 as a burst: jobs/s until the last of the jobs has ended ÷ the best peer's"
-        yield ("", what, ratio.shown(), "")
+        what = "P2 as a burst: jobs/s until the last job has ended ÷ the best peer's"
+        yield ("burst", what, ratio.shown(), "")
     for rate in dict.fromkeys(one.rate for one in found.called):
         runs = [one for one in found.called if one.rate == rate]
         for percent, goal in ((50, "≤ 50"), (99, "≤ 250")):
