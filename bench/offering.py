@@ -24,7 +24,7 @@ from bench.house import House
 from bench.measuring import read_lags, wait_until_all_ended
 from bench.processes import cpu_seconds, running
 from bench.statements import connect_unlogged
-from bench.up_and_down import Outcome, Tried
+from bench.up_and_down import Outcome, Tried, guess_rate
 
 LATE_SECONDS = 5.0
 COLD_SECONDS = 5.0
@@ -48,6 +48,9 @@ class Trial:
     polls: int
     kie_share: float
     """Share of one core that the simulated Kie took while jobs were offered."""
+    worker_share: float
+    """Share of one core that the worker took in the last quarter of the offering, when jobs are
+    placed, polled and settled all at once."""
     lags: tuple[float, ...]
     """Seconds from the end of a task at Kie until its job was settled."""
     submit_delays: tuple[float, ...]
@@ -56,7 +59,7 @@ class Trial:
     @property
     def tried(self) -> Tried:
         """What the choice of the next rate needs to know."""
-        return Tried(self.rate, self.outcome)
+        return Tried(self.rate, self.outcome, guess_rate(self.rate, self.worker_share))
 
     @property
     def cpu_ms_per_job(self) -> float:
@@ -79,7 +82,9 @@ async def try_rate(house: House, contestant: Darkroom | Peer, rate: int, seconds
         program.arguments, program.environ, folder=folder, ready=program.ready
     ) as pid:
         since, worker, kie = time.time(), cpu_seconds(pid), cpu_seconds(house.kie_pid)
-        await contestant.place_over(house, jobs, seconds)
+        _, worker_share = await asyncio.gather(
+            contestant.place_over(house, jobs, seconds), _share_at_last(pid, seconds)
+        )
         kie_share = (cpu_seconds(house.kie_pid) - kie) / (time.time() - since)
         all_ended = await _have_all_ended(house, contestant)
         worker = cpu_seconds(pid) - worker
@@ -99,6 +104,7 @@ async def try_rate(house: House, contestant: Darkroom | Peer, rate: int, seconds
         cpu_seconds=worker,
         polls=record["polls"]["arrived"],
         kie_share=kie_share,
+        worker_share=worker_share,
         lags=lags,
         submit_delays=delays,
     )
@@ -133,6 +139,14 @@ def delays_between(
     lacking = [math.inf] * (len(placed) - len(created))
     pairs = zip(placed, [*created, *lacking], strict=False)
     return tuple(later - moment for moment, later in pairs if moment >= since)
+
+
+async def _share_at_last(pid: int, seconds: float) -> float:
+    """Return the share of one core that a process takes in the last quarter of the seconds."""
+    await asyncio.sleep(0.75 * seconds)
+    before, started_at = cpu_seconds(pid), time.monotonic()
+    await asyncio.sleep(0.25 * seconds)
+    return (cpu_seconds(pid) - before) / (time.monotonic() - started_at)
 
 
 async def _have_all_ended(house: House, contestant: Darkroom | Peer) -> bool:

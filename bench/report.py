@@ -16,7 +16,7 @@ from bench.pages import table, wrapped
 from bench.peers.environments import version_of
 from bench.speed import Measured
 from bench.sustained import Sustained
-from bench.sustained_report import say_sustained, sustained_ratio
+from bench.sustained_report import is_bound, say_sustained, sustained_ratio
 
 BEGIN = "<!-- figures: written by `make bench` -->"
 END = "<!-- end of figures -->"
@@ -80,7 +80,10 @@ def _ratios(found: Findings) -> Iterator[tuple[str, ...]]:
         ratio = cpu_ratio(speed.rounds, Darkroom.name, BareLoop.name)
         yield ("P1", "worker CPU per job ÷ the bare loop's", ratio.shown(), "≤ 1.5")
     if (sustained := sustained_ratio(found.sustained)) is not None:
-        what = "jobs/s that one worker process carries ÷ the best peer's"
+        bound = (
+            " (of bounds, see below: more rounds would tell)" if is_bound(found.sustained) else ""
+        )
+        what = f"jobs/s that one worker process carries ÷ the best peer's{bound}"
         yield ("P2", what, sustained.shown(), "≥ 3")
     if burst.rounds:
         ratio = rate_ratio(burst.rounds, Darkroom.name, _peers_in(burst))

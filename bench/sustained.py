@@ -1,8 +1,8 @@
 """The figure P2: the highest rate of jobs that one worker carries without falling behind.
 
 It is sustainable throughput (Karimov et al., ICDE 2018): jobs are offered evenly, and the worker
-must keep up (`bench.offering`). A screening at a low rate tells what a job costs everybody; only
-Darkroom and the two peers whose jobs cost least go on. Their rates are then found in alternating
+must keep up (`bench.offering`). A screening at a low rate tells how busy it keeps everybody; only
+Darkroom and the two peers that it keeps least busy go on. Their rates are then found in alternating
 rounds (`bench.up_and_down`), one trial of each in every round.
 """
 
@@ -18,11 +18,10 @@ from bench.house import House
 from bench.offering import Trial, try_rate
 from bench.options import Options
 from bench.speed import peers_of
-from bench.up_and_down import Outcome, Tried, guess_rate, next_rate
+from bench.up_and_down import Outcome, Tried, next_rate
 
 OFFERED_SECONDS = 20.0
 SCREENING_RATE = 100
-SCREENING_SECONDS = 10.0
 FINALISTS = 2
 
 
@@ -49,10 +48,10 @@ async def measure_sustained(house: House, options: Options) -> Sustained:
     contestants: dict[str, Darkroom | Peer] = {Darkroom.name: Darkroom()}
     contestants |= {peer.name: peer for peer in peers_of(options.peers)}
     screened = [
-        _told("screening", await try_rate(house, one, SCREENING_RATE, SCREENING_SECONDS))
+        _told("screening", await try_rate(house, one, SCREENING_RATE, OFFERED_SECONDS))
         for one in contestants.values()
     ]
-    guesses = {trial.name: guess_rate(trial.cpu_ms_per_job) for trial in screened}
+    guesses = {trial.name: trial.tried.guess for trial in screened}
     finalists = [Darkroom.name, *best_peers(screened)]
     trials: dict[str, list[Trial]] = {name: [] for name in finalists}
     found = Sustained(screened, trials)
@@ -65,16 +64,17 @@ async def measure_sustained(house: House, options: Options) -> Sustained:
 
 
 def best_peers(screened: Sequence[Trial]) -> list[str]:
-    """Return the names of the peers whose jobs cost least, at most two, the cheapest first."""
+    """Return the names of the peers of whom most is to be expected, at most two, best first."""
     peers = [trial for trial in screened if trial.name != Darkroom.name]
-    cheapest = sorted(peers, key=lambda trial: trial.cpu_ms_per_job)
-    return [trial.name for trial in cheapest[:FINALISTS]]
+    best = sorted(peers, key=lambda trial: trial.tried.guess, reverse=True)
+    return [trial.name for trial in best[:FINALISTS]]
 
 
 def _told(when: str, trial: Trial) -> Trial:
     sys.stderr.write(
         f"{when}: {trial.name}, {trial.rate} jobs/s: {trial.outcome},"
-        f" {trial.cpu_ms_per_job:.2f} ms a job, {trial.polls_per_job:.2f} polls a job,"
+        f" {100 * trial.worker_share:.0f} % of a core, {trial.cpu_ms_per_job:.2f} ms a job,"
+        f" {trial.polls_per_job:.2f} polls a job,"
         f" submitted after {percentile(trial.submit_delays, 95):.2f} s, settled after"
         f" {percentile(trial.lags, 50):.2f} and {percentile(trial.lags, 95):.2f} s, the simulated"
         f" Kie at {100 * trial.kie_share:.0f} % of a core\n"

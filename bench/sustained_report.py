@@ -8,11 +8,11 @@ from bench.contestants import Darkroom
 from bench.figures import Spread, percentile
 from bench.offering import LATE_SECONDS, Trial
 from bench.pages import table, wrapped
-from bench.sustained import FINALISTS, OFFERED_SECONDS, SCREENING_RATE, SCREENING_SECONDS, Sustained
-from bench.up_and_down import Outcome, guess_rate, is_bracketed, rate_of, ratio_to_best
+from bench.sustained import FINALISTS, OFFERED_SECONDS, SCREENING_RATE, Sustained
+from bench.up_and_down import Outcome, is_bracketed, rate_of, ratio_to_best
 
 _COSTS_HEAD = (
-    *("CPU ms a job", "polls a job", "lag p50, s", "lag p95, s"),
+    *("worker, % of a core", "CPU ms a job", "polls a job", "lag p50, s", "lag p95, s"),
     *("submit delay p95, s", "simulated Kie, % of a core"),
 )
 _HEAD = ("contestant", "jobs/s carried", "min", "max", "tried", "last carried", *_COSTS_HEAD)
@@ -25,6 +25,11 @@ def sustained_ratio(found: Sustained) -> Spread | None:
     return ratio_to_best(found.tried(Darkroom.name), peers) if peers else None
 
 
+def is_bound(found: Sustained) -> bool:
+    """Tell whether somebody's limit was seen from one side only, so that the ratio is a bound."""
+    return not all(is_bracketed(found.tried(name)) for name in found.trials)
+
+
 def say_sustained(found: Sustained) -> Iterator[str]:
     """Yield the paragraphs and tables, as Markdown; nothing where nothing was tried."""
     if not found.trials:
@@ -33,14 +38,16 @@ def say_sustained(found: Sustained) -> Iterator[str]:
     yield wrapped(
         f"P2: jobs offered evenly for {OFFERED_SECONDS:g} s, rounds: {rounds}. Carried: all jobs"
         f" end, and 95 % are submitted within {LATE_SECONDS:g} s of being placed and settled within"
-        f" {LATE_SECONDS:g} s of their task's end. CPU to lags are of the last rate that was"
-        " carried."
+        f" {LATE_SECONDS:g} s of their task's end. What is right of the last rate that was carried"
+        " was measured at it; the share of a core in the last quarter of the offering, the CPU a"
+        " job until the last had ended."
     )
     yield table(_HEAD, (_row(found, name) for name in found.trials))
     yield from _warnings(found)
     yield wrapped(
-        f"P2, the screening: {SCREENING_RATE} jobs/s for {SCREENING_SECONDS:g} s. Darkroom and the"
-        f" {FINALISTS} peers with the highest guess (0.8 of a core at that cost) went on."
+        f"P2, the screening: {SCREENING_RATE} jobs/s for {OFFERED_SECONDS:g} s. Darkroom and the"
+        f" {FINALISTS} peers with the highest guess went on. A guess is the rate that would take"
+        " 0.8 of a core. Darkroom's timetable has learned nothing yet."
     )
     yield table(_SCREENING_HEAD, map(_screening_row, found.screened))
 
@@ -62,12 +69,13 @@ def _screening_row(trial: Trial) -> tuple[str, ...]:
         trial.name,
         f"{trial.outcome}",
         *_costs(trial),
-        f"{guess_rate(trial.cpu_ms_per_job)}",
+        f"{trial.tried.guess}",
     )
 
 
 def _costs(trial: Trial) -> tuple[str, ...]:
     return (
+        f"{100 * trial.worker_share:.0f}",
         f"{trial.cpu_ms_per_job:.2f}",
         f"{trial.polls_per_job:.2f}",
         f"{percentile(trial.lags, 50):.2f}",

@@ -1,15 +1,19 @@
 """Finds the highest rate that somebody carries, by going up and down around it: pure.
 
 The method is the up-and-down one of Dixon and Mood (1948): after a rate that was carried comes a
-higher one, after a rate that was not comes a lower one. The steps are of a factor of 1.3 until the
-outcome changes for the first time, and of 1.1 from then on.
+higher one, after a rate that was not comes a lower one.
 
-What a round says of the rate is the midpoint (geometric mean) of the rate that it tried and of the
-rate that its outcome leads to. The rounds that only climb (or only descend) towards the limit say
-nothing of where it is; those count that are left from the step on that the first change of outcome
-ended, because that step is the first that is known to have the limit between its two rates. The
-figure of a contestant is the median over the rounds that count. Where the outcome never changed,
-only the last round counts, and what it says is a bound.
+- The steps are of a factor of 1.3 until the outcome changes for the first time. While it climbs, a
+  rate that was carried leads to what the worker's share of a core lets one expect, if that is
+  higher, though never to more than twice the rate: jobs cost less the more there are of them.
+- The round that changes the outcome for the first time leads to the middle (geometric mean) of its
+  rate and the one before, for the limit lies between the two. That middle is its estimate.
+- From then on the steps are of a factor of 1.1, and the estimate of a round is the middle of the
+  rate that it tried and of the rate that its outcome leads to.
+
+The figure of a contestant is the median of these estimates. The rounds before say nothing of where
+the limit is, and do not count. Where the outcome never changed, only the last round counts, by the
+middle of its rate and the next, and what it says is a bound.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from bench.figures import Spread, spread
 COARSE_STEP = 1.3
 FINE_STEP = 1.1
 _BUSY_SHARE = 0.8
+_LEAST_SHARE = 0.01
+"""Less is not known so exactly, for the kernel counts in hundredths of a second."""
 
 
 class Outcome(StrEnum):
@@ -41,20 +47,25 @@ class Tried:
 
     rate: int
     outcome: Outcome
+    guess: int = 0
+    """The rate that one would guess by how busy the worker was."""
 
 
-def guess_rate(cpu_ms_per_job: float) -> int:
-    """Return the jobs per second at which jobs that cost so much keep 0.8 of a core busy."""
-    return max(1, round(_BUSY_SHARE * 1000 / cpu_ms_per_job))
+def guess_rate(rate: int, share: float) -> int:
+    """Return the jobs/s that take 0.8 of a core, where `rate` of them take that share of one."""
+    return max(1, round(rate * _BUSY_SHARE / max(share, _LEAST_SHARE)))
 
 
 def next_rate(tried: Sequence[Tried]) -> int:
     """Return the rate to try after those, of which there is at least one."""
-    step = COARSE_STEP if _first_change(tried) is None else FINE_STEP
-    rate = tried[-1].rate
-    if tried[-1].outcome is Outcome.CARRIED:
-        return max(round(rate * step), rate + 1)
-    return max(round(rate / step), 1)
+    change, last = _first_change(tried), tried[-1]
+    if change == len(tried) - 1:
+        return round(math.sqrt(tried[-2].rate * last.rate))
+    step = COARSE_STEP if change is None else FINE_STEP
+    if last.outcome is not Outcome.CARRIED:
+        return max(round(last.rate / step), 1)
+    higher = max(round(last.rate * step), last.rate + 1)
+    return higher if change is not None else max(higher, min(last.guess, 2 * last.rate))
 
 
 def is_bracketed(tried: Sequence[Tried]) -> bool:
@@ -65,12 +76,12 @@ def is_bracketed(tried: Sequence[Tried]) -> bool:
 def estimates(tried: Sequence[Tried]) -> dict[int, float]:
     """Return what each round that counts says of the rate, in jobs/s, by its number from 0."""
     change = _first_change(tried)
-    first = len(tried) - 1 if change is None else change - 1
-    leads_to = [*(one.rate for one in tried[1:]), next_rate(tried)]
-    return {
-        number: math.sqrt(tried[number].rate * leads_to[number])
-        for number in range(first, len(tried))
-    }
+    first = len(tried) - 1 if change is None else change
+    rates = [*(one.rate for one in tried), next_rate(tried)]
+    found = {number: math.sqrt(rates[number] * rates[number + 1]) for number in range(len(tried))}
+    if change is not None:
+        found[change] = math.sqrt(rates[change - 1] * rates[change])
+    return {number: found[number] for number in range(first, len(tried))}
 
 
 def rate_of(tried: Sequence[Tried]) -> Spread:

@@ -24,6 +24,7 @@ OURS = Trial(
     cpu_seconds=15.0,
     polls=36_000,
     kie_share=0.3,
+    worker_share=0.75,
     lags=(1.0,) * 90 + (2.0,) * 10,
     submit_delays=(0.25,) * 100,
 )
@@ -87,15 +88,15 @@ def test_placing_that_falls_behind_is_not_counted_against_the_worker() -> None:
     assert judge(lateness, (9.0,) * 100, ON_TIME, all_ended=False) is LATE
 
 
-def test_darkroom_and_the_two_peers_whose_jobs_cost_least_go_on() -> None:
-    costs = {"Darkroom": 9.0, "a": 4.0, "b": 2.0, "c": 3.0}
-    screened = [replace(OURS, name=name, cpu_seconds=cost) for name, cost in costs.items()]
+def test_darkroom_and_the_two_least_busy_peers_go_on() -> None:
+    shares = {"Darkroom": 0.9, "a": 0.4, "b": 0.2, "c": 0.3}
+    screened = [replace(OURS, name=name, worker_share=share) for name, share in shares.items()]
     assert best_peers(screened) == ["b", "c"]
     assert best_peers(screened[:1]) == []
 
 
 def findings(ours: list[Trial], peer: list[Trial]) -> Findings:
-    screening = [replace(one, rate=100, jobs=1_000, cpu_seconds=2.0) for one in (OURS, PEER)]
+    screening = [replace(one, rate=100, jobs=1_000, worker_share=0.2) for one in (OURS, PEER)]
     trials = {"Darkroom": ours, "arq 0.28.0": peer}
     return Findings(sustained=Sustained(screening, trials))
 
@@ -109,10 +110,10 @@ BRACKETED = findings(
 def test_the_figures_hold_the_ratio_the_trials_and_the_screening() -> None:
     text = write_figures(BRACKETED, Options(peers=("arq",), sustained_rounds=2), (0.1, 0.9))
     assert "| P2 | jobs/s that one worker process carries ÷ the best peer's | 2.00 | 2" in text
-    row = "| Darkroom | 714 | 684 | 744 | 600 yes, 780 no | 600 | 1.25 | 3.00 | 1.00 | 2.00 |"
+    row = "| Darkroom | 684 | 684 | 684 | 600 yes, 780 no | 600 | 75 | 1.25 | 3.00 | 1.00 | 2.00 |"
     assert f"{row} 0.25 | 30 |" in text
-    assert "| arq 0.28.0 | 357 | 342 | 372 | 300 yes, 390 no | 300 |" in text
-    assert "| arq 0.28.0 | yes | 2.00 | 36.00 | 1.00 | 2.00 | 0.25 | 30 | 400 |" in text
+    assert "| arq 0.28.0 | 342 | 342 | 342 | 300 yes, 390 no | 300 |" in text
+    assert "| arq 0.28.0 | yes | 20 | 15.00 | 36.00 | 1.00 | 2.00 | 0.25 | 30 | 400 |" in text
     assert "30 % of a core at most: no bottleneck" in text
     assert "**" not in text
     assert "P1" not in text
@@ -121,6 +122,7 @@ def test_the_figures_hold_the_ratio_the_trials_and_the_screening() -> None:
 def test_a_rate_that_was_seen_from_one_side_only_is_told_as_a_bound() -> None:
     found = findings([OURS], [replace(PEER, outcome=NO)])
     text = " ".join(write_figures(found, Options(peers=("arq",)), (0, 0)).split())
+    assert "÷ the best peer's (of bounds, see below: more rounds would tell) | 2" in text
     assert "**Darkroom: the outcome never changed. The rate is somewhere above 600 jobs/s" in text
     assert "**arq 0.28.0: the outcome never changed. The rate is somewhere below 300 jobs/s" in text
     assert "| 300 no | none | none |" in text
@@ -128,7 +130,7 @@ def test_a_rate_that_was_seen_from_one_side_only_is_told_as_a_bound() -> None:
 
 def test_rounds_whose_placing_fell_behind_are_named() -> None:
     late = replace(PEER, rate=390, outcome=LATE)
-    found = findings([OURS], [PEER, late])
+    found = findings([OURS, OURS], [PEER, late])
     text = " ".join(write_figures(found, Options(peers=("arq",)), (0, 0)).split())
     assert "300 yes, 390 placed late" in text
     assert "**arq 0.28.0: at 390 jobs/s the placing fell behind." in text
