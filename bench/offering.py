@@ -59,7 +59,9 @@ class Trial:
     @property
     def tried(self) -> Tried:
         """What the choice of the next rate needs to know."""
-        return Tried(self.rate, self.outcome, guess_rate(self.rate, self.worker_share))
+        return Tried(
+            self.rate, self.outcome, guess_rate(self.rate, self.worker_share, self.outcome)
+        )
 
     @property
     def cpu_ms_per_job(self) -> float:

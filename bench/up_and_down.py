@@ -51,9 +51,13 @@ class Tried:
     """The rate that one would guess by how busy the worker was."""
 
 
-def guess_rate(rate: int, share: float) -> int:
-    """Return the jobs/s that take 0.8 of a core, where `rate` of them take that share of one."""
-    return max(1, round(rate * _BUSY_SHARE / max(share, _LEAST_SHARE)))
+def guess_rate(rate: int, share: float, outcome: Outcome) -> int:
+    """Return the jobs/s that take 0.8 of a core, where `rate` of them take that share of one.
+
+    A worker that did not carry them was limited by something else, perhaps: less is guessed then.
+    """
+    most = math.inf if outcome is Outcome.CARRIED else rate / COARSE_STEP
+    return max(1, round(min(rate * _BUSY_SHARE / max(share, _LEAST_SHARE), most)))
 
 
 def next_rate(tried: Sequence[Tried]) -> int:

@@ -122,7 +122,7 @@ def test_the_figures_hold_the_ratio_the_trials_and_the_screening() -> None:
 def test_a_rate_that_was_seen_from_one_side_only_is_told_as_a_bound() -> None:
     found = findings([OURS], [replace(PEER, outcome=NO)])
     text = " ".join(write_figures(found, Options(peers=("arq",)), (0, 0)).split())
-    assert "÷ the best peer's (of bounds, see below: more rounds would tell) | 2" in text
+    assert "÷ the best peer's (of bounds, see below) | 2" in text
     assert "**Darkroom: the outcome never changed. The rate is somewhere above 600 jobs/s" in text
     assert "**arq 0.28.0: the outcome never changed. The rate is somewhere below 300 jobs/s" in text
     assert "| 300 no | none | none |" in text

@@ -33,9 +33,15 @@ def tried_until(rounds: int, first: int, limit: Callable[[], float]) -> list[Tri
 
 
 def test_the_first_guess_keeps_four_fifths_of_a_core_busy() -> None:
-    assert guess_rate(100, 0.2) == 400
-    assert guess_rate(1, 2.0) == 1
-    assert guess_rate(10, 0.0) == 800, "nothing is less than a hundredth"
+    assert guess_rate(100, 0.2, YES) == 400
+    assert guess_rate(1, 2.0, YES) == 1
+    assert guess_rate(10, 0.0, YES) == 800, "nothing is less than a hundredth"
+
+
+def test_of_an_idle_worker_that_fell_behind_no_more_is_expected() -> None:
+    assert guess_rate(100, 0.2, NO) == 77
+    assert guess_rate(100, 1.0, LATE) == 77
+    assert guess_rate(100, 2.0, NO) == 40
 
 
 def test_steps_are_coarse_until_the_outcome_changes_and_fine_from_then_on() -> None:
