@@ -80,9 +80,7 @@ def _ratios(found: Findings) -> Iterator[tuple[str, ...]]:
         ratio = cpu_ratio(speed.rounds, Darkroom.name, BareLoop.name)
         yield ("P1", "worker CPU per job ÷ the bare loop's", ratio.shown(), "≤ 1.5")
     if (sustained := sustained_ratio(found.sustained)) is not None:
-        bound = (
-            " (of bounds, see below: more rounds would tell)" if is_bound(found.sustained) else ""
-        )
+        bound = " (of bounds, see below)" if is_bound(found.sustained) else ""
         what = f"jobs/s that one worker process carries ÷ the best peer's{bound}"
         yield ("P2", what, sustained.shown(), "≥ 3")
     if burst.rounds:
