@@ -14,6 +14,8 @@ FIGURES = ("speed", "sustained", "enqueue", "crowd", "callbacks")
 ALL_FIGURES = (*FIGURES, "burst")
 """P2 as a burst is taken only where it is asked for: it says little."""
 _FEWEST_JOBS = 10
+_FEWEST_OFFERED_SECONDS = 10
+"""Five are left out, and a task takes eight."""
 _PAGE = Path(__file__).parent / "README.md"
 
 
@@ -28,6 +30,8 @@ class Options:
     """For the burst: enough to keep a worker busy for longer than a task takes."""
     sustained_rounds: int = 6
     """For the rate that a worker carries: about two find its neighbourhood, the others the rate."""
+    offered_seconds: int = 20
+    """For how long a rate is offered: the longer, the less is forgiven who falls behind."""
     seed: int = 7
     peers: tuple[str, ...] = ()
     figures: tuple[str, ...] = FIGURES
@@ -39,7 +43,8 @@ class Options:
         """The command line that repeats it."""
         own = {
             "burst": f" --rate-jobs {self.rate_jobs}",
-            "sustained": f" --sustained-rounds {self.sustained_rounds}",
+            "sustained": f" --sustained-rounds {self.sustained_rounds}"
+            f" --offered-seconds {self.offered_seconds}",
         }
         return (
             f"python -m bench --rounds {self.rounds} --jobs {self.jobs}"
@@ -67,6 +72,11 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         type=_positive,
         help=f"rounds of sustained alone; default: {defaults.sustained_rounds}",
     )
+    parser.add_argument(
+        "--offered-seconds",
+        type=_offered_seconds,
+        help=f"how long sustained offers a rate; default: {defaults.offered_seconds}",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument(
         "--peers",
@@ -89,8 +99,10 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     given = parser.parse_args(arguments)
     if given.rate_jobs is not None and "burst" not in given.figures:
         parser.error("--rate-jobs is for the figure burst: add it to --figures")
-    if given.sustained_rounds is not None and "sustained" not in given.figures:
-        parser.error("--sustained-rounds is for the figure sustained: add it to --figures")
+    for name in ("sustained_rounds", "offered_seconds"):
+        if getattr(given, name) is not None and "sustained" not in given.figures:
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"{option} is for the figure sustained: add it to --figures")
     if "burst" in given.figures and not given.peers:
         parser.error("the figure burst is a race: give it peers")
     return Options(
@@ -98,6 +110,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         jobs=given.jobs,
         rate_jobs=given.rate_jobs or defaults.rate_jobs,
         sustained_rounds=given.sustained_rounds or defaults.sustained_rounds,
+        offered_seconds=given.offered_seconds or defaults.offered_seconds,
         seed=given.seed,
         peers=given.peers,
         figures=given.figures,
@@ -116,6 +129,13 @@ def _jobs(text: str) -> int:
     number = int(text)
     if number < _FEWEST_JOBS:
         raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_JOBS} or more")
+    return number
+
+
+def _offered_seconds(text: str) -> int:
+    number = int(text)
+    if number < _FEWEST_OFFERED_SECONDS:
+        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_OFFERED_SECONDS} or more")
     return number
 
 

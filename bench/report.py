@@ -55,7 +55,7 @@ def write_figures(found: Findings, options: Options, loads: tuple[float, float])
             f"P1, {options.jobs} jobs, rounds: {options.rounds}.",
             _contestants(speed, (Darkroom.name, BareLoop.name)),
         ]
-    parts += say_sustained(found.sustained)
+    parts += say_sustained(found.sustained, options.offered_seconds)
     if burst.rounds:
         said = f"P2 as a burst, {options.rate_jobs} jobs, rounds: {options.rounds}. {_OF_THE_BURST}"
         parts += [wrapped(said), _contestants(burst, (Darkroom.name, *_peers_in(burst)))]

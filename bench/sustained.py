@@ -20,8 +20,8 @@ from bench.options import Options
 from bench.speed import peers_of
 from bench.up_and_down import Outcome, Tried, next_rate
 
-OFFERED_SECONDS = 20.0
 SCREENING_RATE = 100
+SCREENING_SECONDS = 20.0
 FINALISTS = 2
 
 
@@ -48,7 +48,7 @@ async def measure_sustained(house: House, options: Options) -> Sustained:
     contestants: dict[str, Darkroom | Peer] = {Darkroom.name: Darkroom()}
     contestants |= {peer.name: peer for peer in peers_of(options.peers)}
     screened = [
-        _told("screening", await try_rate(house, one, SCREENING_RATE, OFFERED_SECONDS))
+        _told("screening", await try_rate(house, one, SCREENING_RATE, SCREENING_SECONDS))
         for one in contestants.values()
     ]
     guesses = {trial.name: trial.tried.guess for trial in screened}
@@ -58,7 +58,7 @@ async def measure_sustained(house: House, options: Options) -> Sustained:
     for number in range(options.sustained_rounds):
         for name in turned(finalists, number):
             rate = next_rate(found.tried(name)) if trials[name] else guesses[name]
-            trial = await try_rate(house, contestants[name], rate, OFFERED_SECONDS)
+            trial = await try_rate(house, contestants[name], rate, options.offered_seconds)
             trials[name].append(_told(f"round {number + 1}", trial))
     return found
 

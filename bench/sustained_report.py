@@ -8,7 +8,7 @@ from bench.contestants import Darkroom
 from bench.figures import Spread, percentile
 from bench.offering import LATE_SECONDS, Trial
 from bench.pages import table, wrapped
-from bench.sustained import FINALISTS, OFFERED_SECONDS, SCREENING_RATE, Sustained
+from bench.sustained import FINALISTS, SCREENING_RATE, SCREENING_SECONDS, Sustained
 from bench.up_and_down import Outcome, is_bracketed, rate_of, ratio_to_best
 
 _COSTS_HEAD = (
@@ -30,13 +30,13 @@ def is_bound(found: Sustained) -> bool:
     return not all(is_bracketed(found.tried(name)) for name in found.trials)
 
 
-def say_sustained(found: Sustained) -> Iterator[str]:
+def say_sustained(found: Sustained, offered_seconds: int) -> Iterator[str]:
     """Yield the paragraphs and tables, as Markdown; nothing where nothing was tried."""
     if not found.trials:
         return
     rounds = len(found.trials[Darkroom.name])
     yield wrapped(
-        f"P2: jobs offered evenly for {OFFERED_SECONDS:g} s, rounds: {rounds}. Carried: all jobs"
+        f"P2: jobs offered evenly for {offered_seconds} s, rounds: {rounds}. Carried: all jobs"
         f" end, and 95 % are submitted within {LATE_SECONDS:g} s of being placed and settled within"
         f" {LATE_SECONDS:g} s of their task's end. What is right of the last rate that was carried"
         " was measured at it; the share of a core in the last quarter of the offering, the CPU a"
@@ -45,7 +45,7 @@ def say_sustained(found: Sustained) -> Iterator[str]:
     yield table(_HEAD, (_row(found, name) for name in found.trials))
     yield from _warnings(found)
     yield wrapped(
-        f"P2, the screening: {SCREENING_RATE} jobs/s for {OFFERED_SECONDS:g} s. Darkroom and the"
+        f"P2, the screening: {SCREENING_RATE} jobs/s for {SCREENING_SECONDS:g} s. Darkroom and the"
         f" {FINALISTS} peers with the highest guess went on. A guess is the rate that would take"
         " 0.8 of a core. Darkroom's timetable has learned nothing yet."
     )

@@ -31,6 +31,8 @@ def test_arguments_are_read() -> None:
         "90",
         "--sustained-rounds",
         "4",
+        "--offered-seconds",
+        "60",
         "--figures",
         "sustained,burst",
         "--seed",
@@ -42,7 +44,7 @@ def test_arguments_are_read() -> None:
     options = read_command_line(arguments)
     assert (options.rounds, options.jobs, options.rate_jobs, options.seed) == (2, 50, 90, 3)
     assert options.peers == ("saq", "arq")
-    assert options.sustained_rounds == 4
+    assert (options.sustained_rounds, options.offered_seconds) == (4, 60)
     assert options.figures == ("sustained", "burst")
     assert options.page is not None
     assert options.page.name == "README.md"
@@ -59,7 +61,9 @@ def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
     assert read_command_line(nobody.command.split()[3:]) == nobody
     burst = Options(rate_jobs=30, peers=("arq",), figures=("burst",))
     assert read_command_line(burst.command.split()[3:]) == burst
-    sustained = Options(sustained_rounds=3, peers=("arq",), figures=("sustained",))
+    sustained = Options(
+        sustained_rounds=3, offered_seconds=40, peers=("arq",), figures=("sustained",)
+    )
     assert read_command_line(sustained.command.split()[3:]) == sustained
 
 
@@ -72,6 +76,8 @@ def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
         (["--peers", "arq,rq"], "rq must be some of arq, celery"),
         (["--rate-jobs", "90"], "--rate-jobs is for the figure burst"),
         (["--figures", "speed", "--sustained-rounds", "3"], "is for the figure sustained"),
+        (["--figures", "speed", "--offered-seconds", "30"], "--offered-seconds is for the figure"),
+        (["--offered-seconds", "9"], "9 must be 10 or more"),
         (["--figures", "burst", "--peers", "none"], "the figure burst is a race: give it peers"),
     ],
 )
