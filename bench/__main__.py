@@ -19,7 +19,8 @@ from bench.pages import rewrite_section
 from bench.peers.environments import PeerUnavailableError
 from bench.processes import end_on_sigterm
 from bench.report import BEGIN, END, Findings, write_figures
-from bench.speed import SIMULATOR, measure_rounds, simulator_options
+from bench.speed import SIMULATOR, measure_burst, measure_pairs, simulator_options
+from bench.sustained import measure_sustained
 
 
 def main() -> int:
@@ -51,7 +52,13 @@ async def _measure(options: Options) -> str:
             found.called = await measure_callbacks(house, options.rounds)
     if "speed" in options.figures:
         async with _house(options) as house:
-            found.speed = await measure_rounds(house, options)
+            found.speed = await measure_pairs(house, options)
+    if "sustained" in options.figures:
+        async with _house(options) as house:
+            found.sustained = await measure_sustained(house, options)
+    if "burst" in options.figures:
+        async with _house(options) as house:
+            found.burst = await measure_burst(house, options)
     if "crowd" in options.figures:
         async with _house(options) as house:
             has_arq = "arq" in options.peers

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from bench.contestants import Darkroom, Program, log_folder, order_of
+from bench.contestants import Darkroom, Program, log_folder, order_of, place_evenly
 from bench.figures import percentile
 from bench.house import House
 from bench.measuring import read_lags, wait_until_all_ended
-from bench.peers.placing import due
 from bench.processes import cpu_seconds, running
 from bench.statements import connect_unlogged
 from producer import Producer
@@ -21,7 +19,6 @@ RATES = (20, 100)
 """Jobs per second that are offered, each in a run of its own."""
 OFFERED_SECONDS = 15.0
 _WARM_UP_JOBS = 60
-_TICK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +125,6 @@ def with_callbacks(program: Program) -> Program:
     port = program.environ["WORKER_HTTP_PORT"]
     environ = {**program.environ, "KIE_CALLBACK_URL": f"http://127.0.0.1:{port}"}
     return replace(program, environ=environ)
-
-
-async def place_evenly(producer: Producer, jobs: int, seconds: float) -> None:
-    """Place so many jobs evenly over the seconds."""
-    clock = asyncio.get_running_loop().time
-    started_at, placed = clock(), 0
-    while placed < jobs:
-        until = due(clock() - started_at, jobs, seconds)
-        if until > placed:
-            await producer.enqueue_many([order_of(number) for number in range(placed, until)])
-            placed = until
-        await asyncio.sleep(_TICK_SECONDS)
 
 
 async def _forget_callbacks(house: House) -> None:

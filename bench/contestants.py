@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
@@ -15,6 +16,7 @@ from bench.bare_loop import Shape
 from bench.house import ACCOUNT, House
 from bench.peers.book import Book, describe
 from bench.peers.environments import python_of, version_of
+from bench.peers.placing import TICK_SECONDS, due
 from bench.peers.setting import READY
 from bench.processes import run_to_its_end
 from producer import Order, Producer, TextToImage
@@ -85,6 +87,20 @@ class Darkroom:
             for start in range(0, jobs, _BATCH):
                 numbers = range(start, min(start + _BATCH, jobs))
                 await producer.enqueue_many([order_of(number) for number in numbers])
+
+    async def place_over(self, house: House, jobs: int, seconds: float) -> None:
+        """Place this many jobs evenly over the seconds."""
+        async with Producer.over(house.servers) as producer:
+            await place_evenly(producer, jobs, seconds)
+
+    async def placed(self, connection: asyncpg.Connection, since: float) -> list[float]:
+        """Return when each job was placed that was placed since then (epoch)."""
+        rows = await connection.fetch(
+            "SELECT extract(epoch FROM created_at) AS placed FROM jobs"
+            " WHERE created_at >= to_timestamp($1)",
+            since,
+        )
+        return [float(row["placed"]) for row in rows]
 
     async def count_open(self, connection: asyncpg.Connection) -> int:
         """Return how many jobs have not ended."""
@@ -182,7 +198,21 @@ class Peer(_InPeerTables):
 
     async def place(self, house: House, jobs: int) -> None:
         """Place this many jobs at once, from a process of the peer's own environment."""
-        await run_to_its_end(self.placing(jobs, 0), self.environ(house), folder=house.folder)
+        await self.place_over(house, jobs, 0)
+
+    async def place_over(self, house: House, jobs: int, seconds: float) -> None:
+        """Place this many jobs evenly over the seconds, from a process of its own."""
+        arguments = self.placing(jobs, seconds)
+        await run_to_its_end(arguments, self.environ(house), folder=house.folder)
+
+    async def placed(self, connection: asyncpg.Connection, since: float) -> list[float]:
+        """Return when each job was placed that was placed since then (epoch)."""
+        rows = await connection.fetch(
+            "SELECT extract(epoch FROM created_at) AS placed FROM peers.jobs"
+            " WHERE created_at >= to_timestamp($1)",
+            since,
+        )
+        return [float(row["placed"]) for row in rows]
 
     def placing(self, jobs: int, seconds: float) -> tuple[str, ...]:
         """Return the command that places jobs evenly over so many seconds."""
@@ -192,6 +222,18 @@ class Peer(_InPeerTables):
     def environ(self, house: House) -> dict[str, str]:
         """Return the environment of its processes."""
         return peer_environ(house, self._pace, is_tuned=self._is_tuned)
+
+
+async def place_evenly(producer: Producer, jobs: int, seconds: float) -> None:
+    """Place so many jobs evenly over the seconds."""
+    clock = asyncio.get_running_loop().time
+    started_at, placed = clock(), 0
+    while placed < jobs:
+        until = due(clock() - started_at, jobs, seconds)
+        if until > placed:
+            await producer.enqueue_many([order_of(number) for number in range(placed, until)])
+            placed = until
+        await asyncio.sleep(TICK_SECONDS)
 
 
 def peer_environ(house: House, pace: Pace, *, is_tuned: bool) -> dict[str, str]:

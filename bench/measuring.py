@@ -48,8 +48,13 @@ async def measure(house: House, contestant: Contestant, jobs: int) -> Run:
     )
 
 
-async def read_lags(house: House, contestant: Contestant) -> tuple[float, ...]:
-    """Return how long after its task's end at Kie each job was settled, in seconds."""
+async def read_lags(
+    house: House, contestant: Contestant, *, created_since: float = 0.0
+) -> tuple[float, ...]:
+    """Return how long after its task's end at Kie each job was settled, in seconds.
+
+    Tasks created before `created_since` (epoch) are left out.
+    """
     connection = await connect_unlogged(house)
     try:
         ends = await contestant.ends(connection)
@@ -59,7 +64,9 @@ async def read_lags(house: House, contestant: Contestant) -> tuple[float, ...]:
     return tuple(
         ends[task["task_id"]] - task["finished_at"]
         for task in tasks
-        if task["task_id"] in ends and task["finished_at"] is not None
+        if task["task_id"] in ends
+        and task["finished_at"] is not None
+        and task["created_at"] >= created_since
     )
 
 
@@ -73,13 +80,19 @@ async def count_statements(house: House, contestant: Contestant, jobs: int) -> f
     return run.statements / jobs
 
 
-async def wait_until_all_ended(house: House, contestant: Contestant) -> float:
-    """Return when the last job ended (epoch)."""
+async def wait_until_all_ended(
+    house: House,
+    contestant: Contestant,
+    *,
+    within_seconds: float = _LONGEST_SECONDS,
+    look_seconds: float = _LOOK_SECONDS,
+) -> float:
+    """Return when the last job ended (epoch); raises TimeoutError where that takes longer."""
     connection = await connect_unlogged(house)
     try:
-        async with asyncio.timeout(_LONGEST_SECONDS):
+        async with asyncio.timeout(within_seconds):
             while await contestant.count_open(connection):
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(look_seconds)
         return await contestant.last_end(connection)
     finally:
         await connection.close()

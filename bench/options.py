@@ -9,9 +9,13 @@ from pathlib import Path
 
 from bench.peers.environments import peers
 
-FIGURES = ("speed", "enqueue", "crowd", "callbacks")
-"""P1 and P2; P5 and P6; P7; P3a."""
+FIGURES = ("speed", "sustained", "enqueue", "crowd", "callbacks")
+"""P1; P2; P5 and P6; P7; P3a."""
+ALL_FIGURES = (*FIGURES, "burst")
+"""P2 as a burst is taken only where it is asked for: it says little."""
 _FEWEST_JOBS = 10
+_FEWEST_OFFERED_SECONDS = 10
+"""Five are left out, and a task takes eight."""
 _PAGE = Path(__file__).parent / "README.md"
 
 
@@ -23,7 +27,11 @@ class Options:
     jobs: int = 800
     """For the processor time per job: few enough for every poll to come on time."""
     rate_jobs: int = 1_600
-    """For the jobs per second: enough to keep a worker busy for longer than a task takes."""
+    """For the burst: enough to keep a worker busy for longer than a task takes."""
+    sustained_rounds: int = 6
+    """For the rate that a worker carries: about two find its neighbourhood, the others the rate."""
+    offered_seconds: int = 20
+    """For how long a rate is offered: the longer, the less is forgiven who falls behind."""
     seed: int = 7
     peers: tuple[str, ...] = ()
     figures: tuple[str, ...] = FIGURES
@@ -33,9 +41,15 @@ class Options:
     @property
     def command(self) -> str:
         """The command line that repeats it."""
+        own = {
+            "burst": f" --rate-jobs {self.rate_jobs}",
+            "sustained": f" --sustained-rounds {self.sustained_rounds}"
+            f" --offered-seconds {self.offered_seconds}",
+        }
         return (
             f"python -m bench --rounds {self.rounds} --jobs {self.jobs}"
-            f" --rate-jobs {self.rate_jobs} --seed {self.seed}"
+            f"{''.join(text for figure, text in own.items() if figure in self.figures)}"
+            f" --seed {self.seed}"
             f" --peers {','.join(self.peers) or 'none'} --figures {','.join(self.figures)}"
         )
 
@@ -50,7 +64,19 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--rounds", type=_positive, default=defaults.rounds)
     parser.add_argument("--jobs", type=_jobs, default=defaults.jobs)
-    parser.add_argument("--rate-jobs", type=_jobs, default=defaults.rate_jobs)
+    parser.add_argument(
+        "--rate-jobs", type=_jobs, help=f"jobs of the burst; default: {defaults.rate_jobs}"
+    )
+    parser.add_argument(
+        "--sustained-rounds",
+        type=_positive,
+        help=f"rounds of sustained alone; default: {defaults.sustained_rounds}",
+    )
+    parser.add_argument(
+        "--offered-seconds",
+        type=_offered_seconds,
+        help=f"how long sustained offers a rate; default: {defaults.offered_seconds}",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument(
         "--peers",
@@ -64,16 +90,27 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         type=_figures,
         default=FIGURES,
         metavar="NAME,...",
-        help="some of speed (P1, P2), enqueue (P5, P6), crowd (P7), callbacks (P3a); default: all",
+        help="some of speed (P1), sustained (P2), enqueue (P5, P6), crowd (P7), callbacks (P3a),"
+        " burst (P2 as a burst); default: all but burst",
     )
     parser.add_argument(
         "--write", action="store_true", help="rewrite the figures in bench/README.md as well"
     )
     given = parser.parse_args(arguments)
+    if given.rate_jobs is not None and "burst" not in given.figures:
+        parser.error("--rate-jobs is for the figure burst: add it to --figures")
+    for name in ("sustained_rounds", "offered_seconds"):
+        if getattr(given, name) is not None and "sustained" not in given.figures:
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"{option} is for the figure sustained: add it to --figures")
+    if "burst" in given.figures and not given.peers:
+        parser.error("the figure burst is a race: give it peers")
     return Options(
         rounds=given.rounds,
         jobs=given.jobs,
-        rate_jobs=given.rate_jobs,
+        rate_jobs=given.rate_jobs or defaults.rate_jobs,
+        sustained_rounds=given.sustained_rounds or defaults.sustained_rounds,
+        offered_seconds=given.offered_seconds or defaults.offered_seconds,
         seed=given.seed,
         peers=given.peers,
         figures=given.figures,
@@ -95,12 +132,19 @@ def _jobs(text: str) -> int:
     return number
 
 
+def _offered_seconds(text: str) -> int:
+    number = int(text)
+    if number < _FEWEST_OFFERED_SECONDS:
+        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_OFFERED_SECONDS} or more")
+    return number
+
+
 def _peers(text: str) -> tuple[str, ...]:
     return () if text == "none" else _some_of(peers(), text, ", or none")
 
 
 def _figures(text: str) -> tuple[str, ...]:
-    return _some_of(FIGURES, text)
+    return _some_of(ALL_FIGURES, text)
 
 
 def _some_of(allowed: Sequence[str], text: str, rest: str = "") -> tuple[str, ...]:

@@ -1,8 +1,9 @@
-"""The figures P1 and P2: everybody works through the same jobs, in alternating rounds."""
+"""The figure P1, and P2 as a burst: everybody works through the same jobs, in turned rounds."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.bare_loop import Shape
@@ -34,35 +35,38 @@ def simulator_options(seed: int) -> list[str]:
 class Measured:
     """All that the rounds gave."""
 
-    pairs: list[Round]
-    """Darkroom and the bare loop, for the processor time per job."""
-    races: list[Round]
-    """Darkroom and its peers, for the jobs per second; empty without peers."""
+    rounds: list[Round]
     statements: dict[str, float]
-    """Per job, counted beforehand."""
+    """Per job and contestant, counted beforehand."""
 
 
-async def measure_rounds(house: House, options: Options) -> Measured:
-    """Count everybody's statements, which also warms up; then run every round."""
+def peers_of(libraries: Sequence[str]) -> list[Peer]:
+    """Return the tuned pipelines on these libraries, at their paces."""
+    return [Peer(library, TICKING.get(library, PACE), is_tuned=True) for library in libraries]
+
+
+async def measure_pairs(house: House, options: Options) -> Measured:
+    """Run Darkroom and the bare loop, for the processor time per job (P1)."""
     ours = Darkroom()
-    contestants: dict[str, Contestant] = {ours.name: ours}
-    for library in options.peers:
-        peer = Peer(library, TICKING.get(library, PACE), is_tuned=True)
-        contestants[peer.name] = peer
-    statements = {
-        name: await count_statements(house, contestant, max(options.jobs // 4, 10))
-        for name, contestant in contestants.items()
-    }
-    pairs: list[Round] = []
-    races: list[Round] = []
+    statements = await _count_all(house, [ours], options.jobs)
+    rounds: list[Round] = []
     for number in range(options.rounds):
         mine = await _run(house, ours, options.jobs, number)
         floor = BareLoop(shape_of(mine, statements[ours.name]))
-        pairs.append([mine, await _run(house, floor, options.jobs, number)])
-        if options.peers:
-            order = [contestants[name] for name in turned(list(contestants), number)]
-            races.append([await _run(house, one, options.rate_jobs, number) for one in order])
-    return Measured(pairs, races, {**statements, BareLoop.name: statements[ours.name]})
+        rounds.append([mine, await _run(house, floor, options.jobs, number)])
+    return Measured(rounds, {**statements, BareLoop.name: statements[ours.name]})
+
+
+async def measure_burst(house: House, options: Options) -> Measured:
+    """Run Darkroom and its peers through jobs that were all placed before (P2 as a burst)."""
+    everybody: list[Contestant] = [Darkroom(), *peers_of(options.peers)]
+    contestants = {one.name: one for one in everybody}
+    statements = await _count_all(house, everybody, options.jobs)
+    rounds: list[Round] = []
+    for number in range(options.rounds):
+        order = [contestants[name] for name in turned(list(contestants), number)]
+        rounds.append([await _run(house, one, options.rate_jobs, number) for one in order])
+    return Measured(rounds, statements)
 
 
 def shape_of(run: Run, statements: float) -> Shape:
@@ -75,6 +79,14 @@ def shape_of(run: Run, statements: float) -> Shape:
         gap_seconds=PACE.gap_seconds,
         end_seconds=_LONGEST_TASK_SECONDS,
     )
+
+
+async def _count_all(
+    house: House, contestants: Sequence[Contestant], jobs: int
+) -> dict[str, float]:
+    """Count everybody's statements per job, which also warms up."""
+    some = max(jobs // 4, 10)
+    return {one.name: await count_statements(house, one, some) for one in contestants}
 
 
 async def _run(house: House, contestant: Contestant, jobs: int, number: int) -> Run:

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
-from bench.callback_lag import place_evenly
-from bench.contestants import Darkroom, log_folder
+from bench.contestants import Darkroom, log_folder, place_evenly
 from bench.house import House, open_house
 from bench.machine import describe_run
 from bench.measuring import read_lags, wait_until_all_ended

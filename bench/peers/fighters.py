@@ -14,7 +14,6 @@ from bench.contestants import Pace, Peer, free_port, log_folder, order_of
 from bench.house import House
 from bench.peers.placing import due
 from bench.peers.setting import READY
-from bench.processes import run_to_its_end
 from producer import Producer
 from tests.campaign.keeper import Keeper
 
@@ -129,8 +128,7 @@ class PeerFighter:
 
     async def place_over(self, house: House, jobs: int, seconds: float) -> None:
         """Place the jobs evenly over the seconds, from a process of its own."""
-        arguments = self._peer.placing(jobs, seconds)
-        await run_to_its_end(arguments, self._peer.environ(house), folder=house.folder)
+        await self._peer.place_over(house, jobs, seconds)
 
     async def ends(self, connection: asyncpg.Connection) -> Sequence[End]:
         """Return how its jobs stand."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.options import Options, read_command_line
+from bench.options import FIGURES, Options, read_command_line
 from bench.peers import campaign
 from bench.peers.blows import Blows
 from bench.peers.environments import peers
@@ -16,8 +16,9 @@ ALL = ("arq", "celery", "procrastinate", "saq", "streaq", "taskiq")
 
 def test_without_arguments_everybody_is_measured_in_five_rounds_of_800_jobs() -> None:
     assert read_command_line([]) == Options(
-        rounds=5, jobs=800, rate_jobs=1600, seed=7, peers=ALL, page=None
+        rounds=5, jobs=800, seed=7, peers=ALL, figures=FIGURES, sustained_rounds=6, page=None
     )
+    assert "burst" not in FIGURES
 
 
 def test_arguments_are_read() -> None:
@@ -28,6 +29,12 @@ def test_arguments_are_read() -> None:
         "50",
         "--rate-jobs",
         "90",
+        "--sustained-rounds",
+        "4",
+        "--offered-seconds",
+        "60",
+        "--figures",
+        "sustained,burst",
         "--seed",
         "3",
         "--peers",
@@ -37,6 +44,8 @@ def test_arguments_are_read() -> None:
     options = read_command_line(arguments)
     assert (options.rounds, options.jobs, options.rate_jobs, options.seed) == (2, 50, 90, 3)
     assert options.peers == ("saq", "arq")
+    assert (options.sustained_rounds, options.offered_seconds) == (4, 60)
+    assert options.figures == ("sustained", "burst")
     assert options.page is not None
     assert options.page.name == "README.md"
 
@@ -50,6 +59,12 @@ def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
     assert read_command_line(options.command.split()[3:]) == options
     nobody = Options(rounds=3, jobs=20, seed=1, peers=())
     assert read_command_line(nobody.command.split()[3:]) == nobody
+    burst = Options(rate_jobs=30, peers=("arq",), figures=("burst",))
+    assert read_command_line(burst.command.split()[3:]) == burst
+    sustained = Options(
+        sustained_rounds=3, offered_seconds=40, peers=("arq",), figures=("sustained",)
+    )
+    assert read_command_line(sustained.command.split()[3:]) == sustained
 
 
 @pytest.mark.parametrize(
@@ -59,6 +74,11 @@ def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
         (["--jobs", "9"], "9 must be 10 or more"),
         (["--jobs", "many"], "invalid"),
         (["--peers", "arq,rq"], "rq must be some of arq, celery"),
+        (["--rate-jobs", "90"], "--rate-jobs is for the figure burst"),
+        (["--figures", "speed", "--sustained-rounds", "3"], "is for the figure sustained"),
+        (["--figures", "speed", "--offered-seconds", "30"], "--offered-seconds is for the figure"),
+        (["--offered-seconds", "9"], "9 must be 10 or more"),
+        (["--figures", "burst", "--peers", "none"], "the figure burst is a race: give it peers"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_what_is_allowed(
