@@ -30,7 +30,7 @@ class Options:
     """For the burst: enough to keep a worker busy for longer than a task takes."""
     sustained_rounds: int = 6
     """For the rate that a worker carries: about two find its neighbourhood, the others the rate."""
-    offered_seconds: int = 20
+    offered_seconds: int = 40
     """For how long a rate is offered: the longer, the less is forgiven who falls behind."""
     seed: int = 7
     peers: tuple[str, ...] = ()
