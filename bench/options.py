@@ -24,7 +24,7 @@ class Options:
     """One measurement. The seed repeats what the simulated Kie draws, not the machine's moods."""
 
     rounds: int = 5
-    jobs: int = 800
+    jobs: int = 3_000
     """For the processor time per job: few enough for every poll to come on time."""
     rate_jobs: int = 1_600
     """For the burst: enough to keep a worker busy for longer than a task takes."""

@@ -71,6 +71,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             Sender(allow_loopback=settings.webhooks_allow_loopback)
         )
         scripts = Scripts(redis)
+        submits_limit = settings.kie_submits_per_10_seconds
         timeout_seconds = settings.kie_request_timeout_seconds
         delivery = Delivery(redis)
         announcer = Announcer(delivery)
@@ -81,9 +82,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             delivery=delivery,
             poll_deliveries=PollDeliveries(delivery),
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
-            submits=Throttle(
-                scripts, submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
-            ),
+            submits=Throttle(scripts, submit_limit(submits_limit, timeout_seconds)),
             polls=Throttle(
                 scripts, poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
             ),

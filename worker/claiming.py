@@ -268,9 +268,8 @@ class LeasedWorker(Worker):
         arguments += [retry_key_prefix, HASTEN_PREFIX]
         keys = [self.queue_name, *self._gates.logs]
         items = [word for end in ends for word in end]
-        replies: list[int] = await self._scripts.run(
-            "finish", keys, arguments, items, has_time=True
-        )
+        run = self._scripts.run
+        replies: list[int] = await run("finish", keys, arguments, items, has_time=True)
         return replies
 
     # --- draining ---------------------------------------------------------------------------

@@ -77,8 +77,8 @@ class KieWire:
     """The worker's way to one Kie account: one pool of connections, opened and closed as a context
     manager.
 
-    Only of a POST must be known for certain whether it was sent, so only a POST is traced: aiohttp
-    takes a tenth longer for a request that is.
+    Only of a POST must be known for certain whether it was sent, so only a POST is traced:
+    that makes a request dearer.
     """
 
     def __init__(

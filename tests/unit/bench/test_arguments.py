@@ -14,9 +14,9 @@ from bench.peers.environments import peers
 ALL = ("arq", "celery", "procrastinate", "saq", "streaq", "taskiq")
 
 
-def test_without_arguments_everybody_is_measured_in_five_rounds_of_800_jobs() -> None:
+def test_without_arguments_everybody_is_measured_in_five_rounds_of_3000_jobs() -> None:
     assert read_command_line([]) == Options(
-        rounds=5, jobs=800, seed=7, peers=ALL, figures=FIGURES, sustained_rounds=6, page=None
+        rounds=5, jobs=3_000, seed=7, peers=ALL, figures=FIGURES, sustained_rounds=6, page=None
     )
     assert "burst" not in FIGURES
 
