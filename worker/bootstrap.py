@@ -70,7 +70,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         sender = await stack.enter_async_context(
             Sender(allow_loopback=settings.webhooks_allow_loopback)
         )
-        scripts = Scripts(redis)
+        scripts = await stack.enter_async_context(Scripts(redis))
         submits_limit = settings.kie_submits_per_10_seconds
         timeout_seconds = settings.kie_request_timeout_seconds
         delivery = Delivery(redis)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import orjson
 from redis.asyncio import Redis
@@ -18,6 +21,7 @@ from worker.gathering import Gathering, Tempo
 
 _NOTES_PER_SECOND = 40
 """Of a busy worker, with what nobody waits for: it waits up to 25 ms and says more at once."""
+_CLOSE_SECONDS = 1.0
 
 Key = str
 Argument = str | int | float
@@ -35,17 +39,34 @@ def _digest(name: str) -> str:
     return sha1(_source(name).encode(), usedforsecurity=False).hexdigest()
 
 
-class Scripts:
+class Scripts(AbstractAsyncContextManager["Scripts"]):
     """The scripts by name, over one Redis client. One per process: its calls travel together.
 
     Calls are sent in the order in which they were made, but those that have time by themselves.
-    Redis runs each as a whole.
+    Redis runs each as a whole. At the end of the block, what is still to be said is said, within
+    a second.
     """
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._calls: Gathering[_Call, Any] = Gathering(self._send)
         self._notes: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo(_NOTES_PER_SECOND))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Later the client is closed, and would connect once more for what nobody waits for.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.sleep(0)  # what was told just now comes here in the next turn
+                await self._notes.flush()
+                await self._calls.flush()
 
     async def run(
         self,

@@ -15,6 +15,7 @@ from shared.adapters.postgres import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.worker.rooms import Rooms, open_rooms
+from worker.scripts import Scripts
 
 
 @pytest.fixture
@@ -22,6 +23,13 @@ def embedded_redis_url(embedded: EmbeddedServers) -> str:
     """The URL of the Valkey of the tests, over its socket."""
     assert embedded.redis_url is not None
     return embedded.redis_url
+
+
+@pytest.fixture
+async def scripts(redis: ArqRedis) -> AsyncIterator[Scripts]:
+    """The worker's scripts, over the Valkey of the tests."""
+    async with Scripts(redis) as scripts:
+        yield scripts
 
 
 @pytest.fixture

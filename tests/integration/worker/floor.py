@@ -88,6 +88,8 @@ async def running(*workers: LeasedWorker) -> AsyncIterator[None]:
         if tasks + left:
             _, stuck = await asyncio.wait(tasks + left, timeout=10)
             assert not stuck, f"cancelled, but running on: {stuck}"
+        for worker in workers:
+            await worker.drain(0)  # what was handed back is on its way to Redis
 
 
 async def deliver(

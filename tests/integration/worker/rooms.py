@@ -125,7 +125,7 @@ async def open_rooms(
     """Open rooms with one account of 100 credits."""
     await producer.till.create_account("acme")
     await producer.till.grant("acme", START, "for the test")
-    scripts, clock, kie = Scripts(redis), FakeClock(), FakeKie()
+    clock, kie = FakeClock(), FakeKie()
     registry = CollectorRegistry()
     slept: list[float] = []
 
@@ -133,22 +133,23 @@ async def open_rooms(
         slept.append(seconds)
         clock.advance(seconds)
 
-    deps = Deps(
-        settings=settings,
-        store=JobStore(database),
-        delivery=Delivery(redis),
-        poll_deliveries=PollDeliveries(Delivery(redis)),
-        accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, Brake(scripts))]),
-        submits=Throttle(scripts, submit_limit(0, 30)),
-        polls=Throttle(scripts, poll_limit(3, 8)),
-        metrics=Metrics(registry),
-        clock=clock,
-        random=Random(1),
-        sleep=sleep,
-        worker_name="test:1",
-        lease_seconds=10.0,
-    )
-    yield Rooms(deps, producer, database, redis, kie, clock, registry, slept)
+    async with Scripts(redis) as scripts:
+        deps = Deps(
+            settings=settings,
+            store=JobStore(database),
+            delivery=Delivery(redis),
+            poll_deliveries=PollDeliveries(Delivery(redis)),
+            accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, Brake(scripts))]),
+            submits=Throttle(scripts, submit_limit(0, 30)),
+            polls=Throttle(scripts, poll_limit(3, 8)),
+            metrics=Metrics(registry),
+            clock=clock,
+            random=Random(1),
+            sleep=sleep,
+            worker_name="test:1",
+            lease_seconds=10.0,
+        )
+        yield Rooms(deps, producer, database, redis, kie, clock, registry, slept)
 
 
 @asynccontextmanager

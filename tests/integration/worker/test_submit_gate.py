@@ -69,8 +69,10 @@ async def test_two_workers_share_the_limit_without_a_single_429_and_close_to_it(
     workshop.check_paid_once()
 
 
-async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(redis: ArqRedis) -> None:
-    throttle = Throttle(Scripts(redis), submit_limit(5, 30))
+async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(
+    redis: ArqRedis, scripts: Scripts
+) -> None:
+    throttle = Throttle(scripts, submit_limit(5, 30))
     granted = asyncio.Semaphore(0)
 
     async def hold(job_id: str) -> None:

@@ -21,9 +21,9 @@ HORIZON_MS = 600
 
 
 @pytest.fixture
-def throttle(redis: ArqRedis) -> Throttle:
+def throttle(scripts: Scripts) -> Throttle:
     """At most 3 in 0.2 s; an unanswered request counts for 0.6 s."""
-    return Throttle(Scripts(redis), Limit("test:log", 3, WINDOW_MS, HORIZON_MS))
+    return Throttle(scripts, Limit("test:log", 3, WINDOW_MS, HORIZON_MS))
 
 
 async def ask(throttle: Throttle, name: str = "task") -> float:
@@ -115,9 +115,11 @@ async def test_a_cancelled_request_counts_until_its_horizon_because_it_may_arriv
     assert monotonic() - granted_at > HORIZON_MS / 1000 - 0.002
 
 
-async def test_an_answer_after_the_horizon_counts_for_a_whole_window(redis: ArqRedis) -> None:
+async def test_an_answer_after_the_horizon_counts_for_a_whole_window(
+    redis: ArqRedis, scripts: Scripts
+) -> None:
     # The log's own life is a second longer than the horizon; an answer then must prolong it.
-    throttle = Throttle(Scripts(redis), Limit("test:log", 1, 2_000, 100))
+    throttle = Throttle(scripts, Limit("test:log", 1, 2_000, 100))
     async with throttle.slot("task"):
         await asyncio.sleep(0.9)
 
@@ -145,23 +147,26 @@ async def test_each_name_has_its_own_log(throttle: Throttle) -> None:
     assert await ask(throttle, "another") == 0
 
 
-async def test_the_log_of_a_forgotten_task_goes_away_by_itself(redis: ArqRedis) -> None:
-    throttle = Throttle(Scripts(redis), poll_limit(3, 8))
+async def test_the_log_of_a_forgotten_task_goes_away_by_itself(
+    redis: ArqRedis, scripts: Scripts
+) -> None:
+    throttle = Throttle(scripts, poll_limit(3, 8))
     await ask(throttle)
     assert 0 < await redis.pttl("darkroom:throttle:poll:task") <= 11_000
 
 
 async def test_with_redis_away_at_the_answer_the_request_counts_on(
-    redis: ArqRedis, embedded_redis_url: str
+    redis: ArqRedis, scripts: Scripts, embedded_redis_url: str
 ) -> None:
     limit = Limit("test:log", 1, WINDOW_MS, 60_000)
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, url),
         connect_redis(url) as relayed,
-        Throttle(Scripts(relayed), limit).slot("task"),
+        Scripts(relayed) as cut_off,
+        Throttle(cut_off, limit).slot("task"),
     ):
         await outage.cut()
-    assert await ask(Throttle(Scripts(redis), limit)) == (WINDOW_MS + GUARD_MS) / 1000
+    assert await ask(Throttle(scripts, limit)) == (WINDOW_MS + GUARD_MS) / 1000
     score = (await redis.zrange("test:log:task", 0, -1, withscores=True))[0][1]
     seconds, microseconds = await redis.time()
     assert score - (seconds * 1000 + microseconds / 1000) > 50_000
@@ -172,3 +177,16 @@ async def test_grants_of_many_at_once_never_exceed_the_limit(throttle: Throttle)
         wait for wait in await asyncio.gather(*(ask(throttle) for _ in range(50))) if not wait
     ]
     assert len(grants) == 3
+
+
+async def test_the_answers_of_a_busy_worker_are_noted_before_its_client_is_closed(
+    redis: ArqRedis,
+) -> None:
+    names = [f"task {number}" for number in range(30)]  # more than are noted without a tempo
+    async with Scripts(redis) as scripts:
+        throttle = Throttle(scripts, Limit("test:log", 1, WINDOW_MS, 60_000))
+        assert [await ask(throttle, name) for name in names] == [0] * len(names)
+    seconds, _ = await redis.time()
+    for name in names:
+        ((_, counts_until_ms),) = await redis.zrange(f"test:log:{name}", 0, -1, withscores=True)
+        assert counts_until_ms < seconds * 1_000 + 10_000, f"{name} still counts as unanswered"

@@ -17,9 +17,9 @@ CLOCK_ERROR_MS = 2 + WINDOW_MS / 1_000
 
 
 async def test_an_answered_request_counts_for_longer_than_the_window_by_what_clocks_may_err(
-    redis: ArqRedis,
+    redis: ArqRedis, scripts: Scripts
 ) -> None:
-    throttle = Throttle(Scripts(redis), Limit("test:log", 1, WINDOW_MS, HORIZON_MS))
+    throttle = Throttle(scripts, Limit("test:log", 1, WINDOW_MS, HORIZON_MS))
     async with throttle.slot("task"):
         answered_ms = await _server_ms(redis)
     counts_until_ms = await _end_of_count(redis, until_answered_ms=answered_ms + HORIZON_MS / 2)
