@@ -33,12 +33,13 @@ import aiohttp
 
 from bench.at_rest import cpu_seconds, resident_mib
 from producer import Order, Producer, TextToImage
-from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.delivery import connect_redis
 from shared.adapters.news import Change
 from shared.adapters.postgres import Database, connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
-from worker.announcing import Announcer
+from worker.announcing import Announcer, saying_by
+from worker.scripts import Scripts
 
 SEED = 7
 OWN_JOB_EVENTS, OWN_JOB_RATE = 4_000, 200.0
@@ -211,7 +212,7 @@ async def write(
         connect_database(servers.database_url, connections=4) as database,
         connect_redis(servers.redis_url) as redis,
     ):
-        announcer = Announcer(Delivery(redis))
+        announcer = Announcer(saying_by(Scripts(redis)))
         due = time.monotonic()
         for _ in range(events):
             due += dice.expovariate(rate)

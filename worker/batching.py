@@ -40,8 +40,11 @@ class BatchedStatement:
     value, then what they have in common. It returns a row, with its `id`, per job that it moved.
     """
 
-    def __init__(self, queries: Queries, query: str) -> None:
+    def __init__(
+        self, queries: Queries, query: str, *, per_second: float = _STATEMENTS_PER_SECOND
+    ) -> None:
         self._queries = queries
+        self._per_second = per_second
         self._query = query
         self._company: dict[tuple[Any, ...], Gathering[_Asked, asyncpg.Record | None]] = {}
 
@@ -67,7 +70,7 @@ class BatchedStatement:
                 return await self._send(asked, common)
 
             known = self._company[common] = Gathering(
-                send, most=MOST_TOGETHER, tempo=Tempo(_STATEMENTS_PER_SECOND)
+                send, most=MOST_TOGETHER, tempo=Tempo(self._per_second)
             )
         return known
 

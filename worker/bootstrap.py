@@ -21,7 +21,7 @@ from shared.adapters.queue_gauges import QueueGauges
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 from worker.accounts import KieAccount, KieAccounts
-from worker.announcing import Announcer
+from worker.announcing import Announcer, saying_by
 from worker.brake import Brake
 from worker.claiming import LEASE_MS
 from worker.clock import SystemClock
@@ -74,7 +74,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         submits_limit = settings.kie_submits_per_10_seconds
         timeout_seconds = settings.kie_request_timeout_seconds
         delivery = Delivery(redis)
-        announcer = Announcer(delivery)
+        announcer = Announcer(saying_by(scripts))
         stack.push_async_callback(announcer.close)
         deps = Deps(
             settings=settings,

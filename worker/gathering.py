@@ -3,13 +3,15 @@
 The first who asks waits for nobody; those who ask while an answer is under way go together next.
 With a tempo, a busy one also lets a few milliseconds pass between two sendings, because waking
 another process costs more than all that is said to it. So an idle worker loses nothing, and a busy
-one pays for one round trip instead of a hundred.
+one pays for one round trip instead of a hundred. What is urgent keeps no tempo, and takes along
+whoever waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import structlog
@@ -35,11 +37,19 @@ class Tempo:
         self._next_at = max(self._next_at + self._gap_seconds, now - self._ahead_seconds)
         return max(self._next_at - now, 0.0)
 
-    async def keep(self) -> None:
-        """Wait until it is time for the next."""
+    async def keep(self, hurry: asyncio.Event | None = None) -> None:
+        """Wait until it is time for the next, or until there is a hurry."""
+        if hurry is not None and hurry.is_set():
+            return
         delay_seconds = self.seconds_until_next(asyncio.get_running_loop().time())
-        if delay_seconds > 0:
+        if delay_seconds <= 0:
+            return
+        if hurry is None:
             await asyncio.sleep(delay_seconds)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay_seconds):
+                await hurry.wait()
 
 
 class Gathering(Generic[Item, Reply]):
@@ -60,11 +70,14 @@ class Gathering(Generic[Item, Reply]):
         self._most = most
         self._tempo = tempo
         self._waiting: list[tuple[Item, asyncio.Future[Reply] | None]] = []
+        self._hurry = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
 
-    async def ask(self, item: Item) -> Reply:
-        """Hand the item on and return its reply."""
+    async def ask(self, item: Item, *, is_urgent: bool = False) -> Reply:
+        """Hand the item on and return its reply; an urgent one at once, whatever the tempo."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        if is_urgent:
+            self._hurry.set()
         self._add(item, reply)
         return await reply
 
@@ -86,14 +99,17 @@ class Gathering(Generic[Item, Reply]):
         try:
             while self._waiting:
                 if self._tempo is not None:
-                    await self._tempo.keep()
+                    await self._tempo.keep(self._hurry)
                 taken = self._waiting[: self._most]
                 del self._waiting[: self._most]
+                if not self._waiting:
+                    self._hurry.clear()
                 await self._send_some(taken)
         finally:
             self._sending = None
             _cancel(self._waiting)
             self._waiting.clear()
+            self._hurry.clear()
 
     async def _send_some(self, taken: Sequence[tuple[Item, asyncio.Future[Reply] | None]]) -> None:
         replies: Sequence[Reply | Exception]

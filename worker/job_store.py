@@ -31,6 +31,8 @@ from worker.open_jobs import OpenJob, open_jobs_from
 
 log = structlog.get_logger(__name__)
 
+_PROGRESS_PER_SECOND = 20
+"""Statements of a busy worker: nobody acts on how far a task has come, so it may take 50 ms."""
 _BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
@@ -49,7 +51,9 @@ class JobStore:
         self._reads: Gathering[UUID, asyncpg.Record | None] = Gathering(self._read, most=500)
         self._claims = BatchedStatement(queries, "claim_jobs")
         self._submitted = BatchedStatement(queries, "record_submitted")
-        self._progress = BatchedStatement(queries, "record_progress")
+        self._progress = BatchedStatement(
+            queries, "record_progress", per_second=_PROGRESS_PER_SECOND
+        )
         self._settlements = BatchedStatement(queries, "settle_jobs")
 
     async def load(self, job_id: UUID) -> Job:

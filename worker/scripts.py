@@ -42,15 +42,13 @@ def _digest(name: str) -> str:
 class Scripts(AbstractAsyncContextManager["Scripts"]):
     """The scripts by name, over one Redis client. One per process: its calls travel together.
 
-    Calls are sent in the order in which they were made, but those that have time by themselves.
-    Redis runs each as a whole. At the end of the block, what is still to be said is said, within
-    a second.
+    Calls are sent in the order in which they were made. Redis runs each as a whole. At the end of
+    the block, what is still to be said is said, within a second.
     """
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._calls: Gathering[_Call, Any] = Gathering(self._send)
-        self._notes: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo(_NOTES_PER_SECOND))
+        self._calls: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo(_NOTES_PER_SECOND))
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,7 +63,6 @@ class Scripts(AbstractAsyncContextManager["Scripts"]):
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.sleep(0)  # what was told just now comes here in the next turn
-                await self._notes.flush()
                 await self._calls.flush()
 
     async def run(
@@ -79,14 +76,13 @@ class Scripts(AbstractAsyncContextManager["Scripts"]):
     ) -> Any:
         """Run `worker/lua/<name>.lua` and return its reply. Raises `RedisDown`.
 
-        With `has_time` it may wait for company, at the tempo of a busy worker: for what nobody
-        waits for. A script that takes many items finds them as one JSON array in its last
-        argument: the client takes longer to write a hundred arguments than the server to read an
-        array.
+        With `has_time` it may wait for company, at the tempo of a busy worker or until the next
+        call that has none: for what nobody waits for. A script that takes many items finds them
+        as one JSON array in its last argument: the client takes longer to write a hundred
+        arguments than the server to read an array.
         """
-        calls = self._notes if has_time else self._calls
         said = args if items is None else (*args, orjson.dumps(items))
-        return await calls.ask((name, keys, said))
+        return await self._calls.ask((name, keys, said), is_urgent=not has_time)
 
     async def _send(self, calls: Sequence[_Call]) -> list[Any]:
         with translated_redis_errors():

@@ -12,7 +12,7 @@ import structlog
 from arq.connections import ArqRedis
 
 from producer import Job
-from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.delivery import connect_redis
 from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
 from shared.domain.lifecycle import Reason
 from shared.domain.verdicts import (
@@ -29,8 +29,9 @@ from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import redis_behind_a_relay
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually
-from worker.announcing import BACKLOG_LENGTH, Announcer
+from worker.announcing import BACKLOG_LENGTH, Announcer, saying_by
 from worker.reconciler import Reconciler
+from worker.scripts import Scripts
 
 URL = "https://example.com/1.png"
 
@@ -74,7 +75,7 @@ async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
 
 
 async def test_changes_of_one_moment_are_one_message(redis: ArqRedis) -> None:
-    announcer = Announcer(Delivery(redis))
+    announcer = Announcer(saying_by(Scripts(redis)))
     changes = [Change(uuid4(), has_ended=number % 2 == 0) for number in range(50)]
     async with reading(redis) as paper:
         for change in changes:
@@ -85,7 +86,7 @@ async def test_changes_of_one_moment_are_one_message(redis: ArqRedis) -> None:
 
 
 async def test_a_busy_worker_says_much_in_few_messages_and_all_of_it(redis: ArqRedis) -> None:
-    announcer = Announcer(Delivery(redis))
+    announcer = Announcer(saying_by(Scripts(redis)))
     loop = asyncio.get_running_loop()
     async with reading(redis) as paper:
         began = loop.time()
@@ -100,7 +101,7 @@ async def test_a_busy_worker_says_much_in_few_messages_and_all_of_it(redis: ArqR
 
 
 async def test_an_end_among_the_changes_of_a_job_is_not_forgotten(redis: ArqRedis) -> None:
-    announcer, job_id = Announcer(Delivery(redis)), uuid4()
+    announcer, job_id = Announcer(saying_by(Scripts(redis))), uuid4()
     async with reading(redis) as paper:
         announcer.note(Change(job_id))
         announcer.note(Change(job_id, has_ended=True))
@@ -111,7 +112,7 @@ async def test_an_end_among_the_changes_of_a_job_is_not_forgotten(redis: ArqRedi
 
 
 async def test_what_is_left_is_said_before_the_worker_stops(redis: ArqRedis) -> None:
-    announcer = Announcer(Delivery(redis))
+    announcer = Announcer(saying_by(Scripts(redis)))
     async with reading(redis) as paper:
         announcer.note(Change(uuid4()))
         await asyncio.sleep(0)
@@ -123,36 +124,32 @@ async def test_what_is_left_is_said_before_the_worker_stops(redis: ArqRedis) -> 
 async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
     embedded_redis_url: str, redis: ArqRedis
 ) -> None:
-    class Counting(Delivery):
-        """A delivery that notes how much it was asked to announce."""
-
-        longest = 0
-        tries = 0
-
-        async def announce(self, changes: Sequence[Change]) -> None:
-            self.longest = max(self.longest, len(changes))
-            self.tries += 1
-            await super().announce(changes)
+    tries: list[int] = []
 
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, url),
         connect_redis(url) as far,
     ):
-        delivery = Counting(far)
-        announcer = Announcer(delivery, outage_seconds=0.05)
+        say = saying_by(Scripts(far))
+
+        async def counting(changes: Sequence[Change]) -> None:
+            tries.append(len(changes))
+            await say(changes)
+
+        announcer = Announcer(counting, outage_seconds=0.05)
         await outage.cut()
         with structlog.testing.capture_logs() as logs:
             for _ in range(BACKLOG_LENGTH * 2 + 10):
                 announcer.note(Change(uuid4()))
 
             async def has_tried() -> bool:
-                return delivery.tries >= 1
+                return len(tries) >= 1
 
             await eventually(has_tried, "a try")
             announcer.note(Change(uuid4()))
             await announcer.close()
         assert {log["event"] for log in logs} == {"changes_not_announced"}
-        assert delivery.longest <= BACKLOG_LENGTH
+        assert max(tries) <= BACKLOG_LENGTH
         await outage.restore()
         async with reading(redis) as paper:
             announcer.note(Change(uuid4()))

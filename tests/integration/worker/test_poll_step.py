@@ -19,8 +19,9 @@ from shared.domain.verdicts import Accepted, Delivered, NoVerdict, Pending, Poll
 from shared.errors import PostgresDown, RedisDown, StaleJob
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.workshop import text_to_image
-from worker.announcing import Announcer
+from worker.announcing import Announcer, saying_by
 from worker.job_store import JobStore
+from worker.scripts import Scripts
 from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
 from worker.throttle import Throttled
 from worker.timetable import LONGEST_SECONDS
@@ -230,7 +231,7 @@ async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(rooms: Roo
     async with connect_redis(f"unix://{rooms.deps.settings.darkroom_home}/nobody.sock") as nobody:
         with pytest.raises(RedisDown):
             await Delivery(nobody).announce([Change(job.id, has_ended=True)])
-        announcer = Announcer(Delivery(nobody), outage_seconds=0)
+        announcer = Announcer(saying_by(Scripts(nobody)), outage_seconds=0)
         assert await rooms.with_deps(announce=announcer.note).poll(job) is None
         await announcer.close()
     assert (await rooms.now_is(job)).state == "succeeded"

@@ -142,3 +142,39 @@ async def test_beyond_the_tempo_what_comes_meanwhile_goes_together() -> None:
     assert await gathering.ask(2) == 4
     assert await asyncio.gather(*(gathering.ask(number) for number in (4, 6, 8))) == [8, 12, 16]
     assert sender.groups == [[2], [4, 6, 8]]
+
+
+async def test_what_is_urgent_keeps_no_tempo_and_takes_along_whoever_waits_for_it() -> None:
+    sender = Sender()
+    gathering: Gathering[int, int] = Gathering(sender, tempo=Tempo(0.001, burst=0))
+    assert await gathering.ask(2) == 4
+    waiting = asyncio.create_task(gathering.ask(4))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert await gathering.ask(6, is_urgent=True) == 12
+        assert await waiting == 8
+    assert sender.groups == [[2], [4, 6]]
+
+
+async def test_after_a_hurry_the_tempo_is_kept_again() -> None:
+    sender = Sender()
+    gathering: Gathering[int, int] = Gathering(sender, tempo=Tempo(0.001, burst=0))
+    assert await gathering.ask(2, is_urgent=True) == 4
+    assert await gathering.ask(4) == 8
+    late = asyncio.create_task(gathering.ask(6))
+    _, waiting = await asyncio.wait([late], timeout=0.05)
+    assert waiting == {late}
+    assert sender.groups == [[2], [4]]
+    late.cancel()
+
+
+async def test_what_is_urgent_goes_at_once_even_behind_more_than_fits_together() -> None:
+    sender = Sender()
+    gathering: Gathering[int, int] = Gathering(sender, most=2, tempo=Tempo(0.001, burst=0))
+    assert await gathering.ask(2) == 4
+    asks = [asyncio.create_task(gathering.ask(number)) for number in (4, 6, 8)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert await gathering.ask(10, is_urgent=True) == 20
+        assert await asyncio.gather(*asks) == [8, 12, 16]
+    assert sender.groups == [[2], [4, 6], [8, 10]]
