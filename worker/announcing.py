@@ -17,8 +17,6 @@ from worker.scripts import Scripts
 
 log = structlog.get_logger(__name__)
 
-_MESSAGES_PER_SECOND = 40
-"""Of a busy worker, which says many changes in one."""
 OUTAGE_SECONDS = 1.0
 """How long nothing is said after Redis did not answer; listeners look by themselves meanwhile."""
 BACKLOG_LENGTH = 10_000
@@ -54,7 +52,7 @@ class Announcer:
         self._say = say
         self._outage_seconds = outage_seconds
         self._backlog: dict[UUID, bool] = {}
-        self._tempo = Tempo(_MESSAGES_PER_SECOND)
+        self._tempo = Tempo()
         self._task: asyncio.Task[None] | None = None
 
     def note(self, change: Change) -> None:

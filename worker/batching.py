@@ -16,11 +16,9 @@ import asyncpg
 
 from shared.adapters.postgres import Queries
 from shared.errors import DatabaseRefused
-from worker.gathering import Gathering, Tempo
+from worker.gathering import AFTER_THE_BEAT_SECONDS, BEATS_PER_SECOND, Gathering, Tempo
 
 MOST_TOGETHER = 100
-_STATEMENTS_PER_SECOND = 40
-"""Of one kind, by a busy worker: beyond that, more jobs share a statement and its commit."""
 _IN_COMPANY = "200ms"
 _ALONE = "0"  # as long as the command may take
 
@@ -41,9 +39,15 @@ class BatchedStatement:
     """
 
     def __init__(
-        self, queries: Queries, query: str, *, per_second: float = _STATEMENTS_PER_SECOND
+        self,
+        queries: Queries,
+        query: str,
+        *,
+        most: int = MOST_TOGETHER,
+        per_second: float = BEATS_PER_SECOND,
     ) -> None:
         self._queries = queries
+        self._most = most
         self._per_second = per_second
         self._query = query
         self._company: dict[tuple[Any, ...], Gathering[_Asked, asyncpg.Record | None]] = {}
@@ -70,7 +74,9 @@ class BatchedStatement:
                 return await self._send(asked, common)
 
             known = self._company[common] = Gathering(
-                send, most=MOST_TOGETHER, tempo=Tempo(self._per_second)
+                send,
+                most=self._most,
+                tempo=Tempo(self._per_second, offset_seconds=AFTER_THE_BEAT_SECONDS),
             )
         return known
 

@@ -43,8 +43,6 @@ LEASE_MS = 10_000
 """How long a claim outlives its worker: the time until a killed worker's jobs move again."""
 FALLBACK_SECONDS = 0.5
 """The longest sleep between looks, for deliveries that came without a wake-up."""
-_LOOKS_PER_SECOND = 40
-"""Of a busy lane: beyond that, what is due waits up to 25 ms and is claimed together."""
 # Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
 _RUN_TIMEOUT_SECONDS = 24 * 3600
 # From a claim to the POST it takes one look at the job and one commit.
@@ -103,7 +101,7 @@ class LeasedWorker(Worker):
         self._ends: Gathering[tuple[str, str | int], int] = Gathering(self._end_runs)
         self._scores: dict[str, int] = {}
         self._changed = asyncio.Event()
-        self._tempo = Tempo(_LOOKS_PER_SECOND)
+        self._tempo = Tempo()
         self._claiming = asyncio.Lock()
 
     # --- the loop ---------------------------------------------------------------------------

@@ -8,10 +8,9 @@ price of one query to Kie too many.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from uuid import UUID
 
-from shared.domain.job import Job
+from shared.domain.job import Job, changed
 from shared.domain.lifecycle import JobState
 
 MOST_REMEMBERED = 20_000
@@ -35,7 +34,7 @@ class JobMemory:
             return
         # A prompt may be long, and ten thousand of them a lot.
         if job.request or job.metadata:
-            job = replace(job, request={}, metadata={})
+            job = changed(job, request={}, metadata={})
         self._jobs[job.id] = job
         self._jobs.move_to_end(job.id)
         while len(self._jobs) > self._most:

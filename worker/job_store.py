@@ -8,7 +8,6 @@ every job goes through is written for all jobs that come together in one stateme
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -20,26 +19,29 @@ import structlog
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import Queries
 from shared.domain import events
-from shared.domain.job import Job
-from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
+from shared.domain.job import Job, changed
+from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
 from shared.errors import JobNotFound, StaleJob
 from shared.settings import ChargeBasis
 from worker.batching import BatchedStatement
-from worker.gathering import Gathering
+from worker.gathering import BEATS_PER_SECOND, Gathering
 from worker.job_memory import JobMemory
 from worker.open_jobs import OpenJob, open_jobs_from
 
 log = structlog.get_logger(__name__)
 
-_PROGRESS_PER_SECOND = 20
-"""Statements of a busy worker: nobody acts on how far a task has come, so it may take 50 ms."""
 _BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
-def _guard(event: type[events.Event]) -> tuple[tuple[str, ...], str, str]:
-    transition = transition_of(event)
-    sources = tuple(sorted(state.value for state in transition.sources))
-    return sources, transition.target.value, event_name(event)
+# From which states each event leads, to which, and its name.
+_GUARDS = {
+    one.event: (
+        tuple(sorted(state.value for state in one.sources)),
+        one.target.value,
+        event_name(one.event),
+    )
+    for one in TRANSITIONS
+}
 
 
 class JobStore:
@@ -51,8 +53,9 @@ class JobStore:
         self._reads: Gathering[UUID, asyncpg.Record | None] = Gathering(self._read, most=500)
         self._claims = BatchedStatement(queries, "claim_jobs")
         self._submitted = BatchedStatement(queries, "record_submitted")
+        # Nobody acts on how far a task has come: every other beat will do.
         self._progress = BatchedStatement(
-            queries, "record_progress", per_second=_PROGRESS_PER_SECOND
+            queries, "record_progress", most=200, per_second=BEATS_PER_SECOND / 2
         )
         self._settlements = BatchedStatement(queries, "settle_jobs")
 
@@ -86,7 +89,7 @@ class JobStore:
 
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
         """
-        sources, target, name = _guard(events.Claimed)
+        sources, target, name = _GUARDS[events.Claimed]
         row = await self._claims.run(
             job.id,
             (event.token, event.provider_account),
@@ -95,7 +98,7 @@ class JobStore:
         if row is None:
             found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
             return self._moved(found, job.id, name)
-        claimed = replace(
+        claimed = changed(
             job,
             state=JobState(target),
             reason=None,
@@ -108,7 +111,7 @@ class JobStore:
 
     async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
         """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
-        sources, target, name = _guard(events.Submitted)
+        sources, target, name = _GUARDS[events.Submitted]
         row = await self._submitted.run(
             job.id,
             (job.attempt, event.provider_task_id),
@@ -119,7 +122,7 @@ class JobStore:
                 "record_stray_task", job.id, job.attempt, event.provider_task_id
             )
             raise self._stale(job.id, name)
-        submitted = replace(
+        submitted = changed(
             job,
             state=JobState(target),
             reason=None,
@@ -136,7 +139,7 @@ class JobStore:
 
     async def record_deferred(self, job: Job, event: events.Deferred) -> Job:
         """Put the job back into the queue: this attempt certainly created nothing."""
-        sources, target, name = _guard(events.Deferred)
+        sources, target, name = _GUARDS[events.Deferred]
         row = await self.queries.fetch_row(
             "record_deferred",
             job.id,
@@ -152,7 +155,7 @@ class JobStore:
 
     async def record_unknown(self, job: Job, event: events.OutcomeUnknown) -> Job:
         """Keep the hold and wait for evidence: a paid task may exist."""
-        sources, target, name = _guard(events.OutcomeUnknown)
+        sources, target, name = _GUARDS[events.OutcomeUnknown]
         row = await self.queries.fetch_row(
             "record_unknown",
             job.id,
@@ -167,15 +170,15 @@ class JobStore:
 
     async def record_progress(self, job: Job, event: events.Progressed) -> None:
         """Store Kie's progress."""
-        sources, _, name = _guard(events.Progressed)
+        sources, _, name = _GUARDS[events.Progressed]
         row = await self._progress.run(job.id, (job.attempt, event.progress), (sources, name))
         if row is None:
             raise self._stale(job.id, name)
-        self._memory.keep(replace(job, progress=event.progress))
+        self._memory.keep(changed(job, progress=event.progress))
 
     async def settle(self, job: Job, event: events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""
-        sources, target, name = _guard(events.Completed)
+        sources, target, name = _GUARDS[events.Completed]
         urls = orjson.dumps(event.result_urls).decode()
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
@@ -187,7 +190,7 @@ class JobStore:
             raise self._stale(job.id, name)
         if row["price_row_missing"]:
             _say_price_row_missing(job, row["credits_charged"])
-        settled = replace(
+        settled = changed(
             job,
             state=JobState(target),
             reason=None,
@@ -218,7 +221,7 @@ class JobStore:
         self, job_id: UUID, attempt: int, event: events.SubmissionLost
     ) -> Job:
         """No evidence within the limit: failed, hold released, the attempt marked lost."""
-        sources, target, name = _guard(events.SubmissionLost)
+        sources, target, name = _GUARDS[events.SubmissionLost]
         row = await self.queries.fetch_row(
             "release_job",
             job_id,
@@ -255,7 +258,7 @@ class JobStore:
     async def _release(
         self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None
     ) -> Job:
-        sources, target, name = _guard(type(event))
+        sources, target, name = _GUARDS[type(event)]
         row = await self.queries.fetch_row(
             "release_job",
             job.id,

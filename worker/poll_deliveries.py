@@ -8,18 +8,14 @@ from uuid import UUID
 from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
 from worker.gathering import Gathering, Tempo
 
-_ROUND_TRIPS_PER_SECOND = 40
-"""Of a busy worker; the first poll of a task is seconds away."""
-
 
 class PollDeliveries:
     """The way from the submit step to the poll lane."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._parcels: Gathering[Parcel, None] = Gathering(
-            self._deliver, tempo=Tempo(_ROUND_TRIPS_PER_SECOND)
-        )
+        # The first poll of a task is seconds away: it can wait for the beat.
+        self._parcels: Gathering[Parcel, None] = Gathering(self._deliver, tempo=Tempo())
 
     async def deliver(self, job_id: UUID, delay_seconds: float) -> None:
         """Have the job polled after the delay; one that is delivered already stays as it is.

@@ -19,8 +19,6 @@ from shared.adapters.delivery import translated_redis_errors
 from shared.errors import RedisDown
 from worker.gathering import Gathering, Tempo
 
-_NOTES_PER_SECOND = 40
-"""Of a busy worker, with what nobody waits for: it waits up to 25 ms and says more at once."""
 _CLOSE_SECONDS = 1.0
 
 Key = str
@@ -48,7 +46,7 @@ class Scripts(AbstractAsyncContextManager["Scripts"]):
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._calls: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo(_NOTES_PER_SECOND))
+        self._calls: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo())
 
     async def __aenter__(self) -> Self:
         return self

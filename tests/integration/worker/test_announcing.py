@@ -30,6 +30,7 @@ from tests.integration.worker.floor import redis_behind_a_relay
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually
 from worker.announcing import BACKLOG_LENGTH, Announcer, saying_by
+from worker.gathering import BEATS_PER_SECOND
 from worker.reconciler import Reconciler
 from worker.scripts import Scripts
 
@@ -95,8 +96,8 @@ async def test_a_busy_worker_says_much_in_few_messages_and_all_of_it(redis: ArqR
             await asyncio.sleep(0)
         took = loop.time() - began
         await paper.reaches(400)
-    # Twenty at once, and then forty a second.
-    assert len(paper.messages) <= 22 + took * 40
+    # Twenty at once, and then one a beat.
+    assert len(paper.messages) <= 22 + took * BEATS_PER_SECOND
     await announcer.close()
 
 

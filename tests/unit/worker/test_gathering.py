@@ -129,6 +129,32 @@ def test_the_first_few_go_at_once_and_then_so_many_per_second() -> None:
     assert waits[4:] == pytest.approx([0.01, 0.02])
 
 
+def test_whoever_waits_waits_for_a_beat_that_all_share() -> None:
+    eager, late, slow = Tempo(25, burst=0), Tempo(25, burst=0), Tempo(12.5, burst=0)
+    for tempo, began in ((eager, 10.001), (late, 10.013), (slow, 10.019)):
+        assert tempo.seconds_until_next(began) == 0
+        assert tempo.seconds_until_next(began + 0.001) > 0
+    beats = [
+        began + tempo.seconds_until_next(began)
+        for tempo, began in ((eager, 10.021), (late, 10.033), (slow, 10.039))
+    ]
+    assert [beat / 0.04 for beat in beats] == pytest.approx([round(beat / 0.04) for beat in beats])
+
+
+def test_one_that_follows_the_beat_does_so_by_its_offset() -> None:
+    tempo = Tempo(25, burst=0, offset_seconds=0.006)
+    assert tempo.seconds_until_next(10.0) == 0
+    assert 10.001 + tempo.seconds_until_next(10.001) == pytest.approx(10.046)
+    assert 10.047 + tempo.seconds_until_next(10.047) == pytest.approx(10.086)
+
+
+def test_waiting_for_beats_is_never_more_often_than_the_tempo() -> None:
+    tempo, now = Tempo(25, burst=3), 10.0
+    for _ in range(250):
+        now += tempo.seconds_until_next(now) + 0.0007
+    assert now - 10.0 >= (250 - 4) / 25
+
+
 def test_a_pause_gives_the_first_few_back() -> None:
     tempo = Tempo(100, burst=3)
     for _ in range(10):
