@@ -165,11 +165,17 @@ def _row(rounds: Sequence[Round], name: str, statements: float) -> tuple[str, ..
         spread_of(rounds, name, lambda run: run.cpu_ms_per_job).shown(),
         spread_of(rounds, name, lambda run: run.jobs_per_second).shown(0),
         f"{spread_of(rounds, name, lambda run: run.polls_per_job).median:.2f}",
-        f"{spread_of(rounds, name, lambda run: run.lag_seconds(50)).median:.2f}",
-        f"{spread_of(rounds, name, lambda run: run.lag_seconds(95)).median:.2f}",
+        *(_lag(rounds, name, percent) for percent in (50, 95)),
         f"{statements:.2f}",
         f"{100 * spread_of(rounds, name, lambda run: run.kie_share).highest:.0f}",
     )
+
+
+def _lag(rounds: Sequence[Round], name: str, percent: int) -> str:
+    # The bare loop with fewer than two statements a job stores no task ids: nobody can tell.
+    if not any(run.lags for runs in rounds for run in runs if run.name == name):
+        return "-"
+    return f"{spread_of(rounds, name, lambda run: run.lag_seconds(percent)).median:.2f}"
 
 
 def _verdict_on_kie(found: Findings) -> Iterator[str]:

@@ -53,7 +53,14 @@ def test_the_figures_hold_the_ratios_and_everybodys_row() -> None:
     text = write_figures(ALL, OPTIONS, (0.1, 0.9))
     assert "| P1 | worker CPU per job ÷ the bare loop's | 1.50 | 1.50 | 1.50 | ≤ 1.5 |" in text
     assert "until the last job has ended ÷ the best peer's | 2.50 | 2.50 | 2.50 |  |" in text
-    assert "| saq 0.26.4 | 6.00 | 6.00 | 6.00 | 4 | 4 | 4 | 4.00 | 0.00 | 0.00 | 3.00 | 4 |" in text
+    assert "| saq 0.26.4 | 6.00 | 6.00 | 6.00 | 4 | 4 | 4 | 4.00 | - | - | 3.00 | 4 |" in text
+
+
+def test_a_lag_is_shown_of_whoever_has_one() -> None:
+    late = replace(OURS, lags=tuple(number / 100 for number in range(1, 101)))
+    text = write_figures(Findings(speed=Measured([[late, FLOOR]], STATEMENTS)), OPTIONS, (0.1, 0.9))
+    assert "| Darkroom | 3.00 | 3.00 | 3.00 | 10 | 10 | 10 | 4.00 | 0.51 | 0.96 | 8.00 | 10 |" in text
+    assert "| bare loop | 2.00 | 2.00 | 2.00 | 10 | 10 | 10 | 4.00 | - | - | 8.00 |" in text
 
 
 def test_the_figures_say_how_they_were_come_by() -> None:
