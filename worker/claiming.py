@@ -33,7 +33,7 @@ from shared.adapters.delivery import (
 )
 from shared.errors import RedisDown
 from worker.gate import Gates
-from worker.gathering import Gathering, Tempo
+from worker.gathering import BEATS_PER_SECOND, Gathering, Tempo
 from worker.punctuality import due_at
 from worker.scripts import Scripts
 
@@ -43,6 +43,10 @@ LEASE_MS = 10_000
 """How long a claim outlives its worker: the time until a killed worker's jobs move again."""
 FALLBACK_SECONDS = 0.5
 """The longest sleep between looks, for deliveries that came without a wake-up."""
+_LOOKS_PER_SECOND = BEATS_PER_SECOND / 2
+"""Of a busy lane: what is due by itself, a poll for the most part, waits up to 80 ms."""
+_WAKES_PER_SECOND = BEATS_PER_SECOND * 2
+"""What somebody has called for, by a callback or a new job, waits up to 20 ms."""
 # Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
 _RUN_TIMEOUT_SECONDS = 24 * 3600
 # From a claim to the POST it takes one look at the job and one commit.
@@ -101,7 +105,7 @@ class LeasedWorker(Worker):
         self._ends: Gathering[tuple[str, str | int], int] = Gathering(self._end_runs)
         self._scores: dict[str, int] = {}
         self._changed = asyncio.Event()
-        self._tempo = Tempo()
+        self._looks, self._wakes = Tempo(_LOOKS_PER_SECOND), Tempo(_WAKES_PER_SECOND)
         self._claiming = asyncio.Lock()
 
     # --- the loop ---------------------------------------------------------------------------
@@ -112,7 +116,9 @@ class LeasedWorker(Worker):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew_leases())
             while True:
-                await self._tempo.keep()
+                await self._looks.keep(self._changed)
+                if self._changed.is_set():
+                    await self._wakes.keep()
                 self._changed.clear()
                 try:
                     delay_seconds = await self._claim_due()
@@ -193,12 +199,8 @@ class LeasedWorker(Worker):
             if not running:
                 continue
             try:
-                await self._scripts.run(
-                    "renew",
-                    [self.queue_name],
-                    [self.owner, self.lease_ms, in_progress_key_prefix],
-                    running,
-                )
+                arguments = (self.owner, self.lease_ms, in_progress_key_prefix)
+                await self._scripts.run("renew", [self.queue_name], arguments, running)
             except RedisDown as error:
                 log.warning("lease_not_renewed", lane=self.lane.name, error=str(error))
 
