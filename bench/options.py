@@ -57,6 +57,30 @@ class Options:
 def read_command_line(arguments: Sequence[str]) -> Options:
     """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
     defaults = Options()
+    parser = _parser(defaults)
+    given = parser.parse_args(arguments)
+    if given.rate_jobs is not None and "burst" not in given.figures:
+        parser.error("--rate-jobs is for the figure burst: add it to --figures")
+    for name in ("sustained_rounds", "offered_seconds"):
+        if getattr(given, name) is not None and "sustained" not in given.figures:
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"{option} is for the figure sustained: add it to --figures")
+    if "burst" in given.figures and not given.peers:
+        parser.error("the figure burst is a race: give it peers")
+    return Options(
+        rounds=given.rounds,
+        jobs=given.jobs,
+        rate_jobs=given.rate_jobs or defaults.rate_jobs,
+        sustained_rounds=given.sustained_rounds or defaults.sustained_rounds,
+        offered_seconds=given.offered_seconds or defaults.offered_seconds,
+        seed=given.seed,
+        peers=given.peers,
+        figures=given.figures,
+        page=_PAGE if given.write else None,
+    )
+
+
+def _parser(defaults: Options) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures Darkroom beside a bare loop and beside its peers, in rounds.",
@@ -96,26 +120,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--write", action="store_true", help="rewrite the figures in bench/README.md as well"
     )
-    given = parser.parse_args(arguments)
-    if given.rate_jobs is not None and "burst" not in given.figures:
-        parser.error("--rate-jobs is for the figure burst: add it to --figures")
-    for name in ("sustained_rounds", "offered_seconds"):
-        if getattr(given, name) is not None and "sustained" not in given.figures:
-            option = f"--{name.replace('_', '-')}"
-            parser.error(f"{option} is for the figure sustained: add it to --figures")
-    if "burst" in given.figures and not given.peers:
-        parser.error("the figure burst is a race: give it peers")
-    return Options(
-        rounds=given.rounds,
-        jobs=given.jobs,
-        rate_jobs=given.rate_jobs or defaults.rate_jobs,
-        sustained_rounds=given.sustained_rounds or defaults.sustained_rounds,
-        offered_seconds=given.offered_seconds or defaults.offered_seconds,
-        seed=given.seed,
-        peers=given.peers,
-        figures=given.figures,
-        page=_PAGE if given.write else None,
-    )
+    return parser
 
 
 def _positive(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`python -m bench.poll_ceiling`: is any task ever polled a fourth time within a second?
+"""Is any task ever polled a fourth time within a second? Run `python -m bench.poll_ceiling`.
 
 Five hundred tasks that outlast the run, four worker processes, and everything that asks for polls
 at once: an operator who makes random open jobs due now, all the time; early, doubled and forged

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -70,7 +70,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         sender = await stack.enter_async_context(
             Sender(allow_loopback=settings.webhooks_allow_loopback)
         )
-        scripts = await stack.enter_async_context(Scripts(redis))
+        scripts = await stack.enter_async_context(aclosing(Scripts(redis)))
         submits_limit = settings.kie_submits_per_10_seconds
         timeout_seconds = settings.kie_request_timeout_seconds
         delivery = Delivery(redis)

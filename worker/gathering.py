@@ -36,7 +36,7 @@ class Tempo:
 
     Those that wait do so until the next beat of a clock that all tempos of the loop share, so that
     a busy process wakes up once for what falls together, which is dear: its caches are cold. An
-    `offset` lets this one follow the beat, for what the others' sendings have led to by then.
+    offset lets this one follow the beat, for what the others' sendings have led to by then.
     """
 
     def __init__(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -37,26 +36,18 @@ def _digest(name: str) -> str:
     return sha1(_source(name).encode(), usedforsecurity=False).hexdigest()
 
 
-class Scripts(AbstractAsyncContextManager["Scripts"]):
+class Scripts:
     """The scripts by name, over one Redis client. One per process: its calls travel together.
 
-    Calls are sent in the order in which they were made. Redis runs each as a whole. At the end of
-    the block, what is still to be said is said, within a second.
+    Calls are sent in the order in which they were made. Redis runs each as a whole.
     """
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._calls: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo())
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
+        """Wait until what is still to be said has been said, a second at most."""
         # Later the client is closed, and would connect once more for what nobody waits for.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def embedded_redis_url(embedded: EmbeddedServers) -> str:
 @pytest.fixture
 async def scripts(redis: ArqRedis) -> AsyncIterator[Scripts]:
     """The worker's scripts, over the Valkey of the tests."""
-    async with Scripts(redis) as scripts:
+    async with aclosing(Scripts(redis)) as scripts:
         yield scripts
 
 

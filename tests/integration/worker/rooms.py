@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
@@ -133,7 +133,7 @@ async def open_rooms(
         slept.append(seconds)
         clock.advance(seconds)
 
-    async with Scripts(redis) as scripts:
+    async with aclosing(Scripts(redis)) as scripts:
         deps = Deps(
             settings=settings,
             store=JobStore(database),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from time import monotonic
 
 import pytest
@@ -162,7 +162,7 @@ async def test_with_redis_away_at_the_answer_the_request_counts_on(
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, url),
         connect_redis(url) as relayed,
-        Scripts(relayed) as cut_off,
+        aclosing(Scripts(relayed)) as cut_off,
         Throttle(cut_off, limit).slot("task"),
     ):
         await outage.cut()
@@ -183,7 +183,7 @@ async def test_the_answers_of_a_busy_worker_are_noted_before_its_client_is_close
     redis: ArqRedis,
 ) -> None:
     names = [f"task {number}" for number in range(30)]  # more than are noted without a tempo
-    async with Scripts(redis) as scripts:
+    async with aclosing(Scripts(redis)) as scripts:
         throttle = Throttle(scripts, Limit("test:log", 1, WINDOW_MS, 60_000))
         assert [await ask(throttle, name) for name in names] == [0] * len(names)
     seconds, _ = await redis.time()
