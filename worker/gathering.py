@@ -63,7 +63,8 @@ class Tempo:
         """Wait until it is time for the next, or until there is a hurry."""
         if hurry is not None and hurry.is_set():
             return
-        delay_seconds = self.seconds_until_next(asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        delay_seconds = self.seconds_until_next(loop.time())
         if delay_seconds <= 0:
             return
         if hurry is None:
@@ -72,6 +73,8 @@ class Tempo:
         with suppress(TimeoutError):
             async with asyncio.timeout(delay_seconds):
                 await hurry.wait()
+            # Counted as sent when it was to be, each hurried one would push the next further away.
+            self._next_at = min(self._next_at, loop.time())
 
 
 class Gathering(Generic[Item, Reply]):

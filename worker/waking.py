@@ -14,13 +14,15 @@ log = structlog.get_logger(__name__)
 
 
 async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> None:
-    """Wake the lanes whenever somebody delivers; on an outage the fallback carries on alone."""
+    """Wake whom somebody delivers to; on an outage the fallback carries on alone."""
     while True:
         try:
             async with listening(delivery.redis, WAKE_CHANNEL) as messages:
-                async for _ in messages:
+                async for called in messages:
                     for lane in lanes:
-                        lane.wake()
+                        # To look for what others were called for costs a round trip each.
+                        if not called or lane.queue_name in called.split():
+                            lane.wake()
         except RedisDown as error:
             log.warning("wake_ups_interrupted", error=str(error))
             await asyncio.sleep(1)

@@ -51,7 +51,8 @@ _PLACE = "@"
 _CLOSED_TRANSPORT = "unable to perform operation on <"
 
 WAKE_CHANNEL = "darkroom:wake"
-"""A message here says: something may be due now, look."""
+"""A message here says: something may be due now, look. It names the lanes that shall, by their
+queues and with spaces between; an empty one means all."""
 
 
 class Lane(StrEnum):
@@ -202,10 +203,11 @@ class Delivery:
         for parcel in parcels:
             groups.setdefault((parcel.lane, parcel.due_ms), []).append(str(parcel.job_id))
         # What is due later is found in time by the look that every lane takes twice a second.
-        is_due_soon = any(due_ms - moment < SOON_MS for _, due_ms in groups)
+        called = {lane.value for lane, due_ms in groups if due_ms - moment < SOON_MS}
         arguments: list[str | int | bytes] = [
             job_key_prefix,
-            WAKE_CHANNEL if is_due_soon else "",
+            WAKE_CHANNEL,
+            " ".join(sorted(called)),
             CHANGES_CHANNEL if changes else "",
             to_message(changes),
             in_progress_key_prefix if again_if_running else "",
@@ -228,7 +230,7 @@ class Delivery:
             async with self.redis.pipeline(transaction=True) as pipe:
                 pipe.set(HASTEN_PREFIX + arq_id, b"1", px=HASTEN_TTL_MS)
                 pipe.zadd(lane.value, {arq_id: now_ms()}, xx=True, lt=True)
-                pipe.publish(WAKE_CHANNEL, "")
+                pipe.publish(WAKE_CHANNEL, lane.value)
                 await pipe.execute()
 
     async def missing(self, parcels: Sequence[Parcel]) -> list[Parcel]:

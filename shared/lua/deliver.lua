@@ -1,22 +1,23 @@
 -- Makes deliveries as arq's own enqueue_job writes them; those already there stay as they are.
 -- KEYS: the queue of each group of deliveries that are due at the same moment
--- ARGV: 1 arq's job prefix, 2 wake channel or '', 3 changes channel or '', 4 what is said there,
--- 5 arq's in-progress prefix where what is running now is to run once more, or '', 6 the hasten
--- prefix, 7 how long that is remembered (ms), then for each group: prefix of its arq ids, payload before and after the job id, how long payloads are
--- kept (ms), score, and the job ids, one right behind the other.
+-- ARGV: 1 arq's job prefix, 2 wake channel, 3 who is called there or '', 4 changes channel or '',
+-- 5 what is said there, 6 arq's in-progress prefix where what is running now is to run once more, or
+-- '', 7 the hasten prefix, 8 how long that is remembered (ms), then for each group: prefix of its arq
+-- ids, payload before and after the job id, how long payloads are kept (ms), score, and the job ids,
+-- one right behind the other.
 local ID_LENGTH = 36
 -- Well below what one call takes from Lua's stack.
 local MOST_IN_ONE_CALL = 2000
 
 for number, queue in ipairs(KEYS) do
-  local at = 8 + (number - 1) * 6
+  local at = 9 + (number - 1) * 6
   local prefix, head, tail, keep_ms, score, ids = unpack(ARGV, at, at + 5)
   local due = {}
   for first = 1, #ids, ID_LENGTH do
     local id = string.sub(ids, first, first + ID_LENGTH - 1)
     redis.call('SET', ARGV[1] .. prefix .. id, head .. id .. tail, 'PX', keep_ms, 'NX')
-    if ARGV[5] ~= '' and redis.call('EXISTS', ARGV[5] .. prefix .. id) == 1 then
-      redis.call('SET', ARGV[6] .. prefix .. id, 'again', 'PX', ARGV[7])
+    if ARGV[6] ~= '' and redis.call('EXISTS', ARGV[6] .. prefix .. id) == 1 then
+      redis.call('SET', ARGV[7] .. prefix .. id, 'again', 'PX', ARGV[8])
     end
     due[#due + 1] = score
     due[#due + 1] = prefix .. id
@@ -27,6 +28,6 @@ for number, queue in ipairs(KEYS) do
   end
   if #due > 0 then redis.call('ZADD', queue, 'NX', unpack(due)) end
 end
-if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], '') end
-if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return redis.status_reply('OK')

@@ -167,7 +167,7 @@ async def test_a_redis_that_has_forgotten_the_script_is_told_it_again(
     assert await redis.zcard(Lane.POLL.value) == 2
 
 
-async def test_workers_are_woken_for_what_is_due_and_not_for_what_is_not(
+async def test_the_lanes_are_called_for_what_is_due_and_not_for_what_is_not(
     delivery: Delivery, redis: ArqRedis
 ) -> None:
     async with listening(redis, WAKE_CHANNEL) as messages:
@@ -176,7 +176,9 @@ async def test_workers_are_woken_for_what_is_due_and_not_for_what_is_not(
         await redis.publish(WAKE_CHANNEL, "mark")
         assert await anext(messages) == "mark"
         await delivery.deliver([Parcel(uuid7(), Lane.POLL, now_ms())])
-        assert await anext(messages) == ""
+        assert await anext(messages) == "darkroom:poll"
+        await delivery.deliver([Parcel(uuid7(), lane, now_ms()) for lane in Lane])
+        assert await anext(messages) == "darkroom:poll darkroom:submit darkroom:webhook"
 
 
 async def test_what_is_returned_is_to_the_letter_what_is_read_later(producer: Producer) -> None:

@@ -155,6 +155,17 @@ def test_waiting_for_beats_is_never_more_often_than_the_tempo() -> None:
     assert now - 10.0 >= (250 - 4) / 25
 
 
+async def test_however_many_were_hurried_the_next_waits_for_one_gap_alone() -> None:
+    tempo, hurry = Tempo(20, burst=0), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    tempo.seconds_until_next(loop.time())
+    for _ in range(100):
+        loop.call_soon(hurry.set)
+        await tempo.keep(hurry)
+        hurry.clear()
+    assert tempo.seconds_until_next(loop.time()) <= 2 * 0.05
+
+
 def test_a_pause_gives_the_first_few_back() -> None:
     tempo = Tempo(100, burst=3)
     for _ in range(10):
