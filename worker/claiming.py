@@ -33,7 +33,8 @@ from shared.adapters.delivery import (
 )
 from shared.errors import RedisDown
 from worker.gate import Gates
-from worker.gathering import BEATS_PER_SECOND, Gathering, Tempo
+from worker.gathering import BEATS_PER_SECOND, Gathering
+from worker.looks import FALLBACK_SECONDS, Looks
 from worker.punctuality import due_at
 from worker.scripts import Scripts
 
@@ -41,18 +42,15 @@ log = structlog.get_logger(__name__)
 
 LEASE_MS = 10_000
 """How long a claim outlives its worker: the time until a killed worker's jobs move again."""
-FALLBACK_SECONDS = 0.5
-"""The longest sleep between looks, for deliveries that came without a wake-up."""
-_LOOKS_PER_SECOND = BEATS_PER_SECOND / 2
-"""Of a busy lane: what is due by itself, a poll for the most part, waits up to 80 ms."""
-_WAKES_PER_SECOND = BEATS_PER_SECOND * 2
-"""What somebody has called for, by a callback or a new job, waits up to 20 ms."""
+_WAKES_PER_SECOND = {Lane.POLL: BEATS_PER_SECOND * 2}
+"""What Kie has called for waits up to 20 ms in it; others, new jobs for one, up to 40 ms."""
 # Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
 _RUN_TIMEOUT_SECONDS = 24 * 3600
 # From a claim to the POST it takes one look at the job and one commit.
 _RESERVED_MS = 5_000
 _UNLIMITED_TRIES = 1_000_000_000
 _HAND_BACK_SECONDS = 5.0
+_HEART_SECONDS = 0.4
 # A cron this late was missed in an outage, and its next run makes up for it.
 _MISSED = timedelta(seconds=3)
 
@@ -104,8 +102,8 @@ class LeasedWorker(Worker):
         self._own = f"{lane.name.lower()}:"
         self._ends: Gathering[tuple[str, str | int], int] = Gathering(self._end_runs)
         self._scores: dict[str, int] = {}
-        self._changed = asyncio.Event()
-        self._looks, self._wakes = Tempo(_LOOKS_PER_SECOND), Tempo(_WAKES_PER_SECOND)
+        self._heart_beat_at = float("-inf")
+        self._looks = Looks(_WAKES_PER_SECOND.get(lane, BEATS_PER_SECOND))
         self._claiming = asyncio.Lock()
 
     # --- the loop ---------------------------------------------------------------------------
@@ -116,29 +114,26 @@ class LeasedWorker(Worker):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew_leases())
             while True:
-                await self._looks.keep(self._changed)
-                if self._changed.is_set():
-                    await self._wakes.keep()
-                self._changed.clear()
+                await self._looks.wait_for_turn()
                 try:
                     delay_seconds = await self._claim_due()
-                    await self.heart_beat()
+                    await self._beat_heart()
                 except (RedisDown, RedisError, OSError) as error:
                     log.warning("redis_unavailable", lane=self.lane.name, error=str(error))
                     delay_seconds = 1.0
                 stop_if_cancelled()
-                await self._sleep(delay_seconds)
+                await self._looks.sleep(delay_seconds)
+
+    async def _beat_heart(self) -> None:
+        # arq looks for its crons a second ahead; a busy lane would make it do so all the time.
+        now = self.loop.time()
+        if now - self._heart_beat_at >= _HEART_SECONDS:
+            self._heart_beat_at = now
+            await self.heart_beat()
 
     def wake(self) -> None:
         """Look at once: something may be due, or a slot is free."""
-        self._changed.set()
-
-    async def _sleep(self, delay_seconds: float) -> None:
-        try:
-            async with asyncio.timeout(min(delay_seconds, FALLBACK_SECONDS)):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+        self._looks.call()
 
     # --- claiming ---------------------------------------------------------------------------
 

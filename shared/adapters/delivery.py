@@ -202,12 +202,11 @@ class Delivery:
         groups: dict[tuple[Lane, int], list[str]] = {}
         for parcel in parcels:
             groups.setdefault((parcel.lane, parcel.due_ms), []).append(str(parcel.job_id))
-        # What is due later is found in time by the look that every lane takes twice a second.
-        called = {lane.value for lane, due_ms in groups if due_ms - moment < SOON_MS}
         arguments: list[str | int | bytes] = [
             job_key_prefix,
             WAKE_CHANNEL,
-            " ".join(sorted(called)),
+            # What is due later is found in time by the look that every lane takes twice a second.
+            moment + SOON_MS,
             CHANGES_CHANNEL if changes else "",
             to_message(changes),
             in_progress_key_prefix if again_if_running else "",

@@ -178,7 +178,8 @@ async def test_the_lanes_are_called_for_what_is_due_and_not_for_what_is_not(
         await delivery.deliver([Parcel(uuid7(), Lane.POLL, now_ms())])
         assert await anext(messages) == "darkroom:poll"
         await delivery.deliver([Parcel(uuid7(), lane, now_ms()) for lane in Lane])
-        assert await anext(messages) == "darkroom:poll darkroom:submit darkroom:webhook"
+        # Whoever looks for the poll that waits already will find the new one as well.
+        assert await anext(messages) == "darkroom:submit darkroom:webhook"
 
 
 async def test_what_is_returned_is_to_the_letter_what_is_read_later(producer: Producer) -> None:

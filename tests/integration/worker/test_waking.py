@@ -37,7 +37,8 @@ async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: Ar
         await Delivery(redis).deliver(both)
         # Calls keep their order: by the time of the last one, all before it have been heard.
         await seen(lambda: webhook.calls == 1, "the last call was heard")
-        assert (submit.calls, poll.calls, webhook.calls) == (2, 0, 1)
+        # Whoever looks for the first of the submits finds the second one as well.
+        assert (submit.calls, poll.calls, webhook.calls) == (1, 0, 1)
 
 
 async def test_a_hastened_delivery_wakes_its_own_lane_alone(redis: ArqRedis) -> None:
