@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from math import ceil
 from typing import Generic, TypeVar
 
@@ -30,43 +31,11 @@ Item = TypeVar("Item")
 Reply = TypeVar("Reply")
 
 
-class Alarm:
-    """Ends the wait of one task, when it is rung or when its time has come.
-
-    What an event and a timeout do, without the cancellation by which a timeout ends a wait: waits
-    of a busy worker end so a hundred times a second.
-    """
-
-    def __init__(self) -> None:
-        self.is_ringing = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def ring(self) -> None:
-        """Ring until it is stopped."""
-        self.is_ringing = True
-        _release(self._waiter)
-
-    def stop(self) -> None:
-        """Be silent again."""
-        self.is_ringing = False
-
-    async def wait(self, most_seconds: float) -> None:
-        """Wait until it rings, so long at most. One task at a time may wait."""
-        if self.is_ringing:
-            return
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(most_seconds, _release, self._waiter)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-
-
-def _release(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)
+async def wait_for(event: asyncio.Event, most_seconds: float) -> None:
+    """Wait until the event is set, so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(most_seconds):
+            await event.wait()
 
 
 class Tempo:
@@ -97,9 +66,9 @@ class Tempo:
         beats = ceil((self._next_at - self._offset_seconds) / self._gap_seconds - _ROUNDING)
         return max(beats * self._gap_seconds + self._offset_seconds - now, 0.0)
 
-    async def keep(self, hurry: Alarm | None = None) -> None:
+    async def keep(self, hurry: asyncio.Event | None = None) -> None:
         """Wait until it is time for the next, or until there is a hurry."""
-        if hurry is not None and hurry.is_ringing:
+        if hurry is not None and hurry.is_set():
             return
         loop = asyncio.get_running_loop()
         delay_seconds = self.seconds_until_next(loop.time())
@@ -108,7 +77,7 @@ class Tempo:
         if hurry is None:
             await asyncio.sleep(delay_seconds)
             return
-        await hurry.wait(delay_seconds)
+        await wait_for(hurry, delay_seconds)
         # Counted as sent when it was to be, each hurried one would push the next further away.
         self._next_at = min(self._next_at, loop.time())
 
@@ -131,14 +100,14 @@ class Gathering(Generic[Item, Reply]):
         self._most = most
         self._tempo = tempo
         self._waiting: list[tuple[Item, asyncio.Future[Reply] | None]] = []
-        self._hurry = Alarm()
+        self._hurry = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
 
     async def ask(self, item: Item, *, is_urgent: bool = False) -> Reply:
         """Hand the item on and return its reply; an urgent one at once, whatever the tempo."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         if is_urgent:
-            self._hurry.ring()
+            self._hurry.set()
         self._add(item, reply)
         return await reply
 
@@ -164,13 +133,13 @@ class Gathering(Generic[Item, Reply]):
                 taken = self._waiting[: self._most]
                 del self._waiting[: self._most]
                 if not self._waiting:
-                    self._hurry.stop()
+                    self._hurry.clear()
                 await self._send_some(taken)
         finally:
             self._sending = None
             _cancel(self._waiting)
             self._waiting.clear()
-            self._hurry.stop()
+            self._hurry.clear()
 
     async def _send_some(self, taken: Sequence[tuple[Item, asyncio.Future[Reply] | None]]) -> None:
         replies: Sequence[Reply | Exception]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.gathering import BEATS_PER_SECOND, Alarm, Tempo
+from worker.gathering import BEATS_PER_SECOND, Tempo, wait_for
 
-FALLBACK_SECONDS = 0.48
-"""The longest sleep between looks, for deliveries that came without a wake-up. Whole beats."""
+FALLBACK_SECONDS = 12 / BEATS_PER_SECOND
+"""The longest sleep between looks, for deliveries that came without a wake-up. Whole beats, so that
+the looks of idle lanes fall together with whatever else the worker does."""
 _LOOKS_PER_SECOND = BEATS_PER_SECOND / 2
 """Of a busy lane: what is due by itself, a poll for the most part, waits up to 80 ms."""
 
@@ -20,20 +21,20 @@ class Looks:
     """
 
     def __init__(self, calls_per_second: float) -> None:
-        self._called = Alarm()
+        self._called = asyncio.Event()
         self._by_itself = Tempo(_LOOKS_PER_SECOND)
         self._by_call = Tempo(calls_per_second)
 
     def call(self) -> None:
         """Say that something may be due, or that there is room again."""
-        self._called.ring()
+        self._called.set()
 
     async def wait_for_turn(self) -> None:
         """Wait until the next look may be made, which then answers all calls so far."""
         await self._by_itself.keep(self._called)
-        if self._called.is_ringing:
+        if self._called.is_set():
             await self._by_call.keep()
-        self._called.stop()
+        self._called.clear()
 
     async def sleep(self, delay_seconds: float) -> None:
         """Wait until a look is worthwhile: after the delay, at a call, or at the fallback.
@@ -42,4 +43,5 @@ class Looks:
         look in one round trip.
         """
         now = asyncio.get_running_loop().time()
-        await self._called.wait(min(delay_seconds, FALLBACK_SECONDS - now % FALLBACK_SECONDS))
+        until_fallback = FALLBACK_SECONDS - now % FALLBACK_SECONDS
+        await wait_for(self._called, min(delay_seconds, until_fallback))

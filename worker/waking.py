@@ -18,10 +18,11 @@ async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> Non
     while True:
         try:
             async with listening(delivery.redis, WAKE_CHANNEL) as messages:
-                async for called in messages:
+                async for message in messages:
+                    called = message.split()
                     for lane in lanes:
                         # To look for what others were called for costs a round trip each.
-                        if not called or lane.queue_name in called.split():
+                        if not called or lane.queue_name in called:
                             lane.wake()
         except RedisDown as error:
             log.warning("wake_ups_interrupted", error=str(error))

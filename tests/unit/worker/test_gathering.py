@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.errors import RedisDown
-from worker.gathering import Alarm, Gathering, Tempo
+from worker.gathering import Gathering, Tempo
 
 
 class Sender:
@@ -156,13 +156,13 @@ def test_waiting_for_beats_is_never_more_often_than_the_tempo() -> None:
 
 
 async def test_however_many_were_hurried_the_next_waits_for_one_gap_alone() -> None:
-    tempo, hurry = Tempo(20, burst=0), Alarm()
+    tempo, hurry = Tempo(20, burst=0), asyncio.Event()
     loop = asyncio.get_running_loop()
     tempo.seconds_until_next(loop.time())
     for _ in range(100):
-        loop.call_soon(hurry.ring)
+        loop.call_soon(hurry.set)
         await tempo.keep(hurry)
-        hurry.stop()
+        hurry.clear()
     assert tempo.seconds_until_next(loop.time()) <= 2 * 0.05
 
 
