@@ -15,10 +15,10 @@ DarkroomError
 │   └── TooLateToCancel       the job has left the queue
 ├── WaitTimedOut              the job is not terminal yet; it goes on
 ├── StaleJob                  somebody else moved the job first: stop, do nothing
-├── DatabaseRefused           a constraint or trigger refused the statement; nothing was stored
+├── DatabaseRefused           a rule of the database refused the data; nothing was stored
 ├── DependencyDown            try again later
-│   ├── PostgresDown
-│   └── RedisDown
+│   ├── PostgresDown          it does not answer, or answers that it cannot do it now
+│   └── RedisDown             the same of Redis
 └── ConfigurationError        the operator must change something
     ├── SchemaOutdated        `darkroom migrate` has not been run
     ├── MigrationFailed
@@ -213,7 +213,10 @@ class StaleJob(DarkroomError):
 
 
 class DatabaseRefused(DarkroomError):
-    """A constraint or trigger of the database refused the statement; nothing was stored."""
+    """A rule of the database refused the data; nothing was stored, and trying again is useless.
+
+    Rules are our own triggers and constraints, and what a column's type can hold.
+    """
 
     code = "database_refused"
 
@@ -232,19 +235,30 @@ class DatabaseRefused(DarkroomError):
 
 
 class DependencyDown(DarkroomError):
-    """A server that Darkroom needs does not answer; the call may be tried again later."""
+    """A server that Darkroom needs cannot serve now; the call may be tried again later."""
 
     code = "dependency_down"
 
 
 class PostgresDown(DependencyDown):
-    """Postgres does not answer. Nothing was stored unless it says so."""
+    """Postgres does not answer, or answers that it cannot do this now.
+
+    With a `sqlstate` of the server nothing was stored, unless its class is 08 or 57P or it is
+    40003; without one the statement may have been carried out before the answer was lost.
+    """
 
     code = "postgres_down"
 
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(message)
+
 
 class RedisDown(DependencyDown):
-    """Redis or Valkey does not answer. Jobs are safe in Postgres and go on when it is back."""
+    """Redis or Valkey does not answer, or answers that it cannot do this now.
+
+    Jobs are safe in Postgres and go on when it is back.
+    """
 
     code = "redis_down"
 

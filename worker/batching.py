@@ -15,7 +15,8 @@ from uuid import UUID
 import asyncpg
 
 from shared.adapters.postgres import Queries
-from shared.errors import DatabaseRefused
+from shared.adapters.sqlstates import may_concern_one_row
+from shared.errors import DatabaseRefused, PostgresDown
 from worker.gathering import AFTER_THE_BEAT_SECONDS, BEATS_PER_SECOND, Gathering, Tempo
 
 MOST_TOGETHER = 100
@@ -88,6 +89,10 @@ class BatchedStatement:
         try:
             rows = await self._fetch(list(first.values()), common, _IN_COMPANY)
         except DatabaseRefused:
+            return [_GoAlone()] * len(asked)
+        except PostgresDown as error:
+            if error.sqlstate is None or not may_concern_one_row(error.sqlstate):
+                raise
             return [_GoAlone()] * len(asked)
         return [rows.get(one.job_id) if first[one.job_id] is one else _GoAlone() for one in asked]
 

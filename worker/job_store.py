@@ -30,6 +30,9 @@ from worker.open_jobs import OpenJob, open_jobs_from
 
 log = structlog.get_logger(__name__)
 
+ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
+"""The constraint that refuses a task id which another job has."""
+
 _BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 

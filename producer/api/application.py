@@ -13,7 +13,7 @@ from aiohttp import web
 from producer.api.access import let_in
 from producer.api.endpoints import Call, Endpoint
 from producer.api.metrics import ApiMetrics
-from producer.api.problems import internal_problem, problem, problem_of
+from producer.api.problems import CAUSE, internal_problem, problem, problem_of
 from producer.api.rooms import Rooms
 from shared.errors import DarkroomError
 
@@ -110,7 +110,11 @@ async def _speak_problems(request: web.Request, handler: RouteHandler) -> web.St
         response.headers[REQUEST_ID] = request_id
     if response.status >= _SERVER_ERROR:
         log.warning(
-            "request_not_served", request_id=request_id, path=request.path, status=response.status
+            "request_not_served",
+            request_id=request_id,
+            path=request.path,
+            status=response.status,
+            cause=response.get(CAUSE),
         )
     return response
 

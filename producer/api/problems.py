@@ -48,19 +48,23 @@ _TITLES = {
     "too_late_to_cancel": "The job has left the queue",
     "too_slow": "No answer in time",
     "price_not_found": "There is no such price",
-    "redis_down": "Redis does not answer",
+    "redis_down": "Redis cannot serve now",
     "price_missing": "There is no price for this",
     "job_not_found": "There is no such job",
     "account_not_found": "There is no such account",
     "not_found": "There is nothing here",
     "method_not_allowed": "This address has other methods",
     "database_refused": "A rule of the database refused the change",
-    "postgres_down": "Postgres does not answer; nothing was stored",
-    "dependency_down": "A server that Darkroom needs does not answer",
+    "postgres_down": "Postgres cannot serve now; nothing was stored",
+    "dependency_down": "A server that Darkroom needs cannot serve now",
     "internal_error": "Darkroom made a mistake",
 }
 
 RETRY_AFTER_SECONDS = 2
+
+CAUSE = "cause"
+"""Under this key a response keeps the whole error, for the log."""
+_TRY_AGAIN = "try again after the seconds of Retry-After; /readyz and the log say what is wrong"
 
 
 def problem_of(error: DarkroomError) -> web.Response:
@@ -73,7 +77,16 @@ def problem_of(error: DarkroomError) -> web.Response:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return problem(status, error.code, str(error), members=_members(error), headers=headers)
+    response = problem(status, error.code, _detail(error), members=_members(error), headers=headers)
+    response[CAUSE] = str(error)
+    return response
+
+
+def _detail(error: DarkroomError) -> str:
+    # A server's own words may name its addresses and users: they are for /readyz and the log.
+    if isinstance(error, errors.PostgresDown) and error.sqlstate:
+        return f"{_TRY_AGAIN} (SQLSTATE {error.sqlstate})"
+    return _TRY_AGAIN if isinstance(error, errors.DependencyDown) else str(error)
 
 
 def _status_of(error: DarkroomError) -> HTTPStatus | None:

@@ -12,10 +12,11 @@ import asyncpg
 
 from shared.adapters.postgres import CONNECT_TIMEOUT_SECONDS, Connection, translated_errors
 from shared.adapters.queries import sql_folder
-from shared.errors import DatabaseRefused, MigrationFailed, SchemaOutdated
+from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
 
 _FILE_NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 # Any constant will do; it must only be the same in every version of Darkroom.
+_ACCESS_RULE_CLASS = "42"
 _LOCK_KEY = 0x6461726B726F6F6D
 _OLDEST_SERVER = 150_000
 
@@ -65,6 +66,15 @@ async def migrate(url: str, folder: Path | None = None) -> list[Migration]:
 
     Raises `MigrationFailed` (nothing of the failed file remains) or `PostgresDown`.
     """
+    try:
+        return await _migrate(url, folder)
+    except PostgresDown as error:
+        if error.sqlstate is None or error.sqlstate[:2] != _ACCESS_RULE_CLASS:
+            raise
+        raise MigrationFailed(f"the database cannot be migrated: {error}") from error
+
+
+async def _migrate(url: str, folder: Path | None) -> list[Migration]:
     with translated_errors():
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
@@ -153,7 +163,9 @@ async def _apply(connection: Connection, migration: Migration) -> None:
                     migration.name,
                     migration.checksum,
                 )
-    except DatabaseRefused as error:
+    except (DatabaseRefused, PostgresDown) as error:
+        if error.sqlstate is None:
+            raise
         raise MigrationFailed(
             f"migration {migration.number:04}_{migration.name} was refused and rolled back: {error}"
         ) from error

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
+from shared.adapters import sqlstates
 from shared.adapters.queries import named
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown
 
@@ -19,11 +23,19 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
 
+_Result = TypeVar("_Result")
+
 COMMAND_TIMEOUT_SECONDS = 15.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 
-# The server said that it cannot serve now: starting, stopping, killed, or out of connections.
-_DOWN_SQLSTATES = ("08", "57P", "53300")
+# The driver's own words for a connection that broke.
+_CONNECTION_LOST = (asyncpg.ConnectionDoesNotExistError, asyncpg.ConnectionFailureError)
+
+_TRIES = 4
+"""How often a single statement is run that the server rolled back and asks to be run again."""
+_FIRST_PAUSE_SECONDS = 0.02
+_RENEWAL_SECONDS = 1.0
+"""All connections of a pool are given up at most once in this time."""
 
 
 @contextmanager
@@ -34,25 +46,38 @@ def translated_errors() -> Iterator[None]:
     except DarkroomError:
         raise
     except asyncpg.PostgresError as error:
-        sqlstate = error.sqlstate or ""
-        if sqlstate.startswith(_DOWN_SQLSTATES):
-            raise PostgresDown(f"Postgres cannot serve now: {error}") from error
-        raise DatabaseRefused(
-            str(error.args[0]) if error.args else type(error).__name__,
-            sqlstate=sqlstate,
-            constraint=getattr(error, "constraint_name", None),
-            hint=getattr(error, "hint", None),
-            detail=getattr(error, "detail", None),
-        ) from error
+        raise _translated(error) from error
     except (
         asyncpg.InterfaceError,
         # "Another operation is in progress": the connection of a server that has just died.
         asyncpg.InternalClientError,
+        # Bytes that are not of Postgres's protocol.
+        BufferError,
         OSError,
         TimeoutError,
         ssl.SSLError,
     ) as error:
         raise PostgresDown(f"Postgres does not answer: {_text(error)}") from error
+
+
+def _translated(error: asyncpg.PostgresError) -> DarkroomError:
+    sqlstate = error.sqlstate or ""
+    words = str(error.args[0]) if error.args else type(error).__name__
+    constraint = getattr(error, "constraint_name", None)
+    column = getattr(error, "column_name", None)
+    if sqlstates.is_refusal(sqlstate, constraint=constraint, column=column):
+        return DatabaseRefused(
+            words,
+            sqlstate=sqlstate,
+            constraint=constraint,
+            hint=getattr(error, "hint", None),
+            detail=getattr(error, "detail", None),
+        )
+    if isinstance(error, _CONNECTION_LOST) or not sqlstate:
+        return PostgresDown(f"Postgres does not answer: {words}")
+    return PostgresDown(
+        f"Postgres cannot do this now: {words} (SQLSTATE {sqlstate})", sqlstate=sqlstate
+    )
 
 
 def _text(error: BaseException) -> str:
@@ -96,39 +121,99 @@ class ConnectionQueries:
 
 
 class Database:
-    """A pool of connections; create it with `connect_database`, which closes it again."""
+    """A pool of connections; create it with `connect_database`, which closes it again.
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    A connection on which the server said that it cannot serve is not used again.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Random | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.pool = pool
+        self._sleep = sleep
+        self._random = random or SystemRandom()
+        self._monotonic = monotonic
+        self._renewed_at = float("-inf")
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Run the query of that name on any connection and return its rows."""
-        with translated_errors():
-            return await self.pool.fetch(named(query), *args)
+
+        async def fetch(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(named(query), *args)
+
+        return await self._run(fetch)
 
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
         """Run the query of that name on any connection and return its first row, if any."""
-        with translated_errors():
-            return await self.pool.fetchrow(named(query), *args)
+
+        async def fetch_row(connection: Connection) -> asyncpg.Record | None:
+            return await connection.fetchrow(named(query), *args)
+
+        return await self._run(fetch_row)
+
+    async def _run(self, statement: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+        """Run one statement; run it again where the server has certainly rolled it back."""
+        tries = 1
+        while True:
+            try:
+                with translated_errors():
+                    async with self.pool.acquire() as connection:
+                        try:
+                            return await statement(connection)
+                        except asyncpg.PostgresError as error:
+                            await self._give_up_spoiled(connection, error.sqlstate)
+                            raise
+            except PostgresDown as error:
+                if error.sqlstate not in sqlstates.ROLLED_BACK or tries == _TRIES:
+                    raise
+            await self._sleep(_FIRST_PAUSE_SECONDS * 2**tries * self._random.random())
+            tries += 1
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ConnectionQueries]:
         """Open a transaction on one connection: committed at the end, rolled back on error."""
         with translated_errors():
-            async with (
-                self.pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection,
-                connection.transaction(),
-            ):
-                yield ConnectionQueries(connection)
+            async with self.pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+                try:
+                    # Whatever level the server, the database or the role has as its default.
+                    async with connection.transaction(isolation="read_committed"):
+                        yield ConnectionQueries(connection)
+                except (asyncpg.PostgresError, PostgresDown) as error:
+                    await self._give_up_spoiled(connection, error.sqlstate)
+                    raise
 
     async def ping(self) -> None:
         """Raise `PostgresDown` unless the server answers."""
         with translated_errors():
             await self.pool.fetchval("SELECT 1", timeout=CONNECT_TIMEOUT_SECONDS)
 
+    async def _give_up_spoiled(self, connection: Connection, sqlstate: str | None) -> None:
+        if sqlstate is None or not sqlstates.spoils_connection(sqlstate):
+            return
+        connection.terminate()
+        now = self._monotonic()
+        if sqlstates.spoils_every_connection(sqlstate) and (
+            now - self._renewed_at >= _RENEWAL_SECONDS
+        ):
+            # A server that was demoted still answers what is read, and answers it from the past.
+            self._renewed_at = now
+            await self.pool.expire_connections()
+
 
 async def prepare_connection(connection: Connection) -> None:
-    """Make a connection of our own pool read and write jsonb as objects."""
+    """Make a connection of our own pool read and write jsonb as objects, and run READ COMMITTED.
+
+    Our statements are guarded for READ COMMITTED, and a stricter default of the server, the
+    database or the role would only refuse them. It is said here and not at the start of the
+    connection, because poolers refuse parameters there that they do not know. Whether the server
+    is read-only is its own affair: that is never overruled.
+    """
+    await connection.execute("SET default_transaction_isolation TO 'read committed'")
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

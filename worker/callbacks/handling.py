@@ -23,6 +23,7 @@ from shared.domain.verdicts import Delivered, Examination, NoVerdict
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.claims import Claim, claim_from_row
 from worker.deps import Deps
+from worker.job_store import ONE_JOB_PER_TASK
 from worker.throttle import Throttled
 
 log = structlog.get_logger(__name__)
@@ -103,8 +104,17 @@ class CallbackDesk:
         try:
             recovered = await self._deps.store.record_submitted(job, event)
         except DatabaseRefused as error:
+            if error.constraint != ONE_JOB_PER_TASK:
+                raise
             # Another job has this task: one of the two was told so by mistake.
-            log.error("task_of_another_job", job_id=str(job.id), error=str(error))
+            log.error(
+                "task_of_another_job",
+                job_id=str(job.id),
+                attempt=claim.number,
+                account=claim.provider_account,
+                provider_task_id=claim.task_id,
+                error=str(error),
+            )
             return "refuted"
         self._deps.announce(Change(job.id))
         self._deps.metrics.count_submitted(recovered)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from secrets import token_urlsafe
 from uuid import UUID
 
@@ -25,13 +26,12 @@ from shared.domain.verdicts import (
 from shared.errors import DatabaseRefused, InvalidRequest, PostgresDown, RedisDown, StaleJob
 from worker.accounts import KieAccount
 from worker.deps import Deps
+from worker.job_store import ONE_JOB_PER_TASK
 from worker.steps.ending import announce_end
 from worker.timetable import TaskKind, backoff_seconds
 
 log = structlog.get_logger(__name__)
 
-INSIST_SECONDS = 600.0
-"""How long an answer of Kie is held in memory while Postgres is away."""
 STALE_CLAIM_SECONDS = 5.0
 """A claim that took longer than this does not lead to a POST any more."""
 _UNFIT_SECONDS = 60.0
@@ -132,19 +132,22 @@ async def _store_verdict(
 
 async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: str) -> float | None:
     event = events.Submitted(task_id, deps.settings.job_deadline_seconds)
+    facts = {
+        "job_id": str(job.id),
+        "attempt": job.attempt,
+        "account": account.name,
+        "provider_task_id": task_id,
+    }
     try:
-        submitted = await _insist(deps, lambda: deps.store.record_submitted(job, event))
+        submitted = await _insist(deps, lambda: deps.store.record_submitted(job, event), facts)
     except DatabaseRefused as error:
-        log.error("task_of_another_job", job_id=str(job.id), error=str(error))
-        message = f"Kie named task {task_id}, which another job has"
-        unknown = events.OutcomeUnknown(Reason.REPLY_LOST, message)
-        await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
+        await _keep_refused_task(deps, job, facts, error)
         return None
     except StaleJob:
         # Either our own first try got through though its reply was lost, or the job has ended.
         submitted = await deps.store.load(job.id)
         if submitted.provider_task_id != task_id:
-            log.error("task_without_job", job_id=str(job.id), provider_task_id=task_id)
+            log.error("task_without_job", **facts)
             return None
     deps.reach("after_submitted")
     deps.metrics.count_submitted(submitted)
@@ -153,6 +156,21 @@ async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: st
     first_look_seconds = await _first_look_seconds(deps, submitted)
     await _quietly(deps.poll_deliveries.deliver(submitted.id, first_look_seconds))
     return None
+
+
+async def _keep_refused_task(
+    deps: Deps, job: Job, facts: Mapping[str, object], error: DatabaseRefused
+) -> None:
+    """A rule refused the task id of a paid task: keep it in the job's message for a person."""
+    task_id = facts["provider_task_id"]
+    if error.constraint == ONE_JOB_PER_TASK:
+        log.error("task_of_another_job", **facts, error=str(error))
+        message = f"Kie named task {task_id}, which another job has"
+    else:
+        log.error("task_id_refused", **facts, error=str(error), sqlstate=error.sqlstate)
+        message = f"Kie made task {task_id}, but it could not be stored: {error}"
+    unknown = events.OutcomeUnknown(Reason.REPLY_LOST, message)
+    await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
 
 
 async def _first_look_seconds(deps: Deps, job: Job) -> float:
@@ -184,23 +202,34 @@ async def _quietly(redis_call: Awaitable[object]) -> None:
         log.warning("left_to_the_reconciler", error=str(error))
 
 
-async def _insist(deps: Deps, write: Callable[[], Awaitable[Job]]) -> Job:
-    """Write, and while Postgres is away keep trying: what we know is known nowhere else."""
-    waited_seconds, tries = 0.0, 0
-    while True:
-        try:
-            moved = await write()
-        except PostgresDown as error:
-            tries += 1
-            delay_seconds = backoff_seconds(tries, deps.random.random(), first=0.2, longest=5.0)
-            waited_seconds += delay_seconds
-            if waited_seconds > INSIST_SECONDS:
-                raise
-            log.warning("write_put_off", error=str(error), tries=tries)
-            await deps.sleep(delay_seconds)
-        else:
-            deps.announce(Change(moved.id))
-            return moved
+async def _insist(
+    deps: Deps,
+    write: Callable[[], Awaitable[Job]],
+    facts: Mapping[str, object] | None = None,
+) -> Job:
+    """Write, and while Postgres cannot, keep trying: what we know is known nowhere else.
+
+    `facts` are told at ERROR at the first failure, and again where the process ends before the
+    write has succeeded: what was paid for can then be found by hand.
+    """
+    tries = 0
+    try:
+        while True:
+            try:
+                moved = await write()
+            except PostgresDown as error:
+                tries += 1
+                if facts is not None and tries == 1:
+                    log.error("task_id_not_stored_yet", **facts, error=str(error))
+                log.warning("write_put_off", error=str(error), tries=tries)
+            else:
+                deps.announce(Change(moved.id))
+                return moved
+            await deps.sleep(backoff_seconds(tries, deps.random.random(), first=0.2, longest=5.0))
+    except asyncio.CancelledError:
+        if facts is not None:
+            log.error("task_id_not_stored", **facts, tries=tries)
+        raise
 
 
 def _callback_url(deps: Deps, token: str) -> str | None:

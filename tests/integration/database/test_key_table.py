@@ -10,7 +10,7 @@ import pytest
 from producer.keys import KeyRing, Role
 from producer.till import Till
 from shared.adapters.postgres import Database, connect_database
-from shared.errors import DatabaseRefused
+from shared.errors import DatabaseRefused, PostgresDown
 
 SERVICE, ADMIN, READONLY = "darkroom_service", "darkroom_admin", "darkroom_readonly"
 
@@ -139,7 +139,7 @@ async def test_a_role_is_refused_whatever_is_not_its_work(
     key, _ = await ring.create(Role.SERVICE, "acme")
     async with database_of(role, database_url) as database:
         for statement in FORBIDDEN[role]:
-            with pytest.raises(DatabaseRefused, match="permission denied"):
+            with pytest.raises(PostgresDown, match="permission denied"):
                 await run(database, statement)
     assert await ring.list() == [key]
 

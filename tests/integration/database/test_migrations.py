@@ -22,7 +22,7 @@ from shared.adapters.migrations import (
 )
 from shared.adapters.postgres import Connection
 from shared.adapters.queries import sql_folder
-from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
+from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
 from tests.workshop import eventually
 
 NAMES = [one.name for one in read_migrations()]
@@ -248,7 +248,7 @@ async def test_a_role_that_may_not_create_tables_is_told_so(
     stranger = f"r{uuid4().hex[:8]}"
     await connection.execute(f"CREATE ROLE {stranger} LOGIN")
     try:
-        with pytest.raises(DatabaseRefused, match="permission denied for schema public"):
+        with pytest.raises(MigrationFailed, match="permission denied for schema public"):
             await migrate(with_user(empty_database_url, stranger))
     finally:
         await connection.execute(f"DROP ROLE {stranger}")

@@ -26,7 +26,7 @@ from shared.errors import JobNotFound, PostgresDown, StaleJob
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from worker.job_store import JobStore
-from worker.steps.submit import INSIST_SECONDS, submit_job
+from worker.steps.submit import submit_job
 from worker.timetable import FIRST_LOOK_SECONDS
 
 
@@ -240,16 +240,38 @@ async def test_the_worker_insists_on_storing_a_task_id_while_postgres_is_away(
     assert max(rooms.slept) <= 5
 
 
-async def test_insisting_ends_and_leaves_the_job_to_become_unknown(rooms: Rooms) -> None:
-    rooms = rooms.with_deps(store=ShakyStore(rooms, outages={"record_submitted": 10_000}))
+async def test_a_task_id_is_insisted_on_without_an_end_by_time(rooms: Rooms) -> None:
+    rooms = rooms.with_deps(store=ShakyStore(rooms, outages={"record_submitted": 2_000}))
     job = await rooms.enqueue()
     rooms.kie.submits.append(Accepted("t1"))
-    with pytest.raises(PostgresDown):
-        await rooms.submit(job)
-    assert sum(rooms.slept) <= INSIST_SECONDS
+    await rooms.submit(job)
+    assert sum(rooms.slept) > 3_600
+    assert (await rooms.now_is(job)).provider_task_id == "t1"
+    assert len(rooms.kie.submit_calls) == 1
+
+
+async def test_a_worker_that_must_go_says_which_task_id_it_could_not_store(rooms: Rooms) -> None:
+    asleep = asyncio.Event()
+
+    async def sleep_until_cancelled(_: float) -> None:
+        asleep.set()
+        await asyncio.Event().wait()
+
+    store = ShakyStore(rooms, outages={"record_submitted": 1})
+    rooms = rooms.with_deps(store=store, sleep=sleep_until_cancelled)
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    with structlog.testing.capture_logs() as logs:
+        submit = asyncio.create_task(rooms.submit(job))
+        await asyncio.wait_for(asleep.wait(), 5)
+        submit.cancel()
+        await asyncio.wait([submit])
+    assert submit.cancelled()
+    facts = {"job_id": str(job.id), "attempt": 1, "account": "default", "provider_task_id": "t1"}
+    said = [one for one in logs if one["log_level"] == "error"]
+    assert [one["event"] for one in said] == ["task_id_not_stored_yet", "task_id_not_stored"]
+    assert all(facts.items() <= one.items() for one in said)
     assert (await rooms.now_is(job)).state == "submitting"
-    assert await rooms.submit(job) is None
-    assert (await rooms.now_is(job)).state == "unknown"
 
 
 async def test_a_task_id_stored_with_a_lost_reply_is_recognised_as_our_own(rooms: Rooms) -> None:
