@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +15,9 @@ from prometheus_client import CollectorRegistry
 from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.health import Health
 from shared.adapters.postgres import Database, connect_database
+from shared.adapters.process_gauges import show_clock_skew
+from shared.adapters.process_marks import database_place, redis_place
+from shared.adapters.process_registry import Process, ProcessRegistry
 from shared.adapters.queue_gauges import QueueGauges
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
@@ -51,6 +52,8 @@ class Rooms:
     database: Database
     servers: Servers
     health: Health
+    processes: ProcessRegistry
+    """This process's entry among the processes of this database."""
 
 
 @asynccontextmanager
@@ -66,31 +69,31 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         )
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
         registry = CollectorRegistry()
+        processes = ProcessRegistry(database, redis, _describe_process(settings, servers))
+        await stack.enter_async_context(processes.running())
         metrics = Metrics(registry)
         sender = await stack.enter_async_context(
             Sender(allow_loopback=settings.webhooks_allow_loopback)
         )
         scripts = await stack.enter_async_context(aclosing(Scripts(redis)))
-        submits_limit = settings.kie_submits_per_10_seconds
-        timeout_seconds = settings.kie_request_timeout_seconds
         delivery = Delivery(redis)
         announcer = Announcer(saying_by(scripts))
         stack.push_async_callback(announcer.close)
+        submits, polls = _open_throttles(settings, scripts)
+        show_clock_skew(registry, processes)
         deps = Deps(
             settings=settings,
             store=JobStore(database),
             delivery=delivery,
             poll_deliveries=PollDeliveries(delivery),
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
-            submits=Throttle(scripts, submit_limit(submits_limit, timeout_seconds)),
-            polls=Throttle(
-                scripts, poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
-            ),
+            submits=submits,
+            polls=polls,
             metrics=metrics,
             clock=SystemClock(),
             random=Random(),  # noqa: S311
             sleep=asyncio.sleep,
-            worker_name=f"{socket.gethostname()}:{os.getpid()}",
+            worker_name=processes.process.name,
             lease_seconds=LEASE_MS / 1000,
             reach=crash_at(settings.darkroom_crash_at),
             sender=sender,
@@ -103,7 +106,27 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             registry=registry,
             refresh=QueueGauges(registry, database).refresh,
         )
-        yield Rooms(deps, database, servers, health)
+        yield Rooms(deps, database, servers, health, processes)
+
+
+def _describe_process(settings: Settings, servers: Servers) -> Process:
+    return Process(
+        "worker",
+        redis=redis_place(servers.redis_url),
+        database=database_place(servers.database_url),
+        limits={
+            "KIE_SUBMITS_PER_10_SECONDS": settings.kie_submits_per_10_seconds,
+            "KIE_POLLS_PER_SECOND_PER_TASK": settings.kie_polls_per_second_per_task,
+        },
+    )
+
+
+def _open_throttles(settings: Settings, scripts: Scripts) -> tuple[Throttle, Throttle]:
+    """Return the throttle of submits and that of polls."""
+    timeout_seconds = settings.kie_request_timeout_seconds
+    submits = submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
+    polls = poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
+    return Throttle(scripts, submits), Throttle(scripts, polls)
 
 
 async def _open_accounts(

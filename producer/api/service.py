@@ -23,6 +23,9 @@ from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.health import Health
 from shared.adapters.postgres import connect_database
+from shared.adapters.process_gauges import show_clock_skew
+from shared.adapters.process_marks import database_place, redis_place
+from shared.adapters.process_registry import Process, ProcessRegistry
 from shared.adapters.queue_gauges import QueueGauges
 from shared.adapters.servers import open_servers
 from shared.errors import DarkroomError
@@ -64,7 +67,18 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
             connect_database(servers.database_url, connections=4, name="darkroom-api")
         )
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=4))
+        processes = ProcessRegistry(
+            database,
+            redis,
+            Process(
+                "api",
+                redis=redis_place(servers.redis_url),
+                database=database_place(servers.database_url),
+            ),
+        )
+        await stack.enter_async_context(processes.running())
         registry = CollectorRegistry()
+        show_clock_skew(registry, processes)
         health = Health(
             checks={"postgres": database.ping, "redis": Delivery(redis).ping},
             registry=registry,

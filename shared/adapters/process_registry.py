@@ -1,0 +1,252 @@
+"""The registry of processes: each worker and API process writes a row and a mark every 5 s.
+
+The row, in Postgres, says who is alive by Postgres's clock. The mark, in Redis, is how processes of
+one database find out whether they share one Redis. Both writes are real: their outcome says whether
+the servers take writes now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from redis.asyncio import Redis
+
+from shared.adapters.background import stop_tasks
+from shared.adapters.delivery import stop_if_cancelled
+from shared.adapters.postgres import Queries
+from shared.adapters.process_list import ALIVE_SECONDS, ProcessKind
+from shared.adapters.process_marks import Mark, ProcessMarks
+from shared.errors import DarkroomError, PostgresDown, RedisDown
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+KEEP_SECONDS = 24 * 3600.0
+_POSTGRES_TIMEOUT_SECONDS = 5.0
+_REDIS_TIMEOUT_SECONDS = 2.0
+_STOP_TIMEOUT_SECONDS = 2.0
+
+
+def own_version() -> str:
+    """Return the version of Darkroom that runs here."""
+    try:
+        return version("darkroom-queue")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, as it introduces itself."""
+
+    kind: ProcessKind
+    redis: str
+    """Its Redis without a password, as `redis_place` writes it."""
+    database: str
+    """Its Postgres without a password, as `database_place` writes it."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that all workers should have alike."""
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    version: str = field(default_factory=own_version)
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSkew:
+    """This machine's clock minus Postgres's."""
+
+    seconds: float
+    error_seconds: float
+    """Half the round trip: the true skew is at most this far away."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWorker:
+    """Another worker of this database that was alive, and its Redis with it, at the last beat."""
+
+    id: UUID
+    name: str
+    redis: str
+    limits: Mapping[str, Any]
+    started: float
+    """When it started; by Postgres's clock (epoch, seconds)."""
+    marked: float
+    """When it had last written its mark in its Redis; by Postgres's clock (epoch, seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What one beat found: the marks in Redis were read before the rows in Postgres."""
+
+    marks: tuple[Mark, ...] | None
+    """The marks in this process's Redis, its own among them; None where Redis did not answer."""
+    workers: tuple[LiveWorker, ...]
+    """The other live workers of this database, oldest first."""
+    unknown_ids: frozenset[UUID]
+    """Marked in this Redis, but no process of this database."""
+    started: float
+    """When this process started; by Postgres's clock (epoch, seconds)."""
+
+
+class ProcessRegistry:
+    """This process's entry in the registry."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        redis: Redis,
+        process: Process,
+        *,
+        detail: Callable[[], Mapping[str, Any]] = dict,
+        wall_clock: Callable[[], float] = time.time,
+        interval_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self.process = process
+        self.last_error: DarkroomError | None = None
+        """Why the last write to Postgres failed, in the server's own words; None: it went well."""
+        self.last_redis_error: DarkroomError | None = None
+        """Why the last write to Redis failed; None: it went well."""
+        self.failing_since: float | None = None
+        """Since when writes to Postgres fail, by the loop's clock; None: they go well."""
+        self.redis_failing_since: float | None = None
+        self.clock_skew: ClockSkew | None = None
+        """As measured at the last beat that reached Postgres."""
+        self.last_beat: Beat | None = None
+        """What the last beat found that reached Postgres."""
+        self._queries = queries
+        self._marks = ProcessMarks(
+            redis,
+            process_id=process.id,
+            kind=process.kind,
+            name=process.name,
+            database=process.database,
+        )
+        self._detail = detail
+        self._wall_clock = wall_clock
+        self._interval_seconds = interval_seconds
+
+    async def beat(self) -> Beat | None:
+        """Write the mark and the row; return what they tell, or None where Postgres did not.
+
+        One Redis command and one statement. No error is raised for a server; see `last_error`.
+        """
+        # The row first: a mark without a row is that of another database's process.
+        if self.last_beat is None and await self._record(None) is None:
+            return None
+        return await self._record(await self._write_mark())
+
+    async def stop(self) -> None:
+        """Say that this process has stopped, where its servers answer within 2 s."""
+        for step in (self._marks.remove, self._write_stopped):
+            try:
+                async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+                    await step()
+            except (DarkroomError, TimeoutError) as error:
+                log.info("process_end_not_recorded", error=str(error) or type(error).__name__)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped."""
+        task = asyncio.create_task(self._keep_beating())
+        try:
+            yield
+        finally:
+            await stop_tasks([task])
+            await self.stop()
+
+    async def _keep_beating(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self.beat()
+            except Exception:
+                log.exception("process_not_recorded")
+            stop_if_cancelled()
+            await asyncio.sleep(max(began + self._interval_seconds - loop.time(), 0.1))
+
+    async def _record(self, marks: tuple[Mark, ...] | None) -> Beat | None:
+        try:
+            async with asyncio.timeout(_POSTGRES_TIMEOUT_SECONDS):
+                self.last_beat = await self._write_row(marks)
+        except (DarkroomError, TimeoutError) as error:
+            self._note_postgres(_as_down(error, PostgresDown, _POSTGRES_TIMEOUT_SECONDS))
+            return None
+        self._note_postgres(None)
+        return self.last_beat
+
+    async def _write_mark(self) -> tuple[Mark, ...] | None:
+        try:
+            async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
+                marks = tuple(await self._marks.write())
+        except (DarkroomError, TimeoutError) as error:
+            self._note_redis(_as_down(error, RedisDown, _REDIS_TIMEOUT_SECONDS))
+            return None
+        self._note_redis(None)
+        return marks
+
+    async def _write_row(self, marks: tuple[Mark, ...] | None) -> Beat:
+        process, error = self.process, self.last_redis_error
+        before = self._wall_clock()
+        (row,) = await self._queries.fetch(
+            "record_process",
+            process.id,
+            process.kind,
+            process.name,
+            process.version,
+            process.redis,
+            dict(process.limits),
+            {**self._detail(), **({"redis_error": str(error)} if error else {})},
+            self.clock_skew.seconds if self.clock_skew else None,
+            marks is not None,
+            [mark.process_id for mark in marks or ()],
+            ALIVE_SECONDS,
+            KEEP_SECONDS,
+        )
+        after = self._wall_clock()
+        self.clock_skew = ClockSkew(
+            (before + after) / 2 - row["at"].timestamp(), abs(after - before) / 2
+        )
+        return Beat(
+            marks=marks,
+            workers=tuple(
+                LiveWorker(**{**worker, "id": UUID(worker["id"])}) for worker in row["workers"]
+            ),
+            unknown_ids=frozenset(row["unknown_ids"]),
+            started=row["started_at"].timestamp(),
+        )
+
+    async def _write_stopped(self) -> None:
+        await self._queries.fetch("record_process_stopped", self.process.id)
+
+    def _note_postgres(self, error: DarkroomError | None) -> None:
+        self.failing_since = _since(self.failing_since, error)
+        self.last_error = error
+
+    def _note_redis(self, error: DarkroomError | None) -> None:
+        self.redis_failing_since = _since(self.redis_failing_since, error)
+        self.last_redis_error = error
+
+
+def _since(since: float | None, error: DarkroomError | None) -> float | None:
+    if error is None:
+        return None
+    return since if since is not None else asyncio.get_running_loop().time()
+
+
+def _as_down(
+    error: Exception, kind: type[PostgresDown | RedisDown], timeout_seconds: float
+) -> DarkroomError:
+    if isinstance(error, DarkroomError):
+        return error
+    return kind(f"no answer within {timeout_seconds:g} s")

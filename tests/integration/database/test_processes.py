@@ -1,0 +1,304 @@
+"""Every process has a row that it writes anew, and a mark in Redis; who is gone is told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from arq.connections import ArqRedis
+
+from shared.adapters.delivery import connect_redis
+from shared.adapters.postgres import Database, connect_database
+from shared.adapters.process_list import ALIVE_SECONDS, ProcessKind, list_processes
+from shared.adapters.process_marks import (
+    MARK_TTL_MS,
+    MARKS_KEY,
+    database_place,
+    read_marks,
+    redis_place,
+)
+from shared.adapters.process_registry import Process, ProcessRegistry
+from tests.workshop import eventually
+
+
+def a_process(name: str = "here:1", kind: ProcessKind = "worker", **changes: Any) -> Process:
+    return Process(kind, redis="here:6379/0", database="here:5432/mine", name=name, **changes)
+
+
+class Counted:
+    """Queries that remember what was asked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.asked: list[str] = []
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        self.asked.append(query)
+        return await self._database.fetch(query, *args)
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        self.asked.append(query)
+        return await self._database.fetch_row(query, *args)
+
+
+@pytest.fixture
+def registry(database: Database, redis: ArqRedis) -> ProcessRegistry:
+    return ProcessRegistry(database, redis, a_process("here:1"))
+
+
+async def marked_ids(redis: ArqRedis) -> set[UUID]:
+    return {mark.process_id for mark in read_marks(await redis.zrange(MARKS_KEY, 0, -1))}
+
+
+@asynccontextmanager
+async def read_only(database: Database) -> AsyncIterator[None]:
+    """Refuse every write of new transactions, as a server does that was demoted."""
+    name = await database.pool.fetchval("SELECT current_database()")
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(database.pool.acquire())
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        yield
+        await connection.execute("SET default_transaction_read_only = off")
+        await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+
+async def test_a_beat_writes_one_row_and_one_mark(
+    registry: ProcessRegistry, database: Database, redis: ArqRedis
+) -> None:
+    first = await registry.beat()
+    second = await registry.beat()
+
+    (row,) = await list_processes(database)
+    assert (row.id, row.kind, row.name) == (registry.process.id, "worker", "here:1")
+    assert row.is_alive
+    assert row.redis_seen_at is not None
+    assert row.started_at < row.seen_at
+    assert await marked_ids(redis) == {registry.process.id}
+    assert first is not None
+    assert second is not None
+    assert first.started == second.started == row.started_at.timestamp()
+    assert [mark.process_id for mark in second.marks or ()] == [registry.process.id]
+
+
+async def test_processes_of_one_database_and_one_redis_see_each_other(
+    registry: ProcessRegistry, database: Database, redis: ArqRedis
+) -> None:
+    limits = {"KIE_POLLS_PER_SECOND_PER_TASK": 2}
+    other = ProcessRegistry(database, redis, a_process("there:2", limits=limits))
+    api = ProcessRegistry(database, redis, a_process("here:3", "api"))
+    for one in (registry, other, api):
+        await one.beat()
+
+    seen = await registry.beat()
+
+    assert seen is not None
+    (worker,) = seen.workers
+    assert (worker.id, worker.name, worker.limits) == (other.process.id, "there:2", limits)
+    assert worker.marked >= worker.started
+    assert {mark.name for mark in seen.marks or ()} == {"here:1", "there:2", "here:3"}
+    assert not seen.unknown_ids
+
+
+async def test_a_mark_of_another_database_is_told(
+    registry: ProcessRegistry, redis: ArqRedis
+) -> None:
+    stranger = a_process("strange:1")
+    await redis.zadd(
+        MARKS_KEY,
+        {
+            f'1 {{"id":"{stranger.id}","kind":"worker","name":"strange:1","database":"d"}}': (
+                9_999_999_999_999
+            )
+        },
+    )
+
+    seen = await registry.beat()
+
+    assert seen is not None
+    assert seen.unknown_ids == {stranger.id}
+
+
+@pytest.mark.parametrize(
+    ("wrong_by", "seconds"), [(0.0, 0.0), (1800.0, 1800.0), (-3600.0, -3600.0)]
+)
+async def test_the_skew_is_measured_at_each_beat(
+    database: Database, redis: ArqRedis, wrong_by: float, seconds: float
+) -> None:
+    registry = ProcessRegistry(
+        database,
+        redis,
+        a_process(),
+        wall_clock=lambda: time.time() + wrong_by,
+    )
+    await registry.beat()
+    await registry.beat()
+
+    assert registry.clock_skew is not None
+    assert abs(registry.clock_skew.seconds - seconds) <= registry.clock_skew.error_seconds + 0.002
+    (row,) = await list_processes(database)
+    assert row.clock_skew_seconds == pytest.approx(seconds, abs=1.0)
+
+
+async def test_without_redis_the_row_says_so_and_stays_alive(
+    database: Database, redis: ArqRedis
+) -> None:
+    async with connect_redis("unix:///nowhere/redis.sock") as nowhere:
+        registry = ProcessRegistry(database, nowhere, a_process())
+        beat = await registry.beat()
+
+    (row,) = await list_processes(database)
+    assert beat is not None
+    assert beat.marks is None
+    assert row.is_alive
+    assert row.redis_seen_at is None
+    assert "Redis does not answer" in row.detail["redis_error"]
+    assert registry.last_redis_error is not None
+    assert registry.last_error is None
+
+
+async def test_a_redis_that_refuses_writes_is_told_in_its_own_words(
+    registry: ProcessRegistry, redis: ArqRedis
+) -> None:
+    await registry.beat()
+    await redis.config_set("maxmemory", "1")
+    try:
+        await registry.beat()
+        assert "command not allowed when used memory" in str(registry.last_redis_error)
+    finally:
+        await redis.config_set("maxmemory", "0")
+    await registry.beat()
+    assert registry.last_redis_error is None
+    assert registry.redis_failing_since is None
+
+
+async def test_a_postgres_that_refuses_writes_is_told_in_its_own_words(
+    registry: ProcessRegistry, database: Database, database_url: str, redis: ArqRedis
+) -> None:
+    await registry.beat()
+    async with read_only(database), connect_database(database_url) as demoted:
+        other = ProcessRegistry(demoted, redis, a_process())
+        assert await other.beat() is None
+        assert "read-only transaction" in str(other.last_error)
+        since = other.failing_since
+        assert since is not None
+        await other.beat()
+        assert other.failing_since == since
+        # Without a row there is no mark: it would be that of another database's process.
+        assert await marked_ids(redis) == {registry.process.id}
+
+
+async def test_a_process_that_stops_is_told_from_one_that_died(
+    registry: ProcessRegistry, database: Database, redis: ArqRedis
+) -> None:
+    killed = ProcessRegistry(database, redis, a_process("killed:1"))
+    async with registry.running():
+        await killed.beat()
+
+        async def is_there() -> bool:
+            return len(await list_processes(database)) == 2
+
+        await eventually(is_there, "both are recorded")
+    await database.pool.execute(
+        "UPDATE processes SET started_at = now() - interval '1 min',"
+        " seen_at = now() - interval '16 s', redis_seen_at = now() - interval '16 s'"
+        " WHERE name = 'killed:1'"
+    )
+
+    rows = {row.name: row for row in await list_processes(database)}
+    assert not rows["here:1"].is_alive
+    assert rows["here:1"].stopped_at is not None
+    assert not rows["killed:1"].is_alive
+    assert rows["killed:1"].stopped_at is None
+    assert rows["killed:1"].seen_seconds_ago > ALIVE_SECONDS
+    assert await marked_ids(redis) == {killed.process.id}
+
+
+async def test_rows_of_long_ago_are_deleted_and_marks_expire(
+    registry: ProcessRegistry, database: Database, redis: ArqRedis
+) -> None:
+    old: dict[str, Any] = {}
+    for name in ("a day", "an hour"):
+        old[name] = ProcessRegistry(database, redis, a_process(name))
+        await old[name].beat()
+    for name, age in (("a day", "25 h"), ("an hour", "1 h")):
+        await database.pool.execute(
+            "UPDATE processes SET started_at = now() - $2::text::interval,"
+            " seen_at = now() - $2::text::interval WHERE name = $1",
+            name,
+            age,
+        )
+    # What is older than its time by the clock of Redis is dropped by whoever comes next.
+    for member, score in await redis.zrange(MARKS_KEY, 0, -1, withscores=True):
+        await redis.zadd(MARKS_KEY, {member: score - MARK_TTL_MS - 1})
+
+    beat = await registry.beat()
+
+    assert beat is not None
+    assert [mark.process_id for mark in beat.marks or ()] == [registry.process.id]
+    names = {row.name for row in await list_processes(database, look_back_seconds=1e6)}
+    assert names == {"an hour", "here:1"}
+    assert 0 < await redis.pttl(MARKS_KEY) <= MARK_TTL_MS
+
+
+async def test_many_processes_may_beat_and_delete_at_once(
+    database: Database, redis: ArqRedis
+) -> None:
+    registries = [ProcessRegistry(database, redis, a_process(str(n))) for n in range(8)]
+    await asyncio.gather(*(one.beat() for one in registries))
+    for _ in range(5):
+        await database.pool.execute(
+            "INSERT INTO processes (id, kind, name, version, redis, started_at, seen_at)"
+            " SELECT gen_random_uuid(), 'api', 'old', '1', 'r', '2020-01-01', '2020-01-02'"
+            " FROM generate_series(1, 50)"
+        )
+        await asyncio.gather(*(one.beat() for one in registries))
+    assert [one.last_error for one in registries] == [None] * 8
+    assert len(await list_processes(database, look_back_seconds=1e9)) == 8
+
+
+async def test_an_idle_process_asks_one_command_and_one_statement_a_beat(
+    database: Database, redis: ArqRedis
+) -> None:
+    counted = Counted(database)
+    registry = ProcessRegistry(counted, redis, a_process())
+    await registry.beat()
+    counted.asked.clear()
+    before = (await redis.info("stats"))["total_commands_processed"]
+    for _ in range(10):
+        await registry.beat()
+    # The script's own commands count as well, and the question itself.
+    commands = (await redis.info("stats"))["total_commands_processed"] - before
+    assert counted.asked == ["record_process"] * 10
+    assert commands <= 10 * 6 + 2
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://:secret@cache.local:6380/2", "cache.local:6380/2"),
+        ("redis://cache.local", "cache.local:6379/0"),
+        ("rediss://user:p%40ss@[::1]:7000/?db=3", "::1:7000/3"),
+        ("unix:///run/valkey.sock?db=1", "/run/valkey.sock/1"),
+        ("unix://:secret@/run/valkey.sock", "/run/valkey.sock/0"),
+    ],
+)
+def test_a_redis_is_named_without_its_password(url: str, place: str) -> None:
+    assert redis_place(url) == place
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://me:secret@db.local:5433/darkroom", "db.local:5433/darkroom"),
+        ("postgres://me:secret@a:1,b:2/darkroom?target_session_attrs=any", "a:1,b:2/darkroom"),
+        ("postgresql:///darkroom?host=/run/pg&port=5433", "/run/pg:5433/darkroom"),
+    ],
+)
+def test_a_database_is_named_without_its_password(url: str, place: str) -> None:
+    assert database_place(url) == place
