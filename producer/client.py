@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-import structlog
-
 from producer.intake import Intake
 from producer.job_book import JobBook
 from producer.live.feed import EventFeed
@@ -19,6 +17,7 @@ from producer.till import Account, Quote, Till
 from producer.waiting import EndWatch, watching_ends
 from producer.webhooks import Webhooks
 from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis, now_ms
+from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Connection, Database, connect_database
 from shared.adapters.servers import Servers, open_servers
@@ -27,8 +26,6 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
 from shared.settings import Settings, load_settings
-
-log = structlog.get_logger(__name__)
 
 MOST_LISTED = 1_000
 _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
@@ -189,7 +186,7 @@ class Producer:
         try:
             await self._delivery.announce([Change(job.id, has_ended=True)])
         except RedisDown as error:
-            log.warning("end_not_announced", job_id=str(job.id), error=str(error))
+            failures.down(error, doing="announce_end")
 
     async def retry(self, job_id: UUID | str) -> Job:
         """Enqueue a new job of the same request, linked to the first, which stays as it ended.

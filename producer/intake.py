@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from producer.job_book import Entered, JobBook
 from producer.orders import Order
 from producer.webhooks import destination_faults
 from shared.adapters.delivery import Delivery, Lane, Parcel
+from shared.adapters.failure_log import REDIS, failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Connection, ConnectionQueries, Database
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
-
-log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 10_000
 
@@ -88,4 +85,6 @@ class Intake:
             changes = [Change(parcel.job_id) for parcel in parcels]
             await self.delivery.deliver(parcels, changes=changes)
         except RedisDown as error:
-            log.warning("delivery_put_off", jobs=len(parcels), error=str(error))
+            failures.down(error, doing="deliver_jobs")
+        else:
+            failures.up(REDIS)

@@ -11,17 +11,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
-import structlog
-
 from producer.job_book import JobBook
 from producer.live.subscription import Subscription
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery
+from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.news import Change
 from shared.domain.job import Job
 from shared.errors import DarkroomError, WaitTimedOut
-
-log = structlog.get_logger(__name__)
 
 RECHECK_SECONDS = 2.0
 
@@ -105,8 +102,9 @@ class EndWatch:
         try:
             jobs = await self._book.get_many(sorted(wanted))
         except DarkroomError as error:
-            log.warning("end_watch_put_off", error=str(error))
+            failures.down(error, doing="watch_ends")
             return
+        failures.up(POSTGRES)
         for job in jobs:
             if job.is_terminal:
                 for waiter in self._waiters.get(job.id, ()):

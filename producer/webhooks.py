@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 from uuid import UUID
 
-import structlog
-
 from producer.orders import Order
 from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from shared.adapters.failure_log import failures
 from shared.adapters.postgres import Database, as_dicts
 from shared.domain.destinations import url_fault
 from shared.errors import (
@@ -23,8 +22,6 @@ from shared.errors import (
     NotFound,
     RedisDown,
 )
-
-log = structlog.get_logger(__name__)
 
 WebhookState = Literal["pending", "delivered", "dead"]
 
@@ -162,7 +159,7 @@ class Webhooks:
             await self._delivery.deliver([parcel], again_if_running=True)
         except RedisDown as error:
             # The row is committed; the reconciler delivers it when Redis is back.
-            log.warning("webhook_put_off", message_id=str(message_id), error=str(error))
+            failures.down(error, doing="deliver_webhook")
 
 
 def _as_receivers_see_it(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from arq.connections import ArqRedis
 from producer import Producer
 from shared.adapters.delivery import connect_redis
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.failure_log import failures
 from shared.adapters.migrations import migrate
 from shared.adapters.postgres import Database, connect_database
 from shared.adapters.servers import Servers
@@ -29,6 +30,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+@pytest.fixture(autouse=True)
+def fresh_failure_log() -> Iterator[None]:
+    """No test inherits the incidents of another."""
+    failures.clear()
+    yield
+    failures.clear()
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-import structlog
-
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import stop_if_cancelled
+from shared.adapters.failure_log import REDIS, failures
 from shared.adapters.news import CHANGES_CHANNEL, Change, to_message
 from shared.errors import RedisDown
 from worker.gathering import Tempo
 from worker.scripts import Scripts
-
-log = structlog.get_logger(__name__)
 
 OUTAGE_SECONDS = 1.0
 """How long nothing is said after Redis did not answer; listeners look by themselves meanwhile."""
@@ -88,6 +85,7 @@ class Announcer:
         try:
             await self._say(changes)
         except RedisDown as error:
-            log.warning("changes_not_announced", jobs=len(changes), error=str(error))
+            failures.down(error, doing="announce_changes")
             return False
+        failures.up(REDIS)
         return True

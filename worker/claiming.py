@@ -31,6 +31,7 @@ from shared.adapters.delivery import (
     serialize,
     stop_if_cancelled,
 )
+from shared.adapters.failure_log import REDIS, failures
 from shared.errors import RedisDown
 from worker.gate import Gates
 from worker.gathering import BEATS_PER_SECOND, Gathering
@@ -119,8 +120,11 @@ class LeasedWorker(Worker):
                     delay_seconds = await self._claim_due()
                     await self._beat_heart()
                 except (RedisDown, RedisError, OSError) as error:
-                    log.warning("redis_unavailable", lane=self.lane.name, error=str(error))
+                    down = error if isinstance(error, RedisDown) else RedisDown(str(error))
+                    failures.down(down, doing=f"claim_{self.lane.function}s")
                     delay_seconds = 1.0
+                else:
+                    failures.up(REDIS)
                 stop_if_cancelled()
                 await self._looks.sleep(delay_seconds)
 
@@ -197,7 +201,7 @@ class LeasedWorker(Worker):
                 arguments = (self.owner, self.lease_ms, in_progress_key_prefix)
                 await self._scripts.run("renew", [self.queue_name], arguments, running)
             except RedisDown as error:
-                log.warning("lease_not_renewed", lane=self.lane.name, error=str(error))
+                failures.down(error, doing="renew_leases")
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a delivery of ours; overrides arq's, to which crons and others' jobs are left.

@@ -10,6 +10,7 @@ import asyncio
 import structlog
 
 from shared.adapters.background import stop_tasks
+from shared.adapters.failure_log import failures
 from shared.adapters.postgres import Queries
 from shared.errors import DarkroomError, PostgresDown
 from worker.timetable import WINDOW_LENGTH, TaskKind, Timetable
@@ -83,7 +84,7 @@ class CompletionTimes:
         try:
             await self.share()
         except PostgresDown as error:
-            log.info("completion_times_not_shared", error=str(error))
+            failures.down(error, doing="share_completion_times")
             return False
         except Exception:
             # Polls go on by what is known; the log says what to mend.

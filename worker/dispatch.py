@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import asyncpg
-import structlog
 
 from shared.adapters.delivery import stop_if_cancelled
+from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.postgres import CONNECT_TIMEOUT_SECONDS, translated_errors
 from shared.errors import DarkroomError, DependencyDown
 from worker.reconciler import Reconciler
-
-log = structlog.get_logger(__name__)
 
 CHANNEL = "darkroom_dispatch"
 WEBHOOK_CHANNEL = "darkroom_webhooks"
@@ -57,7 +55,7 @@ async def dispatch_on_notify(database_url: str, reconciler: Reconciler) -> None:
         try:
             await _listen(database_url, reconciler)
         except DarkroomError as error:
-            log.warning("dispatch_interrupted", error=str(error))
+            failures.down(error, doing="listen_for_dispatches")
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
@@ -69,13 +67,14 @@ async def _listen(database_url: str, reconciler: Reconciler) -> None:
             connection.add_termination_listener(lambda _: news.has_come.set())
             await connection.add_listener(WEBHOOK_CHANNEL, news.note_message)
             await connection.add_listener(CHANNEL, news.note_jobs)
+            failures.up(POSTGRES)
             while not connection.is_closed():
                 await news.has_come.wait()
                 news.has_come.clear()
                 try:
                     await _act_on(news, reconciler)
                 except DependencyDown as error:
-                    log.warning("dispatch_put_off", error=str(error))
+                    failures.down(error, doing="dispatch")
                 stop_if_cancelled()
         finally:
             connection.terminate()

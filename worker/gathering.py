@@ -17,6 +17,9 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from shared.adapters.failure_log import failures
+from shared.errors import DarkroomError
+
 log = structlog.get_logger(__name__)
 
 BEATS_PER_SECOND = 25
@@ -164,7 +167,10 @@ class Gathering(Generic[Item, Reply]):
             else:
                 reply.set_result(value)
         if unheard is not None:
-            log.warning("left_undone", error=str(unheard))
+            if isinstance(unheard, DarkroomError):
+                failures.down(unheard, doing="tell")
+            else:
+                log.warning("left_undone", error=repr(unheard))
 
 
 def _cancel(taken: Sequence[tuple[Item, asyncio.Future[Reply] | None]]) -> None:

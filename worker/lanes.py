@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.delivery import Lane
+from shared.adapters.failure_log import POSTGRES, REDIS, failures
 from shared.errors import DependencyDown, JobNotFound, StaleJob
 from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
@@ -53,7 +54,7 @@ def as_arq_function(deps: Deps, step: Step) -> JobFunction:
 
 async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
     try:
-        return await step(deps, job_id)
+        delay_seconds = await step(deps, job_id)
     except Throttled as throttled:
         deps.metrics.throttled.labels(step.__name__).inc()
         return throttled.wait_seconds + deps.random.random() * 0.05
@@ -62,13 +63,25 @@ async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
     except JobNotFound:
         log.warning("delivery_without_job", job_id=str(job_id))
     except DependencyDown as down:
-        log.warning("dependency_down", job_id=str(job_id), error=str(down))
+        failures.down(down, doing=step.__name__, job_id=str(job_id))
         return backoff_seconds(2, deps.random.random())
-    except Exception:
+    except Exception as error:
         # A bug of ours must not take the delivery away: the job stays where it is and the log
         # says what to mend.
-        log.exception("step_failed", job_id=str(job_id), step=step.__name__)
+        failures.failed(
+            "step_failed",
+            step.__name__,
+            repr(error),
+            level="error",
+            quiet_seconds=2 * _AFTER_A_BUG_SECONDS,
+            job_id=str(job_id),
+            exc_info=True,
+        )
         return _AFTER_A_BUG_SECONDS
+    else:
+        failures.up(POSTGRES)
+        failures.succeeded("step_failed", step.__name__)
+        return delay_seconds
     return None
 
 
@@ -80,13 +93,15 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         try:
             await reconciler.run_once()
         except DependencyDown as down:
-            log.warning("reconcile_put_off", error=str(down))
+            failures.down(down, doing="reconcile")
+        else:
+            failures.up(POSTGRES, REDIS)
 
     async def check_balance(balance: ProviderBalance) -> None:
         try:
             await balance.check()
         except DependencyDown as down:
-            log.warning("balance_check_put_off", error=str(down))
+            failures.down(down, doing="check_balance")
 
     async def check_balances(_: dict[str, Any]) -> None:
         await asyncio.gather(*map(check_balance, balances))

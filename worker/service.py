@@ -13,6 +13,7 @@ import structlog
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Lane
 from shared.adapters.event_loop import loop_factory
+from shared.adapters.failure_log import POSTGRES, REDIS, failures
 from shared.adapters.health import serving
 from shared.adapters.logs import set_up_logging
 from shared.errors import DependencyDown
@@ -114,4 +115,6 @@ async def _reconcile_at_start(reconciler: Reconciler) -> None:
     try:
         await reconciler.run_once()
     except DependencyDown as error:
-        log.warning("reconcile_put_off", error=str(error))
+        failures.down(error, doing="reconcile")
+    else:
+        failures.up(POSTGRES, REDIS)

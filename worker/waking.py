@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from shared.adapters.delivery import WAKE_CHANNEL, Delivery, listening
+from shared.adapters.failure_log import REDIS, failures
 from shared.errors import RedisDown
 from worker.claiming import LeasedWorker
-
-log = structlog.get_logger(__name__)
 
 
 async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> None:
@@ -18,6 +15,7 @@ async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> Non
     while True:
         try:
             async with listening(delivery.redis, WAKE_CHANNEL) as messages:
+                failures.up(REDIS)
                 async for message in messages:
                     called = message.split()
                     for lane in lanes:
@@ -25,5 +23,5 @@ async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> Non
                         if not called or lane.queue_name in called:
                             lane.wake()
         except RedisDown as error:
-            log.warning("wake_ups_interrupted", error=str(error))
+            failures.down(error, doing="listen_for_wake_ups")
             await asyncio.sleep(1)

@@ -15,6 +15,7 @@ from producer.api.endpoints import Call, Endpoint
 from producer.api.metrics import ApiMetrics
 from producer.api.problems import CAUSE, internal_problem, problem, problem_of
 from producer.api.rooms import Rooms
+from shared.adapters.failure_log import failures
 from shared.errors import DarkroomError
 
 log = structlog.get_logger(__name__)
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID_LENGTH = 100
 _SERVER_ERROR = 500
+_NOT_NOW = 503
+_NOT_SERVED = "request_not_served"
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -108,15 +111,20 @@ async def _speak_problems(request: web.Request, handler: RouteHandler) -> web.St
         response = internal_problem()
     if not response.prepared:
         response.headers[REQUEST_ID] = request_id
-    if response.status >= _SERVER_ERROR:
-        log.warning(
-            "request_not_served",
-            request_id=request_id,
-            path=request.path,
-            status=response.status,
-            cause=response.get(CAUSE),
-        )
+    _log_status(response, request_id, request.path)
     return response
+
+
+def _log_status(response: web.StreamResponse, request_id: str, path: str) -> None:
+    status, cause = response.status, response.get(CAUSE)
+    if status == _NOT_NOW:
+        # While a server is away every request ends so: the incident is logged, not each of them.
+        error = cause or f"status {status}"
+        failures.failed(_NOT_SERVED, "api", error, request_id=request_id, path=path)
+    elif status >= _SERVER_ERROR:
+        log.warning(_NOT_SERVED, request_id=request_id, path=path, status=status, cause=cause)
+    else:
+        failures.succeeded(_NOT_SERVED, "api")
 
 
 def _request_id(request: web.Request) -> str:

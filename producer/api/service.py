@@ -21,6 +21,7 @@ from producer.client import Producer
 from producer.keys import KeyRing
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.health import Health
 from shared.adapters.postgres import connect_database
 from shared.adapters.process_gauges import show_clock_skew
@@ -106,4 +107,6 @@ async def _note_key_uses(keys: KeyRing) -> None:
         try:
             await keys.note_uses()
         except DarkroomError as error:
-            log.warning("key_uses_not_noted", error=str(error))
+            failures.down(error, doing="note_key_uses")
+        else:
+            failures.up(POSTGRES)

@@ -10,13 +10,11 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
-import structlog
 from aiohttp import web
 
 from producer.live.frames import GREETING
+from shared.adapters.failure_log import failures
 from shared.errors import DarkroomError
-
-log = structlog.get_logger(__name__)
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -56,7 +54,7 @@ async def stream_response(
             request.transport.abort()
     except DarkroomError as error:
         # The status is sent already: the client comes again and resumes.
-        log.warning("stream_interrupted", error=str(error))
+        failures.down(error, doing="stream_events")
     return response
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery, listening
+from shared.adapters.failure_log import REDIS, failures
 from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
 from shared.errors import RedisDown
 
@@ -46,11 +47,12 @@ class Subscription:
         while True:
             try:
                 async with listening(self._delivery.redis, CHANGES_CHANNEL) as messages:
+                    failures.up(REDIS)
                     async for message in messages:
                         self._receive(message)
             except RedisDown as error:
                 # Those who wait look into Postgres by themselves meanwhile.
-                log.warning("subscription_interrupted", error=str(error))
+                failures.down(error, doing="listen_for_changes")
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     def _receive(self, message: str) -> None:

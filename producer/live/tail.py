@@ -22,6 +22,7 @@ from producer.live.positions import Position, Snapshot, safe_positions
 from producer.live.reading import look_since, snapshot_now
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import stop_if_cancelled
+from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Queries
 from shared.errors import DarkroomError
@@ -113,13 +114,15 @@ class Tail:
             try:
                 await self._look()
             except DarkroomError as error:
-                log.warning("events_put_off", error=str(error))
+                failures.down(error, doing="read_events")
                 await asyncio.sleep(self._pace.look_seconds)
             except Exception:
                 # A mistake of ours: whoever listens comes again and resumes, instead of waiting.
                 log.exception("events_failed")
                 self._snapshot = None
                 self._close_all()
+            else:
+                failures.up(POSTGRES)
             self._beat()
 
     async def _pause(self) -> None:

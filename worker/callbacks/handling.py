@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.delivery import Lane, Parcel, now_ms
+from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Queries
 from shared.catalog import family
@@ -58,7 +59,9 @@ class CallbackDesk:
         async with self._slots:
             try:
                 await self.handle(inbox_id)
-            except (DependencyDown, Throttled, StaleJob) as error:
+            except DependencyDown as error:
+                failures.down(error, doing="handle_callback")
+            except (Throttled, StaleJob) as error:
                 # It stays in the inbox; the sweep comes back to it.
                 log.info("callback_put_off", inbox_id=inbox_id, error=str(error))
             except Exception:

@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
-import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
+from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.postgres import Queries
 from shared.errors import DarkroomError
 from worker.callbacks.signature import signature_fault
 from worker.clock import Clock
-
-log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 64 * 1024
 _TASK_ID_LENGTH_MAX = 200
@@ -59,7 +57,7 @@ class CallbackReceiver:
                 self._clock.now(),
             )
             if fault is not None:
-                log.warning("callback_refused", fault=fault)
+                failures.failed("callback_refused", "signature", fault)
                 return _refuse(401, fault)
         return await self._store(request.match_info["token"], task_ids[0])
 
@@ -70,11 +68,14 @@ class CallbackReceiver:
             )
         except DarkroomError as error:
             # Not stored, so not a 200: Kie will say it again.
-            log.warning("callback_not_stored", error=str(error))
+            failures.down(error, doing="store_callback")
             return _refuse(503, "cannot be stored now; please repeat")
         if row is None:
-            log.warning("callback_for_nobody")
+            failures.failed("callback_for_nobody", "token", "no attempt has this token")
             return _refuse(404, "no attempt has this token")
+        failures.up(POSTGRES)
+        failures.succeeded("callback_refused", "signature")
+        failures.succeeded("callback_for_nobody", "token")
         if row["times"] == 1:
             self._received(row["id"])
         return web.json_response({"code": 200, "msg": "success"})

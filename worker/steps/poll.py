@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-import structlog
-
+from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.catalog import family
 from shared.domain import events
@@ -18,11 +17,11 @@ from worker.punctuality import lateness_seconds
 from worker.steps.ending import announce_end
 from worker.timetable import Ending, Sighting, TaskKind, backoff_seconds
 
-log = structlog.get_logger(__name__)
-
 LAST_LOOK_LIMIT_SECONDS = 300.0
 """How long after the deadline a last look is tried while Kie does not answer it."""
 _ASKED_TO_SLOW_DOWN_SECONDS = 5.0
+_UNDECIDED_QUIET_SECONDS = 45.0
+"""Longer than the longest pause between two tries: a task that stays so is one incident."""
 
 
 async def poll_job(deps: Deps, job_id: UUID) -> float | None:
@@ -36,6 +35,8 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         deps.metrics.count_poll(lateness_seconds(deps.clock.now()))
         kie = deps.accounts.kie_of(job.provider_account)
         verdict = await kie.poll(family(job.model), job.provider_task_id)
+    if not isinstance(verdict, NoVerdict):
+        failures.succeeded("poll_undecided", job.provider_account or "")
     deps.reach("after_poll")
     was_called_back = False
     if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
@@ -102,7 +103,13 @@ async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
 async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
     """An answer that decides nothing is never held against the job; only its deadline is."""
     tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
-    log.warning("poll_undecided", job_id=str(job.id), message=verdict.message, tries=tries)
+    failures.failed(
+        "poll_undecided",
+        job.provider_account or "",
+        verdict.message,
+        quiet_seconds=_UNDECIDED_QUIET_SECONDS,
+        job_id=str(job.id),
+    )
     left_seconds = _seconds_to_deadline(deps, job)
     limit_seconds = 0.0 if verdict.has_record else -LAST_LOOK_LIMIT_SECONDS
     if left_seconds <= limit_seconds:

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.delivery import Lane
+from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.news import Change
 from shared.catalog import family
 from shared.domain import events
@@ -60,7 +61,7 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         request = model.validate(job.task, job.request)
     except InvalidRequest as error:
         # Accepted by a producer that knows more than this worker: a newer one will take it.
-        log.error("job_not_in_catalog", job_id=str(job.id), model=job.model, error=str(error))
+        failures.failed("job_not_in_catalog", job.model, error, level="error", job_id=str(job.id))
         return _UNFIT_SECONDS
     delivery = Lane.SUBMIT.arq_id(job.id)
     account = deps.accounts.for_submit(delivery)
@@ -199,7 +200,7 @@ async def _quietly(redis_call: Awaitable[object]) -> None:
     try:
         await redis_call
     except RedisDown as error:
-        log.warning("left_to_the_reconciler", error=str(error))
+        failures.down(error, doing="deliver_poll")
 
 
 async def _insist(
@@ -221,8 +222,9 @@ async def _insist(
                 tries += 1
                 if facts is not None and tries == 1:
                     log.error("task_id_not_stored_yet", **facts, error=str(error))
-                log.warning("write_put_off", error=str(error), tries=tries)
+                failures.down(error, doing="store_answer")
             else:
+                failures.up(POSTGRES)
                 deps.announce(Change(moved.id))
                 return moved
             await deps.sleep(backoff_seconds(tries, deps.random.random(), first=0.2, longest=5.0))

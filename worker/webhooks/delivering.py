@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -15,6 +16,7 @@ import asyncpg
 import orjson
 import structlog
 
+from shared.adapters.failure_log import failures
 from shared.adapters.job_rows import job_from_row, job_to_json, moment_to_json
 from shared.domain.job import Job
 from worker.deps import Deps
@@ -90,6 +92,7 @@ async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> Non
     if await deps.queries.fetch_row("record_webhook_delivered", message.id, answer.status) is None:
         return
     deps.metrics.count_webhook("delivered", answer.seconds)
+    failures.succeeded("webhook_failed", message.host)
     log.info(
         "webhook_delivered",
         message_id=str(message.id),
@@ -122,17 +125,23 @@ async def _record_failed(deps: Deps, message: Message, answer: Answer) -> float 
 
 
 def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> None:
-    facts = {
+    error = answer.error or f"status {answer.status}"
+    facts: dict[str, Any] = {
         "message_id": str(message.id),
         "job_id": str(message.job.id),
-        "host": message.host,
-        "error": answer.error,
         "tries": message.tries + 1,
     }
-    if again_at is None:
-        log.error("webhook_dead", **facts, meaning="given up; darkroom webhooks replay sends it")
-    else:
-        log.warning("webhook_failed", **facts, again_at=again_at.isoformat())
+    if again_at is not None:
+        again = again_at.isoformat()
+        failures.failed("webhook_failed", message.host, error, **facts, again_at=again)
+        return
+    log.error(
+        "webhook_dead",
+        **facts,
+        host=message.host,
+        error=error,
+        meaning="given up; darkroom webhooks replay sends it",
+    )
 
 
 def _message_from_row(row: asyncpg.Record) -> Message:

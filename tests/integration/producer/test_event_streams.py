@@ -205,4 +205,4 @@ async def test_a_stream_that_postgres_interrupts_ends_and_is_resumed(
                     ear.feed(await answer.read())
                 assert len(ear.heard) == count
     assert ear.ids == await stored_ids(database, job.id)
-    assert [log["event"] for log in logs] == ["stream_interrupted"]
+    assert [log["event"] for log in logs] == ["dependency_down"]

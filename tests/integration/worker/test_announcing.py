@@ -149,7 +149,7 @@ async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
             await eventually(has_tried, "a try")
             announcer.note(Change(uuid4()))
             await announcer.close()
-        assert {log["event"] for log in logs} == {"changes_not_announced"}
+        assert {log["event"] for log in logs} == {"dependency_down"}
         assert max(tries) <= BACKLOG_LENGTH
         await outage.restore()
         async with reading(redis) as paper:

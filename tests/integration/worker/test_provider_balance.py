@@ -311,7 +311,9 @@ async def test_when_postgres_is_away_the_cron_puts_it_off(office: Office) -> Non
 
     with structlog.testing.capture_logs() as logs:
         await cron_of(replace(office.deps, store=JobStore(Away())))()
-    assert events_in(logs) == ["warning balance_check_put_off"]
+    (line,) = logs
+    assert (line["event"], line["subject"]) == ("dependency_down", "postgres")
+    assert line["doing"] == "check_balance"
 
 
 # --- several workers --------------------------------------------------------------------------

@@ -104,7 +104,7 @@ async def test_what_is_only_told_is_done_and_a_failure_is_logged() -> None:
             await gathering.ask(6)
         await asyncio.sleep(0)
     assert sender.groups == [[4, 2], [13, 6]]
-    assert [entry["event"] for entry in logs] == ["left_undone"]
+    assert [entry["event"] for entry in logs] == ["dependency_down"]
 
 
 async def test_what_was_only_told_is_done_after_a_flush() -> None:
