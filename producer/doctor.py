@@ -10,7 +10,7 @@ from typing import Any
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.migrations import migration_status
 from shared.adapters.postgres import Database, Queries, connect_database
-from shared.adapters.servers import Servers, open_servers
+from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
 
@@ -48,14 +48,19 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything; one finding each. Raises nothing that a finding can say."""
     async with AsyncExitStack() as stack:
         try:
-            opening = open_servers(settings, check_schema=settings.database_url is None)
+            opening = open_servers(
+                settings, needs_redis=False, check_schema=settings.database_url is None
+            )
             servers = await stack.enter_async_context(opening)
         except DarkroomError as error:
             yield Finding("servers", False, str(error), "see the sentence above")
             return
         yield Finding("servers", True, "embedded" if servers.embedded else "as given")
-        async for finding in _examine_redis(servers, stack):
-            yield finding
+        if servers.redis_url:
+            async for finding in _examine_redis(servers, stack):
+                yield finding
+        else:
+            yield Finding("redis is given", False, REDIS_NOT_GIVEN, "set REDIS_URL")
         async for finding in _examine_database(servers, stack, settings.kie_account_names):
             yield finding
         yield _examine_provider(settings, servers)

@@ -9,7 +9,7 @@ import typer
 
 from producer.cli.job_pages import row_to_json
 from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, read_credits
-from producer.cli.running import Desk, run_at_desk
+from producer.cli.running import DatabaseAccess, run_with_database
 from producer.cli.screen import data_console, plain_table, put, put_json, say
 from producer.cli.wording import NOTHING, credits_text, moment_text, printable
 from producer.till import Account
@@ -28,14 +28,14 @@ def create(
 ) -> None:
     """Create an account, with credits if asked."""
 
-    async def step(desk: Desk) -> None:
-        till = desk.producer.till
+    async def step(access: DatabaseAccess) -> None:
+        till = access.till
         account = await till.create_account(account_id)
         if credits:
             account = await till.grant(account_id, credits, "granted when the account was created")
         _put(account, as_json=as_json)
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 # A negative number is not an option: grants may take credits back.
@@ -43,20 +43,20 @@ def create(
 def grant(account_id: AccountId, credits: Credits, reason: Reason, as_json: AsJson = False) -> None:
     """Grant credits; a negative number takes some back, as an adjustment."""
 
-    async def step(desk: Desk) -> None:
-        _put(await desk.producer.till.grant(account_id, credits, reason), as_json=as_json)
+    async def step(access: DatabaseAccess) -> None:
+        _put(await access.till.grant(account_id, credits, reason), as_json=as_json)
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 @app.command()
 def show(account_id: AccountId, as_json: AsJson = False) -> None:
     """Show an account's credits."""
 
-    async def step(desk: Desk) -> None:
-        _put(await desk.producer.balance(account_id), as_json=as_json)
+    async def step(access: DatabaseAccess) -> None:
+        _put(await access.till.account(account_id), as_json=as_json)
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 @app.command()
@@ -70,8 +70,8 @@ def ledger(
 ) -> None:
     """Show every movement of an account's credits, newest first."""
 
-    async def step(desk: Desk) -> None:
-        entries = await desk.producer.till.ledger(account_id, below, limit)
+    async def step(access: DatabaseAccess) -> None:
+        entries = await access.till.ledger(account_id, below, limit)
         if as_json:
             put_json(*(row_to_json(entry) for entry in entries))
             return
@@ -79,7 +79,7 @@ def ledger(
         if len(entries) == limit:
             say(f"older ones: --below {entries[-1]['id']}", "dim")
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 def account_to_json(account: Account) -> dict[str, Any]:

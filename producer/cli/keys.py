@@ -13,7 +13,7 @@ from rich.table import Table
 
 from producer.cli.job_pages import row_to_json
 from producer.cli.options import AsJson
-from producer.cli.running import Desk, run_at_desk
+from producer.cli.running import DatabaseAccess, run_with_database
 from producer.cli.screen import data_console, plain_table, put, put_json, say
 from producer.cli.wording import NOTHING, command_text, moment_text, printable
 from producer.keys import MEMORY_SECONDS, ApiKey, KeyRing, Role
@@ -41,8 +41,8 @@ def create(
     if role is not Role.SERVICE and account is not None:
         raise typer.BadParameter(f"--role {role} is for all accounts: leave --account out")
 
-    async def step(desk: Desk) -> None:
-        ring = KeyRing(desk.database)
+    async def step(access: DatabaseAccess) -> None:
+        ring = KeyRing(access.database)
         is_first = not await ring.is_configured()
         key, text = await ring.create(role, account, name, actor=_who())
         if as_json:
@@ -55,7 +55,7 @@ def create(
         if is_first:
             say("it is the first one: from now on the API refuses whoever sends no key", "yellow")
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 @app.command("list")
@@ -65,8 +65,8 @@ def list_keys(
 ) -> None:
     """List keys by their prefixes: those that hold first, each sort newest first."""
 
-    async def step(desk: Desk) -> None:
-        keys = await KeyRing(desk.database).list(account)
+    async def step(access: DatabaseAccess) -> None:
+        keys = await KeyRing(access.database).list(account)
         if as_json:
             put_json(*(key_to_json(key) for key in keys))
         elif keys:
@@ -77,7 +77,7 @@ def list_keys(
             say("no keys: the API serves this machine only, and asks for none")
             say(f"create one: {command_text('keys', 'create', '--role', Role.ADMIN.value)}")
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 @app.command()
@@ -87,15 +87,15 @@ def revoke(
 ) -> None:
     """Refuse a key from now on, for ever."""
 
-    async def step(desk: Desk) -> None:
-        key = await KeyRing(desk.database).revoke(name)
+    async def step(access: DatabaseAccess) -> None:
+        key = await KeyRing(access.database).revoke(name)
         if as_json:
             put_json(key_to_json(key))
             return
         put(f"{key.prefix} ({_whose(key)}) was revoked at {moment_text(key.revoked_at)}")
         say(f"it is refused everywhere within {MEMORY_SECONDS:g} s", "dim")
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 def key_to_json(key: ApiKey) -> dict[str, Any]:

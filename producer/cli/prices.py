@@ -11,7 +11,7 @@ import typer
 
 from producer.cli.job_pages import row_to_json
 from producer.cli.options import AsJson, Credits, Limit, Reason
-from producer.cli.running import Desk, run_at_desk
+from producer.cli.running import DatabaseAccess, run_with_database
 from producer.cli.screen import data_console, plain_table, put, put_json, say
 from producer.cli.wording import (
     NOTHING,
@@ -33,8 +33,8 @@ Row = Mapping[str, Any]
 def list_prices(as_json: AsJson = False) -> None:
     """List the prices in force, with the margin over what Kie charges."""
 
-    async def step(desk: Desk) -> None:
-        prices = await desk.producer.till.prices()
+    async def step(access: DatabaseAccess) -> None:
+        prices = await access.till.prices()
         if as_json:
             put_json(*(row_to_json(price) for price in prices))
             return
@@ -55,7 +55,7 @@ def list_prices(as_json: AsJson = False) -> None:
             )
         data_console().print(table)
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 @app.command("set")
@@ -70,12 +70,12 @@ def set_price(
     """Change one price; it holds from the next settlement."""
     key = (model, task, quantity)
 
-    async def step(desk: Desk) -> None:
-        till = desk.producer.till
+    async def step(access: DatabaseAccess) -> None:
+        till = access.till
         old = await till.price(*key)
         new = await till.set_price(key, credits, reason=reason, actor=_who())
-        touched = await desk.database.fetch_row("open_jobs_at_price", *key, credits)
-        basis = desk.settings.charge_basis
+        touched = await access.database.fetch_row("open_jobs_at_price", *key, credits)
+        basis = access.settings.charge_basis
         open_jobs = open_jobs_touched(basis, dict(touched or {}))
         if as_json:
             changes = {"credits_before": credits_to_json(old["credits"])}
@@ -91,15 +91,15 @@ def set_price(
             return
         _say_consequences(new, basis, open_jobs)
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 @app.command()
 def history(limit: Limit = 20, as_json: AsJson = False) -> None:
     """Show every price that ever held, newest first."""
 
-    async def step(desk: Desk) -> None:
-        versions = await desk.producer.till.price_history(limit)
+    async def step(access: DatabaseAccess) -> None:
+        versions = await access.till.price_history(limit)
         if as_json:
             put_json(*(row_to_json(version) for version in versions))
             return
@@ -121,7 +121,7 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
             )
         data_console().print(table)
 
-    run_at_desk(step)
+    run_with_database(step)
 
 
 def margin_text(price: Row) -> str:

@@ -15,6 +15,7 @@ import typer
 from producer.cli.exit_codes import ExitCode, code_of
 from producer.cli.refusals import tell
 from producer.client import Producer
+from producer.till import Till
 from shared.adapters.event_loop import loop_factory
 from shared.adapters.logs import set_up_logging
 from shared.adapters.postgres import Database, connect_database
@@ -38,6 +39,15 @@ class Desk:
     producer: Producer
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseAccess:
+    """What commands work with that need no Redis."""
+
+    settings: Settings
+    database: Database
+    till: Till
+
+
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Connect to the servers of these settings. Raises as `Producer.connect` does."""
@@ -59,6 +69,19 @@ def run_at_desk(step: Callable[[Desk], Awaitable[Outcome]]) -> None:
             return await step(desk)
 
     run(at_desk)
+
+
+def run_with_database(step: Callable[[DatabaseAccess], Awaitable[Outcome]]) -> None:
+    """Run one step with Postgres alone, as `run_at_desk` does with all servers."""
+
+    async def with_database(settings: Settings) -> Outcome:
+        async with (
+            open_servers(settings, needs_redis=False) as servers,
+            connect_database(servers.database_url, connections=2, name="darkroom-cli") as database,
+        ):
+            return await step(DatabaseAccess(settings, database, Till(database)))
+
+    run(with_database)
 
 
 def run(step: Callable[[Settings], Awaitable[Outcome]], *, is_service: bool = False) -> None:

@@ -29,7 +29,7 @@ def migrate(
     """Bring the database's schema up to date."""
 
     async def step(settings: Settings) -> None:
-        async with open_servers(settings, check_schema=False) as servers:
+        async with open_servers(settings, needs_redis=False, check_schema=False) as servers:
             if status:
                 _list(await migration_status(servers.database_url), as_json=as_json)
                 return

@@ -11,8 +11,14 @@ from pydantic import SecretStr
 
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
 from shared.adapters.migrations import migrate, require_current_schema
-from shared.errors import EmbeddedServerError
+from shared.errors import ConfigurationError, EmbeddedServerError
 from shared.settings import Settings
+
+REDIS_NOT_GIVEN = (
+    "REDIS_URL is not set, and DATABASE_URL is: each machine would start a Redis of its own, and"
+    " Kie's limits hold only where all workers share one. Set REDIS_URL to the same Redis or Valkey"
+    " everywhere, or unset DATABASE_URL to try Darkroom out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,7 @@ class Servers:
 
     database_url: str
     redis_url: str
+    """Empty where the block was opened with `needs_redis` false and none is given."""
     embedded: EmbeddedServers | None
     """The lease on the embedded servers, or None where both URLs were given."""
     has_given_database: bool
@@ -28,27 +35,40 @@ class Servers:
 
 @asynccontextmanager
 async def open_servers(
-    settings: Settings, *, check_schema: bool = True, linger_seconds: float = 3.0
+    settings: Settings,
+    *,
+    needs_redis: bool = True,
+    check_schema: bool = True,
+    linger_seconds: float = 3.0,
 ) -> AsyncIterator[Servers]:
     """Use the given servers, or start embedded ones and keep them for as long as the block lasts.
 
     An embedded database is migrated by itself; a given one is refused with `SchemaOutdated` unless
-    `darkroom migrate` has been run. Raises `EmbeddedServerError` and `PostgresDown`.
+    `darkroom migrate` has been run, and with `ConfigurationError` unless Redis is given as well:
+    every machine would start one of its own. With `needs_redis` false it may be missing. Raises
+    `EmbeddedServerError` and `PostgresDown`.
     """
     given_database, given_redis = settings.database_url, settings.redis_url
+    needs_valkey = given_redis is None and given_database is None
+    if needs_redis and given_redis is None and given_database is not None:
+        raise ConfigurationError(REDIS_NOT_GIVEN)
     embedded: EmbeddedServers | None = None
-    if given_database is None or given_redis is None:
+    if given_database is None or needs_valkey:
         embedded = await asyncio.to_thread(
             acquire_servers,
             settings.darkroom_home,
             postgres=given_database is None,
-            valkey=given_redis is None,
+            valkey=needs_valkey,
             linger_seconds=linger_seconds,
         )
     try:
         servers = Servers(
             database_url=_choose(given_database, embedded.database_url if embedded else None),
-            redis_url=_choose(given_redis, embedded.redis_url if embedded else None),
+            redis_url=(
+                ""
+                if given_redis is None and not needs_valkey
+                else _choose(given_redis, embedded.redis_url if embedded else None)
+            ),
             embedded=embedded,
             has_given_database=given_database is not None,
         )
