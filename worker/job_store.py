@@ -8,7 +8,6 @@ every job goes through is written for all jobs that come together in one stateme
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -26,15 +25,11 @@ from shared.settings import ChargeBasis
 from worker.batching import BatchedStatement
 from worker.gathering import BEATS_PER_SECOND, Gathering
 from worker.job_memory import JobMemory
-from worker.open_jobs import OpenJob, open_jobs_from
 
 log = structlog.get_logger(__name__)
 
 ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 """The constraint that refuses a task id which another job has."""
-
-_BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
-
 
 # From which states each event leads, to which, and its name.
 _GUARDS = {
@@ -179,6 +174,28 @@ class JobStore:
             raise self._stale(job.id, name)
         self._memory.keep(changed(job, progress=event.progress))
 
+    async def hold_for_review(self, job: Job, event: events.HeldForReview) -> Job:
+        """Keep the hold until Kie's answer can be read, or an operator has decided.
+
+        A job that is held for the same reason already is stale: it is said once.
+        """
+        sources, target, name = _GUARDS[events.HeldForReview]
+        row = await self.queries.fetch_row(
+            "hold_for_review",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            event.reason,
+            event.message,
+            event.answer,
+            name,
+        )
+        if row is None:
+            raise self._stale(job.id, name)
+        # The row alone does not say which Kie account knows the task.
+        return self._remembered(changed(job, reason=event.reason, message=event.message))
+
     async def settle(self, job: Job, event: events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""
         sources, target, name = _GUARDS[events.Completed]
@@ -237,26 +254,6 @@ class JobStore:
             name,
         )
         return self._moved(row, job_id, name)
-
-    async def overdue_unknown(self, limit_seconds: float, most: int) -> list[tuple[UUID, int]]:
-        """Return id and attempt of unknown submissions older than the limit."""
-        rows = await self.queries.fetch("overdue_unknown_jobs", limit_seconds, most)
-        return [(UUID(int=row["id"].int), row["attempt"]) for row in rows]
-
-    async def fresh_open(
-        self, newest_seconds: float, settling_seconds: float, most: int
-    ) -> list[OpenJob]:
-        """Return queued and generating jobs that changed lately, but not just now."""
-        rows = await self.queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
-        return open_jobs_from(rows)
-
-    async def open_after(
-        self, last: OpenJob | None, settling_seconds: float, most: int
-    ) -> list[OpenJob]:
-        """Return the page of open jobs that follows the last one of a page; None: the first."""
-        place = (last.state.value, last.due_at, last.id) if last else _BEFORE_ALL
-        rows = await self.queries.fetch("open_jobs_after", *place, most, settling_seconds)
-        return open_jobs_from(rows)
 
     async def _release(
         self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None

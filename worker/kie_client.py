@@ -28,10 +28,12 @@ from shared.domain.verdicts import (
     PollVerdict,
     SubmitVerdict,
     TryLater,
+    Unreadable,
 )
 from worker.kie_wire import KieWire, NeverSent, ReplyLost
 
 MESSAGE_LENGTH_MAX = 500
+ANSWER_LENGTH_MAX = 4_000
 _CREDIT = ProviderRequest("GET", "/api/v1/chat/credit")
 
 AnswerHook = Callable[[str, str, float], None]
@@ -161,16 +163,18 @@ class KieClient:
     def _plain_verdict(self, verdict: PollVerdict) -> PollVerdict:
         if isinstance(verdict, Pending | Delivered):
             return verdict
+        if isinstance(verdict, Unreadable):
+            answer = self._plain(verdict.answer, ANSWER_LENGTH_MAX)
+            return Unreadable(self._plain(verdict.message), answer)
         return replace(verdict, message=self._plain(verdict.message))
 
-    def _plain(self, message: str) -> str:
+    def _plain(self, message: str, length_max: int = MESSAGE_LENGTH_MAX) -> str:
         # In this order: a control character inside an echoed key would hide it from the search,
         # and shortening first could leave half a key.
         spaced = " ".join(message.split())
         line = "".join(c for c in spaced if c.isprintable())
         line = line.replace(self._api_key.get_secret_value(), "[key]")
-        short = len(line) <= MESSAGE_LENGTH_MAX
-        return line if short else line[: MESSAGE_LENGTH_MAX - 1] + "…"
+        return line if len(line) <= length_max else line[: length_max - 1] + "…"
 
 
 def _outcome_word(outcome: ProviderAnswer | NeverSent | ReplyLost) -> str:

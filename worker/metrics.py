@@ -55,6 +55,7 @@ class Metrics:
         self.unknown = counter(
             "darkroom_unknown_submissions_total", "Submits whose outcome is unknown", "reason"
         )
+        self.held_for_review = _held_for_review(registry)
         self.redelivered = counter(
             "darkroom_redelivered_total", "Deliveries made again by the reconciler"
         )
@@ -99,6 +100,15 @@ class Metrics:
             self.credits_charged.inc(float(job.credits_charged))
             if lag_seconds is not None:
                 self.settle_lag.observe(max(lag_seconds, 0))
+
+
+def _held_for_review(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "darkroom_held_for_review_total",
+        "Jobs held because Kie's success could not be read",
+        ["reason"],
+        registry=registry,
+    )
 
 
 def _poll_lateness(registry: CollectorRegistry) -> Histogram:

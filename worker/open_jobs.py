@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
 
+from shared.adapters.postgres import Queries
 from shared.domain.lifecycle import JobState
+
+_BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,31 @@ class OpenJob:
     due_at: datetime
 
 
-def open_jobs_from(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
+async def overdue_unknown(
+    queries: Queries, limit_seconds: float, most: int
+) -> list[tuple[UUID, int]]:
+    """Return id and attempt of unknown submissions older than the limit."""
+    rows = await queries.fetch("overdue_unknown_jobs", limit_seconds, most)
+    return [(UUID(int=row["id"].int), row["attempt"]) for row in rows]
+
+
+async def fresh_open(
+    queries: Queries, newest_seconds: float, settling_seconds: float, most: int
+) -> list[OpenJob]:
+    """Return queued and generating jobs that changed lately, but not just now."""
+    rows = await queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
+    return _open_jobs_from(rows)
+
+
+async def open_after(
+    queries: Queries, last: OpenJob | None, settling_seconds: float, most: int
+) -> list[OpenJob]:
+    """Return the page of open jobs that follows the last one of a page; None: the first."""
+    place = (last.state.value, last.due_at, last.id) if last else _BEFORE_ALL
+    rows = await queries.fetch("open_jobs_after", *place, most, settling_seconds)
+    return _open_jobs_from(rows)
+
+
+def _open_jobs_from(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
     """Return the open jobs that the rows describe."""
     return [OpenJob(UUID(int=row["id"].int), JobState(row["state"]), row["due_at"]) for row in rows]

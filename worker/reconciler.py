@@ -14,7 +14,7 @@ from shared.domain import events
 from shared.errors import StaleJob
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
-from worker.open_jobs import OpenJob
+from worker.open_jobs import OpenJob, fresh_open, open_after, overdue_unknown
 from worker.steps.ending import announce_end
 from worker.throttle import GUARD_MS, POLL_WINDOW_MS
 from worker.webhooks.outbox import Outbox
@@ -62,8 +62,8 @@ class Reconciler:
 
     async def deliver_fresh(self, settling_seconds: float) -> None:
         """Deliver what changed in the last minute and has no delivery."""
-        fresh = await self._deps.store.fresh_open(
-            _FRESH_SECONDS, settling_seconds, self._page_length
+        fresh = await fresh_open(
+            self._deps.queries, _FRESH_SECONDS, settling_seconds, self._page_length
         )
         await self._redeliver(fresh)
 
@@ -73,8 +73,8 @@ class Reconciler:
         event = events.SubmissionLost(
             f"no evidence of a task within {limit_seconds:g} s; the hold was released"
         )
-        for job_id, attempt in await self._deps.store.overdue_unknown(
-            limit_seconds, self._page_length
+        for job_id, attempt in await overdue_unknown(
+            self._deps.queries, limit_seconds, self._page_length
         ):
             try:
                 job = await self._deps.store.lose_submission(job_id, attempt, event)
@@ -86,7 +86,7 @@ class Reconciler:
     async def _check_page(self) -> bool:
         """Check the next page of open jobs; return whether it was the last one."""
         length = self._page_length
-        page = await self._deps.store.open_after(self._last, _SETTLING_SECONDS, length)
+        page = await open_after(self._deps.queries, self._last, _SETTLING_SECONDS, length)
         await self._redeliver(page)
         is_last = len(page) < length
         self._last = None if is_last else page[-1]

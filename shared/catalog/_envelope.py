@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.catalog._family import ProviderAnswer
+from shared.catalog._masked import masked
 from shared.domain.lifecycle import Reason
 from shared.domain.verdicts import (
     Accepted,
@@ -24,6 +25,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TaskFailed,
     TryLater,
+    Unreadable,
 )
 
 OK = 200
@@ -156,7 +158,8 @@ def read_poll(answer: ProviderAnswer, read_record: Callable[[Any], PollVerdict])
     # A bare HTTP 408 or 501 is a proxy's; only Kie's own code ends a task.
     by_kie = envelope.is_http_success or envelope.status == envelope.code
     if envelope.code in GAVE_UP and by_kie:
-        if isinstance(read_record(envelope.data), Delivered):
-            return NoVerdict(f"{envelope}, around a record that says success")
+        if isinstance(read_record(envelope.data), Delivered | Unreadable):
+            message = f"{envelope}, around a record that says success"
+            return Unreadable(message, masked(envelope.data))
         return TaskFailed(Reason.PROVIDER_FAILED, str(envelope))
     return NoVerdict(str(envelope))

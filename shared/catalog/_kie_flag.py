@@ -1,7 +1,8 @@
-"""Reads the task record of the families that report `successFlag`: 4o image and its siblings.
+"""Reads Kie's task record: by `successFlag` and `status`, and by the Market's `state`.
 
-Read leniently, decided strictly. Delivered needs a success verdict, no contradicting failure,
-and at least one URL. Failed needs a failure verdict and nothing that says otherwise. Whatever
+Read leniently, decided strictly. Delivered needs a success verdict, no contradicting failure, and
+images that are certain. Failed needs a failure verdict and nothing that says otherwise. A success
+that is contradicted, or whose images are not certain, is unreadable: an operator decides. Whatever
 else Kie sends decides nothing, and is asked for again until the job's deadline.
 """
 
@@ -9,19 +10,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
-from urllib.parse import urlsplit
-
-import orjson
 
 from shared.catalog._envelope import whole_number
+from shared.catalog._kie_images import names_an_image, parsed, read_images
+from shared.catalog._masked import masked
 from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import Delivered, NoVerdict, Pending, PollVerdict, TaskFailed
+from shared.domain.verdicts import (
+    Delivered,
+    NoVerdict,
+    Pending,
+    PollVerdict,
+    TaskFailed,
+    Unreadable,
+)
 
-_URL_LENGTH_MAX = 4096
 _INPUT_AT_FAULT = 400
 # "Content-Type" is a word of HTTP, not of a policy.
 _POLICY_WORDS = re.compile(
@@ -36,37 +42,56 @@ class _Says(Enum):
     FAILURE = auto()
 
 
+_STATES = {
+    "waiting": _Says.RUNNING,
+    "queuing": _Says.RUNNING,
+    "generating": _Says.RUNNING,
+    "success": _Says.SUCCESS,
+    "fail": _Says.FAILURE,
+}
+
+
 def read_record(data: Any) -> PollVerdict:
     """Judge the `data` of a record-info answer whose code is 200."""
-    record = _parsed(data)
+    record = parsed(data)
     if not isinstance(record, Mapping):
         return NoVerdict("Kie answered 200 without a task record")
-    flag, status = _flag_says(record), _status_says(record)
-    if flag is _Says.RUNNING and status is _Says.RUNNING:
-        return Pending(_progress(record.get("progress")))
-    said = {flag, status} - {_Says.NOTHING}
-    if not said:
-        return NoVerdict(
-            f"Kie reports {_quote(record)}, which says neither yes nor no", has_record=True
-        )
-    if _contradict(flag, status):
-        return NoVerdict(f"Kie contradicts itself: {_quote(record)}", has_record=True)
-    if _Says.FAILURE in said:
-        return _failure(record)
+    flag, words = _flag_says(record), (_status_says(record), _state_says(record))
+    said = {flag, *words} - {_Says.NOTHING}
     if _Says.SUCCESS in said:
-        urls = tuple(dict.fromkeys(_urls(record)))
-        if not urls:
-            return NoVerdict(
-                f"Kie reports success ({_quote(record)}) but no image URL", has_record=True
-            )
-        return Delivered(urls, finished_at=_moment(record.get("completeTime")))
-    return Pending(_progress(record.get("progress")))
+        return _success(record, is_contradicted=_Says.FAILURE in said)
+    if not said:
+        return _undecided(record)
+    if _Says.FAILURE not in said:
+        return Pending(_progress(record.get("progress")))
+    # A flag still 0 beside a final word is one that nobody set, so the word counts. A failure
+    # beside a word that says "running" is not believed: it may mean a new stage of the work.
+    if _Says.RUNNING in words:
+        return NoVerdict(f"Kie contradicts itself: {_quote(record)}", has_record=True)
+    return _failure(record)
+
+
+def _success(record: Mapping[str, Any], *, is_contradicted: bool) -> PollVerdict:
+    if is_contradicted:
+        return Unreadable(f"Kie contradicts itself: {_quote(record)}", masked(record))
+    images = read_images(record)
+    if images.fault is not None:
+        message = f"Kie reports success ({_quote(record)}), but {images.fault}"
+        return Unreadable(message, masked(record))
+    return Delivered(images.urls, finished_at=_moment(record.get("completeTime")))
+
+
+def _undecided(record: Mapping[str, Any]) -> PollVerdict:
+    message = f"Kie reports {_quote(record)}, which says neither yes nor no"
+    if names_an_image(record):
+        return Unreadable(f"{message}, beside a result", masked(record))
+    return NoVerdict(message, has_record=True)
 
 
 def read_callback_url(data: Any) -> str | None:
     """Return `callBackUrl` from the `paramJson` of a record: the request as Kie took it."""
-    record = _parsed(data)
-    params = _parsed(record.get("paramJson")) if isinstance(record, Mapping) else None
+    record = parsed(data)
+    params = parsed(record.get("paramJson")) if isinstance(record, Mapping) else None
     url = params.get("callBackUrl") if isinstance(params, Mapping) else None
     return url if isinstance(url, str) and url else None
 
@@ -87,29 +112,37 @@ def _status_says(record: Mapping[str, Any]) -> _Says:
     return {"GENERATING": _Says.RUNNING, "SUCCESS": _Says.SUCCESS}.get(word, _Says.NOTHING)
 
 
-def _contradict(flag: _Says, status: _Says) -> bool:
-    # A flag still 0 beside a final word is one that nobody set, so the word counts. A failure
-    # flag beside GENERATING is not believed: an unknown number may mean a new stage of the work.
-    if {flag, status} == {_Says.SUCCESS, _Says.FAILURE}:
-        return True
-    return flag is _Says.FAILURE and status is _Says.RUNNING
+def _state_says(record: Mapping[str, Any]) -> _Says:
+    """Read the Market's word; one that is not in its list says nothing."""
+    state = record.get("state")
+    word = state.strip().lower() if isinstance(state, str) else ""
+    return _STATES.get(word, _Says.NOTHING)
 
 
 def _quote(record: Mapping[str, Any]) -> str:
-    given = (record.get("successFlag"), record.get("status"))
-    flag, status = (str(v)[:40] if isinstance(v, str | int | float) else "-" for v in given)
-    return f"successFlag {flag}, status {status}"
+    flag, status, state = (
+        str(value)[:40] if isinstance(value, str | int | float) else "-"
+        for value in (record.get("successFlag"), record.get("status"), record.get("state"))
+    )
+    quoted = f"successFlag {flag}, status {status}"
+    return quoted if state == "-" else f"{quoted}, state {state}"
 
 
 def _failure(record: Mapping[str, Any]) -> TaskFailed:
-    words = record.get("errorMessage")
-    message = words.strip() if isinstance(words, str) else ""
+    message = _first_text(record, "errorMessage", "failMsg")
     code = whole_number(record.get("errorCode"))
+    if code is None:
+        code = whole_number(record.get("failCode"))
     # Code 400 means any fault of the input, so the words tell a policy from a broken file. Some
     # refusals come without a code.
     by_policy = code in {None, _INPUT_AT_FAULT} and _POLICY_WORDS.search(message) is not None
     reason = Reason.CONTENT_POLICY if by_policy else Reason.PROVIDER_FAILED
     return TaskFailed(reason, message or f"Kie reports {_quote(record)} and gives no cause")
+
+
+def _first_text(record: Mapping[str, Any], *names: str) -> str:
+    values = (record.get(name) for name in names)
+    return next((one.strip() for one in values if isinstance(one, str) and one.strip()), "")
 
 
 def _progress(value: object) -> float:
@@ -132,39 +165,3 @@ def _moment(value: object) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return moment if moment is not None and moment.tzinfo is not None else None
-
-
-def _urls(record: Mapping[str, Any]) -> Iterator[str]:
-    response = _parsed(record.get("response"))
-    if isinstance(response, Mapping):
-        for spelling in ("resultUrls", "result_urls"):
-            yield from _usable(_parsed(response.get(spelling)))
-    else:
-        yield from _usable(response)
-
-
-def _usable(found: object) -> Iterator[str]:
-    for one in found if isinstance(found, list | tuple) else [found]:
-        if isinstance(one, str) and _is_http_url(one.strip()):
-            yield one.strip()
-
-
-def _is_http_url(text: str) -> bool:
-    # The one blank that is printable is the space.
-    if len(text) > _URL_LENGTH_MAX or not text.isprintable() or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
-
-
-def _parsed(value: object) -> object:
-    """Return what a JSON text holds, and anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return value

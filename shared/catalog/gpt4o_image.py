@@ -153,13 +153,17 @@ class _Gpt4oRequest(ImageRequest):
         return self.quantity
 
     def kie_options(self) -> dict[str, Any]:
-        """Return Kie's fields for what both tasks share."""
-        options: dict[str, Any] = {
-            "size": self.aspect_ratio,
-            "nVariants": self.quantity,
-            "isEnhance": self.enhance_prompt,
-            "uploadCn": self.upload_cn,
-        }
+        """Return Kie's fields for what both tasks share: only those that were asked for.
+
+        Kie's current page knows `size` alone, and its defaults are ours.
+        """
+        options: dict[str, Any] = {"size": self.aspect_ratio}
+        if self.quantity != 1:
+            options["nVariants"] = self.quantity
+        if self.enhance_prompt:
+            options["isEnhance"] = True
+        if self.upload_cn:
+            options["uploadCn"] = True
         if self.fallback_model is not None:
             options |= {"enableFallback": True, "fallbackModel": self.fallback_model}
         return options

@@ -78,6 +78,16 @@ class Progressed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldForReview(Event):
+    """Kie reports a success whose images are not certain; the hold stays, an operator decides."""
+
+    reason: str
+    message: str
+    answer: str
+    """What Kie answered, for the operator: without prompts, keys and callback URLs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completed(Event):
     """Kie delivered at least one image."""
 

@@ -55,6 +55,8 @@ class Reason(StrEnum):
     REPLY_LOST = "reply_lost"
     SERVER_ERROR = "server_error"
     WORKER_LOST = "worker_lost"
+    # generating; and failed, where an operator found no images
+    RESULT_UNREADABLE = "result_unreadable"
     # failed
     REJECTED = "rejected"
     PROVIDER_FAILED = "provider_failed"
@@ -94,6 +96,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row(events.OutcomeUnknown, {_S.SUBMITTING}, _S.UNKNOWN),
     _row(events.SubmissionLost, {_S.UNKNOWN}, _S.FAILED),
     _row(events.Progressed, {_S.GENERATING}, _S.GENERATING),
+    _row(events.HeldForReview, {_S.GENERATING}, _S.GENERATING),
     _row(events.Completed, {_S.GENERATING}, _S.SUCCEEDED),
     _row(events.ProviderFailed, {_S.GENERATING}, _S.FAILED),
     _row(events.DeadlineExceeded, {_S.GENERATING}, _S.FAILED),

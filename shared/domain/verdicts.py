@@ -68,6 +68,7 @@ class Delivered:
     """A success verdict and at least one URL: the only thing that may be charged for."""
 
     result_urls: tuple[str, ...]
+    """Each image once."""
     finished_at: datetime | None = None
     """When Kie says it was done; for measuring our lag, never for deciding anything."""
 
@@ -78,6 +79,17 @@ class TaskFailed:
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Kie reports a success, and which images it made is not certain: charge nothing, give up
+    nothing.
+    """
+
+    message: str
+    answer: str
+    """The task record as JSON text, without prompts, keys and callback URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ class NoVerdict:
     account_blocked: bool = False
 
 
-PollVerdict = Pending | Delivered | TaskFailed | NoVerdict
+PollVerdict = Pending | Delivered | TaskFailed | Unreadable | NoVerdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,23 @@ WITH patience AS MATERIALIZED (
 )
 SELECT id FROM moved;
 
+-- name: hold_for_review
+-- Kie reports a success that cannot be read: the hold stays. Once for each reason: no row back where
+-- the job is held for it already. $1 id, $2 attempt, $3 from states, $4 to state, $5 reason,
+-- $6 message, $7 Kie's answer (for operators: the attempt keeps it), $8 event.
+WITH moved AS (
+    UPDATE jobs SET state = $4, reason = $5, message = $6, updated_at = now()
+     WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[]) AND reason IS DISTINCT FROM $5
+    RETURNING *
+), attempted AS (
+    UPDATE job_attempts SET message = $7
+      FROM moved WHERE job_attempts.job_id = moved.id AND number = moved.attempt
+), event AS (
+    INSERT INTO job_events (job_id, event, detail)
+    SELECT id, $8, jsonb_build_object('reason', $5::text, 'message', $6::text) FROM moved
+)
+SELECT id FROM moved;
+
 -- name: settle_jobs
 -- Success: state, images, charge, account and ledger in one statement.
 -- $1 patience, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,

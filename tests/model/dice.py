@@ -58,6 +58,11 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
             dice.choice(LATE_SECONDS),
         ),
     ),
+    (
+        3,
+        ("generating",),
+        lambda life, dice: life.kie_cannot_be_read(_any(dice), dice.choice(LATE_SECONDS)),
+    ),
     (2, ("queued", "unknown"), lambda life, dice: life.poll_comes_late(_any(dice))),
     (3, ("queued", "submitting", "unknown"), lambda life, dice: life.an_hour_passes()),
     (3, ("unknown",), lambda life, dice: life.sweep()),

@@ -30,6 +30,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TaskFailed,
     TryLater,
+    Unreadable,
 )
 from shared.errors import StaleJob
 from shared.settings import ChargeBasis
@@ -38,6 +39,7 @@ from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Refere
 from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, Post, Stage
 from tests.model.stale_writes import WRITES, keeps_stray
 from tests.workshop import text_to_image
+from worker.steps.review import CONFIRMATIONS
 
 MODEL, TASK = "gpt-4o-image", "text-to-image"
 ACCOUNTS = ("acme", "bolt")
@@ -339,8 +341,18 @@ class LifeOfJobs(RuleBasedStateMachine):
         if isinstance(verdict, Pending):
             job.progress = max(verdict.progress, job.progress)
             patience = DEADLINE_SECONDS + 1
-        if late_seconds >= patience:
+        if late_seconds >= patience and job.reason != "result_unreadable":
             self.ref.ended(job, "failed", "deadline_exceeded")
+
+    @precondition(_some("generating"))
+    @rule(pick=PICKS, late_seconds=st.sampled_from(LATE_SECONDS))
+    def kie_cannot_be_read(self, pick: int, late_seconds: float) -> None:
+        """Kie reports a success whose images are not certain: held, whatever the time."""
+        job = _pick(pick, self.ref.jobs_in("generating"))
+        for _ in range(CONFIRMATIONS):
+            verdict = Unreadable("two fields name different images", "{}")
+            self._poll(job, verdict, late_seconds=late_seconds)
+        self.ref.held(job)
 
     @precondition(lambda self: any(job.state != "generating" for job in self.ref.jobs.values()))
     @rule(pick=PICKS)

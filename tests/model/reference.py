@@ -150,6 +150,10 @@ class Reference:
                 self.became_unknown(job, reason)
         return True
 
+    def held(self, job: RefJob) -> None:
+        """Keep the hold of a success that cannot be read."""
+        job.reason = "result_unreadable"
+
     # --- the end ------------------------------------------------------------------------------
 
     def ended(self, job: RefJob, state: str, reason: str) -> None:

@@ -27,6 +27,9 @@ WRITES: Mapping[type[Event], Write] = {
         job.id, job.attempt, events.SubmissionLost("no evidence")
     ),
     events.Progressed: lambda store, job, _: store.record_progress(job, events.Progressed(0.9)),
+    events.HeldForReview: lambda store, job, _: store.hold_for_review(
+        job, events.HeldForReview("result_unreadable", "no image URL", "{}")
+    ),
     events.Completed: lambda store, job, _: store.settle(
         job, events.Completed(("https://images.example/late.png",)), "current"
     ),

@@ -32,6 +32,7 @@ _REPLIES: tuple[type[Event], ...] = (
 )
 _VERDICTS: tuple[type[Event], ...] = (
     events.Progressed,
+    events.HeldForReview,
     events.Completed,
     events.ProviderFailed,
 )

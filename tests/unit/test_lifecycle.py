@@ -43,6 +43,7 @@ MOVES = {
     (S.UNKNOWN, "rejected"): S.FAILED,
     (S.UNKNOWN, "submission_lost"): S.FAILED,
     (S.GENERATING, "progressed"): S.GENERATING,
+    (S.GENERATING, "held_for_review"): S.GENERATING,
     (S.GENERATING, "completed"): S.SUCCEEDED,
     (S.GENERATING, "provider_failed"): S.FAILED,
     (S.GENERATING, "deadline_exceeded"): S.FAILED,

@@ -20,7 +20,7 @@ from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.domain.verdicts import Delivered, Examination, NoVerdict
+from shared.domain.verdicts import Delivered, Examination, NoVerdict, Unreadable
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.claims import Claim, claim_from_row
 from worker.deps import Deps
@@ -130,7 +130,10 @@ class CallbackDesk:
         is_ours = self._is_ours(claim, examination)
         if is_ours is None:
             # The job has ended either way: a record that Kie has shown has no more to tell.
-            return None if isinstance(examination.verdict, NoVerdict) else "late"
+            is_open = isinstance(examination.verdict, NoVerdict | Unreadable)
+            return None if is_open else "late"
+        if is_ours and isinstance(examination.verdict, Unreadable):
+            return None  # it stays in the inbox, for people to see
         if not is_ours or not isinstance(examination.verdict, Delivered):
             return "late" if is_ours else "refuted"
         await self._record_late(job.id, claim, examination.verdict)

@@ -11,10 +11,11 @@ from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed
+from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed, Unreadable
 from worker.deps import Deps
 from worker.punctuality import lateness_seconds
 from worker.steps.ending import announce_end
+from worker.steps.review import RECHECK_SECONDS, hold_for_review, is_held
 from worker.timetable import Ending, Sighting, TaskKind, backoff_seconds
 
 LAST_LOOK_LIMIT_SECONDS = 300.0
@@ -52,6 +53,9 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
             announce_end(deps, failed)
         case Pending(progress):
             return await _look_again(deps, job, progress)
+        case Unreadable():
+            is_overdue = _seconds_to_deadline(deps, job) <= 0
+            return await hold_for_review(deps, job, verdict, is_overdue=is_overdue)
         case NoVerdict():
             return await _bear_with(deps, job, verdict)
     return None
@@ -89,6 +93,8 @@ async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
     if progress > job.progress:
         await deps.store.record_progress(job, events.Progressed(progress))
         deps.announce(Change(job.id))
+    if is_held(job):
+        return RECHECK_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
     if left_seconds <= 0:
         await _exceed_deadline(deps, job, "the last look found it still generating")
@@ -110,6 +116,8 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
         quiet_seconds=_UNDECIDED_QUIET_SECONDS,
         job_id=str(job.id),
     )
+    if is_held(job):
+        return RECHECK_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
     limit_seconds = 0.0 if verdict.has_record else -LAST_LOOK_LIMIT_SECONDS
     if left_seconds <= limit_seconds:

@@ -63,6 +63,9 @@ MOVES: Mapping[type[Event], Move] = {
         job.id, job.attempt, events.SubmissionLost("no evidence")
     ),
     events.Progressed: _progress,
+    events.HeldForReview: lambda desk, job: desk.store.hold_for_review(
+        job, events.HeldForReview("result_unreadable", "no image URL", "{}")
+    ),
     events.Completed: lambda desk, job: desk.settle(job),
     events.ProviderFailed: lambda desk, job: desk.store.fail(
         job, events.ProviderFailed("provider_failed", "no images")

@@ -10,7 +10,14 @@ import pytest
 
 from shared.catalog import ProviderAnswer
 from shared.catalog.gpt4o_image import FAMILY
-from shared.domain.verdicts import Delivered, NoVerdict, Pending, PollVerdict, TaskFailed
+from shared.domain.verdicts import (
+    Delivered,
+    NoVerdict,
+    Pending,
+    PollVerdict,
+    TaskFailed,
+    Unreadable,
+)
 
 ONE = "https://tempfile.aiquickdraw.com/s/one.png"
 TWO = "https://tempfile.aiquickdraw.com/s/two.png"
@@ -23,53 +30,6 @@ def read(**data: Any) -> PollVerdict:
 def read_data(data: Any) -> PollVerdict:
     body = {"code": 200, "msg": "success", "data": data}
     return FAMILY.read_poll(ProviderAnswer(200, body, json.dumps(body)))
-
-
-def urls_of(response: Any) -> tuple[str, ...]:
-    verdict = read(successFlag=1, status="SUCCESS", response=response)
-    return verdict.result_urls if isinstance(verdict, Delivered) else ()
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        {"resultUrls": [ONE, TWO]},
-        {"result_urls": [ONE, TWO]},
-        {"resultUrls": [], "result_urls": [ONE, TWO]},
-        {"resultUrls": None, "result_urls": [ONE, TWO]},
-        {"resultUrls": [ONE, TWO], "result_urls": [ONE, TWO]},
-        json.dumps({"resultUrls": [ONE, TWO]}),
-        json.dumps({"result_urls": [ONE, TWO]}),
-        {"resultUrls": json.dumps([ONE, TWO])},
-        [ONE, TWO],
-        json.dumps([ONE, TWO]),
-        {"resultUrls": [f" {ONE} ", TWO, ONE]},
-        {"resultUrls": [ONE, None, "", 7, "ftp://x/y", "/relative.png", "https://", TWO]},
-    ],
-    ids=repr,
-)
-def test_both_images_are_found_however_the_response_is_written(response: Any) -> None:
-    assert urls_of(response) == (ONE, TWO)
-
-
-@pytest.mark.parametrize("response", [{"resultUrls": ONE}, ONE, [ONE], json.dumps(ONE)])
-def test_a_single_url_is_found_however_it_is_written(response: Any) -> None:
-    assert urls_of(response) == (ONE,)
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        *[None, "", "null", "{", {}, [], 5, True, {"resultUrls": []}, {"resultUrls": None}],
-        {"resultUrls": [None, 5, "nope", "https://exa mple.com/", "http://[", "https://a\n.b"]},
-        *[{"resultUrls": {"0": ONE}}, {"urls": [ONE]}, [[ONE]], "https://" + "a" * 5_000],
-    ],
-    ids=lambda value: repr(value)[:50],
-)
-def test_a_success_without_a_url_is_never_a_success(response: Any) -> None:
-    verdict = read(successFlag=1, status="SUCCESS", response=response)
-    assert isinstance(verdict, NoVerdict)
-    assert "no image URL" in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -99,24 +59,57 @@ def test_a_success_without_a_url_is_never_a_success(response: Any) -> None:
         (None, "generate_failed", TaskFailed),
         (None, "UPLOAD_FAILED", TaskFailed),
         (0, "GENERATE_FAILED", TaskFailed),
-        (2, "SUCCESS", NoVerdict),
-        (3, "SUCCESS", NoVerdict),
-        (1, "GENERATE_FAILED", NoVerdict),
-        (1, "CREATE_TASK_FAILED", NoVerdict),
+        (2, "SUCCESS", Unreadable),
+        (3, "SUCCESS", Unreadable),
+        (1, "GENERATE_FAILED", Unreadable),
+        (1, "CREATE_TASK_FAILED", Unreadable),
         (2, "GENERATING", NoVerdict),
-        (None, None, NoVerdict),
-        (None, "SOMETHING_NEW", NoVerdict),
-        (True, None, NoVerdict),
-        ("yes", 5, NoVerdict),
-        ([1], {"a": 1}, NoVerdict),
+        (None, None, Unreadable),
+        (None, "SOMETHING_NEW", Unreadable),
+        (True, None, Unreadable),
+        ("yes", 5, Unreadable),
+        ([1], {"a": 1}, Unreadable),
     ],
 )
 def test_flag_and_status_decide_together(flag: Any, status: Any, expected: type) -> None:
     assert type(read(successFlag=flag, status=status, response={"resultUrls": [ONE]})) is expected
 
 
-def test_a_record_without_flag_and_status_is_still_undecided() -> None:
-    assert isinstance(read(response={"resultUrls": [ONE]}), NoVerdict)
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"state": "waiting"}, Pending),
+        ({"state": "queuing"}, Pending),
+        ({"state": "generating", "resultJson": ""}, Pending),
+        ({"state": "success", "resultJson": json.dumps({"resultUrls": [ONE]})}, Delivered),
+        ({"state": " SUCCESS ", "response": {"resultUrls": [ONE]}}, Delivered),
+        ({"state": "success", "successFlag": 0, "response": {"resultUrls": [ONE]}}, Delivered),
+        ({"state": "fail", "failCode": "500", "failMsg": "nsfw"}, TaskFailed),
+        ({"state": "fail", "successFlag": 0, "status": None}, TaskFailed),
+        ({"state": "fail", "successFlag": 1, "response": {"resultUrls": [ONE]}}, Unreadable),
+        ({"state": "success", "successFlag": 3, "response": {"resultUrls": [ONE]}}, Unreadable),
+        ({"state": "generating", "successFlag": 3}, NoVerdict),
+        ({"state": "fail", "status": "GENERATING"}, NoVerdict),
+        ({"state": "paused"}, NoVerdict),
+        ({"state": "done", "resultJson": {"resultUrls": [ONE]}}, Unreadable),
+    ],
+    ids=repr,
+)
+def test_the_markets_state_decides_like_the_flag(record: dict[str, Any], expected: type) -> None:
+    assert type(read(**record)) is expected
+
+
+def test_a_failure_of_the_market_carries_its_words() -> None:
+    assert read(state="fail", failCode="500", failMsg=" upstream timed out ") == TaskFailed(
+        "provider_failed", "upstream timed out"
+    )
+    assert read(state="fail", failCode="400", failMsg="nsfw") == TaskFailed(
+        "content_policy", "nsfw"
+    )
+
+
+def test_a_record_that_says_nothing_and_shows_nothing_is_undecided() -> None:
+    assert isinstance(read(response={"resultUrls": []}, resultJson=""), NoVerdict)
 
 
 @pytest.mark.parametrize("data", [None, [], {}, "", "nothing", 5, True, [{"successFlag": 1}]])

@@ -9,7 +9,14 @@ import pytest
 from aioresponses import aioresponses
 
 from shared.catalog.gpt4o_image import FAMILY
-from shared.domain.verdicts import Delivered, NoVerdict, Pending, PollVerdict, TaskFailed
+from shared.domain.verdicts import (
+    Delivered,
+    NoVerdict,
+    Pending,
+    PollVerdict,
+    TaskFailed,
+    Unreadable,
+)
 from worker.kie_client import KieClient
 
 URL = "https://api.kie.ai/api/v1/gpt4o-image/record-info?taskId=ab12"
@@ -110,12 +117,12 @@ async def test_a_success_inside_an_http_error_decides_nothing(
     assert isinstance(await poll(client), NoVerdict)
 
 
-async def test_a_success_under_code_501_decides_nothing(
+async def test_a_success_under_code_501_is_unreadable(
     http: aioresponses, client: KieClient
 ) -> None:
     body = record(successFlag=1, response={"resultUrls": [PICTURE]}) | {"code": 501}
     http.get(URL, payload=body)
-    assert isinstance(await poll(client), NoVerdict)
+    assert isinstance(await poll(client), Unreadable)
 
 
 @pytest.mark.parametrize("body", ["", "[]", "null", '"x"', "<html>", '{"code":200', "{}"])

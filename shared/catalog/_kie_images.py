@@ -1,0 +1,112 @@
+"""Finds the images in a task record that says success: all of them for certain, or none.
+
+Kie's pages name several places for the same list. Each is read, and where two are filled they must
+name the same images. One entry that is not a whole URL makes the list unreadable: how many images
+were made, and so what is charged, would be a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import orjson
+
+_URL_LENGTH_MAX = 4096
+_FIELDS = ("resultUrls", "result_urls", "resultImageUrl")
+"""4o image and the Market, the quickstart and the callbacks, Flux Kontext."""
+_CONTAINERS = ("response", "resultJson", "resultInfoJson", "info")
+"""4o image and Flux Kontext, the Market, Midjourney, the callbacks."""
+_MAY_BE_THE_LIST = frozenset({"response", "resultJson"})
+_URL_OF_OBJECT = "resultUrl"
+"""Midjourney has an object per image."""
+_NEVER_IN_A_URL = frozenset('"<>\\^`{|} ')
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of one record, or why they cannot be read."""
+
+    urls: tuple[str, ...]
+    """Each image once: two equal URLs are one image."""
+    fault: str | None = None
+    """What makes them unreadable; None where `urls` is certain."""
+
+
+def read_images(record: Mapping[str, object]) -> Images:
+    """Return the images that the record names; without any, the fault says so."""
+    found: dict[frozenset[str], tuple[str, ...]] = {}
+    for place, value in _filled_places(record):
+        urls = _urls_of(value)
+        if urls is None:
+            return Images((), f"{place} is not a list of whole image URLs")
+        found.setdefault(frozenset(urls), urls)
+    if not found:
+        return Images((), "no image URL")
+    if len(found) > 1:
+        return Images((), "two fields name different images")
+    return Images(next(iter(found.values())))
+
+
+def names_an_image(record: Mapping[str, object]) -> bool:
+    """Return whether any place of a result is filled, readable or not."""
+    return next(_filled_places(record), None) is not None
+
+
+def parsed(value: object) -> object:
+    """Return what a JSON text holds, and anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def _filled_places(record: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    yield from _filled_fields(record)
+    for name in _CONTAINERS:
+        container = parsed(record.get(name))
+        if isinstance(container, Mapping):
+            yield from _filled_fields(container)
+        elif name in _MAY_BE_THE_LIST and not _is_blank(container):
+            yield name, container
+
+
+def _filled_fields(container: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for name in _FIELDS:
+        value = parsed(container.get(name))
+        if not _is_blank(value):
+            yield name, value
+
+
+def _is_blank(value: object) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, list | Mapping) and not value)
+
+
+def _urls_of(value: object) -> tuple[str, ...] | None:
+    """Return each distinct URL in the order given, or None where one entry is not a URL."""
+    if isinstance(value, str):
+        entries: list[object] = [*value.split(",")]
+    elif isinstance(value, list):
+        entries = [one.get(_URL_OF_OBJECT) if isinstance(one, Mapping) else one for one in value]
+    else:
+        return None
+    urls = [one.strip() for one in entries if isinstance(one, str) and _is_whole_url(one.strip())]
+    return tuple(dict.fromkeys(urls)) if len(urls) == len(entries) else None
+
+
+def _is_whole_url(text: str) -> bool:
+    """Return whether the text is one http(s) URL, with no second one run into it."""
+    if len(text) > _URL_LENGTH_MAX or not text.isprintable() or text.count("://") != 1:
+        return False
+    if not _NEVER_IN_A_URL.isdisjoint(text):
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
