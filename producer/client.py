@@ -56,6 +56,8 @@ class Producer:
         """The same way in, for the HTTP API: it tells new jobs from those a key already named."""
         self.events = EventFeed(database, watch.subscription)
         """Live streams of events, per job and per account."""
+        self.push_path = watch.subscription.path
+        """Whether news of changed jobs arrives here, and what was found without any."""
         self.till = Till(database)
         """Accounts, prices and the ledger, for administration."""
         self.webhooks = Webhooks(database, delivery)

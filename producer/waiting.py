@@ -87,16 +87,16 @@ class EndWatch:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(look_at):
                     await self._news.wait()
+            pushed = set(self._ended)
+            wanted = pushed
             if loop.time() >= look_at:
                 wanted = set(self._waiters)
                 look_at = loop.time() + RECHECK_SECONDS
-            else:
-                wanted = set(self._ended)
             self._news.clear()
             self._ended -= wanted
-            await self._answer(wanted)
+            await self._answer(wanted, pushed)
 
-    async def _answer(self, wanted: set[UUID]) -> None:
+    async def _answer(self, wanted: set[UUID], pushed: set[UUID]) -> None:
         if not wanted:
             return
         try:
@@ -105,6 +105,9 @@ class EndWatch:
             failures.down(error, doing="watch_ends")
             return
         failures.up(POSTGRES)
+        found = sum(job.is_terminal and job.id not in pushed for job in jobs)
+        if found:
+            self.subscription.path.note_found(found)
         for job in jobs:
             if job.is_terminal:
                 for waiter in self._waiters.get(job.id, ()):

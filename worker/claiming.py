@@ -32,6 +32,7 @@ from shared.adapters.delivery import (
     stop_if_cancelled,
 )
 from shared.adapters.failure_log import REDIS, failures
+from shared.adapters.push_metrics import PushPath
 from shared.errors import RedisDown
 from worker.gate import Gates
 from worker.gathering import BEATS_PER_SECOND, Gathering
@@ -98,10 +99,11 @@ class LeasedWorker(Worker):
         self.lease_ms = lease_ms
         self.owner = token_hex(8)
         self._gates = gates or Gates()
+        self.wake_path = PushPath("wake", "each lane looks twice a second")
         self._scripts = scripts or Scripts(redis)
         self._function = function
         self._own = f"{lane.name.lower()}:"
-        self._ends: Gathering[tuple[str, str | int], int] = Gathering(self._end_runs)
+        self._ends = Gathering[tuple[str, str | int], int](self._end_runs)
         self._scores: dict[str, int] = {}
         self._heart_beat_at = float("-inf")
         self._looks = Looks(_WAKES_PER_SECOND.get(lane, BEATS_PER_SECOND))
@@ -144,22 +146,21 @@ class LeasedWorker(Worker):
     async def _claim_due(self) -> float:
         """Claim and start what is due; return the seconds until the next look is worthwhile."""
         room = self.max_jobs - self.job_counter
-        gates = self._gates
-        most_each = gates.most_each(room)
+        most_each = (gates := self._gates).most_each(room)
         if not self.allow_pick_jobs or room <= 0 or not any(most_each):
             return FALLBACK_SECONDS
         arguments: list[str | int] = [room, self.lease_ms, self.owner, in_progress_key_prefix]
         arguments += [gates.limit, HASTEN_PREFIX, _RESERVED_MS, gates.turn, *most_each]
-        first = 1 + len(gates)
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
+            first = 1 + len(gates)
             claimed = (reply[start::4] for start in range(first, first + 4))
             for arq_id, score, gate, due_ms in zip(*claimed, strict=True):
                 with due_at(int(due_ms)):
                     self._start(arq_id.decode(), int(score), int(gate))
-        next_due_ms = int(reply[0])
+        self.wake_path.note_claimed((len(reply) - first) // 4)
         gates.observe(reply[1:first])
-        return FALLBACK_SECONDS if next_due_ms < 0 else next_due_ms / 1000
+        return FALLBACK_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
 
     def _start(self, arq_id: str, score: int, gate: int) -> None:
         running = self.tasks.get(arq_id)

@@ -6,6 +6,7 @@ reported instead, so that every query the throttle granted reaches Kie at most o
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 from aiohttp import (
+    AddrInfoType,
     BaseConnector,
     ClientConnectorError,
     ClientError,
@@ -31,6 +33,7 @@ from aiohttp import (
 from pydantic import SecretStr
 
 from shared import PROJECT
+from shared.adapters.heartbeat import keep_alive
 from shared.catalog import ProviderAnswer, ProviderRequest
 from shared.errors import ConfigurationError
 
@@ -73,6 +76,14 @@ class _Flight:
         return self.started and not self.connected
 
 
+def _open_socket(info: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = info
+    opened = socket.socket(family=family, type=kind, proto=protocol)
+    # How long a request may go unacknowledged, the timeout of the request decides.
+    keep_alive(opened, ends_unacknowledged=False)
+    return opened
+
+
 class KieWire:
     """The worker's way to one Kie account: one pool of connections, opened and closed as a context
     manager.
@@ -93,7 +104,9 @@ class KieWire:
 
     async def __aenter__(self) -> KieWire:
         connector = aiohttp.TCPConnector(
-            limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS
+            limit=self._connections,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            socket_factory=_open_socket,
         )
         self._traced = self._open(connector, [_flight_recorder()])
         self._untraced = self._open(connector, [])

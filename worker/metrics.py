@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from shared.adapters.push_metrics import PushPath, show_push_paths
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from worker.account_gauges import AccountGauges
@@ -66,6 +67,7 @@ class Metrics:
             "darkroom_webhook_seconds", "Tries to send a webhook, until the answer", "outcome"
         )
         self.accounts = AccountGauges(registry, monotonic)
+        self.dispatch_path, self.wake_path = _push_paths(registry, monotonic)
         self._answers: dict[tuple[str, str, str], Histogram] = {}
 
     def count_answer(self, account: str, endpoint: str, code: str, seconds: float) -> None:
@@ -109,6 +111,16 @@ def _held_for_review(registry: CollectorRegistry) -> Counter:
         ["reason"],
         registry=registry,
     )
+
+
+def _push_paths(
+    registry: CollectorRegistry, monotonic: Callable[[], float]
+) -> tuple[PushPath, PushPath]:
+    """Return the paths of Postgres's notifications and of Redis's wake-ups."""
+    dispatch = PushPath("dispatch", "the reconciler looks every 5 s", monotonic)
+    wake = PushPath("wake", "each lane looks twice a second", monotonic)
+    show_push_paths(registry, (dispatch, wake))
+    return dispatch, wake
 
 
 def _poll_lateness(registry: CollectorRegistry) -> Histogram:

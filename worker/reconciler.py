@@ -39,7 +39,9 @@ class Reconciler:
         self._callbacks = callbacks
         self._page_length = page_length
         self._last: OpenJob | None = None
-        self.outbox = Outbox(deps.queries, deps.delivery)
+        self.outbox = Outbox(
+            deps.queries, deps.delivery, on_found=deps.metrics.dispatch_path.note_found
+        )
         """The webhooks that should be on their way."""
 
     async def run_once(self) -> None:
@@ -48,7 +50,9 @@ class Reconciler:
             # Before any unknown is given up: the evidence may lie in the inbox.
             await self._callbacks.sweep()
         await self.end_overdue_unknown()
-        await self.deliver_fresh(_SETTLING_SECONDS)
+        found = await self.deliver_fresh(_SETTLING_SECONDS)
+        if found:
+            self._deps.metrics.dispatch_path.note_found(found)
         if await self._redis_was_wiped():
             log.info("redis_is_empty", meaning="every open job is delivered again")
             self._last = None
@@ -60,12 +64,12 @@ class Reconciler:
             await self._check_page()
             await self.outbox.check_page()
 
-    async def deliver_fresh(self, settling_seconds: float) -> None:
-        """Deliver what changed in the last minute and has no delivery."""
+    async def deliver_fresh(self, settling_seconds: float) -> int:
+        """Deliver what changed in the last minute and has no delivery; return how many."""
         fresh = await fresh_open(
             self._deps.queries, _FRESH_SECONDS, settling_seconds, self._page_length
         )
-        await self._redeliver(fresh)
+        return await self._redeliver(fresh)
 
     async def end_overdue_unknown(self) -> None:
         """End unknown submissions for which no evidence turned up within the limit."""
@@ -92,7 +96,7 @@ class Reconciler:
         self._last = None if is_last else page[-1]
         return is_last
 
-    async def _redeliver(self, jobs: list[OpenJob]) -> None:
+    async def _redeliver(self, jobs: list[OpenJob]) -> int:
         parcels = [parcel for job in jobs if (parcel := _parcel(job)) is not None]
         lacking = await self._deps.delivery.missing(parcels)
         if lacking:
@@ -102,6 +106,7 @@ class Reconciler:
                 self._deps.announce(Change(parcel.job_id))
             self._deps.metrics.redelivered.inc(len(lacking))
             log.info("redelivered", jobs=len(lacking))
+        return len(lacking)
 
     async def _redis_was_wiped(self) -> bool:
         with translated_redis_errors():

@@ -86,8 +86,15 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
     async with serving(host, port, routes) as real_port:
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
         others = [
-            asyncio.create_task(forward_wake_ups(deps.delivery, lanes)),
-            asyncio.create_task(dispatch_on_notify(rooms.servers.database_url, reconciler)),
+            asyncio.create_task(forward_wake_ups(deps.delivery, lanes, deps.metrics.wake_path)),
+            asyncio.create_task(
+                dispatch_on_notify(
+                    rooms.servers.database_url,
+                    reconciler,
+                    deps.queries,
+                    deps.metrics.dispatch_path,
+                )
+            ),
             asyncio.create_task(_reconcile_at_start(reconciler)),
         ]
         log.info("worker_started", name=deps.worker_name, http=f"{host}:{real_port}")

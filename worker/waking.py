@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.adapters.delivery import WAKE_CHANNEL, Delivery, listening
+from shared.adapters.delivery import WAKE_CHANNEL, Delivery
 from shared.adapters.failure_log import REDIS, failures
+from shared.adapters.heartbeat import HEARTBEAT, Heartbeat
+from shared.adapters.listening import listening
+from shared.adapters.push_metrics import PushPath
 from shared.errors import RedisDown
 from worker.claiming import LeasedWorker
 
+_RECONNECT_SECONDS = 1.0
 
-async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> None:
-    """Wake whom somebody delivers to; on an outage the fallback carries on alone."""
+
+async def forward_wake_ups(
+    delivery: Delivery,
+    lanes: list[LeasedWorker],
+    path: PushPath,
+    heartbeat: Heartbeat = HEARTBEAT,
+) -> None:
+    """Wake whom somebody delivers to; on an outage the fallback carries on alone.
+
+    What the lanes claim meanwhile is counted on the path.
+    """
+    for lane in lanes:
+        lane.wake_path = path
     while True:
         try:
-            async with listening(delivery.redis, WAKE_CHANNEL) as messages:
+            async with listening(delivery.redis, WAKE_CHANNEL, heartbeat) as messages:
+                path.note_open()
                 failures.up(REDIS)
                 async for message in messages:
+                    path.note_pushed()
                     called = message.split()
                     for lane in lanes:
                         # To look for what others were called for costs a round trip each.
@@ -24,4 +41,5 @@ async def forward_wake_ups(delivery: Delivery, lanes: list[LeasedWorker]) -> Non
                             lane.wake()
         except RedisDown as error:
             failures.down(error, doing="listen_for_wake_ups")
-            await asyncio.sleep(1)
+            path.note_closed(str(error))
+            await asyncio.sleep(_RECONNECT_SECONDS)

@@ -27,6 +27,7 @@ from shared.adapters.postgres import connect_database
 from shared.adapters.process_gauges import show_clock_skew
 from shared.adapters.process_marks import database_place, redis_place
 from shared.adapters.process_registry import Process, ProcessRegistry
+from shared.adapters.push_metrics import show_push_paths
 from shared.adapters.queue_gauges import QueueGauges
 from shared.adapters.servers import open_servers
 from shared.errors import DarkroomError
@@ -85,6 +86,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
             registry=registry,
             refresh=QueueGauges(registry, database).refresh,
         )
+        show_push_paths(registry, (producer.push_path,))
         rooms = Rooms(producer, KeyRing(database), OrderQueue(producer.intake))
         app = build_application(
             rooms, ENDPOINTS, ApiMetrics(registry), [*health.routes(), *document_routes(ENDPOINTS)]

@@ -6,11 +6,14 @@ anybody could fill the log.
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from producer.api.problems import problem
+from shared.adapters.heartbeat import keep_alive
 
 log = structlog.get_logger(__name__)
 
@@ -18,6 +21,11 @@ _BAD_REQUEST = range(400, 500)
 
 
 class _Connection(web.RequestHandler):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # A stream of events is written to for hours: its reader may vanish without a word.
+        keep_alive(transport.get_extra_info("socket"), ends_unacknowledged=False)
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Delivery, listening
+from shared.adapters.delivery import Delivery
 from shared.adapters.failure_log import REDIS, failures
+from shared.adapters.heartbeat import HEARTBEAT, Heartbeat
+from shared.adapters.listening import listening
 from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.push_metrics import PushPath
 from shared.errors import RedisDown
 
 log = structlog.get_logger(__name__)
@@ -23,8 +26,11 @@ Receiver = Callable[[Sequence[Change]], None]
 class Subscription:
     """Hands every message to all receivers. News may be lost: receivers must look as well."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, heartbeat: Heartbeat = HEARTBEAT) -> None:
         self._delivery = delivery
+        self._heartbeat = heartbeat
+        self.path = PushPath("wait", "waits look every 2 s, streams of events every second")
+        """Whether news arrives, and what the receivers had to find without any."""
         self._receivers: list[Receiver] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -46,16 +52,21 @@ class Subscription:
     async def _listen(self) -> None:
         while True:
             try:
-                async with listening(self._delivery.redis, CHANGES_CHANNEL) as messages:
+                async with listening(
+                    self._delivery.redis, CHANGES_CHANNEL, self._heartbeat
+                ) as messages:
+                    self.path.note_open()
                     failures.up(REDIS)
                     async for message in messages:
                         self._receive(message)
             except RedisDown as error:
                 # Those who wait look into Postgres by themselves meanwhile.
+                self.path.note_closed(str(error))
                 failures.down(error, doing="listen_for_changes")
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     def _receive(self, message: str) -> None:
+        self.path.note_pushed()
         try:
             changes = from_message(message)
         except ValueError:

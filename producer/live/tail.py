@@ -7,7 +7,7 @@ makes a look happen at once; without any there is one a second.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -58,11 +58,16 @@ _Key = TypeVar("_Key", bound=Hashable)
 class Tail:
     """Looks for new events while anybody listens, and hands them out."""
 
-    def __init__(self, queries: Queries, pace: Pace) -> None:
+    def __init__(
+        self, queries: Queries, pace: Pace, on_found: Callable[[int], None] | None = None
+    ) -> None:
         self.jobs: Circle[UUID] = Circle()
         self.accounts: Circle[str] = Circle()
         self._queries = queries
         self._pace = pace
+        self._on_found = on_found
+        """Called with the number of events that a look found without any news before it."""
+        self._has_news = False
         self._snapshot: Snapshot | None = None
         self._joining: list[_Joining] = []
         self._news = asyncio.Event()
@@ -135,6 +140,7 @@ class Tail:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.look_seconds):
                     await self._news.wait()
+        self._has_news = self._news.is_set()
         self._news.clear()
 
     async def _look(self) -> None:
@@ -171,6 +177,12 @@ class Tail:
 
     def _tell(self, events: list[StoredEvent], start: Position, end: Position) -> None:
         now = asyncio.get_running_loop().time()
+        if self._on_found is not None and not self._has_news:
+            found = sum(
+                one.job_id in self.jobs or one.account_id in self.accounts for one in events
+            )
+            if found:
+                self._on_found(found)
         positions = safe_positions(events, start, end)
         for event, position in zip(events, positions, strict=True):
             self.jobs.tell(event.job_id, partial(entry_of, event, event.id), now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -22,10 +22,10 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.client import PubSub
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
+from shared.adapters.heartbeat import tcp_options
 from shared.adapters.news import CHANGES_CHANNEL, Change, to_message
 from shared.domain.lifecycle import JobState
 from shared.errors import RedisDown
@@ -34,8 +34,6 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 5.0
 PAGE_LENGTH = 500
 """Deliveries made in one script: Redis does nothing else meanwhile."""
-LISTEN_SECONDS = 5.0
-"""How long one look for messages lasts where none comes."""
 # arq drops a job whose payload has expired. The reconciler would deliver it again; a month makes
 # that the exception.
 PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
@@ -150,6 +148,7 @@ def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
         # A peer that is gone without a word must not hang a worker.
         socket_timeout=ANSWER_TIMEOUT_SECONDS,
         health_check_interval=30,
+        **_keepalive_of(url),
     )
     return ArqRedis(
         cast("ConnectionPool", pool),
@@ -158,6 +157,13 @@ def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
         default_queue_name=Lane.SUBMIT.value,
         expires_extra_ms=PAYLOAD_TTL_MS,
     )
+
+
+def _keepalive_of(url: str) -> dict[str, Any]:
+    # The client refuses these settings for Unix sockets, which need none.
+    if url.startswith("unix:"):
+        return {}
+    return {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}
 
 
 @asynccontextmanager
@@ -256,30 +262,3 @@ class Delivery:
         """Raise `RedisDown` unless the server answers."""
         with translated_redis_errors():
             await self.redis.ping()
-
-
-@asynccontextmanager
-async def listening(redis: ArqRedis, channel: str) -> AsyncIterator[AsyncIterator[str]]:
-    """Subscribe to a channel on a connection of its own; yields its messages.
-
-    Raises `RedisDown`, also from the iteration.
-    """
-    pubsub = redis.pubsub()
-    try:
-        with translated_redis_errors():
-            await pubsub.subscribe(channel)
-        yield _messages(pubsub)
-    finally:
-        with suppress(RedisError, OSError):
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
-
-
-async def _messages(pubsub: PubSub) -> AsyncIterator[str]:
-    while True:
-        stop_if_cancelled()
-        with translated_redis_errors():
-            message = await pubsub.get_message(
-                ignore_subscribe_messages=True, timeout=LISTEN_SECONDS
-            )
-        if message is not None:
-            yield message["data"].decode(errors="replace")

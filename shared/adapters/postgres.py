@@ -15,18 +15,22 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.adapters import sqlstates
+from shared.adapters.heartbeat import keep_alive
 from shared.adapters.queries import named
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    _DriverConnection = asyncpg.Connection[asyncpg.Record]
 else:
-    Connection = asyncpg.Connection
+    Connection = _DriverConnection = asyncpg.Connection
 
 _Result = TypeVar("_Result")
 
 COMMAND_TIMEOUT_SECONDS = 15.0
 CONNECT_TIMEOUT_SECONDS = 5.0
+_MOST_IDLE_SECONDS = 60.0
+"""How long an unused connection is kept: less than any NAT on the way remembers it."""
 
 # The driver's own words for a connection that broke.
 _CONNECTION_LOST = (asyncpg.ConnectionDoesNotExistError, asyncpg.ConnectionFailureError)
@@ -82,6 +86,14 @@ def _translated(error: asyncpg.PostgresError) -> DarkroomError:
 
 def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+class KeptAliveConnection(_DriverConnection):
+    """A connection whose socket is probed while it is idle."""
+
+    def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        keep_alive(transport.get_extra_info("socket"))
 
 
 class Queries(Protocol):
@@ -249,6 +261,8 @@ async def connect_database(
             reset=leave_as_it_is,
             command_timeout=command_timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,
+            max_inactive_connection_lifetime=_MOST_IDLE_SECONDS,
+            connection_class=KeptAliveConnection,
             server_settings={"application_name": name},
         )
     try:

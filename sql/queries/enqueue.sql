@@ -116,3 +116,7 @@ SELECT * FROM jobs WHERE account_id = $1 AND idempotency_key = $2;
 -- Tells the workers, at commit, that rows wait for their delivery. Used where the
 -- caller commits, since nobody else knows when that is.
 SELECT pg_notify('darkroom_dispatch', '');
+
+-- name: notify_echo
+-- $1 the token of a worker's listening connection, which is alive if it hears this.
+SELECT pg_notify('darkroom_echo', $1);

@@ -1,4 +1,4 @@
-"""A TCP relay before a server, to take the server away and give it back."""
+"""A TCP relay before a server, to take it away and give it back, or to forget its connections."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Outage:
-    """A relay on a loopback port; while cut, it refuses and has dropped every connection."""
+    """A relay on a loopback port; while cut, it refuses and has dropped every connection.
+
+    Like a NAT it may also forget the connections there are: they stay open, and nothing passes any
+    more. New ones are passed on.
+    """
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.StreamWriter] = set()
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     async def restore(self) -> None:
@@ -28,6 +33,11 @@ class Outage:
         for writer in list(self._links):
             writer.transport.abort()
 
+    def forget(self) -> int:
+        """Pass nothing on, either way, for every connection there is now; return how many."""
+        self._forgotten |= self._links
+        return len(self._forgotten) // 2
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_unix_connection(self._socket_path)
@@ -37,14 +47,22 @@ class Outage:
         self._links |= {writer, far_writer}
         with suppress(OSError):
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        if writer in self._forgotten:
+            # Whoever gave up a forgotten connection is gone; the other side has not heard of it.
+            far_writer.transport.abort()
+            writer.transport.abort()
         self._links -= {writer, far_writer}
+        self._forgotten -= {writer, far_writer}
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                if writer in self._forgotten:
+                    continue
                 writer.write(data)
                 await writer.drain()
-        writer.close()
+        if writer not in self._forgotten:
+            writer.close()
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ lane before the one message of somebody else, and have to be looked at first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -37,11 +37,17 @@ class Outbox:
     """One worker's hand on the pending messages; any number may be at work without harm."""
 
     def __init__(
-        self, queries: Queries, delivery: Delivery, *, page_length: int = PAGE_LENGTH
+        self,
+        queries: Queries,
+        delivery: Delivery,
+        *,
+        page_length: int = PAGE_LENGTH,
+        on_found: Callable[[int], None] | None = None,
     ) -> None:
         self._queries = queries
         self._delivery = delivery
         self._page_length = page_length
+        self._on_found = on_found
         self._place = _START
         self._spent_ms: dict[UUID, float] = {}
 
@@ -86,6 +92,8 @@ class Outbox:
                 ]
             )
             log.info("webhooks_redelivered", messages=len(lacking))
+            if self._on_found is not None:
+                self._on_found(len(lacking))
         is_last = len(rows) < self._page_length
         self._place = _START if is_last else (rows[-1]["next_try_at"], rows[-1]["id"])
         return is_last

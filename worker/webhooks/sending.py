@@ -20,6 +20,7 @@ from aiohttp import AddrInfoType, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from shared.adapters.heartbeat import keep_alive
 from shared.domain.destinations import address_fault, url_fault
 from worker.kie_wire import user_agent
 from worker.webhooks.resolving import ThreadedResolver
@@ -141,7 +142,9 @@ class Sender:
         fault = address_fault(str(address[0]), allow_loopback=self._allow_loopback)
         if fault is not None:
             raise ForbiddenAddress(fault)
-        return socket.socket(family=family, type=kind, proto=protocol)
+        opened = socket.socket(family=family, type=kind, proto=protocol)
+        keep_alive(opened, ends_unacknowledged=False)
+        return opened
 
 
 def _name() -> str:

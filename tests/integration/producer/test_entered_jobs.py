@@ -24,10 +24,10 @@ from shared.adapters.delivery import (
     Lane,
     Parcel,
     deserialize,
-    listening,
     now_ms,
 )
 from shared.adapters.job_rows import job_to_json
+from shared.adapters.listening import listening
 from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
 from shared.adapters.postgres import Database
 from shared.adapters.servers import Servers

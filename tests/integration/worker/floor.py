@@ -14,6 +14,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 
 from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from shared.adapters.push_metrics import PushPath
 from tests.fakes.outage import Outage, outage_of
 from tests.workshop import eventually
 from worker.claiming import LeasedWorker
@@ -90,6 +91,23 @@ async def running(*workers: LeasedWorker) -> AsyncIterator[None]:
             assert not stuck, f"cancelled, but running on: {stuck}"
         for worker in workers:
             await worker.drain(0)  # what was handed back is on its way to Redis
+
+
+class CalledLane(LeasedWorker):
+    """A lane that counts how often it was called, and does not look."""
+
+    def __init__(self, lane: Lane, redis: ArqRedis) -> None:
+        super().__init__(lane, Runs().run, redis=redis, max_jobs=1)
+        self.calls = 0
+
+    def wake(self) -> None:
+        """Count the call."""
+        self.calls += 1
+
+
+def wake_path() -> PushPath:
+    """Return a path for wake-ups, as a worker's metrics have one."""
+    return PushPath("wake", "each lane looks twice a second")
 
 
 async def deliver(

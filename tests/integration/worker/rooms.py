@@ -27,6 +27,7 @@ from worker.accounts import KieAccount, KieAccounts
 from worker.brake import Brake
 from worker.claiming import LeasedWorker
 from worker.deps import Deps
+from worker.dispatch import dispatch_on_notify
 from worker.job_store import JobStore
 from worker.kie_client import Kie
 from worker.lanes import build_lanes
@@ -152,11 +153,20 @@ async def open_rooms(
         yield Rooms(deps, producer, database, redis, kie, clock, registry, slept)
 
 
+async def listen(
+    deps: Deps, database_url: str, reconciler: Reconciler | None = None, **options: Any
+) -> None:
+    """Dispatch on notifications until cancelled, as the service does."""
+    path = deps.metrics.dispatch_path
+    reconciler = reconciler or Reconciler(deps)
+    await dispatch_on_notify(database_url, reconciler, deps.queries, path, **options)
+
+
 @asynccontextmanager
 async def running_lanes(deps: Deps) -> AsyncIterator[list[LeasedWorker]]:
     """Run both lanes over these rooms, as the service does."""
     lanes = build_lanes(deps, Reconciler(deps))
-    tasks = [asyncio.create_task(forward_wake_ups(deps.delivery, lanes))]
+    tasks = [asyncio.create_task(forward_wake_ups(deps.delivery, lanes, deps.metrics.wake_path))]
     tasks += [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
     try:
         yield lanes

@@ -22,6 +22,7 @@ from tests.integration.worker.floor import (
     running,
     score_of,
     seen,
+    wake_path,
 )
 from tests.workshop import eventually
 from worker.claiming import Snoozed
@@ -169,7 +170,7 @@ async def test_a_wake_up_starts_a_delivery_within_tens_of_milliseconds(redis: Ar
         started_at.append(monotonic())
 
     lane = lane_over(redis, Runs(note))
-    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), [lane]))
+    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), [lane], wake_path()))
     lags = []
     try:
         async with running(lane):

@@ -15,13 +15,13 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 
 from shared.adapters.delivery import (
-    LISTEN_SECONDS,
     Delivery,
     Lane,
     connect_redis,
     now_ms,
     serialize,
 )
+from shared.adapters.listening import LISTEN_SECONDS
 from tests.integration.worker.floor import (
     Runs,
     blocked_by,
@@ -34,6 +34,7 @@ from tests.integration.worker.floor import (
     running,
     score_of,
     seen,
+    wake_path,
 )
 from tests.workshop import eventually
 from worker.claiming import Snoozed
@@ -276,7 +277,7 @@ async def test_the_loop_survives_its_connections_being_killed(
     runs = Runs()
     async with connect_redis(embedded_redis_url) as client:
         lane = lane_over(client, runs)
-        forwarding = asyncio.create_task(forward_wake_ups(Delivery(client), [lane]))
+        forwarding = asyncio.create_task(forward_wake_ups(Delivery(client), [lane], wake_path()))
         async with running(lane):
             for number in range(1, 3):
                 await deliver(redis)
@@ -299,7 +300,9 @@ async def test_the_loop_waits_for_a_server_that_comes_later(
     async with connect_redis(f"unix://{later}") as client:
         worker = lane_over(client, runs)
         async with running(worker):
-            forwarding = asyncio.create_task(forward_wake_ups(Delivery(client), [worker]))
+            forwarding = asyncio.create_task(
+                forward_wake_ups(Delivery(client), [worker], wake_path())
+            )
             await asyncio.sleep(0)
             assert runs.count.total() == 0
             later.symlink_to(urlsplit(embedded_redis_url).path)
@@ -363,7 +366,7 @@ async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
 
 async def test_forwarding_wake_ups_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
     for turns in range(60):
-        task = asyncio.create_task(forward_wake_ups(Delivery(redis), []))
+        task = asyncio.create_task(forward_wake_ups(Delivery(redis), [], wake_path()))
         for _ in range(turns % 30):
             await asyncio.sleep(0)
         task.cancel()

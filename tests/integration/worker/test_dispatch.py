@@ -11,10 +11,8 @@ import pytest
 
 from producer import Job
 from shared.adapters.delivery import Delivery, Lane, connect_redis
-from tests.integration.worker.rooms import Rooms
+from tests.integration.worker.rooms import Rooms, listen
 from tests.workshop import eventually, text_to_image
-from worker.dispatch import dispatch_on_notify
-from worker.reconciler import Reconciler
 
 _LISTENERS = (
     "SELECT pid FROM pg_stat_activity"
@@ -25,7 +23,7 @@ _LISTENERS = (
 @pytest.fixture
 async def dispatching(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
     """Dispatch in the background, from when it listens."""
-    task = asyncio.create_task(dispatch_on_notify(database_url, Reconciler(rooms.deps)))
+    task = asyncio.create_task(listen(rooms.deps, database_url))
     await _listener_other_than(rooms, None)
     yield
     assert not task.done()
@@ -90,7 +88,7 @@ async def test_redis_away_at_a_notification_does_not_end_the_listening(
     assert redis_url is not None
     async with connect_redis(f"unix://{later}") as client:
         deps = rooms.with_deps(delivery=Delivery(client)).deps
-        task = asyncio.create_task(dispatch_on_notify(database_url, Reconciler(deps)))
+        task = asyncio.create_task(listen(deps, database_url))
         await _listener_other_than(rooms, None)
         async with callers.transaction():
             first = await rooms.enqueue(connection=callers)

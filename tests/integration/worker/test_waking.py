@@ -11,22 +11,17 @@ from uuid import uuid4
 from arq.connections import ArqRedis
 
 from shared.adapters.delivery import WAKE_CHANNEL, Delivery, Lane, Parcel, now_ms
-from tests.integration.worker.floor import Runs, deliver, lane_over, running, seen
+from tests.integration.worker.floor import (
+    CalledLane,
+    Runs,
+    deliver,
+    lane_over,
+    running,
+    seen,
+    wake_path,
+)
 from tests.workshop import eventually
-from worker.claiming import LeasedWorker
 from worker.waking import forward_wake_ups
-
-
-class CalledLane(LeasedWorker):
-    """A lane that counts how often it was called, and does not look."""
-
-    def __init__(self, lane: Lane, redis: ArqRedis) -> None:
-        super().__init__(lane, Runs().run, redis=redis, max_jobs=1)
-        self.calls = 0
-
-    def wake(self) -> None:
-        """Count the call."""
-        self.calls += 1
 
 
 async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: ArqRedis) -> None:
@@ -83,7 +78,7 @@ async def _called_lanes(
         CalledLane(Lane.POLL, redis),
         CalledLane(Lane.WEBHOOK, redis),
     )
-    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), list(lanes)))
+    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), list(lanes), wake_path()))
     try:
         await eventually(lambda: _is_listened_to(redis), "the wake-ups are listened to")
         yield lanes

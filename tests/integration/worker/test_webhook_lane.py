@@ -19,9 +19,8 @@ from shared.adapters.servers import Servers
 from shared.errors import PostgresDown
 from shared.settings import Settings
 from tests.fakes.receiver import Received, Receiver, never_answer, receiving
-from tests.integration.worker.rooms import Rooms, open_rooms
+from tests.integration.worker.rooms import Rooms, listen, open_rooms
 from tests.workshop import eventually, text_to_image
-from worker.dispatch import dispatch_on_notify
 from worker.lanes import build_webhook_lane
 from worker.reconciler import Reconciler
 from worker.waking import forward_wake_ups
@@ -56,8 +55,10 @@ async def at_work(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
     lane, reconciler = build_webhook_lane(rooms.deps), Reconciler(rooms.deps)
     tasks = [
         asyncio.create_task(lane.run_until_cancelled()),
-        asyncio.create_task(forward_wake_ups(rooms.deps.delivery, [lane])),
-        asyncio.create_task(dispatch_on_notify(database_url, reconciler)),
+        asyncio.create_task(
+            forward_wake_ups(rooms.deps.delivery, [lane], rooms.deps.metrics.wake_path)
+        ),
+        asyncio.create_task(listen(rooms.deps, database_url, reconciler)),
     ]
     await _listens(rooms)
     try:

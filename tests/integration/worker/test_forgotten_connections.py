@@ -1,0 +1,372 @@
+"""A connection that a NAT has forgotten is silent and does not end: it is noticed and replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from decimal import Decimal
+from time import monotonic
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import asyncpg
+from arq.connections import ArqRedis
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from producer import Producer
+from producer.live.subscription import Subscription
+from shared.adapters.delivery import WAKE_CHANNEL, Delivery, Lane, connect_redis
+from shared.adapters.heartbeat import HEARTBEAT, Heartbeat, tcp_options
+from shared.adapters.news import Change
+from shared.adapters.postgres import Queries, connect_database
+from shared.adapters.push_metrics import PushPath, show_push_paths
+from shared.adapters.servers import Servers
+from shared.errors import DependencyDown
+from tests.fakes.outage import Outage, outage_of
+from tests.integration.worker.floor import (
+    CalledLane,
+    Runs,
+    deliver,
+    lane_over,
+    redis_behind_a_relay,
+    running,
+    seen,
+    wake_path,
+)
+from tests.integration.worker.rooms import Rooms, listen
+from tests.workshop import eventually, text_to_image
+from worker.dispatch import dispatch_on_notify
+from worker.reconciler import Reconciler
+from worker.waking import forward_wake_ups
+
+_QUICK = Heartbeat(interval_seconds=0.4, deadline_seconds=0.4)
+_LONGEST_SECONDS = 30.0
+
+
+class CountedQueries:
+    """Runs named queries, and counts them."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self.asked: Counter[str] = Counter()
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Run the query of that name and return its rows."""
+        self.asked[query] += 1
+        return await self._queries.fetch(query, *args)
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """Run the query of that name and return its first row, if any."""
+        self.asked[query] += 1
+        return await self._queries.fetch_row(query, *args)
+
+
+@asynccontextmanager
+async def _postgres_behind_a_relay(url: str) -> AsyncIterator[tuple[Outage, str]]:
+    parts = urlsplit(url)
+    directory = unquote(parts.netloc.partition("@")[2].partition(":")[0])
+    async with outage_of(f"{directory}/.s.PGSQL.5432") as outage:
+        yield outage, f"postgresql://darkroom@127.0.0.1:{outage.port}{parts.path}"
+
+
+@asynccontextmanager
+async def _running(task: asyncio.Task[None]) -> AsyncIterator[None]:
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _is_open(path: PushPath) -> bool:
+    return path.is_open is True
+
+
+async def _is_closed(path: PushPath) -> bool:
+    return path.is_open is False
+
+
+def test_a_dead_connection_is_replaced_within_half_a_minute_by_default() -> None:
+    slowest_reconnect_seconds = 2.0 + 5.0
+    worst = HEARTBEAT.interval_seconds + HEARTBEAT.deadline_seconds + slowest_reconnect_seconds
+    assert worst <= _LONGEST_SECONDS
+    # The heartbeat of an idle worker is one statement and one command in that time.
+    assert HEARTBEAT.interval_seconds >= 10
+
+
+async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arrive_again(
+    rooms: Rooms, database_url: str
+) -> None:
+    path = rooms.deps.metrics.dispatch_path
+    async with _postgres_behind_a_relay(database_url) as (outage, far_url):
+        with capture_logs() as lines:
+            task = asyncio.create_task(listen(rooms.deps, far_url, heartbeat=_QUICK))
+            async with _running(task):
+                await eventually(lambda: _is_open(path), "it listens")
+                outage.forget()
+                forgotten_at = monotonic()
+                await eventually(lambda: _is_closed(path), "the dead connection is noticed")
+                assert _gauge(rooms.registry, "dispatch") == 0
+                await eventually(lambda: _is_open(path), "it listens again")
+                assert monotonic() - forgotten_at < 10
+                took = await _seconds_until_dispatched(rooms, database_url)
+    assert took < 1.5, "found by the notification, before the reconciler would look"
+    assert _gauge(rooms.registry, "dispatch") == 1
+    assert [line["event"] for line in lines if line.get("path") == "dispatch"] == [
+        "push_connection_lost",
+        "push_connection_restored",
+    ]
+    (lost, _) = (line for line in lines if line.get("path") == "dispatch")
+    assert "dead" in lost["error"]
+    assert lost["meanwhile"] == "the reconciler looks every 5 s"
+
+
+async def test_a_listener_of_another_server_than_the_pool_is_told_from_a_live_one(
+    rooms: Rooms, database_url: str
+) -> None:
+    # After a failover the connection may hang on to a primary that nobody writes to any more.
+    other = f"{database_url.rpartition('/')[0]}/postgres"
+    path = rooms.deps.metrics.dispatch_path
+    task = asyncio.create_task(listen(rooms.deps, other, heartbeat=_QUICK))
+    async with _running(task):
+        await eventually(lambda: _is_closed(path), "the listener hears nothing of the pool")
+
+
+async def test_a_quiet_listen_connection_that_lives_is_kept(
+    rooms: Rooms, database_url: str
+) -> None:
+    path = rooms.deps.metrics.dispatch_path
+    with capture_logs() as lines:
+        queries = CountedQueries(rooms.deps.queries)
+        task = asyncio.create_task(
+            dispatch_on_notify(database_url, Reconciler(rooms.deps), queries, path, _QUICK)
+        )
+        async with _running(task):
+            await eventually(lambda: _is_open(path), "it listens")
+            pid = await _listener(rooms)
+            await seen(lambda: queries.asked["notify_echo"] >= 3, "three heartbeats")
+            assert await _listener(rooms) == pid
+    assert not [line for line in lines if line.get("path") == "dispatch"]
+
+
+async def test_a_forgotten_subscription_to_wake_ups_is_replaced(embedded_redis_url: str) -> None:
+    path = wake_path()
+    async with (
+        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        connect_redis(far_url) as far,
+        connect_redis(embedded_redis_url) as near,
+    ):
+        lane = CalledLane(Lane.SUBMIT, near)
+        with capture_logs() as lines:
+            task = asyncio.create_task(forward_wake_ups(Delivery(far), [lane], path, _QUICK))
+            async with _running(task):
+                await eventually(lambda: _is_open(path), "it is subscribed")
+                assert outage.forget() >= 1
+                await eventually(lambda: _is_closed(path), "the dead subscription is noticed")
+                await eventually(lambda: _is_open(path), "it is subscribed again", 15)
+                await near.publish(WAKE_CHANNEL, lane.queue_name)
+                await seen(lambda: lane.calls == 1, "the lane is woken", 2)
+    events = [line["event"] for line in lines if line.get("path") == "wake"]
+    assert events == ["push_connection_lost", "push_connection_restored"]
+
+
+async def test_a_forgotten_subscription_to_news_is_replaced_and_waits_are_pushed_again(
+    embedded_redis_url: str,
+) -> None:
+    told: list[Change] = []
+    async with (
+        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        connect_redis(far_url) as far,
+        connect_redis(embedded_redis_url) as near,
+    ):
+        subscription = Subscription(Delivery(far), _QUICK)
+        subscription.add(told.extend)
+        subscription.start()
+        try:
+            await eventually(lambda: _is_open(subscription.path), "it is subscribed")
+            outage.forget()
+            await eventually(lambda: _is_closed(subscription.path), "it is noticed")
+            await eventually(lambda: _is_open(subscription.path), "it is subscribed again", 15)
+            change = Change(uuid4())
+            await Delivery(near).announce([change])
+
+            async def is_told() -> bool:
+                return change in told
+
+            await eventually(is_told, "the news is heard", 2)
+        finally:
+            await subscription.close()
+
+
+async def test_forgotten_connections_of_the_pool_end_with_a_statement_and_are_replaced(
+    database_url: str,
+) -> None:
+    async with (
+        _postgres_behind_a_relay(database_url) as (outage, far_url),
+        connect_database(far_url, connections=3, command_timeout_seconds=0.5) as database,
+    ):
+        await asyncio.gather(*(database.ping() for _ in range(3)))
+        outage.forget()
+        began = monotonic()
+        outcomes = [await _outcome(database.fetch("snapshot_now")) for _ in range(6)]
+        assert monotonic() - began < _LONGEST_SECONDS
+        assert outcomes[-1] == "ok", outcomes
+        assert set(outcomes) <= {"ok", "PostgresDown"}
+
+
+async def test_forgotten_connections_to_redis_end_with_a_command_and_are_replaced(
+    embedded_redis_url: str,
+) -> None:
+    async with (
+        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        connect_redis(far_url, connections=3) as far,
+    ):
+        await asyncio.gather(*(far.ping() for _ in range(3)))
+        outage.forget()
+        began = monotonic()
+        outcomes = [await _outcome(Delivery(far).ping()) for _ in range(5)]
+        assert monotonic() - began < _LONGEST_SECONDS
+        assert outcomes[-1] == "ok", outcomes
+
+
+async def test_sockets_to_both_servers_are_probed_while_they_are_idle(
+    database_url: str, embedded_redis_url: str
+) -> None:
+    async with (
+        _postgres_behind_a_relay(database_url) as (to_postgres, far_url),
+        connect_database(far_url, connections=1) as database,
+        redis_behind_a_relay(embedded_redis_url) as (to_redis, redis_url),
+        connect_redis(redis_url) as redis,
+    ):
+        await database.ping()
+        await redis.ping()
+        for port in (to_postgres.port, to_redis.port):
+            sockets = _sockets_to(port)
+            assert sockets
+            for one in sockets:
+                with one:
+                    assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                    for option, value in tcp_options().items():
+                        assert one.getsockopt(socket.IPPROTO_TCP, option) == value
+
+
+def _sockets_to(port: int) -> list[socket.socket]:
+    """Return copies of this process's sockets that are connected to that port."""
+    found = []
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):  # no socket, or the folder itself, which is closed by now
+            copy = socket.socket(fileno=os.dup(int(name)))
+            try:
+                is_it = copy.family == socket.AF_INET and copy.getpeername()[1] == port
+            except OSError:
+                is_it = False
+            if is_it:
+                found.append(copy)
+            else:
+                copy.close()
+    return found
+
+
+async def test_what_is_found_without_a_push_is_counted_by_path_and_said_once(rooms: Rooms) -> None:
+    registry, path = CollectorRegistry(), PushPath("wait", "it looks every 2 s")
+    show_push_paths(registry, [path])
+    with capture_logs() as lines:
+        for _ in range(5):
+            path.note_found(2)
+        path.note_pushed()
+        path.note_found(1)
+    assert [line["event"] for line in lines] == ["pushes_missing"]
+    assert registry.get_sample_value("darkroom_fallback_total", {"path": "wait"}) == 11
+
+
+async def test_what_the_reconciler_finds_for_want_of_a_notification_is_counted(
+    rooms: Rooms, database_url: str
+) -> None:
+    callers = await asyncpg.connect(database_url)
+    try:
+        async with callers.transaction():
+            await rooms.enqueue(connection=callers)
+    finally:
+        await callers.close()
+    await rooms.sql("UPDATE jobs SET updated_at = now() - interval '5 s'")
+    await Reconciler(rooms.deps).run_once()
+    assert rooms.deps.metrics.dispatch_path.found == 1
+    assert rooms.registry.get_sample_value("darkroom_fallback_total", {"path": "dispatch"}) == 1
+
+
+async def test_a_wait_whose_push_was_lost_is_answered_by_looking_and_counted(
+    producer: Producer, servers: Servers, embedded_redis_url: str
+) -> None:
+    await producer.till.create_account("acme")
+    await producer.till.grant("acme", Decimal(100), "for the test")
+    async with (
+        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        Producer.over(replace(servers, redis_url=far_url)) as waiting,
+    ):
+        job = await producer.enqueue(text_to_image(), account_id="acme")
+        wait = asyncio.create_task(waiting.wait(job.id, timeout_seconds=20))
+        await eventually(lambda: _is_open(waiting.push_path), "it is subscribed")
+        outage.forget()
+        await producer.cancel(job.id)
+        assert (await wait).state == "cancelled"
+        assert waiting.push_path.found == 1
+
+
+async def test_claims_made_while_wake_ups_are_lost_are_counted(redis: ArqRedis) -> None:
+    path, runs = wake_path(), Runs()
+    lane = lane_over(redis, runs, lane=Lane.SUBMIT)
+    lane.wake_path = path
+    async with running(lane):
+        path.note_open()
+        await deliver(redis, 2, lane=Lane.SUBMIT)
+        await runs.reach(2)
+        assert path.found == 0
+        path.note_closed("cut")
+        await deliver(redis, 3, lane=Lane.SUBMIT)
+        await runs.reach(5)
+    assert path.found == 3
+
+
+def _gauge(registry: CollectorRegistry, path: str) -> float | None:
+    return registry.get_sample_value("darkroom_push_connection_open", {"path": path})
+
+
+async def _seconds_until_dispatched(rooms: Rooms, database_url: str) -> float:
+    callers = await asyncpg.connect(database_url)
+    try:
+        async with callers.transaction():
+            job = await rooms.enqueue(connection=callers)
+    finally:
+        await callers.close()
+    began = monotonic()
+
+    async def is_there() -> bool:
+        return await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT) is not None
+
+    await eventually(is_there, "the job is delivered", 10)
+    return monotonic() - began
+
+
+async def _listener(rooms: Rooms) -> int:
+    statement = (
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query ILIKE 'LISTEN%'"
+    )
+    (row,) = await rooms.sql(statement)
+    return int(row["pid"])
+
+
+async def _outcome(asking: Awaitable[object]) -> str:
+    try:
+        await asking
+    except DependencyDown as error:
+        return type(error).__name__
+    return "ok"
