@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
+from producer.alert_findings import examine_alerts
+from producer.finding import Finding
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.migrations import migration_status
 from shared.adapters.postgres import Database, Queries, connect_database
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
+
+__all__ = ["Finding", "connect_for_examination", "examine", "examine_books"]
 
 _NAMED_AT_MOST = 5
 _STUCK_SECONDS = 3600.0
@@ -31,17 +34,6 @@ _ASK_DEVELOPERS = (
     "do not mend it by hand: keep the database as it is and report it; the job's story is"
     " `darkroom jobs show ID`"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
-    fix: str | None = None
-    """What to do about it, where something is wrong."""
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -119,6 +111,8 @@ async def _examine_database(
         "is a worker running? `darkroom worker`" if rows else None,
     )
     async for finding in _examine_accounts(database, account_names):
+        yield finding
+    async for finding in examine_alerts(database, servers.redis_url, account_names):
         yield finding
 
 

@@ -95,7 +95,8 @@ def new_job(draft: Draft, row: asyncpg.Record) -> Job:
         priority=order.priority,
         run_at=run_at,
         quantity=order.request.price_quantity,
-        due_at=run_at,
+        # A moment in the past is no way to the front of the queue.
+        due_at=max(run_at, created_at),
         deadline_at=None,
         attempted_at=None,
         idempotency_key=order.idempotency_key,

@@ -91,7 +91,9 @@ class Metrics:
     def count_submitted(self, job: Job) -> None:
         """Note how long a job waited for its task id."""
         if job.submitted_at is not None:
-            self.wait.observe(max((job.submitted_at - job.run_at).total_seconds(), 0))
+            # A moment in the past may be asked for: such a job waits since it was accepted.
+            began_at = max(job.run_at, job.created_at)
+            self.wait.observe(max((job.submitted_at - began_at).total_seconds(), 0))
 
     def count_end(self, job: Job, lag_seconds: float | None = None) -> None:
         """Note the end of a job."""

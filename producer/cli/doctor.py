@@ -8,8 +8,9 @@ from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
 from producer.cli.running import run
 from producer.cli.screen import data_console, put_json, say
-from producer.cli.wording import count_text, printable
+from producer.cli.wording import count_text, moment_text, printable
 from producer.doctor import Finding, examine
+from shared.adapters.job_rows import moment_to_json
 from shared.settings import Settings
 
 _DEPENDENCIES = frozenset({"postgres", "redis"})
@@ -44,6 +45,7 @@ def _put(finding: Finding, *, as_json: bool) -> None:
                 "ok": finding.ok,
                 "detail": finding.detail,
                 "fix": finding.fix,
+                "since": moment_to_json(finding.since),
             }
         )
         return
@@ -51,6 +53,8 @@ def _put(finding: Finding, *, as_json: bool) -> None:
     line.append(finding.name, style="bold").append(
         f": {printable(finding.detail)}", style="not bold default"
     )
+    if finding.since is not None:
+        line.append(f"; since {moment_text(finding.since)}", style="not bold default")
     console = data_console()
     console.print(line)
     if finding.fix and not finding.ok:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.cli.job_pages import row_to_json
-from producer.cli.queue_view import AccountView, Pause, QueueView
+from producer.cli.queue_view import AccountView, QueueView
 from producer.cli.screen import plain_table
 from producer.cli.wording import (
     NOTHING,
@@ -21,7 +21,10 @@ from producer.cli.wording import (
     seconds_text,
     shortened,
 )
+from shared.adapters.alert_watch import alert_to_json
 from shared.adapters.job_rows import credits_to_json, moment_to_json
+from shared.domain.alerts import Alert
+from shared.domain.situation import Pause
 
 _LATE_SECONDS = 60.0
 
@@ -64,7 +67,14 @@ def view_to_json(view: QueueView) -> dict[str, Any]:
         "accepted": view.accepted,
         "accepted_per_minute": round(view.accepted_per_minute, 2),
         "ended_per_minute": round(view.ended_per_minute, 2),
+        "succeeded_per_minute": round(view.succeeded_per_minute, 2),
+        "failed_per_minute": round(view.failed_per_minute, 2),
         "has_worker": view.has_worker,
+        "workers": {
+            "alive": view.workers_alive,
+            "lost": [row_to_json(asdict(worker)) for worker in view.workers_lost],
+        },
+        "alerts": [alert_to_json(alert) for alert in view.alerts],
         "submits_paused": _pause_to_json(view.pause, view),
         "kie_accounts": [_account_to_json(account, view) for account in view.accounts],
         "redis_error": view.redis_error,
@@ -112,13 +122,15 @@ def _figures(view: QueueView) -> Table:
         ("oldest", oldest, "failed in 5 min", queue.failed),
         ("submitting", queue.submitting, "cancelled in 5 min", queue.cancelled),
         ("generating", queue.generating, "accepted per min", f"{view.accepted_per_minute:.1f}"),
-        ("unknown", queue.unknown, "ended per min", f"{view.ended_per_minute:.1f}"),
+        ("unknown", queue.unknown, "succeeded per min", f"{view.succeeded_per_minute:.1f}"),
+        ("workers", _workers_text(view), "failed per min", f"{view.failed_per_minute:.1f}"),
     )
     thirds = (
         ("wait p50", seconds_text(queue.wait_p50_seconds)),
         ("wait p95", seconds_text(queue.wait_p95_seconds)),
         ("run p50", seconds_text(queue.run_p50_seconds)),
         ("run p95", seconds_text(queue.run_p95_seconds)),
+        ("", ""),
         ("", ""),
     )
     for (first, one, second, two), (third, three) in zip(rows, thirds, strict=True):
@@ -132,29 +144,26 @@ def _figures(view: QueueView) -> Table:
     return table
 
 
+def _workers_text(view: QueueView) -> str:
+    lost = len(view.workers_lost)
+    return f"{view.workers_alive} alive" + (f", {lost} lost" if lost else "")
+
+
 def _warnings(view: QueueView) -> list[Text]:
     warnings: list[Text] = []
-    pause = view.pause
     if view.redis_error is not None:
         warnings.append(Text(printable(view.redis_error), style="bold red"))
-    if len(view.accounts) > 1:
-        for account in view.accounts:
-            if account.pause is not None:
-                told = f"submitting by {account.name} is {_how(account.pause, view)}"
-                warnings.append(Text(told, style="bold yellow"))
-    elif pause is not None:
-        warnings.append(Text(f"submitting is {_how(pause, view)}", style="bold yellow"))
-    if not view.has_worker:
+    warnings += [Text(_alert_text(alert), style="bold yellow") for alert in view.alerts]
+    is_told = any(alert.name == "no_worker" for alert in view.alerts)
+    if not view.has_worker and not is_told:
         advice = f"no worker is running: start one with {command_text('worker')}"
-        warnings.append(Text(advice, style="bold yellow" if view.snapshot.queued else "yellow"))
+        warnings.append(Text(advice, style="yellow"))
     return warnings
 
 
-def _how(pause: Pause, view: QueueView) -> str:
-    why = shortened(f"{pause.reason}: {pause.message}", 200)
-    left = seconds_text((pause.until - view.at).total_seconds())
-    how = f"paused for {left} more" if pause.is_on(view.at) else "slowed down, one at a time"
-    return f"{how} ({why})"
+def _alert_text(alert: Alert) -> str:
+    since = f", since {moment_text(alert.since)}" if alert.since is not None else ""
+    return f"{shortened(alert.detail, 300)}{since}: {printable(alert.fix)}"
 
 
 def _accounts(view: QueueView) -> Table:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import cast
 from uuid import UUID
 
 from producer.cli.running import Desk
-from shared.adapters.delivery import connect_redis, translated_redis_errors
+from shared.adapters.alert_watch import read_alerts
+from shared.adapters.delivery import connect_redis
 from shared.adapters.postgres import Database
 from shared.adapters.queue_stats import (
     RECENT_SECONDS,
@@ -19,24 +19,10 @@ from shared.adapters.queue_stats import (
     read_failures,
     read_snapshot,
 )
-from shared.errors import RedisDown
-from shared.kie_accounts import brake_key
+from shared.domain.alerts import Alert
+from shared.domain.situation import LostWorker, Pause
 
 _FAILURES_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Why no worker submits at the moment, or submits with care, by one Kie account."""
-
-    until: datetime
-    level: int
-    reason: str
-    message: str
-
-    def is_on(self, now: datetime) -> bool:
-        """Whether nothing is submitted at that moment; after it, one job feels the way."""
-        return self.until > now
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +47,14 @@ class QueueView:
     accounts: tuple[AccountView, ...]
     redis_error: str | None
     """Why no pause could be read, if so."""
-    has_worker: bool
+    alerts: tuple[Alert, ...]
+    workers_alive: int
+    workers_lost: tuple[LostWorker, ...]
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether any worker is alive."""
+        return self.workers_alive > 0
 
     @property
     def pause(self) -> Pause | None:
@@ -76,68 +69,53 @@ class QueueView:
         return self.accepted * 60 / RECENT_SECONDS
 
     @property
+    def succeeded_per_minute(self) -> float:
+        """How many jobs ended with images."""
+        return self.snapshot.succeeded * 60 / RECENT_SECONDS
+
+    @property
+    def failed_per_minute(self) -> float:
+        """How many jobs failed."""
+        return self.snapshot.failed * 60 / RECENT_SECONDS
+
+    @property
     def ended_per_minute(self) -> float:
         """How many jobs ended, well or not."""
-        recent = self.snapshot
-        return (recent.succeeded + recent.failed + recent.cancelled) * 60 / RECENT_SECONDS
+        cancelled = self.snapshot.cancelled * 60 / RECENT_SECONDS
+        return self.succeeded_per_minute + self.failed_per_minute + cancelled
 
 
 async def read_view(desk: Desk, now: datetime) -> QueueView:
     """Return the queue as it is. Raises `PostgresDown`; Redis being down is part of the view."""
     database = desk.database
     names = desk.settings.kie_account_names
-    pauses: dict[str, Pause | None] = {}
-    redis_error: str | None = None
     snapshot = await read_snapshot(database)
     failures = await read_failures(database, _FAILURES_SHOWN)
     accepted = await _read_accepted(database, now)
-    workers = await database.fetch_row("worker_is_connected")
-    try:
-        pauses = await read_pauses(desk.servers.redis_url, names)
-    except RedisDown as error:
-        redis_error = str(error)
+    async with connect_redis(desk.servers.redis_url, connections=1) as redis:
+        found = await read_alerts(database, redis, names)
+    pauses = dict(found.redis.pauses) if found.redis is not None else {}
     return QueueView(
         at=now,
         snapshot=snapshot,
         accepted=accepted,
         failures=tuple(failures),
         accounts=tuple(await _read_accounts(database, names, pauses)),
-        redis_error=redis_error,
-        has_worker=bool(workers and workers["is_connected"]),
+        redis_error=found.redis_error,
+        alerts=found.alerts,
+        workers_alive=found.situation.workers_alive,
+        workers_lost=found.situation.workers_lost,
     )
 
 
 async def _read_accounts(
-    database: Database, names: Sequence[str], pauses: Mapping[str, Pause | None]
+    database: Database, names: Sequence[str], pauses: Mapping[str, Pause]
 ) -> list[AccountView]:
     rows = await database.fetch("last_balance_checks", list(names))
     return [
         AccountView(row["name"], pauses.get(row["name"]), row["balance"], row["age_seconds"])
         for row in rows
     ]
-
-
-async def read_pauses(redis_url: str, names: Sequence[str]) -> dict[str, Pause | None]:
-    """Return the brakes that workers share, None where one is off. Raises `RedisDown`."""
-    async with connect_redis(redis_url, connections=1) as redis:
-        with translated_redis_errors():
-            brakes = [
-                await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(brake_key(name)))
-                for name in names
-            ]
-    return {name: _pause(values) for name, values in zip(names, brakes, strict=True)}
-
-
-def _pause(values: Mapping[bytes, bytes]) -> Pause | None:
-    fields = {name.decode(): value.decode(errors="replace") for name, value in values.items()}
-    if int(fields.get("level", "0")) == 0:
-        return None
-    return Pause(
-        until=datetime.fromtimestamp(float(fields.get("until", "0")) / 1000, UTC),
-        level=int(fields["level"]),
-        reason=fields.get("reason", ""),
-        message=fields.get("message", ""),
-    )
 
 
 async def _read_accepted(database: Database, now: datetime) -> int:

@@ -72,10 +72,12 @@ class FailureLog:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         quiet_seconds: float = QUIET_SECONDS,
+        still_seconds: float = STILL_SECONDS,
     ) -> None:
         self._monotonic = monotonic
         self._now = now
         self._quiet_seconds = quiet_seconds
+        self._still_seconds = still_seconds
         self._incidents: dict[tuple[str, str], _Incident] = {}
 
     def failed(
@@ -87,18 +89,20 @@ class FailureLog:
         doing: str | None = None,
         level: str = "warning",
         quiet_seconds: float | None = None,
+        since: datetime | None = None,
         **facts: Any,
     ) -> None:
         """Note one failed try. `facts` are logged with the lines that this try causes.
 
-        `quiet_seconds` is for what is tried again more rarely than usual.
+        `quiet_seconds` is for what is tried again more rarely than usual, and `since` for what
+        began before its first report.
         """
         now, key = self._monotonic(), (event, subject)
         incident = self._incidents.get(key)
         is_new = incident is None or now - incident.failed_at > FORGOTTEN_SECONDS
         if incident is None or is_new:
             quiet = self._quiet_seconds if quiet_seconds is None else quiet_seconds
-            incident = _Incident(level, self._now(), quiet, now, now, now)
+            incident = _Incident(level, since or self._now(), quiet, now, now, now)
             self._incidents[key] = incident
         incident.failed_at = now
         incident.times += 1
@@ -113,7 +117,7 @@ class FailureLog:
         if is_new or is_new_error:
             change = "began" if is_new else "changed"
             self._tell(key, incident, change, error=text, **facts)
-        elif now - incident.told_at >= STILL_SECONDS:
+        elif now - incident.told_at >= self._still_seconds:
             self._tell(key, incident, "still", error=text, **facts, **_sums(incident, now))
 
     def succeeded(self, event: str, subject: str) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from shared.adapters.alert_watch import alert_to_json
+from shared.adapters.failure_log import ADVICE, DEPENDENCY_DOWN, failures
+from shared.domain.alerts import Alert
 from shared.errors import ConfigurationError, DarkroomError
 
 CHECK_TIMEOUT_SECONDS = 3.0
 
 Check = Callable[[], Awaitable[None]]
 Refresh = Callable[[], Awaitable[None]]
+Alerts = Callable[[], Awaitable[Sequence[Alert]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,9 @@ class Health:
     """Called before each scrape, to bring gauges up to date."""
     timeout_seconds: float = CHECK_TIMEOUT_SECONDS
     """How long a check or the refresh may take."""
+    alerts: Alerts | None = None
+    """What is wrong at the moment; raises a `DarkroomError` where nobody knows."""
+    _failing_since: dict[str, datetime] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the three routes."""
@@ -43,13 +52,50 @@ class Health:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         names = list(self.checks)
-        answers = await asyncio.gather(*(self._run(self.checks[name]) for name in names))
+        answers, alerts = await asyncio.gather(
+            asyncio.gather(*(self._run(self.checks[name]) for name in names)), self._read_alerts()
+        )
         body = dict(zip(names, answers, strict=True))
         is_ready = all(answer == "ok" for answer in answers)
+        down = self._down(body)
         return web.json_response(
-            {"status": "ready" if is_ready else "not ready", "checks": body},
+            {
+                "status": "ready" if is_ready else "not ready",
+                "checks": body,
+                # Null: nobody knows.
+                "alerts": None if alerts is None and not down else [*down, *(alerts or ())],
+            },
             status=200 if is_ready else 503,
         )
+
+    def _down(self, checks: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return an alert for each check that fails, with the moment since which it does."""
+        for name, answer in checks.items():
+            if answer == "ok":
+                self._failing_since.pop(name, None)
+            else:
+                known = failures.since(DEPENDENCY_DOWN, name)
+                self._failing_since.setdefault(name, known or datetime.now(UTC))
+        return [
+            alert_to_json(
+                Alert(
+                    f"{name}_down",
+                    checks[name],
+                    ADVICE.get(name, "see the sentence"),
+                    since=since,
+                )
+            )
+            for name, since in self._failing_since.items()
+        ]
+
+    async def _read_alerts(self) -> list[dict[str, Any]] | None:
+        if self.alerts is None:
+            return []
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                return [alert_to_json(alert) for alert in await self.alerts()]
+        except (DarkroomError, TimeoutError):
+            return None
 
     async def _metrics(self, _: web.Request) -> web.Response:
         try:

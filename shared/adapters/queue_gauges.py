@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from math import nan
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -10,13 +12,21 @@ from shared.adapters.postgres import Queries
 from shared.adapters.queue_stats import read_snapshot
 
 _FRESH_SECONDS = 2.0
+_OPEN_STATES = ("queued", "submitting", "unknown", "generating")
 
 
 class QueueGauges:
     """Gauges that any process with a database can show; they say the same everywhere."""
 
-    def __init__(self, registry: CollectorRegistry, queries: Queries) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        queries: Queries,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._queries = queries
+        self._monotonic = monotonic
         self._read_at = float("-inf")
         self._open = Gauge("darkroom_open_jobs", "Open jobs by state", ["state"], registry=registry)
         self._depth = Gauge(
@@ -30,18 +40,30 @@ class QueueGauges:
             "darkroom_webhooks_pending", "Webhooks not taken by their receivers", registry=registry
         )
         self._held = Gauge("darkroom_credits_held", "Credits held by open jobs", registry=registry)
+        self._blank()
 
     async def refresh(self) -> None:
-        """Bring the gauges up to date. Raises `PostgresDown`."""
-        if time.monotonic() - self._read_at < _FRESH_SECONDS:
+        """Bring the gauges up to date. Raises `PostgresDown`, and shows NaN then."""
+        if self._monotonic() - self._read_at < _FRESH_SECONDS:
             return
-        snapshot = await read_snapshot(self._queries)
-        webhooks = await self._queries.fetch_row("pending_webhooks")
-        self._read_at = time.monotonic()
-        for state in ("queued", "submitting", "unknown", "generating"):
+        try:
+            snapshot = await read_snapshot(self._queries)
+            webhooks = await self._queries.fetch_row("pending_webhooks")
+        except BaseException:
+            # The last value is not what is: nobody knows now.
+            self._blank()
+            raise
+        self._read_at = self._monotonic()
+        for state in _OPEN_STATES:
             self._open.labels(state).set(getattr(snapshot, state))
         self._depth.set(snapshot.queued)
         self._in_flight.set(snapshot.in_flight)
         self._oldest.set(snapshot.oldest_waiting_seconds)
         self._held.set(float(snapshot.credits_held))
         self._webhooks.set(webhooks["pending"] if webhooks is not None else 0)
+
+    def _blank(self) -> None:
+        for state in _OPEN_STATES:
+            self._open.labels(state).set(nan)
+        for gauge in (self._depth, self._in_flight, self._oldest, self._webhooks, self._held):
+            gauge.set(nan)

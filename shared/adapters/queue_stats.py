@@ -21,7 +21,7 @@ class QueueSnapshot:
     unknown: int
     generating: int
     oldest_waiting_seconds: float
-    """How long the oldest job that could be submitted has been waiting; 0 where none waits."""
+    """How long the oldest job waits that is due: since then, or since it was accepted."""
     succeeded: int
     failed: int
     cancelled: int
@@ -52,9 +52,7 @@ class Failure:
 async def read_snapshot(queries: Queries) -> QueueSnapshot:
     """Return the queue as it is now. Raises `PostgresDown`."""
     row = await queries.fetch_row("queue_snapshot", RECENT_SECONDS)
-    values = dict(row or {})
-    values["oldest_waiting_seconds"] = max(values["oldest_waiting_seconds"], 0.0)
-    return QueueSnapshot(**values)
+    return QueueSnapshot(**dict(row or {}))
 
 
 async def read_failures(queries: Queries, most: int = 10) -> list[Failure]:

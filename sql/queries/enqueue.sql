@@ -12,7 +12,7 @@ WITH new_job AS (
                       webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
                       quoted_price_id, price_id)
     SELECT $1, $2, model, task, quantity, $6::text::jsonb, $7, $8::text::jsonb, $9, $10,
-           coalesce($11, now()), coalesce($11, now()), $12, credits, price_id, price_id
+           coalesce($11, now()), greatest($11, now()), $12, credits, price_id, price_id
       FROM pricing WHERE model = $3 AND task = $4 AND quantity = $5
         ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
@@ -62,7 +62,7 @@ WITH asked AS (
                       webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
                       quoted_price_id, price_id)
     SELECT id, account_id, model, task, quantity, request::jsonb, idempotency_key, metadata::jsonb,
-           webhook_url, priority, coalesce(run_at, now()), coalesce(run_at, now()), retry_of, credits,
+           webhook_url, priority, coalesce(run_at, now()), greatest(run_at, now()), retry_of, credits,
            price_id, price_id
       FROM priced ORDER BY account_id, idempotency_key, position
         ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING

@@ -3,17 +3,29 @@
 -- name: queue_snapshot
 -- The whole first screen in one row. $1 seconds of the recent window.
 WITH open_jobs AS (
-    SELECT state, count(*) AS jobs, min(due_at) AS first_due
+    SELECT state, count(*) AS jobs
       FROM jobs WHERE state IN ('queued', 'submitting', 'unknown', 'generating') GROUP BY state
+), waiting AS (
+    -- Those due first and those accepted first: one of both has waited longest. What a moment in the
+    -- past was asked for waits since it was accepted.
+    SELECT min(greatest(run_at, created_at)) AS since
+      FROM ((SELECT run_at, created_at FROM jobs WHERE state = 'queued'
+              ORDER BY due_at, id LIMIT 1000)
+            UNION ALL
+            (SELECT run_at, created_at FROM jobs WHERE state = 'queued'
+              ORDER BY id LIMIT 1000)) AS sample
+     WHERE run_at <= now()
 ), recent AS (
-    SELECT state, credits_charged, submitted_at - run_at AS waited, finished_at - submitted_at AS ran
+    SELECT state, credits_charged,
+           greatest(submitted_at - greatest(run_at, created_at), interval '0') AS waited,
+           greatest(finished_at - submitted_at, interval '0') AS ran
       FROM jobs WHERE finished_at >= now() - make_interval(secs => $1)
 )
 SELECT coalesce((SELECT jobs FROM open_jobs WHERE state = 'queued'), 0) AS queued,
        coalesce((SELECT jobs FROM open_jobs WHERE state = 'submitting'), 0) AS submitting,
        coalesce((SELECT jobs FROM open_jobs WHERE state = 'unknown'), 0) AS unknown,
        coalesce((SELECT jobs FROM open_jobs WHERE state = 'generating'), 0) AS generating,
-       coalesce(extract(epoch FROM now() - (SELECT first_due FROM open_jobs WHERE state = 'queued')),
+       coalesce(extract(epoch FROM greatest(now() - (SELECT since FROM waiting), interval '0')),
                 0)::double precision AS oldest_waiting_seconds,
        (SELECT count(*) FROM recent WHERE state = 'succeeded') AS succeeded,
        (SELECT count(*) FROM recent WHERE state = 'failed') AS failed,

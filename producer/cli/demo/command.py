@@ -13,10 +13,11 @@ from producer.cli.demo.surroundings import demo_settings, ignored_names
 from producer.cli.demo.verdict import differences
 from producer.cli.exit_codes import ExitCode
 from producer.cli.log_lines import for_people
-from producer.cli.queue_view import read_pauses
 from producer.cli.running import quieted, run_with
 from producer.cli.screen import data_console, say, talk_console
 from producer.cli.wording import count_text, credits_text, printable, seconds_text
+from shared.adapters.alert_reading import read_redis
+from shared.adapters.delivery import connect_redis
 from shared.errors import RedisDown, WaitTimedOut
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import Settings
@@ -83,11 +84,12 @@ def _say_ready(stage: Stage, seconds: float) -> None:
 async def _say_why_it_hangs(stage: Stage, error: WaitTimedOut) -> None:
     say(str(error), "bold red")
     try:
-        pauses = await read_pauses(stage.desk.servers.redis_url, [DEFAULT_ACCOUNT])
+        async with connect_redis(stage.desk.servers.redis_url, connections=1) as redis:
+            found = await read_redis(redis, [DEFAULT_ACCOUNT])
     except RedisDown as down:
         say(str(down), "bold red")
     else:
-        if (pause := pauses[DEFAULT_ACCOUNT]) is not None:
+        for _, pause in found.pauses:
             say(
                 f"submitting is paused ({printable(pause.reason)}: {printable(pause.message)})",
                 "red",

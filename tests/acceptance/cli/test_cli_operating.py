@@ -31,7 +31,10 @@ async def test_the_queue_in_one_object(darkroom: Darkroom, workshop: Workshop) -
     assert (queue["succeeded"], queue["failed"], queue["credits_charged"]) == (1, 1, 6)
     assert queue["credits_held"] == 6
     assert queue["accepted"] == 3
+    assert (queue["succeeded_per_minute"], queue["failed_per_minute"]) == (0.2, 0.2)
     assert queue["ended_per_minute"] == 0.4
+    assert queue["workers"] == {"alive": 0, "lost": []}
+    assert [alert["name"] for alert in queue["alerts"]] == ["no_worker"]
     assert queue["submits_paused"] is None
     assert queue["has_worker"] is False
     assert queue["run_p95_seconds"] > 0
@@ -149,12 +152,14 @@ async def test_the_queue_shows_each_of_several_kie_accounts(
     page, said, doctor = await several.run_all(("queue",), ("queue", "--json"), ("doctor",))
     assert "Kie accounts" in page.out
     assert "60.62" in page.out
-    assert "submitting by archive is paused for" in page.out
+    assert "submits by the Kie account archive are paused for" in page.out
     archive, studio = said.object["kie_accounts"]
     assert (studio["name"], studio["balance"], studio["submits_paused"]) == ("studio", 60.62, None)
     assert (archive["name"], archive["balance"]) == ("archive", None)
     assert archive["submits_paused"]["reason"] == "account_refused"
     assert said.object["submits_paused"] is None, "the other account goes on"
     assert "kie balance of archive: never checked" in doctor.out
+    assert "✗ submits paused archive: submits by the Kie account archive are paused" in doctor.out
+    assert doctor.code == 1
     shown = page.out + said.out + doctor.out + page.err + said.err + doctor.err
     assert not any(key in shown for key in keys.values())

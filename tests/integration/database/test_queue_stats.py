@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import isnan
+from typing import Any
+from uuid import UUID
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from shared.adapters.postgres import Queries
 from shared.adapters.queue_gauges import QueueGauges
 from shared.adapters.queue_stats import QueueSnapshot, read_failures, read_snapshot
 from shared.domain import events
 from shared.domain.lifecycle import JobState
+from shared.errors import PostgresDown
 from tests.integration.database.desk import Desk
 
 
@@ -52,7 +57,8 @@ async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(desk:
         await desk.sql(
             "UPDATE jobs SET finished_at = now() - make_interval(secs => $2),"
             " submitted_at = now() - make_interval(secs => $2 + $3),"
-            " run_at = now() - make_interval(secs => $2 + $3 + $4) WHERE id = $1",
+            " run_at = now() - make_interval(secs => $2 + $3 + $4),"
+            " created_at = now() - make_interval(secs => $2 + $3 + $4) WHERE id = $1",
             job.id,
             *(float(one) for one in (ended, ran, waited)),
         )
@@ -64,17 +70,83 @@ async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(desk:
     assert snapshot.run_p95_seconds == pytest.approx(29)
 
 
-async def test_the_oldest_waiting_job_is_the_one_that_has_been_due_longest(desk: Desk) -> None:
+async def test_the_oldest_waiting_job_waits_since_it_was_due_or_accepted(desk: Desk) -> None:
+    async def put(job_id: UUID, **ages: float) -> None:
+        for column, seconds in ages.items():
+            await desk.sql(
+                f"UPDATE jobs SET {column} = now() - make_interval(secs => $2) WHERE id = $1",
+                job_id,
+                float(seconds),
+            )
+
+    async def oldest() -> float:
+        return (await read_snapshot(desk.database)).oldest_waiting_seconds
+
     later = await desk.enqueue()
-    await desk.sql("UPDATE jobs SET due_at = now() + interval '1 hour' WHERE id = $1", later.id)
-    assert (await read_snapshot(desk.database)).oldest_waiting_seconds == 0
-    waiting = await desk.enqueue()
-    await desk.sql("UPDATE jobs SET due_at = now() - interval '90 s' WHERE id = $1", waiting.id)
+    await put(later.id, run_at=-3600, due_at=-3600, created_at=500)
+    assert await oldest() == 0
+    # Asked for at a moment in the past: it waits since it was accepted.
+    past = await desk.enqueue()
+    await put(past.id, run_at=200_000_000, due_at=200_000_000, created_at=40)
+    assert await oldest() == pytest.approx(40, abs=20)
+    # Put off after a refusal: it still waits.
+    deferred = await desk.enqueue()
+    await put(deferred.id, run_at=90, created_at=90, due_at=-20)
+    assert await oldest() == pytest.approx(90, abs=20)
     # What already runs waits no longer.
     running = await desk.job_in(JobState.GENERATING)
-    await desk.sql("UPDATE jobs SET due_at = now() - interval '1 day' WHERE id = $1", running.id)
+    await put(running.id, run_at=86_400, due_at=86_400, created_at=86_400)
+    assert await oldest() == pytest.approx(90, abs=20)
+    # A clock that was set back makes no negative age.
+    await desk.sql("UPDATE jobs SET run_at = now(), created_at = now() + interval '1 h'")
+    assert await oldest() == 0
+
+
+async def test_a_job_of_a_moment_in_the_past_waited_from_its_acceptance(desk: Desk) -> None:
+    job = await desk.job_in(JobState.SUCCEEDED)
+    await desk.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
+    await desk.sql(
+        "UPDATE jobs SET run_at = '2020-01-01', created_at = now() - interval '9 s',"
+        " submitted_at = now() - interval '5 s', finished_at = now() WHERE id = $1",
+        job.id,
+    )
     snapshot = await read_snapshot(desk.database)
-    assert snapshot.oldest_waiting_seconds == pytest.approx(90, abs=20)
+    assert (snapshot.wait_p50_seconds, snapshot.wait_p95_seconds) == (4, 4)
+
+
+async def test_a_gauge_of_what_cannot_be_read_is_not_a_number(desk: Desk) -> None:
+    class Away:
+        queries: Queries = desk.database
+
+        async def fetch(self, query: str, *args: Any) -> list[Any]:
+            return await self.queries.fetch(query, *args)
+
+        async def fetch_row(self, query: str, *args: Any) -> Any:
+            return await self.queries.fetch_row(query, *args)
+
+    class Down(Away):
+        async def fetch_row(self, query: str, *args: Any) -> Any:
+            raise PostgresDown(f"away: {query} {args}")
+
+    await desk.job_in(JobState.QUEUED)
+    away, registry = Away(), CollectorRegistry()
+    moments = iter((10.0, 10.0, 20.0, 30.0, 30.0))
+    gauges = QueueGauges(registry, away, monotonic=lambda: next(moments))
+
+    def shown() -> set[float]:
+        return {sample.value for metric in registry.collect() for sample in metric.samples}
+
+    assert all(isnan(value) for value in shown()), "nothing was read yet"
+    await gauges.refresh()
+    assert shown() >= {0, 1}
+    assert not any(isnan(value) for value in shown())
+    away.queries = Down()
+    with pytest.raises(PostgresDown):
+        await gauges.refresh()
+    assert all(isnan(value) for value in shown()), "the last value is not what is"
+    away.queries = desk.database
+    await gauges.refresh()
+    assert not any(isnan(value) for value in shown())
 
 
 async def test_failures_are_listed_newest_first_with_their_reason(desk: Desk) -> None:

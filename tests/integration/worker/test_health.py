@@ -82,7 +82,8 @@ def scripted(**checks: Exception | None) -> Health:
 async def test_a_running_worker_is_alive_and_ready(workshop: Workshop) -> None:
     async with workshop.worker() as rooms, asking(rooms.health) as client:
         assert await get(client, "/healthz") == (200, {"status": "ok"})
-        body = {"status": "ready", "checks": {"postgres": "ok", "redis": "ok"}}
+        checks = {"postgres": "ok", "redis": "ok"}
+        body = {"status": "ready", "checks": checks, "alerts": []}
         assert await get(client, "/readyz") == (200, body)
 
 
@@ -155,9 +156,15 @@ async def test_the_metrics_hold_every_figure_that_was_asked_for(workshop: Worksh
     assert total(samples, requests, endpoint="poll", code="200") >= 2
 
 
+_WAITED_90_SECONDS = (
+    "UPDATE jobs SET run_at = now() - interval '1 day', created_at = now() - interval '90 s'"
+    " WHERE id = $1"
+)
+
+
 async def test_the_oldest_waiting_job_shows_its_age(workshop: Workshop) -> None:
     job = await workshop.enqueue()
-    await workshop.run_sql("UPDATE jobs SET due_at = now() - interval '90 s' WHERE id = $1", job.id)
+    await workshop.run_sql(_WAITED_90_SECONDS, job.id)
     async with open_worker(workshop.settings) as rooms, asking(rooms.health) as client:
         assert total(await scrape(client), "darkroom_queue_oldest_seconds") == pytest.approx(
             90, 0.1

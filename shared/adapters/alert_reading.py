@@ -1,0 +1,100 @@
+"""Reads what alerts are judged by: one statement of Postgres and one round trip to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.asyncio import Redis
+
+from shared.adapters.delivery import translated_redis_errors
+from shared.adapters.postgres import Queries
+from shared.adapters.process_list import ALIVE_SECONDS
+from shared.domain.alerts import (
+    ENDED_COUNTED,
+    LONG_FACTOR,
+    LONG_LEAST_SECONDS,
+    LONG_UNKNOWN_SECONDS,
+    LOST_SHOWN_SECONDS,
+    RECENT_SECONDS,
+)
+from shared.domain.situation import (
+    EndedJob,
+    FailingReceiver,
+    LostWorker,
+    Pause,
+    RedisSituation,
+    Situation,
+)
+from shared.kie_accounts import brake_key
+
+_LISTS = ("ended", "failing", "workers_lost", "unpriced")
+
+
+async def read_situation(queries: Queries) -> Situation:
+    """Return what Postgres knows. Raises `PostgresDown`."""
+    (row,) = await queries.fetch(
+        "read_situation",
+        RECENT_SECONDS,
+        ENDED_COUNTED,
+        LONG_UNKNOWN_SECONDS,
+        LONG_FACTOR,
+        LONG_LEAST_SECONDS,
+        ALIVE_SECONDS,
+        LOST_SHOWN_SECONDS,
+    )
+    values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
+    return Situation(
+        **values,
+        ended=tuple(
+            EndedJob(state, reason, message, _moment(at))
+            for state, reason, message, at in row["ended"]
+        ),
+        failing=tuple(
+            FailingReceiver(url, messages, _moment(since), error)
+            for url, messages, since, error in row["failing"]
+        ),
+        workers_lost=tuple(LostWorker(name, _moment(at)) for name, at in row["workers_lost"]),
+        unpriced=tuple(row["unpriced"]),
+    )
+
+
+async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:
+    """Return what Redis says. Raises `RedisDown`."""
+    with translated_redis_errors():
+        pipe = redis.pipeline(transaction=False)
+        for name in accounts:
+            pipe.hgetall(brake_key(name))
+        for section in ("memory", "replication", "persistence"):
+            pipe.info(section)
+        *brakes, memory, replication, persistence = await pipe.execute()
+    pauses = ((name, read_pause(fields)) for name, fields in zip(accounts, brakes, strict=True))
+    limit = int(memory.get("maxmemory", 0))
+    return RedisSituation(
+        pauses=tuple((name, pause) for name, pause in pauses if pause is not None),
+        is_replica=replication.get("role", "master") != "master",
+        policy=str(memory.get("maxmemory_policy", "noeviction")),
+        memory_share=int(memory.get("used_memory", 0)) / limit if limit else 0.0,
+        saves=persistence.get("rdb_last_bgsave_status", "ok") == "ok"
+        and persistence.get("aof_last_write_status", "ok") == "ok",
+    )
+
+
+def read_pause(values: Mapping[bytes, bytes]) -> Pause | None:
+    """Return the pause that a brake's fields stand for, or None where it is off."""
+    fields = {name.decode(): value.decode(errors="replace") for name, value in values.items()}
+    if int(fields.get("level", "0")) == 0:
+        return None
+    since = fields.get("since")
+    return Pause(
+        until=_moment(float(fields.get("until", "0")) / 1000),
+        level=int(fields["level"]),
+        reason=fields.get("reason", ""),
+        message=fields.get("message", ""),
+        since=_moment(float(since) / 1000) if since else None,
+    )
+
+
+def _moment(epoch_seconds: float) -> datetime:
+    return datetime.fromtimestamp(epoch_seconds, UTC)

@@ -1,0 +1,37 @@
+"""Composes what a process says about itself: its checks, the gauges of the queue, the alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry
+
+from shared.adapters.alert_gauges import AlertGauges, DependencyGauges, refresh_all
+from shared.adapters.alert_watch import AlertWatch
+from shared.adapters.health import Check, Health
+from shared.adapters.postgres import Queries
+from shared.adapters.queue_gauges import QueueGauges
+from shared.domain.alerts import Alert
+
+
+def watched_health(
+    checks: Mapping[str, Check],
+    registry: CollectorRegistry,
+    queries: Queries,
+    watch: AlertWatch,
+) -> Health:
+    """Return the three routes of a process that watches its Darkroom."""
+
+    async def alerts() -> Sequence[Alert]:
+        return (await watch.read()).alerts
+
+    return Health(
+        checks=checks,
+        registry=registry,
+        refresh=refresh_all(
+            DependencyGauges(registry, checks).refresh,
+            QueueGauges(registry, queries).refresh,
+            AlertGauges(registry, watch).refresh,
+        ),
+        alerts=alerts,
+    )

@@ -1,0 +1,285 @@
+"""What is wrong at the moment, judged from what was read: one list for every output.
+
+`darkroom doctor`, `darkroom queue`, `/readyz`, `/metrics` and the log all tell these alerts, in the
+same words: what is wrong, since when, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.domain.lifecycle import JobState, Reason
+from shared.domain.situation import EndedJob, RedisSituation, Situation
+
+RECENT_SECONDS = 300.0
+"""How far back ended jobs count: long enough for a job a minute, short enough to be news."""
+ENDED_COUNTED = 50
+"""How many of the newest ended jobs count: at a high rate a change shows within seconds."""
+FAILURES_LEAST = 5
+"""Fewer failures than this are no alert, whatever their share."""
+STALLED_SECONDS = 12.0
+"""How long jobs may wait without any being submitted. Kie's own window is 10 s, so that a healthy
+lane that is limited by it submits in any 12."""
+BEHIND_SECONDS = 300.0
+"""How long the oldest job may wait while others are submitted: a backlog of minutes is normal."""
+LONG_FACTOR = 2.0
+"""A task runs long at twice the 95th percentile of its kind: few of a healthy Kie do."""
+LONG_LEAST_SECONDS = 8.0
+"""What is shorter is a matter of when polls are made, not of the task."""
+LONG_UNKNOWN_SECONDS = 300.0
+"""A task of a kind without completion times runs long after this: Kie's page speaks of minutes."""
+LONG_SHARE = 0.2
+LONG_TASKS_LEAST = 3
+"""So many tasks, and so large a share of all that generate, must run long for an alert."""
+CONNECTIONS_SHARE = 0.9
+MEMORY_SHARE = 0.9
+"""From this share of its limit on, a server is nearly full."""
+LOST_SHOWN_SECONDS = 3600.0
+"""How long a worker that died is shown where none was started after it."""
+
+ALERT_NAMES = (
+    "connections_nearly_used_up",
+    "jobs_fail",
+    "jobs_wait",
+    "nothing_is_submitted",
+    "no_worker",
+    "postgres_is_read_only",
+    "price_missing",
+    "redis_cannot_save",
+    "redis_evicts",
+    "redis_is_full",
+    "redis_is_replica",
+    "submits_paused",
+    "tasks_run_long",
+    "unknown_submissions",
+    "webhooks_dead",
+    "webhooks_fail",
+    "worker_lost",
+)
+"""Every name that an alert can have: labels of a metric, and stable."""
+NEED_REDIS = frozenset(
+    {
+        *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
+        *("redis_is_replica", "submits_paused"),
+    }
+)
+"""The names about which nothing is known while Redis is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing that is wrong."""
+
+    name: str
+    detail: str
+    fix: str
+    """What an operator does about it."""
+    since: datetime | None = None
+    """When it began; None where nothing tells."""
+    subject: str = ""
+    """Which account, worker or receiver; empty where there is one only."""
+
+
+def judge(situation: Situation, redis: RedisSituation | None) -> list[Alert]:
+    """Return what is wrong, the worst first; `redis` is None where Redis did not answer."""
+    alerts: list[Alert] = [*_of_servers(situation), *_of_workers(situation)]
+    if redis is not None:
+        alerts += _of_redis(redis)
+        alerts += _of_pauses(redis, situation)
+    alerts += _of_waiting(situation, redis)
+    alerts += _of_tasks(situation)
+    alerts += _of_failures(situation)
+    alerts += _of_webhooks(situation)
+    return alerts
+
+
+def _of_servers(now: Situation) -> Iterator[Alert]:
+    if now.is_standby or now.is_read_only:
+        what = "is a standby" if now.is_standby else "refuses writes (read-only)"
+        yield Alert(
+            "postgres_is_read_only",
+            f"Postgres {what}: nothing can be stored",
+            "point DATABASE_URL at the primary, with target_session_attrs=read-write; or promote"
+            " it, or RESET default_transaction_read_only",
+        )
+    if now.connections >= CONNECTIONS_SHARE * now.connections_most:
+        yield Alert(
+            "connections_nearly_used_up",
+            f"{now.connections} of {now.connections_most} connections of Postgres are in use",
+            "raise max_connections, or run fewer processes: a worker takes up to 10, an API 14",
+        )
+    for kind in now.unpriced:
+        yield Alert(
+            "price_missing",
+            f"open jobs of {kind} have no row in pricing: each is charged by the price of its hold",
+            "put the row back: `darkroom prices set`",
+            subject=kind,
+        )
+
+
+def _of_workers(now: Situation) -> Iterator[Alert]:
+    has_work = now.queued or now.tasks or now.unknown or now.failing
+    if now.workers_alive == 0 and (has_work or now.workers_lost):
+        yield Alert(
+            "no_worker",
+            f"no worker is running; {now.queued} jobs wait and {now.tasks} tasks are not looked at",
+            "start one: `darkroom worker`",
+            since=now.worker_seen_at,
+        )
+    for worker in now.workers_lost:
+        yield Alert(
+            "worker_lost",
+            f"worker {worker.name} died or lost Postgres; {now.workers_alive} are alive",
+            "start another; its log says why. Its jobs go on elsewhere, once their leases lapse",
+            since=worker.seen_at,
+            subject=worker.name,
+        )
+
+
+def _of_redis(redis: RedisSituation) -> Iterator[Alert]:
+    if redis.is_replica:
+        yield Alert(
+            "redis_is_replica",
+            "REDIS_URL leads to a replica: nothing can be delivered",
+            "point REDIS_URL at the primary, or promote this server",
+        )
+    if redis.policy != "noeviction":
+        yield Alert(
+            "redis_evicts",
+            f"maxmemory-policy is {redis.policy}: deliveries and limits may vanish",
+            "set maxmemory-policy to noeviction",
+        )
+    if redis.memory_share >= MEMORY_SHARE:
+        yield Alert(
+            "redis_is_full",
+            f"{redis.memory_share:.0%} of maxmemory is used: writes are, or will be, refused",
+            "raise maxmemory, or find what else fills this server",
+        )
+    if not redis.saves:
+        yield Alert(
+            "redis_cannot_save",
+            "the last save to disk failed: writes are refused, or lost at the next restart",
+            "free its disk; the server's log says why",
+        )
+
+
+_BY_ITSELF = "nothing: it recovers by itself; if it lasts, ask Kie"
+_FIX_OF_PAUSE = {
+    Reason.ACCOUNT_REFUSED: "mend the Kie account: its key, its credits or its cap",
+    Reason.RATE_LIMITED: "nothing: it recovers by itself; if it lasts, lower"
+    " KIE_SUBMITS_PER_10_SECONDS, or find who else uses the key",
+}
+
+
+def _of_pauses(redis: RedisSituation, now: Situation) -> Iterator[Alert]:
+    for account, pause in redis.pauses:
+        why = f"{pause.reason}: {pause.message}"
+        if pause.is_on(now.at):
+            left = (pause.until - now.at).total_seconds()
+            how = f"paused for {left:.0f} s more"
+        else:
+            how = "sent one at a time until one goes well"
+        yield Alert(
+            "submits_paused",
+            f"submits by the Kie account {account} are {how} ({why}); {now.queued} jobs wait",
+            _FIX_OF_PAUSE.get(pause.reason, _BY_ITSELF),  # type: ignore[call-overload]
+            since=pause.since,
+            subject=account,
+        )
+
+
+def _of_waiting(now: Situation, redis: RedisSituation | None) -> Iterator[Alert]:
+    if now.waiting_since is None or now.due == 0:
+        return
+    waited = now.at - now.waiting_since
+    is_held_back = redis is None or bool(redis.pauses) or now.workers_alive == 0
+    last = now.last_submitted_at
+    is_stalled = last is None or now.at - last > timedelta(seconds=STALLED_SECONDS)
+    if waited > timedelta(seconds=STALLED_SECONDS) and is_stalled and not is_held_back:
+        yield Alert(
+            "nothing_is_submitted",
+            f"{now.due} jobs are due and workers are alive, but none was submitted for"
+            f" {STALLED_SECONDS:g} s",
+            "look at the log of the workers; `darkroom queue` says what is in flight",
+            since=max(now.waiting_since, last) if last else now.waiting_since,
+        )
+    elif waited > timedelta(seconds=BEHIND_SECONDS):
+        yield Alert(
+            "jobs_wait",
+            f"{now.due} jobs are due, and the oldest has waited for {waited.total_seconds():.0f} s",
+            "see what holds submits back; else the backlog exceeds Kie's limit: wait, have it"
+            " raised, or add an account to KIE_API_KEYS",
+            since=now.waiting_since,
+        )
+
+
+def _of_tasks(now: Situation) -> Iterator[Alert]:
+    if now.long >= max(LONG_TASKS_LEAST, LONG_SHARE * now.tasks):
+        yield Alert(
+            "tasks_run_long",
+            f"{now.long} of {now.tasks} tasks run longer than tasks of their kind do",
+            "see Kie's log page and status: each is given up at its deadline, free of charge",
+            since=now.long_since,
+        )
+    if now.unknown:
+        yield Alert(
+            "unknown_submissions",
+            f"{now.unknown} submissions have an unknown outcome: Kie may have made and billed them",
+            "see `darkroom jobs list --state unknown`, and Kie's log page",
+            since=now.unknown_since,
+        )
+
+
+_FIX_OF_FAILURE = {
+    Reason.CONTENT_POLICY: "nothing here: Kie refuses what the callers ask for",
+    Reason.REJECTED: "read the message: callers ask for what Kie does not take, or its API changed",
+    Reason.SUBMISSION_LOST: "see Kie's log page: it may have been paid for images nobody has",
+    Reason.DEADLINE_EXCEEDED: "see Kie's log page: tasks do not end by JOB_DEADLINE_SECONDS",
+}
+
+
+def _of_failures(now: Situation) -> Iterator[Alert]:
+    failed = [job for job in now.ended if job.state == JobState.FAILED]
+    counted = [job for job in now.ended if job.state != JobState.CANCELLED]
+    if len(failed) < FAILURES_LEAST or 2 * len(failed) <= len(counted):
+        return
+    reasons = Counter(job.reason or "unknown" for job in failed)
+    (main, _), *_ = reasons.most_common(1)
+    said = next((job.message for job in failed if job.reason == main and job.message), None)
+    shares = ", ".join(f"{reason} {times}" for reason, times in reasons.most_common())
+    yield Alert(
+        "jobs_fail",
+        f"{len(failed)} of the last {len(counted)} jobs failed ({shares})"
+        + (f"; the last said: {said}" if said else ""),
+        _FIX_OF_FAILURE.get(main, "see Kie's log page and status"),  # type: ignore[call-overload]
+        since=_streak_began(failed, now.ended),
+    )
+
+
+def _streak_began(failed: Sequence[EndedJob], ended: Sequence[EndedJob]) -> datetime:
+    """Return the first failure after the last success, or the first of all."""
+    last_success = max((job.at for job in ended if job.state == JobState.SUCCEEDED), default=None)
+    after = [job.at for job in failed if last_success is None or job.at > last_success]
+    return min(after or [job.at for job in failed])
+
+
+def _of_webhooks(now: Situation) -> Iterator[Alert]:
+    for receiver in now.failing:
+        yield Alert(
+            "webhooks_fail",
+            f"{receiver.url} did not take {receiver.messages} webhooks"
+            + (f" ({receiver.error})" if receiver.error else ""),
+            "have the receiver mended: each is tried again for a day",
+            since=receiver.since,
+            subject=receiver.url,
+        )
+    if now.dead_webhooks:
+        yield Alert(
+            "webhooks_dead",
+            f"{now.dead_webhooks} webhooks were given up within the last day",
+            "have the receiver mended, then `darkroom webhooks replay`",
+            since=now.dead_since,
+        )

@@ -1,0 +1,92 @@
+"""What is read of a Darkroom at one moment, to judge what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """How one job ended lately."""
+
+    state: str
+    reason: str | None
+    message: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FailingReceiver:
+    """A webhook endpoint that did not take what it was sent."""
+
+    url: str
+    messages: int
+    since: datetime
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LostWorker:
+    """A worker that died without a word."""
+
+    name: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What Postgres knows of the system at one moment, `at`, by its own clock."""
+
+    at: datetime
+    is_standby: bool
+    is_read_only: bool
+    connections: int
+    connections_most: int
+    queued: int
+    due: int
+    waiting_since: datetime | None
+    """Since when the job waits that has waited longest of those whose `run_at` has come."""
+    last_submitted_at: datetime | None
+    tasks: int
+    long: int
+    long_since: datetime | None
+    unknown: int
+    unknown_since: datetime | None
+    ended: tuple[EndedJob, ...]
+    """The newest first."""
+    failing: tuple[FailingReceiver, ...]
+    dead_webhooks: int
+    dead_since: datetime | None
+    workers_alive: int
+    worker_seen_at: datetime | None
+    workers_lost: tuple[LostWorker, ...]
+    unpriced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why no worker submits at the moment, or submits with care, by one Kie account."""
+
+    until: datetime
+    level: int
+    reason: str
+    message: str
+    since: datetime | None = None
+
+    def is_on(self, now: datetime) -> bool:
+        """Whether nothing is submitted at that moment; after it, one job feels the way."""
+        return self.until > now
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSituation:
+    """What Redis says about itself, and about the brakes."""
+
+    pauses: tuple[tuple[str, Pause], ...] = ()
+    """By the name of the Kie account."""
+    is_replica: bool = False
+    policy: str = "noeviction"
+    memory_share: float = 0.0
+    """0 to 1; 0 where there is no limit."""
+    saves: bool = True

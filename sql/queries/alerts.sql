@@ -1,0 +1,87 @@
+-- What alerts are judged by.
+
+-- name: read_situation
+-- The state of the whole system in one row. Every part reads a bounded number of rows, or an index
+-- alone. $1 seconds of the recent window, $2 how many of the newest ended jobs count, $3 seconds after
+-- which a task runs long where no completion times are known, $4 the multiple of the 95th percentile
+-- from which on it does where they are, $5 the least seconds from which on it does, $6 seconds that a
+-- process counts as alive, $7 seconds that a lost one is shown.
+WITH kinds AS (
+    SELECT model, task, quantity,
+           greatest($4::double precision * percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
+                    $5::double precision) AS long_seconds
+      FROM completion_times GROUP BY model, task, quantity
+), waiting AS (
+    -- Those due first and those accepted first: one of both has waited longest.
+    SELECT min(greatest(run_at, created_at)) AS since
+      FROM ((SELECT run_at, created_at FROM jobs WHERE state = 'queued'
+              ORDER BY due_at, id LIMIT 1000)
+            UNION ALL
+            (SELECT run_at, created_at FROM jobs WHERE state = 'queued'
+              ORDER BY id LIMIT 1000)) AS sample
+     WHERE run_at <= now()
+), running AS (
+    SELECT count(*) AS tasks, max(submitted_at) AS last_submitted_at,
+           count(*) FILTER (WHERE is_long) AS long, min(submitted_at) FILTER (WHERE is_long) AS long_since
+      FROM (SELECT jobs.submitted_at,
+                   jobs.submitted_at < now() - make_interval(
+                       secs => coalesce(kinds.long_seconds, $3::double precision)) AS is_long
+              FROM jobs LEFT JOIN kinds USING (model, task, quantity)
+             WHERE jobs.state = 'generating') AS task
+), unsure AS (
+    SELECT count(*) AS jobs, min(attempted_at) AS since FROM jobs WHERE state = 'unknown'
+), ended AS (
+    SELECT state, reason, message, finished_at, submitted_at FROM jobs
+     WHERE finished_at >= now() - make_interval(secs => $1) ORDER BY finished_at DESC LIMIT $2
+), failing AS (
+    SELECT endpoint.url, count(*) AS messages, min(message.created_at) AS since,
+           max(message.last_error) AS error
+      FROM (SELECT endpoint_id, created_at, last_error FROM webhook_messages
+             WHERE state = 'pending' AND tries > 0 ORDER BY next_try_at, id LIMIT 2000) AS message
+      JOIN webhook_endpoints AS endpoint ON endpoint.id = message.endpoint_id
+     GROUP BY endpoint.url
+), dead AS (
+    SELECT count(*) AS messages, min(last_try_at) AS since FROM webhook_messages
+     WHERE state = 'dead' AND last_try_at > now() - interval '1 day'
+), workers AS (
+    SELECT name, started_at, seen_at,
+           stopped_at IS NULL AND seen_at > now() - make_interval(secs => $6) AS is_alive,
+           stopped_at IS NULL AND seen_at <= now() - make_interval(secs => $6)
+           AND seen_at > now() - make_interval(secs => $7) AS is_lost
+      FROM processes WHERE kind = 'worker'
+)
+SELECT now() AS at, pg_is_in_recovery() AS is_standby,
+       current_setting('transaction_read_only') = 'on' AS is_read_only,
+       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+       current_setting('max_connections')::integer
+           - current_setting('superuser_reserved_connections')::integer AS connections_most,
+       (SELECT count(*) FROM jobs WHERE state = 'queued' AND due_at <= now()) AS due,
+       (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
+       waiting.since AS waiting_since,
+       running.tasks, running.long, running.long_since,
+       greatest(running.last_submitted_at, (SELECT max(submitted_at) FROM ended)) AS last_submitted_at,
+       unsure.jobs AS unknown, unsure.since AS unknown_since,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(state, reason, message,
+                   extract(epoch FROM finished_at)::double precision) ORDER BY finished_at DESC), '[]')
+          FROM ended) AS ended,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(url, messages,
+                   extract(epoch FROM since)::double precision, error) ORDER BY since), '[]')
+          FROM failing) AS failing,
+       dead.messages AS dead_webhooks, dead.since AS dead_since,
+       (SELECT count(*) FROM workers WHERE is_alive) AS workers_alive,
+       (SELECT max(seen_at) FROM workers) AS worker_seen_at,
+       -- A worker that started after another was lost stands in for it.
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(name,
+                   extract(epoch FROM seen_at)::double precision) ORDER BY seen_at), '[]')
+          FROM (SELECT name, seen_at FROM workers WHERE is_lost ORDER BY seen_at DESC
+                 LIMIT greatest((SELECT count(*) FROM workers WHERE is_lost)
+                     - (SELECT count(*) FROM workers WHERE is_alive
+                           AND started_at > (SELECT min(seen_at) FROM workers WHERE is_lost)), 0)
+               ) AS lost) AS workers_lost,
+       ARRAY(SELECT model || ' ' || task || ' ' || quantity
+               FROM (SELECT DISTINCT model, task, quantity FROM jobs
+                      WHERE state IN ('queued', 'submitting', 'unknown', 'generating')) AS asked
+              WHERE NOT EXISTS (SELECT FROM pricing
+                                 WHERE (pricing.model, pricing.task, pricing.quantity)
+                                       = (asked.model, asked.task, asked.quantity))) AS unpriced
+  FROM waiting, running, unsure, dead;

@@ -1,0 +1,216 @@
+"""What is judged to be wrong, since when, and what is advised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain.alerts import ALERT_NAMES, NEED_REDIS, Alert, judge
+from shared.domain.situation import (
+    EndedJob,
+    FailingReceiver,
+    LostWorker,
+    Pause,
+    RedisSituation,
+    Situation,
+)
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+WELL = Situation(
+    at=NOW,
+    is_standby=False,
+    is_read_only=False,
+    connections=20,
+    connections_most=97,
+    queued=0,
+    due=0,
+    waiting_since=None,
+    last_submitted_at=None,
+    tasks=0,
+    long=0,
+    long_since=None,
+    unknown=0,
+    unknown_since=None,
+    ended=(),
+    failing=(),
+    dead_webhooks=0,
+    dead_since=None,
+    workers_alive=1,
+    worker_seen_at=NOW,
+    workers_lost=(),
+    unpriced=(),
+)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+CONTENT = RedisSituation()
+
+
+def judged(redis: RedisSituation | None = CONTENT, **changes: Any) -> list[Alert]:
+    return judge(replace(WELL, **changes), redis)
+
+
+def ended(*words: str) -> tuple[EndedJob, ...]:
+    """Return jobs that ended a second after each other, the newest first."""
+    return tuple(
+        EndedJob(
+            "failed" if word != "succeeded" else word,
+            None if word == "succeeded" else word,
+            None if word == "succeeded" else f"said {word}",
+            ago(number),
+        )
+        for number, word in enumerate(words)
+    )
+
+
+PAUSE = Pause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
+
+CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
+    (
+        "submits_paused",
+        {"redis": RedisSituation(pauses=(("default", PAUSE),)), "queued": 1960},
+        "default are paused for 40 s more (account_refused: 402: no credits); 1960 jobs wait",
+        ago(90),
+        "mend the Kie account",
+    ),
+    (
+        "submits_paused",
+        {"redis": RedisSituation(pauses=(("b", replace(PAUSE, until=ago(1), reason="full")),))},
+        "by the Kie account b are sent one at a time",
+        ago(90),
+        "recovers by itself",
+    ),
+    (
+        "no_worker",
+        {"workers_alive": 0, "queued": 3, "tasks": 4, "worker_seen_at": ago(120)},
+        "no worker is running; 3 jobs wait and 4 tasks",
+        ago(120),
+        "darkroom worker",
+    ),
+    (
+        "worker_lost",
+        {"workers_lost": (LostWorker("host:7", ago(30)),)},
+        "host:7 died or lost Postgres; 1 are alive",
+        ago(30),
+        "start another",
+    ),
+    (
+        "tasks_run_long",
+        {"tasks": 226, "long": 226, "long_since": ago(600)},
+        "226 of 226 tasks",
+        ago(600),
+        "Kie's log page",
+    ),
+    (
+        "unknown_submissions",
+        {"unknown": 180, "unknown_since": ago(80)},
+        "180 submissions",
+        ago(80),
+        "--state unknown",
+    ),
+    (
+        "jobs_fail",
+        {"ended": ended(*["provider_failed"] * 5, "succeeded", "succeeded")},
+        "5 of the last 7 jobs failed (provider_failed 5); the last said: said provider_failed",
+        ago(4),
+        "Kie's log page",
+    ),
+    (
+        "nothing_is_submitted",
+        {"due": 9, "waiting_since": ago(60), "last_submitted_at": ago(40)},
+        "9 jobs are due",
+        ago(40),
+        "the log of the workers",
+    ),
+    (
+        "jobs_wait",
+        {"due": 9, "waiting_since": ago(301), "last_submitted_at": ago(1)},
+        "the oldest has waited for 301 s",
+        ago(301),
+        "Kie's limit",
+    ),
+    (
+        "webhooks_fail",
+        {"failing": (FailingReceiver("https://r.example/h", 7, ago(20), "status 500"),)},
+        "https://r.example/h did not take 7 webhooks (status 500)",
+        ago(20),
+        "tried again",
+    ),
+    (
+        "webhooks_dead",
+        {"dead_webhooks": 2, "dead_since": ago(5)},
+        "2 webhooks were given up",
+        ago(5),
+        "darkroom webhooks replay",
+    ),
+    ("postgres_is_read_only", {"is_read_only": True}, "refuses writes", None, "primary"),
+    ("postgres_is_read_only", {"is_standby": True}, "is a standby", None, "promote"),
+    ("connections_nearly_used_up", {"connections": 90}, "90 of 97", None, "max_connections"),
+    ("price_missing", {"unpriced": ("gpt-4o-image x 1",)}, "gpt-4o-image x 1", None, "prices set"),
+    ("redis_is_replica", {"redis": RedisSituation(is_replica=True)}, "replica", None, "primary"),
+    ("redis_evicts", {"redis": RedisSituation(policy="allkeys-lru")}, "allkeys", None, "noevict"),
+    ("redis_is_full", {"redis": RedisSituation(memory_share=0.97)}, "97%", None, "maxmemory"),
+    ("redis_cannot_save", {"redis": RedisSituation(saves=False)}, "failed", None, "disk"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "words", "since", "fix"), CASES)
+def test_each_fault_is_told_with_its_moment_and_its_remedy(
+    name: str, changes: dict[str, Any], words: str, since: datetime | None, fix: str
+) -> None:
+    (alert,) = judged(**changes)
+    assert alert.name == name
+    assert words in alert.detail
+    assert alert.since == since
+    assert fix in alert.fix
+
+
+def test_every_name_has_a_case_and_no_other_is_used() -> None:
+    assert {case[0] for case in CASES} == set(ALERT_NAMES)
+    assert set(ALERT_NAMES) > NEED_REDIS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"workers_alive": 0},
+        {"ended": ended(*["provider_failed"] * 4)},
+        {"ended": ended(*["provider_failed"] * 5, *["succeeded"] * 5)},
+        {"tasks": 100, "long": 19, "long_since": ago(100)},
+        {"tasks": 2, "long": 2, "long_since": ago(100)},
+        {"due": 9, "waiting_since": ago(11)},
+        {"due": 9, "waiting_since": ago(299), "last_submitted_at": ago(10)},
+        {"due": 0, "waiting_since": ago(9000)},
+    ],
+)
+def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
+    assert judged(**changes) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"redis": RedisSituation(pauses=(("default", PAUSE),))},
+        {"redis": None},
+        {"workers_alive": 0, "queued": 9},
+    ],
+)
+def test_a_queue_that_is_known_to_be_held_back_is_not_told_as_stalled(
+    changes: dict[str, Any],
+) -> None:
+    found = judged(due=9, waiting_since=ago(60), **changes)
+    assert "nothing_is_submitted" not in {alert.name for alert in found}
+
+
+def test_cancelled_jobs_count_neither_way() -> None:
+    jobs = ended(*["rejected"] * 5, *["succeeded"] * 4)
+    cancelled = tuple(replace(jobs[0], state="cancelled") for _ in range(20))
+    (alert,) = judged(ended=jobs + cancelled)
+    assert "5 of the last 9" in alert.detail
