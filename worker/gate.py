@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from worker.brake import Brake
 
+_LOG, _BRAKE = 1, 2
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -42,8 +44,14 @@ class Gates:
         self.limit = self._gates[0].throttle_limit
         self.logs = [gate.throttle_key for gate in self._gates if gate.throttle_key]
         """The throttle logs in which claims reserve."""
-        self.keys = [key for gate in self._gates for key in (gate.throttle_key, gate.brake_key)]
-        """What a claim looks at: log and brake of each gate."""
+        self.keys = [
+            key for gate in self._gates for key in (gate.throttle_key, gate.brake_key) if key
+        ]
+        """What a claim looks at: log and brake of each gate that has one."""
+        self.shapes = [
+            _LOG * bool(gate.throttle_key) + _BRAKE * bool(gate.brake_key) for gate in self._gates
+        ]
+        """For each gate, which of the two are among the keys."""
 
     def __len__(self) -> int:
         return len(self._gates)

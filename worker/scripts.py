@@ -14,8 +14,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from shared.adapters.delivery import translated_redis_errors
-from shared.errors import RedisDown
+from shared.adapters.delivery import redis_down, translated_redis_errors
 from worker.gathering import Gathering, Tempo
 
 _CLOSE_SECONDS = 1.0
@@ -95,7 +94,7 @@ class Scripts:
 
 def _translated(reply: Any) -> Any:
     if isinstance(reply, RedisError):
-        down = RedisDown(f"Redis does not answer: {reply}")
+        down = redis_down(reply)
         down.__cause__ = reply
         return down
     return reply

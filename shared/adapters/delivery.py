@@ -21,12 +21,12 @@ import orjson
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.jobs import serialize_job
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 from shared.adapters.heartbeat import tcp_options
 from shared.adapters.news import CHANGES_CHANNEL, Change, to_message
+from shared.adapters.redis_connections import RenewingPool, is_answer, words_of
 from shared.domain.lifecycle import JobState
 from shared.errors import RedisDown
 
@@ -40,6 +40,10 @@ PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
 
 SOON_MS = 500
 """Workers are woken for what is due within this time."""
+
+PROBE_KEY = "darkroom:probe"
+"""Written to find out whether anything can be written."""
+PROBE_TTL_MS = 60_000
 
 HASTEN_PREFIX = "darkroom:hasten:"
 HASTEN_TTL_MS = 60_000
@@ -119,12 +123,18 @@ def translated_redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise RedisDown(f"Redis does not answer: {str(error) or type(error).__name__}") from error
+        raise redis_down(error) from error
     except RuntimeError as error:
         # uvloop's word for a connection that was closed while the client was writing to it.
         if _CLOSED_TRANSPORT not in str(error):
             raise
-        raise RedisDown(f"Redis does not answer: {error}") from error
+        raise redis_down(error) from error
+
+
+def redis_down(error: Exception) -> RedisDown:
+    """Return what a client's error means: no answer, or an answer that it cannot be done now."""
+    what = "cannot do this now" if is_answer(error) else "does not answer"
+    return RedisDown(f"Redis {what}: {words_of(error)}")
 
 
 def stop_if_cancelled() -> None:
@@ -140,7 +150,7 @@ def stop_if_cancelled() -> None:
 
 def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
     """Return a client for that URL. Nothing is sent before the first command."""
-    pool = BlockingConnectionPool.from_url(
+    pool = RenewingPool.from_url(
         url,
         max_connections=connections,
         timeout=ANSWER_TIMEOUT_SECONDS,
@@ -259,6 +269,6 @@ class Delivery:
             await self.redis.publish(CHANGES_CHANNEL, to_message(changes))
 
     async def ping(self) -> None:
-        """Raise `RedisDown` unless the server answers."""
+        """Raise `RedisDown` unless the server answers and takes what is written to it."""
         with translated_redis_errors():
-            await self.redis.ping()
+            await self.redis.set(PROBE_KEY, b"", px=PROBE_TTL_MS)

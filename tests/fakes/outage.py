@@ -26,6 +26,10 @@ class Outage:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def lead_to(self, socket_path: str) -> None:
+        """Lead new connections to that server; those that are open stay where they are."""
+        self._socket_path = socket_path
+
     async def cut(self) -> None:
         """Drop every connection and refuse new ones."""
         if self._server is not None:

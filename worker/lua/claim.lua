@@ -1,9 +1,10 @@
 -- Claims a batch of due deliveries of one arq queue in one round trip, each through a gate: that of
 -- the Kie account that it will be submitted with.
--- KEYS: 1 queue, then for each gate: throttle log or '', brake hash or ''
+-- KEYS: 1 queue, then for each gate: its throttle log and its brake hash, where it has them
 -- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit,
 -- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms), 8 whose turn it is among
--- equal gates (from 0), then for each gate: the most to claim through it
+-- equal gates (from 0), then for each gate: 1 where it has a log, 2 a brake, 3 both, 0 neither, and
+-- the most to claim through it
 -- Returns {ms until it is worth looking again or -1, brake level of each gate, then for each claimed:
 -- id, its new score, gate (from 0), and the score at which it had been due}; scores are ms by this
 -- server's clock.
@@ -12,7 +13,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
 local limit = tonumber(ARGV[5])
 local turn = tonumber(ARGV[8])
-local gates = (#KEYS - 1) / 2
+local gates = (#ARGV - 8) / 2
+local logs = {}
+local next_key = 2
 local reply = {-1}
 local rooms = {}
 local total = 0
@@ -21,11 +24,19 @@ local function wait(ms)
   if reply[1] < 0 or ms < reply[1] then reply[1] = ms end
 end
 
+local function take_key(is_there)
+  if not is_there then return nil end
+  next_key = next_key + 1
+  return KEYS[next_key - 1]
+end
+
 for g = 1, gates do
-  local log, hash = KEYS[2 * g], KEYS[2 * g + 1]
-  local room = tonumber(ARGV[8 + g])
+  local shape = tonumber(ARGV[7 + 2 * g])
+  local log, hash = take_key(shape % 2 == 1), take_key(shape >= 2)
+  local room = tonumber(ARGV[8 + 2 * g])
   local level = 0
-  if hash ~= '' then
+  logs[g] = log
+  if hash then
     local brake = redis.call('HMGET', hash, 'until', 'level')
     level = tonumber(brake[2]) or 0
     local until_ms = tonumber(brake[1]) or 0
@@ -37,7 +48,7 @@ for g = 1, gates do
       room = math.min(room, 1)
     end
   end
-  if log ~= '' and room > 0 then
+  if log and room > 0 then
     local taken = redis.call('ZCOUNT', log, '(' .. now, '+inf')
     if taken >= limit then
       local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', taken - limit, 1)
@@ -79,8 +90,8 @@ for i = 1, #due, 2 do
     redis.call('ZADD', KEYS[1], 'XX', score, id)
     redis.call('DEL', ARGV[6] .. id)
     local gate = pick()
-    local log = KEYS[2 * gate]
-    if log ~= '' then
+    local log = logs[gate]
+    if log then
       -- Counted from now on, so that nobody claims for a slot that is as good as taken.
       redis.call('ZADD', log, now + tonumber(ARGV[7]), 'reserved:' .. id)
       if redis.call('PTTL', log) < 60000 then redis.call('PEXPIRE', log, 60000) end

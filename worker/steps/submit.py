@@ -24,7 +24,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TryLater,
 )
-from shared.errors import DatabaseRefused, InvalidRequest, PostgresDown, RedisDown, StaleJob
+from shared.errors import DatabaseRefused, DependencyDown, InvalidRequest, RedisDown, StaleJob
 from worker.accounts import KieAccount
 from worker.deps import Deps
 from worker.job_store import ONE_JOB_PER_TASK
@@ -218,7 +218,7 @@ async def _insist(
         while True:
             try:
                 moved = await write()
-            except PostgresDown as error:
+            except DependencyDown as error:
                 tries += 1
                 if facts is not None and tries == 1:
                     log.error("task_id_not_stored_yet", **facts, error=str(error))

@@ -1,0 +1,266 @@
+"""A Redis that answers and refuses: a replica, a full one, one that forbids, one that forgot."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from arq.connections import ArqRedis
+
+from shared.adapters.delivery import (
+    Delivery,
+    Lane,
+    Parcel,
+    connect_redis,
+    now_ms,
+    translated_redis_errors,
+)
+from shared.adapters.embedded import acquire_servers
+from shared.errors import RedisDown
+from tests.fakes.outage import outage_of
+from tests.integration.worker.floor import Runs, deliver, is_gone, lane_over, running, seen
+from tests.workshop import eventually
+from worker.scripts import Scripts
+
+
+@pytest.fixture(scope="module")
+def other_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Valkey of this file's own, whose settings may be changed."""
+    home: Path = tmp_path_factory.mktemp("refusing")
+    with acquire_servers(home, postgres=False, linger_seconds=0, fsync=False) as servers:
+        assert servers.redis_url is not None
+        yield servers.redis_url
+
+
+@pytest.fixture
+async def operator(other_valkey: str) -> AsyncIterator[ArqRedis]:
+    """Whoever changes the settings of that server; they are put right afterwards."""
+    async with connect_redis(other_valkey) as operator:
+        await operator.flushall()
+        yield operator
+        await _run(operator, "REPLICAOF", "NO", "ONE")
+        for name, value in (
+            ("maxmemory", 0),
+            ("min-replicas-to-write", 0),
+            ("replica-serve-stale-data", "yes"),
+        ):
+            await operator.config_set(name, value)
+
+
+@pytest.fixture
+async def redis(other_valkey: str) -> AsyncIterator[ArqRedis]:
+    """Darkroom's client of that server."""
+    async with connect_redis(other_valkey, connections=3) as redis:
+        yield redis
+
+
+async def demote(operator: ArqRedis) -> None:
+    """Make it a replica of a primary that does not exist."""
+    await _run(operator, "REPLICAOF", "127.0.0.1", "1")
+
+
+async def demote_silently(operator: ArqRedis) -> None:
+    """Make it a replica that serves nothing while it has no primary."""
+    await operator.config_set("replica-serve-stale-data", "no")
+    await demote(operator)
+
+
+async def fill(operator: ArqRedis) -> None:
+    """Leave no memory, and forbid to evict."""
+    await operator.config_set("maxmemory", 1)
+
+
+async def want_replicas(operator: ArqRedis) -> None:
+    """Refuse to write without a replica, as a primary does that is cut off."""
+    await operator.config_set("min-replicas-to-write", 1)
+
+
+async def promote(operator: ArqRedis) -> None:
+    """Make it a primary again."""
+    await _run(operator, "REPLICAOF", "NO", "ONE")
+
+
+async def make_room(operator: ArqRedis) -> None:
+    """Take the limit of memory away."""
+    await operator.config_set("maxmemory", 0)
+
+
+async def want_no_replicas(operator: ArqRedis) -> None:
+    """Write without replicas."""
+    await operator.config_set("min-replicas-to-write", 0)
+
+
+Change = Callable[[ArqRedis], Awaitable[None]]
+REFUSALS = pytest.mark.parametrize(
+    ("refuse", "mend", "words"),
+    [
+        (demote, promote, "READONLY You can't write against a read only replica"),
+        (demote_silently, promote, "MASTERDOWN Link with MASTER is down|READONLY You can't write"),
+        (fill, make_room, "OOM command not allowed"),
+        (want_replicas, want_no_replicas, "NOREPLICAS Not enough good replicas to write"),
+    ],
+    ids=["replica", "silent replica", "full", "cut off"],
+)
+
+
+@REFUSALS
+async def test_what_it_says_is_told_in_its_own_words_and_ends_with_it(
+    redis: ArqRedis, operator: ArqRedis, refuse: Change, mend: Change, words: str
+) -> None:
+    delivery, scripts = Delivery(redis), Scripts(redis)
+    parcel = Parcel(uuid4(), Lane.SUBMIT, now_ms())
+
+    async def make_a_delivery() -> None:
+        await delivery.deliver([parcel])
+
+    async def run_a_script() -> None:
+        await scripts.run("brake", ["darkroom:brake"], [1_000, 30_000, "busy", "429"])
+
+    async def hasten() -> None:
+        await delivery.hasten(parcel.job_id, Lane.POLL)
+
+    await refuse(operator)
+    for write in (make_a_delivery, run_a_script, hasten, delivery.ping):
+        with pytest.raises(RedisDown, match="Redis cannot do this now") as caught:
+            await write()
+        assert re.search(words, str(caught.value))
+    await mend(operator)
+    for write in (make_a_delivery, run_a_script, hasten, delivery.ping):
+        await write()
+    assert await delivery.missing([parcel]) == []
+
+
+async def test_behind_the_same_address_the_promoted_server_is_found(
+    other_valkey: str, operator: ArqRedis, embedded_redis_url: str
+) -> None:
+    async with (
+        outage_of(urlsplit(other_valkey).path) as address,
+        connect_redis(f"redis://127.0.0.1:{address.port}", connections=5) as redis,
+        connect_redis(embedded_redis_url) as promoted,
+    ):
+        delivery = Delivery(redis)
+        # Five connections to the old primary, all idle.
+        await asyncio.gather(*(_run(redis, "WAIT", 0, 0) for _ in range(5)))
+        await demote(operator)
+        address.lead_to(urlsplit(embedded_redis_url).path)
+        job_id = uuid4()
+        with pytest.raises(RedisDown, match="READONLY"):
+            await delivery.deliver([Parcel(job_id, Lane.SUBMIT, now_ms())])
+        for _ in range(5):
+            await delivery.deliver([Parcel(job_id, Lane.SUBMIT, now_ms())])
+        assert await promoted.zscore(Lane.SUBMIT, Lane.SUBMIT.arq_id(job_id)) is not None
+        assert int((await promoted.info("clients"))["connected_clients"]) >= 2
+
+
+@pytest.mark.parametrize("forget", ["SCRIPT FLUSH", "FLUSHALL"])
+async def test_a_server_without_our_scripts_is_given_them(
+    redis: ArqRedis, operator: ArqRedis, forget: str
+) -> None:
+    delivery, scripts = Delivery(redis), Scripts(redis)
+    for _ in range(2):
+        await delivery.deliver([Parcel(uuid4(), Lane.SUBMIT, now_ms())])
+        await scripts.run("ease", ["darkroom:brake"], [])
+        await _run(operator, *forget.split())
+
+
+async def test_a_killed_script_is_no_answer_for_good(redis: ArqRedis, operator: ArqRedis) -> None:
+    async def loop_for_ever() -> None:
+        with translated_redis_errors():
+            await _run(redis, "EVAL", "while true do end", 0)
+
+    await operator.config_set("busy-reply-threshold", 50)
+    loop = asyncio.create_task(loop_for_ever())
+    delivery = Delivery(redis)
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(RedisDown, match="cannot do this now: BUSY"):
+                await _ping_until_refused(delivery)
+    finally:
+        await _run(operator, "SCRIPT", "KILL")
+    with pytest.raises(RedisDown, match=r"cannot do this now: .*[Ss]cript killed by user"):
+        await loop
+    await delivery.ping()
+    await operator.config_set("busy-reply-threshold", 5_000)
+
+
+async def test_a_forbidden_key_is_named_by_the_server(
+    other_valkey: str, operator: ArqRedis
+) -> None:
+    await _run(operator, "ACL", "SETUSER", "narrow", "on", ">pw", "~arq:*", "+@all")
+    try:
+        async with connect_redis(_as_user(other_valkey, "narrow")) as redis:
+            with pytest.raises(RedisDown, match="cannot do this now: NOPERM"):
+                await Delivery(redis).ping()
+            with pytest.raises(RedisDown, match="cannot do this now: NOPERM"):
+                await Scripts(redis).run("ease", ["darkroom:brake"], [])
+            await _run(operator, "ACL", "SETUSER", "narrow", "~darkroom:*")
+            await Delivery(redis).ping()
+    finally:
+        await _run(operator, "ACL", "DELUSER", "narrow")
+
+
+async def test_a_rotated_password_is_told_as_such(other_valkey: str, operator: ArqRedis) -> None:
+    await _run(operator, "ACL", "SETUSER", "app", "on", ">old", "~*", "&*", "+@all")
+    try:
+        async with connect_redis(_as_user(other_valkey, "app", "old")) as redis:
+            await Delivery(redis).ping()
+            await _run(operator, "ACL", "SETUSER", "app", "resetpass", ">new")
+            await redis.connection_pool.disconnect()
+            with pytest.raises(RedisDown, match="cannot do this now: invalid username-password"):
+                await Delivery(redis).ping()
+    finally:
+        await _run(operator, "ACL", "DELUSER", "app")
+
+
+async def test_our_own_key_patterns_are_all_that_is_asked_for(
+    other_valkey: str, operator: ArqRedis
+) -> None:
+    """Every lane claims and ends a delivery as a user who may touch nothing else."""
+    await _run(
+        operator,
+        *("ACL", "SETUSER", "darkroom", "on", ">pw", "resetchannels", "&darkroom:*"),
+        *("~darkroom:*", "~arq:*", "+@all", "-@dangerous"),
+    )
+    try:
+        async with connect_redis(_as_user(other_valkey, "darkroom")) as redis:
+            runs = Runs()
+            async with running(*(lane_over(redis, runs, lane=lane) for lane in Lane)):
+                for lane in Lane:
+                    (job_id,) = await deliver(redis, lane=lane)
+                    await seen(partial(_has_run, runs, str(job_id)), f"a run in {lane}")
+                    await eventually(partial(is_gone, redis, job_id, lane), "its end")
+    finally:
+        await _run(operator, "ACL", "DELUSER", "darkroom")
+
+
+@pytest.fixture
+def embedded_redis_url(embedded: object) -> str:
+    """The URL of the server that every test shares."""
+    url = getattr(embedded, "redis_url", None)
+    assert isinstance(url, str)
+    return url
+
+
+def _as_user(url: str, name: str, password: str = "pw") -> str:  # noqa: S107
+    parts = urlsplit(url)
+    return f"unix://{name}:{password}@{parts.path}" + (f"?{parts.query}" if parts.query else "")
+
+
+def _has_run(runs: Runs, job_id: str) -> bool:
+    return runs.count[job_id] == 1
+
+
+async def _ping_until_refused(delivery: Delivery) -> None:
+    while True:
+        await delivery.ping()
+
+
+async def _run(operator: ArqRedis, *words: object) -> Any:
+    return await operator.execute_command(*words)  # type: ignore[no-untyped-call]
