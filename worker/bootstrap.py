@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from shared.adapters.alert_watch import AlertWatch
 from shared.adapters.delivery import Delivery, connect_redis
-from shared.adapters.failure_log import POSTGRES, REDIS
 from shared.adapters.health import Health
 from shared.adapters.postgres import Database, connect_database
 from shared.adapters.process_gauges import show_clock_skew
 from shared.adapters.process_marks import database_place, redis_place
 from shared.adapters.process_registry import Process, ProcessRegistry
+from shared.adapters.readiness import checks_of
 from shared.adapters.servers import Servers, open_servers
 from shared.adapters.watched_health import watched_health
 from shared.settings import Settings
@@ -105,7 +105,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         await stack.enter_async_context(Patience(deps.timetable, metrics.patience))
         watch = AlertWatch(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
-        checks = {POSTGRES: database.ping, REDIS: deps.delivery.ping}
+        checks = checks_of(database, delivery, processes)
         health = watched_health(checks, registry, database, watch)
         yield Rooms(deps, database, servers, health, processes)
 

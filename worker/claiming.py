@@ -150,10 +150,7 @@ class LeasedWorker(Worker):
         if not self.allow_pick_jobs or room <= 0 or not any(most_each):
             return FALLBACK_SECONDS
         arguments: list[str | int] = [room, self.lease_ms, self.owner, in_progress_key_prefix]
-        arguments += [gates.limit, HASTEN_PREFIX, _RESERVED_MS, gates.turn]
-        arguments += [
-            number for pair in zip(gates.shapes, most_each, strict=True) for number in pair
-        ]
+        arguments += [gates.limit, HASTEN_PREFIX, _RESERVED_MS, *gates.arguments_of(most_each)]
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
             first = 1 + len(gates)

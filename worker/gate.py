@@ -48,10 +48,10 @@ class Gates:
             key for gate in self._gates for key in (gate.throttle_key, gate.brake_key) if key
         ]
         """What a claim looks at: log and brake of each gate that has one."""
-        self.shapes = [
+        # For each gate, which of the two are among the keys.
+        self._shapes = [
             _LOG * bool(gate.throttle_key) + _BRAKE * bool(gate.brake_key) for gate in self._gates
         ]
-        """For each gate, which of the two are among the keys."""
 
     def __len__(self) -> int:
         return len(self._gates)
@@ -71,6 +71,11 @@ class Gates:
             0 if gate.is_braked and place in busy else room
             for place, gate in enumerate(self._gates)
         ]
+
+    def arguments_of(self, most_each: Sequence[int]) -> list[int]:
+        """Return whose turn it is, then for each gate its keys and the most to claim through it."""
+        pairs = zip(self._shapes, most_each, strict=True)
+        return [self._turn, *(number for pair in pairs for number in pair)]
 
     @property
     def turn(self) -> int:

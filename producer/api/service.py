@@ -22,12 +22,13 @@ from producer.keys import KeyRing
 from shared.adapters.alert_watch import AlertWatch
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery, connect_redis
-from shared.adapters.failure_log import POSTGRES, REDIS, failures
+from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.postgres import connect_database
 from shared.adapters.process_gauges import show_clock_skew
 from shared.adapters.process_marks import database_place, redis_place
 from shared.adapters.process_registry import Process, ProcessRegistry
 from shared.adapters.push_metrics import show_push_paths
+from shared.adapters.readiness import checks_of
 from shared.adapters.servers import open_servers
 from shared.adapters.watched_health import watched_health
 from shared.errors import DarkroomError
@@ -83,7 +84,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         show_clock_skew(registry, processes)
         watch = AlertWatch(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
-        checks = {POSTGRES: database.ping, REDIS: Delivery(redis).ping}
+        checks = checks_of(database, Delivery(redis), processes)
         health = watched_health(checks, registry, database, watch)
         show_push_paths(registry, (producer.push_path,))
         rooms = Rooms(producer, KeyRing(database), OrderQueue(producer.intake))

@@ -42,7 +42,8 @@ SOON_MS = 500
 """Workers are woken for what is due within this time."""
 
 PROBE_KEY = "darkroom:probe"
-"""Written to find out whether anything can be written."""
+"""Written, and published to, to find out whether anything can be written."""
+ARQ_PROBE_KEY = "arq:probe"
 PROBE_TTL_MS = 60_000
 
 HASTEN_PREFIX = "darkroom:hasten:"
@@ -102,8 +103,8 @@ def deserialize(data: bytes) -> dict[str, Any]:
 
 
 @cache
-def _source_of_deliver() -> str:
-    return files("shared").joinpath("lua", "deliver.lua").read_text(encoding="utf-8")
+def _source_of(name: str) -> str:
+    return files("shared").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
@@ -191,7 +192,8 @@ class Delivery:
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
-        self._deliver_script = redis.register_script(_source_of_deliver())
+        self._deliver_script = redis.register_script(_source_of("deliver"))
+        self._probe_script = redis.register_script(_source_of("probe"))
 
     async def deliver(
         self,
@@ -271,4 +273,6 @@ class Delivery:
     async def ping(self) -> None:
         """Raise `RedisDown` unless the server answers and takes what is written to it."""
         with translated_redis_errors():
-            await self.redis.set(PROBE_KEY, b"", px=PROBE_TTL_MS)
+            await self._probe_script(
+                keys=[PROBE_KEY, ARQ_PROBE_KEY], args=[PROBE_TTL_MS, PROBE_KEY]
+            )

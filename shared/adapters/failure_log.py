@@ -38,8 +38,8 @@ DEPENDENCY_DOWN = "dependency_down"
 POSTGRES = "postgres"
 REDIS = "redis"
 ADVICE = {
-    POSTGRES: "start Postgres, or mend DATABASE_URL",
-    REDIS: "start Redis or Valkey, or mend REDIS_URL",
+    POSTGRES: "mend what Postgres says; where it does not answer, start it or mend DATABASE_URL",
+    REDIS: "mend what Redis says; where it does not answer, start it or mend REDIS_URL",
 }
 """By dependency: what an operator does about it."""
 

@@ -17,6 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.adapters import sqlstates
 from shared.adapters.heartbeat import keep_alive
 from shared.adapters.queries import named
+from shared.adapters.refused_queries import RefusedQueries
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class Database:
         self._random = random or SystemRandom()
         self._monotonic = monotonic
         self._renewed_at = float("-inf")
+        self._refused = RefusedQueries(monotonic)
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Run the query of that name on any connection and return its rows."""
@@ -158,7 +160,7 @@ class Database:
         async def fetch(connection: Connection) -> list[asyncpg.Record]:
             return await connection.fetch(named(query), *args)
 
-        return await self._run(fetch)
+        return await self._run(query, fetch)
 
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
         """Run the query of that name on any connection and return its first row, if any."""
@@ -166,9 +168,11 @@ class Database:
         async def fetch_row(connection: Connection) -> asyncpg.Record | None:
             return await connection.fetchrow(named(query), *args)
 
-        return await self._run(fetch_row)
+        return await self._run(query, fetch_row)
 
-    async def _run(self, statement: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+    async def _run(
+        self, query: str, statement: Callable[[Connection], Awaitable[_Result]]
+    ) -> _Result:
         """Run one statement; run it again where the server has certainly rolled it back."""
         tries = 1
         while True:
@@ -176,11 +180,14 @@ class Database:
                 with translated_errors():
                     async with self.pool.acquire() as connection:
                         try:
-                            return await statement(connection)
+                            result = await statement(connection)
                         except asyncpg.PostgresError as error:
                             await self._give_up_spoiled(connection, error.sqlstate)
                             raise
+                self._refused.note_success(query)
+                return result
             except PostgresDown as error:
+                self._refused.note_failure(query, error)
                 if error.sqlstate not in sqlstates.ROLLED_BACK or tries == _TRIES:
                     raise
             await self._sleep(_FIRST_PAUSE_SECONDS * 2**tries * self._random.random())
@@ -200,9 +207,12 @@ class Database:
                     raise
 
     async def ping(self) -> None:
-        """Raise `PostgresDown` unless the server answers."""
+        """Raise `PostgresDown` unless the server answers, and does what it was last asked to do."""
         with translated_errors():
             await self.pool.fetchval("SELECT 1", timeout=CONNECT_TIMEOUT_SECONDS)
+        refusal = self._refused.newest()
+        if refusal is not None:
+            raise refusal
 
     async def _give_up_spoiled(self, connection: Connection, sqlstate: str | None) -> None:
         if sqlstate is None or not sqlstates.spoils_connection(sqlstate):

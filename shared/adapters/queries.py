@@ -8,6 +8,8 @@ from pathlib import Path
 
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
+_WRITE = re.compile(r"^[^-]*\b(INSERT INTO|UPDATE|DELETE FROM)\b", re.MULTILINE)
+
 
 def sql_folder() -> Path:
     """Return the folder `sql`: of the checkout, or as packed into an installed wheel."""
@@ -30,6 +32,12 @@ def _all_queries() -> dict[str, str]:
 def named(name: str) -> str:
     """Return the statement under that name; a name that does not exist is a programmer's error."""
     return _all_queries()[name]
+
+
+@cache
+def writes(name: str) -> bool:
+    """Return whether the statement under that name writes rows."""
+    return _WRITE.search(named(name)) is not None
 
 
 def query_names() -> frozenset[str]:

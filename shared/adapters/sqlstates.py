@@ -43,6 +43,11 @@ def may_concern_one_row(sqlstate: str) -> bool:
     return sqlstate in _ROW_CODES or sqlstate[:2] in _ROW_CLASSES
 
 
+def may_concern_one_table(sqlstate: str) -> bool:
+    """Return whether the server may well write to other tables: a permission, a changed schema."""
+    return sqlstate.startswith("42")
+
+
 def spoils_connection(sqlstate: str) -> bool:
     """Return whether a new connection may fare better than the one that has had this error.
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from shared.adapters.failure_log import FORGOTTEN_SECONDS, FailureLog
+from shared.adapters.failure_log import ADVICE, FORGOTTEN_SECONDS, POSTGRES, FailureLog
 from shared.errors import DatabaseRefused, PostgresDown, RedisDown
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -67,7 +67,7 @@ async def test_two_short_outages_with_thousands_of_tries_are_four_lines(
     )
     assert first["error"] == "Postgres does not answer: refused"
     assert first["since"] == "2026-11-27T12:00:00Z"
-    assert first["fix"] == "start Postgres, or mend DATABASE_URL"
+    assert first["fix"] == ADVICE[POSTGRES]
     assert (end["times"], end["seconds"], end["by"]) == (1_700, 25.0, {"submit_job": 1_700})
 
 

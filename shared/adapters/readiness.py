@@ -1,0 +1,28 @@
+"""What `/readyz` asks: whether both servers answer, and take what this process writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.adapters.delivery import Delivery
+from shared.adapters.failure_log import POSTGRES, REDIS
+from shared.adapters.health import Check
+from shared.adapters.postgres import Database
+from shared.adapters.process_registry import ProcessRegistry
+
+
+def checks_of(
+    database: Database, delivery: Delivery, processes: ProcessRegistry
+) -> Mapping[str, Check]:
+    """Return the checks by server. Each raises the server's own words while it refuses.
+
+    Redis is written to at each check. What is written to Postgres is the row of this process,
+    every five seconds, so that asking often costs nothing.
+    """
+
+    async def check_postgres() -> None:
+        await database.ping()
+        if processes.last_error is not None:
+            raise processes.last_error
+
+    return {POSTGRES: check_postgres, REDIS: delivery.ping}
