@@ -77,11 +77,6 @@ class Gates:
         pairs = zip(self._shapes, most_each, strict=True)
         return [self._turn, *(number for pair in pairs for number in pair)]
 
-    @property
-    def turn(self) -> int:
-        """The gate whose turn it is where several have as much room."""
-        return self._turn
-
     def observe(self, levels: Sequence[int]) -> None:
         """Note how hard each brake was applied when a claim looked."""
         for gate, level in zip(self._gates, levels, strict=True):
