@@ -29,6 +29,7 @@ _BOOKS = {
     "states_and_attempts_agree": "jobs and their attempts tell the same story",
     "prices_and_versions_agree": "prices and their open versions agree",
     "every_end_with_a_webhook_has_its_message": "each end that is to be told has one message",
+    "late_images_are_on_their_job": "each job shows the images that came after its end",
 }
 _ASK_DEVELOPERS = (
     "do not mend it by hand: keep the database as it is and report it; the job's story is"

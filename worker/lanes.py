@@ -15,6 +15,7 @@ from shared.errors import DependencyDown, JobNotFound, StaleJob
 from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
 from worker.gate import Gates
+from worker.late_tasks import LateTasks
 from worker.provider_balance import CHECK_AT_SECOND, ProviderBalance
 from worker.reconciler import INTERVAL_SECONDS, Reconciler
 from worker.steps.poll import poll_job
@@ -32,6 +33,7 @@ fifty would be 500 a second, fewer than it can send. Where Kie's limit holds, it
 POLLS_AT_ONCE = 1_000
 """Each waits some 0.2 s for Kie: a hundred would be 500 a second, too few for 10,000 tasks."""
 _AFTER_A_BUG_SECONDS = 30.0
+_LATE_TASKS_AT_SECONDS = set(range(4, 60, 10))
 
 Step = Callable[[Deps, UUID], Awaitable[float | None]]
 
@@ -128,6 +130,7 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         crons={
             "reconcile": (reconcile, set(range(0, 60, INTERVAL_SECONDS))),
             "check_balance": (check_balances, {CHECK_AT_SECOND}),
+            "check_late_tasks": (LateTasks(deps).run, _LATE_TASKS_AT_SECONDS),
         },
         lease_ms=lease_ms,
     )

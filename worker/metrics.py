@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -37,11 +38,7 @@ class Metrics:
             "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
         )
         self.poll_lateness = _poll_lateness(registry)
-        self.patience = Gauge(
-            "darkroom_poll_patience",
-            "How many times the usual lag a poll is worth; above 1 the worker is overloaded",
-            registry=registry,
-        )
+        self.patience = _patience(registry)
         self.requests = seconds(
             "darkroom_kie_request_seconds",
             "Requests to Kie by account, endpoint and code",
@@ -57,6 +54,7 @@ class Metrics:
             "darkroom_unknown_submissions_total", "Submits whose outcome is unknown", "reason"
         )
         self.held_for_review = _held_for_review(registry)
+        self.late_deliveries, self.late_provider_credits = _late_deliveries(registry)
         self.redelivered = counter(
             "darkroom_redelivered_total", "Deliveries made again by the reconciler"
         )
@@ -77,6 +75,11 @@ class Metrics:
         if histogram is None:
             histogram = self._answers[key] = self.requests.labels(*key)
         histogram.observe(seconds)
+
+    def count_late_delivery(self, provider_credits: Decimal) -> None:
+        """Note images that came after the end of their job, and what they cost us."""
+        self.late_deliveries.inc()
+        self.late_provider_credits.inc(float(provider_credits))
 
     def count_webhook(self, outcome: str, seconds: float) -> None:
         """Note one try to send a webhook: `delivered`, `failed` (tried again later) or `dead`."""
@@ -123,6 +126,29 @@ def _push_paths(
     wake = PushPath("wake", "each lane looks twice a second", monotonic)
     show_push_paths(registry, (dispatch, wake))
     return dispatch, wake
+
+
+def _patience(registry: CollectorRegistry) -> Gauge:
+    return Gauge(
+        "darkroom_poll_patience",
+        "How many times the usual lag a poll is worth; above 1 the worker is overloaded",
+        registry=registry,
+    )
+
+
+def _late_deliveries(registry: CollectorRegistry) -> tuple[Counter, Counter]:
+    return (
+        Counter(
+            "darkroom_late_deliveries_total",
+            "Tasks that delivered after the end of their job",
+            registry=registry,
+        ),
+        Counter(
+            "darkroom_late_delivery_provider_credits_total",
+            "What Kie charged for late deliveries",
+            registry=registry,
+        ),
+    )
 
 
 def _poll_lateness(registry: CollectorRegistry) -> Histogram:

@@ -48,6 +48,8 @@ class PaidAttempt:
     has_task: bool
     succeeded_late: bool
     credits: Decimal
+    failed_late_at: datetime | None = None
+    """When Kie's verdict of failure came, where it came after the end of the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ def _charge(attempt: PaidAttempt, patience: Patience) -> _Movement:
 def _refund(attempt: PaidAttempt, patience: Patience) -> _Movement | None:
     if attempt.succeeded_late or attempt.state == JobState.SUCCEEDED:
         return None
+    if attempt.failed_late_at is not None:
+        return _Movement(True, attempt.sent_at, _after(attempt.failed_late_at, _BOOKING_SECONDS))
     if attempt.state == JobState.GENERATING:
         # Kie may have ended it already: we learn of that with the next poll.
         return _Movement(False, attempt.sent_at, _NEVER_OVER)

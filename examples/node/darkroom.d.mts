@@ -58,6 +58,8 @@ export interface Job {
   progress: number;
   provider_task_id: string | null;
   result_urls: string[];
+  /** Images that came after the job had ended without them: never charged. Null where none came. */
+  late_result_urls: string[] | null;
   credits_quoted: number;
   /** Null until it succeeded. */
   credits_charged: number | null;

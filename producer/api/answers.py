@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 
 from producer.api.bodies import DEFAULT_MODEL
 from producer.small_print import Priority
+from shared.domain.late_tasks import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, JobState, Reason
 
 _ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
@@ -45,6 +46,10 @@ class Job(BaseModel):
     result_urls: list[str] = Field(
         description="the images; Kie keeps them for 14 days",
         examples=[["https://example.com/1.png", "https://example.com/2.png"]],
+    )
+    late_result_urls: list[str] | None = Field(
+        description="images that came after the job had ended without them; never charged",
+        examples=[None],
     )
     credits_quoted: float = Field(description="held while the job is open", examples=[7])
     credits_charged: float | None = Field(description="null until it succeeded", examples=[7])
@@ -176,12 +181,19 @@ class Problem(BaseModel):
 
 
 class WebhookMessage(BaseModel):
-    """What is posted to `webhook_url` when a job has ended, signed by Standard Webhooks."""
+    """What is posted to `webhook_url` when a job has ended, or images came after its end.
+
+    Signed by Standard Webhooks.
+    """
 
     type: str = Field(
-        json_schema_extra={"enum": [f"job.{one}" for one in JobState if one in TERMINAL]}
+        json_schema_extra={
+            "enum": [*(f"job.{one}" for one in JobState if one in TERMINAL), DELIVERED_LATE_WEBHOOK]
+        }
     )
-    timestamp: AwareDatetime = Field(description="when the job ended", examples=[_AT])
+    timestamp: AwareDatetime = Field(
+        description="when the job ended, or the late images were stored", examples=[_AT]
+    )
     data: Job
 
 

@@ -115,6 +115,7 @@ def _as_accepted(entered: Entered) -> Job:
         progress=0.0,
         provider_task_id=None,
         result_urls=(),
+        late_result_urls=None,
         credits_charged=None,
         attempt=0,
         submitted_at=None,

@@ -24,8 +24,8 @@ _STATE_AFTER: dict[str, JobState] = {
     **{event_name(one.event): one.target for one in TRANSITIONS},
 }
 _STATE_AFTER_VERDICT = {"submitted": JobState.GENERATING, "lost": JobState.FAILED}
-_OURS = frozenset({"worker", "by"})
-"""Details that name our machines and our operators: for `jobs show`, not for listeners."""
+_OURS = frozenset({"worker", "by", "provider_credits"})
+"""Details that name our machines, operators and costs: for `jobs show`, not for listeners."""
 ENDS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)
 """The names of the events that end a job."""
 
@@ -55,7 +55,7 @@ class StoredEvent:
         """Where the event led the job."""
         if self.event == RESOLVED_EVENT:
             return _STATE_AFTER_VERDICT.get(str(self.detail.get("verdict")), self.job_state)
-        # `late_success` follows the end; so may words of a newer version.
+        # `delivered_late` follows the end; so may words of a newer version.
         return _STATE_AFTER.get(self.event, self.job_state)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -46,8 +46,17 @@ def job_from_row(row: asyncpg.Record) -> Job:
         price_id=row["price_id"],
         webhook_url=row["webhook_url"],
         retry_of=row["retry_of"],
+        late_result_urls=_urls_or_none(row["late_result_urls"]),
         provider_account=row.get("provider_account"),
     )
+
+
+def _urls_or_none(value: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _list_or_none(urls: tuple[str, ...] | None) -> list[str] | None:
+    return None if urls is None else list(urls)
 
 
 def object_of(value: Any) -> Mapping[str, Any]:
@@ -81,6 +90,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "progress": job.progress,
         "provider_task_id": job.provider_task_id,
         "result_urls": list(job.result_urls),
+        "late_result_urls": _list_or_none(job.late_result_urls),
         "credits_quoted": credits_to_json(job.credits_quoted),
         "credits_charged": credits_to_json(job.credits_charged),
         "attempt": job.attempt,

@@ -42,6 +42,8 @@ REFUSED = frozenset({400, 404, 422, 451, 505})
 SLOW_DOWN = frozenset({429, 455})
 GAVE_UP = frozenset({408, 501})
 """In the answer to a poll: Kie's own word that its provider will not deliver."""
+_NO_SUCH_RECORD = 422
+# In the answer to a poll: "The record does not exist", "recordInfo is null".
 
 _TASK_ID_LENGTH_MAX = 200
 _QUOTED_LENGTH = 300
@@ -162,4 +164,5 @@ def read_poll(answer: ProviderAnswer, read_record: Callable[[Any], PollVerdict])
             message = f"{envelope}, around a record that says success"
             return Unreadable(message, masked(envelope.data))
         return TaskFailed(Reason.PROVIDER_FAILED, str(envelope))
-    return NoVerdict(str(envelope))
+    lacks_record = by_kie and envelope.code == _NO_SUCH_RECORD and envelope.data is None
+    return NoVerdict(str(envelope), lacks_record=lacks_record)

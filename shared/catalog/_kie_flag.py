@@ -55,7 +55,7 @@ def read_record(data: Any) -> PollVerdict:
     """Judge the `data` of a record-info answer whose code is 200."""
     record = parsed(data)
     if not isinstance(record, Mapping):
-        return NoVerdict("Kie answered 200 without a task record")
+        return NoVerdict("Kie answered 200 without a task record", lacks_record=record is None)
     flag, words = _flag_says(record), (_status_says(record), _state_says(record))
     said = {flag, *words} - {_Says.NOTHING}
     if _Says.SUCCESS in said:

@@ -55,6 +55,8 @@ class Job:
     price_id: int
     webhook_url: str | None
     retry_of: UUID | None
+    late_result_urls: tuple[str, ...] | None = None
+    """Images that came after the job had ended without them: kept, never charged. None: none."""
     provider_account: str | None = field(default=None, compare=False)
     """Which of our Kie accounts the newest attempt was sent with: the worker reads it with the job,
     nobody else does. It belongs to the attempt, so it makes no difference between jobs."""

@@ -99,12 +99,14 @@ class NoVerdict:
     `slow_down` is set where Kie asked for fewer questions (429, 455), `account_blocked` where
     the account is at fault (401, 402, 403, 433), `has_record` where Kie did show the task's record
     but it says neither yes nor no: a last look that gets one has seen all there is to see.
+    `lacks_record` is set where Kie itself says that it has no such record.
     """
 
     message: str
     has_record: bool = False
     slow_down: bool = False
     account_blocked: bool = False
+    lacks_record: bool = False
 
 
 PollVerdict = Pending | Delivered | TaskFailed | Unreadable | NoVerdict

@@ -9,14 +9,18 @@ SELECT token, $2 FROM job_attempts
    AND (SELECT count(*) FROM callback_inbox
          WHERE token = $1 AND provider_task_id <> $2) < $3
     ON CONFLICT (token, provider_task_id) DO UPDATE SET times = callback_inbox.times + 1
-RETURNING id, times;
+RETURNING id, times, handled_at IS NOT NULL AS is_handled;
 
 -- name: callback_by_id
--- $1 id: an unhandled callback with the attempt and job that its token names.
+-- $1 id: a callback with the attempt and job that its token names. It is unhandled, or was handled
+-- before the job ended without images, and has come again.
 SELECT inbox.id, inbox.token, inbox.provider_task_id AS claimed_task_id, attempt.job_id,
        attempt.number, attempt.outcome, attempt.provider_account
   FROM callback_inbox AS inbox JOIN job_attempts AS attempt USING (token)
- WHERE inbox.id = $1 AND inbox.handled_at IS NULL;
+  JOIN jobs ON jobs.id = attempt.job_id
+ WHERE inbox.id = $1
+   AND (inbox.handled_at IS NULL
+        OR (jobs.state = 'failed' AND inbox.verdict IN ('hastened', 'confirmed', 'late')));
 
 -- name: unhandled_callbacks
 -- Oldest first. $1 not more lately than this (seconds), $2 limit. What could not be judged within
@@ -27,27 +31,10 @@ SELECT id FROM callback_inbox
  ORDER BY received_at LIMIT $2;
 
 -- name: judge_callback
--- $1 id, $2 verdict. No row back: somebody else has judged it.
+-- $1 id, $2 verdict. No row back: somebody else has judged it for good.
 UPDATE callback_inbox SET verdict = $2, handled_at = now()
- WHERE id = $1 AND handled_at IS NULL
+ WHERE id = $1 AND (handled_at IS NULL OR verdict IN ('hastened', 'confirmed', 'late'))
 RETURNING id;
-
--- name: record_late_success
--- Keeps the images of a task whose job had been given up. $1 job id, $2 attempt, $3 task id,
--- $4 image URLs, $5 event. No row back: it is on record already.
-WITH kept AS (
-    UPDATE job_attempts
-       SET provider_task_id = $3, late_result_urls = $4, late_at = now()
-     WHERE job_id = $1 AND number = $2 AND outcome = 'lost' AND late_at IS NULL
-       AND (provider_task_id IS NULL OR provider_task_id = $3)
-    RETURNING job_id, number
-), event AS (
-    INSERT INTO job_events (job_id, event, detail)
-    SELECT job_id, $5, jsonb_build_object('provider_task_id', $3::text,
-                                          'images', cardinality($4::text[]), 'attempt', number)
-      FROM kept
-)
-SELECT job_id FROM kept;
 
 -- name: callback_of_attempt
 -- $1 job id, $2 attempt: whether Kie has called back about it.

@@ -109,11 +109,11 @@ SELECT coalesce(pricing.model || ' ' || pricing.task || ' ' || pricing.quantity,
  LIMIT $1;
 
 -- name: every_end_with_a_webhook_has_its_message
--- An ended job that names a webhook has one message, of its end; an open one has none. Jobs of
--- before webhooks were sent are older than their endpoint.
+-- An ended job that names a webhook has one message of its end, and one of each task that delivered
+-- late; an open one has none. Jobs of before webhooks were sent are older than their endpoint.
 SELECT jobs.id::text AS who,
        format('%s with %s webhook message(s)%s', jobs.state, count(message.id),
-              coalesce(' of ' || min(message.event), '')) AS what
+              coalesce(' of ' || string_agg(message.event, ', '), '')) AS what
   FROM jobs
   JOIN webhook_endpoints AS endpoint
     ON endpoint.account_id = jobs.account_id
@@ -123,7 +123,31 @@ SELECT jobs.id::text AS who,
  WHERE jobs.webhook_url IS NOT NULL
  GROUP BY jobs.id
 HAVING NOT CASE WHEN jobs.finished_at IS NULL THEN count(message.id) = 0
-                ELSE count(message.id) = 1 AND min(message.event) = 'job.' || jobs.state END
+                ELSE count(message.id) FILTER (WHERE message.provider_task_id IS NULL) = 1
+                     AND min(message.event) FILTER (WHERE message.provider_task_id IS NULL)
+                         = 'job.' || jobs.state
+                     AND array_agg(message.provider_task_id ORDER BY message.provider_task_id)
+                         FILTER (WHERE message.provider_task_id IS NOT NULL)
+                         IS NOT DISTINCT FROM
+                         (SELECT array_agg(late.provider_task_id ORDER BY late.provider_task_id)
+                            FROM late_tasks AS late
+                           WHERE late.job_id = jobs.id AND late.outcome = 'delivered') END
+ LIMIT $1;
+
+-- name: late_images_are_on_their_job
+-- A job shows exactly the images of its tasks that delivered late; nobody was charged for them.
+SELECT coalesce(jobs.id, late.job_id)::text AS who,
+       format('%s late image(s), but its tasks delivered %s late',
+              coalesce(cardinality(jobs.late_result_urls), 0),
+              coalesce(cardinality(late.urls), 0)) AS what
+  FROM (SELECT id, late_result_urls FROM jobs WHERE late_result_urls IS NOT NULL) AS jobs
+  FULL JOIN (
+        SELECT job_id, array_agg(url ORDER BY url) AS urls
+          FROM late_tasks, unnest(result_urls) AS url
+         WHERE outcome = 'delivered' GROUP BY job_id
+       ) AS late ON late.job_id = jobs.id
+ WHERE (SELECT array_agg(url ORDER BY url) FROM unnest(jobs.late_result_urls) AS url)
+       IS DISTINCT FROM late.urls
  LIMIT $1;
 
 -- name: stuck_jobs

@@ -38,22 +38,34 @@ SELECT clock_timestamp() AS at,
 -- The attempts that may have changed Kie's balance since $1, each with Kie's price when it was
 -- sent. $2 how long after the end of a job Kie may still move credits (seconds), $3 account.
 SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.reason,
-       job.finished_at, attempt.provider_task_id IS NOT NULL AS has_task,
-       attempt.late_at IS NOT NULL AS succeeded_late,
+       job.finished_at,
+       (attempt.provider_task_id IS NOT NULL OR late.has_delivered) IS TRUE AS has_task,
+       late.has_delivered IS TRUE AS succeeded_late, late.failed_at AS failed_late_at,
        coalesce(version.provider_credits, quoted.provider_credits) AS credits
   FROM (
       SELECT * FROM jobs WHERE state IN ('submitting', 'unknown', 'generating')
        UNION ALL
       SELECT * FROM jobs
        WHERE finished_at IS NOT NULL AND finished_at >= $1::timestamptz - make_interval(secs => $2)
+       UNION ALL
+      SELECT * FROM jobs
+       WHERE id IN (SELECT job_id FROM late_tasks
+                     WHERE outcome = 'failed' AND ended_at >= $1::timestamptz - interval '1 minute')
+         AND finished_at < $1::timestamptz - make_interval(secs => $2)
   ) AS job
-  JOIN job_attempts AS attempt ON attempt.job_id = job.id
-   AND attempt.provider_account = $3
-   AND (attempt.outcome IS NULL OR attempt.outcome IN ('accepted', 'unknown', 'lost'))
+  JOIN job_attempts AS attempt ON attempt.job_id = job.id AND attempt.provider_account = $3
+  LEFT JOIN LATERAL (
+      SELECT bool_or(outcome = 'delivered') AS has_delivered,
+             max(ended_at) FILTER (WHERE outcome = 'failed') AS failed_at
+        FROM late_tasks
+       WHERE late_tasks.job_id = attempt.job_id AND late_tasks.attempt = attempt.number
+  ) AS late ON true
   LEFT JOIN pricing_history AS version
     ON (version.model, version.task, version.quantity) = (job.model, job.task, job.quantity)
    AND version.valid @> attempt.sent_at
-  JOIN pricing_history AS quoted ON quoted.id = job.quoted_price_id;
+  JOIN pricing_history AS quoted ON quoted.id = job.quoted_price_id
+ WHERE attempt.outcome IS NULL OR attempt.outcome IN ('accepted', 'unknown', 'lost')
+    OR late.has_delivered;
 
 -- name: record_balance_check
 -- No row back: another worker has checked meanwhile. $1 the newest check when Kie was asked,

@@ -60,8 +60,15 @@ WITH patience AS MATERIALIZED (
 SELECT id, submitted_at, deadline_at FROM moved;
 
 -- name: record_stray_task
--- Keeps a task id that came back for an attempt whose job had moved on: evidence, no more.
--- $1 job id, $2 attempt, $3 task id.
+-- Keeps a task id that came back for an attempt whose job had moved on, and has the task checked once
+-- the job has ended. $1 job id, $2 attempt, $3 task id.
+WITH noted AS (
+    INSERT INTO late_tasks (job_id, attempt, provider_task_id)
+    SELECT job_id, number, $3 FROM job_attempts
+     WHERE job_id = $1 AND number = $2 AND provider_task_id IS DISTINCT FROM $3
+        ON CONFLICT (job_id, attempt, provider_task_id) DO UPDATE SET is_claimed = false
+     WHERE late_tasks.outcome IS NULL
+)
 UPDATE job_attempts SET provider_task_id = $3, answered_at = coalesce(answered_at, now())
  WHERE job_id = $1 AND number = $2 AND provider_task_id IS NULL
 RETURNING job_id;

@@ -2,8 +2,9 @@
 -- written by a trigger of the statement that ends the job.
 
 -- name: webhook_to_send
--- A message with its job and its secrets. $1 message id.
-SELECT jobs.*, message.id AS message_id, message.event AS message_event,
+-- A message with its job and its secrets. $1 message id. Every try tells the same: late images stand
+-- in the message about them and in no other.
+SELECT jobs.*, late.result_urls AS message_late_result_urls, message.id AS message_id, message.event AS message_event,
        message.url AS message_url, message.created_at AS message_created_at, message.tries,
        message.next_try_at, message.retry_until, endpoint.url AS endpoint_url, endpoint.secret,
        CASE WHEN endpoint.previous_secret_until > now() THEN endpoint.previous_secret END
@@ -11,6 +12,9 @@ SELECT jobs.*, message.id AS message_id, message.event AS message_event,
   FROM webhook_messages AS message
   JOIN webhook_endpoints AS endpoint ON endpoint.id = message.endpoint_id
   JOIN jobs ON jobs.id = message.job_id
+  LEFT JOIN late_tasks AS late
+    ON late.job_id = message.job_id AND late.provider_task_id = message.provider_task_id
+   AND late.outcome = 'delivered'
  WHERE message.id = $1 AND message.state = 'pending';
 
 -- name: record_webhook_delivered

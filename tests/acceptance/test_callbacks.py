@@ -157,12 +157,11 @@ async def test_a_success_after_the_job_was_given_up_is_kept_and_never_charged(
         assert job.reason == "submission_lost"
 
         async def is_kept() -> bool:
-            rows = await workshop.run_sql("SELECT late_result_urls FROM job_attempts")
-            return bool(rows[0]["late_result_urls"])
+            return bool((await workshop.producer.get(job.id)).late_result_urls)
 
-        await eventually(is_kept, "the late images are on the attempt")
+        await eventually(is_kept, "the late images are on the job")
     events = await workshop.run_sql("SELECT event FROM job_events ORDER BY id DESC LIMIT 1")
-    assert events[0]["event"] == "late_success"
+    assert events[0]["event"] == "delivered_late"
     await workshop.check_account(balance=10_000)
     await workshop.check_books()
 

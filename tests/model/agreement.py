@@ -26,11 +26,15 @@ class Agreement:
         assert not broken, "\n".join(broken)
         await self._check_jobs()
         await self._check_attempts()
+        await self._check_late_tasks()
         await self._check_accounts()
         await self._check_notes()
 
     async def _check_jobs(self) -> None:
-        rows = await self._stage.database.pool.fetch("SELECT *, jobs::text AS whole FROM jobs")
+        rows = await self._stage.database.pool.fetch(
+            "SELECT *, (to_jsonb(jobs) - 'late_result_urls' - 'updated_at')::text AS whole"
+            " FROM jobs"
+        )
         assert {UUID(int=row["id"].int) for row in rows} == set(self._reference.jobs)
         for row in rows:
             stored = job_from_row(row)
@@ -54,19 +58,31 @@ class Agreement:
 
     async def _check_attempts(self) -> None:
         rows = await self._stage.rows(
-            "SELECT job_id::text, number, token, outcome, provider_task_id,"
-            " late_at IS NOT NULL AS is_late FROM job_attempts"
+            "SELECT job_id::text, number, token, outcome, provider_task_id FROM job_attempts"
         )
         stored = {tuple(row.values()) for row in rows}
         assert stored == {
-            (
-                *(str(job.id), one.number, one.token, one.outcome),
-                *(one.stored_task, one.is_late_success),
-            )
+            (str(job.id), one.number, one.token, one.outcome, one.stored_task)
             for job, one in self._reference.attempts()
         }
         live = Counter(row["job_id"] for row in rows if row["outcome"] in LIVE_OUTCOMES)
         assert all(count == 1 for count in live.values()), f"two live attempts: {live}"
+
+    async def _check_late_tasks(self) -> None:
+        rows = await self._stage.rows(
+            "SELECT job_id::text, attempt, provider_task_id, is_claimed, outcome FROM late_tasks"
+        )
+        assert {tuple(row.values()) for row in rows} == {
+            (str(job.id), *key, late.is_claimed, late.outcome)
+            for job in self._reference.jobs.values()
+            for key, late in job.late_tasks.items()
+        }
+        shown = await self._stage.rows("SELECT id::text FROM jobs WHERE late_result_urls <> '{}'")
+        assert {row["id"] for row in shown} == {
+            str(job.id)
+            for job in self._reference.jobs.values()
+            if any(late.outcome == "delivered" for late in job.late_tasks.values())
+        }
 
     async def _check_accounts(self) -> None:
         rows = await self._stage.rows("SELECT id, balance, held, available FROM accounts")

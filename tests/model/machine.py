@@ -37,7 +37,7 @@ from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
 from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, Post, Stage
-from tests.model.stale_writes import WRITES, keeps_stray
+from tests.model.stale_writes import WRITES
 from tests.workshop import text_to_image
 from worker.steps.review import CONFIRMATIONS
 
@@ -296,7 +296,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         else:
             raise AssertionError(f"{event.__name__} of attempt {memory.attempt} moved {job}")
         if event.__name__ == "Submitted":
-            keeps_stray(job, memory.attempt)
+            self.ref.stray_came(job, job.attempts[memory.attempt - 1])
 
     # --- Kie's verdicts -----------------------------------------------------------------------
 
@@ -342,7 +342,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             job.progress = max(verdict.progress, job.progress)
             patience = DEADLINE_SECONDS + 1
         if late_seconds >= patience and job.reason != "result_unreadable":
-            self.ref.ended(job, "failed", "deadline_exceeded")
+            self.ref.given_up(job, "deadline_exceeded")
 
     @precondition(_some("generating"))
     @rule(pick=PICKS, late_seconds=st.sampled_from(LATE_SECONDS))
@@ -387,8 +387,8 @@ class LifeOfJobs(RuleBasedStateMachine):
         callback = _pick(pick, [one for one in self.ref.callbacks if one.verdict is None])
         verdict = Delivered(_urls(2)) if delivered else Pending(0.5)
         self.stage.run(self.stage.handle_callback(callback.id, verdict, silent=is_silent))
-        maker = None if is_silent else self.stage.kie.makers.get(callback.claimed, "nobody's")
-        self.ref.judged(callback, maker, delivered=delivered)
+        makers = None if is_silent else self.stage.kie.makers
+        self.ref.judged(callback, makers, delivered=delivered)
 
     # --- time and operators -------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ charges after the declared basis. The model test holds the database equal to it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
@@ -29,7 +29,17 @@ class RefAttempt:
     """The task that Kie makes of it, if it makes one."""
     outcome: str | None = None
     stored_task: str | None = None
-    is_late_success: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class RefLateTask:
+    """A task that its job does not wait for."""
+
+    token: str
+    task: str
+    is_claimed: bool
+    outcome: str | None = None
+    is_due: bool = False
 
 
 @dataclass(slots=True)
@@ -52,6 +62,7 @@ class RefJob:
     is_old: bool = False
     """Whether its newest attempt is older than the limit for unknown submissions."""
     attempts: list[RefAttempt] = field(default_factory=list)
+    late_tasks: dict[tuple[int, str], RefLateTask] = field(default_factory=dict)
     resolutions: int = 0
     snapshots: list[Job] = field(default_factory=list)
     """How it looked before: what a worker that sleeps may still believe."""
@@ -135,8 +146,7 @@ class Reference:
         is_awaited = job.state == "submitting" or (job.state == "unknown" and kind != "ambiguous")
         if attempt is not job.newest or not is_awaited:
             if kind == "accepted":
-                # A task that came too late is kept as evidence, where there is none yet.
-                attempt.stored_task = attempt.stored_task or attempt.own_task
+                self.stray_came(job, attempt)
             return False
         match kind:
             case "accepted":
@@ -162,7 +172,7 @@ class Reference:
         self.accounts[job.account].held -= job.quoted
 
     def lost(self, job: RefJob) -> None:
-        self.ended(job, "failed", "submission_lost")
+        self.given_up(job, "submission_lost")
         job.newest.outcome = "lost"
 
     def succeeded(self, job: RefJob, images: int, basis: ChargeBasis) -> None:
@@ -180,42 +190,89 @@ class Reference:
         quoted = job.prices_then.get(delivered, job.quoted)
         return {"current": current, "quoted": quoted, "lower_of": min(current, quoted)}[basis]
 
-    # --- callbacks ----------------------------------------------------------------------------
+    # --- callbacks and late tasks -------------------------------------------------------------
 
-    def judged(self, callback: RefCallback, maker: str | None, *, delivered: bool) -> None:
-        """Judge a callback; `maker` is the token that made the task, None where Kie is silent."""
+    def judged(
+        self, callback: RefCallback, makers: Mapping[str, str] | None, *, delivered: bool
+    ) -> None:
+        """Judge a callback; `makers` says whose token made a task, None where Kie is silent."""
         job, attempt = callback.job, callback.attempt
         is_newest = attempt is job.newest
         if job.state == "unknown" and is_newest:
-            self._judge_unknown(callback, maker)
-        elif job.state == "failed" and attempt.outcome == "lost":
-            self._judge_lost(callback, maker, delivered=delivered)
+            self._judge_unknown(callback, makers)
         elif job.state == "submitting" and is_newest:
             callback.verdict = None
         elif job.state == "generating" and is_newest and job.task == callback.claimed:
             callback.verdict = "hastened"
+        elif self._has_its_verdict(callback, delivered=delivered):
+            callback.verdict = "late"
         else:
-            callback.verdict = "refuted" if job.state in {"generating", "queued"} else "late"
+            is_claimed = attempt.stored_task != callback.claimed
+            noted = self.noted(job, attempt, callback.claimed, is_claimed=is_claimed)
+            noted.is_due = noted.outcome is None
+            checked = self._checked(job, makers, delivered=delivered)
+            outcome = noted.outcome if noted in checked else None
+            verdicts = {"delivered": "late_success", "refuted": "refuted"}
+            callback.verdict = verdicts.get(outcome or "", "late")
 
-    def _judge_unknown(self, callback: RefCallback, maker: str | None) -> None:
-        if maker is None:
+    @staticmethod
+    def _has_its_verdict(callback: RefCallback, *, delivered: bool) -> bool:
+        """Whether Kie said what became of the task, and says nothing else now."""
+        job = callback.job
+        if job.state == "succeeded":
+            return job.task == callback.claimed
+        return job.reason in {"provider_failed", "content_policy"} and not delivered
+
+    def _judge_unknown(self, callback: RefCallback, makers: Mapping[str, str] | None) -> None:
+        if makers is None:
             return
-        if maker != callback.attempt.token:
+        if makers.get(callback.claimed) != callback.attempt.token:
             callback.verdict = "refuted"
             return
         self.submitted(callback.job, callback.claimed)
         callback.verdict = "confirmed"
 
-    def _judge_lost(self, callback: RefCallback, maker: str | None, *, delivered: bool) -> None:
-        attempt = callback.attempt
-        if maker is None:
-            callback.verdict = "late"  # the record was shown and names nobody
-            return
-        if maker != attempt.token:
-            callback.verdict = "refuted"
-        elif not delivered:
-            callback.verdict = "late"
-        else:
-            callback.verdict = "late_success"
-            attempt.is_late_success = True
-            attempt.stored_task = callback.claimed
+    def noted(
+        self, job: RefJob, attempt: RefAttempt, task: str, *, is_claimed: bool
+    ) -> RefLateTask:
+        """Note a task that its job does not wait for, where it is not noted yet."""
+        return job.late_tasks.setdefault(
+            (attempt.number, task), RefLateTask(attempt.token, task, is_claimed)
+        )
+
+    def stray_came(self, job: RefJob, attempt: RefAttempt) -> None:
+        """Keep a task id that came back too late as evidence, where there is none yet."""
+        if attempt.stored_task != attempt.own_task:
+            noted = self.noted(job, attempt, attempt.own_task, is_claimed=False)
+            if noted.outcome is None:
+                noted.is_claimed = False
+        attempt.stored_task = attempt.stored_task or attempt.own_task
+
+    def given_up(self, job: RefJob, reason: str) -> None:
+        """End a job of which a task may deliver yet."""
+        self.ended(job, "failed", reason)
+        if job.newest.stored_task is not None:
+            self.noted(job, job.newest, job.newest.stored_task, is_claimed=False)
+        for callback in self.callbacks:
+            if callback.job is job and callback.verdict is None:
+                self.noted(job, callback.attempt, callback.claimed, is_claimed=True)
+
+    def _checked(
+        self, job: RefJob, makers: Mapping[str, str] | None, *, delivered: bool
+    ) -> list[RefLateTask]:
+        if not job.has_ended:
+            return []
+        due = [one for one in job.late_tasks.values() if one.outcome is None and one.is_due]
+        for late in due:
+            late.is_due = False
+            if late.is_claimed and (makers is None or makers.get(late.task) != late.token):
+                late.outcome = "unproven" if makers is None else "refuted"
+            elif delivered:
+                late.outcome = "refuted" if self._is_held(job, late.task) else "delivered"
+        return due
+
+    def _is_held(self, job: RefJob, task: str) -> bool:
+        return any(
+            one.task == task and (one is not job or one.state == "succeeded")
+            for one in self.jobs.values()
+        )

@@ -51,7 +51,10 @@ UNKNOWN_LIMIT_SECONDS = 900.0
 LEASE_SECONDS = 10.0
 STEP_TIMEOUT_SECONDS = 30.0
 _FAR_SECONDS = 3_600.0
-_CLEARED = ("callback_inbox", "job_events", "ledger_entries", "job_attempts", "jobs", "accounts")
+_CLEARED = (
+    *("late_tasks", "callback_inbox", "job_events", "ledger_entries", "job_attempts", "jobs"),
+    "accounts",
+)
 
 _T = TypeVar("_T")
 

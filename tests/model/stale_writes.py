@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from shared.domain import events
 from shared.domain.events import Event
 from shared.domain.job import Job
-from tests.model.reference import RefJob
 from worker.job_store import JobStore
 
 Write = Callable[[JobStore, Job, str], Awaitable[object]]
@@ -41,9 +40,3 @@ WRITES: Mapping[type[Event], Write] = {
     ),
 }
 """How each event is told to the database by a worker that remembers the job so."""
-
-
-def keeps_stray(job: RefJob, number: int) -> None:
-    """Note the one thing that a stale write may leave: a task id on an attempt that has none."""
-    attempt = job.attempts[number - 1]
-    attempt.stored_task = attempt.stored_task or attempt.own_task

@@ -2,13 +2,13 @@
 
 A callback is a hint. For a task that we know, it only makes the next poll due now. For a submit
 whose outcome is unknown it offers a task id, which is believed when record-info itself shows that
-the task was made with this attempt's callback URL: nobody but Kie and us knows its token.
+the task was made with this attempt's callback URL: nobody but Kie and us knows its token. A task
+that its job does not wait for is noted, and its images are kept without a charge.
 """
 
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
 
 import structlog
 
@@ -19,12 +19,13 @@ from shared.adapters.postgres import Queries
 from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
-from shared.domain.verdicts import Delivered, Examination, NoVerdict, Unreadable
+from shared.domain.lifecycle import JobState, Reason
+from shared.domain.verdicts import Examination, Pending, TaskFailed
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.claims import Claim, claim_from_row
 from worker.deps import Deps
 from worker.job_store import ONE_JOB_PER_TASK
+from worker.late_tasks import LateTasks, was_made_by
 from worker.throttle import Throttled
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 20
 SWEEP_SECONDS = 2.0
 _PAGE_LENGTH = 500
+_KIES_VERDICTS = frozenset({Reason.PROVIDER_FAILED, Reason.CONTENT_POLICY})
+_VERDICT_ON_LATE = {"delivered": "late_success", "refuted": "refuted"}
 
 
 class CallbackDesk:
@@ -40,6 +43,7 @@ class CallbackDesk:
     def __init__(self, deps: Deps, queries: Queries) -> None:
         self._deps = deps
         self._queries = queries
+        self._late_tasks = LateTasks(deps)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,15 +93,16 @@ class CallbackDesk:
                 return None  # early: the reply to the POST is still on its way
             case JobState.UNKNOWN if is_newest:
                 return await self._recover(claim, job)
-            case JobState.FAILED if claim.outcome == "lost":
-                return await self._keep_late_success(claim, job)
-            case JobState.GENERATING | JobState.QUEUED:
-                return "refuted"
-        return "late"
+            case JobState.SUCCEEDED if job.provider_task_id == claim.task_id:
+                return "late"
+            case JobState.FAILED if job.reason in _KIES_VERDICTS:
+                if not await self._may_have_delivered(claim, job):
+                    return "late"
+        return await self._check_late(claim, job)
 
     async def _recover(self, claim: Claim, job: Job) -> str | None:
         examination = await self._examine(claim, job)
-        is_ours = self._is_ours(claim, examination)
+        is_ours = was_made_by(claim.token, examination)
         if is_ours is None:
             return None
         if not is_ours:
@@ -125,44 +130,18 @@ class CallbackDesk:
         await self._deps.delivery.deliver([Parcel(job.id, Lane.POLL, now_ms())])
         return "confirmed"
 
-    async def _keep_late_success(self, claim: Claim, job: Job) -> str | None:
+    async def _may_have_delivered(self, claim: Claim, job: Job) -> bool:
+        """Return whether Kie no longer says that the task failed."""
         examination = await self._examine(claim, job)
-        is_ours = self._is_ours(claim, examination)
-        if is_ours is None:
-            # The job has ended either way: a record that Kie has shown has no more to tell.
-            is_open = isinstance(examination.verdict, NoVerdict | Unreadable)
-            return None if is_open else "late"
-        if is_ours and isinstance(examination.verdict, Unreadable):
-            return None  # it stays in the inbox, for people to see
-        if not is_ours or not isinstance(examination.verdict, Delivered):
-            return "late" if is_ours else "refuted"
-        await self._record_late(job.id, claim, examination.verdict)
-        return "late_success"
+        return not isinstance(examination.verdict, TaskFailed | Pending)
 
-    async def _record_late(self, job_id: UUID, claim: Claim, delivered: Delivered) -> None:
-        await self._queries.fetch_row(
-            "record_late_success",
-            job_id,
-            claim.number,
-            claim.task_id,
-            list(delivered.result_urls),
-            "late_success",
-        )
-        self._deps.announce(Change(job_id))
-        log.error(
-            "late_success",
-            job_id=str(job_id),
-            meaning="Kie was paid for images whose job had been given up; nobody was charged",
-        )
+    async def _check_late(self, claim: Claim, job: Job) -> str:
+        """Note the task, and keep its images if the job has ended and they are there."""
+        await self._late_tasks.note(job.id, claim.number, claim.task_id)
+        outcomes = await self._late_tasks.check_job(job.id)
+        return _VERDICT_ON_LATE.get(outcomes.get(claim.task_id) or "", "late")
 
     async def _examine(self, claim: Claim, job: Job) -> Examination:
         async with self._deps.polls.slot(claim.task_id):
             kie = self._deps.accounts.kie_of(claim.provider_account)
             return await kie.examine(family(job.model), claim.task_id)
-
-    @staticmethod
-    def _is_ours(claim: Claim, examination: Examination) -> bool | None:
-        """Whether Kie confirms that the task was made by this attempt; None: it cannot be said."""
-        if examination.callback_url is None:
-            return None
-        return examination.callback_url.rstrip("/").endswith(f"/callbacks/kie/{claim.token}")

@@ -76,7 +76,7 @@ class CallbackReceiver:
         failures.up(POSTGRES)
         failures.succeeded("callback_refused", "signature")
         failures.succeeded("callback_for_nobody", "token")
-        if row["times"] == 1:
+        if row["times"] == 1 or row["is_handled"]:
             self._received(row["id"])
         return web.json_response({"code": 200, "msg": "success"})
 

@@ -18,7 +18,7 @@ import structlog
 
 from shared.adapters.failure_log import failures
 from shared.adapters.job_rows import job_from_row, job_to_json, moment_to_json
-from shared.domain.job import Job
+from shared.domain.job import Job, changed
 from worker.deps import Deps
 from worker.webhooks.schedule import next_try_at, read_retry_after
 from worker.webhooks.sending import Answer
@@ -146,10 +146,12 @@ def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> 
 
 def _message_from_row(row: asyncpg.Record) -> Message:
     secrets = (row["secret"], row["previous_secret"])
+    late_urls = row["message_late_result_urls"]
+    late_result_urls = None if late_urls is None else tuple(late_urls)
     return Message(
         id=UUID(int=row["message_id"].int),
         event=row["message_event"],
-        job=job_from_row(row),
+        job=changed(job_from_row(row), late_result_urls=late_result_urls),
         created_at=row["message_created_at"],
         url=row["message_url"],
         endpoint=row["endpoint_url"],

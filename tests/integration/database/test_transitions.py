@@ -38,7 +38,7 @@ FENCED = tuple(
     if transition.event not in {events.Claimed, events.Cancelled}
 )
 # What is left of a reply to an attempt whose job has moved on: the task id, as evidence.
-EVIDENCE: Mapping[type[Event], tuple[str, ...]] = {events.Submitted: ("job_attempts",)}
+EVIDENCE: Mapping[type[Event], tuple[str, ...]] = {events.Submitted: ("job_attempts", "late_tasks")}
 
 
 def _name(transition: Transition) -> str:

@@ -96,7 +96,7 @@ async def test_what_follows_the_end_is_not_told_to_the_jobs_listeners(
     await open_account(producer)
     job = await enqueued(producer)
     await producer.cancel(job.id)
-    await write_event(database, job, "late_success")
+    await write_event(database, job, "delivered_late")
     async with job_ear(looking, job.id) as ear:
         await ear.is_told_all()
     assert ear.words == ["enqueued", "cancelled"]

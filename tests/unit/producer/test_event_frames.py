@@ -87,7 +87,7 @@ def test_listeners_are_not_told_of_our_machines_and_operators() -> None:
         ("enqueued", {}, "queued"),
         ("resolved_by_operator", {"verdict": "submitted"}, "generating"),
         ("resolved_by_operator", {"verdict": "lost"}, "failed"),
-        ("late_success", {}, "as the job is"),
+        ("delivered_late", {}, "as the job is"),
         ("a_word_of_tomorrow", {}, "as the job is"),
     ],
 )
