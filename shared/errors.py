@@ -16,6 +16,7 @@ DarkroomError
 ├── WaitTimedOut              the job is not terminal yet; it goes on
 ├── StaleJob                  somebody else moved the job first: stop, do nothing
 ├── DatabaseRefused           a rule of the database refused the data; nothing was stored
+├── TooEarly                  not yet, by Postgres's clock: come back after the wait
 ├── DependencyDown            try again later
 │   ├── PostgresDown          it does not answer, or answers that it cannot do it now
 │   └── RedisDown             the same of Redis
@@ -210,6 +211,16 @@ class StaleJob(DarkroomError):
     def __init__(self, job_id: str, event: str) -> None:
         self.job_id, self.event = job_id, event
         super().__init__(f"job {job_id} had already moved on when {event} came")
+
+
+class TooEarly(DarkroomError):
+    """It is not yet time, by Postgres's clock, for what was asked; nothing was written."""
+
+    code = "too_early"
+
+    def __init__(self, job_id: str, event: str, wait_seconds: float) -> None:
+        self.job_id, self.event, self.wait_seconds = job_id, event, wait_seconds
+        super().__init__(f"job {job_id} is {wait_seconds:.3f} s too early for {event}")
 
 
 class DatabaseRefused(DarkroomError):

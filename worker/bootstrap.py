@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from shared.adapters.alert_watch import AlertWatch
+from shared.adapters.clock_skew import measure_clock
 from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.health import Health
 from shared.adapters.postgres import Database, connect_database
@@ -20,6 +21,7 @@ from shared.adapters.process_gauges import show_clock_skew
 from shared.adapters.process_marks import database_place, redis_place
 from shared.adapters.process_registry import Process, ProcessRegistry
 from shared.adapters.readiness import checks_of
+from shared.adapters.server_clock import ServerClock
 from shared.adapters.servers import Servers, open_servers
 from shared.adapters.watched_health import watched_health
 from shared.settings import Settings
@@ -27,7 +29,6 @@ from worker.accounts import KieAccount, KieAccounts
 from worker.announcing import Announcer, saying_by
 from worker.brake import Brake
 from worker.claiming import LEASE_MS
-from worker.clock import SystemClock
 from worker.completion_times import CompletionTimes
 from worker.crash_points import crash_at
 from worker.deps import Deps
@@ -64,14 +65,15 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         provider = await choose_provider(settings, servers)
-        database = await stack.enter_async_context(
-            connect_database(
-                servers.database_url, connections=DATABASE_CONNECTIONS, name="darkroom-worker"
-            )
+        opening = connect_database(
+            servers.database_url, connections=DATABASE_CONNECTIONS, name="darkroom-worker"
         )
+        database = await stack.enter_async_context(opening)
+        clock = await _open_clock(database)
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
         registry = CollectorRegistry()
-        processes = ProcessRegistry(database, redis, _describe_process(settings, servers))
+        process = _describe_process(settings, servers)
+        processes = ProcessRegistry(database, redis, process, clock=clock)
         await stack.enter_async_context(processes.running())
         metrics = Metrics(registry)
         sender = await stack.enter_async_context(
@@ -92,7 +94,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             submits=submits,
             polls=polls,
             metrics=metrics,
-            clock=SystemClock(),
+            clock=clock,
             random=Random(),  # noqa: S311
             sleep=asyncio.sleep,
             worker_name=processes.process.name,
@@ -108,6 +110,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         checks = checks_of(database, delivery, processes)
         health = watched_health(checks, registry, database, watch)
         yield Rooms(deps, database, servers, health, processes)
+
+
+async def _open_clock(database: Database) -> ServerClock:
+    clock = ServerClock()
+    await measure_clock(database, clock)
+    return clock
 
 
 def _describe_process(settings: Settings, servers: Servers) -> Process:

@@ -1,8 +1,12 @@
-"""The clock as an argument: what decides by time is told the time."""
+"""The clock as an argument: what decides by time is told the time.
+
+The worker's is Postgres's clock (`shared.adapters.server_clock`), because the moments that it is
+compared with are Postgres's. How long something takes is measured by the monotonic one.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 
@@ -10,13 +14,9 @@ class Clock(Protocol):
     """Tells the time."""
 
     def now(self) -> datetime:
-        """Return the current moment, timezone-aware, in UTC."""
+        """Return the current moment by Postgres's clock, timezone-aware, in UTC."""
         ...
 
-
-class SystemClock:
-    """Tells the machine's time, in UTC."""
-
-    def now(self) -> datetime:
-        """Return the current moment, timezone-aware, in UTC."""
-        return datetime.now(UTC)
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow, and that no setting of a clock changes."""
+        ...

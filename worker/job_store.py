@@ -8,25 +8,22 @@ every job goes through is written for all jobs that come together in one stateme
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
 import orjson
-import structlog
 
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import Queries
 from shared.domain import events
 from shared.domain.job import Job, changed
 from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
-from shared.errors import JobNotFound, StaleJob
+from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
 from shared.settings import ChargeBasis
 from worker.batching import BatchedStatement
 from worker.gathering import BEATS_PER_SECOND, Gathering
 from worker.job_memory import JobMemory
-
-log = structlog.get_logger(__name__)
+from worker.settlements import settled_job
 
 ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 """The constraint that refuses a task id which another job has."""
@@ -95,7 +92,9 @@ class JobStore:
         )
         if row is None:
             found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
-            return self._moved(found, job.id, name)
+            if found is None:
+                raise await self._refusal(job, event, "due_seconds")
+            return self._remembered(job_from_row(found))
         claimed = changed(
             job,
             state=JobState(target),
@@ -151,8 +150,14 @@ class JobStore:
         )
         return self._moved(row, job.id, name)
 
-    async def record_unknown(self, job: Job, event: events.OutcomeUnknown) -> Job:
-        """Keep the hold and wait for evidence: a paid task may exist."""
+    async def record_unknown(
+        self, job: Job, event: events.OutcomeUnknown, *, lease_seconds: float = 0.0
+    ) -> Job:
+        """Keep the hold and wait for evidence: a paid task may exist.
+
+        That a worker was lost is believed of an attempt that is older than the lease, by Postgres's
+        clock; else raises `TooEarly`.
+        """
         sources, target, name = _GUARDS[events.OutcomeUnknown]
         row = await self.queries.fetch_row(
             "record_unknown",
@@ -163,8 +168,11 @@ class JobStore:
             event.reason,
             event.message,
             name,
+            lease_seconds,
         )
-        return self._moved(row, job.id, name)
+        if row is None:
+            raise await self._refusal(job, event, "attempted_seconds", lease_seconds)
+        return self._remembered(job_from_row(row))
 
     async def record_progress(self, job: Job, event: events.Progressed) -> None:
         """Store Kie's progress."""
@@ -208,22 +216,7 @@ class JobStore:
         )
         if row is None:
             raise self._stale(job.id, name)
-        if row["price_row_missing"]:
-            _say_price_row_missing(job, row["credits_charged"])
-        settled = changed(
-            job,
-            state=JobState(target),
-            reason=None,
-            message=event.message,
-            progress=1.0,
-            result_urls=event.result_urls,
-            credits_charged=row["credits_charged"],
-            price_id=row["price_id"],
-            # As the row has it: how long the task took is learned from these two.
-            submitted_at=row["submitted_at"],
-            finished_at=row["finished_at"],
-        )
-        return self._remembered(settled)
+        return self._remembered(settled_job(job, event, row))
 
     async def reject(self, job: Job, event: events.Rejected) -> Job:
         """Kie refused the request as such: failed, hold released."""
@@ -234,43 +227,55 @@ class JobStore:
         return await self._release(job, event, event.reason, event.message, None)
 
     async def exceed_deadline(self, job: Job, event: events.DeadlineExceeded) -> Job:
-        """The last look found nothing: failed, hold released."""
-        return await self._release(job, event, Reason.DEADLINE_EXCEEDED, event.message, None)
+        """The last look found nothing: failed, hold released.
+
+        Raises `TooEarly` where the deadline has not passed by Postgres's clock.
+        """
+        ending = (Reason.DEADLINE_EXCEEDED, event.message, None)
+        row = await self._run_release(job.id, job.attempt, event, ending)
+        if row is None:
+            raise await self._refusal(job, event, "deadline_seconds")
+        return self._remembered(job_from_row(row))
 
     async def lose_submission(
         self, job_id: UUID, attempt: int, event: events.SubmissionLost
     ) -> Job:
         """No evidence within the limit: failed, hold released, the attempt marked lost."""
-        sources, target, name = _GUARDS[events.SubmissionLost]
-        row = await self.queries.fetch_row(
-            "release_job",
-            job_id,
-            attempt,
-            sources,
-            target,
-            Reason.SUBMISSION_LOST,
-            event.message,
-            "lost",
-            name,
-        )
-        return self._moved(row, job_id, name)
+        ending = (Reason.SUBMISSION_LOST, event.message, "lost")
+        row = await self._run_release(job_id, attempt, event, ending)
+        return self._moved(row, job_id, event_name(events.SubmissionLost))
 
     async def _release(
         self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None
     ) -> Job:
+        ending = (reason, message, attempt_outcome)
+        row = await self._run_release(job.id, job.attempt, event, ending)
+        return self._moved(row, job.id, event_name(type(event)))
+
+    async def _run_release(
+        self,
+        job_id: UUID,
+        attempt: int,
+        event: events.Event,
+        ending: tuple[str, str, str | None],
+    ) -> asyncpg.Record | None:
+        """End a job without images; `ending` is reason, message and the attempt's outcome."""
         sources, target, name = _GUARDS[type(event)]
-        row = await self.queries.fetch_row(
-            "release_job",
-            job.id,
-            job.attempt,
-            sources,
-            target,
-            reason,
-            message,
-            attempt_outcome,
-            name,
+        return await self.queries.fetch_row(
+            "release_job", job_id, attempt, sources, target, *ending, name
         )
-        return self._moved(row, job.id, name)
+
+    async def _refusal(
+        self, job: Job, event: events.Event, moment: str, after_seconds: float = 0.0
+    ) -> DarkroomError:
+        """Return why a statement that is bound to a moment of the job has moved nothing."""
+        sources, _, name = _GUARDS[type(event)]
+        row = await self.queries.fetch_row("time_left", job.id, job.attempt, sources)
+        stale = self._stale(job.id, name)
+        left_seconds = row[moment] if row is not None else None
+        if left_seconds is None or left_seconds + after_seconds <= 0:
+            return stale
+        return TooEarly(stale.job_id, name, left_seconds + after_seconds)
 
     def _moved(self, row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
         if row is None:
@@ -284,14 +289,3 @@ class JobStore:
     def _stale(self, job_id: UUID, event: str) -> StaleJob:
         self._memory.forget(job_id)
         return StaleJob(str(job_id), event)
-
-
-def _say_price_row_missing(job: Job, charged: Decimal) -> None:
-    log.critical(
-        "price_row_missing",
-        job_id=str(job.id),
-        model=job.model,
-        task=job.task,
-        quantity=job.quantity,
-        charged=str(charged),
-    )

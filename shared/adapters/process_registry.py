@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,10 +21,12 @@ import structlog
 from redis.asyncio import Redis
 
 from shared.adapters.background import stop_tasks
+from shared.adapters.clock_skew import report_skew
 from shared.adapters.delivery import stop_if_cancelled
 from shared.adapters.postgres import Queries
 from shared.adapters.process_list import ALIVE_SECONDS, ProcessKind
 from shared.adapters.process_marks import Mark, ProcessMarks
+from shared.adapters.server_clock import ServerClock
 from shared.errors import DarkroomError, PostgresDown, RedisDown
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class ClockSkew:
 
     seconds: float
     error_seconds: float
-    """Half the round trip: the true skew is at most this far away."""
+    """The newest round trip: the true skew is at most this far away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class ProcessRegistry:
         process: Process,
         *,
         detail: Callable[[], Mapping[str, Any]] = dict,
-        wall_clock: Callable[[], float] = time.time,
+        clock: ServerClock | None = None,
         interval_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self.process = process
@@ -132,7 +133,7 @@ class ProcessRegistry:
             database=process.database,
         )
         self._detail = detail
-        self._wall_clock = wall_clock
+        self._clock = clock or ServerClock()
         self._interval_seconds = interval_seconds
 
     async def beat(self) -> Beat | None:
@@ -197,7 +198,7 @@ class ProcessRegistry:
 
     async def _write_row(self, marks: tuple[Mark, ...] | None) -> Beat:
         process, error = self.process, self.last_redis_error
-        before = self._wall_clock()
+        asked_at = self._clock.monotonic()
         (row,) = await self._queries.fetch(
             "record_process",
             process.id,
@@ -213,10 +214,10 @@ class ProcessRegistry:
             ALIVE_SECONDS,
             KEEP_SECONDS,
         )
-        after = self._wall_clock()
-        self.clock_skew = ClockSkew(
-            (before + after) / 2 - row["at"].timestamp(), abs(after - before) / 2
-        )
+        self._clock.observe(row["at"], asked_at)
+        took_seconds = self._clock.monotonic() - asked_at
+        self.clock_skew = ClockSkew(self._clock.skew_seconds, took_seconds)
+        report_skew(self.clock_skew.seconds)
         return Beat(
             marks=marks,
             workers=tuple(

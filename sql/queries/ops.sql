@@ -54,3 +54,15 @@ SELECT attempt.provider_account AS name, count(*) AS jobs
   JOIN job_attempts AS attempt ON attempt.job_id = jobs.id AND attempt.number = jobs.attempt
  WHERE jobs.state IN ('submitting', 'unknown', 'generating')
  GROUP BY attempt.provider_account ORDER BY attempt.provider_account;
+
+-- name: database_time
+-- The moment, by the clock that decides deadlines, due times and limits.
+SELECT clock_timestamp() AS at;
+
+-- name: time_left
+-- How long a job that is in one of these states has until its own moments, by Postgres's clock; what
+-- has passed is below 0. $1 id, $2 attempt, $3 states.
+SELECT extract(epoch FROM due_at - now())::double precision AS due_seconds,
+       extract(epoch FROM deadline_at - now())::double precision AS deadline_seconds,
+       extract(epoch FROM attempted_at - now())::double precision AS attempted_seconds
+  FROM jobs WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[]);

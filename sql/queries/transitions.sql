@@ -8,9 +8,8 @@
 -- for as long as it takes), so that one row that somebody holds keeps nobody else's jobs up.
 
 -- name: claim_jobs
--- Commits the intent to POST, and with which Kie account; two seconds are allowed for the worker's
--- clock. $1 patience, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker,
--- $8 event.
+-- Commits the intent to POST, and with which Kie account, of jobs that are due by this clock.
+-- $1 patience, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker, $8 event.
 WITH patience AS MATERIALIZED (
     SELECT set_config('lock_timeout', $1, true)
 ), asked AS (
@@ -21,7 +20,7 @@ WITH patience AS MATERIALIZED (
            updated_at = now()
       FROM asked
      WHERE jobs.id = asked.id AND state = ANY($5::text[])
-       AND due_at <= now() + interval '2 seconds'
+       AND due_at <= now()
     RETURNING jobs.id, jobs.attempt, jobs.attempted_at, asked.token, asked.account
 ), attempted AS (
     INSERT INTO job_attempts (job_id, number, token, worker, sent_at, provider_account)
@@ -94,10 +93,11 @@ SELECT * FROM moved;
 
 -- name: record_unknown
 -- The POST may have created a task. $1 id, $2 attempt, $3 from states, $4 to state, $5 reason,
--- $6 message, $7 event.
+-- $6 message, $7 event, $8 how old the attempt must be (seconds) where its worker counts as lost.
 WITH moved AS (
     UPDATE jobs SET state = $4, reason = $5, message = $6, updated_at = now()
      WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
+       AND ($5 <> 'worker_lost' OR attempted_at <= now() - make_interval(secs => $8))
     RETURNING *
 ), attempted AS (
     UPDATE job_attempts SET outcome = 'unknown', message = $6, answered_at = now()
@@ -229,11 +229,13 @@ SELECT id, submitted_at, finished_at, credits_charged, price_id,
 -- name: release_job
 -- The end without images: state, release and ledger in one statement. $1 id, $2 attempt,
 -- $3 from states, $4 to state, $5 reason, $6 message, $7 what becomes of the newest attempt
--- (null: nothing), $8 event.
+-- (null: nothing), $8 event. By its deadline a job ends only where that has passed by this clock,
+-- whatever the worker's says.
 WITH moved AS (
     UPDATE jobs
        SET state = $4, reason = $5, message = $6, finished_at = now(), updated_at = now()
      WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
+       AND ($5 <> 'deadline_exceeded' OR deadline_at <= now())
     RETURNING *
 ), attempted AS (
     UPDATE job_attempts

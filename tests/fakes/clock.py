@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 
@@ -13,11 +14,21 @@ class FakeClock:
 
     def __init__(self) -> None:
         self._ahead = timedelta(0)
+        self._waited_seconds = 0.0
 
     def now(self) -> datetime:
         """Return the machine's moment, moved by all that was advanced; in UTC."""
         return datetime.now(UTC) + self._ahead
 
+    def monotonic(self) -> float:
+        """Return seconds that grow by all that was advanced, and never shrink."""
+        return time.monotonic() + self._waited_seconds
+
     def advance(self, seconds: float) -> None:
         """Move on by that many seconds; a negative number turns the clock back."""
+        self._ahead += timedelta(seconds=seconds)
+        self._waited_seconds += max(seconds, 0.0)
+
+    def set_wrong(self, seconds: float) -> None:
+        """Make the moment wrong by that many seconds more; no time passes."""
         self._ahead += timedelta(seconds=seconds)

@@ -8,6 +8,7 @@ crash, sleep and be overtaken at that very point.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from shared.adapters.delivery import Delivery
 from shared.adapters.postgres import Database, connect_database
 from shared.catalog import ImageRequest, ModelFamily
 from shared.domain.verdicts import Examination, Pending, PollVerdict, SubmitVerdict
-from shared.errors import StaleJob
+from shared.errors import StaleJob, TooEarly
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings
 from worker.accounts import KieAccount, KieAccounts
@@ -149,6 +150,10 @@ class LaterClock:
         """Return the moment."""
         return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
 
+    def monotonic(self) -> float:
+        """Return seconds."""
+        return time.monotonic() + self.ahead_seconds
+
 
 @dataclass(slots=True)
 class Stage:
@@ -198,7 +203,7 @@ class Stage:
                 arriving = asyncio.create_task(self.kie.arrivals.get())
             for task in done & running:
                 running.discard(task)
-                with suppress(StaleJob):
+                with suppress(StaleJob, TooEarly):
                     await task
         arriving.cancel()
         self._check_paid_once(job_id, begun)
@@ -234,8 +239,19 @@ class Stage:
         """Run the poll step, so long after now."""
         self.kie.verdict = verdict
         settings = self.deps.settings.model_copy(update={"charge_basis": basis})
+        # For Postgres as well, which has the last word about deadlines.
+        await self._move_deadline(job_id, -late_seconds)
         await poll_job(
             replace(self.deps, settings=settings, clock=LaterClock(late_seconds)), job_id
+        )
+        await self._move_deadline(job_id, late_seconds)
+
+    async def _move_deadline(self, job_id: UUID, seconds: float) -> None:
+        await self.database.pool.execute(
+            "UPDATE jobs SET deadline_at = deadline_at + make_interval(secs => $2)"
+            " WHERE id = $1 AND state = 'generating'",
+            job_id,
+            seconds,
         )
 
     async def sweep_unknown(self) -> None:

@@ -135,8 +135,9 @@ async def _exceed_deadline(deps: Deps, job: Job, message: str) -> None:
     event = events.DeadlineExceeded(
         f"not done {deps.settings.job_deadline_seconds:g} s after submission; {message}"
     )
+    ended = await deps.store.exceed_deadline(job, event)
     deps.timetable.forget(job.id)
-    announce_end(deps, await deps.store.exceed_deadline(job, event))
+    announce_end(deps, ended)
 
 
 def _elapsed_seconds(deps: Deps, job: Job) -> float:

@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 STALE_CLAIM_SECONDS = 5.0
 """A claim that took longer than this does not lead to a POST any more."""
 _UNFIT_SECONDS = 60.0
+_NEARLY_DUE_SECONDS = 0.25
+"""What is due so soon is left to the claim, which Postgres judges: here its clock is estimated."""
 
 
 async def submit_job(deps: Deps, job_id: UUID) -> float | None:
@@ -45,7 +47,7 @@ async def submit_job(deps: Deps, job_id: UUID) -> float | None:
         case JobState.QUEUED:
             return await _submit(deps, job)
         case JobState.SUBMITTING:
-            return await _give_up_on_lost_worker(deps, job)
+            await _give_up_on_lost_worker(deps, job)
         case JobState.GENERATING:
             # The poll's delivery may never have been made: it is made here, or it is there.
             await deps.poll_deliveries.deliver(job.id, 0)
@@ -54,7 +56,7 @@ async def submit_job(deps: Deps, job_id: UUID) -> float | None:
 
 async def _submit(deps: Deps, job: Job) -> float | None:
     early_seconds = (job.due_at - deps.clock.now()).total_seconds()
-    if early_seconds > 0:
+    if early_seconds > _NEARLY_DUE_SECONDS:
         return early_seconds
     try:
         model = family(job.model)
@@ -68,10 +70,10 @@ async def _submit(deps: Deps, job: Job) -> float | None:
     async with deps.submits.slot(account.submits, reserved_for=delivery):
         claim = events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
         deps.reach("before_claim")
-        asked_at = deps.clock.now()
+        asked_at = deps.clock.monotonic()
         claimed = await _insist(deps, lambda: deps.store.claim(job, claim))
         deps.reach("after_claim")
-        if (deps.clock.now() - asked_at).total_seconds() > STALE_CLAIM_SECONDS:
+        if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
             return await _take_back(deps, claimed)
         verdict = await account.kie.submit(
             model, request, callback_url=_callback_url(deps, claim.token)
@@ -88,26 +90,22 @@ async def _take_back(deps: Deps, job: Job) -> float:
     return backoff_seconds(1, deps.random.random())
 
 
-async def _give_up_on_lost_worker(deps: Deps, job: Job) -> float | None:
-    """Another worker committed the intent to POST, and its lease has lapsed.
+async def _give_up_on_lost_worker(deps: Deps, job: Job) -> None:
+    """Another worker committed the intent to POST, and its lease has lapsed; else `TooEarly`.
 
     Posting again might buy the images twice, so nobody ever does. If that worker is alive after
     all, its reply is still accepted: the table lets Submitted lead out of `unknown`.
     """
-    if job.attempted_at is not None:
-        age_seconds = (deps.clock.now() - job.attempted_at).total_seconds()
-        if age_seconds < deps.lease_seconds:
-            return deps.lease_seconds - age_seconds
     await deps.store.record_unknown(
         job,
         events.OutcomeUnknown(
             Reason.WORKER_LOST, "the worker was lost between its intent to submit and Kie's reply"
         ),
+        lease_seconds=deps.lease_seconds,
     )
     deps.announce(Change(job.id))
     deps.metrics.unknown.labels(Reason.WORKER_LOST).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=Reason.WORKER_LOST)
-    return None
 
 
 async def _store_verdict(

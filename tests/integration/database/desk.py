@@ -70,9 +70,7 @@ MOVES: Mapping[type[Event], Move] = {
     events.ProviderFailed: lambda desk, job: desk.store.fail(
         job, events.ProviderFailed("provider_failed", "no images")
     ),
-    events.DeadlineExceeded: lambda desk, job: desk.store.exceed_deadline(
-        job, events.DeadlineExceeded("too late")
-    ),
+    events.DeadlineExceeded: lambda desk, job: desk.exceed_deadline(job),
 }
 """How each event of the lifecycle table is told to the database."""
 
@@ -128,6 +126,16 @@ class Desk:
         for _ in range(max(spent, 0)):
             await self.move(job, events.Claimed, events.Deferred)
         return await self.move(job, *way)
+
+    async def exceed_deadline(self, job: Job) -> Job:
+        """Let the deadline of this attempt pass, if it has one, and end the job by it."""
+        await self.sql(
+            "UPDATE jobs SET deadline_at = now()"
+            " WHERE id = $1 AND attempt = $2 AND state = 'generating'",
+            job.id,
+            job.attempt,
+        )
+        return await self.store.exceed_deadline(job, events.DeadlineExceeded("too late"))
 
     async def settle(self, job: Job, *, images: int = 1, basis: ChargeBasis = "current") -> Job:
         """Let Kie deliver that many images."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from shared.adapters.process_marks import (
     redis_place,
 )
 from shared.adapters.process_registry import Process, ProcessRegistry
+from shared.adapters.server_clock import ServerClock
 from tests.workshop import eventually
 
 
@@ -134,7 +135,7 @@ async def test_the_skew_is_measured_at_each_beat(
         database,
         redis,
         a_process(),
-        wall_clock=lambda: time.time() + wrong_by,
+        clock=ServerClock(local=lambda: datetime.now(UTC) + timedelta(seconds=wrong_by)),
     )
     await registry.beat()
     await registry.beat()

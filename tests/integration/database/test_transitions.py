@@ -20,7 +20,7 @@ from shared.domain.lifecycle import (
     event_name,
     next_state,
 )
-from shared.errors import DatabaseRefused, JobNotFound, StaleJob, TooLateToCancel
+from shared.errors import DatabaseRefused, JobNotFound, StaleJob, TooEarly, TooLateToCancel
 from tests.integration.database.desk import (
     MOVES,
     Desk,
@@ -141,8 +141,9 @@ async def test_of_workers_claiming_at_once_exactly_one_gets_the_job(desk: Desk) 
 async def test_a_job_is_not_claimed_before_it_is_due(desk: Desk) -> None:
     job = await desk.job_in(JobState.SUBMITTING)
     await desk.store.record_deferred(job, deferred(delay_seconds=60))
-    with pytest.raises(StaleJob):
+    with pytest.raises(TooEarly) as early:
         await desk.store.claim(job, claimed())
+    assert 50 < early.value.wait_seconds <= 60
     await desk.sql("UPDATE jobs SET due_at = now()")
     assert (await desk.store.claim(job, claimed())).attempt == 2
 

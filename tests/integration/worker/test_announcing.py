@@ -237,7 +237,7 @@ async def test_a_poll_that_changes_nothing_announces_nothing(rooms: Rooms) -> No
 
 async def test_a_passed_deadline_is_announced(rooms: Rooms) -> None:
     job = await _generating(rooms)
-    rooms.clock.advance(1801)
+    await rooms.let_pass(1801)
     async with noted(rooms) as (own, changes):
         own.kie.polls.append(Pending(0.0))
         await own.poll(job)
@@ -247,7 +247,7 @@ async def test_a_passed_deadline_is_announced(rooms: Rooms) -> None:
 async def test_a_lost_worker_and_a_lost_submission_are_announced(rooms: Rooms) -> None:
     job = await _submitting_without_worker(rooms)
     async with noted(rooms) as (own, changes):
-        own.clock.advance(60)
+        await own.let_pass(60)
         await own.submit(job)
         assert (await own.events(job))[-1] == "outcome_unknown"
         assert changes == [Change(job.id)]

@@ -127,7 +127,7 @@ async def test_ends_without_images_teach_nothing(
     job = await generating(rooms)
     rooms.kie.polls += [Pending(0), verdict]
     await rooms.poll(job)
-    rooms.clock.advance(late_seconds)
+    await rooms.let_pass(late_seconds)
     assert await rooms.poll(job) is None
     assert rooms.deps.timetable.take_fresh() == []
 

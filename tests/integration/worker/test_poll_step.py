@@ -138,7 +138,7 @@ async def test_more_images_than_asked_are_delivered_at_the_asked_price(rooms: Ro
 
 async def test_at_the_deadline_one_last_look_decides(rooms: Rooms) -> None:
     late, in_time = await generating(rooms), await _another(rooms)
-    rooms.clock.advance(1801)
+    await rooms.let_pass(1801)
     rooms.kie.polls += [Pending(0.9), Delivered((URL,))]
     assert await rooms.poll(late) is None
     assert await rooms.poll(in_time) is None
@@ -164,11 +164,11 @@ async def test_a_last_look_that_kie_does_not_answer_is_tried_again_but_not_for_e
     rooms: Rooms,
 ) -> None:
     job = await generating(rooms)
-    rooms.clock.advance(1801)
+    await rooms.let_pass(1801)
     rooms.kie.polls += [NoVerdict("502")] * 2
     assert await rooms.poll(job) is not None
     assert (await rooms.now_is(job)).state == "generating"
-    rooms.clock.advance(LAST_LOOK_LIMIT_SECONDS)
+    await rooms.let_pass(LAST_LOOK_LIMIT_SECONDS)
     assert await rooms.poll(job) is None
     ended = await rooms.now_is(job)
     assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")

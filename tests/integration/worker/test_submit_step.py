@@ -22,7 +22,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TryLater,
 )
-from shared.errors import JobNotFound, PostgresDown, StaleJob
+from shared.errors import JobNotFound, PostgresDown, StaleJob, TooEarly
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from worker.job_store import JobStore
@@ -168,12 +168,14 @@ async def test_a_job_before_its_run_at_is_not_submitted_and_comes_back_then(room
 async def test_a_job_found_submitting_is_never_posted_again(rooms: Rooms) -> None:
     job = await rooms.enqueue()
     await rooms.deps.store.claim(job, events.Claimed("t" * 24, "dead:1", "default"))
-    rooms.clock.advance(4)
-    delay_seconds = await rooms.submit(job)
-    assert delay_seconds is not None
-    assert 5 < delay_seconds <= 6.1  # what is left of the lease of the one who claimed it
+    await rooms.let_pass(4)
+    with pytest.raises(TooEarly) as early:
+        await rooms.submit(job)
+    assert (
+        5 < early.value.wait_seconds <= 6.1
+    )  # what is left of the lease of the one who claimed it
     assert (await rooms.now_is(job)).state == JobState.SUBMITTING
-    rooms.clock.advance(delay_seconds)
+    await rooms.let_pass(early.value.wait_seconds)
     assert await rooms.submit(job) is None
     after = await rooms.now_is(job)
     assert (after.state, after.reason) == ("unknown", "worker_lost")

@@ -1,0 +1,76 @@
+"""Tells the time of a server, without asking it each time.
+
+What is decided by moments that Postgres wrote is decided by Postgres's clock. This machine's own
+may be wrong by an hour, and may be set while the process runs. So it is not read: between two
+answers of the server, time passes by a monotonic clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def monotonic_seconds() -> float:
+    """Return the seconds since some moment; never set, and counting while the machine sleeps."""
+    if _BOOT_CLOCK is None:
+        return time.monotonic()
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
+def local_now() -> datetime:
+    """Return the moment by this machine's own clock, which may be wrong; in UTC."""
+    return datetime.now(UTC)
+
+
+class ServerClock:
+    """The clock of a server, as its answers tell it.
+
+    Each answer says that the server's moment lies between the sending of the question and its
+    arrival. The estimate is moved only as far as the newest answer demands, so that a slow answer
+    makes it no worse, and a server whose clock was set is followed at the next answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float] = monotonic_seconds,
+        local: Callable[[], datetime] = local_now,
+    ) -> None:
+        self._monotonic = monotonic
+        self._local = local
+        self._server_at_zero: datetime | None = None
+
+    def observe(self, told: datetime, asked_at: float) -> None:
+        """Take in an answer to a question that was sent at `asked_at`, by `monotonic`."""
+        earliest = told - timedelta(seconds=self._monotonic())
+        latest = told - timedelta(seconds=asked_at)
+        known = self._server_at_zero
+        if known is None:
+            known = earliest + (latest - earliest) / 2
+        self._server_at_zero = min(max(known, earliest), latest)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the server has ever answered."""
+        return self._server_at_zero is not None
+
+    def now(self) -> datetime:
+        """Return the server's moment, in UTC; this machine's own until the server has answered."""
+        if self._server_at_zero is None:
+            return self._local()
+        return self._server_at_zero + timedelta(seconds=self._monotonic())
+
+    def monotonic(self) -> float:
+        """Return seconds that measure how long something takes; no date."""
+        return self._monotonic()
+
+    @property
+    def skew_seconds(self) -> float:
+        """This machine's clock minus the server's; NaN until the server has answered."""
+        if self._server_at_zero is None:
+            return float("nan")
+        return (self._local() - self.now()) / timedelta(seconds=1)
