@@ -23,7 +23,7 @@ from producer.cli.wording import (
 )
 from shared.adapters.alert_watch import alert_to_json
 from shared.adapters.job_rows import credits_to_json, moment_to_json
-from shared.domain.alerts import Alert
+from shared.domain.alert import Alert
 from shared.domain.situation import Pause
 
 _LATE_SECONDS = 60.0

@@ -19,7 +19,7 @@ from shared.adapters.queue_stats import (
     read_failures,
     read_snapshot,
 )
-from shared.domain.alerts import Alert
+from shared.domain.alert import Alert
 from shared.domain.situation import LostWorker, Pause
 
 _FAILURES_SHOWN = 5

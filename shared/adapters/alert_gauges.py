@@ -9,7 +9,7 @@ from math import nan
 from prometheus_client import CollectorRegistry, Gauge
 
 from shared.adapters.alert_watch import AlertWatch
-from shared.domain.alerts import ALERT_NAMES, NEED_REDIS
+from shared.domain.alert import ALERT_NAMES, NEED_REDIS
 from shared.errors import DarkroomError
 
 Refresh = Callable[[], Awaitable[None]]

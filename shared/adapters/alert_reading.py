@@ -13,6 +13,7 @@ from shared.adapters.postgres import Queries
 from shared.adapters.process_list import ALIVE_SECONDS
 from shared.domain.alerts import (
     ENDED_COUNTED,
+    LOCKED_SECONDS,
     LONG_FACTOR,
     LONG_LEAST_SECONDS,
     LONG_UNKNOWN_SECONDS,
@@ -22,6 +23,7 @@ from shared.domain.alerts import (
 from shared.domain.situation import (
     EndedJob,
     FailingReceiver,
+    Locker,
     LostWorker,
     Pause,
     RedisSituation,
@@ -29,7 +31,7 @@ from shared.domain.situation import (
 )
 from shared.kie_accounts import brake_key
 
-_LISTS = ("ended", "failing", "workers_lost", "unpriced")
+_LISTS = ("ended", "failing", "lockers", "workers_lost", "unpriced")
 
 
 async def read_situation(queries: Queries) -> Situation:
@@ -43,6 +45,7 @@ async def read_situation(queries: Queries) -> Situation:
         LONG_LEAST_SECONDS,
         ALIVE_SECONDS,
         LOST_SHOWN_SECONDS,
+        LOCKED_SECONDS,
     )
     values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
     return Situation(
@@ -55,6 +58,7 @@ async def read_situation(queries: Queries) -> Situation:
             FailingReceiver(url, messages, _moment(since), error)
             for url, messages, since, error in row["failing"]
         ),
+        lockers=tuple(Locker(pid, who, _moment(since)) for pid, who, since in row["lockers"]),
         workers_lost=tuple(LostWorker(name, _moment(at)) for name, at in row["workers_lost"]),
         unpriced=tuple(row["unpriced"]),
     )

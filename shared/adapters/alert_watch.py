@@ -18,7 +18,8 @@ from shared.adapters.delivery import stop_if_cancelled
 from shared.adapters.failure_log import FailureLog, failures
 from shared.adapters.job_rows import moment_to_json
 from shared.adapters.postgres import Queries
-from shared.domain.alerts import Alert, judge
+from shared.domain.alert import Alert
+from shared.domain.alerts import judge
 from shared.domain.situation import RedisSituation, Situation
 from shared.errors import DarkroomError, RedisDown
 

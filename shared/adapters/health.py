@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from shared.adapters.alert_watch import alert_to_json
 from shared.adapters.failure_log import ADVICE, DEPENDENCY_DOWN, failures
-from shared.domain.alerts import Alert
+from shared.domain.alert import Alert
 from shared.errors import ConfigurationError, DarkroomError
 
 CHECK_TIMEOUT_SECONDS = 3.0

@@ -11,7 +11,7 @@ from shared.adapters.alert_watch import AlertWatch
 from shared.adapters.health import Check, Health
 from shared.adapters.postgres import Queries
 from shared.adapters.queue_gauges import QueueGauges
-from shared.domain.alerts import Alert
+from shared.domain.alert import Alert
 
 
 def watched_health(

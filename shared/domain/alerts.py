@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.domain.alert import Alert
 from shared.domain.lifecycle import JobState, Reason
 from shared.domain.situation import EndedJob, RedisSituation, Situation
 
@@ -37,50 +37,10 @@ LONG_TASKS_LEAST = 3
 CONNECTIONS_SHARE = 0.9
 MEMORY_SHARE = 0.9
 """From this share of its limit on, a server is nearly full."""
+LOCKED_SECONDS = 8.0
+"""How long a transaction may lock rows: our own statements take milliseconds."""
 LOST_SHOWN_SECONDS = 3600.0
 """How long a worker that died is shown where none was started after it."""
-
-ALERT_NAMES = (
-    "connections_nearly_used_up",
-    "jobs_fail",
-    "jobs_wait",
-    "nothing_is_submitted",
-    "no_worker",
-    "postgres_is_read_only",
-    "price_missing",
-    "redis_cannot_save",
-    "redis_evicts",
-    "redis_is_full",
-    "redis_is_replica",
-    "submits_paused",
-    "tasks_run_long",
-    "unknown_submissions",
-    "webhooks_dead",
-    "webhooks_fail",
-    "worker_lost",
-)
-"""Every name that an alert can have: labels of a metric, and stable."""
-NEED_REDIS = frozenset(
-    {
-        *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
-        *("redis_is_replica", "submits_paused"),
-    }
-)
-"""The names about which nothing is known while Redis is away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One thing that is wrong."""
-
-    name: str
-    detail: str
-    fix: str
-    """What an operator does about it."""
-    since: datetime | None = None
-    """When it began; None where nothing tells."""
-    subject: str = ""
-    """Which account, worker or receiver; empty where there is one only."""
 
 
 def judge(situation: Situation, redis: RedisSituation | None) -> list[Alert]:
@@ -110,6 +70,15 @@ def _of_servers(now: Situation) -> Iterator[Alert]:
             "connections_nearly_used_up",
             f"{now.connections} of {now.connections_most} connections of Postgres are in use",
             "raise max_connections, or run fewer processes: a worker takes up to 10, an API 14",
+        )
+    for locker in now.lockers:
+        yield Alert(
+            "rows_locked",
+            f"session {locker.pid} ({locker.who}) keeps rows of jobs or accounts locked: what they"
+            " belong to stands still",
+            f"end it: SELECT pg_terminate_backend({locker.pid})",
+            since=locker.since,
+            subject=str(locker.pid),
         )
     for kind in now.unpriced:
         yield Alert(
@@ -223,6 +192,14 @@ def _of_tasks(now: Situation) -> Iterator[Alert]:
             f"{now.long} of {now.tasks} tasks run longer than tasks of their kind do",
             "see Kie's log page and status: each is given up at its deadline, free of charge",
             since=now.long_since,
+        )
+    if now.held:
+        yield Alert(
+            "results_unreadable",
+            f"{now.held} tasks succeeded, but their images cannot be read for certain; the jobs are"
+            " held and charged nothing",
+            "see `darkroom jobs show`: each has Kie's answer; a newer worker may read it",
+            since=now.held_since,
         )
     if now.unknown:
         yield Alert(

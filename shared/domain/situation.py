@@ -27,6 +27,15 @@ class FailingReceiver:
 
 
 @dataclass(frozen=True, slots=True)
+class Locker:
+    """A database session that keeps rows of jobs or accounts locked for long."""
+
+    pid: int
+    who: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LostWorker:
     """A worker that died without a word."""
 
@@ -51,11 +60,15 @@ class Situation:
     tasks: int
     long: int
     long_since: datetime | None
+    held: int
+    """Successes whose images cannot be read."""
+    held_since: datetime | None
     unknown: int
     unknown_since: datetime | None
     ended: tuple[EndedJob, ...]
     """The newest first."""
     failing: tuple[FailingReceiver, ...]
+    lockers: tuple[Locker, ...]
     dead_webhooks: int
     dead_since: datetime | None
     workers_alive: int

@@ -5,7 +5,8 @@
 -- alone. $1 seconds of the recent window, $2 how many of the newest ended jobs count, $3 seconds after
 -- which a task runs long where no completion times are known, $4 the multiple of the 95th percentile
 -- from which on it does where they are, $5 the least seconds from which on it does, $6 seconds that a
--- process counts as alive, $7 seconds that a lost one is shown.
+-- process counts as alive, $7 seconds that a lost one is shown, $8 seconds after which
+-- a transaction locks rows for long.
 WITH kinds AS (
     SELECT model, task, quantity,
            greatest($4::double precision * percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
@@ -22,9 +23,13 @@ WITH kinds AS (
      WHERE run_at <= now()
 ), running AS (
     SELECT count(*) AS tasks, max(submitted_at) AS last_submitted_at,
-           count(*) FILTER (WHERE is_long) AS long, min(submitted_at) FILTER (WHERE is_long) AS long_since
-      FROM (SELECT jobs.submitted_at,
-                   jobs.submitted_at < now() - make_interval(
+           count(*) FILTER (WHERE is_long) AS long,
+           min(submitted_at) FILTER (WHERE is_long) AS long_since,
+           count(*) FILTER (WHERE is_held) AS held, min(updated_at) FILTER (WHERE is_held) AS held_since
+      FROM (SELECT jobs.submitted_at, jobs.updated_at,
+                   reason IS NOT DISTINCT FROM 'result_unreadable' AS is_held,
+                   reason IS DISTINCT FROM 'result_unreadable'
+                   AND jobs.submitted_at < now() - make_interval(
                        secs => coalesce(kinds.long_seconds, $3::double precision)) AS is_long
               FROM jobs LEFT JOIN kinds USING (model, task, quantity)
              WHERE jobs.state = 'generating') AS task
@@ -43,6 +48,14 @@ WITH kinds AS (
 ), dead AS (
     SELECT count(*) AS messages, min(last_try_at) AS since FROM webhook_messages
      WHERE state = 'dead' AND last_try_at > now() - interval '1 day'
+), lockers AS (
+    SELECT DISTINCT session.pid, session.usename, session.application_name, session.state,
+           session.xact_start
+      FROM pg_locks AS held JOIN pg_stat_activity AS session USING (pid)
+     WHERE held.locktype = 'relation' AND held.mode <> 'AccessShareLock' AND held.granted
+       AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND held.relation IN ('jobs'::regclass, 'accounts'::regclass)
+       AND session.xact_start < now() - make_interval(secs => $8)
 ), workers AS (
     SELECT name, started_at, seen_at,
            stopped_at IS NULL AND seen_at > now() - make_interval(secs => $6) AS is_alive,
@@ -58,7 +71,7 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
        (SELECT count(*) FROM jobs WHERE state = 'queued' AND due_at <= now()) AS due,
        (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
        waiting.since AS waiting_since,
-       running.tasks, running.long, running.long_since,
+       running.tasks, running.long, running.long_since, running.held, running.held_since,
        greatest(running.last_submitted_at, (SELECT max(submitted_at) FROM ended)) AS last_submitted_at,
        unsure.jobs AS unknown, unsure.since AS unknown_since,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(state, reason, message,
@@ -67,6 +80,10 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(url, messages,
                    extract(epoch FROM since)::double precision, error) ORDER BY since), '[]')
           FROM failing) AS failing,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(pid, concat_ws(' ', usename,
+                   nullif(application_name, ''), state),
+                   extract(epoch FROM xact_start)::double precision) ORDER BY xact_start), '[]')
+          FROM lockers) AS lockers,
        dead.messages AS dead_webhooks, dead.since AS dead_since,
        (SELECT count(*) FROM workers WHERE is_alive) AS workers_alive,
        (SELECT max(seen_at) FROM workers) AS worker_seen_at,

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from shared.domain.alerts import ALERT_NAMES, NEED_REDIS, Alert, judge
+from shared.domain.alert import ALERT_NAMES, NEED_REDIS, Alert
+from shared.domain.alerts import judge
 from shared.domain.situation import (
     EndedJob,
     FailingReceiver,
+    Locker,
     LostWorker,
     Pause,
     RedisSituation,
@@ -32,6 +34,9 @@ WELL = Situation(
     tasks=0,
     long=0,
     long_since=None,
+    held=0,
+    held_since=None,
+    lockers=(),
     unknown=0,
     unknown_since=None,
     ended=(),
@@ -148,6 +153,20 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "2 webhooks were given up",
         ago(5),
         "darkroom webhooks replay",
+    ),
+    (
+        "results_unreadable",
+        {"tasks": 3, "held": 2, "held_since": ago(9)},
+        "2 tasks succeeded",
+        ago(9),
+        "darkroom jobs show",
+    ),
+    (
+        "rows_locked",
+        {"lockers": (Locker(71, "admin psql idle in transaction", ago(30)),)},
+        "session 71 (admin psql idle in transaction) keeps rows",
+        ago(30),
+        "pg_terminate_backend(71)",
     ),
     ("postgres_is_read_only", {"is_read_only": True}, "refuses writes", None, "primary"),
     ("postgres_is_read_only", {"is_standby": True}, "is a standby", None, "promote"),

@@ -1,0 +1,26 @@
+"""A running system to play faults on; each test has its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from arq.connections import ArqRedis
+
+from tests.acceptance.cli.conftest import compiled, darkroom
+from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.faults.playing import Stage, set_stage
+from tests.workshop import Workshop
+
+__all__ = ["compiled", "darkroom", "stage"]
+
+
+@pytest.fixture
+async def stage(
+    workshop: Workshop,
+    darkroom: Darkroom,
+    redis: ArqRedis,
+) -> AsyncIterator[Stage]:
+    """A worker and an API behind relays, at rest."""
+    async with set_stage(workshop, darkroom, redis) as stage:
+        yield stage

@@ -1,0 +1,229 @@
+"""Plays a fault against a running system, and hears what every output says about it.
+
+A fault is a row: how it is caused, which alert it must raise, and which words the alert must carry.
+Within 15 seconds `/readyz`, `/metrics`, the log, `darkroom doctor` and `darkroom queue` must tell
+it, and once it is over all of them must be content again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import structlog
+from arq.connections import ArqRedis
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from producer import Producer
+from shared.adapters.health import serving
+from shared.adapters.servers import Servers
+from tests.acceptance.cli.driving import Darkroom, Said
+from tests.fakes.outage import Outage, outage_of
+from tests.workshop import Workshop, eventually
+
+TOLD_WITHIN_SECONDS = 15.0
+CONTENT_WITHIN_SECONDS = 25.0
+LINES_AT_MOST = 6
+"""Lines of one incident: its begin, a few other words of it, its end."""
+
+
+@dataclass
+class Stage:
+    """A running system: a worker and an API, each behind a relay to Postgres and one to Valkey."""
+
+    workshop: Workshop
+    darkroom: Darkroom
+    redis: ArqRedis
+    postgres_relay: Outage
+    redis_relay: Outage
+    outputs: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
+    """By process: a client of its HTTP port."""
+    lines: list[Any] = field(default_factory=list)
+    """What was logged."""
+
+    async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
+        """Run a statement past the relay, as an operator would."""
+        return await self.workshop.run_sql(statement, *args)
+
+    async def enqueue(self, times: int = 1, **options: Any) -> None:
+        """Enqueue jobs past the relays."""
+        for _ in range(times):
+            await self.workshop.enqueue(**options)
+
+    async def readyz(self, process: str) -> tuple[int, dict[str, Any]]:
+        """Return status and body of `/readyz`."""
+        async with self.outputs[process].get("/readyz") as response:
+            return response.status, await response.json()
+
+    async def metric(self, process: str, name: str, **labels: str) -> float:
+        """Return one sample of `/metrics`."""
+        async with self.outputs[process].get("/metrics") as response:
+            text = await response.text()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return float(sample.value)
+        raise AssertionError(f"{process} has no {name} with {labels}")
+
+    async def alerts(self, process: str) -> list[dict[str, Any]] | None:
+        """Return the alerts that a process tells; None where it does not know."""
+        told: list[dict[str, Any]] | None = (await self.readyz(process))[1]["alerts"]
+        return told
+
+
+Cause = Callable[[Stage], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row: how a fault is caused, and what must be told about it."""
+
+    name: str
+    alert: str
+    """The name of the alert in every output."""
+    cause: Cause
+    """Causes the fault, and mends it at the end of the block."""
+    detail: str
+    """Words of the sentence that says what is wrong."""
+    fix: str
+    """Words of the sentence that says what to do."""
+    status: int = 200
+    """What `/readyz` answers meanwhile."""
+    code: int = 1
+    """With what the doctor ends."""
+    processes: tuple[str, ...] = ("worker", "api")
+    finding: str | None = None
+    """How the doctor's finding begins, where it is not named after the alert."""
+
+
+async def play(stage: Stage, fault: Fault) -> None:
+    """Cause the fault, hear every output, mend it, and hear that all are content."""
+    stage.lines.clear()
+    async with fault.cause(stage):
+        began = monotonic()
+        for process in fault.processes:
+            await _is_told(stage, process, fault, began)
+        doctor, queue = await stage.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
+        _check_doctor(doctor, fault)
+        _check_queue(queue, fault)
+        _check_log(stage, fault)
+    await _is_content(stage, fault)
+
+
+async def _is_told(stage: Stage, process: str, fault: Fault, began: float) -> None:
+    async def is_told() -> bool:
+        status, body = await stage.readyz(process)
+        if status != fault.status:
+            return False
+        found = [one for one in body["alerts"] or [] if one["name"] == fault.alert]
+        return any(fault.detail in one["detail"] and one["since"] for one in found)
+
+    left_seconds = TOLD_WITHIN_SECONDS - (monotonic() - began)
+    await eventually(is_told, f"{process} tells {fault.alert}", left_seconds)
+    (one, *_) = [one for one in await stage.alerts(process) or [] if one["name"] == fault.alert]
+    assert fault.fix in one["fix"]
+    assert await stage.metric(process, "darkroom_alert", alert=fault.alert) == 1
+
+
+def _check_doctor(said: Said, fault: Fault) -> None:
+    name = fault.finding or fault.alert.replace("_", " ")
+    found = [one for one in said.objects if one["name"].startswith(name)]
+    assert found, f"the doctor says nothing of {name}: {said.out}"
+    assert not found[0]["ok"]
+    assert fault.detail in found[0]["detail"]
+    assert fault.fix in found[0]["fix"]
+    assert said.code == fault.code
+
+
+def _check_queue(said: Said, fault: Fault) -> None:
+    (found, *_) = [one for one in said.object["alerts"] if one["name"] == fault.alert]
+    assert fault.detail in found["detail"]
+    assert fault.fix in found["fix"]
+
+
+def _check_log(stage: Stage, fault: Fault) -> None:
+    lines = [one for one in stage.lines if one.get("subject", "").startswith(fault.alert)]
+    began = [one for one in lines if one["change"] == "began"]
+    assert began, f"the log says nothing of {fault.alert}"
+    assert fault.detail in began[0]["error"]
+    assert fault.fix in began[0]["fix"]
+    assert began[0]["since"]
+    assert len(lines) <= LINES_AT_MOST * len(fault.processes), lines
+
+
+async def _is_content(stage: Stage, fault: Fault) -> None:
+    for process in fault.processes:
+
+        async def is_content(process: str = process) -> bool:
+            status, body = await stage.readyz(process)
+            told = [one["name"] for one in body["alerts"] or [{"name": None}]]
+            return status == 200 and (not body["alerts"] and told == [None])
+
+        await eventually(is_content, f"{process} is content again", CONTENT_WITHIN_SECONDS)
+        assert await stage.metric(process, "darkroom_alert", alert=fault.alert) == 0
+    doctor, queue = await stage.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
+    assert [one for one in doctor.objects if not one["ok"]] == []
+    assert (doctor.code, queue.code, queue.object["alerts"]) == (0, 0, [])
+
+
+@asynccontextmanager
+async def set_stage(
+    workshop: Workshop, darkroom: Darkroom, redis: ArqRedis, **changes: Any
+) -> AsyncIterator[Stage]:
+    """Run a worker and an API behind relays; changes are to their settings."""
+    assert workshop.settings.database_url is not None
+    assert workshop.settings.redis_url is not None
+    database = urlsplit(workshop.settings.database_url.get_secret_value())
+    folder = unquote(database.netloc.partition("@")[2].partition(":")[0])
+    valkey = urlsplit(workshop.settings.redis_url.get_secret_value()).path
+    async with outage_of(f"{folder}/.s.PGSQL.5432") as postgres, outage_of(valkey) as to_redis:
+        urls = {
+            "database_url": SecretStr(
+                f"postgresql://{database.username}@127.0.0.1:{postgres.port}{database.path}"
+            ),
+            "redis_url": SecretStr(f"redis://127.0.0.1:{to_redis.port}"),
+        }
+        behind = darkroom.elsewhere(
+            **{name.upper(): url.get_secret_value() for name, url in urls.items()}
+        )
+        stage = Stage(workshop, behind, redis, postgres, to_redis)
+        with structlog.testing.capture_logs() as stage.lines:
+            async with (
+                workshop.worker(**urls, **changes) as rooms,
+                serving("127.0.0.1", 0, rooms.health.routes()) as port,
+                aiohttp.ClientSession(f"http://127.0.0.1:{port}") as of_worker,
+                workshop.api(**urls) as of_api,
+            ):
+                stage.outputs = {"worker": of_worker, "api": of_api.session}
+                await eventually(_is_first_seen(stage), "the worker is seen")
+                yield stage
+
+
+def _is_first_seen(stage: Stage) -> Callable[[], Awaitable[bool]]:
+    async def is_seen() -> bool:
+        return await stage.metric("api", "darkroom_workers", state="alive") == 1
+
+    return is_seen
+
+
+def is_unknown(value: float) -> bool:
+    """Return whether a sample says that nobody knows."""
+    return math.isnan(value)
+
+
+def servers_of(stage: Stage) -> Servers:
+    """Return the servers as those see them who go through the relays."""
+    environ = stage.darkroom.environ
+    return Servers(environ["DATABASE_URL"], environ["REDIS_URL"], None, has_given_database=True)
+
+
+def producer_of(stage: Stage) -> AbstractAsyncContextManager[Producer]:
+    """Return a producer that goes through the relays."""
+    return Producer.over(servers_of(stage))

@@ -1,0 +1,102 @@
+"""A Kie that refuses, fails or never ends: what every output says about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.acceptance.faults.playing import Cause, Fault, Stage, play
+
+_FORGET_ENDS = (
+    "UPDATE jobs SET finished_at = finished_at - interval '10 min' WHERE state = 'failed'"
+)
+
+
+def kie(jobs: int = 6, **switches: Any) -> Cause:
+    """Return a cause: Kie behaves so, while that many jobs are enqueued."""
+
+    @asynccontextmanager
+    async def cause(stage: Stage) -> AsyncIterator[None]:
+        stage.workshop.simulator.set_faults(**switches)
+        await stage.enqueue(jobs)
+        yield
+        stage.workshop.simulator.set_faults(**dict.fromkeys(switches))
+        await _take_back(stage)
+
+    return cause
+
+
+async def _take_back(stage: Stage) -> None:
+    """Do what an operator does once Kie is well: no pause, no open question, no old failure."""
+    await stage.redis.delete("darkroom:brake")
+    for row in await stage.sql("SELECT id FROM jobs WHERE state = 'unknown'"):
+        await stage.workshop.producer.resolve_lost(row["id"], "none at Kie", actor="a test")
+    await stage.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
+    await stage.sql(_FORGET_ENDS)
+
+
+@asynccontextmanager
+async def _tasks_do_not_end(stage: Stage) -> AsyncIterator[None]:
+    # What the kind has taken lately, as workers learn it.
+    await stage.sql(
+        "INSERT INTO completion_times (model, task, quantity, seconds)"
+        " SELECT 'gpt-4o-image', 'text-to-image', 1, 0.5 FROM generate_series(1, 20)"
+    )
+    # Long enough to be told, and not for ever, so that the end of it can be heard.
+    async with kie(5, duration=20.0)(stage):
+        yield
+
+
+FAULTS = [
+    Fault(
+        "402, no credits",
+        "submits_paused",
+        kie(submit_code=402),
+        "(account_refused: ",
+        "mend the Kie account",
+    ),
+    Fault("401, key refused", "submits_paused", kie(account_code=401), "(account_refused: ", "key"),
+    Fault(
+        "429, too fast",
+        "submits_paused",
+        kie(submit_code=429),
+        "(rate_limited: ",
+        "KIE_SUBMITS_PER_10_SECONDS",
+    ),
+    Fault(
+        "455, maintenance",
+        "submits_paused",
+        kie(submit_code=455),
+        "(maintenance: ",
+        "recovers by itself",
+    ),
+    Fault(
+        "500 to every create",
+        "unknown_submissions",
+        kie(submit_code=500),
+        "submissions have an unknown outcome",
+        "darkroom jobs list --state unknown",
+    ),
+    Fault(
+        "every task fails",
+        "jobs_fail",
+        kie(8, outcome="generate_failed"),
+        "jobs failed (provider_failed",
+        "Kie's log page",
+    ),
+    Fault(
+        "tasks do not end",
+        "tasks_run_long",
+        _tasks_do_not_end,
+        "5 of 5 tasks run longer",
+        "Kie's log page",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_every_output_tells_it_and_is_content_afterwards(stage: Stage, fault: Fault) -> None:
+    await play(stage, fault)

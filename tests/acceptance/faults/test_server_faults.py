@@ -1,0 +1,130 @@
+"""Servers that refuse, are nearly full, or lead to the wrong place: what every output says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from shared.adapters.postgres import Connection
+from tests.acceptance.faults.playing import Cause, Fault, Stage, play
+
+
+def database_of(stage: Stage) -> str:
+    """Return the name of this test's database."""
+    return urlsplit(stage.darkroom.environ["DATABASE_URL"]).path.strip("/")
+
+
+@asynccontextmanager
+async def operator(stage: Stage) -> AsyncIterator[Connection]:
+    """Open a session of one's own, past the relay."""
+    url = stage.workshop.settings.database_url
+    assert url is not None
+    connection = await asyncpg.connect(url.get_secret_value())
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _account_locked(stage: Stage) -> AsyncIterator[None]:
+    async with operator(stage) as session, session.transaction():
+        await session.execute("SELECT * FROM accounts WHERE id = 'acme' FOR UPDATE")
+        yield
+
+
+@asynccontextmanager
+async def _connections_taken(stage: Stage) -> AsyncIterator[None]:
+    async with AsyncExitStack() as sessions:
+        (row,) = await stage.sql(
+            "SELECT 0.93 * (current_setting('max_connections')::integer"
+            " - current_setting('superuser_reserved_connections')::integer)"
+            " - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS n"
+        )
+        for _ in range(max(int(row["n"]), 0)):
+            await sessions.enter_async_context(operator(stage))
+        yield
+
+
+@asynccontextmanager
+async def _price_missing(stage: Stage) -> AsyncIterator[None]:
+    row = ("gpt-4o-image", "text-to-image", 1)
+    await stage.enqueue(1)
+    stage.workshop.simulator.set_faults(duration=60.0)
+    await stage.enqueue(1)
+    await stage.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
+    await stage.sql("DELETE FROM pricing WHERE (model, task, quantity) = ($1, $2, $3)", *row)
+    yield
+    await stage.sql(
+        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+        " VALUES ($1, $2, $3, 6, 6)",
+        *row,
+    )
+    await stage.sql("ALTER TABLE pricing ENABLE TRIGGER pricing_keeps_what_is_in_use")
+
+
+def valkey(setting: str, value: str) -> Cause:
+    """Return a cause: Valkey's setting is this."""
+
+    @asynccontextmanager
+    async def cause(stage: Stage) -> AsyncIterator[None]:
+        before = cast("dict[str, str]", await stage.redis.config_get(setting))[setting]
+        await stage.redis.config_set(setting, value)
+        try:
+            yield
+        finally:
+            await stage.redis.config_set(setting, before)
+
+    return cause
+
+
+@asynccontextmanager
+async def _replica(stage: Stage) -> AsyncIterator[None]:
+    await stage.redis.replicaof("127.0.0.1", 1)
+    try:
+        yield
+    finally:
+        await stage.redis.replicaof("NO", "ONE")
+
+
+FAULTS = [
+    Fault(
+        "somebody locks an account",
+        "rows_locked",
+        _account_locked,
+        "keeps rows of jobs or accounts locked",
+        "pg_terminate_backend",
+    ),
+    Fault(
+        "hardly a connection is left",
+        "connections_nearly_used_up",
+        _connections_taken,
+        "connections of Postgres are in use",
+        "max_connections",
+    ),
+    Fault(
+        "a price row is missing",
+        "price_missing",
+        _price_missing,
+        "gpt-4o-image text-to-image 1 have no row in pricing",
+        "put the row back",
+    ),
+    Fault(
+        "Valkey may drop keys",
+        "redis_evicts",
+        valkey("maxmemory-policy", "allkeys-lru"),
+        "maxmemory-policy is allkeys-lru",
+        "set maxmemory-policy to noeviction",
+        finding="redis keeps its keys",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_every_output_tells_it_and_is_content_afterwards(stage: Stage, fault: Fault) -> None:
+    await play(stage, fault)
