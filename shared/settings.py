@@ -22,6 +22,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 from shared.kie_accounts import DEFAULT_ACCOUNT, KieKey, list_faults, read_keys
+from shared.server_urls import (
+    SENTINEL_SCHEMES,
+    fault_of_hosts,
+    is_sentinel_url,
+    read_sentinel_url,
+)
 
 ChargeBasis = Literal["current", "quoted", "lower_of"]
 CrashPoint = Literal[
@@ -38,11 +44,19 @@ def _require_scheme(value: SecretStr, name: str, schemes: tuple[str, ...]) -> Se
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
-    return _require_scheme(value, "the database URL", ("postgresql", "postgres"))
+    url = _require_scheme(value, "the database URL", ("postgresql", "postgres"))
+    fault = fault_of_hosts(url.get_secret_value())
+    if fault is not None:
+        raise ValueError(fault)
+    return url
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    return _require_scheme(value, "the Redis URL", ("redis", "rediss", "unix"))
+    schemes = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+    url = _require_scheme(value, "the Redis URL", schemes)
+    if is_sentinel_url(url.get_secret_value()):
+        read_sentinel_url(url.get_secret_value())
+    return url
 
 
 def _http_url(value: str) -> str:

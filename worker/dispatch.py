@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from uuid import UUID
 
-import asyncpg
-
 from shared.adapters.delivery import stop_if_cancelled
 from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.heartbeat import HEARTBEAT, Heartbeat
@@ -27,6 +25,7 @@ from shared.adapters.postgres import (
     Queries,
     translated_errors,
 )
+from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.push_metrics import PushPath
 from shared.errors import DarkroomError, DependencyDown, PostgresDown
 from worker.reconciler import Reconciler
@@ -98,7 +97,7 @@ class _Listener:
         """Listen until the connection ends. Raises `PostgresDown` and `DatabaseRefused`."""
         news = self._news
         with translated_errors():
-            connection = await asyncpg.connect(
+            connection = await open_connection(
                 database_url,
                 timeout=CONNECT_TIMEOUT_SECONDS,
                 command_timeout=CONNECT_TIMEOUT_SECONDS,

@@ -27,8 +27,10 @@ from redis.exceptions import RedisError
 from shared.adapters.heartbeat import tcp_options
 from shared.adapters.news import CHANGES_CHANNEL, Change, to_message
 from shared.adapters.redis_connections import RenewingPool, is_answer, words_of
+from shared.adapters.sentinel import primary_pool
 from shared.domain.lifecycle import JobState
 from shared.errors import RedisDown
+from shared.server_urls import is_sentinel_url, read_sentinel_url
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 5.0
@@ -151,16 +153,20 @@ def stop_if_cancelled() -> None:
 
 def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
     """Return a client for that URL. Nothing is sent before the first command."""
-    pool = RenewingPool.from_url(
-        url,
-        max_connections=connections,
-        timeout=ANSWER_TIMEOUT_SECONDS,
-        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+    options: dict[str, Any] = {
+        "max_connections": connections,
+        "timeout": ANSWER_TIMEOUT_SECONDS,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         # A peer that is gone without a word must not hang a worker.
-        socket_timeout=ANSWER_TIMEOUT_SECONDS,
-        health_check_interval=30,
-        **_keepalive_of(url),
-    )
+        "socket_timeout": ANSWER_TIMEOUT_SECONDS,
+        "health_check_interval": 30,
+    }
+    if not url.startswith("unix:"):  # for Unix sockets the client refuses these
+        options |= {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}
+    if is_sentinel_url(url):
+        pool = primary_pool(read_sentinel_url(url), **options)
+    else:
+        pool = RenewingPool.from_url(url, **options)
     return ArqRedis(
         cast("ConnectionPool", pool),
         job_serializer=serialize,
@@ -168,13 +174,6 @@ def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
         default_queue_name=Lane.SUBMIT.value,
         expires_extra_ms=PAYLOAD_TTL_MS,
     )
-
-
-def _keepalive_of(url: str) -> dict[str, Any]:
-    # The client refuses these settings for Unix sockets, which need none.
-    if url.startswith("unix:"):
-        return {}
-    return {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}
 
 
 @asynccontextmanager

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import asyncpg
-
 from shared.adapters.postgres import CONNECT_TIMEOUT_SECONDS, Connection, translated_errors
+from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.queries import sql_folder
 from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
 
@@ -76,7 +75,7 @@ async def migrate(url: str, folder: Path | None = None) -> list[Migration]:
 
 async def _migrate(url: str, folder: Path | None) -> list[Migration]:
     with translated_errors():
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
+        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             _require_server_version(connection)
             # A migration that cannot have its locks must fail, not queue up everybody behind it.
@@ -95,7 +94,7 @@ async def _migrate(url: str, folder: Path | None) -> list[Migration]:
 async def migration_status(url: str) -> list[Migration]:
     """Return every migration with the moment it was applied; changes nothing."""
     with translated_errors():
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
+        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             return await _compare(connection, None)
         finally:

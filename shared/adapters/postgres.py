@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import asyncpg
 import orjson
@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.adapters import sqlstates
 from shared.adapters.heartbeat import keep_alive
+from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.queries import named
 from shared.adapters.refused_queries import RefusedQueries
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown
@@ -267,6 +268,7 @@ async def connect_database(
             url,
             min_size=1,
             max_size=connections,
+            connect=cast("Any", open_connection),
             init=prepare_connection,
             reset=leave_as_it_is,
             command_timeout=command_timeout_seconds,

@@ -12,6 +12,7 @@ import orjson
 from redis.asyncio import Redis
 
 from shared.adapters.delivery import translated_redis_errors
+from shared.server_urls import is_sentinel_url, read_sentinel_url
 
 MARKS_KEY = "darkroom:processes"
 MARK_TTL_MS = 15_000
@@ -93,6 +94,8 @@ def read_marks(members: list[bytes]) -> list[Mark]:
 
 def redis_place(url: str) -> str:
     """Return host:port/db of a Redis URL, or its socket and db: what may be shown and logged."""
+    if is_sentinel_url(url):
+        return read_sentinel_url(url).place
     parts = urlsplit(url)
     options = parse_qs(parts.query)
     if parts.scheme == "unix":

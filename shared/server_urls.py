@@ -1,0 +1,109 @@
+"""Reads URLs that name several servers: a Postgres with its standbys, a Redis behind Sentinels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
+SENTINEL_SHAPE = "redis+sentinel://[user:password@]host[:port][,host[:port]...]/service[/database]"
+_SENTINEL_PORT = 26379
+_SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
+_WRITABLE = frozenset({"read-write", "primary"})
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """The Sentinels to ask for the primary of a service, and how to log in to it."""
+
+    sentinels: tuple[tuple[str, int], ...]
+    service: str
+    database: int
+    username: str | None
+    password: str | None
+    sentinel_username: str | None
+    sentinel_password: str | None
+    has_tls: bool
+
+    @property
+    def place(self) -> str:
+        """What may be shown: the Sentinels, the service and the database."""
+        hosts = ",".join(f"{host}:{port}" for host, port in self.sentinels)
+        return f"{hosts}/{self.service}/{self.database}"
+
+
+def is_sentinel_url(url: str) -> bool:
+    """Return whether the scheme is one of the Sentinels'."""
+    return url.partition("://")[0] in SENTINEL_SCHEMES
+
+
+def read_sentinel_url(url: str) -> SentinelUrl:
+    """Read a URL of that scheme. Raises `ValueError` with a sentence that repeats no password."""
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError(f"a Sentinel URL names a service: {SENTINEL_SHAPE}")
+    if database and not database.isdecimal():
+        raise ValueError(f"the database after the service must be a number: {SENTINEL_SHAPE}")
+    options = parse_qs(parts.query, keep_blank_values=True)
+    unknown = sorted(options.keys() - _SENTINEL_OPTIONS)
+    if unknown:
+        allowed = ", ".join(sorted(_SENTINEL_OPTIONS))
+        raise ValueError(f"a Sentinel URL has no option {unknown[0]!r:.40}; allowed are {allowed}")
+    return SentinelUrl(
+        sentinels=tuple(_sentinel(text) for text in hosts.split(",")),
+        service=unquote(service),
+        database=int(database or 0),
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        sentinel_username=options.get("sentinel_username", [""])[0] or None,
+        sentinel_password=options.get("sentinel_password", [""])[0] or None,
+        has_tls=parts.scheme == "rediss+sentinel",
+    )
+
+
+def _sentinel(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host:
+        raise ValueError(f"a Sentinel is host or host:port, separated by commas: {SENTINEL_SHAPE}")
+    return host, _SENTINEL_PORT if port is None else port
+
+
+def split_hosts(url: str) -> tuple[str, ...]:
+    """Return a URL of Postgres for each host that it names; of one host, the URL as it is.
+
+    Where there are several, each asks for a server that takes writes: a standby is of no use.
+    """
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return (url,)
+    query = parts.query
+    if "target_session_attrs" not in parse_qs(query):
+        query = f"{query}&" * bool(query) + "target_session_attrs=read-write"
+    return tuple(
+        parts._replace(netloc=f"{login}{at}{host}", query=query).geturl()
+        for host in hosts.split(",")
+    )
+
+
+def fault_of_hosts(url: str) -> str | None:
+    """Return what is wrong with the hosts of a URL of Postgres, in a sentence; None: nothing."""
+    parts = urlsplit(url)
+    wanted = parse_qs(parts.query).get("target_session_attrs", ["read-write"])[0]
+    if wanted not in _WRITABLE and "," in parts.netloc:
+        return f"target_session_attrs={wanted!r:.40} leads to standbys: say read-write"
+    for host in parts.netloc.rpartition("@")[2].split(","):
+        try:
+            is_named = bool(host) and urlsplit(f"//{host}").port != 0
+        except ValueError:
+            is_named = False
+        if "," in parts.netloc and not is_named:
+            return "several hosts are host or host:port each, separated by commas"
+    return None

@@ -1,0 +1,114 @@
+"""Runs the programs of the embedded wheels as servers of a test: ports, folders, an account."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.embedded.account import Account, can_reach, choose_account, give
+from shared.adapters.embedded.binaries import SearchPlaces, find_postgres, find_valkey
+
+_RUN_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Programs:
+    """Starts programs in a folder that their user can enter."""
+
+    folder: Path
+    account: Account | None = field(default_factory=choose_account)
+    _copies: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        give(self.folder, self.account)
+
+    def postgres(self, name: str) -> str:
+        """Return the path of a program of Postgres."""
+        return str(self._reachable("postgres", self._postgres_root()) / "bin" / name)
+
+    def valkey_server(self) -> str:
+        """Return the path of `valkey-server`."""
+        found = find_valkey(SearchPlaces.from_environment(os.environ)).path
+        return str(self._reachable("valkey", found.parent) / found.name)
+
+    def _postgres_root(self) -> Path:
+        found = find_postgres(SearchPlaces.from_environment(os.environ)).path
+        return found.parent.parent
+
+    def _reachable(self, name: str, root: Path) -> Path:
+        if self.account is None or can_reach(self.account, root):
+            return root
+        if name not in self._copies:
+            copy = self.folder / f"{name}-programs"
+            shutil.copytree(root, copy, symlinks=True)
+            self._copies[name] = copy
+        return self._copies[name]
+
+    def make_folder(self, name: str) -> Path:
+        """Make an empty folder that belongs to the user of the servers."""
+        path = self.folder / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700)
+        give(path, self.account)
+        return path
+
+    async def start(self, name: str, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+        """Start a server; what it says goes into a log beside its data."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={"LC_ALL": "C", "PATH": os.environ.get("PATH", "")},
+                **self._as_user(),
+            )
+
+    async def run(self, name: str, arguments: Sequence[str]) -> None:
+        """Run a program to its end, which must be a good one."""
+        process = await self.start(name, arguments)
+        async with asyncio.timeout(_RUN_SECONDS):
+            code = await process.wait()
+        if code != 0:
+            log = (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
+            raise AssertionError(f"{arguments[0]} ended with {code}: {log}")
+
+    def _as_user(self) -> dict[str, Any]:
+        if self.account is None:
+            return {}
+        return {
+            "user": self.account.user_id,
+            "group": self.account.group_id,
+            "extra_groups": [],
+        }
+
+
+async def end(process: asyncio.subprocess.Process | None, number: signal.Signals) -> None:
+    """Send the signal to a server that lives, and wait for its end; kill one that takes long."""
+    if process is None or process.returncode is not None:
+        return
+    process.send_signal(number)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+            return
+    process.kill()
+    await process.wait()

@@ -1,0 +1,185 @@
+"""The clients of a pair of servers find the new primary by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+import pytest
+from pydantic import ValidationError
+from redis.asyncio import Redis
+
+from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.migrations import migrate, require_current_schema
+from shared.adapters.postgres import connect_database
+from shared.adapters.postgres_hosts import open_connection
+from shared.adapters.process_marks import redis_place
+from shared.errors import DependencyDown
+from shared.server_urls import read_sentinel_url
+from shared.settings import Settings
+from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
+from tests.failover.programs import Programs, free_port
+from tests.failover.valkey_pair import SERVICE, ValkeyPair, running_valkey_pair
+from tests.workshop import eventually
+
+_MOVED_SECONDS = 15.0
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@asynccontextmanager
+async def _programs() -> AsyncIterator[Programs]:
+    with TemporaryDirectory(prefix="failover-") as folder:
+        Path(folder).chmod(0o755)
+        yield Programs(Path(folder) / "servers")
+
+
+@pytest.fixture
+async def postgres() -> AsyncIterator[PostgresPair]:
+    """A primary and a synchronous standby."""
+    async with _programs() as programs, running_postgres_pair(programs) as pair:
+        yield pair
+
+
+@pytest.fixture
+async def valkey() -> AsyncIterator[ValkeyPair]:
+    """A primary, a replica and three Sentinels."""
+    async with _programs() as programs, running_valkey_pair(programs) as pair:
+        yield pair
+
+
+async def test_a_pool_goes_on_at_the_standby_that_was_promoted(postgres: PostgresPair) -> None:
+    await migrate(postgres.url)
+    await require_current_schema(postgres.url)
+    async with connect_database(postgres.url, connections=4) as database:
+        await asyncio.gather(*(database.ping() for _ in range(4)))
+        await postgres.kill_primary()
+        await postgres.promote()
+        began = monotonic()
+
+        async def is_writable() -> bool:
+            try:
+                return bool(await database.fetch("create_account", "after"))
+            except DependencyDown:
+                return False
+
+        await eventually(is_writable, "the new primary takes writes", _MOVED_SECONDS)
+        assert monotonic() - began < _MOVED_SECONDS
+
+
+async def test_a_host_that_is_dead_without_a_word_does_not_hide_the_primary(
+    postgres: PostgresPair,
+) -> None:
+    # It accepts what the kernel queues and never answers, as behind a firewall that drops.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(8)
+        port = silent.getsockname()[1]
+        hosts = f"127.0.0.1:{port},127.0.0.1:{postgres.primary.port}"
+        began = monotonic()
+        connection = await open_connection(f"postgresql://darkroom@{hosts}/darkroom", timeout=5.0)
+        assert monotonic() - began < 2
+        assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
+        await connection.close()
+
+
+async def test_of_several_hosts_a_standby_is_never_taken(postgres: PostgresPair) -> None:
+    hosts = f"127.0.0.1:{postgres.standby.port},127.0.0.1:{postgres.primary.port}"
+    for _ in range(3):
+        connection = await open_connection(f"postgresql://darkroom@{hosts}/darkroom", timeout=5.0)
+        assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
+        await connection.close()
+
+
+async def test_commands_and_messages_go_on_at_the_replica_that_sentinels_promoted(
+    valkey: ValkeyPair,
+) -> None:
+    async with connect_redis(valkey.url, connections=5) as redis:
+        await asyncio.gather(*(redis.incr("count") for _ in range(5)))
+        await valkey.kill_primary()
+        await valkey.until_promoted()
+        began = monotonic()
+        await eventually(lambda: _works(redis), "commands work again", _MOVED_SECONDS)
+        assert monotonic() - began < _MOVED_SECONDS
+        await valkey.add_replica()
+
+
+async def test_a_primary_that_was_demoted_alive_is_left(valkey: ValkeyPair) -> None:
+    async with connect_redis(valkey.url, connections=3) as redis:
+        await asyncio.gather(*(redis.set("before", 1) for _ in range(3)))
+        await valkey.demote_primary()
+        began = monotonic()
+        await eventually(lambda: _works(redis), "commands reach the new primary", 30)
+        assert monotonic() - began < _MOVED_SECONDS
+        assert await redis.get("before") == b"1"
+
+
+async def test_one_dead_and_one_mistaken_sentinel_are_outvoted(valkey: ValkeyPair) -> None:
+    hosts = f"127.0.0.1:{free_port()}," + ",".join(
+        f"127.0.0.1:{node.port}" for node in valkey.sentinels
+    )
+    async with connect_redis(f"redis+sentinel://{hosts}/{SERVICE}", connections=2) as redis:
+        assert await _works(redis)
+
+
+async def test_an_unknown_service_is_named(valkey: ValkeyPair) -> None:
+    url = valkey.url.replace(f"/{SERVICE}/", "/another/")
+    async with connect_redis(url, connections=1) as redis:
+        with pytest.raises(DependencyDown, match="another"):
+            await Delivery(redis).ping()
+
+
+async def _works(redis: Redis) -> bool:
+    try:
+        await Delivery(redis).ping()  # type: ignore[arg-type]
+        await redis.set("after", 1)
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis+sentinel://a,b:1/s", "a:26379,b:1/s/0"),
+        ("rediss+sentinel://u:secret@a/s/3?sentinel_password=hidden", "a:26379/s/3"),
+        ("redis+sentinel://[::1]:5,b/main", "::1:5,b:26379/main/0"),
+    ],
+)
+def test_a_url_of_sentinels_is_read_and_shown_without_its_passwords(url: str, place: str) -> None:
+    Settings(redis_url=url)
+    assert redis_place(url) == place
+    assert read_sentinel_url(url).sentinels
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("redis+sentinel://a:1", "names a service"),
+        ("redis+sentinel://a:x/s", "host or host:port"),
+        ("redis+sentinel://a,,b/s", "host or host:port"),
+        ("redis+sentinel://a/s/first", "must be a number"),
+        ("redis+sentinel://a/s?db=3", "no option 'db'"),
+    ],
+)
+def test_a_malformed_url_of_sentinels_is_refused_in_a_sentence(url: str, fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        Settings(redis_url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("postgresql://u@a,b/d?target_session_attrs=prefer-standby", "say read-write"),
+        ("postgresql://u@a,b:x/d", "host or host:port"),
+        ("postgresql://u@a,,b/d", "host or host:port"),
+    ],
+)
+def test_hosts_that_lead_to_no_primary_are_refused_in_a_sentence(url: str, fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        Settings(database_url=url)

@@ -1,0 +1,188 @@
+"""A Valkey primary with one replica, and three Sentinels that promote it when the primary dies."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tests.failover.programs import Programs, end, free_port
+
+SERVICE = "darkroom"
+_READY_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
+_DOWN_AFTER_MS = 1_000
+_FAILOVER_MS = 6_000
+
+
+@dataclass(slots=True)
+class Node:
+    """One server: a data server or a Sentinel."""
+
+    name: str
+    port: int
+    data: Path
+    process: asyncio.subprocess.Process | None = None
+
+
+class ValkeyPair:
+    """The two data servers and their Sentinels."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self.primary, self.replica = self._node("valkey-a"), self._node("valkey-b")
+        self.sentinels = [self._node(f"sentinel-{number}") for number in (1, 2, 3)]
+
+    def _node(self, name: str) -> Node:
+        return Node(name, free_port(), self._programs.make_folder(name))
+
+    @property
+    def url(self) -> str:
+        """The URL that names the Sentinels."""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.sentinels)
+        return f"redis+sentinel://{hosts}/{SERVICE}/0"
+
+    async def start(self) -> None:
+        """Start all five, and wait until the Sentinels know each other and the replica."""
+        await self._serve(self.primary)
+        await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
+        await _until(self._is_following, "the replica follows")
+        for node in self.sentinels:
+            await self._watch(node)
+        await _until(self._are_agreed, "the Sentinels know each other")
+
+    async def kill_primary(self) -> float:
+        """SIGKILL the primary; return when (epoch)."""
+        process = self.primary.process
+        assert process is not None
+        at_epoch = time.time()
+        process.kill()
+        await process.wait()
+        return at_epoch
+
+    async def demote_primary(self) -> None:
+        """Let the Sentinels fail over although the primary lives, which becomes the replica."""
+        await _ask(self.sentinels[0], "SENTINEL", "FAILOVER", SERVICE)
+        await self.until_promoted()
+
+    async def until_promoted(self) -> float:
+        """Wait until the Sentinels have promoted the replica; return when (epoch)."""
+
+        async def is_promoted() -> bool:
+            return await self._role(self.replica) == "master"
+
+        await _until(is_promoted, "the replica is promoted")
+        at_epoch = time.time()
+        self.primary, self.replica = self.replica, self.primary
+        return at_epoch
+
+    async def add_replica(self) -> None:
+        """Start the dead server again, as the replica of the new primary."""
+        await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
+        await _until(self._is_following, "the old primary follows the new one")
+        await _until(self._are_agreed, "the Sentinels know the replica")
+
+    async def stop(self) -> None:
+        """End all five."""
+        for node in (*self.sentinels, self.replica, self.primary):
+            await end(node.process, signal.SIGKILL)
+
+    async def _serve(self, node: Node, *options: str) -> None:
+        arguments = [self._programs.valkey_server(), "--port", str(node.port), "--bind"]
+        arguments += ["127.0.0.1", "--dir", str(node.data), "--appendonly", "no", "--save", ""]
+        arguments += ["--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0"]
+        node.process = await self._programs.start(node.name, [*arguments, *options])
+
+        async def answers() -> bool:
+            return await self._role(node) is not None
+
+        await _until(answers, f"{node.name} answers")
+
+    async def _watch(self, node: Node) -> None:
+        lines = [
+            f"port {node.port}",
+            "bind 127.0.0.1",
+            f"dir {node.data}",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.primary.port} 2",
+            f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
+            f"sentinel failover-timeout {SERVICE} {_FAILOVER_MS}",
+        ]
+        configuration = node.data / "sentinel.conf"
+        configuration.write_text("\n".join(lines) + "\n")
+        configuration.chmod(0o666)
+        program = self._programs.valkey_server()
+        node.process = await self._programs.start(
+            node.name, [program, str(configuration), "--sentinel"]
+        )
+
+    async def _role(self, node: Node) -> str | None:
+        try:
+            role = await _ask(node, "ROLE")
+        except (RedisError, OSError):
+            return None
+        return str(role[0].decode())
+
+    async def _is_following(self) -> bool:
+        try:
+            role = await _ask(self.replica, "ROLE")
+        except (RedisError, OSError):
+            return False
+        return bool(role[0] == b"slave" and role[3] == b"connected")
+
+    async def _are_agreed(self) -> bool:
+        for node in self.sentinels:
+            try:
+                raw = await _ask(node, "SENTINEL", "MASTER", SERVICE)
+                address = await _ask(node, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+            except (RedisError, OSError):
+                return False
+            known = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
+            facts = {_text(key): _text(value) for key, value in known.items()}
+            is_known = facts["num-slaves"] == "1" and facts["num-other-sentinels"] == "2"
+            if not is_known or int(address[1]) != self.primary.port:
+                return False
+        return True
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+async def _ask(node: Node, *command: str) -> Any:
+    client = Redis(host="127.0.0.1", port=node.port, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        asking: Awaitable[Any] = client.execute_command(*command)  # type: ignore[no-untyped-call]
+        return await asking
+    finally:
+        await client.aclose()
+
+
+async def _until(ask: Any, what: str) -> None:
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not await ask():
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        raise AssertionError(f"after {_READY_SECONDS:g} s still not: {what}") from None
+
+
+@asynccontextmanager
+async def running_valkey_pair(programs: Programs) -> AsyncIterator[ValkeyPair]:
+    """Run two Valkeys and three Sentinels for as long as the block lasts."""
+    pair = ValkeyPair(programs)
+    try:
+        await pair.start()
+        yield pair
+    finally:
+        await pair.stop()
+        for node in (pair.primary, pair.replica, *pair.sentinels):
+            shutil.rmtree(node.data, ignore_errors=True)
