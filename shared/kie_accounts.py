@@ -34,6 +34,11 @@ def brake_key(account: str) -> str:
     return _BRAKE if account == DEFAULT_ACCOUNT else f"{_BRAKE}:{account}"
 
 
+def family_brake_key(account: str, model: str) -> str:
+    """Return where Redis keeps the brake of one model family at this account."""
+    return f"darkroom:family_brake:{account}:{model}"
+
+
 def read_keys(text: str) -> tuple[KieKey, ...]:
     """Return the accounts of a text without faults, in its order."""
     pairs = (part.partition("=") for part in text.split(","))

@@ -13,11 +13,12 @@ from decimal import Decimal
 
 import structlog
 
-from shared.catalog import ImageRequest, ModelFamily
+from shared.catalog import ImageRequest, ModelFamily, families
 from shared.domain.lifecycle import Reason
 from shared.domain.verdicts import Examination, NoVerdict, PollVerdict, SubmitVerdict, TryLater
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.brake import Brake
+from worker.family_brake import FamilyBrake
 from worker.gate import Gate
 from worker.kie_client import Kie
 from worker.throttle import Limit
@@ -43,7 +44,8 @@ class KieAccount:
 
     def gate(self, limit: Limit) -> Gate:
         """Return what holds its submits back."""
-        return Gate(limit.key(self.submits), limit.requests, self.brake)
+        brakes = tuple(self.brake.of_family(name) for name in sorted(families()))
+        return Gate(limit.key(self.submits), limit.requests, self.brake, brakes)
 
 
 class KieAccounts:
@@ -78,9 +80,17 @@ class KieAccounts:
         in_turn = self._accounts[turn:] + self._accounts[:turn]
         return next((one for one in in_turn if not one.brake.is_paused), in_turn[0])
 
-    def others_may_submit(self, account: KieAccount) -> bool:
+    def others_may_submit(self, account: KieAccount, model: str) -> bool:
         """Return whether any other account is not held back, as far as this worker knows."""
-        return any(one is not account and one.brake.level == 0 for one in self._accounts)
+        return any(
+            one is not account and one.brake.level == 0 and one.brake.of_family(model).level == 0
+            for one in self._accounts
+        )
+
+    def brake_of(self, name: str | None, model: str) -> FamilyBrake | None:
+        """Return the brake of a model family at this account; None where it is not configured."""
+        account = self._by_name.get(name or "")
+        return None if account is None else account.brake.of_family(model)
 
     def kie_of(self, name: str | None) -> Kie:
         """Return the Kie that knows the tasks of this account.

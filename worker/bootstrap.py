@@ -155,6 +155,6 @@ async def _open_accounts(
         )
         kie = await stack.enter_async_context(client)
         brake = Brake(scripts, one.name)
-        metrics.accounts.show_brake(one.name, partial(getattr, brake, "level"))
+        metrics.accounts.show_brake(one.name, partial(getattr, brake, "highest_level"))
         accounts.append(KieAccount(one.name, kie, brake))
     return KieAccounts(accounts, on_missing=metrics.accounts.show_missing)

@@ -12,6 +12,7 @@ import structlog
 from shared.adapters.delivery import translated_redis_errors
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT, brake_key
+from worker.family_brake import RULES, FamilyBrake, Rules
 from worker.scripts import Scripts
 
 log = structlog.get_logger(__name__)
@@ -41,11 +42,14 @@ class Brake:
         *,
         busy: Steps = BUSY,
         blocked: Steps = BLOCKED,
+        family_rules: Rules = RULES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scripts = scripts
         self._account = account
         self.key = brake_key(account)
+        self._family_rules = family_rules
+        self._families: dict[str, FamilyBrake] = {}
         self._busy = busy
         self._blocked = blocked
         self._monotonic = monotonic
@@ -57,6 +61,20 @@ class Brake:
     def is_paused(self) -> bool:
         """Whether a pause is on that this process knows of; claims know better, and look."""
         return self._monotonic() < self._paused_until
+
+    def of_family(self, model: str) -> FamilyBrake:
+        """Return the brake of one model family at this account."""
+        found = self._families.get(model)
+        if found is None:
+            found = self._families[model] = FamilyBrake(
+                self._scripts, self._account, model, rules=self._family_rules
+            )
+        return found
+
+    @property
+    def highest_level(self) -> int:
+        """The level of this brake or of a family's, whichever is higher."""
+        return max([self.level, *(one.level for one in self._families.values())])
 
     def observe(self, level: int) -> None:
         """Note the level that a claim has just seen."""

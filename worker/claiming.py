@@ -153,7 +153,7 @@ class LeasedWorker(Worker):
         arguments += [gates.limit, HASTEN_PREFIX, _RESERVED_MS, *gates.arguments_of(most_each)]
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
-            first = 1 + len(gates)
+            first = 1 + gates.levels_told
             claimed = (reply[start::4] for start in range(first, first + 4))
             for arq_id, score, gate, due_ms in zip(*claimed, strict=True):
                 with due_at(int(due_ms)):

@@ -58,6 +58,8 @@ class Deps:
     """Who may send a webhook from here now."""
     faults: dict[UUID, int] = field(default_factory=dict)
     """Answers in a row that decided nothing, per job in flight here."""
+    overdue: set[UUID] = field(default_factory=set)
+    """Jobs in flight here whose tasks take far longer than any of their kind did."""
 
     @property
     def scripts(self) -> Scripts:

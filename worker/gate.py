@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.brake import Brake
+from worker.family_brake import FamilyBrake
 
 _LOG, _BRAKE = 1, 2
 
@@ -17,11 +18,19 @@ class Gate:
     throttle_key: str = ""
     throttle_limit: int = 0
     brake: Brake | None = None
+    families: tuple[FamilyBrake, ...] = ()
+    """The brakes of the model families: while each is on, nothing is claimed through this gate."""
 
     @property
     def brake_key(self) -> str:
         """The brake's key, or '' where there is none."""
         return self.brake.key if self.brake else ""
+
+    @property
+    def keys(self) -> list[str]:
+        """What a claim looks at: log, brake, and the brakes of the families."""
+        own = [key for key in (self.throttle_key, self.brake_key) if key]
+        return own + [family.key for family in self.families]
 
     @property
     def is_braked(self) -> bool:
@@ -44,10 +53,9 @@ class Gates:
         self.limit = self._gates[0].throttle_limit
         self.logs = [gate.throttle_key for gate in self._gates if gate.throttle_key]
         """The throttle logs in which claims reserve."""
-        self.keys = [
-            key for gate in self._gates for key in (gate.throttle_key, gate.brake_key) if key
-        ]
-        """What a claim looks at: log and brake of each gate that has one."""
+        self.families_each = len(self._gates[0].families)
+        self.keys = [key for gate in self._gates for key in gate.keys]
+        """What a claim looks at: log and brake of each gate that has one, and its families'."""
         # For each gate, which of the two are among the keys.
         self._shapes = [
             _LOG * bool(gate.throttle_key) + _BRAKE * bool(gate.brake_key) for gate in self._gates
@@ -73,15 +81,25 @@ class Gates:
         ]
 
     def arguments_of(self, most_each: Sequence[int]) -> list[int]:
-        """Return whose turn it is, then for each gate its keys and the most to claim through it."""
+        """Return whose turn it is, how many families each gate has, then for each gate its keys and
+        the most to claim through it.
+        """
         pairs = zip(self._shapes, most_each, strict=True)
-        return [self._turn, *(number for pair in pairs for number in pair)]
+        return [self._turn, self.families_each, *(number for pair in pairs for number in pair)]
+
+    @property
+    def levels_told(self) -> int:
+        """How many levels a claim tells: one for each gate and each of its families."""
+        return len(self._gates) * (1 + self.families_each)
 
     def observe(self, levels: Sequence[int]) -> None:
         """Note how hard each brake was applied when a claim looked."""
-        for gate, level in zip(self._gates, levels, strict=True):
+        of_gates, of_families = levels[: len(self)], iter(levels[len(self) :])
+        for gate, level in zip(self._gates, of_gates, strict=True):
             if gate.brake is not None:
                 gate.brake.observe(int(level))
+            for family in gate.families:
+                family.observe(int(next(of_families)))
 
     def note_claim(self, delivery: str, place: int) -> None:
         """Note through which gate a delivery came."""

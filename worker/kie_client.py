@@ -29,6 +29,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TryLater,
     Unreadable,
+    WrongEndpoint,
 )
 from worker.kie_wire import KieWire, NeverSent, ReplyLost
 
@@ -113,6 +114,8 @@ class KieClient:
         """Send the one paid POST of an attempt; `Ambiguous` means that a task may exist."""
         outgoing = family.build_submit(request, callback_url=callback_url)
         match await self._exchange("submit", outgoing):
+            case NeverSent(message, wrong_endpoint=True):
+                return WrongEndpoint(self._plain(message))
             case NeverSent(message):
                 return TryLater(Reason.UNREACHABLE, self._plain(message))
             case ReplyLost(message):
@@ -126,16 +129,16 @@ class KieClient:
     async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
         """Ask once what became of a task; `NoVerdict` means to ask again later."""
         match await self._exchange("poll", family.build_poll(task_id)):
-            case NeverSent(message) | ReplyLost(message):
-                return self._plain_verdict(NoVerdict(message))
+            case NeverSent() | ReplyLost() as lack:
+                return self._plain_verdict(_no_verdict(lack))
             case ProviderAnswer() as answer:
                 return self._plain_verdict(family.read_poll(answer))
 
     async def examine(self, family: ModelFamily, task_id: str) -> Examination:
         """Ask once what became of a task, and read how it was made."""
         match await self._exchange("poll", family.build_poll(task_id)):
-            case NeverSent(message) | ReplyLost(message):
-                return Examination(self._plain_verdict(NoVerdict(message)), None)
+            case NeverSent() | ReplyLost() as lack:
+                return Examination(self._plain_verdict(_no_verdict(lack)), None)
             case ProviderAnswer() as answer:
                 verdict = self._plain_verdict(family.read_poll(answer))
                 return Examination(verdict, family.read_callback_url(answer))
@@ -175,6 +178,11 @@ class KieClient:
         line = "".join(c for c in spaced if c.isprintable())
         line = line.replace(self._api_key.get_secret_value(), "[key]")
         return line if len(line) <= length_max else line[: length_max - 1] + "…"
+
+
+def _no_verdict(lack: NeverSent | ReplyLost) -> NoVerdict:
+    is_wrong = isinstance(lack, NeverSent) and lack.wrong_endpoint
+    return NoVerdict(lack.message, wrong_endpoint=is_wrong)
 
 
 def _outcome_word(outcome: ProviderAnswer | NeverSent | ReplyLost) -> str:

@@ -24,6 +24,7 @@ from aiohttp import (
     ClientRequest,
     ClientResponse,
     ClientSession,
+    ClientSSLError,
     ClientTimeout,
     ConnectionTimeoutError,
     InvalidURL,
@@ -50,6 +51,8 @@ class NeverSent:
     """No connection was made, so Kie certainly got nothing."""
 
     message: str
+    wrong_endpoint: bool = False
+    """Whether somebody else than Kie answers there: TLS with Kie could not be agreed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +176,24 @@ class KieWire:
         except orjson.JSONDecodeError:
             body = None
         # An object speaks for itself.
-        return ProviderAnswer(response.status, body, "" if type(body) is dict else _start(content))
+        text = "" if type(body) is dict else _start(content)
+        location = _location(response) if 300 <= response.status < 400 else ""
+        return ProviderAnswer(response.status, body, text, location)
 
     def _lost(self, error: Exception, flight: _Flight, *, timed_out: bool) -> NeverSent | ReplyLost:
         unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL)
         if unsent or flight.certainly_never_sent:
             cause = "it took too long" if timed_out else _describe(error)
-            return NeverSent(f"no connection to Kie at {self.base_url}: {cause}")
+            message = f"no connection to Kie at {self.base_url}: {cause}"
+            return NeverSent(message, wrong_endpoint=isinstance(error, ClientSSLError))
         if timed_out:
             return ReplyLost(f"no answer from Kie within {self._timeout_seconds:g} s", True)
         return ReplyLost(f"the connection to Kie broke: {_describe(error)}", False)
+
+
+def _location(response: ClientResponse) -> str:
+    # A query may hold what is secret.
+    return response.headers.get("Location", "").partition("?")[0][:200]
 
 
 def _start(content: bytes) -> str:

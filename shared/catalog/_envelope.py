@@ -7,10 +7,12 @@ twice, nor end a task, wins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.catalog._endpoint import endpoint_fault
 from shared.catalog._family import ProviderAnswer
 from shared.catalog._masked import masked
 from shared.domain.lifecycle import Reason
@@ -26,6 +28,7 @@ from shared.domain.verdicts import (
     TaskFailed,
     TryLater,
     Unreadable,
+    WrongEndpoint,
 )
 
 OK = 200
@@ -45,6 +48,18 @@ GAVE_UP = frozenset({408, 501})
 _NO_SUCH_RECORD = 422
 # In the answer to a poll: "The record does not exist", "recordInfo is null".
 
+_SERVER_ERROR = 500
+_NAME = (
+    r"(?!.*(?:log-?in|payment|auth|token|subscription|account|credit|retry))[\w .'\"\[\]-]{1,80}"
+)
+_REFUSED_AS_500 = re.compile(
+    rf"{_NAME} (?:is required|is not within the range of allowed options"
+    rf"|(?:cannot|can not|must not) be (?:empty|blank|null))\.?"
+    r"|.{0,80}\u4e0d\u80fd\u4e3a\u7a7a\u3002?",
+    re.IGNORECASE,
+)
+"""The whole words of a fault of the request that Kie has sent as HTTP 200 with code 500: recorded,
+or in the same form. The last means "cannot be empty". Any other 500 may have made a task."""
 _TASK_ID_LENGTH_MAX = 200
 _QUOTED_LENGTH = 300
 
@@ -99,20 +114,36 @@ def read_submit(answer: ProviderAnswer) -> SubmitVerdict:
     """Say what Kie's answer to a creation means, for every family.
 
     Accepted needs HTTP 2xx, code 200 and a task id. A refusal needs both numbers to name one
-    (or HTTP alone, where the body has none) and no task id. All the rest is `Ambiguous`.
+    (or HTTP alone, where the body has none) and no task id. What speaks of the endpoint is
+    `WrongEndpoint` where nothing was certainly created. All the rest is `Ambiguous`.
     """
     envelope = open_envelope(answer)
     task_id, named_one = _task_id(envelope.data)
     number = _deciding_number(envelope)
     if number == OK and task_id is not None:
         return Accepted(task_id)
-    if number is None or number == OK or named_one:
+    if named_one:
+        return _unclear(envelope, named_one)
+    fault = endpoint_fault(answer, envelope.code, envelope.words)
+    if fault is not None and fault.is_certain:
+        return WrongEndpoint(f"the endpoint is wrong: {fault.message}")
+    if fault is not None:
+        message = f"the endpoint is wrong: {fault.message}; a paid task may exist"
+        return Ambiguous(Reason.REPLY_LOST, message, wrong_endpoint=True)
+    if _is_refused_as_500(envelope):
+        return Refused(str(envelope), _SERVER_ERROR)
+    if number is None or number == OK:
         return _unclear(envelope, named_one)
     if number in LATER:
         return TryLater(LATER[number], str(envelope))
     if number in BLOCKED:
         return AccountBlocked(str(envelope), number)
     return Refused(str(envelope), number)
+
+
+def _is_refused_as_500(envelope: Envelope) -> bool:
+    is_500 = envelope.status == OK and envelope.code == _SERVER_ERROR
+    return is_500 and _REFUSED_AS_500.fullmatch(envelope.words) is not None
 
 
 def _deciding_number(envelope: Envelope) -> int | None:
@@ -152,6 +183,9 @@ def read_poll(answer: ProviderAnswer, read_record: Callable[[Any], PollVerdict])
     envelope = open_envelope(answer)
     if envelope.is_http_success and envelope.code == OK:
         return read_record(envelope.data)
+    fault = endpoint_fault(answer, envelope.code, envelope.words)
+    if fault is not None:
+        return NoVerdict(f"the endpoint is wrong: {fault.message}", wrong_endpoint=True)
     numbers = {envelope.status, envelope.code}
     if numbers & BLOCKED:
         return NoVerdict(str(envelope), account_blocked=True)

@@ -37,6 +37,8 @@ class ProviderAnswer:
     """The parsed JSON, or None where the body was not JSON."""
     text: str
     """The start of the body as text, for messages; may be empty where the body is an object."""
+    location: str = ""
+    """Where a redirect points, without its query."""
 
 
 class ImageRequest(BaseModel):

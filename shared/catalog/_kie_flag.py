@@ -29,6 +29,9 @@ from shared.domain.verdicts import (
 )
 
 _INPUT_AT_FAULT = 400
+_REQUEST_AT_FAULT = frozenset({400, 422, 451})
+# "Internal Error, Please try again later" has come under code 400, and was refunded.
+_UPSTREAM_WORDS = re.compile(r"internal error|try again|timed? ?out|server", re.IGNORECASE)
 # "Content-Type" is a word of HTTP, not of a policy.
 _POLICY_WORDS = re.compile(
     r"polic(?:y|ies)|flagged|moderat|nsfw|violat|\bcontent\b(?![- ](?:type|length))", re.IGNORECASE
@@ -137,7 +140,9 @@ def _failure(record: Mapping[str, Any]) -> TaskFailed:
     # refusals come without a code.
     by_policy = code in {None, _INPUT_AT_FAULT} and _POLICY_WORDS.search(message) is not None
     reason = Reason.CONTENT_POLICY if by_policy else Reason.PROVIDER_FAILED
-    return TaskFailed(reason, message or f"Kie reports {_quote(record)} and gives no cause")
+    by_request = by_policy or (code in _REQUEST_AT_FAULT and not _UPSTREAM_WORDS.search(message))
+    said = message or f"Kie reports {_quote(record)} and gives no cause"
+    return TaskFailed(reason, said, by_request)
 
 
 def _first_text(record: Mapping[str, Any], *names: str) -> str:

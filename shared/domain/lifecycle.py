@@ -51,6 +51,7 @@ class Reason(StrEnum):
     PROVIDER_FULL = "provider_full"
     UNREACHABLE = "unreachable"
     ACCOUNT_REFUSED = "account_refused"
+    WRONG_ENDPOINT = "wrong_endpoint"
     # unknown
     REPLY_LOST = "reply_lost"
     SERVER_ERROR = "server_error"

@@ -6,7 +6,7 @@ the task has ended. Money depends on nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 # --- the answer to a submit ---------------------------------------------------------------
@@ -44,14 +44,25 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class WrongEndpoint:
+    """Certainly no task: not the endpoint that makes tasks has answered, so each job would be
+    answered alike (404 without an envelope, a redirect, a certificate of another host).
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ambiguous:
     """A task may exist, and may have been paid for: never send the request again."""
 
     reason: str
     message: str
+    wrong_endpoint: bool = False
+    """Whether not Kie seems to have answered (a web page, another service's JSON)."""
 
 
-SubmitVerdict = Accepted | TryLater | AccountBlocked | Refused | Ambiguous
+SubmitVerdict = Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
 
 # --- the answer to a poll -----------------------------------------------------------------
 
@@ -79,6 +90,8 @@ class TaskFailed:
 
     reason: str
     message: str
+    by_request: bool = field(default=False, compare=False)
+    """Whether the request is at fault (its content, its input images), not Kie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +109,8 @@ class Unreadable:
 class NoVerdict:
     """The answer decides nothing (5xx, timeout, garbage, 404 and 422, 429): ask again later.
 
-    `slow_down` is set where Kie asked for fewer questions (429, 455), `account_blocked` where
+    `wrong_endpoint` is set where not Kie's endpoint has answered, which says nothing of the task;
+    `slow_down` where Kie asked for fewer questions (429, 455), `account_blocked` where
     the account is at fault (401, 402, 403, 433), `has_record` where Kie did show the task's record
     but it says neither yes nor no: a last look that gets one has seen all there is to see.
     `lacks_record` is set where Kie itself says that it has no such record.
@@ -107,6 +121,7 @@ class NoVerdict:
     slow_down: bool = False
     account_blocked: bool = False
     lacks_record: bool = False
+    wrong_endpoint: bool = False
 
 
 PollVerdict = Pending | Delivered | TaskFailed | Unreadable | NoVerdict

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, families, family
-from shared.domain.verdicts import AccountBlocked, Ambiguous, NoVerdict, Pending, TryLater
+from shared.domain.verdicts import (
+    AccountBlocked,
+    Ambiguous,
+    NoVerdict,
+    Pending,
+    TryLater,
+    WrongEndpoint,
+)
 from shared.errors import InvalidRequest
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "kie"
@@ -111,8 +118,14 @@ def test_a_poll_is_a_get_about_one_task(one: ModelFamily) -> None:
 
 @each_family
 def test_a_submit_answer_that_is_no_answer_is_ambiguous(one: ModelFamily) -> None:
-    for status in (200, 302, 500, 502):
+    for status in (200, 500, 502):
         assert isinstance(one.read_submit(ProviderAnswer(status, None, "")), Ambiguous)
+
+
+@each_family
+def test_a_submit_answer_of_another_endpoint_is_not_held_against_the_job(one: ModelFamily) -> None:
+    for status in (302, 404, 405):
+        assert isinstance(one.read_submit(ProviderAnswer(status, None, "")), WrongEndpoint)
 
 
 @each_family

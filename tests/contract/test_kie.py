@@ -24,6 +24,8 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TaskFailed,
     TryLater,
+    Unreadable,
+    WrongEndpoint,
 )
 from tests.fakes.kie import FakeKie
 from tests.fakes.kie_server import KieServer, kie_server
@@ -41,15 +43,19 @@ SUBMITS: list[SubmitVerdict] = [
     AccountBlocked("Kie answered 402: words", 402),
     Refused("Kie answered 422: words", 422),
     Ambiguous("server_error", "Kie answered 500: words, without a usable task id"),
+    WrongEndpoint("HTTP 404 without Kie's envelope: words"),
+    Ambiguous("reply_lost", "a web page in place of JSON", wrong_endpoint=True),
 ]
 POLLS: list[PollVerdict] = [
     Pending(0.25),
     Delivered((PICTURE,)),
-    TaskFailed("provider_failed", "words"),
-    TaskFailed("content_policy", "flagged words"),
+    TaskFailed("provider_failed", "words", by_request=True),
+    TaskFailed("content_policy", "flagged words", by_request=True),
+    Unreadable("but no image URL", '{"successFlag":1}'),
     NoVerdict("Kie answered 500: words"),
     NoVerdict("Kie answered 429: words", slow_down=True),
     NoVerdict("Kie answered 401: words", account_blocked=True),
+    NoVerdict("HTTP 404 without Kie's envelope: words", wrong_endpoint=True),
 ]
 
 
@@ -102,6 +108,10 @@ class ScriptedServer:
             case TryLater(reason):
                 codes = {"rate_limited": 429, "maintenance": 455, "provider_full": 550}
                 self._answer(codes[reason])
+            case WrongEndpoint():
+                self._server.will_answer_text("words", status=404)
+            case Ambiguous(wrong_endpoint=True):
+                self._server.will_answer_text("<html>words</html>")
             case Ambiguous():
                 self._answer(500)
 
@@ -113,6 +123,10 @@ class ScriptedServer:
                 self._answer(200, {"successFlag": 1, "response": {"resultUrls": list(urls)}})
             case TaskFailed(_, message):
                 self._answer(200, {"successFlag": 2, "errorCode": 400, "errorMessage": message})
+            case Unreadable():
+                self._answer(200, {"successFlag": 1})
+            case NoVerdict(wrong_endpoint=True):
+                self._server.will_answer_text("words", status=404)
             case NoVerdict(slow_down=slow_down, account_blocked=blocked):
                 self._answer(429 if slow_down else 401 if blocked else 500)
 

@@ -31,6 +31,7 @@ from shared.domain.verdicts import (
     TaskFailed,
     TryLater,
     Unreadable,
+    WrongEndpoint,
 )
 from shared.errors import StaleJob
 from shared.settings import ChargeBasis
@@ -52,6 +53,7 @@ _ANSWERS: dict[str, Callable[[str], tuple[SubmitVerdict, str, str]]] = {
     "accepted": lambda task: (Accepted(task), "accepted", ""),
     "rate limited": lambda _: (TryLater("rate_limited", "429"), "deferred", "rate_limited"),
     "blocked": lambda _: (AccountBlocked("402", 402), "deferred", "account_refused"),
+    "wrong endpoint": lambda _: (WrongEndpoint("404"), "deferred", "wrong_endpoint"),
     "refused": lambda _: (Refused("bad", 400), "rejected", "rejected"),
     "broken": lambda _: (Ambiguous("server_error", "502"), "ambiguous", "server_error"),
     "lost": lambda _: (Ambiguous("reply_lost", "timeout"), "ambiguous", "reply_lost"),

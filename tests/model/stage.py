@@ -119,6 +119,7 @@ class NoRedis:
 
     level = 0
     is_paused = False
+    is_watched = False
 
     async def deliver(self, parcels: object, *, changes: object = ()) -> None:
         """Forget it: the model delivers."""
@@ -128,6 +129,23 @@ class NoRedis:
 
     async def hasten(self, job_id: object, lane: object) -> None:
         """The model polls when it likes."""
+
+    def of_family(self, model: str) -> NoRedis:
+        """Return the brake of a family: this one."""
+        del model
+        return self
+
+    async def endpoint_is_wrong(self, *_: object) -> float:
+        """Return the pause."""
+        return _FAR_SECONDS
+
+    async def submit_is_uncertain(self, *_: object) -> float:
+        """Never slow down: the model decides what is submitted."""
+        return 0.0
+
+    async def task_went_wrong(self, *_: object) -> float:
+        """Never slow down: the model decides what is submitted."""
+        return 0.0
 
     async def slow_down(self, reason: str, message: str) -> float:
         """Return the pause."""

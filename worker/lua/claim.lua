@@ -1,19 +1,22 @@
 -- Claims a batch of due deliveries of one arq queue in one round trip, each through a gate: that of
 -- the Kie account that it will be submitted with.
--- KEYS: 1 queue, then for each gate: its throttle log and its brake hash, where it has them
+-- KEYS: 1 queue, then for each gate: its throttle log and its brake hash, where it has them, and the
+-- brake hashes of its model families
 -- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit,
 -- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms), 8 whose turn it is among
--- equal gates (from 0), then for each gate: 1 where it has a log, 2 a brake, 3 both, 0 neither, and
--- the most to claim through it
--- Returns {ms until it is worth looking again or -1, brake level of each gate, then for each claimed:
--- id, its new score, gate (from 0), and the score at which it had been due}; scores are ms by this
+-- equal gates (from 0), 9 how many families each gate has, then for each gate: 1 where it has a log,
+-- 2 a brake, 3 both, 0 neither, and the most to claim through it
+-- Returns {ms until it is worth looking again or -1, brake level of each gate, then of each family of
+-- each gate (-1 where bad outcomes are counted, without a pause so far), then for each claimed: id,
+-- its new score, gate (from 0), and the score at which it had been due}; scores are ms by this
 -- server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
 local limit = tonumber(ARGV[5])
 local turn = tonumber(ARGV[8])
-local gates = (#ARGV - 8) / 2
+local families = tonumber(ARGV[9])
+local gates = (#ARGV - 9) / 2
 local logs = {}
 local next_key = 2
 local reply = {-1}
@@ -30,10 +33,35 @@ local function take_key(is_there)
   return KEYS[next_key - 1]
 end
 
+-- Which family a job belongs to is seen only once it runs, so a gate is closed by its families only
+-- where it is closed by each of them; and while one at a time feels the way, one is claimed.
+local function room_by_families(g, room)
+  local all_slowed, opens_at = families > 0, math.huge
+  for f = 1, families do
+    local brake = redis.call('HMGET', take_key(true), 'until', 'level', 'feeler_until', 'run_submit',
+      'run_task')
+    local level = tonumber(brake[2]) or 0
+    reply[1 + gates + (g - 1) * families + f] = level > 0 and level or (brake[4] or brake[5]) and -1 or 0
+    if level == 0 then
+      all_slowed = false
+    else
+      -- A feeler that is out may come back sooner than its time is over.
+      local feeler_until = math.min(tonumber(brake[3]) or 0, now + 500)
+      opens_at = math.min(opens_at, math.max(tonumber(brake[1]) or 0, feeler_until))
+    end
+  end
+  if not all_slowed then return room, false end
+  if opens_at > now then
+    wait(opens_at - now)
+    return 0, true
+  end
+  return math.min(room, 1), true
+end
+
 for g = 1, gates do
-  local shape = tonumber(ARGV[7 + 2 * g])
+  local shape = tonumber(ARGV[8 + 2 * g])
   local log, hash = take_key(shape % 2 == 1), take_key(shape >= 2)
-  local room = tonumber(ARGV[8 + 2 * g])
+  local room = tonumber(ARGV[9 + 2 * g])
   local level = 0
   logs[g] = log
   if hash then
@@ -57,10 +85,12 @@ for g = 1, gates do
     end
     room = math.min(room, math.max(limit - taken, 0))
   end
+  local slowed
+  room, slowed = room_by_families(g, room)
   reply[1 + g] = level
   total = total + room
   -- Who feels the way goes first, or with a healthy gate beside it no job ever would.
-  rooms[g] = level > 0 and room > 0 and math.huge or room
+  rooms[g] = (level > 0 or slowed) and room > 0 and math.huge or room
 end
 if total == 0 then
   return reply

@@ -17,12 +17,17 @@ from .fault_values import (
 )
 from .outcomes import OUTCOMES
 
-JUNK = choice_of("none", "html", "html_200", "empty", "garbage", "not_object", "cloudflare")
+JUNK = choice_of(
+    *("none", "html", "html_200", "empty", "garbage", "not_object", "cloudflare"),
+    *("no_route", "no_method", "redirect", "other_json"),
+)
 ERROR_FORM = choice_of("body", "status", "bare", "mixed")
 MISSING_FORM = choice_of("422", "404", "null")
 FAILURE_FLAG = choice_of("2", "3", "mixed")
 TIME_FORM = choice_of("ms", "text", "iso")
-RESPONSE_FORM = choice_of("object", "string", "null")
+RESPONSE_FORM = choice_of(
+    *("object", "string", "null", "comma", "top", "result_json", "objects", "broken")
+)
 FAILED_RESPONSE = choice_of("null", "empty")
 URL_SPELLING = choice_of("camel", "snake", "both")
 PROGRESS_FORM = choice_of("by_clock", "by_duration", "stuck")
@@ -160,6 +165,9 @@ class FaultSwitches:
 
     # The shape of record-info.
     failure_flag: Annotated[str, Says(FAILURE_FLAG, "successFlag of failed tasks")] = "2"
+    market_state: Annotated[
+        bool, Says(YES_OR_NO, "record-info has the Market's state, and no flag and no status")
+    ] = False
     omit_status: Annotated[bool, Says(YES_OR_NO, "record-info has no status field")] = False
     generating_status: Annotated[str, Says(GENERATING_STATUS, "status word while running")] = (
         "GENERATING"
@@ -168,7 +176,12 @@ class FaultSwitches:
         str, Says(TIME_FORM, "times as epoch ms, 'YYYY-MM-DD HH:mm:ss' (UTC) or ISO Z")
     ] = "ms"
     response_form: Annotated[
-        str, Says(RESPONSE_FORM, "response of a success: object, JSON text, or null")
+        str,
+        Says(
+            RESPONSE_FORM,
+            "where a success has its URLs: response as an object, as JSON text, or null; one text "
+            "with commas; at the top; resultJson; an object per image; or with a broken one",
+        ),
     ] = "object"
     failed_response: Annotated[
         str, Says(FAILED_RESPONSE, "response of a failure: null or an empty list of URLs")

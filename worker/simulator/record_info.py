@@ -35,7 +35,31 @@ def describe_task(
         data["errorMessage"] = outcome.error_message
         if outcome.success and faults.success_error_code:
             data["errorCode"] = faults.success_error_code
+        if outcome.success:
+            data |= _show_elsewhere(task, faults, base_url)
+    if faults.market_state:
+        del data["successFlag"]
+        data.pop("status", None)
+        ended = "success" if outcome.success else "fail"
+        data["state"] = ended if finished else "generating"
     return data
+
+
+def _show_elsewhere(task: Task, faults: FaultSwitches, base_url: str) -> dict[str, object]:
+    """The URLs of a success in another place than the 4o page has them."""
+    urls = task.result_urls(base_url)
+    match faults.response_form:
+        case "comma":
+            return {"response": {"resultUrls": ",".join(urls)}}
+        case "top":
+            return {"response": None, "resultUrls": urls}
+        case "result_json":
+            return {"response": None, "resultJson": orjson.dumps({"resultUrls": urls}).decode()}
+        case "objects":
+            return {"response": {"resultUrls": [{"resultUrl": url} for url in urls]}}
+        case "broken":
+            return {"response": {"resultUrls": [*urls, ""]}}
+    return {}
 
 
 def _show_progress(task: Task, faults: FaultSwitches, now: float) -> str:

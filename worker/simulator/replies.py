@@ -28,6 +28,8 @@ class Reply:
     content_type: str = JSON_TYPE
     ending: Ending = "send"
     extra_delay_seconds: float = 0.0
+    location: str = ""
+    """Where a redirect points."""
 
 
 class RefusedError(Exception):
@@ -87,6 +89,19 @@ def junk(kind: str) -> Reply:
 _BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
 _MAINTENANCE = b"<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>"
 
+
+def _spring(noted: str, status: int, error_words: str) -> Reply:
+    """What Kie's framework answers for a route that it does not have: recorded, no envelope."""
+    body = {
+        "timestamp": "2026-03-27T19:30:00.000+00:00",
+        "status": status,
+        "error": error_words,
+        "message": "No message available",
+        "path": "/api/v1/gpt4o-image/generate",
+    }
+    return Reply(noted, orjson.dumps(body), status)
+
+
 _JUNK: Mapping[str, Reply] = MappingProxyType(
     {
         "html": Reply("junk:html", _BAD_GATEWAY, 502, "text/html"),
@@ -94,6 +109,12 @@ _JUNK: Mapping[str, Reply] = MappingProxyType(
         "empty": Reply("junk:empty"),
         "garbage": Reply("junk:garbage", b'{"code":200,"msg":"succ'),
         "not_object": Reply("junk:not_object", b"[]"),
+        "no_route": _spring("junk:no_route", 404, "Not Found"),
+        "no_method": _spring("junk:no_method", 405, "Method Not Allowed"),
+        "redirect": Reply(
+            "junk:redirect", b"", 302, "text/html", location="https://login.example/?next=kie"
+        ),
+        "other_json": Reply("junk:other_json", b'{"service":"something else","ok":true}'),
         "cloudflare": Reply("junk:cloudflare", b"error code: 1010", 403, "text/plain"),
     }
 )

@@ -201,9 +201,12 @@ def _send(request: web.BaseRequest, reply: Reply) -> web.Response:
         if reply.ending == "reset" and connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT_AT_ALL)
         transport.abort()
+    headers = {"Content-Type": reply.content_type, "Server": "cloudflare"}
+    if reply.location:
+        headers["Location"] = reply.location
     # After an abort this goes nowhere, but the server wants a response from every handler.
     return web.Response(
         body=reply.body,
         status=reply.http_status,
-        headers={"Content-Type": reply.content_type, "Server": "cloudflare"},
+        headers=headers,
     )

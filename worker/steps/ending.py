@@ -14,6 +14,7 @@ log = structlog.get_logger(__name__)
 def announce_end(deps: Deps, job: Job, lag_seconds: float | None = None) -> None:
     """Count the end and push it to waiters, who look again by themselves if the push is lost."""
     deps.faults.pop(job.id, None)
+    deps.overdue.discard(job.id)
     deps.metrics.count_end(job, lag_seconds)
     deps.announce(Change(job.id, has_ended=True))
     log.info(

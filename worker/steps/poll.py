@@ -15,11 +15,14 @@ from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed, Un
 from worker.deps import Deps
 from worker.punctuality import lateness_seconds
 from worker.steps.ending import announce_end
+from worker.steps.outcomes import note_delivered, note_failed, note_overdue
 from worker.steps.review import RECHECK_SECONDS, hold_for_review, is_held
 from worker.timetable import Ending, Sighting, TaskKind, backoff_seconds
 
 LAST_LOOK_LIMIT_SECONDS = 300.0
 """How long after the deadline a last look is tried while Kie does not answer it."""
+WRONG_ENDPOINT_SECONDS = 60.0
+"""How long until a task past its deadline is asked about again while not Kie's endpoint answers."""
 _ASKED_TO_SLOW_DOWN_SECONDS = 5.0
 _UNDECIDED_QUIET_SECONDS = 45.0
 """Longer than the longest pause between two tries: a task that stays so is one incident."""
@@ -47,10 +50,12 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         case Delivered():
             settled = await _settle(deps, job, verdict)
             _learn(deps, settled, verdict, was_called_back)
+            await note_delivered(deps, job)
         case TaskFailed(reason, message):
             deps.timetable.forget(job_id)
             failed = await deps.store.fail(job, events.ProviderFailed(reason, message))
             announce_end(deps, failed)
+            await note_failed(deps, job, verdict)
         case Pending(progress):
             return await _look_again(deps, job, progress)
         case Unreadable():
@@ -101,6 +106,8 @@ async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
         return None
     sighting = Sighting(_elapsed_seconds(deps, job), progress)
     deps.timetable.saw_pending(job.id, sighting)
+    if sighting.elapsed_seconds > deps.timetable.overdue_seconds(TaskKind.of(job)):
+        await note_overdue(deps, job, sighting.elapsed_seconds)
     return deps.timetable.seconds_until_next_poll(
         TaskKind.of(job), sighting, left_seconds, deps.trust.stretch()
     )
@@ -119,6 +126,9 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
     if is_held(job):
         return RECHECK_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
+    if verdict.wrong_endpoint and left_seconds <= 0:
+        # Nothing was learned of the task: it ends once Kie itself answers again.
+        return WRONG_ENDPOINT_SECONDS
     limit_seconds = 0.0 if verdict.has_record else -LAST_LOOK_LIMIT_SECONDS
     if left_seconds <= limit_seconds:
         await _exceed_deadline(deps, job, f"the last look: {verdict.message}")
@@ -137,7 +147,11 @@ async def _exceed_deadline(deps: Deps, job: Job, message: str) -> None:
     )
     ended = await deps.store.exceed_deadline(job, event)
     deps.timetable.forget(job.id)
+    was_noted = job.id in deps.overdue
     announce_end(deps, ended)
+    if not was_noted:
+        await note_overdue(deps, job, _elapsed_seconds(deps, job))
+        deps.overdue.discard(job.id)
 
 
 def _elapsed_seconds(deps: Deps, job: Job) -> float:

@@ -23,6 +23,7 @@ from shared.domain.verdicts import (
     Refused,
     SubmitVerdict,
     TryLater,
+    WrongEndpoint,
 )
 from shared.errors import DatabaseRefused, DependencyDown, InvalidRequest, RedisDown, StaleJob
 from worker.accounts import KieAccount
@@ -38,6 +39,8 @@ STALE_CLAIM_SECONDS = 5.0
 _UNFIT_SECONDS = 60.0
 _NEARLY_DUE_SECONDS = 0.25
 """What is due so soon is left to the claim, which Postgres judges: here its clock is estimated."""
+_ELSEWHERE_SECONDS = 0.1
+"""After this a job is claimed again, for another Kie account than the one that is held back."""
 
 
 async def submit_job(deps: Deps, job_id: UUID) -> float | None:
@@ -67,6 +70,9 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         return _UNFIT_SECONDS
     delivery = Lane.SUBMIT.arq_id(job.id)
     account = deps.accounts.for_submit(delivery)
+    wait_seconds = await _wait_for_family(deps, account, job)
+    if wait_seconds > 0:
+        return wait_seconds
     async with deps.submits.slot(account.submits, reserved_for=delivery):
         claim = events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
         deps.reach("before_claim")
@@ -80,6 +86,17 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         )
     deps.reach("after_post")
     return await _store_verdict(deps, account, claimed, verdict)
+
+
+async def _wait_for_family(deps: Deps, account: KieAccount, job: Job) -> float:
+    """Return how long a job of a slowed family waits; nothing of it has been written yet."""
+    brake = account.brake.of_family(job.model)
+    if brake.level == 0:
+        return 0.0
+    wait_seconds = await brake.enter(job.id)
+    if wait_seconds > 0 and deps.accounts.others_may_submit(account, job.model):
+        return min(wait_seconds, _ELSEWHERE_SECONDS)
+    return wait_seconds
 
 
 async def _take_back(deps: Deps, job: Job) -> float:
@@ -118,15 +135,45 @@ async def _store_verdict(
             return await _defer(deps, account, job, reason, message)
         case AccountBlocked(message):
             return await _defer(deps, account, job, Reason.ACCOUNT_REFUSED, message)
+        case WrongEndpoint(message):
+            return await _wait_for_endpoint(deps, account, job, message)
         case Refused(message):
             event = events.Rejected(message)
             announce_end(deps, await _insist(deps, lambda: deps.store.reject(job, event)))
-        case Ambiguous(reason, message):
-            unknown = events.OutcomeUnknown(reason, message)
-            await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
-            deps.metrics.unknown.labels(reason).inc()
-            log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
+            await _release_family(account, job)
+        case Ambiguous():
+            await _store_unknown(deps, account, job, verdict)
     return None
+
+
+async def _store_unknown(deps: Deps, account: KieAccount, job: Job, verdict: Ambiguous) -> None:
+    """A paid task may exist: the hold stays, and several in a row slow this family down."""
+    reason, message = verdict.reason, verdict.message
+    unknown = events.OutcomeUnknown(reason, message)
+    await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
+    deps.metrics.unknown.labels(reason).inc()
+    log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
+    brake = account.brake.of_family(job.model)
+    if verdict.wrong_endpoint:
+        await _quietly(brake.endpoint_is_wrong(job.id, message))
+    else:
+        await _quietly(brake.submit_is_uncertain(job.id, reason, message))
+
+
+async def _wait_for_endpoint(deps: Deps, account: KieAccount, job: Job, message: str) -> float:
+    """Back to the queue: this attempt certainly created nothing, and no other would."""
+    try:
+        delay_seconds = await account.brake.of_family(job.model).endpoint_is_wrong(job.id, message)
+    except RedisDown:
+        delay_seconds = 5.0
+    return await _put_back(deps, account, job, Reason.WRONG_ENDPOINT, message, delay_seconds)
+
+
+async def _release_family(account: KieAccount, job: Job) -> None:
+    """Let the next feeler of a slowed family go: this job's submit has proved nothing."""
+    brake = account.brake.of_family(job.model)
+    if brake.level > 0:
+        await _quietly(brake.release(job.id))
 
 
 async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: str) -> float | None:
@@ -152,6 +199,9 @@ async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: st
     deps.metrics.count_submitted(submitted)
     if account.brake.level > 0:
         await _quietly(account.brake.ease())
+    family_brake = account.brake.of_family(job.model)
+    if family_brake.is_watched:
+        await _quietly(family_brake.accepted(job.id))
     first_look_seconds = await _first_look_seconds(deps, submitted)
     await _quietly(deps.poll_deliveries.deliver(submitted.id, first_look_seconds))
     return None
@@ -183,10 +233,17 @@ async def _defer(deps: Deps, account: KieAccount, job: Job, reason: str, message
     """Back to the queue: this attempt certainly created nothing."""
     try:
         delay_seconds = await account.brake.slow_down(reason, message)
-        if deps.accounts.others_may_submit(account):
-            delay_seconds = 0.0  # the pause is this account's alone: another takes the job
     except RedisDown:
         delay_seconds = 5.0
+    await _release_family(account, job)
+    return await _put_back(deps, account, job, reason, message, delay_seconds)
+
+
+async def _put_back(
+    deps: Deps, account: KieAccount, job: Job, reason: str, message: str, delay_seconds: float
+) -> float:
+    if deps.accounts.others_may_submit(account, job.model):
+        delay_seconds = 0.0  # the pause is this account's alone: another takes the job
     delay_seconds += backoff_seconds(1, deps.random.random())
     event = events.Deferred(reason, message, delay_seconds)
     await _insist(deps, lambda: deps.store.record_deferred(job, event))

@@ -21,6 +21,10 @@ from .plan import POLL_IS_WORTH_SECONDS, WINDOW_LENGTH, plan_looks
 
 _SIGHTINGS_MAX = 20_000
 _LEAST_SECONDS = 0.01
+OVERDUE_LEAST_SECONDS = 300.0
+OVERDUE_UNLEARNED_SECONDS = 600.0
+_OVERDUE_FACTOR = 5.0
+"""A task is overdue after so many times the longest of its kind."""
 _CLOCK_SLACK_SECONDS = 1.0
 """By so much Kie's clock may differ from ours before it is not believed: some dates are whole."""
 
@@ -61,6 +65,7 @@ class _Experience:
     window: tuple[float, ...] = ()
     looks: tuple[float, ...] = ()
     planned_from: tuple[float, ...] = ()
+    overdue_seconds: float = OVERDUE_UNLEARNED_SECONDS
     pace: Pace = field(default_factory=Pace)
 
 
@@ -91,6 +96,11 @@ class Timetable:
     ) -> float:
         """Return how long to wait before asking again; see the function of that name."""
         return seconds_until_next_poll(sighting, seconds_to_deadline, stretch, self._known(kind))
+
+    def overdue_seconds(self, kind: TaskKind) -> float:
+        """Return after how long a task of this kind takes far longer than any did."""
+        experience = self._kinds.get(kind)
+        return OVERDUE_UNLEARNED_SECONDS if experience is None else experience.overdue_seconds
 
     # --- told by the steps ------------------------------------------------------------------
 
@@ -153,6 +163,11 @@ class Timetable:
         for kind, seconds in windows.items():
             experience = self._kinds.setdefault(kind, _Experience())
             experience.window = tuple(seconds)[-WINDOW_LENGTH:]
+            longest_seconds = max(experience.window, default=0.0)
+            if longest_seconds > 0:
+                experience.overdue_seconds = max(
+                    longest_seconds * _OVERDUE_FACTOR, OVERDUE_LEAST_SECONDS
+                )
         return [kind for kind, known in self._kinds.items() if known.window != known.planned_from]
 
     def be_patient(self, patience: float) -> list[TaskKind]:

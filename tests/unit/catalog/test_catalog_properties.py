@@ -22,6 +22,7 @@ from shared.domain.verdicts import (
     TaskFailed,
     TryLater,
     Unreadable,
+    WrongEndpoint,
 )
 from shared.errors import Fault, InvalidRequest
 
@@ -72,13 +73,15 @@ def holds(value: Any, needle: str) -> bool:
 @given(answers)
 def test_any_answer_to_a_submit_gets_a_verdict(answer: ProviderAnswer) -> None:
     verdict = FAMILY.read_submit(answer)
-    assert isinstance(verdict, Accepted | TryLater | AccountBlocked | Refused | Ambiguous)
+    assert isinstance(
+        verdict, Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
+    )
     if isinstance(verdict, Accepted):
         assert 200 <= answer.status < 300
         assert verdict.task_id.strip() == verdict.task_id != ""
         given_id = answer.body["data"].get("taskId") or answer.body["data"].get("task_id")
         assert given_id.strip() == verdict.task_id
-    if answer.status >= 500 and answer.status != 550 and answer.status != 505:
+    if answer.status >= 500 and answer.status not in (505, 511, 550):
         assert isinstance(verdict, Ambiguous)
 
 

@@ -17,6 +17,7 @@ from shared.domain.verdicts import (
     Refused,
     SubmitVerdict,
     TryLater,
+    WrongEndpoint,
 )
 from worker.kie_client import KieClient
 
@@ -45,6 +46,8 @@ ROWS = {
     504: Ambiguous,
     520: Ambiguous,
 }
+# Without Kie's envelope these speak of whoever answered, not of the request.
+NOT_KIES = dict.fromkeys((400, 404, 422, 451, 505), WrongEndpoint)
 REASONS = {429: "rate_limited", 455: "maintenance", 550: "provider_full"}
 REASONS |= dict.fromkeys((500, 501, 502, 503, 504, 520), "server_error")
 REASONS |= dict.fromkeys((408, 409), "reply_lost")
@@ -90,7 +93,11 @@ async def test_http_status_with_a_body_that_is_not_json(
     http: aioresponses, client: KieClient, status: int
 ) -> None:
     http.post(URL, status=status, body="<h1>no</h1>", content_type="text/html")
-    assert_row(status, await submit(client))
+    verdict = await submit(client)
+    if status in NOT_KIES:
+        assert isinstance(verdict, WrongEndpoint)
+    else:
+        assert_row(status, verdict)
 
 
 @pytest.mark.parametrize(
@@ -170,11 +177,15 @@ async def test_a_code_that_means_nothing_is_ambiguous(
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_redirect_is_not_followed_and_is_ambiguous(
+async def test_a_redirect_is_not_followed_and_says_where_it_points(
     http: aioresponses, client: KieClient, status: int
 ) -> None:
-    http.post(URL, status=status, headers={"Location": "https://elsewhere.example/"})
-    assert isinstance(await submit(client), Ambiguous)
+    target = "https://elsewhere.example/login"
+    http.post(URL, status=status, headers={"Location": f"{target}?session=secret"})
+    verdict = await submit(client)
+    assert isinstance(verdict, WrongEndpoint)
+    assert target in verdict.message
+    assert "secret" not in verdict.message
 
 
 async def test_a_name_that_does_not_resolve_is_tried_later(

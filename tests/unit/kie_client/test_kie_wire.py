@@ -18,6 +18,7 @@ from shared.domain.verdicts import (
     PollVerdict,
     SubmitVerdict,
     TryLater,
+    WrongEndpoint,
 )
 from tests.fakes.kie_server import (
     Behaviour,
@@ -156,7 +157,7 @@ async def test_a_refused_connection_is_tried_later() -> None:
     assert [outcome for _, outcome in answers] == ["unreachable"] * 3
 
 
-async def test_a_tls_handshake_that_fails_is_tried_later() -> None:
+async def test_a_tls_handshake_that_fails_names_a_wrong_endpoint() -> None:
     async def answer_in_plain_text(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -168,8 +169,10 @@ async def test_a_tls_handshake_that_fails_is_tried_later() -> None:
         port = listener.sockets[0].getsockname()[1]
         async with client_for(f"https://127.0.0.1:{port}") as client:
             verdict = await submit(client)
-    assert isinstance(verdict, TryLater)
-    assert verdict.reason == "unreachable"
+            polled = await client.poll(FAMILY, "ab12")
+    assert isinstance(verdict, WrongEndpoint)
+    assert isinstance(polled, NoVerdict)
+    assert polled.wrong_endpoint
 
 
 async def test_a_tls_handshake_that_hangs_is_tried_later() -> None:

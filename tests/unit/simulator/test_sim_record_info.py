@@ -198,3 +198,30 @@ def test_a_new_task_can_be_unknown_for_a_while() -> None:
 def test_a_missing_task_is_told_in_three_forms(form: str, code: int) -> None:
     answer = read(FakeKie(missing_form=form).poll("nobody"))
     assert (answer["code"], answer["data"]) == (code, None)
+
+
+@pytest.mark.parametrize(
+    ("form", "fields"),
+    [
+        ("comma", {"response"}),
+        ("top", {"resultUrls"}),
+        ("result_json", {"resultJson"}),
+        ("objects", {"response"}),
+        ("broken", {"response"}),
+    ],
+)
+def test_a_success_can_have_its_urls_in_other_places(form: str, fields: set[str]) -> None:
+    shown = finished(FakeKie(response_form=form), nVariants=2)
+    filled = {name for name in ("response", "resultUrls", "resultJson") if shown.get(name)}
+    assert filled == fields
+
+
+def test_the_markets_state_can_stand_in_place_of_flag_and_status() -> None:
+    fake = FakeKie(market_state=True)
+    task = fake.created()
+    assert fake.shown(task)["state"] == "generating"
+    fake.time.advance(10)
+    shown = fake.shown(task)
+    assert shown["state"] == "success"
+    assert not {"successFlag", "status"} & set(shown)
+    assert finished(FakeKie(market_state=True, outcome="generate_failed"))["state"] == "fail"

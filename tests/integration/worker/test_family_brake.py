@@ -1,0 +1,398 @@
+"""The brake of one model family on a real Valkey: what may have cost money slows it down hard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from uuid import UUID, uuid4
+
+import pytest
+import structlog
+from arq.connections import ArqRedis
+
+from producer import Job
+from shared.domain.lifecycle import Reason
+from shared.domain.verdicts import (
+    Accepted,
+    Ambiguous,
+    Delivered,
+    NoVerdict,
+    Pending,
+    Refused,
+    SubmitVerdict,
+    TaskFailed,
+    TryLater,
+    WrongEndpoint,
+)
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from tests.integration.worker.rooms import PRICE, START, Rooms
+from tests.workshop import eventually, text_to_image
+from worker.brake import Brake
+from worker.family_brake import FamilyBrake, Rule, Rules
+from worker.scripts import Scripts
+from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS, WRONG_ENDPOINT_SECONDS
+from worker.timetable.learned import OVERDUE_UNLEARNED_SECONDS
+
+MODEL = "gpt-4o-image"
+RULES = Rules(
+    uncertain=Rule(3, 60, 240),
+    endpoint=Rule(1, 60, 240),
+    tasks=Rule(3, 60, 240),
+    window_ms=5_000,
+)
+LOST = Ambiguous(Reason.SERVER_ERROR, "Kie answered 500")
+
+
+@pytest.fixture
+def brake(redis: ArqRedis) -> FamilyBrake:
+    """A brake whose pauses are over soon."""
+    return FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=RULES)
+
+
+async def when_open(brake: FamilyBrake, redis: ArqRedis) -> None:
+    """Wait until the pause is over."""
+
+    async def is_over() -> bool:
+        until = await redis.hget(brake.key, "until")  # type: ignore[misc]
+        seconds, microseconds = await redis.time()
+        return bool(float(until or 0) <= seconds * 1000 + microseconds // 1000)
+
+    await eventually(is_over, "the pause is over", 2)
+
+
+async def uncertain(brake: FamilyBrake, job_id: UUID | None = None) -> float:
+    return await brake.submit_is_uncertain(job_id or uuid4(), "server_error", "500")
+
+
+async def applied(brake: FamilyBrake, redis: ArqRedis, *, tasks: bool = False) -> None:
+    """Apply it, and wait until the pause is over."""
+    for _ in range(3):
+        if tasks:
+            await brake.task_went_wrong(uuid4(), "provider_failed", "broken")
+        else:
+            await uncertain(brake)
+    assert brake.level == 1
+    await when_open(brake, redis)
+
+
+async def test_one_lost_reply_slows_nothing_down_and_three_in_a_row_do(
+    brake: FamilyBrake,
+) -> None:
+    assert [await uncertain(brake) for _ in range(3)] == [0, 0, 0.06]
+    assert brake.level == 1
+
+
+async def test_a_success_between_them_begins_the_row_anew(brake: FamilyBrake) -> None:
+    for _ in range(5):
+        assert await uncertain(brake) == 0
+        assert await uncertain(brake) == 0
+        assert brake.is_watched
+        await brake.accepted(uuid4())
+        assert not brake.is_watched
+    assert brake.level == 0
+
+
+async def test_a_row_that_takes_too_long_begins_anew(redis: ArqRedis) -> None:
+    rules = Rules(uncertain=Rule(3, 60, 240), window_ms=40)
+    brake = FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=rules)
+    await uncertain(brake)
+    await uncertain(brake)
+
+    async def is_forgotten() -> bool:
+        return not await redis.exists(brake.key)
+
+    await eventually(is_forgotten, "the window is over", 2)
+    assert await uncertain(brake) == 0
+
+
+async def test_a_wrong_endpoint_pauses_at_once(brake: FamilyBrake) -> None:
+    assert await brake.endpoint_is_wrong(uuid4(), "404") == 0.06
+
+
+async def test_one_job_at_a_time_feels_the_way_over_all_workers(
+    brake: FamilyBrake, redis: ArqRedis
+) -> None:
+    other = FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=RULES)
+    first, second = uuid4(), uuid4()
+    for _ in range(3):
+        await uncertain(brake)
+    assert 0 < await other.enter(first) <= 0.06
+    await when_open(brake, redis)
+    assert await brake.enter(first) == 0
+    assert await brake.enter(first) == 0, "its own delivery may come twice"
+    assert await other.enter(second) > 0
+    await brake.release(first)
+    assert await other.enter(second) == 0
+
+
+async def test_a_feeler_whose_worker_was_killed_keeps_nobody_out_for_ever(
+    redis: ArqRedis,
+) -> None:
+    rules = Rules(uncertain=Rule(3, 10, 10), submit_hold_ms=80)
+    brake = FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=rules)
+    await applied(brake, redis)
+    assert await brake.enter(uuid4()) == 0
+
+    async def is_let_in() -> bool:
+        return await brake.enter(UUID(int=7)) == 0
+
+    await eventually(is_let_in, "the next feeler goes", 2)
+
+
+async def test_only_feelers_make_the_pause_longer(brake: FamilyBrake, redis: ArqRedis) -> None:
+    await applied(brake, redis)
+    for _ in range(5):
+        assert await uncertain(brake) == 0, "it was sent before the pause"
+    pauses = []
+    for _ in range(4):
+        feeler = uuid4()
+        assert await brake.enter(feeler) == 0
+        pauses.append(await uncertain(brake, feeler))
+        await when_open(brake, redis)
+    assert pauses == [0.12, 0.24, 0.24, 0.24]
+
+
+async def test_feelers_that_pass_open_the_family_in_a_few_steps(
+    brake: FamilyBrake, redis: ArqRedis
+) -> None:
+    await applied(brake, redis)
+    for _ in range(3):
+        feeler = uuid4()
+        await brake.enter(feeler)
+        await uncertain(brake, feeler)
+        await when_open(brake, redis)
+    levels = [brake.level]
+    while brake.level:
+        feeler = uuid4()
+        assert await brake.enter(feeler) == 0
+        await brake.accepted(feeler)
+        levels.append(brake.level)
+    assert levels == [4, 2, 1, 0]
+    assert await brake.enter(uuid4()) == 0
+
+
+async def test_what_was_sent_before_the_pause_does_not_end_it(
+    brake: FamilyBrake, redis: ArqRedis
+) -> None:
+    await applied(brake, redis)
+    await brake.accepted(uuid4())
+    await brake.delivered(uuid4())
+    assert brake.level == 1
+
+
+async def test_where_tasks_went_wrong_a_feeler_must_end_well(
+    brake: FamilyBrake, redis: ArqRedis
+) -> None:
+    await applied(brake, redis, tasks=True)
+    feeler = uuid4()
+    assert await brake.enter(feeler) == 0
+    await brake.accepted(feeler)
+    assert brake.level == 1
+    assert await brake.enter(uuid4()) > 0, "its task has not ended"
+    await brake.delivered(feeler)
+    assert brake.level == 0
+
+
+async def test_tasks_and_submits_that_go_wrong_are_counted_apart(brake: FamilyBrake) -> None:
+    for _ in range(2):
+        await uncertain(brake)
+        await brake.task_went_wrong(uuid4(), "provider_failed", "broken")
+    assert brake.level == 0
+    await brake.accepted(uuid4())
+    assert brake.is_watched, "the row of tasks goes on"
+    await brake.task_went_wrong(uuid4(), "provider_failed", "broken")
+    assert brake.level == 1
+
+
+async def test_a_wiped_redis_forgets_it_and_it_is_learned_again(
+    brake: FamilyBrake, redis: ArqRedis
+) -> None:
+    for _ in range(3):
+        await uncertain(brake)
+    await redis.flushall()
+    assert await brake.enter(uuid4()) == 0
+    assert [await uncertain(brake) for _ in range(3)] == [0, 0, 0.06]
+
+
+async def test_the_reason_and_since_when_are_kept(brake: FamilyBrake, redis: ArqRedis) -> None:
+    await applied(brake, redis)
+    before = await redis.hgetall(brake.key)  # type: ignore[misc]
+    feeler = uuid4()
+    await brake.enter(feeler)
+    await uncertain(brake, feeler)
+    after = await redis.hgetall(brake.key)  # type: ignore[misc]
+    assert (after[b"reason"], after[b"message"]) == (b"server_error", b"500")
+    assert after[b"since"] == before[b"since"]
+
+
+async def test_a_pause_is_said_loudly_once_and_the_rest_quietly(
+    brake: FamilyBrake, redis: ArqRedis
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await brake.endpoint_is_wrong(uuid4(), "404")
+        for _ in range(3):
+            await when_open(brake, redis)
+            feeler = uuid4()
+            await brake.enter(feeler)
+            await brake.endpoint_is_wrong(feeler, "404")
+    levels = Counter(log["log_level"] for log in logs if log["event"] == "submits_paused")
+    assert levels == {"critical": 1, "warning": 3}
+    assert all("KIE_BASE_URL" in log["meaning"] for log in logs)
+
+
+# --- the steps --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(rooms: Rooms) -> Rooms:
+    """The worker's rooms, with a family brake whose pauses are over soon."""
+    return rooms.with_kie(rooms.kie, Brake(rooms.deps.scripts, family_rules=RULES))
+
+
+def family_of(rooms: Rooms) -> FamilyBrake:
+    (account,) = rooms.deps.accounts
+    return account.brake.of_family(MODEL)
+
+
+async def submitted(rooms: Rooms, verdict: SubmitVerdict) -> Job:
+    job = await rooms.enqueue(text_to_image())
+    rooms.kie.submits.append(verdict)
+    await rooms.submit(job)
+    return await rooms.now_is(job)
+
+
+async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(quick: Rooms) -> None:
+    for _ in range(3):
+        assert (await submitted(quick, LOST)).state == "unknown"
+    job = await quick.enqueue(text_to_image())
+    delay_seconds = await quick.submit(job)
+    assert delay_seconds is not None
+    assert 0 < delay_seconds <= 0.06
+    after = await quick.now_is(job)
+    assert (after.state, after.attempt) == ("queued", 0)
+    assert await quick.attempts(job) == []
+    assert await quick.money() == (START, 4 * PRICE)
+    assert len(quick.kie.submit_calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("verdict", "level"),
+    [
+        (Accepted("t1"), 0),
+        (Refused("422", 422), 1),
+        (TryLater(Reason.RATE_LIMITED, "429"), 1),
+        (LOST, 2),
+        (WrongEndpoint("404"), 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_what_a_feeler_is_answered_opens_prolongs_or_proves_nothing(
+    quick: Rooms, verdict: SubmitVerdict, level: int
+) -> None:
+    for _ in range(3):
+        await submitted(quick, LOST)
+    await when_open(family_of(quick), quick.redis)
+    await submitted(quick, verdict)
+    assert family_of(quick).level == level
+    if level == 1:
+        assert await family_of(quick).enter(uuid4()) == 0, "the next feeler may go"
+
+
+async def test_a_wrong_endpoint_puts_the_job_back_and_costs_nothing(quick: Rooms) -> None:
+    job = await submitted(quick, WrongEndpoint("the endpoint is wrong: HTTP 404"))
+    assert (job.state, job.reason) == ("queued", "wrong_endpoint")
+    assert await quick.attempts(job) == [("deferred", None)]
+    assert await quick.money() == (START, PRICE)
+    assert family_of(quick).level == 1
+
+
+async def test_a_web_page_keeps_the_hold_and_pauses_at_once(quick: Rooms) -> None:
+    page = Ambiguous(Reason.REPLY_LOST, "a web page in place of JSON", wrong_endpoint=True)
+    job = await submitted(quick, page)
+    assert (job.state, job.reason) == ("unknown", "reply_lost")
+    assert await quick.money() == (START, PRICE)
+    assert family_of(quick).level == 1
+
+
+async def failed_task(rooms: Rooms, number: int, verdict: TaskFailed) -> None:
+    job = await submitted(rooms, Accepted(f"t{number}"))
+    rooms.kie.polls.append(verdict)
+    await rooms.poll(job)
+    assert (await rooms.now_is(job)).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "level"),
+    [
+        (TaskFailed("provider_failed", "Internal Error"), 1),
+        (TaskFailed("provider_failed", "cannot fetch the image", by_request=True), 0),
+        (TaskFailed("content_policy", "nsfw", by_request=True), 0),
+    ],
+    ids=["kie", "input", "policy"],
+)
+async def test_tasks_that_kie_failed_pause_the_family_and_callers_faults_do_not(
+    quick: Rooms, verdict: TaskFailed, level: int
+) -> None:
+    for number in range(3):
+        await failed_task(quick, number, verdict)
+    assert family_of(quick).level == level
+
+
+async def test_tasks_that_do_not_end_pause_the_family_long_before_their_deadline(
+    quick: Rooms,
+) -> None:
+    jobs = [await submitted(quick, Accepted(f"t{number}")) for number in range(3)]
+    quick.clock.advance(OVERDUE_UNLEARNED_SECONDS + 1)
+    for job in jobs:
+        quick.kie.polls += [Pending(0.5), Pending(0.5)]
+        await quick.poll(job)
+        await quick.poll(job)
+    assert family_of(quick).level == 1
+    assert {(await quick.now_is(job)).state for job in jobs} == {"generating"}
+
+
+async def test_deadlines_in_a_row_pause_the_family(quick: Rooms) -> None:
+    jobs = [await submitted(quick, Accepted(f"t{number}")) for number in range(3)]
+    quick.clock.advance(1801)
+    for job in jobs:
+        quick.kie.polls.append(Pending(0.5))
+        await quick.poll(job)
+        assert (await quick.now_is(job)).reason == "deadline_exceeded"
+    assert family_of(quick).level == 1
+    assert not quick.deps.overdue
+
+
+async def test_a_feeler_that_is_delivered_opens_a_family_that_was_paused_for_its_tasks(
+    quick: Rooms,
+) -> None:
+    for number in range(3):
+        await failed_task(quick, number, TaskFailed("provider_failed", "Internal Error"))
+    await when_open(family_of(quick), quick.redis)
+    feeler = await submitted(quick, Accepted("feeler"))
+    assert feeler.state == "generating"
+    assert family_of(quick).level == 1
+    waiting = await quick.enqueue(text_to_image())
+    assert (await quick.submit(waiting) or 0) > 0
+    quick.kie.polls.append(Delivered(("https://example.com/1.png",)))
+    await quick.poll(feeler)
+    assert family_of(quick).level == 0
+
+
+async def test_a_poll_that_not_kies_endpoint_answers_ends_no_job_whatever_the_time(
+    quick: Rooms,
+) -> None:
+    job = await submitted(quick, Accepted("t1"))
+    quick.clock.advance(1801 + LAST_LOOK_LIMIT_SECONDS * 10)
+    quick.kie.polls += [NoVerdict("404", wrong_endpoint=True)] * 2
+    assert [await quick.poll(job) for _ in range(2)] == [WRONG_ENDPOINT_SECONDS] * 2
+    assert (await quick.now_is(job)).state == "generating"
+    quick.kie.polls.append(Delivered(("https://example.com/1.png",)))
+    await quick.poll(job)
+    assert (await quick.now_is(job)).state == "succeeded"
+
+
+async def test_success_asks_redis_for_nothing_more(quick: Rooms) -> None:
+    job = await submitted(quick, Accepted("t1"))
+    quick.kie.polls.append(Delivered(("https://example.com/1.png",)))
+    await quick.poll(job)
+    assert not await quick.redis.exists(family_of(quick).key)
+    assert not family_of(quick).is_watched
