@@ -352,7 +352,7 @@ async def test_tasks_that_do_not_end_pause_the_family_long_before_their_deadline
 
 async def test_deadlines_in_a_row_pause_the_family(quick: Rooms) -> None:
     jobs = [await submitted(quick, Accepted(f"t{number}")) for number in range(3)]
-    quick.clock.advance(1801)
+    await quick.let_pass(1801)
     for job in jobs:
         quick.kie.polls.append(Pending(0.5))
         await quick.poll(job)
