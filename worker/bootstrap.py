@@ -17,9 +17,10 @@ from shared.adapters.clock_skew import measure_clock
 from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.health import Health
 from shared.adapters.postgres import Database, connect_database
-from shared.adapters.process_gauges import show_clock_skew
+from shared.adapters.process_beat import Process
+from shared.adapters.process_gauges import show_process
 from shared.adapters.process_marks import database_place, redis_place
-from shared.adapters.process_registry import Process, ProcessRegistry
+from shared.adapters.process_registry import ProcessRegistry
 from shared.adapters.readiness import checks_of
 from shared.adapters.server_clock import ServerClock
 from shared.adapters.servers import Servers, open_servers
@@ -45,6 +46,15 @@ from worker.webhooks.sending import Sender
 log = structlog.get_logger(__name__)
 
 DATABASE_CONNECTIONS = 10
+_ALIKE = (
+    "kie_base_url",
+    "kie_submits_per_10_seconds",
+    "kie_polls_per_second_per_task",
+    "charge_basis",
+    "job_deadline_seconds",
+    "unknown_limit_seconds",
+)
+"""Settings that mean the same job, limit or price at every worker, so that none may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         registry = CollectorRegistry()
         process = _describe_process(settings, servers)
         processes = ProcessRegistry(database, redis, process, clock=clock)
-        await stack.enter_async_context(processes.running())
+        await stack.enter_async_context(processes.running(must_agree=True))
         metrics = Metrics(registry)
         sender = await stack.enter_async_context(
             Sender(allow_loopback=settings.webhooks_allow_loopback)
@@ -84,7 +94,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         announcer = Announcer(saying_by(scripts))
         stack.push_async_callback(announcer.close)
         submits, polls = _open_throttles(settings, scripts)
-        show_clock_skew(registry, processes)
+        show_process(registry, processes)
         deps = Deps(
             settings=settings,
             store=JobStore(database),
@@ -102,6 +112,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             reach=crash_at(settings.darkroom_crash_at),
             sender=sender,
             announce=announcer.note,
+            may_claim=processes.agreement.may_claim,
         )
         await stack.enter_async_context(CompletionTimes(database, deps.timetable))
         await stack.enter_async_context(Patience(deps.timetable, metrics.patience))
@@ -123,10 +134,7 @@ def _describe_process(settings: Settings, servers: Servers) -> Process:
         "worker",
         redis=redis_place(servers.redis_url),
         database=database_place(servers.database_url),
-        limits={
-            "KIE_SUBMITS_PER_10_SECONDS": settings.kie_submits_per_10_seconds,
-            "KIE_POLLS_PER_SECOND_PER_TASK": settings.kie_polls_per_second_per_task,
-        },
+        limits={name.upper(): getattr(settings, name) for name in _ALIKE},
     )
 
 

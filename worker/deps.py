@@ -27,6 +27,11 @@ from worker.webhooks.turns import Turns
 Sleep = Callable[[float], Awaitable[None]]
 
 
+def always() -> bool:
+    """Return that it is so."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
     """The worker's rooms, as the steps see them."""
@@ -50,6 +55,8 @@ class Deps:
     """This worker's experience with callbacks."""
     timetable: Timetable = field(default_factory=Timetable)
     """What is known about how long tasks take; says when to look next."""
+    may_claim: Callable[[], bool] = always
+    """Whether this worker uses the Redis that the workers of its database share."""
     announce: Announce = announce_to_nobody
     """Called after every event that is stored; never waits, never raises."""
     sender: Sender = field(default_factory=Sender)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from worker.brake import Brake
@@ -45,7 +45,13 @@ class Gates:
     long as it runs, through which gate it came.
     """
 
-    def __init__(self, gates: Sequence[Gate] = (), given: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        gates: Sequence[Gate] = (),
+        given: dict[str, int] | None = None,
+        may_claim: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._may_claim = may_claim
         self._gates = tuple(gates) or (Gate(),)
         self._holds = bool(gates)
         self.given = {} if given is None else given
@@ -71,6 +77,8 @@ class Gates:
 
     def most_each(self, room: int) -> list[int]:
         """Return how many a claim may take through each gate."""
+        if not self._may_claim():
+            return [0] * len(self._gates)
         if not self.any_is_braked:
             return [room] * len(self._gates)
         # While a brake is on, one job at a time feels the way.

@@ -121,7 +121,7 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         redis=redis,
         scripts=deps.scripts,
         max_jobs=SUBMITS_AT_ONCE,
-        gates=Gates(gates, deps.accounts.given),
+        gates=Gates(gates, deps.accounts.given, deps.may_claim),
         lease_ms=lease_ms,
     )
     poll_lane = LeasedWorker(
@@ -130,6 +130,7 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         redis=redis,
         scripts=deps.scripts,
         max_jobs=POLLS_AT_ONCE,
+        gates=Gates(may_claim=deps.may_claim),
         # Here and not in the submit lane, which the brake may hold for minutes.
         crons={
             "reconcile": (reconcile, set(range(0, 60, INTERVAL_SECONDS))),
@@ -149,5 +150,6 @@ def build_webhook_lane(deps: Deps) -> LeasedWorker:
         redis=deps.delivery.redis,
         scripts=deps.scripts,
         max_jobs=WEBHOOKS_AT_ONCE,
+        gates=Gates(may_claim=deps.may_claim),
         lease_ms=int(deps.lease_seconds * 1000),
     )

@@ -45,7 +45,12 @@ class Reconciler:
         """The webhooks that should be on their way."""
 
     async def run_once(self) -> None:
-        """Look once. Raises `PostgresDown` or `RedisDown`: the next look makes up for it."""
+        """Look once. Raises `PostgresDown` or `RedisDown`: the next look makes up for it.
+
+        Does nothing while this worker may not claim: its Redis is not the shared one.
+        """
+        if not self._deps.may_claim():
+            return
         if self._callbacks is not None:
             # Before any unknown is given up: the evidence may lie in the inbox.
             await self._callbacks.sweep()
@@ -65,7 +70,12 @@ class Reconciler:
             await self.outbox.check_page()
 
     async def deliver_fresh(self, settling_seconds: float) -> int:
-        """Deliver what changed in the last minute and has no delivery; return how many."""
+        """Deliver what changed in the last minute and has no delivery; return how many.
+
+        None while this worker may not claim.
+        """
+        if not self._deps.may_claim():
+            return 0
         fresh = await fresh_open(
             self._deps.queries, _FRESH_SECONDS, settling_seconds, self._page_length
         )

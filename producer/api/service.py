@@ -24,9 +24,10 @@ from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.postgres import connect_database
-from shared.adapters.process_gauges import show_clock_skew
+from shared.adapters.process_beat import Process
+from shared.adapters.process_gauges import show_process
 from shared.adapters.process_marks import database_place, redis_place
-from shared.adapters.process_registry import Process, ProcessRegistry
+from shared.adapters.process_registry import ProcessRegistry
 from shared.adapters.push_metrics import show_push_paths
 from shared.adapters.readiness import checks_of
 from shared.adapters.servers import open_servers
@@ -81,7 +82,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         )
         await stack.enter_async_context(processes.running())
         registry = CollectorRegistry()
-        show_clock_skew(registry, processes)
+        show_process(registry, processes)
         watch = AlertWatch(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
         checks = checks_of(database, Delivery(redis), processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -29,6 +30,8 @@ class Mark:
     process_id: UUID
     since_ms: int
     """When it first marked itself here, by the clock of Redis."""
+    seen_ms: int
+    """When it last did."""
     kind: str
     name: str
     database: str
@@ -59,10 +62,10 @@ class ProcessMarks:
         One command. Raises `RedisDown`.
         """
         with translated_redis_errors():
-            self._since, members = await self._script(
+            self._since, scored = await self._script(
                 keys=[MARKS_KEY], args=[self._text, self._since, MARK_TTL_MS]
             )
-        return read_marks(members)
+        return read_marks(list(zip(scored[::2], scored[1::2], strict=True)))
 
     async def remove(self) -> None:
         """Take the mark of this process away. Raises `RedisDown`."""
@@ -71,10 +74,10 @@ class ProcessMarks:
                 await self._redis.zrem(MARKS_KEY, self._since + b" " + self._text)
 
 
-def read_marks(members: list[bytes]) -> list[Mark]:
-    """Return the marks that these members of the set stand for; what cannot be read is left out."""
+def read_marks(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Mark]:
+    """Return the marks that these members and scores stand for; what cannot be read is left out."""
     marks = []
-    for member in members:
+    for member, score in scored:
         since, _, text = member.partition(b" ")
         try:
             value = orjson.loads(text)
@@ -82,6 +85,7 @@ def read_marks(members: list[bytes]) -> list[Mark]:
                 Mark(
                     UUID(value["id"]),
                     int(since),
+                    int(float(score)),
                     str(value["kind"]),
                     str(value["name"]),
                     str(value["database"]),

@@ -8,14 +8,10 @@ the servers take writes now.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
@@ -24,10 +20,12 @@ from shared.adapters.background import stop_tasks
 from shared.adapters.clock_skew import report_skew
 from shared.adapters.delivery import stop_if_cancelled
 from shared.adapters.postgres import Queries
-from shared.adapters.process_list import ALIVE_SECONDS, ProcessKind
+from shared.adapters.process_beat import Beat, ClockSkew, LiveWorker, Process
+from shared.adapters.process_list import ALIVE_SECONDS
 from shared.adapters.process_marks import Mark, ProcessMarks
+from shared.adapters.redis_agreement import Agreement, RedisAgreement
 from shared.adapters.server_clock import ServerClock
-from shared.errors import DarkroomError, PostgresDown, RedisDown
+from shared.errors import ConfigurationError, DarkroomError, PostgresDown, RedisDown
 
 log = structlog.get_logger(__name__)
 
@@ -36,67 +34,8 @@ KEEP_SECONDS = 24 * 3600.0
 _POSTGRES_TIMEOUT_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 2.0
 _STOP_TIMEOUT_SECONDS = 2.0
-
-
-def own_version() -> str:
-    """Return the version of Darkroom that runs here."""
-    try:
-        return version("darkroom-queue")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One process, as it introduces itself."""
-
-    kind: ProcessKind
-    redis: str
-    """Its Redis without a password, as `redis_place` writes it."""
-    database: str
-    """Its Postgres without a password, as `database_place` writes it."""
-    limits: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that all workers should have alike."""
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
-    version: str = field(default_factory=own_version)
-    id: UUID = field(default_factory=uuid4)
-
-
-@dataclass(frozen=True, slots=True)
-class ClockSkew:
-    """This machine's clock minus Postgres's."""
-
-    seconds: float
-    error_seconds: float
-    """The newest round trip: the true skew is at most this far away."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveWorker:
-    """Another worker of this database that was alive, and its Redis with it, at the last beat."""
-
-    id: UUID
-    name: str
-    redis: str
-    limits: Mapping[str, Any]
-    started: float
-    """When it started; by Postgres's clock (epoch, seconds)."""
-    marked: float
-    """When it had last written its mark in its Redis; by Postgres's clock (epoch, seconds)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """What one beat found: the marks in Redis were read before the rows in Postgres."""
-
-    marks: tuple[Mark, ...] | None
-    """The marks in this process's Redis, its own among them; None where Redis did not answer."""
-    workers: tuple[LiveWorker, ...]
-    """The other live workers of this database, oldest first."""
-    unknown_ids: frozenset[UUID]
-    """Marked in this Redis, but no process of this database."""
-    started: float
-    """When this process started; by Postgres's clock (epoch, seconds)."""
+_FIRST_INTERVAL_SECONDS = 0.5
+"""Between the beats of a worker that waits for the proof that its Redis is shared."""
 
 
 class ProcessRegistry:
@@ -124,6 +63,8 @@ class ProcessRegistry:
         """As measured at the last beat that reached Postgres."""
         self.last_beat: Beat | None = None
         """What the last beat found that reached Postgres."""
+        self.agreement = RedisAgreement(process)
+        """Whether this process uses the same Redis as the others of its database."""
         self._queries = queries
         self._marks = ProcessMarks(
             redis,
@@ -144,7 +85,10 @@ class ProcessRegistry:
         # The row first: a mark without a row is that of another database's process.
         if self.last_beat is None and await self._record(None) is None:
             return None
-        return await self._record(await self._write_mark())
+        beat = await self._record(await self._write_mark())
+        if beat is not None:
+            self.agreement.judge(beat)
+        return beat
 
     async def stop(self) -> None:
         """Say that this process has stopped, where its servers answer within 2 s."""
@@ -156,25 +100,48 @@ class ProcessRegistry:
                 log.info("process_end_not_recorded", error=str(error) or type(error).__name__)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped."""
-        task = asyncio.create_task(self._keep_beating())
+    async def running(self, *, must_agree: bool = False) -> AsyncIterator[None]:
+        """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped.
+
+        With `must_agree` the block begins when this process is known to use the same Redis as the
+        others of its database, or when a server is away, so that nothing can be known. Raises
+        `ConfigurationError` where it uses another.
+        """
+        beating: list[asyncio.Task[None]] = []
         try:
+            if must_agree:
+                await self._wait_for_agreement()
+            beating.append(asyncio.create_task(self._keep_beating()))
             yield
         finally:
-            await stop_tasks([task])
+            await stop_tasks(beating)
             await self.stop()
+
+    async def _wait_for_agreement(self) -> None:
+        has_told = False
+        while True:
+            beat = await self.beat()
+            agreement = self.agreement
+            if beat is None or beat.marks is None or agreement.state is Agreement.PROVEN:
+                return
+            if agreement.state is Agreement.REFUTED:
+                raise ConfigurationError(agreement.reason)
+            if not has_told:
+                log.warning("waiting_for_other_processes", reason=agreement.reason)
+                has_told = True
+            await asyncio.sleep(_FIRST_INTERVAL_SECONDS)
 
     async def _keep_beating(self) -> None:
         loop = asyncio.get_running_loop()
+        began = loop.time() if self.last_beat else float("-inf")
         while True:
+            await asyncio.sleep(max(began + self._interval_seconds - loop.time(), 0))
             began = loop.time()
             try:
                 await self.beat()
             except Exception:
                 log.exception("process_not_recorded")
             stop_if_cancelled()
-            await asyncio.sleep(max(began + self._interval_seconds - loop.time(), 0.1))
 
     async def _record(self, marks: tuple[Mark, ...] | None) -> Beat | None:
         try:
@@ -224,6 +191,7 @@ class ProcessRegistry:
                 LiveWorker(**{**worker, "id": UUID(worker["id"])}) for worker in row["workers"]
             ),
             unknown_ids=frozenset(row["unknown_ids"]),
+            at=row["at"].timestamp(),
             started=row["started_at"].timestamp(),
         )
 

@@ -14,7 +14,9 @@ from shared.adapters.process_registry import ProcessRegistry
 def checks_of(
     database: Database, delivery: Delivery, processes: ProcessRegistry
 ) -> Mapping[str, Check]:
-    """Return the checks by server. Each raises the server's own words while it refuses.
+    """Return the checks by server, and the one of whether Redis is shared.
+
+    Those of servers raise the server's own words while it refuses.
 
     Redis is written to at each check. What is written to Postgres is the row of this process,
     every five seconds, so that asking often costs nothing.
@@ -25,4 +27,8 @@ def checks_of(
         if processes.last_error is not None:
             raise processes.last_error
 
-    return {POSTGRES: check_postgres, REDIS: delivery.ping}
+    return {
+        POSTGRES: check_postgres,
+        REDIS: delivery.ping,
+        "shared_redis": processes.agreement.check,
+    }

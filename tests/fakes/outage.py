@@ -16,6 +16,7 @@ class Outage:
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
+        self._greeting = b""
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.StreamWriter] = set()
         self._forgotten: set[asyncio.StreamWriter] = set()
@@ -26,9 +27,13 @@ class Outage:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def lead_to(self, socket_path: str) -> None:
-        """Lead new connections to that server; those that are open stay where they are."""
-        self._socket_path = socket_path
+    def lead_to(self, socket_path: str, *, greeting: bytes = b"") -> None:
+        """Lead new connections to that server; those that are open stay where they are.
+
+        The greeting is sent first on each of them, as a client would; its answer of one line is
+        not passed on.
+        """
+        self._socket_path, self._greeting = socket_path, greeting
 
     async def cut(self) -> None:
         """Drop every connection and refuse new ones."""
@@ -48,6 +53,9 @@ class Outage:
         except OSError:
             writer.transport.abort()  # the server itself is away
             return
+        if self._greeting:
+            far_writer.write(self._greeting)
+            await far_reader.readline()
         self._links |= {writer, far_writer}
         with suppress(OSError):
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))

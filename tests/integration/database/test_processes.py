@@ -15,6 +15,7 @@ from arq.connections import ArqRedis
 
 from shared.adapters.delivery import connect_redis
 from shared.adapters.postgres import Database, connect_database
+from shared.adapters.process_beat import Process
 from shared.adapters.process_list import ALIVE_SECONDS, ProcessKind, list_processes
 from shared.adapters.process_marks import (
     MARK_TTL_MS,
@@ -23,7 +24,7 @@ from shared.adapters.process_marks import (
     read_marks,
     redis_place,
 )
-from shared.adapters.process_registry import Process, ProcessRegistry
+from shared.adapters.process_registry import ProcessRegistry
 from shared.adapters.server_clock import ServerClock
 from tests.workshop import eventually
 
@@ -54,7 +55,10 @@ def registry(database: Database, redis: ArqRedis) -> ProcessRegistry:
 
 
 async def marked_ids(redis: ArqRedis) -> set[UUID]:
-    return {mark.process_id for mark in read_marks(await redis.zrange(MARKS_KEY, 0, -1))}
+    return {
+        mark.process_id
+        for mark in read_marks(await redis.zrange(MARKS_KEY, 0, -1, withscores=True))
+    }
 
 
 @asynccontextmanager

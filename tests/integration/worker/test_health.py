@@ -82,7 +82,7 @@ def scripted(**checks: Exception | None) -> Health:
 async def test_a_running_worker_is_alive_and_ready(workshop: Workshop) -> None:
     async with workshop.worker() as rooms, asking(rooms.health) as client:
         assert await get(client, "/healthz") == (200, {"status": "ok"})
-        checks = {"postgres": "ok", "redis": "ok"}
+        checks = {"postgres": "ok", "redis": "ok", "shared_redis": "ok"}
         body = {"status": "ready", "checks": checks, "alerts": []}
         assert await get(client, "/readyz") == (200, body)
 

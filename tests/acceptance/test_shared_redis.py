@@ -1,0 +1,312 @@
+"""Workers of one database use one Redis, or refuse: real processes, real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import monotonic
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from arq.connections import ArqRedis
+from pydantic import SecretStr
+
+from producer import JobState
+from shared.adapters.delivery import connect_redis
+from shared.adapters.migrations import migrate
+from shared.adapters.process_marks import MARKS_KEY
+from shared.adapters.servers import Servers
+from shared.errors import ConfigurationError
+from tests.fakes.outage import Outage, outage_of
+from tests.workshop import WAIT_SECONDS, Workshop, environment, eventually
+from worker.bootstrap import Rooms as WorkerRooms
+
+SELECT_1 = b"SELECT 1\r\n"
+KILLED_FOR_SECONDS = 15.0
+"""How long a worker that was killed is taken to be alive."""
+
+
+def other_number(url: str, number: int = 1) -> str:
+    """Return the URL of another database number of the same Redis."""
+    return f"{url.partition('?')[0]}?db={number}"
+
+
+@asynccontextmanager
+async def over_tcp(url: str) -> AsyncIterator[str]:
+    """Serve the Redis of that socket on a port of this machine as well."""
+    async with outage_of(urlsplit(url).path) as outage:
+        yield f"redis://127.0.0.1:{outage.port}"
+
+
+@asynccontextmanager
+async def another_database(servers: Servers) -> AsyncIterator[str]:
+    """A migrated database beside this test's own."""
+    name = f"other_{uuid4().hex}"
+    url = f"{servers.database_url.rpartition('/')[0]}/{name}"
+    connection = await asyncpg.connect(servers.database_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    try:
+        await migrate(url)
+        yield url
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+async def refusal(workshop: Workshop, **environ: str) -> str:
+    """Start a worker that must not start; return what it says at its end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker"),
+        env={**environment(workshop.settings), **environ},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            _, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 1, err.decode()
+    assert "Traceback" not in err.decode()
+    return err.decode()
+
+
+@asynccontextmanager
+async def worker_moved_to_another_redis(
+    workshop: Workshop, servers: Servers
+) -> AsyncIterator[WorkerRooms]:
+    """A worker whose REDIS_URL now leads to an empty Redis: a failover that went wrong.
+
+    It has stopped claiming by then.
+    """
+    path = urlsplit(servers.redis_url).path
+    async with outage_of(path) as outage:
+        relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
+        async with workshop.worker(redis_url=relayed) as rooms:
+            assert rooms.deps.may_claim()
+            await move(outage, path, greeting=SELECT_1)
+            await until(lambda: not rooms.deps.may_claim(), "it claims no more")
+            yield rooms
+
+
+async def move(outage: Outage, path: str, *, greeting: bytes = b"") -> None:
+    """Lead the URL of this relay to another server, for every connection from now on."""
+    await outage.cut()
+    outage.lead_to(path, greeting=greeting)
+    await outage.restore()
+
+
+async def until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait until it is so."""
+
+    async def ask() -> bool:
+        return is_so()
+
+    await eventually(ask, what)
+
+
+async def test_another_database_number_of_the_same_redis_is_another_redis(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with workshop.worker_process() as first:
+        said = await refusal(workshop, REDIS_URL=other_number(servers.redis_url))
+        assert "of this database uses another Redis" in said
+        assert f"{urlsplit(servers.redis_url).path}/0" in said
+        assert f"{urlsplit(servers.redis_url).path}/1" in said
+        job = await workshop.ended(await workshop.enqueue())
+        assert job.state is JobState.SUCCEEDED
+        assert await first.stop() == 0
+    # Who has stopped is in nobody's way.
+    async with workshop.worker_process(REDIS_URL=other_number(servers.redis_url)):
+        pass
+
+
+async def test_the_same_redis_by_its_socket_and_by_a_port_is_one(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with over_tcp(servers.redis_url) as by_port, workshop.worker_process():
+        began = monotonic()
+        async with workshop.worker_process(REDIS_URL=by_port):
+            assert monotonic() - began < KILLED_FOR_SECONDS / 2
+            assert (await workshop.ended(await workshop.enqueue())).state is JobState.SUCCEEDED
+
+
+async def test_a_wiped_redis_refuses_nobody(workshop: Workshop) -> None:
+    async with workshop.worker() as first, workshop.worker_process():
+        await first.deps.delivery.redis.flushall()
+        async with workshop.worker_process() as third:
+            assert await third.stop() == 0
+        for _ in range(2):
+            await first.deps.delivery.redis.flushall()
+            await eventually(
+                lambda: _has_marks(first.deps.delivery.redis, 2), "both have marked it again"
+            )
+        await first.processes.agreement.check()
+
+
+async def _has_marks(redis: ArqRedis, number: int) -> bool:
+    return bool(await redis.zcard(MARKS_KEY) >= number)
+
+
+async def test_workers_killed_with_a_redis_that_is_wiped_are_waited_for(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with workshop.worker_process() as first:
+        await first.kill()
+    async with connect_redis(servers.redis_url) as redis:
+        await redis.flushall()
+    began = monotonic()
+    async with workshop.worker_process() as second:
+        waited = monotonic() - began
+        assert 5 < waited < KILLED_FOR_SECONDS + 5
+        assert any("may have died" in line for line in second.lines), second.lines
+        assert (await workshop.ended(await workshop.enqueue())).state is JobState.SUCCEEDED
+
+
+async def test_a_killed_worker_in_the_same_redis_is_not_waited_for(workshop: Workshop) -> None:
+    async with workshop.worker_process() as first:
+        await first.kill()
+    began = monotonic()
+    async with workshop.worker_process() as second:
+        assert not any("may have died" in line for line in second.lines)
+    assert monotonic() - began < KILLED_FOR_SECONDS / 2
+
+
+async def test_after_a_kill_another_redis_is_taken_when_the_dead_is_forgotten(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with workshop.worker_process() as first:
+        await first.kill()
+    began = monotonic()
+    async with workshop.worker_process(REDIS_URL=other_number(servers.redis_url)) as second:
+        assert monotonic() - began < KILLED_FOR_SECONDS + 5
+        assert any("may have died" in line for line in second.lines), second.lines
+
+
+async def test_a_worker_whose_redis_becomes_another_claims_no_more(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with (
+        workshop.worker() as first,
+        worker_moved_to_another_redis(workshop, servers) as moved,
+    ):
+        assert first.deps.may_claim()
+        with pytest.raises(ConfigurationError, match="uses another Redis"):
+            await moved.processes.agreement.check()
+        job = await workshop.ended(await workshop.enqueue())
+        assert job.state is JobState.SUCCEEDED
+        async with connect_redis(other_number(servers.redis_url)) as redis:
+            assert await redis.zcard("darkroom:submit") == 0
+
+
+async def test_it_goes_on_when_the_older_one_has_stopped(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with AsyncExitStack() as older:
+        await older.enter_async_context(workshop.worker())
+        async with worker_moved_to_another_redis(workshop, servers) as moved:
+            job = await workshop.enqueue()
+            assert (await workshop.ended(job)).state is JobState.SUCCEEDED
+            await older.aclose()
+            await until(moved.deps.may_claim, "it claims again")
+            later = await workshop.ended(await workshop.enqueue())
+            assert later.state is JobState.SUCCEEDED
+
+
+async def test_the_oldest_goes_on_wherever_its_redis_is(
+    workshop: Workshop, servers: Servers
+) -> None:
+    path = urlsplit(servers.redis_url).path
+    async with outage_of(path) as outage:
+        relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
+        async with workshop.worker(redis_url=relayed) as oldest, workshop.worker() as younger:
+            await move(outage, path, greeting=SELECT_1)
+            await until(lambda: not younger.deps.may_claim(), "the younger claims no more")
+            assert oldest.deps.may_claim()
+            # Back where the other is: both claim.
+            await move(outage, path)
+            await until(younger.deps.may_claim, "the younger claims again")
+            assert oldest.deps.may_claim()
+
+
+async def test_a_database_that_was_not_here_first_is_refused(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with another_database(servers) as url, workshop.worker_process() as first:
+        said = await refusal(workshop, DATABASE_URL=url)
+        assert f"({url.rpartition('@')[2]})" not in said, "the other is named, not itself"
+        assert "of another database" in said
+        assert servers.database_url.rpartition("/")[2] in said
+        assert "REDIS_URL of its own" in said
+        # Another database number is enough.
+        process = {"DATABASE_URL": url, "REDIS_URL": other_number(servers.redis_url)}
+        async with workshop.worker_process(**process) as neighbour:
+            assert await neighbour.stop() == 0
+        assert await first.stop() == 0
+
+
+async def test_a_copy_of_the_database_is_another_database(
+    workshop: Workshop, servers: Servers
+) -> None:
+    """A restored backup has the same rows: those of processes of long ago."""
+    async with workshop.worker_process() as first:
+        await first.stop()
+    async with another_database(servers) as url:
+        connection = await asyncpg.connect(url)
+        for row in await workshop.run_sql("SELECT id, name FROM processes"):
+            await connection.execute(
+                "INSERT INTO processes (id, kind, name, version, redis)"
+                " VALUES ($1, 'worker', $2, '1', 'r')",
+                row["id"],
+                row["name"],
+            )
+        await connection.close()
+        async with workshop.worker_process():
+            assert "of another database" in await refusal(workshop, DATABASE_URL=url)
+
+
+async def test_of_three_workers_on_two_redises_no_task_is_asked_about_too_often(
+    workshop: Workshop, servers: Servers
+) -> None:
+    """What was measured: three workers with a Redis each asked five times a second."""
+    workshop.simulator.set_faults(duration=3.0)
+    urls = [other_number(servers.redis_url, number) for number in (1, 2)]
+    async with workshop.worker_process():
+        said = await asyncio.gather(*(refusal(workshop, REDIS_URL=url) for url in urls))
+        assert all("uses another Redis" in one for one in said)
+        jobs = [await workshop.enqueue() for _ in range(10)]
+        ended = [await workshop.ended(job) for job in jobs]
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    workshop.check_paid_once()
+
+
+async def test_a_worker_whose_redis_is_away_is_nobodys_measure(
+    workshop: Workshop, servers: Servers
+) -> None:
+    async with outage_of(urlsplit(servers.redis_url).path) as outage:
+        relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
+        async with workshop.worker(redis_url=relayed):
+            await outage.cut()
+            began = monotonic()
+            async with workshop.worker_process(REDIS_URL=other_number(servers.redis_url)):
+                assert monotonic() - began < KILLED_FOR_SECONDS + 5
+            await outage.restore()
+
+
+async def test_settings_that_must_be_alike_are_compared(workshop: Workshop) -> None:
+    async with (
+        workshop.worker_process(),
+        workshop.worker_process(KIE_SUBMITS_PER_10_SECONDS="7") as second,
+    ):
+
+        async def is_told() -> bool:
+            return any("limits_differ" in line for line in second.lines)
+
+        await eventually(is_told, "the second has told it")
+        (line,) = (line for line in second.lines if "limits_differ" in line)
+        assert "KIE_SUBMITS_PER_10_SECONDS is 7 here, 0 at" in line

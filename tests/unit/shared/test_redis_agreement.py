@@ -1,0 +1,187 @@
+"""Whether processes share one Redis is judged by what they write, never by one missing mark."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+import structlog
+
+from shared.adapters.process_beat import Beat, LiveWorker, Process
+from shared.adapters.process_list import ProcessKind
+from shared.adapters.process_marks import Mark
+from shared.adapters.redis_agreement import Agreement, RedisAgreement, differing_limits
+from shared.errors import ConfigurationError
+
+OWN, OLD, YOUNG, STRANGE = (UUID(int=n) for n in (2, 1, 3, 9))
+STARTED = 1_000.0
+
+
+def a_process(kind: ProcessKind = "worker", **limits: int) -> Process:
+    return Process(kind, redis="b:6379/0", database="db/mine", name="own:1", id=OWN, limits=limits)
+
+
+def a_worker(who: UUID, marked: float, **limits: int) -> LiveWorker:
+    started = STARTED + (-100 if who == OLD else 100)
+    return LiveWorker(who, f"w{who.int}:1", "a:6379/0", limits, started, marked)
+
+
+def a_mark(who: UUID, since: float = STARTED, seen: float = STARTED) -> Mark:
+    return Mark(who, int(since * 1000), int(seen * 1000), "worker", f"w{who.int}:1", "db/other")
+
+
+def a_beat(
+    at: float,
+    *workers: LiveWorker,
+    marks: tuple[Mark, ...] | None = (),
+    unknown: frozenset[UUID] = frozenset(),
+) -> Beat:
+    own = None if marks is None else (a_mark(OWN, seen=at), *marks)
+    return Beat(own, workers, unknown, STARTED, at)
+
+
+def judged(agreement: RedisAgreement, *beats: Beat) -> list[str]:
+    states = []
+    for beat in beats:
+        agreement.judge(beat)
+        states.append(str(agreement.state))
+    return states
+
+
+def test_alone_it_is_proven_at_once_and_not_before() -> None:
+    agreement = RedisAgreement(a_process())
+    assert not agreement.may_claim()
+    assert judged(agreement, a_beat(1000, marks=None)) == ["open"]
+    assert judged(agreement, a_beat(1005)) == ["proven"]
+    assert agreement.may_claim()
+
+
+async def test_an_older_worker_that_goes_on_writing_elsewhere_refutes_it() -> None:
+    agreement = RedisAgreement(a_process())
+    states = judged(
+        agreement,
+        a_beat(1000, a_worker(OLD, 998)),
+        a_beat(1001, a_worker(OLD, 998)),
+        a_beat(1002, a_worker(OLD, 998)),
+        a_beat(1003.5, a_worker(OLD, 1003)),
+        a_beat(1004, a_worker(OLD, 1003)),
+    )
+    assert states == ["open"] * 4 + ["refuted"]
+    for word in ("w1:1", "a:6379/0", "b:6379/0", "REDIS_URL"):
+        assert word in agreement.reason
+    with pytest.raises(ConfigurationError, match="uses another Redis"):
+        await agreement.check()
+
+
+def test_a_worker_that_was_killed_refutes_nothing_and_is_forgotten() -> None:
+    agreement = RedisAgreement(a_process())
+    dead = a_worker(OLD, 998)
+    states = judged(agreement, *(a_beat(1000 + n, dead) for n in range(12)), a_beat(1013.1))
+    assert states == ["open"] * 12 + ["proven"]
+
+
+def test_a_wiped_redis_is_a_doubt_that_the_next_beat_takes_away() -> None:
+    agreement = RedisAgreement(a_process())
+    states = judged(
+        agreement,
+        a_beat(1000, a_worker(OLD, 998), marks=(a_mark(OLD),)),
+        a_beat(1005, a_worker(OLD, 1003)),
+        a_beat(1010, a_worker(OLD, 1008), marks=(a_mark(OLD),)),
+        a_beat(1015, a_worker(OLD, 1013)),
+        a_beat(1020, a_worker(OLD, 1018), marks=(a_mark(OLD),)),
+    )
+    assert states == ["proven"] * 5
+
+
+def test_a_mark_that_may_have_expired_is_no_sign() -> None:
+    agreement = RedisAgreement(a_process())
+    # Beats that come late, as those of a machine that was asleep.
+    states = judged(
+        agreement,
+        a_beat(1000, a_worker(OLD, 998)),
+        a_beat(1011, a_worker(OLD, 1010)),
+        a_beat(1023, a_worker(OLD, 1022)),
+    )
+    assert states == ["open"] * 3
+
+
+def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
+    oldest = RedisAgreement(a_process())
+    beats = [a_beat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(4)]
+    assert judged(oldest, *beats) == ["proven"] * 4
+    # A third beside the oldest goes on, whoever else uses another Redis.
+    third = RedisAgreement(a_process())
+    beats = [
+        a_beat(
+            1000 + 5 * n,
+            a_worker(OLD, 998 + 5 * n),
+            a_worker(YOUNG, 998 + 5 * n),
+            marks=(a_mark(OLD),),
+        )
+        for n in range(4)
+    ]
+    assert judged(third, *beats) == ["proven"] * 4
+
+
+def test_it_may_claim_again_when_the_other_is_found_or_gone() -> None:
+    refuting = [a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(3)]
+    found = RedisAgreement(a_process())
+    assert judged(found, *refuting)[-1] == "refuted"
+    assert judged(found, a_beat(1015, a_worker(OLD, 1013), marks=(a_mark(OLD),))) == ["proven"]
+    gone = RedisAgreement(a_process())
+    assert judged(gone, *refuting, a_beat(1030))[-2:] == ["refuted", "proven"]
+
+
+def test_without_redis_nothing_new_is_known() -> None:
+    agreement = RedisAgreement(a_process())
+    beats = [a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n), marks=None) for n in range(4)]
+    assert judged(agreement, a_beat(995), *beats) == ["proven"] * 5
+
+
+def test_an_api_is_judged_by_any_worker_and_is_ready_until_it_is_refuted() -> None:
+    api = RedisAgreement(a_process("api"))
+    beats = [a_beat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(3)]
+    assert judged(api, *beats) == ["open", "open", "refuted"]
+
+
+@pytest.mark.parametrize(
+    ("since", "seen", "states"),
+    [
+        (900.0, (999.0, 1004.0, 1009.0), ["open", "refuted", "refuted"]),
+        (900.0, (999.0, 999.0, 999.0), ["open"] * 3),
+        (1001.0, (1001.0, 1004.0, 1009.0), ["proven"] * 3),
+    ],
+    ids=["was here first and lives", "was here first and says no more", "came later"],
+)
+def test_another_database_in_this_redis(
+    since: float, seen: tuple[float, ...], states: list[str]
+) -> None:
+    agreement = RedisAgreement(a_process())
+    beats = [
+        a_beat(1000 + 5 * n, marks=(a_mark(STRANGE, since, moment),), unknown=frozenset({STRANGE}))
+        for n, moment in enumerate(seen)
+    ]
+    assert judged(agreement, *beats) == states
+    if agreement.state is Agreement.REFUTED:
+        for word in ("w9:1", "db/other", "b:6379/0"):
+            assert word in agreement.reason
+
+
+def test_the_doubt_is_logged_once_as_an_error_and_so_is_its_end() -> None:
+    agreement = RedisAgreement(a_process())
+    with structlog.testing.capture_logs() as logs:
+        judged(agreement, *(a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(6)))
+    assert [(line["event"], line["log_level"]) for line in logs] == [("redis_not_shared", "error")]
+
+
+def test_settings_that_differ_are_named_with_both_values() -> None:
+    own = a_process(KIE_SUBMITS_PER_10_SECONDS=20, KIE_POLLS_PER_SECOND_PER_TASK=3)
+    same = a_worker(OLD, 1, KIE_SUBMITS_PER_10_SECONDS=20, KIE_POLLS_PER_SECOND_PER_TASK=3)
+    other = a_worker(YOUNG, 1, KIE_SUBMITS_PER_10_SECONDS=5)
+    assert differing_limits(own, (same,)) == ""
+    assert differing_limits(own, (same, other)) == (
+        "KIE_SUBMITS_PER_10_SECONDS is 20 here, 5 at w3:1"
+    )
+    with structlog.testing.capture_logs() as logs:
+        RedisAgreement(own).judge(a_beat(1000, other))
+    assert [(line["event"], line["log_level"]) for line in logs] == [("limits_differ", "warning")]
