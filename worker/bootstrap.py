@@ -86,9 +86,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         processes = ProcessRegistry(database, redis, process, clock=clock)
         await stack.enter_async_context(processes.running(must_agree=True))
         metrics = Metrics(registry)
-        sender = await stack.enter_async_context(
-            Sender(allow_loopback=settings.webhooks_allow_loopback)
-        )
+        sender = Sender(allow_loopback=settings.webhooks_allow_loopback)
+        await stack.enter_async_context(sender)
         scripts = await stack.enter_async_context(aclosing(Scripts(redis)))
         delivery = Delivery(redis)
         announcer = Announcer(saying_by(scripts))
