@@ -105,12 +105,13 @@ class Till:
             return dict(row)
 
     async def explain(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
-        """Return a job's timeline, attempts and ledger entries, oldest first."""
+        """Return a job's timeline, attempts, ledger entries and late tasks, oldest first."""
         return {
             name: as_dicts(await self._database.fetch(query, job_id))
             for name, query in (
                 ("events", "list_events"),
                 ("attempts", "list_attempts"),
                 ("entries", "list_job_entries"),
+                ("late_tasks", "list_late_tasks"),
             )
         }

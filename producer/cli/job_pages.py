@@ -53,6 +53,8 @@ def job_page(job: Job, story: Story) -> Group:
     parts: list[RenderableType] = [_facts(job), "", _timeline(job, story["events"])]
     if story["attempts"]:
         parts += ["", _attempts(story["attempts"])]
+    if story["late_tasks"]:
+        parts += ["", _late_tasks(story["late_tasks"])]
     parts += ["", _money(job, story["entries"])]
     if job.is_terminal and job.state != "succeeded":
         retry = command_text("jobs", "retry", str(job.id))
@@ -105,6 +107,8 @@ def _facts(job: Job) -> Table:
             table.add_row(name, printable(str(value)))
     for number, url in enumerate(job.result_urls, start=1):
         table.add_row(f"image {number}", printable(url))
+    for number, url in enumerate(job.late_result_urls or (), start=1):
+        table.add_row(f"late image {number}", printable(url))
     return table
 
 
@@ -143,6 +147,26 @@ def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
             else NOTHING,
             attempt["outcome"] or "no answer yet",
             shortened(attempt["message"] or NOTHING, 200),
+        )
+    return table
+
+
+def _late_tasks(late_tasks: Sequence[Mapping[str, Any]]) -> Table:
+    table = plain_table(
+        *("#", "Kie's task", "since", "checks", "next check", "outcome", "cost to us"),
+        right=("#", "checks", "cost to us"),
+        title="Tasks that the job does not wait for; never charged",
+    )
+    for late in late_tasks:
+        cost = late["provider_credits"]
+        table.add_row(
+            str(late["attempt"]),
+            printable(late["provider_task_id"]),
+            moment_text(late["noted_at"]),
+            str(late["checks"]),
+            NOTHING if late["next_check_at"] is None else moment_text(late["next_check_at"]),
+            late["outcome"] or "none yet",
+            NOTHING if cost is None else credits_text(cost),
         )
     return table
 

@@ -23,6 +23,7 @@ from producer.cli.wording import (
 )
 from shared.adapters.alert_watch import alert_to_json
 from shared.adapters.job_rows import credits_to_json, moment_to_json
+from shared.adapters.queue_stats import LateDeliveries
 from shared.domain.alert import Alert
 from shared.domain.situation import Pause
 
@@ -74,6 +75,7 @@ def view_to_json(view: QueueView) -> dict[str, Any]:
             "alive": view.workers_alive,
             "lost": [row_to_json(asdict(worker)) for worker in view.workers_lost],
         },
+        "late_deliveries_day": row_to_json(asdict(view.late)),
         "alerts": [alert_to_json(alert) for alert in view.alerts],
         "submits_paused": _pause_to_json(view.pause, view),
         "kie_accounts": [_account_to_json(account, view) for account in view.accounts],
@@ -154,11 +156,19 @@ def _warnings(view: QueueView) -> list[Text]:
     if view.redis_error is not None:
         warnings.append(Text(printable(view.redis_error), style="bold red"))
     warnings += [Text(_alert_text(alert), style="bold yellow") for alert in view.alerts]
+    if view.late.tasks:
+        warnings.append(Text(_late_text(view.late), style="yellow"))
     is_told = any(alert.name == "no_worker" for alert in view.alerts)
     if not view.has_worker and not is_told:
         advice = f"no worker is running: start one with {command_text('worker')}"
         warnings.append(Text(advice, style="yellow"))
     return warnings
+
+
+def _late_text(late: LateDeliveries) -> str:
+    cost = credits_text(late.provider_credits)
+    advice = command_text("jobs", "list", "--state", "failed")
+    return f"{late.tasks} delivered late in 24 h, {cost} credits that no account pays: {advice}"
 
 
 def _alert_text(alert: Alert) -> str:

@@ -15,8 +15,10 @@ from shared.adapters.postgres import Database
 from shared.adapters.queue_stats import (
     RECENT_SECONDS,
     Failure,
+    LateDeliveries,
     QueueSnapshot,
     read_failures,
+    read_late_deliveries,
     read_snapshot,
 )
 from shared.domain.alert import Alert
@@ -47,6 +49,7 @@ class QueueView:
     accounts: tuple[AccountView, ...]
     redis_error: str | None
     """Why no pause could be read, if so."""
+    late: LateDeliveries
     alerts: tuple[Alert, ...]
     workers_alive: int
     workers_lost: tuple[LostWorker, ...]
@@ -102,6 +105,7 @@ async def read_view(desk: Desk, now: datetime) -> QueueView:
         failures=tuple(failures),
         accounts=tuple(await _read_accounts(database, names, pauses)),
         redis_error=found.redis_error,
+        late=await read_late_deliveries(database),
         alerts=found.alerts,
         workers_alive=found.situation.workers_alive,
         workers_lost=found.situation.workers_lost,

@@ -10,6 +10,8 @@ from uuid import UUID
 from shared.adapters.postgres import Queries
 
 RECENT_SECONDS = 300.0
+LATE_SECONDS = 86_400.0
+"""How far back late deliveries are summed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,21 @@ class Failure:
     finished_at: datetime
     reason: str
     message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LateDeliveries:
+    """What Kie delivered, in the last day, after the end of its job."""
+
+    tasks: int
+    provider_credits: Decimal
+    """What Kie charged us for them; no account was charged."""
+
+
+async def read_late_deliveries(queries: Queries) -> LateDeliveries:
+    """Return what came late in the last day. Raises `PostgresDown`."""
+    row = await queries.fetch_row("late_deliveries", LATE_SECONDS)
+    return LateDeliveries(**dict(row or {}))
 
 
 async def read_snapshot(queries: Queries) -> QueueSnapshot:

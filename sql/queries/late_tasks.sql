@@ -126,12 +126,12 @@ RETURNING late.outcome;
 
 -- name: list_late_tasks
 -- $1 job id: its tasks that it did not wait for, oldest first.
-SELECT attempt, provider_task_id, noted_at, next_check_at, checks, outcome, ended_at, result_urls,
+SELECT attempt, provider_task_id, noted_at,
+       CASE WHEN outcome IS NULL THEN next_check_at END AS next_check_at, checks, outcome, ended_at,
        provider_credits
   FROM late_tasks WHERE job_id = $1 ORDER BY noted_at, provider_task_id;
 
 -- name: late_deliveries
 -- What came late in the last so many seconds ($1), and what it cost us.
-SELECT count(*) AS jobs, coalesce(sum(cardinality(result_urls)), 0) AS images,
-       coalesce(sum(provider_credits), 0) AS provider_credits
+SELECT count(*) AS tasks, coalesce(sum(provider_credits), 0) AS provider_credits
   FROM late_tasks WHERE outcome = 'delivered' AND ended_at >= now() - make_interval(secs => $1);

@@ -64,7 +64,7 @@ SELECT id, submitted_at, deadline_at FROM moved;
 WITH noted AS (
     INSERT INTO late_tasks (job_id, attempt, provider_task_id)
     SELECT job_id, number, $3 FROM job_attempts
-     WHERE job_id = $1 AND number = $2 AND provider_task_id IS DISTINCT FROM $3
+     WHERE number = $2 AND job_id = $1 AND provider_task_id IS DISTINCT FROM $3
         ON CONFLICT (job_id, attempt, provider_task_id) DO UPDATE SET is_claimed = false
      WHERE late_tasks.outcome IS NULL
 )

@@ -64,6 +64,7 @@ class JobRow:
     quantity: int
     task_id: str | None
     urls: Sequence[str]
+    late_urls: Sequence[str]
     charged: Decimal | None
     created_epoch: float
     finished_epoch: float | None
@@ -223,6 +224,7 @@ def _job(row: asyncpg.Record) -> JobRow:
         quantity=row["quantity"],
         task_id=row["provider_task_id"],
         urls=row["result_urls"],
+        late_urls=row["late_result_urls"] or (),
         charged=row["credits_charged"],
         created_epoch=row["created"],
         finished_epoch=row["finished"],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from shared.domain.late_tasks import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, Reason
 from tests.campaign.evidence import Evidence, JobRow, Price, Task
 from tests.campaign.options import Options
@@ -51,6 +52,8 @@ class GivenUp:
 
     paid: Sequence[str]
     """Kie made the images, and nobody got them: our loss, never the caller's."""
+    kept: Sequence[str]
+    """Kie made the images, and they came late: kept on the job, free of charge."""
     paid_and_failed: Sequence[str]
     never_paid: Sequence[str]
 
@@ -78,6 +81,7 @@ def judge(evidence: Evidence, options: Options) -> list[Zero]:
         ),
         Zero("successes whose task did not succeed", cases.where(_is_false_success)),
         Zero("successes with another task's id or images", cases.where(_is_mixed_up)),
+        Zero("late images that are another's, or that were charged", cases.where(_is_late_wrongly)),
         Zero("failures by Kie's verdict that Kie did not give", cases.where(_is_false_failure)),
         Zero("failures for any other reason", cases.where(_is_other_failure)),
         Zero("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
@@ -99,17 +103,18 @@ def given_up(evidence: Evidence) -> GivenUp:
     """Return the jobs that were given up, told apart by the simulated Kie's record."""
     cases = _Cases(evidence)
 
-    def ended_so(outcomes: Callable[[list[str]], bool]) -> list[str]:
+    def ended_so(is_so: Callable[[JobRow, list[str]], bool]) -> list[str]:
         return cases.where(
             lambda job, tasks: (
-                job.reason == _GIVEN_UP and outcomes([task.outcome for task in tasks])
+                job.reason == _GIVEN_UP and is_so(job, [task.outcome for task in tasks])
             )
         )
 
     return GivenUp(
-        paid=ended_so(lambda outcomes: _SUCCESS in outcomes),
-        paid_and_failed=ended_so(lambda outcomes: bool(outcomes) and _SUCCESS not in outcomes),
-        never_paid=ended_so(lambda outcomes: not outcomes),
+        paid=ended_so(lambda job, outcomes: _SUCCESS in outcomes and not job.late_urls),
+        kept=ended_so(lambda job, outcomes: _SUCCESS in outcomes and bool(job.late_urls)),
+        paid_and_failed=ended_so(lambda _, outcomes: bool(outcomes) and _SUCCESS not in outcomes),
+        never_paid=ended_so(lambda _, outcomes: not outcomes),
     )
 
 
@@ -134,6 +139,12 @@ def _is_mixed_up(job: JobRow, tasks: list[Task]) -> bool:
     ids = [task.id for task in tasks]
     ours = len(job.urls) == job.quantity and all(str(job.task_id) in url for url in job.urls)
     return job.task_id not in ids or not ours
+
+
+def _is_late_wrongly(job: JobRow, tasks: list[Task]) -> bool:
+    made = [task.id for task in tasks if task.outcome == _SUCCESS]
+    are_own = all(any(task_id in url for task_id in made) for url in job.late_urls)
+    return bool(job.late_urls) and (not are_own or job.charged is not None)
 
 
 def _is_false_failure(job: JobRow, tasks: list[Task]) -> bool:
@@ -223,13 +234,16 @@ def _drift(evidence: Evidence) -> list[str]:
 def _webhooks(evidence: Evidence) -> list[Zero]:
     jobs = {str(job.id): job for job in evidence.tables.jobs}
     secrets, messages = evidence.tables.endpoint_secrets, defaultdict[str, set[str]](set)
+    late = defaultdict[str, set[str]](set)
     false = []
     for webhook in evidence.webhooks:
-        messages[webhook.job_id].add(webhook.message)
+        is_late = webhook.event == DELIVERED_LATE_WEBHOOK
+        (late if is_late else messages)[webhook.job_id].add(webhook.message)
         job = jobs.get(webhook.job_id)
         is_true = (
             job is not None
             and webhook.state == job.state
+            and (bool(job.late_urls) if is_late else webhook.event == f"job.{job.state}")
             and webhook.is_signed_with(secrets[job.account])
         )
         if not is_true:
@@ -241,6 +255,10 @@ def _webhooks(evidence: Evidence) -> list[Zero]:
         ),
         Zero(
             "ends told by two webhooks", [jobs[one].key for one in jobs if len(messages[one]) > 1]
+        ),
+        Zero(
+            "late images told by two webhooks",
+            [jobs[one].key for one in jobs if len(late[one]) > 1],
         ),
         Zero("webhooks that tell another end, or are not signed", false),
     ]

@@ -22,6 +22,8 @@ class Webhook:
     message: str
     """The `webhook-id`: the same for every try."""
     job_id: str
+    event: str
+    """`job.succeeded` and so on; `job.delivered_late` follows the message of the end."""
     state: str
     timestamp: int
     signature: str
@@ -44,7 +46,8 @@ class Postbox:
     async def take(self, request: web.Request) -> web.StreamResponse:
         """Note a webhook; of some the first try is refused, or noted and never answered."""
         body = await request.read()
-        job, headers = orjson.loads(body)["data"], request.headers
+        told, headers = orjson.loads(body), request.headers
+        job = told["data"]
         message = headers["webhook-id"]
         is_first, number = message not in self._seen, int(message[-8:], 16)
         self._seen.add(message)
@@ -54,6 +57,7 @@ class Postbox:
             Webhook(
                 message,
                 job["id"],
+                told["type"],
                 job["state"],
                 int(headers["webhook-timestamp"]),
                 headers["webhook-signature"],

@@ -176,6 +176,7 @@ def _ends(verdict: Verdict) -> Iterator[str]:
     for (state, reason), count in sorted(ends.items()):
         yield f"| {state}{f': {reason}' if reason else ''} | {count} |"
     yield f"| given up though Kie made the images: **paid but given up** | {len(lost.paid)} |"
+    yield f"| given up, and the images came late: kept, free of charge | {len(lost.kept)} |"
     yield f"| given up, Kie's task had failed and was refunded | {len(lost.paid_and_failed)} |"
     yield f"| given up, Kie had never been asked | {len(lost.never_paid)} |"
     yield f"| orders refused for want of credits, never a job | {len(_refused(verdict))} |"

@@ -157,7 +157,9 @@ async def test_the_service_reads_and_says_what_producers_and_workers_need(
     assert len(await read_failures(service.database)) == 1
     assert len(await service.till.prices()) == len(await service.till.price_history(10)) == 6
     assert len(await service.till.ledger("acme", None, 10)) == 4
-    assert set(await service.till.explain(job.id)) == {"events", "attempts", "entries"}
+    assert set(await service.till.explain(job.id)) == {
+        *("events", "attempts", "entries", "late_tasks"),
+    }
     await service.database.fetch("notify_dispatch")
     await require_current_schema(
         f"{database_url}{'&' if '?' in database_url else '?'}role={SERVICE}"

@@ -37,6 +37,7 @@ def succeeded(number: int, charged: int = 9) -> JobRow:
         quantity=1,
         task_id=f"task-{number}",
         urls=[f"https://kie/task-{number}.png"],
+        late_urls=(),
         charged=Decimal(charged),
         created_epoch=0.0,
         finished_epoch=ENDED_EPOCH,
@@ -44,12 +45,13 @@ def succeeded(number: int, charged: int = 9) -> JobRow:
 
 
 def webhook_of(
-    job: JobRow, *, message: str = "msg", state: str = "", secret: str = SECRET
+    job: JobRow, *, message: str = "msg", state: str = "", event: str = "", secret: str = SECRET
 ) -> Webhook:
     """A webhook that tells of its end."""
     name, body = f"{message}_{job.id}", b"{}"
     signature = f"v1,older {sign(secret, name, 7, body)}"
-    return Webhook(name, str(job.id), state or job.state, 7, signature, body)
+    told = event or f"job.{state or job.state}"
+    return Webhook(name, str(job.id), told, state or job.state, 7, signature, body)
 
 
 def evidence_of(
@@ -59,6 +61,7 @@ def evidence_of(
     refused: Sequence[str] = (),
     overheld: Sequence[UUID] = (),
     webhooks: Sequence[Webhook] | None = None,
+    lost_tasks: Sequence[Task] = (),
 ) -> Evidence:
     """Both sides, of which Kie's agrees; every success is charged by price 2 unless told."""
     jobs = list(jobs) or [succeeded(number) for number in range(count_orders(OPTIONS.jobs))]
@@ -80,7 +83,8 @@ def evidence_of(
         findings=[Finding("everything", True, "")],
     )
     tasks = [Task(str(job.task_id), job.prompt, "success", False, 1) for job in made]
-    record = Record({"credits": {"net": 6 * len(made)}}, tasks, {})
+    tasks += lost_tasks
+    record = Record({"credits": {"net": 6 * len(tasks)}}, tasks, {})
     if webhooks is None:
         webhooks = [webhook_of(job) for job in jobs if is_told(number_of(job.key))]
     return Evidence(record=record, tables=tables, refused=frozenset(refused), webhooks=webhooks)
@@ -99,6 +103,12 @@ def all_zeros() -> set[str]:
 def short_number() -> int:
     """Return the number of an order of the short account."""
     return next(number for number in range(100) if is_short(number))
+
+
+def lost_job(number: int, *, late_urls: Sequence[str] = ()) -> JobRow:
+    """A job whose submission was lost from sight, with the images that came late."""
+    job = replace(succeeded(number), state="failed", reason="submission_lost", late_urls=late_urls)
+    return replace(job, charged=None, task_id=None, urls=[])
 
 
 def cancelled(number: int) -> JobRow:

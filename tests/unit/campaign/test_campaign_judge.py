@@ -7,17 +7,22 @@ from decimal import Decimal
 
 import pytest
 
-from tests.campaign.evidence import Capture
+from tests.campaign.evidence import Capture, Task
+from tests.campaign.judge import GivenUp
+from tests.campaign.judge import given_up as sum_given_up
 from tests.campaign.orders import key_of
 from tests.unit.campaign.books import (
     OPTIONS,
     broken,
     cancelled,
     evidence_of,
+    lost_job,
     short_number,
     succeeded,
     webhook_of,
 )
+
+TOLD_TWICE = "late images told by two webhooks"
 
 
 def test_books_that_agree_break_no_zero() -> None:
@@ -89,3 +94,28 @@ def test_webhooks_may_repeat_themselves_and_nothing_else() -> None:
         assert broken(evidence_of(webhooks=[false])) == [
             "webhooks that tell another end, or are not signed"
         ]
+
+
+def test_late_images_are_told_apart_from_the_end() -> None:
+    right = webhook_of(succeeded(0))
+    late = webhook_of(succeeded(0), message="msg_2", event="job.delivered_late")
+    false = ["webhooks that tell another end, or are not signed"]
+    assert broken(evidence_of(webhooks=[right, late])) == false, "nothing came late"
+    job = lost_job(0, late_urls=("https://kie/task-0.png",))
+    right, late = webhook_of(job), webhook_of(job, message="msg_2", event="job.delivered_late")
+    again = webhook_of(job, message="msg_3", event="job.delivered_late")
+    jobs = [job, succeeded(1), succeeded(2)]
+    task = Task("task-0", job.prompt, "success", True, 1)
+    for webhooks, told in (([right, late], []), ([right, late, again], [TOLD_TWICE])):
+        assert broken(evidence_of(jobs, webhooks=webhooks, lost_tasks=[task])) == told
+
+
+def test_late_images_must_be_the_jobs_own_and_free() -> None:
+    wrong = lost_job(0, late_urls=("https://kie/task-7.png",))
+    task = Task("task-0", wrong.prompt, "success", True, 1)
+    found = evidence_of([wrong, succeeded(1), succeeded(2)], lost_tasks=[task])
+    assert broken(found) == ["late images that are another's, or that were charged"]
+    kept = lost_job(0, late_urls=("https://kie/task-0.png",))
+    found = evidence_of([kept, succeeded(1), succeeded(2)], lost_tasks=[task])
+    told = GivenUp(paid=[], kept=[f"{kept.key} ({kept.id})"], paid_and_failed=[], never_paid=[])
+    assert sum_given_up(found) == told
