@@ -37,9 +37,13 @@ async def given_up(rooms: Rooms, **options: Any) -> Job:
     job = await rooms.enqueue(**options)
     rooms.kie.submits.append(Accepted(TASK))
     await rooms.submit(job)
-    running = await rooms.now_is(job)
+    return await exceed_deadline(rooms, job)
+
+
+async def exceed_deadline(rooms: Rooms, job: Job) -> Job:
+    await rooms.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
     late = events.DeadlineExceeded("not done in time")
-    return await rooms.deps.store.exceed_deadline(running, late)
+    return await rooms.deps.store.exceed_deadline(await rooms.now_is(job), late)
 
 
 async def make_due(rooms: Rooms) -> None:
@@ -152,8 +156,7 @@ async def test_a_callback_that_comes_again_after_the_end_counts(rooms: Rooms) ->
     desk = CallbackDesk(rooms.deps, rooms.database)
     await desk.handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "hastened"
-    late = events.DeadlineExceeded("not done in time")
-    await rooms.deps.store.exceed_deadline(await rooms.now_is(job), late)
+    await exceed_deadline(rooms, job)
     assert await called_back(rooms, job) == inbox_id
     rooms.kie.polls.append(Delivered(URLS))
     await desk.handle(inbox_id)

@@ -1,0 +1,143 @@
+"""What the database allows of late images, what the doctor finds, and what webhooks tell."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from producer import Job
+from producer.doctor import examine_books
+from shared.domain import events
+from shared.domain.verdicts import Accepted, Delivered
+from shared.errors import DarkroomError
+from tests.fakes.receiver import receiving
+from tests.integration.worker.rooms import Rooms
+from worker.late_tasks import LateTasks
+from worker.webhooks.delivering import send_webhook
+from worker.webhooks.sending import Sender
+
+HOOK = "https://shop.example/hook"
+URLS = ("https://images.example/1.png", "https://images.example/2.png")
+IMAGES = "late images are on their job"
+MESSAGES = "every end with a webhook has its message"
+
+
+async def given_up(rooms: Rooms) -> Job:
+    """Return a job with a webhook that reached its deadline."""
+    job = await rooms.enqueue(webhook_url=HOOK)
+    rooms.kie.submits.append(Accepted(f"task-of-{job.id}"))
+    await rooms.submit(job)
+    await rooms.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
+    late = events.DeadlineExceeded("not done in time")
+    return await rooms.deps.store.exceed_deadline(await rooms.now_is(job), late)
+
+
+async def deliver_late(rooms: Rooms) -> None:
+    await rooms.sql("UPDATE late_tasks SET next_check_at = now()")
+    rooms.kie.polls.append(Delivered(URLS))
+    assert await LateTasks(rooms.deps).check_due() == 1
+
+
+async def broken_books(rooms: Rooms) -> set[str]:
+    return {one.name async for one in examine_books(rooms.database) if not one.ok}
+
+
+@pytest.mark.parametrize(
+    ("corruption", "found"),
+    [
+        ("UPDATE jobs SET late_result_urls = NULL", {IMAGES}),
+        ("UPDATE jobs SET late_result_urls = late_result_urls || '{https://x.example}'", {IMAGES}),
+        ("UPDATE late_tasks SET result_urls = '{https://x.example/other.png}'", {IMAGES}),
+        ("DELETE FROM late_tasks", {IMAGES, MESSAGES}),
+        ("DELETE FROM webhook_messages WHERE event = 'job.delivered_late'", {MESSAGES}),
+        ("DELETE FROM webhook_messages WHERE event = 'job.failed'", {MESSAGES}),
+        (
+            (
+                "INSERT INTO webhook_messages"
+                " (job_id, account_id, endpoint_id, url, event, provider_task_id)"
+                " SELECT job_id, account_id, endpoint_id, url, 'job.delivered_late', 'another'"
+                "   FROM webhook_messages WHERE event = 'job.failed'"
+            ),
+            {MESSAGES},
+        ),
+    ],
+)
+async def test_late_images_that_do_not_agree_are_found(
+    rooms: Rooms, corruption: str, found: set[str]
+) -> None:
+    await given_up(rooms)
+    await deliver_late(rooms)
+    assert await broken_books(rooms) == set()
+    async with rooms.database.pool.acquire() as connection, connection.transaction():
+        # Triggers look away, as they would for a bug inside them.
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(corruption)
+    assert await broken_books(rooms) == found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE jobs SET late_result_urls = NULL WHERE state = 'failed'",
+        "UPDATE jobs SET late_result_urls = '{https://x.example}' WHERE state = 'failed'",
+        "UPDATE jobs SET late_result_urls = '{https://x.example}' WHERE state = 'queued'",
+        "UPDATE jobs SET result_urls = late_result_urls WHERE state = 'failed'",
+        "UPDATE late_tasks SET outcome = NULL, result_urls = '{}', provider_credits = NULL",
+        "UPDATE late_tasks SET result_urls = '{https://x.example}'",
+        "DELETE FROM late_tasks",
+        (
+            "INSERT INTO webhook_messages (job_id, account_id, endpoint_id, url, event)"
+            " SELECT job_id, account_id, endpoint_id, url, event FROM webhook_messages LIMIT 1"
+        ),
+    ],
+)
+async def test_nobody_takes_late_images_back_or_tells_of_them_twice(
+    rooms: Rooms, statement: str
+) -> None:
+    job = await given_up(rooms)
+    await deliver_late(rooms)
+    await rooms.enqueue()
+    before = await rooms.now_is(job)
+    with pytest.raises((asyncpg.PostgresError, DarkroomError)):
+        await rooms.sql(statement)
+    assert await rooms.now_is(job) == before
+    assert await broken_books(rooms) == set()
+
+
+async def test_late_images_may_be_added_to_those_there_are(rooms: Rooms) -> None:
+    job = await given_up(rooms)
+    await deliver_late(rooms)
+    await LateTasks(rooms.deps).note(job.id, 1, "a second task of the same POST")
+    await rooms.sql("UPDATE late_tasks SET is_claimed = false WHERE outcome IS NULL")
+    more = ("https://images.example/3.png",)
+    rooms.kie.polls.append(Delivered(more))
+    assert await LateTasks(rooms.deps).check_due() == 1
+    assert (await rooms.now_is(job)).late_result_urls == URLS + more
+    assert await broken_books(rooms) == set()
+    rows = await rooms.sql("SELECT id FROM webhook_messages WHERE event = 'job.delivered_late'")
+    assert len(rows) == 2, "each task is told by a message of its own"
+
+
+async def test_each_message_tells_the_same_at_every_try(rooms: Rooms) -> None:
+    job = await given_up(rooms)
+    async with receiving() as receiver, Sender(allow_loopback=True, timeout_seconds=2) as sender:
+        rooms = rooms.with_deps(sender=sender)
+        await rooms.sql("UPDATE webhook_messages SET url = $1", receiver.url)
+        (end,) = await rooms.sql("SELECT id FROM webhook_messages")
+        receiver.answer_in_turn(500)
+        await send_webhook(rooms.deps, UUID(str(end["id"])))
+        receiver.answering = None
+        await deliver_late(rooms)
+        await rooms.sql("UPDATE webhook_messages SET url = $1", receiver.url)
+        await rooms.sql("UPDATE webhook_messages SET next_try_at = created_at")
+        rows = await rooms.sql("SELECT id FROM webhook_messages ORDER BY created_at")
+        for row in rows:
+            await send_webhook(rooms.deps, UUID(str(row["id"])))
+    first, again, late = receiver.requests
+    assert first.body == again.body
+    assert (first.object["type"], first.object["data"]["late_result_urls"]) == ("job.failed", None)
+    assert late.object["type"] == "job.delivered_late"
+    assert late.object["data"]["late_result_urls"] == list(URLS)
+    assert late.object["data"]["id"] == str(job.id)
