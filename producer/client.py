@@ -16,7 +16,7 @@ from producer.resolving import Verdict, resolve
 from producer.till import Account, Quote, Till
 from producer.waiting import EndWatch, watching_ends
 from producer.webhooks import Webhooks
-from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis, now_ms
+from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis
 from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Connection, Database, connect_database
@@ -229,7 +229,7 @@ class Producer:
         seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
         verdict = Verdict(task_id, reason, actor)
         job = await resolve(self._database, _as_id(job_id), verdict, deadline_seconds=seconds)
-        await self.intake.hand_over([Parcel(job.id, Lane.POLL, now_ms())])
+        await self.intake.hand_over([Parcel(job.id, Lane.POLL)])
         return job
 
     async def resolve_lost(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from producer.job_book import Entered, JobBook
 from producer.orders import Order
@@ -12,6 +13,7 @@ from shared.adapters.delivery import Delivery, Lane, Parcel
 from shared.adapters.failure_log import REDIS, failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Connection, ConnectionQueries, Database
+from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
 
 MOST_AT_ONCE = 10_000
@@ -70,11 +72,7 @@ class Intake:
 
     async def _deliver(self, entered: Sequence[Entered]) -> None:
         await self.hand_over(
-            [
-                Parcel(one.job.id, Lane.SUBMIT, int(one.job.due_at.timestamp() * 1000))
-                for one in entered
-                if one.is_new
-            ]
+            [Parcel(one.job.id, Lane.SUBMIT, _delay_ms(one.job)) for one in entered if one.is_new]
         )
 
     async def hand_over(self, parcels: Sequence[Parcel]) -> None:
@@ -88,3 +86,8 @@ class Intake:
             failures.down(error, doing="deliver_jobs")
         else:
             failures.up(REDIS)
+
+
+def _delay_ms(job: Job) -> int:
+    """Return after how long a new job is due: both moments are Postgres's."""
+    return int((job.due_at - job.created_at) / timedelta(milliseconds=1))

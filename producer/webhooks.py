@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from producer.orders import Order
-from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from shared.adapters.delivery import Delivery, Lane, Parcel
 from shared.adapters.failure_log import failures
 from shared.adapters.postgres import Database, as_dicts
 from shared.domain.destinations import url_fault
@@ -155,7 +155,7 @@ class Webhooks:
         try:
             # It may have one already, for hours from now, or one whose run gave it up just now.
             await self._delivery.hasten(message_id, Lane.WEBHOOK)
-            parcel = Parcel(message_id, Lane.WEBHOOK, now_ms())
+            parcel = Parcel(message_id, Lane.WEBHOOK)
             await self._delivery.deliver([parcel], again_if_running=True)
         except RedisDown as error:
             # The row is committed; the reconciler delivers it when Redis is back.

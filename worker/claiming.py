@@ -10,8 +10,7 @@ dead worker's deliveries are due again when the lease lapses. The keys are arq's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
-from arq.cron import CronJob, cron
 from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
@@ -52,9 +50,6 @@ _RUN_TIMEOUT_SECONDS = 24 * 3600
 _RESERVED_MS = 5_000
 _UNLIMITED_TRIES = 1_000_000_000
 _HAND_BACK_SECONDS = 5.0
-_HEART_SECONDS = 0.4
-# A cron this late was missed in an outage, and its next run makes up for it.
-_MISSED = timedelta(seconds=3)
 
 JobFunction = Callable[..., Coroutine[Any, Any, None]]
 
@@ -78,12 +73,10 @@ class LeasedWorker(Worker):
         scripts: Scripts | None = None,
         max_jobs: int,
         gates: Gates | None = None,
-        crons: Mapping[str, tuple[JobFunction, set[int]]] | None = None,
         lease_ms: int = LEASE_MS,
     ) -> None:
         super().__init__(
             functions=[_as_arq_function(function, lane.function)],
-            cron_jobs=[_as_cron(name, job, at) for name, (job, at) in (crons or {}).items()],
             queue_name=lane.value,
             redis_pool=redis,
             handle_signals=False,
@@ -105,7 +98,6 @@ class LeasedWorker(Worker):
         self._own = f"{lane.name.lower()}:"
         self._ends = Gathering[tuple[str, str | int], int](self._end_runs)
         self._scores: dict[str, int] = {}
-        self._heart_beat_at = float("-inf")
         self._looks = Looks(_WAKES_PER_SECOND.get(lane, BEATS_PER_SECOND))
         self._claiming = asyncio.Lock()
 
@@ -120,7 +112,6 @@ class LeasedWorker(Worker):
                 await self._looks.wait_for_turn()
                 try:
                     delay_seconds = await self._claim_due()
-                    await self._beat_heart()
                 except (RedisDown, RedisError, OSError) as error:
                     down = error if isinstance(error, RedisDown) else RedisDown(str(error))
                     failures.down(down, doing=f"claim_{self.lane.function}s")
@@ -129,13 +120,6 @@ class LeasedWorker(Worker):
                     failures.up(REDIS)
                 stop_if_cancelled()
                 await self._looks.sleep(delay_seconds)
-
-    async def _beat_heart(self) -> None:
-        # arq looks for its crons a second ahead; a busy lane would make it do so all the time.
-        now = self.loop.time()
-        if now - self._heart_beat_at >= _HEART_SECONDS:
-            self._heart_beat_at = now
-            await self.heart_beat()
 
     def wake(self) -> None:
         """Look at once: something may be due, or a slot is free."""
@@ -155,8 +139,9 @@ class LeasedWorker(Worker):
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
             first = 1 + gates.levels_told
             claimed = (reply[start::4] for start in range(first, first + 4))
-            for arq_id, score, gate, due_ms in zip(*claimed, strict=True):
-                with due_at(int(due_ms)):
+            now = self.loop.time()
+            for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
+                with due_at(now - int(late_ms) / 1000):
                     self._start(arq_id.decode(), int(score), int(gate))
         self.wake_path.note_claimed((len(reply) - first) // 4)
         gates.observe(reply[1:first])
@@ -205,7 +190,7 @@ class LeasedWorker(Worker):
                 failures.down(error, doing="renew_leases")
 
     async def run_job(self, job_id: str, score: int) -> None:
-        """Run a delivery of ours; overrides arq's, to which crons and others' jobs are left.
+        """Run a delivery of ours; overrides arq's, to which the jobs of others are left.
 
         Who made a delivery wrote all that it says into its id, so there is nothing to read first.
         """
@@ -221,13 +206,6 @@ class LeasedWorker(Worker):
             outcome = 0  # handed back, for anybody to run at once
         # Nobody waits for it: where it is lost, the lease lapses and the delivery comes again.
         self._ends.tell((job_id, outcome))
-
-    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
-        """Enqueue the crons that are due; overrides arq's, which makes up for every missed one."""
-        for job in self.cron_jobs:
-            if job.next_run is not None and job.next_run < n - _MISSED:
-                job.next_run = None
-        await super().run_cron(n, delay, num_windows)
 
     async def finish_job(
         self,
@@ -294,7 +272,3 @@ class LeasedWorker(Worker):
 
 def _as_arq_function(function: JobFunction, name: str) -> Function:
     return func(function, name=name, max_tries=_UNLIMITED_TRIES, keep_result=0)
-
-
-def _as_cron(name: str, job: JobFunction, seconds: set[int]) -> CronJob:
-    return cron(job, name=f"cron:{name}", second=seconds, timeout=300, keep_result=0, max_tries=1)

@@ -16,8 +16,9 @@ from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
 from worker.gate import Gates
 from worker.late_tasks import LateTasks
-from worker.provider_balance import CHECK_AT_SECOND, ProviderBalance
-from worker.reconciler import INTERVAL_SECONDS, Reconciler
+from worker.periodic import Periodic, PeriodicWork
+from worker.provider_balance import CHECK_SECONDS, ProviderBalance
+from worker.reconciler import RECONCILE_SECONDS, Reconciler
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
 from worker.throttle import Throttled
@@ -33,7 +34,8 @@ fifty would be 500 a second, fewer than it can send. Where Kie's limit holds, it
 POLLS_AT_ONCE = 1_000
 """Each waits some 0.2 s for Kie: a hundred would be 500 a second, too few for 10,000 tasks."""
 _AFTER_A_BUG_SECONDS = 30.0
-_LATE_TASKS_AT_SECONDS = set(range(4, 60, 10))
+LATE_TASKS_SECONDS = 10.0
+"""How often late tasks are looked for."""
 _AFTER_THE_MOMENT_SECONDS = 0.005
 
 Step = Callable[[Deps, UUID], Awaitable[float | None]]
@@ -91,17 +93,13 @@ async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
     return None
 
 
-def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
-    """Return the submit lane and the poll lane, whose crons reconcile and check the balance."""
+def build_periodic(deps: Deps, reconciler: Reconciler) -> list[Periodic]:
+    """Return what the workers do at intervals: reconcile, check balances and late tasks."""
     balances = [ProviderBalance(deps, account) for account in deps.accounts]
 
-    async def reconcile(_: dict[str, Any]) -> None:
-        try:
-            await reconciler.run_once()
-        except DependencyDown as down:
-            failures.down(down, doing="reconcile")
-        else:
-            failures.up(POSTGRES, REDIS)
+    async def reconcile() -> None:
+        await reconciler.run_once()
+        failures.up(POSTGRES, REDIS)
 
     async def check_balance(balance: ProviderBalance) -> None:
         try:
@@ -109,9 +107,19 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         except DependencyDown as down:
             failures.down(down, doing="check_balance")
 
-    async def check_balances(_: dict[str, Any]) -> None:
+    async def check_balances() -> None:
         await asyncio.gather(*map(check_balance, balances))
 
+    works = (
+        PeriodicWork("reconcile", RECONCILE_SECONDS, reconcile),
+        PeriodicWork("check_balance", CHECK_SECONDS, check_balances),
+        PeriodicWork("check_late_tasks", LATE_TASKS_SECONDS, LateTasks(deps).check_due),
+    )
+    return [Periodic(deps.delivery.redis, work, deps.worker_name) for work in works]
+
+
+def build_lanes(deps: Deps) -> list[LeasedWorker]:
+    """Return the submit lane and the poll lane."""
     gates = [account.gate(deps.submits.limit) for account in deps.accounts]
     lease_ms = int(deps.lease_seconds * 1000)
     redis = deps.delivery.redis
@@ -131,19 +139,13 @@ def build_lanes(deps: Deps, reconciler: Reconciler) -> list[LeasedWorker]:
         scripts=deps.scripts,
         max_jobs=POLLS_AT_ONCE,
         gates=Gates(may_claim=deps.may_claim),
-        # Here and not in the submit lane, which the brake may hold for minutes.
-        crons={
-            "reconcile": (reconcile, set(range(0, 60, INTERVAL_SECONDS))),
-            "check_balance": (check_balances, {CHECK_AT_SECOND}),
-            "check_late_tasks": (LateTasks(deps).run, _LATE_TASKS_AT_SECONDS),
-        },
         lease_ms=lease_ms,
     )
     return [submit_lane, poll_lane]
 
 
 def build_webhook_lane(deps: Deps) -> LeasedWorker:
-    """Return the webhook lane; the reconciler, in the poll lane, keeps it supplied."""
+    """Return the webhook lane; the reconciler keeps it supplied."""
     return LeasedWorker(
         Lane.WEBHOOK,
         as_arq_function(deps, send_webhook),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -75,13 +74,6 @@ class LateTasks:
         self._most = most
         # Longer than a check takes; a worker that is lost meanwhile holds the task no longer.
         self._lease_seconds = deps.settings.kie_request_timeout_seconds + _LEASE_MARGIN_SECONDS
-
-    async def run(self, _: dict[str, Any]) -> None:
-        """Check what is due; a server that is away is left to the next run."""
-        try:
-            await self.check_due()
-        except DependencyDown as down:
-            failures.down(down, doing="check_late_tasks")
 
     async def check_due(self) -> int:
         """Check the tasks that are due, a few at most; return how many. Raises `PostgresDown`."""

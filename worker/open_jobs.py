@@ -22,6 +22,8 @@ class OpenJob:
     id: UUID
     state: JobState
     due_at: datetime
+    due_in_seconds: float
+    """Until then, when it was read; below 0 where it is due."""
 
 
 async def overdue_unknown(
@@ -51,4 +53,9 @@ async def open_after(
 
 def _open_jobs_from(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
     """Return the open jobs that the rows describe."""
-    return [OpenJob(UUID(int=row["id"].int), JobState(row["state"]), row["due_at"]) for row in rows]
+    return [
+        OpenJob(
+            UUID(int=row["id"].int), JobState(row["state"]), row["due_at"], row["due_in_seconds"]
+        )
+        for row in rows
+    ]

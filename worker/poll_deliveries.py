@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from shared.adapters.delivery import Delivery, Lane, Parcel
 from worker.gathering import Gathering, Tempo
 
 
@@ -22,7 +22,7 @@ class PollDeliveries:
 
         Raises `RedisDown`.
         """
-        await self._parcels.ask(Parcel(job_id, Lane.POLL, now_ms() + int(delay_seconds * 1000)))
+        await self._parcels.ask(Parcel(job_id, Lane.POLL, int(delay_seconds * 1000)))
 
     async def _deliver(self, parcels: Sequence[Parcel]) -> Sequence[None]:
         await self._delivery.deliver(parcels)

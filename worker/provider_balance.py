@@ -23,8 +23,7 @@ from worker.deps import Deps
 
 log = structlog.get_logger(__name__)
 
-CHECK_AT_SECOND = 2
-"""Of every minute; beside the reconciler, not with it."""
+CHECK_SECONDS = 60.0
 _GAP_SECONDS = 45.0
 _LOOK_BACK_SECONDS = 3600.0
 # Kie books a task a little after it took the request, and a refund a little after the failure.

@@ -8,26 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
 
-_due_ms: ContextVar[int | None] = ContextVar("due_ms", default=None)
+_due: ContextVar[float | None] = ContextVar("due", default=None)
 
 
 @contextmanager
-def due_at(due_ms: int) -> Iterator[None]:
-    """Let the tasks that are created in this block run a delivery due at that moment (epoch)."""
-    token = _due_ms.set(due_ms)
+def due_at(moment: float) -> Iterator[None]:
+    """Let the tasks that are created in this block run a delivery due at that moment.
+
+    A moment is one of the event loop's clock: Redis says for how long a delivery had been due, so
+    no two clocks are compared.
+    """
+    token = _due.set(moment)
     try:
         yield
     finally:
-        _due_ms.reset(token)
+        _due.reset(token)
 
 
-def lateness_seconds(now: datetime) -> float | None:
+def lateness_seconds(now: float) -> float | None:
     """Return how long ago the delivery that is being run was due; None outside of any.
 
-    The moment it was due is Redis's, and `now` is this machine's: where their clocks differ, so
-    does the answer, but it is never below 0.
+    `now` is the moment by the event loop's clock.
     """
-    due_ms = _due_ms.get()
-    return None if due_ms is None else max(now.timestamp() - due_ms / 1000, 0.0)
+    due = _due.get()
+    return None if due is None else max(now - due, 0.0)

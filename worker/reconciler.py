@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import structlog
 
-from shared.adapters.delivery import Lane, Parcel, lane_of, now_ms, translated_redis_errors
+from shared.adapters.delivery import Lane, Parcel, lane_of, translated_redis_errors
 from shared.adapters.news import Change
 from shared.domain import events
 from shared.errors import StaleJob
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 EPOCH_KEY = "darkroom:epoch"
 """Present while Redis is the Redis that we have been filling; gone when it was wiped."""
 PAGE_LENGTH = 2_000
-INTERVAL_SECONDS = 5
+RECONCILE_SECONDS = 5.0
 _SETTLING_SECONDS = 2.0
 _FRESH_SECONDS = 60.0
 
@@ -131,9 +131,9 @@ def _parcel(job: OpenJob) -> Parcel | None:
     lane = lane_of(job.state)
     if lane is None:
         return None
-    moment = now_ms()
+    least_ms = 0
     if lane is Lane.POLL:
         # A Redis that has lost the delivery may have lost the throttle's log with it: what was
         # asked before counts for one window more.
-        moment += POLL_WINDOW_MS + GUARD_MS
-    return Parcel(job.id, lane, max(int(job.due_at.timestamp() * 1000), moment))
+        least_ms = POLL_WINDOW_MS + GUARD_MS
+    return Parcel(job.id, lane, max(int(job.due_in_seconds * 1000), least_ms))

@@ -23,7 +23,7 @@ from worker.callbacks.handling import CallbackDesk
 from worker.callbacks.receiver import CallbackReceiver
 from worker.claiming import LeasedWorker
 from worker.dispatch import dispatch_on_notify
-from worker.lanes import build_lanes, build_webhook_lane
+from worker.lanes import build_lanes, build_periodic, build_webhook_lane
 from worker.reconciler import Reconciler
 from worker.waking import forward_wake_ups
 
@@ -77,7 +77,7 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
     deps, settings = rooms.deps, rooms.deps.settings
     desk = CallbackDesk(deps, rooms.database)
     reconciler = Reconciler(deps, callbacks=desk)
-    lanes = [*build_lanes(deps, reconciler), build_webhook_lane(deps)]
+    lanes = [*build_lanes(deps), build_webhook_lane(deps)]
     receiver = CallbackReceiver(
         rooms.database, deps.clock, settings.kie_webhook_hmac_key, desk.take
     )
@@ -96,6 +96,10 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
                 )
             ),
             asyncio.create_task(_reconcile_at_start(reconciler)),
+            *(
+                asyncio.create_task(one.run_until_cancelled())
+                for one in build_periodic(deps, reconciler)
+            ),
         ]
         log.info("worker_started", name=deps.worker_name, http=f"{host}:{real_port}")
         try:

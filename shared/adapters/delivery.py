@@ -86,12 +86,13 @@ def lane_of(state: JobState) -> Lane | None:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One delivery to make: this job, in this lane, not before this moment (epoch, ms)."""
+    """One delivery to make: this job, in this lane, due after a delay that Redis counts."""
 
     job_id: UUID
     """In the webhook lane, the id of the webhook message."""
     lane: Lane
-    due_ms: int
+    delay_ms: int = 0
+    """Below 0: it has been due for so long, and comes before what is due later."""
 
 
 def serialize(value: dict[str, Any]) -> bytes:
@@ -116,7 +117,7 @@ def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
 
 
 def now_ms() -> int:
-    """Return the machine's time in arq's unit."""
+    """Return this machine's time in arq's unit. It may be wrong: no delivery is due by it."""
     return int(time.time() * 1000)
 
 
@@ -192,6 +193,7 @@ class Delivery:
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
         self._deliver_script = redis.register_script(_source_of("deliver"))
+        self._hasten_script = redis.register_script(_source_of("hasten"))
         self._probe_script = redis.register_script(_source_of("probe"))
 
     async def deliver(
@@ -218,22 +220,22 @@ class Delivery:
         moment = now_ms()
         groups: dict[tuple[Lane, int], list[str]] = {}
         for parcel in parcels:
-            groups.setdefault((parcel.lane, parcel.due_ms), []).append(str(parcel.job_id))
+            groups.setdefault((parcel.lane, parcel.delay_ms), []).append(str(parcel.job_id))
         arguments: list[str | int | bytes] = [
             job_key_prefix,
             WAKE_CHANNEL,
             # What is due later is found in time by the look that every lane takes twice a second.
-            moment + SOON_MS,
+            SOON_MS,
             CHANGES_CHANNEL if changes else "",
             to_message(changes),
             in_progress_key_prefix if again_if_running else "",
             HASTEN_PREFIX,
             HASTEN_TTL_MS,
         ]
-        for (lane, due_ms), job_ids in groups.items():
-            keep_ms = max(due_ms - moment, 0) + PAYLOAD_TTL_MS
+        for (lane, delay_ms), job_ids in groups.items():
+            keep_ms = max(delay_ms, 0) + PAYLOAD_TTL_MS
             arguments += [f"{lane.name.lower()}:", *_payload_around_id(lane, moment)]
-            arguments += [keep_ms, max(due_ms, 1), "".join(job_ids)]
+            arguments += [keep_ms, delay_ms, "".join(job_ids)]
         await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)
 
     async def hasten(self, job_id: UUID, lane: Lane) -> None:
@@ -243,11 +245,10 @@ class Delivery:
         """
         arq_id = lane.arq_id(job_id)
         with translated_redis_errors():
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.set(HASTEN_PREFIX + arq_id, b"1", px=HASTEN_TTL_MS)
-                pipe.zadd(lane.value, {arq_id: now_ms()}, xx=True, lt=True)
-                pipe.publish(WAKE_CHANNEL, lane.value)
-                await pipe.execute()
+            await self._hasten_script(
+                keys=[lane.value, HASTEN_PREFIX + arq_id],
+                args=[arq_id, HASTEN_TTL_MS, WAKE_CHANNEL],
+            )
 
     async def missing(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Return those of the parcels that have no delivery in Redis. Raises `RedisDown`."""

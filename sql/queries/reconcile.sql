@@ -5,7 +5,8 @@
 -- jobs, because in that of ids it would go through all that ever ended. Who moves to an earlier
 -- place meanwhile has changed lately, and is found as such. $1 state, $2 due_at and $3 id after
 -- which to begin, $4 limit, $5 only rows untouched for this many seconds.
-SELECT id, state, due_at FROM jobs
+SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds
+  FROM jobs
  WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
    AND (state, due_at, id) > ($1, $2, $3) AND updated_at <= now() - make_interval(secs => $5)
  ORDER BY state, due_at, id LIMIT $4;
@@ -29,7 +30,8 @@ WITH fresh AS (
     SELECT id, state, due_at, updated_at FROM jobs
      WHERE state = 'generating' AND updated_at >= now() - make_interval(secs => $1)
 )
-SELECT id, state, due_at FROM fresh
+SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds
+  FROM fresh
  WHERE updated_at >= now() - make_interval(secs => $1)
    AND updated_at <= now() - make_interval(secs => $2)
  ORDER BY updated_at DESC LIMIT $3;

@@ -40,7 +40,9 @@ RETURNING id;
 -- A page of messages that should have a delivery, in the order of their due times.
 -- $1 and $2 only those beyond this due time and id, $3 due within this many seconds, $4 not newer
 -- than this (seconds), so that a delivery under way is not raced; $5 limit.
-SELECT id, endpoint_id, next_try_at FROM webhook_messages
+SELECT id, endpoint_id, next_try_at,
+       extract(epoch FROM next_try_at - now())::double precision AS due_in_seconds
+  FROM webhook_messages
  WHERE state = 'pending' AND (next_try_at, id) > ($1::timestamptz, $2::uuid)
    AND next_try_at <= now() + make_interval(secs => $3)
    AND created_at <= now() - make_interval(secs => $4)

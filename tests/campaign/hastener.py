@@ -37,7 +37,7 @@ async def _hasten(house: House) -> None:
         try:
             arq_ids = await house.redis.zrandmember(Lane.POLL.value, _AT_ONCE)
             for lane, _, job_id in (arq_id.decode().partition(":") for arq_id in arq_ids):
-                if lane == Lane.POLL.name.lower():  # arq's crons wait in the same queue
+                if lane == Lane.POLL.name.lower():
                     await delivery.hasten(UUID(job_id), Lane.POLL)
         except (RedisError, RedisDown, OSError):
             await asyncio.sleep(_AFTER_AN_OUTAGE_SECONDS)

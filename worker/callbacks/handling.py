@@ -12,7 +12,7 @@ import asyncio
 
 import structlog
 
-from shared.adapters.delivery import Lane, Parcel, now_ms
+from shared.adapters.delivery import Lane, Parcel
 from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Queries
@@ -127,7 +127,7 @@ class CallbackDesk:
         self._deps.announce(Change(job.id))
         self._deps.metrics.count_submitted(recovered)
         log.info("submission_recovered", job_id=str(job.id), provider_task_id=claim.task_id)
-        await self._deps.delivery.deliver([Parcel(job.id, Lane.POLL, now_ms())])
+        await self._deps.delivery.deliver([Parcel(job.id, Lane.POLL)])
         return "confirmed"
 
     async def _may_have_delivered(self, claim: Claim, job: Job) -> bool:

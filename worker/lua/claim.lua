@@ -8,7 +8,7 @@
 -- 2 a brake, 3 both, 0 neither, and the most to claim through it
 -- Returns {ms until it is worth looking again or -1, brake level of each gate, then of each family of
 -- each gate (-1 where bad outcomes are counted, without a pause so far), then for each claimed: id,
--- its new score, gate (from 0), and the score at which it had been due}; scores are ms by this
+-- its new score, gate (from 0), and for how long it had been due (ms)}; scores are ms by this
 -- server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -129,7 +129,7 @@ for i = 1, #due, 2 do
     reply[#reply + 1] = id
     reply[#reply + 1] = score
     reply[#reply + 1] = gate - 1
-    reply[#reply + 1] = math.floor(tonumber(due[i + 1]))
+    reply[#reply + 1] = now - math.floor(tonumber(due[i + 1]))
   else
     local left = redis.call('PTTL', ARGV[4] .. id)
     redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)

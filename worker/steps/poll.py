@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
@@ -36,7 +37,7 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         deps.timetable.forget(job_id)
         return None
     async with deps.polls.slot(job.provider_task_id):
-        deps.metrics.count_poll(lateness_seconds(deps.clock.now()))
+        deps.metrics.count_poll(lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.kie_of(job.provider_account)
         verdict = await kie.poll(family(job.model), job.provider_task_id)
     if not isinstance(verdict, NoVerdict):

@@ -9,6 +9,7 @@ lane before the one message of somebody else, and have to be looked at first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from shared.adapters.delivery import Delivery, Lane, Parcel
 from shared.adapters.postgres import Queries
 
 log = structlog.get_logger(__name__)
@@ -43,11 +44,13 @@ class Outbox:
         *,
         page_length: int = PAGE_LENGTH,
         on_found: Callable[[int], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queries = queries
         self._delivery = delivery
         self._page_length = page_length
         self._on_found = on_found
+        self._monotonic = monotonic
         self._place = _START
         self._spent_ms: dict[UUID, float] = {}
 
@@ -57,10 +60,10 @@ class Outbox:
         Those that have a delivery keep it, and one that is being sent is looked at again: it may
         have been given up, and asked for anew before that run was over. Raises `RedisDown`.
         """
-        moment_ms = now_ms()
+        now_ms = self._monotonic() * 1000
         await self._delivery.deliver(
             [
-                Parcel(message_id, Lane.WEBHOOK, self._due_ms(endpoint_id, moment_ms))
+                Parcel(message_id, Lane.WEBHOOK, self._delay_ms(endpoint_id, 0, now_ms))
                 for message_id, endpoint_id in messages
             ],
             again_if_running=True,
@@ -79,15 +82,18 @@ class Outbox:
             self._page_length,
         )
         parcels = [
-            Parcel(UUID(int=row["id"].int), Lane.WEBHOOK, _moment_ms(row["next_try_at"]))
+            Parcel(UUID(int=row["id"].int), Lane.WEBHOOK, max(int(row["due_in_seconds"] * 1000), 0))
             for row in rows
         ]
         lacking = await self._delivery.missing(parcels)
         if lacking:
+            now_ms = self._monotonic() * 1000
             endpoint_of = {row["id"]: row["endpoint_id"] for row in rows}
             await self._delivery.deliver(
                 [
-                    replace(one, due_ms=self._due_ms(endpoint_of[one.job_id], one.due_ms))
+                    replace(
+                        one, delay_ms=self._delay_ms(endpoint_of[one.job_id], one.delay_ms, now_ms)
+                    )
                     for one in lacking
                 ]
             )
@@ -104,15 +110,11 @@ class Outbox:
         while not await self.check_page():
             pass
 
-    def _due_ms(self, endpoint_id: UUID, earliest_ms: int) -> int:
-        """Return when the next message of this endpoint is due, and count it."""
+    def _delay_ms(self, endpoint_id: UUID, least_ms: int, now_ms: float) -> int:
+        """Return in how long the next message of this endpoint is due, and count it."""
         if len(self._spent_ms) >= _ENDPOINTS_KEPT:
-            moment_ms = now_ms()
-            self._spent_ms = {one: at for one, at in self._spent_ms.items() if at > moment_ms}
+            self._spent_ms = {one: at for one, at in self._spent_ms.items() if at > now_ms}
+        earliest_ms = now_ms + least_ms
         spent_ms = max(self._spent_ms.get(endpoint_id, 0.0), earliest_ms)
         self._spent_ms[endpoint_id] = spent_ms + GAP_MS
-        return max(earliest_ms, int(spent_ms - AT_ONCE * GAP_MS))
-
-
-def _moment_ms(moment: datetime) -> int:
-    return max(int(moment.timestamp() * 1000), now_ms())
+        return max(least_ms, int(spent_ms - AT_ONCE * GAP_MS - now_ms))

@@ -115,8 +115,7 @@ async def deliver(
 ) -> list[UUID]:
     """Make deliveries of new job ids, due after the delay."""
     ids = [uuid4() for _ in range(count)]
-    due_ms = now_ms() + delay_ms
-    await Delivery(redis).deliver([Parcel(job_id, lane, due_ms) for job_id in ids])
+    await Delivery(redis).deliver([Parcel(job_id, lane, delay_ms) for job_id in ids])
     return ids
 
 

@@ -30,7 +30,7 @@ from worker.deps import Deps
 from worker.dispatch import dispatch_on_notify
 from worker.job_store import JobStore
 from worker.kie_client import Kie
-from worker.lanes import build_lanes
+from worker.lanes import build_lanes, build_periodic
 from worker.metrics import Metrics
 from worker.poll_deliveries import PollDeliveries
 from worker.reconciler import Reconciler
@@ -177,9 +177,13 @@ async def listen(
 @asynccontextmanager
 async def running_lanes(deps: Deps) -> AsyncIterator[list[LeasedWorker]]:
     """Run both lanes over these rooms, as the service does."""
-    lanes = build_lanes(deps, Reconciler(deps))
+    lanes = build_lanes(deps)
     tasks = [asyncio.create_task(forward_wake_ups(deps.delivery, lanes, deps.metrics.wake_path))]
     tasks += [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
+    tasks += [
+        asyncio.create_task(one.run_until_cancelled())
+        for one in build_periodic(deps, Reconciler(deps))
+    ]
     try:
         yield lanes
         assert not any(task.done() for task in tasks), "a lane died"

@@ -242,7 +242,7 @@ async def test_what_is_delivered_anew_while_it_runs_runs_once_more(redis: ArqRed
     (job_id,) = await deliver(redis)
     async with running(lane_over(redis, runs)):
         await runs.reach(1)
-        parcel = Parcel(job_id, Lane.POLL, now_ms())
+        parcel = Parcel(job_id, Lane.POLL)
         await Delivery(redis).deliver([parcel])
         await Delivery(redis).deliver([parcel], again_if_running=True)
         gate.set()

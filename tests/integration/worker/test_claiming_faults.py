@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -323,33 +322,6 @@ async def test_a_wiped_redis_in_mid_run_does_not_stop_the_lane(redis: ArqRedis) 
         assert not await redis.exists(Lane.POLL.value), "a lost delivery has been brought back"
         (job_id,) = await deliver(redis)
         await eventually(lambda: is_gone(redis, job_id), "the next one has run")
-
-
-async def test_crons_missed_in_an_outage_are_not_made_up_for_one_by_one(redis: ArqRedis) -> None:
-    ticks: list[str] = []
-
-    async def tick(ctx: dict[str, Any]) -> None:
-        ticks.append(str(ctx["job_id"]))
-
-    worker = lane_over(redis, Runs(), crons={"tick": (tick, set(range(60)))})
-    (cron_job,) = worker.cron_jobs
-    cron_job.next_run = datetime.now(worker.timezone) - timedelta(minutes=5)
-    async with running(worker):
-        await seen(lambda: bool(ticks), "the cron runs again")
-    moment_ms = int(ticks[0].rpartition(":")[2])
-    assert now_ms() - moment_ms < 5_000, "it began with what is long past"
-
-
-async def test_two_workers_run_each_moment_of_a_cron_once(redis: ArqRedis) -> None:
-    ticks: list[str] = []
-
-    async def tick(ctx: dict[str, Any]) -> None:
-        ticks.append(str(ctx["job_id"]))
-
-    crons = {"tick": (tick, set(range(60)))}
-    async with running(*(lane_over(redis, Runs(), crons=crons) for _ in range(2))):
-        await seen(lambda: len(ticks) >= 2, "the cron has run twice")
-    assert len(set(ticks)) == len(ticks), ticks
 
 
 async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:

@@ -28,7 +28,7 @@ from worker.accounts import KieAccount
 from worker.bootstrap import open_worker
 from worker.deps import Deps
 from worker.job_store import JobStore
-from worker.lanes import build_lanes
+from worker.lanes import build_periodic
 from worker.metrics import Metrics
 from worker.provider_balance import ProviderBalance
 from worker.reconciler import Reconciler
@@ -301,7 +301,7 @@ async def test_when_kie_is_away_nothing_is_written_and_the_next_check_makes_up(
     assert (row["verdict"], row["expected_spend_high"]) == ("ok", 6)
 
 
-async def test_when_postgres_is_away_the_cron_puts_it_off(office: Office) -> None:
+async def test_when_postgres_is_away_the_check_is_put_off(office: Office) -> None:
     class Away:
         async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
             raise PostgresDown(f"{query} {args}")
@@ -310,7 +310,7 @@ async def test_when_postgres_is_away_the_cron_puts_it_off(office: Office) -> Non
             raise PostgresDown(f"{query} {args}")
 
     with structlog.testing.capture_logs() as logs:
-        await cron_of(replace(office.deps, store=JobStore(Away())))()
+        await periodic_check(replace(office.deps, store=JobStore(Away())))()
     (line,) = logs
     assert (line["event"], line["subject"]) == ("dependency_down", "postgres")
     assert line["doing"] == "check_balance"
@@ -319,12 +319,12 @@ async def test_when_postgres_is_away_the_cron_puts_it_off(office: Office) -> Non
 # --- several workers --------------------------------------------------------------------------
 
 
-def cron_of(deps: Deps) -> Callable[[], Any]:
-    """Return the cron of the poll lane, as arq would run it."""
-    _, poll_lane = build_lanes(deps, Reconciler(deps))
-    (one,) = (job for job in poll_lane.cron_jobs if job.name == "cron:check_balance")
-    assert (one.second, one.minute, one.unique) == ({2}, None, True)  # once a minute, over all
-    return lambda: one.coroutine({})
+def periodic_check(deps: Deps) -> Callable[[], Any]:
+    """Return the check of the balances as a worker runs it, when it is its turn."""
+    works = build_periodic(deps, Reconciler(deps))
+    (one,) = (one for one in works if one.work.name == "check_balance")
+    assert one.work.interval_seconds == 60
+    return one.work.run
 
 
 class MeetingKie(FakeKie):
@@ -360,14 +360,14 @@ async def test_two_workers_at_the_same_moment_write_one_row(
 async def test_two_workers_one_after_the_other_write_one_row_a_minute(workshop: Workshop) -> None:
     async with open_office(workshop) as one, open_office(workshop) as other:
         for office in (one, other, one):
-            await cron_of(office.deps)()
+            await periodic_check(office.deps)()
         assert len(await one.rows()) == 1
         await workshop.run_sql(
             f"UPDATE {TABLE} SET at = at - interval '1 minute',"
             " asked_at = asked_at - interval '1 minute'"
         )
         for office in (other, one):
-            await cron_of(office.deps)()
+            await periodic_check(office.deps)()
         assert [row["verdict"] for row in await one.rows()] == ["first", "ok"]
 
 

@@ -19,7 +19,6 @@ from shared.adapters.delivery import (
     Lane,
     Parcel,
     connect_redis,
-    now_ms,
     translated_redis_errors,
 )
 from shared.adapters.embedded import acquire_servers
@@ -115,7 +114,7 @@ async def test_what_it_says_is_told_in_its_own_words_and_ends_with_it(
     redis: ArqRedis, operator: ArqRedis, refuse: Change, mend: Change, words: str
 ) -> None:
     delivery, scripts = Delivery(redis), Scripts(redis)
-    parcel = Parcel(uuid4(), Lane.SUBMIT, now_ms())
+    parcel = Parcel(uuid4(), Lane.SUBMIT)
 
     async def make_a_delivery() -> None:
         await delivery.deliver([parcel])
@@ -152,9 +151,9 @@ async def test_behind_the_same_address_the_promoted_server_is_found(
         address.lead_to(urlsplit(embedded_redis_url).path)
         job_id = uuid4()
         with pytest.raises(RedisDown, match="READONLY"):
-            await delivery.deliver([Parcel(job_id, Lane.SUBMIT, now_ms())])
+            await delivery.deliver([Parcel(job_id, Lane.SUBMIT)])
         for _ in range(5):
-            await delivery.deliver([Parcel(job_id, Lane.SUBMIT, now_ms())])
+            await delivery.deliver([Parcel(job_id, Lane.SUBMIT)])
         assert await promoted.zscore(Lane.SUBMIT, Lane.SUBMIT.arq_id(job_id)) is not None
         assert int((await promoted.info("clients"))["connected_clients"]) >= 2
 
@@ -165,7 +164,7 @@ async def test_a_server_without_our_scripts_is_given_them(
 ) -> None:
     delivery, scripts = Delivery(redis), Scripts(redis)
     for _ in range(2):
-        await delivery.deliver([Parcel(uuid4(), Lane.SUBMIT, now_ms())])
+        await delivery.deliver([Parcel(uuid4(), Lane.SUBMIT)])
         await scripts.run("ease", ["darkroom:brake"], [])
         await _run(operator, *forget.split())
 

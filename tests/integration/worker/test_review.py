@@ -105,7 +105,7 @@ async def test_a_record_that_was_half_written_is_read_as_soon_as_it_is_whole(
 )
 async def test_no_deadline_ends_a_held_job(rooms: Rooms, verdict: PollVerdict) -> None:
     job = await held(rooms)
-    rooms.clock.advance(1801 + LAST_LOOK_LIMIT_SECONDS * 10)
+    await rooms.let_pass(1801 + LAST_LOOK_LIMIT_SECONDS * 10)
     assert await poll(rooms, job, verdict, verdict) == [RECHECK_SECONDS] * 2
     after = await rooms.now_is(job)
     assert (after.state, after.reason) == ("generating", "result_unreadable")
@@ -114,7 +114,7 @@ async def test_no_deadline_ends_a_held_job(rooms: Rooms, verdict: PollVerdict) -
 
 async def test_at_the_deadline_an_unreadable_success_is_held_at_once(rooms: Rooms) -> None:
     job = await generating(rooms)
-    rooms.clock.advance(1801)
+    await rooms.let_pass(1801)
     assert await poll(rooms, job, UNREADABLE) == [RECHECK_SECONDS]
     assert (await rooms.now_is(job)).reason == "result_unreadable"
 
@@ -140,7 +140,7 @@ async def test_kie_may_yet_answer_readably(
 
 async def test_two_workers_hold_a_job_once(rooms: Rooms) -> None:
     job = await generating(rooms)
-    rooms.clock.advance(1801)
+    await rooms.let_pass(1801)
     other = rooms.with_deps(store=JobStore(rooms.database), faults={})
     rooms.kie.polls += [UNREADABLE] * 2
     outcomes = await asyncio.gather(rooms.poll(job), other.poll(job), return_exceptions=True)
@@ -155,7 +155,7 @@ async def test_with_postgres_away_it_is_held_at_the_next_poll(rooms: Rooms) -> N
         async def hold_for_review(self, *_: Any) -> Job:
             raise PostgresDown("Postgres does not answer: a drill")
 
-    rooms.clock.advance(1801)
+    await rooms.let_pass(1801)
     rooms.kie.polls += [UNREADABLE] * 2
     with pytest.raises(PostgresDown):
         await rooms.with_deps(store=Away(rooms.database)).poll(job)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import WAKE_CHANNEL, Delivery, Lane, Parcel, now_ms
+from shared.adapters.delivery import WAKE_CHANNEL, Delivery, Lane, Parcel
 from tests.integration.worker.floor import (
     CalledLane,
     Runs,
@@ -27,8 +27,7 @@ from worker.waking import forward_wake_ups
 async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: ArqRedis) -> None:
     async with _called_lanes(redis) as (submit, poll, webhook):
         await deliver(redis, lane=Lane.SUBMIT)
-        moment = now_ms()
-        both = [Parcel(uuid4(), Lane.SUBMIT, moment), Parcel(uuid4(), Lane.WEBHOOK, moment)]
+        both = [Parcel(uuid4(), Lane.SUBMIT), Parcel(uuid4(), Lane.WEBHOOK)]
         await Delivery(redis).deliver(both)
         # Calls keep their order: by the time of the last one, all before it have been heard.
         await seen(lambda: webhook.calls == 1, "the last call was heard")

@@ -1,0 +1,8 @@
+-- Makes an existing delivery due now, or again at once where it is running now, and calls its lane.
+-- KEYS: 1 queue, 2 the hasten key of the delivery
+-- ARGV: 1 arq id, 2 how long a run remembers that it was hastened (ms), 3 wake channel
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
+redis.call('ZADD', KEYS[1], 'XX', 'LT', now, ARGV[1])
+return redis.call('PUBLISH', ARGV[3], KEYS[1])

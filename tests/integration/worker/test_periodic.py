@@ -1,0 +1,101 @@
+"""Periodic work: one run per interval over all workers, by no date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from arq.connections import ArqRedis
+
+from shared.adapters.background import stop_tasks
+from shared.adapters.delivery import connect_redis
+from shared.errors import RedisDown
+from tests.workshop import eventually
+from worker.periodic import Periodic, PeriodicWork
+
+
+class Runs:
+    """Counts its runs; the first few may fail."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.moments: list[float] = []
+        self._failures = failures
+
+    async def run(self) -> None:
+        """Note a run."""
+        self.moments.append(asyncio.get_running_loop().time())
+        if len(self.moments) <= self._failures:
+            raise ZeroDivisionError("a bug")
+
+    async def have(self, count: int) -> None:
+        """Wait for so many runs."""
+
+        async def enough() -> bool:
+            return len(self.moments) >= count
+
+        await eventually(enough, f"{count} runs")
+
+
+@asynccontextmanager
+async def running(redis: ArqRedis, runs: Runs, workers: int, seconds: float) -> AsyncIterator[None]:
+    await redis.flushall()
+    work = PeriodicWork("test", seconds, runs.run)
+    tasks = [
+        asyncio.create_task(Periodic(redis, work, f"test:{number}").run_until_cancelled())
+        for number in range(workers)
+    ]
+    try:
+        yield
+    finally:
+        await stop_tasks(tasks)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_any_number_of_workers_run_it_once_per_interval(
+    redis: ArqRedis, workers: int
+) -> None:
+    runs = Runs()
+    async with running(redis, runs, workers, 0.2):
+        await runs.have(5)
+    gaps = [after - before for before, after in zip(runs.moments, runs.moments[1:], strict=False)]
+    assert min(gaps) > 0.15, gaps
+
+
+async def test_an_error_of_the_work_does_not_end_it(redis: ArqRedis) -> None:
+    runs = Runs(failures=2)
+    async with running(redis, runs, 1, 0.05):
+        await runs.have(4)
+
+
+async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis: ArqRedis) -> None:
+    await redis.flushall()
+    runs = Runs()
+    work = PeriodicWork("test", 0.3, runs.run)
+    assert await Periodic(redis, work, "lost:1").run_if_due()
+    other = Periodic(redis, work, "alive:1")
+    assert not await other.run_if_due()
+
+    async def has_its_turn() -> bool:
+        return await other.run_if_due()
+
+    await eventually(has_its_turn, "the turn of the other")
+    assert len(runs.moments) == 2
+
+
+async def test_a_wiped_redis_delays_nothing(redis: ArqRedis) -> None:
+    await redis.flushall()
+    runs = Runs()
+    work = Periodic(redis, PeriodicWork("test", 3600, runs.run), "test:1")
+    assert await work.run_if_due()
+    await redis.flushall()
+    assert await work.run_if_due()
+
+
+async def test_without_redis_nothing_is_run_and_the_caller_is_told() -> None:
+    runs = Runs()
+    async with connect_redis("redis://127.0.0.1:1", connections=1) as nobody:
+        with pytest.raises(RedisDown):
+            await Periodic(nobody, PeriodicWork("test", 5, runs.run), "test:1").run_if_due()
+    assert runs.moments == []
