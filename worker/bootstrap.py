@@ -33,6 +33,7 @@ from worker.claiming import LEASE_MS
 from worker.completion_times import CompletionTimes
 from worker.crash_points import crash_at
 from worker.deps import Deps
+from worker.evidence import EvidenceStore
 from worker.job_store import JobStore
 from worker.kie_client import KieClient
 from worker.metrics import Metrics
@@ -108,6 +109,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             sleep=asyncio.sleep,
             worker_name=processes.process.name,
             lease_seconds=LEASE_MS / 1000,
+            evidence=EvidenceStore(redis, settings.darkroom_home),
             reach=crash_at(settings.darkroom_crash_at),
             sender=sender,
             announce=announcer.note,

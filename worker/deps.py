@@ -15,6 +15,7 @@ from worker.announcing import Announce, announce_to_nobody
 from worker.callbacks.trust import CallbackTrust
 from worker.clock import Clock
 from worker.crash_points import Reach, reach_nothing
+from worker.evidence import EvidenceStore
 from worker.job_store import JobStore
 from worker.metrics import Metrics
 from worker.poll_deliveries import PollDeliveries
@@ -49,6 +50,8 @@ class Deps:
     sleep: Sleep
     worker_name: str
     lease_seconds: float
+    evidence: EvidenceStore
+    """The task ids that Postgres could not store yet."""
     reach: Reach = reach_nothing
     """Called between steps; kills the process there when a drill says so."""
     trust: CallbackTrust = field(default_factory=CallbackTrust)

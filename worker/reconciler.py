@@ -14,6 +14,7 @@ from shared.domain import events
 from shared.errors import StaleJob
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
+from worker.evidence_recovery import EvidenceRecovery
 from worker.open_jobs import OpenJob, fresh_open, open_after, overdue_unknown
 from worker.steps.ending import announce_end
 from worker.throttle import GUARD_MS, POLL_WINDOW_MS
@@ -43,6 +44,8 @@ class Reconciler:
             deps.queries, deps.delivery, on_found=deps.metrics.dispatch_path.note_found
         )
         """The webhooks that should be on their way."""
+        self.evidence = EvidenceRecovery(deps)
+        """The task ids that workers kept while Postgres could not store them."""
 
     async def run_once(self) -> None:
         """Look once. Raises `PostgresDown` or `RedisDown`: the next look makes up for it.
@@ -51,6 +54,8 @@ class Reconciler:
         """
         if not self._deps.may_claim():
             return
+        # Before any unknown is given up: a worker may have kept its task id.
+        await self.evidence.run_once()
         if self._callbacks is not None:
             # Before any unknown is given up: the evidence may lie in the inbox.
             await self._callbacks.sweep()

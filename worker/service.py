@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Lane
+from shared.adapters.delivery import Lane, stop_if_cancelled
 from shared.adapters.event_loop import loop_factory
 from shared.adapters.failure_log import POSTGRES, REDIS, failures
 from shared.adapters.health import serving
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_MARGIN_SECONDS = 10.0
 """Added to the request timeout: a POST in flight ends, and its reply is stored."""
+_RETRY_START_SECONDS = 5.0
 _POLL_DRAIN_SECONDS = 3.0
 _GARBAGE_THRESHOLDS = (10_000, 10, 10)
 _WEBHOOK_DRAIN_SECONDS = 5.0
@@ -123,9 +124,14 @@ async def _drain(settings: Settings, lanes: list[LeasedWorker]) -> None:
 
 
 async def _reconcile_at_start(reconciler: Reconciler) -> None:
-    try:
-        await reconciler.run_once()
-    except DependencyDown as error:
-        failures.down(error, doing="reconcile")
-    else:
-        failures.up(POSTGRES, REDIS)
+    """Reconcile once. Until that has succeeded, nobody else reads the evidence in this home."""
+    while True:
+        try:
+            await reconciler.run_once()
+        except DependencyDown as error:
+            failures.down(error, doing="reconcile")
+        else:
+            failures.up(POSTGRES, REDIS)
+            return
+        stop_if_cancelled()
+        await asyncio.sleep(_RETRY_START_SECONDS)

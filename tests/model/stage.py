@@ -38,6 +38,7 @@ from worker.accounts import KieAccount, KieAccounts
 from worker.brake import Brake
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
+from worker.evidence import EvidenceStore
 from worker.job_store import JobStore
 from worker.metrics import Metrics
 from worker.poll_deliveries import PollDeliveries
@@ -336,6 +337,7 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
         random=Random(0),
         sleep=asyncio.sleep,
         worker_name="model",
+        evidence=EvidenceStore(cast("Any", no_redis), home),
         lease_seconds=LEASE_SECONDS,
     )
     watch = EndWatch(JobBook(database), Subscription(delivery))

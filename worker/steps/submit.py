@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable
 from secrets import token_urlsafe
 from uuid import UUID
 
 import structlog
 
 from shared.adapters.delivery import Lane
-from shared.adapters.failure_log import POSTGRES, failures
+from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.catalog import family
 from shared.domain import events
@@ -25,11 +24,13 @@ from shared.domain.verdicts import (
     TryLater,
     WrongEndpoint,
 )
-from shared.errors import DatabaseRefused, DependencyDown, InvalidRequest, RedisDown, StaleJob
+from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob
 from worker.accounts import KieAccount
 from worker.deps import Deps
+from worker.evidence import Evidence
 from worker.job_store import ONE_JOB_PER_TASK
 from worker.steps.ending import announce_end
+from worker.steps.insisting import insist, insist_on_task
 from worker.timetable import TaskKind, backoff_seconds
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         claim = events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
         deps.reach("before_claim")
         asked_at = deps.clock.monotonic()
-        claimed = await _insist(deps, lambda: deps.store.claim(job, claim))
+        claimed = await insist(deps, lambda: deps.store.claim(job, claim))
         deps.reach("after_claim")
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
             return await _take_back(deps, claimed)
@@ -103,7 +104,7 @@ async def _take_back(deps: Deps, job: Job) -> float:
     """The claim took so long that its lease and its slot may be gone: nothing has been sent."""
     message = "the database was away while the attempt was claimed; nothing was sent"
     event = events.Deferred(Reason.UNREACHABLE, message, 0.0)
-    await _insist(deps, lambda: deps.store.record_deferred(job, event))
+    await insist(deps, lambda: deps.store.record_deferred(job, event))
     return backoff_seconds(1, deps.random.random())
 
 
@@ -139,7 +140,7 @@ async def _store_verdict(
             return await _wait_for_endpoint(deps, account, job, message)
         case Refused(message):
             event = events.Rejected(message)
-            announce_end(deps, await _insist(deps, lambda: deps.store.reject(job, event)))
+            announce_end(deps, await insist(deps, lambda: deps.store.reject(job, event)))
             await _release_family(account, job)
         case Ambiguous():
             await _store_unknown(deps, account, job, verdict)
@@ -150,7 +151,7 @@ async def _store_unknown(deps: Deps, account: KieAccount, job: Job, verdict: Amb
     """A paid task may exist: the hold stays, and several in a row slow this family down."""
     reason, message = verdict.reason, verdict.message
     unknown = events.OutcomeUnknown(reason, message)
-    await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
+    await insist(deps, lambda: deps.store.record_unknown(job, unknown))
     deps.metrics.unknown.labels(reason).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
     brake = account.brake.of_family(job.model)
@@ -178,22 +179,19 @@ async def _release_family(account: KieAccount, job: Job) -> None:
 
 async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: str) -> float | None:
     event = events.Submitted(task_id, deps.settings.job_deadline_seconds)
-    facts = {
-        "job_id": str(job.id),
-        "attempt": job.attempt,
-        "account": account.name,
-        "provider_task_id": task_id,
-    }
+    evidence = Evidence(job.id, job.attempt, task_id, account.name, deps.clock.now().isoformat())
     try:
-        submitted = await _insist(deps, lambda: deps.store.record_submitted(job, event), facts)
+        submitted = await insist_on_task(
+            deps, evidence, lambda: deps.store.record_submitted(job, event)
+        )
     except DatabaseRefused as error:
-        await _keep_refused_task(deps, job, facts, error)
+        await _keep_refused_task(deps, job, evidence, error)
         return None
     except StaleJob:
         # Either our own first try got through though its reply was lost, or the job has ended.
         submitted = await deps.store.load(job.id)
         if submitted.provider_task_id != task_id:
-            log.error("task_without_job", **facts)
+            log.error("task_without_job", **evidence.facts)
             return None
     deps.reach("after_submitted")
     deps.metrics.count_submitted(submitted)
@@ -208,18 +206,18 @@ async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: st
 
 
 async def _keep_refused_task(
-    deps: Deps, job: Job, facts: Mapping[str, object], error: DatabaseRefused
+    deps: Deps, job: Job, evidence: Evidence, error: DatabaseRefused
 ) -> None:
     """A rule refused the task id of a paid task: keep it in the job's message for a person."""
-    task_id = facts["provider_task_id"]
     if error.constraint == ONE_JOB_PER_TASK:
-        log.error("task_of_another_job", **facts, error=str(error))
-        message = f"Kie named task {task_id}, which another job has"
+        log.error("task_of_another_job", **evidence.facts, error=str(error))
+        message = f"Kie named task {evidence.task_id}, which another job has"
     else:
-        log.error("task_id_refused", **facts, error=str(error), sqlstate=error.sqlstate)
-        message = f"Kie made task {task_id}, but it could not be stored: {error}"
+        log.error("task_id_refused", **evidence.facts, error=str(error), sqlstate=error.sqlstate)
+        message = f"Kie made task {evidence.task_id}, but it could not be stored: {error}"
     unknown = events.OutcomeUnknown(Reason.REPLY_LOST, message)
-    await _insist(deps, lambda: deps.store.record_unknown(job, unknown))
+    await insist(deps, lambda: deps.store.record_unknown(job, unknown))
+    await deps.evidence.forget(evidence)
 
 
 async def _first_look_seconds(deps: Deps, job: Job) -> float:
@@ -246,7 +244,7 @@ async def _put_back(
         delay_seconds = 0.0  # the pause is this account's alone: another takes the job
     delay_seconds += backoff_seconds(1, deps.random.random())
     event = events.Deferred(reason, message, delay_seconds)
-    await _insist(deps, lambda: deps.store.record_deferred(job, event))
+    await insist(deps, lambda: deps.store.record_deferred(job, event))
     return delay_seconds
 
 
@@ -256,37 +254,6 @@ async def _quietly(redis_call: Awaitable[object]) -> None:
         await redis_call
     except RedisDown as error:
         failures.down(error, doing="deliver_poll")
-
-
-async def _insist(
-    deps: Deps,
-    write: Callable[[], Awaitable[Job]],
-    facts: Mapping[str, object] | None = None,
-) -> Job:
-    """Write, and while Postgres cannot, keep trying: what we know is known nowhere else.
-
-    `facts` are told at ERROR at the first failure, and again where the process ends before the
-    write has succeeded: what was paid for can then be found by hand.
-    """
-    tries = 0
-    try:
-        while True:
-            try:
-                moved = await write()
-            except DependencyDown as error:
-                tries += 1
-                if facts is not None and tries == 1:
-                    log.error("task_id_not_stored_yet", **facts, error=str(error))
-                failures.down(error, doing="store_answer")
-            else:
-                failures.up(POSTGRES)
-                deps.announce(Change(moved.id))
-                return moved
-            await deps.sleep(backoff_seconds(tries, deps.random.random(), first=0.2, longest=5.0))
-    except asyncio.CancelledError:
-        if facts is not None:
-            log.error("task_id_not_stored", **facts, tries=tries)
-        raise
 
 
 def _callback_url(deps: Deps, token: str) -> str | None:

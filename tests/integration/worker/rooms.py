@@ -28,6 +28,7 @@ from worker.brake import Brake
 from worker.claiming import LeasedWorker
 from worker.deps import Deps
 from worker.dispatch import dispatch_on_notify
+from worker.evidence import EvidenceStore
 from worker.job_store import JobStore
 from worker.kie_client import Kie
 from worker.lanes import build_lanes, build_periodic
@@ -160,6 +161,7 @@ async def open_rooms(
             random=Random(1),
             sleep=sleep,
             worker_name="test:1",
+            evidence=EvidenceStore(redis, settings.darkroom_home),
             lease_seconds=10.0,
         )
         yield Rooms(deps, producer, database, redis, kie, clock, registry, slept)

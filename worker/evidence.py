@@ -1,0 +1,170 @@
+"""Keeps the task ids of paid tasks that Postgres cannot store yet, where no crash loses them.
+
+A task id stands in the memory of the worker that was told it. While Postgres refuses it, it is also
+written to Redis, where the reconciler of any worker finds it, and to a file in `DARKROOM_HOME`,
+where the next worker with that home does: with both servers away, kill -9 loses nothing. It is
+taken away once Postgres has it. Storing it is guarded, so it does no harm to do it twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+import orjson
+import structlog
+from redis.asyncio import Redis
+
+from shared.adapters.delivery import translated_redis_errors
+from shared.errors import RedisDown
+
+log = structlog.get_logger(__name__)
+
+EVIDENCE_KEY = "darkroom:evidence"
+"""A hash: by job and attempt, what Kie said."""
+KEEP_AFTER_SECONDS = 1.0
+"""What Postgres has neither stored nor refused after this time is kept as evidence."""
+PLACES = ("file", "redis")
+FOLDER = "evidence"
+"""In `DARKROOM_HOME`: one file for each attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Kie accepted this attempt and named its task."""
+
+    job_id: UUID
+    attempt: int
+    task_id: str
+    account: str
+    """The Kie account that the task belongs to."""
+    accepted_at: str
+    """By the worker's clock, for people."""
+
+    @property
+    def name(self) -> str:
+        """The field and the file name under which it is kept."""
+        return f"{self.job_id}.{self.attempt}"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a line in the log says, so that a person finds the task."""
+        return {
+            "job_id": str(self.job_id),
+            "attempt": self.attempt,
+            "account": self.account,
+            "provider_task_id": self.task_id,
+        }
+
+
+class EvidenceStore:
+    """The evidence of all workers in one Redis, and that of one home in its files."""
+
+    def __init__(
+        self, redis: Redis, home: Path, *, keep_after_seconds: float = KEEP_AFTER_SECONDS
+    ) -> None:
+        self.keep_after_seconds = keep_after_seconds
+        self._redis = redis
+        self._folder = home / FOLDER
+        self._unreadable: set[str] = set()
+
+    async def keep(self, evidence: Evidence) -> frozenset[str]:
+        """Write it to both places; return where it is safe now: `redis`, `file`. Never raises."""
+        outcomes = await asyncio.gather(
+            _succeeds(partial(asyncio.to_thread, self._write_file, evidence)),
+            _succeeds(partial(self._write_redis, evidence)),
+        )
+        return frozenset(name for name, is_safe in zip(PLACES, outcomes, strict=True) if is_safe)
+
+    async def forget(self, evidence: Evidence) -> None:
+        """Take it away, once Postgres has it. What stays by mistake is read again, without harm."""
+        await asyncio.gather(
+            _succeeds(partial(asyncio.to_thread, self._remove_file, evidence)),
+            _succeeds(partial(self._remove_from_redis, evidence)),
+        )
+
+    async def read(self) -> list[Evidence]:
+        """Return all evidence of this Redis and this home. Raises `RedisDown`."""
+        with translated_redis_errors():
+            found = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(EVIDENCE_KEY))
+        texts = {name.decode(errors="replace"): text for name, text in found.items()}
+        texts |= await asyncio.to_thread(self._read_files)
+        return [one for name, text in texts.items() if (one := self._parse(name, text))]
+
+    async def _write_redis(self, evidence: Evidence) -> None:
+        with translated_redis_errors():
+            await cast(
+                "Awaitable[int]",
+                self._redis.hset(EVIDENCE_KEY, evidence.name, _text_of(evidence)),
+            )
+
+    async def _remove_from_redis(self, evidence: Evidence) -> None:
+        with translated_redis_errors():
+            await cast("Awaitable[int]", self._redis.hdel(EVIDENCE_KEY, evidence.name))
+
+    def _write_file(self, evidence: Evidence) -> None:
+        """Write it so that it is there whole or not at all, and on the disk."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / f"{evidence.name}.json"
+        new = path.with_suffix(f".{os.getpid()}.new")
+        with new.open("wb") as file:
+            file.write(_text_of(evidence).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _remove_file(self, evidence: Evidence) -> None:
+        (self._folder / f"{evidence.name}.json").unlink(missing_ok=True)
+
+    def _read_files(self) -> dict[str, bytes]:
+        if not self._folder.is_dir():
+            return {}
+        texts: dict[str, bytes] = {}
+        for path in self._folder.glob("*.json"):
+            try:
+                texts[path.stem] = path.read_bytes()
+            except OSError as error:
+                self._say_unreadable(path.stem, str(error))
+        return texts
+
+    def _parse(self, name: str, text: bytes) -> Evidence | None:
+        try:
+            value = orjson.loads(text)
+            return Evidence(
+                UUID(value["job_id"]),
+                int(value["attempt"]),
+                str(value["task_id"]),
+                str(value["account"]),
+                str(value["accepted_at"]),
+            )
+        except (ValueError, KeyError, TypeError):
+            self._say_unreadable(name, text.decode(errors="replace")[:200])
+            return None
+
+    def _say_unreadable(self, name: str, what: str) -> None:
+        if name not in self._unreadable:
+            self._unreadable.add(name)
+            log.error("evidence_not_readable", name=name, content=what)
+
+
+def _text_of(evidence: Evidence) -> str:
+    return orjson.dumps(asdict(evidence)).decode()
+
+
+async def _succeeds(step: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        await step()
+    except (RedisDown, OSError):
+        return False
+    return True
