@@ -8,6 +8,7 @@ from typing import Any
 
 from producer.alert_findings import examine_alerts
 from producer.finding import Finding
+from producer.process_findings import examine_processes
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.migrations import migration_status
 from shared.adapters.postgres import Database, Queries, connect_database
@@ -111,6 +112,8 @@ async def _examine_database(
         named or "every open job moves",
         "is a worker running? `darkroom worker`" if rows else None,
     )
+    async for finding in examine_processes(database, servers.redis_url):
+        yield finding
     async for finding in _examine_accounts(database, account_names):
         yield finding
     async for finding in examine_alerts(database, servers.redis_url, account_names):

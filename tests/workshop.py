@@ -12,13 +12,15 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import count
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import aiohttp
+import asyncpg
 
 from producer import Producer
 from producer.api import serving_api
 from producer.doctor import examine_books
+from shared.adapters.migrations import migrate
 from shared.adapters.postgres import Database
 from shared.catalog import ImageRequest
 from shared.catalog.gpt4o_image import ImageToImage, TextToImage
@@ -220,6 +222,21 @@ class WorkerProcess:
         if self._reading is not None:
             await self._reading
         return code
+
+
+@asynccontextmanager
+async def another_database(beside_url: str) -> AsyncIterator[str]:
+    """A migrated database beside the given one."""
+    name = f"other_{uuid4().hex}"
+    url = f"{beside_url.rpartition('/')[0]}/{name}"
+    connection = await asyncpg.connect(beside_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    try:
+        await migrate(url)
+        yield url
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
 
 
 def free_port() -> int:

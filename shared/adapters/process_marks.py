@@ -74,6 +74,17 @@ class ProcessMarks:
                 await self._redis.zrem(MARKS_KEY, self._since + b" " + self._text)
 
 
+async def fetch_marks(redis: Redis) -> list[Mark]:
+    """Return the marks that have not expired by Redis's clock; writes none. Raises `RedisDown`."""
+    with translated_redis_errors():
+        pipe = redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.zrange(MARKS_KEY, 0, -1, withscores=True)
+        (seconds, microseconds), scored = await pipe.execute()
+    since_ms = seconds * 1000 + microseconds // 1000 - MARK_TTL_MS
+    return [mark for mark in read_marks(scored) if mark.seen_ms >= since_ms]
+
+
 def read_marks(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Mark]:
     """Return the marks that these members and scores stand for; what cannot be read is left out."""
     marks = []

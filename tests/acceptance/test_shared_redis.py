@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -17,12 +16,17 @@ from pydantic import SecretStr
 
 from producer import JobState
 from shared.adapters.delivery import connect_redis
-from shared.adapters.migrations import migrate
 from shared.adapters.process_marks import MARKS_KEY
 from shared.adapters.servers import Servers
 from shared.errors import ConfigurationError
 from tests.fakes.outage import Outage, outage_of
-from tests.workshop import WAIT_SECONDS, Workshop, environment, eventually
+from tests.workshop import (
+    WAIT_SECONDS,
+    Workshop,
+    another_database,
+    environment,
+    eventually,
+)
 from worker.bootstrap import Rooms as WorkerRooms
 
 SELECT_1 = b"SELECT 1\r\n"
@@ -40,21 +44,6 @@ async def over_tcp(url: str) -> AsyncIterator[str]:
     """Serve the Redis of that socket on a port of this machine as well."""
     async with outage_of(urlsplit(url).path) as outage:
         yield f"redis://127.0.0.1:{outage.port}"
-
-
-@asynccontextmanager
-async def another_database(servers: Servers) -> AsyncIterator[str]:
-    """A migrated database beside this test's own."""
-    name = f"other_{uuid4().hex}"
-    url = f"{servers.database_url.rpartition('/')[0]}/{name}"
-    connection = await asyncpg.connect(servers.database_url)
-    await connection.execute(f"CREATE DATABASE {name}")
-    try:
-        await migrate(url)
-        yield url
-    finally:
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await connection.close()
 
 
 async def refusal(workshop: Workshop, **environ: str) -> str:
@@ -237,7 +226,7 @@ async def test_the_oldest_goes_on_wherever_its_redis_is(
 async def test_a_database_that_was_not_here_first_is_refused(
     workshop: Workshop, servers: Servers
 ) -> None:
-    async with another_database(servers) as url, workshop.worker_process() as first:
+    async with another_database(servers.database_url) as url, workshop.worker_process() as first:
         said = await refusal(workshop, DATABASE_URL=url)
         assert f"({url.rpartition('@')[2]})" not in said, "the other is named, not itself"
         assert "of another database" in said
@@ -256,7 +245,7 @@ async def test_a_copy_of_the_database_is_another_database(
     """A restored backup has the same rows: those of processes of long ago."""
     async with workshop.worker_process() as first:
         await first.stop()
-    async with another_database(servers) as url:
+    async with another_database(servers.database_url) as url:
         connection = await asyncpg.connect(url)
         for row in await workshop.run_sql("SELECT id, name FROM processes"):
             await connection.execute(
