@@ -9,6 +9,8 @@ from math import nan
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from shared.adapters.failure_log import DEPENDENCY_DOWN, REDIS, failures
+
 BALANCE_SHOWN_SECONDS = 150.0
 """How long a check of Kie's balance is shown by the worker that made it."""
 
@@ -43,9 +45,15 @@ class AccountGauges:
         return value if self._monotonic() < until else nan
 
     def show_brake(self, account: str, level: Callable[[], int]) -> None:
-        """Show the level of an account's brake, as this worker last saw it."""
-        self._brake.labels(account).set_function(level)
+        """Show the level of an account's brake, as this worker last saw it; NaN without Redis."""
+        self._brake.labels(account).set_function(partial(_level_if_known, level))
 
     def show_missing(self, account: str) -> None:
         """Show that there are tasks of an account that has no key here."""
         self._missing.labels(account).set(1)
+
+
+def _level_if_known(level: Callable[[], int]) -> float:
+    # It is kept in Redis: without it, what was last seen may not be so any more.
+    is_known = failures.since(DEPENDENCY_DOWN, REDIS) is None
+    return level() if is_known else nan

@@ -13,7 +13,10 @@ from producer.doctor import Finding, examine
 from shared.adapters.job_rows import moment_to_json
 from shared.settings import Settings
 
-_DEPENDENCIES = frozenset({"postgres", "redis"})
+_DEPENDENCIES = frozenset(
+    {"postgres", "redis", "postgres is read only", "redis is replica", "redis is full"}
+)
+"""Findings that say that a server cannot serve."""
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from shared.adapters.clock_skew import SKEW_LIMIT_SECONDS
 from shared.adapters.delivery import translated_redis_errors
 from shared.adapters.postgres import Queries
 from shared.adapters.process_list import ALIVE_SECONDS
@@ -26,12 +27,14 @@ from shared.domain.situation import (
     Locker,
     LostWorker,
     Pause,
+    ProcessWithoutRedis,
     RedisSituation,
     Situation,
+    SkewedProcess,
 )
 from shared.kie_accounts import brake_key
 
-_LISTS = ("ended", "failing", "lockers", "workers_lost", "unpriced")
+_LISTS = (*("ended", "failing", "lockers", "skewed", "unpriced", "without_redis", "workers_lost"),)
 
 
 async def read_situation(queries: Queries) -> Situation:
@@ -46,6 +49,7 @@ async def read_situation(queries: Queries) -> Situation:
         ALIVE_SECONDS,
         LOST_SHOWN_SECONDS,
         LOCKED_SECONDS,
+        SKEW_LIMIT_SECONDS,
     )
     values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
     return Situation(
@@ -59,6 +63,11 @@ async def read_situation(queries: Queries) -> Situation:
             for url, messages, since, error in row["failing"]
         ),
         lockers=tuple(Locker(pid, who, _moment(since)) for pid, who, since in row["lockers"]),
+        skewed=tuple(SkewedProcess(name, seconds) for name, seconds in row["skewed"]),
+        without_redis=tuple(
+            ProcessWithoutRedis(name, error, _moment(since))
+            for name, error, since in row["without_redis"]
+        ),
         workers_lost=tuple(LostWorker(name, _moment(at)) for name, at in row["workers_lost"]),
         unpriced=tuple(row["unpriced"]),
     )

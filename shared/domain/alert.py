@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 ALERT_NAMES = (
+    "clock_skew",
     "connections_nearly_used_up",
+    "images_come_late",
     "jobs_fail",
     "jobs_wait",
     "nothing_is_submitted",
     "no_worker",
     "postgres_is_read_only",
     "price_missing",
+    "process_without_redis",
     "redis_cannot_save",
     "redis_evicts",
     "redis_is_full",

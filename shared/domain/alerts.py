@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from shared.domain.alert import Alert
 from shared.domain.lifecycle import JobState, Reason
+from shared.domain.process_alerts import alerts_of_processes
 from shared.domain.situation import EndedJob, RedisSituation, Situation
 
 RECENT_SECONDS = 300.0
@@ -45,7 +46,7 @@ LOST_SHOWN_SECONDS = 3600.0
 
 def judge(situation: Situation, redis: RedisSituation | None) -> list[Alert]:
     """Return what is wrong, the worst first; `redis` is None where Redis did not answer."""
-    alerts: list[Alert] = [*_of_servers(situation), *_of_workers(situation)]
+    alerts: list[Alert] = [*_of_servers(situation), *alerts_of_processes(situation)]
     if redis is not None:
         alerts += _of_redis(redis)
         alerts += _of_pauses(redis, situation)
@@ -86,25 +87,6 @@ def _of_servers(now: Situation) -> Iterator[Alert]:
             f"open jobs of {kind} have no row in pricing: each is charged by the price of its hold",
             "put the row back: `darkroom prices set`",
             subject=kind,
-        )
-
-
-def _of_workers(now: Situation) -> Iterator[Alert]:
-    has_work = now.queued or now.tasks or now.unknown or now.failing
-    if now.workers_alive == 0 and (has_work or now.workers_lost):
-        yield Alert(
-            "no_worker",
-            f"no worker is running; {now.queued} jobs wait and {now.tasks} tasks are not looked at",
-            "start one: `darkroom worker`",
-            since=now.worker_seen_at,
-        )
-    for worker in now.workers_lost:
-        yield Alert(
-            "worker_lost",
-            f"worker {worker.name} died or lost Postgres; {now.workers_alive} are alive",
-            "start another; its log says why. Its jobs go on elsewhere, once their leases lapse",
-            since=worker.seen_at,
-            subject=worker.name,
         )
 
 
@@ -192,6 +174,14 @@ def _of_tasks(now: Situation) -> Iterator[Alert]:
             f"{now.long} of {now.tasks} tasks run longer than tasks of their kind do",
             "see Kie's log page and status: each is given up at its deadline, free of charge",
             since=now.long_since,
+        )
+    if now.late:
+        yield Alert(
+            "images_come_late",
+            f"{now.late} tasks delivered after the end of their job within the last hour; Kie"
+            f" charged {now.late_credits:f} credits for images that nobody paid for",
+            "raise JOB_DEADLINE_SECONDS above what Kie takes: see `run p95` of `darkroom queue`",
+            since=now.late_since,
         )
     if now.held:
         yield Alert(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,24 @@ class FailingReceiver:
     messages: int
     since: datetime
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SkewedProcess:
+    """A process on a machine whose clock is wrong."""
+
+    name: str
+    seconds: float
+    """Its clock minus Postgres's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessWithoutRedis:
+    """A process that is alive and cannot write to its Redis."""
+
+    name: str
+    error: str | None
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,12 @@ class Situation:
     """The newest first."""
     failing: tuple[FailingReceiver, ...]
     lockers: tuple[Locker, ...]
+    late: int
+    """Tasks that delivered after the end of their job, within the last hour."""
+    late_credits: Decimal
+    late_since: datetime | None
+    skewed: tuple[SkewedProcess, ...]
+    without_redis: tuple[ProcessWithoutRedis, ...]
     dead_webhooks: int
     dead_since: datetime | None
     workers_alive: int

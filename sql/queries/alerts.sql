@@ -6,7 +6,7 @@
 -- which a task runs long where no completion times are known, $4 the multiple of the 95th percentile
 -- from which on it does where they are, $5 the least seconds from which on it does, $6 seconds that a
 -- process counts as alive, $7 seconds that a lost one is shown, $8 seconds after which
--- a transaction locks rows for long.
+-- a transaction locks rows for long, $9 seconds from which on a clock is wrong.
 WITH kinds AS (
     SELECT model, task, quantity,
            greatest($4::double precision * percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
@@ -56,6 +56,13 @@ WITH kinds AS (
        AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND held.relation IN ('jobs'::regclass, 'accounts'::regclass)
        AND session.xact_start < now() - make_interval(secs => $8)
+), late AS (
+    SELECT count(*) AS tasks, coalesce(sum(provider_credits), 0) AS credits, min(ended_at) AS since
+      FROM late_tasks WHERE outcome = 'delivered' AND ended_at > now() - interval '1 hour'
+), alive AS (
+    SELECT name, started_at, redis_seen_at, clock_skew_seconds, detail ->> 'redis_error' AS redis_error
+      FROM processes
+     WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => $6)
 ), workers AS (
     SELECT name, started_at, seen_at,
            stopped_at IS NULL AND seen_at > now() - make_interval(secs => $6) AS is_alive,
@@ -84,6 +91,15 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                    nullif(application_name, ''), state),
                    extract(epoch FROM xact_start)::double precision) ORDER BY xact_start), '[]')
           FROM lockers) AS lockers,
+       late.tasks AS late, late.credits AS late_credits, late.since AS late_since,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(name, clock_skew_seconds) ORDER BY name), '[]')
+          FROM alive WHERE abs(clock_skew_seconds) > $9::double precision) AS skewed,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(name, redis_error,
+                   extract(epoch FROM coalesce(redis_seen_at, started_at))::double precision)
+                   ORDER BY name), '[]')
+          FROM alive
+         WHERE coalesce(redis_seen_at, started_at) < now() - make_interval(secs => $6)
+       ) AS without_redis,
        dead.messages AS dead_webhooks, dead.since AS dead_since,
        (SELECT count(*) FROM workers WHERE is_alive) AS workers_alive,
        (SELECT max(seen_at) FROM workers) AS worker_seen_at,
@@ -101,4 +117,4 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
               WHERE NOT EXISTS (SELECT FROM pricing
                                  WHERE (pricing.model, pricing.task, pricing.quantity)
                                        = (asked.model, asked.task, asked.quantity))) AS unpriced
-  FROM waiting, running, unsure, dead;
+  FROM waiting, running, unsure, late, dead;

@@ -92,7 +92,57 @@ async def _replica(stage: Stage) -> AsyncIterator[None]:
         await stage.redis.replicaof("NO", "ONE")
 
 
+@asynccontextmanager
+async def _postgres_read_only(stage: Stage) -> AsyncIterator[None]:
+    name = database_of(stage)
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    end_others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
+    async with operator(stage) as session:
+        await session.execute("SET default_transaction_read_only = off")
+        await session.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await session.execute(end_others)
+        try:
+            yield
+        finally:
+            await session.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            await session.execute(end_others)
+
+
+@asynccontextmanager
+async def _redis_full(stage: Stage) -> AsyncIterator[None]:
+    used = int((await stage.redis.info("memory"))["used_memory"])
+    async with valkey("maxmemory", str(used))(stage):
+        yield
+
+
 FAULTS = [
+    Fault(
+        "Postgres turns read-only",
+        "postgres_is_read_only",
+        _postgres_read_only,
+        "refuses writes (read-only)",
+        "point DATABASE_URL at the primary",
+        status=503,
+        code=6,
+    ),
+    Fault(
+        "Valkey turns replica",
+        "redis_is_replica",
+        _replica,
+        "leads to a replica",
+        "point REDIS_URL at the primary",
+        status=503,
+        code=6,
+    ),
+    Fault(
+        "Valkey is full",
+        "redis_is_full",
+        _redis_full,
+        "of maxmemory is used",
+        "raise maxmemory",
+        status=503,
+        code=6,
+    ),
     Fault(
         "somebody locks an account",
         "rows_locked",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from shared.domain.situation import (
     Locker,
     LostWorker,
     Pause,
+    ProcessWithoutRedis,
     RedisSituation,
     Situation,
+    SkewedProcess,
 )
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -37,6 +40,11 @@ WELL = Situation(
     held=0,
     held_since=None,
     lockers=(),
+    late=0,
+    late_credits=Decimal(0),
+    late_since=None,
+    skewed=(),
+    without_redis=(),
     unknown=0,
     unknown_since=None,
     ended=(),
@@ -160,6 +168,34 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "2 tasks succeeded",
         ago(9),
         "darkroom jobs show",
+    ),
+    (
+        "images_come_late",
+        {"late": 3, "late_credits": Decimal(18), "late_since": ago(900)},
+        "3 tasks delivered after the end of their job within the last hour; Kie charged 18 credits",
+        ago(900),
+        "JOB_DEADLINE_SECONDS",
+    ),
+    (
+        "clock_skew",
+        {"skewed": (SkewedProcess("host:7", 1800.4),)},
+        "the clock of host:7 is 1800 s ahead of",
+        None,
+        "NTP",
+    ),
+    (
+        "clock_skew",
+        {"skewed": (SkewedProcess("host:7", -61.0),)},
+        "is 61 s behind that",
+        None,
+        "NTP",
+    ),
+    (
+        "process_without_redis",
+        {"without_redis": (ProcessWithoutRedis("host:7", "OOM command not allowed", ago(20)),)},
+        "host:7 is alive and cannot write to its Redis: OOM command",
+        ago(20),
+        "REDIS_URL",
     ),
     (
         "rows_locked",

@@ -1,0 +1,45 @@
+"""What is wrong with the processes of a Darkroom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.domain.alert import Alert
+from shared.domain.situation import Situation
+
+
+def alerts_of_processes(now: Situation) -> Iterator[Alert]:
+    """Return what is wrong with the workers and API processes."""
+    has_work = now.queued or now.tasks or now.unknown or now.failing
+    if now.workers_alive == 0 and (has_work or now.workers_lost):
+        yield Alert(
+            "no_worker",
+            f"no worker is running; {now.queued} jobs wait and {now.tasks} tasks are not looked at",
+            "start one: `darkroom worker`",
+            since=now.worker_seen_at,
+        )
+    for worker in now.workers_lost:
+        yield Alert(
+            "worker_lost",
+            f"worker {worker.name} died or lost Postgres; {now.workers_alive} are alive",
+            "start another; its log says why. Its jobs go on elsewhere, once their leases lapse",
+            since=worker.seen_at,
+            subject=worker.name,
+        )
+    for skewed in now.skewed:
+        how = "ahead of" if skewed.seconds > 0 else "behind"
+        yield Alert(
+            "clock_skew",
+            f"the clock of {skewed.name} is {abs(skewed.seconds):.0f} s {how} that of Postgres",
+            "set its clock by NTP; jobs do not suffer, the dates in its log are wrong",
+            subject=skewed.name,
+        )
+    for process in now.without_redis:
+        yield Alert(
+            "process_without_redis",
+            f"{process.name} is alive and cannot write to its Redis"
+            + (f": {process.error}" if process.error else ""),
+            "start Redis or Valkey, or mend REDIS_URL of that process",
+            since=process.since,
+            subject=process.name,
+        )
