@@ -12,6 +12,7 @@ from shared.adapters.clock_skew import SKEW_LIMIT_SECONDS
 from shared.adapters.delivery import translated_redis_errors
 from shared.adapters.postgres import Queries
 from shared.adapters.process_list import ALIVE_SECONDS
+from shared.catalog import families
 from shared.domain.alerts import (
     ENDED_COUNTED,
     LOCKED_SECONDS,
@@ -32,7 +33,7 @@ from shared.domain.situation import (
     Situation,
     SkewedProcess,
 )
-from shared.kie_accounts import brake_key
+from shared.kie_accounts import brake_key, family_brake_key
 
 _LISTS = (*("ended", "failing", "lockers", "skewed", "unpriced", "without_redis", "workers_lost"),)
 
@@ -79,13 +80,19 @@ async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:
         pipe = redis.pipeline(transaction=False)
         for name in accounts:
             pipe.hgetall(brake_key(name))
+        places = [(name, model) for name in accounts for model in families()]
+        for place in places:
+            pipe.hgetall(family_brake_key(*place))
         for section in ("memory", "replication", "persistence"):
             pipe.info(section)
         *brakes, memory, replication, persistence = await pipe.execute()
-    pauses = ((name, read_pause(fields)) for name, fields in zip(accounts, brakes, strict=True))
+    pauses = [read_pause(fields) for fields in brakes]
+    of_accounts = zip(accounts, pauses, strict=False)
+    of_families = zip(places, pauses[len(accounts) :], strict=True)
     limit = int(memory.get("maxmemory", 0))
     return RedisSituation(
-        pauses=tuple((name, pause) for name, pause in pauses if pause is not None),
+        pauses=tuple((name, pause) for name, pause in of_accounts if pause is not None),
+        family_pauses=tuple((*place, pause) for place, pause in of_families if pause is not None),
         is_replica=replication.get("role", "master") != "master",
         policy=str(memory.get("maxmemory_policy", "noeviction")),
         memory_share=int(memory.get("used_memory", 0)) / limit if limit else 0.0,

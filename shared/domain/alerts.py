@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from shared.domain.alert import Alert
 from shared.domain.lifecycle import JobState, Reason
 from shared.domain.process_alerts import alerts_of_processes
-from shared.domain.situation import EndedJob, RedisSituation, Situation
+from shared.domain.situation import EndedJob, Pause, RedisSituation, Situation
 
 RECENT_SECONDS = 300.0
 """How far back ended jobs count: long enough for a job a minute, short enough to be news."""
@@ -118,35 +118,51 @@ def _of_redis(redis: RedisSituation) -> Iterator[Alert]:
 
 
 _BY_ITSELF = "nothing: it recovers by itself; if it lasts, ask Kie"
-_FIX_OF_PAUSE = {
+_MAY_COST = (
+    "see Kie's log page: each of these may have been paid for; submits go on by themselves once one"
+    " goes well"
+)
+_FIX_OF_PAUSE: dict[str, str] = {
     Reason.ACCOUNT_REFUSED: "mend the Kie account: its key, its credits or its cap",
     Reason.RATE_LIMITED: "nothing: it recovers by itself; if it lasts, lower"
     " KIE_SUBMITS_PER_10_SECONDS, or find who else uses the key",
+    Reason.WRONG_ENDPOINT: "compare KIE_BASE_URL, proxy and DNS with Kie's documentation; if Kie"
+    " has moved the endpoint, install a version that knows the new one",
+    Reason.SERVER_ERROR: _MAY_COST,
+    Reason.REPLY_LOST: _MAY_COST,
+    Reason.PROVIDER_FAILED: _MAY_COST,
+    Reason.DEADLINE_EXCEEDED: _MAY_COST,
 }
 
 
 def _of_pauses(redis: RedisSituation, now: Situation) -> Iterator[Alert]:
     for account, pause in redis.pauses:
-        why = f"{pause.reason}: {pause.message}"
-        if pause.is_on(now.at):
-            left = (pause.until - now.at).total_seconds()
-            how = f"paused for {left:.0f} s more"
-        else:
-            how = "sent one at a time until one goes well"
-        yield Alert(
-            "submits_paused",
-            f"submits by the Kie account {account} are {how} ({why}); {now.queued} jobs wait",
-            _FIX_OF_PAUSE.get(pause.reason, _BY_ITSELF),  # type: ignore[call-overload]
-            since=pause.since,
-            subject=account,
-        )
+        yield _paused(f"submits by the Kie account {account}", account, pause, now)
+    for account, model, pause in redis.family_pauses:
+        whose = f"submits of {model} by the Kie account {account}"
+        yield _paused(whose, f"{account} {model}", pause, now)
+
+
+def _paused(whose: str, subject: str, pause: Pause, now: Situation) -> Alert:
+    if pause.is_on(now.at):
+        how = f"paused for {(pause.until - now.at).total_seconds():.0f} s more"
+    else:
+        how = "sent one at a time until one goes well"
+    return Alert(
+        "submits_paused",
+        f"{whose} are {how} ({pause.reason}: {pause.message}); {now.queued} jobs wait",
+        _FIX_OF_PAUSE.get(pause.reason, _BY_ITSELF),
+        since=pause.since,
+        subject=subject,
+    )
 
 
 def _of_waiting(now: Situation, redis: RedisSituation | None) -> Iterator[Alert]:
     if now.waiting_since is None or now.due == 0:
         return
     waited = now.at - now.waiting_since
-    is_held_back = redis is None or bool(redis.pauses) or now.workers_alive == 0
+    is_held_back = redis is None or bool(redis.pauses or redis.family_pauses)
+    is_held_back = is_held_back or now.workers_alive == 0
     last = now.last_submitted_at
     is_stalled = last is None or now.at - last > timedelta(seconds=STALLED_SECONDS)
     if waited > timedelta(seconds=STALLED_SECONDS) and is_stalled and not is_held_back:
@@ -200,7 +216,7 @@ def _of_tasks(now: Situation) -> Iterator[Alert]:
         )
 
 
-_FIX_OF_FAILURE = {
+_FIX_OF_FAILURE: dict[str, str] = {
     Reason.CONTENT_POLICY: "nothing here: Kie refuses what the callers ask for",
     Reason.REJECTED: "read the message: callers ask for what Kie does not take, or its API changed",
     Reason.SUBMISSION_LOST: "see Kie's log page: it may have been paid for images nobody has",
@@ -221,7 +237,7 @@ def _of_failures(now: Situation) -> Iterator[Alert]:
         "jobs_fail",
         f"{len(failed)} of the last {len(counted)} jobs failed ({shares})"
         + (f"; the last said: {said}" if said else ""),
-        _FIX_OF_FAILURE.get(main, "see Kie's log page and status"),  # type: ignore[call-overload]
+        _FIX_OF_FAILURE.get(main, "see Kie's log page and status"),
         since=_streak_began(failed, now.ended),
     )
 

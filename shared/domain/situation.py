@@ -123,6 +123,8 @@ class RedisSituation:
 
     pauses: tuple[tuple[str, Pause], ...] = ()
     """By the name of the Kie account."""
+    family_pauses: tuple[tuple[str, str, Pause], ...] = ()
+    """By the name of the Kie account and the model."""
     is_replica: bool = False
     policy: str = "noeviction"
     memory_share: float = 0.0

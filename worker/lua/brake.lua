@@ -12,6 +12,9 @@ if until_ms > now then
 end
 level = math.min(level + 1, 20)
 local pause = math.min(tonumber(ARGV[1]) * 2 ^ (level - 1), tonumber(ARGV[2]))
+if level == 1 then
+  redis.call('HSET', KEYS[1], 'since', now)
+end
 redis.call('HSET', KEYS[1], 'until', now + pause, 'level', level, 'reason', ARGV[3], 'message', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], pause + 600000)
 return {level, pause, brake[3] == ARGV[3] and 0 or 1}

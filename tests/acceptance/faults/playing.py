@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -47,6 +47,8 @@ class Stage:
     """By process: a client of its HTTP port."""
     lines: list[Any] = field(default_factory=list)
     """What was logged."""
+    until_the_end: AsyncExitStack = field(default_factory=AsyncExitStack)
+    """What a fault has started that stays until the test is over."""
 
     async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
         """Run a statement past the relay, as an operator would."""
@@ -203,7 +205,8 @@ async def set_stage(
             ):
                 stage.outputs = {"worker": of_worker, "api": of_api.session}
                 await eventually(_is_first_seen(stage), "the worker is seen")
-                yield stage
+                async with stage.until_the_end:
+                    yield stage
 
 
 def _is_first_seen(stage: Stage) -> Callable[[], Awaitable[bool]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.kie_accounts import family_brake_key
 from tests.acceptance.faults.playing import Cause, Fault, Stage, play
 
 _FORGET_ENDS = (
@@ -31,7 +32,7 @@ def kie(jobs: int = 6, **switches: Any) -> Cause:
 
 async def _take_back(stage: Stage) -> None:
     """Do what an operator does once Kie is well: no pause, no open question, no old failure."""
-    await stage.redis.delete("darkroom:brake")
+    await stage.redis.delete("darkroom:brake", family_brake_key("default", "gpt-4o-image"))
     for row in await stage.sql("SELECT id FROM jobs WHERE state = 'unknown'"):
         await stage.workshop.producer.resolve_lost(row["id"], "none at Kie", actor="a test")
     await stage.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
@@ -72,6 +73,20 @@ FAULTS = [
         kie(submit_code=455),
         "(maintenance: ",
         "recovers by itself",
+    ),
+    Fault(
+        "500 to every create slows the family",
+        "submits_paused",
+        kie(submit_code=500),
+        "submits of gpt-4o-image by the Kie account default are",
+        "each of these may have been paid for",
+    ),
+    Fault(
+        "a web page answers",
+        "submits_paused",
+        kie(create_junk="html_200"),
+        "(wrong_endpoint: ",
+        "compare KIE_BASE_URL",
     ),
     Fault(
         "500 to every create",

@@ -100,6 +100,17 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "recovers by itself",
     ),
     (
+        "submits_paused",
+        {
+            "redis": RedisSituation(
+                family_pauses=(("default", "m", replace(PAUSE, reason="wrong_endpoint")),)
+            )
+        },
+        "submits of m by the Kie account default are paused for 40 s more (wrong_endpoint: 402",
+        ago(90),
+        "KIE_BASE_URL",
+    ),
+    (
         "no_worker",
         {"workers_alive": 0, "queued": 3, "tasks": 4, "worker_seen_at": ago(120)},
         "no worker is running; 3 jobs wait and 4 tasks",
