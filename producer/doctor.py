@@ -10,6 +10,7 @@ from producer.alert_findings import examine_alerts
 from producer.finding import Finding
 from producer.process_findings import examine_processes
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
+from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
 from shared.adapters.migrations import migration_status
 from shared.adapters.postgres import Database, Queries, connect_database
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
@@ -55,8 +56,12 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         else:
             yield Finding("redis is given", False, REDIS_NOT_GIVEN, "set REDIS_URL")
-        async for finding in _examine_database(servers, stack, settings.kie_account_names):
-            yield finding
+        try:
+            async for finding in _examine_database(servers, stack, settings.kie_account_names):
+                yield finding
+        except DarkroomError as error:
+            # It answered at first, and then did not.
+            yield Finding("postgres", False, str(error), ADVICE[POSTGRES])
         yield _examine_provider(settings, servers)
 
 
@@ -87,7 +92,7 @@ async def _examine_database(
         database = await stack.enter_async_context(connect_for_examination(servers.database_url))
         status = await migration_status(servers.database_url)
     except DarkroomError as error:
-        yield Finding("postgres", False, str(error), "start Postgres, or mend DATABASE_URL")
+        yield Finding("postgres", False, str(error), ADVICE[POSTGRES])
         return
     version = await database.pool.fetchval("SHOW server_version")
     yield Finding("postgres", True, f"PostgreSQL {version} answers")
@@ -159,7 +164,7 @@ async def _examine_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterat
             memory = await redis.info("memory")
             persistence = await redis.info("persistence")
     except DarkroomError as error:
-        yield Finding("redis", False, str(error), "start Redis or Valkey, or mend REDIS_URL")
+        yield Finding("redis", False, str(error), ADVICE[REDIS])
         return
     version = info.get("valkey_version") or info.get("redis_version")
     yield Finding("redis", True, f"Redis or Valkey {version} answers")

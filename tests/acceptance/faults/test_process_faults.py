@@ -10,7 +10,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import Producer
-from shared.adapters.process_registry import Process, ProcessRegistry
+from shared.adapters.process_beat import Process
+from shared.adapters.process_registry import ProcessRegistry
 from shared.adapters.server_clock import ServerClock
 from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.faults.playing import Fault, Stage, play, servers_of, set_stage
@@ -50,7 +51,8 @@ async def _let_time_pass(stage: Stage, kind: str, pid: int) -> None:
     """Let ten seconds pass for a process that beats no more: a test waits for the other five."""
     await stage.sql("UPDATE processes SET started_at = started_at - interval '1 min'")
     changed = await stage.sql(
-        "UPDATE processes SET seen_at = seen_at - interval '10 s' WHERE kind = $1 AND name LIKE $2 RETURNING name",
+        "UPDATE processes SET seen_at = seen_at - interval '10 s'"
+        " WHERE kind = $1 AND name LIKE $2 RETURNING name",
         kind,
         f"%:{pid}",
     )
