@@ -11,27 +11,26 @@ from uuid import UUID
 from producer.intake import Intake
 from producer.job_book import JobBook
 from producer.live.feed import EventFeed
+from producer.operating import OperatorVerdicts, as_id
 from producer.orders import Order, Priority
-from producer.resolving import Verdict, resolve
 from producer.till import Account, Quote, Till
 from producer.waiting import EndWatch, watching_ends
 from producer.webhooks import Webhooks
-from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis
-from shared.adapters.failure_log import failures
-from shared.adapters.news import Change
+from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.postgres import Connection, Database, connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest, family
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
-from shared.settings import Settings, load_settings
+from shared.errors import Fault, InvalidRequest
+from shared.settings import ChargeBasis, Settings, load_settings
 
 MOST_LISTED = 1_000
 _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
+_CHARGE_BASIS: ChargeBasis = Settings.model_fields["charge_basis"].default
 
 
-class Producer:
+class Producer(OperatorVerdicts):
     """Enqueues jobs and tells what became of them. Make one per process with `connect`.
 
     Every method may raise `PostgresDown`. Redis being down never refuses a call: jobs are safe
@@ -45,10 +44,12 @@ class Producer:
         watch: EndWatch,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
+        charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
     ) -> None:
         self._database = database
         self._job_deadline_seconds = job_deadline_seconds
+        self._charge_basis = charge_basis
         self._delivery = delivery
         self._watch = watch
         self._book = JobBook(database)
@@ -76,6 +77,7 @@ class Producer:
             Producer.over(
                 servers,
                 job_deadline_seconds=settings.job_deadline_seconds,
+                charge_basis=settings.charge_basis,
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
             ) as producer,
         ):
@@ -87,6 +89,7 @@ class Producer:
         servers: Servers,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
+        charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
     ) -> AsyncIterator[Producer]:
         """Connect to servers that are already open."""
@@ -102,6 +105,7 @@ class Producer:
                 delivery,
                 watch,
                 job_deadline_seconds=job_deadline_seconds,
+                charge_basis=charge_basis,
                 webhooks_allow_loopback=webhooks_allow_loopback,
             )
             stack.push_async_callback(producer.events.close)
@@ -151,14 +155,14 @@ class Producer:
 
     async def get(self, job_id: UUID | str) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
-        return await self._book.get(_as_id(job_id))
+        return await self._book.get(as_id(job_id))
 
     async def wait(self, job_id: UUID | str, *, timeout_seconds: float = 600) -> Job:
         """Return the job once it is terminal: pushed, not polled.
 
         Raises `WaitTimedOut`, after which the job goes on, and `JobNotFound`.
         """
-        return await self._watch.wait(_as_id(job_id), timeout_seconds)
+        return await self._watch.wait(as_id(job_id), timeout_seconds)
 
     async def list(
         self,
@@ -180,15 +184,9 @@ class Producer:
 
         Raises `TooLateToCancel` once it has left the queue, and `JobNotFound`.
         """
-        job = await self._book.cancel(_as_id(job_id))
+        job = await self._book.cancel(as_id(job_id))
         await self._announce_end(job)
         return job
-
-    async def _announce_end(self, job: Job) -> None:
-        try:
-            await self._delivery.announce([Change(job.id, has_ended=True)])
-        except RedisDown as error:
-            failures.down(error, doing="announce_end")
 
     async def retry(self, job_id: UUID | str) -> Job:
         """Enqueue a new job of the same request, linked to the first, which stays as it ended.
@@ -209,41 +207,6 @@ class Producer:
         )
         return (await self.enqueue_many([order]))[0]
 
-    # --- the operator's verdict ---------------------------------------------------------------
-
-    async def resolve_submitted(
-        self,
-        job_id: UUID | str,
-        task_id: str,
-        reason: str | None = None,
-        *,
-        actor: str | None = None,
-        deadline_seconds: float | None = None,
-    ) -> Job:
-        """Say that Kie made this task of an unknown submission; its poll is delivered at once.
-
-        Kie's answer to the poll alone decides and charges. The deadline is JOB_DEADLINE_SECONDS
-        from now unless given. Raises `JobNotFound`, and `InvalidRequest` where the job is not
-        `unknown` or another job has the task.
-        """
-        seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
-        verdict = Verdict(task_id, reason, actor)
-        job = await resolve(self._database, _as_id(job_id), verdict, deadline_seconds=seconds)
-        await self.intake.hand_over([Parcel(job.id, Lane.POLL)])
-        return job
-
-    async def resolve_lost(
-        self, job_id: UUID | str, reason: str, *, actor: str | None = None
-    ) -> Job:
-        """Say that an unknown submission made no task: it fails, and its hold is released.
-
-        Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`.
-        """
-        verdict = Verdict(None, reason, actor)
-        job = await resolve(self._database, _as_id(job_id), verdict, deadline_seconds=0)
-        await self._announce_end(job)
-        return job
-
     # --- money ------------------------------------------------------------------------------
 
     async def quote(self, request: ImageRequest) -> Quote:
@@ -253,15 +216,6 @@ class Producer:
     async def balance(self, account_id: str) -> Account:
         """Return the account's credits, or raise `AccountNotFound`."""
         return await self.till.account(account_id)
-
-
-def _as_id(job_id: UUID | str) -> UUID:
-    if isinstance(job_id, UUID):
-        return job_id
-    try:
-        return UUID(job_id)
-    except ValueError:
-        raise JobNotFound(job_id) from None
 
 
 def _as_state(state: JobState | str | None) -> JobState | None:

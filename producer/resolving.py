@@ -49,7 +49,7 @@ class Verdict:
                 ("reason", self.reason, TEXT_LENGTH),
                 ("actor", self.actor, TEXT_LENGTH),
             )
-            if text is not None and not _is_readable(text, most)
+            if text is not None and not is_readable(text, most)
         ]
         if self.task_id is not None and any(one.isspace() for one in self.task_id):
             faults.append(Fault("task_id", f"{self.task_id!r} must have no blanks"))
@@ -171,5 +171,6 @@ def _not_unknown(job: Job) -> InvalidRequest:
     )
 
 
-def _is_readable(text: str, most: int) -> bool:
+def is_readable(text: str, most: int) -> bool:
+    """Return whether the text is printable, not blank, and no longer than that."""
     return bool(text.strip()) and len(text) <= most and text.isprintable()

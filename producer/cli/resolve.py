@@ -1,10 +1,14 @@
-"""`darkroom jobs resolve`: an operator's verdict on a submission of unknown outcome."""
+"""`darkroom jobs resolve`: an operator's verdict on what Kie's answers leave open.
+
+That is a submission of unknown outcome, or a success whose images could not be read.
+"""
 
 from __future__ import annotations
 
 import getpass
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -15,7 +19,7 @@ from producer.cli.screen import put, put_json, say
 from producer.cli.wording import command_text, count_text, credits_text, printable
 from shared.adapters.job_rows import job_to_json
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
+from shared.domain.lifecycle import JobState, Reason
 
 
 def _read_reason(text: str | None) -> str | None:
@@ -31,43 +35,100 @@ def resolve(
     lost: Annotated[
         bool, typer.Option("--lost", help="Kie made no task: fail it, release its credits.")
     ] = False,
+    delivered: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--delivered",
+            metavar="URL",
+            help="Of a held success: Kie made this image; once for each. Charged as a success.",
+        ),
+    ] = None,
+    undelivered: Annotated[
+        bool,
+        typer.Option(
+            "--undelivered", help="Of a held success: no images; fail it, release its credits."
+        ),
+    ] = False,
     reason: Annotated[
         str | None,
         typer.Option(
-            "--reason", metavar="TEXT", callback=_read_reason, help="Why; needed with --lost."
+            "--reason",
+            metavar="TEXT",
+            callback=_read_reason,
+            help="Why; needed with all but --submitted.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """End the doubt about an unknown submission: say which task it became, or that it is lost."""
-    if (submitted is None) == (not lost):
-        raise typer.BadParameter("say exactly one of --submitted TASK_ID and --lost")
-    if lost and reason is None:
-        raise typer.BadParameter("--lost needs --reason TEXT: it is kept in the books")
+    """End a doubt: what became of an unknown submission, or of a success that cannot be read."""
+    verdict = _checked(submitted, lost, tuple(delivered or ()), undelivered, reason)
 
     async def step(desk: Desk) -> None:
-        job = await _resolve(desk, job_id, submitted, reason)
+        job = await _resolve(desk, job_id, verdict, reason)
         if as_json:
             put_json(job_to_json(job))
-            return
-        if job.state is JobState.FAILED:
-            put(f"{job.id} failed as lost, {credits_text(job.credits_quoted)} credits released")
-            say(f"to run the same request again: {command_text('jobs', 'retry', str(job.id))}")
-            return
-        put(f"{job.id} generating as task {printable(job.provider_task_id or '')}")
-        say("a worker asks Kie about it now, and charges only if Kie says that it succeeded")
-        say(f"next: {command_text('jobs', 'wait', str(job.id))}")
+        else:
+            _tell(job, verdict)
 
     run_at_desk(step)
 
 
-async def _resolve(desk: Desk, job_id: str, task_id: str | None, reason: str | None) -> Job:
-    actor = _who()
-    if task_id is None:
-        return await desk.producer.resolve_lost(job_id, reason or "", actor=actor)
-    return await desk.producer.resolve_submitted(
+def _checked(
+    submitted: str | None, lost: bool, urls: tuple[str, ...], undelivered: bool, reason: str | None
+) -> _Verdict:
+    if sum((submitted is not None, lost, bool(urls), undelivered)) != 1:
+        raise typer.BadParameter(
+            "say exactly one of --submitted TASK_ID and --lost, of an unknown submission, or of"
+            " --delivered URL and --undelivered, of a success that cannot be read"
+        )
+    if submitted is None and reason is None:
+        option = "--lost" if lost else "--undelivered" if undelivered else "--delivered"
+        raise typer.BadParameter(f"{option} needs --reason TEXT: it is kept in the books")
+    return _Verdict(submitted, urls, is_held=undelivered or bool(urls))
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """Which of the four was said."""
+
+    task_id: str | None
+    result_urls: tuple[str, ...]
+    is_held: bool
+    """Whether it is about a success that cannot be read."""
+
+
+def _tell(job: Job, verdict: _Verdict) -> None:
+    if job.state is JobState.SUCCEEDED:
+        images = count_text(len(job.result_urls), "image")
+        put(f"{job.id} succeeded with {images}, {credits_text(job.credits_charged)} charged")
+        return
+    if job.state is JobState.FAILED:
+        how = "undelivered" if verdict.is_held else "lost"
+        put(f"{job.id} failed as {how}, {credits_text(job.credits_quoted)} credits released")
+        say(f"to run the same request again: {command_text('jobs', 'retry', str(job.id))}")
+        return
+    put(f"{job.id} generating as task {printable(job.provider_task_id or '')}")
+    say("a worker asks Kie about it now, and charges only if Kie says that it succeeded")
+    say(f"next: {command_text('jobs', 'wait', str(job.id))}")
+
+
+async def _resolve(desk: Desk, job_id: str, verdict: _Verdict, reason: str | None) -> Job:
+    actor, producer = _who(), desk.producer
+    if verdict.result_urls:
+        return await producer.resolve_delivered(
+            job_id,
+            verdict.result_urls,
+            reason or "",
+            actor=actor,
+            charge_basis=desk.settings.charge_basis,
+        )
+    if verdict.is_held:
+        return await producer.resolve_undelivered(job_id, reason or "", actor=actor)
+    if verdict.task_id is None:
+        return await producer.resolve_lost(job_id, reason or "", actor=actor)
+    return await producer.resolve_submitted(
         job_id,
-        task_id,
+        verdict.task_id,
         reason,
         actor=actor,
         deadline_seconds=desk.settings.job_deadline_seconds,
@@ -75,7 +136,15 @@ async def _resolve(desk: Desk, job_id: str, task_id: str | None, reason: str | N
 
 
 def advice_for(job: Job) -> list[str]:
-    """Return what an operator may type about a job; nothing unless its outcome is unknown."""
+    """Return what an operator may type about a job that is in doubt; nothing about others."""
+    if job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE:
+        job_id = str(job.id)
+        return [
+            "Kie reports success, but not which images; its answer is above. Then type one of",
+            f"  {command_text('jobs', 'resolve', job_id, '--delivered')} URL --reason TEXT",
+            f"  {command_text('jobs', 'resolve', job_id, '--undelivered', '--reason')} TEXT",
+            "or leave it: it is asked about every five minutes, and settled if it can be read",
+        ]
     if job.state is not JobState.UNKNOWN:
         return []
     job_id = str(job.id)
@@ -90,11 +159,20 @@ def advice_for(job: Job) -> list[str]:
 def advice_for_many(jobs: Sequence[Job]) -> list[str]:
     """Return what an operator may type about those of the jobs whose outcome is unknown."""
     unknown = [job for job in jobs if job.state is JobState.UNKNOWN]
-    if not unknown:
-        return []
-    count = count_text(len(unknown), "submission")
-    show = command_text("jobs", "show", str(unknown[0].id))
-    return [f"{count} of unknown outcome; what to do about each: {show}"]
+    held = [
+        job
+        for job in jobs
+        if job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE
+    ]
+    return [
+        f"{count_text(len(found), noun)} {what}; what to do about each:"
+        f" {command_text('jobs', 'show', str(found[0].id))}"
+        for found, noun, what in (
+            (unknown, "submission", "of unknown outcome"),
+            (held, "job", "whose success cannot be read"),
+        )
+        if found
+    ]
 
 
 def _who() -> str:

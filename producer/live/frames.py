@@ -23,7 +23,12 @@ _STATE_AFTER: dict[str, JobState] = {
     "enqueued": JobState.QUEUED,
     **{event_name(one.event): one.target for one in TRANSITIONS},
 }
-_STATE_AFTER_VERDICT = {"submitted": JobState.GENERATING, "lost": JobState.FAILED}
+_STATE_AFTER_VERDICT = {
+    "submitted": JobState.GENERATING,
+    "lost": JobState.FAILED,
+    "delivered": JobState.SUCCEEDED,
+    "undelivered": JobState.FAILED,
+}
 _OURS = frozenset({"worker", "by", "provider_credits"})
 """Details that name our machines, operators and costs: for `jobs show`, not for listeners."""
 ENDS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)

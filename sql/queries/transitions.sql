@@ -230,12 +230,14 @@ SELECT id, submitted_at, finished_at, credits_charged, price_id,
 -- The end without images: state, release and ledger in one statement. $1 id, $2 attempt,
 -- $3 from states, $4 to state, $5 reason, $6 message, $7 what becomes of the newest attempt
 -- (null: nothing), $8 event. By its deadline a job ends only where that has passed by this clock,
--- whatever the worker's says.
+-- whatever the worker's says; and one that is held for an operator by no deadline, whatever the
+-- worker remembers.
 WITH moved AS (
     UPDATE jobs
        SET state = $4, reason = $5, message = $6, finished_at = now(), updated_at = now()
      WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
-       AND ($5 <> 'deadline_exceeded' OR deadline_at <= now())
+       AND ($5 <> 'deadline_exceeded'
+            OR (deadline_at <= now() AND reason IS DISTINCT FROM 'result_unreadable'))
     RETURNING *
 ), attempted AS (
     UPDATE job_attempts

@@ -67,6 +67,13 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     (3, ("queued", "submitting", "unknown"), lambda life, dice: life.an_hour_passes()),
     (3, ("unknown",), lambda life, dice: life.sweep()),
     (
+        3,
+        ("generating",),
+        lambda life, dice: life.operator_settles(
+            _any(dice), dice.randint(0, 5), dice.choice(("current", "quoted", "lower_of"))
+        ),
+    ),
+    (
         4,
         ("unknown",),
         lambda life, dice: life.operator_resolves(

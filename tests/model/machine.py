@@ -445,6 +445,32 @@ class LifeOfJobs(RuleBasedStateMachine):
         else:
             self.ref.submitted(job, task)
 
+    @precondition(lambda self: any(job.attempts for job in self.ref.jobs.values()))
+    @rule(pick=PICKS, images=st.integers(0, 5), basis=BASES)
+    def operator_settles(self, pick: int, images: int, basis: ChargeBasis) -> None:
+        """An operator says which images a held job has; of any other job he is refused."""
+        held = [job for job in self.ref.jobs.values() if job.reason == "result_unreadable"]
+        job = _pick(pick, held or list(self.ref.jobs.values()))
+        is_held = job.state == "generating" and job.reason == "result_unreadable"
+        producer = self.stage.producer
+        verdict = (
+            producer.resolve_delivered(job.id, _urls(images), "seen", charge_basis=basis)
+            if images
+            else producer.resolve_undelivered(job.id, "none in the log")
+        )
+        try:
+            self.stage.run(verdict)
+        except InvalidRequest:
+            assert not is_held
+            return
+        assert is_held
+        job.resolutions += 1
+        self.seen["settled delivered" if images else "settled undelivered"] += 1
+        if images:
+            self.ref.succeeded(job, images, basis)
+        else:
+            self.ref.ended(job, "failed", "result_unreadable")
+
     def _tasks_of_others(self, job: RefJob) -> list[str]:
         named = [one.task for one in self.ref.jobs.values() if one is not job]
         named += [one.stored_task for holder, one in self.ref.attempts() if holder is not job]

@@ -45,6 +45,7 @@ EXPECTED = {
     *(f"callback {word}" for word in ("hastened", "confirmed", "refuted", "late", "late_success")),
     *(f"{basis}, {how}" for basis in get_args(ChargeBasis) for how in ("fewer", "enough")),
     *(f"resolved {claim}" for claim in ("own", "wrong", "none")),
+    *("settled delivered", "settled undelivered"),
     *("crash", "stale write", "fenced write"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from producer.cli.application import build_app
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.integration.database.desk import Desk
-from tests.workshop import Workshop, text_to_image
+from tests.workshop import Workshop, eventually, text_to_image
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
@@ -117,10 +118,45 @@ async def test_what_cannot_be_resolved_leaves_with_its_code(darkroom: Darkroom, 
     assert f"job {holder.id} is generating" in known.err
 
 
+async def test_a_success_that_cannot_be_read_is_settled_by_hand(
+    darkroom: Darkroom, workshop: Workshop
+) -> None:
+    jobs = [
+        await workshop.enqueue(text_to_image(f"[[sim: response_form=broken]] {number}"))
+        for number in range(2)
+    ]
+    async with workshop.worker():
+        for job in jobs:
+            await eventually(partial(_is_held, workshop, job), "it is held", 60)
+    first, second = (str(job.id) for job in jobs)
+    shown, listed = await darkroom.run_all(("jobs", "show", first), ("jobs", "list"))
+    assert f"jobs resolve {first} --delivered URL" in shown.err
+    assert "successFlag" in shown.out
+    assert "2 jobs whose success cannot be read" in listed.err
+    delivered, undelivered = await darkroom.run_all(
+        ("jobs", "resolve", first, "--delivered", "https://a.example/1.png", "--reason", "seen"),
+        ("jobs", "resolve", second, "--undelivered", "--reason", "none there"),
+    )
+    assert delivered.lines == [f"{first} succeeded with 1 image, 6 charged"]
+    assert undelivered.lines == [f"{second} failed as undelivered, 6 credits released"]
+    await workshop.check_books()
+    again = await darkroom.run("jobs", "resolve", first, "--undelivered", "--reason", "x")
+    assert again.code == 1
+    assert f"job {first} is succeeded" in again.err
+
+
+async def _is_held(workshop: Workshop, job: Job) -> bool:
+    return (await workshop.producer.get(job.id)).reason == "result_unreadable"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         (),
+        ("--undelivered",),
+        ("--delivered", "https://a.example/1.png"),
+        ("--undelivered", "--lost", "--reason", "x"),
+        ("--delivered", "https://a.example/1.png", "--undelivered", "--reason", "x"),
         ("--lost",),
         ("--lost", "--reason", "  "),
         ("--submitted", "task-9", "--lost", "--reason", "x"),
@@ -128,7 +164,7 @@ async def test_what_cannot_be_resolved_leaves_with_its_code(darkroom: Darkroom, 
     ],
     ids=" ".join,
 )
-def test_a_verdict_is_exactly_one_of_the_two_and_a_lost_one_says_why(
+def test_a_verdict_is_exactly_one_and_says_why(
     words: tuple[str, ...],
 ) -> None:
     result = CliRunner().invoke(build_app(), ["jobs", "resolve", NOBODY, *words])

@@ -1,0 +1,112 @@
+"""What an operator decides where Kie's answers leave a job in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from producer.intake import Intake
+from producer.resolving import Verdict, resolve
+from producer.reviewing import Review, settle_held
+from shared.adapters.delivery import Delivery, Lane, Parcel
+from shared.adapters.failure_log import failures
+from shared.adapters.news import Change
+from shared.adapters.postgres import Database
+from shared.domain.job import Job
+from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
+from shared.settings import ChargeBasis
+
+
+class OperatorVerdicts:
+    """The part of `producer.Producer` that operators use; it is made by that alone."""
+
+    _database: Database
+    _delivery: Delivery
+    _job_deadline_seconds: float
+    _charge_basis: ChargeBasis
+    intake: Intake
+
+    async def resolve_submitted(
+        self,
+        job_id: UUID | str,
+        task_id: str,
+        reason: str | None = None,
+        *,
+        actor: str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Job:
+        """Say that Kie made this task of an unknown submission; its poll is delivered at once.
+
+        Kie's answer to the poll alone decides and charges. The deadline is JOB_DEADLINE_SECONDS
+        from now unless given. Raises `JobNotFound`, and `InvalidRequest` where the job is not
+        `unknown` or another job has the task.
+        """
+        seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
+        verdict = Verdict(task_id, reason, actor)
+        job = await resolve(self._database, as_id(job_id), verdict, deadline_seconds=seconds)
+        await self.intake.hand_over([Parcel(job.id, Lane.POLL)])
+        return job
+
+    async def resolve_lost(
+        self, job_id: UUID | str, reason: str, *, actor: str | None = None
+    ) -> Job:
+        """Say that an unknown submission made no task: it fails, and its hold is released.
+
+        Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`.
+        """
+        verdict = Verdict(None, reason, actor)
+        job = await resolve(self._database, as_id(job_id), verdict, deadline_seconds=0)
+        await self._announce_end(job)
+        return job
+
+    async def resolve_delivered(
+        self,
+        job_id: UUID | str,
+        result_urls: Sequence[str],
+        reason: str,
+        *,
+        actor: str | None = None,
+        charge_basis: ChargeBasis | None = None,
+    ) -> Job:
+        """Say which images Kie made for a job held as `result_unreadable`: it succeeds.
+
+        It is charged as any success is, by how many there are and by CHARGE_BASIS unless given.
+        Raises `JobNotFound`, and `InvalidRequest` where the job is not held or a URL is none.
+        """
+        if not result_urls:
+            raise InvalidRequest([Fault("result_urls", "is empty: name each image that was made")])
+        review = Review(tuple(result_urls), reason, actor)
+        basis = charge_basis or self._charge_basis
+        job = await settle_held(self._database, as_id(job_id), review, basis=basis)
+        await self._announce_end(job)
+        return job
+
+    async def resolve_undelivered(
+        self, job_id: UUID | str, reason: str, *, actor: str | None = None
+    ) -> Job:
+        """Say that a job held as `result_unreadable` has no images: it fails, and its hold is
+        released.
+
+        Raises `JobNotFound`, and `InvalidRequest` where the job is not held.
+        """
+        review = Review((), reason, actor)
+        basis = self._charge_basis
+        job = await settle_held(self._database, as_id(job_id), review, basis=basis)
+        await self._announce_end(job)
+        return job
+
+    async def _announce_end(self, job: Job) -> None:
+        try:
+            await self._delivery.announce([Change(job.id, has_ended=True)])
+        except RedisDown as error:
+            failures.down(error, doing="announce_end")
+
+
+def as_id(job_id: UUID | str) -> UUID:
+    """Return the id that the text is, or raise `JobNotFound`."""
+    if isinstance(job_id, UUID):
+        return job_id
+    try:
+        return UUID(job_id)
+    except ValueError:
+        raise JobNotFound(job_id) from None

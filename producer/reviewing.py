@@ -1,0 +1,163 @@
+"""Settles jobs that are held because Kie's success could not be read, by an operator's verdict.
+
+The verdict goes through the statements of an ordinary end, so the charge, the ledger and the
+webhooks are the same, and whoever comes first wins: a readable answer of Kie, or the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+import orjson
+import structlog
+
+from producer.resolving import RESOLVED_EVENT, TEXT_LENGTH, is_readable
+from shared.adapters.job_rows import job_from_row
+from shared.adapters.postgres import Database, Queries
+from shared.domain import events
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
+from shared.errors import Fault, InvalidRequest, JobNotFound
+from shared.settings import ChargeBasis
+
+log = structlog.get_logger(__name__)
+
+URLS_MOST = 16
+_URL_LENGTH = 4_096
+_AS_LONG_AS_IT_TAKES = "0"
+"""How long a statement waits for locks: no limit of its own."""
+_GENERATING = [JobState.GENERATING.value]
+_UNDELIVERED = "an operator found no images of this task; the hold was released"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What an operator says of one held job. Raises `InvalidRequest` with every fault."""
+
+    result_urls: tuple[str, ...]
+    """The images that Kie made, each once; empty: there are none."""
+    reason: str
+    """Why; kept in the job's timeline."""
+    actor: str | None = None
+    """Who says so; None: whoever the database session belongs to."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            Fault("result_urls", f"{url!r} must be one http:// or https:// URL")
+            for url in self.result_urls
+            if not _is_url(url)
+        ]
+        if len(self.result_urls) > URLS_MOST:
+            faults.append(Fault("result_urls", f"has more than {URLS_MOST} URLs"))
+        if len(set(self.result_urls)) < len(self.result_urls):
+            faults.append(Fault("result_urls", "names an image twice: it would be charged twice"))
+        for name, text in (("reason", self.reason), ("actor", self.actor)):
+            if text is not None and not is_readable(text, TEXT_LENGTH):
+                length = f"1 to {TEXT_LENGTH} printable characters"
+                faults.append(Fault(name, f"{text!r} must be {length}"))
+        if faults:
+            raise InvalidRequest(faults)
+
+
+async def settle_held(
+    database: Database, job_id: UUID, review: Review, *, basis: ChargeBasis
+) -> Job:
+    """End a held job by the verdict and write down who and why, in one transaction.
+
+    Returns it `succeeded` and charged, or `failed`/`result_unreadable` with its hold released.
+    Raises `JobNotFound`, and `InvalidRequest` where the job is not held, with nothing stored.
+    """
+    job = await _load(database, job_id)
+    if not _is_held(job):
+        raise _not_held(job)
+    async with database.transaction() as queries:
+        row = await (
+            _record_delivered(queries, job, review.result_urls, basis)
+            if review.result_urls
+            else _record_undelivered(queries, job)
+        )
+        if row is not None:
+            await queries.fetch_row(
+                "record_resolution",
+                job.id,
+                RESOLVED_EVENT,
+                job.attempt,
+                "delivered" if review.result_urls else "undelivered",
+                job.provider_task_id,
+                review.actor,
+                review.reason,
+            )
+    moved = await _load(database, job_id)
+    if row is None:
+        raise _not_held(moved)
+    if review.result_urls and row["price_row_missing"]:
+        log.critical("price_row_missing", job_id=str(job.id), charged=str(row["credits_charged"]))
+    return moved
+
+
+async def _record_delivered(
+    queries: Queries, job: Job, urls: Sequence[str], basis: ChargeBasis
+) -> asyncpg.Record | None:
+    count = len(urls)
+    note = f"{count} of {job.quantity} images were delivered" if count < job.quantity else None
+    return await queries.fetch_row(
+        "settle_jobs",
+        _AS_LONG_AS_IT_TAKES,
+        [job.id],
+        [job.attempt],
+        [orjson.dumps(list(urls)).decode()],
+        [min(count, job.quantity)],
+        [note],
+        _GENERATING,
+        transition_of(events.Completed).target.value,
+        basis,
+        event_name(events.Completed),
+    )
+
+
+async def _record_undelivered(queries: Queries, job: Job) -> asyncpg.Record | None:
+    return await queries.fetch_row(
+        "release_job",
+        job.id,
+        job.attempt,
+        _GENERATING,
+        transition_of(events.ProviderFailed).target.value,
+        Reason.RESULT_UNREADABLE.value,
+        _UNDELIVERED,
+        None,
+        event_name(events.ProviderFailed),
+    )
+
+
+async def _load(queries: Queries, job_id: UUID) -> Job:
+    row = await queries.fetch_row("get_job", job_id)
+    if row is None:
+        raise JobNotFound(str(job_id))
+    return job_from_row(row)
+
+
+def _is_held(job: Job) -> bool:
+    return job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE
+
+
+def _not_held(job: Job) -> InvalidRequest:
+    reason = f", reason {job.reason}" if job.reason else ""
+    sentence = (
+        f"job {job.id} is {job.state}{reason}: only a job that is generating with reason"
+        f" {Reason.RESULT_UNREADABLE} can be settled so"
+    )
+    return InvalidRequest([Fault("id", sentence)])
+
+
+def _is_url(text: str) -> bool:
+    if not is_readable(text, _URL_LENGTH) or any(one.isspace() for one in text):
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)

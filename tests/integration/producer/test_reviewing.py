@@ -1,0 +1,179 @@
+"""The operator's verdict on a success that could not be read: an ordinary end, told who and why."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from producer import InvalidRequest, Job, JobNotFound, JobState, Producer
+from shared.adapters.postgres import Database
+from shared.domain import events
+from shared.errors import DarkroomError, StaleJob
+from tests.integration.database.desk import Desk
+from tests.integration.producer.shelf import money, open_account
+from tests.workshop import text_to_image
+
+URLS = ("https://images.example/1.png", "https://images.example/2.png")
+NOBODY = "00000000-0000-7000-8000-000000000000"
+HELD = events.HeldForReview("result_unreadable", "no image URL", '{"successFlag":1}')
+
+
+@pytest.fixture
+async def desk(producer: Producer, database: Database) -> Desk:
+    """The worker's side of the same database, where `acme` has 1,000 credits."""
+    await open_account(producer)
+    return Desk(database)
+
+
+async def held_job(desk: Desk, **options: Any) -> Job:
+    job = await desk.job_in(JobState.GENERATING, **options)
+    return await desk.store.hold_for_review(job, HELD)
+
+
+async def last_events(desk: Desk, job: Job) -> list[tuple[str, dict[str, Any]]]:
+    rows = await desk.database.fetch("list_events", job.id)
+    return [(row["event"], row["detail"]) for row in rows][-2:]
+
+
+async def test_delivered_images_are_charged_as_any_success(producer: Producer, desk: Desk) -> None:
+    job = await held_job(desk)
+    ended = await producer.resolve_delivered(job.id, URLS[:1], "seen in Kie's log", actor="maria")
+    assert (ended.state, ended.reason) == (JobState.SUCCEEDED, None)
+    assert ended.result_urls == URLS[:1]
+    assert (ended.credits_charged, ended.progress) == (6, 1.0)
+    assert await money(producer) == (994, 0)
+    assert await desk.broken_books() == {}
+    (completed, told) = await last_events(desk, job)
+    assert completed[0] == "completed"
+    assert told[0] == "resolved_by_operator"
+    assert (told[1]["verdict"], told[1]["by"]) == ("delivered", "maria")
+    assert told[1]["reason"] == "seen in Kie's log"
+
+
+async def test_fewer_images_than_asked_cost_what_was_delivered(
+    producer: Producer, desk: Desk
+) -> None:
+    asked = await desk.enqueue(text_to_image(quantity=4))
+    generating = await desk.move(asked, events.Claimed, events.Submitted)
+    await desk.store.hold_for_review(generating, HELD)
+    ended = await producer.resolve_delivered(asked.id, URLS, "two of four")
+    assert (ended.credits_charged, ended.message) == (7, "2 of 4 images were delivered")
+    assert await money(producer) == (993, 0)
+    assert await desk.broken_books() == {}
+
+
+async def test_no_images_release_the_hold(producer: Producer, desk: Desk) -> None:
+    job = await held_job(desk)
+    ended = await producer.resolve_undelivered(job.id, "Kie refunded it")
+    assert (ended.state, ended.reason) == (JobState.FAILED, "result_unreadable")
+    assert ended.credits_charged is None
+    assert await money(producer) == (1_000, 0)
+    assert await desk.broken_books() == {}
+    assert [name for name, _ in await last_events(desk, job)] == [
+        "provider_failed",
+        "resolved_by_operator",
+    ]
+
+
+@pytest.mark.parametrize("state", [one for one in JobState if one is not JobState.GENERATING])
+async def test_only_a_held_job_can_be_settled_so(
+    producer: Producer, desk: Desk, state: JobState
+) -> None:
+    job = await desk.job_in(state)
+    before = await desk.picture()
+    for verdict in (
+        producer.resolve_delivered(job.id, URLS, "x"),
+        producer.resolve_undelivered(job.id, "x"),
+    ):
+        with pytest.raises(InvalidRequest, match=str(job.id)):
+            await verdict
+    assert await desk.picture() == before
+
+
+async def test_a_job_that_is_generating_as_usual_is_left_to_kie(
+    producer: Producer, desk: Desk
+) -> None:
+    job = await desk.job_in(JobState.GENERATING)
+    with pytest.raises(InvalidRequest, match="result_unreadable"):
+        await producer.resolve_delivered(job.id, URLS, "x")
+    assert (await producer.get(job.id)).state == JobState.GENERATING
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        (),
+        ("nope",),
+        ("ftp://x/y.png",),
+        ("https://",),
+        ("https://a/1.png https://a/2.png",),
+        ("https://a/1.png", "https://a/1.png"),
+        ("https://a/\n.png",),
+        ("http://[",),
+        tuple(f"https://a/{n}.png" for n in range(17)),
+    ],
+    ids=lambda urls: repr(urls)[:40],
+)
+async def test_what_is_no_list_of_images_is_refused_with_nothing_stored(
+    producer: Producer, desk: Desk, urls: tuple[str, ...]
+) -> None:
+    job = await held_job(desk)
+    before = await desk.picture()
+    with pytest.raises(InvalidRequest) as refusal:
+        await producer.resolve_delivered(job.id, urls, "x")
+    assert {fault.field for fault in refusal.value.faults} == {"result_urls"}
+    assert await desk.picture() == before
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\nb"])
+async def test_a_verdict_says_why(producer: Producer, desk: Desk, reason: str) -> None:
+    job = await held_job(desk)
+    with pytest.raises(InvalidRequest, match="reason"):
+        await producer.resolve_undelivered(job.id, reason)
+
+
+async def test_nobodys_job_is_not_found(producer: Producer, desk: Desk) -> None:
+    del desk
+    with pytest.raises(JobNotFound):
+        await producer.resolve_undelivered(NOBODY, "x")
+
+
+async def test_whoever_comes_first_wins_kie_or_operators(producer: Producer, desk: Desk) -> None:
+    for _ in range(5):
+        job = await held_job(desk)
+        outcomes = await asyncio.gather(
+            producer.resolve_delivered(job.id, URLS[:1], "first"),
+            producer.resolve_undelivered(job.id, "second"),
+            desk.settle(job),
+            return_exceptions=True,
+        )
+        assert len([one for one in outcomes if isinstance(one, Job)]) == 1
+        lost = [one for one in outcomes if not isinstance(one, Job)]
+        assert all(isinstance(one, InvalidRequest | StaleJob) for one in lost), outcomes
+    assert await desk.broken_books() == {}
+
+
+async def test_a_verdict_that_cannot_be_written_down_moves_nothing(
+    producer: Producer, desk: Desk
+) -> None:
+    job = await held_job(desk)
+    await desk.sql(
+        "ALTER TABLE job_events ADD CONSTRAINT a_drill CHECK (event <> 'resolved_by_operator')"
+    )
+    before = await desk.picture()
+    with pytest.raises(DarkroomError):
+        await producer.resolve_delivered(job.id, URLS, "x")
+    assert await desk.picture() == before
+    assert await money(producer) == (1_000, 6)
+
+
+async def test_no_deadline_ends_a_held_job_whatever_a_worker_remembers(desk: Desk) -> None:
+    before = await desk.job_in(JobState.GENERATING)
+    await desk.store.hold_for_review(before, HELD)
+    await desk.sql("UPDATE jobs SET deadline_at = now() - interval '1 hour'")
+    with pytest.raises(StaleJob):
+        await desk.store.exceed_deadline(before, events.DeadlineExceeded("late"))
+    after = await desk.store.load(before.id)
+    assert (after.state, after.reason) == (JobState.GENERATING, "result_unreadable")
