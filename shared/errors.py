@@ -19,7 +19,8 @@ DarkroomError
 ├── TooEarly                  not yet, by Postgres's clock: come back after the wait
 ├── DependencyDown            try again later
 │   ├── PostgresDown          it does not answer, or answers that it cannot do it now
-│   └── RedisDown             the same of Redis
+│   ├── RedisDown             the same of Redis
+│   └── RowBusy               another session holds a lock that the call needs
 └── ConfigurationError        the operator must change something
     ├── SchemaOutdated        `darkroom migrate` has not been run
     ├── MigrationFailed
@@ -33,7 +34,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import ClassVar
+
+from shared.key_refusals import KEY_SENTENCES, KeyRefusal
 
 
 class DarkroomError(Exception):
@@ -156,20 +159,6 @@ class AlreadyExists(RequestRefused):
     code = "already_exists"
 
 
-KeyRefusal = Literal["missing", "malformed", "unknown", "revoked"]
-"""Why a key was refused; `revoked` is told only to who presents the whole key."""
-
-_KEY_SENTENCES: dict[KeyRefusal, str] = {
-    "missing": "an API key is needed; send it in the header `Authorization: Bearer dk_...`",
-    "malformed": (
-        "this is no API key: one is dk_, 12 letters or digits, _, and 43 letters or digits,"
-        " as `darkroom keys create` printed it"
-    ),
-    "unknown": "this API key is not known here; ask an operator for one",
-    "revoked": "this API key was revoked; ask an operator for another",
-}
-
-
 class KeyRefused(RequestRefused):
     """Whoever asks is not recognised; `reason` says why. The message never repeats the key."""
 
@@ -177,7 +166,7 @@ class KeyRefused(RequestRefused):
 
     def __init__(self, reason: KeyRefusal) -> None:
         self.reason = reason
-        super().__init__(_KEY_SENTENCES[reason])
+        super().__init__(KEY_SENTENCES[reason])
 
 
 class TooLateToCancel(RequestRefused):
@@ -272,6 +261,17 @@ class RedisDown(DependencyDown):
     """
 
     code = "redis_down"
+
+
+class RowBusy(DependencyDown):
+    """Another session holds a lock that the call needs; nothing was stored."""
+
+    code = "row_busy"
+
+    def __init__(self, what: str, *, wait_seconds: float = 1.0) -> None:
+        """`what` names the row for people; `wait_seconds` is when to try again."""
+        self.what, self.wait_seconds = what, wait_seconds
+        super().__init__(f"{what} is locked by another session; nothing was stored")
 
 
 class ConfigurationError(DarkroomError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -29,6 +29,7 @@ from shared.settings import Settings
 from worker.accounts import KieAccount, KieAccounts
 from worker.announcing import Announcer, saying_by
 from worker.brake import Brake
+from worker.busy_row_metrics import watched_busy_rows
 from worker.claiming import LEASE_MS
 from worker.completion_times import CompletionTimes
 from worker.crash_points import crash_at
@@ -47,6 +48,8 @@ from worker.webhooks.sending import Sender
 log = structlog.get_logger(__name__)
 
 DATABASE_CONNECTIONS = 10
+LOCK_TIMEOUT_SECONDS = 0.3
+"""How long a statement of one job waits for a lock while it has one of the connections."""
 _ALIKE = (
     "kie_base_url",
     "kie_submits_per_10_seconds",
@@ -76,10 +79,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         provider = await choose_provider(settings, servers)
-        opening = connect_database(
-            servers.database_url, connections=DATABASE_CONNECTIONS, name="darkroom-worker"
-        )
-        database = await stack.enter_async_context(opening)
+        database = await stack.enter_async_context(_connect(servers))
         clock = await _open_clock(database)
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
         registry = CollectorRegistry()
@@ -97,7 +97,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         show_process(registry, processes)
         deps = Deps(
             settings=settings,
-            store=JobStore(database),
+            store=JobStore(database, watched_busy_rows(registry)),
             delivery=delivery,
             poll_deliveries=PollDeliveries(delivery),
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
@@ -144,6 +144,15 @@ def _open_throttles(settings: Settings, scripts: Scripts) -> tuple[Throttle, Thr
     submits = submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
     polls = poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
     return Throttle(scripts, submits), Throttle(scripts, polls)
+
+
+def _connect(servers: Servers) -> AbstractAsyncContextManager[Database]:
+    return connect_database(
+        servers.database_url,
+        connections=DATABASE_CONNECTIONS,
+        name="darkroom-worker",
+        lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+    )
 
 
 async def _open_accounts(

@@ -37,6 +37,7 @@ from worker.gathering import BEATS_PER_SECOND, Gathering
 from worker.looks import FALLBACK_SECONDS, Looks
 from worker.punctuality import due_at
 from worker.scripts import Scripts
+from worker.slots import Slots
 
 log = structlog.get_logger(__name__)
 
@@ -100,12 +101,14 @@ class LeasedWorker(Worker):
         self._scores: dict[str, int] = {}
         self._looks = Looks(_WAKES_PER_SECOND.get(lane, BEATS_PER_SECOND))
         self._claiming = asyncio.Lock()
+        self._slots = Slots(max_jobs, self._count_running)
 
     # --- the loop ---------------------------------------------------------------------------
 
     async def run_until_cancelled(self) -> None:
         """Claim and run deliveries; on a Redis outage wait and go on."""
         self.ctx["redis"] = self.pool
+        self._slots.use_for_tasks()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew_leases())
             while True:
@@ -124,8 +127,6 @@ class LeasedWorker(Worker):
     def wake(self) -> None:
         """Look at once: something may be due, or a slot is free."""
         self._looks.call()
-
-    # --- claiming ---------------------------------------------------------------------------
 
     async def _claim_due(self) -> float:
         """Claim and start what is due; return the seconds until the next look is worthwhile."""
@@ -160,7 +161,7 @@ class LeasedWorker(Worker):
         task.add_done_callback(partial(self._note_end, arq_id))
 
     def _note_end(self, arq_id: str, task: asyncio.Task[None]) -> None:
-        self.job_counter -= 1
+        self._count_running(-1)
         # Unless the next run of the same delivery has begun already.
         if self.tasks.get(arq_id) is task:
             del self.tasks[arq_id]
@@ -170,8 +171,12 @@ class LeasedWorker(Worker):
         if error is not None:
             # Its lease lapses and it is delivered again: nothing is lost, but say so.
             log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
+
+    def _count_running(self, change: int) -> None:
+        self.job_counter += change
         # A slot is free: look at once rather than after the fallback.
-        if self.job_counter == self.max_jobs - 1 or self._gates.any_is_braked:
+        is_first_free = change < 0 and self.job_counter == self.max_jobs - 1
+        if is_first_free or self._gates.any_is_braked:
             self.wake()
 
     # --- leases -----------------------------------------------------------------------------
@@ -249,8 +254,6 @@ class LeasedWorker(Worker):
         run = self._scripts.run
         replies: list[int] = await run("finish", keys, arguments, items, has_time=True)
         return replies
-
-    # --- draining ---------------------------------------------------------------------------
 
     async def drain(self, timeout_seconds: float) -> None:
         """Claim nothing more, let runs end for that long, then hand the rest back."""

@@ -21,9 +21,11 @@ from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
 from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
 from shared.settings import ChargeBasis
 from worker.batching import BatchedStatement
+from worker.busy_rows import BusyRows, Needs
 from worker.gathering import BEATS_PER_SECOND, Gathering
 from worker.job_memory import JobMemory
 from worker.settlements import settled_job
+from worker.single_statement import SingleStatements
 
 ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 """The constraint that refuses a task id which another job has."""
@@ -40,19 +42,21 @@ _GUARDS = {
 
 
 class JobStore:
-    """The worker's hand on `jobs`, the ledger and the attempts. Raises `PostgresDown`."""
+    """The worker's hand on jobs, ledger and attempts. Raises `PostgresDown` and `RowBusy`."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, busy: BusyRows | None = None) -> None:
         self.queries = queries
+        self.busy = busy or BusyRows()
+        self._single = SingleStatements(queries, self.busy)
         self._memory = JobMemory()
         self._reads: Gathering[UUID, asyncpg.Record | None] = Gathering(self._read, most=500)
-        self._claims = BatchedStatement(queries, "claim_jobs")
-        self._submitted = BatchedStatement(queries, "record_submitted")
+        self._claims = BatchedStatement(queries, "claim_jobs", self.busy)
+        self._submitted = BatchedStatement(queries, "record_submitted", self.busy)
         # Nobody acts on how far a task has come: every other beat will do.
         self._progress = BatchedStatement(
-            queries, "record_progress", most=200, per_second=BEATS_PER_SECOND / 2
+            queries, "record_progress", self.busy, most=200, per_second=BEATS_PER_SECOND / 2
         )
-        self._settlements = BatchedStatement(queries, "settle_jobs")
+        self._settlements = BatchedStatement(queries, "settle_jobs", self.busy)
 
     async def load(self, job_id: UUID) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
@@ -86,7 +90,7 @@ class JobStore:
         """
         sources, target, name = _GUARDS[events.Claimed]
         row = await self._claims.run(
-            job.id,
+            Needs.of(job),
             (event.token, event.provider_account),
             (sources, target, event.worker, name),
         )
@@ -110,7 +114,7 @@ class JobStore:
         """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
         sources, target, name = _GUARDS[events.Submitted]
         row = await self._submitted.run(
-            job.id,
+            Needs.of(job),
             (job.attempt, event.provider_task_id),
             (sources, target, event.deadline_seconds, name),
         )
@@ -137,7 +141,8 @@ class JobStore:
     async def record_deferred(self, job: Job, event: events.Deferred) -> Job:
         """Put the job back into the queue: this attempt certainly created nothing."""
         sources, target, name = _GUARDS[events.Deferred]
-        row = await self.queries.fetch_row(
+        row = await self._single.run(
+            Needs.of(job),
             "record_deferred",
             job.id,
             job.attempt,
@@ -159,7 +164,8 @@ class JobStore:
         clock; else raises `TooEarly`.
         """
         sources, target, name = _GUARDS[events.OutcomeUnknown]
-        row = await self.queries.fetch_row(
+        row = await self._single.run(
+            Needs.of(job),
             "record_unknown",
             job.id,
             job.attempt,
@@ -177,7 +183,9 @@ class JobStore:
     async def record_progress(self, job: Job, event: events.Progressed) -> None:
         """Store Kie's progress."""
         sources, _, name = _GUARDS[events.Progressed]
-        row = await self._progress.run(job.id, (job.attempt, event.progress), (sources, name))
+        row = await self._progress.run(
+            Needs.of(job), (job.attempt, event.progress), (sources, name)
+        )
         if row is None:
             raise self._stale(job.id, name)
         self._memory.keep(changed(job, progress=event.progress))
@@ -188,7 +196,8 @@ class JobStore:
         A job that is held for the same reason already is stale: it is said once.
         """
         sources, target, name = _GUARDS[events.HeldForReview]
-        row = await self.queries.fetch_row(
+        row = await self._single.run(
+            Needs.of(job),
             "hold_for_review",
             job.id,
             job.attempt,
@@ -210,7 +219,7 @@ class JobStore:
         urls = orjson.dumps(event.result_urls).decode()
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
-            job.id,
+            Needs.of(job, moves_money=True),
             (job.attempt, urls, delivered, event.message),
             (sources, target, basis, name),
         )
@@ -231,8 +240,9 @@ class JobStore:
 
         Raises `TooEarly` where the deadline has not passed by Postgres's clock.
         """
-        ending = (Reason.DEADLINE_EXCEEDED, event.message, None)
-        row = await self._run_release(job.id, job.attempt, event, ending)
+        words = (Reason.DEADLINE_EXCEEDED, event.message, None)
+        needs = Needs.of(job, moves_money=True)
+        row = await self._run_release(needs, job.attempt, event, *words)
         if row is None:
             raise await self._refusal(job, event, "deadline_seconds")
         return self._remembered(job_from_row(row))
@@ -241,29 +251,28 @@ class JobStore:
         self, job_id: UUID, attempt: int, event: events.SubmissionLost
     ) -> Job:
         """No evidence within the limit: failed, hold released, the attempt marked lost."""
-        ending = (Reason.SUBMISSION_LOST, event.message, "lost")
-        row = await self._run_release(job_id, attempt, event, ending)
-        return self._moved(row, job_id, event_name(events.SubmissionLost))
+        needs = Needs(job_id, account_id="", moves_money=True)
+        return await self._end(needs, attempt, event, Reason.SUBMISSION_LOST, event.message, "lost")
 
     async def _release(
         self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None
     ) -> Job:
-        ending = (reason, message, attempt_outcome)
-        row = await self._run_release(job.id, job.attempt, event, ending)
-        return self._moved(row, job.id, event_name(type(event)))
+        words = (reason, message, attempt_outcome)
+        return await self._end(Needs.of(job, moves_money=True), job.attempt, event, *words)
+
+    async def _end(
+        self, needs: Needs, attempt: int, event: events.Event, *words: str | None
+    ) -> Job:
+        row = await self._run_release(needs, attempt, event, *words)
+        return self._moved(row, needs.job_id, event_name(type(event)))
 
     async def _run_release(
-        self,
-        job_id: UUID,
-        attempt: int,
-        event: events.Event,
-        ending: tuple[str, str, str | None],
+        self, needs: Needs, attempt: int, event: events.Event, *words: str | None
     ) -> asyncpg.Record | None:
-        """End a job without images; `ending` is reason, message and the attempt's outcome."""
+        """End a job without images; `words` are reason, message and the attempt's outcome."""
         sources, target, name = _GUARDS[type(event)]
-        return await self.queries.fetch_row(
-            "release_job", job_id, attempt, sources, target, *ending, name
-        )
+        arguments = (needs.job_id, attempt, sources, target, *words, name)
+        return await self._single.run(needs, "release_job", *arguments)
 
     async def _refusal(
         self, job: Job, event: events.Event, moment: str, after_seconds: float = 0.0

@@ -11,7 +11,7 @@ import structlog
 
 from shared.adapters.delivery import Lane
 from shared.adapters.failure_log import POSTGRES, REDIS, failures
-from shared.errors import DependencyDown, JobNotFound, StaleJob, TooEarly
+from shared.errors import DependencyDown, JobNotFound, RowBusy, StaleJob, TooEarly
 from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
 from worker.gate import Gates
@@ -70,6 +70,9 @@ async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
         log.info("stale_job", job_id=str(job_id), event_name=stale.event)
     except JobNotFound:
         log.warning("delivery_without_job", job_id=str(job_id))
+    except RowBusy as busy:
+        # Said once for the row, not once for each job that waits for it.
+        return busy.wait_seconds * (1 + 0.2 * deps.random.random())
     except DependencyDown as down:
         failures.down(down, doing=step.__name__, job_id=str(job_id))
         return backoff_seconds(2, deps.random.random())

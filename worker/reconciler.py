@@ -11,7 +11,7 @@ import structlog
 from shared.adapters.delivery import Lane, Parcel, lane_of, translated_redis_errors
 from shared.adapters.news import Change
 from shared.domain import events
-from shared.errors import StaleJob
+from shared.errors import DatabaseRefused, RowBusy, StaleJob
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
 from worker.evidence_recovery import EvidenceRecovery
@@ -99,6 +99,10 @@ class Reconciler:
                 job = await self._deps.store.lose_submission(job_id, attempt, event)
             except StaleJob:
                 continue  # evidence came at the last moment
+            except (RowBusy, DatabaseRefused) as error:
+                # One job's row must not keep the reconciler from all the others.
+                log.warning("unknown_not_ended", job_id=str(job_id), error=str(error))
+                continue
             log.error("submission_lost", job_id=str(job_id), attempt=attempt)
             announce_end(self._deps, job)
 

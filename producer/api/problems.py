@@ -57,6 +57,7 @@ _TITLES = {
     "database_refused": "A rule of the database refused the change",
     "postgres_down": "Postgres cannot serve now; nothing was stored",
     "dependency_down": "A server that Darkroom needs cannot serve now",
+    "row_busy": "Another session holds a row that this needs",
     "internal_error": "Darkroom made a mistake",
 }
 

@@ -19,7 +19,7 @@ from shared.adapters.heartbeat import keep_alive
 from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.queries import named
 from shared.adapters.refused_queries import RefusedQueries
-from shared.errors import DarkroomError, DatabaseRefused, PostgresDown
+from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
@@ -79,6 +79,8 @@ def _translated(error: asyncpg.PostgresError) -> DarkroomError:
             hint=getattr(error, "hint", None),
             detail=getattr(error, "detail", None),
         )
+    if sqlstate == sqlstates.LOCK_NOT_AVAILABLE:
+        return RowBusy(f"a row or table that this needs ({words})")
     if isinstance(error, _CONNECTION_LOST) or not sqlstate:
         return PostgresDown(f"Postgres does not answer: {words}")
     return PostgresDown(
@@ -228,7 +230,9 @@ class Database:
             await self.pool.expire_connections()
 
 
-async def prepare_connection(connection: Connection) -> None:
+async def prepare_connection(
+    connection: Connection, lock_timeout_seconds: float | None = None
+) -> None:
     """Make a connection of our own pool read and write jsonb as objects, and run READ COMMITTED.
 
     Our statements are guarded for READ COMMITTED, and a stricter default of the server, the
@@ -236,7 +240,10 @@ async def prepare_connection(connection: Connection) -> None:
     connection, because poolers refuse parameters there that they do not know. Whether the server
     is read-only is its own affair: that is never overruled.
     """
-    await connection.execute("SET default_transaction_isolation TO 'read committed'")
+    settings = "SET default_transaction_isolation TO 'read committed'"
+    if lock_timeout_seconds is not None:
+        settings += f"; SET lock_timeout TO {int(lock_timeout_seconds * 1000)}"
+    await connection.execute(settings)
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -261,15 +268,19 @@ async def connect_database(
     connections: int = 10,
     name: str = "darkroom",
     command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+    lock_timeout_seconds: float | None = None,
 ) -> AsyncIterator[Database]:
-    """Open a pool of at most `connections`, or raise `PostgresDown`; close it at the end."""
+    """Open a pool of at most `connections`, or raise `PostgresDown`; close it at the end.
+
+    A statement that waits longer than `lock_timeout_seconds` for a lock raises `RowBusy`.
+    """
     with translated_errors():
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
             max_size=connections,
             connect=cast("Any", open_connection),
-            init=prepare_connection,
+            init=lambda one: prepare_connection(one, lock_timeout_seconds),
             reset=leave_as_it_is,
             command_timeout=command_timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,

@@ -260,6 +260,20 @@ WITH moved AS (
 )
 SELECT * FROM moved;
 
+-- name: held_rows
+-- Which of these jobs and of their accounts another session holds: asked after a statement has waited
+-- for a lock in vain. What it locks it lets go at once. $1 job ids.
+WITH job AS MATERIALIZED (
+    SELECT id, account_id FROM jobs WHERE id = ANY($1::uuid[])
+), free_job AS MATERIALIZED (
+    SELECT id FROM jobs WHERE id IN (SELECT id FROM job) FOR NO KEY UPDATE SKIP LOCKED
+), free_account AS MATERIALIZED (
+    SELECT id FROM accounts WHERE id IN (SELECT account_id FROM job) FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT id, account_id, id NOT IN (SELECT id FROM free_job) AS job_is_held,
+       account_id NOT IN (SELECT id FROM free_account) AS account_is_held
+  FROM job;
+
 -- name: find_claim
 -- The claim that a lost connection left in doubt. $1 job id, $2 token, $3 state it must be in.
 SELECT jobs.*, job_attempts.provider_account FROM jobs

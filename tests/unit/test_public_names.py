@@ -52,6 +52,7 @@ CODES = {
     "PriceMissing": "price_missing",
     "RedisDown": "redis_down",
     "RequestRefused": "request_refused",
+    "RowBusy": "row_busy",
     "SchemaOutdated": "schema_outdated",
     "TooLateToCancel": "too_late_to_cancel",
     "WaitTimedOut": "wait_timed_out",

@@ -14,9 +14,10 @@ import structlog
 from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.news import Change
 from shared.domain.job import Job
-from shared.errors import DependencyDown, StaleJob
+from shared.errors import DependencyDown, RowBusy, StaleJob
 from worker.deps import Deps
 from worker.evidence import PLACES, Evidence
+from worker.slots import slot_given_up
 from worker.timetable import backoff_seconds
 
 log = structlog.get_logger(__name__)
@@ -26,15 +27,21 @@ _LONGEST_PAUSE_SECONDS = 5.0
 Write = Callable[[], Awaitable[Job]]
 
 
-async def insist(deps: Deps, write: Write) -> Job:
-    """Write, and while Postgres cannot, keep trying. Raises what the write raises otherwise."""
+async def insist(deps: Deps, write: Write, *, may_be_put_off: bool = False) -> Job:
+    """Write, and while Postgres cannot, keep trying. Raises what the write raises otherwise.
+
+    So it is where another session holds the row; but what may be put off raises `RowBusy` then,
+    unless an earlier try may have been written.
+    """
     tries = 0
     while True:
         try:
             moved = await write()
         except DependencyDown as error:
+            if may_be_put_off and tries == 0 and isinstance(error, RowBusy):
+                raise
             tries += 1
-            failures.down(error, doing="store_answer")
+            _note_failure(error, "store_answer")
             await _pause(deps, tries)
         else:
             return _stored(deps, moved)
@@ -53,7 +60,7 @@ async def insist_on_task(deps: Deps, evidence: Evidence, write: Write) -> Job:
                 moved = await write()
             except DependencyDown as error:
                 tries += 1
-                failures.down(error, doing="store_task_id")
+                _note_failure(error, "store_task_id")
                 await safe.keep(error)
                 await _pause(deps, tries)
             else:
@@ -114,9 +121,17 @@ class _Safekeeping:
         self._early = asyncio.create_task(self.keep(error))
 
 
+def _note_failure(error: DependencyDown, doing: str) -> None:
+    # A row that is held is told once by who finds it, and the server is not down.
+    if not isinstance(error, RowBusy):
+        failures.down(error, doing=doing)
+
+
 async def _pause(deps: Deps, tries: int) -> None:
+    """Wait before the next try, without a slot of the lane."""
     random = deps.random.random()
-    await deps.sleep(backoff_seconds(tries, random, first=0.2, longest=_LONGEST_PAUSE_SECONDS))
+    with slot_given_up():
+        await deps.sleep(backoff_seconds(tries, random, first=0.2, longest=_LONGEST_PAUSE_SECONDS))
 
 
 def _stored(deps: Deps, moved: Job) -> Job:

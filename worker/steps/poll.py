@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed, Unreadable
+from shared.errors import RowBusy
 from worker.deps import Deps
 from worker.punctuality import lateness_seconds
 from worker.steps.ending import announce_end
@@ -36,6 +38,8 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         deps.faults.pop(job_id, None)
         deps.timetable.forget(job_id)
         return None
+    # What Kie says cannot be stored now: not asked again before it can be.
+    deps.store.busy.keep_waiting(job_id)
     async with deps.polls.slot(job.provider_task_id):
         deps.metrics.count_poll(lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.kie_of(job.provider_account)
@@ -97,8 +101,10 @@ def _learn(deps: Deps, settled: Job, verdict: Delivered, was_called_back: bool) 
 async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
     deps.faults.pop(job.id, None)
     if progress > job.progress:
-        await deps.store.record_progress(job, events.Progressed(progress))
-        deps.announce(Change(job.id))
+        # The next poll says it again where somebody else holds the row.
+        with suppress(RowBusy):
+            await deps.store.record_progress(job, events.Progressed(progress))
+            deps.announce(Change(job.id))
     if is_held(job):
         return RECHECK_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)

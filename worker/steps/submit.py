@@ -78,7 +78,7 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         claim = events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
         deps.reach("before_claim")
         asked_at = deps.clock.monotonic()
-        claimed = await insist(deps, lambda: deps.store.claim(job, claim))
+        claimed = await insist(deps, lambda: deps.store.claim(job, claim), may_be_put_off=True)
         deps.reach("after_claim")
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
             return await _take_back(deps, claimed)

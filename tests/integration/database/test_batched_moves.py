@@ -146,27 +146,6 @@ async def test_a_move_that_is_refused_takes_nobody_along(desk: Desk) -> None:
     assert states[2] == JobState.SUBMITTING
 
 
-async def test_a_locked_account_keeps_nobody_else_waiting(desk: Desk) -> None:
-    await desk.open_account("held")
-    slow, quick = await generating(desk, 3, account_id="held"), await generating(desk, 3)
-    async with desk.database.pool.acquire() as admin:
-        transaction = admin.transaction()
-        await transaction.start()
-        await admin.execute("SELECT FROM accounts WHERE id = 'held' FOR UPDATE")
-        waiting = [asyncio.create_task(desk.settle(job)) for job in slow]
-        # In one statement with the others at first, and without them in the end.
-        async with asyncio.timeout(10):
-            ended = await asyncio.gather(*(desk.settle(job) for job in quick))
-        assert {job.state for job in ended} == {JobState.SUCCEEDED}
-        # Nor is anybody kept waiting who comes later.
-        async with asyncio.timeout(10):
-            await desk.settle((await generating(desk, 1))[0])
-        assert not any(task.done() for task in waiting)
-        await transaction.commit()
-    assert {job.state for job in await asyncio.gather(*waiting)} == {JobState.SUCCEEDED}
-    assert await desk.broken_books() == {}
-
-
 async def test_two_workers_that_settle_the_same_jobs_charge_each_once(desk: Desk) -> None:
     jobs = await generating(desk, 30)
     stores = [JobStore(desk.database) for _ in range(3)]

@@ -12,7 +12,7 @@ from asyncpg import exceptions
 
 from shared.adapters import sqlstates
 from shared.adapters.postgres import translated_errors
-from shared.errors import DarkroomError, DatabaseRefused, JobNotFound, PostgresDown
+from shared.errors import DarkroomError, DatabaseRefused, JobNotFound, PostgresDown, RowBusy
 
 CODES = {
     kind.sqlstate: kind
@@ -61,6 +61,8 @@ def test_only_our_rules_and_the_requests_data_are_a_refusal(sqlstate: str) -> No
     if sqlstate in REFUSALS:
         assert isinstance(error, DatabaseRefused)
         assert error.sqlstate == sqlstate
+    elif sqlstate == "55P03":
+        assert isinstance(error, RowBusy)
     else:
         assert isinstance(error, PostgresDown)
     assert "the server's own words" in str(error)

@@ -1,0 +1,92 @@
+"""A row that somebody else has locked: the other accounts' jobs take as long as they always do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from time import monotonic
+
+import aiohttp
+import asyncpg
+import pytest
+
+from producer import JobState
+from shared.catalog.gpt4o_image import TextToImage
+from tests.workshop import Workshop, free_port, text_to_image
+
+TEN_JOBS_TAKE_AT_MOST = 2.5
+"""Times what they take with nothing locked: generous, for a machine that has other work."""
+
+
+_NUMBERS = count(1)
+
+
+def picture(seconds: float) -> TextToImage:
+    """Return a request that Kie works at for that long; every prompt is its own."""
+    return text_to_image(f"[[sim: duration={seconds:g}]] picture {next(_NUMBERS)}")
+
+
+async def ten_jobs_of(workshop: Workshop, account_id: str) -> float:
+    """Return how long ten jobs of the account take, each of which Kie works at for a second."""
+    started_at = monotonic()
+    jobs = [await workshop.producer.enqueue(picture(1.0), account_id=account_id) for _ in range(10)]
+    ended = await asyncio.gather(*(workshop.ended(job) for job in jobs))
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    return monotonic() - started_at
+
+
+@asynccontextmanager
+async def locked(workshop: Workshop, statement: str, *args: object) -> AsyncIterator[None]:
+    """Run a statement in a transaction of another session that stays open for the block."""
+    url = workshop.settings.database_url
+    assert url is not None
+    connection = await asyncpg.connect(url.get_secret_value())
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(statement, *args)
+        yield
+        await transaction.rollback()
+    finally:
+        await connection.close()
+
+
+async def readiness(port: int) -> int:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/readyz") as response,
+    ):
+        return response.status
+
+
+LOCKS = {
+    "the account": "SELECT FROM accounts WHERE id = 'acme' FOR UPDATE",
+    "the jobs": "UPDATE jobs SET updated_at = updated_at WHERE account_id = 'acme'",
+    "their attempts": "SELECT FROM job_attempts FOR UPDATE",
+    "its price": "UPDATE pricing SET credits = credits",
+    "a webhook endpoint": "SELECT FROM webhook_endpoints FOR UPDATE",
+}
+
+
+@pytest.mark.parametrize("statement", LOCKS.values(), ids=LOCKS.keys())
+async def test_others_jobs_take_as_long_as_ever(workshop: Workshop, statement: str) -> None:
+    await workshop.open_account("other", 1_000)
+    port = free_port()
+    async with workshop.worker(worker_http_port=port):
+        usual_seconds = await ten_jobs_of(workshop, "other")
+        held = [
+            await workshop.enqueue(picture(2.0), webhook_url="https://hooks.example/")
+            for _ in range(40)
+        ]
+        for job in held:
+            await workshop.in_state(job, JobState.GENERATING)
+        async with locked(workshop, statement):
+            took_seconds = [await ten_jobs_of(workshop, "other") for _ in range(2)]
+            assert await readiness(port) == 200
+        ended = await asyncio.gather(*(workshop.ended(job) for job in held))
+    assert max(took_seconds) <= usual_seconds * TEN_JOBS_TAKE_AT_MOST
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    await workshop.check_books()
+    workshop.check_paid_once()

@@ -1,0 +1,190 @@
+"""Rows that another session holds: who needs them is told so, and everybody else goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared.adapters.postgres import Database, connect_database
+from shared.domain import events
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import RowBusy
+from tests.integration.database.desk import Desk, completed, submitted
+from tests.integration.database.test_batched_moves import Counted, generating
+from worker.busy_rows import BusyRows, Needs
+from worker.job_store import JobStore
+
+
+@asynccontextmanager
+async def held(desk: Desk, statement: str, *args: object) -> AsyncIterator[None]:
+    """Run a statement in a transaction of another session that stays open for the block."""
+    async with desk.database.pool.acquire() as admin, admin.transaction():
+        await admin.execute(statement, *args)
+        yield
+
+
+@pytest.fixture
+async def worker_database(database_url: str) -> AsyncIterator[Database]:
+    """A pool as a worker has it."""
+    async with connect_database(database_url, lock_timeout_seconds=0.3) as database:
+        yield database
+
+
+async def outcomes_of(moves: Sequence[Awaitable[Any]]) -> list[Any]:
+    async with asyncio.timeout(10):
+        return await asyncio.gather(*moves, return_exceptions=True)
+
+
+LOCKS = {
+    "its account": ("SELECT FROM accounts WHERE id = 'held' FOR UPDATE", 3),
+    "its jobs": ("UPDATE jobs SET message = 'x' WHERE account_id = 'held'", 3),
+    "one of its jobs": (
+        (
+            "UPDATE jobs SET message = 'x' WHERE id ="
+            " (SELECT id FROM jobs WHERE account_id = 'held' ORDER BY id LIMIT 1)"
+        ),
+        1,
+    ),
+    "its webhook endpoint": ("SELECT FROM webhook_endpoints FOR UPDATE", 3),
+}
+
+
+@pytest.mark.parametrize(("statement", "busy"), LOCKS.values(), ids=LOCKS.keys())
+async def test_what_is_held_is_busy_and_what_is_settled_with_it_is_settled(
+    desk: Desk, statement: str, busy: int
+) -> None:
+    await desk.open_account("held")
+    await desk.open_account("third")
+    needing = [
+        await desk.job_in(
+            JobState.GENERATING, account_id="held", webhook_url="https://hooks.example/"
+        )
+        for _ in range(3)
+    ]
+    others = [*await generating(desk, 3), *await generating(desk, 3, account_id="third")]
+    async with held(desk, statement):
+        outcomes = await outcomes_of([desk.settle(job) for job in [*needing, *others]])
+        assert [type(one) for one in outcomes[:3]].count(RowBusy) == busy
+        assert [type(one) for one in outcomes[3:]] == [Job] * 6
+    for job in needing:
+        if (await desk.store.load(job.id)).state is JobState.GENERATING:
+            await settled_in_the_end(desk.store, job)
+    assert await desk.broken_books() == {}
+    assert desk.store.busy.count("account") == desk.store.busy.count("job") == 0
+
+
+async def settled_in_the_end(store: JobStore, job: Job) -> None:
+    """Settle as a delivery does: again after as long as it is told to wait."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await store.settle(job, completed(), "current")
+            except RowBusy as busy:
+                await asyncio.sleep(busy.wait_seconds)
+            else:
+                return
+
+
+async def test_a_held_attempt_keeps_one_task_id_waiting_and_no_other(desk: Desk) -> None:
+    jobs = [await desk.job_in(JobState.SUBMITTING) for _ in range(6)]
+    async with held(desk, "SELECT FROM job_attempts WHERE job_id = $1 FOR UPDATE", jobs[2].id):
+        outcomes = await outcomes_of(
+            [desk.store.record_submitted(job, submitted()) for job in jobs]
+        )
+        assert [type(one) for one in outcomes] == [Job, Job, RowBusy, Job, Job, Job]
+    assert (await desk.store.load(jobs[2].id)).state is JobState.SUBMITTING
+
+
+async def test_what_is_known_to_be_held_is_asked_for_by_one_statement_at_a_time(desk: Desk) -> None:
+    queries, now = Counted(desk.database), [1_000.0]
+    store = JobStore(queries, BusyRows(monotonic=lambda: now[0]))
+    await desk.open_account("held")
+    jobs = await generating(desk, 40, account_id="held")
+    async with held(desk, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
+        await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+        queries.calls.clear()
+        outcomes = await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+        assert queries.calls == {}, "no connection is asked for"
+        assert {type(one) for one in outcomes} == {RowBusy}
+        waits = sorted(one.wait_seconds for one in outcomes)
+        assert waits[-1] > waits[0], "they do not come back in one moment"
+        now[0] += waits[-1]
+        await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+        assert queries.calls["settle_jobs"] == 1
+    now[0] += 10
+    # The first to try finds it free; from then on all go together again.
+    await store.settle(jobs[0], completed(), "current")
+    queries.calls.clear()
+    outcomes = await outcomes_of([store.settle(job, completed(), "current") for job in jobs[1:]])
+    assert {type(one) for one in outcomes} == {Job}
+    assert queries.calls["settle_jobs"] == 1
+    assert await desk.broken_books() == {}
+
+
+async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
+    desk: Desk, worker_database: Database
+) -> None:
+    store = JobStore(worker_database)
+    await desk.open_account("held")
+    needing = await generating(desk, 40, account_id="held")
+    other = (await generating(desk, 1))[0]
+    failed = events.ProviderFailed("provider_failed", "no images")
+    async with held(desk, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
+        moves = [asyncio.ensure_future(store.fail(job, failed)) for job in needing]
+        await asyncio.sleep(0)
+        # Of ten connections seven are left, so nobody waits for one.
+        async with asyncio.timeout(5):
+            assert (await store.fail(other, failed)).state is JobState.FAILED
+        assert not all(move.done() for move in moves)
+        outcomes = await outcomes_of(moves)
+        assert {type(one) for one in outcomes} == {RowBusy}
+    assert await desk.money("held") == (1_000, sum(job.credits_quoted for job in needing))
+    assert await desk.broken_books() == {}
+
+
+async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(desk: Desk) -> None:
+    """Its row is written all the time, and rightly: it is hot, not held."""
+    queries = Counted(desk.database)
+    store = JobStore(queries)
+    jobs = await generating(desk, 90)
+    is_over = asyncio.Event()
+
+    async def enqueue() -> None:
+        while not is_over.is_set():
+            await desk.enqueue()
+
+    enqueuers = [asyncio.create_task(enqueue()) for _ in range(4)]
+    outcomes = await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+    is_over.set()
+    await asyncio.gather(*enqueuers)
+    assert {type(one) for one in outcomes} == {Job}
+    assert queries.calls["settle_jobs"] == 1
+    assert queries.calls["held_rows"] == 0
+    assert await desk.broken_books() == {}
+
+
+def test_a_row_is_tried_at_growing_intervals_and_forgotten_when_nobody_needs_it() -> None:
+    now = [0.0]
+    busy = BusyRows(monotonic=lambda: now[0])
+    needs = Needs(uuid4(), "acme", moves_money=True)
+    waits = []
+    for _ in range(8):
+        busy.note_held([needs.rows[-1]])
+        waits.append(busy.error_for(needs).wait_seconds)
+        with pytest.raises(RowBusy):
+            busy.admit(needs)
+        now[0] += 10
+        assert busy.admit(needs)
+        with pytest.raises(RowBusy):
+            busy.admit(needs)
+    assert waits[0] < 0.5
+    assert waits[-1] > 3
+    assert busy.count("account") == 1
+    now[0] += 1_000
+    assert busy.count("account") == 0
