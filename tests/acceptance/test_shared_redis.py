@@ -15,7 +15,7 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from producer import JobState
-from shared.adapters.delivery import connect_redis
+from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis, now_ms
 from shared.adapters.process_marks import MARKS_KEY
 from shared.adapters.servers import Servers
 from shared.errors import ConfigurationError
@@ -190,7 +190,12 @@ async def test_a_worker_whose_redis_becomes_another_claims_no_more(
         job = await workshop.ended(await workshop.enqueue())
         assert job.state is JobState.SUCCEEDED
         async with connect_redis(other_number(servers.redis_url)) as redis:
-            assert await redis.zcard("darkroom:submit") == 0
+            # It delivers nothing there, and claims nothing of what is there.
+            assert await redis.zcard(Lane.SUBMIT) == 0
+            await Delivery(redis).deliver([Parcel(job.id, Lane.SUBMIT, now_ms())])
+            workshop.simulator.set_faults(duration=1.5)
+            await workshop.ended(await workshop.enqueue())
+            assert await redis.zcard(Lane.SUBMIT) == 1
 
 
 async def test_it_goes_on_when_the_older_one_has_stopped(

@@ -251,6 +251,32 @@ async def test_rows_of_long_ago_are_deleted_and_marks_expire(
     assert 0 < await redis.pttl(MARKS_KEY) <= MARK_TTL_MS
 
 
+async def test_the_service_role_may_beat_and_delete_and_readers_may_only_read(
+    registry: ProcessRegistry, database: Database, database_url: str, redis: ArqRedis
+) -> None:
+    old = ProcessRegistry(database, redis, a_process("old"))
+    await old.beat()
+    await database.pool.execute(
+        "UPDATE processes SET started_at = '2020-01-01', seen_at = '2020-01-02'"
+    )
+    service_url = f"{database_url}?options=-c%20role%3Ddarkroom_service"
+    async with connect_database(service_url) as service:
+        assert await service.pool.fetchval("SELECT current_user") == "darkroom_service"
+        beating = ProcessRegistry(service, redis, a_process("mine"))
+        await beating.beat()
+        assert beating.last_error is None
+        await beating.stop()
+        assert [row.name for row in await list_processes(service, look_back_seconds=1e9)] == [
+            "mine"
+        ]
+    for role in ("darkroom_readonly", "darkroom_admin"):
+        async with connect_database(f"{database_url}?options=-c%20role%3D{role}") as reader:
+            assert len(await list_processes(reader)) == 1
+            refused = ProcessRegistry(reader, redis, a_process("reader"))
+            await refused.beat()
+            assert "permission denied" in str(refused.last_error)
+
+
 async def test_many_processes_may_beat_and_delete_at_once(
     database: Database, redis: ArqRedis
 ) -> None:
