@@ -236,8 +236,8 @@ WITH moved AS (
     UPDATE jobs
        SET state = $4, reason = $5, message = $6, finished_at = now(), updated_at = now()
      WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
-       AND ($5 <> 'deadline_exceeded'
-            OR (deadline_at <= now() AND reason IS DISTINCT FROM 'result_unreadable'))
+       AND ($5 <> 'deadline_exceeded' OR deadline_at <= now())
+       AND ($5 <> 'deadline_exceeded' OR reason IS DISTINCT FROM 'result_unreadable')
     RETURNING *
 ), attempted AS (
     UPDATE job_attempts

@@ -24,6 +24,10 @@ from worker.timetable import Ending, Sighting, TaskKind, backoff_seconds
 
 LAST_LOOK_LIMIT_SECONDS = 300.0
 """How long after the deadline a last look is tried while Kie does not answer it."""
+_ENDPOINT_ADVICE = (
+    "not Kie's endpoint answers the polls: no job fails for it, and none ends. Compare"
+    " KIE_BASE_URL, proxy and DNS with Kie's documentation of this model"
+)
 WRONG_ENDPOINT_SECONDS = 60.0
 """How long until a task past its deadline is asked about again while not Kie's endpoint answers."""
 _ASKED_TO_SLOW_DOWN_SECONDS = 5.0
@@ -123,6 +127,16 @@ async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
 async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
     """An answer that decides nothing is never held against the job; only its deadline is."""
     tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
+    if verdict.wrong_endpoint:
+        failures.failed(
+            "poll_endpoint_wrong",
+            job.provider_account or "",
+            verdict.message,
+            level="critical",
+            quiet_seconds=_UNDECIDED_QUIET_SECONDS,
+            job_id=str(job.id),
+            meaning=_ENDPOINT_ADVICE,
+        )
     failures.failed(
         "poll_undecided",
         job.provider_account or "",

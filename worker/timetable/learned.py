@@ -65,7 +65,8 @@ class _Experience:
     window: tuple[float, ...] = ()
     looks: tuple[float, ...] = ()
     planned_from: tuple[float, ...] = ()
-    overdue_seconds: float = OVERDUE_UNLEARNED_SECONDS
+    overdue_seconds: float = 0.0
+    """0: nothing is known of it yet."""
     pace: Pace = field(default_factory=Pace)
 
 
@@ -76,8 +77,13 @@ class Timetable:
     `replan` makes plans of it. Between two plans an answer is a look-up in a table.
     """
 
-    def __init__(self, poll_is_worth_seconds: float = POLL_IS_WORTH_SECONDS) -> None:
+    def __init__(
+        self,
+        poll_is_worth_seconds: float = POLL_IS_WORTH_SECONDS,
+        overdue_unlearned_seconds: float = OVERDUE_UNLEARNED_SECONDS,
+    ) -> None:
         self._poll_is_worth_seconds = poll_is_worth_seconds
+        self._overdue_unlearned_seconds = overdue_unlearned_seconds
         self._patience = 1.0
         self._kinds: dict[TaskKind, _Experience] = {}
         self._fresh: list[Completion] = []
@@ -100,7 +106,8 @@ class Timetable:
     def overdue_seconds(self, kind: TaskKind) -> float:
         """Return after how long a task of this kind takes far longer than any did."""
         experience = self._kinds.get(kind)
-        return OVERDUE_UNLEARNED_SECONDS if experience is None else experience.overdue_seconds
+        learned_seconds = 0.0 if experience is None else experience.overdue_seconds
+        return learned_seconds or self._overdue_unlearned_seconds
 
     # --- told by the steps ------------------------------------------------------------------
 
