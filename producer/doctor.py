@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from producer.alert_findings import examine_alerts
+from producer.clock_findings import examine_clocks
 from producer.finding import Finding
 from producer.process_findings import examine_processes
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
@@ -119,6 +120,7 @@ async def _examine_database(
     )
     async for finding in examine_processes(database, servers.redis_url):
         yield finding
+    yield await examine_clocks(database, servers.redis_url)
     async for finding in _examine_accounts(database, account_names):
         yield finding
     async for finding in examine_alerts(database, servers.redis_url, account_names):

@@ -1,0 +1,77 @@
+"""Workers whose clocks are wrong, as processes: no task fails, and nobody waits.
+
+The judge is the simulator's record, on the machine's own clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from arq.connections import ArqRedis
+
+from producer import JobState
+from tests.skewed_clock import SkewedClock
+from tests.workshop import Workshop, eventually, text_to_image
+
+MINUTE = 60
+HOUR = 3600
+JOBS = 6
+
+
+async def _all_succeed(workshop: Workshop, timeout_seconds: float = 20) -> None:
+    jobs = [await workshop.enqueue(text_to_image(f"{n} [[sim: duration=3]]")) for n in range(JOBS)]
+    ends = await asyncio.gather(*(workshop.ended(job, timeout_seconds) for job in jobs))
+    assert [end.state for end in ends] == [JobState.SUCCEEDED] * JOBS, ends
+    for end in ends:
+        assert end.submitted_at is not None
+        assert end.finished_at is not None
+        assert (end.submitted_at - end.created_at).total_seconds() < 6, "submitted late"
+        assert (end.finished_at - end.submitted_at).total_seconds() < 10, "polled late"
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+@pytest.mark.parametrize("ahead_seconds", [30 * MINUTE, 10 * MINUTE, -10 * MINUTE, -HOUR])
+async def test_a_worker_with_a_wrong_clock_does_all_work_on_time(
+    workshop: Workshop, tmp_path: Path, ahead_seconds: int
+) -> None:
+    clock = SkewedClock(tmp_path, ahead_seconds)
+    async with workshop.worker_process(**clock.environment) as worker:
+        await _all_succeed(workshop)
+        assert any("clock_skew" in line for line in worker.lines), "the skew is not reported"
+
+
+async def test_a_worker_with_a_wrong_clock_beside_right_ones_harms_nobody(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        for ahead_seconds in (0, 40 * MINUTE, -40 * MINUTE):
+            clock = SkewedClock(tmp_path, ahead_seconds)
+            await stack.enter_async_context(workshop.worker_process(**clock.environment))
+        await _all_succeed(workshop)
+
+
+@pytest.mark.parametrize("jump_seconds", [HOUR, -HOUR])
+async def test_a_clock_that_is_set_while_a_worker_runs_stops_nothing(
+    workshop: Workshop, redis: ArqRedis, tmp_path: Path, jump_seconds: int
+) -> None:
+    clock = SkewedClock(tmp_path, 0)
+    async with workshop.worker_process(**clock.environment):
+        job = await workshop.enqueue(text_to_image("[[sim: duration=6]]"))
+        await workshop.in_state(job, "generating")
+        clock.set(jump_seconds)
+        assert (await workshop.ended(job)).state is JobState.SUCCEEDED
+        await _all_succeed(workshop)
+        # The reconciler still runs: what Redis has lost is delivered again.
+        workshop.simulator.set_faults(never_ends=1.0)
+        lost = await workshop.enqueue()
+        await workshop.in_state(lost, "generating")
+        await redis.flushall()
+
+        async def is_delivered() -> bool:
+            return bool(await redis.zcard("darkroom:poll") == 1)
+
+        await eventually(is_delivered, "the delivery is made again", 20)
