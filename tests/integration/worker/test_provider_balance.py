@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry
 from producer import Job
 from producer.doctor import Finding, examine
 from shared.adapters.postgres import connect_database
-from shared.errors import PostgresDown
+from shared.domain import events
+from shared.errors import PostgresDown, StaleJob
 from tests.fakes.kie import FakeKie
 from tests.workshop import Workshop, eventually, fast_simulator_config, free_port, text_to_image
 from worker.accounts import KieAccount
@@ -29,6 +30,7 @@ from worker.bootstrap import open_worker
 from worker.deps import Deps
 from worker.job_store import JobStore
 from worker.lanes import build_periodic
+from worker.late_tasks import LateTasks
 from worker.metrics import Metrics
 from worker.provider_balance import ProviderBalance
 from worker.reconciler import Reconciler
@@ -189,6 +191,36 @@ async def test_tasks_under_way_are_within_the_range_and_exact_at_the_end(office:
     # Measured from the check before them, the last at which nothing was on its way.
     assert row["measured_from"] == (await office.rows())[0]["id"]
     assert (row["verdict"], row["expected_spend_low"], row["expected_spend_high"]) == ("ok", 18, 18)
+
+
+async def test_what_comes_late_is_explained(office: Office) -> None:
+    sql = office.workshop.run_sql
+    late_tasks = LateTasks(office.deps)
+    rows = []
+    for directive in ("duration=0.1", "duration=0.1, outcome=generate_failed", "lost_reply=1"):
+        job = await office.submit(directive)
+        ended = (
+            "UPDATE jobs SET state = 'failed', reason = $2, finished_at = now() WHERE id = $1",
+            *(job.id, "deadline_exceeded" if job.provider_task_id else "submission_lost"),
+        )
+        await sql(*ended)
+        if job.provider_task_id is None:
+            await sql("UPDATE job_attempts SET outcome = 'lost' WHERE job_id = $1", job.id)
+            *_, task_id = office.workshop.simulator.record.tasks
+            with pytest.raises(StaleJob):
+                await office.deps.store.record_submitted(job, events.Submitted(task_id, 60))
+
+        async def has_outcome() -> bool:
+            await sql("UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL")
+            await late_tasks.check_due()
+            return not await sql("SELECT FROM late_tasks WHERE outcome IS NULL")
+
+        await eventually(has_outcome, "the late task has its outcome")
+        rows.append(await office.check())
+    outcomes = await sql("SELECT outcome FROM late_tasks ORDER BY noted_at")
+    assert [one["outcome"] for one in outcomes] == ["delivered", "failed", "delivered"]
+    assert [(row["verdict"], row["drift"]) for row in rows] == [("ok", 0)] * 3
+    assert (rows[0]["expected_spend_low"], rows[0]["expected_spend_high"]) == (6, 6)
 
 
 async def test_lost_replies_are_within_the_range(office: Office) -> None:

@@ -74,8 +74,9 @@ def lost(sent: float, **changes: Any) -> PaidAttempt:
     return unknown(sent, **{**values, "finished_at": at(sent + 900), **changes})
 
 
-def given_up(sent: float) -> PaidAttempt:
-    return failed(sent, reason="deadline_exceeded", finished_at=at(sent + 1800))
+def given_up(sent: float, **changes: Any) -> PaidAttempt:
+    values = {"reason": "deadline_exceeded", "finished_at": at(sent + 1800), **changes}
+    return failed(sent, **values)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,18 @@ def given_up(sent: float) -> PaidAttempt:
         pytest.param(lost(-3000), 0, 0, True, id="a lost one is over when its task must be"),
         pytest.param(lost(300, has_task=True, succeeded_late=True), 6, 6, True, id="late success"),
         pytest.param(given_up(-1500), -6, 0, False, id="one given up may be refunded any time"),
+        pytest.param(
+            given_up(-1500, succeeded_late=True), 0, 0, True, id="late images are no refund"
+        ),
+        pytest.param(
+            given_up(-1500, failed_late_at=at(300)), -6, 0, True, id="a late failure is a refund"
+        ),
+        pytest.param(
+            given_up(-1500, failed_late_at=at(590)), -6, 0, False, id="one that is on its way"
+        ),
+        pytest.param(
+            given_up(300, failed_late_at=at(400)), 0, 0, True, id="charged and refunded between"
+        ),
         pytest.param(given_up(-4000), 0, 0, True, id="one given up long ago is over"),
     ],
 )
