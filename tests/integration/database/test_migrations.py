@@ -26,6 +26,7 @@ from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
 from tests.workshop import eventually
 
 NAMES = [one.name for one in read_migrations()]
+LATE_TASKS = 1 + NAMES.index("late_tasks")
 
 
 @pytest.fixture
@@ -259,3 +260,35 @@ async def test_a_database_that_does_not_answer_is_down(tmp_path: Path) -> None:
     for look in (migrate, migration_status, require_current_schema):
         with pytest.raises(PostgresDown, match="Postgres does not answer"):
             await look(url)
+
+
+async def test_late_images_kept_by_an_older_version_move_to_the_job_and_its_late_tasks(
+    empty_database_url: str, folder: Path, connection: Connection
+) -> None:
+    for file in folder.glob("*.sql"):
+        if int(file.name[:4]) >= LATE_TASKS:
+            file.unlink()
+    await migrate(empty_database_url, folder)
+    await connection.execute(
+        """
+        INSERT INTO accounts (id) VALUES ('acme');
+        INSERT INTO jobs (id, account_id, model, task, quantity, request, state, reason, attempt,
+                          credits_quoted, quoted_price_id, price_id, finished_at)
+        SELECT gen_random_uuid(), 'acme', model, task, quantity, '{}', 'failed', 'submission_lost',
+               1, credits, price_id, price_id, now()
+          FROM pricing WHERE task = 'text-to-image' AND quantity = 2;
+        INSERT INTO job_attempts (job_id, number, token, worker, outcome, provider_task_id,
+                                  late_result_urls, late_at)
+        SELECT id, 1, repeat('t', 24), 'old:1', 'lost', 'task-1', '{https://x.example/1.png}', now()
+          FROM jobs;
+        INSERT INTO job_events (job_id, event) SELECT id, 'late_success' FROM jobs;
+        """
+    )
+    await migrate(empty_database_url)
+    row = await connection.fetchrow(
+        "SELECT jobs.late_result_urls, late.outcome, late.provider_credits, event.event"
+        "  FROM jobs JOIN late_tasks AS late ON late.job_id = jobs.id"
+        "  JOIN job_events AS event ON event.job_id = jobs.id"
+    )
+    assert tuple(row or ()) == (["https://x.example/1.png"], "delivered", 7, "delivered_late")
+    assert await connection.fetchval("SELECT count(*) FROM webhook_messages") == 0
