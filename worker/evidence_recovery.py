@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from shared.adapters.delivery import Lane, Parcel, now_ms
+from shared.adapters.delivery import Lane, Parcel
 from shared.adapters.news import Change
 from shared.domain import events
 from shared.domain.job import changed
@@ -61,7 +61,7 @@ class EvidenceRecovery:
         deps.announce(Change(recovered.id))
         deps.metrics.count_submitted(recovered)
         log.warning("submission_recovered", **evidence.facts, by="evidence")
-        await deps.delivery.deliver([Parcel(recovered.id, Lane.POLL, now_ms())])
+        await deps.delivery.deliver([Parcel(recovered.id, Lane.POLL, 0)])
         return True
 
     async def _tell_stray(self, evidence: Evidence) -> None:

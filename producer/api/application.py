@@ -13,7 +13,7 @@ from aiohttp import web
 from producer.api.access import let_in
 from producer.api.endpoints import Call, Endpoint
 from producer.api.metrics import ApiMetrics
-from producer.api.problems import CAUSE, internal_problem, problem, problem_of
+from producer.api.problems import internal_problem, problem, problem_of
 from producer.api.rooms import Rooms
 from shared.adapters.failure_log import failures
 from shared.errors import DarkroomError
@@ -116,7 +116,7 @@ async def _speak_problems(request: web.Request, handler: RouteHandler) -> web.St
 
 
 def _log_status(response: web.StreamResponse, request_id: str, path: str) -> None:
-    status, cause = response.status, response.get(CAUSE)
+    status, cause = response.status, getattr(response, "cause", None)
     if status == _NOT_NOW:
         # While a server is away every request ends so: the incident is logged, not each of them.
         error = cause or f"status {status}"

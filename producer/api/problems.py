@@ -63,9 +63,13 @@ _TITLES = {
 
 RETRY_AFTER_SECONDS = 2
 
-CAUSE = "cause"
-"""Under this key a response keeps the whole error, for the log."""
 _TRY_AGAIN = "try again after the seconds of Retry-After; /readyz and the log say what is wrong"
+
+
+class Problem(web.Response):
+    """An answer that keeps the whole error, for the log."""
+
+    cause: str | None = None
 
 
 def problem_of(error: DarkroomError) -> web.Response:
@@ -79,7 +83,7 @@ def problem_of(error: DarkroomError) -> web.Response:
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     response = problem(status, error.code, _detail(error), members=_members(error), headers=headers)
-    response[CAUSE] = str(error)
+    response.cause = str(error)
     return response
 
 
@@ -103,7 +107,7 @@ def problem(
     *,
     members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-) -> web.Response:
+) -> Problem:
     """Return one problem; `members` are its own extra members."""
     body = {
         "type": TYPE_PREFIX + code,
@@ -112,7 +116,7 @@ def problem(
         "detail": detail,
         **(members or {}),
     }
-    return web.Response(
+    return Problem(
         body=orjson.dumps(body), status=status, content_type=CONTENT_TYPE, headers=headers
     )
 

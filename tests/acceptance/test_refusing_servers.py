@@ -1,0 +1,209 @@
+"""A Postgres that refuses for a while, at the worst moment: Kie was paid, nothing is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+import structlog
+
+from producer import Job, JobState
+from shared.adapters.postgres import Connection
+from tests.api_client import ApiClient
+from tests.workshop import Workshop, eventually, fast_simulator_config
+from worker.evidence import EVIDENCE_KEY
+from worker.simulator import Durations, Simulator, running_simulator
+
+JOBS = 5
+CREATE_SECONDS = 2.0
+"""How long Kie takes to make a task: time enough to stop Postgres meanwhile."""
+ORDER = {
+    "account_id": "acme",
+    "model": "gpt-4o-image",
+    "task": "text-to-image",
+    "prompt": "a lighthouse",
+    "aspect_ratio": "3:2",
+}
+Refusal = Callable[[Connection], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A Kie that takes its time to make a task."""
+    config = fast_simulator_config(
+        create_latency_seconds=CREATE_SECONDS,
+        latency_jitter=0.0,
+        durations=Durations(median_seconds=0.3, sigma=0.0),
+    )
+    async with running_simulator(config) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def operator(database_url: str) -> AsyncIterator[Connection]:
+    """Whoever changes what the server does; is never refused himself."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("SET default_transaction_read_only = off")
+    yield connection
+    await connection.close()
+
+
+@asynccontextmanager
+async def read_only(operator: Connection) -> AsyncIterator[None]:
+    """What a failover to a demoted server looks like to those that are connected to it."""
+    await operator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+    await operator.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        await operator.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        await operator.execute("SELECT pg_reload_conf()")
+
+
+def raising(sqlstate: str, words: str) -> Refusal:
+    """Refuse every write to jobs and processes with that code, as a full disk does."""
+
+    @asynccontextmanager
+    async def refuse(operator: Connection) -> AsyncIterator[None]:
+        await operator.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION '{words}' USING ERRCODE = '{sqlstate}'; END $$"
+        )
+        for table in ("jobs", "processes"):
+            await operator.execute(
+                f"CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table}"
+                " FOR EACH STATEMENT EXECUTE FUNCTION refuse()"
+            )
+        try:
+            yield
+        finally:
+            await operator.execute("DROP FUNCTION refuse() CASCADE")
+
+    return refuse
+
+
+async def paid(workshop: Workshop, count: int) -> None:
+    """Wait until Kie has made that many tasks."""
+
+    async def is_so() -> bool:
+        summary: Any = workshop.simulator.record.summary()
+        return bool(summary["creates"]["created"] >= count)
+
+    await eventually(is_so, f"{count} tasks at Kie")
+
+
+@asynccontextmanager
+async def refused_while_paid(
+    workshop: Workshop, operator: Connection, refuse: Refusal
+) -> AsyncIterator[list[Job]]:
+    """Yield jobs that Kie has made tasks for while Postgres refuses; then let it serve again."""
+    jobs = [await workshop.enqueue() for _ in range(JOBS)]
+    await asyncio.gather(*(workshop.in_state(job, "submitting") for job in jobs))
+    async with refuse(operator):
+        await paid(workshop, JOBS)
+        yield jobs
+
+
+@pytest.mark.parametrize(
+    ("refuse", "sqlstate", "words"),
+    [
+        (read_only, "25006", "in a read-only transaction"),
+        (raising("53100", "could not extend file: No space left"), "53100", "No space left"),
+        (raising("53200", "out of memory"), "53200", "out of memory"),
+        (raising("42501", "permission denied for table jobs"), "42501", "permission denied"),
+    ],
+    ids=["read-only", "disk-full", "out-of-memory", "no-permission"],
+)
+async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
+    workshop: Workshop, operator: Connection, refuse: Refusal, sqlstate: str, words: str
+) -> None:
+    async with workshop.worker() as rooms, workshop.api() as api:
+        with structlog.testing.capture_logs() as logs:
+            async with refused_while_paid(workshop, operator, refuse) as jobs:
+
+                async def is_told() -> bool:
+                    told = [one for one in logs if one["event"] == "task_id_not_stored_yet"]
+                    return len(told) == JOBS
+
+                await eventually(is_told, "every task id is in the log")
+                await _check_the_api(api, sqlstate, words)
+                kept: dict[bytes, bytes] = await rooms.deps.delivery.redis.hgetall(  # type: ignore[misc]
+                    EVIDENCE_KEY
+                )
+                assert len(kept) == JOBS
+            ended = [await workshop.ended(job, 60) for job in jobs]
+        assert {job.state for job in ended} == {JobState.SUCCEEDED}
+        told = {
+            one["job_id"]: one["provider_task_id"]
+            for one in logs
+            if one["event"] == "task_id_not_stored_yet" and one["log_level"] == "error"
+        }
+        assert told == {str(job.id): job.provider_task_id for job in ended}
+
+        async def is_ready() -> bool:
+            return (await api.get("/readyz")).status == 200
+
+        await eventually(is_ready, "the API is ready again", 15)
+        assert not await rooms.deps.delivery.redis.exists(EVIDENCE_KEY)
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+async def _check_the_api(api: ApiClient, sqlstate: str, words: str) -> None:
+    answer = await api.post("/v1/jobs", ORDER)
+    problem = answer.expect(503)
+    assert problem["type"] == "urn:darkroom:problem:postgres_down"
+    assert sqlstate in problem["detail"]
+    assert answer.headers["Retry-After"] == "2"
+
+    async def is_red() -> bool:
+        return (await api.get("/readyz")).status == 503
+
+    await eventually(is_red, "/readyz of the API is red", 10)
+    said = (await api.get("/readyz")).expect(503)["checks"]["postgres"]
+    assert words in said
+    assert sqlstate in said
+
+
+@pytest.mark.parametrize("level", ["serializable", "repeatable read"])
+async def test_a_stricter_default_isolation_loses_nothing_with_three_workers(
+    workshop: Workshop, operator: Connection, database_url: str, level: str
+) -> None:
+    name = database_url.rpartition("/")[2]
+    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(workshop.worker())
+        jobs = [await workshop.enqueue() for _ in range(60)]
+        ended = [await workshop.ended(job, 60) for job in jobs]
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+async def test_a_killed_worker_leaves_its_task_ids_to_the_next_one(
+    workshop: Workshop, operator: Connection
+) -> None:
+    """kill -9 while Postgres refuses; the next worker starts when it serves again."""
+    folder = workshop.settings.darkroom_home / "evidence"
+    async with (
+        workshop.worker_process() as doomed,
+        refused_while_paid(workshop, operator, read_only) as jobs,
+    ):
+
+        async def are_kept() -> bool:
+            return len(list(folder.glob("*.json"))) == JOBS
+
+        await eventually(are_kept, "every task id is in a file")
+        await doomed.kill()
+    assert sum("task_id_not_stored_yet" in line for line in doomed.lines) == JOBS
+    async with workshop.worker():
+        ended = [await workshop.ended(job, 60) for job in jobs]
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    assert list(folder.iterdir()) == []
+    workshop.check_paid_once()
+    await workshop.check_books()
