@@ -26,6 +26,8 @@ from shared.errors import Fault, InvalidRequest
 from shared.settings import ChargeBasis, Settings, load_settings
 
 MOST_LISTED = 1_000
+LOCK_TIMEOUT_SECONDS = 1.5
+"""How long a call waits for a row that another session holds; then it raises `RowBusy`."""
 _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
 _CHARGE_BASIS: ChargeBasis = Settings.model_fields["charge_basis"].default
 
@@ -95,7 +97,11 @@ class Producer(OperatorVerdicts):
         """Connect to servers that are already open."""
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(
-                connect_database(servers.database_url, name="darkroom-producer")
+                connect_database(
+                    servers.database_url,
+                    name="darkroom-producer",
+                    lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+                )
             )
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
             delivery = Delivery(redis)

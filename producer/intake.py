@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from producer.job_book import Entered, JobBook
@@ -15,8 +15,11 @@ from shared.adapters.news import Change
 from shared.adapters.postgres import Connection, ConnectionQueries, Database
 from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
+from shared.shares import Shares
 
 MOST_AT_ONCE = 10_000
+MOST_PER_ACCOUNT = 5
+"""Of the ten connections of a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Intake:
     delivery: Delivery
     webhooks_allow_loopback: bool = False
     """For development: webhooks may go to this machine."""
+    shares: Shares = field(default_factory=lambda: Shares(MOST_PER_ACCOUNT))
+    """How many of the connections each account has at once."""
 
     async def enter(
         self, orders: Sequence[Order], *, connection: Connection | None = None
@@ -41,11 +46,13 @@ class Intake:
         self.check(orders)
         if connection is not None:
             return await self._enter_with_caller(orders, connection)
-        if len(orders) == 1:
-            entered = await JobBook(self.database).enter(orders)
-        else:
-            async with self.database.transaction() as queries:
-                entered = await JobBook(queries).enter(orders)
+        # An account whose row is held has a part of the connections, and never all of them.
+        async with self.shares.of({order.account_id for order in orders}):
+            if len(orders) == 1:
+                entered = await JobBook(self.database).enter(orders)
+            else:
+                async with self.database.transaction() as queries:
+                    entered = await JobBook(queries).enter(orders)
         await self._deliver(entered)
         return entered
 

@@ -12,7 +12,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from producer import JobState
+from producer import JobState, RowBusy
+from producer.orders import Order
 from shared.catalog.gpt4o_image import TextToImage
 from tests.workshop import Workshop, free_port, text_to_image
 
@@ -90,3 +91,24 @@ async def test_others_jobs_take_as_long_as_ever(workshop: Workshop, statement: s
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     await workshop.check_books()
     workshop.check_paid_once()
+
+
+async def test_enqueues_of_a_held_account_leave_connections_for_others(workshop: Workshop) -> None:
+    await workshop.open_account("other", 1_000)
+    async with locked(workshop, LOCKS["the account"]):
+        waiting = [
+            asyncio.create_task(
+                workshop.producer.enqueue_many(
+                    [Order(request=picture(1.0), account_id="acme") for _ in range(2)]
+                )
+            )
+            for _ in range(10)
+        ]
+        await asyncio.sleep(0)
+        started_at = monotonic()
+        for _ in range(5):
+            await workshop.producer.enqueue(picture(1.0), account_id="other")
+        assert monotonic() - started_at < 1.0, "five connections are left for others"
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {RowBusy}
+    assert await workshop.run_sql("SELECT FROM jobs WHERE account_id = 'acme'") == []
