@@ -12,7 +12,7 @@ from shared.domain.alerts import judge
 from shared.domain.situation import RedisSituation
 from shared.errors import RedisDown
 
-_FOUND_ELSEWHERE = frozenset({"redis_evicts"})
+_FOUND_ELSEWHERE = frozenset({"redis_evicts", "process_without_redis"})
 """Alerts that a finding of the doctor's own tells about as well."""
 
 

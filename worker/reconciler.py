@@ -64,7 +64,7 @@ class Reconciler:
         if found:
             self._deps.metrics.dispatch_path.note_found(found)
         if await self._redis_was_wiped():
-            log.info("redis_is_empty", meaning="every open job is delivered again")
+            log.warning("redis_is_empty", meaning="every open job is delivered again")
             self._last = None
             while not await self._check_page():
                 pass

@@ -23,6 +23,7 @@ from shared.domain.alerts import (
     RECENT_SECONDS,
 )
 from shared.domain.situation import (
+    QUEUED_COUNTED,
     EndedJob,
     FailingReceiver,
     Locker,
@@ -51,6 +52,7 @@ async def read_situation(queries: Queries) -> Situation:
         LOST_SHOWN_SECONDS,
         LOCKED_SECONDS,
         SKEW_LIMIT_SECONDS,
+        QUEUED_COUNTED,
     )
     values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
     return Situation(

@@ -150,7 +150,7 @@ def _paused(whose: str, subject: str, pause: Pause, now: Situation) -> Alert:
         how = "sent one at a time until one goes well"
     return Alert(
         "submits_paused",
-        f"{whose} are {how} ({pause.reason}: {pause.message}); {now.queued} jobs wait",
+        f"{whose} are {how} ({pause.reason}: {pause.message}); {now.queued_text} wait",
         _FIX_OF_PAUSE.get(pause.reason, _BY_ITSELF),
         since=pause.since,
         subject=subject,
@@ -168,7 +168,7 @@ def _of_waiting(now: Situation, redis: RedisSituation | None) -> Iterator[Alert]
     if waited > timedelta(seconds=STALLED_SECONDS) and is_stalled and not is_held_back:
         yield Alert(
             "nothing_is_submitted",
-            f"{now.due} jobs are due and workers are alive, but none was submitted for"
+            f"{now.due_text} are due and workers are alive, but none was submitted for"
             f" {STALLED_SECONDS:g} s",
             "look at the log of the workers; `darkroom queue` says what is in flight",
             since=max(now.waiting_since, last) if last else now.waiting_since,
@@ -176,7 +176,7 @@ def _of_waiting(now: Situation, redis: RedisSituation | None) -> Iterator[Alert]
     elif waited > timedelta(seconds=BEHIND_SECONDS):
         yield Alert(
             "jobs_wait",
-            f"{now.due} jobs are due, and the oldest has waited for {waited.total_seconds():.0f} s",
+            f"{now.due_text} are due, and the oldest has waited for {waited.total_seconds():.0f} s",
             "see what holds submits back; else the backlog exceeds Kie's limit: wait, have it"
             " raised, or add an account to KIE_API_KEYS",
             since=now.waiting_since,

@@ -14,7 +14,7 @@ def alerts_of_processes(now: Situation) -> Iterator[Alert]:
     if now.workers_alive == 0 and (has_work or now.workers_lost):
         yield Alert(
             "no_worker",
-            f"no worker is running; {now.queued} jobs wait and {now.tasks} tasks are not looked at",
+            f"no worker is running; {now.queued_text} wait and {now.tasks} tasks are not looked at",
             "start one: `darkroom worker`",
             since=now.worker_seen_at,
         )

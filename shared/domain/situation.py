@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+QUEUED_COUNTED = 10_000
+"""Queued jobs are counted up to this: looking must cost the same however many there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
@@ -100,6 +103,20 @@ class Situation:
     worker_seen_at: datetime | None
     workers_lost: tuple[LostWorker, ...]
     unpriced: tuple[str, ...]
+
+    @property
+    def queued_text(self) -> str:
+        """How many jobs are queued, in words."""
+        return _count_text(self.queued)
+
+    @property
+    def due_text(self) -> str:
+        """How many of them may be submitted now, in words."""
+        return _count_text(self.due)
+
+
+def _count_text(jobs: int) -> str:
+    return f"{jobs} jobs" if jobs < QUEUED_COUNTED else f"{QUEUED_COUNTED} jobs or more"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,28 @@
 -- which a task runs long where no completion times are known, $4 the multiple of the 95th percentile
 -- from which on it does where they are, $5 the least seconds from which on it does, $6 seconds that a
 -- process counts as alive, $7 seconds that a lost one is shown, $8 seconds after which
--- a transaction locks rows for long, $9 seconds from which on a clock is wrong.
-WITH kinds AS (
+-- a transaction locks rows for long, $9 seconds from which on a clock is
+-- wrong, $10 how many queued jobs are counted at most.
+WITH RECURSIVE kinds AS (
     SELECT model, task, quantity,
            greatest($4::double precision * percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
                     $5::double precision) AS long_seconds
       FROM completion_times GROUP BY model, task, quantity
+), asked AS (
+    -- The kinds of all open jobs: one look into the index for each, however many jobs there are.
+    (SELECT model, task, quantity FROM jobs
+      WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
+      ORDER BY model, task, quantity LIMIT 1)
+    UNION ALL
+    SELECT after.model, after.task, after.quantity
+      FROM asked, LATERAL (
+        SELECT model, task, quantity FROM jobs
+         WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
+           AND (model, task, quantity) > (asked.model, asked.task, asked.quantity)
+         ORDER BY model, task, quantity LIMIT 1) AS after
+), queue AS (
+    SELECT count(*) AS jobs, count(*) FILTER (WHERE due_at <= now()) AS due
+      FROM (SELECT due_at FROM jobs WHERE state = 'queued' ORDER BY due_at, id LIMIT $10) AS first
 ), waiting AS (
     -- Those due first and those accepted first: one of both has waited longest.
     SELECT min(greatest(run_at, created_at)) AS since
@@ -75,9 +91,7 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
        current_setting('max_connections')::integer
            - current_setting('superuser_reserved_connections')::integer AS connections_most,
-       (SELECT count(*) FROM jobs WHERE state = 'queued' AND due_at <= now()) AS due,
-       (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
-       waiting.since AS waiting_since,
+       queue.due, queue.jobs AS queued, waiting.since AS waiting_since,
        running.tasks, running.long, running.long_since, running.held, running.held_since,
        greatest(running.last_submitted_at, (SELECT max(submitted_at) FROM ended)) AS last_submitted_at,
        unsure.jobs AS unknown, unsure.since AS unknown_since,
@@ -112,9 +126,8 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                            AND started_at > (SELECT min(seen_at) FROM workers WHERE is_lost)), 0)
                ) AS lost) AS workers_lost,
        ARRAY(SELECT model || ' ' || task || ' ' || quantity
-               FROM (SELECT DISTINCT model, task, quantity FROM jobs
-                      WHERE state IN ('queued', 'submitting', 'unknown', 'generating')) AS asked
+               FROM asked
               WHERE NOT EXISTS (SELECT FROM pricing
                                  WHERE (pricing.model, pricing.task, pricing.quantity)
                                        = (asked.model, asked.task, asked.quantity))) AS unpriced
-  FROM waiting, running, unsure, late, dead;
+  FROM queue, waiting, running, unsure, late, dead;

@@ -12,6 +12,7 @@ import pytest
 from shared.domain.alert import ALERT_NAMES, NEED_REDIS, Alert
 from shared.domain.alerts import judge
 from shared.domain.situation import (
+    QUEUED_COUNTED,
     EndedJob,
     FailingReceiver,
     Locker,
@@ -280,3 +281,8 @@ def test_cancelled_jobs_count_neither_way() -> None:
     cancelled = tuple(replace(jobs[0], state="cancelled") for _ in range(20))
     (alert,) = judged(ended=jobs + cancelled)
     assert "5 of the last 9" in alert.detail
+
+
+def test_a_long_queue_is_not_counted_to_its_end() -> None:
+    (alert,) = judged(due=QUEUED_COUNTED, waiting_since=ago(301), last_submitted_at=ago(1))
+    assert alert.detail.startswith("10000 jobs or more are due")
