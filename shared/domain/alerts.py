@@ -204,7 +204,8 @@ def _of_tasks(now: Situation) -> Iterator[Alert]:
             "results_unreadable",
             f"{now.held} tasks succeeded, but their images cannot be read for certain; the jobs are"
             " held and charged nothing",
-            "see `darkroom jobs show`: each has Kie's answer; a newer worker may read it",
+            "see `darkroom jobs show` for Kie's answer, then `darkroom jobs resolve ID` with"
+            " --delivered or --undelivered; a newer worker may read it",
             since=now.held_since,
         )
     if now.unknown:
