@@ -52,10 +52,10 @@ class Crew:
 @asynccontextmanager
 async def running_workers(house: House, options: Options) -> AsyncIterator[tuple[Keeper, ...]]:
     """Keep the workers running for as long as the block lasts; yields once all have started."""
-    receiver = str(urlsplit(house.environ["KIE_CALLBACK_URL"]).port)
+    receiver = urlsplit(house.environ.get("KIE_CALLBACK_URL", "")).port or 0
     environs = [dict(house.environ) for _ in range(options.workers)]
     environs[-1] = dict(house.cut_environ)
-    environs[0]["WORKER_HTTP_PORT"] = receiver
+    environs[0]["WORKER_HTTP_PORT"] = str(receiver)
     keepers = tuple(
         Keeper(
             f"worker {number}",

@@ -48,7 +48,8 @@ class House:
 
     folder: Path
     servers: Servers
-    embedded: EmbeddedServers
+    embedded: EmbeddedServers | None
+    """None where somebody else keeps the servers."""
     redis: ArqRedis
     kie_url: str
     environ: dict[str, str]
@@ -65,6 +66,7 @@ class House:
 
     def server_pid(self, name: str) -> int | None:
         """Return the process id of `postgres` or `valkey`, or None while it is away."""
+        assert self.embedded is not None
         pid = read_holder(self.embedded.home / "run" / f"{name}.lock")
         return pid if pid is not None and is_alive(pid) else None
 
@@ -103,10 +105,7 @@ async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
         servers = Servers(
             embedded.database_url, embedded.redis_url, embedded, has_given_database=True
         )
-        async with Producer.over(servers) as producer:
-            for account, credits in grants(options.jobs).items():
-                await producer.till.create_account(account)
-                await producer.till.grant(account, credits, "for the campaign")
+        await _open_accounts(servers, options)
         kie = await stack.enter_async_context(_simulator(folder, options))
         environ = _environment(servers, kie, options)
         relays, cut_urls = await _open_relays(servers, stack)
@@ -123,6 +122,38 @@ async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
             relays=relays,
             postbox=await stack.enter_async_context(open_postbox()),
         )
+
+
+@asynccontextmanager
+async def open_house_over(
+    folder: Path, options: Options, servers: Servers, *, callbacks: bool
+) -> AsyncIterator[House]:
+    """Start the simulated Kie over servers that somebody else keeps; no link can be cut."""
+    async with AsyncExitStack() as stack:
+        await migrate(servers.database_url)
+        await _open_accounts(servers, options)
+        kie = await stack.enter_async_context(_simulator(folder, options))
+        environ = _environment(servers, kie, options)
+        if not callbacks:
+            del environ["KIE_CALLBACK_URL"]
+        yield House(
+            folder=folder,
+            servers=servers,
+            embedded=None,
+            redis=await stack.enter_async_context(connect_redis(servers.redis_url, connections=5)),
+            kie_url=kie["base_url"],
+            environ=environ,
+            cut_environ=environ,
+            relays=(Relay(""), Relay("")),
+            postbox=await stack.enter_async_context(open_postbox()),
+        )
+
+
+async def _open_accounts(servers: Servers, options: Options) -> None:
+    async with Producer.over(servers) as producer:
+        for account, credits in grants(options.jobs).items():
+            await producer.till.create_account(account)
+            await producer.till.grant(account, credits, "for the campaign")
 
 
 @asynccontextmanager

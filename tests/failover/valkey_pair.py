@@ -98,7 +98,7 @@ class ValkeyPair:
 
     async def _serve(self, node: Node, *options: str) -> None:
         arguments = [self._programs.valkey_server(), "--port", str(node.port), "--bind"]
-        arguments += ["127.0.0.1", "--dir", str(node.data), "--appendonly", "no", "--save", ""]
+        arguments += ["127.0.0.1", "--dir", str(node.data), "--appendonly", "yes", "--save", ""]
         arguments += ["--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0"]
         node.process = await self._programs.start(node.name, [*arguments, *options])
 

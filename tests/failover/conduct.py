@@ -1,0 +1,247 @@
+"""Conducts a failover campaign: orders go on while the primaries die and others are promoted."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import orjson
+
+from shared.adapters.servers import Servers
+from tests.campaign.crew import Crew, running_api, running_producer, running_workers
+from tests.campaign.evidence import (
+    Evidence,
+    read_record,
+    read_refused,
+    read_summary,
+    read_tables,
+)
+from tests.campaign.house import House, open_house_over
+from tests.campaign.judge import Zero, judge
+from tests.campaign.options import Options
+from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
+from tests.failover.programs import Programs
+from tests.failover.valkey_pair import ValkeyPair, running_valkey_pair
+
+GOAL_SECONDS = 15.0
+_NOTICED_SECONDS = 1.0
+"""From the death of a Postgres primary to the promotion, as a failover manager takes it."""
+_STALLED_SECONDS = 1.0
+"""How long an asynchronous standby has received nothing when its primary dies."""
+_LOOK_SECONDS = 0.5
+_OPEN = (
+    "SELECT (SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled'))"
+    " + (SELECT count(*) FROM webhook_messages WHERE state = 'pending')"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One failover campaign."""
+
+    jobs: int = 400
+    times: int = 3
+    """How often each of the two primaries dies."""
+    workers: int = 3
+    seed: int = 1
+    callbacks: bool = True
+    is_synchronous: bool = True
+    seconds_between: float = 20.0
+    longest_wait_seconds: float = 180.0
+
+    @property
+    def options(self) -> Options:
+        """The same as the judge of the campaigns wants it."""
+        return Options(
+            jobs=self.jobs,
+            kills=1,
+            seconds_per_kill=2 * self.times * self.seconds_between,
+            workers=self.workers,
+            seed=self.seed,
+            task_seconds=3.0,
+            unknown_limit_seconds=20.0,
+            fsync=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """One death and promotion; moments are epochs."""
+
+    server: str
+    died_epoch: float
+    promoted_epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that a report tells."""
+
+    plan: Plan
+    evidence: Evidence
+    zeros: Sequence[Zero]
+    failovers: Sequence[Failover]
+    doctor: Sequence[dict[str, Any]]
+    """What `darkroom doctor` found at the end, a finding each."""
+    doctor_code: int
+    took_seconds: float
+
+    def is_clean(self) -> bool:
+        """Whether all that must be zero is, jobs moved again in time, and the doctor is content."""
+        return (
+            all(zero.is_kept for zero in self.zeros)
+            and all(seconds_until_moved(self, one)[0] <= GOAL_SECONDS for one in self.failovers)
+            and self.doctor_code == 0
+        )
+
+
+def seconds_until_moved(outcome: Outcome, failover: Failover) -> tuple[float, float, int]:
+    """Return after how many seconds the first open job moved, and the last; and how many there are.
+
+    A job moves by an event or a poll. Those that were open at the promotion are counted, up to
+    their next move.
+    """
+    moves = []
+    tasks = {job.id: job.task_id for job in outcome.evidence.tables.jobs}
+    polls = outcome.evidence.record.polls
+    for job_id, events in outcome.evidence.tables.events.items():
+        moments = sorted([at for at, _ in events] + list(polls.get(tasks[job_id] or "", ())))
+        if not moments or moments[0] > failover.promoted_epoch:
+            continue
+        after = [at for at in moments if at > failover.promoted_epoch]
+        if after:
+            moves.append(after[0] - failover.promoted_epoch)
+    moves.sort()
+    return (moves[0], moves[-1], len(moves)) if moves else (float("inf"), float("inf"), 0)
+
+
+async def conduct(plan: Plan) -> Outcome:
+    """Run a campaign in a folder of its own, which stays behind where the outcome is not clean."""
+    folder = Path(tempfile.mkdtemp(prefix="failover-"))
+    folder.chmod(0o755)
+    keep = True
+    try:
+        programs = Programs(folder / "servers")
+        async with (
+            running_postgres_pair(programs, is_synchronous=plan.is_synchronous) as postgres,
+            running_valkey_pair(programs) as valkey,
+        ):
+            outcome = await _conduct(folder, plan, postgres, valkey)
+        keep = not outcome.is_clean()
+        return outcome
+    finally:
+        if keep:
+            sys.stderr.write(f"the logs of this campaign are in {folder}\n")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: ValkeyPair) -> Outcome:
+    began = time.monotonic()
+    servers = Servers(postgres.url, valkey.url, None, has_given_database=True)
+    options = plan.options
+    async with open_house_over(folder, options, servers, callbacks=plan.callbacks) as house:
+        async with running_workers(house, options) as workers, running_api(house) as api:
+            started_epoch = time.time()
+            async with running_producer(house, options, started_epoch) as producer:
+                crew = Crew(workers, api, producer)
+                failovers = await _fail_over(plan, postgres, valkey, started_epoch)
+                await _until_all_ended(house, crew, plan.longest_wait_seconds)
+                code, findings = await _ask_doctor(house)
+        evidence = Evidence(
+            record=await read_record(house),
+            tables=await read_tables(house),
+            refused=read_refused(house),
+            webhooks=tuple(house.postbox.webhooks),
+            loud_lines=crew.loud_lines(),
+        )
+    return Outcome(
+        plan=plan,
+        evidence=evidence,
+        zeros=judge(evidence, options),
+        failovers=failovers,
+        doctor=findings,
+        doctor_code=code,
+        took_seconds=time.monotonic() - began,
+    )
+
+
+async def _fail_over(
+    plan: Plan, postgres: PostgresPair, valkey: ValkeyPair, started_epoch: float
+) -> list[Failover]:
+    done = []
+    for number in range(2 * plan.times):
+        due_epoch = started_epoch + (number + 0.4) * plan.seconds_between
+        await asyncio.sleep(max(due_epoch - time.time(), 0))
+        if number % 2 == 0:
+            done.append(await _fail_over_postgres(plan, postgres))
+            await postgres.add_standby()
+        else:
+            died_epoch = await valkey.kill_primary()
+            done.append(Failover("Valkey", died_epoch, await valkey.until_promoted()))
+            await valkey.add_replica()
+    return done
+
+
+async def _fail_over_postgres(plan: Plan, postgres: PostgresPair) -> Failover:
+    if not plan.is_synchronous:
+        await postgres.stall_standby()
+        await asyncio.sleep(_STALLED_SECONDS)
+    died_epoch = await postgres.kill_primary()
+    await asyncio.sleep(_NOTICED_SECONDS)
+    return Failover("Postgres", died_epoch, await postgres.promote())
+
+
+async def _until_all_ended(house: House, crew: Crew, longest_seconds: float) -> None:
+    """Return when every job and every task has ended; or late, for the judge to say so."""
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(longest_seconds),
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+        ):
+            while not (
+                crew.producer.has_finished
+                and await _count_open(house) == 0
+                and (await read_summary(session, house))["tasks"]["generating"] == 0
+            ):
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _count_open(house: House) -> int | None:
+    try:
+        connection = await asyncpg.connect(house.servers.database_url, timeout=5)
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
+        return None
+    try:
+        return int(await connection.fetchval(_OPEN))
+    finally:
+        await connection.close()
+
+
+async def _ask_doctor(house: House) -> tuple[int, list[dict[str, Any]]]:
+    """Run `darkroom doctor --json` beside the workers; return its exit code and findings."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "producer",
+        "doctor",
+        "--json",
+        env=house.environ,
+        cwd=house.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    lines = [orjson.loads(line) for line in out.splitlines() if line.startswith(b"{")]
+    return process.returncode, lines
