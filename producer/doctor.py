@@ -9,6 +9,7 @@ from typing import Any
 from producer.alert_findings import examine_alerts
 from producer.clock_findings import examine_clocks
 from producer.finding import Finding
+from producer.losses import FIX, describe_losses
 from producer.process_findings import examine_processes
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
@@ -123,8 +124,23 @@ async def _examine_database(
     yield await examine_clocks(database, servers.redis_url)
     async for finding in _examine_accounts(database, account_names):
         yield finding
+    if servers.redis_url:
+        yield await _examine_losses(database, servers.redis_url)
     async for finding in examine_alerts(database, servers.redis_url, account_names):
         yield finding
+
+
+async def _examine_losses(queries: Queries, redis_url: str) -> Finding:
+    try:
+        lost = await describe_losses(queries, redis_url)
+    except DarkroomError as error:
+        return Finding("no writes were lost", False, f"cannot be known: {error}", None)
+    return Finding(
+        "no writes were lost",
+        lost is None,
+        lost or "Postgres knows all that was delivered",
+        None if lost is None else FIX,
+    )
 
 
 async def _examine_accounts(queries: Queries, names: Sequence[str]) -> AsyncIterator[Finding]:

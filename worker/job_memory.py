@@ -27,6 +27,10 @@ class JobMemory:
         """Return the job as it was last seen, or None."""
         return self._jobs.get(job_id)
 
+    def all(self) -> dict[UUID, Job]:
+        """Return all that is remembered, by id."""
+        return dict(self._jobs)
+
     def keep(self, job: Job) -> None:
         """Remember a generating job; forget any other."""
         if job.state is not JobState.GENERATING:

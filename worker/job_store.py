@@ -48,7 +48,7 @@ class JobStore:
         self.queries = queries
         self.busy = busy or BusyRows()
         self._single = SingleStatements(queries, self.busy)
-        self._memory = JobMemory()
+        self.memory = JobMemory()
         self._reads: Gathering[UUID, asyncpg.Record | None] = Gathering(self._read, most=500)
         self._claims = BatchedStatement(queries, "claim_jobs", self.busy)
         self._submitted = BatchedStatement(queries, "record_submitted", self.busy)
@@ -76,11 +76,11 @@ class JobStore:
         What is remembered lacks the request and the caller's notes, and may be out of date: every
         write is guarded, so that is found out in time. Raises `JobNotFound`.
         """
-        known = self._memory.recall(job_id)
+        known = self.memory.recall(job_id)
         if known is not None:
             return known
         job = await self.load(job_id)
-        self._memory.keep(job)
+        self.memory.keep(job)
         return job
 
     async def claim(self, job: Job, event: events.Claimed) -> Job:
@@ -188,7 +188,7 @@ class JobStore:
         )
         if row is None:
             raise self._stale(job.id, name)
-        self._memory.keep(changed(job, progress=event.progress))
+        self.memory.keep(changed(job, progress=event.progress))
 
     async def hold_for_review(self, job: Job, event: events.HeldForReview) -> Job:
         """Keep the hold until Kie's answer can be read, or an operator has decided.
@@ -292,9 +292,9 @@ class JobStore:
         return self._remembered(job_from_row(row))
 
     def _remembered(self, job: Job) -> Job:
-        self._memory.keep(job)
+        self.memory.keep(job)
         return job
 
     def _stale(self, job_id: UUID, event: str) -> StaleJob:
-        self._memory.forget(job_id)
+        self.memory.forget(job_id)
         return StaleJob(str(job_id), event)

@@ -16,6 +16,7 @@ from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps
 from worker.gate import Gates
 from worker.late_tasks import LateTasks
+from worker.lost_writes import compare_mark, keep_if_gone_back, keep_missing
 from worker.periodic import Periodic, PeriodicWork
 from worker.provider_balance import CHECK_SECONDS, ProviderBalance
 from worker.reconciler import RECONCILE_SECONDS, Reconciler
@@ -58,6 +59,7 @@ def as_arq_function(deps: Deps, step: Step) -> JobFunction:
 
 
 async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
+    known = deps.store.memory.recall(job_id)
     try:
         delay_seconds = await step(deps, job_id)
     except Throttled as throttled:
@@ -68,8 +70,11 @@ async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
         return early.wait_seconds + _AFTER_THE_MOMENT_SECONDS
     except StaleJob as stale:
         log.info("stale_job", job_id=str(job_id), event_name=stale.event)
+        if known is not None:
+            await keep_if_gone_back(deps, known)
     except JobNotFound:
         log.warning("delivery_without_job", job_id=str(job_id))
+        await keep_missing(deps, job_id, known)
     except RowBusy as busy:
         # Said once for the row, not once for each job that waits for it.
         return busy.wait_seconds * (1 + 0.2 * deps.random.random())
@@ -102,6 +107,7 @@ def build_periodic(deps: Deps, reconciler: Reconciler) -> list[Periodic]:
 
     async def reconcile() -> None:
         await reconciler.run_once()
+        await compare_mark(deps)
         failures.up(POSTGRES, REDIS)
 
     async def check_balance(balance: ProviderBalance) -> None:

@@ -24,6 +24,7 @@ from worker.callbacks.receiver import CallbackReceiver
 from worker.claiming import LeasedWorker
 from worker.dispatch import dispatch_on_notify
 from worker.lanes import build_lanes, build_periodic, build_webhook_lane
+from worker.lost_writes import watch_losses
 from worker.reconciler import Reconciler
 from worker.waking import forward_wake_ups
 
@@ -101,6 +102,7 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
                 asyncio.create_task(one.run_until_cancelled())
                 for one in build_periodic(deps, reconciler)
             ),
+            asyncio.create_task(watch_losses(deps)),
         ]
         log.info("worker_started", name=deps.worker_name, http=f"{host}:{real_port}")
         try:

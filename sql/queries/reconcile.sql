@@ -41,3 +41,18 @@ SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision A
 SELECT id, attempt FROM jobs
  WHERE state = 'unknown' AND attempted_at <= now() - make_interval(secs => $1)
  ORDER BY attempted_at LIMIT $2;
+
+-- name: compare_event_mark
+-- $1 the id of an event that was there at the last look, $2 when it happened, as text; both NULL
+-- at the first look. Whether it is still there, and the newest event now: an event that is gone
+-- was lost with the server that had it.
+SELECT $1::bigint IS NULL OR EXISTS (
+           SELECT FROM job_events WHERE id = $1 AND at = $2::text::timestamptz) AS is_there,
+       newest.id AS newest_id, newest.at::text AS newest_at
+  FROM (VALUES (1)) AS one
+  LEFT JOIN LATERAL (SELECT id, at FROM job_events ORDER BY id DESC LIMIT 1) AS newest ON true;
+
+-- name: missing_jobs
+-- $1 job ids: those that no job has.
+SELECT wanted.id FROM unnest($1::uuid[]) AS wanted(id)
+ WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = wanted.id);

@@ -25,7 +25,8 @@ def write_report(outcomes: Sequence[Outcome]) -> str:
 
 
 def _lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    yield f"Measured {time.strftime('%Y-%m-%d', time.gmtime())}, all servers on one machine: a Postgres"
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    yield f"Measured {today}, all servers on one machine: a Postgres"
     yield "primary with one standby, a Valkey primary with one replica and three Sentinels."
     for outcome in outcomes:
         yield ""
@@ -60,7 +61,20 @@ def _one(outcome: Outcome) -> Iterator[str]:
     yield ""
     yield from _ends(outcome)
     yield ""
+    if not plan.is_synchronous:
+        yield from _losses(outcome)
     yield from _doctor(outcome)
+
+
+def _losses(outcome: Outcome) -> Iterator[str]:
+    lost = next(len(zero.who) for zero in outcome.zeros if zero.what == "orders lost")
+    gone = [job for job in outcome.losses.jobs if not job.is_known]
+    orphans = outcome.orphans()
+    kept = {job.task_id for job in outcome.losses.jobs}
+    yield f"By the record of Kie and of the caller, {lost} accepted jobs were lost, and"
+    yield f"{len(orphans)} tasks that Kie was paid for have no job. Workers noticed and kept"
+    yield f"{len(gone)} jobs, and {len(orphans & kept)} of these tasks by their ids."
+    yield ""
 
 
 def _zeros(zeros: Sequence[Zero]) -> Iterator[str]:
@@ -74,7 +88,8 @@ def _zeros(zeros: Sequence[Zero]) -> Iterator[str]:
 def _ends(outcome: Outcome) -> Iterator[str]:
     ends = Counter((job.state, job.reason) for job in outcome.evidence.tables.jobs)
     named = (f"{state}{f': {reason}' if reason else ''} {n}" for (state, reason), n in ends.items())
-    yield f"How the jobs ended: {', '.join(sorted(named))}."
+    yield f"How the jobs ended: {', '.join(sorted(named))}. The simulated"
+    yield "Kie loses 1 % of its replies to create on purpose, which only callbacks can make up for."
 
 
 def _doctor(outcome: Outcome) -> Iterator[str]:

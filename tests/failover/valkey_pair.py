@@ -61,7 +61,8 @@ class ValkeyPair:
         await _until(self._are_agreed, "the Sentinels know each other")
 
     async def kill_primary(self) -> float:
-        """SIGKILL the primary; return when (epoch)."""
+        """SIGKILL the server that is the primary now; return when (epoch)."""
+        await self._know_roles()
         process = self.primary.process
         assert process is not None
         at_epoch = time.time()
@@ -90,6 +91,18 @@ class ValkeyPair:
         await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
         await _until(self._is_following, "the old primary follows the new one")
         await _until(self._are_agreed, "the Sentinels know the replica")
+
+    async def _know_roles(self) -> None:
+        """Wait for a primary with its replica that all Sentinels agree on."""
+
+        async def are_known() -> bool:
+            if await self._role(self.primary) != "master":
+                # The Sentinels may have failed over once more by themselves.
+                self.primary, self.replica = self.replica, self.primary
+                return False
+            return await self._is_following() and await self._are_agreed()
+
+        await _until(are_known, "one is the primary, and the other follows it")
 
     async def stop(self) -> None:
         """End all five."""

@@ -29,6 +29,7 @@ from worker.accounts import KieAccount
 from worker.deps import Deps
 from worker.evidence import Evidence
 from worker.job_store import ONE_JOB_PER_TASK
+from worker.lost_writes import load_or_keep_task
 from worker.steps.ending import announce_end
 from worker.steps.insisting import insist, insist_on_task
 from worker.timetable import TaskKind, backoff_seconds
@@ -189,10 +190,11 @@ async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: st
         return None
     except StaleJob:
         # Either our own first try got through though its reply was lost, or the job has ended.
-        submitted = await deps.store.load(job.id)
-        if submitted.provider_task_id != task_id:
+        found = await load_or_keep_task(deps, job, task_id)
+        if found is None or found.provider_task_id != task_id:
             log.error("task_without_job", **evidence.facts)
             return None
+        submitted = found
     deps.reach("after_submitted")
     deps.metrics.count_submitted(submitted)
     if account.brake.level > 0:

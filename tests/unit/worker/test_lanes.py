@@ -11,9 +11,11 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from shared.adapters.lost_writes import MOST_KEPT
 from shared.errors import JobNotFound, PostgresDown, RedisDown, StaleJob
 from worker.claiming import Snoozed
 from worker.deps import Deps
+from worker.job_memory import JobMemory
 from worker.lanes import as_arq_function
 from worker.metrics import Metrics
 from worker.throttle import Throttled
@@ -21,10 +23,26 @@ from worker.throttle import Throttled
 REGISTRY_NAME = "darkroom_throttle_waits_total"
 
 
+class FullRedis:
+    """Has as many pieces of evidence of lost jobs as are kept."""
+
+    async def hlen(self, _: str) -> int:
+        """Return how many there are."""
+        return MOST_KEPT
+
+
 async def outcome_of(answer: float | Exception | None) -> tuple[float | None, list[str], Any]:
     """Run a step that returns or raises that; return its snooze, what was logged, the registry."""
     registry = CollectorRegistry()
-    deps = cast("Deps", SimpleNamespace(metrics=Metrics(registry), random=Random(1)))
+    deps = cast(
+        "Deps",
+        SimpleNamespace(
+            metrics=Metrics(registry),
+            random=Random(1),
+            store=SimpleNamespace(memory=JobMemory()),
+            delivery=SimpleNamespace(redis=FullRedis()),
+        ),
+    )
 
     async def poll_job(_: Deps, job_id: UUID) -> float | None:
         assert isinstance(job_id, UUID)
@@ -52,7 +70,7 @@ async def outcome_of(answer: float | Exception | None) -> tuple[float | None, li
         (RedisDown("away"), 1.0, 2.0, ["warning dependency_down"]),
         (ValueError("a bug"), 30.0, 30.0, ["error step_failed"]),
         (StaleJob("1", "claimed"), None, None, ["info stale_job"]),
-        (JobNotFound("1"), None, None, ["warning delivery_without_job"]),
+        (JobNotFound("1"), None, None, ["warning delivery_without_job", "error job_lost"]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )

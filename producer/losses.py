@@ -1,0 +1,58 @@
+"""Looks for what Postgres has lost: evidence that workers kept, and deliveries of unknown jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from shared.adapters.delivery import connect_redis
+from shared.adapters.lost_writes import LOST_KEY, Losses, LostWrites
+from shared.adapters.postgres import Queries
+
+_NAMED_AT_MOST = 5
+FIX = (
+    "tell the callers of these jobs to place them again, and save the images of the tasks from"
+    " Kie's log within 14 days; see docs/operations.md#writes-were-lost. Then delete the key"
+    f" {LOST_KEY} in Redis"
+)
+
+
+async def describe_losses(queries: Queries, redis_url: str) -> str | None:
+    """Return what was lost, in a sentence, or None. Raises `DependencyDown`."""
+    async with connect_redis(redis_url, connections=1) as redis:
+        evidence = LostWrites(redis)
+        losses = await evidence.read()
+        delivered = [_as_id(text) for text in await evidence.delivered_jobs()]
+    wanted = [job_id for job_id in delivered if job_id is not None]
+    rows = await queries.fetch("missing_jobs", wanted) if wanted else []
+    return _sentence(losses, {str(row["id"]) for row in rows})
+
+
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _sentence(losses: Losses, undelivered: set[str]) -> str | None:
+    gone = sorted({job.job_id for job in losses.jobs if not job.is_known} | undelivered)
+    back = [job.job_id for job in losses.jobs if job.is_known]
+    tasks = [f"{job.task_id} ({job.account})" for job in losses.jobs if job.task_id is not None]
+    parts = [
+        f"event {mark.event_id} of {mark.at} is gone, the newest was then"
+        f" {'none' if newest is None else f'{newest.event_id} of {newest.at}'}"
+        for mark, newest in losses.went_back
+    ]
+    if gone:
+        parts.append(f"{len(gone)} accepted jobs are not in Postgres: {_some(gone)}")
+    if back:
+        parts.append(f"{len(back)} jobs are as they were before their task: {_some(back)}")
+    if tasks:
+        parts.append(f"{len(tasks)} tasks at Kie have no job: {_some(tasks)}")
+    return "; ".join(parts) if parts else None
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
