@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 
 from producer.drafts import Draft, draft_of, new_job, parameters_of
+from producer.locked_rows import account_rows, job_row, naming_the_row
 from producer.orders import Order
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import Queries
@@ -83,7 +84,8 @@ class JobBook:
         """Store what can be stored; return each order with the job that it has become, if any."""
         drafts = [draft_of(order) for order in orders]
         try:
-            rows = await self._insert(drafts)
+            with naming_the_row(account_rows({order.account_id for order in orders})):
+                rows = await self._insert(drafts)
         except DatabaseRefused as error:
             raise _explained(error) from error
         stored = {row["id"]: row for row in rows}
@@ -148,17 +150,18 @@ class JobBook:
         transition = transition_of(events.Cancelled)
         job = await self.get(job_id)
         for _ in range(_CANCEL_TRIES):
-            row = await self._queries.fetch_row(
-                "release_job",
-                job_id,
-                job.attempt,
-                [state.value for state in transition.sources],
-                transition.target.value,
-                Reason.CANCELLED_BY_CALLER.value,
-                "cancelled by the caller",
-                None,
-                event_name(events.Cancelled),
-            )
+            with naming_the_row(job_row(job_id, job.account_id)):
+                row = await self._queries.fetch_row(
+                    "release_job",
+                    job_id,
+                    job.attempt,
+                    [state.value for state in transition.sources],
+                    transition.target.value,
+                    Reason.CANCELLED_BY_CALLER.value,
+                    "cancelled by the caller",
+                    None,
+                    event_name(events.Cancelled),
+                )
             if row is not None:
                 return job_from_row(row)
             job = await self.get(job_id)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from producer.locked_rows import job_row, naming_the_row
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import ConnectionQueries, Database, Queries
 from shared.domain import events
@@ -24,8 +25,8 @@ RESOLVED_EVENT = "resolved_by_operator"
 TEXT_LENGTH = 500
 TASK_ID_LENGTH = 200
 _UNKNOWN = [JobState.UNKNOWN.value]
-_AS_LONG_AS_IT_TAKES = "0"
-"""How long a statement waits for locks: no limit of its own."""
+_LOCK_TIMEOUT = "1500ms"
+"""How long a statement waits for locks; then `RowBusy` is raised."""
 _ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 _LOST_MESSAGE = "an operator found no evidence of a task; the hold was released"
 
@@ -73,8 +74,9 @@ async def resolve(
         raise _not_unknown(job)
     await _refuse_task_of_another(database, job_id, verdict)
     try:
-        async with database.transaction() as queries:
-            moved = await _move(queries, job, verdict, deadline_seconds)
+        with naming_the_row(job_row(job_id, job.account_id)):
+            async with database.transaction() as queries:
+                moved = await _move(queries, job, verdict, deadline_seconds)
     except DatabaseRefused as error:
         if error.constraint == _ONE_JOB_PER_TASK:
             await _refuse_task_of_another(database, job_id, verdict)
@@ -112,7 +114,7 @@ async def _record_submitted(
 ) -> asyncpg.Record | None:
     return await queries.fetch_row(
         "record_submitted",
-        _AS_LONG_AS_IT_TAKES,
+        _LOCK_TIMEOUT,
         [job.id],
         [job.attempt],
         [task_id],

@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 import structlog
 
+from producer.locked_rows import job_row, naming_the_row
 from producer.resolving import RESOLVED_EVENT, TEXT_LENGTH, is_readable
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import Database, Queries
@@ -28,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 URLS_MOST = 16
 _URL_LENGTH = 4_096
-_AS_LONG_AS_IT_TAKES = "0"
-"""How long a statement waits for locks: no limit of its own."""
+_LOCK_TIMEOUT = "1500ms"
+"""How long a statement waits for locks; then `RowBusy` is raised."""
 _GENERATING = [JobState.GENERATING.value]
 _UNDELIVERED = "an operator found no images of this task; the hold was released"
 
@@ -74,6 +75,19 @@ async def settle_held(
     job = await _load(database, job_id)
     if not _is_held(job):
         raise _not_held(job)
+    with naming_the_row(job_row(job.id, job.account_id)):
+        row = await _record(database, job, review, basis)
+    moved = await _load(database, job_id)
+    if row is None:
+        raise _not_held(moved)
+    if review.result_urls and row["price_row_missing"]:
+        log.critical("price_row_missing", job_id=str(job.id), charged=str(row["credits_charged"]))
+    return moved
+
+
+async def _record(
+    database: Database, job: Job, review: Review, basis: ChargeBasis
+) -> asyncpg.Record | None:
     async with database.transaction() as queries:
         row = await (
             _record_delivered(queries, job, review.result_urls, basis)
@@ -91,12 +105,7 @@ async def settle_held(
                 review.actor,
                 review.reason,
             )
-    moved = await _load(database, job_id)
-    if row is None:
-        raise _not_held(moved)
-    if review.result_urls and row["price_row_missing"]:
-        log.critical("price_row_missing", job_id=str(job.id), charged=str(row["credits_charged"]))
-    return moved
+    return row
 
 
 async def _record_delivered(
@@ -106,7 +115,7 @@ async def _record_delivered(
     note = f"{count} of {job.quantity} images were delivered" if count < job.quantity else None
     return await queries.fetch_row(
         "settle_jobs",
-        _AS_LONG_AS_IT_TAKES,
+        _LOCK_TIMEOUT,
         [job.id],
         [job.attempt],
         [orjson.dumps(list(urls)).decode()],

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from producer.locked_rows import account_rows, naming_the_row
 from shared.adapters.postgres import Database, as_dicts
 from shared.catalog import ImageRequest
 from shared.errors import AccountNotFound, AlreadyExists, DatabaseRefused, PriceMissing
@@ -61,7 +62,10 @@ class Till:
     async def grant(self, account_id: str, credits: Decimal, reason: str) -> Account:
         """Add credits, or take them where negative, with a reason in the ledger."""
         try:
-            row = await self._database.fetch_row("grant_to_account", account_id, credits, reason)
+            with naming_the_row(account_rows([account_id])):
+                row = await self._database.fetch_row(
+                    "grant_to_account", account_id, credits, reason
+                )
         except DatabaseRefused as error:
             if error.sqlstate == _NO_SUCH_ACCOUNT:
                 raise AccountNotFound(account_id) from error
@@ -99,7 +103,8 @@ class Till:
         """Change one price and note who and why; raises `PriceMissing` or `DatabaseRefused`."""
         async with self._database.transaction() as queries:
             await queries.fetch("say_why", actor, reason)
-            row = await queries.fetch_row("set_price", *key, credits)
+            with naming_the_row("price {}/{}/{}".format(*key)):
+                row = await queries.fetch_row("set_price", *key, credits)
             if row is None:
                 raise PriceMissing(*key)
             return dict(row)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+from producer.locked_rows import naming_the_row
 from producer.orders import Order
 from shared.adapters.delivery import Delivery, Lane, Parcel
 from shared.adapters.failure_log import failures
@@ -85,7 +86,8 @@ class Webhooks:
         Raises `NotFound`.
         """
         found = _read_id(message_id)
-        row = await self._database.fetch_row("replay_webhook", found) if found else None
+        with naming_the_row(f"webhook message {found}"):
+            row = await self._database.fetch_row("replay_webhook", found) if found else None
         if found is None or row is None:
             raise NotFound(
                 f"no webhook message has the id {str(message_id)[:80]!r};"
@@ -103,7 +105,8 @@ class Webhooks:
             raise AccountNotFound(account_id)
         count = 0
         while True:
-            rows = await self._database.fetch("replay_dead_webhooks", account_id, _PAGE_LENGTH)
+            with naming_the_row(f"a webhook message of account {account_id!r}"):
+                rows = await self._database.fetch("replay_dead_webhooks", account_id, _PAGE_LENGTH)
             count += len(rows)
             if len(rows) < _PAGE_LENGTH:
                 return count
@@ -133,9 +136,10 @@ class Webhooks:
 
         A second rotation within that day ends the first secret at once. Raises `NotFound`.
         """
-        row = await self._database.fetch_row(
-            "rotate_webhook_secret", account_id, url, OVERLAP_SECONDS
-        )
+        with naming_the_row(f"a webhook endpoint of account {account_id!r}"):
+            row = await self._database.fetch_row(
+                "rotate_webhook_secret", account_id, url, OVERLAP_SECONDS
+            )
         if row is None:
             raise _no_endpoint(account_id, url)
         return dict(row)

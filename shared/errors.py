@@ -268,9 +268,11 @@ class RowBusy(DependencyDown):
 
     code = "row_busy"
 
-    def __init__(self, what: str, *, wait_seconds: float = 1.0) -> None:
-        """`what` names the row for people; `wait_seconds` is when to try again."""
-        self.what, self.wait_seconds = what, wait_seconds
+    def __init__(
+        self, what: str, *, wait_seconds: float = 1.0, sqlstate: str | None = None
+    ) -> None:
+        """`what` names the row; without `sqlstate` it was found locked before, and not asked for."""
+        self.what, self.wait_seconds, self.sqlstate = what, wait_seconds, sqlstate
         super().__init__(f"{what} is locked by another session; nothing was stored")
 
 

@@ -91,6 +91,8 @@ def _detail(error: DarkroomError) -> str:
     # A server's own words may name its addresses and users: they are for /readyz and the log.
     if isinstance(error, errors.PostgresDown) and error.sqlstate:
         return f"{_TRY_AGAIN} (SQLSTATE {error.sqlstate})"
+    if isinstance(error, errors.RowBusy):
+        return f"{error}; {_TRY_AGAIN}"
     return _TRY_AGAIN if isinstance(error, errors.DependencyDown) else str(error)
 
 

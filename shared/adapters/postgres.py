@@ -80,7 +80,7 @@ def _translated(error: asyncpg.PostgresError) -> DarkroomError:
             detail=getattr(error, "detail", None),
         )
     if sqlstate == sqlstates.LOCK_NOT_AVAILABLE:
-        return RowBusy(f"a row or table that this needs ({words})")
+        return RowBusy("a row or table that this needs", sqlstate=sqlstate)
     if isinstance(error, _CONNECTION_LOST) or not sqlstate:
         return PostgresDown(f"Postgres does not answer: {words}")
     return PostgresDown(

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from shared.adapters.postgres import Connection, Database, connect_database
-from shared.errors import DatabaseRefused, PostgresDown
+from shared.errors import DatabaseRefused, PostgresDown, RowBusy
 
 _RAISE_AT_FIRST = """
 CREATE SEQUENCE tries;
@@ -39,11 +39,14 @@ def database_name(url: str) -> str:
     return urlsplit(url).path.strip("/")
 
 
-async def refusal_of(database: Database, account_id: str) -> PostgresDown:
+async def refusal_of(database: Database, account_id: str) -> PostgresDown | RowBusy:
     """Try to make an account and return how the server says that it cannot."""
-    with pytest.raises(PostgresDown, match="Postgres cannot do this now") as caught:
+    said = "Postgres cannot do this now|is locked by another session"
+    with pytest.raises((PostgresDown, RowBusy), match=said) as caught:
         await database.fetch_row("create_account", account_id)
-    return caught.value
+    refusal = caught.value
+    assert isinstance(refusal, PostgresDown | RowBusy)
+    return refusal
 
 
 @pytest.mark.parametrize(

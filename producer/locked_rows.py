@@ -1,0 +1,34 @@
+"""Says which row of ours it is that another session holds, where only Postgres knows of a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from shared.errors import RowBusy
+
+_MOST_NAMED = 3
+
+
+@contextmanager
+def naming_the_row(what: str) -> Iterator[None]:
+    """Let a `RowBusy` that leaves the block name `what` the statement needs."""
+    try:
+        yield
+    except RowBusy as busy:
+        raise RowBusy(what, wait_seconds=busy.wait_seconds, sqlstate=busy.sqlstate) from busy
+
+
+def account_rows(account_ids: Collection[str]) -> str:
+    """Name the rows of these accounts, or of the first few."""
+    names = [repr(account_id) for account_id in sorted(set(account_ids))]
+    if len(names) == 1:
+        return f"account {names[0]}"
+    left = len(names) - _MOST_NAMED
+    more = f" and {left} more" if left > 0 else ""
+    return f"one of the accounts {', '.join(names[:_MOST_NAMED])}{more}"
+
+
+def job_row(job_id: object, account_id: str) -> str:
+    """Name the rows that the end of a job needs."""
+    return f"job {job_id} or its account {account_id!r}"
