@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import structlog
 
+from shared.adapters.failure_log import failures
 from shared.adapters.postgres import Queries
 from shared.domain.lifecycle import JobState, Reason
 from worker.accounts import KieAccount
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 60.0
 _GAP_SECONDS = 45.0
+_CHECKS_QUIET_SECONDS = 90.0
+"""Longer than the minute between two checks."""
 _LOOK_BACK_SECONDS = 3600.0
 # Kie books a task a little after it took the request, and a refund a little after the failure.
 _BOOKING_SECONDS = 60.0
@@ -220,10 +223,14 @@ class ProviderBalance:
             return None
         balance = await self._account.kie.credit()
         if balance is None:
-            log.warning(
-                "provider_balance_unread", account=name, meaning="the next check makes up for it"
+            failures.failed(
+                "provider_balance_unread",
+                name,
+                "Kie did not tell the balance; the next check makes up for it",
+                quiet_seconds=_CHECKS_QUIET_SECONDS,
             )
             return None
+        failures.succeeded("provider_balance_unread", name)
         needs = dict(await self._queries.fetch_row("balance_needed") or {})
         reading = Reading(state["asked_at"], needs["at"], balance)
         footing = _footing(state)
@@ -242,12 +249,18 @@ class ProviderBalance:
         # Any account may get any job that waits: this is the share of each.
         needed = needs["needed"] / len(self._deps.accounts)
         if balance < needed:
-            log.warning(
+            need = f"{round(needed, 2).normalize():f}"
+            failures.failed(
                 "provider_balance_low",
+                name,
+                f"the balance is {balance}, and the open jobs need {need}",
+                quiet_seconds=0,
                 account=name,
                 balance=str(balance),
-                open_jobs_need=f"{round(needed, 2).normalize():f}",
+                open_jobs_need=need,
             )
+        else:
+            failures.succeeded("provider_balance_low", name)
         return found
 
     async def _expect(self, footing: Footing | None, reading: Reading) -> Expectation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from shared.adapters.delivery import Lane, Parcel, lane_of, translated_redis_errors
+from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.domain import events
 from shared.errors import DatabaseRefused, RowBusy, StaleJob
@@ -101,8 +102,9 @@ class Reconciler:
                 continue  # evidence came at the last moment
             except (RowBusy, DatabaseRefused) as error:
                 # One job's row must not keep the reconciler from all the others.
-                log.warning("unknown_not_ended", job_id=str(job_id), error=str(error))
+                failures.failed("unknown_not_ended", "reconcile", error, job_id=str(job_id))
                 continue
+            failures.succeeded("unknown_not_ended", "reconcile")
             log.error("submission_lost", job_id=str(job_id), attempt=attempt)
             announce_end(self._deps, job)
 

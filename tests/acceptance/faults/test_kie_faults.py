@@ -82,6 +82,13 @@ FAULTS = [
         "each of these may have been paid for",
     ),
     Fault(
+        "the route is gone",
+        "submits_paused",
+        kie(create_junk="no_route"),
+        "(wrong_endpoint: ",
+        "install a version that knows the new one",
+    ),
+    Fault(
         "a web page answers",
         "submits_paused",
         kie(create_junk="html_200"),

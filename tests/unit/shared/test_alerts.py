@@ -179,7 +179,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         {"tasks": 3, "held": 2, "held_since": ago(9)},
         "2 tasks succeeded",
         ago(9),
-        "darkroom jobs show",
+        "darkroom jobs resolve ID",
     ),
     (
         "images_come_late",
