@@ -248,19 +248,7 @@ class ProviderBalance:
         self._tell(found, reading, footing, expected)
         # Any account may get any job that waits: this is the share of each.
         needed = needs["needed"] / len(self._deps.accounts)
-        if balance < needed:
-            need = f"{round(needed, 2).normalize():f}"
-            failures.failed(
-                "provider_balance_low",
-                name,
-                f"the balance is {balance}, and the open jobs need {need}",
-                quiet_seconds=0,
-                account=name,
-                balance=str(balance),
-                open_jobs_need=need,
-            )
-        else:
-            failures.succeeded("provider_balance_low", name)
+        _note_low(name, balance, needed)
         return found
 
     async def _expect(self, footing: Footing | None, reading: Reading) -> Expectation:
@@ -298,3 +286,15 @@ class ProviderBalance:
             log.critical("provider_balance_drift", **figures)
         elif found.verdict == "topped_up":
             log.info("provider_balance_topped_up", **figures)
+
+
+def _note_low(account: str, balance: Decimal, needed: Decimal) -> None:
+    if balance >= needed:
+        failures.succeeded("provider_balance_low", account)
+        return
+    need = f"{round(needed, 2).normalize():f}"
+    error = f"the balance is {balance}, and the open jobs need {need}"
+    facts: dict[str, Any] = {"account": account, "balance": str(balance), "open_jobs_need": need}
+    failures.failed(
+        "provider_balance_low", account, error, quiet_seconds=0, account=account, **facts
+    )
