@@ -7,8 +7,8 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from random import Random
 
@@ -19,13 +19,15 @@ from tests.campaign.crew import Crew
 from tests.campaign.house import House
 from tests.campaign.keeper import Keeper
 from tests.campaign.leases import LeaseWatch
-from tests.campaign.orders import PRICES
+from tests.campaign.orders import ACCOUNTS, PRICES
 from tests.campaign.outages import OutageWatch
 from tests.campaign.plan import Fault, FaultKind
 from tests.campaign.relay import Trouble
 
 _VICTIM_SECONDS = 10.0
 _INSIST_SECONDS = 40.0
+_READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
+_WRITABLE = "ALTER SYSTEM RESET default_transaction_read_only"
 _AWAY = (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
@@ -71,6 +73,9 @@ class Reaper:
             FaultKind.LOSE_REPLIES: partial(self._trouble_links, Trouble.REPLIES_LOST),
             FaultKind.HANG_VALKEY: self._hang_valkey,
             FaultKind.CHANGE_PRICE: self._change_price,
+            FaultKind.REFUSE_WRITES: self._refuse_writes,
+            FaultKind.LOCK_ACCOUNT: self._lock_account,
+            FaultKind.FREEZE_LINKS: self._freeze_links,
         }
         was_done = await acts[fault.kind](fault)
         (self.done if was_done else self.not_done)[fault.kind] += 1
@@ -130,13 +135,10 @@ class Reaper:
         quantity, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
 
         async def change() -> None:
-            connection = await asyncpg.connect(self._house.servers.database_url, timeout=5)
-            try:
+            async with self._session() as connection:
                 await connection.execute(
                     "UPDATE pricing SET credits = $1 WHERE quantity = $2", credits, quantity
                 )
-            finally:
-                connection.terminate()
 
         return await _insist(change)
 
@@ -177,6 +179,50 @@ class Reaper:
                 relay.trouble = None
             self._crew.cut_off.come_back()
         return True
+
+    async def _freeze_links(self, _: Fault) -> bool:
+        """Let the open links of one worker go silent for good, as a NAT does that forgets them."""
+        async with self._cutting:
+            for relay in self._house.relays:
+                relay.freeze()
+        return True
+
+    async def _refuse_writes(self, fault: Fault) -> bool:
+        """Make Postgres read-only for a while: it answers, and refuses every write."""
+        refused_epoch = time.time()
+        if not await _insist(partial(self._make_writable, False)):
+            return False
+        try:
+            await asyncio.sleep(fault.length_seconds)
+        finally:
+            was_undone = await _insist(partial(self._make_writable, True))
+        assert was_undone, "Postgres stayed read-only"
+        await self._outages.until_it_answers("postgres", refused_epoch)
+        return True
+
+    async def _lock_account(self, fault: Fault) -> bool:
+        """Hold the row lock of one account in a session of its own."""
+        account = self._random.choice(ACCOUNTS)
+        # Where a kill of Postgres ends the session, it ends the lock early.
+        with suppress(*_AWAY):
+            async with self._session() as connection, connection.transaction():
+                await connection.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", account)
+                await asyncio.sleep(fault.length_seconds)
+                return True
+        return False
+
+    async def _make_writable(self, is_writable: bool) -> None:
+        async with self._session() as connection:
+            await connection.execute(_WRITABLE if is_writable else _READ_ONLY)
+            await connection.execute("SELECT pg_reload_conf()")
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+        connection = await asyncpg.connect(self._house.servers.database_url, timeout=5)
+        try:
+            yield connection
+        finally:
+            connection.terminate()
 
     async def _hang_valkey(self, fault: Fault) -> bool:
         """Stop Valkey so that it accepts and does not answer."""

@@ -1,4 +1,4 @@
-"""A TCP relay before a server: it can be cut, slowed and split, and can lose what passes."""
+"""A TCP relay before a server: it can be cut, slowed and frozen, and can lose what passes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Relay:
         self._random = random or Random(0)
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
+        self._generation = 0
         self.port = 0
         self.trouble: Trouble | None = None
         """Holds from now on, for links old and new."""
@@ -49,6 +50,13 @@ class Relay:
         for link in links:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """Let nothing more pass through the links that exist now; they stay open for good.
+
+        This is what a NAT does that forgets a connection. New links work.
+        """
+        self._generation += 1
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = asyncio.create_task(self._link(reader, writer))
@@ -79,11 +87,12 @@ class Relay:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loss: Trouble
     ) -> None:
-        is_deaf = False
+        is_deaf, generation = False, self._generation
         with suppress(OSError):
             while data := await reader.read(_CHUNK_BYTES):
                 # A stream with a hole in it is of no use: what has lost something loses the rest.
-                is_deaf = is_deaf or self.trouble is loss
+                is_frozen = generation != self._generation
+                is_deaf = is_deaf or is_frozen or self.trouble is loss
                 if is_deaf:
                     continue
                 for piece in self._pieces(data):

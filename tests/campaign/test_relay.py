@@ -95,3 +95,19 @@ async def test_a_cut_relay_refuses_and_can_be_restored(tmp_path: Path) -> None:
             await ask(relay, b"hello")
         await relay.restore()
         assert await ask(relay, b"hello") == b"HELLO"
+
+
+async def test_frozen_links_stay_silent_for_good_and_new_ones_pass(tmp_path: Path) -> None:
+    async with echo_behind_a_relay(tmp_path) as (relay, heard):
+        reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"ONE"
+        relay.freeze()
+        writer.write(b"two")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await reader.read(10)
+        assert heard == [b"one"]
+        assert not reader.at_eof()
+        assert await ask(relay, b"new") == b"NEW"
+        writer.transport.abort()
