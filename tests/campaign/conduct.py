@@ -98,14 +98,15 @@ async def _conduct(folder: Path, options: Options) -> Verdict:
                 reaper = Reaper(house, crew, watch, outages, random)
                 await reaper.carry_out(draw_plan(options, random))
                 await _wait_until_all_ended(house, options, crew)
+        deaths = crew.deaths()
         evidence = Evidence(
             record=await read_record(house),
             tables=await read_tables(house),
             refused=read_refused(house),
             webhooks=tuple(house.postbox.webhooks),
             loud_lines=crew.loud_lines(),
+            deaths=deaths,
         )
-    deaths = crew.deaths()
     return Verdict(
         options=options,
         evidence=evidence,

@@ -16,6 +16,7 @@ import orjson
 from producer.doctor import Finding, examine_books
 from shared.adapters.postgres import Database, connect_database
 from tests.campaign.house import House
+from tests.campaign.keeper import Death
 from tests.campaign.postbox import Webhook
 
 _ALL = 5_000_000
@@ -131,6 +132,8 @@ class Evidence:
     webhooks: Sequence[Webhook] = ()
     """Every webhook that arrived."""
     loud_lines: Counter[str] = field(default_factory=Counter)
+    deaths: Sequence[Death] = ()
+    """Every process that died by SIGKILL."""
 
 
 async def read_summary(session: aiohttp.ClientSession, house: House) -> dict[str, Any]:

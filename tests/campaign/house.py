@@ -192,6 +192,7 @@ _SETTINGS = frozenset(Settings.model_fields)
 
 def _environment(servers: Servers, kie: dict[str, str], options: Options) -> dict[str, str]:
     callbacks, api = islice(_free_ports(), 2)
+    called_back = {"KIE_CALLBACK_URL": f"http://127.0.0.1:{callbacks}"}
     return {
         **_clean_environment(),
         "DATABASE_URL": servers.database_url,
@@ -201,7 +202,7 @@ def _environment(servers: Servers, kie: dict[str, str], options: Options) -> dic
         "KIE_WEBHOOK_HMAC_KEY": HMAC_KEY,
         "KIE_SUBMITS_PER_10_SECONDS": "0",
         "UNKNOWN_LIMIT_SECONDS": f"{options.unknown_limit_seconds:g}",
-        "KIE_CALLBACK_URL": f"http://127.0.0.1:{callbacks}",
+        **(called_back if options.callbacks else {}),
         "WORKER_HTTP_PORT": "0",
         "API_PORT": str(api),
         "WEBHOOKS_ALLOW_LOOPBACK": "true",

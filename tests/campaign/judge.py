@@ -29,6 +29,8 @@ _ENDED = frozenset(state.value for state in TERMINAL)
 _KIES_VERDICT = Reason.PROVIDER_FAILED.value
 _GIVEN_UP = Reason.SUBMISSION_LOST.value
 _TAKEN_BACK = Reason.CANCELLED_BY_CALLER.value
+_POST_SECONDS = 3.0
+"""How long after its intent was committed a POST may still be under way, or just be answered."""
 _COMMIT_SECONDS = 3.0
 """How long a price change may take to be seen by a settlement, and the other way round."""
 
@@ -85,6 +87,7 @@ def judge(evidence: Evidence, options: Options) -> list[Zero]:
         Zero("failures by Kie's verdict that Kie did not give", cases.where(_is_false_failure)),
         Zero("failures for any other reason", cases.where(_is_other_failure)),
         Zero("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
+        Zero("paid tasks given up though a worker had the reply", _forgotten(evidence, cases)),
         *_money(evidence, cases, options),
         Zero(
             f"tasks polled more than {POLLS_PER_SECOND_MAX} times in any sliding second",
@@ -160,6 +163,26 @@ def _is_other_failure(job: JobRow, _: list[Task]) -> bool:
 
 def _is_paid_though_cancelled(job: JobRow, tasks: list[Task]) -> bool:
     return job.state == "cancelled" and bool(tasks)
+
+
+def _forgotten(evidence: Evidence, cases: _Cases) -> list[str]:
+    """Name the given-up jobs whose task id had reached a worker that was not killed just then.
+
+    No callback is needed for these: the worker knew the id, whatever the servers said to it.
+    """
+    deaths = {str(death.pid): death.at_epoch for death in evidence.deaths}
+    excused = {
+        attempt.job_id
+        for attempt in evidence.tables.attempts
+        if (killed := deaths.get(attempt.worker.rpartition(":")[2])) is not None
+        and attempt.sent_epoch <= killed <= attempt.sent_epoch + _POST_SECONDS
+    }
+
+    def is_forgotten(job: JobRow, tasks: list[Task]) -> bool:
+        was_told = any(task.outcome == _SUCCESS and not task.reply_lost for task in tasks)
+        return job.reason == _GIVEN_UP and was_told and job.id not in excused
+
+    return cases.where(is_forgotten)
 
 
 def _is_price_of(price: Price, job: JobRow) -> bool:

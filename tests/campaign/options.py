@@ -35,6 +35,8 @@ class Options:
     task_seconds: float = 6.0
     """The median time that the simulated Kie takes for a task."""
     unknown_limit_seconds: float = 60.0
+    callbacks: bool = True
+    """Whether Kie can call back; without, no lost reply is ever found again."""
     fsync: bool = True
     longest_wait_seconds: float | None = None
     """How long after the window every job must have ended. Default: as long as jobs may take."""
@@ -74,6 +76,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--longest-wait-seconds", type=_positive_float, help="for the jobs to end, after the window"
     )
+    parser.add_argument("--no-callbacks", action="store_true", help="Kie cannot call back")
     parser.add_argument("--keep-logs", action="store_true", help="of a clean run too")
     given = parser.parse_args(arguments)
     seed = SystemRandom().randrange(_SEEDS) if given.seed is None else given.seed
@@ -88,6 +91,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         poll_latency_seconds=given.poll_latency_seconds,
         unknown_limit_seconds=given.unknown_limit_seconds,
         longest_wait_seconds=given.longest_wait_seconds,
+        callbacks=not given.no_callbacks,
         keep_logs=given.keep_logs,
     )
 

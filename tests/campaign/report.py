@@ -93,7 +93,8 @@ def _head(verdict: Verdict) -> Iterator[str]:
         (
             f"command: `python -m tests.campaign --jobs {options.jobs} --kills {options.kills}"
             f" --workers {options.workers} --seed {options.seed}"
-            f" --seconds-per-kill {options.seconds_per_kill:g}`"
+            f" --seconds-per-kill {options.seconds_per_kill:g}"
+            f"{'' if options.callbacks else ' --no-callbacks'}`"
         ),
         (
             f"when: {started:%Y-%m-%d %H:%M} UTC, {verdict.took_seconds:.0f} s in all, orders"

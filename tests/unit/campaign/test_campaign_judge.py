@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.campaign.evidence import Capture, Task
+from tests.campaign.evidence import Attempt, Capture, Task
 from tests.campaign.judge import GivenUp
 from tests.campaign.judge import given_up as sum_given_up
+from tests.campaign.keeper import Death
 from tests.campaign.orders import key_of
 from tests.unit.campaign.books import (
     OPTIONS,
@@ -119,3 +120,21 @@ def test_late_images_must_be_the_jobs_own_and_free() -> None:
     found = evidence_of([kept, succeeded(1), succeeded(2)], lost_tasks=[task])
     told = GivenUp(paid=[], kept=[f"{kept.key} ({kept.id})"], paid_and_failed=[], never_paid=[])
     assert sum_given_up(found) == told
+
+
+@pytest.mark.parametrize(
+    ("reply_lost", "killed_after_seconds", "is_seen"),
+    [(False, None, True), (False, 30.0, True), (False, 0.5, False), (True, None, False)],
+    ids=["it lived", "it died later", "it died in the POST", "the reply was lost"],
+)
+def test_a_paid_task_whose_worker_had_the_reply_may_not_be_given_up(
+    reply_lost: bool, killed_after_seconds: float | None, is_seen: bool
+) -> None:
+    job = lost_job(0)
+    task = Task("task-0", job.prompt, "success", reply_lost, 1)
+    evidence = evidence_of([job, succeeded(1), succeeded(2)], lost_tasks=[task])
+    attempt = Attempt(job.id, "here:7", 100.0, None)
+    tables = replace(evidence.tables, attempts=[attempt])
+    deaths = [] if killed_after_seconds is None else [Death(100 + killed_after_seconds, "w", 7)]
+    found = broken(replace(evidence, tables=tables, deaths=deaths))
+    assert ("paid tasks given up though a worker had the reply" in found) is is_seen
