@@ -28,7 +28,14 @@ _VICTIM_SECONDS = 10.0
 _INSIST_SECONDS = 40.0
 _READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
 _WRITABLE = "ALTER SYSTEM RESET default_transaction_read_only"
-_AWAY = (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_AWAY = (
+    RedisError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # The driver's word for a connection whose server has just died.
+    asyncpg.InternalClientError,
+    OSError,
+)
 
 
 class Reaper:
