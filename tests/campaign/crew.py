@@ -55,6 +55,7 @@ async def running_workers(house: House, options: Options) -> AsyncIterator[tuple
     receiver = urlsplit(house.environ.get("KIE_CALLBACK_URL", "")).port or 0
     environs = [dict(house.environ) for _ in range(options.workers)]
     environs[-1] = dict(house.cut_environ)
+    environs[options.workers // 2] |= house.clock.environment
     environs[0]["WORKER_HTTP_PORT"] = str(receiver)
     keepers = tuple(
         Keeper(

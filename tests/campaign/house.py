@@ -32,6 +32,7 @@ from tests.campaign.orders import grants
 from tests.campaign.postbox import Postbox, open_postbox
 from tests.campaign.relay import Relay, relay_to
 from tests.campaign.weather import simulator_arguments
+from tests.skewed_clock import SkewedClock
 
 ROOT = Path(__file__).parents[2]
 HMAC_KEY = "the-campaign's-webhook-key"
@@ -58,6 +59,8 @@ class House:
     """Of one that reaches them through the relays."""
     relays: tuple[Relay, Relay]
     postbox: Postbox
+    clock: SkewedClock
+    """The clock of one worker; right until it is set."""
 
     @property
     def refused(self) -> Path:
@@ -121,6 +124,7 @@ async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
             cut_environ=cut_environ,
             relays=relays,
             postbox=await stack.enter_async_context(open_postbox()),
+            clock=SkewedClock(folder, 0),
         )
 
 

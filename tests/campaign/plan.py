@@ -33,6 +33,7 @@ class FaultKind(StrEnum):
     HANG_VALKEY = "Valkey hangs"
     REFUSE_WRITES = "Postgres refuses every write, as a demoted server does"
     LOCK_ACCOUNT = "an account's row locked by another session"
+    SKEW_CLOCK = "a worker's clock set wrong by minutes, and right again"
     FREEZE_LINKS = "a worker's links to Valkey and Postgres frozen for good"
     CHANGE_PRICE = "a price changed by a plain UPDATE"
 
@@ -60,7 +61,7 @@ _DRILLS = 0.12
 # One in so many kills, beside the kills.
 _KILLS_PER_FLUSH, _KILLS_PER_FREEZE, _KILLS_PER_CUT, _KILLS_PER_HANG = 40, 20, 20, 100
 _KILLS_PER_FREEZE_IF_HARSH, _KILLS_PER_PRICE, _KILLS_PER_TROUBLE = 2, 10, 40
-_KILLS_PER_REFUSAL, _KILLS_PER_LOCK, _KILLS_PER_FROZEN_LINKS = 20, 20, 20
+_KILLS_PER_REFUSAL, _KILLS_PER_LOCK, _KILLS_PER_FROZEN_LINKS, _KILLS_PER_SKEW = 20, 20, 20, 20
 _FIRST_SHARE, _LAST_SHARE = 0.05, 0.95
 _LONG_OUTAGE_SECONDS = 30.0
 
@@ -107,6 +108,8 @@ def _others(options: Options, random: Random) -> Iterator[Fault]:
         yield Fault(0, FaultKind.REFUSE_WRITES, None, random.uniform(2, 10))
     for _ in range(max(1, kills // _KILLS_PER_LOCK)):
         yield Fault(0, FaultKind.LOCK_ACCOUNT, None, random.uniform(3, 15))
+    for _ in range(max(1, kills // _KILLS_PER_SKEW)):
+        yield Fault(0, FaultKind.SKEW_CLOCK, None, random.uniform(10, 30))
     for _ in range(kills // _KILLS_PER_FROZEN_LINKS):
         yield Fault(0, FaultKind.FREEZE_LINKS)
     for number in range(kills // _KILLS_PER_HANG):

@@ -51,6 +51,7 @@ class Reaper:
         self._random = random
         self._cutting = asyncio.Lock()
         self._choosing = asyncio.Lock()
+        self._skewing = asyncio.Lock()
         self.done: Counter[FaultKind] = Counter()
         self.not_done: Counter[FaultKind] = Counter()
         """Faults that found nobody to befall."""
@@ -82,6 +83,7 @@ class Reaper:
             FaultKind.CHANGE_PRICE: self._change_price,
             FaultKind.REFUSE_WRITES: self._refuse_writes,
             FaultKind.LOCK_ACCOUNT: self._lock_account,
+            FaultKind.SKEW_CLOCK: self._skew_clock,
             FaultKind.FREEZE_LINKS: self._freeze_links,
         }
         was_done = await acts[fault.kind](fault)
@@ -185,6 +187,15 @@ class Reaper:
             for relay in self._house.relays:
                 relay.trouble = None
             self._crew.cut_off.come_back()
+        return True
+
+    async def _skew_clock(self, fault: Fault) -> bool:
+        """Set the clock of one worker, and of its successors, minutes ahead or behind."""
+        async with self._skewing:
+            minutes = self._random.choice((-60, -10, -1, 1, 10, 40))
+            self._house.clock.set(minutes * 60)
+            await asyncio.sleep(fault.length_seconds)
+            self._house.clock.set(0)
         return True
 
     async def _freeze_links(self, _: Fault) -> bool:

@@ -32,8 +32,8 @@ _SERVER_KILLS = (FaultKind.KILL_VALKEY, FaultKind.KILL_POSTGRES)
 NOT_TESTED = (
     "the machine losing power or its disk: only processes died, and Postgres had its fsync",
     "the real Kie: the judge is the bundled simulator, which was not killed",
-    "several machines, and clocks that disagree or jump",
-    "replicated or managed servers, and their failovers",
+    "several machines, and clocks of Postgres and Redis that disagree with each other",
+    "replicated servers and their failovers, which `make failover` tries",
     "the command line: orders came over the HTTP API and through the Python client",
     "deadlines while the house was torn at",
     "Kie's account limit of 20 generations per 10 s, which was off",
