@@ -85,7 +85,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         registry = CollectorRegistry()
         process = _describe_process(settings, servers)
         processes = ProcessRegistry(database, redis, process, clock=clock)
-        await stack.enter_async_context(processes.running(must_agree=True))
+        await stack.enter_async_context(processes.running())
         metrics = Metrics(registry)
         sender = Sender(allow_loopback=settings.webhooks_allow_loopback)
         await stack.enter_async_context(sender)

@@ -80,12 +80,18 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
     desk = CallbackDesk(deps, rooms.database)
     reconciler = Reconciler(deps, callbacks=desk)
     lanes = [*build_lanes(deps), build_webhook_lane(deps)]
-    receiver = CallbackReceiver(
-        rooms.database, deps.clock, settings.kie_webhook_hmac_key, desk.take
-    )
+
+    def take(inbox_id: int) -> None:
+        # Otherwise it stays in the inbox: the limits that handling keeps are in the shared Redis.
+        if deps.may_claim():
+            desk.take(inbox_id)
+
+    receiver = CallbackReceiver(rooms.database, deps.clock, settings.kie_webhook_hmac_key, take)
     host, port = settings.worker_http_host, settings.worker_http_port
     routes = [*rooms.health.routes(), *receiver.routes()]
     async with serving(host, port, routes) as real_port:
+        # Kie gives up on a callback after some seconds: they are stored meanwhile.
+        await rooms.processes.wait_for_agreement()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
         others = [
             asyncio.create_task(forward_wake_ups(deps.delivery, lanes, deps.metrics.wake_path)),

@@ -76,6 +76,7 @@ class ProcessRegistry:
         self._detail = detail
         self._clock = clock or ServerClock()
         self._interval_seconds = interval_seconds
+        self._has_beaten = asyncio.Event()
 
     async def beat(self) -> Beat | None:
         """Write the mark and the row; return what they tell, or None where Postgres did not.
@@ -100,48 +101,58 @@ class ProcessRegistry:
                 log.info("process_end_not_recorded", error=str(error) or type(error).__name__)
 
     @asynccontextmanager
-    async def running(self, *, must_agree: bool = False) -> AsyncIterator[None]:
-        """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped.
-
-        With `must_agree` the block begins when this process is known to use the same Redis as the
-        others of its database, or when a server is away, so that nothing can be known. Raises
-        `ConfigurationError` where it uses another.
-        """
-        beating: list[asyncio.Task[None]] = []
+    async def running(self) -> AsyncIterator[None]:
+        """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped."""
+        beating = asyncio.create_task(self._keep_beating())
         try:
-            if must_agree:
-                await self._wait_for_agreement()
-            beating.append(asyncio.create_task(self._keep_beating()))
             yield
         finally:
-            await stop_tasks(beating)
+            await stop_tasks([beating])
             await self.stop()
 
-    async def _wait_for_agreement(self) -> None:
+    async def wait_for_agreement(self) -> None:
+        """Return when this process is known to use the same Redis as the others of its database.
+
+        Returns as well where a server is away, so that nothing can be known. Raises
+        `ConfigurationError` where this process uses another Redis. For use inside `running`.
+        """
         has_told = False
         while True:
-            beat = await self.beat()
+            await self._has_beaten.wait()
+            self._has_beaten.clear()
             agreement = self.agreement
-            if beat is None or beat.marks is None or agreement.state is Agreement.PROVEN:
+            if self._a_server_is_away or agreement.state is Agreement.PROVEN:
                 return
             if agreement.state is Agreement.REFUTED:
                 raise ConfigurationError(agreement.reason)
             if not has_told:
                 log.warning("waiting_for_other_processes", reason=agreement.reason)
                 has_told = True
-            await asyncio.sleep(_FIRST_INTERVAL_SECONDS)
+
+    @property
+    def _a_server_is_away(self) -> bool:
+        return self.last_error is not None or self.last_redis_error is not None
 
     async def _keep_beating(self) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time() if self.last_beat else float("-inf")
         while True:
-            await asyncio.sleep(max(began + self._interval_seconds - loop.time(), 0))
             began = loop.time()
             try:
                 await self.beat()
             except Exception:
                 log.exception("process_not_recorded")
+            self._has_beaten.set()
             stop_if_cancelled()
+            await asyncio.sleep(max(began + self._seconds_between_beats() - loop.time(), 0))
+
+    def _seconds_between_beats(self) -> float:
+        """Return the interval; a shorter one while the others' marks are still looked for."""
+        is_open = self.agreement.state is Agreement.OPEN and not self._a_server_is_away
+        return (
+            min(_FIRST_INTERVAL_SECONDS, self._interval_seconds)
+            if is_open
+            else (self._interval_seconds)
+        )
 
     async def _record(self, marks: tuple[Mark, ...] | None) -> Beat | None:
         try:
