@@ -271,7 +271,7 @@ class RowBusy(DependencyDown):
     def __init__(
         self, what: str, *, wait_seconds: float = 1.0, sqlstate: str | None = None
     ) -> None:
-        """`what` names the row; without `sqlstate` it was found locked before, and not asked for."""
+        """`what` names the row; without `sqlstate` it was found locked a moment before."""
         self.what, self.wait_seconds, self.sqlstate = what, wait_seconds, sqlstate
         super().__init__(f"{what} is locked by another session; nothing was stored")
 
