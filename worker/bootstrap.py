@@ -35,8 +35,11 @@ from worker.completion_times import CompletionTimes
 from worker.crash_points import crash_at
 from worker.deps import Deps
 from worker.evidence import EvidenceStore
+from worker.gate import share_of
 from worker.job_store import JobStore
 from worker.kie_client import KieClient
+from worker.kie_exchanges import KieExchanges
+from worker.lanes import POLLS_AT_ONCE
 from worker.metrics import Metrics
 from worker.patience import Patience
 from worker.poll_deliveries import PollDeliveries
@@ -103,6 +106,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
             submits=submits,
             polls=polls,
+            poll_exchanges=KieExchanges(share_of(len(provider.keys), POLLS_AT_ONCE)),
             metrics=metrics,
             clock=clock,
             random=Random(),  # noqa: S311

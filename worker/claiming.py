@@ -37,7 +37,7 @@ from worker.gathering import BEATS_PER_SECOND, Gathering
 from worker.looks import FALLBACK_SECONDS, Looks
 from worker.punctuality import due_at
 from worker.scripts import Scripts
-from worker.slots import Slots
+from worker.slots import Slots, use_slot_for
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +101,7 @@ class LeasedWorker(Worker):
         self._scores: dict[str, int] = {}
         self._looks = Looks(_WAKES_PER_SECOND.get(lane, BEATS_PER_SECOND))
         self._claiming = asyncio.Lock()
-        self._slots = Slots(max_jobs, self._count_running)
+        self._slots = Slots(max_jobs, self._note_slot)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -172,11 +172,15 @@ class LeasedWorker(Worker):
             # Its lease lapses and it is delivered again: nothing is lost, but say so.
             log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
 
+    def _note_slot(self, arq_id: str, change: int) -> None:
+        self._count_running(change)
+        self._gates.note_slot(arq_id, is_used=change > 0)
+
     def _count_running(self, change: int) -> None:
         self.job_counter += change
         # A slot is free: look at once rather than after the fallback.
         is_first_free = change < 0 and self.job_counter == self.max_jobs - 1
-        if is_first_free or self._gates.any_is_braked:
+        if is_first_free or self._gates.any_holds_back:
             self.wake()
 
     # --- leases -----------------------------------------------------------------------------
@@ -202,6 +206,7 @@ class LeasedWorker(Worker):
         if not job_id.startswith(self._own):
             await super().run_job(job_id, score)
             return
+        use_slot_for(job_id)
         outcome: str | int = "finish"
         try:
             await self._function(self.ctx, job_id.removeprefix(self._own))

@@ -17,6 +17,7 @@ from worker.clock import Clock
 from worker.crash_points import Reach, reach_nothing
 from worker.evidence import EvidenceStore
 from worker.job_store import JobStore
+from worker.kie_exchanges import KieExchanges
 from worker.metrics import Metrics
 from worker.poll_deliveries import PollDeliveries
 from worker.scripts import Scripts
@@ -62,6 +63,8 @@ class Deps:
     """Whether this worker uses the Redis that the workers of its database share."""
     announce: Announce = announce_to_nobody
     """Called after every event that is stored; never waits, never raises."""
+    poll_exchanges: KieExchanges = field(default_factory=KieExchanges)
+    """How many polls of each Kie account are under way."""
     sender: Sender = field(default_factory=Sender)
     """The way out for webhooks; the composition root opens it."""
     turns: Turns = field(default_factory=Turns)

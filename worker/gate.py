@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,11 +39,17 @@ class Gate:
         return self.brake is not None and self.brake.level > 0
 
 
+def share_of(accounts: int, slots: int) -> int | None:
+    """Return how many slots each Kie account has at most; None where one account has them all."""
+    return max(slots // accounts, 1) if accounts > 1 else None
+
+
 class Gates:
     """The gates of one lane: each delivery is claimed through one of them, whichever has room.
 
     Their limits are the same; each has a throttle log of its own. `given` says by delivery, for as
-    long as it runs, through which gate it came.
+    long as it runs, through which gate it came. Of the lane's `slots` each gate has an equal share,
+    so that an account that answers slowly leaves the others theirs.
     """
 
     def __init__(
@@ -50,11 +57,15 @@ class Gates:
         gates: Sequence[Gate] = (),
         given: dict[str, int] | None = None,
         may_claim: Callable[[], bool] = lambda: True,
+        *,
+        slots: int | None = None,
     ) -> None:
         self._may_claim = may_claim
         self._gates = tuple(gates) or (Gate(),)
         self._holds = bool(gates)
         self.given = {} if given is None else given
+        self._share = None if slots is None else share_of(len(self._gates), slots)
+        self._without_slot: set[str] = set()
         self._turn = 0
         self.limit = self._gates[0].throttle_limit
         self.logs = [gate.throttle_key for gate in self._gates if gate.throttle_key]
@@ -71,6 +82,11 @@ class Gates:
         return len(self._gates)
 
     @property
+    def any_holds_back(self) -> bool:
+        """Whether a delivery that ends may let another through, though the lane had room."""
+        return self.any_is_braked or (self._share is not None and 0 in self._rooms(self._share))
+
+    @property
     def any_is_braked(self) -> bool:
         """Whether a delivery that ends may let another through."""
         return self._holds and any(gate.is_braked for gate in self._gates)
@@ -79,14 +95,24 @@ class Gates:
         """Return how many a claim may take through each gate."""
         if not self._may_claim():
             return [0] * len(self._gates)
+        rooms = self._rooms(room)
         if not self.any_is_braked:
-            return [room] * len(self._gates)
+            return rooms
         # While a brake is on, one job at a time feels the way.
         busy = set(self.given.values())
         return [
-            0 if gate.is_braked and place in busy else room
+            0 if gate.is_braked and place in busy else rooms[place]
             for place, gate in enumerate(self._gates)
         ]
+
+    def _rooms(self, room: int) -> list[int]:
+        """Return the room of the lane for each gate, or less where its share is nearly used up."""
+        if self._share is None:
+            return [room] * len(self._gates)
+        used = Counter(
+            place for name, place in self.given.items() if name not in self._without_slot
+        )
+        return [min(room, max(self._share - used[place], 0)) for place in range(len(self._gates))]
 
     def arguments_of(self, most_each: Sequence[int]) -> list[int]:
         """Return whose turn it is, how many families each gate has, then for each gate its keys and
@@ -118,3 +144,11 @@ class Gates:
     def note_end(self, delivery: str) -> None:
         """Forget a delivery that runs no more."""
         self.given.pop(delivery, None)
+        self._without_slot.discard(delivery)
+
+    def note_slot(self, delivery: str, *, is_used: bool) -> None:
+        """Note whether a running delivery uses its slot, or waits without one."""
+        if is_used:
+            self._without_slot.discard(delivery)
+        else:
+            self._without_slot.add(delivery)

@@ -138,7 +138,7 @@ def build_lanes(deps: Deps) -> list[LeasedWorker]:
         redis=redis,
         scripts=deps.scripts,
         max_jobs=SUBMITS_AT_ONCE,
-        gates=Gates(gates, deps.accounts.given, deps.may_claim),
+        gates=Gates(gates, deps.accounts.given, deps.may_claim, slots=SUBMITS_AT_ONCE),
         lease_ms=lease_ms,
     )
     poll_lane = LeasedWorker(

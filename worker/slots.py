@@ -13,12 +13,13 @@ from contextvars import ContextVar
 _give_up: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
     "give_up", default=nullcontext
 )
+_delivery: ContextVar[str] = ContextVar("delivery", default="")
 
 
 class Slots:
-    """The slots of one lane; `count` is told by how many its running deliveries change."""
+    """The slots of one lane; `count` is told which delivery gives its slot up or has it again."""
 
-    def __init__(self, most: int, count: Callable[[int], None]) -> None:
+    def __init__(self, most: int, count: Callable[[str, int], None]) -> None:
         self._most = most
         self._count = count
         self._given_up = 0
@@ -33,13 +34,19 @@ class Slots:
         if self._given_up >= self._most:
             yield
             return
+        delivery = _delivery.get()
         self._given_up += 1
-        self._count(-1)
+        self._count(delivery, -1)
         try:
             yield
         finally:
             self._given_up -= 1
-            self._count(1)
+            self._count(delivery, 1)
+
+
+def use_slot_for(delivery: str) -> None:
+    """Say which delivery this task runs."""
+    _delivery.set(delivery)
 
 
 def slot_given_up() -> AbstractContextManager[None]:

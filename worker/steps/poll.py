@@ -13,7 +13,14 @@ from shared.catalog import family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.domain.verdicts import Delivered, NoVerdict, Pending, TaskFailed, Unreadable
+from shared.domain.verdicts import (
+    Delivered,
+    NoVerdict,
+    Pending,
+    PollVerdict,
+    TaskFailed,
+    Unreadable,
+)
 from shared.errors import RowBusy
 from worker.deps import Deps
 from worker.punctuality import lateness_seconds
@@ -44,12 +51,25 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
         return None
     # What Kie says cannot be stored now: not asked again before it can be.
     deps.store.busy.keep_waiting(job_id)
-    async with deps.polls.slot(job.provider_task_id):
+    account = job.provider_account or ""
+    wait_seconds = deps.poll_exchanges.wait_seconds(account)
+    if wait_seconds > 0:
+        return wait_seconds
+    with deps.poll_exchanges.under_way(account):
+        verdict = await _ask(deps, job, job.provider_task_id)
+    if not isinstance(verdict, NoVerdict):
+        failures.succeeded("poll_undecided", account)
+    return await _act_on(deps, job, verdict)
+
+
+async def _ask(deps: Deps, job: Job, task_id: str) -> PollVerdict:
+    async with deps.polls.slot(task_id):
         deps.metrics.count_poll(lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.kie_of(job.provider_account)
-        verdict = await kie.poll(family(job.model), job.provider_task_id)
-    if not isinstance(verdict, NoVerdict):
-        failures.succeeded("poll_undecided", job.provider_account or "")
+        return await kie.poll(family(job.model), task_id)
+
+
+async def _act_on(deps: Deps, job: Job, verdict: PollVerdict) -> float | None:
     deps.reach("after_poll")
     was_called_back = False
     if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
@@ -61,7 +81,7 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
             _learn(deps, settled, verdict, was_called_back)
             await note_delivered(deps, job)
         case TaskFailed(reason, message):
-            deps.timetable.forget(job_id)
+            deps.timetable.forget(job.id)
             failed = await deps.store.fail(job, events.ProviderFailed(reason, message))
             announce_end(deps, failed)
             await note_failed(deps, job, verdict)

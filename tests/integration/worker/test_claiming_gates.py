@@ -31,6 +31,7 @@ from worker.scripts import Scripts
 from worker.throttle import submit_limit
 
 NAMES = ("default", "studio", "archive")
+SLOTS = 100
 LONG = Steps(first_ms=60_000, longest_ms=60_000)
 SHORT = Steps(first_ms=100, longest_ms=100)
 REFUSED = Reason.ACCOUNT_REFUSED
@@ -50,7 +51,7 @@ class Floor:
             KieAccount(name, FakeKie(), brake).gate(self.limit)
             for name, brake in zip(NAMES, self.brakes, strict=False)
         ]
-        self.gates = Gates(gates)
+        self.gates = Gates(gates, slots=SLOTS)
         self.came: Counter[str] = Counter()
         self.order: list[str] = []
         self.running: Counter[str] = Counter()
@@ -58,7 +59,7 @@ class Floor:
         self._body = body
         self.runs = Runs(self._note)
         self.lane: LeasedWorker = lane_over(
-            redis, self.runs, lane=Lane.SUBMIT, gates=self.gates, max_jobs=100
+            redis, self.runs, lane=Lane.SUBMIT, gates=self.gates, max_jobs=SLOTS
         )
 
     async def _note(self, job_id: str) -> None:

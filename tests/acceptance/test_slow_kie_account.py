@@ -1,0 +1,75 @@
+"""One slow account of two at Kie: the other one goes on with its own slots."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+
+import pytest
+from pydantic import SecretStr
+
+from producer import Job, JobState
+from producer.orders import Order
+from shared.settings import Settings
+from tests.workshop import Workshop, eventually, fast_simulator_config, text_to_image
+from worker.lanes import POLLS_AT_ONCE, SUBMITS_AT_ONCE
+from worker.simulator import Simulator, running_simulator
+
+STUDIO, ARCHIVE = "studio-key-0123456789abcdef", "archive-key-0123456789abcdef"
+SLOW_SECONDS = 15.0
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A Kie that knows both keys and has no limit."""
+    config = fast_simulator_config(api_key=STUDIO, further_api_keys=(ARCHIVE,))
+    async with running_simulator(config) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Both keys."""
+    keys = SecretStr(f"studio={STUDIO},archive={ARCHIVE}")
+    return settings.model_copy(update={"kie_api_key": None, "kie_api_keys": keys})
+
+
+async def enqueue(workshop: Workshop, jobs: int) -> list[Job]:
+    requests = [text_to_image(f"picture {number}") for number in range(jobs)]
+    orders = [Order(request=request, account_id="acme") for request in requests]
+    return await workshop.producer.enqueue_many(orders)
+
+
+async def succeeded(workshop: Workshop) -> int:
+    rows = await workshop.run_sql("SELECT count(*) AS jobs FROM jobs WHERE state = 'succeeded'")
+    return int(rows[0]["jobs"])
+
+
+async def test_slow_submits_leave_half_of_the_slots_to_the_other_account(
+    workshop: Workshop,
+) -> None:
+    workshop.simulator.set_account_faults(1, create_hang=1.0, create_hang_seconds=SLOW_SECONDS)
+    share = SUBMITS_AT_ONCE // 2
+    jobs = await enqueue(workshop, 400)
+    started_at = monotonic()
+    async with workshop.worker():
+        await eventually(lambda: _have_ended(workshop, 400 - share), "the other account's end")
+        assert monotonic() - started_at < SLOW_SECONDS, "before the slow one answers at all"
+        assert await succeeded(workshop) == 400 - share
+        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    workshop.check_paid_once()
+    await workshop.check_books()
+
+
+async def test_each_of_two_accounts_has_half_of_the_polls(workshop: Workshop) -> None:
+    async with workshop.worker() as rooms:
+        assert rooms.deps.poll_exchanges.most_each == POLLS_AT_ONCE // 2
+    one = SecretStr(f"studio={STUDIO}")
+    async with workshop.worker(kie_api_keys=one) as rooms:
+        assert rooms.deps.poll_exchanges.most_each is None
+
+
+async def _have_ended(workshop: Workshop, jobs: int) -> bool:
+    return await succeeded(workshop) >= jobs

@@ -1,0 +1,76 @@
+"""How many polls of each Kie account are under way at once.
+
+Which account a task belongs to is known only once its job is read, so the poll lane itself cannot
+tell the accounts apart. A poll of an account that has its share under way goes back to the queue,
+without a slot, and comes again when a turn of its own is likely.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+from shared.adapters.failure_log import failures
+
+LONGEST_WAIT_SECONDS = 30.0
+_SHORTEST_PACE_SECONDS = 0.2
+_EVENT = "kie_account_slow"
+_MEANING = "its polls wait for each other; those of the other Kie accounts go on"
+
+
+@dataclass(slots=True)
+class _Account:
+    under_way: dict[int, float] = field(default_factory=dict)
+    """When each poll began."""
+    next_turn_at: float = 0.0
+
+
+class KieExchanges:
+    """One worker's own count, in memory. Without `most_each` nothing is ever held back."""
+
+    def __init__(
+        self, most_each: int | None = None, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.most_each = most_each
+        self._monotonic = monotonic
+        self._accounts: dict[str, _Account] = {}
+        self._numbers = count()
+
+    def wait_seconds(self, name: str) -> float:
+        """Return 0 where a poll of this account may begin, or after how long to come again.
+
+        Each that is told to wait has the next turn: thousands do not come back in one moment.
+        """
+        account = self._accounts.get(name)
+        if self.most_each is None or account is None or len(account.under_way) < self.most_each:
+            return 0.0
+        now = self._monotonic()
+        oldest_seconds = now - min(account.under_way.values())
+        step = max(oldest_seconds, _SHORTEST_PACE_SECONDS) / self.most_each
+        account.next_turn_at = min(
+            max(account.next_turn_at, now) + step, now + LONGEST_WAIT_SECONDS
+        )
+        words = f"{len(account.under_way)} polls are under way, the oldest for a while"
+        failures.failed(
+            _EVENT, name, words, meaning=_MEANING, oldest_seconds=round(oldest_seconds, 1)
+        )
+        return max(account.next_turn_at - now, step)
+
+    @contextmanager
+    def under_way(self, name: str) -> Iterator[None]:
+        """Count one poll of this account for the block."""
+        if self.most_each is None:
+            yield
+            return
+        account = self._accounts.setdefault(name, _Account())
+        number = next(self._numbers)
+        account.under_way[number] = self._monotonic()
+        try:
+            yield
+        finally:
+            del account.under_way[number]
+            if len(account.under_way) <= self.most_each // 2:
+                failures.succeeded(_EVENT, name)
