@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 from uuid import UUID
 
 from shared.adapters.job_rows import job_from_row
 from tests.model.reference import LIVE_OUTCOMES, Reference, RefJob
 from tests.model.stage import Stage
 
-_RESOLUTIONS = "SELECT job_id FROM job_events WHERE event = 'resolved_by_operator'"
+# What no state of a job shows: each stands in its history exactly as often as it happened.
+_NOTES = ("resolved_by_operator", "held_for_review", "delivered_late", "failed_late")
 
 
 class Agreement:
@@ -97,12 +97,17 @@ class Agreement:
         assert not charges, f"charged without success: {charges}"
 
     async def _check_notes(self) -> None:
-        noted: Counter[Any] = Counter(
-            row["job_id"].int for row in await self._stage.rows(_RESOLUTIONS)
+        rows = await self._stage.rows(
+            "SELECT job_id::text, event FROM job_events WHERE event = ANY($1::text[])", _NOTES
         )
-        assert noted == {
-            job.id.int: job.resolutions for job in self._reference.jobs.values() if job.resolutions
-        }
+        assert Counter((row["job_id"], row["event"]) for row in rows) == Counter(
+            {
+                (str(job.id), event): count
+                for job in self._reference.jobs.values()
+                for event, count in job.notes.items()
+                if count
+            }
+        )
         inbox = await self._stage.rows("SELECT id, verdict FROM callback_inbox")
         assert {row["id"]: row["verdict"] for row in inbox} == {
             one.id: one.verdict for one in self._reference.callbacks

@@ -10,14 +10,18 @@ from collections.abc import Callable
 from random import Random
 
 from shared.domain.verdicts import NoVerdict, Pending
-from tests.model.machine import ACCOUNTS, ANSWER_NAMES, LATE_SECONDS, LifeOfJobs
+from tests.model.answers import ANSWER_NAMES
+from tests.model.machine import ACCOUNTS, LATE_SAYS, LATE_SECONDS, LifeOfJobs
 from tests.model.stale_writes import WRITES
 
 _Step = Callable[[LifeOfJobs, Random], None]
 _States = tuple[str, ...]
 
 _ANY: _States = ("queued", "submitting", "unknown", "generating", "succeeded", "failed")
+_SETTLED: _States = ("queued", "unknown", "succeeded", "failed")
 _QUANTITIES = (1, 2, 4)
+# The answers of which one that comes too late would cost most if it moved the job.
+_WEIGHTY = ("accepted", "refused", "refused")
 _EVENTS = sorted(WRITES, key=str)
 # How often, in which states there must be a job, and what then happens.
 _STEPS: tuple[tuple[int, _States, _Step], ...] = (
@@ -59,18 +63,18 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
         ),
     ),
     (
-        3,
+        6,
         ("generating",),
         lambda life, dice: life.kie_cannot_be_read(_any(dice), dice.choice(LATE_SECONDS)),
     ),
-    (2, ("queued", "unknown"), lambda life, dice: life.poll_comes_late(_any(dice))),
+    (3, _SETTLED, lambda life, dice: life.poll_comes_late(_any(dice))),
     (3, ("queued", "submitting", "unknown"), lambda life, dice: life.an_hour_passes()),
     (3, ("unknown",), lambda life, dice: life.sweep()),
     (
-        3,
+        8,
         ("generating",),
         lambda life, dice: life.operator_settles(
-            _any(dice), dice.randint(0, 5), dice.choice(("current", "quoted", "lower_of"))
+            _any(dice), dice.choice((0, 1, 5)), dice.choice(("current", "quoted", "lower_of"))
         ),
     ),
     (
@@ -93,19 +97,35 @@ def walk(life: LifeOfJobs, dice: Random, steps: int) -> None:
 
 def _step(life: LifeOfJobs, dice: Random) -> None:
     roll = dice.random()
-    if life.stage.hanging() and roll < 0.15:
+    overtaken = _overtaken(life)
+    if overtaken and roll < 0.25:
+        life.kie_answers(dice.choice(overtaken), dice.choice((_answer(dice), *_WEIGHTY)))
+    elif life.stage.hanging() and roll < 0.07:
         life.kie_answers(_any(dice), _answer(dice))
-    elif life.stage.hanging() and roll < 0.18:
+    elif life.stage.hanging() and roll < 0.09:
         life.worker_crashes(_any(dice))
     elif any(life.ref.attempts()) and roll < 0.25:
         claim = dice.choice(("own", "own", "own", "another's", "forged"))
         life.callback_comes(_any(dice), claim, _any(dice))
     elif any(one.verdict is None for one in life.ref.callbacks) and roll < 0.4:
         life.callback_is_handled(_any(dice), dice.random() < 0.2, dice.random() < 0.5)
+    elif any(life.ref.open_late_tasks()) and roll < 0.43:
+        life.late_tasks_are_checked(dice.random() < 0.2, dice.choice(sorted(LATE_SAYS)))
     else:
         able = [row for row in _STEPS if not row[1] or life.ref.jobs_in(*row[1])]
         (_, _, step) = dice.choices(able, [row[0] for row in able])[0]
         step(life, dice)
+
+
+def _overtaken(life: LifeOfJobs) -> list[int]:
+    """Return which POSTs hang whose job no longer waits for their answer."""
+    jobs = life.ref.jobs
+    return [
+        number
+        for number, post in enumerate(life.stage.hanging())
+        if jobs[post.job_id].state not in {"submitting", "unknown"}
+        or jobs[post.job_id].newest.token != post.token
+    ]
 
 
 def _any(dice: Random) -> int:

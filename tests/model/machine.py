@@ -20,22 +20,17 @@ from producer import (
 )
 from shared.domain.lifecycle import transition_of
 from shared.domain.verdicts import (
-    Accepted,
-    AccountBlocked,
-    Ambiguous,
     Delivered,
     NoVerdict,
     Pending,
-    Refused,
-    SubmitVerdict,
+    PollVerdict,
     TaskFailed,
-    TryLater,
     Unreadable,
-    WrongEndpoint,
 )
 from shared.errors import StaleJob
 from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement
+from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
 from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, Post, Stage
 from tests.model.stale_writes import WRITES
@@ -49,17 +44,11 @@ QUANTITIES = st.sampled_from((1, 2, 4))
 PRICES = st.sampled_from([Decimal(one) for one in ("0", "1", "5.5", "6", "7", "8", "40")])
 BASES: st.SearchStrategy[ChargeBasis] = st.sampled_from(("current", "quoted", "lower_of"))
 _LAST_LOOKS_ARE_OVER_SECONDS = DEADLINE_SECONDS + 301
-_ANSWERS: dict[str, Callable[[str], tuple[SubmitVerdict, str, str]]] = {
-    "accepted": lambda task: (Accepted(task), "accepted", ""),
-    "rate limited": lambda _: (TryLater("rate_limited", "429"), "deferred", "rate_limited"),
-    "blocked": lambda _: (AccountBlocked("402", 402), "deferred", "account_refused"),
-    "wrong endpoint": lambda _: (WrongEndpoint("404"), "deferred", "wrong_endpoint"),
-    "refused": lambda _: (Refused("bad", 400), "rejected", "rejected"),
-    "broken": lambda _: (Ambiguous("server_error", "502"), "ambiguous", "server_error"),
-    "lost": lambda _: (Ambiguous("reply_lost", "timeout"), "ambiguous", "reply_lost"),
+LATE_SAYS: dict[str, PollVerdict] = {
+    "delivered": Delivered(("https://images.example/0.png", "https://images.example/1.png")),
+    "failed": TaskFailed("provider_failed", "no images"),
+    "pending": Pending(0.5),
 }
-ANSWER_NAMES = sorted(_ANSWERS)
-ANSWERS = st.sampled_from((*ANSWER_NAMES, "accepted", "accepted", "lost"))
 LATE_SECONDS = (0.0, DEADLINE_SECONDS + 1, _LAST_LOOKS_ARE_OVER_SECONDS)
 _T = TypeVar("_T")
 
@@ -239,7 +228,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, answer=ANSWERS)
     def submit_and_answer(self, pick: int, answer: str) -> None:
         """The everyday case: a worker submits, and Kie answers at once."""
-        if self.ref.jobs_in("queued")[pick % len(self.ref.jobs_in("queued"))].is_due:
+        if _pick(pick, self.ref.jobs_in("queued")).is_due:
             self.submit(pick, 1)
             self.kie_answers(-1, answer)
 
@@ -247,9 +236,8 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, lease_is_over=st.booleans())
     def deliver_again(self, pick: int, lease_is_over: bool) -> None:
         """A delivery comes twice, or comes back after its worker's lease."""
-        states = ("submitting", "unknown", "generating", "succeeded", "failed")
-        among = self.ref.jobs_in("submitting") or self.ref.jobs_in(*states)
-        job = _pick(pick, among)
+        others = ("unknown", "generating", "succeeded", "failed")
+        job = _pick(pick, self.ref.jobs_in("submitting") or self.ref.jobs_in(*others))
         lease_seconds = 0.0 if lease_is_over else LEASE_SECONDS
         assert not self.stage.run(self.stage.deliver(job.id, lease_seconds=lease_seconds))
         if job.state == "submitting" and (lease_is_over or job.is_old):
@@ -262,7 +250,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         post = _pick(pick, self.stage.hanging())
         job = self.ref.jobs[post.job_id]
         attempt = next(one for one in job.attempts if one.token == post.token)
-        verdict, kind, reason = _ANSWERS[answer](attempt.own_task)
+        verdict, kind, reason = SUBMIT_ANSWERS[answer](attempt.own_task)
         post.made_nothing = kind in {"deferred", "rejected"}
         self.stage.run(self.stage.reply(post, verdict))
         was_awaited = self.ref.replied(job, attempt, kind, reason)
@@ -303,11 +291,19 @@ class LifeOfJobs(RuleBasedStateMachine):
     # --- Kie's verdicts -----------------------------------------------------------------------
 
     def _poll(self, job: RefJob, verdict: Any, **options: Any) -> None:
-        asked = len(self.stage.kie.asked_about)
+        before = len(self.stage.kie.asked_about)
         options = {"basis": "current", **options}
-        self.stage.run(self.stage.poll(job.id, verdict, **options))
-        expected = [job.task] if job.state == "generating" else []
-        assert self.stage.kie.asked_about[asked:] == expected
+        try:
+            self.stage.run(self.stage.poll(job.id, verdict, **options))
+        except StaleJob:
+            assert job.was_settled_elsewhere
+            self.seen["poll after an operator"] += 1
+        asked = self.stage.kie.asked_about[before:]
+        if job.was_settled_elsewhere:
+            assert asked in ([], [job.task])
+            job.was_settled_elsewhere = False
+        else:
+            assert asked == ([job.task] if job.state == "generating" else [])
 
     @precondition(_some("generating"))
     @rule(pick=PICKS, images=st.integers(1, 5), basis=BASES)
@@ -359,8 +355,9 @@ class LifeOfJobs(RuleBasedStateMachine):
     @precondition(lambda self: any(job.state != "generating" for job in self.ref.jobs.values()))
     @rule(pick=PICKS)
     def poll_comes_late(self, pick: int) -> None:
-        """A poll's delivery finds the job elsewhere: Kie is not even asked."""
-        among = [job for job in self.ref.jobs.values() if job.state != "generating"]
+        """A poll finds the job elsewhere: Kie is asked once more after an operator, else never."""
+        elsewhere = [job for job in self.ref.jobs.values() if job.state != "generating"]
+        among = [job for job in elsewhere if job.was_settled_elsewhere] or elsewhere
         self._poll(_pick(pick, among), Delivered(_urls(1)))
 
     # --- evidence -----------------------------------------------------------------------------
@@ -387,10 +384,22 @@ class LifeOfJobs(RuleBasedStateMachine):
     def callback_is_handled(self, pick: int, is_silent: bool, delivered: bool) -> None:
         """A stored callback is confirmed or refuted through record-info."""
         callback = _pick(pick, [one for one in self.ref.callbacks if one.verdict is None])
-        verdict = Delivered(_urls(2)) if delivered else Pending(0.5)
-        self.stage.run(self.stage.handle_callback(callback.id, verdict, silent=is_silent))
+        says = "delivered" if delivered else "pending"
+        self.stage.run(self.stage.handle_callback(callback.id, LATE_SAYS[says], silent=is_silent))
         makers = None if is_silent else self.stage.kie.makers
-        self.ref.judged(callback, makers, delivered=delivered)
+        self.ref.judged(callback, makers, says)
+
+    @precondition(lambda self: any(self.ref.open_late_tasks()))
+    @rule(is_silent=st.sampled_from((False, False, True)), says=st.sampled_from(sorted(LATE_SAYS)))
+    def late_tasks_are_checked(self, is_silent: bool, says: str) -> None:
+        """The hour comes when every task that its job does not wait for is asked about again."""
+        for late in self.ref.open_late_tasks():
+            late.is_due = True
+        self.stage.run(self.stage.check_late_tasks(LATE_SAYS[says], silent=is_silent))
+        makers = None if is_silent else self.stage.kie.makers
+        for job in self.ref.jobs.values():
+            for late in self.ref.checked(job, makers, says):
+                self.seen[f"late task {late.outcome or 'put off'}"] += 1
 
     # --- time and operators -------------------------------------------------------------------
 
@@ -438,7 +447,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             return
         assert job.state == "unknown"
         assert not is_taken
-        job.resolutions += 1
+        job.notes["resolved_by_operator"] += 1
         self.seen[f"resolved {claim}"] += 1
         if task is None:
             self.ref.lost(job)
@@ -464,7 +473,8 @@ class LifeOfJobs(RuleBasedStateMachine):
             assert not is_held
             return
         assert is_held
-        job.resolutions += 1
+        job.notes["resolved_by_operator"] += 1
+        job.was_settled_elsewhere = True
         self.seen["settled delivered" if images else "settled undelivered"] += 1
         if images:
             self.ref.succeeded(job, images, basis)

@@ -6,6 +6,7 @@ charges after the declared basis. The model test holds the database equal to it 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -63,7 +64,10 @@ class RefJob:
     """Whether its newest attempt is older than the limit for unknown submissions."""
     attempts: list[RefAttempt] = field(default_factory=list)
     late_tasks: dict[tuple[int, str], RefLateTask] = field(default_factory=dict)
-    resolutions: int = 0
+    was_settled_elsewhere: bool = False
+    """Whether an operator has settled it, and no poll has found that out."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """The rows of its history that no state shows, by their event."""
     snapshots: list[Job] = field(default_factory=list)
     """How it looked before: what a worker that sleeps may still believe."""
 
@@ -161,7 +165,8 @@ class Reference:
         return True
 
     def held(self, job: RefJob) -> None:
-        """Keep the hold of a success that cannot be read."""
+        """Keep the hold of a success that cannot be read; said once."""
+        job.notes["held_for_review"] += job.reason != "result_unreadable"
         job.reason = "result_unreadable"
 
     # --- the end ------------------------------------------------------------------------------
@@ -192,9 +197,7 @@ class Reference:
 
     # --- callbacks and late tasks -------------------------------------------------------------
 
-    def judged(
-        self, callback: RefCallback, makers: Mapping[str, str] | None, *, delivered: bool
-    ) -> None:
+    def judged(self, callback: RefCallback, makers: Mapping[str, str] | None, says: str) -> None:
         """Judge a callback; `makers` says whose token made a task, None where Kie is silent."""
         job, attempt = callback.job, callback.attempt
         is_newest = attempt is job.newest
@@ -204,24 +207,26 @@ class Reference:
             callback.verdict = None
         elif job.state == "generating" and is_newest and job.task == callback.claimed:
             callback.verdict = "hastened"
-        elif self._has_its_verdict(callback, delivered=delivered):
+        elif self._has_its_verdict(callback, says):
             callback.verdict = "late"
         else:
             is_claimed = attempt.stored_task != callback.claimed
             noted = self.noted(job, attempt, callback.claimed, is_claimed=is_claimed)
+            if noted.outcome == "failed":  # Kie has changed its mind once: asked again
+                noted.outcome = None
             noted.is_due = noted.outcome is None
-            checked = self._checked(job, makers, delivered=delivered)
+            checked = self.checked(job, makers, says)
             outcome = noted.outcome if noted in checked else None
             verdicts = {"delivered": "late_success", "refuted": "refuted"}
             callback.verdict = verdicts.get(outcome or "", "late")
 
     @staticmethod
-    def _has_its_verdict(callback: RefCallback, *, delivered: bool) -> bool:
+    def _has_its_verdict(callback: RefCallback, says: str) -> bool:
         """Whether Kie said what became of the task, and says nothing else now."""
         job = callback.job
         if job.state == "succeeded":
             return job.task == callback.claimed
-        return job.reason in {"provider_failed", "content_policy"} and not delivered
+        return job.reason in {"provider_failed", "content_policy"} and says != "delivered"
 
     def _judge_unknown(self, callback: RefCallback, makers: Mapping[str, str] | None) -> None:
         if makers is None:
@@ -257,9 +262,15 @@ class Reference:
             if callback.job is job and callback.verdict is None:
                 self.noted(job, callback.attempt, callback.claimed, is_claimed=True)
 
-    def _checked(
-        self, job: RefJob, makers: Mapping[str, str] | None, *, delivered: bool
+    def open_late_tasks(self) -> list[RefLateTask]:
+        """Return the tasks of ended jobs of which Kie has not said what became of them."""
+        ended = (job for job in self.jobs.values() if job.has_ended)
+        return [one for job in ended for one in job.late_tasks.values() if one.outcome is None]
+
+    def checked(
+        self, job: RefJob, makers: Mapping[str, str] | None, says: str
     ) -> list[RefLateTask]:
+        """Let the due late tasks of an ended job be asked about; Kie says the same of each."""
         if not job.has_ended:
             return []
         due = [one for one in job.late_tasks.values() if one.outcome is None and one.is_due]
@@ -267,8 +278,12 @@ class Reference:
             late.is_due = False
             if late.is_claimed and (makers is None or makers.get(late.task) != late.token):
                 late.outcome = "unproven" if makers is None else "refuted"
-            elif delivered:
+            elif says == "delivered":
                 late.outcome = "refuted" if self._is_held(job, late.task) else "delivered"
+            elif says == "failed":
+                late.outcome = "failed"
+            if late.outcome in {"delivered", "failed"}:
+                job.notes[f"{late.outcome}_late"] += 1
         return due
 
     def _is_held(self, job: RefJob, task: str) -> bool:

@@ -40,6 +40,7 @@ from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
 from worker.evidence import EvidenceStore
 from worker.job_store import JobStore
+from worker.late_tasks import LateTasks
 from worker.metrics import Metrics
 from worker.poll_deliveries import PollDeliveries
 from worker.reconciler import Reconciler
@@ -255,8 +256,13 @@ class Stage:
     async def poll(
         self, job_id: UUID, verdict: PollVerdict, *, basis: ChargeBasis, late_seconds: float = 0
     ) -> None:
-        """Run the poll step, so long after now."""
+        """Run the poll step, so long after now.
+
+        The worker has seen the job before that time passes, so that it passes once for the job
+        that it remembers, by its own clock, and once for the row, by the deadline that is moved.
+        """
         self.kie.verdict = verdict
+        await self.store.load_for_poll(job_id)
         settings = self.deps.settings.model_copy(update={"charge_basis": basis})
         # For Postgres as well, which has the last word about deadlines.
         await self._move_deadline(job_id, -late_seconds)
@@ -281,6 +287,15 @@ class Stage:
         """Handle one stored callback."""
         self.kie.verdict, self.kie.is_silent = verdict, silent
         await self.callbacks.handle(inbox_id)
+
+    async def check_late_tasks(self, verdict: PollVerdict, *, silent: bool) -> None:
+        """Check every task that its job does not wait for, as the periodic work does."""
+        self.kie.verdict, self.kie.is_silent = verdict, silent
+        await self.database.pool.execute(
+            "UPDATE late_tasks SET next_check_at = now() - interval '1 s' FROM jobs"
+            " WHERE jobs.id = job_id AND jobs.finished_at IS NOT NULL AND outcome IS NULL"
+        )
+        await LateTasks(self.deps, most=1_000).check_due()
 
     # --- the database's side ------------------------------------------------------------------
 

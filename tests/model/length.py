@@ -1,0 +1,17 @@
+"""How long the tests of the model run, from which seed, and what they report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+
+SUITE_SEED = 20_261_123
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES") or 40)
+STEPS = int(os.environ.get("MODEL_STEPS") or 25)
+IS_LONG = "MODEL_EXAMPLES" in os.environ
+SEED = int(os.environ.get("MODEL_SEED") or SUITE_SEED)
+
+
+def report(seen: Counter[str]) -> None:
+    sys.stdout.write("".join(f"{count:>8} {what}\n" for what, count in sorted(seen.items())))

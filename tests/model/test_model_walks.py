@@ -1,0 +1,55 @@
+"""Long everyday walks over the real SQL, held equal to a reference after each step.
+
+They must have seen every state, reason, answer and verdict that the model knows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from random import Random
+from typing import get_args
+
+from shared.domain.lifecycle import JobState, Reason
+from shared.settings import ChargeBasis
+from tests.model.answers import ANSWER_NAMES
+from tests.model.dice import walk
+from tests.model.length import EXAMPLES, SEED, SUITE_SEED, report
+from tests.model.machine import LifeOfJobs
+from tests.model.stage import Stage
+
+# Other words of Kie for what `rate_limited` stands for here.
+NEVER_HERE = {Reason.MAINTENANCE, Reason.PROVIDER_FULL, Reason.UNREACHABLE}
+WALK_STEPS, SUITE_WALKS = 100, 15
+
+EXPECTED = {
+    *(state.value for state in JobState),
+    *(f"reason {reason.value}" for reason in Reason if reason not in NEVER_HERE),
+    *(f"reply {name}" for name in (*ANSWER_NAMES, "accepted, too late", "refused, too late")),
+    *(f"callback {word}" for word in ("hastened", "confirmed", "refuted", "late", "late_success")),
+    *(f"{basis}, {how}" for basis in get_args(ChargeBasis) for how in ("fewer", "enough")),
+    *(f"resolved {claim}" for claim in ("own", "wrong", "none")),
+    *("settled delivered", "settled undelivered"),
+    *(f"late task {fate}" for fate in ("delivered", "failed", "refuted", "put off")),
+    *("crash", "stale write", "fenced write", "poll after an operator"),
+}
+
+
+def test_long_everyday_walks_leave_nothing_unseen_and_agree_after_every_step(stage: Stage) -> None:
+    seen: Counter[str] = Counter()
+    seeds = [*range(SUITE_SEED, SUITE_SEED + SUITE_WALKS)]
+    if SEED != SUITE_SEED:
+        seeds += range(SEED, SEED + EXAMPLES // 10)
+    sys.stdout.write(
+        f"{len(seeds)} walks of {WALK_STEPS} steps, seeds from {SUITE_SEED} and {SEED}\n"
+    )
+    for seed in seeds:
+        life = LifeOfJobs(stage, seen)
+        try:
+            walk(life, Random(seed), WALK_STEPS)
+        except AssertionError as error:
+            raise AssertionError(f"walk {seed}: {error}") from error
+        finally:
+            life.teardown()
+    report(seen)
+    assert not EXPECTED - set(seen), f"these walks never saw {sorted(EXPECTED - set(seen))}"
