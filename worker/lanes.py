@@ -124,7 +124,7 @@ def build_periodic(deps: Deps, reconciler: Reconciler) -> list[Periodic]:
         PeriodicWork("check_balance", CHECK_SECONDS, check_balances),
         PeriodicWork("check_late_tasks", LATE_TASKS_SECONDS, LateTasks(deps).check_due),
     )
-    return [Periodic(deps.delivery.redis, work, deps.worker_name) for work in works]
+    return [Periodic(deps.delivery.redis, work, deps.worker_name, deps.may_claim) for work in works]
 
 
 def build_lanes(deps: Deps) -> list[LeasedWorker]:

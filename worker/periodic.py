@@ -1,7 +1,8 @@
 """Runs work at an interval, once for all workers together.
 
 The interval is counted by each worker's monotonic clock, and whose turn it is by a key in Redis
-that expires by Redis's clock. No date takes part, so a clock that is set stops nothing.
+that expires by Redis's clock. No date takes part, so a clock that is set stops nothing. A worker
+that may not claim runs nothing: the key in its Redis says nothing about the other workers.
 """
 
 from __future__ import annotations
@@ -36,8 +37,11 @@ class PeriodicWork:
 class Periodic:
     """One worker's share of some periodic work. Any number of workers share it."""
 
-    def __init__(self, redis: Redis, work: PeriodicWork, worker_name: str) -> None:
+    def __init__(
+        self, redis: Redis, work: PeriodicWork, worker_name: str, may_claim: Callable[[], bool]
+    ) -> None:
         self._redis = redis
+        self._may_claim = may_claim
         self.work = work
         self._worker_name = worker_name
         # Shorter than the interval, so that whoever had the last turn may have the next.
@@ -67,8 +71,10 @@ class Periodic:
     async def run_if_due(self) -> bool:
         """Run the work if no worker has within the interval; return whether it was run.
 
-        Raises `RedisDown`, and what the work raises.
+        Does nothing while this worker may not claim. Raises `RedisDown`, and what the work raises.
         """
+        if not self._may_claim():
+            return False
         with translated_redis_errors():
             is_due = await self._redis.set(
                 _KEY_PREFIX + self.work.name, self._worker_name, nx=True, px=self._turn_ms

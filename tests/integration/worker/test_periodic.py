@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from arq.connections import ArqRedis
@@ -12,8 +13,12 @@ from arq.connections import ArqRedis
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import connect_redis
 from shared.errors import RedisDown
-from tests.workshop import eventually
+from tests.workshop import Workshop, eventually
+from worker.bootstrap import open_worker
+from worker.deps import always
+from worker.lanes import build_periodic
 from worker.periodic import Periodic, PeriodicWork
+from worker.reconciler import Reconciler
 
 
 class Runs:
@@ -43,7 +48,7 @@ async def running(redis: ArqRedis, runs: Runs, workers: int, seconds: float) -> 
     await redis.flushall()
     work = PeriodicWork("test", seconds, runs.run)
     tasks = [
-        asyncio.create_task(Periodic(redis, work, f"test:{number}").run_until_cancelled())
+        asyncio.create_task(Periodic(redis, work, f"test:{number}", always).run_until_cancelled())
         for number in range(workers)
     ]
     try:
@@ -73,8 +78,8 @@ async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis:
     await redis.flushall()
     runs = Runs()
     work = PeriodicWork("test", 0.3, runs.run)
-    assert await Periodic(redis, work, "lost:1").run_if_due()
-    other = Periodic(redis, work, "alive:1")
+    assert await Periodic(redis, work, "lost:1", always).run_if_due()
+    other = Periodic(redis, work, "alive:1", always)
     assert not await other.run_if_due()
 
     async def has_its_turn() -> bool:
@@ -87,7 +92,7 @@ async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis:
 async def test_a_wiped_redis_delays_nothing(redis: ArqRedis) -> None:
     await redis.flushall()
     runs = Runs()
-    work = Periodic(redis, PeriodicWork("test", 3600, runs.run), "test:1")
+    work = Periodic(redis, PeriodicWork("test", 3600, runs.run), "test:1", always)
     assert await work.run_if_due()
     await redis.flushall()
     assert await work.run_if_due()
@@ -97,5 +102,38 @@ async def test_without_redis_nothing_is_run_and_the_caller_is_told() -> None:
     runs = Runs()
     async with connect_redis("redis://127.0.0.1:1", connections=1) as nobody:
         with pytest.raises(RedisDown):
-            await Periodic(nobody, PeriodicWork("test", 5, runs.run), "test:1").run_if_due()
+            await Periodic(nobody, PeriodicWork("test", 5, runs.run), "a:1", always).run_if_due()
     assert runs.moments == []
+
+
+async def test_a_worker_that_may_not_claim_takes_no_turn_and_leaves_it_to_another(
+    redis: ArqRedis,
+) -> None:
+    await redis.flushall()
+    runs, agreement = Runs(), {"proven": False}
+    work = PeriodicWork("test", 3600, runs.run)
+    doubtful = Periodic(redis, work, "doubtful:1", lambda: agreement["proven"])
+    assert not await doubtful.run_if_due()
+    assert runs.moments == []
+    assert await redis.dbsize() == 0, "its turn was taken in a Redis that is not proven"
+    assert await Periodic(redis, work, "proven:1", always).run_if_due()
+    await redis.flushall()
+    agreement["proven"] = True
+    assert await doubtful.run_if_due()
+    assert len(runs.moments) == 2
+
+
+async def test_all_periodic_work_of_a_worker_asks_whether_it_may_claim(
+    workshop: Workshop, redis: ArqRedis
+) -> None:
+    async with open_worker(workshop.settings) as rooms:
+        await redis.flushall()
+        doubtful = replace(rooms.deps, may_claim=lambda: False)
+        for one in build_periodic(doubtful, Reconciler(doubtful)):
+            assert not await one.run_if_due(), one.work.name
+        ran = [
+            one.work.name
+            for one in build_periodic(rooms.deps, Reconciler(rooms.deps))
+            if await one.run_if_due()
+        ]
+    assert ran == ["reconcile", "check_balance", "check_late_tasks"]
