@@ -30,6 +30,9 @@ FRESH_SECONDS = 2.0
 """How old an answer may be that is given to whoever asks."""
 REDIS_SECONDS = 2.0
 """How long Redis may take; Postgres has the timeout of its statements."""
+SILENCE_SECONDS = 12.0
+"""After an outage of Postgres, how long no process is taken for lost: two of its beats."""
+_OF_SILENCE = frozenset({"worker_lost", "no_worker"})
 _STILL_SECONDS = 600.0
 _QUIET_SECONDS = 3.0
 
@@ -82,6 +85,7 @@ class AlertWatch:
         self._first_seen: dict[tuple[str, str], datetime] = {}
         self._last: AlertList | None = None
         self._read_at = float("-inf")
+        self._unwritable_at = float("-inf")
         self._reading = asyncio.Lock()
 
     async def read(self) -> AlertList:
@@ -91,10 +95,24 @@ class AlertWatch:
             if last is not None and self._monotonic() - self._read_at < FRESH_SECONDS:
                 return last
             self._last = None
-            found = self._dated(await read_alerts(self._queries, self._redis, self._accounts))
+            try:
+                read = await read_alerts(self._queries, self._redis, self._accounts)
+            except DarkroomError:
+                self._unwritable_at = self._monotonic()
+                raise
+            found = self._dated(self._without_the_silent(read))
             self._last, self._read_at = found, self._monotonic()
             self._write_log(found)
             return found
+
+    def _without_the_silent(self, found: AlertList) -> AlertList:
+        """Take no process for lost before it could write again, after an outage of Postgres."""
+        if found.situation.is_read_only or found.situation.is_standby:
+            self._unwritable_at = self._monotonic()
+        if self._monotonic() - self._unwritable_at >= SILENCE_SECONDS:
+            return found
+        alerts = tuple(alert for alert in found.alerts if alert.name not in _OF_SILENCE)
+        return replace(found, alerts=alerts)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -10,6 +10,13 @@ from shared.domain.situation import Situation
 
 def alerts_of_processes(now: Situation) -> Iterator[Alert]:
     """Return what is wrong with the workers and API processes."""
+    # Who is alive is known by what each process writes, and now none of them can.
+    if not (now.is_standby or now.is_read_only):
+        yield from _of_workers(now)
+    yield from _of_others(now)
+
+
+def _of_workers(now: Situation) -> Iterator[Alert]:
     has_work = now.queued or now.tasks or now.unknown or now.failing
     if now.workers_alive == 0 and (has_work or now.workers_lost):
         yield Alert(
@@ -26,6 +33,9 @@ def alerts_of_processes(now: Situation) -> Iterator[Alert]:
             since=worker.seen_at,
             subject=worker.name,
         )
+
+
+def _of_others(now: Situation) -> Iterator[Alert]:
     for skewed in now.skewed:
         how = "ahead of" if skewed.seconds > 0 else "behind"
         yield Alert(
