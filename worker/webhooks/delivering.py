@@ -74,7 +74,7 @@ async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
     if early_seconds > 0:
         return early_seconds
     try:
-        with deps.turns.turn(message.endpoint, message.host):
+        with deps.turns.turn(message.endpoint, message.host, message.job.account_id):
             body = message.body()
             headers = signed_headers(message.secrets, message.id, now, body)
             answer = await deps.sender.send(message.url, headers, body)

@@ -1,9 +1,11 @@
-"""Who may send now: no endpoint, and no crowd of slow ones, takes the slots of all the others.
+"""Who may send now: no endpoint, no account and no set of slow endpoints takes all the slots.
 
 One worker's own view, in memory. An endpoint has a few requests in flight at most, and so has a
-host, however many endpoints stand on it. Endpoints that are slow share half of all slots. Whoever
-finds no room is told when to come back: each such message takes the next turn in line, so that ten
-thousand messages of a dead endpoint come back one after the other and cost few claims.
+host, however many endpoints stand on it. An account has half of all slots, however many hosts it
+names, and a part of that for endpoints that have not ended a request yet. Endpoints that are slow
+share half of all slots. Whoever finds no room is told when to come back: each such message takes
+the next turn in line, so that ten thousand messages of a dead endpoint come back one after the
+other and cost few claims.
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ from shared.errors import DarkroomError
 
 PER_ENDPOINT = 8
 PER_HOST = 24
+PER_ACCOUNT = 64
+"""Of the 128 slots of a worker."""
+NEW_PER_ACCOUNT = 24
+"""Of those, to endpoints that have not ended a request yet: each of them may hang."""
 SLOW_AT_ONCE = 64
-"""Of the slots of a worker, at most so many for endpoints that are slow."""
+"""Of those, at most so many for endpoints that are slow."""
 SLOW_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 600.0
 UNPROVEN = 2
@@ -89,20 +95,33 @@ class Turns:
         *,
         per_endpoint: int = PER_ENDPOINT,
         per_host: int = PER_HOST,
+        per_account: int = PER_ACCOUNT,
         slow_at_once: int = SLOW_AT_ONCE,
+        new_per_account: int = NEW_PER_ACCOUNT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rooms = {"endpoint": per_endpoint, "host": per_host}
+        self._rooms = {
+            "endpoint": per_endpoint,
+            "host": per_host,
+            "account": per_account,
+            "new": new_per_account,
+        }
         self._slow_at_once = slow_at_once
         self._monotonic = monotonic
         self._lines: dict[tuple[str, str], _Line] = {}
         self._numbers = count()
 
     @contextmanager
-    def turn(self, endpoint: str, host: str) -> Iterator[None]:
-        """Hold a place at this endpoint and its host for the block; raises `NoRoom`."""
+    def turn(self, endpoint: str, host: str, account_id: str) -> Iterator[None]:
+        """Hold a place of this endpoint, its host and the account for the block, or raise `NoRoom`.
+
+        The endpoint is named by its URL: two accounts that name the same one share its places.
+        """
         now = self._monotonic()
-        lines = [self._line("endpoint", endpoint), self._line("host", host)]
+        names = {"endpoint": endpoint, "host": host, "account": account_id}
+        lines = [self._line(kind, name) for kind, name in names.items()]
+        if not lines[0].is_proven:
+            lines.append(self._line("new", account_id))
         full = [line for line in lines if line.is_full()]
         if not full and lines[0].is_slow(now) and self._slow_in_flight(now) >= self._slow_at_once:
             full = lines[:1]
@@ -122,7 +141,7 @@ class Turns:
         if line is None:
             self._forget_idle()
             # A host that hangs on one endpoint may answer at another.
-            line = _Line(self._rooms[kind], is_proven=kind == "host")
+            line = _Line(self._rooms[kind], is_proven=kind != "endpoint")
             self._lines[kind, name] = line
         return line
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -26,7 +26,7 @@ from worker.reconciler import Reconciler
 from worker.waking import forward_wake_ups
 from worker.webhooks.outbox import AT_ONCE, GAP_MS, Outbox
 from worker.webhooks.sending import Sender
-from worker.webhooks.turns import PER_ENDPOINT
+from worker.webhooks.turns import NEW_PER_ACCOUNT, PER_ENDPOINT
 
 
 @pytest.fixture
@@ -112,6 +112,62 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
         "SELECT count(*) AS n FROM webhook_messages WHERE state = 'pending' AND tries = 0"
     )
     assert waiting == [{"n": 200}]
+
+
+@pytest.mark.parametrize(
+    ("messages", "hosts", "most"), [(500, 1, PER_ENDPOINT), (150, 150, NEW_PER_ACCOUNT)]
+)
+async def test_receivers_of_one_account_that_never_answer_delay_no_other_account(
+    rooms: Rooms, receiver: Receiver, database_url: str, messages: int, hosts: int, most: int
+) -> None:
+    async with silent_hosts(hosts) as (urls, connected), at_work(rooms, database_url):
+        orders = [
+            Order(request=text_to_image(), account_id="acme", webhook_url=urls[number % hosts])
+            for number in range(messages)
+        ]
+        jobs = await rooms.producer.enqueue_many(orders)
+        for job in jobs:
+            await rooms.producer.cancel(job.id)
+        await eventually(lambda: _is(connected(), min(2, hosts)), "the first hang")
+        await rooms.producer.till.create_account("other")
+        await rooms.sql("SELECT grant_credits('other', 1000, 'for the test')")
+        lags = []
+        for number in range(10):
+            order = Order(
+                request=text_to_image(),
+                account_id="other",
+                webhook_url=f"{receiver.url}/alive/{number}",
+            )
+            (job,) = await rooms.producer.enqueue_many([order])
+            await rooms.producer.cancel(job.id)
+            ended_at = monotonic()
+            await receiver.has(1, f"/alive/{number}")
+            lags.append(receiver.to(f"/alive/{number}")[0].at - ended_at)
+        assert sorted(lags)[5] < 1.0, lags
+        assert max(lags) < 5.0, lags
+        assert connected() <= most
+
+
+@asynccontextmanager
+async def silent_hosts(count: int) -> AsyncIterator[tuple[list[str], Callable[[], int]]]:
+    """Yield URLs of that many hosts which accept and never answer, and how many are connected."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+
+    server = await asyncio.start_server(accept, "0.0.0.0", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield [f"http://127.0.0.{n + 1}:{port}/" for n in range(count)], lambda: len(writers)
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+
+
+async def _is(number: int, at_least: int) -> bool:
+    return number >= at_least
 
 
 async def test_many_messages_to_one_quick_endpoint_all_arrive_once(

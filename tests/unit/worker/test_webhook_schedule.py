@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -98,18 +98,26 @@ class Bench:
         self.turns = Turns(monotonic=lambda: self.now, **options)
         self.held = ExitStack()
 
-    def take(self, endpoint: str, host: str | None = None) -> float | None:
+    def take(
+        self, endpoint: str, host: str | None = None, account_id: str | None = None
+    ) -> float | None:
         """Begin a request that does not end; return the wait where there is no room."""
         try:
-            self.held.enter_context(self.turns.turn(endpoint, host or endpoint))
+            self.held.enter_context(self._turn(endpoint, host, account_id))
         except NoRoom as full:
             return full.wait_seconds
         return None
 
     def prove(self, endpoint: str, seconds: float = 0.01, host: str | None = None) -> None:
         """Let one request there begin and end."""
-        with self.turns.turn(endpoint, host or endpoint):
+        with self._turn(endpoint, host):
             self.now += seconds
+
+    def _turn(
+        self, endpoint: str, host: str | None, account_id: str | None = None
+    ) -> AbstractContextManager[None]:
+        # An account of its own unless one is named.
+        return self.turns.turn(endpoint, host or endpoint, account_id or endpoint)
 
     def fill(self, endpoint: str, host: str | None = None) -> int:
         """Begin requests until there is no room; return how many."""
@@ -144,7 +152,7 @@ def test_endpoints_of_one_host_share_its_places() -> None:
 def test_a_place_is_given_back_when_sending_fails() -> None:
     bench = Bench()
     for _ in range(10):
-        with pytest.raises(ZeroDivisionError), bench.turns.turn("a", "a"):
+        with pytest.raises(ZeroDivisionError), bench.turns.turn("a", "a", "acme"):
             raise ZeroDivisionError
     assert bench.fill("a") == 8
 
@@ -185,6 +193,28 @@ def test_slow_endpoints_together_leave_half_of_the_slots_to_others() -> None:
     bench.prove("quick")
     assert bench.fill("quick") == 8
     assert bench.take("new") is None
+
+
+def test_an_account_with_many_hosts_has_half_of_the_slots() -> None:
+    bench = Bench(per_account=64, new_per_account=1_000)
+    taken = [bench.take(f"host {number}", account_id="acme") for number in range(150)]
+    assert taken.count(None) == 64
+    assert all(wait > 0 for wait in taken if wait is not None)
+    assert bench.take("host of another", account_id="other") is None
+    assert bench.take("host 1", account_id="other") is None, "the same host, by another account"
+
+
+def test_new_endpoints_of_one_account_have_a_part_of_its_slots() -> None:
+    bench = Bench(per_account=64, new_per_account=24)
+    bench.prove("known")
+    taken = [bench.take(f"host {number}", account_id="acme") for number in range(100)]
+    assert taken.count(None) == 24
+    bench.now += 10
+    assert bench.take("one more", account_id="acme") is not None, "those that hang still count"
+    assert bench.take("known", account_id="acme") is None
+    assert bench.take("one more", account_id="other") is None
+    bench.held.close()
+    assert bench.take("host 50", account_id="acme") is None
 
 
 def test_an_endpoint_that_has_become_quick_again_is_slow_no_more() -> None:
