@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +23,11 @@ from tests.workshop import Workshop, fast_simulator_config
 from worker.simulator import Simulator, running_simulator
 
 _TEMPLATE = "darkroom_template"
+
+# A shell without job control starts what it runs in the background with Ctrl-C ignored, and every
+# program that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

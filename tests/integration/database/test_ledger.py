@@ -10,7 +10,7 @@ import pytest
 
 from producer import AccountNotFound
 from shared.domain.lifecycle import JobState
-from shared.errors import AlreadyExists, DatabaseRefused
+from shared.errors import AlreadyExists, DatabaseRefused, PostgresDown
 from tests.integration.database.desk import Desk
 
 APPEND_ONLY = (
@@ -159,4 +159,8 @@ async def test_an_account_never_holds_nonsense(desk: Desk) -> None:
 async def test_what_is_available_is_computed_and_never_written(desk: Desk) -> None:
     await desk.enqueue()
     assert (await desk.till.account("acme")).available == 994
-    await desk.refuses("UPDATE accounts SET available = 1000000", sqlstate="428C9")
+    before = await desk.picture()
+    with pytest.raises(PostgresDown) as caught:
+        await desk.sql("UPDATE accounts SET available = 1000000")
+    assert caught.value.sqlstate == "428C9"
+    assert await desk.picture() == before

@@ -7,6 +7,7 @@ from arq.constants import in_progress_key_prefix
 
 from shared.adapters.delivery import HASTEN_PREFIX, Lane
 from tests.integration.worker.floor import deliver, owner_of, score_of
+from worker.gate import Gates
 from worker.scripts import Scripts
 
 LEASE_MS = 60_000
@@ -36,8 +37,10 @@ async def test_a_delivery_that_is_due_but_leased_is_claimed_by_nobody_else(redis
     lease_key = in_progress_key_prefix + Lane.POLL.arq_id(held)
     await redis.set(lease_key, "the owner", px=20_000)
     arguments: list[str | int | float] = [10, LEASE_MS, "another", in_progress_key_prefix]
-    arguments += [0, HASTEN_PREFIX, 1_000, 0, 10]
-    reply = await Scripts(redis).run("claim", [Lane.POLL.value, "", ""], arguments)
-    assert [arq_id.decode() for arq_id in reply[2::4]] == [Lane.POLL.arq_id(free)]
+    gates = Gates()
+    arguments += [gates.limit, HASTEN_PREFIX, 1_000, *gates.arguments_of([10])]
+    reply = await Scripts(redis).run("claim", [Lane.POLL.value, *gates.keys], arguments)
+    claimed = reply[1 + gates.levels_told :: 4]
+    assert [arq_id.decode() for arq_id in claimed] == [Lane.POLL.arq_id(free)]
     assert await owner_of(redis, held) == "the owner"
     assert await redis.pttl(lease_key) <= 20_000
