@@ -144,8 +144,9 @@ def redis_down(error: Exception) -> RedisDown:
 def stop_if_cancelled() -> None:
     """Raise a cancellation that was lost; every loop around Redis needs it to be stoppable.
 
-    The client sends through `asyncio.wait_for`, which before Python 3.12 swallows a cancellation
-    that comes at the moment when the sending is done.
+    Connections of this package lose none (`CancellableWrites`). This is the second guard, for what
+    else a loop waits for: `asyncio.wait_for` before Python 3.12 swallows a cancellation that comes
+    at the moment when the awaited thing is done.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

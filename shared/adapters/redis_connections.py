@@ -24,6 +24,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from shared.adapters.redis_writing import CancellableWrites
+
 # The client takes these words off the server's answer and makes them a class.
 _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (ReadOnlyError, "READONLY "),
@@ -85,7 +87,7 @@ class RenewingPool(BlockingConnectionPool):
 def _noting(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     """Return that kind of connection, which notes when an answer has spoiled it."""
 
-    class NotingConnection(kind):  # type: ignore[valid-type, misc]
+    class NotingConnection(CancellableWrites, kind):  # type: ignore[valid-type, misc]
         is_spoiled = False
 
         async def read_response(self, *args: Any, **options: Any) -> Any:

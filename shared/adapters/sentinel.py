@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.adapters.redis_connections import RenewingPool
+from shared.adapters.redis_writing import CancellableWrites
 from shared.server_urls import SentinelUrl
 
 _ANSWER_SECONDS = 1.0
@@ -25,6 +26,14 @@ _REMEMBERED_SECONDS = 0.3
 """How long an answer serves further connections: a pool opens many at once after a failover."""
 
 Address = tuple[str, int]
+
+
+class _SentinelConnection(CancellableWrites, Connection):
+    """Leads to a Sentinel."""
+
+
+class _TlsSentinelConnection(CancellableWrites, SSLConnection):
+    """Leads to a Sentinel over TLS."""
 
 
 class Sentinels:
@@ -74,7 +83,7 @@ class Sentinels:
         return votes.most_common(1)[0][0]
 
     async def _ask(self, sentinel: Address) -> Address:
-        kind = SSLConnection if self._url.has_tls else Connection
+        kind = _TlsSentinelConnection if self._url.has_tls else _SentinelConnection
         connection = kind(
             host=sentinel[0],
             port=sentinel[1],

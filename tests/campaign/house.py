@@ -129,17 +129,13 @@ async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def open_house_over(
-    folder: Path, options: Options, servers: Servers, *, callbacks: bool
-) -> AsyncIterator[House]:
+async def open_house_over(folder: Path, options: Options, servers: Servers) -> AsyncIterator[House]:
     """Start the simulated Kie over servers that somebody else keeps; no link can be cut."""
     async with AsyncExitStack() as stack:
         await migrate(servers.database_url)
         await _open_accounts(servers, options)
         kie = await stack.enter_async_context(_simulator(folder, options))
         environ = _environment(servers, kie, options)
-        if not callbacks:
-            del environ["KIE_CALLBACK_URL"]
         yield House(
             folder=folder,
             servers=servers,
@@ -150,6 +146,7 @@ async def open_house_over(
             cut_environ=environ,
             relays=(Relay(""), Relay("")),
             postbox=await stack.enter_async_context(open_postbox()),
+            clock=SkewedClock(folder, 0),
         )
 
 

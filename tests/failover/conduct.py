@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from tests.campaign.options import Options
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
 from tests.failover.programs import Programs
 from tests.failover.valkey_pair import ValkeyPair, running_valkey_pair
+from tests.failover.waiting import within
 
 GOAL_SECONDS = 15.0
 _NOTICED_SECONDS = 1.0
@@ -41,6 +41,7 @@ _NOTICED_SECONDS = 1.0
 _STALLED_SECONDS = 1.0
 """How long an asynchronous standby has received nothing when its primary dies."""
 LOSS_FINDING = "no writes were lost"
+_WITHOUT_CAUSE = "jobs given up although Kie's reply was not lost on purpose"
 BROKEN_BY_LOSS = frozenset(
     {
         "orders lost",
@@ -54,6 +55,8 @@ BROKEN_BY_LOSS = frozenset(
         "failures for any other reason",
         "accounts whose balance is not the grant less their successes",
         "credits that Kie kept and no job accounts for",
+        "paid tasks given up though a worker had the reply",
+        _WITHOUT_CAUSE,
         "ends told by two webhooks",
         "ends of which no webhook came",
         "webhooks that tell another end, or are not signed",
@@ -61,6 +64,11 @@ BROKEN_BY_LOSS = frozenset(
 )
 """What no software behind the database can keep at zero where the database loses writes."""
 _LOOK_SECONDS = 0.5
+_READ_SECONDS = 120.0
+_DOCTOR_SECONDS = 60.0
+_AROUND_SECONDS = 300.0
+"""What a campaign may take beside its orders and their ends: the servers, the processes, the
+judge."""
 _OPEN = (
     "SELECT (SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled'))"
     " + (SELECT count(*) FROM webhook_messages WHERE state = 'pending')"
@@ -82,6 +90,12 @@ class Plan:
     longest_wait_seconds: float = 180.0
 
     @property
+    def most_seconds(self) -> float:
+        """How long the whole may take, whatever happens."""
+        ordering_seconds = 2 * self.times * (self.seconds_between + GOAL_SECONDS)
+        return ordering_seconds + self.longest_wait_seconds + _AROUND_SECONDS
+
+    @property
     def options(self) -> Options:
         """The same as the judge of the campaigns wants it."""
         return Options(
@@ -92,6 +106,7 @@ class Plan:
             seed=self.seed,
             task_seconds=3.0,
             unknown_limit_seconds=20.0,
+            callbacks=self.callbacks,
             fsync=False,
         )
 
@@ -118,6 +133,8 @@ class Outcome:
     doctor_code: int
     losses: Losses
     """What workers noticed and kept."""
+    promotions: int
+    """How often the Sentinels promoted a Valkey: more often than one died where they erred."""
     took_seconds: float
 
     def is_clean(self) -> bool:
@@ -164,12 +181,7 @@ async def conduct(plan: Plan) -> Outcome:
     folder.chmod(0o755)
     keep = True
     try:
-        programs = Programs(folder / "servers")
-        async with (
-            running_postgres_pair(programs, is_synchronous=plan.is_synchronous) as postgres,
-            running_valkey_pair(programs) as valkey,
-        ):
-            outcome = await _conduct(folder, plan, postgres, valkey)
+        outcome = await within(plan.most_seconds, "the campaign has ended", _over(folder, plan))
         keep = not outcome.is_clean()
         return outcome
     finally:
@@ -179,11 +191,20 @@ async def conduct(plan: Plan) -> Outcome:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+async def _over(folder: Path, plan: Plan) -> Outcome:
+    programs = Programs(folder / "servers")
+    async with (
+        running_postgres_pair(programs, is_synchronous=plan.is_synchronous) as postgres,
+        running_valkey_pair(programs) as valkey,
+    ):
+        return await _conduct(folder, plan, postgres, valkey)
+
+
 async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: ValkeyPair) -> Outcome:
     began = time.monotonic()
     servers = Servers(postgres.url, valkey.url, None, has_given_database=True)
     options = plan.options
-    async with open_house_over(folder, options, servers, callbacks=plan.callbacks) as house:
+    async with open_house_over(folder, options, servers) as house:
         async with running_workers(house, options) as workers, running_api(house) as api:
             started_epoch = time.time()
             async with running_producer(house, options, started_epoch) as producer:
@@ -192,13 +213,15 @@ async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: Val
                 await _until_all_ended(house, crew, plan.longest_wait_seconds)
                 code, findings = await _ask_doctor(house)
         evidence = Evidence(
-            record=await read_record(house),
-            tables=await read_tables(house),
+            record=await within(_READ_SECONDS, "Kie's record is read", read_record(house)),
+            tables=await within(_READ_SECONDS, "the tables are read", read_tables(house)),
             refused=read_refused(house),
             webhooks=tuple(house.postbox.webhooks),
             loud_lines=crew.loud_lines(),
         )
-        losses = await LostWrites(house.redis).read()
+        lost_writes = LostWrites(house.redis)
+        losses = await within(_READ_SECONDS, "the lost writes are read", lost_writes.read())
+        promotions = await valkey.count_promotions()
     return Outcome(
         plan=plan,
         evidence=evidence,
@@ -207,6 +230,7 @@ async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: Val
         doctor=findings,
         doctor_code=code,
         losses=losses,
+        promotions=promotions,
         took_seconds=time.monotonic() - began,
     )
 
@@ -215,7 +239,7 @@ def _given_up_without_cause(evidence: Evidence) -> Zero:
     """Without callbacks a lost reply is never found again; but no worker dies in this campaign."""
     tasks = evidence.record.by_prompt()
     return Zero(
-        "jobs given up although Kie's reply was not lost on purpose",
+        _WITHOUT_CAUSE,
         [
             job.key
             for job in evidence.tables.jobs
@@ -253,17 +277,16 @@ async def _fail_over_postgres(plan: Plan, postgres: PostgresPair) -> Failover:
 
 async def _until_all_ended(house: House, crew: Crew, longest_seconds: float) -> None:
     """Return when every job and every task has ended; or late, for the judge to say so."""
-    with suppress(TimeoutError):
-        async with (
-            asyncio.timeout(longest_seconds),
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
-        ):
-            while not (
+    ends_at = time.monotonic() + longest_seconds
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        while time.monotonic() < ends_at:
+            if (
                 crew.producer.has_finished
                 and await _count_open(house) == 0
                 and (await read_summary(session, house))["tasks"]["generating"] == 0
             ):
-                await asyncio.sleep(_LOOK_SECONDS)
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _count_open(house: House) -> int | None:
@@ -272,9 +295,11 @@ async def _count_open(house: House) -> int | None:
     except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
         return None
     try:
-        return int(await connection.fetchval(_OPEN))
+        return int(await connection.fetchval(_OPEN, timeout=10))
+    except TimeoutError:
+        return None
     finally:
-        await connection.close()
+        connection.terminate()
 
 
 async def _ask_doctor(house: House) -> tuple[int, list[dict[str, Any]]]:
@@ -290,7 +315,11 @@ async def _ask_doctor(house: House) -> tuple[int, list[dict[str, Any]]]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    out, _ = await process.communicate()
+    try:
+        out, _ = await within(_DOCTOR_SECONDS, "the doctor has answered", process.communicate())
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode is not None
     lines = [orjson.loads(line) for line in out.splitlines() if line.startswith(b"{")]
     return process.returncode, lines

@@ -15,11 +15,12 @@ from typing import Any
 import asyncpg
 
 from tests.failover.programs import Programs, end, free_port
+from tests.failover.waiting import until, within
 
 USER = "darkroom"
 _STANDBY = "standby"
-_READY_SECONDS = 30.0
-_LOOK_SECONDS = 0.02
+_STATEMENT_SECONDS = 40.0
+_DEAD_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -81,9 +82,11 @@ class PostgresPair:
         """SIGKILL the primary with all its processes; return when (epoch)."""
         process = self.primary.process
         assert process is not None
+        rows = await self._fetch(self.primary, "SELECT pg_is_in_recovery() AS follows")
+        assert not rows[0]["follows"], f"{self.primary.name} is to be killed and is no primary"
         at_epoch = time.time()
         process.kill()
-        await process.wait()
+        await within(_DEAD_SECONDS, f"{self.primary.name} is dead", process.wait())
         return at_epoch
 
     async def promote(self) -> float:
@@ -102,7 +105,7 @@ class PostgresPair:
         async def is_alone() -> bool:
             return not await self._fetch(self.primary, "SELECT 1 FROM pg_stat_replication")
 
-        await _until(is_alone, "the standby is cut off")
+        await until(is_alone, "the standby is cut off")
 
     async def stop(self) -> None:
         """End both."""
@@ -124,7 +127,7 @@ class PostgresPair:
             )
             return bool(rows)
 
-        await _until(is_streaming, "the standby follows")
+        await until(is_streaming, "the standby follows")
 
     async def _serve(self, node: Node) -> None:
         settings = {
@@ -155,7 +158,7 @@ class PostgresPair:
                 return False
             return True
 
-        await _until(answers, f"{node.name} answers")
+        await until(answers, f"{node.name} answers")
 
     async def _execute(self, node: Node, statement: str, database: str = "postgres") -> None:
         await self._fetch(node, statement, database)
@@ -166,19 +169,12 @@ class PostgresPair:
         connection = await asyncpg.connect(
             host="127.0.0.1", port=node.port, user=USER, database=database, timeout=10
         )
+        what = f"{node.name} answers to: {statement}"
         try:
-            return [dict(row) for row in await connection.fetch(statement)]
+            rows = await within(_STATEMENT_SECONDS, what, connection.fetch(statement))
+            return [dict(row) for row in rows]
         finally:
             connection.terminate()
-
-
-async def _until(ask: Any, what: str) -> None:
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            while not await ask():
-                await asyncio.sleep(_LOOK_SECONDS)
-    except TimeoutError:
-        raise AssertionError(f"after {_READY_SECONDS:g} s still not: {what}") from None
 
 
 @asynccontextmanager

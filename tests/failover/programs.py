@@ -15,6 +15,7 @@ from typing import Any
 
 from shared.adapters.embedded.account import Account, can_reach, choose_account, give
 from shared.adapters.embedded.binaries import SearchPlaces, find_postgres, find_valkey
+from tests.failover.waiting import within
 
 _RUN_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -85,8 +86,10 @@ class Programs:
     async def run(self, name: str, arguments: Sequence[str]) -> None:
         """Run a program to its end, which must be a good one."""
         process = await self.start(name, arguments)
-        async with asyncio.timeout(_RUN_SECONDS):
-            code = await process.wait()
+        try:
+            code = await within(_RUN_SECONDS, f"{name} has ended", process.wait())
+        finally:
+            await end(process, signal.SIGKILL)
         if code != 0:
             log = (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
             raise AssertionError(f"{arguments[0]} ended with {code}: {log}")
@@ -106,9 +109,8 @@ async def end(process: asyncio.subprocess.Process | None, number: signal.Signals
     if process is None or process.returncode is not None:
         return
     process.send_signal(number)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await process.wait()
-            return
+    with suppress(AssertionError):
+        await within(_STOP_SECONDS, "the server has ended", process.wait())
+        return
     process.kill()
-    await process.wait()
+    await within(_STOP_SECONDS, f"the killed process {process.pid} is dead", process.wait())

@@ -57,6 +57,10 @@ def _one(outcome: Outcome) -> Iterator[str]:
     yield ""
     yield f"The goal, that jobs move again within {GOAL_SECONDS:.0f} s of a promotion, is {word}."
     yield ""
+    if outcome.promotions > plan.times:
+        yield f"The Sentinels promoted a Valkey {outcome.promotions} times: they took one for dead"
+        yield "that lived."
+        yield ""
     yield from _zeros(outcome.zeros)
     yield ""
     yield from _ends(outcome)

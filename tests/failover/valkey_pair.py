@@ -16,11 +16,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tests.failover.programs import Programs, end, free_port
+from tests.failover.waiting import until, within
 
 SERVICE = "darkroom"
-_READY_SECONDS = 30.0
-_LOOK_SECONDS = 0.02
-_DOWN_AFTER_MS = 1_000
+_SETTLED_SECONDS = 60.0
+"""Sentinels that have just failed over wait twice their failover timeout before they do again."""
+_DEAD_SECONDS = 10.0
+_DOWN_AFTER_MS = 3_000
+"""A loaded machine lets a server be silent for a second now and then: with a second here, the
+Sentinels failed over from a primary that lived, two seconds after they had promoted it."""
 _FAILOVER_MS = 6_000
 
 
@@ -55,19 +59,19 @@ class ValkeyPair:
         """Start all five, and wait until the Sentinels know each other and the replica."""
         await self._serve(self.primary)
         await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
-        await _until(self._is_following, "the replica follows")
+        await until(self._is_following, "the replica follows")
         for node in self.sentinels:
             await self._watch(node)
-        await _until(self._are_agreed, "the Sentinels know each other")
+        await until(self._are_agreed, "the Sentinels know each other")
 
     async def kill_primary(self) -> float:
         """SIGKILL the server that is the primary now; return when (epoch)."""
-        await self._know_roles()
+        await self._until_settled()
         process = self.primary.process
         assert process is not None
         at_epoch = time.time()
         process.kill()
-        await process.wait()
+        await within(_DEAD_SECONDS, f"{self.primary.name} is dead", process.wait())
         return at_epoch
 
     async def demote_primary(self) -> None:
@@ -81,7 +85,7 @@ class ValkeyPair:
         async def is_promoted() -> bool:
             return await self._role(self.replica) == "master"
 
-        await _until(is_promoted, "the replica is promoted")
+        await until(is_promoted, f"{self.replica.name}, the replica, is promoted", _SETTLED_SECONDS)
         at_epoch = time.time()
         self.primary, self.replica = self.replica, self.primary
         return at_epoch
@@ -89,20 +93,26 @@ class ValkeyPair:
     async def add_replica(self) -> None:
         """Start the dead server again, as the replica of the new primary."""
         await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
-        await _until(self._is_following, "the old primary follows the new one")
-        await _until(self._are_agreed, "the Sentinels know the replica")
+        await self._until_settled()
 
-    async def _know_roles(self) -> None:
-        """Wait for a primary with its replica that all Sentinels agree on."""
+    async def count_promotions(self) -> int:
+        """Return how often the Sentinels have promoted a server so far."""
+        return int((await self._facts(self.sentinels[0]))["config-epoch"])
 
-        async def are_known() -> bool:
+    async def _until_settled(self) -> None:
+        """Wait for a primary with its replica that all Sentinels agree on, and know which it is.
+
+        The Sentinels may fail over by themselves at any time: roles are read, never remembered.
+        """
+
+        async def is_settled() -> bool:
             if await self._role(self.primary) != "master":
-                # The Sentinels may have failed over once more by themselves.
                 self.primary, self.replica = self.replica, self.primary
                 return False
             return await self._is_following() and await self._are_agreed()
 
-        await _until(are_known, "one is the primary, and the other follows it")
+        what = "one Valkey is the primary, the other follows it, and the Sentinels agree on both"
+        await until(is_settled, what, _SETTLED_SECONDS)
 
     async def stop(self) -> None:
         """End all five."""
@@ -118,7 +128,7 @@ class ValkeyPair:
         async def answers() -> bool:
             return await self._role(node) is not None
 
-        await _until(answers, f"{node.name} answers")
+        await until(answers, f"{node.name} answers")
 
     async def _watch(self, node: Node) -> None:
         lines = [
@@ -154,16 +164,19 @@ class ValkeyPair:
     async def _are_agreed(self) -> bool:
         for node in self.sentinels:
             try:
-                raw = await _ask(node, "SENTINEL", "MASTER", SERVICE)
-                address = await _ask(node, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+                facts = await self._facts(node)
             except (RedisError, OSError):
                 return False
-            known = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
-            facts = {_text(key): _text(value) for key, value in known.items()}
             is_known = facts["num-slaves"] == "1" and facts["num-other-sentinels"] == "2"
-            if not is_known or int(address[1]) != self.primary.port:
+            is_up = facts["flags"] == "master"
+            if not (is_known and is_up and facts["port"] == str(self.primary.port)):
                 return False
         return True
+
+    async def _facts(self, sentinel: Node) -> dict[str, str]:
+        raw = await _ask(sentinel, "SENTINEL", "MASTER", SERVICE)
+        known = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
+        return {_text(key): _text(value) for key, value in known.items()}
 
 
 def _text(value: Any) -> str:
@@ -177,15 +190,6 @@ async def _ask(node: Node, *command: str) -> Any:
         return await asking
     finally:
         await client.aclose()
-
-
-async def _until(ask: Any, what: str) -> None:
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            while not await ask():
-                await asyncio.sleep(_LOOK_SECONDS)
-    except TimeoutError:
-        raise AssertionError(f"after {_READY_SECONDS:g} s still not: {what}") from None
 
 
 @asynccontextmanager

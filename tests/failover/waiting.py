@@ -1,0 +1,49 @@
+"""Waits with a deadline, which say what they waited for when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+READY_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
+_ENDING_SECONDS = 90.0
+"""How long what is given up may take to put away what it has opened."""
+
+Result = TypeVar("Result")
+
+
+async def within(seconds: float, what: str, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what the work returns. Raises `AssertionError` where it takes longer.
+
+    The work runs as a task of its own, and is told to end at the deadline; whether it does so or
+    not, the caller goes on soon after. A deadline by cancellation alone is lost where a client
+    swallows the cancellation.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if task.done():
+            return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_ENDING_SECONDS)
+    raise AssertionError(f"after {seconds:g} s still not: {what}")
+
+
+async def until(
+    ask: Callable[[], Awaitable[bool]], what: str, seconds: float = READY_SECONDS
+) -> None:
+    """Return when the answer is yes. Raises `AssertionError` where it is not in time."""
+    ends_at = time.monotonic() + seconds
+
+    async def answer() -> bool:
+        return await ask()
+
+    while not await within(max(ends_at - time.monotonic(), 0.001), what, answer()):
+        if time.monotonic() > ends_at:
+            raise AssertionError(f"after {seconds:g} s still not: {what}")
+        await asyncio.sleep(_LOOK_SECONDS)

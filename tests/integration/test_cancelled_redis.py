@@ -1,0 +1,80 @@
+"""A task that speaks to Redis ends when it is cancelled, wherever it is at that moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from arq.connections import ArqRedis
+
+from shared.adapters.delivery import connect_redis, open_redis
+from shared.adapters.servers import Servers
+
+_ROUNDS = 5
+_MOST_STEPS = 200
+
+
+async def _command(redis: ArqRedis) -> Any:
+    return await redis.incr("count")
+
+
+async def _pipeline(redis: ArqRedis) -> Any:
+    async with redis.pipeline(transaction=True) as pipeline:
+        for _ in range(20):
+            pipeline.incr("count")
+        return await pipeline.execute()
+
+
+async def _connects_first(redis: ArqRedis) -> Any:
+    await redis.connection_pool.disconnect()
+    return await redis.incr("count")
+
+
+async def _subscription(redis: ArqRedis) -> Any:
+    async with redis.pubsub() as subscription:
+        await subscription.subscribe("news")
+        return await subscription.get_message(timeout=0.01)
+
+
+@pytest.mark.parametrize("work", [_command, _pipeline, _connects_first, _subscription])
+async def test_a_cancellation_at_any_step_of_a_command_ends_its_task(
+    servers: Servers, work: Callable[[ArqRedis], Awaitable[Any]]
+) -> None:
+    lost = []
+    async with connect_redis(servers.redis_url, connections=5) as redis:
+        await work(redis)
+        for number in range(_ROUNDS):
+            for steps in range(_MOST_STEPS):
+                task = asyncio.ensure_future(work(redis))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                if not task.cancel():
+                    await task
+                    break
+                await asyncio.wait({task}, timeout=10)
+                if not task.cancelled():
+                    lost.append((number, steps))
+            # The pool is whole afterwards, and the answers are those of the commands.
+            before = await redis.incr("count")
+            assert await redis.incr("count") == before + 1
+    assert not lost, "cancelled in these rounds after so many steps, and went on all the same"
+
+
+async def test_a_deadline_around_a_loop_of_commands_ends_it(servers: Servers) -> None:
+    redis = open_redis(servers.redis_url, connections=1)
+    try:
+        for number in range(40):
+            with pytest.raises(TimeoutError):
+                await _count_for(redis, 0.01 + number / 10_000)
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+async def _count_for(redis: ArqRedis, seconds: float) -> None:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    async with asyncio.timeout(seconds):
+        while clock() - began < seconds + 2:
+            await redis.incr("count")
