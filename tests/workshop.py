@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import count
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -62,9 +63,12 @@ async def eventually(
     ask: Callable[[], Awaitable[bool]], what: str, timeout_seconds: float = WAIT_SECONDS
 ) -> None:
     """Wait until `ask` is true; fail saying `what` did not come about."""
+    ends_at = monotonic() + timeout_seconds
     try:
         async with asyncio.timeout(timeout_seconds):
             while not await ask():
+                if monotonic() > ends_at:  # the cancellation was swallowed by what `ask` awaits
+                    raise TimeoutError
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"after {timeout_seconds:g} s still not: {what}") from None

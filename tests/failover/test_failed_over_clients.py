@@ -6,20 +6,27 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
 import pytest
+from arq.connections import ArqRedis
 from pydantic import ValidationError
-from redis.asyncio import Redis
 
-from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.delivery import (
+    ANSWER_TIMEOUT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    Delivery,
+    connect_redis,
+    translated_redis_errors,
+)
 from shared.adapters.migrations import migrate, require_current_schema
 from shared.adapters.postgres import connect_database
 from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.process_marks import redis_place
-from shared.errors import DependencyDown
+from shared.errors import DependencyDown, RedisDown
 from shared.server_urls import read_sentinel_url
 from shared.settings import Settings
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
@@ -109,14 +116,75 @@ async def test_commands_and_messages_go_on_at_the_replica_that_sentinels_promote
         await valkey.add_replica()
 
 
-async def test_a_primary_that_was_demoted_alive_is_left(valkey: ValkeyPair) -> None:
-    async with connect_redis(valkey.url, connections=3) as redis:
-        await asyncio.gather(*(redis.set("before", 1) for _ in range(3)))
-        await valkey.demote_primary()
-        began = monotonic()
-        await eventually(lambda: _works(redis), "commands reach the new primary", 30)
-        assert monotonic() - began < _MOVED_SECONDS
-        assert await redis.get("before") == b"1"
+@dataclass(slots=True)
+class _Commands:
+    """What became of commands that several callers gave without a pause."""
+
+    longest_seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    async def give(self, redis: ArqRedis, until: asyncio.Event) -> None:
+        """Give one after the other, each of which ends; what else than `RedisDown` is raised."""
+        while not until.is_set():
+            began = monotonic()
+            try:
+                with translated_redis_errors():
+                    await redis.incr("given")
+            except RedisDown as error:
+                self.errors.append(str(error))
+            self.longest_seconds = max(self.longest_seconds, monotonic() - began)
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _commands(redis: ArqRedis) -> AsyncIterator[_Commands]:
+    commands, end = _Commands(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(commands.give(redis, end))
+        try:
+            yield commands
+        finally:
+            end.set()
+
+
+@pytest.mark.parametrize("is_first_a_replica", [False, True], ids=["by Sentinel", "by hand before"])
+async def test_a_primary_that_was_demoted_alive_is_left(
+    valkey: ValkeyPair, is_first_a_replica: bool
+) -> None:
+    async with connect_redis(valkey.url, connections=5) as redis:
+        # Pooled connections, all open to the server that is the primary now.
+        await asyncio.gather(*(redis.incr("before") for _ in range(5)))
+        async with _commands(redis) as commands:
+            if is_first_a_replica:
+                held_open = await _connections(valkey)
+                await valkey.order(valkey.primary, "REPLICAOF", "127.0.0.1", "1")
+
+                async def are_dropped() -> bool:
+                    return not held_open & await _connections(valkey)
+
+                await eventually(are_dropped, "the open connections are dropped", 5)
+                assert any("READONLY" in error for error in commands.errors)
+            await valkey.demote_primary()
+            began, given = monotonic(), int(await valkey.order(valkey.primary, "GET", "given"))
+
+            async def are_served() -> bool:
+                return int(await valkey.order(valkey.primary, "GET", "given")) > given
+
+            await eventually(are_served, "commands reach the new primary", 30)
+            assert monotonic() - began < _MOVED_SECONDS
+        assert commands.longest_seconds < ANSWER_TIMEOUT_SECONDS + CONNECT_TIMEOUT_SECONDS
+        assert int(await redis.get("before") or 0) == 5
+        # Every connection of the pool leads to the new primary: none is refused any more.
+        await asyncio.gather(*(redis.incr("after all") for _ in range(5)))
+    assert await valkey.order(valkey.primary, "GET", "after all") == b"5"
+
+
+async def _connections(valkey: ValkeyPair) -> set[str]:
+    """Return the ids of the connections of Python clients to the primary."""
+    listed = await valkey.order(valkey.primary, "CLIENT", "LIST", "TYPE", "NORMAL")
+    lines = [line for line in listed.decode().splitlines() if "lib-name=redis-py" in line]
+    return {line.split()[0] for line in lines}
 
 
 async def test_one_dead_and_one_mistaken_sentinel_are_outvoted(valkey: ValkeyPair) -> None:
@@ -134,9 +202,9 @@ async def test_an_unknown_service_is_named(valkey: ValkeyPair) -> None:
             await Delivery(redis).ping()
 
 
-async def _works(redis: Redis) -> bool:
+async def _works(redis: ArqRedis) -> bool:
     try:
-        await Delivery(redis).ping()  # type: ignore[arg-type]
+        await Delivery(redis).ping()
         await redis.set("after", 1)
     except Exception:
         return False

@@ -75,9 +75,13 @@ class ValkeyPair:
         return at_epoch
 
     async def demote_primary(self) -> None:
-        """Let the Sentinels fail over although the primary lives, which becomes the replica."""
+        """Let the Sentinels fail over although the primary lives, which becomes the replica.
+
+        They promote the other first: for a moment both are primaries.
+        """
         await _ask(self.sentinels[0], "SENTINEL", "FAILOVER", SERVICE)
         await self.until_promoted()
+        await self._until_settled()
 
     async def until_promoted(self) -> float:
         """Wait until the Sentinels have promoted the replica; return when (epoch)."""
@@ -94,6 +98,10 @@ class ValkeyPair:
         """Start the dead server again, as the replica of the new primary."""
         await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
         await self._until_settled()
+
+    async def order(self, node: Node, *command: str) -> Any:
+        """Give one server a command, as an operator does, and return its answer."""
+        return await _ask(node, *command)
 
     async def count_promotions(self) -> int:
         """Return how often the Sentinels have promoted a server so far."""
