@@ -91,7 +91,7 @@ def new_job(draft: Draft, row: asyncpg.Record) -> Job:
         submitted_at=None,
         finished_at=None,
         # As it is stored: jsonb has an order and numbers of its own.
-        metadata=object_of(row["metadata"]) if row["metadata"] is not None else {},
+        metadata=object_of(row["metadata"], row["id"]) if row["metadata"] is not None else {},
         priority=order.priority,
         run_at=run_at,
         quantity=order.request.price_quantity,

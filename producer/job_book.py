@@ -13,7 +13,7 @@ import orjson
 from producer.drafts import Draft, draft_of, new_job, parameters_of
 from producer.locked_rows import account_rows, job_row, naming_the_row
 from producer.orders import Order
-from shared.adapters.job_rows import job_from_row
+from shared.adapters.job_rows import job_from_row, jobs_from_rows
 from shared.adapters.postgres import Queries
 from shared.domain import events
 from shared.domain.job import Job
@@ -131,7 +131,7 @@ class JobBook:
 
     async def get_many(self, job_ids: Sequence[UUID]) -> list[Job]:
         """Return those of the jobs that exist, in no order."""
-        return [job_from_row(row) for row in await self._queries.fetch("get_jobs", list(job_ids))]
+        return jobs_from_rows(await self._queries.fetch("get_jobs", list(job_ids)))
 
     async def list(
         self, *, account_id: str | None, state: JobState | None, below: UUID | None, most: int
@@ -143,7 +143,7 @@ class JobBook:
         if state is not None:
             filters.append(state.value)
         rows = await self._queries.fetch(query, below, most, *filters)
-        return [job_from_row(row) for row in rows]
+        return jobs_from_rows(rows)
 
     async def cancel(self, job_id: UUID) -> Job:
         """Take a queued job back and release its hold, or raise `TooLateToCancel`."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from shared.errors import Fault
 from shared.refusals import FieldGuide, faults_of, shown
+from shared.stored_json import DEEPEST, is_deeper
 
 Priority = Literal["high", "normal", "low"]
 
@@ -55,6 +56,8 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
         text = orjson.dumps(dict(value))
     except (TypeError, ValueError) as error:
         raise ValueError(f"must be a JSON object: {error}") from None
+    if is_deeper(value, DEEPEST):
+        raise ValueError(f"is nested deeper than {DEEPEST} levels")
     if len(text) > METADATA_BYTES:
         raise ValueError(f"is {len(text)} bytes of JSON; at most {METADATA_BYTES} are allowed")
     if _NUL_IN_JSON.search(text):

@@ -7,7 +7,6 @@ every job goes through is written for all jobs that come together in one stateme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -22,8 +21,9 @@ from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
 from shared.settings import ChargeBasis
 from worker.batching import BatchedStatement
 from worker.busy_rows import BusyRows, Needs
-from worker.gathering import BEATS_PER_SECOND, Gathering
+from worker.gathering import BEATS_PER_SECOND
 from worker.job_memory import JobMemory
+from worker.job_reads import JobReads
 from worker.settlements import settled_job
 from worker.single_statement import SingleStatements
 
@@ -49,7 +49,7 @@ class JobStore:
         self.busy = busy or BusyRows()
         self._single = SingleStatements(queries, self.busy)
         self.memory = JobMemory()
-        self._reads: Gathering[UUID, asyncpg.Record | None] = Gathering(self._read, most=500)
+        self._reads = JobReads(queries)
         self._claims = BatchedStatement(queries, "claim_jobs", self.busy)
         self._submitted = BatchedStatement(queries, "record_submitted", self.busy)
         # Nobody acts on how far a task has come: every other beat will do.
@@ -60,15 +60,10 @@ class JobStore:
 
     async def load(self, job_id: UUID) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
-        row = await self._reads.ask(job_id)
+        row = await self._reads.row(job_id)
         if row is None:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
-
-    async def _read(self, job_ids: Sequence[UUID]) -> list[asyncpg.Record | None]:
-        rows = await self.queries.fetch("jobs_to_run", job_ids)
-        by_id = {row["id"]: row for row in rows}
-        return [by_id.get(job_id) for job_id in job_ids]
 
     async def load_for_poll(self, job_id: UUID) -> Job:
         """Return a generating job as this worker last saw it, any other as it is now.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-import orjson
+import structlog
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
+from shared.stored_json import UNREADABLE, read_stored_object
+
+log = structlog.get_logger(__name__)
+
+_MOST_TOLD = 10_000
+_told: set[UUID] = set()
+"""The jobs whose rows were said to be unreadable."""
 
 
 def job_from_row(row: asyncpg.Record) -> Job:
@@ -22,7 +29,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         account_id=row["account_id"],
         model=row["model"],
         task=row["task"],
-        request=object_of(row["request"]),
+        request=object_of(row["request"], row["id"]),
         state=JobState(row["state"]),
         reason=row["reason"],
         message=row["message"],
@@ -35,7 +42,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         created_at=row["created_at"],
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
-        metadata=object_of(row["metadata"]),
+        metadata=object_of(row["metadata"], row["id"]),
         priority=row["priority"],
         run_at=row["run_at"],
         quantity=row["quantity"],
@@ -59,9 +66,39 @@ def _list_or_none(urls: tuple[str, ...] | None) -> list[str] | None:
     return None if urls is None else list(urls)
 
 
-def object_of(value: Any) -> Mapping[str, Any]:
-    """Read a JSON object, which comes as text on a caller's own connection without a codec."""
-    return cast("Mapping[str, Any]", orjson.loads(value) if isinstance(value, str) else value)
+def jobs_from_rows(rows: Iterable[asyncpg.Record]) -> list[Job]:
+    """Return the jobs of these rows, without those that this version cannot read.
+
+    Each of those is logged once: one row does not keep the others from being shown.
+    """
+    jobs = []
+    for row in rows:
+        try:
+            jobs.append(job_from_row(row))
+        except (ValueError, TypeError, KeyError) as error:
+            if _is_news(row["id"]):
+                log.error("job_row_unreadable", job_id=str(row["id"]), error=repr(error))
+    return jobs
+
+
+def object_of(value: Any, job_id: UUID) -> Mapping[str, Any]:
+    """Read a JSON object of a job; what cannot be read is logged once and replaced by a fault.
+
+    It comes as text on a caller's own connection without a codec.
+    """
+    read = read_stored_object(value)
+    if UNREADABLE in read and _is_news(job_id):
+        log.error("job_json_unreadable", job_id=str(job_id), error=read[UNREADABLE])
+    return read
+
+
+def _is_news(job_id: UUID) -> bool:
+    if job_id in _told:
+        return False
+    if len(_told) >= _MOST_TOLD:
+        _told.clear()
+    _told.add(job_id)
+    return True
 
 
 def credits_to_json(credits: Decimal | None) -> int | float | None:

@@ -20,6 +20,7 @@ from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.queries import named
 from shared.adapters.refused_queries import RefusedQueries
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
+from shared.stored_json import read_stored_json
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
@@ -235,10 +236,9 @@ async def prepare_connection(
 ) -> None:
     """Make a connection of our own pool read and write jsonb as objects, and run READ COMMITTED.
 
-    Our statements are guarded for READ COMMITTED, and a stricter default of the server, the
-    database or the role would only refuse them. It is said here and not at the start of the
-    connection, because poolers refuse parameters there that they do not know. Whether the server
-    is read-only is its own affair: that is never overruled.
+    Our statements are guarded for READ COMMITTED; a stricter default would only refuse them. It is
+    said here and not at the start of the connection, because poolers refuse parameters there that
+    they do not know. Whether the server is read-only is its own affair: that is never overruled.
     """
     settings = "SET default_transaction_isolation TO 'read committed'"
     if lock_timeout_seconds is not None:
@@ -248,7 +248,7 @@ async def prepare_connection(
         "jsonb",
         schema="pg_catalog",
         encoder=lambda value: orjson.dumps(value).decode(),
-        decoder=orjson.loads,
+        decoder=read_stored_json,
     )
 
 

@@ -1,0 +1,53 @@
+"""Reads JSON that Postgres has stored, which holds more than can be read or written again here.
+
+Postgres's jsonb has numbers of any size and any depth. One row with such a value must not keep
+others from being read with it, or written out with it: its value is replaced by an object that
+says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+
+UNREADABLE = "unreadable_json"
+"""The one key of what stands for a value that cannot be read; it says why."""
+DEEPEST = 100
+"""How deep a value may be nested. What holds it is nested a few levels itself."""
+
+
+def read_stored_json(text: str) -> Any:
+    """Return the value, or an object with the one key `unreadable_json`. Raises nothing."""
+    try:
+        value = orjson.loads(text)
+    except ValueError as error:
+        return {UNREADABLE: str(error)}
+    # Counting is quick, and nothing is nested deeper than it has brackets.
+    if text.count("[") + text.count("{") > DEEPEST and is_deeper(value, DEEPEST):
+        return {UNREADABLE: f"it is nested deeper than {DEEPEST} levels"}
+    return value
+
+
+def read_stored_object(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object, from what a connection gave: the value, or its text without a codec."""
+    read = read_stored_json(value) if isinstance(value, str) else value
+    if isinstance(read, Mapping):
+        return cast("Mapping[str, Any]", read)
+    return {UNREADABLE: f"it is no object but {type(read).__name__}"}
+
+
+def is_deeper(value: object, levels: int) -> bool:
+    """Return whether lists and objects are nested in the value by more than so many levels."""
+    layer = [value]
+    for _ in range(levels + 1):
+        holders = [one for one in layer if isinstance(one, list | tuple | Mapping)]
+        if not holders:
+            return False
+        layer = [
+            inner
+            for holder in holders
+            for inner in (holder.values() if isinstance(holder, Mapping) else holder)
+        ]
+    return True

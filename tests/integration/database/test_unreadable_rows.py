@@ -1,0 +1,131 @@
+"""One row whose values cannot be read here keeps no other job from being read, shown or run."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import Any
+
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from producer import InvalidRequest, JobState
+from producer.orders import Order
+from shared.adapters.job_rows import jobs_from_rows
+from shared.stored_json import DEEPEST, UNREADABLE, is_deeper, read_stored_json
+from tests.workshop import Workshop, eventually, text_to_image
+from worker.job_store import JobStore
+
+_NUMBERS = count(1)
+HUGE_NUMBER = '{"n": 1e400}'
+BAD_METADATA = {
+    "a number beyond every float": HUGE_NUMBER,
+    "an integer of 5,000 digits": '{"n": ' + "9" * 5_000 + "}",
+    "too deep to write": '{"n": ' + "[" * 250 + "]" * 250 + "}",
+    "too deep to read": '{"n": ' + "[" * 3_000 + "]" * 3_000 + "}",
+    "a text": '"{"',
+    "a list": "[1, 2]",
+    "null": "null",
+}
+
+
+async def stored(workshop: Workshop, jobs: int, column: str, text: str) -> list[str]:
+    """Store jobs, the first of them with this JSON in that column; return their ids."""
+    requests = [text_to_image(f"picture {next(_NUMBERS)}") for _ in range(jobs)]
+    entered = await workshop.producer.enqueue_many(
+        [Order(request=request, account_id="acme") for request in requests]
+    )
+    await workshop.run_sql(
+        f"UPDATE jobs SET {column} = ($2::text)::jsonb WHERE id = $1",
+        entered[0].id,
+        text,
+    )
+    return [str(job.id) for job in entered]
+
+
+@pytest.mark.parametrize("text", BAD_METADATA.values(), ids=BAD_METADATA.keys())
+async def test_a_list_shows_the_fault_of_one_job_and_all_the_others(
+    workshop: Workshop, text: str
+) -> None:
+    ids = await stored(workshop, 20, "metadata", text)
+    with capture_logs() as lines:
+        listed = await workshop.producer.list(account_id="acme")
+        assert (await workshop.producer.get(ids[0])).metadata.keys() == {UNREADABLE}
+        async with workshop.api() as client:
+            shown = (await client.get("/v1/jobs", account_id="acme")).expect(200)["jobs"]
+            assert (await client.get(f"/v1/jobs/{ids[0]}")).expect(200)["id"] == ids[0]
+    assert sorted(str(job.id) for job in listed) == sorted(ids)
+    faults = [job for job in listed if UNREADABLE in job.metadata]
+    assert [str(job.id) for job in faults] == ids[:1]
+    assert [one["metadata"].keys() for one in shown if one["id"] == ids[0]] == [{UNREADABLE}]
+    assert len(shown) == 20
+    said = [line for line in lines if line["event"] == "job_json_unreadable"]
+    assert [line["job_id"] for line in said] == ids[:1], "logged once"
+
+
+async def test_a_job_with_unreadable_notes_runs_and_one_with_an_unreadable_request_waits(
+    workshop: Workshop,
+) -> None:
+    notes = await stored(workshop, 10, "metadata", HUGE_NUMBER)
+    requests = await stored(workshop, 10, "request", HUGE_NUMBER)
+    nonsense = await stored(workshop, 10, "request", '{"prompt": {"is": ["no", "text"]}}')
+    bad = {requests[0], nonsense[0]}
+    good = [job_id for job_id in (*notes, *requests, *nonsense) if job_id not in bad]
+
+    async def have_succeeded() -> bool:
+        rows = await workshop.run_sql("SELECT id FROM jobs WHERE state = 'succeeded'")
+        return {str(row["id"]) for row in rows} == set(good)
+
+    async with workshop.worker():
+        await eventually(have_succeeded, "all the others succeed")
+    for job_id in bad:
+        job = await workshop.producer.get(job_id)
+        assert (job.state, job.attempt) == (JobState.QUEUED, 0)
+        await workshop.producer.cancel(job_id)
+    await workshop.check_books()
+    workshop.check_paid_once()
+
+
+async def test_one_value_that_the_driver_cannot_read_fails_its_own_job_alone(
+    workshop: Workshop,
+) -> None:
+    entered = await workshop.producer.enqueue_many(
+        [Order(request=text_to_image(f"picture {n}"), account_id="acme") for n in range(200)]
+    )
+    ids = [job.id for job in entered]
+    await workshop.run_sql("UPDATE jobs SET due_at = '20000-01-01' WHERE id = $1", ids[77])
+    store = JobStore(workshop.database)
+    outcomes = await asyncio.gather(*map(store.load, ids), return_exceptions=True)
+    failed = [place for place, one in enumerate(outcomes) if isinstance(one, Exception)]
+    assert failed == [77]
+
+
+async def test_a_job_of_a_state_that_this_version_does_not_know_is_left_out(
+    workshop: Workshop,
+) -> None:
+    await stored(workshop, 3, "metadata", "{}")
+    rows: Any = await workshop.run_sql("SELECT * FROM jobs ORDER BY id")
+    rows[1]["state"] = "archived"
+    with capture_logs() as lines:
+        shown = [jobs_from_rows(rows) for _ in range(2)]
+    assert [[job.id for job in jobs] for jobs in shown] == [[rows[0]["id"], rows[2]["id"]]] * 2
+    assert [line["event"] for line in lines] == ["job_row_unreadable"], "logged once"
+
+
+def test_depth_is_counted_by_what_is_inside() -> None:
+    assert not is_deeper([[1]], 2)
+    assert is_deeper([[[1]]], 2)
+    assert not is_deeper({"a": [1], "b": {"c": {}}}, 3)
+    flat = orjson.dumps([[number] for number in range(1_000)]).decode()
+    assert read_stored_json(flat) == [[number] for number in range(1_000)]
+    deepest = "[" * DEEPEST + "]" * DEEPEST
+    assert read_stored_json(deepest) == orjson.loads(deepest)
+    assert read_stored_json(f"[{deepest}]").keys() == {UNREADABLE}
+
+
+@pytest.mark.parametrize("levels", [DEEPEST, 250])
+async def test_notes_that_could_not_be_shown_are_refused(workshop: Workshop, levels: int) -> None:
+    notes = orjson.loads('{"n": ' + "[" * levels + "]" * levels + "}")
+    with pytest.raises(InvalidRequest, match="nested deeper than 100 levels"):
+        await workshop.enqueue(metadata=notes)
