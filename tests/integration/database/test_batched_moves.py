@@ -14,7 +14,7 @@ from shared.adapters.postgres import Database
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import DatabaseRefused, StaleJob
+from shared.errors import DatabaseRefused, PostgresDown, StaleJob
 from tests.integration.database.desk import Desk, claimed, completed, submitted
 from tests.workshop import text_to_image
 from worker.job_store import JobStore
@@ -144,6 +144,27 @@ async def test_a_move_that_is_refused_takes_nobody_along(desk: Desk) -> None:
     states = [(await desk.store.load(job.id)).state for job in jobs]
     assert states.count(JobState.GENERATING) == 4
     assert states[2] == JobState.SUBMITTING
+
+
+@pytest.mark.parametrize("sqlstate", ["P0001", "54000", "38000"])
+async def test_a_move_that_the_server_cannot_make_takes_nobody_along(
+    desk: Desk, sqlstate: str
+) -> None:
+    jobs = [await desk.job_in(JobState.SUBMITTING) for _ in range(5)]
+    await desk.sql(
+        "CREATE FUNCTION refuse_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" RAISE EXCEPTION 'not this one' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    await desk.sql(
+        "CREATE TRIGGER refuse_one BEFORE UPDATE ON jobs FOR EACH ROW"
+        f" WHEN (NEW.id = '{jobs[2].id}') EXECUTE FUNCTION refuse_one()"
+    )
+    outcomes = await asyncio.gather(
+        *(desk.store.record_submitted(job, submitted()) for job in jobs), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [Job, Job, PostgresDown, Job, Job]
+    states = [(await desk.store.load(job.id)).state for job in jobs]
+    assert states.count(JobState.GENERATING) == 4
 
 
 async def test_two_workers_that_settle_the_same_jobs_charge_each_once(desk: Desk) -> None:

@@ -142,6 +142,9 @@ async def test_two_workers_hold_a_job_once(rooms: Rooms) -> None:
     job = await generating(rooms)
     await rooms.let_pass(1801)
     other = rooms.with_deps(store=JobStore(rooms.database), faults={})
+    for one in (rooms, other):
+        # Each remembers the job as it was before either held it.
+        await one.deps.store.load_for_poll(job.id)
     rooms.kie.polls += [UNREADABLE] * 2
     outcomes = await asyncio.gather(rooms.poll(job), other.poll(job), return_exceptions=True)
     assert all(one == RECHECK_SECONDS or isinstance(one, StaleJob) for one in outcomes)
