@@ -278,9 +278,13 @@ def test_a_queue_that_is_known_to_be_held_back_is_not_told_as_stalled(
 
 @pytest.mark.parametrize("refusal", ["is_read_only", "is_standby"])
 def test_no_worker_is_taken_for_lost_where_none_can_write(refusal: str) -> None:
-    silent = {"workers_alive": 0, "workers_lost": (LostWorker("a:1", ago(60)),), "queued": 3}
+    silent: dict[str, Any] = {
+        "workers_alive": 0,
+        "workers_lost": (LostWorker("a:1", ago(60)),),
+        "queued": 3,
+    }
     assert {alert.name for alert in judged(**silent)} == {"no_worker", "worker_lost"}
-    assert [alert.name for alert in judged(**silent, **{refusal: True})] == [
+    assert [alert.name for alert in judged(**{**silent, refusal: True})] == [
         "postgres_is_read_only"
     ]
 
