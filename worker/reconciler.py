@@ -6,6 +6,9 @@ eviction, a crash between commit and delivery) is delivered again from here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from uuid import UUID
+
 import structlog
 
 from shared.adapters.delivery import Lane, Parcel, lane_of, translated_redis_errors
@@ -57,10 +60,11 @@ class Reconciler:
             return
         # Before any unknown is given up: a worker may have kept its task id.
         await self.evidence.run_once()
-        if self._callbacks is not None:
-            # Before any unknown is given up: the evidence may lie in the inbox.
-            await self._callbacks.sweep()
-        await self.end_overdue_unknown()
+        spared: Collection[UUID] = ()
+        # Before any unknown is given up: the evidence may lie in the inbox.
+        if self._callbacks is not None and not await self._callbacks.sweep():
+            spared = await self._callbacks.jobs_to_judge()
+        await self.end_overdue_unknown(spared)
         found = await self.deliver_fresh(_SETTLING_SECONDS)
         if found:
             self._deps.metrics.dispatch_path.note_found(found)
@@ -87,8 +91,11 @@ class Reconciler:
         )
         return await self._redeliver(fresh)
 
-    async def end_overdue_unknown(self) -> None:
-        """End unknown submissions for which no evidence turned up within the limit."""
+    async def end_overdue_unknown(self, spared: Collection[UUID] = ()) -> None:
+        """End unknown submissions for which no evidence turned up within the limit.
+
+        Those in `spared` have a callback that Kie is still being asked about.
+        """
         limit_seconds = self._deps.settings.unknown_limit_seconds
         event = events.SubmissionLost(
             f"no evidence of a task within {limit_seconds:g} s; the hold was released"
@@ -96,6 +103,8 @@ class Reconciler:
         for job_id, attempt in await overdue_unknown(
             self._deps.queries, limit_seconds, self._page_length
         ):
+            if job_id in spared:
+                continue
             try:
                 job = await self._deps.store.lose_submission(job_id, attempt, event)
             except StaleJob:

@@ -30,6 +30,12 @@ SELECT id FROM callback_inbox
    AND received_at > now() - interval '1 hour'
  ORDER BY received_at LIMIT $2;
 
+-- name: jobs_with_unhandled_callbacks
+-- Asked only while a sweep takes long: whose evidence may still lie in the inbox.
+SELECT DISTINCT attempt.job_id
+  FROM callback_inbox AS inbox JOIN job_attempts AS attempt USING (token)
+ WHERE inbox.handled_at IS NULL AND inbox.received_at > now() - interval '1 hour';
+
 -- name: judge_callback
 -- $1 id, $2 verdict. No row back: somebody else has judged it for good.
 UPDATE callback_inbox SET verdict = $2, handled_at = now()

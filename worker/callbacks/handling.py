@@ -9,6 +9,8 @@ that its job does not wait for is noted, and its images are kept without a charg
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 
@@ -24,17 +26,26 @@ from shared.domain.verdicts import Examination, Pending, TaskFailed
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.claims import Claim, claim_from_row
 from worker.deps import Deps
+from worker.gate import share_of
 from worker.job_store import ONE_JOB_PER_TASK
+from worker.kie_exchanges import KieExchanges
 from worker.late_tasks import LateTasks, was_made_by
 from worker.throttle import Throttled
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
+"""As many callbacks that have just come are handled at once, and as many by the sweep."""
 SWEEP_SECONDS = 2.0
+SWEEP_WAIT_SECONDS = 2.0
+"""How long whoever sweeps waits for it; what takes longer goes on by itself."""
 _PAGE_LENGTH = 500
 _KIES_VERDICTS = frozenset({Reason.PROVIDER_FAILED, Reason.CONTENT_POLICY})
 _VERDICT_ON_LATE = {"delivered": "late_success", "refuted": "refuted"}
+
+
+class _ShareInUse(Exception):
+    """This Kie account has its share of the questions under way; the callback stays unhandled."""
 
 
 class CallbackDesk:
@@ -45,26 +56,47 @@ class CallbackDesk:
         self._queries = queries
         self._late_tasks = LateTasks(deps)
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._sweep_slots = asyncio.Semaphore(AT_ONCE)
+        self._exchanges = KieExchanges(share_of(len(deps.accounts), AT_ONCE))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.Task[None] | None = None
 
     def take(self, inbox_id: int) -> None:
         """Handle a callback that has just been stored, after its sender has been answered."""
-        task = asyncio.create_task(self._handle_safely(inbox_id))
+        task = asyncio.create_task(self._handle_safely(inbox_id, self._slots))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def sweep(self) -> None:
-        """Handle what is still unhandled: early callbacks, and those of a crashed worker."""
-        rows = await self._queries.fetch("unhandled_callbacks", SWEEP_SECONDS, _PAGE_LENGTH)
-        for row in rows:
-            await self._handle_safely(row["id"])
+    async def sweep(self) -> bool:
+        """Handle what is still unhandled: early callbacks, and those of a crashed worker.
 
-    async def _handle_safely(self, inbox_id: int) -> None:
-        async with self._slots:
+        Returns whether all of it was tried. A Kie that answers slowly keeps nobody: after two
+        seconds the sweep goes on by itself, and the next call waits for the same one.
+        """
+        if self._sweep is None or self._sweep.done():
+            rows = await self._queries.fetch("unhandled_callbacks", SWEEP_SECONDS, _PAGE_LENGTH)
+            if not rows:
+                return True
+            self._sweep = asyncio.create_task(self._handle_all([row["id"] for row in rows]))
+        done, _ = await asyncio.wait([self._sweep], timeout=SWEEP_WAIT_SECONDS)
+        return bool(done)
+
+    async def jobs_to_judge(self) -> set[UUID]:
+        """Return the jobs for whose attempts a callback is still unhandled."""
+        rows = await self._queries.fetch("jobs_with_unhandled_callbacks")
+        return {UUID(int=row["job_id"].int) for row in rows}
+
+    async def _handle_all(self, inbox_ids: Sequence[int]) -> None:
+        await asyncio.gather(*(self._handle_safely(one, self._sweep_slots) for one in inbox_ids))
+
+    async def _handle_safely(self, inbox_id: int, slots: asyncio.Semaphore) -> None:
+        async with slots:
             try:
                 await self.handle(inbox_id)
             except DependencyDown as error:
                 failures.down(error, doing="handle_callback")
+            except _ShareInUse:
+                pass  # said once for the account; the sweep comes back to it
             except (Throttled, StaleJob) as error:
                 # It stays in the inbox; the sweep comes back to it.
                 log.info("callback_put_off", inbox_id=inbox_id, error=str(error))
@@ -142,6 +174,10 @@ class CallbackDesk:
         return _VERDICT_ON_LATE.get(outcomes.get(claim.task_id) or "", "late")
 
     async def _examine(self, claim: Claim, job: Job) -> Examination:
-        async with self._deps.polls.slot(claim.task_id):
-            kie = self._deps.accounts.kie_of(claim.provider_account)
-            return await kie.examine(family(job.model), claim.task_id)
+        account = claim.provider_account or ""
+        if self._exchanges.wait_seconds(account) > 0:
+            raise _ShareInUse
+        with self._exchanges.under_way(account):
+            async with self._deps.polls.slot(claim.task_id):
+                kie = self._deps.accounts.kie_of(claim.provider_account)
+                return await kie.examine(family(job.model), claim.task_id)

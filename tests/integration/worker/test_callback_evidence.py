@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from time import monotonic
+
 import pytest
 
 from producer import Job
+from shared.adapters.delivery import Lane
+from shared.catalog import ModelFamily
 from shared.domain import events
-from shared.domain.verdicts import Pending
+from shared.domain.verdicts import Examination, Pending
+from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms
-from worker.callbacks.handling import CallbackDesk
+from worker.callbacks.handling import AT_ONCE, SWEEP_WAIT_SECONDS, CallbackDesk
+from worker.reconciler import Reconciler
 
 TOKEN = "the-token-of-this-attempt"
 TASK = "t" * 32
@@ -81,3 +88,70 @@ async def test_what_could_not_be_judged_within_an_hour_is_not_asked_about_for_ev
     await CallbackDesk(rooms.deps, rooms.database).sweep()
     assert rooms.kie.poll_calls == []
     assert await verdicts(rooms) == [None]
+
+
+class SlowKie(FakeKie):
+    """A Kie that answers no question about a task before the event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+        self.asked = 0
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        del family, task_id
+        self.asked += 1
+        await self.answers.wait()
+        return Examination(Pending(0.0), f"https://darkroom.example/callbacks/kie/{TOKEN}")
+
+
+async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_meanwhile(
+    rooms: Rooms,
+) -> None:
+    called_back, _ = await unknown_job_called_back(rooms)
+    lost = await rooms.enqueue()
+    claimed = await rooms.deps.store.claim(lost, events.Claimed("the-token-of-another", "test:1", "default"))
+    await rooms.deps.store.record_unknown(claimed, events.OutcomeUnknown("reply_lost", "no reply"))
+    queued = await rooms.enqueue()
+    await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '1 minute'")
+    await rooms.sql("UPDATE jobs SET attempted_at = now() - interval '1 day' WHERE attempt > 0")
+    await rooms.sql("UPDATE jobs SET updated_at = now() - interval '10 seconds'")
+    kie = SlowKie()
+    slow = rooms.with_kie(kie)
+    desk = CallbackDesk(slow.deps, slow.database)
+    reconciler = Reconciler(slow.deps, callbacks=desk)
+    started_at = monotonic()
+    for _ in range(2):
+        await reconciler.run_once()
+    assert monotonic() - started_at < 2 * SWEEP_WAIT_SECONDS + 3
+    assert kie.asked == 1, "the second waits for the first sweep"
+    assert (await rooms.now_is(called_back)).state == "unknown", "its evidence is still looked at"
+    assert (await rooms.now_is(lost)).reason == "submission_lost"
+    assert await rooms.delivery_due_in_seconds(queued.id, Lane.SUBMIT) is not None
+    kie.answers.set()
+    await reconciler.run_once()
+    assert (await rooms.now_is(called_back)).state == "generating"
+    assert await verdicts(rooms) == ["confirmed"]
+
+
+async def test_a_sweep_asks_about_many_callbacks_at_once(rooms: Rooms) -> None:
+    await rooms.sql("SELECT grant_credits('acme', 1000, 'for the test')")
+    for number in range(AT_ONCE + 5):
+        job = await rooms.enqueue()
+        token = f"the-token-of-attempt-{number}"
+        claimed = await rooms.deps.store.claim(job, events.Claimed(token, "test:1", "default"))
+        await rooms.deps.store.record_unknown(claimed, events.OutcomeUnknown("reply_lost", "none"))
+        await rooms.sql(
+            "INSERT INTO callback_inbox (token, provider_task_id, received_at)"
+            " VALUES ($1, $2, now() - interval '1 minute')",
+            token,
+            f"{number:032}",
+        )
+    kie = SlowKie()
+    slow = rooms.with_kie(kie)
+    desk = CallbackDesk(slow.deps, slow.database)
+    assert not await desk.sweep()
+    assert kie.asked == AT_ONCE
+    kie.answers.set()
+    assert await desk.sweep()
+    assert kie.asked == AT_ONCE + 5
