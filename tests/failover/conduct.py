@@ -33,7 +33,7 @@ from tests.campaign.options import Options
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
 from tests.failover.programs import Programs
 from tests.failover.valkey_pair import ValkeyPair, running_valkey_pair
-from tests.failover.waiting import within
+from tests.failover.waiting import until, within
 
 GOAL_SECONDS = 15.0
 _NOTICED_SECONDS = 1.0
@@ -69,10 +69,10 @@ _DOCTOR_SECONDS = 60.0
 _AROUND_SECONDS = 300.0
 """What a campaign may take beside its orders and their ends: the servers, the processes, the
 judge."""
-_OPEN = (
-    "SELECT (SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled'))"
-    " + (SELECT count(*) FROM webhook_messages WHERE state = 'pending')"
-)
+_OPEN_JOBS = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
+_OPEN = f"SELECT ({_OPEN_JOBS}) + (SELECT count(*) FROM webhook_messages WHERE state = 'pending')"
+_FEWEST_OPEN = 5
+"""A primary dies when so many jobs are open: where none is, none can be seen to move again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +209,7 @@ async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: Val
             started_epoch = time.time()
             async with running_producer(house, options, started_epoch) as producer:
                 crew = Crew(workers, api, producer)
-                failovers = await _fail_over(plan, postgres, valkey, started_epoch)
+                failovers = await _fail_over(house, plan, postgres, valkey, started_epoch)
                 await _until_all_ended(house, crew, plan.longest_wait_seconds)
                 code, findings = await _ask_doctor(house)
         evidence = Evidence(
@@ -250,12 +250,16 @@ def _given_up_without_cause(evidence: Evidence) -> Zero:
 
 
 async def _fail_over(
-    plan: Plan, postgres: PostgresPair, valkey: ValkeyPair, started_epoch: float
+    house: House, plan: Plan, postgres: PostgresPair, valkey: ValkeyPair, started_epoch: float
 ) -> list[Failover]:
+    async def are_open() -> bool:
+        return (await _count(house, _OPEN_JOBS) or 0) >= _FEWEST_OPEN
+
     done = []
     for number in range(2 * plan.times):
         due_epoch = started_epoch + (number + 0.4) * plan.seconds_between
         await asyncio.sleep(max(due_epoch - time.time(), 0))
+        await until(are_open, f"{_FEWEST_OPEN} jobs are open when a primary is to die")
         if number % 2 == 0:
             done.append(await _fail_over_postgres(plan, postgres))
             await postgres.add_standby()
@@ -282,21 +286,22 @@ async def _until_all_ended(house: House, crew: Crew, longest_seconds: float) -> 
         while time.monotonic() < ends_at:
             if (
                 crew.producer.has_finished
-                and await _count_open(house) == 0
+                and await _count(house, _OPEN) == 0
                 and (await read_summary(session, house))["tasks"]["generating"] == 0
             ):
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _count_open(house: House) -> int | None:
+async def _count(house: House, statement: str) -> int | None:
+    """Return the count, or None where Postgres cannot tell it now."""
     try:
         connection = await asyncpg.connect(house.servers.database_url, timeout=5)
     except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
         return None
     try:
-        return int(await connection.fetchval(_OPEN, timeout=10))
-    except TimeoutError:
+        return int(await connection.fetchval(statement, timeout=10))
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
         return None
     finally:
         connection.terminate()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from shared.adapters.embedded.account import Account, can_reach, choose_account, give
@@ -21,11 +22,23 @@ _RUN_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
 
+# Below the ports that systems give to outgoing connections, and those of a campaign's processes:
+# one of these may sit on the port of a server between its death and its next start.
+_LOWEST_PORT, _HIGHEST_PORT = 12_000, 20_000
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on now; never the same one twice."""
+    random = SystemRandom()
+    while True:
+        port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
+        if port in _given_ports:
+            continue
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            _given_ports.add(port)
+            return port
 
 
 @dataclass(slots=True)

@@ -15,8 +15,15 @@ _ENDING_SECONDS = 90.0
 Result = TypeVar("Result")
 
 
+class Late(AssertionError):
+    """What was waited for did not come about in time."""
+
+    def __init__(self, seconds: float, what: str) -> None:
+        super().__init__(f"after {seconds:g} s still not: {what}")
+
+
 async def within(seconds: float, what: str, work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what the work returns. Raises `AssertionError` where it takes longer.
+    """Return what the work returns. Raises `Late` where it takes longer.
 
     The work runs as a task of its own, and is told to end at the deadline; whether it does so or
     not, the caller goes on soon after. A deadline by cancellation alone is lost where a client
@@ -31,19 +38,24 @@ async def within(seconds: float, what: str, work: Coroutine[Any, Any, Result]) -
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_ENDING_SECONDS)
-    raise AssertionError(f"after {seconds:g} s still not: {what}")
+    raise Late(seconds, what)
 
 
 async def until(
     ask: Callable[[], Awaitable[bool]], what: str, seconds: float = READY_SECONDS
 ) -> None:
-    """Return when the answer is yes. Raises `AssertionError` where it is not in time."""
+    """Return when the answer is yes. Raises `Late` where it is not in time."""
     ends_at = time.monotonic() + seconds
 
     async def answer() -> bool:
         return await ask()
 
-    while not await within(max(ends_at - time.monotonic(), 0.001), what, answer()):
+    while True:
+        try:
+            if await within(max(ends_at - time.monotonic(), 0.001), what, answer()):
+                return
+        except Late:
+            raise Late(seconds, what) from None
         if time.monotonic() > ends_at:
-            raise AssertionError(f"after {seconds:g} s still not: {what}")
+            raise Late(seconds, what)
         await asyncio.sleep(_LOOK_SECONDS)
