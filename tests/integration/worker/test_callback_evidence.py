@@ -110,7 +110,9 @@ async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_me
 ) -> None:
     called_back, _ = await unknown_job_called_back(rooms)
     lost = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(lost, events.Claimed("the-token-of-another", "test:1", "default"))
+    claimed = await rooms.deps.store.claim(
+        lost, events.Claimed("the-token-of-another", "test:1", "default")
+    )
     await rooms.deps.store.record_unknown(claimed, events.OutcomeUnknown("reply_lost", "no reply"))
     queued = await rooms.enqueue()
     await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '1 minute'")
