@@ -90,6 +90,8 @@ async def rows(workshop: Workshop) -> dict[str, int]:
     )
     found = {}
     for name in (row["name"] for row in names):
+        if name == "processes":
+            continue
         found[name] = (await workshop.run_sql(f"SELECT count(*) AS n FROM {name}"))[0]["n"]
     assert {"jobs", "ledger_entries", "job_events", "accounts"} <= set(found)
     return found
@@ -97,7 +99,10 @@ async def rows(workshop: Workshop) -> dict[str, int]:
 
 @asynccontextmanager
 async def unmoved(workshop: Workshop) -> AsyncIterator[ApiClient]:
-    """Run the API, and fail unless every table has as many rows afterwards as before."""
+    """Run the API, and fail unless every table has as many rows afterwards as before.
+
+    Except that of the processes: this one writes down that it is alive.
+    """
     async with workshop.api() as api:
         before = await rows(workshop)
         yield api
