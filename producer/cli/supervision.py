@@ -80,7 +80,8 @@ class Crew:
                 "bold red",
             )
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_seconds)
+                async with asyncio.timeout(pause_seconds):
+                    await self._stopping.wait()
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
 
     def _hear(self, name: str, text: str) -> None:

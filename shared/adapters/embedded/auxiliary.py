@@ -53,7 +53,8 @@ class AuxiliaryProcesses:
         deadline = Deadline.after(request.timeout_seconds)
         turn = self._turns.setdefault(request.name, asyncio.Lock())
         try:
-            await asyncio.wait_for(turn.acquire(), deadline.remaining_seconds)
+            async with asyncio.timeout(deadline.remaining_seconds):
+                await turn.acquire()
         except TimeoutError as error:
             raise self._failure(
                 request.name, "is still being started for another client"

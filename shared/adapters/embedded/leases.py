@@ -45,6 +45,7 @@ class Leases:
             self._changed.clear()
             wait_seconds = None if self._open else self._leave_at.remaining_seconds
             try:
-                await asyncio.wait_for(self._changed.wait(), wait_seconds)
+                async with asyncio.timeout(wait_seconds):
+                    await self._changed.wait()
             except TimeoutError:
                 continue

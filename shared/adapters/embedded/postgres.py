@@ -126,7 +126,8 @@ class Postgres:
         argv += ["--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         process = await spawn(self._command(argv, signal.SIGTERM), log=log, lock=lock)
         try:
-            code = await asyncio.wait_for(process.wait(), deadline.remaining_seconds)
+            async with asyncio.timeout(deadline.remaining_seconds):
+                code = await process.wait()
         except TimeoutError as error:
             raise EmbeddedServerError(f"initdb was not done in time{self._quote()}") from error
         finally:

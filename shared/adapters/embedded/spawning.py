@@ -74,7 +74,8 @@ async def stop(
             return
         _send(process.pid, step, group=group)
         try:
-            await asyncio.wait_for(process.wait(), step_seconds)
+            async with asyncio.timeout(step_seconds):
+                await process.wait()
         except TimeoutError:
             continue
     await process.wait()
