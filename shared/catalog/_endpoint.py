@@ -20,9 +20,11 @@ _REDIRECTS = frozenset({301, 302, 307, 308})
 """Not 303: it may follow a POST that was carried out."""
 _ROUTE_CODES = frozenset({405, 410})
 _ROUTE_WORDS = re.compile(
-    r"no message available|\bno (?:static )?resource|\bno handler|\broute\b|\bendpoint\b"
+    r"no message available|\bno (?:static )?resource|\bno handler|\broute\b"
+    # Kie documents code 404 as "The requested resource or endpoint does not exist": a request's.
+    r"|(?<!resource or )\bendpoint\b"
     r"|\b(?:request )?method\b|/api/v\d|\bapi (?:is |was |has been )?"
-    r"(?:not found|removed|retired|deprecated|offline|no longer)|^not found\.?$",
+    r"(?:not found|removed|retired|deprecated|offline|no longer)",
     re.IGNORECASE,
 )
 
@@ -57,7 +59,8 @@ def endpoint_fault(answer: ProviderAnswer, code: int | None, words: str) -> Endp
 
 def _fault_in_envelope(status: int, code: int, words: str) -> EndpointFault | None:
     agrees = 200 <= status < 300 or status == code
-    speaks = code in _ROUTE_CODES or (code == 404 and (not words or _ROUTE_WORDS.search(words)))
+    # In Kie's own envelope a bare 404 is about the request, as its page says.
+    speaks = code in _ROUTE_CODES or (code == 404 and _ROUTE_WORDS.search(words) is not None)
     if agrees and speaks:
         return EndpointFault(f"code {code}: {words}" if words else f"code {code}", True)
     return None

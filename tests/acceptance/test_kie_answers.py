@@ -141,13 +141,16 @@ async def test_m7_odd_spellings_of_success_are_read_leniently(
     assert await _run_one(workshop, directive) == ("succeeded", None)
 
 
-async def test_success_without_images_is_not_believed_and_ends_at_the_deadline(
-    workshop: Workshop,
-) -> None:
-    async with workshop.worker(job_deadline_seconds=3):
+async def test_success_without_images_is_held_beyond_the_deadline(workshop: Workshop) -> None:
+    async with workshop.worker(job_deadline_seconds=1):
         job = await workshop.enqueue(text_to_image("none [[sim: success_without_urls=1]]"))
-        ended = await workshop.ended(job)
-    assert (ended.state, ended.reason) == (JobState.FAILED, "deadline_exceeded")
+
+        async def is_held() -> bool:
+            now = await workshop.producer.get(job.id)
+            return (now.state, now.reason) == (JobState.GENERATING, "result_unreadable")
+
+        await eventually(is_held, "the job is held for an operator")
+    await workshop.check_account(balance=10_000, held=6)
     await workshop.check_books()
 
 

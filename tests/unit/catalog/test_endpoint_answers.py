@@ -50,9 +50,7 @@ CERTAIN: list[tuple[int, Any, str]] = [
     (308, None, ""),
     (200, enveloped(404, "No message available"), ""),
     (200, enveloped(404, "No static resource api/v1/gpt4o-image/generate."), ""),
-    (404, enveloped(404, "Not Found"), ""),
     (200, enveloped(404, "This endpoint does not exist"), ""),
-    (200, enveloped(404, ""), ""),
     (200, enveloped(405, "Request method 'POST' is not supported"), ""),
     (200, enveloped(410, "This API has been retired"), ""),
 ]
@@ -127,6 +125,15 @@ def test_what_may_be_kies_own_answer_cut_short_is_ambiguous_and_no_more(
     ("status", "body", "text", "expected"),
     [
         (200, enveloped(404, "The image was not found"), "", Refused),
+        (200, enveloped(404, "Not Found"), "", Refused),
+        (404, enveloped(404, "Not Found"), "", Refused),
+        (200, enveloped(404, ""), "", Refused),
+        (
+            200,
+            enveloped(404, "Not Found - The requested resource or endpoint does not exist"),
+            "",
+            Refused,
+        ),
         (200, enveloped(422, "Validation error"), "", Refused),
         (200, enveloped(505, "This feature is currently disabled"), "", Refused),
         (403, None, "error code: 1010", AccountBlocked),
