@@ -228,6 +228,7 @@ class ProviderBalance:
                 name,
                 "Kie did not tell the balance; the next check makes up for it",
                 quiet_seconds=_CHECKS_QUIET_SECONDS,
+                account=name,
             )
             return None
         failures.succeeded("provider_balance_unread", name)
@@ -295,6 +296,4 @@ def _note_low(account: str, balance: Decimal, needed: Decimal) -> None:
     need = f"{round(needed, 2).normalize():f}"
     error = f"the balance is {balance}, and the open jobs need {need}"
     facts: dict[str, Any] = {"account": account, "balance": str(balance), "open_jobs_need": need}
-    failures.failed(
-        "provider_balance_low", account, error, quiet_seconds=0, account=account, **facts
-    )
+    failures.failed("provider_balance_low", account, error, quiet_seconds=0, **facts)

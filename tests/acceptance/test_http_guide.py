@@ -22,6 +22,7 @@ from producer.small_print import METADATA_BYTES
 from shared.adapters.postgres import Database
 from shared.errors import DarkroomError
 from shared.settings import Settings
+from shared.stored_json import DEEPEST
 from tests.workshop import Workshop, environment
 from worker.simulator import Simulator
 
@@ -111,7 +112,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         "`wait`": f"{jobs.WAIT_SECONDS_MAX:g} s",
         "`limit`": f"{jobs.MOST_LISTED:,}",
         "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {jobs.BATCH_KEY_LENGTH}",
-        "`metadata`": f"{kib(METADATA_BYTES)} of JSON",
+        "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {DEEPEST} levels at most",
         "heartbeat of a stream": f"{pace.heartbeat_seconds:g} s",
         "a stream that its reader does not read": f"{STUCK_SECONDS:g} s or"
         f" {pace.row_length} events",
