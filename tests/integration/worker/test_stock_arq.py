@@ -25,6 +25,12 @@ from tests.integration.worker.floor import (
 from tests.workshop import eventually
 from worker.claiming import Snoozed
 
+# arq's own worker leaves a pipeline unclosed where it is cancelled in the middle of a command.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Unclosed client session:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 async def run_stock_worker(redis_url: str, lane: Lane, runs: Runs, runs_to_do: int) -> None:
     """Run arq's own worker, set up as anybody would, until it has done so many runs."""
