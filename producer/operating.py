@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from producer.intake import Intake
-from producer.resolving import Verdict, resolve
+from producer.late_settling import settle_late
+from producer.resolving import Verdict, load_job, resolve
 from producer.reviewing import Review, settle_held
 from shared.adapters.delivery import Delivery, Lane, Parcel
 from shared.adapters.failure_log import failures
@@ -67,31 +68,45 @@ class OperatorVerdicts:
         *,
         actor: str | None = None,
         charge_basis: ChargeBasis | None = None,
+        task_id: str | None = None,
     ) -> Job:
         """Say which images Kie made for a job held as `result_unreadable`: it succeeds.
 
         It is charged as any success is, by how many there are and by CHARGE_BASIS unless given.
-        Raises `JobNotFound`, and `InvalidRequest` where the job is not held or a URL is none.
+        Of a job that has ended, say which images its late task in doubt made: they are kept in
+        `late_result_urls`, free of charge. `task_id` is needed where several are in doubt.
+        Raises `JobNotFound`, and `InvalidRequest` where nothing is in doubt or a URL is none.
         """
         if not result_urls:
             raise InvalidRequest([Fault("result_urls", "is empty: name each image that was made")])
         review = Review(tuple(result_urls), reason, actor)
-        basis = charge_basis or self._charge_basis
-        job = await settle_held(self._database, as_id(job_id), review, basis=basis)
-        await self._announce_end(job)
-        return job
+        return await self._settle(job_id, review, charge_basis or self._charge_basis, task_id)
 
     async def resolve_undelivered(
-        self, job_id: UUID | str, reason: str, *, actor: str | None = None
+        self,
+        job_id: UUID | str,
+        reason: str,
+        *,
+        actor: str | None = None,
+        task_id: str | None = None,
     ) -> Job:
         """Say that a job held as `result_unreadable` has no images: it fails, and its hold is
         released.
 
-        Raises `JobNotFound`, and `InvalidRequest` where the job is not held.
+        Of a job that has ended, say that its late task in doubt has none of this job's: it is
+        checked no more. `task_id` is needed where several are in doubt.
+        Raises `JobNotFound`, and `InvalidRequest` where nothing is in doubt.
         """
-        review = Review((), reason, actor)
-        basis = self._charge_basis
-        job = await settle_held(self._database, as_id(job_id), review, basis=basis)
+        return await self._settle(job_id, Review((), reason, actor), self._charge_basis, task_id)
+
+    async def _settle(
+        self, job_id: UUID | str, review: Review, basis: ChargeBasis, task_id: str | None
+    ) -> Job:
+        job = await load_job(self._database, as_id(job_id))
+        if job.is_terminal:
+            job = await settle_late(self._database, job, review, task_id)
+        else:
+            job = await settle_held(self._database, job, review, basis=basis, task_id=task_id)
         await self._announce_end(job)
         return job
 

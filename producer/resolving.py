@@ -69,7 +69,7 @@ async def resolve(
     its hold released. Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`
     or another job has the task, each with nothing stored.
     """
-    job = await _load(database, job_id)
+    job = await load_job(database, job_id)
     if job.state is not JobState.UNKNOWN:
         raise _not_unknown(job)
     await _refuse_task_of_another(database, job_id, verdict)
@@ -82,7 +82,7 @@ async def resolve(
             await _refuse_task_of_another(database, job_id, verdict)
         raise
     if moved is None:
-        raise _not_unknown(await _load(database, job_id))
+        raise _not_unknown(await load_job(database, job_id))
     return moved
 
 
@@ -147,7 +147,8 @@ def _target(event: type[Event]) -> str:
     return transition.target.value
 
 
-async def _load(queries: Queries, job_id: UUID) -> Job:
+async def load_job(queries: Queries, job_id: UUID) -> Job:
+    """Return the job as it is now, or raise `JobNotFound`."""
     row = await queries.fetch_row("get_job", job_id)
     if row is None:
         raise JobNotFound(str(job_id))

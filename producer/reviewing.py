@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import asyncpg
 import orjson
 import structlog
 
 from producer.locked_rows import job_row, naming_the_row
-from producer.resolving import RESOLVED_EVENT, TEXT_LENGTH, is_readable
-from shared.adapters.job_rows import job_from_row
+from producer.resolving import RESOLVED_EVENT, TEXT_LENGTH, is_readable, load_job
 from shared.adapters.postgres import Database, Queries
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
-from shared.errors import Fault, InvalidRequest, JobNotFound
+from shared.errors import Fault, InvalidRequest
 from shared.settings import ChargeBasis
 
 log = structlog.get_logger(__name__)
@@ -65,19 +63,19 @@ class Review:
 
 
 async def settle_held(
-    database: Database, job_id: UUID, review: Review, *, basis: ChargeBasis
+    database: Database, job: Job, review: Review, *, basis: ChargeBasis, task_id: str | None = None
 ) -> Job:
     """End a held job by the verdict and write down who and why, in one transaction.
 
     Returns it `succeeded` and charged, or `failed`/`result_unreadable` with its hold released.
-    Raises `JobNotFound`, and `InvalidRequest` where the job is not held, with nothing stored.
+    Raises `InvalidRequest` where the job is not held, or `task_id` is given and is not its task,
+    with nothing stored.
     """
-    job = await _load(database, job_id)
-    if not _is_held(job):
+    if not _is_held(job) or task_id not in {None, job.provider_task_id}:
         raise _not_held(job)
     with naming_the_row(job_row(job.id, job.account_id)):
         row = await _record(database, job, review, basis)
-    moved = await _load(database, job_id)
+    moved = await load_job(database, job.id)
     if row is None:
         raise _not_held(moved)
     if review.result_urls and row["price_row_missing"]:
@@ -142,22 +140,16 @@ async def _record_undelivered(queries: Queries, job: Job) -> asyncpg.Record | No
     )
 
 
-async def _load(queries: Queries, job_id: UUID) -> Job:
-    row = await queries.fetch_row("get_job", job_id)
-    if row is None:
-        raise JobNotFound(str(job_id))
-    return job_from_row(row)
-
-
 def _is_held(job: Job) -> bool:
     return job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE
 
 
 def _not_held(job: Job) -> InvalidRequest:
     reason = f", reason {job.reason}" if job.reason else ""
+    task = f", task {job.provider_task_id}" if job.provider_task_id else ""
     sentence = (
-        f"job {job.id} is {job.state}{reason}: only a job that is generating with reason"
-        f" {Reason.RESULT_UNREADABLE} can be settled so"
+        f"job {job.id} is {job.state}{reason}{task}: only a job that is generating with reason"
+        f" {Reason.RESULT_UNREADABLE}, or a late task in doubt, can be settled so"
     )
     return InvalidRequest([Fault("id", sentence)])
 

@@ -24,6 +24,7 @@ from shared.domain.verdicts import (
     Examination,
     NoVerdict,
     Pending,
+    PollVerdict,
     TaskFailed,
     Unreadable,
 )
@@ -49,6 +50,8 @@ class LateTask:
     is_claimed: bool
     """Whether only a callback names it: then Kie's record must show this attempt's URL."""
     checks: int
+    is_in_doubt: bool
+    """Whether an earlier check has told operators of it."""
     model: str
     token: str = field(repr=False)
     provider_account: str
@@ -125,24 +128,22 @@ class LateTasks:
         verdict = examination.verdict
         if late.is_claimed and not isinstance(verdict, NoVerdict):
             is_ours = was_made_by(late.token, examination)
-            if not is_ours:
-                # A record that names nobody will not name anybody later.
-                return await self._end(late, "unproven" if is_ours is None else "refuted")
+            if is_ours is False:
+                return await self._end(late, "refuted")
+            # Whose it is matters once it has delivered; until then Kie may come to say it.
+            if is_ours is None and not isinstance(verdict, Pending):
+                return await self._end(late, "unproven", said_of_success(verdict))
         match verdict:
             case Delivered():
                 return await self._keep(late, verdict)
             case TaskFailed():
                 return await self._end_failed(late, verdict)
-            case Unreadable(message, answer):
+            case Unreadable():
                 # Asked again, as the shape may be known later; the answer is for people.
-                log.error(
-                    "late_result_unreadable",
-                    job_id=str(late.job_id),
-                    provider_task_id=late.task_id,
-                    message=message,
-                    answer=answer,
-                )
-                return await self._put_off(late, has_no_record=False)
+                said = said_of_success(verdict)
+                if not late.is_in_doubt:
+                    self._tell_doubt("late_result_unreadable", late, said)
+                return await self._put_off(late, has_no_record=False, said=said)
             case Pending() | NoVerdict(has_record=True):
                 return await self._put_off(late, has_no_record=False)
             case NoVerdict(lacks_record=True):
@@ -153,7 +154,11 @@ class LateTasks:
         """Store the images once, whoever else finds them, and tell of them."""
         try:
             row = await self._deps.queries.fetch_row(
-                "record_delivered_late", *late.key, list(delivered.result_urls), DELIVERED_LATE
+                "record_delivered_late",
+                *late.key,
+                list(delivered.result_urls),
+                DELIVERED_LATE,
+                False,
             )
         except DatabaseRefused as error:
             if error.constraint != _ONE_JOB_PER_TASK:
@@ -184,11 +189,14 @@ class LateTasks:
             log.info("failed_late", job_id=str(late.job_id), provider_task_id=late.task_id)
         return "failed"
 
-    async def _end(self, late: LateTask, outcome: str) -> str | None:
+    async def _end(self, late: LateTask, outcome: str, said: str | None = None) -> str | None:
         """End the checks; None: another worker has stored an outcome meanwhile."""
-        row = await self._deps.queries.fetch_row("end_late_task", *late.key, outcome)
+        row = await self._deps.queries.fetch_row("end_late_task", *late.key, outcome, said)
         if row is None:
             return None
+        if row["is_in_doubt"]:
+            self._tell_doubt("late_task_unproven", late, said)
+            return outcome
         log.warning(
             "late_task_not_ours",
             job_id=str(late.job_id),
@@ -197,14 +205,38 @@ class LateTasks:
         )
         return outcome
 
-    async def _put_off(self, late: LateTask, *, has_no_record: bool | None) -> str | None:
+    async def _put_off(
+        self, late: LateTask, *, has_no_record: bool | None, said: str | None = None
+    ) -> str | None:
         delay_seconds = check_delay_seconds(
             late.checks, self._deps.random.random(), is_answered=has_no_record is not None
         )
         row = await self._deps.queries.fetch_row(
-            "record_late_check", *late.key, delay_seconds, has_no_record
+            "record_late_check", *late.key, delay_seconds, has_no_record, said
         )
         return row["outcome"] if row is not None else None
+
+    @staticmethod
+    def _tell_doubt(event: str, late: LateTask, said: str | None) -> None:
+        log.error(
+            event,
+            job_id=str(late.job_id),
+            provider_task_id=late.task_id,
+            answer=said,
+            meaning="Kie was paid for images that are not certain to be this job's, or not known."
+            f" Settle it: darkroom jobs resolve {late.job_id} --delivered URL --reason TEXT, or"
+            " --undelivered --reason TEXT",
+        )
+
+
+def said_of_success(verdict: PollVerdict) -> str | None:
+    """Return what Kie said, for an operator who looks for images in it; None: there are none."""
+    match verdict:
+        case Delivered(urls):
+            return "success, and Kie does not show whose the task is: " + " ".join(urls)
+        case Unreadable(message, answer):
+            return f"{message}: {answer}"
+    return None
 
 
 def _late_task_from_row(row: asyncpg.Record) -> LateTask:
@@ -214,6 +246,7 @@ def _late_task_from_row(row: asyncpg.Record) -> LateTask:
         task_id=row["provider_task_id"],
         is_claimed=row["is_claimed"],
         checks=row["checks"],
+        is_in_doubt=row["is_in_doubt"],
         model=row["model"],
         token=row["token"],
         provider_account=row["provider_account"],

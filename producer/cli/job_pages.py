@@ -165,7 +165,7 @@ def _late_tasks(late_tasks: Sequence[Mapping[str, Any]]) -> Table:
             moment_text(late["noted_at"]),
             str(late["checks"]),
             NOTHING if late["next_check_at"] is None else moment_text(late["next_check_at"]),
-            late["outcome"] or "none yet",
+            (late["outcome"] or "none yet") + (", in doubt" if late["in_doubt_since"] else ""),
             NOTHING if cost is None else credits_text(cost),
         )
     return table

@@ -12,7 +12,7 @@ from producer.cli.exit_codes import ExitCode
 from producer.cli.job_pages import job_page, jobs_table, story_to_json
 from producer.cli.options import AsJson, JobId, Limit, Timeout
 from producer.cli.order_options import Wait
-from producer.cli.resolve import advice_for, advice_for_many, resolve
+from producer.cli.resolve import advice_for, advice_for_late, advice_for_many, resolve
 from producer.cli.running import Desk, run_at_desk
 from producer.cli.screen import data_console, put, put_json, say
 from producer.cli.wording import command_text, credits_text
@@ -68,7 +68,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
             put_json(story_to_json(job, story))
         else:
             data_console().print(job_page(job, story))
-            for line in advice_for(job):
+            for line in (*advice_for(job), *advice_for_late(job, story["late_tasks"])):
                 say(line)
 
     run_at_desk(step)

@@ -199,6 +199,15 @@ def _of_tasks(now: Situation) -> Iterator[Alert]:
             "raise JOB_DEADLINE_SECONDS above what Kie takes: see `run p95` of `darkroom queue`",
             since=now.late_since,
         )
+    if now.in_doubt:
+        yield Alert(
+            "late_tasks_in_doubt",
+            f"{now.in_doubt} tasks succeeded after the end of their job, and which images they"
+            " made, or for which job, is not certain; they are kept nowhere",
+            f"see `darkroom jobs show {now.in_doubt_job}` for Kie's answer, then `darkroom jobs"
+            " resolve` with --delivered or --undelivered; Kie deletes images after 14 days",
+            since=now.in_doubt_since,
+        )
     if now.held:
         yield Alert(
             "results_unreadable",

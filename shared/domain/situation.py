@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 QUEUED_COUNTED = 10_000
 """Queued jobs are counted up to this: looking must cost the same however many there are."""
@@ -95,6 +96,11 @@ class Situation:
     """Tasks that delivered after the end of their job, within the last hour."""
     late_credits: Decimal
     late_since: datetime | None
+    in_doubt: int
+    """Late tasks that succeeded without it being certain with which images, or for which job."""
+    in_doubt_since: datetime | None
+    in_doubt_job: UUID | None
+    """The job of the one that has been in doubt longest."""
     skewed: tuple[SkewedProcess, ...]
     without_redis: tuple[ProcessWithoutRedis, ...]
     dead_webhooks: int

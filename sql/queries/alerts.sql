@@ -75,6 +75,10 @@ WITH RECURSIVE kinds AS (
 ), late AS (
     SELECT count(*) AS tasks, coalesce(sum(provider_credits), 0) AS credits, min(ended_at) AS since
       FROM late_tasks WHERE outcome = 'delivered' AND ended_at > now() - interval '1 hour'
+), doubts AS (
+    SELECT count(*) AS tasks, min(in_doubt_since) AS since,
+           (array_agg(job_id ORDER BY in_doubt_since))[1] AS job_id
+      FROM late_tasks WHERE in_doubt_since IS NOT NULL
 ), alive AS (
     SELECT name, started_at, redis_seen_at, clock_skew_seconds, detail ->> 'redis_error' AS redis_error
       FROM processes
@@ -106,6 +110,7 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                    extract(epoch FROM xact_start)::double precision) ORDER BY xact_start), '[]')
           FROM lockers) AS lockers,
        late.tasks AS late, late.credits AS late_credits, late.since AS late_since,
+       doubts.tasks AS in_doubt, doubts.since AS in_doubt_since, doubts.job_id AS in_doubt_job,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(name, clock_skew_seconds) ORDER BY name), '[]')
           FROM alive WHERE abs(clock_skew_seconds) > $9::double precision) AS skewed,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(name, redis_error,
@@ -130,4 +135,4 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
               WHERE NOT EXISTS (SELECT FROM pricing
                                  WHERE (pricing.model, pricing.task, pricing.quantity)
                                        = (asked.model, asked.task, asked.quantity))) AS unpriced
-  FROM queue, waiting, running, unsure, late, dead;
+  FROM queue, waiting, running, unsure, late, doubts, dead;

@@ -32,13 +32,15 @@ UPDATE late_tasks AS late SET next_check_at = now() + make_interval(secs => $1)
  WHERE late.job_id = due.job_id AND late.attempt = due.attempt
    AND late.provider_task_id = due.provider_task_id
    AND late.outcome IS NULL AND late.next_check_at <= now()
-RETURNING late.job_id, late.attempt, late.provider_task_id, late.is_claimed, late.checks, due.model,
-          due.token, due.provider_account;
+RETURNING late.job_id, late.attempt, late.provider_task_id, late.is_claimed, late.checks,
+          late.in_doubt_since IS NOT NULL AS is_in_doubt, due.model, due.token,
+          due.provider_account;
 
 -- name: record_delivered_late
 -- Keeps the images of a task that its job did not wait for, with what they cost us. $1 job id,
--- $2 attempt, $3 task id, $4 image URLs, $5 event. No row back: they are on record already, the job
--- is open, or the images belong to a job that has the task.
+-- $2 attempt, $3 task id, $4 image URLs, $5 event, $6 whether an operator says so: then of a task in
+-- doubt alone, checked still or not. No row back: its outcome stands, the job is open, or the images
+-- belong to a job that has the task.
 WITH job AS (
     SELECT jobs.id, jobs.model, jobs.task, jobs.quantity, jobs.quoted_price_id FROM jobs
      WHERE jobs.id = $1 AND jobs.finished_at IS NOT NULL
@@ -56,11 +58,12 @@ WITH job AS (
       JOIN pricing_history AS quoted ON quoted.id = job.quoted_price_id
 ), kept AS (
     UPDATE late_tasks AS late
-       SET outcome = 'delivered', ended_at = now(), checks = checks + 1, result_urls = $4,
+       SET outcome = 'delivered', ended_at = now(), result_urls = $4, in_doubt_since = NULL,
+           checks = checks + CASE WHEN $6::boolean THEN 0 ELSE 1 END,
            provider_credits = cost.provider_credits
       FROM cost
      WHERE late.job_id = cost.id AND late.attempt = $2 AND late.provider_task_id = $3
-       AND late.outcome IS NULL
+       AND CASE WHEN $6::boolean THEN late.in_doubt_since IS NOT NULL ELSE late.outcome IS NULL END
     RETURNING late.job_id, late.attempt, late.provider_credits
 ), shown AS (
     UPDATE jobs SET late_result_urls = coalesce(late_result_urls, '{}') || $4::text[],
@@ -79,7 +82,8 @@ SELECT job_id, provider_credits FROM kept;
 -- Kie's verdict on a late task is failure: nothing was paid after all. $1 job id, $2 attempt,
 -- $3 task id, $4 reason, $5 message, $6 event.
 WITH ended AS (
-    UPDATE late_tasks SET outcome = 'failed', ended_at = now(), checks = checks + 1
+    UPDATE late_tasks SET outcome = 'failed', ended_at = now(), checks = checks + 1,
+                          in_doubt_since = NULL
      WHERE job_id = $1 AND attempt = $2 AND provider_task_id = $3 AND outcome IS NULL
     RETURNING job_id, attempt
 ), event AS (
@@ -91,19 +95,35 @@ WITH ended AS (
 SELECT job_id FROM ended;
 
 -- name: end_late_task
--- The task is not, or not provably, this attempt's. $1 job id, $2 attempt, $3 task id, $4 outcome.
-UPDATE late_tasks SET outcome = $4, ended_at = now(), checks = checks + 1
+-- The task is not, or not provably, this attempt's. $1 job id, $2 attempt, $3 task id, $4 outcome,
+-- $5 what Kie said where its images may be this job's all the same (null: they are not): then the
+-- task is in doubt, unless another job has it.
+UPDATE late_tasks
+   SET outcome = $4, ended_at = now(), checks = checks + 1, answer = coalesce($5, answer),
+       in_doubt_since = CASE WHEN $5::text IS NOT NULL AND NOT EXISTS (
+                                  SELECT FROM jobs WHERE provider_task_id = $3 AND id <> $1)
+                             THEN coalesce(in_doubt_since, now()) END
  WHERE job_id = $1 AND attempt = $2 AND provider_task_id = $3 AND outcome IS NULL
+RETURNING in_doubt_since IS NOT NULL AS is_in_doubt;
+
+-- name: dismiss_late_task
+-- An operator found no images of a task in doubt. $1 job id, $2 attempt, $3 task id. No row back: it
+-- is not in doubt any more.
+UPDATE late_tasks SET outcome = 'dismissed', ended_at = now(), in_doubt_since = NULL
+ WHERE job_id = $1 AND attempt = $2 AND provider_task_id = $3 AND in_doubt_since IS NOT NULL
 RETURNING job_id;
 
 -- name: record_late_check
 -- A check found no verdict: when the next one is due, or that there is none. Kie keeps images 14
 -- days; a record that it does not know twice in a row, a day after the POST, is gone. $1 job id,
--- $2 attempt, $3 task id, $4 delay (seconds), $5 whether Kie has no record (null: it did not say).
+-- $2 attempt, $3 task id, $4 delay (seconds), $5 whether Kie has no record (null: it did not say),
+-- $6 what Kie said, where it reports a success that cannot be read (else null).
 UPDATE late_tasks AS late
    SET checks = checks + 1, next_check_at = now() + make_interval(secs => $4),
        checks_without_record = found.checks_without_record, outcome = found.outcome,
-       ended_at = CASE WHEN found.outcome IS NOT NULL THEN now() END
+       ended_at = CASE WHEN found.outcome IS NOT NULL THEN now() END,
+       answer = coalesce($6, late.answer),
+       in_doubt_since = coalesce(late.in_doubt_since, CASE WHEN $6::text IS NOT NULL THEN now() END)
   FROM (
       SELECT counted.*,
              CASE WHEN sent_at <= now() - interval '14 days' THEN 'expired'
@@ -128,7 +148,7 @@ RETURNING late.outcome;
 -- $1 job id: its tasks that it did not wait for, oldest first.
 SELECT attempt, provider_task_id, noted_at,
        CASE WHEN outcome IS NULL THEN next_check_at END AS next_check_at, checks, outcome, ended_at,
-       provider_credits
+       provider_credits, in_doubt_since, answer
   FROM late_tasks WHERE job_id = $1 ORDER BY noted_at, provider_task_id;
 
 -- name: late_deliveries

@@ -276,8 +276,10 @@ class Reference:
         due = [one for one in job.late_tasks.values() if one.outcome is None and one.is_due]
         for late in due:
             late.is_due = False
-            if late.is_claimed and (makers is None or makers.get(late.task) != late.token):
-                late.outcome = "unproven" if makers is None else "refuted"
+            if late.is_claimed and makers is not None and makers.get(late.task) != late.token:
+                late.outcome = "refuted"
+            elif late.is_claimed and makers is None:
+                late.outcome = None if says == "pending" else "unproven"
             elif says == "delivered":
                 late.outcome = "refuted" if self._is_held(job, late.task) else "delivered"
             elif says == "failed":

@@ -145,6 +145,39 @@ async def test_a_success_that_cannot_be_read_is_settled_by_hand(
     assert f"job {first} is succeeded" in again.err
 
 
+async def test_a_late_task_in_doubt_is_settled_by_hand(darkroom: Darkroom, desk: Desk) -> None:
+    first, second = [await desk.job_in(JobState.FAILED) for _ in range(2)]
+    await desk.sql(
+        "INSERT INTO late_tasks (job_id, attempt, provider_task_id, in_doubt_since, answer)"
+        " SELECT id, attempt, 'task-' || number, now(), 'no images in {\"x\": 1}'"
+        "  FROM jobs, generate_series(1, 2) AS number WHERE id = ANY($1::uuid[])"
+        "   AND (id = $2 OR number = 1)",
+        [first.id, second.id],
+        second.id,
+    )
+    url = ("--delivered", "https://a.example/1.png", "--reason", "seen")
+    one, two, unsure, doctor = await darkroom.run_all(
+        ("jobs", "show", str(first.id)),
+        ("jobs", "show", str(second.id)),
+        ("jobs", "resolve", str(second.id), *url),
+        ("doctor",),
+    )
+    assert 'no images in {"x": 1}' in one.err
+    assert f"jobs resolve {first.id} --delivered URL --reason TEXT" in one.err
+    assert f"jobs resolve {second.id} --task task-2 --undelivered --reason TEXT" in two.err
+    assert (unsure.code, unsure.out) == (1, "")
+    assert "late tasks in doubt" in doctor.out
+    kept, dismissed = await darkroom.run_all(
+        ("jobs", "resolve", str(first.id), *url),
+        ("jobs", "resolve", str(second.id), "--task", "task-2", "--undelivered", "--reason", "no"),
+    )
+    assert kept.lines == [f"{first.id} stays failed and has 1 late image, nothing charged"]
+    assert dismissed.lines == [f"{second.id} stays failed; its late task is not checked any more"]
+    shown = await darkroom.run("jobs", "show", str(first.id))
+    assert "late image 1" in shown.out
+    assert "https://a.example/1.png" in shown.out
+
+
 async def _is_held(workshop: Workshop, job: Job) -> bool:
     return (await workshop.producer.get(job.id)).reason == "result_unreadable"
 
@@ -154,6 +187,7 @@ async def _is_held(workshop: Workshop, job: Job) -> bool:
     [
         (),
         ("--undelivered",),
+        ("--lost", "--reason", "x", "--task", "task-9"),
         ("--delivered", "https://a.example/1.png"),
         ("--undelivered", "--lost", "--reason", "x"),
         ("--delivered", "https://a.example/1.png", "--undelivered", "--reason", "x"),

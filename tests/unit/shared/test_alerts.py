@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -44,6 +45,9 @@ WELL = Situation(
     late=0,
     late_credits=Decimal(0),
     late_since=None,
+    in_doubt=0,
+    in_doubt_since=None,
+    in_doubt_job=None,
     skewed=(),
     without_redis=(),
     unknown=0,
@@ -187,6 +191,13 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "3 tasks delivered after the end of their job within the last hour; Kie charged 18 credits",
         ago(900),
         "JOB_DEADLINE_SECONDS",
+    ),
+    (
+        "late_tasks_in_doubt",
+        {"in_doubt": 2, "in_doubt_since": ago(70), "in_doubt_job": UUID(int=7)},
+        "2 tasks succeeded after the end of their job",
+        ago(70),
+        "darkroom jobs show 00000000-0000-0000-0000-000000000007",
     ),
     (
         "clock_skew",

@@ -1,0 +1,92 @@
+"""Settles late tasks in doubt by an operator's verdict: these are the images, or there are none.
+
+The job stays as it ended and nobody is charged. The verdict goes through the statement that keeps
+the images of a readable late success, so whoever comes first wins: Kie's answer, or the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from producer.locked_rows import job_row, naming_the_row
+from producer.resolving import RESOLVED_EVENT
+from producer.reviewing import Review
+from shared.adapters.job_rows import job_from_row
+from shared.adapters.postgres import Database, Queries
+from shared.domain.job import Job
+from shared.domain.late_tasks import DELIVERED_LATE
+from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
+
+_ONE_JOB_PER_TASK = "late_tasks_deliver_once"
+
+
+async def settle_late(database: Database, job: Job, review: Review, task_id: str | None) -> Job:
+    """End the doubt about a late task of an ended job, with who and why, in one transaction.
+
+    Returns the job, with the images in `late_result_urls` where there are any. `task_id` is needed
+    where several of its tasks are in doubt. Raises `InvalidRequest`, with nothing stored, where the
+    task is not in doubt or its images are another job's.
+    """
+    late = _the_one(job, await database.fetch("list_late_tasks", job.id), task_id)
+    try:
+        with naming_the_row(job_row(job.id, job.account_id)):
+            async with database.transaction() as queries:
+                settled = await _record(queries, job, late, review)
+    except DatabaseRefused as error:
+        if error.constraint != _ONE_JOB_PER_TASK:
+            raise
+        settled = None
+    if settled is None:
+        raise _not_settled(job, late["provider_task_id"])
+    return settled
+
+
+async def _record(queries: Queries, job: Job, late: asyncpg.Record, review: Review) -> Job | None:
+    key = (job.id, late["attempt"], late["provider_task_id"])
+    if review.result_urls:
+        urls = list(review.result_urls)
+        row = await queries.fetch_row("record_delivered_late", *key, urls, DELIVERED_LATE, True)
+    else:
+        row = await queries.fetch_row("dismiss_late_task", *key)
+    if row is None:
+        return None
+    await queries.fetch_row(
+        "record_resolution",
+        job.id,
+        RESOLVED_EVENT,
+        late["attempt"],
+        "delivered" if review.result_urls else "undelivered",
+        late["provider_task_id"],
+        review.actor,
+        review.reason,
+    )
+    moved = await queries.fetch_row("get_job", job.id)
+    if moved is None:
+        raise JobNotFound(str(job.id))
+    return job_from_row(moved)
+
+
+def _the_one(job: Job, rows: Sequence[asyncpg.Record], task_id: str | None) -> asyncpg.Record:
+    """Return the task in doubt that is meant."""
+    in_doubt = [row for row in rows if row["in_doubt_since"] is not None]
+    meant = [row for row in in_doubt if task_id in {None, row["provider_task_id"]}]
+    if task_id is None and len(meant) > 1:
+        names = ", ".join(repr(row["provider_task_id"]) for row in meant)
+        raise InvalidRequest([Fault("task_id", f"say which task is meant: {names} are in doubt")])
+    if not meant:
+        raise _not_in_doubt(job, task_id)
+    return meant[0]
+
+
+def _not_in_doubt(job: Job, task_id: str | None) -> InvalidRequest:
+    what = "no late task of it is in doubt" if task_id is None else f"{task_id!r} is not in doubt"
+    return InvalidRequest([Fault("id", f"job {job.id} is {job.state}, and {what}")])
+
+
+def _not_settled(job: Job, task_id: str) -> InvalidRequest:
+    sentence = (
+        f"task {task_id!r} of job {job.id} was settled meanwhile, or its images are another job's"
+    )
+    return InvalidRequest([Fault("task_id", sentence)])
