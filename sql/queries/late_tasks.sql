@@ -97,11 +97,13 @@ SELECT job_id FROM ended;
 -- name: end_late_task
 -- The task is not, or not provably, this attempt's. $1 job id, $2 attempt, $3 task id, $4 outcome,
 -- $5 what Kie said where its images may be this job's all the same (null: they are not): then the
--- task is in doubt, unless another job has it.
+-- task is in doubt, unless a job has its images.
 UPDATE late_tasks
    SET outcome = $4, ended_at = now(), checks = checks + 1, answer = coalesce($5, answer),
        in_doubt_since = CASE WHEN $5::text IS NOT NULL AND NOT EXISTS (
-                                  SELECT FROM jobs WHERE provider_task_id = $3 AND id <> $1)
+                                  SELECT FROM jobs AS holder
+                                   WHERE holder.provider_task_id = $3
+                                     AND (holder.id <> $1 OR holder.state = 'succeeded'))
                              THEN coalesce(in_doubt_since, now()) END
  WHERE job_id = $1 AND attempt = $2 AND provider_task_id = $3 AND outcome IS NULL
 RETURNING in_doubt_since IS NOT NULL AS is_in_doubt;

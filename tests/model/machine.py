@@ -457,23 +457,25 @@ class LifeOfJobs(RuleBasedStateMachine):
     @precondition(lambda self: any(job.attempts for job in self.ref.jobs.values()))
     @rule(pick=PICKS, images=st.integers(0, 5), basis=BASES)
     def operator_settles(self, pick: int, images: int, basis: ChargeBasis) -> None:
-        """An operator says which images a held job has; of any other job he is refused."""
-        held = [job for job in self.ref.jobs.values() if job.reason == "result_unreadable"]
-        job = _pick(pick, held or list(self.ref.jobs.values()))
-        is_held = job.state == "generating" and job.reason == "result_unreadable"
-        producer = self.stage.producer
-        verdict = (
-            producer.resolve_delivered(job.id, _urls(images), "seen", charge_basis=basis)
-            if images
-            else producer.resolve_undelivered(job.id, "none in the log")
-        )
+        """An operator says which images a job in doubt has; of any other job he is refused."""
+        jobs = list(self.ref.jobs.values())
+        job = _pick(pick, [job for job in jobs if job.is_in_doubt] or jobs)
+        if images:
+            urls, producer = _urls(images), self.stage.producer
+            verdict = producer.resolve_delivered(job.id, urls, "seen", charge_basis=basis)
+        else:
+            verdict = self.stage.producer.resolve_undelivered(job.id, "none in the log")
         try:
             self.stage.run(verdict)
         except InvalidRequest:
-            assert not is_held
+            assert not job.is_held
+            assert not self.ref.settles_late(job, images)
             return
-        assert is_held
         job.notes["resolved_by_operator"] += 1
+        if not job.is_held:
+            assert self.ref.settles_late(job, images)
+            self.seen["settled late"] += 1
+            return
         job.was_settled_elsewhere = True
         self.seen["settled delivered" if images else "settled undelivered"] += 1
         if images:

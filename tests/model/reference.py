@@ -41,6 +41,8 @@ class RefLateTask:
     is_claimed: bool
     outcome: str | None = None
     is_due: bool = False
+    is_in_doubt: bool = False
+    """Whether it delivered and Kie does not show whose it is."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,17 @@ class RefJob:
     @property
     def newest(self) -> RefAttempt:
         return self.attempts[-1]
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether an operator may have to settle it, or one of its late tasks."""
+        doubts = any(late.is_in_doubt for late in self.late_tasks.values())
+        return doubts or self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for an operator, or for an answer that can be read."""
+        return self.state == "generating" and self.reason == "result_unreadable"
 
     @property
     def has_ended(self) -> bool:
@@ -280,6 +293,7 @@ class Reference:
                 late.outcome = "refuted"
             elif late.is_claimed and makers is None:
                 late.outcome = None if says == "pending" else "unproven"
+                late.is_in_doubt = says == "delivered" and not self._is_held(job, late.task)
             elif says == "delivered":
                 late.outcome = "refuted" if self._is_held(job, late.task) else "delivered"
             elif says == "failed":
@@ -287,6 +301,26 @@ class Reference:
             if late.outcome in {"delivered", "failed"}:
                 job.notes[f"{late.outcome}_late"] += 1
         return due
+
+    def settles_late(self, job: RefJob, images: int) -> bool:
+        """Settle the one late task of an ended job that is in doubt, if there is one."""
+        doubts = [one for one in job.late_tasks.values() if one.is_in_doubt]
+        if not job.has_ended or len(doubts) != 1:
+            return False
+        (late,) = doubts
+        if images and self._is_kept(job, late.task):
+            return False
+        late.is_in_doubt, late.outcome = False, "delivered" if images else "dismissed"
+        job.notes["delivered_late"] += bool(images)
+        return True
+
+    def _is_kept(self, job: RefJob, task: str) -> bool:
+        """Whether its images are a job's already, or were kept as late ones."""
+        return self._is_held(job, task) or any(
+            late.task == task and late.outcome == "delivered"
+            for one in self.jobs.values()
+            for late in one.late_tasks.values()
+        )
 
     def _is_held(self, job: RefJob, task: str) -> bool:
         return any(
