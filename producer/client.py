@@ -101,6 +101,7 @@ class Producer(OperatorVerdicts):
                     servers.database_url,
                     name="darkroom-producer",
                     lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+                    reads_any_moment=True,
                 )
             )
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))

@@ -74,6 +74,7 @@ def connect_for_examination(url: str) -> AbstractAsyncContextManager[Database]:
         connections=2,
         name="darkroom-doctor",
         command_timeout_seconds=_PATIENCE_SECONDS,
+        reads_any_moment=True,
     )
 
 

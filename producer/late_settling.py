@@ -20,6 +20,9 @@ from shared.domain.late_tasks import DELIVERED_LATE
 from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
 
 _ONE_JOB_PER_TASK = "late_tasks_deliver_once"
+# Other words than of a held job, which these verdicts end: here no state changes.
+_KEPT = DELIVERED_LATE
+_DISMISSED = "dismissed_late"
 
 
 async def settle_late(database: Database, job: Job, review: Review, task_id: str | None) -> Job:
@@ -57,7 +60,7 @@ async def _record(queries: Queries, job: Job, late: asyncpg.Record, review: Revi
         job.id,
         RESOLVED_EVENT,
         late["attempt"],
-        "delivered" if review.result_urls else "undelivered",
+        _KEPT if review.result_urls else _DISMISSED,
         late["provider_task_id"],
         review.actor,
         review.reason,

@@ -68,7 +68,9 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
             )
         )
         database = await stack.enter_async_context(
-            connect_database(servers.database_url, connections=4, name="darkroom-api")
+            connect_database(
+                servers.database_url, connections=4, name="darkroom-api", reads_any_moment=True
+            )
         )
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=4))
         processes = ProcessRegistry(

@@ -27,6 +27,7 @@ from producer.cli.wording import (
 )
 from shared.adapters.job_rows import credits_to_json, job_to_json, moment_to_json
 from shared.domain.job import Job
+from shared.stored_json import read_stored_object
 
 Story = Mapping[str, Sequence[Mapping[str, Any]]]
 """A job's events, attempts and ledger entries, as `Till.explain` gives them."""
@@ -123,7 +124,7 @@ def _timeline(job: Job, events: Sequence[Mapping[str, Any]]) -> Table:
     for event in events:
         detail = ", ".join(
             f"{name.replace('_', ' ')} {shortened(str(value), 120)}"
-            for name, value in event["detail"].items()
+            for name, value in read_stored_object(event["detail"]).items()
             if value is not None
         )
         after = span_text(job.created_at, event["at"])

@@ -53,7 +53,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Connect to the servers of these settings. Raises as `Producer.connect` does."""
     async with (
         open_servers(settings) as servers,
-        connect_database(servers.database_url, connections=2, name="darkroom-cli") as database,
+        connect_database(
+            servers.database_url, connections=2, name="darkroom-cli", reads_any_moment=True
+        ) as database,
         Producer.over(
             servers, webhooks_allow_loopback=settings.webhooks_allow_loopback
         ) as producer,
@@ -77,7 +79,9 @@ def run_with_database(step: Callable[[DatabaseAccess], Awaitable[Outcome]]) -> N
     async def with_database(settings: Settings) -> Outcome:
         async with (
             open_servers(settings, needs_redis=False) as servers,
-            connect_database(servers.database_url, connections=2, name="darkroom-cli") as database,
+            connect_database(
+                servers.database_url, connections=2, name="darkroom-cli", reads_any_moment=True
+            ) as database,
         ):
             return await step(DatabaseAccess(settings, database, Till(database)))
 

@@ -14,6 +14,7 @@ import orjson
 from producer.live.positions import Position
 from producer.resolving import RESOLVED_EVENT
 from shared.domain.lifecycle import TERMINAL, TRANSITIONS, JobState, event_name
+from shared.stored_json import read_stored_object
 
 GREETING = b"retry: 2000\n\n"
 """Tells the client how long to wait (ms) before it connects again."""
@@ -73,7 +74,7 @@ def event_from_row(row: asyncpg.Record) -> StoredEvent:
         account_id=row["account_id"],
         at=row["at"],
         event=row["event"],
-        detail=row["detail"],
+        detail=read_stored_object(row["detail"]),
         job_state=row["state"],
     )
 

@@ -18,6 +18,9 @@ from shared.stored_json import UNREADABLE, read_stored_object
 log = structlog.get_logger(__name__)
 
 _MOST_TOLD = 10_000
+_WHOLE_MOST = 2**63 - 1
+"""The largest integer that is written out."""
+_FLOAT_MOST = Decimal(10) ** 308
 _told: set[UUID] = set()
 """The jobs whose rows were said to be unreadable."""
 
@@ -102,9 +105,15 @@ def _is_news(job_id: UUID) -> bool:
 
 
 def credits_to_json(credits: Decimal | None) -> int | float | None:
-    """Return credits as a JSON number: whole where they are whole."""
-    if credits is None:
+    """Return credits as a JSON number: whole where they are whole.
+
+    What no JSON number is (NaN, infinity) is None: one such row must not keep others from being
+    written out with it.
+    """
+    if credits is None or not credits.is_finite():
         return None
+    if abs(credits) > _WHOLE_MOST:
+        return float(credits) if abs(credits) < _FLOAT_MOST else None
     return int(credits) if credits == credits.to_integral_value() else float(credits)
 
 

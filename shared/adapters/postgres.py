@@ -11,7 +11,6 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import asyncpg
-import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.adapters import sqlstates
@@ -19,8 +18,8 @@ from shared.adapters.heartbeat import keep_alive
 from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.queries import named
 from shared.adapters.refused_queries import RefusedQueries
+from shared.adapters.session_setup import leave_as_it_is, prepare_connection
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
-from shared.stored_json import read_stored_json
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
@@ -231,36 +230,6 @@ class Database:
             await self.pool.expire_connections()
 
 
-async def prepare_connection(
-    connection: Connection, lock_timeout_seconds: float | None = None
-) -> None:
-    """Make a connection of our own pool read and write jsonb as objects, and run READ COMMITTED.
-
-    Our statements are guarded for READ COMMITTED; a stricter default would only refuse them. It is
-    said here and not at the start of the connection, because poolers refuse parameters there that
-    they do not know. Whether the server is read-only is its own affair: that is never overruled.
-    """
-    settings = "SET default_transaction_isolation TO 'read committed'"
-    if lock_timeout_seconds is not None:
-        settings += f"; SET lock_timeout TO {int(lock_timeout_seconds * 1000)}"
-    await connection.execute(settings)
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=lambda value: orjson.dumps(value).decode(),
-        decoder=read_stored_json,
-    )
-
-
-async def leave_as_it_is(_: Connection) -> None:
-    """Skip the statement with which the driver resets a session at every return to the pool.
-
-    It would be a second round trip for every statement. Nothing of ours outlives its
-    transaction: no session settings, cursors, locks or listeners; an open transaction is rolled
-    back by the driver all the same.
-    """
-
-
 @asynccontextmanager
 async def connect_database(
     url: str,
@@ -269,10 +238,13 @@ async def connect_database(
     name: str = "darkroom",
     command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
     lock_timeout_seconds: float | None = None,
+    reads_any_moment: bool = False,
 ) -> AsyncIterator[Database]:
     """Open a pool of at most `connections`, or raise `PostgresDown`; close it at the end.
 
-    A statement that waits longer than `lock_timeout_seconds` for a lock raises `RowBusy`.
+    A statement that waits longer than `lock_timeout_seconds` for a lock raises `RowBusy`. With
+    `reads_any_moment` a moment that Python's calendar does not have is read as its first or last
+    one: for who shows rows. Without, its row cannot be read: for who decides by it.
     """
     with translated_errors():
         pool = await asyncpg.create_pool(
@@ -280,7 +252,9 @@ async def connect_database(
             min_size=1,
             max_size=connections,
             connect=cast("Any", open_connection),
-            init=lambda one: prepare_connection(one, lock_timeout_seconds),
+            init=lambda one: prepare_connection(
+                one, lock_timeout_seconds, reads_any_moment=reads_any_moment
+            ),
             reset=leave_as_it_is,
             command_timeout=command_timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,

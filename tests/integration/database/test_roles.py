@@ -9,8 +9,9 @@ import asyncpg
 import pytest
 
 from shared.adapters.migrations import require_current_schema
-from shared.adapters.postgres import Database, prepare_connection
+from shared.adapters.postgres import Database
 from shared.adapters.queue_stats import read_failures, read_snapshot
+from shared.adapters.session_setup import prepare_connection
 from shared.domain import events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk

@@ -13,6 +13,7 @@ import structlog
 
 from producer import InvalidRequest, Job
 from producer.cli.resolve import advice_for_late
+from producer.live.reading import read_job
 from shared.adapters.alert_reading import read_situation
 from shared.domain.alerts import judge
 from shared.domain.verdicts import (
@@ -123,11 +124,13 @@ async def test_images_that_an_operator_names_are_kept_free_of_charge(
     )
     said = {name: told["detail"][name] for name in ("verdict", "by", "reason", "provider_task_id")}
     assert said == {
-        "verdict": "delivered",
+        "verdict": "delivered_late",
         "by": "max",
         "reason": "seen in Kie's log",
         "provider_task_id": doubt.task_id,
     }
+    page = await read_job(rooms.database, job.id, 0)
+    assert [one.state for one in page.events][-3:] == ["failed"] * 3, "streams tell no other state"
     sent = await rooms.sql("SELECT event FROM webhook_messages ORDER BY created_at, event DESC")
     assert [row["event"] for row in sent] == ["job.failed", "job.delivered_late"]
     for again in (

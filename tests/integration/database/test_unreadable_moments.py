@@ -1,0 +1,131 @@
+"""A moment that Python's calendar does not have keeps no other row from being shown."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from producer.cli.job_pages import job_page, jobs_table
+from producer.cli.queue_page import queue_page
+from producer.cli.queue_view import read_view
+from producer.cli.running import open_desk
+from producer.doctor import examine
+from producer.orders import Order
+from shared.adapters.job_rows import credits_to_json
+from shared.adapters.stored_moments import EARLIEST, LATEST
+from tests.workshop import Workshop, text_to_image
+from worker.job_store import JobStore
+
+HOOK = "https://shop.example/hook"
+MOMENTS = {
+    "the year 20000": ("20000-01-01", LATEST),
+    "before Christ": ("0044-03-15 BC", EARLIEST),
+    "the last one": ("294276-12-31", LATEST),
+}
+
+
+async def spoil(workshop: Workshop, table: str, columns: str, moment: str, where: str) -> None:
+    """Write the moment into these columns, past every trigger, as a restored dump may have it."""
+    changes = ", ".join(f"{column} = '{moment}'" for column in columns.split())
+    await workshop.run_sql(
+        f"DO $$ BEGIN SET LOCAL session_replication_role = replica;"
+        f" UPDATE {table} SET {changes} WHERE {where}; END $$"
+    )
+
+
+@pytest.mark.parametrize(("moment", "shown"), MOMENTS.values(), ids=MOMENTS.keys())
+async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
+    workshop: Workshop, moment: str, shown: datetime
+) -> None:
+    producer = workshop.producer
+    jobs = await producer.enqueue_many(
+        [
+            Order(request=text_to_image(f"{moment} {n}"), account_id="acme", webhook_url=HOOK)
+            for n in range(3)
+        ]
+    )
+    bad = jobs[1].id
+    await producer.cancel(bad)
+    await workshop.run_sql(
+        "INSERT INTO job_attempts (job_id, number, token, worker)"
+        " VALUES ($1, 1, repeat('t', 24), 'here:1')",
+        bad,
+    )
+    for table, columns, where in (
+        ("jobs", "run_at due_at created_at submitted_at", f"id = '{bad}'"),
+        ("job_events", "at", f"job_id = '{bad}'"),
+        ("job_attempts", "sent_at", f"job_id = '{bad}'"),
+        ("ledger_entries", "created_at", f"job_id = '{bad}'"),
+        ("webhook_messages", "created_at next_try_at", f"job_id = '{bad}'"),
+    ):
+        await spoil(workshop, table, columns, moment, where)
+
+    listed = await producer.list(account_id="acme")
+    assert {job.id for job in jobs} <= {job.id for job in listed}
+    assert (await producer.get(bad)).run_at == shown
+    story = await producer.till.explain(bad)
+    assert [one["at"] for one in story["events"]] == [shown, shown]
+    assert [one["sent_at"] for one in story["attempts"]] == [shown]
+    assert [one["created_at"] for one in story["entries"]] == [shown, shown]
+    assert len(await producer.till.ledger("acme", None, 100)) > 4
+    (message,) = await producer.webhooks.list(account_id="acme")
+    assert message["created_at"] == shown
+    job_page(await producer.get(bad), story)
+    jobs_table(listed, now=datetime.now(UTC))
+    async with workshop.api() as client:
+        told = (await client.get("/v1/jobs", account_id="acme")).expect(200)["jobs"]
+        assert str(bad) in {job["id"] for job in told}
+        one = (await client.get(f"/v1/jobs/{bad}")).expect(200)
+        assert one["run_at"].startswith(f"{shown:%Y-%m-%d}".rjust(10, "0"))
+        (await client.get("/v1/accounts/acme/ledger")).expect(200)
+    async with open_desk(workshop.settings) as desk:
+        queue_page(await read_view(desk, datetime.now(UTC)))
+    findings = [one async for one in examine(workshop.settings)]
+    assert "no job is stuck" in {one.name for one in findings}, "the doctor sees all it looks at"
+
+
+async def test_what_decides_does_not_take_such_a_moment_for_another(workshop: Workshop) -> None:
+    """A worker reads it not at all, and fails that job alone."""
+    jobs = await workshop.producer.enqueue_many(
+        [Order(request=text_to_image(f"picture {n}"), account_id="acme") for n in range(20)]
+    )
+    await spoil(workshop, "jobs", "due_at", "0044-03-15 BC", f"id = '{jobs[7].id}'")
+    store = JobStore(workshop.database)
+    loads = (store.load(job.id) for job in jobs)
+    outcomes = await asyncio.gather(*loads, return_exceptions=True)
+    failed = [place for place, one in enumerate(outcomes) if isinstance(one, Exception)]
+    assert failed == [7]
+
+
+async def test_ordinary_moments_are_read_and_written_as_they_are(workshop: Workshop) -> None:
+    for moment in (
+        datetime(2026, 11, 27, 12, 34, 56, 789_012, tzinfo=UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(9000, 2, 28, tzinfo=UTC),
+    ):
+        (job,) = await workshop.producer.enqueue_many(
+            [Order(request=text_to_image(f"at {moment}"), account_id="acme", run_at=moment)]
+        )
+        assert (await workshop.producer.get(job.id)).run_at == moment
+        (row,) = await workshop.run_sql("SELECT run_at FROM jobs WHERE id = $1", job.id)
+        assert row["run_at"] == moment
+
+
+@pytest.mark.parametrize(
+    ("credits", "shown"),
+    [
+        ("NaN", None),
+        ("Infinity", None),
+        ("1e400", None),
+        ("1e30", 1e30),
+        ("7", 7),
+        ("7.5", 7.5),
+        ("-9223372036854775807", -9223372036854775807),
+    ],
+)
+def test_credits_are_written_as_json_can_have_them(credits: str, shown: float | None) -> None:
+    assert credits_to_json(Decimal(credits)) == shown
