@@ -57,14 +57,14 @@ def _tell_alive(rows: Sequence[ProcessRow]) -> Finding:
     detail += f"; APIs alive: {len(alive) - len(workers)}"
     cut_off = [row for row in alive if not _reaches_redis(row)]
     for row in cut_off:
-        detail += f"; {row.name} does not reach its Redis {row.redis}"
+        detail += f"; {row.name} is alive and cannot write to its Redis {row.redis}"
         if row.detail.get("redis_error"):
             detail += f" ({row.detail['redis_error']})"
     return Finding(
         "processes",
         not cut_off,
         detail,
-        "start that Redis, or mend REDIS_URL there" if cut_off else None,
+        "start Redis or Valkey, or mend REDIS_URL of that process" if cut_off else None,
     )
 
 

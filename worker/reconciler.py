@@ -15,6 +15,7 @@ from shared.adapters.delivery import Lane, Parcel, lane_of, translated_redis_err
 from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.domain import events
+from shared.domain.situation import WIPED_KEY
 from shared.errors import DatabaseRefused, RowBusy, StaleJob
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
@@ -32,6 +33,7 @@ PAGE_LENGTH = 2_000
 RECONCILE_SECONDS = 5.0
 _SETTLING_SECONDS = 2.0
 _FRESH_SECONDS = 60.0
+_WIPE_SHOWN_SECONDS = 3600
 
 
 class Reconciler:
@@ -44,6 +46,8 @@ class Reconciler:
         self._callbacks = callbacks
         self._page_length = page_length
         self._last: OpenJob | None = None
+        self._has_seen_mark = False
+        """Whether this Redis was marked before: one that was never filled has lost nothing."""
         self.outbox = Outbox(
             deps.queries, deps.delivery, on_found=deps.metrics.dispatch_path.note_found
         )
@@ -70,6 +74,8 @@ class Reconciler:
             self._deps.metrics.dispatch_path.note_found(found)
         if await self._redis_was_wiped():
             log.warning("redis_is_empty", meaning="every open job is delivered again")
+            if self._has_seen_mark:
+                await self._note_wipe()
             self._last = None
             while not await self._check_page():
                 pass
@@ -140,11 +146,23 @@ class Reconciler:
 
     async def _redis_was_wiped(self) -> bool:
         with translated_redis_errors():
-            return not await self._deps.delivery.redis.exists(EPOCH_KEY)
+            if await self._deps.delivery.redis.exists(EPOCH_KEY):
+                self._has_seen_mark = True
+                return False
+            return True
+
+    async def _note_wipe(self) -> None:
+        """Note the wipe for the alert, by Redis's own clock."""
+        redis = self._deps.delivery.redis
+        with translated_redis_errors():
+            seconds, microseconds = await redis.time()
+            at_ms = seconds * 1000 + microseconds // 1000
+            await redis.set(WIPED_KEY, at_ms, ex=_WIPE_SHOWN_SECONDS, nx=True)
 
     async def _mark_redis(self) -> None:
         with translated_redis_errors():
             await self._deps.delivery.redis.set(EPOCH_KEY, self._deps.worker_name)
+        self._has_seen_mark = True
 
 
 def _parcel(job: OpenJob) -> Parcel | None:

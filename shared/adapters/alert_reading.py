@@ -24,6 +24,7 @@ from shared.domain.alerts import (
 )
 from shared.domain.situation import (
     QUEUED_COUNTED,
+    WIPED_KEY,
     EndedJob,
     FailingReceiver,
     Locker,
@@ -87,7 +88,8 @@ async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:
             pipe.hgetall(family_brake_key(*place))
         for section in ("memory", "replication", "persistence"):
             pipe.info(section)
-        *brakes, memory, replication, persistence = await pipe.execute()
+        pipe.get(WIPED_KEY)
+        *brakes, memory, replication, persistence, wiped_ms = await pipe.execute()
     pauses = [read_pause(fields) for fields in brakes]
     of_accounts = zip(accounts, pauses, strict=False)
     of_families = zip(places, pauses[len(accounts) :], strict=True)
@@ -100,6 +102,7 @@ async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:
         memory_share=int(memory.get("used_memory", 0)) / limit if limit else 0.0,
         saves=persistence.get("rdb_last_bgsave_status", "ok") == "ok"
         and persistence.get("aof_last_write_status", "ok") == "ok",
+        wiped_at=_moment(int(wiped_ms) / 1000) if wiped_ms else None,
     )
 
 

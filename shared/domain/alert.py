@@ -21,6 +21,7 @@ ALERT_NAMES = (
     "redis_evicts",
     "redis_is_full",
     "redis_is_replica",
+    "redis_was_wiped",
     "results_unreadable",
     "rows_locked",
     "submits_paused",
@@ -34,7 +35,7 @@ ALERT_NAMES = (
 NEED_REDIS = frozenset(
     {
         *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
-        *("redis_is_replica", "submits_paused"),
+        *("redis_is_replica", "redis_was_wiped", "submits_paused"),
     }
 )
 """The names about which nothing is known while Redis is away."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from shared.domain.alert import Alert
 from shared.domain.lifecycle import JobState, Reason
 from shared.domain.process_alerts import alerts_of_processes
-from shared.domain.situation import EndedJob, Pause, RedisSituation, Situation
+from shared.domain.situation import WIPED_KEY, EndedJob, Pause, RedisSituation, Situation
 
 RECENT_SECONDS = 300.0
 """How far back ended jobs count: long enough for a job a minute, short enough to be news."""
@@ -108,6 +108,15 @@ def _of_redis(redis: RedisSituation) -> Iterator[Alert]:
             "redis_is_full",
             f"{redis.memory_share:.0%} of maxmemory is used: writes are, or will be, refused",
             "raise maxmemory, or find what else fills this server",
+        )
+    if redis.wiped_at is not None:
+        yield Alert(
+            "redis_was_wiped",
+            "Redis lost its keys while workers ran: every open job was delivered again, none is"
+            " lost",
+            "find out why: noeviction and the append-only file must be on, and nobody may flush it;"
+            f" told for an hour, or until `DEL {WIPED_KEY}`",
+            since=redis.wiped_at,
         )
     if not redis.saves:
         yield Alert(

@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+WIPED_KEY = "darkroom:wiped"
+"""The key in which a worker notes, for an hour, when it found Redis without its keys."""
 QUEUED_COUNTED = 10_000
 """Queued jobs are counted up to this: looking must cost the same however many there are."""
 
@@ -153,3 +155,5 @@ class RedisSituation:
     memory_share: float = 0.0
     """0 to 1; 0 where there is no limit."""
     saves: bool = True
+    wiped_at: datetime | None = None
+    """When a running worker last found that Redis had lost its keys, within the last hour."""

@@ -8,7 +8,7 @@ it, and once it is over all of them must be content again.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -103,6 +103,10 @@ class Fault:
     processes: tuple[str, ...] = ("worker", "api")
     finding: str | None = None
     """How the doctor's finding begins, where it is not named after the alert."""
+    has_worker: bool = True
+    """Whether a worker runs before it is caused."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the processes that differ from those of other tests."""
 
 
 async def play(stage: Stage, fault: Fault) -> None:
@@ -177,7 +181,12 @@ async def _is_content(stage: Stage, fault: Fault) -> None:
 
 @asynccontextmanager
 async def set_stage(
-    workshop: Workshop, darkroom: Darkroom, redis: ArqRedis, **changes: Any
+    workshop: Workshop,
+    darkroom: Darkroom,
+    redis: ArqRedis,
+    *,
+    has_worker: bool = True,
+    **changes: Any,
 ) -> AsyncIterator[Stage]:
     """Run a worker and an API behind relays; changes are to their settings."""
     assert workshop.settings.database_url is not None
@@ -197,23 +206,29 @@ async def set_stage(
         )
         stage = Stage(workshop, behind, redis, postgres, to_redis)
         with structlog.testing.capture_logs() as stage.lines:
-            async with (
-                workshop.worker(**urls, **changes) as rooms,
-                serving("127.0.0.1", 0, rooms.health.routes()) as port,
-                aiohttp.ClientSession(f"http://127.0.0.1:{port}") as of_worker,
-                workshop.api(**urls) as of_api,
-            ):
-                stage.outputs = {"worker": of_worker, "api": of_api.session}
-                await eventually(_is_first_seen(stage), "the worker is seen")
+            async with AsyncExitStack() as processes:
+                if has_worker:
+                    rooms = await processes.enter_async_context(workshop.worker(**urls, **changes))
+                    port = await processes.enter_async_context(
+                        serving("127.0.0.1", 0, rooms.health.routes())
+                    )
+                    stage.outputs["worker"] = await processes.enter_async_context(
+                        aiohttp.ClientSession(f"http://127.0.0.1:{port}")
+                    )
+                of_api = await processes.enter_async_context(workshop.api(**urls))
+                stage.outputs["api"] = of_api.session
+                await eventually(workers_alive(stage, int(has_worker)), "the worker is seen")
                 async with stage.until_the_end:
                     yield stage
 
 
-def _is_first_seen(stage: Stage) -> Callable[[], Awaitable[bool]]:
-    async def is_seen() -> bool:
-        return await stage.metric("api", "darkroom_workers", state="alive") == 1
+def workers_alive(stage: Stage, count: int) -> Callable[[], Awaitable[bool]]:
+    """Return a question: are so many workers alive, as the API shows it?"""
 
-    return is_seen
+    async def are_alive() -> bool:
+        return await stage.metric("api", "darkroom_workers", state="alive") == count
+
+    return are_alive
 
 
 def is_unknown(value: float) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from arq.connections import ArqRedis
@@ -14,9 +15,17 @@ from shared.adapters.process_beat import Process
 from shared.adapters.process_registry import ProcessRegistry
 from shared.adapters.server_clock import ServerClock
 from tests.acceptance.cli.driving import Darkroom
-from tests.acceptance.faults.playing import Fault, Stage, play, servers_of, set_stage
+from tests.acceptance.faults.playing import (
+    Fault,
+    Stage,
+    play,
+    servers_of,
+    set_stage,
+    workers_alive,
+)
+from tests.fakes.outage import outage_of
 from tests.fakes.receiver import receiving
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.workshop import Workshop, environment, eventually, text_to_image
 
 
 @asynccontextmanager
@@ -32,7 +41,7 @@ async def _clock_ahead(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _one_of_two_workers_killed(stage: Stage) -> AsyncIterator[None]:
     async with stage.workshop.worker_process() as second:
-        await eventually(_alive(stage, 2), "two workers are alive")
+        await eventually(workers_alive(stage, 2), "two workers are alive")
         await second.kill()
         await _let_time_pass(stage, "worker", second.process.pid)
         yield
@@ -40,11 +49,35 @@ async def _one_of_two_workers_killed(stage: Stage) -> AsyncIterator[None]:
         await stage.until_the_end.enter_async_context(stage.workshop.worker_process())
 
 
-def _alive(stage: Stage, count: int) -> Callable[[], Awaitable[bool]]:
-    async def are_alive() -> bool:
-        return await stage.metric("api", "darkroom_workers", state="alive") == count
+@asynccontextmanager
+async def _only_worker_killed(stage: Stage) -> AsyncIterator[None]:
+    async with stage.workshop.worker_process() as only:
+        await eventually(workers_alive(stage, 1), "the worker is alive")
+        await only.kill()
+        await stage.enqueue(2)
+        await _let_time_pass(stage, "worker", only.process.pid)
+        yield
+        await stage.until_the_end.enter_async_context(stage.workshop.worker_process())
 
-    return are_alive
+
+@asynccontextmanager
+async def _process_loses_its_redis(stage: Stage) -> AsyncIterator[None]:
+    """Run one more worker, and cut its way to Redis; all others keep theirs."""
+    socket = urlsplit(environment(stage.workshop.settings)["REDIS_URL"]).path
+    relay = await stage.until_the_end.enter_async_context(outage_of(socket))
+    other = await stage.until_the_end.enter_async_context(
+        stage.workshop.worker_process(REDIS_URL=f"redis://127.0.0.1:{relay.port}")
+    )
+    await eventually(workers_alive(stage, 2), "two workers are alive")
+    await relay.cut()
+    changed = await stage.sql(
+        "UPDATE processes SET started_at = started_at - interval '1 min',"
+        " redis_seen_at = redis_seen_at - interval '10 s' WHERE name LIKE $1 RETURNING name",
+        f"%:{other.process.pid}",
+    )
+    assert len(changed) == 1
+    yield
+    await relay.restore()
 
 
 async def _let_time_pass(stage: Stage, kind: str, pid: int) -> None:
@@ -71,16 +104,38 @@ async def _receiver_refuses(stage: Stage) -> AsyncIterator[None]:
             await producer.enqueue(text_to_image(), account_id="acme", webhook_url=url)
         await receiver.has(2)
         yield
-        for row in await stage.sql("SELECT id FROM webhook_messages"):
-            # The next try would be half a minute away; the receiver is well again.
-            receiver.answering = None
-            await producer.webhooks.replay(row["id"])
+        # The next try would be half a minute away; the receiver is well again.
+        receiver.answering = None
+        await _replay_all(stage, producer)
 
-        async def are_taken() -> bool:
-            rows = await stage.sql("SELECT id FROM webhook_messages WHERE state = 'delivered'")
-            return len(rows) == 2
 
-        await eventually(are_taken, "the webhooks are taken")
+@asynccontextmanager
+async def _webhooks_are_given_up(stage: Stage) -> AsyncIterator[None]:
+    # A message of a day ago, whose last try this is.
+    await stage.sql("ALTER TABLE webhook_messages ALTER COLUMN retry_until SET DEFAULT now()")
+    async with (
+        receiving() as receiver,
+        Producer.over(servers_of(stage), webhooks_allow_loopback=True) as producer,
+    ):
+        receiver.answer_in_turn(500, 503)
+        for _ in range(2):
+            await producer.enqueue(
+                text_to_image(), account_id="acme", webhook_url=f"{receiver.url}/hook"
+            )
+        await receiver.has(2)
+        yield
+        await _replay_all(stage, producer)
+
+
+async def _replay_all(stage: Stage, producer: Producer) -> None:
+    for row in await stage.sql("SELECT id FROM webhook_messages"):
+        await producer.webhooks.replay(row["id"])
+
+    async def are_taken() -> bool:
+        rows = await stage.sql("SELECT state FROM webhook_messages")
+        return {row["state"] for row in rows} == {"delivered"}
+
+    await eventually(are_taken, "the webhooks are taken")
 
 
 FAULTS = [
@@ -105,6 +160,30 @@ FAULTS = [
         "died or lost Postgres; 1 are alive",
         "start another",
     ),
+    Fault(
+        "the only worker is killed",
+        "no_worker",
+        _only_worker_killed,
+        "no worker is running; 2 jobs wait and 0 tasks",
+        "start one: `darkroom worker`",
+        processes=("api",),
+        has_worker=False,
+    ),
+    Fault(
+        "a process loses its Redis",
+        "process_without_redis",
+        _process_loses_its_redis,
+        "cannot write to its Redis",
+        "mend REDIS_URL of that process",
+        finding="processes",
+    ),
+    Fault(
+        "webhooks are given up",
+        "webhooks_dead",
+        _webhooks_are_given_up,
+        "2 webhooks were given up",
+        "darkroom webhooks replay",
+    ),
 ]
 
 
@@ -112,5 +191,7 @@ FAULTS = [
 async def test_every_output_tells_it_and_is_content_afterwards(
     workshop: Workshop, darkroom: Darkroom, redis: ArqRedis, fault: Fault
 ) -> None:
-    async with set_stage(workshop, darkroom, redis, webhooks_allow_loopback=True) as stage:
+    async with set_stage(
+        workshop, darkroom, redis, has_worker=fault.has_worker, webhooks_allow_loopback=True
+    ) as stage:
         await play(stage, fault)

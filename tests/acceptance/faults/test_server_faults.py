@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -11,7 +12,10 @@ import asyncpg
 import pytest
 
 from shared.adapters.postgres import Connection
+from shared.domain.situation import WIPED_KEY
 from tests.acceptance.faults.playing import Cause, Fault, Stage, play
+from tests.workshop import eventually
+from worker.reconciler import EPOCH_KEY
 
 
 def database_of(stage: Stage) -> str:
@@ -116,6 +120,55 @@ async def _redis_full(stage: Stage) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def _redis_cannot_save(stage: Stage) -> AsyncIterator[None]:
+    """Put a directory where Valkey would put its snapshot, and have it save."""
+    folder = cast("dict[str, str]", await stage.redis.config_get("dir"))["dir"]
+    name = cast("dict[str, str]", await stage.redis.config_get("dbfilename"))["dbfilename"]
+    obstacle = Path(folder) / name
+    obstacle.unlink(missing_ok=True)
+    obstacle.mkdir()
+    await _save(stage, "err")
+    try:
+        yield
+    finally:
+        obstacle.rmdir()
+        await _save(stage, "ok")
+
+
+async def _save(stage: Stage, status: str) -> None:
+    async def has_ended() -> bool:
+        info = await stage.redis.info("persistence")
+        return bool(info["rdb_last_bgsave_status"] == status)
+
+    # Valkey saves no more often than every five seconds by itself; one that is asked does at once.
+    await stage.redis.bgsave()
+    await eventually(has_ended, f"the save has ended with {status}")
+
+
+@asynccontextmanager
+async def _redis_wiped(stage: Stage) -> AsyncIterator[None]:
+    """Wipe Valkey while tasks run and jobs wait for their moment; all of them end all the same."""
+
+    async def is_marked() -> bool:
+        return bool(await stage.redis.exists(EPOCH_KEY))
+
+    await eventually(is_marked, "a worker has marked Valkey")
+    stage.workshop.simulator.set_faults(duration=3.0)
+    await stage.enqueue(3)
+    await stage.redis.flushall()
+    yield
+
+    async def have_ended() -> bool:
+        rows = await stage.sql("SELECT state FROM jobs")
+        return {row["state"] for row in rows} == {"succeeded"}
+
+    await eventually(have_ended, "all jobs have succeeded")
+    stage.workshop.check_paid_once()
+    assert [line["event"] for line in stage.lines].count("redis_is_empty") == 1
+    await stage.redis.delete(WIPED_KEY)
+
+
 FAULTS = [
     Fault(
         "Postgres turns read-only",
@@ -172,6 +225,20 @@ FAULTS = [
         "maxmemory-policy is allkeys-lru",
         "set maxmemory-policy to noeviction",
         finding="redis keeps its keys",
+    ),
+    Fault(
+        "Valkey is wiped",
+        "redis_was_wiped",
+        _redis_wiped,
+        "every open job was delivered again",
+        "the append-only file must be on",
+    ),
+    Fault(
+        "Valkey cannot save",
+        "redis_cannot_save",
+        _redis_cannot_save,
+        "the last save to disk failed",
+        "free its disk",
     ),
 ]
 

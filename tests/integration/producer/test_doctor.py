@@ -12,6 +12,7 @@ from shared.adapters.postgres import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.producer.shelf import open_account
+from tests.workshop import text_to_image
 
 
 def settings_of(servers: Servers, **changes: str) -> Settings:
@@ -55,6 +56,26 @@ async def test_broken_books_are_named_with_advice(
     assert not finding.ok
     assert "acme: balance 7 and held 0, but the ledger says 1000 and 0" in finding.detail
     assert "do not mend it by hand" in (finding.fix or "")
+
+
+async def test_a_job_that_nobody_moves_is_named(
+    producer: Producer, servers: Servers, database: Database
+) -> None:
+    await open_account(producer)
+    job = await producer.enqueue(text_to_image(), account_id="acme")
+
+    async def finding() -> Finding:
+        return (await findings(settings_of(servers)))["no job is stuck"]
+
+    await database.pool.execute(
+        "UPDATE jobs SET state = 'submitting', attempt = 1, attempted_at = now()"
+    )
+    assert (await finding()).ok
+    await database.pool.execute("UPDATE jobs SET updated_at = now() - interval '2 h'")
+    stuck = await finding()
+    assert not stuck.ok
+    assert f"{job.id}: submitting since" in stuck.detail
+    assert "darkroom worker" in (stuck.fix or "")
 
 
 async def test_an_old_schema_is_told_and_the_books_are_left_alone(

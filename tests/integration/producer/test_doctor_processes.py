@@ -130,7 +130,10 @@ async def test_a_worker_that_does_not_reach_its_redis_is_named(
         await database.pool.execute("UPDATE processes SET started_at = now() - interval '1 min'")
         found = await examine(database, servers.redis_url)
     assert not found["processes"].ok
-    assert "cut-off:1 does not reach its Redis /nowhere/redis.sock/0" in found["processes"].detail
+    assert (
+        "cut-off:1 is alive and cannot write to its Redis /nowhere/redis.sock/0"
+        in found["processes"].detail
+    )
     assert found[SHARED].ok
 
 

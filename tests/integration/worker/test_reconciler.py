@@ -11,8 +11,10 @@ import pytest
 import structlog
 
 from producer import Job
+from shared.adapters.alert_reading import read_redis
 from shared.adapters.delivery import Lane
 from shared.domain import events
+from shared.domain.situation import WIPED_KEY
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from worker.reconciler import EPOCH_KEY, Reconciler
 
@@ -105,9 +107,25 @@ async def test_a_wiped_redis_gets_everything_again_over_many_pages(rooms: Rooms)
     await rooms.redis.flushall()
     with structlog.testing.capture_logs() as logs:
         await reconciler.run_once()
+    told = await read_redis(rooms.redis, ["default"])
+    seconds, _ = await rooms.redis.time()
+    assert told.wiped_at is not None
+    assert told.wiped_at.timestamp() == pytest.approx(seconds, abs=30)
+    assert 0 < await rooms.redis.ttl(WIPED_KEY) <= 3600
     assert (await deliveries(rooms))[Lane.SUBMIT] == {Lane.SUBMIT.arq_id(one) for one in ids}
     assert "redis_is_empty" in {log["event"] for log in logs}
     assert await rooms.redis.exists(EPOCH_KEY)
+
+
+async def test_a_redis_that_was_never_filled_is_not_told_as_wiped(rooms: Rooms) -> None:
+    reconciler = Reconciler(rooms.deps)
+    await rooms.redis.delete(EPOCH_KEY)
+    await reconciler.run_once()
+    await reconciler.run_once()
+    assert (await read_redis(rooms.redis, ["default"])).wiped_at is None
+    await rooms.redis.delete(EPOCH_KEY)
+    await reconciler.run_once()
+    assert (await read_redis(rooms.redis, ["default"])).wiped_at is not None
 
 
 async def test_without_a_wipe_each_look_checks_one_page_and_the_last_leads_to_the_first(

@@ -234,6 +234,13 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     ("redis_is_replica", {"redis": RedisSituation(is_replica=True)}, "replica", None, "primary"),
     ("redis_evicts", {"redis": RedisSituation(policy="allkeys-lru")}, "allkeys", None, "noevict"),
     ("redis_is_full", {"redis": RedisSituation(memory_share=0.97)}, "97%", None, "maxmemory"),
+    (
+        "redis_was_wiped",
+        {"redis": RedisSituation(wiped_at=ago(20))},
+        "every open job was delivered again",
+        ago(20),
+        "DEL darkroom:wiped",
+    ),
     ("redis_cannot_save", {"redis": RedisSituation(saves=False)}, "failed", None, "disk"),
 ]
 

@@ -1,0 +1,118 @@
+"""Holds the list of played faults complete: a new alert fails here until it is played."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from shared.domain.alert import ALERT_NAMES
+from tests.acceptance.faults import (
+    test_job_faults,
+    test_kie_faults,
+    test_process_faults,
+    test_server_faults,
+)
+
+ROOT = Path(__file__).parents[3]
+FAULTS = [
+    *(*test_job_faults.FAULTS, *test_kie_faults.FAULTS),
+    *(*test_process_faults.FAULTS, *test_server_faults.FAULTS),
+]
+PLAYED = frozenset(fault.alert for fault in FAULTS)
+OF_SERVERS = frozenset({"postgres_down", "redis_down"})
+"""They are no alerts of Postgres's and Redis's contents: `test_servers_away.py` plays both."""
+RUNBOOK = {
+    "The lane is paused": "submits_paused",
+    "Kie fails, or is not there": "submits_paused",
+    "Several Kie accounts": (
+        "tests/acceptance/test_kie_accounts.py"
+        "::test_a_key_that_was_removed_is_missed_aloud_and_put_back_in_time"
+    ),
+    "Unknown jobs": "unknown_submissions",
+    "A success cannot be read": "results_unreadable",
+    "Images that come late": "images_come_late",
+    "Writes were lost": (
+        "tests/integration/worker/test_lost_writes.py"
+        "::test_an_event_that_is_gone_tells_of_writes_that_nobody_else_met"
+    ),
+    "A failover": (
+        "tests/failover/test_short_failover.py"
+        "::test_a_failover_of_each_server_loses_nothing_and_jobs_move_again_in_time"
+    ),
+    "Redis is down": "redis_down",
+    "Pushes do not arrive": (
+        "tests/integration/worker/test_forgotten_connections.py"
+        "::test_a_forgotten_listen_connection_is_replaced_and_notifications_arrive_again"
+    ),
+    "Redis refuses": "redis_is_replica",
+    "Redis was wiped": "redis_was_wiped",
+    "Workers do not share one Redis": (
+        "tests/integration/producer/test_doctor_processes.py::test_another_redis_is_named"
+    ),
+    "Postgres is down": "postgres_down",
+    "Postgres refuses": "postgres_is_read_only",
+    "A clock is wrong": "clock_skew",
+    "A row is locked": "rows_locked",
+    "A worker was killed": "worker_lost",
+    "The balance of an account is below zero": (
+        "tests/integration/database/test_settlement.py"
+        "::test_a_rise_beyond_the_balance_is_delivered_charged_and_owed"
+    ),
+    "The balance at Kie drifts": (
+        "tests/integration/worker/test_provider_balance.py"
+        "::test_the_doctor_says_verdict_and_age_and_remembers_drift_for_a_day"
+    ),
+    "A job hangs": (
+        "tests/integration/producer/test_doctor.py::test_a_job_that_nobody_moves_is_named"
+    ),
+}
+"""By heading of the runbook: the alert that a row plays, or the test of what is no alert."""
+PROCEDURES = frozenset({"A restore", "Stopping a worker"})
+"""Headings that say how something is done; nothing is wrong there."""
+
+
+def operations() -> str:
+    return (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def section(start: str, end: str) -> str:
+    text = operations().partition(start)[2].partition(end)[0]
+    assert text, start
+    return text
+
+
+def test_every_alert_has_a_played_fault_and_no_row_plays_another() -> None:
+    assert set(ALERT_NAMES) == PLAYED
+
+
+def test_faults_are_told_apart_by_their_names() -> None:
+    names = [fault.name for fault in FAULTS]
+    assert len(set(names)) == len(names)
+
+
+def test_both_tables_of_the_operations_page_name_every_alert() -> None:
+    for start, end in (
+        ("\n## What is wrong\n", "How a fault looks, in each output"),
+        ("How a fault looks, in each output", "\n## Metrics\n"),
+    ):
+        rows = "\n".join(line for line in section(start, end).splitlines() if line[:1] == "|")
+        missing = [
+            name
+            for name in sorted({*ALERT_NAMES, *OF_SERVERS})
+            if f"`{name}`" not in rows and f'alert="{name}"' not in rows
+        ]
+        assert not missing, f"not in the table after {start.strip()!r}: {missing}"
+
+
+def test_every_heading_of_the_runbook_is_played() -> None:
+    runbook = section("\n## Runbook\n", "\n## ")
+    headings = {line[4:] for line in runbook.splitlines() if line.startswith("### ")}
+    assert headings == set(RUNBOOK) | PROCEDURES
+    for heading, told in RUNBOOK.items():
+        path, _, name = told.partition("::")
+        if not name:
+            assert told in PLAYED | OF_SERVERS, heading
+            continue
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        tests = {one.name for one in tree.body if isinstance(one, ast.AsyncFunctionDef)}
+        assert name in tests, heading

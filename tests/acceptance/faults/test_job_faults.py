@@ -1,0 +1,131 @@
+"""Jobs that wait, are late or cannot be read: what every output says about them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+from arq.connections import ArqRedis
+
+from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.faults.playing import Fault, Stage, play, set_stage
+from tests.workshop import Workshop, eventually, text_to_image
+
+_CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
+_LET_AN_HOUR_PASS = "UPDATE late_tasks SET ended_at = ended_at - interval '1 hour'"
+_LET_SIX_MINUTES_PASS = (
+    "UPDATE jobs SET run_at = run_at - interval '6 min', created_at = created_at - interval '6 min'"
+    " WHERE state = 'queued'"
+)
+
+
+@asynccontextmanager
+async def _backlog(stage: Stage) -> AsyncIterator[None]:
+    """Enqueue more than the limit lets pass, and let them wait for six minutes."""
+    await stage.enqueue(12)
+
+    async def are_submitted() -> bool:
+        return bool(await stage.sql("SELECT FROM jobs WHERE submitted_at IS NOT NULL"))
+
+    await eventually(are_submitted, "the first are submitted")
+    await stage.sql(_LET_SIX_MINUTES_PASS)
+    yield
+    await _cancel_what_waits(stage)
+
+
+@asynccontextmanager
+async def _job_nobody_can_read(stage: Stage) -> AsyncIterator[None]:
+    """Overwrite the request of a job: no worker can submit it, and each hands it back."""
+    await stage.enqueue(1, run_at=await _in_two_seconds(stage))
+    await stage.sql(
+        "UPDATE jobs SET request = '[]', created_at = created_at - interval '20 s',"
+        " run_at = run_at - interval '20 s' WHERE state = 'queued'"
+    )
+    yield
+    await _cancel_what_waits(stage)
+
+
+async def _in_two_seconds(stage: Stage) -> object:
+    (row,) = await stage.sql("SELECT now() + interval '2 s' AS at")
+    return row["at"]
+
+
+async def _cancel_what_waits(stage: Stage) -> None:
+    for row in await stage.sql("SELECT id FROM jobs WHERE state = 'queued'"):
+        await stage.workshop.producer.cancel(row["id"])
+
+
+@asynccontextmanager
+async def _images_after_the_deadline(stage: Stage) -> AsyncIterator[None]:
+    job = await stage.workshop.enqueue(text_to_image("[[sim: duration=3]]"))
+    ended = await stage.workshop.ended(job)
+    assert ended.reason == "deadline_exceeded"
+
+    async def have_come() -> bool:
+        await stage.sql(_CHECK_NOW)
+        return bool(await stage.sql("SELECT FROM late_tasks WHERE outcome = 'delivered'"))
+
+    await eventually(have_come, "the images have come")
+    yield
+    await stage.sql("ALTER TABLE late_tasks DISABLE TRIGGER late_tasks_deliver_for_good")
+    await stage.sql(_LET_AN_HOUR_PASS)
+
+
+@asynccontextmanager
+async def _unreadable_success(stage: Stage) -> AsyncIterator[None]:
+    stage.workshop.simulator.set_faults(response_form="broken")
+    job = await stage.workshop.enqueue(text_to_image(quantity=2))
+    yield
+    await _settle(stage, job.id)
+
+
+async def _settle(stage: Stage, job_id: UUID) -> None:
+    """Settle the job by hand, as the alert says."""
+    said = await stage.darkroom.run(
+        *("jobs", "resolve", str(job_id), "--undelivered", "--reason", "not in Kie's log")
+    )
+    assert said.code == 0, said.err
+
+
+FAULTS = [
+    Fault(
+        "a backlog of minutes",
+        "jobs_wait",
+        _backlog,
+        "jobs are due, and the oldest has waited for 36",
+        "the backlog exceeds Kie's limit",
+        changes={"kie_submits_per_10_seconds": 2},
+    ),
+    Fault(
+        "a job that no worker can read",
+        "nothing_is_submitted",
+        _job_nobody_can_read,
+        "are due and workers are alive, but none was submitted",
+        "look at the log of the workers",
+    ),
+    Fault(
+        "images come after the deadline",
+        "images_come_late",
+        _images_after_the_deadline,
+        "1 tasks delivered after the end of their job within the last hour; Kie charged",
+        "raise JOB_DEADLINE_SECONDS",
+        changes={"job_deadline_seconds": 1.0},
+    ),
+    Fault(
+        "a success that cannot be read",
+        "results_unreadable",
+        _unreadable_success,
+        "1 tasks succeeded, but their images cannot be read for certain",
+        "darkroom jobs resolve ID",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_every_output_tells_it_and_is_content_afterwards(
+    workshop: Workshop, darkroom: Darkroom, redis: ArqRedis, fault: Fault
+) -> None:
+    async with set_stage(workshop, darkroom, redis, **fault.changes) as stage:
+        await play(stage, fault)
