@@ -7,6 +7,7 @@ whatever it holds, and what is said about a pair is its position alone.
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 DEFAULT_ACCOUNT = "default"
 """The name of the one account of KIE_API_KEY, of the simulator's, and of all attempts before it."""
 NAME_RULE = "a name is a lower-case letter, then up to 19 lower-case letters, digits or hyphens"
+FINGERPRINT_LENGTH = 16
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 _BRAKE = "darkroom:brake"
 
@@ -37,6 +39,16 @@ def brake_key(account: str) -> str:
 def family_brake_key(account: str, model: str) -> str:
     """Return where Redis keeps the brake of one model family at this account."""
     return f"darkroom:family_brake:{account}:{model}"
+
+
+def key_fingerprints(keys: Iterable[KieKey], salt: str) -> dict[str, str]:
+    """Return for each account what is equal where the key is, and tells nothing else about it."""
+    return {
+        one.name: hmac.digest(salt.encode(), one.key.get_secret_value().encode(), "sha256").hex()[
+            :FINGERPRINT_LENGTH
+        ]
+        for one in keys
+    }
 
 
 def read_keys(text: str) -> tuple[KieKey, ...]:

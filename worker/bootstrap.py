@@ -139,6 +139,7 @@ def _describe_process(settings: Settings, servers: Servers) -> Process:
         redis=redis_place(servers.redis_url),
         database=database_place(servers.database_url),
         limits={name.upper(): getattr(settings, name) for name in _ALIKE},
+        keys=settings.kie_keys,
     )
 
 

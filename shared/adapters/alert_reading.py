@@ -27,6 +27,7 @@ from shared.domain.situation import (
     WIPED_KEY,
     EndedJob,
     FailingReceiver,
+    KeyDifference,
     Locker,
     LostWorker,
     Pause,
@@ -37,7 +38,10 @@ from shared.domain.situation import (
 )
 from shared.kie_accounts import brake_key, family_brake_key
 
-_LISTS = (*("ended", "failing", "lockers", "skewed", "unpriced", "without_redis", "workers_lost"),)
+_LISTS = (
+    *("differing_keys", "ended", "failing", "lockers", "renamed_keys", "skewed", "unpriced"),
+    *("without_redis", "workers_lost"),
+)
 
 
 async def read_situation(queries: Queries) -> Situation:
@@ -72,9 +76,15 @@ async def read_situation(queries: Queries) -> Situation:
             ProcessWithoutRedis(name, error, _moment(since))
             for name, error, since in row["without_redis"]
         ),
+        differing_keys=_key_differences(row["differing_keys"]),
+        renamed_keys=_key_differences(row["renamed_keys"]),
         workers_lost=tuple(LostWorker(name, _moment(at)) for name, at in row["workers_lost"]),
         unpriced=tuple(row["unpriced"]),
     )
+
+
+def _key_differences(rows: Sequence[tuple[str, str, float]]) -> tuple[KeyDifference, ...]:
+    return tuple(KeyDifference(account, at, _moment(since)) for account, at, since in rows)
 
 
 async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from shared.adapters.process_list import ProcessKind
 from shared.adapters.process_marks import Mark
+from shared.kie_accounts import KieKey
 
 
 def own_version() -> str:
@@ -33,6 +34,8 @@ class Process:
     """Its Postgres without a password, as `database_place` writes it."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Settings that all workers should have alike, by the names of the environment variables."""
+    keys: tuple[KieKey, ...] = field(default=(), repr=False)
+    """Its keys at Kie; only fingerprints of them leave it."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     version: str = field(default_factory=own_version)
     id: UUID = field(default_factory=uuid4)
@@ -55,6 +58,8 @@ class LiveWorker:
     name: str
     redis: str
     limits: Mapping[str, Any]
+    key_fingerprints: Mapping[str, str]
+    """By the name of the Kie account."""
     started: float
     """When it started; by Postgres's clock (epoch, seconds)."""
     marked: float
@@ -75,3 +80,5 @@ class Beat:
     """When this process started; by Postgres's clock (epoch, seconds)."""
     at: float
     """When the rows were read; by Postgres's clock (epoch, seconds)."""
+    key_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Those of this process."""

@@ -26,6 +26,7 @@ from shared.adapters.process_marks import Mark, ProcessMarks
 from shared.adapters.redis_agreement import Agreement, RedisAgreement
 from shared.adapters.server_clock import ServerClock
 from shared.errors import ConfigurationError, DarkroomError, PostgresDown, RedisDown
+from shared.kie_accounts import key_fingerprints
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class ProcessRegistry:
         self._clock = clock or ServerClock()
         self._interval_seconds = interval_seconds
         self._has_beaten = asyncio.Event()
+        self._key_fingerprints: dict[str, str] = {}
 
     async def beat(self) -> Beat | None:
         """Write the mark and the row; return what they tell, or None where Postgres did not.
@@ -191,7 +193,11 @@ class ProcessRegistry:
             [mark.process_id for mark in marks or ()],
             ALIVE_SECONDS,
             KEEP_SECONDS,
+            self._key_fingerprints,
         )
+        # The first write learns the salt, and the second, which follows at once, tells them.
+        salt: str | None = row["key_salt"]
+        self._key_fingerprints = key_fingerprints(process.keys, salt) if salt else {}
         self._clock.observe(row["at"], asked_at)
         took_seconds = self._clock.monotonic() - asked_at
         self.clock_skew = ClockSkew(self._clock.skew_seconds, took_seconds)
@@ -204,6 +210,7 @@ class ProcessRegistry:
             unknown_ids=frozenset(row["unknown_ids"]),
             at=row["at"].timestamp(),
             started=row["started_at"].timestamp(),
+            key_fingerprints=self._key_fingerprints,
         )
 
     async def _write_stopped(self) -> None:

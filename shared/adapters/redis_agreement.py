@@ -29,6 +29,11 @@ log = structlog.get_logger(__name__)
 
 REDIS_NOT_SHARED = "redis_not_shared"
 LIMITS_DIFFER = "limits_differ"
+KEYS_DIFFER = "keys_differ"
+KEYS_ADVICE = (
+    "give all workers the same KIE_API_KEY or KIE_API_KEYS, each Kie account one name of its own;"
+    " nothing, while a restart of one worker after another brings a new key of the same account"
+)
 _WRITES_NEEDED = 2
 _MARK_CERTAIN_SECONDS = ALIVE_SECONDS - 3
 """A mark that was written so long ago may have expired."""
@@ -54,6 +59,7 @@ class RedisAgreement:
         self._previous: Mapping[UUID, float] = {}
         self._doubts: dict[UUID, set[float]] = {}
         self._difference = ""
+        self._key_difference = ""
 
     def may_claim(self) -> bool:
         """Return whether jobs may be claimed: this process uses the shared Redis."""
@@ -144,6 +150,12 @@ class RedisAgreement:
         elif self._difference and not difference:
             log.info(LIMITS_DIFFER, change="over")
         self._difference = difference
+        keys = differing_keys(beat)
+        if keys and keys != self._key_difference:
+            log.warning(KEYS_DIFFER, change="began", difference=keys, fix=KEYS_ADVICE)
+        elif self._key_difference and not keys:
+            log.info(KEYS_DIFFER, change="over")
+        self._key_difference = keys
 
 
 def differing_limits(process: Process, workers: tuple[LiveWorker, ...]) -> str:
@@ -158,4 +170,26 @@ def differing_limits(process: Process, workers: tuple[LiveWorker, ...]) -> str:
         ]
         if others:
             parts.append(f"{name} is {value} here, {', '.join(others)}")
+    return "; ".join(parts)
+
+
+def differing_keys(beat: Beat) -> str:
+    """Say which Kie accounts have another key at other workers, or the same under another name."""
+    parts = []
+    for account, own in beat.key_fingerprints.items():
+        others = [
+            worker.name
+            for worker in beat.workers
+            if worker.key_fingerprints.get(account, own) != own
+        ]
+        if others:
+            parts.append(f"the key of the Kie account {account} is another at {', '.join(others)}")
+        renamed = [
+            f"{name} at {worker.name}"
+            for worker in beat.workers
+            for name, other in worker.key_fingerprints.items()
+            if other == own and name != account
+        ]
+        if renamed:
+            parts.append(f"the key of the Kie account {account} is that of {', '.join(renamed)}")
     return "; ".join(parts)

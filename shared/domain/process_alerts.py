@@ -13,6 +13,7 @@ def alerts_of_processes(now: Situation) -> Iterator[Alert]:
     # Who is alive is known by what each process writes, and now none of them can.
     if not (now.is_standby or now.is_read_only):
         yield from _of_workers(now)
+        yield from _of_keys(now)
     yield from _of_others(now)
 
 
@@ -32,6 +33,33 @@ def _of_workers(now: Situation) -> Iterator[Alert]:
             "start another; its log says why. Its jobs go on elsewhere, once their leases lapse",
             since=worker.seen_at,
             subject=worker.name,
+        )
+
+
+_SAME_KEYS = (
+    "give all workers the same KIE_API_KEYS, each Kie account one name of its own; nothing, while"
+    " one worker after another is restarted with a new key of the same Kie account"
+)
+
+
+def _of_keys(now: Situation) -> Iterator[Alert]:
+    for one in now.differing_keys:
+        yield Alert(
+            "keys_differ",
+            f"the Kie account {one.account} has one key at {one.at}: if they are keys of different"
+            " Kie accounts, each is braked for the other, and limits count both as one",
+            _SAME_KEYS,
+            since=one.since,
+            subject=one.account,
+        )
+    for one in now.renamed_keys:
+        yield Alert(
+            "keys_differ",
+            f"one key has several names ({one.at}): the limit of that Kie account is counted for"
+            " each of them, and Kie will answer 429",
+            _SAME_KEYS,
+            since=one.since,
+            subject=one.account,
         )
 
 

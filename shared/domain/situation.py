@@ -52,6 +52,17 @@ class ProcessWithoutRedis:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyDifference:
+    """A Kie account whose key is not the same at all workers alive, or accounts with one key."""
+
+    account: str
+    """Its name; the names, where one key has several."""
+    at: str
+    """Which workers have which."""
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Locker:
     """A database session that keeps rows of jobs or accounts locked for long."""
 
@@ -105,6 +116,10 @@ class Situation:
     """The job of the one that has been in doubt longest."""
     skewed: tuple[SkewedProcess, ...]
     without_redis: tuple[ProcessWithoutRedis, ...]
+    differing_keys: tuple[KeyDifference, ...]
+    """Of accounts whose workers have different keys."""
+    renamed_keys: tuple[KeyDifference, ...]
+    """Of keys that have several names."""
     dead_webhooks: int
     dead_since: datetime | None
     workers_alive: int

@@ -80,9 +80,14 @@ WITH RECURSIVE kinds AS (
            (array_agg(job_id ORDER BY in_doubt_since))[1] AS job_id
       FROM late_tasks WHERE in_doubt_since IS NOT NULL
 ), alive AS (
-    SELECT name, started_at, redis_seen_at, clock_skew_seconds, detail ->> 'redis_error' AS redis_error
+    SELECT name, kind, key_fingerprints, started_at, redis_seen_at, clock_skew_seconds, detail ->> 'redis_error' AS redis_error
       FROM processes
      WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => $6)
+), held_keys AS (
+    SELECT one.key AS account, one.value AS fingerprint, string_agg(alive.name, ', ' ORDER BY name) AS at,
+           max(started_at) AS since
+      FROM alive, jsonb_each_text(alive.key_fingerprints) AS one
+     WHERE alive.kind = 'worker' GROUP BY one.key, one.value
 ), workers AS (
     SELECT name, started_at, seen_at,
            stopped_at IS NULL AND seen_at > now() - make_interval(secs => $6) AS is_alive,
@@ -119,6 +124,15 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
           FROM alive
          WHERE coalesce(redis_seen_at, started_at) < now() - make_interval(secs => $6)
        ) AS without_redis,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(account, at, since) ORDER BY account), '[]')
+          FROM (SELECT account, string_agg(at, ' and another at ' ORDER BY since, at) AS at,
+                       extract(epoch FROM max(since))::double precision AS since
+                  FROM held_keys GROUP BY account HAVING count(*) > 1) AS differ) AS differing_keys,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(accounts, at, since) ORDER BY accounts), '[]')
+          FROM (SELECT string_agg(account, ' and ' ORDER BY account) AS accounts,
+                       string_agg(account || ' at ' || at, ', ' ORDER BY account) AS at,
+                       extract(epoch FROM max(since))::double precision AS since
+                  FROM held_keys GROUP BY fingerprint HAVING count(*) > 1) AS same) AS renamed_keys,
        dead.messages AS dead_webhooks, dead.since AS dead_since,
        (SELECT count(*) FROM workers WHERE is_alive) AS workers_alive,
        (SELECT max(seen_at) FROM workers) AS worker_seen_at,

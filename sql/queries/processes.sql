@@ -4,7 +4,7 @@
 -- Writes this process's row, deletes rows of long ago, and returns what a process compares. $1 id,
 -- $2 kind, $3 name, $4 version, $5 Redis, $6 limits, $7 detail, $8 clock skew or null, $9 whether it
 -- has just marked itself in Redis, $10 the ids marked there, $11 how long a process counts as alive
--- (seconds), $12 how long rows are kept (seconds).
+-- (seconds), $12 how long rows are kept (seconds), $13 fingerprints of its Kie keys by account.
 WITH pruned AS (
     DELETE FROM processes
      WHERE id IN (
@@ -14,22 +14,23 @@ WITH pruned AS (
      )
 ), own AS (
     INSERT INTO processes (id, kind, name, version, redis, limits, detail, clock_skew_seconds,
-                           redis_seen_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9::boolean THEN now() END)
+                           redis_seen_at, key_fingerprints)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9::boolean THEN now() END, $13)
     ON CONFLICT (id) DO UPDATE
         SET seen_at = greatest(now(), processes.started_at), limits = excluded.limits,
-            detail = excluded.detail,
+            detail = excluded.detail, key_fingerprints = excluded.key_fingerprints,
             clock_skew_seconds = coalesce(excluded.clock_skew_seconds, processes.clock_skew_seconds),
             redis_seen_at = coalesce(excluded.redis_seen_at, processes.redis_seen_at),
             stopped_at = NULL
     RETURNING started_at
 )
-SELECT clock_timestamp() AS at, own.started_at,
+SELECT clock_timestamp() AS at, own.started_at, (SELECT key_salt FROM installation) AS key_salt,
        ARRAY(SELECT marked FROM unnest($10::uuid[]) AS marked
               WHERE marked <> $1
                 AND NOT EXISTS (SELECT FROM processes WHERE id = marked)) AS unknown_ids,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'id', id, 'name', name, 'redis', redis, 'limits', limits,
+                   'key_fingerprints', key_fingerprints,
                    'started', extract(epoch FROM started_at)::double precision,
                    'marked', extract(epoch FROM redis_seen_at)::double precision)
                    ORDER BY started_at, id), '[]')

@@ -17,9 +17,11 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from producer import JobState
+from shared.adapters.alert_reading import read_situation
 from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis, now_ms
 from shared.adapters.process_marks import MARKS_KEY
 from shared.adapters.servers import Servers
+from shared.domain.alerts import judge
 from shared.errors import ConfigurationError
 from tests.fakes.outage import Outage, outage_of
 from tests.workshop import (
@@ -325,14 +327,30 @@ async def test_a_worker_whose_redis_is_away_is_nobodys_measure(
 
 
 async def test_settings_that_must_be_alike_are_compared(workshop: Workshop) -> None:
+    """So are the keys of each Kie account, of which nothing is shown."""
+    keys = {"KIE_API_KEY": "", "KIE_SUBMITS_PER_10_SECONDS": "7"}
     async with (
-        workshop.worker_process(),
-        workshop.worker_process(KIE_SUBMITS_PER_10_SECONDS="7") as second,
+        workshop.worker_process(KIE_API_KEY="", KIE_API_KEYS="a=SECRET_1,b=SECRET_2"),
+        workshop.worker_process(**keys, KIE_API_KEYS="a=SECRET_3,c=SECRET_2") as second,
     ):
 
         async def is_told() -> bool:
-            return any("limits_differ" in line for line in second.lines)
+            told = "\n".join(second.lines)
+            return "limits_differ" in told and "keys_differ" in told
 
         await eventually(is_told, "the second has told it")
         (line,) = (line for line in second.lines if "limits_differ" in line)
         assert "KIE_SUBMITS_PER_10_SECONDS is 7 here, 0 at" in line
+        (line,) = (line for line in second.lines if "keys_differ" in line)
+        assert "the key of the Kie account a is another at" in line
+        assert "the key of the Kie account c is that of b at" in line
+        alerts = judge(await read_situation(workshop.database), None)
+        told = {one.subject: one.detail for one in alerts if one.name == "keys_differ"}
+        assert told.keys() == {"a", "b and c"}
+        assert "b at" in told["b and c"]
+        rows = await workshop.run_sql("SELECT * FROM processes")
+        for said in (*second.lines, *told.values(), str(rows)):
+            assert "SECRET_" not in said
+        await second.stop()
+        after = judge(await read_situation(workshop.database), None)
+        assert "keys_differ" not in {one.name for one in after}, "of living workers alone"

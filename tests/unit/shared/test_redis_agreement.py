@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -10,8 +11,14 @@ import structlog
 from shared.adapters.process_beat import Beat, LiveWorker, Process
 from shared.adapters.process_list import ProcessKind
 from shared.adapters.process_marks import Mark
-from shared.adapters.redis_agreement import Agreement, RedisAgreement, differing_limits
+from shared.adapters.redis_agreement import (
+    Agreement,
+    RedisAgreement,
+    differing_keys,
+    differing_limits,
+)
 from shared.errors import ConfigurationError
+from shared.kie_accounts import KieKey, key_fingerprints, read_keys
 
 OWN, OLD, YOUNG, STRANGE = (UUID(int=n) for n in (2, 1, 3, 9))
 STARTED = 1_000.0
@@ -23,7 +30,7 @@ def a_process(kind: ProcessKind = "worker", **limits: int) -> Process:
 
 def a_worker(who: UUID, marked: float, **limits: int) -> LiveWorker:
     started = STARTED + (-100 if who == OLD else 100)
-    return LiveWorker(who, f"w{who.int}:1", "a:6379/0", limits, started, marked)
+    return LiveWorker(who, f"w{who.int}:1", "a:6379/0", limits, {}, started, marked)
 
 
 def a_mark(who: UUID, since: float = STARTED, seen: float = STARTED) -> Mark:
@@ -185,3 +192,55 @@ def test_settings_that_differ_are_named_with_both_values() -> None:
     with structlog.testing.capture_logs() as logs:
         RedisAgreement(own).judge(a_beat(1000, other))
     assert [(line["event"], line["log_level"]) for line in logs] == [("limits_differ", "warning")]
+
+
+def with_keys(worker: LiveWorker, **keys: str) -> LiveWorker:
+    return replace(worker, key_fingerprints=keys)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "said"),
+    [
+        ({"default": "1"}, [{"default": "1"}], ""),
+        ({"default": "1"}, [{}], ""),
+        ({}, [{"default": "1"}], ""),
+        ({"a": "1"}, [{"b": "2"}], ""),
+        ({"default": "1"}, [{"default": "2"}], "account default is another at w1:1"),
+        (
+            {"a": "1", "b": "2"},
+            [{"a": "1", "b": "3"}, {"a": "9", "b": "2"}],
+            "account a is another at w3:1; the key of the Kie account b is another at w1:1",
+        ),
+        ({"a": "1"}, [{"b": "1"}], "account a is that of b at w1:1"),
+        ({"a": "1", "b": "2"}, [{"a": "2", "b": "1"}], "account a is another at w1:1"),
+    ],
+)
+def test_keys_that_differ_are_named_by_account_and_worker(
+    own: dict[str, str], others: list[dict[str, str]], said: str
+) -> None:
+    workers = [
+        with_keys(a_worker(who, 1), **keys) for who, keys in zip((OLD, YOUNG), others, strict=False)
+    ]
+    beat = replace(a_beat(1000, *workers), key_fingerprints=own)
+    assert said in differing_keys(beat)
+    assert bool(differing_keys(beat)) is bool(said)
+    agreement = RedisAgreement(a_process())
+    with structlog.testing.capture_logs() as logs:
+        for one in (beat, beat, a_beat(1010)):
+            agreement.judge(one)
+    told = [(line["log_level"], line["change"]) for line in logs if line["event"] == "keys_differ"]
+    assert told == ([("warning", "began"), ("info", "over")] if said else [])
+
+
+def test_a_fingerprint_tells_equal_keys_and_no_key() -> None:
+    keys = read_keys("a=sk-123,b=sk-456")
+    found = key_fingerprints(keys, "salt")
+    assert found == key_fingerprints(keys, "salt")
+    assert len({*found.values(), *key_fingerprints(keys, "other").values()}) == 4
+    assert {len(text) for text in found.values()} == {16}
+    assert key_fingerprints(read_keys("c=sk-123"), "salt")["c"] == found["a"]
+    assert "sk-123" not in repr(a_process_with(keys))
+
+
+def a_process_with(keys: tuple[KieKey, ...]) -> Process:
+    return Process("worker", redis="b:6379/0", database="db/mine", keys=keys)
