@@ -32,6 +32,7 @@ _BOOKS = {
     "every_capture_cites_its_price": "every charge cites the price version of its basis",
     "states_and_attempts_agree": "jobs and their attempts tell the same story",
     "prices_and_versions_agree": "prices and their open versions agree",
+    "nobody_acts_without_a_grant": "who has no grant can call nothing that acts for the owner",
     "every_end_with_a_webhook_has_its_message": "each end that is to be told has one message",
     "late_images_are_on_their_job": "each job shows the images that came after its end",
 }
@@ -39,6 +40,14 @@ _ASK_DEVELOPERS = (
     "do not mend it by hand: keep the database as it is and report it; the job's story is"
     " `darkroom jobs show ID`"
 )
+_FIXES = {
+    "prices_and_versions_agree": "as the owner of the tables, in psql: SELECT * FROM"
+    " darkroom_rebuild_price_history('why'); charges keep the version that they cite",
+    "nobody_acts_without_a_grant": "as the owner, in psql: REVOKE ALL ON FUNCTION … FROM PUBLIC;"
+    " and ALTER FUNCTION … SET search_path = pg_catalog, public, pg_temp; of a schema: REVOKE"
+    " CREATE ON SCHEMA public FROM PUBLIC",
+}
+"""What to do about a broken rule, where an operator can do something."""
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -83,9 +92,8 @@ async def examine_books(queries: Queries) -> AsyncIterator[Finding]:
     for query, sentence in _BOOKS.items():
         rows = await queries.fetch(query, _NAMED_AT_MOST)
         named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
-        yield Finding(
-            query.replace("_", " "), not rows, named or sentence, _ASK_DEVELOPERS if rows else None
-        )
+        fix = _FIXES.get(query, _ASK_DEVELOPERS) if rows else None
+        yield Finding(query.replace("_", " "), not rows, named or sentence, fix)
 
 
 async def _examine_database(

@@ -97,15 +97,60 @@ SELECT jobs.id::text AS who,
  LIMIT $1;
 
 -- name: prices_and_versions_agree
--- Every row of pricing is its open version, and there is no other open version.
+-- Every row of pricing has its version, open and the newest; there is no other open version, none
+-- beside it, and none whose number was never given out.
 SELECT coalesce(pricing.model || ' ' || pricing.task || ' ' || pricing.quantity,
                 'version ' || version.id) AS who,
-       'pricing and its open version differ' AS what
+       CASE WHEN pricing.price_id IS NULL
+            THEN format('%s credits by %s is open, but no row of pricing has it',
+                        version.credits, version.changed_by)
+            WHEN version.id IS NULL AND held.id IS NOT NULL
+            THEN format('its version %s was closed at %s', held.id, upper(held.valid))
+            WHEN version.id IS NULL
+            THEN format('its version %s is not in pricing_history', pricing.price_id)
+            ELSE format('says %s and %s, but its version %s says %s and %s', pricing.credits,
+                        pricing.provider_credits, version.id, version.credits,
+                        version.provider_credits) END AS what
   FROM pricing FULL JOIN (SELECT * FROM pricing_history WHERE upper_inf(valid)) AS version
     ON version.id = pricing.price_id
+  LEFT JOIN pricing_history AS held ON held.id = pricing.price_id
  WHERE (pricing.credits = version.credits AND pricing.provider_credits = version.provider_credits
         AND pricing.model = version.model AND pricing.task = version.task
         AND pricing.quantity = version.quantity) IS NOT TRUE
+ UNION ALL
+SELECT 'version ' || version.id,
+       format('%s credits by %s, closed, overlaps or follows version %s, which is in force',
+              version.credits, version.changed_by, held.id)
+  FROM pricing
+  JOIN pricing_history AS held ON held.id = pricing.price_id
+  JOIN pricing_history AS version
+    ON version.id <> held.id AND NOT upper_inf(version.valid)
+   AND (version.model, version.task, version.quantity) = (held.model, held.task, held.quantity)
+   AND upper(version.valid) > lower(held.valid)
+ UNION ALL
+SELECT 'version ' || id, 'has a number that was never given out'
+  FROM pricing_history
+ WHERE id > (SELECT last_value FROM pg_sequences
+              WHERE schemaname = 'public' AND sequencename = 'pricing_history_id_seq')
+ LIMIT $1;
+
+-- name: nobody_acts_without_a_grant
+-- No function that acts with its owner's rights can be called, or made a trigger, by everybody; each
+-- looks names up in schemas of its own choice; and not everybody can put something there.
+SELECT function.oid::regprocedure::text AS who,
+       CASE WHEN function.proconfig IS NULL THEN 'looks names up where its caller does'
+            ELSE 'acts with the rights of its owner for everybody' END AS what
+  FROM pg_proc AS function
+ WHERE function.pronamespace = 'public'::regnamespace AND function.prosecdef
+   AND NOT EXISTS (SELECT FROM pg_depend
+                    WHERE classid = 'pg_proc'::regclass AND objid = function.oid AND deptype = 'e')
+   AND (function.proconfig IS NULL OR EXISTS (
+            SELECT FROM aclexplode(coalesce(function.proacl, acldefault('f', function.proowner)))
+             WHERE grantee = 0))
+ UNION ALL
+SELECT 'schema public', 'everybody may create objects there'
+  FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+ WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE'
  LIMIT $1;
 
 -- name: every_end_with_a_webhook_has_its_message

@@ -19,6 +19,7 @@ ATTEMPTS = "no job has two live attempts"
 CAPTURES = "every capture cites its price"
 STATES = "states and attempts agree"
 PRICES = "prices and versions agree"
+GRANTS = "nobody acts without a grant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,44 @@ CORRUPTIONS = (
         by={PRICES},
         names="gpt-4o-image text-to-image 4",
     ),
+    corruption(
+        "a version that was never in force was put beside the one that is",
+        "UPDATE pricing_history SET valid = tstzrange(lower(valid), now())"
+        " WHERE quantity = 4 AND task = 'text-to-image'",
+        "INSERT INTO pricing_history (model, task, quantity, credits, provider_credits, valid,"
+        " changed_by) SELECT model, task, quantity, 0, 0, tstzrange(now(), NULL), 'mallory'"
+        " FROM pricing WHERE quantity = 4 AND task = 'text-to-image'",
+        "UPDATE pricing_history SET valid = tstzrange(lower(valid), now() + interval '1 s')"
+        " WHERE changed_by = 'mallory'",
+        by={PRICES},
+        names="0 credits by mallory, closed, overlaps or follows version",
+    ),
+    corruption(
+        "a version of a price that is not sold was made up, with a number of its own",
+        "INSERT INTO pricing_history (id, model, task, quantity, credits, provider_credits, valid,"
+        " changed_by) VALUES (900002, 'next-model', 'text-to-image', 1, 0, 0,"
+        " '[2001-01-01,2001-01-02)', 'mallory')",
+        by={PRICES},
+        names="version 900002: has a number that was never given out",
+    ),
+    corruption(
+        "a function that acts for the owner was given to everybody",
+        "GRANT EXECUTE ON FUNCTION darkroom_record_price() TO PUBLIC",
+        by={GRANTS},
+        names="darkroom_record_price()",
+    ),
+    corruption(
+        "a function that acts for the owner looks names up where its caller does",
+        "ALTER FUNCTION darkroom_guard_price_in_use() RESET search_path",
+        by={GRANTS},
+        names="darkroom_guard_price_in_use(): looks names up where its caller does",
+    ),
+    corruption(
+        "everybody may put objects beside ours",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        by={GRANTS},
+        names="schema public",
+    ),
 )
 
 
@@ -269,7 +308,7 @@ async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
 
 def test_every_invariant_is_seen_broken() -> None:
     seen = {name for case in CORRUPTIONS for name in case.noticed_by}
-    assert seen == {BALANCES, HELD, ENDS, ATTEMPTS, CAPTURES, STATES, PRICES}
+    assert seen == {BALANCES, HELD, ENDS, ATTEMPTS, CAPTURES, STATES, PRICES, GRANTS}
 
 
 async def test_of_many_offenders_a_few_are_named(desk: Desk) -> None:

@@ -1,0 +1,131 @@
+"""Price versions that somebody forged before functions were bound to tables: found and mended."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.adapters.migrations import migrate, read_migrations
+from shared.adapters.postgres import connect_database
+from shared.domain.lifecycle import JobState
+from tests.integration.database.desk import Desk
+from tests.integration.database.strangers import connected, login, migrations_before, with_user
+from tests.workshop import text_to_image
+
+BOUND_TRIGGERS = 1 + [one.name for one in read_migrations()].index("bound_triggers")
+PRICES = "prices and versions agree"
+TABLE = (
+    "CREATE TEMP TABLE t (model text, task text, quantity int, credits numeric,"
+    " provider_credits numeric, price_id bigint, updated_by text)"
+)
+TRIGGER = (
+    "CREATE TRIGGER x AFTER INSERT OR DELETE ON t FOR EACH ROW"
+    " EXECUTE FUNCTION public.darkroom_record_price()"
+)
+CHANGE = "UPDATE pricing SET credits = 9 WHERE task = 'text-to-image' AND quantity = 1"
+
+
+def forgery(*, version: int, quantity: int, number: int, task: str = "text-to-image") -> list[str]:
+    """Close a version that holds and open one that charges nothing in its place."""
+    row = f"('gpt-4o-image', '{task}', {quantity}, 0, 0, {{}}, 'admin@shop')"
+    return [
+        TABLE,
+        f"INSERT INTO t VALUES {row.format(version)}",
+        TRIGGER,
+        "DELETE FROM t",
+        f"INSERT INTO t VALUES {row.format(number)}",
+        "DROP TABLE t",
+    ]
+
+
+async def test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the_doctor_names(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    folder = migrations_before(BOUND_TRIGGERS, tmp_path / "migrations")
+    await migrate(empty_database_url, folder)
+    async with login(empty_database_url) as stranger:
+        async with connected(with_user(empty_database_url, stranger)) as connection:
+            for statement in (
+                # As the first who found it did it; at another price, twice; at a price not sold.
+                *forgery(version=1, quantity=1, number=900_002),
+                *forgery(version=2, quantity=2, number=900_003),
+                *forgery(version=900_003, quantity=2, number=900_004),
+                *forgery(version=0, quantity=3, number=900_005, task="text-to-video"),
+            ):
+                await connection.execute(statement)
+        async with connected(empty_database_url) as owner:
+            with pytest.raises(asyncpg.PostgresError, match="append-only"):
+                await owner.execute(CHANGE)
+    await migrate(empty_database_url)
+    async with connect_database(empty_database_url) as database:
+        desk = Desk(database)
+        await desk.open_account()
+        found = await desk.broken_books()
+        assert set(found) == {PRICES}
+        assert "gpt-4o-image text-to-image 1: its version 1 was closed at" in found[PRICES]
+        assert "version 900002: 0 credits by admin@shop is open" in found[PRICES]
+        kept = await desk.sql("SELECT id, model, credits, changed_by FROM pricing_history")
+        done = await desk.sql("SELECT * FROM darkroom_rebuild_price_history('found by the doctor')")
+        assert {row["version_id"] for row in done} == {1, 2, *range(900_002, 900_006)}
+        assert await desk.broken_books() == {}
+        again = await desk.sql("SELECT id, model, credits, changed_by FROM pricing_history")
+        assert set(again) == set(kept)
+        # From now on prices change and charge as they always did.
+        job = await desk.job_in(JobState.GENERATING)
+        await desk.sql(CHANGE)
+        assert (await desk.settle(job, basis="quoted")).credits_charged == 6
+        job = await desk.job_in(JobState.GENERATING)
+        assert (await desk.settle(job, basis="lower_of")).credits_charged == 9
+        assert await desk.broken_books() == {}
+        assert await desk.sql("SELECT * FROM darkroom_rebuild_price_history('once more')") == []
+
+
+async def test_what_a_forged_version_was_charged_by_stays_cited(desk: Desk) -> None:
+    version = await desk.value("SELECT price_id FROM pricing WHERE task = 'text-to-image' LIMIT 1")
+    job = await desk.job_in(JobState.SUCCEEDED)
+    await desk.sql("ALTER TABLE pricing_history DISABLE TRIGGER USER")
+    await desk.sql(
+        "UPDATE pricing_history SET valid = tstzrange(lower(valid), now()) WHERE id = $1", version
+    )
+    await desk.sql(
+        "INSERT INTO pricing_history (id, model, task, quantity, credits, provider_credits, valid,"
+        " changed_by) SELECT 77, model, task, quantity, 0, 0, tstzrange(now(), NULL), 'mallory'"
+        " FROM pricing_history WHERE id = $1",
+        version,
+    )
+    await desk.sql("ALTER TABLE pricing_history ENABLE TRIGGER USER")
+    await desk.sql("UPDATE jobs SET message = 'seen' WHERE id = $1", job.id)
+    await desk.sql("SELECT darkroom_rebuild_price_history('mallory')")
+    forged = (await desk.sql("SELECT * FROM pricing_history WHERE id = 77"))[0]
+    assert forged["valid"].upper.year == 1
+    assert (forged["credits"], forged["reason"]) == (0, "never in force: mallory")
+    assert (await desk.till.price("gpt-4o-image", "text-to-image", 1))["price_id"] == version
+    assert await desk.broken_books() == {}
+
+
+async def test_a_price_whose_version_says_something_else_gets_a_version_of_its_own(
+    desk: Desk,
+) -> None:
+    job = await desk.enqueue(text_to_image(quantity=2))
+    await desk.sql("ALTER TABLE pricing DISABLE TRIGGER USER")
+    await desk.sql("UPDATE pricing SET credits = 50 WHERE quantity = 4")
+    await desk.sql("UPDATE pricing SET price_id = 4711 WHERE quantity = 2")
+    await desk.sql("ALTER TABLE pricing ENABLE TRIGGER USER")
+    assert set(await desk.broken_books()) == {PRICES}
+    await desk.sql("SELECT darkroom_rebuild_price_history('restored from a copy')")
+    assert await desk.broken_books() == {}
+    assert [row["credits"] for row in await desk.till.prices()] == [6, 7, 50, 6, 7, 50]
+    await desk.set_price(Decimal(51), quantity=4)
+    assert await desk.broken_books() == {}
+    # What a job was quoted was in force, and is no forgery.
+    kept = await desk.value("SELECT lower(valid) FROM pricing_history WHERE id = $1", job.price_id)
+    assert kept.year > 1
+
+
+@pytest.mark.parametrize("why", ["''", "'  '", "NULL"])
+async def test_rebuilding_asks_why(desk: Desk, why: str) -> None:
+    refusal = await desk.refuses(f"SELECT darkroom_rebuild_price_history({why})")
+    assert "say why" in str(refusal)
