@@ -10,6 +10,7 @@ from producer.alert_findings import examine_alerts
 from producer.clock_findings import examine_clocks
 from producer.finding import Finding
 from producer.losses import FIX, describe_losses
+from producer.privilege_findings import examine_privileges
 from producer.process_findings import examine_processes
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
@@ -118,6 +119,7 @@ async def _examine_database(
     )
     if missing:
         return
+    yield await examine_privileges(database)
     async for finding in examine_books(database):
         yield finding
     rows = await database.fetch("stuck_jobs", _NAMED_AT_MOST, _STUCK_SECONDS)
