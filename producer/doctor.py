@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from producer.alert_findings import examine_alerts
 from producer.clock_findings import examine_clocks
+from producer.disk_findings import examine_disks
 from producer.finding import Finding
 from producer.losses import FIX, describe_losses
 from producer.privilege_findings import examine_privileges
 from producer.process_findings import examine_processes
+from producer.server_findings import describe_servers
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
+from shared.adapters.embedded import find_running_servers
 from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
 from shared.adapters.migrations import migration_status
 from shared.adapters.postgres import Database, Queries, connect_database
@@ -53,8 +57,12 @@ _FIXES = {
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything; one finding each. Raises nothing that a finding can say."""
+    for finding in examine_disks(settings.darkroom_home):
+        yield finding
     async with AsyncExitStack() as stack:
         try:
+            # Asked first: opening them starts those that do not run.
+            running = await asyncio.to_thread(find_running_servers, settings.darkroom_home)
             opening = open_servers(
                 settings, needs_redis=False, check_schema=settings.database_url is None
             )
@@ -62,7 +70,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         except DarkroomError as error:
             yield Finding("servers", False, str(error), "see the sentence above")
             return
-        yield Finding("servers", True, "embedded" if servers.embedded else "as given")
+        yield describe_servers(servers, settings, running)
         if servers.redis_url:
             async for finding in _examine_redis(servers, stack):
                 yield finding

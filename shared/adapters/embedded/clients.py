@@ -13,7 +13,7 @@ from shared.adapters.embedded.control import AttachRequest, EnsureRequest
 from shared.adapters.embedded.deadline import Deadline
 from shared.adapters.embedded.home import Home, open_home
 from shared.adapters.embedded.keeping import LeaseKeeper
-from shared.adapters.embedded.lease import WatchdogGone, acquire_lease, ask
+from shared.adapters.embedded.lease import WatchdogGone, acquire_lease, ask, running_watchdog
 from shared.errors import EmbeddedServerError
 
 _RETRY_SECONDS = 0.02
@@ -88,6 +88,14 @@ class EmbeddedServers:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def find_running_servers(home: Path) -> int | None:
+    """Return the process that runs the servers of a home, or None; starts and makes nothing.
+
+    Raises EmbeddedServerError where it is another user's.
+    """
+    return running_watchdog(Home(home.resolve(), None))
 
 
 def acquire_servers(

@@ -57,6 +57,18 @@ def ask(home: Home, request: Request, timeout_seconds: float) -> dict[str, str]:
         return _ask(connection, request, timeout_seconds)
 
 
+def running_watchdog(home: Home) -> int | None:
+    """Return the process that runs the servers of this home, or None; starts and makes nothing.
+
+    Raises EmbeddedServerError where it is another user's.
+    """
+    try:
+        _connect(home).close()
+    except WatchdogGone:
+        return None
+    return read_holder(home.lock)
+
+
 def _attach(
     home: Home, request: AttachRequest, deadline: Deadline
 ) -> tuple[socket.socket, dict[str, str]]:

@@ -74,6 +74,21 @@ async def _images_after_the_deadline(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _late_and_unreadable(stage: Stage) -> AsyncIterator[None]:
+    stage.workshop.simulator.set_faults(response_form="broken")
+    job = await stage.workshop.enqueue(text_to_image("[[sim: duration=3]]"))
+    assert (await stage.workshop.ended(job)).reason == "deadline_exceeded"
+
+    async def is_in_doubt() -> bool:
+        await stage.sql(_CHECK_NOW)
+        return bool(await stage.sql("SELECT FROM late_tasks WHERE in_doubt_since IS NOT NULL"))
+
+    await eventually(is_in_doubt, "the late task is in doubt")
+    yield
+    await _settle(stage, job.id)
+
+
+@asynccontextmanager
 async def _unreadable_success(stage: Stage) -> AsyncIterator[None]:
     stage.workshop.simulator.set_faults(response_form="broken")
     job = await stage.workshop.enqueue(text_to_image(quantity=2))
@@ -111,6 +126,14 @@ FAULTS = [
         _images_after_the_deadline,
         "1 tasks delivered after the end of their job within the last hour; Kie charged",
         "raise JOB_DEADLINE_SECONDS",
+        changes={"job_deadline_seconds": 1.0},
+    ),
+    Fault(
+        "a late success that cannot be read",
+        "late_tasks_in_doubt",
+        _late_and_unreadable,
+        "1 tasks succeeded after the end of their job, and which images they",
+        "see `darkroom jobs show",
         changes={"job_deadline_seconds": 1.0},
     ),
     Fault(
