@@ -24,6 +24,7 @@ WITH needed (kind, name, privilege, columns) AS (
         ('table', 'completion_times', 'update', NULL),
         ('table', 'completion_times', 'delete', NULL),
         ('table', 'darkroom_migrations', 'select', NULL),
+        ('table', 'installation', 'select', NULL),
         ('table', 'job_attempts', 'select', NULL),
         ('table', 'job_attempts', 'insert', NULL),
         ('table', 'job_attempts', 'update', NULL),

@@ -49,6 +49,7 @@ RUNBOOK = {
     "Workers do not share one Redis": (
         "tests/integration/producer/test_doctor_processes.py::test_another_redis_is_named"
     ),
+    "Keys differ": "keys_differ",
     "Postgres is down": "postgres_down",
     "Postgres refuses": "postgres_is_read_only",
     "A clock is wrong": "clock_skew",
@@ -57,6 +58,13 @@ RUNBOOK = {
     "The balance of an account is below zero": (
         "tests/integration/database/test_settlement.py"
         "::test_a_rise_beyond_the_balance_is_delivered_charged_and_owed"
+    ),
+    "The price history was forged": (
+        "tests/integration/database/test_price_forgery.py"
+        "::test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the_doctor_names"
+    ),
+    "A function was opened to everybody": (
+        "tests/integration/database/test_books.py::test_every_corruption_is_found_and_its_row_is_named"
     ),
     "The balance at Kie drifts": (
         "tests/integration/worker/test_provider_balance.py"

@@ -61,6 +61,14 @@ async def _only_worker_killed(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _worker_with_another_key(stage: Stage) -> AsyncIterator[None]:
+    async with stage.workshop.worker_process(KIE_API_KEY="a-key-of-another-account") as other:
+        await eventually(workers_alive(stage, 2), "two workers are alive")
+        yield
+        await other.stop()
+
+
+@asynccontextmanager
 async def _process_loses_its_redis(stage: Stage) -> AsyncIterator[None]:
     """Run one more worker, and cut its way to Redis; all others keep theirs."""
     socket = urlsplit(environment(stage.workshop.settings)["REDIS_URL"]).path
@@ -168,6 +176,13 @@ FAULTS = [
         "start one: `darkroom worker`",
         processes=("api",),
         has_worker=False,
+    ),
+    Fault(
+        "a worker has another key",
+        "keys_differ",
+        _worker_with_another_key,
+        "the Kie account default has one key at",
+        "give all workers the same KIE_API_KEYS",
     ),
     Fault(
         "a process loses its Redis",
