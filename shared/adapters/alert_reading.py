@@ -36,6 +36,7 @@ from shared.domain.situation import (
     Situation,
     SkewedProcess,
 )
+from shared.errors import DatabaseRefused
 from shared.kie_accounts import brake_key, family_brake_key
 
 _LISTS = (
@@ -43,22 +44,32 @@ _LISTS = (
     *("without_redis", "workers_lost"),
 )
 
+_MOMENT_OUT_OF_RANGE = "22008"
+
 
 async def read_situation(queries: Queries) -> Situation:
-    """Return what Postgres knows. Raises `PostgresDown`."""
-    (row,) = await queries.fetch(
-        "read_situation",
-        RECENT_SECONDS,
-        ENDED_COUNTED,
-        LONG_UNKNOWN_SECONDS,
-        LONG_FACTOR,
-        LONG_LEAST_SECONDS,
-        ALIVE_SECONDS,
-        LOST_SHOWN_SECONDS,
-        LOCKED_SECONDS,
-        SKEW_LIMIT_SECONDS,
-        QUEUED_COUNTED,
-    )
+    """Return what Postgres knows. Raises `PostgresDown`, and `DatabaseRefused` where a moment that
+    counts is none of Python's calendar.
+    """
+    try:
+        (row,) = await queries.fetch(
+            "read_situation",
+            RECENT_SECONDS,
+            ENDED_COUNTED,
+            LONG_UNKNOWN_SECONDS,
+            LONG_FACTOR,
+            LONG_LEAST_SECONDS,
+            ALIVE_SECONDS,
+            LOST_SHOWN_SECONDS,
+            LOCKED_SECONDS,
+            SKEW_LIMIT_SECONDS,
+            QUEUED_COUNTED,
+        )
+    except OverflowError as error:
+        # A worker does not read such moments, see `shared.adapters.stored_moments`.
+        raise DatabaseRefused(
+            f"a moment in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
+        ) from error
     values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
     return Situation(
         **values,

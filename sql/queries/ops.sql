@@ -17,8 +17,11 @@ WITH open_jobs AS (
      WHERE run_at <= now()
 ), recent AS (
     SELECT state, credits_charged,
-           greatest(submitted_at - greatest(run_at, created_at), interval '0') AS waited,
-           greatest(finished_at - submitted_at, interval '0') AS ran
+           CASE WHEN isfinite(submitted_at) AND isfinite(greatest(run_at, created_at))
+                THEN greatest(submitted_at - greatest(run_at, created_at), interval '0')
+           END AS waited,
+           CASE WHEN isfinite(submitted_at) AND isfinite(finished_at)
+                THEN greatest(finished_at - submitted_at, interval '0') END AS ran
       FROM jobs WHERE finished_at >= now() - make_interval(secs => $1)
 )
 SELECT coalesce((SELECT jobs FROM open_jobs WHERE state = 'queued'), 0) AS queued,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from arq.connections import ArqRedis
 
 from producer.cli.job_pages import job_page, jobs_table
 from producer.cli.queue_page import queue_page
@@ -14,8 +15,10 @@ from producer.cli.queue_view import read_view
 from producer.cli.running import open_desk
 from producer.doctor import examine
 from producer.orders import Order
+from shared.adapters.alert_watch import AlertWatch
 from shared.adapters.job_rows import credits_to_json
 from shared.adapters.stored_moments import EARLIEST, LATEST
+from shared.errors import DatabaseRefused
 from tests.workshop import Workshop, text_to_image
 from worker.job_store import JobStore
 
@@ -24,6 +27,7 @@ MOMENTS = {
     "the year 20000": ("20000-01-01", LATEST),
     "before Christ": ("0044-03-15 BC", EARLIEST),
     "the last one": ("294276-12-31", LATEST),
+    "for ever": ("infinity", LATEST),
 }
 
 
@@ -98,6 +102,32 @@ async def test_what_decides_does_not_take_such_a_moment_for_another(workshop: Wo
     outcomes = await asyncio.gather(*loads, return_exceptions=True)
     failed = [place for place, one in enumerate(outcomes) if isinstance(one, Exception)]
     assert failed == [7]
+
+
+@pytest.mark.parametrize(
+    ("state", "column", "moment"),
+    [
+        ("queued", "created_at", "0044-03-15 BC"),
+        ("unknown", "attempted_at", "20000-01-01"),
+        ("generating", "submitted_at", "20000-01-01"),
+    ],
+)
+async def test_a_worker_goes_on_looking_for_alerts(
+    workshop: Workshop, redis: ArqRedis, state: str, column: str, moment: str
+) -> None:
+    """It says that it does not know them; the doctor, who reads any moment, does."""
+    job = await workshop.enqueue()
+    changes = (
+        f"state = '{state}', attempt = 1, run_at = '0044-03-15 BC', provider_task_id = 'task-1',"
+        f" submitted_at = now(), deadline_at = now(), {column} = '{moment}'"
+    ).replace(f"{column} = now(), ", "")
+    await workshop.run_sql(
+        "DO $$ BEGIN SET LOCAL session_replication_role = replica;"
+        f" UPDATE jobs SET {changes} WHERE id = '{job.id}'; END $$"
+    )
+    with pytest.raises(DatabaseRefused, match="cannot be read"):
+        await AlertWatch(workshop.database, redis, ["default"]).read()
+    assert [one async for one in examine(workshop.settings)]
 
 
 async def test_ordinary_moments_are_read_and_written_as_they_are(workshop: Workshop) -> None:
