@@ -97,7 +97,10 @@ WITH RECURSIVE kinds AS (
 )
 SELECT now() AS at, pg_is_in_recovery() AS is_standby,
        current_setting('transaction_read_only') = 'on' AS is_read_only,
-       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+       -- Of sessions of other roles only who and where is shown to a role without pg_read_all_stats.
+       (SELECT count(*) FROM pg_stat_activity
+         WHERE coalesce(backend_type, 'client backend') = 'client backend'
+           AND datid IS NOT NULL AND usesysid IS NOT NULL) AS connections,
        current_setting('max_connections')::integer
            - current_setting('superuser_reserved_connections')::integer AS connections_most,
        queue.due, queue.jobs AS queued, waiting.since AS waiting_since,

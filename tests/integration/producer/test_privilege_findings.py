@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import asyncpg
@@ -11,8 +12,10 @@ import pytest
 from producer.doctor import examine
 from producer.finding import Finding
 from producer.privilege_findings import examine_privileges
+from shared.adapters.alert_reading import read_situation
 from shared.adapters.postgres import Connection, Database, connect_database
 from shared.adapters.servers import Servers
+from shared.domain.situation import Situation
 from tests.integration.producer.test_doctor import settings_of
 
 _GRANTED = """
@@ -116,6 +119,22 @@ async def test_the_role_of_a_process_is_examined_from_elsewhere(
         found = await told_to(database_url, "darkroom")
     assert found.detail == f"role {member} lacks INSERT ON job_events"
     assert (await told_to(database_url, "darkroom")).ok
+
+
+async def test_a_member_counts_the_connections_of_other_roles_too(
+    member: str, database_url: str
+) -> None:
+    before = (await situation_of(database_url, member)).connections
+    async with AsyncExitStack() as sessions:
+        for _ in range(5):
+            session = await asyncpg.connect(database_url)
+            sessions.push_async_callback(session.close)
+        assert (await situation_of(database_url, member)).connections == before + 5
+
+
+async def situation_of(database_url: str, role: str) -> Situation:
+    async with connect_database(url_of(database_url, role), connections=1) as database:
+        return await read_situation(database)
 
 
 async def test_the_doctor_of_a_member_tells_it_before_what_fails_for_it(
