@@ -206,9 +206,9 @@ async def test_a_process_that_stops_is_told_from_one_that_died(
         await killed.beat()
 
         async def is_there() -> bool:
-            return len(await list_processes(database)) == 2
+            return len(await marked_ids(redis)) == 2
 
-        await eventually(is_there, "both are recorded")
+        await eventually(is_there, "both are recorded, in Postgres first")
     await database.pool.execute(
         "UPDATE processes SET started_at = now() - interval '1 min',"
         " seen_at = now() - interval '16 s', redis_seen_at = now() - interval '16 s'"
