@@ -15,6 +15,7 @@ from shared.guard import require_own_packages
 
 require_own_packages()
 
+from producer.actor import Actor  # noqa: E402
 from producer.client import Producer  # noqa: E402
 from producer.orders import Order  # noqa: E402
 from producer.till import Account, Quote  # noqa: E402
@@ -45,12 +46,14 @@ from shared.errors import (  # noqa: E402
     SchemaOutdated,
     TooLateToCancel,
     WaitTimedOut,
+    WouldLeaveDebt,
 )
 from shared.settings import Settings  # noqa: E402
 
 __all__ = [
     "Account",
     "AccountNotFound",
+    "Actor",
     "AlreadyExists",
     "ConfigurationError",
     "DarkroomError",
@@ -82,4 +85,5 @@ __all__ = [
     "TextToImage",
     "TooLateToCancel",
     "WaitTimedOut",
+    "WouldLeaveDebt",
 ]

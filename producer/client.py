@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
+from producer.actor import Actor
 from producer.intake import Intake
 from producer.job_book import JobBook
 from producer.live.feed import EventFeed
@@ -186,19 +187,21 @@ class Producer(OperatorVerdicts):
             account_id=account_id, state=_as_state(state), below=below, most=limit
         )
 
-    async def cancel(self, job_id: UUID | str) -> Job:
+    async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:
         """Take a queued job back and release its hold.
 
-        Raises `TooLateToCancel` once it has left the queue, and `JobNotFound`.
+        With an `actor` that is an operator, the job says so, and who it was is noted. Raises
+        `TooLateToCancel` once it has left the queue, and `JobNotFound`.
         """
-        job = await self._book.cancel(as_id(job_id))
+        job = await self._book.cancel(as_id(job_id), actor)
         await self._announce_end(job)
         return job
 
-    async def retry(self, job_id: UUID | str) -> Job:
+    async def retry(self, job_id: UUID | str, *, actor: Actor | str | None = None) -> Job:
         """Enqueue a new job of the same request, linked to the first, which stays as it ended.
 
-        Raises as `enqueue` does, and `InvalidRequest` where the first job is still open.
+        Who did it is noted: `actor`, or the login of Postgres. Raises as `enqueue` does, and
+        `InvalidRequest` where the first job is still open.
         """
         first = await self.get(job_id)
         if not first.is_terminal:
@@ -212,7 +215,7 @@ class Producer(OperatorVerdicts):
             priority=cast("Priority", first.priority),
             retry_of=first.id,
         )
-        return (await self.enqueue_many([order]))[0]
+        return (await self.intake.enter([order], actor=actor))[0].job
 
     # --- money ------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from producer.actor import Actor, name_of, stated
 from producer.job_book import Entered, JobBook
 from producer.orders import Order
 from producer.webhooks import destination_faults
@@ -34,9 +35,16 @@ class Intake:
     """How many of the connections each account has at once."""
 
     async def enter(
-        self, orders: Sequence[Order], *, connection: Connection | None = None
+        self,
+        orders: Sequence[Order],
+        *,
+        connection: Connection | None = None,
+        actor: Actor | str | None = None,
     ) -> list[Entered]:
-        """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does."""
+        """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does.
+
+        `actor` is noted with orders that retry a job.
+        """
         if len(orders) > MOST_AT_ONCE:
             raise InvalidRequest(
                 [Fault("orders", f"{len(orders)} were given; at most {MOST_AT_ONCE} at once")]
@@ -48,10 +56,12 @@ class Intake:
             return await self._enter_with_caller(orders, connection)
         # An account whose row is held has a part of the connections, and never all of them.
         async with self.shares.of({order.account_id for order in orders}):
-            if len(orders) == 1:
+            if len(orders) == 1 and actor is None:
                 entered = await JobBook(self.database).enter(orders)
             else:
                 async with self.database.transaction() as queries:
+                    if actor is not None:
+                        await queries.fetch("say_who", stated(actor), name_of(actor))
                     entered = await JobBook(queries).enter(orders)
         await self._deliver(entered)
         return entered

@@ -10,14 +10,14 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from producer.actor import Actor, stated
 from producer.drafts import Draft, draft_of, new_job, parameters_of
 from producer.locked_rows import account_rows, job_row, naming_the_row
 from producer.orders import Order
 from shared.adapters.job_rows import job_from_row, jobs_from_rows
 from shared.adapters.postgres import Queries
-from shared.domain import events
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
+from shared.domain.lifecycle import JobState
 from shared.errors import (
     AccountNotFound,
     DarkroomError,
@@ -145,28 +145,17 @@ class JobBook:
         rows = await self._queries.fetch(query, below, most, *filters)
         return jobs_from_rows(rows)
 
-    async def cancel(self, job_id: UUID) -> Job:
+    async def cancel(self, job_id: UUID, actor: Actor | str | None = None) -> Job:
         """Take a queued job back and release its hold, or raise `TooLateToCancel`."""
-        transition = transition_of(events.Cancelled)
         job = await self.get(job_id)
         for _ in range(_CANCEL_TRIES):
             with naming_the_row(job_row(job_id, job.account_id)):
-                row = await self._queries.fetch_row(
-                    "release_job",
-                    job_id,
-                    job.attempt,
-                    [state.value for state in transition.sources],
-                    transition.target.value,
-                    Reason.CANCELLED_BY_CALLER.value,
-                    "cancelled by the caller",
-                    None,
-                    event_name(events.Cancelled),
-                )
+                row = await self._queries.fetch_row("cancel_job", job_id, stated(actor))
             if row is not None:
                 return job_from_row(row)
             job = await self.get(job_id)
             # An attempt may have come back to the queue meanwhile: then it is not too late.
-            if job.state not in transition.sources:
+            if job.state is not JobState.QUEUED:
                 break
         raise TooLateToCancel(str(job_id), job.state.value)
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from producer.actor import Actor, stated
 from producer.key_format import NO_DIGEST, digest_of, make_key, named, prefix_of, without_secret
 from producer.small_print import faults_of_small_print
 from shared.adapters.postgres import Database
@@ -114,7 +115,7 @@ class KeyRing:
         account_id: str | None = None,
         name: str | None = None,
         *,
-        actor: str | None = None,
+        actor: Actor | str | None = None,
     ) -> tuple[ApiKey, str]:
         """Create a key; the text beside it is the key itself, which nobody can ever ask for again.
 
@@ -126,9 +127,9 @@ class KeyRing:
         if faults:
             raise InvalidRequest(faults)
         prefix, text = make_key()
-        values = (UUID(int=uuid7().int), prefix, digest_of(text), role, account_id, name, actor)
+        values = (UUID(int=uuid7().int), prefix, digest_of(text), role, account_id, name)
         try:
-            row = await self._database.fetch_row("create_key", *values)
+            row = await self._database.fetch_row("create_key", *values, stated(actor))
         except DatabaseRefused as error:
             if error.constraint == _THE_ACCOUNT:
                 raise AccountNotFound(str(account_id)) from error
@@ -150,14 +151,14 @@ class KeyRing:
             raise AccountNotFound(account_id)
         return [_key_from(dict(row)) for row in rows]
 
-    async def revoke(self, name: str) -> ApiKey:
+    async def revoke(self, name: str, *, actor: Actor | str | None = None) -> ApiKey:
         """Refuse a key from now on, for ever; `name` is its prefix, its id or the key itself.
 
         Every process refuses it within `MEMORY_SECONDS`. A key that was revoked before is returned
         as it was. Raises `KeyNotFound`, which repeats nothing secret.
         """
         prefix, key_id = named(name)
-        row = await self._database.fetch_row("revoke_key", prefix, key_id)
+        row = await self._database.fetch_row("revoke_key", prefix, key_id, stated(actor))
         if row is None:
             raise KeyNotFound(without_secret(name))
         self._known.forget()

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from producer.actor import stated
 from producer.locked_rows import job_row, naming_the_row
-from producer.resolving import RESOLVED_EVENT
 from producer.reviewing import Review
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import Database, Queries
@@ -58,12 +58,11 @@ async def _record(queries: Queries, job: Job, late: asyncpg.Record, review: Revi
     await queries.fetch_row(
         "record_resolution",
         job.id,
-        RESOLVED_EVENT,
         late["attempt"],
         _KEPT if review.result_urls else _DISMISSED,
         late["provider_task_id"],
-        review.actor,
         review.reason,
+        stated(review.actor),
     )
     moved = await queries.fetch_row("get_job", job.id)
     if moved is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from producer.actor import Actor
 from producer.intake import Intake
 from producer.late_settling import settle_late
 from producer.resolving import Verdict, load_job, resolve
@@ -33,7 +34,7 @@ class OperatorVerdicts:
         task_id: str,
         reason: str | None = None,
         *,
-        actor: str | None = None,
+        actor: Actor | str | None = None,
         deadline_seconds: float | None = None,
     ) -> Job:
         """Say that Kie made this task of an unknown submission; its poll is delivered at once.
@@ -49,7 +50,7 @@ class OperatorVerdicts:
         return job
 
     async def resolve_lost(
-        self, job_id: UUID | str, reason: str, *, actor: str | None = None
+        self, job_id: UUID | str, reason: str, *, actor: Actor | str | None = None
     ) -> Job:
         """Say that an unknown submission made no task: it fails, and its hold is released.
 
@@ -66,7 +67,7 @@ class OperatorVerdicts:
         result_urls: Sequence[str],
         reason: str,
         *,
-        actor: str | None = None,
+        actor: Actor | str | None = None,
         charge_basis: ChargeBasis | None = None,
         task_id: str | None = None,
     ) -> Job:
@@ -87,7 +88,7 @@ class OperatorVerdicts:
         job_id: UUID | str,
         reason: str,
         *,
-        actor: str | None = None,
+        actor: Actor | str | None = None,
         task_id: str | None = None,
     ) -> Job:
         """Say that a job held as `result_unreadable` has no images: it fails, and its hold is

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from producer.actor import Actor, name_of, stated
 from producer.locked_rows import job_row, naming_the_row
 from shared.adapters.job_rows import job_from_row
 from shared.adapters.postgres import ConnectionQueries, Database, Queries
@@ -39,7 +40,7 @@ class Verdict:
     """The task that Kie made of it; None: there is none."""
     reason: str | None
     """Why; required where there is no task."""
-    actor: str | None = None
+    actor: Actor | str | None = None
     """Who says so; None: whoever the database session belongs to."""
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class Verdict:
             for name, text, most in (
                 ("task_id", self.task_id, TASK_ID_LENGTH),
                 ("reason", self.reason, TEXT_LENGTH),
-                ("actor", self.actor, TEXT_LENGTH),
+                ("actor", name_of(self.actor), TEXT_LENGTH),
             )
             if text is not None and not is_readable(text, most)
         ]
@@ -98,12 +99,11 @@ async def _move(
     await queries.fetch_row(
         "record_resolution",
         job.id,
-        RESOLVED_EVENT,
         job.attempt,
         "lost" if verdict.task_id is None else "submitted",
         verdict.task_id,
-        verdict.actor,
         verdict.reason,
+        stated(verdict.actor),
     )
     moved = await queries.fetch_row("get_job", job.id)
     return job_from_row(moved) if moved is not None else None

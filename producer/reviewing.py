@@ -14,8 +14,9 @@ import asyncpg
 import orjson
 import structlog
 
+from producer.actor import Actor, name_of, stated
 from producer.locked_rows import job_row, naming_the_row
-from producer.resolving import RESOLVED_EVENT, TEXT_LENGTH, is_readable, load_job
+from producer.resolving import TEXT_LENGTH, is_readable, load_job
 from shared.adapters.postgres import Database, Queries
 from shared.domain import events
 from shared.domain.job import Job
@@ -41,7 +42,7 @@ class Review:
     """The images that Kie made, each once; empty: there are none."""
     reason: str
     """Why; kept in the job's timeline."""
-    actor: str | None = None
+    actor: Actor | str | None = None
     """Who says so; None: whoever the database session belongs to."""
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class Review:
             faults.append(Fault("result_urls", f"has more than {URLS_MOST} URLs"))
         if len(set(self.result_urls)) < len(self.result_urls):
             faults.append(Fault("result_urls", "names an image twice: it would be charged twice"))
-        for name, text in (("reason", self.reason), ("actor", self.actor)):
+        for name, text in (("reason", self.reason), ("actor", name_of(self.actor))):
             if text is not None and not is_readable(text, TEXT_LENGTH):
                 length = f"1 to {TEXT_LENGTH} printable characters"
                 faults.append(Fault(name, f"{text!r} must be {length}"))
@@ -96,12 +97,11 @@ async def _record(
             await queries.fetch_row(
                 "record_resolution",
                 job.id,
-                RESOLVED_EVENT,
                 job.attempt,
                 "delivered" if review.result_urls else "undelivered",
                 job.provider_task_id,
-                review.actor,
                 review.reason,
+                stated(review.actor),
             )
     return row
 

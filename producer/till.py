@@ -8,12 +8,21 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from producer.actor import Actor, stated
+from producer.audit import Act, list_audit
 from producer.locked_rows import account_rows, naming_the_row
 from shared.adapters.postgres import Database, as_dicts
 from shared.catalog import ImageRequest
-from shared.errors import AccountNotFound, AlreadyExists, DatabaseRefused, PriceMissing
+from shared.errors import (
+    AccountNotFound,
+    AlreadyExists,
+    DatabaseRefused,
+    PriceMissing,
+    WouldLeaveDebt,
+)
 
 _NO_SUCH_ACCOUNT = "DR404"
+_NO_DEBT = "an_adjustment_leaves_no_debt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +61,50 @@ class Till:
             raise AccountNotFound(account_id)
         return Account(**dict(row))
 
-    async def create_account(self, account_id: str) -> Account:
-        """Create an empty account; raises `AlreadyExists`."""
-        row = await self._database.fetch_row("create_account", account_id)
+    async def create_account(
+        self,
+        account_id: str,
+        credits: Decimal = Decimal(0),
+        *,
+        actor: Actor | str | None = None,
+    ) -> Account:
+        """Create an account, with credits if asked, in one statement; raises `AlreadyExists`."""
+        try:
+            row = await self._database.fetch_row(
+                "create_account", account_id, credits, stated(actor)
+            )
+        except DatabaseRefused as error:
+            if error.constraint == _NO_DEBT:
+                raise _debt_refused(error) from error
+            raise
         if row is None:
             raise AlreadyExists(f"an account {account_id!r} exists already")
         return Account(**dict(row))
 
-    async def grant(self, account_id: str, credits: Decimal, reason: str) -> Account:
-        """Add credits, or take them where negative, with a reason in the ledger."""
+    async def grant(
+        self,
+        account_id: str,
+        credits: Decimal,
+        reason: str,
+        *,
+        allow_debt: bool = False,
+        actor: Actor | str | None = None,
+    ) -> Account:
+        """Add credits, or take them where negative, with a reason in the ledger.
+
+        Raises `WouldLeaveDebt` where more is taken than is available, unless that is wanted, and
+        `AccountNotFound`.
+        """
         try:
             with naming_the_row(account_rows([account_id])):
                 row = await self._database.fetch_row(
-                    "grant_to_account", account_id, credits, reason
+                    "grant_to_account", account_id, credits, reason, allow_debt, stated(actor)
                 )
         except DatabaseRefused as error:
             if error.sqlstate == _NO_SUCH_ACCOUNT:
                 raise AccountNotFound(account_id) from error
+            if error.constraint == _NO_DEBT:
+                raise _debt_refused(error) from error
             raise
         return Account(**dict(row or {}))
 
@@ -98,19 +134,43 @@ class Till:
         return as_dicts(await self._database.fetch("list_price_history", most))
 
     async def set_price(
-        self, key: tuple[str, str, int], credits: Decimal, *, reason: str, actor: str
+        self,
+        key: tuple[str, str, int],
+        credits: Decimal,
+        *,
+        reason: str,
+        actor: Actor | str | None = None,
     ) -> dict[str, Any]:
         """Change one price and note who and why; raises `PriceMissing` or `DatabaseRefused`."""
-        async with self._database.transaction() as queries:
-            await queries.fetch("say_why", actor, reason)
-            with naming_the_row("price {}/{}/{}".format(*key)):
-                row = await queries.fetch_row("set_price", *key, credits)
-            if row is None:
-                raise PriceMissing(*key)
-            return dict(row)
+        with naming_the_row("price {}/{}/{}".format(*key)):
+            row = await self._database.fetch_row("set_price", *key, credits, reason, stated(actor))
+        if row is None:
+            raise PriceMissing(*key)
+        return dict(row)
+
+    async def audit(
+        self,
+        *,
+        act: Act | str | None = None,
+        account_id: str | None = None,
+        job_id: UUID | None = None,
+        actor: str | None = None,
+        below: int | None = None,
+        most: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Return what operators did, newest first; see `producer.audit.list_audit`."""
+        return await list_audit(
+            self._database,
+            act=act,
+            account_id=account_id,
+            job_id=job_id,
+            actor=actor,
+            below=below,
+            most=most,
+        )
 
     async def explain(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
-        """Return a job's timeline, attempts, ledger entries and late tasks, oldest first."""
+        """Return a job's timeline, attempts, money, late tasks and audit entries, oldest first."""
         return {
             name: as_dicts(await self._database.fetch(query, job_id))
             for name, query in (
@@ -118,5 +178,11 @@ class Till:
                 ("attempts", "list_attempts"),
                 ("entries", "list_job_entries"),
                 ("late_tasks", "list_late_tasks"),
+                ("audit", "audit_of_job"),
             )
         }
+
+
+def _debt_refused(error: DatabaseRefused) -> WouldLeaveDebt:
+    advice = "nothing was changed; if a debt is meant: --allow-debt, or allow_debt over HTTP"
+    return WouldLeaveDebt(f"{error.message}: {advice}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+from producer.actor import Actor, stated
 from producer.locked_rows import naming_the_row
 from producer.orders import Order
 from shared.adapters.delivery import Delivery, Lane, Parcel
@@ -80,14 +81,20 @@ class Webhooks:
         rows = await self._database.fetch("list_webhooks", account_id, state, limit)
         return [_as_receivers_see_it(row) for row in as_dicts(rows)]
 
-    async def replay(self, message_id: UUID | str) -> dict[str, Any]:
+    async def replay(
+        self, message_id: UUID | str, *, actor: Actor | str | None = None
+    ) -> dict[str, Any]:
         """Have one message sent anew, whatever became of it, with the same id and a day of tries.
 
         Raises `NotFound`.
         """
         found = _read_id(message_id)
         with naming_the_row(f"webhook message {found}"):
-            row = await self._database.fetch_row("replay_webhook", found) if found else None
+            row = (
+                await self._database.fetch_row("replay_webhook", found, stated(actor))
+                if found
+                else None
+            )
         if found is None or row is None:
             raise NotFound(
                 f"no webhook message has the id {str(message_id)[:80]!r};"
@@ -96,7 +103,7 @@ class Webhooks:
         await self._hand_over(found)
         return _as_receivers_see_it(dict(row))
 
-    async def replay_dead(self, account_id: str) -> int:
+    async def replay_dead(self, account_id: str, *, actor: Actor | str | None = None) -> int:
         """Have every dead message of an account sent anew, oldest first; return how many.
 
         The workers are told by Postgres, and take them at a pace. Raises `AccountNotFound`.
@@ -106,7 +113,9 @@ class Webhooks:
         count = 0
         while True:
             with naming_the_row(f"a webhook message of account {account_id!r}"):
-                rows = await self._database.fetch("replay_dead_webhooks", account_id, _PAGE_LENGTH)
+                rows = await self._database.fetch(
+                    "replay_dead_webhooks", account_id, _PAGE_LENGTH, stated(actor)
+                )
             count += len(rows)
             if len(rows) < _PAGE_LENGTH:
                 return count
@@ -116,7 +125,12 @@ class Webhooks:
         return as_dicts(await self._database.fetch("list_webhook_endpoints", account_id))
 
     async def secret(
-        self, account_id: str, url: str, *, allow_loopback: bool | None = None
+        self,
+        account_id: str,
+        url: str,
+        *,
+        allow_loopback: bool | None = None,
+        actor: Actor | str | None = None,
     ) -> dict[str, Any]:
         """Return the endpoint that this webhook URL belongs to, its `secret` included.
 
@@ -125,31 +139,35 @@ class Webhooks:
         Without, `NotFound`.
         """
         if allow_loopback is not None:
-            await self._make(account_id, url, allow_loopback=allow_loopback)
+            await self._make(account_id, url, allow_loopback=allow_loopback, actor=actor)
         row = await self._database.fetch_row("webhook_secret", account_id, url)
         if row is None:
             raise _no_endpoint(account_id, url)
         return dict(row)
 
-    async def rotate(self, account_id: str, url: str) -> dict[str, Any]:
+    async def rotate(
+        self, account_id: str, url: str, *, actor: Actor | str | None = None
+    ) -> dict[str, Any]:
         """Give the endpoint a new secret and return it; the old one signs as well for a day.
 
         A second rotation within that day ends the first secret at once. Raises `NotFound`.
         """
         with naming_the_row(f"a webhook endpoint of account {account_id!r}"):
             row = await self._database.fetch_row(
-                "rotate_webhook_secret", account_id, url, OVERLAP_SECONDS
+                "rotate_webhook_secret", account_id, url, OVERLAP_SECONDS, stated(actor)
             )
         if row is None:
             raise _no_endpoint(account_id, url)
         return dict(row)
 
-    async def _make(self, account_id: str, url: str, *, allow_loopback: bool) -> None:
+    async def _make(
+        self, account_id: str, url: str, *, allow_loopback: bool, actor: Actor | str | None
+    ) -> None:
         sentence = url_fault(url, allow_loopback=allow_loopback)
         if sentence is not None:
             raise InvalidRequest([Fault("url", sentence)])
         try:
-            await self._database.fetch_row("make_webhook_endpoint", account_id, url)
+            await self._database.fetch_row("make_webhook_endpoint", account_id, url, stated(actor))
         except DatabaseRefused as error:
             if error.sqlstate == _FOREIGN_KEY_VIOLATION:
                 raise AccountNotFound(account_id) from error

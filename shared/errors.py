@@ -12,7 +12,8 @@ DarkroomError
 │   │   └── KeyNotFound
 │   ├── AlreadyExists         an account of this name exists
 │   ├── KeyRefused            the API key is missing, malformed, unknown or revoked
-│   └── TooLateToCancel       the job has left the queue
+│   ├── TooLateToCancel       the job has left the queue
+│   └── WouldLeaveDebt        more credits would be taken than are available
 ├── WaitTimedOut              the job is not terminal yet; it goes on
 ├── StaleJob                  somebody else moved the job first: stop, do nothing
 ├── DatabaseRefused           a rule of the database refused the data; nothing was stored
@@ -32,10 +33,10 @@ Errors of libraries never leave an adapter: they are the `__cause__` of one of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
+from shared.fault import Fault as Fault  # noqa: PLC0414
 from shared.key_refusals import KEY_SENTENCES, KeyRefusal
 
 
@@ -50,17 +51,6 @@ class RequestRefused(DarkroomError):
     """Nothing was stored; the same call would be refused again until the caller changes it."""
 
     code = "request_refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a request: where it is, and a sentence saying what is allowed."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
 
 
 class InvalidRequest(RequestRefused):
@@ -212,6 +202,12 @@ class TooEarly(DarkroomError):
         super().__init__(f"job {job_id} is {wait_seconds:.3f} s too early for {event}")
 
 
+class WouldLeaveDebt(RequestRefused):
+    """An adjustment takes more credits than are available, and no debt was asked for."""
+
+    code = "would_leave_debt"
+
+
 class DatabaseRefused(DarkroomError):
     """A rule of the database refused the data; nothing was stored, and trying again is useless.
 
@@ -230,7 +226,7 @@ class DatabaseRefused(DarkroomError):
         detail: str | None = None,
     ) -> None:
         self.sqlstate, self.constraint = sqlstate, constraint
-        self.hint, self.detail = hint, detail
+        self.message, self.hint, self.detail = message, hint, detail
         super().__init__(f"{message}. {hint}" if hint else message)
 
 

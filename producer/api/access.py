@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from producer.api.endpoints import Endpoint
+from producer.actor import Actor
+from producer.api.endpoints import Call, Endpoint
 from producer.api.refusals import Forbidden
 from producer.keys import ANYONE, Caller, KeyRing, Role
 from shared.domain.job import Job
@@ -50,6 +51,20 @@ def _require_loopback_name(request: web.Request) -> None:
         is_loopback = False
     if not is_loopback:
         raise Forbidden("without API keys only requests to localhost are answered")
+
+
+def actor_of(call: Call) -> Actor:
+    """Return who asks, as the audit entries name him."""
+    caller = call.caller
+    return Actor(
+        f"api:{caller.key_prefix or 'loopback'}",
+        via="api",
+        # Without keys nobody has said that he is anything else than the caller.
+        is_operator=caller.key_prefix is not None and caller.role is not Role.SERVICE,
+        key_prefix=caller.key_prefix,
+        key_role=caller.role.value if caller.key_prefix is not None else None,
+        origin=call.request.remote,
+    )
 
 
 def bound_account(caller: Caller) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 
 from producer.api.bodies import DEFAULT_MODEL
+from producer.audit import Act
 from producer.small_print import Priority
 from shared.domain.late_tasks import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, JobState, Reason
@@ -128,6 +129,45 @@ class LedgerPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
 
 
+class AuditEntry(BaseModel):
+    """Who did what: one act of an operator, an admin or a login of the database."""
+
+    id: int = Field(examples=[17])
+    at: AwareDatetime = Field(examples=[_AT])
+    act: Act = Field(examples=["credits_granted"])
+    actor: str = Field(
+        description="as our services name him; otherwise the login",
+        examples=["api:dk_7JqzW3pXk2Lm"],
+    )
+    via: Literal["api", "cli", "python", "sql"] = Field(examples=["api"])
+    key_prefix: str | None = Field(examples=["dk_7JqzW3pXk2Lm"])
+    key_role: str | None = Field(examples=["admin"])
+    os_user: str | None = Field(description="who typed the command, as stated", examples=[None])
+    origin: str | None = Field(
+        description="the HTTP peer, or the host of the command line, as stated",
+        examples=["203.0.113.7"],
+    )
+    database_role: str = Field(
+        description="the login of the database session", examples=["darkroom_api_1"]
+    )
+    client_address: str | None = Field(
+        description="of the database session; null: a socket", examples=["10.0.0.5"]
+    )
+    account_id: str | None = Field(examples=["acme"])
+    job_id: str | None = Field(json_schema_extra=_UUID, examples=[None])
+    subject: str = Field(description="the table and the key", examples=["ledger_entries 4711"])
+    before: dict[str, JsonValue] | None = Field(examples=[{"balance": 0}])
+    after: dict[str, JsonValue] | None = Field(examples=[{"balance": 100, "credits": 100}])
+    reason: str | None = Field(examples=["invoice 17"])
+
+
+class AuditPage(BaseModel):
+    """What was done, newest first."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
 class Event(BaseModel):
     """The `data` of one event of a stream."""
 
@@ -198,6 +238,7 @@ class WebhookMessage(BaseModel):
 
 
 ANSWERS: tuple[type[BaseModel], ...] = (
-    *(Job, Jobs, JobPage, Price, Prices, Account, LedgerPage, Event, Problem, WebhookMessage),
+    *(Job, Jobs, JobPage, Price, Prices, Account, LedgerPage, AuditPage, Event),
+    *(Problem, WebhookMessage),
 )
 """Those that the document names; it takes what they are made of along."""

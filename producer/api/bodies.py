@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+)
 
 from producer.orders import Order
 from producer.small_print import faults_of_small_print
@@ -161,6 +168,10 @@ class Grant(BaseModel):
         },
     )
     reason: _Reason = Field(description="why, for the ledger")
+    allow_debt: StrictBool = Field(
+        default=False,
+        description="whether credits below 0 may take more than is available; refused without",
+    )
 
 
 _Body = TypeVar("_Body", bound=BaseModel)

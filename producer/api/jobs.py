@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
-from producer.api.access import bound_account, require_account, require_job
+from producer.api.access import actor_of, bound_account, require_account, require_job
 from producer.api.bodies import MOST_IN_A_BATCH, read_batch, read_order
 from producer.api.endpoints import BATCH_BODY_BYTES, JOB_BODY_BYTES, Call
 from producer.api.reading import Query, read_object
@@ -151,7 +151,8 @@ async def find_job(call: Call) -> Job:
 async def cancel_job(call: Call) -> web.StreamResponse:
     """200 and the job; 409 once it has left the queue."""
     job = await find_job(call)
-    return json_response(job_to_json(await call.rooms.producer.cancel(job.id)))
+    job = await call.rooms.producer.cancel(job.id, actor=actor_of(call))
+    return json_response(job_to_json(job))
 
 
 async def list_jobs(call: Call) -> web.StreamResponse:

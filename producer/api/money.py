@@ -10,7 +10,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from producer.api.access import require_account
+from producer.api.access import actor_of, require_account
 from producer.api.bodies import Grant, PriceChange, read_change
 from producer.api.endpoints import JOB_BODY_BYTES, Call
 from producer.api.jobs import json_response
@@ -40,13 +40,12 @@ async def change_price(call: Call) -> web.StreamResponse:
     quantity = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
     if not 1 <= quantity <= _LARGEST_QUANTITY or "\0" in model + task:
         raise PriceNotFound(model, task, number)
-    who = f"api:{call.caller.key_prefix or 'loopback'}"
     try:
         row = await call.rooms.till.set_price(
             (model, task, quantity),
             Decimal(str(change.credits)),
             reason=change.reason.strip(),
-            actor=who,
+            actor=actor_of(call),
         )
     except PriceMissing:
         raise PriceNotFound(model, task, number) from None
@@ -77,7 +76,13 @@ async def grant(call: Call) -> web.StreamResponse:
     body = await read_object(call.request, JOB_BODY_BYTES)
     given = read_change(Grant, body)
     credits = Decimal(str(given.credits))
-    account = await call.rooms.till.grant(_account_id(call), credits, given.reason.strip())
+    account = await call.rooms.till.grant(
+        _account_id(call),
+        credits,
+        given.reason.strip(),
+        allow_debt=given.allow_debt,
+        actor=actor_of(call),
+    )
     return json_response(account_to_json(account))
 
 

@@ -39,6 +39,7 @@ _TAGS = {
     "events": "What happens, as it happens: Server-Sent Events.",
     "prices": "What a job costs.",
     "accounts": "Credits, and where they went.",
+    "audit": "Who did what.",
     "service": "How this process is.",
 }
 

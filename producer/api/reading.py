@@ -127,15 +127,15 @@ class Query:
         self._refuse_number(name, value, f"seconds from 0 to {highest:g}")
         return None
 
-    def job_id(self, name: str) -> UUID | None:
-        """Return the id given, or None where it is not given."""
+    def job_id(self, name: str, wanted: str = "the cursor of a page before") -> UUID | None:
+        """Return the id given, or None where it is not given; `wanted` says what it must be."""
         value = self._given.get(name)
         if value is None:
             return None
         try:
             return UUID(value)
         except ValueError:
-            self._faults.append(Fault(name, f"{shown(value)} must be the cursor of a page before"))
+            self._faults.append(Fault(name, f"{shown(value)} must be {wanted}"))
             return None
 
     def _refuse_number(self, name: str, value: str, wanted: str) -> None:

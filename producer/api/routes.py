@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from producer.api import events, jobs, money
+from producer.api import audit, events, jobs, money
 from producer.api.endpoints import (
     ADMINS,
     BATCH_BODY_BYTES,
@@ -11,6 +11,7 @@ from producer.api.endpoints import (
     Endpoint,
     Parameter,
 )
+from producer.audit import Act
 from producer.orders import KEY_LENGTH
 from shared.domain.lifecycle import JobState
 
@@ -30,6 +31,13 @@ def _idempotency_key(longest: int) -> Parameter:
 
 _LIMIT = Parameter(
     "limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}, "how many at most"
+)
+
+
+_ROW_CURSOR = Parameter(
+    "cursor",
+    {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    "`next_cursor` of the page before",
 )
 
 
@@ -187,11 +195,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path_schemas=_ACCOUNT_ID,
         parameters=(
             _LIMIT,
-            Parameter(
-                "cursor",
-                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-                "`next_cursor` of the page before",
-            ),
+            _ROW_CURSOR,
         ),
         answers={200: "LedgerPage"},
         problems=(404, 422),
@@ -207,7 +211,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path_schemas=_ACCOUNT_ID,
         body="Grant",
         answers={200: "Account"},
-        problems=(404, 422),
+        problems=(404, 409, 422),
     ),
     Endpoint(
         method="GET",
@@ -223,6 +227,31 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(404, 422),
         answer_type="text/event-stream",
         is_stream=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/audit",
+        handler=audit.list_entries,
+        name="listAudit",
+        summary="List who did what to prices, credits, jobs, keys and webhooks, newest first",
+        tag="audit",
+        roles=ADMINS,
+        parameters=(
+            Parameter(
+                "act", {"type": "string", "enum": [act.value for act in Act]}, "only such acts"
+            ),
+            Parameter("account_id", _ACCOUNT_ID["id"], "only what concerns this account"),
+            Parameter("job_id", _JOB_ID["id"], "only what concerns this job"),
+            Parameter(
+                "actor",
+                {"type": "string", "minLength": 1, "maxLength": audit.ACTOR_LENGTH},
+                "only of this actor, login of the database, or prefix of a key",
+            ),
+            _LIMIT,
+            _ROW_CURSOR,
+        ),
+        answers={200: "AuditPage"},
+        problems=(422,),
     ),
 )
 """The order is that of the document."""

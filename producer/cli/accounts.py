@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from producer.cli.acting import operator
 from producer.cli.job_pages import row_to_json
 from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, read_credits
 from producer.cli.running import DatabaseAccess, run_with_database
@@ -29,10 +30,7 @@ def create(
     """Create an account, with credits if asked."""
 
     async def step(access: DatabaseAccess) -> None:
-        till = access.till
-        account = await till.create_account(account_id)
-        if credits:
-            account = await till.grant(account_id, credits, "granted when the account was created")
+        account = await access.till.create_account(account_id, credits, actor=operator())
         _put(account, as_json=as_json)
 
     run_with_database(step)
@@ -40,11 +38,23 @@ def create(
 
 # A negative number is not an option: grants may take credits back.
 @app.command(context_settings={"ignore_unknown_options": True})
-def grant(account_id: AccountId, credits: Credits, reason: Reason, as_json: AsJson = False) -> None:
+def grant(
+    account_id: AccountId,
+    credits: Credits,
+    reason: Reason,
+    allow_debt: Annotated[
+        bool,
+        typer.Option("--allow-debt", help="Take more than is available: the account owes it."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Grant credits; a negative number takes some back, as an adjustment."""
 
     async def step(access: DatabaseAccess) -> None:
-        _put(await access.till.grant(account_id, credits, reason), as_json=as_json)
+        account = await access.till.grant(
+            account_id, credits, reason, allow_debt=allow_debt, actor=operator()
+        )
+        _put(account, as_json=as_json)
 
     run_with_database(step)
 

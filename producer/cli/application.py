@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from producer.cli import accounts, jobs, keys, prices, webhooks
+from producer.cli.audit import audit
 from producer.cli.demo import demo
 from producer.cli.doctor import doctor
 from producer.cli.enqueue import enqueue
@@ -52,7 +53,7 @@ def build_app() -> typer.Typer:
         app.add_typer(group.app, name=name, rich_help_panel=_JOBS)
     app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_LOOK)
-    for command in (queue, doctor, migrate, env, health):
+    for command in (queue, audit, doctor, migrate, env, health):
         app.command(rich_help_panel=_LOOK)(command)
     app.command("version", rich_help_panel=_LOOK)(tell_version)
     return app

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from producer.cli.audit_page import audit_table
 from producer.cli.screen import plain_table, styled_state
 from producer.cli.wording import (
     NOTHING,
@@ -30,7 +31,7 @@ from shared.domain.job import Job
 from shared.stored_json import read_stored_object
 
 Story = Mapping[str, Sequence[Mapping[str, Any]]]
-"""A job's events, attempts and ledger entries, as `Till.explain` gives them."""
+"""What is known of a job, as `Till.explain` gives it."""
 
 
 def jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
@@ -57,6 +58,8 @@ def job_page(job: Job, story: Story) -> Group:
     if story["late_tasks"]:
         parts += ["", _late_tasks(story["late_tasks"])]
     parts += ["", _money(job, story["entries"])]
+    if story["audit"]:
+        parts += ["", audit_table(story["audit"], title="What operators did")]
     if job.is_terminal and job.state != "succeeded":
         retry = command_text("jobs", "retry", str(job.id))
         parts += ["", Text(f"to run the same request again: {retry}", style="dim")]

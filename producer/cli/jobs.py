@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from producer.cli.acting import operator
 from producer.cli.enqueue import report_enqueued, wait_and_report
 from producer.cli.exit_codes import ExitCode
 from producer.cli.job_pages import job_page, jobs_table, story_to_json
@@ -90,7 +91,7 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Take a queued job back and release its credits."""
 
     async def step(desk: Desk) -> None:
-        job = await desk.producer.cancel(job_id)
+        job = await desk.producer.cancel(job_id, actor=operator())
         if as_json:
             put_json(job_to_json(job))
         else:
@@ -109,7 +110,7 @@ def retry(
     """Run an ended job's request again, as a new job; prints the new job's id."""
 
     async def step(desk: Desk) -> ExitCode:
-        job = await desk.producer.retry(job_id)
+        job = await desk.producer.retry(job_id, actor=operator())
         return await report_enqueued(
             desk, job, timeout_seconds=timeout if wait else None, as_json=as_json
         )

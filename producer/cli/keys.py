@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -11,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from producer.cli.acting import operator
 from producer.cli.job_pages import row_to_json
 from producer.cli.options import AsJson
 from producer.cli.running import DatabaseAccess, run_with_database
@@ -44,7 +43,7 @@ def create(
     async def step(access: DatabaseAccess) -> None:
         ring = KeyRing(access.database)
         is_first = not await ring.is_configured()
-        key, text = await ring.create(role, account, name, actor=_who())
+        key, text = await ring.create(role, account, name, actor=operator())
         if as_json:
             put_json({**key_to_json(key), "key": text})
             return
@@ -88,7 +87,7 @@ def revoke(
     """Refuse a key from now on, for ever."""
 
     async def step(access: DatabaseAccess) -> None:
-        key = await KeyRing(access.database).revoke(name)
+        key = await KeyRing(access.database).revoke(name, actor=operator())
         if as_json:
             put_json(key_to_json(key))
             return
@@ -126,10 +125,3 @@ def _whose(key: ApiKey) -> str:
 
 def _revocation(key: ApiKey) -> str:
     return command_text("keys", "revoke", key.prefix)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user often has no name
-        return f"uid {os.getuid()}"

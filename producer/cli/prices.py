@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from producer.cli.acting import operator
 from producer.cli.job_pages import row_to_json
 from producer.cli.options import AsJson, Credits, Limit, Reason
 from producer.cli.running import DatabaseAccess, run_with_database
@@ -73,7 +72,7 @@ def set_price(
     async def step(access: DatabaseAccess) -> None:
         till = access.till
         old = await till.price(*key)
-        new = await till.set_price(key, credits, reason=reason, actor=_who())
+        new = await till.set_price(key, credits, reason=reason, actor=operator())
         touched = await access.database.fetch_row("open_jobs_at_price", *key, credits)
         basis = access.settings.charge_basis
         open_jobs = open_jobs_touched(basis, dict(touched or {}))
@@ -149,10 +148,3 @@ def _say_consequences(price: Row, basis: ChargeBasis, open_jobs: int) -> None:
         f"it holds from the next settlement: {count_text(open_jobs, 'open job')} will be charged by"
         f" it (CHARGE_BASIS is {basis})"
     )
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user often has no name
-        return f"uid {os.getuid()}"

@@ -22,6 +22,7 @@ from shared.errors import (
     SchemaOutdated,
     TooLateToCancel,
     WaitTimedOut,
+    WouldLeaveDebt,
 )
 
 
@@ -71,6 +72,7 @@ _NEXT: tuple[tuple[type[DarkroomError], _Words | None], ...] = (
     (KeyNotFound, lambda _: ("keys", "list")),
     (AccountNotFound, lambda error: ("accounts", "create", error.account_id, "--credits", "100")),
     (AlreadyExists, None),
+    (WouldLeaveDebt, None),
     (TooLateToCancel, lambda error: ("jobs", "wait", error.job_id)),
     (WaitTimedOut, lambda error: ("jobs", "wait", error.job_id)),
     (DependencyDown, lambda _: ("doctor",)),

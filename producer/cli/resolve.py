@@ -6,14 +6,13 @@ that is in doubt.
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
+from producer.cli.acting import operator
 from producer.cli.options import AsJson, JobId, read_reason
 from producer.cli.running import Desk, run_at_desk
 from producer.cli.screen import put, put_json, say
@@ -152,7 +151,7 @@ def _tell(job: Job, verdict: _Verdict) -> None:
 async def _resolve(
     desk: Desk, job_id: str, verdict: _Verdict, reason: str | None, late_task_id: str | None
 ) -> Job:
-    actor, producer = _who(), desk.producer
+    actor, producer = operator(), desk.producer
     if verdict.result_urls:
         return await producer.resolve_delivered(
             job_id,
@@ -231,10 +230,3 @@ def advice_for_many(jobs: Sequence[Job]) -> list[str]:
         )
         if found
     ]
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user often has no name
-        return f"uid {os.getuid()}"

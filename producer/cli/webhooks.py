@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from producer.cli.acting import operator
 from producer.cli.job_pages import row_to_json
 from producer.cli.options import AccountId, AsJson, Limit
 from producer.cli.running import Desk, run_at_desk
@@ -77,13 +78,13 @@ def replay(
 
     async def step(desk: Desk) -> None:
         if message_id is not None:
-            row = await desk.producer.webhooks.replay(message_id)
+            row = await desk.producer.webhooks.replay(message_id, actor=operator())
             if as_json:
                 put_json(row_to_json(row))
             else:
                 put(f"{row['id']} {row['event']} is sent anew to {printable(row['endpoint'])}")
             return
-        count = await desk.producer.webhooks.replay_dead(account or "")
+        count = await desk.producer.webhooks.replay_dead(account or "", actor=operator())
         if as_json:
             put_json({"account_id": account, "replayed": count})
         else:
@@ -131,7 +132,9 @@ def secret(
 
     async def step(desk: Desk) -> None:
         allow_loopback = desk.settings.webhooks_allow_loopback if create else None
-        row = await desk.producer.webhooks.secret(account_id, url, allow_loopback=allow_loopback)
+        row = await desk.producer.webhooks.secret(
+            account_id, url, allow_loopback=allow_loopback, actor=operator()
+        )
         _put_secret(row, as_json=as_json)
 
     run_at_desk(step)
@@ -142,7 +145,7 @@ def rotate(account_id: AccountId, url: Url, as_json: AsJson = False) -> None:
     """Give an endpoint a new secret and print it; the old one is valid for another 24 hours."""
 
     async def step(desk: Desk) -> None:
-        row = await desk.producer.webhooks.rotate(account_id, url)
+        row = await desk.producer.webhooks.rotate(account_id, url, actor=operator())
         _put_secret(row, as_json=as_json)
         if not as_json:
             say(f"the old secret is valid until {moment_text(row['previous_secret_until'])}")

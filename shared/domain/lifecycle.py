@@ -31,7 +31,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     """It ended without images; the hold was released in the same statement."""
     CANCELLED = "cancelled"
-    """The caller took it back before it was submitted; the hold was released."""
+    """It was taken back before it was submitted; the hold was released."""
 
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
@@ -66,6 +66,7 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     # cancelled
     CANCELLED_BY_CALLER = "cancelled_by_caller"
+    CANCELLED_BY_OPERATOR = "cancelled_by_operator"
 
 
 @dataclass(frozen=True, slots=True)

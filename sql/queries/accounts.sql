@@ -1,17 +1,18 @@
 -- Accounts, grants and prices, for the command line and the client.
 
 -- name: create_account
--- $1 id. No row back: it exists already.
-INSERT INTO accounts (id) VALUES ($1) ON CONFLICT (id) DO NOTHING RETURNING *;
+-- $1 id, $2 credits, $3 who (JSON text). No row back: it exists already.
+SELECT id, balance, held, available, created_at
+  FROM darkroom_create_account($1, $2, $3::text::jsonb);
 
 -- name: get_account
 -- $1 id.
 SELECT id, balance, held, available, created_at FROM accounts WHERE id = $1;
 
 -- name: grant_to_account
--- $1 id, $2 credits, $3 reason.
-SELECT (account).id, (account).balance, (account).held, (account).available, (account).created_at
-  FROM grant_credits($1, $2, $3) AS account;
+-- $1 id, $2 credits, $3 reason, $4 whether a debt is wanted, $5 who (JSON text).
+SELECT id, balance, held, available, created_at
+  FROM grant_credits($1, $2, $3, $4, $5::text::jsonb);
 
 -- name: list_ledger
 -- Newest first. $1 account id, $2 only ids below this or null, $3 limit.
@@ -29,14 +30,10 @@ SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by,
 SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
   FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3;
 
--- name: say_why
--- Who and why, for the change that follows in the same transaction. $1 actor, $2 reason.
-SELECT set_config('darkroom.actor', $1, true), set_config('darkroom.reason', $2, true);
-
 -- name: set_price
--- $1 model, $2 task, $3 quantity, $4 credits.
-UPDATE pricing SET credits = $4 WHERE model = $1 AND task = $2 AND quantity = $3
-RETURNING model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id;
+-- $1 model, $2 task, $3 quantity, $4 credits, $5 why, $6 who (JSON text).
+SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
+  FROM darkroom_set_price($1, $2, $3, $4, $5, $6::text::jsonb);
 
 -- name: list_price_history
 -- Newest first. $1 limit.

@@ -43,6 +43,10 @@ SELECT * FROM jobs
    AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
  ORDER BY account_id, id DESC LIMIT $2;
 
+-- name: cancel_job
+-- Takes a queued job back. $1 id, $2 who (JSON text; null: the caller). No row back: it is not queued.
+SELECT * FROM darkroom_cancel_job($1, $2::text::jsonb);
+
 -- name: list_events
 -- $1 job id: its timeline, oldest first.
 SELECT id, at, event, detail FROM job_events WHERE job_id = $1 ORDER BY id;

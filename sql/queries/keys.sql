@@ -2,10 +2,9 @@
 
 -- name: create_key
 -- $1 id, $2 prefix, $3 SHA-256 of the whole key, $4 role, $5 account id or null, $6 what it is for
--- or null, $7 who (null: the session user).
-INSERT INTO api_keys (id, prefix, secret_sha256, role, account_id, name, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, coalesce($7::text, session_user))
-RETURNING id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at;
+-- or null, $7 who (JSON text).
+SELECT id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at
+  FROM darkroom_create_key($1, $2, $3, $4, $5, $6, $7::text::jsonb);
 
 -- name: list_keys
 -- Those that hold, then the revoked ones; newest first. $1 account id, or null for all keys.
@@ -15,10 +14,9 @@ SELECT id, prefix, role, account_id, name, created_at, created_by, last_used_at,
  ORDER BY revoked_at IS NOT NULL, created_at DESC, id DESC;
 
 -- name: revoke_key
--- Revokes once; again, it changes nothing. $1 prefix or null, $2 id or null.
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
- WHERE prefix = $1 OR id = $2::uuid
-RETURNING id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at;
+-- Revokes once; again, it changes nothing. $1 prefix or null, $2 id or null, $3 who (JSON text).
+SELECT id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at
+  FROM darkroom_revoke_key($1, $2, $3::text::jsonb);
 
 -- name: find_key
 -- $1 prefix.

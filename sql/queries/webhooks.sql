@@ -65,30 +65,18 @@ SELECT message.id, message.job_id, message.account_id, message.event, message.st
  ORDER BY message.created_at DESC, message.id DESC LIMIT $3;
 
 -- name: replay_webhook
--- The same message anew, with another day. $1 message id.
-UPDATE webhook_messages AS message
-   SET state = 'pending', tries = 0, next_try_at = now(), retry_until = now() + interval '1 day',
-       delivered_at = NULL, replayed_at = now()
-  FROM webhook_endpoints AS endpoint
- WHERE message.id = $1 AND endpoint.id = message.endpoint_id
-RETURNING message.id, message.job_id, message.account_id, message.event, message.state,
-          endpoint.url AS endpoint, message.created_at, message.tries, message.next_try_at,
-          message.retry_until, message.last_try_at, message.last_status, message.last_error,
-          message.delivered_at, message.replayed_at;
+-- The same message anew, with another day. $1 message id, $2 who (JSON text).
+SELECT message.id, message.job_id, message.account_id, message.event, message.state,
+       endpoint.url AS endpoint, message.created_at, message.tries, message.next_try_at,
+       message.retry_until, message.last_try_at, message.last_status, message.last_error,
+       message.delivered_at, message.replayed_at
+  FROM darkroom_replay_webhooks($1, NULL, 1, $2::text::jsonb) AS message
+  JOIN webhook_endpoints AS endpoint ON endpoint.id = message.endpoint_id;
 
 -- name: replay_dead_webhooks
 -- The oldest dead messages of an account anew, each with another day, and each named to the
--- workers. $1 account id, $2 limit.
-WITH anew AS (
-    UPDATE webhook_messages
-       SET state = 'pending', tries = 0, next_try_at = now(),
-           retry_until = now() + interval '1 day', replayed_at = now()
-     WHERE id IN (SELECT id FROM webhook_messages WHERE state = 'dead' AND account_id = $1
-                   ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-       AND state = 'dead'
-    RETURNING id, endpoint_id
-)
-SELECT id, pg_notify('darkroom_webhooks', id || ' ' || endpoint_id) FROM anew;
+-- workers. $1 account id, $2 limit, $3 who (JSON text).
+SELECT id FROM darkroom_replay_webhooks(NULL, $1, $2, $3::text::jsonb);
 
 -- name: list_webhook_endpoints
 -- Without their secrets. $1 account id or null.
@@ -104,15 +92,11 @@ SELECT endpoint.id, endpoint.account_id, endpoint.url, endpoint.secret, endpoint
  WHERE endpoint.account_id = $1 AND endpoint.url = darkroom_webhook_endpoint($2);
 
 -- name: make_webhook_endpoint
--- $1 account id, $2 a webhook URL: makes its endpoint, or finds it.
-SELECT darkroom_require_webhook_endpoint($1, $2) AS id;
+-- $1 account id, $2 a webhook URL, $3 who (JSON text): makes its endpoint, or finds it.
+SELECT darkroom_create_webhook_endpoint($1, $2, $3::text::jsonb) AS id;
 
 -- name: rotate_webhook_secret
--- A new secret; the old one signs as well for $3 seconds. $1 account id, $2 a webhook URL.
--- No row back: the account has no such endpoint.
-UPDATE webhook_endpoints AS endpoint
-   SET secret = darkroom_new_webhook_secret(), previous_secret = endpoint.secret,
-       previous_secret_until = now() + make_interval(secs => $3), rotated_at = now()
- WHERE endpoint.account_id = $1 AND endpoint.url = darkroom_webhook_endpoint($2)
-RETURNING endpoint.id, endpoint.account_id, endpoint.url, endpoint.secret, endpoint.created_at,
-          endpoint.rotated_at, endpoint.previous_secret_until;
+-- A new secret; the old one signs as well for $3 seconds. $1 account id, $2 a webhook URL, $4 who
+-- (JSON text). No row back: the account has no such endpoint.
+SELECT id, account_id, url, secret, created_at, rotated_at, previous_secret_until
+  FROM darkroom_rotate_webhook_secret($1, $2, $3, $4::text::jsonb);

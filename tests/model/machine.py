@@ -129,8 +129,8 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(account=st.sampled_from(ACCOUNTS), credits=st.sampled_from((20, 5, -7)))
     def grant(self, account: str, credits: int) -> None:
         """Credits come, or are taken back."""
-        self.stage.run(self.stage.producer.till.grant(account, Decimal(credits), "a reason"))
-        self.ref.accounts[account].balance += credits
+        with self.ref.granting(account, Decimal(credits)):
+            self.stage.run(self.stage.producer.till.grant(account, Decimal(credits), "a reason"))
 
     @rule(
         account=st.sampled_from(ACCOUNTS),

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
+import pytest
+
 from shared.domain.job import Job
+from shared.errors import WouldLeaveDebt
 from shared.settings import ChargeBasis
 
 SEEDED_PRICES = {1: Decimal(6), 2: Decimal(7), 4: Decimal(8)}
@@ -128,6 +132,17 @@ class Reference:
     def attempts(self) -> Iterator[tuple[RefJob, RefAttempt]]:
         """Return every attempt there ever was."""
         return ((job, attempt) for job in self.jobs.values() for attempt in job.attempts)
+
+    @contextmanager
+    def granting(self, account: str, credits: Decimal) -> Iterator[None]:
+        """Expect the grant within to be refused exactly where it leaves a debt; note it."""
+        money = self.accounts[account]
+        if credits < 0 and money.balance - money.held + credits < 0:
+            with pytest.raises(WouldLeaveDebt):
+                yield
+        else:
+            yield
+            money.balance += credits
 
     def has_room(self, account: str, quantities: list[int]) -> bool:
         """Return whether the account can hold all of these at today's prices."""

@@ -25,7 +25,7 @@ PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {
-    *("accounts", "api", "demo", "doctor", "enqueue", "env", "health", "jobs", "keys"),
+    *("accounts", "api", "audit", "demo", "doctor", "enqueue", "env", "health", "jobs", "keys"),
     *("migrate", "prices", "queue", "simulate-kie", "up", "webhooks", "worker"),
 }
 TERMS = {

@@ -55,6 +55,7 @@ CODES = {
     "RowBusy": "row_busy",
     "SchemaOutdated": "schema_outdated",
     "TooLateToCancel": "too_late_to_cancel",
+    "WouldLeaveDebt": "would_leave_debt",
     "WaitTimedOut": "wait_timed_out",
 }
 

@@ -73,6 +73,9 @@ async def test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the
         assert await desk.broken_books() == {}
         again = await desk.sql("SELECT id, model, credits, changed_by FROM pricing_history")
         assert set(again) == set(kept)
+        (noted,) = await desk.till.audit(act="price_history_rebuilt")
+        assert noted["reason"] == "found by the doctor"
+        assert set(noted["after"]) == {str(row["version_id"]) for row in done}
         # From now on prices change and charge as they always did.
         job = await desk.job_in(JobState.GENERATING)
         await desk.sql(CHANGE)

@@ -41,7 +41,9 @@ FORBIDDEN: Mapping[str, tuple[str, ...]] = {
         "UPDATE job_events SET event = 'other'",
         "DELETE FROM accounts",
         "UPDATE accounts SET id = 'other'",
-        "SELECT grant_credits('acme', 1000, 'a gift')",
+        "SELECT darkroom_revoke_key('dk_AAAAAAAAAAAA', NULL)",
+        "SELECT darkroom_rebuild_price_history('a whim')",
+        "DELETE FROM audit_entries",
         "ALTER TABLE ledger_entries DISABLE TRIGGER USER",
         "DROP TABLE jobs",
         "CREATE TABLE mine (id int)",
@@ -159,7 +161,7 @@ async def test_the_service_reads_and_says_what_producers_and_workers_need(
     assert len(await service.till.prices()) == len(await service.till.price_history(10)) == 6
     assert len(await service.till.ledger("acme", None, 10)) == 4
     assert set(await service.till.explain(job.id)) == {
-        *("events", "attempts", "entries", "late_tasks"),
+        *("events", "attempts", "entries", "late_tasks", "audit"),
     }
     await service.database.fetch("notify_dispatch")
     await require_current_schema(

@@ -76,7 +76,7 @@ async def test_a_job_that_left_the_queue_is_not_taken_back(producer: Producer, d
 
 
 class Overtaking:
-    """Queries of which the first release is overtaken by an attempt that comes back."""
+    """Queries of which the first cancel is overtaken by an attempt that comes back."""
 
     def __init__(self, desk: Desk, job: Job) -> None:
         self._desk, self._job = desk, job
@@ -86,7 +86,7 @@ class Overtaking:
         return await self._desk.database.fetch(query, *args)
 
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
-        if query == "release_job" and not self._overtaken:
+        if query == "cancel_job" and not self._overtaken:
             self._overtaken = True
             await self._desk.move(self._job, events.Claimed, events.Deferred)
         return await self._desk.database.fetch_row(query, *args)

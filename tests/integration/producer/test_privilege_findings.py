@@ -29,6 +29,10 @@ SELECT acl.privilege_type || ' (' || string_agg(attname, ', ' ORDER BY attnum) |
  WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
    AND acl.grantee = 'darkroom_service'::regrole
  GROUP BY relname, acl.privilege_type
+UNION ALL
+SELECT acl.privilege_type || ' ON FUNCTION ' || oid::regprocedure
+  FROM pg_proc, aclexplode(proacl) AS acl
+ WHERE pronamespace = 'public'::regnamespace AND acl.grantee = 'darkroom_service'::regrole
 """
 
 

@@ -1,0 +1,40 @@
+"""The audit entries over HTTP, for admins."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from producer.api.endpoints import Call
+from producer.api.jobs import json_response
+from producer.api.money import as_json
+from producer.api.reading import Query
+from producer.audit import Act
+from producer.small_print import ACCOUNT_LENGTH
+
+ACTOR_LENGTH = 500
+_LISTED = 50
+_MOST_LISTED = 1_000
+_LARGEST_ID = 2**63 - 1
+
+
+async def list_entries(call: Call) -> web.StreamResponse:
+    """Entries, newest first, a page at a time."""
+    query = Query(call.request, ("act", "account_id", "job_id", "actor", "limit", "cursor"))
+    act = query.one_of("act", [act.value for act in Act])
+    account_id = query.text("account_id", ACCOUNT_LENGTH)
+    job_id = query.job_id("job_id", "the id of a job")
+    actor = query.text("actor", ACTOR_LENGTH)
+    limit = query.number("limit", _LISTED, 1, _MOST_LISTED)
+    below = query.number("cursor", _LARGEST_ID, 1, _LARGEST_ID)
+    query.finish()
+    entries = await call.rooms.till.audit(
+        act=act,
+        account_id=account_id,
+        job_id=job_id,
+        actor=actor,
+        below=below,
+        most=limit + 1,
+    )
+    page = entries[:limit]
+    more = str(page[-1]["id"]) if len(entries) > limit else None
+    return json_response({"entries": [as_json(row) for row in page], "next_cursor": more})

@@ -1,0 +1,74 @@
+"""Who did what, over HTTP: named with key and address, and read by admins alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from producer.keys import KeyRing, Role
+from tests.acceptance.test_http_jobs import order
+from tests.workshop import Workshop
+
+GRANTS = "/v1/accounts/acme/grants"
+PRICE = "/v1/prices/gpt-4o-image/text-to-image/2"
+
+
+async def test_acts_over_http_name_key_role_and_address_to_admins_alone(
+    workshop: Workshop,
+) -> None:
+    ring = KeyRing(workshop.database)
+    admin, admin_key = await ring.create(Role.ADMIN, actor="the test")
+    operator, operator_key = await ring.create(Role.OPERATOR, actor="the test")
+    _, shop_key = await ring.create(Role.SERVICE, "acme", actor="the test")
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with workshop.api() as nobody:
+        boss, staff = nobody.with_key(admin_key), nobody.with_key(operator_key)
+        shop = nobody.with_key(shop_key)
+        jobs = [(await shop.post("/v1/jobs", order(run_at=later))).expect(202) for _ in range(3)]
+        ended = [
+            (await who.post(f"/v1/jobs/{job['id']}/cancel")).expect(200)
+            for who, job in zip((boss, staff, shop), jobs, strict=True)
+        ]
+        (await boss.post(GRANTS, {"credits": 5, "reason": "gift"})).expect(200)
+        (await boss.put(PRICE, {"credits": 9, "reason": "dearer"})).expect(200)
+        (await shop.get("/v1/audit")).expect(403)
+        (await staff.get("/v1/audit")).expect(403)
+        page = (await boss.get("/v1/audit", limit=3)).expect(200)
+        rest = (await boss.get("/v1/audit", cursor=page["next_cursor"])).expect(200)
+        of_job = (await boss.get("/v1/audit", job_id=jobs[0]["id"])).expect(200)
+        by_key = (await boss.get("/v1/audit", actor=operator.prefix)).expect(200)
+        faults = (await boss.get("/v1/audit", act="theft", job_id="x", limit=0)).faults()
+        schemas = (await nobody.get("/openapi.json")).expect(200)["components"]["schemas"]
+    assert [one["reason"] for one in ended] == [
+        *("cancelled_by_operator", "cancelled_by_operator", "cancelled_by_caller"),
+    ]
+    found = [*page["entries"], *rest["entries"]]
+    assert [(one["act"], one["actor"], one["key_role"]) for one in found[:4]] == [
+        ("price_changed", f"api:{admin.prefix}", "admin"),
+        ("credits_granted", f"api:{admin.prefix}", "admin"),
+        ("job_cancelled", f"api:{operator.prefix}", "operator"),
+        ("job_cancelled", f"api:{admin.prefix}", "admin"),
+    ]
+    assert {(one["via"], one["origin"]) for one in found[:4]} == {("api", "127.0.0.1")}
+    assert found[1]["reason"] == "gift"
+    assert found[1]["after"]["credits"] == 5
+    assert [one["job_id"] for one in of_job["entries"]] == [jobs[0]["id"]]
+    assert [one["act"] for one in by_key["entries"]][:1] == ["job_cancelled"]
+    assert set(faults) == {"act", "job_id", "limit"}
+    assert set(found[0]) == set(schemas["AuditEntry"]["properties"])
+    assert set(page) == set(schemas["AuditPage"]["properties"])
+    assert admin_key not in str(found)
+
+
+async def test_a_debt_over_http_is_asked_for(workshop: Workshop) -> None:
+    async with workshop.api() as api:
+        problem = (await api.post(GRANTS, {"credits": -10_001, "reason": "oops"})).expect(409)
+        assert problem["type"] == "urn:darkroom:problem:would_leave_debt"
+        assert "account acme has 10000 credits available" in problem["detail"]
+        body = {"credits": -10_001, "reason": "owed", "allow_debt": "yes"}
+        assert set((await api.post(GRANTS, body)).faults()) == {"allow_debt"}
+        (await api.post(GRANTS, {**body, "allow_debt": False})).expect(409)
+        account = (await api.post(GRANTS, {**body, "allow_debt": True})).expect(200)
+    assert account["balance"] == -1
+    entry = (await workshop.producer.till.audit(most=1))[0]
+    # Without keys nobody has said who he is.
+    assert (entry["actor"], entry["key_prefix"], entry["via"]) == ("api:loopback", None, "api")

@@ -1,0 +1,233 @@
+"""What operators do leaves an entry, written by the statement that does it, whoever sends that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from producer.actor import Actor
+from producer.audit import Act
+from producer.keys import KeyRing, Role
+from shared.domain.lifecycle import JobState
+from tests.integration.database.desk import Desk
+from tests.integration.database.strangers import connected, login, with_user
+from tests.integration.database.test_schema import words_of
+
+ADMIN, SERVICE = "darkroom_admin", "darkroom_service"
+CLAIM = orjson.dumps(
+    {
+        "actor": "the boss",
+        "via": "api",
+        "is_operator": True,
+        "key_prefix": "dk_AAAAAAAAAAAA",
+        "key_role": "admin",
+        "os_user": "root",
+        "origin": "192.0.2.1",
+    }
+).decode()
+URL = "https://hooks.example/end"
+MARIA = Actor(
+    "maria", via="cli", is_operator=True, os_user="maria", origin="office-7", key_prefix=None
+)
+PLAIN_SQL: Mapping[Act, str] = {
+    Act.PRICE_CHANGED: "UPDATE pricing SET credits = 9 WHERE price_id = 1",
+    Act.ACCOUNT_CREATED: "INSERT INTO accounts (id) VALUES ('shop')",
+    Act.CREDITS_GRANTED: "SELECT grant_credits('acme', 5, 'invoice 17')",
+    Act.CREDITS_ADJUSTED: "SELECT grant_credits('acme', -5, 'a mistake')",
+    Act.KEY_CREATED: (
+        "INSERT INTO api_keys (id, prefix, secret_sha256, role, account_id, name) VALUES"
+        " (gen_random_uuid(), 'dk_BBBBBBBBBBBB', sha256('x'), 'service', 'acme', 'till')"
+    ),
+    Act.KEY_REVOKED: "UPDATE api_keys SET revoked_at = now() WHERE prefix = 'dk_BBBBBBBBBBBB'",
+    Act.JOB_CANCELLED: (
+        "UPDATE jobs SET state = 'cancelled', reason = 'by hand', finished_at = now()"
+        " WHERE id = (SELECT id FROM jobs WHERE state = 'queued' LIMIT 1)"
+    ),
+    Act.WEBHOOK_SECRET_ROTATED: (
+        "UPDATE webhook_endpoints SET secret = darkroom_new_webhook_secret(),"
+        " previous_secret = secret, previous_secret_until = now(), rotated_at = now()"
+    ),
+    Act.WEBHOOK_REPLAYED: "UPDATE webhook_messages SET replayed_at = now()",
+}
+"""Statements that people may type, and what each is noted as."""
+NOT_PLAIN = {
+    Act.JOB_RETRIED,
+    Act.JOB_RESOLVED,
+    Act.WEBHOOK_ENDPOINT_CREATED,
+    Act.PRICE_HISTORY_REBUILT,
+}
+"""Acts that go through a function or an INSERT of a whole job alone."""
+
+
+async def newest(desk: Desk) -> dict[str, Any]:
+    return (await desk.till.audit(most=1))[0]
+
+
+async def test_every_kind_of_act_is_a_word_that_the_table_knows(desk: Desk) -> None:
+    assert await words_of(desk, "act_must_be_known") == {act.value for act in Act}
+    assert set(PLAIN_SQL) | NOT_PLAIN == set(Act)
+
+
+async def test_a_statement_typed_by_hand_leaves_its_entry(desk: Desk) -> None:
+    await desk.enqueue(webhook_url=URL)
+    ended = await desk.enqueue(webhook_url=URL)
+    await desk.book.cancel(ended.id)
+    owner = await desk.value("SELECT session_user")
+    for act, statement in PLAIN_SQL.items():
+        await desk.sql(statement)
+        entry = await newest(desk)
+        assert entry["act"] == act, statement
+        assert (entry["actor"], entry["database_role"], entry["via"]) == (owner, owner, "sql")
+        assert entry["key_prefix"] is entry["os_user"] is entry["origin"] is None
+        assert entry["before"] != entry["after"]
+        if act not in {Act.PRICE_CHANGED}:
+            assert entry["account_id"] in {"acme", "shop"}
+    assert "whsec" not in str(await desk.till.audit())
+
+
+async def test_an_act_that_is_rolled_back_leaves_no_entry_and_no_entry_no_act(desk: Desk) -> None:
+    before = await desk.picture()
+    async with desk.database.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(PLAIN_SQL[Act.CREDITS_GRANTED])
+        await transaction.rollback()
+    assert await desk.picture() == before
+    await desk.sql(
+        "ALTER TABLE audit_entries ADD CONSTRAINT a_drill CHECK (act = 'none') NOT VALID"
+    )
+    for act in (Act.PRICE_CHANGED, Act.ACCOUNT_CREATED, Act.CREDITS_GRANTED, Act.KEY_CREATED):
+        await desk.refuses(PLAIN_SQL[act], sqlstate="23514")
+    job = await desk.enqueue()
+    with pytest.raises(asyncpg.CheckViolationError):
+        await desk.database.pool.execute(
+            "SELECT id FROM darkroom_cancel_job($1, $2::text::jsonb)", job.id, CLAIM
+        )
+    assert (await desk.store.load(job.id)).state is JobState.QUEUED
+    # What is no operator's act needs no entry.
+    await desk.book.cancel(job.id)
+
+
+async def test_entries_are_append_only_for_every_role(desk: Desk, database_url: str) -> None:
+    await desk.set_price(9)
+    for statement in (
+        "UPDATE audit_entries SET actor = 'nobody'",
+        "UPDATE audit_entries SET reason = 'a better one'",
+        "DELETE FROM audit_entries",
+        "TRUNCATE audit_entries",
+    ):
+        refusal = await desk.refuses(statement)
+        assert "on audit_entries is refused" in str(refusal)
+    insert = (
+        "INSERT INTO audit_entries (act, actor, via, subject)"
+        " VALUES ('price_changed', 'the boss', 'sql', 'pricing')"
+    )
+    call = "SELECT darkroom_write_audit_entry('price_changed', 'pricing', NULL, NULL, NULL, '{}')"
+    for role in (ADMIN, SERVICE, "darkroom_readonly"):
+        async with (
+            login(database_url, member_of=[role]) as name,
+            connected(with_user(database_url, name)) as connection,
+        ):
+            for statement in (insert, call, "DELETE FROM audit_entries"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(statement)
+
+
+async def test_who_acts_is_believed_of_our_services_and_of_no_other_login(
+    desk: Desk, database_url: str
+) -> None:
+    grant = "SELECT grant_credits('acme', 1, 'why', false, $1::text::jsonb)"
+    for role, is_believed in ((SERVICE, True), (ADMIN, False)):
+        async with (
+            login(database_url, member_of=[role]) as name,
+            connected(with_user(database_url, name)) as connection,
+        ):
+            await connection.execute(grant, CLAIM)
+            entry = await newest(desk)
+            assert entry["actor"] == ("the boss" if is_believed else name)
+            assert entry["via"] == ("api" if is_believed else "sql")
+            assert entry["key_prefix"] == ("dk_AAAAAAAAAAAA" if is_believed else None)
+            assert entry["key_role"] == ("admin" if is_believed else None)
+            # The login itself cannot be stated; the rest is kept as it was stated.
+            assert entry["database_role"] == name
+            assert (entry["os_user"], entry["origin"]) == ("root", "192.0.2.1")
+            # The same said for a whole session, as anybody may.
+            await connection.execute("SELECT set_config('darkroom.context', $1, false)", CLAIM)
+            await connection.execute("SELECT set_config('darkroom.actor', 'the boss', false)")
+            await connection.execute("SELECT grant_credits('acme', 1, 'why')")
+            assert (await newest(desk))["actor"] == ("the boss" if is_believed else name)
+
+
+@pytest.mark.parametrize("context", ["no json", "[1]", "17", '"x"', "{", '{"via": {"a": 1}}'])
+async def test_nonsense_said_of_who_acts_keeps_no_act_from_being_noted(
+    desk: Desk, context: str
+) -> None:
+    async with desk.database.pool.acquire() as connection:
+        await connection.execute("SELECT set_config('darkroom.context', $1, false)", context)
+        await connection.execute("SELECT grant_credits('acme', 1, 'why')")
+        await connection.execute("RESET darkroom.context")
+    entry = await newest(desk)
+    assert (entry["act"], entry["via"], entry["reason"]) == ("credits_granted", "sql", "why")
+
+
+async def test_an_act_names_nobody_for_what_follows_in_the_same_transaction(desk: Desk) -> None:
+    owner = await desk.value("SELECT session_user")
+    async with desk.database.transaction() as queries:
+        await queries.connection.execute(
+            "SELECT grant_credits('acme', 1, 'invoice 17', false, $1::text::jsonb)", CLAIM
+        )
+        await queries.connection.execute(
+            "SELECT darkroom_set_price('gpt-4o-image', 'text-to-image', 1, 9, 'sale',"
+            " $1::text::jsonb)",
+            CLAIM,
+        )
+        await queries.connection.execute("UPDATE pricing SET credits = 10 WHERE quantity = 4")
+    *by_hand, priced, granted = await desk.till.audit(most=4)
+    assert {(one["actor"], one["reason"]) for one in by_hand} == {(owner, None)}
+    assert (priced["actor"], priced["reason"]) == ("the boss", "sale")
+    assert (granted["actor"], granted["reason"]) == ("the boss", "invoice 17")
+    assert (await desk.till.price_history(1))[0]["changed_by"] == owner
+
+
+async def test_before_and_after_say_what_changed(desk: Desk) -> None:
+    await desk.till.grant("acme", -40, "too much", actor=MARIA)  # type: ignore[arg-type]
+    entry = await newest(desk)
+    assert entry["act"] == Act.CREDITS_ADJUSTED
+    assert (entry["before"], entry["after"]) == (
+        {"balance": 1_000},
+        {"balance": 960, "credits": -40},
+    )
+    ledger = (await desk.till.ledger("acme", None, 1))[0]
+    assert entry["subject"] == f"ledger_entries {ledger['id']}"
+    assert (entry["actor"], entry["via"], entry["os_user"]) == ("maria", "cli", "maria")
+    assert (entry["origin"], entry["reason"]) == ("office-7", "too much")
+    key, _ = await KeyRing(desk.database).create(Role.SERVICE, "acme", "till", actor=MARIA)
+    assert (await newest(desk))["subject"] == f"api_keys {key.prefix}"
+    await KeyRing(desk.database).revoke(key.prefix, actor=MARIA)
+    revoked = await newest(desk)
+    assert (revoked["act"], revoked["before"]["revoked_at"]) == (Act.KEY_REVOKED, None)
+    assert revoked["after"]["revoked_at"] is not None
+    # Revoking again changes nothing, and nothing is noted.
+    await KeyRing(desk.database).revoke(key.prefix, actor=MARIA)
+    assert (await newest(desk))["id"] == revoked["id"]
+    assert "secret" not in str(await desk.till.audit())
+
+
+async def test_entries_are_found_by_account_job_act_and_who(desk: Desk) -> None:
+    await desk.open_account("other", 5)
+    job = await desk.enqueue()
+    await desk.book.cancel(job.id, MARIA)
+    await desk.set_price(9)
+    owner = await desk.value("SELECT session_user")
+    assert [one["act"] for one in await desk.till.audit(job_id=job.id)] == ["job_cancelled"]
+    assert {one["account_id"] for one in await desk.till.audit(account_id="other")} == {"other"}
+    assert len(await desk.till.audit(account_id="other")) == 2
+    assert len(await desk.till.audit(act=Act.PRICE_CHANGED, actor=owner, most=1)) == 1
+    assert [one["act"] for one in await desk.till.audit(actor="maria")] == ["job_cancelled"]
+    first, second = await desk.till.audit(most=2)
+    assert (await desk.till.audit(most=1, below=first["id"]))[0] == second
+    assert (await desk.till.explain(job.id))["audit"] == await desk.till.audit(job_id=job.id)

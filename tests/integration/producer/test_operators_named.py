@@ -1,0 +1,125 @@
+"""An operator's cancel, retry, verdict and webhook work say that an operator did it, and who."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from producer import Actor, Job, JobState, Producer
+from shared.adapters.postgres import Database
+from shared.domain import events
+from tests.integration.database.desk import Desk
+from tests.integration.producer.shelf import open_account
+
+URL = "https://hooks.example/end"
+MARIA = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="office-7")
+SHOP = Actor("api:dk_1", via="api", key_prefix="dk_1", key_role="service", origin="192.0.2.9")
+HELD = events.HeldForReview("result_unreadable", "no image URL", '{"successFlag":1}')
+
+
+@pytest.fixture
+async def desk(producer: Producer, database: Database) -> Desk:
+    """The worker's side of the same database, where `acme` has 1,000 credits."""
+    await open_account(producer)
+    return Desk(database)
+
+
+async def entries(desk: Desk, job: Job) -> list[tuple[str, str, Any]]:
+    """Return what operators did to the job: what, who, and the state after it."""
+    rows = await desk.till.audit(job_id=job.id)
+    return [(row["act"], row["actor"], (row["after"] or {}).get("state")) for row in rows]
+
+
+async def test_an_operators_cancel_reads_so_in_the_job_its_timeline_and_its_webhook(
+    producer: Producer, desk: Desk
+) -> None:
+    job = await desk.enqueue(webhook_url=URL)
+    cancelled = await producer.cancel(job.id, actor=MARIA)
+    assert (cancelled.state, cancelled.reason) == (JobState.CANCELLED, "cancelled_by_operator")
+    assert cancelled.message == "cancelled by an operator"
+    told = (await desk.till.explain(job.id))["events"][-1]
+    assert told["event"] == "cancelled"
+    assert told["detail"] == {
+        "reason": "cancelled_by_operator",
+        "message": "cancelled by an operator",
+    }
+    # The webhook is made of the job's row.
+    (message,) = await producer.webhooks.list()
+    sent = (await desk.database.fetch("webhook_to_send", await first_message(desk)))[0]
+    assert (message["event"], sent["reason"]) == ("job.cancelled", "cancelled_by_operator")
+    entry = (await desk.till.explain(job.id))["entries"][-1]
+    assert (entry["kind"], entry["credits"]) == ("release", 6)
+    assert await entries(desk, job) == [("job_cancelled", "maria", "cancelled")]
+    assert await desk.broken_books() == {}
+
+
+async def first_message(desk: Desk) -> Any:
+    return await desk.value("SELECT id FROM webhook_messages LIMIT 1")
+
+
+@pytest.mark.parametrize("actor", [None, SHOP, Actor("a shop's own program")])
+async def test_a_callers_cancel_reads_as_the_callers_and_is_no_operators_act(
+    producer: Producer, desk: Desk, actor: Actor | None
+) -> None:
+    job = await desk.enqueue()
+    cancelled = await producer.cancel(job.id, actor=actor)
+    assert (cancelled.reason, cancelled.message) == (
+        "cancelled_by_caller",
+        "cancelled by the caller",
+    )
+    assert await entries(desk, job) == []
+
+
+async def test_a_retry_names_who_ran_the_job_again(producer: Producer, desk: Desk) -> None:
+    first = await desk.job_in(JobState.FAILED)
+    again = await producer.retry(first.id, actor=MARIA)
+    assert await entries(desk, again) == [("job_retried", "maria", "queued")]
+    (entry,) = await desk.till.audit(job_id=again.id)
+    assert entry["after"]["retry_of"] == str(first.id)
+    # Without a name, the login of the database is who.
+    third = await producer.retry(first.id)
+    assert await entries(desk, third) == [
+        ("job_retried", await desk.value("SELECT session_user"), "queued")
+    ]
+
+
+async def test_each_verdict_on_a_doubt_names_who_gave_it(producer: Producer, desk: Desk) -> None:
+    lost = await desk.job_in(JobState.UNKNOWN)
+    await producer.resolve_lost(lost.id, "not in the log", actor=MARIA)
+    found = await desk.job_in(JobState.UNKNOWN)
+    await producer.resolve_submitted(found.id, "task-9", actor=MARIA)
+    seen, unseen = [
+        await desk.store.hold_for_review(await desk.job_in(JobState.GENERATING), HELD)
+        for _ in range(2)
+    ]
+    await producer.resolve_delivered(seen.id, ["https://x.example/1.png"], "seen", actor=MARIA)
+    await producer.resolve_undelivered(unseen.id, "not seen", actor=MARIA)
+    states = {lost.id: "failed", found.id: "generating", seen.id: "succeeded", unseen.id: "failed"}
+    for job in (lost, found, seen, unseen):
+        assert await entries(desk, job) == [("job_resolved", "maria", states[job.id])]
+    (entry,) = await desk.till.audit(job_id=seen.id)
+    assert entry["before"] == {"state": "generating", "reason": "result_unreadable"}
+    assert (entry["after"]["verdict"], entry["after"]["credits_charged"]) == ("delivered", 6)
+    assert (entry["origin"], entry["reason"]) == ("office-7", "seen")
+    assert await desk.broken_books() == {}
+
+
+async def test_webhook_work_names_who_did_it(producer: Producer, desk: Desk) -> None:
+    webhooks = producer.webhooks
+    made = await webhooks.secret("acme", URL, allow_loopback=False, actor=MARIA)
+    # Asking for it again makes nothing.
+    assert await webhooks.secret("acme", URL, allow_loopback=False, actor=MARIA) == made
+    await webhooks.rotate("acme", URL, actor=MARIA)
+    job = await desk.enqueue(webhook_url=URL)
+    await producer.cancel(job.id)
+    await webhooks.replay(await first_message(desk), actor=MARIA)
+    await desk.sql("UPDATE webhook_messages SET state = 'dead'")
+    assert await webhooks.replay_dead("acme", actor=MARIA) == 1
+    rows = await desk.till.audit(actor="maria")
+    assert [row["act"] for row in rows] == [
+        *("webhook_replayed", "webhook_replayed"),
+        *("webhook_secret_rotated", "webhook_endpoint_created"),
+    ]
+    assert {row["account_id"] for row in rows} == {"acme"}
+    assert made["secret"] not in str(rows)
