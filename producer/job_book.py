@@ -129,6 +129,11 @@ class JobBook:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
 
+    async def states(self, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
+        """Return the states of those jobs that exist, and no more of them."""
+        rows = await self._queries.fetch("job_states", list(job_ids))
+        return {UUID(int=row["id"].int): JobState(row["state"]) for row in rows}
+
     async def get_many(self, job_ids: Sequence[UUID]) -> list[Job]:
         """Return those of the jobs that exist, in no order."""
         return jobs_from_rows(await self._queries.fetch("get_jobs", list(job_ids)))

@@ -18,7 +18,8 @@ from shared.adapters.delivery import Delivery
 from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.news import Change
 from shared.domain.job import Job
-from shared.errors import DarkroomError, WaitTimedOut
+from shared.domain.lifecycle import TERMINAL, JobState
+from shared.errors import DarkroomError, JobNotFound, WaitTimedOut
 
 RECHECK_SECONDS = 2.0
 
@@ -43,18 +44,23 @@ class EndWatch:
         # Registered before the look, so that an end between the two is not missed.
         self._waiters[job_id].append(waiter)
         try:
-            job = await self._book.get(job_id)
-            if job.is_terminal:
-                return job
+            if await self._state(job_id) in TERMINAL:
+                return await self._book.get(job_id)
             async with asyncio.timeout(timeout_seconds):
                 return await waiter
         except TimeoutError:
-            job = await self._book.get(job_id)
-            if job.is_terminal:
-                return job
-            raise WaitTimedOut(str(job_id), job.state.value, timeout_seconds) from None
+            state = await self._state(job_id)
+            if state in TERMINAL:
+                return await self._book.get(job_id)
+            raise WaitTimedOut(str(job_id), state.value, timeout_seconds) from None
         finally:
             self._forget(job_id, waiter)
+
+    async def _state(self, job_id: UUID) -> JobState:
+        states = await self._book.states([job_id])
+        if job_id not in states:
+            raise JobNotFound(str(job_id))
+        return states[job_id]
 
     def _forget(self, job_id: UUID, waiter: asyncio.Future[Job]) -> None:
         self._waiters[job_id].remove(waiter)
@@ -97,10 +103,13 @@ class EndWatch:
             await self._answer(wanted, pushed)
 
     async def _answer(self, wanted: set[UUID], pushed: set[UUID]) -> None:
+        """Answer those who wait for the pushed jobs, and for what else has ended of the wanted."""
         if not wanted:
             return
         try:
-            jobs = await self._book.get_many(sorted(wanted))
+            states = await self._book.states(sorted(wanted - pushed)) if wanted - pushed else {}
+            ended = pushed | {job_id for job_id, state in states.items() if state in TERMINAL}
+            jobs = await self._book.get_many(sorted(ended)) if ended else []
         except DarkroomError as error:
             failures.down(error, doing="watch_ends")
             return

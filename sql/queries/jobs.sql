@@ -8,6 +8,10 @@ SELECT * FROM jobs WHERE id = $1;
 -- $1 ids.
 SELECT * FROM jobs WHERE id = ANY($1::uuid[]);
 
+-- name: job_states
+-- $1 ids. Who waits asks for no more, as a request and its notes may be long.
+SELECT id, state FROM jobs WHERE id = ANY($1::uuid[]);
+
 -- name: jobs_to_run
 -- $1 ids: jobs, each with the Kie account of its newest attempt.
 SELECT jobs.*, attempt.provider_account

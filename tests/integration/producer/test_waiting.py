@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from arq.connections import ArqRedis
 
 from producer import Job, JobNotFound, JobState, Producer, WaitTimedOut
 from producer.job_book import JobBook
-from producer.waiting import RECHECK_SECONDS
-from shared.adapters.delivery import Delivery
+from producer.waiting import RECHECK_SECONDS, watching_ends
+from shared.adapters.delivery import Delivery, open_redis
 from shared.adapters.news import CHANGES_CHANNEL, Change
-from shared.adapters.postgres import Database
+from shared.adapters.postgres import Database, Queries
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import open_account, producer_without_redis
 from tests.workshop import eventually, text_to_image
@@ -172,3 +174,49 @@ async def test_a_job_that_does_not_exist_is_not_found_whatever_is_asked(
             with pytest.raises(JobNotFound) as caught:
                 await ask(job_id)
             assert caught.value.job_id == job_id
+
+
+class RecordingQueries:
+    """Runs named queries, and keeps their names."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self.asked: list[str] = []
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        self.asked.append(query)
+        return await self._queries.fetch(query, *args)
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        self.asked.append(query)
+        return await self._queries.fetch_row(query, *args)
+
+
+async def test_a_thousand_waits_ask_for_ids_and_states_alone(
+    producer: Producer, database: Database, tmp_path: Path
+) -> None:
+    """What is waited for is read whole once, when it has ended."""
+    jobs = await enqueue(producer, times=2)
+    queries = RecordingQueries(database)
+    redis = open_redis(f"unix://{tmp_path}/nobody.sock")
+    async with watching_ends(JobBook(queries), Delivery(redis)) as watch:
+        waits = [
+            asyncio.create_task(watch.wait(jobs[number % 2].id, PATIENCE_SECONDS))
+            for number in range(1000)
+        ]
+        with pytest.raises(WaitTimedOut):
+            await watch.wait(jobs[0].id, 0.05)
+
+        async def have_all_asked() -> bool:
+            # Each at its start, and at least one look for all of them.
+            return queries.asked.count("job_states") > len(waits) + 2
+
+        await eventually(have_all_asked, "every wait has begun")
+        assert set(queries.asked) == {"job_states"}
+        for job in jobs:
+            await JobBook(database).cancel(job.id)
+        async with asyncio.timeout(3 * RECHECK_SECONDS):
+            assert {(await wait).state for wait in waits} == {JobState.CANCELLED}
+    assert 1 <= queries.asked.count("get_jobs") <= 2
+    assert set(queries.asked) == {"job_states", "get_jobs"}
+    await redis.aclose(close_connection_pool=True)
