@@ -17,12 +17,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from shared.errors import Fault
 from shared.refusals import FieldGuide, faults_of, shown
-from shared.stored_json import DEEPEST, is_deeper
+from shared.stored_json import DEEPEST, is_deeper, length_as_stored
 
 Priority = Literal["high", "normal", "low"]
 
 KEY_LENGTH = 255
 METADATA_BYTES = 16 * 1024
+METADATA_STORED_BYTES = 32 * 1024
+"""Twice as much, for numbers with exponents. The database itself refuses more than 64 KiB."""
 ACCOUNT_LENGTH = 200
 _ACCOUNT_ID = re.compile(rf"[^\x00-\x20\x7f-\x9f\s]{{1,{ACCOUNT_LENGTH}}}")
 _WEBHOOK_LENGTH = 2048
@@ -60,6 +62,12 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
         raise ValueError(f"is nested deeper than {DEEPEST} levels")
     if len(text) > METADATA_BYTES:
         raise ValueError(f"is {len(text)} bytes of JSON; at most {METADATA_BYTES} are allowed")
+    length = length_as_stored(text)
+    if length > METADATA_STORED_BYTES:
+        raise ValueError(
+            f"becomes {length} bytes where it is stored, as its numbers are written digit by digit;"
+            f" at most {METADATA_STORED_BYTES} are allowed"
+        )
     if _NUL_IN_JSON.search(text):
         raise ValueError("must not contain the character NUL")
     return value

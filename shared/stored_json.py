@@ -7,6 +7,7 @@ says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,6 +17,21 @@ UNREADABLE = "unreadable_json"
 """The one key of what stands for a value that cannot be read; it says why."""
 DEEPEST = 100
 """How deep a value may be nested. What holds it is nested a few levels itself."""
+
+_STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE]([+-]?[0-9]+)')
+_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
+
+
+def length_as_stored(text: bytes) -> int:
+    """Return how long JSON text is once Postgres has stored it, spaces between its parts aside.
+
+    jsonb writes every number digit by digit: `1e308` becomes 309 digits, `1e-308` becomes 310
+    characters. The length is never less than it will be.
+    """
+    if not _EXPONENT.search(text):
+        return len(text)
+    exponents = (found[1] for found in _STRING_OR_EXPONENT.finditer(text))
+    return len(text) + sum(abs(int(one)) for one in exponents if one is not None)
 
 
 def read_stored_json(text: str) -> Any:

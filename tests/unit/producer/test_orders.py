@@ -83,6 +83,42 @@ def test_notes_have_a_size_limit() -> None:
     assert message == "is 16385 bytes of JSON; at most 16384 are allowed"
 
 
+BOMBS: list[Any] = [
+    [1e308] * 200,
+    [1e-308] * 200,
+    [5e-324] * 101,
+    [-1.7976931348623157e308] * 150,
+    [1e16] * 2500,
+    {"deep": {"deeper": [[1e200] * 200]}},
+    {f"{n}e9": 1e300 for n in range(120)},
+    ["1e308", '"1e308', "\\", *[1e308] * 106],
+]
+"""Numbers that take a few bytes in JSON, and hundreds where they are stored."""
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: str(bomb)[:20])
+def test_notes_are_bounded_by_what_they_become(bomb: Any) -> None:
+    message = faults_of(metadata={"a": bomb})["metadata"]
+    assert message.endswith("at most 32768 are allowed")
+    assert "digit by digit" in message
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        [1e308] * 100,
+        ["1e308"] * 2000,
+        ['\\"1e308', "\\", "9e9"] * 600,
+        [1] * 8000,
+        [0.1, 1e15, -7, 3.14159] * 400,
+        "1e99999999999",
+    ],
+    ids=lambda notes: str(notes)[:20],
+)
+def test_notes_that_stay_as_short_as_they_are_may_be_as_long_as_ever(notes: Any) -> None:
+    assert order(metadata={"a": notes}).metadata["a"] == notes
+
+
 def test_notes_may_speak_of_nul_as_long_as_there_is_none() -> None:
     assert order(metadata={"escaped": "\\u0000"}).metadata == {"escaped": "\\u0000"}
 
