@@ -65,6 +65,10 @@ class Home:
         give(self.log(name), self.owner)
         return descriptor
 
+    def bound_logs(self) -> None:
+        """Set aside what has made a log longer than 4 MiB. Raises OSError."""
+        log_files.bound_logs(self.path / "log")
+
 
 def open_home(path: Path) -> Home:
     """Make the state directory where it is missing and return its names.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 LINES_QUOTED = 20
@@ -15,6 +16,18 @@ def open_log(path: Path) -> int:
     if path.exists() and path.stat().st_size > _BYTES_KEPT:
         path.replace(path.with_suffix(".log.1"))
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def bound_logs(directory: Path, bytes_kept: int = _BYTES_KEPT) -> None:
+    """Set aside the content of each log that has grown past its limit, while it is written to.
+
+    Whoever writes has it open for appending, so that the next line stands at its beginning. Raises
+    OSError.
+    """
+    for path in directory.glob("*.log"):
+        if path.stat().st_size > bytes_kept:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)
 
 
 def quote_log(path: Path) -> str:

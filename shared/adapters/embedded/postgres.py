@@ -31,6 +31,10 @@ _SETTINGS = {
     "max_connections": "100",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # What Darkroom refuses there by an error of its own, callers can repeat as often as they like:
+    # a line each, without the statement, its context or its hint.
+    "log_min_error_statement": "fatal",
+    "log_error_verbosity": "terse",
 }
 _CONFIGURATION = "# Darkroom gives the settings on the command line; what you add here holds too.\n"
 

@@ -42,6 +42,7 @@ from shared.errors import EmbeddedServerError
 
 READY = "ready"
 _PREDECESSOR_SECONDS = 30.0
+_BOUND_LOGS_SECONDS = 10.0
 
 logger = logging.getLogger("darkroom.watchdog")
 
@@ -70,14 +71,25 @@ class Watchdog:
         self._write_address()
         _report(status, READY)
         logger.info("watching over %s", self._layout.home.path)
+        bounding = asyncio.create_task(self._bound_logs())
         try:
             await self._leases.wait_until_abandoned()
         finally:
+            bounding.cancel()
             # First unreachable, then stopping: a client that comes now starts the next watchdog.
             control.close()
             self._layout.control_socket.unlink(missing_ok=True)
             self._layout.home.address_file.unlink(missing_ok=True)
             await self._stop_everything()
+
+    async def _bound_logs(self) -> None:
+        """Keep the logs small, as callers can have a server write to its log."""
+        while True:
+            await asyncio.sleep(_BOUND_LOGS_SECONDS)
+            try:
+                await asyncio.to_thread(self._layout.home.bound_logs)
+            except OSError as error:
+                logger.warning("a log cannot be set aside: %s", error)
 
     async def _serve_client(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
