@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     worker_http_host: str = "127.0.0.1"
     worker_http_port: Port = 8081
     """The worker's port for callbacks, health and metrics; 0 takes a free one."""
+    callback_http_host: str | None = None
+    """Where the worker listens on `CALLBACK_HTTP_PORT`. Default: `WORKER_HTTP_HOST`."""
+    callback_http_port: Port | None = None
+    """A port for callbacks alone. Default: none, they come on `WORKER_HTTP_PORT`."""
 
     webhooks_allow_loopback: bool = False
     """For development: webhooks may go to this machine, 127.0.0.0/8 and ::1."""

@@ -177,8 +177,10 @@ class Workshop:
 class WorkerProcess:
     """A worker in a process of its own, to be stopped or killed."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    def __init__(self, environ: dict[str, str], descriptors: int | None = None) -> None:
         self._environ = environ
+        limit = "" if descriptors is None else f"ulimit -n {descriptors}; "
+        self._command = ("sh", "-c", f'{limit}exec "$0" -m worker', sys.executable)
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.lines: list[str] = []
@@ -193,7 +195,7 @@ class WorkerProcess:
     async def start(self) -> None:
         """Start it and wait for its `worker_started` line."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "worker", env=self._environ, stderr=asyncio.subprocess.PIPE
+            *self._command, env=self._environ, stderr=asyncio.subprocess.PIPE
         )
         self._reading = asyncio.create_task(self._read())
         try:

@@ -12,9 +12,9 @@ import structlog
 
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Lane, stop_if_cancelled
+from shared.adapters.descriptors import raise_descriptor_limit
 from shared.adapters.event_loop import loop_factory
 from shared.adapters.failure_log import POSTGRES, REDIS, failures
-from shared.adapters.health import serving
 from shared.adapters.logs import set_up_logging
 from shared.errors import DependencyDown
 from shared.settings import Settings
@@ -24,6 +24,7 @@ from worker.callbacks.receiver import CallbackReceiver
 from worker.claiming import LeasedWorker
 from worker.dispatch import dispatch_on_notify
 from worker.lanes import build_lanes, build_periodic, build_webhook_lane
+from worker.listeners import listening
 from worker.lost_writes import watch_losses
 from worker.reconciler import Reconciler
 from worker.waking import forward_wake_ups
@@ -41,6 +42,7 @@ _WEBHOOK_DRAIN_SECONDS = 5.0
 def run_service(settings: Settings) -> None:
     """Run one worker until it is told to stop, then drain it."""
     set_up_logging(settings)
+    raise_descriptor_limit()
     _collect_garbage_seldom()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve(settings))
@@ -87,9 +89,7 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
             desk.take(inbox_id)
 
     receiver = CallbackReceiver(rooms.database, deps.clock, settings.kie_webhook_hmac_key, take)
-    host, port = settings.worker_http_host, settings.worker_http_port
-    routes = [*rooms.health.routes(), *receiver.routes()]
-    async with serving(host, port, routes) as real_port:
+    async with listening(settings, rooms.health, receiver) as addresses:
         # Kie gives up on a callback after some seconds: they are stored meanwhile.
         await rooms.processes.wait_for_agreement()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
@@ -110,7 +110,7 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
             ),
             asyncio.create_task(watch_losses(deps)),
         ]
-        log.info("worker_started", name=deps.worker_name, http=f"{host}:{real_port}")
+        log.info("worker_started", name=deps.worker_name, **addresses)
         try:
             yield lane_tasks
         finally:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from uuid import uuid4
 
-import structlog
 from aiohttp import web
 
 from producer.api.access import let_in
 from producer.api.endpoints import Call, Endpoint
 from producer.api.metrics import ApiMetrics
 from producer.api.problems import internal_problem, problem, problem_of
+from producer.api.request_ids import REQUEST_ID, request_id_of
 from producer.api.rooms import Rooms
 from shared.adapters.failure_log import failures
 from shared.errors import DarkroomError
 
-log = structlog.get_logger(__name__)
-
-REQUEST_ID = "X-Request-Id"
-_REQUEST_ID_LENGTH = 100
 _SERVER_ERROR = 500
 _NOT_NOW = 503
 _NOT_SERVED = "request_not_served"
@@ -99,20 +94,33 @@ async def _answer(rooms: Rooms, endpoint: Endpoint, request: web.Request) -> web
 @web.middleware
 async def _speak_problems(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
     """Give every answer its request id, and every error the shape of a problem."""
-    request_id = _request_id(request)
+    request_id = request_id_of(request)
     try:
         response = await handler(request)
     except web.HTTPException as refusal:
         response = _problem_of_http(request, refusal)
     except asyncio.CancelledError:
         raise
-    except Exception:
-        log.exception("request_failed", request_id=request_id, path=request.path)
+    except Exception as error:
+        _log_failure(request, request_id, error)
         response = internal_problem()
     if not response.prepared:
         response.headers[REQUEST_ID] = request_id
     _log_status(response, request_id, request.path)
     return response
+
+
+def _log_failure(request: web.Request, request_id: str, error: Exception) -> None:
+    """Log a mistake of ours by its changes, as anybody may repeat a request that fails."""
+    resource = request.match_info.route.resource
+    failures.failed(
+        "request_failed",
+        f"{request.method} {resource.canonical if resource is not None else ''}",
+        repr(error),
+        level="error",
+        request_id=request_id,
+        exc_info=error,
+    )
 
 
 def _log_status(response: web.StreamResponse, request_id: str, path: str) -> None:
@@ -122,17 +130,10 @@ def _log_status(response: web.StreamResponse, request_id: str, path: str) -> Non
         error = cause or f"status {status}"
         failures.failed(_NOT_SERVED, "api", error, request_id=request_id, path=path)
     elif status >= _SERVER_ERROR:
-        log.warning(_NOT_SERVED, request_id=request_id, path=path, status=status, cause=cause)
+        error = cause or f"status {status}"
+        failures.failed(_NOT_SERVED, f"status {status}", error, request_id=request_id, path=path)
     else:
         failures.succeeded(_NOT_SERVED, "api")
-
-
-def _request_id(request: web.Request) -> str:
-    """Return the caller's id for this request where it is fit to be repeated, else a new one."""
-    given = request.headers.get(REQUEST_ID)
-    if given and len(given) <= _REQUEST_ID_LENGTH and given.isascii() and given.isprintable():
-        return given
-    return uuid4().hex
 
 
 def _problem_of_http(request: web.Request, refusal: web.HTTPException) -> web.StreamResponse:

@@ -10,14 +10,16 @@ from ipaddress import ip_address
 import structlog
 from aiohttp import web
 
-from producer.api.wire import Runner
+from producer.api.wire import runner_of
 from producer.keys import KeyRing
 from shared.adapters.background import stop_tasks
-from shared.errors import ConfigurationError, DependencyDown
+from shared.adapters.http_server import listen
+from shared.errors import DependencyDown
 
 log = structlog.get_logger(__name__)
 
 LOOPBACK = "127.0.0.1"
+_SETTING = "API_PORT"
 LOOK_SECONDS = 1.0
 """How soon after the first key was made the API listens where it was told to."""
 
@@ -45,20 +47,14 @@ class Doors:
         requests under way have that long to end. Raises `ConfigurationError` where the port
         cannot be had.
         """
-        runner = Runner(
-            self._app,
-            access_log=None,
-            # A caller who has left is not worked for any longer.
-            handler_cancellation=True,
-            shutdown_timeout=drain_seconds,
-        )
+        runner = runner_of(self._app, drain_seconds=drain_seconds)
         await runner.setup()
         waiting: list[asyncio.Task[None]] = []
         try:
             if is_loopback(self._host) or await self._keys.is_configured():
-                await _listen(runner, self._host, self._port)
+                await listen(runner, self._host, self._port, settings=_SETTING)
             else:
-                await _listen(runner, LOOPBACK, self._port)
+                await listen(runner, LOOPBACK, self._port, settings=_SETTING)
                 port = int(runner.addresses[0][1])
                 log.warning(
                     "api_on_loopback_only",
@@ -79,7 +75,7 @@ class Doors:
                 break
         for site in list(runner.sites):
             await site.stop()
-        await _listen(runner, self._host, port)
+        await listen(runner, self._host, port, settings=_SETTING)
         log.info("api_opened", http=f"{self._host}:{port}")
 
     async def _has_key(self) -> bool:
@@ -87,13 +83,3 @@ class Doors:
             return await self._keys.is_configured()
         except DependencyDown:
             return False
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port} ({error.strerror or error}): another process has the"
-            " port; set API_PORT, or 0 for a free one"
-        ) from error

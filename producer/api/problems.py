@@ -48,6 +48,8 @@ _TITLES = {
     "idempotency_conflict": "The idempotency key was used for another request",
     "too_late_to_cancel": "The job has left the queue",
     "would_leave_debt": "The account would be left in debt",
+    "too_many_connections": "Too many connections from one address",
+    "no_connection_left": "Every connection is in use",
     "too_slow": "No answer in time",
     "price_not_found": "There is no such price",
     "redis_down": "Redis cannot serve now",

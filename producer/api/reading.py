@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
 import orjson
 from aiohttp import web
-from aiohttp.client_exceptions import ClientPayloadError
 
 from producer.api.refusals import (
     MalformedRequest,
@@ -17,11 +15,10 @@ from producer.api.refusals import (
     RequestTooSlow,
     UnsupportedContent,
 )
+from shared.adapters.bodies import BODY_SECONDS, BodyFault, read_body
 from shared.errors import Fault, InvalidRequest
 from shared.refusals import shown, shown_name
 
-BODY_SECONDS = 15.0
-"""How long a body may take to arrive."""
 _FEW_DIGITS = 19
 
 
@@ -37,8 +34,6 @@ async def read_object(
         raise UnsupportedContent(
             f"the body must be sent as Content-Type: application/json, not {request.content_type}"
         )
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnsupportedContent("the body must not be compressed")
     try:
         body = orjson.loads(await _read_body(request, limit_bytes, timeout_seconds))
     except orjson.JSONDecodeError as error:
@@ -49,22 +44,15 @@ async def read_object(
 
 
 async def _read_body(request: web.Request, limit_bytes: int, timeout_seconds: float) -> bytes:
-    if (request.content_length or 0) > limit_bytes:
-        raise RequestTooLarge(limit_bytes)
-    chunks: list[bytes] = []
-    length = 0
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            async for chunk in request.content.iter_any():
-                length += len(chunk)
-                if length > limit_bytes:
-                    raise RequestTooLarge(limit_bytes)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise RequestTooSlow(f"the body must arrive within {timeout_seconds:g} s") from None
-    except (ClientPayloadError, web.PayloadAccessError):
-        raise MalformedRequest("the body broke off before its end") from None
-    return b"".join(chunks)
+    body = await read_body(request, limit_bytes, timeout_seconds)
+    match body:
+        case BodyFault.TOO_LARGE:
+            raise RequestTooLarge(limit_bytes)
+        case BodyFault.TOO_SLOW:
+            raise RequestTooSlow(f"the body must arrive within {timeout_seconds:g} s")
+        case BodyFault.BROKEN_OFF:
+            raise MalformedRequest("the body broke off before its end")
+    return body
 
 
 class Query:

@@ -22,6 +22,7 @@ from producer.keys import KeyRing
 from shared.adapters.alert_watch import AlertWatch
 from shared.adapters.background import stop_tasks
 from shared.adapters.delivery import Delivery, connect_redis
+from shared.adapters.descriptors import raise_descriptor_limit
 from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.postgres import connect_database
 from shared.adapters.process_beat import Process
@@ -44,6 +45,7 @@ _NOTE_USES_SECONDS = 10.0
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises `ConfigurationError` and `PostgresDown`."""
+    raise_descriptor_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -66,7 +66,10 @@ def _programs(settings: Settings, workers: int) -> Iterator[Program]:
         name = "worker" if workers == 1 else f"worker-{number}"
         # One port is configured, and one worker can have it; the others take free ones.
         port = settings.worker_http_port if number == 1 else 0
-        yield Program(name, ["-m", "worker"], {**environ, "WORKER_HTTP_PORT": str(port)})
+        ports = {"WORKER_HTTP_PORT": str(port)}
+        if settings.callback_http_port is not None:
+            ports["CALLBACK_HTTP_PORT"] = str(settings.callback_http_port if number == 1 else 0)
+        yield Program(name, ["-m", "worker"], {**environ, **ports})
     yield Program("api", ["-m", "producer", "api"], environ)
 
 

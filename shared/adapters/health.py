@@ -13,9 +13,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from shared.adapters.alert_watch import alert_to_json
+from shared.adapters.connections import ConnectionLimits
 from shared.adapters.failure_log import ADVICE, DEPENDENCY_DOWN, failures
+from shared.adapters.http_server import GuardedRunner, Refuse, listen, refuse_with_json
 from shared.domain.alert import Alert
-from shared.errors import ConfigurationError, DarkroomError
+from shared.errors import DarkroomError
 
 CHECK_TIMEOUT_SECONDS = 3.0
 
@@ -119,24 +121,26 @@ class Health:
 
 
 @asynccontextmanager
-async def serving(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIterator[int]:
+async def serving(
+    host: str,
+    port: int,
+    routes: Iterable[web.RouteDef],
+    *,
+    name: str = "worker",
+    refuse: Refuse = refuse_with_json,
+    limits: ConnectionLimits | None = None,
+    settings: str = "API_PORT or WORKER_HTTP_PORT",
+) -> AsyncIterator[int]:
     """Serve these routes for as long as the block lasts; yields the port, chosen where it was 0.
 
     Raises `ConfigurationError` where the port cannot be had.
     """
-    app = web.Application(client_max_size=64 * 1024)
+    app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    runner = GuardedRunner(app, name=name, refuse=refuse, limits=limits, shutdown_timeout=2)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port} ({error.strerror or error}): another process has"
-                " the port; set API_PORT or WORKER_HTTP_PORT, or 0 for a free one"
-            ) from error
+        await listen(runner, host, port, settings=settings)
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -11,6 +11,10 @@ SELECT token, $2 FROM job_attempts
     ON CONFLICT (token, provider_task_id) DO UPDATE SET times = callback_inbox.times + 1
 RETURNING id, times, handled_at IS NOT NULL AS is_handled;
 
+-- name: attempt_of_token
+-- $1 token: a row where an attempt has it.
+SELECT 1 AS found FROM job_attempts WHERE token = $1;
+
 -- name: callback_by_id
 -- $1 id: a callback with the attempt and job that its token names. It is unhandled, or was handled
 -- before the job ended without images, and has come again.

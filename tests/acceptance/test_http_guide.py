@@ -12,13 +12,16 @@ from http import HTTPStatus
 from pathlib import Path
 
 from producer import Producer
-from producer.api import bodies, endpoints, jobs, problems, reading, refusals, service, serving_api
+from producer.api import bodies, endpoints, jobs, problems, refusals, service, serving_api
 from producer.api.routes import ENDPOINTS
 from producer.keys import Role
 from producer.live.sse import STUCK_SECONDS
 from producer.live.tail import Pace
 from producer.orders import KEY_LENGTH
-from producer.small_print import METADATA_BYTES
+from producer.small_print import METADATA_BYTES, METADATA_STORED_BYTES
+from shared.adapters import http_server
+from shared.adapters.bodies import BODY_SECONDS
+from shared.adapters.connections import CONNECTIONS_MAX, ConnectionLimits
 from shared.adapters.postgres import Database
 from shared.errors import DarkroomError
 from shared.settings import Settings
@@ -70,13 +73,17 @@ def statuses() -> dict[str, int]:
             if issubclass(kind, mapped):
                 found[kind.code] = status
                 break
-    for status_text, code in re.findall(r'problem\((\d+), "(\w+)"', source_of_the_api()):
+    for status_text, code in re.findall(_LITERAL, source_of_the_api()):
         found[code] = int(status_text)
     return found
 
 
+_LITERAL = r'(?:problem|refuse)\((?:\w+, )?(\d+), "(\w+)"'
+
+
 def source_of_the_api() -> str:
-    return "\n".join(file.read_text(encoding="utf-8") for file in API_ROOM.glob("*.py"))
+    files = [*API_ROOM.glob("*.py"), Path(http_server.__file__)]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def test_problems_are_listed_with_their_statuses() -> None:
@@ -93,7 +100,7 @@ def test_no_problem_is_left_out() -> None:
         for kind in kinds(refusals.HttpRefusal)
         if re.search(rf"raise {kind.__name__}\(", source)
     }
-    literal = set(re.findall(r'problem\(\d+, "(\w+)"', source))
+    literal = {code for _, code in re.findall(_LITERAL, source)}
     listed = {row[0].strip("`") for row in table("Errors")}
     assert raised
     assert literal
@@ -102,23 +109,34 @@ def test_no_problem_is_left_out() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     limits = {row[0]: row[1] for row in table("Limits")}
-    pace = Pace()
+    pace, connection = Pace(), ConnectionLimits()
     assert limits == {
         "body of a request": f"{kib(endpoints.JOB_BODY_BYTES)}; of a batch"
         f" {endpoints.BATCH_BODY_BYTES // 1024**2} MiB",
         "jobs in a batch": f"{bodies.MOST_IN_A_BATCH:,}",
-        "time for a body to arrive": f"{reading.BODY_SECONDS:g} s",
+        "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"
+        " connection or from its first byte",
+        "time for a body to arrive": f"{BODY_SECONDS:g} s",
+        "time between two requests on one connection": f"{connection.idle_seconds:g} s",
+        "connections": f"{CONNECTIONS_MAX:,}, and {a_part(connection.peer_part)} of them from one"
+        " address, or from one /64 of IPv6",
         "time for an answer": f"{endpoints.ANSWER_SECONDS:g} s, beside `wait`",
         "`wait`": f"{jobs.WAIT_SECONDS_MAX:g} s",
         "`limit`": f"{jobs.MOST_LISTED:,}",
         "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {jobs.BATCH_KEY_LENGTH}",
-        "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {DEEPEST} levels at most",
+        "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {DEEPEST} levels at most;"
+        f" {kib(METADATA_STORED_BYTES)} with its numbers written digit by digit, as they are stored"
+        " (`1e308` has 309)",
         "heartbeat of a stream": f"{pace.heartbeat_seconds:g} s",
         "a stream that its reader does not read": f"{STUCK_SECONDS:g} s or"
         f" {pace.row_length} events",
         "time for requests under way when the API is told to stop": f"{service.DRAIN_SECONDS:g} s;"
         " who waits or listens is answered at once",
     }
+
+
+def a_part(part: float) -> str:
+    return {0.5: "half"}[part]
 
 
 def kib(count: int) -> str:

@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 from pydantic import SecretStr
 
+from shared.adapters.bodies import BODY_SECONDS, BodyFault, read_body
 from shared.adapters.failure_log import POSTGRES, failures
 from shared.adapters.postgres import Queries
 from shared.errors import DarkroomError
@@ -20,6 +21,8 @@ from worker.callbacks.signature import signature_fault
 from worker.clock import Clock
 
 BODY_BYTES_MAX = 64 * 1024
+USUAL_BODY_BYTES = 8 * 1024
+"""More than any callback that Kie documents."""
 _TASK_ID_LENGTH_MAX = 200
 _TASKS_PER_TOKEN_MAX = 8
 
@@ -42,9 +45,12 @@ class CallbackReceiver:
         return [web.post("/callbacks/kie/{token}", self._receive)]
 
     async def _receive(self, request: web.Request) -> web.Response:
-        body = await _read(request)
-        if body is None:
-            return _refuse(413, f"a callback has at most {BODY_BYTES_MAX} bytes")
+        token = request.match_info["token"]
+        if not await self._may_be_read(request, token):
+            return _refuse_stranger()
+        body = await read_body(request, BODY_BYTES_MAX)
+        if isinstance(body, BodyFault):
+            return _refuse_body(body)
         task_ids = _task_ids(body)
         if len(task_ids) != 1:
             return _refuse(400, "the body is not a callback: it must name one task")
@@ -59,7 +65,22 @@ class CallbackReceiver:
             if fault is not None:
                 failures.failed("callback_refused", "signature", fault)
                 return _refuse(401, fault)
-        return await self._store(request.match_info["token"], task_ids[0])
+        return await self._store(token, task_ids[0])
+
+    async def _may_be_read(self, request: web.Request, token: str) -> bool:
+        """Return whether the body is worth reading: it is short, or the token is known.
+
+        Parsing a body of a usual length takes a small part of the time of a query. Nothing longer
+        is read for a token that no attempt has.
+        """
+        length = request.content_length
+        if length is not None and length <= USUAL_BODY_BYTES:
+            return True
+        try:
+            return await self._queries.fetch_row("attempt_of_token", token) is not None
+        except DarkroomError as error:
+            failures.down(error, doing="store_callback")
+            return True  # what cannot be stored is answered with 503, to be repeated
 
     async def _store(self, token: str, task_id: str) -> web.Response:
         try:
@@ -71,26 +92,13 @@ class CallbackReceiver:
             failures.down(error, doing="store_callback")
             return _refuse(503, "cannot be stored now; please repeat")
         if row is None:
-            failures.failed("callback_for_nobody", "token", "no attempt has this token")
-            return _refuse(404, "no attempt has this token")
+            return _refuse_stranger()
         failures.up(POSTGRES)
         failures.succeeded("callback_refused", "signature")
         failures.succeeded("callback_for_nobody", "token")
         if row["times"] == 1 or row["is_handled"]:
             self._received(row["id"])
         return web.json_response({"code": 200, "msg": "success"})
-
-
-async def _read(request: web.Request) -> bytes | None:
-    """Return the body, or None where it is larger than any callback."""
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        return None
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            return None
-    return bytes(body)
 
 
 def _task_ids(body: bytes) -> list[str]:
@@ -110,6 +118,28 @@ def _named(parsed: Any) -> Iterator[str]:
     for value in (inner.get("taskId"), inner.get("task_id"), parsed.get("taskId")):
         if isinstance(value, str) and 0 < len(value) <= _TASK_ID_LENGTH_MAX and value.isprintable():
             yield value
+
+
+def _refuse_stranger() -> web.Response:
+    failures.failed("callback_for_nobody", "token", "no attempt has this token")
+    return _refuse(404, "no attempt has this token")
+
+
+def _refuse_body(fault: BodyFault) -> web.Response:
+    match fault:
+        case BodyFault.TOO_LARGE:
+            return _refuse(413, f"a callback has at most {BODY_BYTES_MAX} bytes")
+        case BodyFault.TOO_SLOW:
+            return _refuse(408, f"a callback must arrive within {BODY_SECONDS:g} s")
+        case BodyFault.BROKEN_OFF:
+            return _refuse(400, "the body broke off before its end")
+
+
+def refuse_as_kie_reads(
+    _request: web.BaseRequest | None, status: int, _code: str, detail: str
+) -> web.Response:
+    """Return what the worker's listeners refuse themselves, in the form of Kie's own answers."""
+    return _refuse(status, detail)
 
 
 def _refuse(status: int, message: str) -> web.Response:

@@ -9,6 +9,8 @@ import sys
 
 import orjson
 
+from shared.errors import ConfigurationError
+
 from .command_line import read_command_line
 from .config import SimulatorConfig
 from .ready_file import write_ready_file
@@ -41,7 +43,7 @@ def main() -> int:
     config = read_command_line(sys.argv[1:])
     try:
         asyncio.run(serve(config, os.environ.get("DARKROOM_READY_FILE", "")))
-    except OSError as error:
+    except (ConfigurationError, OSError) as error:
         sys.stderr.write(
             f"the simulator cannot start on {config.host}:{config.port}: {error}; "
             "--port 0 takes any free port\n"

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from shared.adapters.http_server import GuardedServer, listen
+
 from .clocks import Clocks
 from .config import SimulatorConfig
 from .control import Control
@@ -55,7 +57,7 @@ class Simulator:
         }
         # The low-level server: one dictionary look-up instead of a router and middlewares.
         self._runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None), shutdown_timeout=_SHUTDOWN_SECONDS
+            GuardedServer(self._handle, name="simulator"), shutdown_timeout=_SHUTDOWN_SECONDS
         )
 
     @property
@@ -97,11 +99,10 @@ class Simulator:
         self._kie.reset()
 
     async def start(self) -> None:
-        """Listen; raises OSError when the address is taken."""
+        """Listen; raises `ConfigurationError` when the address is taken."""
         config = self._kie.config
         await self._runner.setup()
-        site = web.TCPSite(self._runner, config.host, config.port, backlog=1024)
-        await site.start()
+        await listen(self._runner, config.host, config.port)
         port = self._runner.addresses[0][1]
         # Nobody can connect to "any address", so the URL names one that it includes.
         host = "127.0.0.1" if config.host in _ANY_ADDRESS else config.host

@@ -66,6 +66,10 @@ RUNBOOK = {
     "A function was opened to everybody": (
         "tests/integration/database/test_books.py::test_every_corruption_is_found_and_its_row_is_named"
     ),
+    "A flood of connections": (
+        "tests/acceptance/test_listeners.py"
+        "::test_a_worker_with_few_descriptors_works_on_under_a_flood_of_halves"
+    ),
     "The balance at Kie drifts": (
         "tests/integration/worker/test_provider_balance.py"
         "::test_the_doctor_says_verdict_and_age_and_remembers_drift_for_a_day"
@@ -75,7 +79,7 @@ RUNBOOK = {
     ),
 }
 """By heading of the runbook: the alert that a row plays, or the test of what is no alert."""
-PROCEDURES = frozenset({"A restore", "Stopping a worker"})
+PROCEDURES = frozenset({"A restore", "Stopping a worker", "Who did it"})
 """Headings that say how something is done; nothing is wrong there."""
 
 

@@ -1,0 +1,53 @@
+"""Reads the body of a request, within its limit and its time."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+from aiohttp import web
+from aiohttp.client_exceptions import ClientPayloadError
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
+
+BODY_SECONDS = 15.0
+"""How long a body may take to arrive."""
+
+
+class BodyFault(Enum):
+    """Why a body was not read to its end."""
+
+    TOO_LARGE = "too large"
+    TOO_SLOW = "too slow"
+    BROKEN_OFF = "broken off"
+
+
+async def read_body(
+    request: web.BaseRequest, limit_bytes: int, timeout_seconds: float = BODY_SECONDS
+) -> bytes | BodyFault:
+    """Return the body as it was sent, or why it was not read.
+
+    One that says itself that it is too large is refused before a byte of it is read.
+    """
+    if (request.content_length or 0) > limit_bytes:
+        return BodyFault.TOO_LARGE
+    chunks: list[bytes] = []
+    length = 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            async for chunk in request.content.iter_any():
+                length += len(chunk)
+                if length > limit_bytes:
+                    return BodyFault.TOO_LARGE
+                chunks.append(chunk)
+    except TimeoutError:
+        return BodyFault.TOO_SLOW
+    except (
+        ClientPayloadError,
+        ConnectionError,
+        HttpProcessingError,
+        RequestPayloadError,
+        web.PayloadAccessError,
+    ):
+        return BodyFault.BROKEN_OFF
+    return b"".join(chunks)

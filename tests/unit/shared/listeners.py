@@ -1,0 +1,135 @@
+"""A listener for tests, with deadlines as short as a test wants them, and raw connections to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from shared.adapters.bodies import read_body
+from shared.adapters.connections import ConnectionLimits
+from shared.adapters.http_server import GuardedRunner, GuardedServer, listen
+
+WAIT_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Listener:
+    """One that is open."""
+
+    port: int
+    server: GuardedServer
+    asked: list[str] = field(default_factory=list)
+    """What its handlers were asked for."""
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    """What the handler of `/slow` waits for."""
+    connections: list[Connection] = field(default_factory=list)
+
+    async def connect(self, address: str = "127.0.0.1") -> Connection:
+        """Open a connection, from an address of this machine."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(address, 0)
+        )
+        self.connections.append(Connection(reader, writer))
+        return self.connections[-1]
+
+    async def was_asked(self, count: int) -> None:
+        """Wait until its handlers were asked so often."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(self.asked) < count:
+                await asyncio.sleep(0.01)
+
+    async def has_open(self, count: int) -> None:
+        """Wait until it holds so many connections."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while self.server.open_connections != count:
+                await asyncio.sleep(0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client that sends what it likes."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        """Send these bytes; that nobody takes them is no failure of the test."""
+        try:
+            self.writer.write(data)
+            await self.writer.drain()
+        except ConnectionError:
+            pass
+
+    async def answer(self) -> tuple[int, bytes]:
+        """Read one answer: its status, and head and body."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            lines = head.lower().split(b"\r\n")
+            (length,) = [line for line in lines if line.startswith(b"content-length:")] or [b": 0"]
+            body = await self.reader.readexactly(int(length.split(b":")[1]))
+        return int(head.split()[1]), head + body
+
+    async def ended(self) -> bytes:
+        """Wait until the server has ended it; return what came before."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.writer.transport.abort()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+
+@asynccontextmanager
+async def listener(**limits: Any) -> AsyncIterator[Listener]:
+    """Open a listener with `/echo`, `/ignore` (reads no body) and `/slow`."""
+    opened: list[Listener] = []
+
+    def asked(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            opened[0].asked.append(request.path)
+            return await handler(request)
+
+        return handle
+
+    async def echo(request: web.Request) -> web.Response:
+        body = await read_body(request, 1000)
+        if not isinstance(body, bytes):
+            return web.Response(status=413, text=body.value)
+        return web.Response(body=body)
+
+    async def ignore(_: web.Request) -> web.Response:
+        return web.Response(status=401, text="no")
+
+    async def slow(_: web.Request) -> web.Response:
+        await opened[0].go_on.wait()
+        return web.Response(text="done")
+
+    async def fail(_: web.Request) -> web.Response:
+        raise ZeroDivisionError("a mistake of ours")
+
+    app = web.Application()
+    for path, handler in (("/echo", echo), ("/ignore", ignore), ("/slow", slow), ("/fail", fail)):
+        app.router.add_route("*", path, asked(handler))
+    runner = GuardedRunner(
+        app, name="test", limits=ConnectionLimits(**limits), shutdown_timeout=0.1
+    )
+    await runner.setup()
+    try:
+        await listen(runner, "127.0.0.1", 0)
+        assert isinstance(runner.server, GuardedServer)
+        opened.append(Listener(int(runner.addresses[0][1]), runner.server))
+        yield opened[0]
+    finally:
+        for connection in opened[0].connections if opened else ():
+            await connection.close()
+        await runner.cleanup()

@@ -1,0 +1,68 @@
+"""The worker's listeners: health, metrics, and callbacks beside them or on their own port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from shared.adapters.connections import CONNECTIONS_MAX, ConnectionLimits
+from shared.adapters.descriptors import descriptors_for_listeners
+from shared.adapters.health import Health, serving
+from shared.settings import Settings
+from worker.callbacks.receiver import CallbackReceiver, refuse_as_kie_reads
+
+DESCRIPTORS_RESERVED = 768
+"""Kept for Postgres, Redis, webhooks and Kie: a worker connects to more than connects to it."""
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings, health: Health, receiver: CallbackReceiver
+) -> AsyncIterator[dict[str, str]]:
+    """Listen for as long as the block lasts; yields the addresses by name, `host:port`.
+
+    Where callbacks have a port of their own, no number of them takes a connection from `/healthz`.
+    Raises `ConfigurationError` where a port cannot be had.
+    """
+    host, port = settings.worker_http_host, settings.worker_http_port
+    free = descriptors_for_listeners(DESCRIPTORS_RESERVED)
+    if settings.callback_http_port is None:
+        routes = [*health.routes(), *receiver.routes()]
+        limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, free))
+        async with serving(
+            host, port, routes, refuse=refuse_as_kie_reads, limits=limits
+        ) as real_port:
+            yield {"http": f"{host}:{real_port}"}
+        return
+    limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, max(1, free // 2)))
+    async with AsyncExitStack() as stack:
+        real_port = await stack.enter_async_context(
+            serving(
+                host,
+                port,
+                [*health.routes(), web.post("/callbacks/kie/{token}", _point_to_the_other_port)],
+                refuse=refuse_as_kie_reads,
+                limits=limits,
+                settings="WORKER_HTTP_PORT",
+            )
+        )
+        callback_host = settings.callback_http_host or host
+        callback_port = await stack.enter_async_context(
+            serving(
+                callback_host,
+                settings.callback_http_port,
+                receiver.routes(),
+                name="callbacks",
+                refuse=refuse_as_kie_reads,
+                limits=limits,
+                settings="CALLBACK_HTTP_PORT",
+            )
+        )
+        yield {"http": f"{host}:{real_port}", "callbacks": f"{callback_host}:{callback_port}"}
+
+
+async def _point_to_the_other_port(_request: web.Request) -> web.Response:
+    detail = "callbacks come on CALLBACK_HTTP_PORT here"
+    return refuse_as_kie_reads(None, 404, "not_found", detail)
