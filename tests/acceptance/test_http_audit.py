@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from producer.api.routes import ENDPOINTS
 from producer.keys import KeyRing, Role
 from tests.acceptance.test_http_jobs import order
 from tests.workshop import Workshop
@@ -72,3 +75,30 @@ async def test_a_debt_over_http_is_asked_for(workshop: Workshop) -> None:
     entry = (await workshop.producer.till.audit(most=1))[0]
     # Without keys nobody has said who he is.
     assert (entry["actor"], entry["key_prefix"], entry["via"]) == ("api:loopback", None, "api")
+
+
+PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    "changePrice": ("PUT", PRICE, {"credits": 9, "reason": "why"}),
+    "grantCredits": ("POST", GRANTS, {"credits": 5, "reason": "why"}),
+    "cancelJob": ("POST", "/v1/jobs/{id}/cancel", {}),
+}
+"""How each route that changes something is asked to, by staff."""
+OF_CUSTOMERS = {"createJob", "createJobs"}
+"""Routes that place jobs: what they do is in the ledger and the timeline, under the account."""
+
+
+async def test_every_route_by_which_staff_change_something_notes_who_did(
+    workshop: Workshop,
+) -> None:
+    changing = {one.name for one in ENDPOINTS if one.method != "GET"}
+    assert changing == set(PLAYS) | OF_CUSTOMERS
+    made, key = await KeyRing(workshop.database).create(Role.ADMIN)
+    job = await workshop.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
+    async with workshop.api() as nobody:
+        api = nobody.with_key(key)
+        for name, (method, path, body) in PLAYS.items():
+            send = api.put if method == "PUT" else api.post
+            (await send(path.format(id=job.id), body or None)).expect(200)
+            entry = (await workshop.producer.till.audit(most=1))[0]
+            assert (entry["actor"], entry["via"]) == (f"api:{made.prefix}", "api"), name
+            assert (entry["key_prefix"], entry["key_role"]) == (made.prefix, "admin"), name

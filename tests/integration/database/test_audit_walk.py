@@ -1,0 +1,87 @@
+"""Nothing that operators do goes unnoted: every guarded act, every table that roles may write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from shared.domain import events
+from shared.domain.lifecycle import JobState
+from tests.integration.database.desk import Desk
+
+BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()
+ADMIN_ROLES = ("darkroom_admin", "darkroom_pricing", "darkroom_billing")
+URL = "https://hooks.example/end"
+CALLS: Mapping[str, tuple[str, str]] = {
+    "grant_credits": ("'acme', 5, 'why', false", "credits_granted"),
+    "darkroom_create_account": ("'shop', 0", "account_created"),
+    "darkroom_set_price": ("'gpt-4o-image', 'text-to-image', 1, 9, 'why'", "price_changed"),
+    "darkroom_create_key": (
+        "gen_random_uuid(), 'dk_AAAAAAAAAAAA', sha256('x'), 'admin', NULL, NULL",
+        "key_created",
+    ),
+    "darkroom_revoke_key": ("'dk_AAAAAAAAAAAA', NULL", "key_revoked"),
+    "darkroom_create_webhook_endpoint": (f"'acme', '{URL}?'", "webhook_endpoint_created"),
+    "darkroom_rotate_webhook_secret": (f"'acme', '{URL}', 60", "webhook_secret_rotated"),
+    "darkroom_cancel_job": ("(SELECT id FROM jobs LIMIT 1)", "job_cancelled"),
+    "darkroom_replay_webhooks": (
+        "(SELECT id FROM webhook_messages LIMIT 1), NULL, 1",
+        "webhook_replayed",
+    ),
+    "darkroom_record_resolution": (
+        "(SELECT id FROM jobs LIMIT 1), 1, 'lost', NULL, 'why'",
+        "job_resolved",
+    ),
+}
+"""What each guarded act is given and noted as, in an order in which all can be done."""
+NO_ACTS = {"darkroom_enter_act"}
+"""Take who acts, for the functions above, and do nothing themselves."""
+
+
+async def newest(desk: Desk) -> dict[str, Any]:
+    return (await desk.till.audit(most=1))[0]
+
+
+async def test_every_function_that_takes_who_acts_notes_the_act(desk: Desk) -> None:
+    rows = await desk.sql(
+        "SELECT DISTINCT proname FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace AND 'by' = ANY(proargnames)"
+    )
+    assert {row["proname"] for row in rows} == set(CALLS) | NO_ACTS
+    await desk.enqueue(webhook_url=f"{URL}/other")
+    last = (await newest(desk))["id"]
+    for name, (given, act) in CALLS.items():
+        await desk.sql(f"SELECT count(*) FROM {name}({given}, $1::text::jsonb)", BY)
+        entry = await newest(desk)
+        assert (entry["act"], entry["actor"], entry["via"]) == (act, "maria", "cli"), name
+        assert entry["id"] > last, name
+        last = entry["id"]
+
+
+async def test_every_table_that_an_admin_may_write_notes_who_did(desk: Desk) -> None:
+    rows = await desk.sql(
+        """
+        SELECT relname, pg_class.oid::regclass::text AS name,
+               EXISTS (SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+                        WHERE tgrelid = pg_class.oid AND tgenabled = 'O'
+                          AND prosrc LIKE '%darkroom_write_audit_entry(%') AS is_noted
+          FROM pg_class, pg_roles
+         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND rolname = ANY($1)
+           AND (has_any_column_privilege(rolname, pg_class.oid, 'INSERT, UPDATE')
+                OR has_table_privilege(rolname, pg_class.oid, 'DELETE'))
+        """,
+        list(ADMIN_ROLES),
+    )
+    assert {row["name"] for row in rows if not row["is_noted"]} == set()
+
+
+async def test_what_jobs_do_by_themselves_is_no_act(desk: Desk) -> None:
+    before = await desk.till.audit()
+    for state in JobState:
+        await desk.job_in(state, webhook_url=URL)
+    await desk.move(
+        await desk.job_in(JobState.GENERATING), events.Progressed, events.DeadlineExceeded
+    )
+    assert await desk.till.audit() == before
