@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -112,6 +113,11 @@ class Till:
         """Return the account's entries, newest first."""
         await self.account(account_id)
         return as_dicts(await self._database.fetch("list_ledger", account_id, below, most))
+
+    async def granted_by(self, account_id: str, entry_ids: Sequence[int]) -> dict[int, str]:
+        """Return who wrote those of the account's entries that are grants and adjustments."""
+        rows = await self._database.fetch("audit_of_entries", account_id, list(entry_ids))
+        return {row["entry_id"]: row["actor"] for row in rows}
 
     async def quote(self, request: ImageRequest) -> Quote:
         """Return what the request costs now, or raise `PriceMissing`."""

@@ -82,6 +82,8 @@ def ledger(
 
     async def step(access: DatabaseAccess) -> None:
         entries = await access.till.ledger(account_id, below, limit)
+        who = await access.till.granted_by(account_id, [entry["id"] for entry in entries])
+        entries = [{**entry, "granted_by": who.get(entry["id"])} for entry in entries]
         if as_json:
             put_json(*(row_to_json(entry) for entry in entries))
             return
@@ -116,7 +118,7 @@ def _put(account: Account, *, as_json: bool) -> None:
 
 def _print_ledger(entries: list[dict[str, Any]]) -> None:
     table = plain_table(
-        *("id", "at", "entry", "credits", "balance", "held", "for"),
+        *("id", "at", "entry", "credits", "balance", "held", "for", "by"),
         right=("id", "credits", "balance", "held"),
     )
     for entry in entries:
@@ -128,5 +130,6 @@ def _print_ledger(entries: list[dict[str, Any]]) -> None:
             credits_text(entry["balance_after"]),
             credits_text(entry["held_after"]),
             str(entry["job_id"] or printable(entry["reason"] or NOTHING)),
+            printable(entry["granted_by"] or NOTHING),
         )
     data_console().print(table)

@@ -16,6 +16,12 @@ SELECT id, at, act, actor, via, key_prefix, key_role, os_user, origin, database_
    AND ($5::bigint IS NULL OR id < $5)
  ORDER BY id DESC LIMIT $6;
 
+-- name: audit_of_entries
+-- Who wrote these grants and adjustments. $1 account id, $2 ledger entry ids.
+SELECT substring(subject FROM '[0-9]+$')::bigint AS entry_id, actor FROM audit_entries
+ WHERE account_id = $1
+   AND subject IN (SELECT 'ledger_entries ' || id FROM unnest($2::bigint[]) AS id);
+
 -- name: audit_of_job
 -- $1 job id: what operators did to it, oldest first.
 SELECT id, at, act, actor, via, key_prefix, key_role, os_user, origin, database_role,

@@ -5,10 +5,29 @@ from __future__ import annotations
 import getpass
 import socket
 
+from producer.cli.application import build_app
+from producer.keys import KeyRing, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.integration.database.desk import Desk
 from tests.workshop import Workshop
+
+URL = "https://hooks.example/end"
+READING = {
+    *("jobs list", "jobs show", "jobs wait", "accounts show", "accounts ledger"),
+    *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
+    "webhooks secret",
+}
+"""Commands that change nothing; the last one only with --create."""
+NOTED_ABOVE = {
+    *("jobs cancel", "jobs retry", "accounts create", "accounts grant", "keys create"),
+    "prices set",
+}
+WEBHOOKS_AND_KEYS = {
+    "webhooks rotate": "webhook_secret_rotated",
+    "webhooks replay": "webhook_replayed",
+    "keys revoke": "key_revoked",
+}
 
 
 async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, workshop: Workshop) -> None:
@@ -50,3 +69,34 @@ async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, workshop: Wo
     assert of_shop.object["reason"] == "owed"
     assert [one["act"] for one in told.object["audit"]] == ["job_cancelled"]
     assert "What operators did" in page.out
+    ledger = await darkroom.run("accounts", "ledger", "shop", "--json")
+    assert [one["granted_by"] for one in ledger.objects] == [getpass.getuser()] * 2
+
+
+async def test_every_command_that_changes_something_for_others_is_noted(
+    darkroom: Darkroom, workshop: Workshop
+) -> None:
+    commands = {
+        f"{group.name} {command.name or command.callback.__name__}"  # type: ignore[union-attr]
+        for group in build_app().registered_groups
+        for command in (group.typer_instance.registered_commands if group.typer_instance else ())
+    }
+    assert commands == READING | set(NOTED_ABOVE) | {"jobs resolve"} | set(WEBHOOKS_AND_KEYS)
+    desk = Desk(workshop.database)
+    unknown, ended = await desk.job_in(JobState.UNKNOWN), await desk.enqueue(webhook_url=URL)
+    await desk.book.cancel(ended.id)
+    key, _ = await KeyRing(workshop.database).create(Role.OPERATOR)
+    message = (await workshop.producer.webhooks.list())[0]["id"]
+    done = await darkroom.run_all(
+        ("webhooks", "secret", "acme", f"{URL}/new", "--create"),
+        ("webhooks", "rotate", "acme", URL),
+        ("webhooks", "replay", message),
+        ("keys", "revoke", key.prefix),
+        ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
+    )
+    assert [one.code for one in done] == [0] * 5, [one.err for one in done]
+    noted = await workshop.producer.till.audit(actor=getpass.getuser())
+    assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
+        (act, "cli", socket.gethostname())
+        for act in (*WEBHOOKS_AND_KEYS.values(), "webhook_endpoint_created", "job_resolved")
+    }
