@@ -31,6 +31,8 @@ INSERT INTO ledger_entries (account_id, kind, credits, balance_change, held_chan
                             held_after, reason)
 SELECT 'a' || n, 'grant', 1000000, 1000000, 0, 1000000, 0, 'bench'
   FROM generate_series(0, $2 - 1) AS n;
+INSERT INTO audit_entries (act, actor, via, account_id, subject)
+SELECT 'credits_granted', 'bench', 'sql', account_id, 'ledger_entries ' || id FROM ledger_entries;
 CREATE TEMP TABLE made AS
 SELECT n, gen_random_uuid() AS id, 'a' || n % $2 AS account_id,
        now() - make_interval(secs => 2 * n) AS at

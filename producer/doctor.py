@@ -37,6 +37,7 @@ _BOOKS = {
     "every_capture_cites_its_price": "every charge cites the price version of its basis",
     "states_and_attempts_agree": "jobs and their attempts tell the same story",
     "prices_and_versions_agree": "prices and their open versions agree",
+    "every_act_on_money_is_noted": "every grant and price names who made it",
     "nobody_acts_without_a_grant": "who has no grant can call nothing that acts for the owner",
     "every_end_with_a_webhook_has_its_message": "each end that is to be told has one message",
     "late_images_are_on_their_job": "each job shows the images that came after its end",

@@ -134,6 +134,29 @@ SELECT 'version ' || id, 'has a number that was never given out'
               WHERE schemaname = 'public' AND sequencename = 'pricing_history_id_seq')
  LIMIT $1;
 
+-- name: every_act_on_money_is_noted
+-- Each grant, adjustment and price version since audit entries are written has one that names who.
+WITH noted AS (
+    SELECT applied_at AS since FROM darkroom_migrations WHERE name = 'audit'
+)
+SELECT 'ledger entry ' || entry.id AS who,
+       format('%s of %s credits to %s, and nobody is named', entry.kind, entry.credits,
+              entry.account_id) AS what
+  FROM noted JOIN ledger_entries AS entry
+    ON entry.kind IN ('grant', 'adjustment') AND entry.created_at > noted.since
+ WHERE NOT EXISTS (SELECT FROM audit_entries AS audit
+                    WHERE audit.account_id = entry.account_id
+                      AND audit.subject = 'ledger_entries ' || entry.id)
+ UNION ALL
+SELECT 'price version ' || version.id,
+       format('%s credits by %s, and nobody is named', version.credits, version.changed_by)
+  FROM noted JOIN pricing_history AS version ON lower(version.valid) > noted.since
+ WHERE version.id NOT IN (SELECT (after ->> 'price_id')::bigint FROM audit_entries
+                           WHERE act = 'price_changed' AND after IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM audit_entries
+                    WHERE act = 'price_history_rebuilt' AND after ? version.id::text)
+ LIMIT $1;
+
 -- name: nobody_acts_without_a_grant
 -- No function that acts with its owner's rights can be called, or made a trigger, by everybody; each
 -- looks names up in schemas of its own choice; and not everybody can put something there.

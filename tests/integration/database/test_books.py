@@ -20,6 +20,7 @@ CAPTURES = "every capture cites its price"
 STATES = "states and attempts agree"
 PRICES = "prices and versions agree"
 GRANTS = "nobody acts without a grant"
+NOTED = "every act on money is noted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ CORRUPTIONS = (
         " FROM pricing WHERE quantity = 4 AND task = 'text-to-image'",
         "UPDATE pricing_history SET valid = tstzrange(lower(valid), now() + interval '1 s')"
         " WHERE changed_by = 'mallory'",
-        by={PRICES},
+        by={PRICES, NOTED},
         names="0 credits by mallory, closed, overlaps or follows version",
     ),
     corruption(
@@ -238,6 +239,26 @@ CORRUPTIONS = (
         " '[2001-01-01,2001-01-02)', 'mallory')",
         by={PRICES},
         names="version 900002: has a number that was never given out",
+    ),
+    corruption(
+        "credits were granted behind the back of the trigger that notes who",
+        "INSERT INTO ledger_entries (account_id, kind, credits, balance_change, held_change,"
+        " balance_after, held_after, reason) VALUES ('acme', 'grant', 5, 5, 0, 0, 0, 'a gift')",
+        "UPDATE accounts SET balance = balance + 5 WHERE id = 'acme'",
+        by={NOTED},
+        names="grant of 5 credits to acme, and nobody is named",
+    ),
+    corruption(
+        "an entry of who adjusted credits was deleted",
+        "DELETE FROM audit_entries WHERE act = 'credits_granted' AND account_id = 'other'",
+        by={NOTED},
+        names="grant of 100 credits to other, and nobody is named",
+    ),
+    corruption(
+        "the entry of who changed a price names another version",
+        """UPDATE audit_entries SET after = '{"price_id": 1}' WHERE act = 'price_changed'""",
+        by={NOTED},
+        names="price version ",
     ),
     corruption(
         "a function that acts for the owner was given to everybody",
@@ -308,7 +329,7 @@ async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
 
 def test_every_invariant_is_seen_broken() -> None:
     seen = {name for case in CORRUPTIONS for name in case.noticed_by}
-    assert seen == {BALANCES, HELD, ENDS, ATTEMPTS, CAPTURES, STATES, PRICES, GRANTS}
+    assert seen == {BALANCES, HELD, ENDS, ATTEMPTS, CAPTURES, STATES, PRICES, GRANTS, NOTED}
 
 
 async def test_of_many_offenders_a_few_are_named(desk: Desk) -> None:
