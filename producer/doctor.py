@@ -18,7 +18,7 @@ from producer.server_findings import describe_servers
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.embedded import find_running_servers
 from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
-from shared.adapters.migrations import migration_status
+from shared.adapters.migrations import definition_status, migration_status
 from shared.adapters.postgres import Database, Queries, connect_database
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
@@ -112,6 +112,7 @@ async def _examine_database(
     try:
         database = await stack.enter_async_context(connect_for_examination(servers.database_url))
         status = await migration_status(servers.database_url)
+        definitions = await definition_status(servers.database_url)
     except DarkroomError as error:
         yield Finding("postgres", False, str(error), ADVICE[POSTGRES])
         return
@@ -128,6 +129,15 @@ async def _examine_database(
     )
     if missing:
         return
+    other = [one.name for one in definitions if not one.applied_at]
+    yield Finding(
+        "functions and rights",
+        not other,
+        f"of another version of Darkroom: {', '.join(other)}"
+        if other
+        else "as this version of Darkroom has them",
+        "run `darkroom migrate` of the newest version in use" if other else None,
+    )
     yield await examine_privileges(database)
     async for finding in examine_books(database):
         yield finding

@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from producer.finding import Finding
 from shared.adapters.postgres import Queries
 
-_SERVICE = "darkroom_service"
 _NAMED_AT_MOST = 6
 
 
 async def examine_privileges(queries: Queries) -> Finding:
-    """Find what a role lacks: the doctor's own, and those by which processes are connected.
+    """Find rights that were taken or given by hand, and logins that are no member of their role.
 
     Raises `PostgresDown`.
     """
-    rows = await queries.fetch("missing_privileges")
-    if not rows:
-        return Finding("privileges", True, "the roles in use may do all that is needed")
-    lacking: dict[str, list[Any]] = {}
-    for row in rows:
-        lacking.setdefault(row["role"], []).append(row)
-    return Finding(
-        "privileges",
-        False,
-        "; ".join(f"role {role} lacks {_named(of_role)}" for role, of_role in lacking.items()),
-        "as the owner of the database: " + "; ".join(_statements(lacking)),
-    )
+    (now,) = await queries.fetch("list_rights")
+    (applied,) = await queries.fetch("rights_as_applied")
+    found, wanted = set(now["rights"]), set(applied["rights"])
+    logins = await queries.fetch("logins_without_their_role")
+    faults = [
+        *_named("lacks", sorted(wanted - found)),
+        *_named("was given", sorted(found - wanted)),
+        *(f"login {one['login']} is no member of {one['role']}" for one in logins),
+    ]
+    if not faults:
+        return Finding("privileges", True, "the roles have the rights of sql/rights.sql, no others")
+    fixes = [] if found == wanted else ["run `darkroom migrate`, which sets the rights anew"]
+    fixes += [
+        f'GRANT {one["role"]} TO "{one["login"]}"'
+        if one["is_there"]
+        else f"CREATE ROLE {one['role']} NOLOGIN, then run `darkroom migrate`"
+        for one in logins
+    ]
+    return Finding("privileges", False, "; ".join(faults), "; ".join(dict.fromkeys(fixes)))
 
 
-def _named(rows: Sequence[Any]) -> str:
-    names = [row["privilege"] for row in rows[:_NAMED_AT_MOST]]
-    left = len(rows) - len(names)
-    return ", ".join(names) + (f" and {left} more" if left else "")
-
-
-def _statements(lacking: dict[str, list[Any]]) -> list[str]:
-    """Return what mends it, each statement once."""
-    found: dict[str, None] = {}
-    for role, rows in lacking.items():
-        of_members = [row for row in rows if row["service_has_it"] and not row["is_member"]]
-        if of_members:
-            found[f'GRANT {_SERVICE} TO "{role}"'] = None
-        for row in rows:
-            if row not in of_members:
-                to = _SERVICE if row["is_member"] and not row["service_has_it"] else f'"{role}"'
-                found[f"GRANT {row['privilege']} TO {to}"] = None
-    return list(found)
+def _named(verb: str, rights: Sequence[str]) -> list[str]:
+    named = [
+        f"role {role} {verb} {privilege}"
+        for role, _, privilege in (right.partition(" ") for right in rights[:_NAMED_AT_MOST])
+    ]
+    left = len(rights) - len(named)
+    return [*named, f"{left} more rights"] if left else named

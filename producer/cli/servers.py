@@ -11,8 +11,9 @@ from producer.cli.options import AsJson
 from producer.cli.running import run
 from producer.cli.screen import data_console, plain_table, put, put_json, say
 from producer.cli.wording import count_text, moment_text, seconds_text
+from shared.adapters.definitions import Definition
 from shared.adapters.job_rows import moment_to_json
-from shared.adapters.migrations import Migration, migration_status
+from shared.adapters.migrations import Migration, definition_status, migration_status
 from shared.adapters.migrations import migrate as apply_migrations
 from shared.adapters.servers import open_servers
 from shared.settings import Settings
@@ -31,16 +32,22 @@ def migrate(
     async def step(settings: Settings) -> None:
         async with open_servers(settings, needs_redis=False, check_schema=False) as servers:
             if status:
-                _list(await migration_status(servers.database_url), as_json=as_json)
+                known: list[Migration | Definition] = [
+                    *await migration_status(servers.database_url),
+                    *await definition_status(servers.database_url),
+                ]
+                _list(known, as_json=as_json)
                 return
-            applied = await apply_migrations(servers.database_url)
+            definitions: list[Definition] = []
+            applied = await apply_migrations(servers.database_url, on_definition=definitions.append)
+            new: list[Migration | Definition] = [*applied, *definitions]
             if as_json:
-                put_json(*(_to_json(one) for one in applied))
+                put_json(*(_to_json(one) for one in new))
                 return
-            for one in applied:
+            for one in new:
                 put(f"applied {_name(one)}")
-            known = len(await migration_status(servers.database_url))
-        say(f"the schema is up to date: {count_text(known, 'migration')}", "green")
+            count = len(await migration_status(servers.database_url))
+        say(f"the schema is up to date: {count_text(count, 'migration')}", "green")
 
     run(step)
 
@@ -71,23 +78,24 @@ def env(as_json: AsJson = False) -> None:
     run(step)
 
 
-def _list(migrations: list[Migration], *, as_json: bool) -> None:
+def _list(known: list[Migration | Definition], *, as_json: bool) -> None:
     if as_json:
-        put_json(*(_to_json(one) for one in migrations))
+        put_json(*(_to_json(one) for one in known))
         return
     table = plain_table("migration", "applied")
-    for one in migrations:
+    for one in known:
         table.add_row(_name(one), moment_text(one.applied_at) if one.applied_at else "missing")
     data_console().print(table)
 
 
-def _name(migration: Migration) -> str:
-    return f"{migration.number:04}_{migration.name}"
+def _name(one: Migration | Definition) -> str:
+    return f"{one.number:04}_{one.name}" if isinstance(one, Migration) else one.name
 
 
-def _to_json(migration: Migration) -> dict[str, object]:
+def _to_json(one: Migration | Definition) -> dict[str, object]:
     return {
-        "number": migration.number,
-        "name": migration.name,
-        "applied_at": moment_to_json(migration.applied_at),
+        # Functions and roles have none: they are applied again whenever they change.
+        "number": one.number if isinstance(one, Migration) else None,
+        "name": one.name,
+        "applied_at": moment_to_json(one.applied_at),
     }

@@ -1,13 +1,23 @@
-"""Brings a database's schema up to date from `sql/migrations`, one transaction per file."""
+"""Brings a database's schema up to date from the folder `sql`.
+
+Numbered migrations come first, one transaction per file, then `shared.adapters.definitions`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from shared.adapters.definitions import (
+    Definition,
+    apply_definitions,
+    compare_definitions,
+    refuse_other_definitions,
+)
 from shared.adapters.postgres import CONNECT_TIMEOUT_SECONDS, Connection, translated_errors
 from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.queries import sql_folder
@@ -46,9 +56,12 @@ class Migration:
 
 
 def read_migrations(folder: Path | None = None) -> list[Migration]:
-    """Return the files in order; a gap or a stray name is refused with `MigrationFailed`."""
+    """Return the files of a folder `sql` in order.
+
+    Raises `MigrationFailed` where a number is missing, or a name is not of this form.
+    """
     migrations: list[Migration] = []
-    for file in sorted((folder or sql_folder() / "migrations").glob("*.sql")):
+    for file in sorted(((folder or sql_folder()) / "migrations").glob("*.sql")):
         match = _FILE_NAME.match(file.name)
         if match is None or int(match[1]) != len(migrations) + 1:
             raise MigrationFailed(
@@ -60,20 +73,28 @@ def read_migrations(folder: Path | None = None) -> list[Migration]:
     return migrations
 
 
-async def migrate(url: str, folder: Path | None = None) -> list[Migration]:
-    """Apply what is missing and return it. Several callers at once take turns.
+async def migrate(
+    url: str,
+    folder: Path | None = None,
+    *,
+    on_definition: Callable[[Definition], object] = lambda _: None,
+) -> list[Migration]:
+    """Apply the migrations that are missing and return them, then the definitions that changed.
 
-    Raises `MigrationFailed` (nothing of the failed file remains) or `PostgresDown`.
+    `folder` is a folder `sql`, by default the one of this version. Several callers at once take
+    turns. Raises `MigrationFailed` (nothing of the failed file remains) or `PostgresDown`.
     """
     try:
-        return await _migrate(url, folder)
+        return await _migrate(url, folder, on_definition)
     except PostgresDown as error:
         if error.sqlstate is None or error.sqlstate[:2] != _ACCESS_RULE_CLASS:
             raise
         raise MigrationFailed(f"the database cannot be migrated: {error}") from error
 
 
-async def _migrate(url: str, folder: Path | None) -> list[Migration]:
+async def _migrate(
+    url: str, folder: Path | None, on_definition: Callable[[Definition], object]
+) -> list[Migration]:
     with translated_errors():
         connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
@@ -85,6 +106,8 @@ async def _migrate(url: str, folder: Path | None) -> list[Migration]:
             missing = [one for one in await _compare(connection, folder) if not one.applied_at]
             for migration in missing:
                 await _apply(connection, migration)
+            for one in await apply_definitions(connection, folder, schema_changed=bool(missing)):
+                on_definition(one)
             return missing
         finally:
             # Closing the connection gives the advisory lock back, whatever happened.
@@ -101,9 +124,29 @@ async def migration_status(url: str) -> list[Migration]:
             await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
 
 
+async def definition_status(url: str) -> list[Definition]:
+    """Return every definition with the moment it was applied; changes nothing."""
+    with translated_errors():
+        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
+        try:
+            return await compare_definitions(connection)
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+
+
 async def require_current_schema(url: str) -> None:
-    """Raise `SchemaOutdated` unless the database has had every migration."""
-    missing = [one for one in await migration_status(url) if not one.applied_at]
+    """Raise `SchemaOutdated` unless the database has every migration and these definitions."""
+    with translated_errors():
+        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
+        try:
+            _refuse_missing(await _compare(connection, None))
+            refuse_other_definitions(await compare_definitions(connection))
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+
+
+def _refuse_missing(migrations: list[Migration]) -> None:
+    missing = [one for one in migrations if not one.applied_at]
     if missing:
         names = ", ".join(f"{one.number:04}_{one.name}" for one in missing)
         raise SchemaOutdated(

@@ -8,7 +8,10 @@ from pathlib import Path
 
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
-_WRITE = re.compile(r"^[^-]*\b(INSERT INTO|UPDATE|DELETE FROM)\b", re.MULTILINE)
+_WRITE = re.compile(
+    r"^[^-]*(\b(INSERT INTO|UPDATE|DELETE FROM)\b|\bFROM darkroom_\w+\()", re.MULTILINE
+)
+"""What goes through a function of `sql/functions` is a write."""
 
 
 def sql_folder() -> Path:

@@ -6,31 +6,10 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
-import asyncpg
-
-from shared.adapters.postgres import Connection
 from shared.adapters.queries import sql_folder
-
-
-def with_user(url: str, user: str) -> str:
-    """Return the URL of the same database for another user, whom the server trusts."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "user"]
-    return urlunsplit((parts.scheme, host, parts.path, urlencode([*query, ("user", user)]), ""))
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Connection]:
-    """Open a connection of somebody's own."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
+from tests.logins import connected
 
 
 @asynccontextmanager
@@ -52,10 +31,15 @@ async def login(url: str, *, member_of: Sequence[str] = (), owns: str = "") -> A
             await owner.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 
 
-def migrations_before(number: int, target: Path) -> Path:
-    """Copy the migrations below that number; return their folder."""
-    folder = Path(shutil.copytree(sql_folder() / "migrations", target))
-    for file in folder.glob("*.sql"):
+def sql_before(number: int, target: Path) -> Path:
+    """Copy the folder `sql`: the migrations below that number, and neither functions nor rights.
+
+    What older versions granted stands in their migrations.
+    """
+    folder = Path(shutil.copytree(sql_folder(), target))
+    for file in (folder / "migrations").glob("*.sql"):
         if int(file.name[:4]) >= number:
             file.unlink()
+    shutil.rmtree(folder / "functions")
+    (folder / "rights.sql").write_text("SELECT 1")
     return folder

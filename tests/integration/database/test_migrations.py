@@ -6,9 +6,8 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -23,16 +22,19 @@ from shared.adapters.migrations import (
 from shared.adapters.postgres import Connection
 from shared.adapters.queries import sql_folder
 from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
+from tests.integration.database.strangers import sql_before
+from tests.logins import connected, with_user
 from tests.workshop import eventually
 
 NAMES = [one.name for one in read_migrations()]
+ROLES = ("api", "worker", "pricing", "billing", "readonly", "service", "admin")
 LATE_TASKS = 1 + NAMES.index("late_tasks")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the migrations, to be spoilt."""
-    return Path(shutil.copytree(sql_folder() / "migrations", tmp_path / "migrations"))
+    """A copy of the folder `sql`, to be spoilt."""
+    return Path(shutil.copytree(sql_folder(), tmp_path / "sql"))
 
 
 @pytest.fixture
@@ -42,33 +44,24 @@ async def connection(empty_database_url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 def add(folder: Path, what: str, sql: str) -> str:
     """Write the next migration and return its name."""
     name = f"{len(NAMES) + 1:04}_{what}"
-    (folder / f"{name}.sql").write_text(sql, encoding="utf-8")
+    (folder / f"migrations/{name}.sql").write_text(sql, encoding="utf-8")
     return name
 
 
 def rename_roles(folder: Path) -> str:
     """Let the migrations speak of roles that this server has never had; return their prefix."""
-    prefix = f"r{uuid4().hex[:8]}"
-    for file in folder.glob("*.sql"):
+    prefix = f"darkroom_r{uuid4().hex[:8]}"
+    for file in folder.rglob("*.sql"):
         text = file.read_text(encoding="utf-8")
-        file.write_text(re.sub(r"darkroom_(service|admin|readonly)", rf"{prefix}_\1", text))
+        file.write_text(re.sub(rf"\bdarkroom_({'|'.join(ROLES)})\b", rf"{prefix}_\1", text))
     return prefix
 
 
 async def drop_roles(connection: Connection, prefix: str) -> None:
-    for role in ("service", "admin", "readonly"):
+    for role in ROLES:
         await connection.execute(f"DROP OWNED BY {prefix}_{role}; DROP ROLE {prefix}_{role}")
 
 
@@ -106,7 +99,7 @@ async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
     empty_database_url: str, folder: Path
 ) -> None:
     await migrate(empty_database_url, folder)
-    changed = folder / "0002_seed_prices.sql"
+    changed = folder / "migrations/0002_seed_prices.sql"
     changed.write_text(changed.read_text(encoding="utf-8") + "\n-- a thought\n", encoding="utf-8")
     sentence = "migration 0002_seed_prices was changed after it was applied; write a new one"
     with pytest.raises(MigrationFailed, match=sentence):
@@ -117,14 +110,14 @@ async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
 async def test_a_gap_between_the_numbers_is_refused_before_anything_is_applied(
     empty_database_url: str, folder: Path, name: str
 ) -> None:
-    (folder / name).unlink()
+    (folder / "migrations" / name).unlink()
     with pytest.raises(MigrationFailed, match=r"is not next in line: names are NNNN_what\.sql"):
         await migrate(empty_database_url, folder)
     assert not [one for one in await migration_status(empty_database_url) if one.applied_at]
 
 
 def test_a_file_with_a_stray_name_is_refused(folder: Path) -> None:
-    (folder / "later.sql").write_text("SELECT 1")
+    (folder / "migrations/later.sql").write_text("SELECT 1")
     with pytest.raises(MigrationFailed, match=r"later\.sql is not next in line"):
         read_migrations(folder)
 
@@ -139,7 +132,7 @@ async def test_a_failing_migration_leaves_nothing_and_keeps_those_before_it(
     assert await connection.fetchval("SELECT to_regclass('left_behind')") is None
     numbers = await connection.fetch("SELECT number FROM darkroom_migrations ORDER BY number")
     assert [row["number"] for row in numbers] == list(range(1, len(NAMES) + 1))
-    (folder / f"{name}.sql").write_text("CREATE TABLE left_behind (id int);")
+    (folder / f"migrations/{name}.sql").write_text("CREATE TABLE left_behind (id int);")
     assert [one.name for one in await migrate(empty_database_url, folder)] == ["breaks"]
 
 
@@ -209,14 +202,6 @@ async def test_where_roles_cannot_be_created_the_schema_comes_up_and_stays_close
         await connection.execute(f"DROP OWNED BY {owner}; DROP ROLE {owner}, {stranger}")
 
 
-def with_user(url: str, user: str) -> str:
-    """Return the URL of the same database for another user, whom the server trusts."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "user"]
-    return urlunsplit((parts.scheme, host, parts.path, urlencode([*query, ("user", user)]), ""))
-
-
 async def test_a_schema_newer_than_this_version_is_refused(
     empty_database_url: str, connection: Connection
 ) -> None:
@@ -263,11 +248,9 @@ async def test_a_database_that_does_not_answer_is_down(tmp_path: Path) -> None:
 
 
 async def test_late_images_kept_by_an_older_version_move_to_the_job_and_its_late_tasks(
-    empty_database_url: str, folder: Path, connection: Connection
+    empty_database_url: str, tmp_path: Path, connection: Connection
 ) -> None:
-    for file in folder.glob("*.sql"):
-        if int(file.name[:4]) >= LATE_TASKS:
-            file.unlink()
+    folder = sql_before(LATE_TASKS, tmp_path / "sql")
     await migrate(empty_database_url, folder)
     await connection.execute(
         """

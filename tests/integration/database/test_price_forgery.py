@@ -12,7 +12,8 @@ from shared.adapters.migrations import migrate, read_migrations
 from shared.adapters.postgres import connect_database
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
-from tests.integration.database.strangers import connected, login, migrations_before, with_user
+from tests.integration.database.strangers import login, sql_before
+from tests.logins import connected, with_user
 from tests.workshop import text_to_image
 
 BOUND_TRIGGERS = 1 + [one.name for one in read_migrations()].index("bound_triggers")
@@ -44,7 +45,7 @@ def forgery(*, version: int, quantity: int, number: int, task: str = "text-to-im
 async def test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the_doctor_names(
     empty_database_url: str, tmp_path: Path
 ) -> None:
-    folder = migrations_before(BOUND_TRIGGERS, tmp_path / "migrations")
+    folder = sql_before(BOUND_TRIGGERS, tmp_path / "sql")
     await migrate(empty_database_url, folder)
     async with login(empty_database_url) as stranger:
         async with connected(with_user(empty_database_url, stranger)) as connection:

@@ -8,8 +8,9 @@ import pytest
 from shared.adapters.migrations import migrate
 from shared.adapters.postgres import Connection
 from tests.integration.database.desk import Desk
-from tests.integration.database.strangers import connected, login, with_user
+from tests.integration.database.strangers import login
 from tests.integration.database.test_price_forgery import TABLE, TRIGGER
+from tests.logins import connected, with_user
 
 ADMIN, SERVICE, READONLY = "darkroom_admin", "darkroom_service", "darkroom_readonly"
 SAFE_PATHS = {

@@ -143,7 +143,9 @@ async def test_the_service_takes_jobs_through_every_state(service: Desk, desk: D
     for event in (events.Rejected, events.OutcomeUnknown):
         await service.move(await service.job_in(JobState.SUBMITTING), event)
     generating = await service.job_in(JobState.GENERATING)
-    await service.move(generating, events.Progressed, events.DeadlineExceeded)
+    await service.move(generating, events.Progressed)
+    await desk.sql("UPDATE jobs SET deadline_at = now() WHERE id = $1", generating.id)
+    await service.store.exceed_deadline(generating, events.DeadlineExceeded("too late"))
     await service.move(await service.job_in(JobState.UNKNOWN), events.SubmissionLost)
     assert await service.broken_books() == {}
     assert await desk.broken_books() == {}

@@ -8,7 +8,7 @@ from typing import get_args
 import asyncpg
 
 from producer.orders import Priority
-from shared.adapters.queries import named, query_names
+from shared.adapters.queries import named, query_names, sql_folder
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
 from shared.settings import ChargeBasis
 from tests.integration.database.desk import Desk
@@ -112,3 +112,36 @@ async def test_the_server_understands_every_named_query(desk: Desk) -> None:
                 faults[name] = str(error)
     assert faults == {}
     assert len(query_names()) > 30
+
+
+async def test_the_server_understands_every_function(desk: Desk) -> None:
+    # plpgsql looks into a statement when it is first run, and no sooner.
+    functions = {
+        row["proname"]: row
+        for row in await desk.sql(
+            "SELECT proname, prosrc, pg_get_function_identity_arguments(oid) AS types"
+            "  FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        )
+    }
+    faults, names = {}, function_names()
+    async with desk.database.pool.acquire() as connection:
+        for name in names:
+            row = functions[f"darkroom_{name}"]
+            statement = row["prosrc"].partition("RETURN QUERY")[2].rpartition("END")[0]
+            try:
+                await connection.execute(
+                    f"PREPARE of_function ({row['types']}) AS {statement} DEALLOCATE of_function"
+                )
+            except asyncpg.PostgresError as error:
+                faults[name] = str(error)
+    assert faults == {}
+    assert len(names) > 15
+
+
+def function_names() -> list[str]:
+    """Return the names of the functions of `sql/functions`, as their files list them."""
+    return [
+        name
+        for file in sorted((sql_folder() / "functions").glob("*.sql"))
+        for name in re.findall(r"^-- name: (\w+)$", file.read_text("utf-8"), re.MULTILINE)
+    ]

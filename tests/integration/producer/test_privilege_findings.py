@@ -13,27 +13,11 @@ from producer.doctor import examine
 from producer.finding import Finding
 from producer.privilege_findings import examine_privileges
 from shared.adapters.alert_reading import read_situation
-from shared.adapters.postgres import Connection, Database, connect_database
+from shared.adapters.migrations import migrate
+from shared.adapters.postgres import Connection, connect_database
 from shared.adapters.servers import Servers
 from shared.domain.situation import Situation
 from tests.integration.producer.test_doctor import settings_of
-
-_GRANTED = """
-SELECT acl.privilege_type || ' ON ' || relname AS privilege
-  FROM pg_class, aclexplode(relacl) AS acl
- WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-   AND acl.grantee = 'darkroom_service'::regrole
-UNION ALL
-SELECT acl.privilege_type || ' (' || string_agg(attname, ', ' ORDER BY attnum) || ') ON ' || relname
-  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid, aclexplode(attacl) AS acl
- WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-   AND acl.grantee = 'darkroom_service'::regrole
- GROUP BY relname, acl.privilege_type
-UNION ALL
-SELECT acl.privilege_type || ' ON FUNCTION ' || oid::regprocedure
-  FROM pg_proc, aclexplode(proacl) AS acl
- WHERE pronamespace = 'public'::regnamespace AND acl.grantee = 'darkroom_service'::regrole
-"""
 
 
 @pytest.fixture
@@ -68,36 +52,39 @@ async def told_to(database_url: str, role: str) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("revoked", "privilege"),
+    ("statement", "said"),
     [
-        ("UPDATE ON jobs", "UPDATE ON jobs"),
-        ("INSERT ON ledger_entries", "INSERT ON ledger_entries"),
-        ("UPDATE (held) ON accounts", "UPDATE (balance, held) ON accounts"),
-        ("DELETE ON processes", "DELETE ON processes"),
+        (
+            "REVOKE SELECT ON ledger_entries FROM darkroom_worker",
+            "role darkroom_worker lacks SELECT ON ledger_entries",
+        ),
+        (
+            "REVOKE UPDATE (last_used_at) ON api_keys FROM darkroom_api",
+            "role darkroom_api lacks UPDATE (last_used_at) ON api_keys",
+        ),
+        (
+            "REVOKE EXECUTE ON FUNCTION darkroom_held_rows FROM darkroom_worker",
+            "role darkroom_worker lacks EXECUTE ON FUNCTION darkroom_held_rows(uuid[])",
+        ),
+        (
+            "GRANT UPDATE ON accounts TO darkroom_service",
+            "role darkroom_service was given UPDATE ON accounts",
+        ),
+        (
+            "GRANT INSERT (balance) ON accounts TO darkroom_readonly",
+            "role darkroom_readonly was given INSERT (balance) ON accounts",
+        ),
     ],
 )
-async def test_what_was_revoked_is_named_and_the_statement_mends_it(
-    owner: Connection, member: str, database_url: str, revoked: str, privilege: str
+async def test_a_right_that_was_changed_by_hand_is_named_and_migrate_mends_it(
+    owner: Connection, member: str, database_url: str, statement: str, said: str
 ) -> None:
     assert (await told_to(database_url, member)).ok
-    await owner.execute(f"REVOKE {revoked} FROM darkroom_service")
-    found = await told_to(database_url, member)
-    assert not found.ok
-    assert found.detail == f"role {member} lacks {privilege}"
-    advice, _, statement = (found.fix or "").partition(": ")
-    assert advice == "as the owner of the database"
-    assert statement == f"GRANT {privilege} TO darkroom_service"
     await owner.execute(statement)
-    assert (await told_to(database_url, member)).ok
-
-
-async def test_a_function_that_nobody_may_call_any_more_is_named(
-    owner: Connection, member: str, database_url: str
-) -> None:
-    await owner.execute("REVOKE EXECUTE ON FUNCTION darkroom_webhook_endpoint FROM PUBLIC")
     found = await told_to(database_url, member)
-    assert "EXECUTE ON FUNCTION darkroom_webhook_endpoint(text)" in found.detail
-    await owner.execute((found.fix or "").partition(": ")[2])
+    assert (found.ok, found.detail) == (False, said)
+    assert found.fix == "run `darkroom migrate`, which sets the rights anew"
+    await migrate(database_url)
     assert (await told_to(database_url, member)).ok
 
 
@@ -105,24 +92,29 @@ async def test_a_role_that_is_no_member_is_made_one(
     owner: Connection, member: str, database_url: str
 ) -> None:
     await owner.execute(f"REVOKE darkroom_service FROM {member}")
+    await owner.execute(f"GRANT SELECT ON darkroom_definitions TO {member}")
     found = await told_to(database_url, member)
-    assert "more" in found.detail
-    statement = f'GRANT darkroom_service TO "{member}"'
-    assert statement in (found.fix or "")
-    await owner.execute(statement)
+    assert found.detail == f"login {member} is no member of darkroom_worker"
+    assert found.fix == f'GRANT darkroom_worker TO "{member}"'
+    await owner.execute(found.fix)
     assert (await told_to(database_url, member)).ok
 
 
-@pytest.mark.parametrize("process", ["worker", "api", "producer"])
-async def test_the_role_of_a_process_is_examined_from_elsewhere(
-    owner: Connection, member: str, database_url: str, process: str
+@pytest.mark.parametrize(
+    ("process", "role", "other"),
+    [("worker", "worker", "api"), ("api", "api", "worker"), ("producer", "api", "worker")],
+)
+async def test_the_login_of_a_process_is_examined_from_elsewhere(
+    owner: Connection, member: str, database_url: str, process: str, role: str, other: str
 ) -> None:
     name = f"darkroom-{process}"
+    await owner.execute(f"REVOKE darkroom_service FROM {member}")
+    await owner.execute(f"GRANT darkroom_{other} TO {member}")
     async with connect_database(url_of(database_url, member), connections=1, name=name):
-        await owner.execute("REVOKE INSERT ON job_events FROM darkroom_service")
         found = await told_to(database_url, "darkroom")
-    assert found.detail == f"role {member} lacks INSERT ON job_events"
-    assert (await told_to(database_url, "darkroom")).ok
+        assert found.detail == f"login {member} is no member of darkroom_{role}"
+        await owner.execute(found.fix or "")
+        assert (await told_to(database_url, "darkroom")).ok
 
 
 async def test_a_member_counts_the_connections_of_other_roles_too(
@@ -144,21 +136,8 @@ async def situation_of(database_url: str, role: str) -> Situation:
 async def test_the_doctor_of_a_member_tells_it_before_what_fails_for_it(
     owner: Connection, member: str, servers: Servers, database_url: str
 ) -> None:
-    await owner.execute("REVOKE SELECT ON ledger_entries FROM darkroom_service")
+    await owner.execute("REVOKE SELECT ON ledger_entries FROM darkroom_api, darkroom_worker")
     settings = settings_of(servers, database_url=url_of(database_url, member))
     found = {one.name: one async for one in examine(settings) if not one.ok}
-    assert f"role {member} lacks SELECT ON ledger_entries" in found["privileges"].detail
+    assert "darkroom_worker lacks SELECT ON ledger_entries" in found["privileges"].detail
     assert "permission denied" in found["postgres"].detail
-
-
-async def test_what_is_needed_is_exactly_what_is_granted(
-    owner: Connection, member: str, database: Database, database_url: str
-) -> None:
-    granted = await owner.fetch(_GRANTED)
-    await owner.execute(f"REVOKE darkroom_service FROM {member}")
-    async with connect_database(
-        url_of(database_url, member), connections=1, name="darkroom-worker"
-    ):
-        needed = await database.fetch("missing_privileges")
-    assert {row["role"] for row in needed} == {member}
-    assert {row["privilege"] for row in needed} == {row["privilege"] for row in granted}

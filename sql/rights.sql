@@ -1,0 +1,150 @@
+-- What each role may do. Applied last, whenever this file, a function or a table has changed. What it
+-- does not grant, none of the roles has.
+--
+-- No role writes jobs, attempts, events, the ledger or the history of prices, or the balance of an
+-- account, but through functions, each of which is one guarded statement.
+
+-- What was granted before, by older versions as well, is taken back.
+DO $$
+DECLARE
+    ours text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
+                   WHERE rolname IN ('darkroom_api', 'darkroom_worker', 'darkroom_pricing',
+                                     'darkroom_billing', 'darkroom_readonly', 'darkroom_service',
+                                     'darkroom_admin'));
+BEGIN
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s',
+                   (SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc
+                     WHERE pronamespace = 'public'::regnamespace
+                       AND (proname LIKE 'darkroom\_%' OR proname = 'grant_credits')),
+                   concat_ws(', ', 'PUBLIC', ours));
+    EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
+                                  darkroom_definitions, darkroom_migrations, installation, job_attempts,
+                                  job_events, jobs, jobs_masked, late_tasks, ledger_entries, pricing,
+                                  pricing_history, processes, provider_balance_checks,
+                                  webhook_endpoints, webhook_messages FROM %s',
+                   concat_ws(', ', 'PUBLIC', ours));
+    EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
+                   concat_ws(', ', 'PUBLIC', ours));
+END $$;
+
+-- The HTTP API, the Python package, and the command line except for keys.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_api') THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON accounts, api_keys, audit_entries, completion_times, darkroom_definitions,
+        darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
+        pricing, pricing_history, processes, provider_balance_checks, webhook_endpoints,
+        webhook_messages TO darkroom_api;
+    -- Not the token: it is what a callback is known by.
+    GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
+                  provider_account) ON job_attempts TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job,
+        darkroom_create_account, grant_credits, darkroom_set_price, darkroom_record_resolution,
+        darkroom_record_submitted, darkroom_release_job, darkroom_settle_jobs,
+        darkroom_record_delivered_late, darkroom_dismiss_late_task, darkroom_create_webhook_endpoint,
+        darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint
+       TO darkroom_api;
+    -- Written without a function, because no money depends on it: when a key was last used, and the row
+    -- of the process itself.
+    GRANT UPDATE (last_used_at) ON api_keys TO darkroom_api;
+    GRANT INSERT (id, kind, name, version, redis, limits, detail, clock_skew_seconds, redis_seen_at,
+                  key_fingerprints),
+          UPDATE (seen_at, limits, detail, clock_skew_seconds, redis_seen_at, stopped_at,
+                  key_fingerprints),
+          DELETE
+       ON processes TO darkroom_api;
+END $$;
+
+-- Workers.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_worker') THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON accounts, callback_inbox, completion_times, darkroom_definitions,
+        darkroom_migrations, installation, job_attempts, job_events, jobs, jobs_masked, late_tasks,
+        ledger_entries, pricing, pricing_history, processes, provider_balance_checks,
+        webhook_endpoints, webhook_messages TO darkroom_worker;
+    GRANT EXECUTE ON FUNCTION darkroom_claim_jobs, darkroom_record_submitted,
+        darkroom_record_stray_task, darkroom_record_deferred, darkroom_record_unknown,
+        darkroom_record_progress, darkroom_hold_for_review, darkroom_settle_jobs,
+        darkroom_release_job, darkroom_held_rows, darkroom_note_late_task, darkroom_claim_late_tasks,
+        darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
+        darkroom_record_late_check TO darkroom_worker;
+    -- Written without a function, because no money depends on it: what Kie called back about, which
+    -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read;
+    -- the row of the process itself; what became of the sending of a webhook.
+    GRANT INSERT (token, provider_task_id), UPDATE (times, verdict, handled_at)
+       ON callback_inbox TO darkroom_worker;
+    -- The update is for FOR UPDATE SKIP LOCKED.
+    GRANT INSERT (model, task, quantity, seconds), UPDATE (keep_rank), DELETE
+       ON completion_times TO darkroom_worker;
+    GRANT INSERT (follows, asked_at, at, balance, measured_from, previous_balance, expected_spend_low,
+                  expected_spend_high, drift, unexplained, settled, verdict, provider_account)
+       ON provider_balance_checks TO darkroom_worker;
+    GRANT INSERT (id, kind, name, version, redis, limits, detail, clock_skew_seconds, redis_seen_at,
+                  key_fingerprints),
+          UPDATE (seen_at, limits, detail, clock_skew_seconds, redis_seen_at, stopped_at,
+                  key_fingerprints),
+          DELETE
+       ON processes TO darkroom_worker;
+    GRANT UPDATE (state, tries, next_try_at, last_try_at, last_status, last_error, delivered_at)
+       ON webhook_messages TO darkroom_worker;
+    GRANT EXECUTE ON FUNCTION darkroom_webhook_endpoint TO darkroom_worker;
+END $$;
+
+-- Who sets prices. Triggers guard each change and write the history.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_pricing') THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON darkroom_definitions, darkroom_migrations, pricing, pricing_history
+       TO darkroom_pricing;
+    -- What open jobs a price touches.
+    GRANT SELECT (model, task, quantity, state, credits_quoted) ON jobs TO darkroom_pricing;
+    GRANT INSERT, UPDATE, DELETE ON pricing TO darkroom_pricing;
+    GRANT EXECUTE ON FUNCTION darkroom_set_price TO darkroom_pricing;
+END $$;
+
+-- Who opens accounts, grants credits and makes keys.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_billing') THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON accounts, darkroom_definitions, darkroom_migrations, ledger_entries,
+        pricing_history TO darkroom_billing;
+    GRANT EXECUTE ON FUNCTION darkroom_create_account, grant_credits, darkroom_create_key,
+        darkroom_revoke_key TO darkroom_billing;
+    -- Not the hash: it is what a key is known by.
+    GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
+       ON api_keys TO darkroom_billing;
+END $$;
+
+-- Who looks. Prompts are masked; tokens, secrets, hashes, images and whole webhook URLs, whose query
+-- may be a secret, are not among these columns.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_readonly') THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON accounts, audit_entries, completion_times, darkroom_definitions,
+        darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes, provider_balance_checks
+       TO darkroom_readonly;
+    GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
+                  provider_account) ON job_attempts TO darkroom_readonly;
+    GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
+       ON api_keys TO darkroom_readonly;
+    GRANT SELECT (id, account_id, url, previous_secret_until, created_at, rotated_at)
+       ON webhook_endpoints TO darkroom_readonly;
+    GRANT SELECT (id, job_id, account_id, endpoint_id, event, state, created_at, tries, next_try_at,
+                  retry_until, last_try_at, last_status, last_error, delivered_at, replayed_at,
+                  provider_task_id) ON webhook_messages TO darkroom_readonly;
+    GRANT SELECT (job_id, attempt, provider_task_id, is_claimed, noted_at, next_check_at, checks,
+                  checks_without_record, outcome, ended_at, provider_credits, in_doubt_since,
+                  answer)
+       ON late_tasks TO darkroom_readonly;
+END $$;

@@ -1,0 +1,241 @@
+"""Every right there is, on every table, column and function: what is not listed here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.integration.database.desk import Desk
+
+PARTS = ("api", "worker", "pricing", "billing", "readonly")
+WHOLES = {"service": ("api", "worker"), "admin": ("pricing", "billing", "readonly")}
+ALL = "*"
+_KEY_COLUMNS = "id prefix role account_id name created_at created_by last_used_at revoked_at"
+_OWN_PROCESS = {
+    "INSERT": "id kind name version redis limits detail clock_skew_seconds redis_seen_at"
+    " key_fingerprints",
+    "UPDATE": "seen_at limits detail clock_skew_seconds redis_seen_at stopped_at key_fingerprints",
+    "DELETE": ALL,
+}
+
+RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    # What money depends on: no role writes any of it but through a function.
+    "accounts": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
+    "jobs": {
+        "SELECT": {
+            "api": ALL,
+            "worker": ALL,
+            "pricing": "model task quantity state credits_quoted",
+        }
+    },
+    "job_attempts": {"SELECT": {"worker": ALL, "api": "-token", "readonly": "-token"}},
+    "job_events": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "audit_entries": {"SELECT": dict.fromkeys(("api", "readonly"), ALL)},
+    "ledger_entries": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
+    "pricing_history": {"SELECT": dict.fromkeys(PARTS, ALL)},
+    "late_tasks": {"SELECT": {"api": ALL, "worker": ALL, "readonly": "-result_urls"}},
+    # Prices: the triggers on this table guard each change and write the history.
+    "pricing": {
+        "SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL),
+        **{verb: {"pricing": ALL} for verb in ("INSERT", "UPDATE", "DELETE")},
+    },
+    "api_keys": {
+        "SELECT": {"api": ALL, "billing": _KEY_COLUMNS, "readonly": _KEY_COLUMNS},
+        "UPDATE": {"api": "last_used_at"},
+    },
+    "webhook_endpoints": {
+        "SELECT": {"api": ALL, "worker": ALL, "readonly": "-secret previous_secret"},
+    },
+    "webhook_messages": {
+        "SELECT": {"api": ALL, "worker": ALL, "readonly": "-url"},
+        "UPDATE": {
+            "worker": "state tries next_try_at last_try_at last_status last_error delivered_at",
+        },
+    },
+    # What can be lost without harm.
+    "callback_inbox": {
+        "SELECT": {"worker": ALL},
+        "INSERT": {"worker": "token provider_task_id"},
+        "UPDATE": {"worker": "times verdict handled_at"},
+    },
+    "completion_times": {
+        "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
+        "INSERT": {"worker": "model task quantity seconds"},
+        "UPDATE": {"worker": "keep_rank"},
+        "DELETE": {"worker": ALL},
+    },
+    "provider_balance_checks": {
+        "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
+        "INSERT": {"worker": "-id"},
+    },
+    "processes": {
+        "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
+        **{verb: dict.fromkeys(("api", "worker"), what) for verb, what in _OWN_PROCESS.items()},
+    },
+    # What this database is.
+    "installation": {"SELECT": {"api": ALL, "worker": ALL}},
+    "darkroom_migrations": {"SELECT": dict.fromkeys(PARTS, ALL)},
+    "darkroom_definitions": {"SELECT": dict.fromkeys(PARTS, ALL)},
+    "jobs_masked": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+}
+
+FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "darkroom_enqueue_job": ("api",),
+    "darkroom_enqueue_jobs": ("api",),
+    "darkroom_create_account": ("api", "billing"),
+    "grant_credits": ("api", "billing"),
+    "darkroom_set_price": ("api", "pricing"),
+    "darkroom_create_key": ("billing",),
+    "darkroom_revoke_key": ("billing",),
+    "darkroom_cancel_job": ("api",),
+    "darkroom_record_resolution": ("api",),
+    "darkroom_create_webhook_endpoint": ("api",),
+    "darkroom_rotate_webhook_secret": ("api",),
+    "darkroom_replay_webhooks": ("api",),
+    "darkroom_claim_jobs": ("worker",),
+    "darkroom_record_submitted": ("worker", "api"),
+    "darkroom_record_stray_task": ("worker",),
+    "darkroom_record_deferred": ("worker",),
+    "darkroom_record_unknown": ("worker",),
+    "darkroom_record_progress": ("worker",),
+    "darkroom_hold_for_review": ("worker",),
+    "darkroom_settle_jobs": ("worker", "api"),
+    "darkroom_release_job": ("worker", "api"),
+    "darkroom_held_rows": ("worker",),
+    "darkroom_note_late_task": ("worker",),
+    "darkroom_claim_late_tasks": ("worker",),
+    "darkroom_record_delivered_late": ("worker", "api"),
+    "darkroom_dismiss_late_task": ("api",),
+    "darkroom_record_failed_late": ("worker",),
+    "darkroom_end_late_task": ("worker",),
+    "darkroom_record_late_check": ("worker",),
+    # Of a text alone.
+    "darkroom_webhook_endpoint": ("api", "worker"),
+}
+"""Every other function of ours may be called by nobody: those of triggers need no such right."""
+
+_OF_COLUMNS = """
+SELECT relname, verb, role, array_agg(attname::text ORDER BY attnum) AS columns
+  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid,
+       unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS verb, unnest($1::text[]) AS role
+ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND attnum > 0 AND NOT attisdropped AND has_column_privilege(role, attrelid, attnum, verb)
+ GROUP BY relname, verb, role
+"""
+_OF_TABLES = """
+SELECT relname, verb, role, ARRAY['*'] AS columns
+  FROM pg_class, unnest(ARRAY['DELETE', 'TRUNCATE', 'TRIGGER']) AS verb, unnest($1::text[]) AS role
+ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND has_table_privilege(role, oid, verb)
+"""
+_OUR_FUNCTIONS = """
+SELECT pg_proc.oid, proname FROM pg_proc
+ WHERE pronamespace = 'public'::regnamespace
+   AND NOT EXISTS (SELECT FROM pg_depend
+                    WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """One role may do this with these columns of this table."""
+
+    role: str
+    verb: str
+    table: str
+    columns: tuple[str, ...]
+
+
+def of_whole(rights: Mapping[str, frozenset[str]], role: str) -> frozenset[str]:
+    """Return what a role may that is made of others."""
+    return frozenset().union(*(rights.get(part, frozenset()) for part in WHOLES[role]))
+
+
+def roles(*names: str) -> list[str]:
+    return [f"darkroom_{name}" for name in names]
+
+
+async def columns_of(desk: Desk) -> dict[str, tuple[str, ...]]:
+    rows = await desk.sql(
+        "SELECT relname, array_agg(attname::text ORDER BY attnum) AS columns"
+        "  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')"
+        "   AND attnum > 0 AND NOT attisdropped GROUP BY relname"
+    )
+    return {row["relname"]: tuple(row["columns"]) for row in rows}
+
+
+def expected(what: str, columns: tuple[str, ...]) -> frozenset[str]:
+    """Return the columns that are meant: all, all but some, or those named."""
+    if what == ALL:
+        return frozenset(columns)
+    named = frozenset(what.removeprefix("-").split())
+    assert named <= set(columns), named
+    return frozenset(columns) - named if what.startswith("-") else named
+
+
+async def test_each_role_has_exactly_the_rights_of_the_list(desk: Desk) -> None:
+    columns = await columns_of(desk)
+    listed: set[Right] = set()
+    for table, verbs in RIGHTS.items():
+        for verb, of_role in verbs.items():
+            allowed = {
+                role: frozenset({ALL}) if verb == "DELETE" else expected(what, columns[table])
+                for role, what in of_role.items()
+            }
+            allowed |= {whole: of_whole(allowed, whole) for whole in WHOLES}
+            listed |= {
+                Right(f"darkroom_{role}", verb, table, tuple(sorted(which)))
+                for role, which in allowed.items()
+                if which
+            }
+    everybody = [*roles(*PARTS, *WHOLES), "public"]
+    rows = [*await desk.sql(_OF_COLUMNS, everybody), *await desk.sql(_OF_TABLES, everybody)]
+    granted = {
+        Right(row["role"], row["verb"], row["relname"], tuple(sorted(row["columns"])))
+        for row in rows
+    }
+    assert sorted(granted - listed) == []
+    assert sorted(listed - granted) == []
+    assert len(granted) > 50
+
+
+async def test_every_table_is_in_the_list(desk: Desk) -> None:
+    assert set(RIGHTS) == set(await columns_of(desk))
+
+
+async def test_each_function_is_for_the_roles_of_the_list_and_nobody_else(desk: Desk) -> None:
+    rows = await desk.sql(
+        f"SELECT proname, role FROM ({_OUR_FUNCTIONS}) AS ours, unnest($1::text[]) AS role"
+        " WHERE has_function_privilege(role, oid, 'EXECUTE')",
+        [*roles(*PARTS, *WHOLES), "public"],
+    )
+    listed = {
+        (function, f"darkroom_{role}")
+        for function, parts in FUNCTIONS.items()
+        for role in (*parts, *(w for w, its in WHOLES.items() if set(its) & set(parts)))
+    }
+    assert {(row["proname"], row["role"]) for row in rows} == listed
+
+
+async def test_no_role_may_use_a_sequence(desk: Desk) -> None:
+    rows = await desk.sql(
+        "SELECT relname, role FROM pg_class, unnest($1::text[]) AS role WHERE relkind = 'S'"
+        " AND has_sequence_privilege(role, oid, 'USAGE, UPDATE')",
+        [*roles(*PARTS, *WHOLES), "public"],
+    )
+    assert rows == []
+
+
+async def test_no_role_of_ours_is_more_than_a_set_of_rights(desk: Desk) -> None:
+    rows = await desk.sql(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY($1)"
+        "   AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolcanlogin OR rolreplication"
+        "        OR rolbypassrls OR has_schema_privilege(rolname, 'public', 'CREATE')"
+        "        OR has_database_privilege(rolname, current_database(), 'CREATE'))",
+        roles(*PARTS, *WHOLES),
+    )
+    assert rows == []
+    assert await desk.value(
+        "SELECT count(*) FROM pg_roles WHERE rolname = ANY($1)", roles(*PARTS, *WHOLES)
+    ) == len(PARTS) + len(WHOLES)

@@ -1,0 +1,97 @@
+"""Each named query may be run by the role whose program sends it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.adapters.postgres import Connection
+from shared.adapters.queries import named, query_names
+from tests.logins import connected, logged_in
+
+ROOT = Path(__file__).parents[3]
+PROGRAMS = {"api": ("producer", "shared"), "worker": ("worker", "shared")}
+# Keys are billing's; the last only the demo asks, of servers of its own.
+NOT_THE_APIS = frozenset({"create_key", "revoke_key", "worker_is_connected"})
+OF_PRICING = frozenset({"get_price", "list_prices", "list_price_history", "open_jobs_at_price"}) | {
+    "set_price",
+}
+OF_BILLING = frozenset({"create_account", "get_account", "grant_to_account", "list_ledger"}) | {
+    *("create_key", "revoke_key", "list_keys"),
+}
+
+
+def queries_of(packages: Iterable[str]) -> frozenset[str]:
+    """Return the named queries that the code of these packages names."""
+    words = {
+        node.value
+        for package in packages
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return query_names() & words
+
+
+@asynccontextmanager
+async def explaining(url: str, role: str) -> AsyncIterator[Connection]:
+    """Open a connection of a login of this role, on which plans are made without values."""
+    async with logged_in(url, [f"darkroom_{role}"]) as of_login, connected(of_login) as connection:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        yield connection
+
+
+async def is_refused(connection: Connection, name: str) -> str | None:
+    """Return why this login may not run the query: EXPLAIN checks the rights and runs nothing."""
+    statement = await connection.prepare(named(name))
+    nulls = ", ".join(["NULL"] * len(statement.get_parameters()))
+    await connection.execute(f"PREPARE asked AS {named(name)}")
+    try:
+        await connection.execute(f"EXPLAIN EXECUTE asked{f'({nulls})' if nulls else ''}")
+    except asyncpg.InsufficientPrivilegeError as error:
+        return str(error)
+    finally:
+        await connection.execute("DEALLOCATE asked")
+    return None
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("api", queries_of(PROGRAMS["api"]) - NOT_THE_APIS),
+        ("worker", queries_of(PROGRAMS["worker"])),
+        ("pricing", OF_PRICING),
+        ("billing", OF_BILLING),
+    ],
+)
+async def test_a_role_may_run_every_query_of_its_program(
+    database_url: str, role: str, names: frozenset[str]
+) -> None:
+    async with explaining(database_url, role) as connection:
+        refused = {name: await is_refused(connection, name) for name in sorted(names)}
+    assert {name: why for name, why in refused.items() if why} == {}
+
+
+async def test_every_query_is_some_programs(database_url: str) -> None:
+    asked = frozenset().union(*(queries_of(packages) for packages in PROGRAMS.values()))
+    assert query_names() - asked == frozenset()
+    # Others are refused, or the test above would prove nothing.
+    for role, name in (
+        ("worker", "enqueue_job"),
+        ("worker", "find_key"),
+        ("api", "claim_jobs"),
+        ("api", "record_progress"),
+        ("api", "create_key"),
+        ("api", "find_claim"),
+        ("pricing", "get_job"),
+        ("billing", "set_price"),
+        ("readonly", "get_job"),
+        ("readonly", "release_job"),
+    ):
+        async with explaining(database_url, role) as connection:
+            assert await is_refused(connection, name), (role, name)
