@@ -1,7 +1,6 @@
-# syntax=docker/dockerfile:1
 # One image for every role: `darkroom api`, `darkroom worker`, `darkroom migrate`. It holds neither
 # uv nor the embedded servers; in production Postgres and Valkey are given by URL.
-ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+ARG PYTHON_IMAGE=python:3.13.14-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8
 
 FROM ${PYTHON_IMAGE} AS builder
 ENV UV_CACHE_DIR=/var/cache/uv \

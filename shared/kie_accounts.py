@@ -57,6 +57,22 @@ def read_keys(text: str) -> tuple[KieKey, ...]:
     return tuple(KieKey(name.strip(), SecretStr(key.strip())) for name, _, key in pairs)
 
 
+def read_names(text: str) -> tuple[str, ...]:
+    """Return the names of a list of names without faults, in its order."""
+    return tuple(part.strip() for part in text.split(","))
+
+
+def list_name_faults(text: str) -> list[str]:
+    """Return every fault of names separated by commas, none of which shows a name."""
+    names = [part.strip() for part in text.split(",")]
+    faults = [
+        f"name {position} is none: {NAME_RULE}"
+        for position, name in enumerate(names, start=1)
+        if not _NAME.fullmatch(name)
+    ]
+    return faults or (["a name is given twice"] if len(set(names)) < len(names) else [])
+
+
 def list_faults(text: str) -> list[str]:
     """Return every fault of `name=key` pairs separated by commas, none of which shows a pair."""
     parts = [part.strip() for part in text.split(",")]

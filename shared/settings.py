@@ -21,7 +21,14 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
-from shared.kie_accounts import DEFAULT_ACCOUNT, KieKey, list_faults, read_keys
+from shared.kie_accounts import (
+    DEFAULT_ACCOUNT,
+    KieKey,
+    list_faults,
+    list_name_faults,
+    read_keys,
+    read_names,
+)
 from shared.server_urls import (
     SENTINEL_SCHEMES,
     fault_of_hosts,
@@ -92,6 +99,8 @@ class Settings(BaseSettings):
     """Kie's Bearer token. Default: the bundled simulator, with embedded servers only."""
     kie_api_keys: SecretStr | None = None
     """Several Kie accounts instead: `name=key` pairs separated by commas."""
+    kie_accounts: str | None = None
+    """The names of those accounts, for processes that have no keys, such as the API."""
     kie_base_url: HttpUrl = "https://api.kie.ai"
     """Without `/api/v1`."""
     kie_callback_url: HttpUrl | None = None
@@ -145,6 +154,14 @@ class Settings(BaseSettings):
             raise ValueError("; ".join(faults))
         return value
 
+    @field_validator("kie_accounts")
+    @classmethod
+    def _check_names(cls, value: str | None) -> str | None:
+        faults = [] if value is None else list_name_faults(value)
+        if faults:
+            raise ValueError("; ".join(faults))
+        return value
+
     @property
     def kie_keys(self) -> tuple[KieKey, ...]:
         """The accounts at Kie by name, each with its key; none means the bundled simulator."""
@@ -155,7 +172,9 @@ class Settings(BaseSettings):
     @property
     def kie_account_names(self) -> tuple[str, ...]:
         """The names of our accounts at Kie, the simulator's included."""
-        return tuple(one.name for one in self.kie_keys) or (DEFAULT_ACCOUNT,)
+        if self.kie_keys:
+            return tuple(one.name for one in self.kie_keys)
+        return (DEFAULT_ACCOUNT,) if self.kie_accounts is None else read_names(self.kie_accounts)
 
 
 def load_settings() -> Settings:
