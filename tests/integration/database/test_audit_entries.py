@@ -14,8 +14,9 @@ from producer.audit import Act
 from producer.keys import KeyRing, Role
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
-from tests.integration.database.strangers import connected, login, with_user
+from tests.integration.database.strangers import login
 from tests.integration.database.test_schema import words_of
+from tests.logins import connected, with_user
 
 ADMIN, SERVICE = "darkroom_admin", "darkroom_service"
 CLAIM = orjson.dumps(

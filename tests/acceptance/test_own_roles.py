@@ -1,0 +1,150 @@
+"""Each program runs whole as a login of its own role: every route, and a worker's life."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from producer import Producer
+from producer.api.routes import ENDPOINTS
+from producer.keys import KeyRing, Role
+from shared.adapters.servers import Servers
+from tests.acceptance.test_http_jobs import order
+from tests.api_client import Answer, ApiClient
+from tests.fakes.receiver import Receiver, receiving
+from tests.logins import logged_in
+from tests.workshop import Workshop, eventually, text_to_image
+
+PRICE = "/v1/prices/gpt-4o-image/text-to-image/1"
+
+
+@pytest.fixture
+async def producer(servers: Servers) -> AsyncIterator[Producer]:
+    """A producer under the development setting, as the workers here are."""
+    async with Producer.over(servers, webhooks_allow_loopback=True) as producer:
+        yield producer
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def api_url(database_url: str) -> AsyncIterator[SecretStr]:
+    async with logged_in(database_url, ["darkroom_api"]) as url:
+        yield SecretStr(url)
+
+
+@pytest.fixture
+async def worker_url(database_url: str) -> AsyncIterator[SecretStr]:
+    async with logged_in(database_url, ["darkroom_worker"]) as url:
+        yield SecretStr(url)
+
+
+async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
+    workshop: Workshop, api_url: SecretStr
+) -> None:
+    _, key = await KeyRing(workshop.database).create(Role.ADMIN)
+    async with workshop.api(database_url=api_url) as nobody:
+        api = nobody.with_key(key)
+        made = (await api.post("/v1/jobs", order())).expect(202)
+        job = f"/v1/jobs/{made['id']}"
+        played: dict[tuple[str, str], Callable[[], Awaitable[Answer]]] = {
+            ("POST", "/v1/jobs"): lambda: api.post("/v1/jobs", order()),
+            ("POST", "/v1/jobs/batch"): lambda: api.post(
+                "/v1/jobs/batch", {"jobs": [order(), order()]}
+            ),
+            ("GET", "/v1/jobs"): lambda: api.get("/v1/jobs", account_id="acme", state="queued"),
+            ("GET", "/v1/jobs/{id}"): lambda: api.get(job, wait=0.1),
+            ("GET", "/v1/jobs/{id}/events"): lambda: _opened(api, key, f"{job}/events"),
+            ("POST", "/v1/jobs/{id}/cancel"): lambda: api.post(f"{job}/cancel"),
+            ("GET", "/v1/prices"): lambda: api.get("/v1/prices"),
+            ("PUT", "/v1/prices/{model}/{task}/{quantity}"): lambda: api.put(
+                PRICE, {"credits": 9, "reason": "for the test"}
+            ),
+            ("GET", "/v1/accounts/{id}"): lambda: api.get("/v1/accounts/acme"),
+            ("GET", "/v1/accounts/{id}/ledger"): lambda: api.get("/v1/accounts/acme/ledger"),
+            ("POST", "/v1/accounts/{id}/grants"): lambda: api.post(
+                "/v1/accounts/acme/grants", {"credits": 5, "reason": "for the test"}
+            ),
+            ("GET", "/v1/audit"): lambda: api.get("/v1/audit", limit=10),
+            ("GET", "/v1/accounts/{id}/events"): lambda: _opened(
+                api, key, "/v1/accounts/acme/events"
+            ),
+        }
+        assert set(played) == {(one.method, one.path) for one in ENDPOINTS}
+        statuses = {route: (await ask()).status for route, ask in played.items()}
+        assert {route: status for route, status in statuses.items() if status >= 300} == {}
+        await eventually(lambda: _is_healthy(api), "nothing was refused")
+    history = await workshop.producer.till.price_history(1)
+    assert (history[0]["credits"], history[0]["reason"]) == (9, "for the test")
+    await workshop.check_account(balance=10_005, held=3 * 7)
+    await workshop.check_books()
+
+
+async def _opened(api: ApiClient, key: str, path: str) -> Answer:
+    """Open a stream and close it again."""
+    headers = {"Authorization": f"Bearer {key}"}
+    async with api.session.get(path, headers=headers) as response:
+        return Answer(response.status, response.headers, None)
+
+
+async def _is_healthy(api: ApiClient) -> bool:
+    return (await api.get("/healthz")).status == 200
+
+
+async def test_a_worker_lives_its_whole_life_as_a_login_of_its_own_role(
+    workshop: Workshop, receiver: Receiver, worker_url: SecretStr
+) -> None:
+    changes: dict[str, Any] = {
+        "database_url": worker_url,
+        "job_deadline_seconds": 1.5,
+        "webhooks_allow_loopback": True,
+    }
+    async with workshop.worker_with_callbacks(**changes) as rooms:
+        good, bad, late = [
+            await workshop.enqueue(text_to_image(prompt), webhook_url=receiver.url)
+            for prompt in ("good", "[[sim: fail=1]]", "[[sim: duration=3]]")
+        ]
+        assert (await workshop.ended(good)).state == "succeeded"
+        assert (await workshop.ended(bad)).state == "failed"
+        assert (await workshop.ended(late)).reason == "deadline_exceeded"
+
+        async def all_is_written() -> bool:
+            (row,) = await workshop.run_sql(
+                "SELECT (SELECT count(*) FROM late_tasks WHERE outcome = 'delivered') AS late,"
+                " (SELECT count(*) FROM webhook_messages WHERE state = 'delivered') AS told,"
+                " (SELECT count(*) FROM callback_inbox WHERE handled_at IS NOT NULL) AS called,"
+                " (SELECT count(*) FROM completion_times) AS times,"
+                " (SELECT count(*) FROM provider_balance_checks) AS balances,"
+                " (SELECT count(*) FROM processes WHERE kind = 'worker') AS processes"
+            )
+            return row["told"] == 4 and all(row.values())
+
+        await eventually(all_is_written, "everything that a worker writes is written")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{rooms.deps.settings.kie_callback_url}/healthz") as health,
+        ):
+            # It names what Postgres refused in the last half minute.
+            assert health.status == 200, await health.text()
+    await workshop.check_books()
+    workshop.check_paid_once()
+
+
+async def test_a_worker_process_drains_and_says_goodbye_as_a_login_of_its_own_role(
+    workshop: Workshop, worker_url: SecretStr
+) -> None:
+    async with workshop.worker_process(DATABASE_URL=worker_url.get_secret_value()) as process:
+        assert (await workshop.ended(await workshop.enqueue())).state == "succeeded"
+        assert await process.stop() == 0
+    said = [line for line in process.lines if "permission denied" in line or '"error"' in line]
+    assert said == []
+    rows = await workshop.run_sql("SELECT stopped_at FROM processes WHERE kind = 'worker'")
+    assert [row["stopped_at"] is not None for row in rows] == [True]
