@@ -16,6 +16,7 @@ from producer.privilege_findings import examine_privileges
 from producer.process_findings import examine_processes
 from producer.server_findings import describe_servers
 from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
+from shared.adapters.definitions import Definition
 from shared.adapters.embedded import find_running_servers
 from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
 from shared.adapters.migrations import definition_status, migration_status
@@ -129,15 +130,7 @@ async def _examine_database(
     )
     if missing:
         return
-    other = [one.name for one in definitions if not one.applied_at]
-    yield Finding(
-        "functions and rights",
-        not other,
-        f"of another version of Darkroom: {', '.join(other)}"
-        if other
-        else "as this version of Darkroom has them",
-        "run `darkroom migrate` of the newest version in use" if other else None,
-    )
+    yield _judge_definitions(definitions)
     yield await examine_privileges(database)
     async for finding in examine_books(database):
         yield finding
@@ -158,6 +151,18 @@ async def _examine_database(
         yield await _examine_losses(database, servers.redis_url)
     async for finding in examine_alerts(database, servers.redis_url, account_names):
         yield finding
+
+
+def _judge_definitions(definitions: Sequence[Definition]) -> Finding:
+    other = [one.name for one in definitions if not one.applied_at]
+    return Finding(
+        "functions and rights",
+        not other,
+        f"of another version of Darkroom: {', '.join(other)}"
+        if other
+        else "as this version of Darkroom has them",
+        "run `darkroom migrate` of the newest version in use" if other else None,
+    )
 
 
 async def _examine_losses(queries: Queries, redis_url: str) -> Finding:
