@@ -15,8 +15,8 @@ from producer.losses import FIX, describe_losses
 from producer.privilege_findings import examine_privileges
 from producer.process_findings import examine_processes
 from producer.server_findings import describe_servers
-from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.definitions import Definition
+from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.embedded import find_running_servers
 from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
 from shared.adapters.migrations import definition_status, migration_status
