@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench bench-scale campaign failover campaign-peers campaign-mutants poll-ceiling model mutants lint-fix clean
+.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-peers campaign-mutants poll-ceiling model mutants lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,9 @@ campaign: setup ## kill -9 everything 500 times under 5,000 jobs, and judge; hal
 
 failover: setup ## kill the primaries under 400 jobs and promote others, three times each; ten minutes
 	@.venv/bin/python -m tests.failover --report docs/reliability.md $(FAILOVER_ARGS)
+
+hostile: setup ## 10,000 hostile connections beside 200 honest jobs, and judge; five minutes
+	@.venv/bin/python -m tests.hostile --report docs/reliability.md $(HOSTILE_ARGS)
 
 campaign-peers: setup ## the same kills to Darkroom and to pipelines on its peers; a quarter of an hour
 	@.venv/bin/python -m bench.peers.campaign --report docs/reliability.md $(CAMPAIGN_ARGS)

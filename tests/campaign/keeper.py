@@ -70,6 +70,11 @@ class Keeper:
         return self._is_up and self._process is not None and self._process.returncode is None
 
     @property
+    def process_id(self) -> int:
+        """The id of the process that runs; 0 where none does."""
+        return self._process.pid if self._process is not None and self.is_up else 0
+
+    @property
     def is_in_a_drill(self) -> bool:
         """Whether it will kill itself, so that nobody else need do it."""
         return self._point is not None

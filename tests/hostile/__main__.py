@@ -1,0 +1,27 @@
+"""`python -m tests.hostile`: attacks a Darkroom beside honest jobs, and judges the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from tests.campaign.report import rewrite_between
+from tests.hostile.conduct import conduct
+from tests.hostile.judge import faults_of
+from tests.hostile.options import read_command_line
+from tests.hostile.report import BEGIN, END, write_report
+
+
+def main() -> int:
+    """Run a campaign; 0 where everything is as it must be."""
+    options = read_command_line(sys.argv[1:])
+    outcome = asyncio.run(conduct(options))
+    report = write_report(outcome)
+    sys.stdout.write(report)
+    if options.report is not None:
+        rewrite_between(options.report, BEGIN, END, report)
+    return 1 if faults_of(outcome) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

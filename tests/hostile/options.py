@@ -1,0 +1,55 @@
+"""What a hostile campaign is asked to do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SLOWER_AT_MOST = 1.5
+MEMORY_BYTES_MAX = 300 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One campaign: honest jobs alone, then as many beside hostile connections."""
+
+    jobs: int = 200
+    """In each of the two phases."""
+    seconds: float = 120.0
+    """How long each phase lasts."""
+    connections: int = 10_000
+    """How many hostile connections are opened, evenly over the second phase."""
+    slower_at_most: float = SLOWER_AT_MOST
+    """By how much the 95th percentile of honest jobs may grow."""
+    seed: int = 1
+    descriptors: int = 1024
+    """The limit of each process of Darkroom: the hard one, too."""
+    long_jobs: int = 300
+    """Jobs with long prompts that a hostile account has waiting, to ask for lists of them."""
+    report: Path | None = None
+    """The page whose section is rewritten. Default: none, the report is only printed."""
+
+
+def read_command_line(arguments: Sequence[str]) -> Options:
+    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.hostile",
+        description="Attacks the API and a worker with thousands of connections beside honest"
+        " jobs, and judges what it cost these.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", type=Path, help="rewrite the section of this page")
+    given = parser.parse_args(arguments)
+    return Options(
+        jobs=given.jobs,
+        seconds=given.seconds,
+        connections=given.connections,
+        seed=given.seed,
+        report=given.report,
+    )

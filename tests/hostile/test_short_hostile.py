@@ -1,0 +1,30 @@
+"""A short hostile campaign in every test run; `make hostile` runs the long one."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.hostile.conduct import conduct
+from tests.hostile.judge import faults_of
+from tests.hostile.options import Options
+from tests.hostile.report import write_report
+
+SHORT = Options(
+    jobs=12,
+    seconds=3.5,
+    connections=500,
+    # The other tests run beside it, and in both phases not the same.
+    slower_at_most=6.0,
+    long_jobs=60,
+)
+
+
+@pytest.mark.timeout(180)
+async def test_hostile_connections_harm_no_honest_job_and_leave_nothing_behind() -> None:
+    outcome = await conduct(SHORT)
+    report = write_report(outcome)
+    sys.stdout.write(report)
+    assert not faults_of(outcome), report
+    assert all(outcome.attack["outcomes"].values())
