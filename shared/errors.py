@@ -37,6 +37,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from shared.fault import Fault as Fault  # noqa: PLC0414
+from shared.fault import listed
 from shared.key_refusals import KEY_SENTENCES, KeyRefusal
 
 
@@ -54,12 +55,12 @@ class RequestRefused(DarkroomError):
 
 
 class InvalidRequest(RequestRefused):
-    """The request breaks rules; `faults` lists all of them, not only the first."""
+    """The request breaks rules; `faults` lists them, not only the first, up to a thousand."""
 
     code = "invalid_request"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
+        self.faults = listed(faults)
         super().__init__("; ".join(str(fault) for fault in self.faults))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -14,3 +15,14 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
+
+
+FAULTS_MAX = 1_000
+"""How many faults a refusal lists: one for each job of a batch."""
+
+
+def listed(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return the faults that a refusal lists; the last one counts those that it leaves out."""
+    more = len(faults) - FAULTS_MAX
+    shown = tuple(faults[:FAULTS_MAX])
+    return (*shown, Fault("", f"and {more:,} more")) if more > 0 else shown

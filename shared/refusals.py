@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.errors import Fault
+from shared.fault import FAULTS_MAX
 
 _SHOWN_LENGTH = 60
 _NAME_LENGTH = 80
@@ -53,8 +54,8 @@ def shown_name(name: object) -> str:
 
 
 def faults_of(error: ValidationError, guide: FieldGuide) -> list[Fault]:
-    """Return one fault for each thing that pydantic found, in its order."""
-    found = error.errors(include_url=False, include_input=False)
+    """Return one fault for each thing that pydantic found, in its order, up to `FAULTS_MAX`."""
+    found = error.errors(include_url=False, include_input=False)[:FAULTS_MAX]
     return [_fault(one["type"], one["loc"], one.get("ctx"), one["msg"], guide) for one in found]
 
 

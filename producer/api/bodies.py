@@ -20,10 +20,13 @@ from producer.orders import Order
 from producer.small_print import faults_of_small_print
 from shared.catalog import ImageRequest, family
 from shared.errors import Fault, InvalidRequest
+from shared.fault import FAULTS_MAX
 from shared.refusals import FieldGuide, faults_of, shown
 
 DEFAULT_MODEL = "gpt-4o-image"
 MOST_IN_A_BATCH = 1_000
+FIELDS_MAX = 100
+"""More than any body has. Each one that is not known would be named in the refusal."""
 SMALL_PRINT = ("account_id", "metadata", "webhook_url", "priority", "run_at")
 """The fields of a job's body that are neither `model`, `task` nor the model's own."""
 _MOMENT = re.compile(
@@ -38,6 +41,7 @@ def read_order(
 
     Raises `InvalidRequest` with every fault of it.
     """
+    _require_few_fields(body)
     fields = dict(body)
     model, task = fields.pop("model", DEFAULT_MODEL), fields.pop("task", None)
     small = {name: fields.pop(name) for name in SMALL_PRINT if name in fields}
@@ -54,6 +58,13 @@ def read_order(
     if faults or "account_id" not in small:
         raise InvalidRequest([*faults_of_small_print(small), *faults])
     return Order(request=request, **small)
+
+
+def _require_few_fields(body: Mapping[str, Any]) -> None:
+    if len(body) > FIELDS_MAX:
+        raise InvalidRequest(
+            [Fault("", f"has {len(body):,} fields; at most {FIELDS_MAX} are read")]
+        )
 
 
 def _read_request(model: object, task: object, fields: Mapping[str, Any]) -> ImageRequest:
@@ -81,6 +92,7 @@ def read_batch(body: Mapping[str, Any], account_id: str | None, key: str | None)
 
     The key of the whole batch becomes one key per job: `<key>/<index>`.
     """
+    _require_few_fields(body)
     jobs = body.get("jobs")
     faults = [
         Fault(name, "is not a field of a batch; allowed: jobs") for name in body.keys() - {"jobs"}
@@ -98,6 +110,8 @@ def read_batch(body: Mapping[str, Any], account_id: str | None, key: str | None)
             orders.append(read_order(one, account_id, f"{key}/{index}" if key else None))
         except InvalidRequest as refused:
             faults += [_within(index, fault) for fault in refused.faults]
+        if len(faults) > FAULTS_MAX:
+            break
     if faults:
         raise InvalidRequest(faults)
     return orders
@@ -179,6 +193,7 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 def read_change(kind: type[_Body], body: Mapping[str, Any]) -> _Body:
     """Return the body as that model, or raise `InvalidRequest` with every fault."""
+    _require_few_fields(body)
     allowed = {name: info.description or "" for name, info in kind.model_fields.items()}
     try:
         return kind.model_validate(body)
