@@ -4,8 +4,9 @@
 -- name: webhook_to_send
 -- A message with its job and its secrets. $1 message id. Every try tells the same: late images stand
 -- in the message about them and in no other.
-SELECT jobs.*, late.result_urls AS message_late_result_urls, message.id AS message_id, message.event AS message_event,
-       message.url AS message_url, message.created_at AS message_created_at, message.tries,
+SELECT jobs.*, late.result_urls AS message_late_result_urls, message.id AS message_id,
+       message.job_id AS message_job_id, message.account_id AS message_account_id,
+       message.event AS message_event, message.url AS message_url, message.created_at AS message_created_at, message.tries,
        message.next_try_at, message.retry_until, endpoint.url AS endpoint_url, endpoint.secret,
        CASE WHEN endpoint.previous_secret_until > now() THEN endpoint.previous_secret END
            AS previous_secret
@@ -15,6 +16,18 @@ SELECT jobs.*, late.result_urls AS message_late_result_urls, message.id AS messa
   LEFT JOIN late_tasks AS late
     ON late.job_id = message.job_id AND late.provider_task_id = message.provider_task_id
    AND late.outcome = 'delivered'
+ WHERE message.id = $1 AND message.state = 'pending';
+
+-- name: webhook_to_try
+-- The same message without its job, of which a value cannot be read here. $1 message id.
+SELECT message.id AS message_id, message.job_id AS message_job_id,
+       message.account_id AS message_account_id, message.event AS message_event,
+       message.url AS message_url, message.created_at AS message_created_at, message.tries,
+       message.next_try_at, message.retry_until, endpoint.url AS endpoint_url, endpoint.secret,
+       CASE WHEN endpoint.previous_secret_until > now() THEN endpoint.previous_secret END
+           AS previous_secret
+  FROM webhook_messages AS message
+  JOIN webhook_endpoints AS endpoint ON endpoint.id = message.endpoint_id
  WHERE message.id = $1 AND message.state = 'pending';
 
 -- name: record_webhook_delivered

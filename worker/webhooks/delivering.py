@@ -19,6 +19,7 @@ import structlog
 from shared.adapters.failure_log import failures
 from shared.adapters.job_rows import job_from_row, job_to_json, moment_to_json
 from shared.domain.job import Job, changed
+from shared.errors import DarkroomError
 from worker.deps import Deps
 from worker.webhooks.schedule import next_try_at, read_retry_after
 from worker.webhooks.sending import Answer
@@ -33,11 +34,12 @@ GONE = 410
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A pending message with all that sending it needs."""
+    """A pending message: where it goes and how often that was tried, without what it says."""
 
     id: UUID
+    job_id: UUID
+    account_id: str
     event: str
-    job: Job
     created_at: datetime
     url: str = field(repr=False)
     endpoint: str = field(repr=False)
@@ -50,23 +52,26 @@ class Message:
     @property
     def host(self) -> str:
         """Who is asked, as far as that may be logged: scheme, host and port."""
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return "a URL that cannot be read"
         return f"{parts.scheme}://{parts.netloc}"
 
-    def body(self) -> bytes:
+    def body(self, job: Job) -> bytes:
         """Return what is sent: the same bytes for every try."""
         return orjson.dumps(
             {
                 "type": self.event,
                 "timestamp": moment_to_json(self.created_at),
-                "data": job_to_json(self.job),
+                "data": job_to_json(job),
             }
         )
 
 
 async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
     """Send a pending message once; return after how many seconds again, or None if it is over."""
-    row = await deps.queries.fetch_row("webhook_to_send", message_id)
+    row, fault = await _read(deps, message_id)
     if row is None:
         return None
     message, now = _message_from_row(row), deps.clock.now()
@@ -74,10 +79,8 @@ async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
     if early_seconds > 0:
         return early_seconds
     try:
-        with deps.turns.turn(message.endpoint, message.host, message.job.account_id):
-            body = message.body()
-            headers = signed_headers(message.secrets, message.id, now, body)
-            answer = await deps.sender.send(message.url, headers, body)
+        with deps.turns.turn(message.endpoint, message.host, message.account_id):
+            answer = await _send(deps, message, fault or row, now)
     except NoRoom as full:
         if message.tries > 0 and now >= message.retry_until:
             return await _record_failed(deps, message, Answer(None, "no room for a last try", 0.0))
@@ -88,6 +91,48 @@ async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
     return None
 
 
+async def _read(deps: Deps, message_id: UUID) -> tuple[asyncpg.Record | None, Exception | None]:
+    """Return the message with its job; without it, and why, where the job cannot be read."""
+    try:
+        return await deps.queries.fetch_row("webhook_to_send", message_id), None
+    except DarkroomError:
+        raise
+    except Exception as error:
+        # A value that the driver cannot read: the message alone can still be given up in the end.
+        return await deps.queries.fetch_row("webhook_to_try", message_id), error
+
+
+async def _send(
+    deps: Deps, message: Message, read: asyncpg.Record | Exception, now: datetime
+) -> Answer:
+    """Send it with the job that was read.
+
+    A mistake of ours on the way counts as a try like any other that failed: it is made ever more
+    rarely, and ends.
+    """
+    try:
+        if isinstance(read, Exception):
+            raise read
+        body = message.body(_job_from_row(read))
+        headers = signed_headers(message.secrets, message.id, now, body)
+        answer = await deps.sender.send(message.url, headers, body)
+    except DarkroomError:
+        raise
+    except Exception as error:
+        failures.failed(
+            "webhook_not_sent",
+            "our own mistake",
+            repr(error),
+            level="error",
+            message_id=str(message.id),
+            job_id=str(message.job_id),
+            exc_info=True,
+        )
+        return Answer(None, f"not sent: a mistake of ours ({type(error).__name__})", 0.0)
+    failures.succeeded("webhook_not_sent", "our own mistake")
+    return answer
+
+
 async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> None:
     if await deps.queries.fetch_row("record_webhook_delivered", message.id, answer.status) is None:
         return
@@ -96,7 +141,7 @@ async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> Non
     log.info(
         "webhook_delivered",
         message_id=str(message.id),
-        job_id=str(message.job.id),
+        job_id=str(message.job_id),
         host=message.host,
         status=answer.status,
         tries=message.tries + 1,
@@ -128,7 +173,7 @@ def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> 
     error = answer.error or f"status {answer.status}"
     facts: dict[str, Any] = {
         "message_id": str(message.id),
-        "job_id": str(message.job.id),
+        "job_id": str(message.job_id),
         "tries": message.tries + 1,
     }
     if again_at is not None:
@@ -146,12 +191,11 @@ def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> 
 
 def _message_from_row(row: asyncpg.Record) -> Message:
     secrets = (row["secret"], row["previous_secret"])
-    late_urls = row["message_late_result_urls"]
-    late_result_urls = None if late_urls is None else tuple(late_urls)
     return Message(
         id=UUID(int=row["message_id"].int),
+        job_id=UUID(int=row["message_job_id"].int),
+        account_id=row["message_account_id"],
         event=row["message_event"],
-        job=changed(job_from_row(row), late_result_urls=late_result_urls),
         created_at=row["message_created_at"],
         url=row["message_url"],
         endpoint=row["endpoint_url"],
@@ -160,3 +204,9 @@ def _message_from_row(row: asyncpg.Record) -> Message:
         next_try_at=row["next_try_at"],
         retry_until=row["retry_until"],
     )
+
+
+def _job_from_row(row: asyncpg.Record) -> Job:
+    late_urls = row["message_late_result_urls"]
+    late_result_urls = None if late_urls is None else tuple(late_urls)
+    return changed(job_from_row(row), late_result_urls=late_result_urls)
