@@ -45,7 +45,7 @@ def read_sentinel_url(url: str) -> SentinelUrl:
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError(f"a Sentinel URL names a service: {SENTINEL_SHAPE}")
-    if database and not database.isdecimal():
+    if database and not (database.isascii() and database.isdecimal()):
         raise ValueError(f"the database after the service must be a number: {SENTINEL_SHAPE}")
     options = parse_qs(parts.query, keep_blank_values=True)
     unknown = sorted(options.keys() - _SENTINEL_OPTIONS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 _HOST_LENGTH_MAX = 253
@@ -39,6 +40,18 @@ _NOT_PUBLIC_IPV6 = tuple(
     for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_OF_HOSTS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+_CATEGORIES_OF_HOSTS = frozenset({"Ll", "Lu", "Lo", "Lm", "Mn", "Mc", "Nd"})
+"""Letters, marks and digits; not what this version's tables do not know."""
+_DROPPED = frozenset(
+    (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0000, 0xE1000),
+    )
+)
+"""Letters and marks that are drawn as nothing, which some programs leave out."""
 _HINT = "; it must be a public address of the internet"
 
 
@@ -93,10 +106,28 @@ def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def _host_of(parts: SplitResult) -> str:
+    """Return the host as it is looked up; raises `ValueError` where programs would differ on it."""
     host = parts.hostname or ""
-    # What a resolver makes of look-alike letters, full-width digits and foreign dots. Raises
-    # UnicodeError, which is a ValueError.
-    return (host if host.isascii() else host.encode("idna").decode()).lower().removesuffix(".")
+    if not host.isascii():
+        if not _is_plain(host):
+            raise ValueError("the host has characters that stand for others, or for none")
+        host = host.encode("idna").decode()
+    return host.lower().removesuffix(".")
+
+
+def _is_plain(host: str) -> bool:
+    """Return whether every resolver reads these letters as the same host.
+
+    Full-width and segmented digits, circled ones and foreign dots become an address somewhere and a
+    name elsewhere, by the age of each program's Unicode tables; so do characters that are dropped.
+    """
+    if unicodedata.normalize("NFKC", host) != unicodedata.normalize("NFC", host):
+        return False
+    return all(
+        one in _OF_HOSTS
+        or (unicodedata.category(one) in _CATEGORIES_OF_HOSTS and ord(one) not in _DROPPED)
+        for one in host
+    )
 
 
 def _host_fault(host: str, *, allow_loopback: bool) -> str | None:

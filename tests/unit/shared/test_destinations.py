@@ -18,6 +18,10 @@ PUBLIC_URLS = [
     "http://[2606:4700:4700::1111]:8443/x",
     "https://b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example/",
     "https://xn--bcher-kva.example/",
+    "https://bu\N{COMBINING DIAERESIS}cher.example/",
+    "https://\u043f\u0440\u0438\u043c\u0435\u0440.example/",
+    "https://\u4f8b\u3048.example/",
+    "https://\u0627\u0644\u0639\u0631\u0628\u064a\u0629.example/",
     "https://a_b.shop.example/",
     "https://metadata.shop.example/latest/meta-data/",
     "https://localhost.shop.example/",
@@ -39,6 +43,30 @@ INNER_HOSTS = [
     "\N{FULLWIDTH DIGIT ONE}\N{FULLWIDTH DIGIT TWO}\N{FULLWIDTH DIGIT SEVEN}.0.0.1",
     "127\N{IDEOGRAPHIC FULL STOP}0\N{IDEOGRAPHIC FULL STOP}0\N{IDEOGRAPHIC FULL STOP}1",
     "\N{CIRCLED LATIN SMALL LETTER L}ocalhost",
+    # Digits of Unicode 13, which older tables do not know: one program reads a name, another 127.
+    *("\U0001fbf1\U0001fbf2\U0001fbf7.0.0.1", "127.0.0.\U0001fbf1", "\U0001fbf0"),
+    *(
+        "\N{MATHEMATICAL BOLD DIGIT ONE}27.0.0.1",
+        "127\N{ONE DOT LEADER}0.0.1",
+        "\u2460\u2461\u2466.1",
+    ),
+    # Dropped by some, and then an address or an inner name.
+    *(
+        "127.0.0.1\U000e0100",
+        "127.0.0.\ufe0f1",
+        "local\u034fhost",
+        "db.inter\u180bnal",
+        "loc\u3164alhost",
+    ),
+    *(
+        "local\u200bhost",
+        "127.0.0.1\u2060",
+        "\ufeff127.0.0.1",
+        "\u202e1.0.0.721",
+        "\U000e0001.example",
+    ),
+    # Letters of no version of Unicode yet.
+    *("\U0003ffff.example", "\ue000.example"),
 ]
 NONSENSE = [
     *("", "shop.example", "//shop.example/", "ftp://shop.example/", "file:///etc/passwd"),
