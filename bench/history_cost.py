@@ -23,6 +23,7 @@ from bench.figures import Spread, spread
 from bench.history import Size, open_histories
 from producer.job_book import JobBook
 from producer.orders import Order
+from producer.pages import PAGE_BYTES
 from shared.adapters.postgres import Database
 from shared.adapters.queue_stats import read_failures, read_snapshot
 from shared.catalog.gpt4o_image import TextToImage
@@ -191,7 +192,9 @@ def _reads(database: Database, account: str) -> dict[str, Callable[[], Awaitable
             account_id=account, state=JobState.SUCCEEDED, below=None, most=_PAGE
         ),
         "three pages of an account": three_pages,
-        "ledger of an account": lambda: database.fetch("list_ledger", account, None, _PAGE),
+        "ledger of an account": lambda: database.fetch(
+            "list_ledger", account, None, _PAGE, PAGE_BYTES
+        ),
         "timeline of a job": timeline,
         "last failures": lambda: read_failures(database),
         "reconcile, fresh": lambda: database.fetch("fresh_open_jobs", 60.0, 2.0, _RECONCILED),

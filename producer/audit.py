@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict, Unpack
 from uuid import UUID
 
+from producer.pages import PAGE_BYTES, RowPage
 from shared.adapters.postgres import Queries, as_dicts
 from shared.errors import Fault, InvalidRequest
 
@@ -30,21 +31,34 @@ class Act(StrEnum):
     WEBHOOK_REPLAYED = "webhook_replayed"
 
 
-async def list_audit(
-    queries: Queries,
-    *,
-    act: Act | str | None = None,
-    account_id: str | None = None,
-    job_id: UUID | None = None,
-    actor: str | None = None,
-    below: int | None = None,
-    most: int = 50,
-) -> list[dict[str, Any]]:
-    """Return entries, newest first, at most `most`; `below` is the last id of the page before.
+class Which(TypedDict, total=False):
+    """Which entries are wanted; what is left out, or None, may be any."""
 
-    `actor` is compared with the actor, the login and the key's prefix. Raises `InvalidRequest`.
+    act: Act | str | None
+    account_id: str | None
+    job_id: UUID | None
+    actor: str | None
+    """Compared with the actor, the login and the key's prefix."""
+
+
+async def audit_page(
+    queries: Queries, *, below: int | None, most: int, **which: Unpack[Which]
+) -> RowPage:
+    """Return the newest entries below an id, as many as there may be and as fit.
+
+    Raises `InvalidRequest`.
     """
+    act = which.get("act")
     if act is not None and act not in set(Act):
         raise InvalidRequest([Fault("act", f"{act!r:.80} must be one of {', '.join(Act)}")])
-    rows = await queries.fetch("list_audit", act, account_id, job_id, actor, below, most)
-    return as_dicts(rows)
+    rows = await queries.fetch(
+        "list_audit",
+        act,
+        which.get("account_id"),
+        which.get("job_id"),
+        which.get("actor"),
+        below,
+        most,
+        PAGE_BYTES,
+    )
+    return RowPage.of(as_dicts(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -14,6 +14,7 @@ from producer.job_book import JobBook
 from producer.live.feed import EventFeed
 from producer.operating import OperatorVerdicts, as_id
 from producer.orders import Order, Priority
+from producer.pages import JobPage
 from producer.till import Account, Quote, Till
 from producer.waiting import EndWatch, watching_ends
 from producer.webhooks import Webhooks
@@ -185,6 +186,29 @@ class Producer(OperatorVerdicts):
             raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MOST_LISTED}")])
         return await self._book.list(
             account_id=account_id, state=_as_state(state), below=below, most=limit
+        )
+
+    async def page(
+        self,
+        *,
+        account_id: str | None = None,
+        state: JobState | str | None = None,
+        limit: int = 50,
+        below: UUID | None = None,
+        without: Collection[str] = (),
+    ) -> JobPage:
+        """Return jobs as `list` does, but at most 2 MiB of them, and where the next page begins.
+
+        `without` may name `request` and `metadata`, which are then empty and take no room.
+        """
+        if not 1 <= limit <= MOST_LISTED:
+            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MOST_LISTED}")])
+        return await self._book.page(
+            account_id=account_id,
+            state=_as_state(state),
+            below=below,
+            most=limit,
+            without=without,
         )
 
     async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:

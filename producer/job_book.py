@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -14,6 +14,7 @@ from producer.actor import Actor, stated
 from producer.drafts import Draft, draft_of, new_job, parameters_of
 from producer.locked_rows import account_rows, job_row, naming_the_row
 from producer.orders import Order
+from producer.pages import PAGE_BYTES, JobPage
 from shared.adapters.job_rows import job_from_row, jobs_from_rows
 from shared.adapters.postgres import Queries
 from shared.domain.job import Job
@@ -33,13 +34,6 @@ from shared.errors import (
 _SHORT_OF_CREDITS = "DR402"
 _NO_SUCH_ACCOUNT = "DR404"
 _CANCEL_TRIES = 5
-# By whether an account is given, and whether a state is.
-_LISTS = {
-    (False, False): "list_jobs",
-    (True, False): "list_jobs_of_account",
-    (False, True): "list_jobs_in_state",
-    (True, True): "list_jobs_of_account_in_state",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +135,44 @@ class JobBook:
     async def list(
         self, *, account_id: str | None, state: JobState | None, below: UUID | None, most: int
     ) -> list[Job]:
-        """Return jobs, newest first."""
-        query, filters = _LISTS[account_id is not None, state is not None], []
-        if account_id is not None:
-            filters.append(account_id)
-        if state is not None:
-            filters.append(state.value)
-        rows = await self._queries.fetch(query, below, most, *filters)
-        return jobs_from_rows(rows)
+        """Return jobs, newest first, a page after the other until there are enough."""
+        jobs: list[Job] = []
+        is_last = False
+        while not is_last and len(jobs) < most:
+            page = await self.page(
+                account_id=account_id, state=state, below=below, most=most - len(jobs)
+            )
+            jobs += page.jobs
+            below, is_last = page.next_below, page.next_below is None
+        return jobs
+
+    async def page(
+        self,
+        *,
+        account_id: str | None,
+        state: JobState | None,
+        below: UUID | None,
+        most: int,
+        without: Collection[str] = (),
+    ) -> JobPage:
+        """Return the newest jobs below an id: so many at most, and no more than fit.
+
+        `without` may name `request` and `metadata`: they are then empty and take no room.
+        """
+        rows = await self._queries.fetch(
+            "jobs_page",
+            below,
+            most,
+            account_id,
+            state.value if state is not None else None,
+            "request" not in without,
+            "metadata" not in without,
+            PAGE_BYTES,
+        )
+        # Rows that cannot be read are passed by, and never end the list.
+        has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
+        next_below = UUID(int=rows[-1]["id"].int) if has_more else None
+        return JobPage(jobs_from_rows(rows), next_below)
 
     async def cancel(self, job_id: UUID, actor: Actor | str | None = None) -> Job:
         """Take a queued job back and release its hold, or raise `TooLateToCancel`."""

@@ -11,8 +11,9 @@ import re
 import secrets
 import string
 from collections.abc import Callable
-from contextlib import suppress
 from uuid import UUID
+
+from shared.identifiers import read_uuid
 
 PREFIX_LENGTH = len("dk_") + 12
 NO_DIGEST = bytes(hashlib.sha256().digest_size)
@@ -48,10 +49,7 @@ def digest_of(text: str) -> bytes:
 def named(text: str) -> tuple[str | None, UUID | None]:
     """Return which key people mean: by its prefix (given alone or with all the key) or its id."""
     prefix = text if _PREFIX.fullmatch(text) else prefix_of(text)
-    if prefix is None:
-        with suppress(ValueError):
-            return None, UUID(text)
-    return prefix, None
+    return (None, read_uuid(text)) if prefix is None else (prefix, None)
 
 
 def without_secret(text: str) -> str:

@@ -16,6 +16,7 @@ from shared.adapters.news import Change
 from shared.adapters.postgres import Database
 from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
+from shared.identifiers import read_uuid
 from shared.settings import ChargeBasis
 
 
@@ -122,7 +123,7 @@ def as_id(job_id: UUID | str) -> UUID:
     """Return the id that the text is, or raise `JobNotFound`."""
     if isinstance(job_id, UUID):
         return job_id
-    try:
-        return UUID(job_id)
-    except ValueError:
-        raise JobNotFound(job_id) from None
+    found = read_uuid(job_id)
+    if found is None:
+        raise JobNotFound(job_id[:80])
+    return found

@@ -58,7 +58,8 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
         text = orjson.dumps(dict(value))
     except (TypeError, ValueError) as error:
         raise ValueError(f"must be a JSON object: {error}") from None
-    if is_deeper(value, DEEPEST):
+    if text.count(b"[") + text.count(b"{") > DEEPEST and is_deeper(orjson.loads(text), DEEPEST):
+        # Judged by what it becomes: a dataclass or a tuple is nested as well.
         raise ValueError(f"is nested deeper than {DEEPEST} levels")
     if len(text) > METADATA_BYTES:
         raise ValueError(f"is {len(text)} bytes of JSON; at most {METADATA_BYTES} are allowed")

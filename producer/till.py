@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 from uuid import UUID
 
 from producer.actor import Actor, stated
-from producer.audit import Act, list_audit
+from producer.audit import Which, audit_page
 from producer.locked_rows import account_rows, naming_the_row
+from producer.pages import PAGE_BYTES, RowPage, rows_of_pages
 from shared.adapters.postgres import Database, as_dicts
 from shared.catalog import ImageRequest
 from shared.errors import (
@@ -111,8 +113,13 @@ class Till:
 
     async def ledger(self, account_id: str, below: int | None, most: int) -> list[dict[str, Any]]:
         """Return the account's entries, newest first."""
+        return await rows_of_pages(partial(self.ledger_page, account_id), below, most)
+
+    async def ledger_page(self, account_id: str, below: int | None, most: int) -> RowPage:
+        """Return the account's newest entries below an id, as many as there may be and as fit."""
         await self.account(account_id)
-        return as_dicts(await self._database.fetch("list_ledger", account_id, below, most))
+        rows = await self._database.fetch("list_ledger", account_id, below, most, PAGE_BYTES)
+        return RowPage.of(as_dicts(rows))
 
     async def granted_by(self, account_id: str, entry_ids: Sequence[int]) -> dict[int, str]:
         """Return who wrote those of the account's entries that are grants and adjustments."""
@@ -155,25 +162,18 @@ class Till:
         return dict(row)
 
     async def audit(
-        self,
-        *,
-        act: Act | str | None = None,
-        account_id: str | None = None,
-        job_id: UUID | None = None,
-        actor: str | None = None,
-        below: int | None = None,
-        most: int = 50,
+        self, *, below: int | None = None, most: int = 50, **which: Unpack[Which]
     ) -> list[dict[str, Any]]:
-        """Return what operators did, newest first; see `producer.audit.list_audit`."""
-        return await list_audit(
-            self._database,
-            act=act,
-            account_id=account_id,
-            job_id=job_id,
-            actor=actor,
-            below=below,
-            most=most,
-        )
+        """Return what operators did, newest first; see `producer.audit.audit_page`."""
+
+        async def read(below: int | None, most: int) -> RowPage:
+            return await self.audit_page(below=below, most=most, **which)
+
+        return await rows_of_pages(read, below, most)
+
+    async def audit_page(self, *, below: int | None, most: int, **which: Unpack[Which]) -> RowPage:
+        """Return the newest audit entries below an id, as many as there may be and as fit."""
+        return await audit_page(self._database, below=below, most=most, **which)
 
     async def explain(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
         """Return a job's timeline, attempts, money, late tasks and audit entries, oldest first."""

@@ -24,6 +24,7 @@ from shared.errors import (
     NotFound,
     RedisDown,
 )
+from shared.identifiers import read_uuid
 
 WebhookState = Literal["pending", "delivered", "dead"]
 
@@ -191,10 +192,7 @@ def _as_receivers_see_it(row: Mapping[str, Any]) -> dict[str, Any]:
 def _read_id(text: UUID | str) -> UUID | None:
     if isinstance(text, UUID):
         return text
-    try:
-        return UUID(text.removeprefix(_ID_PREFIX))
-    except ValueError:
-        return None
+    return read_uuid(text.removeprefix(_ID_PREFIX))
 
 
 def _no_endpoint(account_id: str, url: str) -> NotFound:

@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     callback_http_port: Port | None = None
     """A port for callbacks alone. Default: none, they come on `WORKER_HTTP_PORT`."""
 
+    metrics_key: SecretStr | None = None
+    """What `/metrics` of the API and of workers asks for. Default: it answers anybody."""
+
     webhooks_allow_loopback: bool = False
     """For development: webhooks may go to this machine, 127.0.0.0/8 and ::1."""
 

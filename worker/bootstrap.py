@@ -123,7 +123,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         await stack.enter_async_context(Patience(deps.timetable, metrics.patience))
         watch = AlertWatch(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
-        health = watched_health(checks_of(database, delivery, processes), registry, database, watch)
+        checks = checks_of(database, delivery, processes)
+        health = watched_health(checks, registry, database, watch, settings.metrics_key)
         yield Rooms(deps, database, servers, health, processes)
 
 

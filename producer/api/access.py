@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
 from aiohttp import web
 
 from producer.actor import Actor
+from producer.api.directness import sign_of_another
 from producer.api.endpoints import Call, Endpoint
-from producer.api.refusals import Forbidden
+from producer.api.refusals import Forbidden, KeyNeeded
 from producer.keys import ANYONE, Caller, KeyRing, Role
 from shared.domain.job import Job
 from shared.errors import JobNotFound, KeyRefused
@@ -20,8 +18,8 @@ _SCHEME = "bearer "
 async def let_in(keys: KeyRing, request: web.Request, endpoint: Endpoint) -> Caller:
     """Return who asks. Raises `KeyRefused` (401) and `Forbidden` (403), each with its reason.
 
-    While no key was ever made, whoever reaches the loopback address may do everything; the
-    server then listens nowhere else.
+    While no key was ever made, whoever reaches the loopback address directly may do everything;
+    the server then listens nowhere else.
     """
     several = request.headers.getall("Authorization", [])
     if len(several) > 1:
@@ -31,7 +29,7 @@ async def let_in(keys: KeyRing, request: web.Request, endpoint: Endpoint) -> Cal
     if given is None:
         if await keys.is_configured():
             raise KeyRefused("missing")
-        _require_loopback_name(request)
+        _require_directness(request)
         return ANYONE
     if given[: len(_SCHEME)].lower() != _SCHEME:
         raise KeyRefused("malformed")
@@ -42,15 +40,11 @@ async def let_in(keys: KeyRing, request: web.Request, endpoint: Endpoint) -> Cal
     return caller
 
 
-def _require_loopback_name(request: web.Request) -> None:
-    """Refuse a browser that was led here under another name (DNS rebinding)."""
-    try:
-        name = urlsplit(f"//{request.host}").hostname or ""
-        is_loopback = name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise Forbidden("without API keys only requests to localhost are answered")
+def _require_directness(request: web.Request) -> None:
+    """Refuse what came through a proxy, from a web page, or under another name than localhost."""
+    sign = sign_of_another(request)
+    if sign is not None:
+        raise KeyNeeded(sign)
 
 
 def actor_of(call: Call) -> Actor:

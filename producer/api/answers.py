@@ -72,7 +72,7 @@ class Jobs(BaseModel):
 class JobPage(BaseModel):
     """Jobs, newest first."""
 
-    jobs: list[Job]
+    jobs: list[Job] = Field(json_schema_extra={"items": {"$ref": "#/components/schemas/ShownJob"}})
     next_cursor: str | None = Field(
         description="`cursor` of the next page; null on the last", json_schema_extra=_UUID
     )

@@ -12,9 +12,11 @@ from producer.api.access import let_in
 from producer.api.endpoints import Call, Endpoint
 from producer.api.metrics import ApiMetrics
 from producer.api.problems import internal_problem, problem, problem_of
+from producer.api.reading import refuse_forms, refuse_unstorable
 from producer.api.request_ids import REQUEST_ID, request_id_of
 from producer.api.rooms import Rooms
 from shared.adapters.failure_log import failures
+from shared.adapters.unread_answers import call_when_read
 from shared.errors import DarkroomError
 
 _SERVER_ERROR = 500
@@ -82,13 +84,46 @@ def _behind_the_door(rooms: Rooms, endpoint: Endpoint, metrics: ApiMetrics) -> R
 
 async def _answer(rooms: Rooms, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
     try:
-        call = Call(request, await let_in(rooms.keys, request, endpoint), rooms)
-        if endpoint.is_stream:
-            return await endpoint.handler(call)
-        async with asyncio.timeout(endpoint.timeout_seconds):
-            return await endpoint.handler(call)
+        caller = await let_in(rooms.keys, request, endpoint)
+        refuse_unstorable(request)
+        if not endpoint.is_reading:
+            refuse_forms(request)
+        ticket = rooms.budgets.admit(
+            caller.key_prefix,
+            _reserved_bytes(endpoint, request),
+            is_wait=endpoint.is_stream or (endpoint.may_wait and "wait" in request.query),
+        )
+        try:
+            response = await _within_its_time(endpoint, Call(request, caller, rooms, ticket))
+            # What has changed something is answered, whatever it takes.
+            ticket.settle(_length_of(response), may_refuse=endpoint.is_reading)
+        except BaseException:
+            ticket.close()
+            raise
     except DarkroomError as error:
         return problem_of(error)
+    call_when_read(request, ticket.close)
+    return response
+
+
+async def _within_its_time(endpoint: Endpoint, call: Call) -> web.StreamResponse:
+    if endpoint.is_stream:
+        return await endpoint.handler(call)
+    async with asyncio.timeout(endpoint.timeout_seconds):
+        return await endpoint.handler(call)
+
+
+def _reserved_bytes(endpoint: Endpoint, request: web.Request) -> int:
+    """Return how much of bodies this request may need before its answer is known."""
+    if endpoint.body is None:
+        return endpoint.answer_bytes
+    given = request.content_length
+    return endpoint.body_limit if given is None else min(given, endpoint.body_limit)
+
+
+def _length_of(response: web.StreamResponse) -> int:
+    body = response.body if isinstance(response, web.Response) else None
+    return len(body) if isinstance(body, bytes | bytearray) else 0
 
 
 @web.middleware
@@ -146,4 +181,4 @@ def _problem_of_http(request: web.Request, refusal: web.HTTPException) -> web.St
     if isinstance(refusal, web.HTTPNotFound):
         detail = f"nothing lives at {request.path[:200]}; GET /openapi.json lists what there is"
         return problem(404, "not_found", detail)
-    return problem(refusal.status, "bad_request", refusal.reason)
+    return problem(400, "bad_request", refusal.reason)

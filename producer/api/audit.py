@@ -27,14 +27,13 @@ async def list_entries(call: Call) -> web.StreamResponse:
     limit = query.number("limit", _LISTED, 1, _MOST_LISTED)
     below = query.number("cursor", _LARGEST_ID, 1, _LARGEST_ID)
     query.finish()
-    entries = await call.rooms.till.audit(
+    page = await call.rooms.till.audit_page(
         act=act,
         account_id=account_id,
         job_id=job_id,
         actor=actor,
         below=below,
-        most=limit + 1,
+        most=limit,
     )
-    page = entries[:limit]
-    more = str(page[-1]["id"]) if len(entries) > limit else None
-    return json_response({"entries": [as_json(row) for row in page], "next_cursor": more})
+    more = str(page.next_below) if page.next_below is not None else None
+    return json_response({"entries": [as_json(row) for row in page.entries], "next_cursor": more})

@@ -6,11 +6,13 @@ The application is built from these rows, and so is the OpenAPI document: there 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
+from producer.api.budgets import Ticket
 from producer.api.rooms import Rooms
 from producer.keys import Caller, Role
 
@@ -33,6 +35,12 @@ class Call:
     request: web.Request
     caller: Caller
     rooms: Rooms
+    ticket: Ticket
+    """Its part of what its key may have under way."""
+
+    def while_the_key_holds(self) -> AbstractAsyncContextManager[None]:
+        """Return a context whose block is cancelled, with `KeyRefused`, once the key is revoked."""
+        return self.rooms.key_watch.while_it_holds(self.caller)
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -75,5 +83,14 @@ class Endpoint:
     answer_type: str = "application/json"
     is_stream: bool = False
     """Whether it answers for as long as the caller listens."""
+    may_wait: bool = False
+    """Whether `wait` has it answer later."""
+    answer_bytes: int = 0
+    """How much a list may read and send."""
     timeout_seconds: float = ANSWER_SECONDS
     description: str = ""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "GET"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 
 from producer.api.access import require_account
@@ -9,6 +11,7 @@ from producer.api.endpoints import Call
 from producer.api.jobs import find_job
 from producer.api.reading import Query
 from producer.live.sse import stream_response
+from shared.errors import Fault, InvalidRequest
 
 RESUME = "Last-Event-ID"
 
@@ -18,8 +21,8 @@ async def job_events(call: Call) -> web.StreamResponse:
     Query(call.request, ()).finish()
     job = await find_job(call)
     events = call.rooms.producer.events
-    async with events.job_stream(job.id, call.request.headers.get(RESUME)) as frames:
-        return await stream_response(call.request, frames)
+    async with events.job_stream(job.id, _resume_after(call)) as frames:
+        return await _stream(call, frames)
 
 
 async def account_events(call: Call) -> web.StreamResponse:
@@ -29,5 +32,21 @@ async def account_events(call: Call) -> web.StreamResponse:
     require_account(call.caller, account_id)
     await call.rooms.till.account(account_id)
     events = call.rooms.producer.events
-    async with events.account_stream(account_id, call.request.headers.get(RESUME)) as frames:
-        return await stream_response(call.request, frames)
+    async with events.account_stream(account_id, _resume_after(call)) as frames:
+        return await _stream(call, frames)
+
+
+async def _stream(call: Call, frames: AsyncIterator[bytes] | None) -> web.StreamResponse:
+    def count_waiting(count: int) -> None:
+        call.ticket.settle(count, may_refuse=True)
+
+    return await stream_response(
+        call.request, frames, call.while_the_key_holds(), count_waiting=count_waiting
+    )
+
+
+def _resume_after(call: Call) -> str | None:
+    given = call.request.headers.getall(RESUME, [])
+    if len(given) > 1:
+        raise InvalidRequest([Fault(RESUME, "is given more than once")])
+    return given[0] if given else None

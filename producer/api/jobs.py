@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 import orjson
 from aiohttp import web
@@ -19,15 +18,17 @@ from producer.api.waiting import wait_for_end
 from producer.job_book import Entered
 from producer.orders import KEY_LENGTH, Order
 from producer.small_print import ACCOUNT_LENGTH
-from shared.adapters.job_rows import job_to_json
+from shared.adapters.job_rows import JOB_FIELDS, job_to_json
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import AccountNotFound, Fault, InvalidRequest, JobNotFound
+from shared.errors import AccountNotFound, Fault, InvalidRequest
 from shared.refusals import shown
 
 WAIT_SECONDS_MAX = 60.0
 MOST_LISTED = 1_000
 _LISTED = 50
+_LARGE_FIELDS = frozenset({"request", "metadata"})
+"""What is not even read where it is not asked for."""
 REPLAYED = "Idempotent-Replayed"
 KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
 """A header carries no more than ASCII unharmed, and loses the spaces around it."""
@@ -129,21 +130,26 @@ def _replayed(entered: Sequence[Entered]) -> dict[str, str]:
 
 async def show_job(call: Call) -> web.StreamResponse:
     """The job; with `?wait=` once it has ended or the time is over."""
-    query = Query(call.request, ("wait",))
+    query = Query(call.request, ("wait", "fields"))
     seconds = query.seconds("wait", WAIT_SECONDS_MAX)
+    fields = query.names("fields", JOB_FIELDS)
     query.finish()
     job = await find_job(call)
     if seconds and not job.is_terminal:
-        job = await wait_for_end(call.rooms, job, seconds)
-    return json_response(job_to_json(job))
+        async with call.while_the_key_holds():
+            job = await wait_for_end(call.rooms, job, seconds)
+    return json_response(_shown_job(job, fields))
+
+
+def _shown_job(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
+    """Return the job object, or those of its fields, in its order."""
+    whole = job_to_json(job)
+    return whole if fields is None else {name: whole[name] for name in whole if name in fields}
 
 
 async def find_job(call: Call) -> Job:
     """Return the job of the path, where the caller may see it; raises `JobNotFound`."""
-    job_id = call.request.match_info["id"]
-    if "\0" in job_id or not job_id.isascii():
-        raise JobNotFound(job_id[:80])
-    job = await call.rooms.producer.get(job_id)
+    job = await call.rooms.producer.get(call.request.match_info["id"])
     require_job(call.caller, job)
     return job
 
@@ -157,22 +163,22 @@ async def cancel_job(call: Call) -> web.StreamResponse:
 
 async def list_jobs(call: Call) -> web.StreamResponse:
     """Newest first, a page at a time."""
-    query = Query(call.request, ("account_id", "state", "limit", "cursor"))
+    query = Query(call.request, ("account_id", "state", "limit", "cursor", "fields"))
     account_id = query.text("account_id", ACCOUNT_LENGTH)
     state = query.one_of("state", [state.value for state in JobState])
     limit = query.number("limit", _LISTED, 1, MOST_LISTED)
     below = query.job_id("cursor")
+    fields = query.names("fields", JOB_FIELDS)
     query.finish()
-    bound = bound_account(call.caller)
     if account_id is not None:
         require_account(call.caller, account_id)
-
-    async def look(below: UUID | None, most: int) -> list[Job]:
-        return await call.rooms.producer.list(
-            account_id=account_id or bound, state=state, limit=most, below=below
-        )
-
-    page = await look(below, limit)
-    has_more = len(page) == limit and bool(await look(page[-1].id, 1))
-    cursor = str(page[-1].id) if has_more else None
-    return json_response({"jobs": [job_to_json(job) for job in page], "next_cursor": cursor})
+    page = await call.rooms.producer.page(
+        account_id=account_id or bound_account(call.caller),
+        state=state,
+        limit=limit,
+        below=below,
+        without=() if fields is None else _LARGE_FIELDS - fields,
+    )
+    jobs = [_shown_job(job, fields) for job in page.jobs]
+    cursor = str(page.next_below) if page.next_below else None
+    return json_response({"jobs": jobs, "next_cursor": cursor})

@@ -21,7 +21,7 @@ from shared import PROJECT
 
 OPENAPI = "3.1.0"
 SCHEME = "key"
-_EVERYWHERE = (400, 401, 403, 500, 503)
+_EVERYWHERE = (400, 401, 403, 429, 500, 503)
 """What every operation may refuse with."""
 _WITH_A_BODY = (408, 413, 415)
 _IN_BRACES = re.compile(r"{(\w+)}")
@@ -54,6 +54,7 @@ _REFUSALS = {
     413: ("request_too_large", "The body is too large."),
     415: ("unsupported_content", "The body is not said to be JSON, or is compressed."),
     422: ("invalid_request", "Rules are broken; every fault is listed with its field."),
+    429: ("too_much_at_once", "The key has too much under way; try again after Retry-After."),
     500: ("internal_error", "A mistake of Darkroom's; it is in the log under the request id."),
     503: ("dependency_down", "Try again later; nothing was stored."),
 }
@@ -75,7 +76,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "const": "true"},
     },
 }
-_HEADERS_OF_STATUS = {401: ["WWW-Authenticate"], 503: ["Retry-After"]}
+_HEADERS_OF_STATUS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
 
 
 def render_document(endpoints: Iterable[Endpoint]) -> bytes:

@@ -46,6 +46,7 @@ _TITLES = {
     "invalid_request": "The request breaks rules",
     "insufficient_credits": "The account has too few credits available",
     "idempotency_conflict": "The idempotency key was used for another request",
+    "too_much_at_once": "This API key has too much under way",
     "too_late_to_cancel": "The job has left the queue",
     "would_leave_debt": "The account would be left in debt",
     "too_many_connections": "Too many connections from one address",
@@ -66,6 +67,7 @@ _TITLES = {
 }
 
 RETRY_AFTER_SECONDS = 2
+_COME_AGAIN = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 
 _TRY_AGAIN = "try again after the seconds of Retry-After; /readyz and the log say what is wrong"
 
@@ -84,7 +86,7 @@ def problem_of(error: DarkroomError) -> web.Response:
     headers: dict[str, str] = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in _COME_AGAIN:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     response = problem(status, error.code, _detail(error), members=_members(error), headers=headers)
     response.cause = str(error)
@@ -119,7 +121,8 @@ def problem(
         "type": TYPE_PREFIX + code,
         "title": _TITLES.get(code) or HTTPStatus(status).phrase,
         "status": int(status),
-        "detail": detail,
+        # Half of a character may stand in what was sent, and cannot be written out.
+        "detail": detail.encode(errors="replace").decode(),
         **(members or {}),
     }
     return Problem(

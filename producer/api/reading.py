@@ -11,15 +11,63 @@ from aiohttp import web
 
 from producer.api.refusals import (
     MalformedRequest,
+    PriceNotFound,
     RequestTooLarge,
     RequestTooSlow,
     UnsupportedContent,
 )
 from shared.adapters.bodies import BODY_SECONDS, BodyFault, read_body
-from shared.errors import Fault, InvalidRequest
+from shared.errors import AccountNotFound, Fault, InvalidRequest, JobNotFound
+from shared.identifiers import read_uuid
 from shared.refusals import shown, shown_name
 
 _FEW_DIGITS = 19
+
+
+def is_storable(text: str) -> bool:
+    """Return whether Postgres can store the text: it has no NUL, and no half of a character."""
+    if text.isascii():
+        return "\0" not in text
+    return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text)
+
+
+def refuse_unstorable(request: web.Request) -> None:
+    """Raise what a route raises for a name that no row has, where no row can have it."""
+    parts = request.match_info
+    if all(map(is_storable, parts.values())):
+        return
+    if "quantity" in parts:
+        raise PriceNotFound(parts["model"], parts["task"], parts["quantity"])
+    is_job = request.path.startswith("/v1/jobs/")
+    raise (JobNotFound if is_job else AccountNotFound)(next(iter(parts.values()))[:80])
+
+
+_JSON = "application/json"
+_OF_FORMS = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+"""What a web page may send anywhere without asking."""
+
+
+def refuse_forms(request: web.Request) -> None:
+    """Raise `UnsupportedContent` for a body that is not said to be JSON, on any route.
+
+    A web page cannot send that type to another origin without permission. A route that takes no
+    body refuses one as well.
+    """
+    is_form = "Content-Type" in request.headers and request.content_type in _OF_FORMS
+    if is_form or (request.body_exists and not _is_json(request)):
+        raise _not_json(request)
+
+
+def _is_json(request: web.Request) -> bool:
+    # Of two types one program would read the first, another the last.
+    is_said_once = len(request.headers.getall("Content-Type", [])) == 1
+    return is_said_once and request.content_type == _JSON
+
+
+def _not_json(request: web.Request) -> UnsupportedContent:
+    return UnsupportedContent(
+        f"the body must be sent as Content-Type: application/json, not {request.content_type}"
+    )
 
 
 async def read_object(
@@ -29,11 +77,8 @@ async def read_object(
 
     Raises `UnsupportedContent`, `RequestTooLarge`, `RequestTooSlow` and `MalformedRequest`.
     """
-    # Asking for the type also keeps web pages out: a form cannot send it without permission.
-    if request.content_type != "application/json":
-        raise UnsupportedContent(
-            f"the body must be sent as Content-Type: application/json, not {request.content_type}"
-        )
+    if not _is_json(request):
+        raise _not_json(request)
     try:
         body = orjson.loads(await _read_body(request, limit_bytes, timeout_seconds))
     except orjson.JSONDecodeError as error:
@@ -59,11 +104,18 @@ class Query:
     """The query parameters of one request; collects every fault before it refuses."""
 
     def __init__(self, request: web.Request, allowed: Collection[str]) -> None:
-        self._given: Mapping[str, str] = request.query
+        self._given: Mapping[str, str] = {
+            name: value for name, value in request.query.items() if is_storable(value)
+        }
         self._faults = [
             Fault(shown_name(name), f"is not a parameter here; allowed: {_listed(allowed)}")
             for name in request.query
             if name not in allowed
+        ]
+        self._faults += [
+            Fault(shown_name(name), f"{shown(value)} has a character that cannot be stored")
+            for name, value in request.query.items()
+            if not is_storable(value)
         ]
         self._faults += [
             Fault(shown_name(name), "is given more than once")
@@ -74,8 +126,8 @@ class Query:
     def text(self, name: str, longest: int) -> str | None:
         """Return the parameter, or None where it is not given; an empty one is a fault."""
         value = self._given.get(name)
-        if value is not None and (not 1 <= len(value) <= longest or "\0" in value):
-            sentence = f"{shown(value)} must be 1 to {longest} characters without NUL"
+        if value is not None and not 1 <= len(value) <= longest:
+            sentence = f"{shown(value)} must be 1 to {longest} characters"
             self._faults.append(Fault(name, sentence))
             return None
         return value
@@ -87,6 +139,19 @@ class Query:
             self._faults.append(Fault(name, f"{shown(value)} must be one of {_listed(allowed)}"))
             return None
         return value
+
+    def names(self, name: str, allowed: Collection[str]) -> frozenset[str] | None:
+        """Return the words given, separated by commas, or None where none are."""
+        value = self._given.get(name)
+        if value is None:
+            return None
+        words = value.split(",")
+        unknown = next((word for word in words if word not in allowed), None)
+        if unknown is not None:
+            self._faults.append(
+                Fault(name, f"{shown(unknown)} is none of them; allowed: {_listed(allowed)}")
+            )
+        return frozenset(words)
 
     def number(self, name: str, default: int, lowest: int, highest: int) -> int:
         """Return the whole number given, or the default."""
@@ -120,11 +185,10 @@ class Query:
         value = self._given.get(name)
         if value is None:
             return None
-        try:
-            return UUID(value)
-        except ValueError:
+        found = read_uuid(value)
+        if found is None:
             self._faults.append(Fault(name, f"{shown(value)} must be {wanted}"))
-            return None
+        return found
 
     def _refuse_number(self, name: str, value: str, wanted: str) -> None:
         self._faults.append(Fault(name, f"{shown(value)} must be {wanted}"))

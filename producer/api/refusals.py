@@ -21,6 +21,27 @@ class MalformedRequest(HttpRefusal):
     code = "malformed_request"
 
 
+class KeyNeeded(HttpRefusal):
+    """Without API keys only direct requests of this machine are answered, and this is none."""
+
+    code = "key_refused"
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, sign: str) -> None:
+        super().__init__(
+            "while no API key exists, only direct requests of this machine are answered, and this"
+            f" one {sign}: make a key with `darkroom keys create` and send it in the header"
+            " `Authorization: Bearer dk_...`"
+        )
+
+
+class TooMuchAtOnce(HttpRefusal):
+    """The key has as many requests under way, or answers unread, as one key may have."""
+
+    code = "too_much_at_once"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
 class Forbidden(HttpRefusal):
     """The key is known, but may not do this."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from producer.api.budgets import Budgets
 from producer.api.queueing import OrderQueue
 from producer.client import Producer
+from producer.key_watch import KeyWatch
 from producer.keys import KeyRing
 from producer.till import Till
 
@@ -17,8 +19,12 @@ class Rooms:
 
     producer: Producer
     keys: KeyRing
+    key_watch: KeyWatch
+    """Ends what is open under a key that was revoked."""
     orders: OrderQueue
     """Where single orders are placed."""
+    budgets: Budgets = field(default_factory=Budgets)
+    """What each key may have under way."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is told to stop: who waits is answered at once."""
 

@@ -13,6 +13,8 @@ from producer.api.endpoints import (
 )
 from producer.audit import Act
 from producer.orders import KEY_LENGTH
+from producer.pages import PAGE_BYTES
+from shared.adapters.job_rows import JOB_FIELDS
 from shared.domain.lifecycle import JobState
 
 _JOB_ID = {"id": {"type": "string", "format": "uuid"}}
@@ -38,6 +40,17 @@ _ROW_CURSOR = Parameter(
     "cursor",
     {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
     "`next_cursor` of the page before",
+)
+
+
+_FIELDS = Parameter(
+    "fields",
+    {
+        "type": "string",
+        "pattern": f"^({'|'.join(JOB_FIELDS)})(,({'|'.join(JOB_FIELDS)}))*$",
+        "examples": ["id,state"],
+    },
+    "only these fields of a job, separated by commas",
 )
 
 
@@ -97,8 +110,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             ),
             _LIMIT,
             Parameter("cursor", _JOB_ID["id"], "`next_cursor` of the page before"),
+            _FIELDS,
         ),
         answers={200: "JobPage"},
+        answer_bytes=PAGE_BYTES,
         problems=(422,),
     ),
     Endpoint(
@@ -116,9 +131,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                 {"type": "number", "minimum": 0, "maximum": jobs.WAIT_SECONDS_MAX},
                 "answer once the job has ended, or after so many seconds",
             ),
+            _FIELDS,
         ),
-        answers={200: "Job"},
+        answers={200: "ShownJob"},
         problems=(404, 422),
+        may_wait=True,
         timeout_seconds=jobs.WAIT_SECONDS_MAX + 30,
     ),
     Endpoint(
@@ -198,6 +215,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             _ROW_CURSOR,
         ),
         answers={200: "LedgerPage"},
+        answer_bytes=PAGE_BYTES,
         problems=(404, 422),
     ),
     Endpoint(
@@ -251,6 +269,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             _ROW_CURSOR,
         ),
         answers={200: "AuditPage"},
+        answer_bytes=PAGE_BYTES,
         problems=(422,),
     ),
 )

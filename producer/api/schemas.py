@@ -43,6 +43,7 @@ _BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant)
 def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
+    answers = _described(ANSWERS)
     names = [{"$ref": REF + name} for name in orders]
     return {
         "JobOrder": {
@@ -53,7 +54,21 @@ def component_schemas() -> dict[str, Any]:
         **_NOTES,
         "JobBatch": _batch(orders),
         **_described(_BODIES),
-        **_described(ANSWERS),
+        **answers,
+        **_shown_jobs(answers["Job"]),
+    }
+
+
+def _shown_jobs(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas of a job of which `fields` may have named a part."""
+    part = {name: rule for name, rule in job.items() if name != "required"}
+    return {
+        "ShownJob": {"anyOf": [{"$ref": f"{REF}Job"}, {"$ref": f"{REF}JobPart"}]},
+        "JobPart": {
+            **part,
+            "description": "Those fields of a job that `fields` has named.",
+            "minProperties": 1,
+        },
     }
 
 

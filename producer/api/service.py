@@ -18,6 +18,7 @@ from producer.api.queueing import OrderQueue
 from producer.api.rooms import Rooms
 from producer.api.routes import ENDPOINTS
 from producer.client import Producer
+from producer.key_watch import KeyWatch
 from producer.keys import KeyRing
 from shared.adapters.alert_watch import AlertWatch
 from shared.adapters.background import stop_tasks
@@ -90,22 +91,34 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         watch = AlertWatch(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
         checks = checks_of(database, Delivery(redis), processes)
-        health = watched_health(checks, registry, database, watch)
+        health = watched_health(checks, registry, database, watch, settings.metrics_key)
         show_push_paths(registry, (producer.push_path,))
-        rooms = Rooms(producer, KeyRing(database), OrderQueue(producer.intake))
+        rooms = Rooms(producer, KeyRing(database), KeyWatch(database), OrderQueue(producer.intake))
         app = build_application(
             rooms, ENDPOINTS, ApiMetrics(registry), [*health.routes(), *document_routes(ENDPOINTS)]
         )
         doors = Doors(app, settings.api_host, settings.api_port, rooms.keys)
         addresses = await stack.enter_async_context(doors.open(drain_seconds=DRAIN_SECONDS))
-        noting = asyncio.create_task(_note_key_uses(rooms.keys))
+        await stack.enter_async_context(_minding_keys(rooms))
         try:
             yield addresses
         finally:
             # Who waits or listens is answered now, not when the drain is over.
             rooms.leaving.set()
             await producer.events.close()
-            await stop_tasks([noting])
+
+
+@asynccontextmanager
+async def _minding_keys(rooms: Rooms) -> AsyncIterator[None]:
+    """Note the uses of keys, and end what is open under revoked ones, for the block."""
+    tasks = [
+        asyncio.create_task(_note_key_uses(rooms.keys)),
+        asyncio.create_task(rooms.key_watch.run()),
+    ]
+    try:
+        yield
+    finally:
+        await stop_tasks(tasks)
 
 
 async def _note_key_uses(keys: KeyRing) -> None:

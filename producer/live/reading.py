@@ -15,7 +15,8 @@ PAGE_LENGTH = 500
 """The events of one job that are read at once."""
 WALK_LENGTH = 2_000
 """The events of all accounts that are gone through at once, to find those of one."""
-
+WALK_BYTES = 512 * 1024
+"""As much of their texts, which lies here until the listener has taken it."""
 NAMED_JOBS_MAX = 100
 """Above this, reading some events too many costs less than naming the jobs at every look."""
 
@@ -102,9 +103,10 @@ async def walk(
             upto.text,
             without,
             WALK_LENGTH,
+            WALK_BYTES,
         )
         found = [event_from_row(row) for row in rows if row["id"] is not None]
-        is_last = not rows or rows[0]["passed"] < WALK_LENGTH
+        is_last = not rows or rows[0]["passed"] == rows[0]["found"] < WALK_LENGTH
         if not is_last:
             start = Position(int(rows[0]["last_tx"]), rows[0]["last_id"])
         # Where younger transactions than the edge were gone through, older ones may still come.

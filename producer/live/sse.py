@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 
 from aiohttp import web
 
 from producer.live.frames import GREETING
 from shared.adapters.failure_log import failures
-from shared.errors import DarkroomError
+from shared.errors import DarkroomError, RequestRefused
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -25,17 +26,22 @@ HEADERS = {
 STUCK_SECONDS = 30.0
 """How long a client may take nothing before it is cut off."""
 _SEND_BUFFER_BYTES = 64 * 1024
+_LONG_BYTES = 16 * 1024
 
 
 async def stream_response(
     request: web.Request,
     frames: AsyncIterator[bytes] | None,
+    permission: AbstractAsyncContextManager[None],
     *,
+    count_waiting: Callable[[int], None] = lambda _: None,
     stuck_seconds: float = STUCK_SECONDS,
 ) -> web.StreamResponse:
     """Send the frames until they end or the client is gone; 204 where there are none to come.
 
-    204 tells a browser's EventSource to stop asking.
+    204 tells a browser's EventSource to stop asking. The stream ends as well when `permission`
+    raises a refusal inside its block, or `count_waiting` does, which is told how many bytes of a
+    long stretch wait for the client: it comes again, and is told why.
     """
     if frames is None:
         return web.Response(status=204)
@@ -43,9 +49,15 @@ async def stream_response(
     _bound_socket(request, stuck_seconds)
     try:
         await response.prepare(request)
-        await _write(response, GREETING, stuck_seconds)
-        async for frame in frames:
-            await _write(response, frame, stuck_seconds)
+        with suppress(RequestRefused):
+            async with permission:
+                await _write(response, GREETING, stuck_seconds)
+                async for frame in frames:
+                    if len(frame) > _LONG_BYTES:
+                        count_waiting(len(frame))
+                    await _write(response, frame, stuck_seconds)
+                    if len(frame) > _LONG_BYTES:
+                        count_waiting(0)
         async with asyncio.timeout(stuck_seconds):
             await response.write_eof()
     except (ConnectionError, TimeoutError):

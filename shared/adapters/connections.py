@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import LineTooLong
 from shared.adapters.descriptors import descriptors_for_listeners
 from shared.adapters.failure_log import failures
 from shared.adapters.heartbeat import keep_alive
+from shared.adapters.unread_answers import ReadConnection
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
@@ -70,7 +71,7 @@ class ConnectionLimits:
                 return self.body_seconds
 
 
-class GuardedConnection(web.RequestHandler):
+class GuardedConnection(ReadConnection):
     """A connection with deadlines for head, body and idling."""
 
     _server: GuardedServer

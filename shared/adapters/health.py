@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import SecretStr
 
 from shared.adapters.alert_watch import alert_to_json
 from shared.adapters.connections import ConnectionLimits
@@ -39,6 +41,8 @@ class Health:
     """How long a check or the refresh may take."""
     alerts: Alerts | None = None
     """What is wrong at the moment; raises a `DarkroomError` where nobody knows."""
+    metrics_key: SecretStr | None = None
+    """What `/metrics` asks for as `Authorization: Bearer`; None: it answers anybody."""
     _failing_since: dict[str, datetime] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
@@ -99,7 +103,9 @@ class Health:
         except (DarkroomError, TimeoutError):
             return None
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self.metrics_key is not None and not _shows(request, self.metrics_key):
+            return _refuse_without_key()
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 await self.refresh()
@@ -118,6 +124,31 @@ class Health:
         except TimeoutError:
             return f"no answer within {self.timeout_seconds:g} s"
         return "ok"
+
+
+def _shows(request: web.Request, key: SecretStr) -> bool:
+    """Return whether the request has this key, and one only."""
+    given = request.headers.getall("Authorization", [])
+    if len(given) != 1:
+        return False
+    scheme, _, shown = given[0].partition(" ")
+    wanted = key.get_secret_value().encode()
+    return scheme.lower() == "bearer" and hmac.compare_digest(
+        shown.strip().encode(errors="replace"), wanted
+    )
+
+
+def _refuse_without_key() -> web.Response:
+    problem = {
+        "type": "urn:darkroom:problem:key_refused",
+        "title": "The API key is missing or not accepted",
+        "status": 401,
+        "detail": "/metrics asks for the value of METRICS_KEY in `Authorization: Bearer ...`",
+    }
+    headers = {"WWW-Authenticate": 'Bearer realm="darkroom-metrics"'}
+    return web.json_response(
+        problem, status=401, headers=headers, content_type="application/problem+json"
+    )
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from shared.adapters.connections import ConnectionLimits, GuardedConnection
+from shared.adapters.expectations import unmet_expectation
 from shared.adapters.failure_log import failures
 from shared.errors import ConfigurationError
 
@@ -152,6 +153,10 @@ class GuardedServer(web.Server):
                 answer = self.refuse(request, 415, "unsupported_content", fault)
                 answer.headers["Accept-Encoding"] = "identity"
                 return answer
+        if "Expect" in request.headers:
+            unmet = unmet_expectation(request)
+            if unmet is not None:
+                return self.refuse(request, 400, "bad_request", unmet)
         response = await self._plain_handler(request)
         failures.succeeded("request_not_read", self.name)
         return response

@@ -122,6 +122,14 @@ def moment_to_json(moment: datetime | None) -> str | None:
     return moment.isoformat().replace("+00:00", "Z") if moment else None
 
 
+JOB_FIELDS = (
+    *("id", "account_id", "model", "task", "request", "state", "reason", "message", "progress"),
+    *("provider_task_id", "result_urls", "late_result_urls", "credits_quoted", "credits_charged"),
+    *("attempt", "created_at", "submitted_at", "finished_at", "metadata", "priority", "run_at"),
+)
+"""The fields of the job object, in its order."""
+
+
 def job_to_json(job: Job) -> dict[str, Any]:
     """Return the job object of the public contract."""
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from shared.adapters.alert_gauges import AlertGauges, DependencyGauges, refresh_all
 from shared.adapters.alert_watch import AlertWatch
@@ -19,6 +20,7 @@ def watched_health(
     registry: CollectorRegistry,
     queries: Queries,
     watch: AlertWatch,
+    metrics_key: SecretStr | None = None,
 ) -> Health:
     """Return the three routes of a process that watches its Darkroom."""
 
@@ -34,4 +36,5 @@ def watched_health(
             AlertGauges(registry, watch).refresh,
         ),
         alerts=alerts,
+        metrics_key=metrics_key,
     )

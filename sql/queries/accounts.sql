@@ -15,11 +15,23 @@ SELECT id, balance, held, available, created_at
   FROM grant_credits($1, $2, $3, $4, $5::text::jsonb);
 
 -- name: list_ledger
--- Newest first. $1 account id, $2 only ids below this or null, $3 limit.
-SELECT id, account_id, job_id, kind, credits, balance_after, held_after, price_id, reason, created_at
-  FROM ledger_entries
- WHERE account_id = $1 AND ($2::bigint IS NULL OR id < $2)
- ORDER BY id DESC LIMIT $3;
+-- A page, newest first: as many entries as there may be and as fit; the first always fits.
+-- $1 account id, $2 only ids below this or null, $3 how many at most, $4 how many bytes of text. In
+-- every row: its place, and how many were found, which is one more than $3 where there are more.
+WITH page AS (
+    SELECT id, account_id, job_id, kind, credits, balance_after, held_after, price_id, reason,
+           created_at
+      FROM ledger_entries
+     WHERE account_id = $1 AND ($2::bigint IS NULL OR id < $2)
+     ORDER BY id DESC LIMIT $3::bigint + 1
+), sized AS (
+    SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
+           sum(400 + coalesce(octet_length(reason), 0)) OVER newest AS bytes_so_far
+      FROM page WINDOW newest AS (ORDER BY id DESC)
+)
+SELECT * FROM sized
+ WHERE place <= $3 AND (place = 1 OR bytes_so_far <= $4::bigint)
+ ORDER BY id DESC;
 
 -- name: list_prices
 SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id

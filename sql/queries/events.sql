@@ -47,14 +47,22 @@ SELECT whole.newest_id, whole.end_id, page.*, jobs.account_id, jobs.state
 -- A page through everybody's events in the order of their transactions, keeping one account's.
 -- $1 account id, $2 and $3 transaction and id after which to begin, $4 only what this snapshot
 -- shows, $5 and what this one did not show (null: whatever it was), $6 how many events to go
--- through. In every row: how many were gone through, and the last of them; no row: none were left.
-WITH page AS MATERIALIZED (
+-- through, $7 how many bytes of text; the first always fits. In every row: how many were found and
+-- how many gone through, and the last of these; no row: none were left.
+WITH found AS MATERIALIZED (
     SELECT * FROM job_events
      WHERE (tx, id) > ($2::text::xid8, $3::bigint)
        AND tx < pg_snapshot_xmax($4::text::pg_snapshot)
      ORDER BY tx, id LIMIT $6
+), sized AS (
+    SELECT *, row_number() OVER oldest AS place,
+           sum(300 + octet_length(detail::text)) OVER oldest AS bytes_so_far
+      FROM found WINDOW oldest AS (ORDER BY tx, id)
+), page AS MATERIALIZED (
+    SELECT * FROM sized WHERE place = 1 OR bytes_so_far <= $7::bigint
 ), edge AS (
-    SELECT tx::text AS last_tx, id AS last_id, (SELECT count(*) FROM page) AS passed
+    SELECT tx::text AS last_tx, id AS last_id, place AS passed,
+           (SELECT count(*) FROM found) AS found
       FROM page ORDER BY tx DESC, id DESC LIMIT 1
 ), wanted AS (
     SELECT page.id, page.tx::text AS tx, page.job_id, page.at, page.event, page.detail,

@@ -27,6 +27,12 @@ SELECT secret_sha256, role, account_id, revoked_at IS NOT NULL AS is_revoked
 -- Whether a key was ever created: revoked ones count.
 SELECT EXISTS (SELECT FROM api_keys) AS is_there;
 
+-- name: ended_keys
+-- Those of some keys that are revoked. $1 prefixes, $2 whether to say (as null) that any key exists.
+SELECT prefix FROM api_keys WHERE prefix = ANY($1::text[]) AND revoked_at IS NOT NULL
+UNION ALL
+SELECT NULL WHERE $2::boolean AND EXISTS (SELECT FROM api_keys);
+
 -- name: note_key_uses
 -- Moves the last use forward, by no less than $3 seconds. $1 prefixes, $2 how many seconds ago each
 -- was last used.

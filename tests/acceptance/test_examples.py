@@ -128,6 +128,7 @@ async def test_the_example_places_one_job_and_sees_it_succeed(
     await workshop.check_account(balance=9_993)
 
 
+@pytest.mark.promise("with the same rules and the same refusals")
 @pytest.mark.parametrize("name", PROGRAMS_HERE)
 async def test_the_example_shows_a_refusal_and_fails(workshop: Workshop, name: str) -> None:
     await KeyRing(workshop.database).create(Role.ADMIN)
@@ -168,6 +169,7 @@ async def test_every_fault_is_shown(workshop: Workshop, name: str) -> None:
     assert await workshop.run_sql("SELECT id FROM jobs") == []
 
 
+@pytest.mark.promise("Try again for 408, 429 and 503")
 @pytest.mark.parametrize("name", CLIENTS_HERE)
 async def test_a_lost_answer_and_an_outage_place_no_second_job(
     workshop: Workshop, name: str

@@ -91,7 +91,7 @@ async def test_without_keys_another_name_than_localhost_is_refused(
             "127.0.0.1.evil.example",
             "10.0.0.1",
         ):
-            check_refused(await ask(api, endpoint, path_of(endpoint), Host=host), 403)
+            check_refused(await ask(api, endpoint, path_of(endpoint), Host=host), 401)
 
 
 async def test_one_account_never_meets_another(workshop: Workshop) -> None:
@@ -128,6 +128,7 @@ async def test_one_account_never_meets_another(workshop: Workshop) -> None:
 # --- who dawdles or vanishes -------------------------------------------------------------------
 
 
+@pytest.mark.promise("request_too_slow", "time for a body to arrive")
 async def test_a_body_that_does_not_arrive_in_time_is_refused() -> None:
     async def read(request: web.Request) -> web.StreamResponse:
         try:

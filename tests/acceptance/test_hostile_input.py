@@ -232,6 +232,7 @@ async def chunks(length: int, size: int = 65_536) -> AsyncIterator[bytes]:
         yield b" " * size
 
 
+@pytest.mark.promise("body of a request")
 @pytest.mark.parametrize(
     ("path", "limit"),
     [
@@ -348,6 +349,7 @@ async def test_what_is_no_http_is_refused_with_a_problem(workshop: Workshop, hea
     assert orjson.loads(body)["type"] == "urn:darkroom:problem:malformed_request"
 
 
+@pytest.mark.promise("1 to 255 printable ASCII characters", "Idempotency-Key")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -369,6 +371,7 @@ async def test_an_idempotency_key_is_one_short_line_of_ascii(
     assert [fault["field"] for fault in problem["errors"]] == ["Idempotency-Key"]
 
 
+@pytest.mark.promise("so a batch's own has at most 251")
 async def test_the_key_of_a_batch_leaves_room_for_the_places_of_its_jobs(
     workshop: Workshop,
 ) -> None:

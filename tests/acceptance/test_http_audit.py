@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from producer.api.routes import ENDPOINTS
 from producer.keys import KeyRing, Role
 from tests.acceptance.test_http_jobs import order
@@ -62,6 +64,7 @@ async def test_acts_over_http_name_key_role_and_address_to_admins_alone(
     assert admin_key not in str(found)
 
 
+@pytest.mark.promise("would_leave_debt")
 async def test_a_debt_over_http_is_asked_for(workshop: Workshop) -> None:
     async with workshop.api() as api:
         problem = (await api.post(GRANTS, {"credits": -10_001, "reason": "oops"})).expect(409)

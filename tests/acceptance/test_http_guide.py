@@ -11,18 +11,31 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
+import pytest
+
 from producer import Producer
-from producer.api import bodies, endpoints, jobs, problems, refusals, service, serving_api
+from producer.api import (
+    bodies,
+    budgets,
+    endpoints,
+    jobs,
+    problems,
+    refusals,
+    service,
+    serving_api,
+)
 from producer.api.routes import ENDPOINTS
 from producer.keys import Role
 from producer.live.sse import STUCK_SECONDS
 from producer.live.tail import Pace
 from producer.orders import KEY_LENGTH
+from producer.pages import PAGE_BYTES
 from producer.small_print import METADATA_BYTES, METADATA_STORED_BYTES
 from shared.adapters import http_server
 from shared.adapters.bodies import BODY_SECONDS
 from shared.adapters.connections import CONNECTIONS_MAX, ConnectionLimits
 from shared.adapters.postgres import Database
+from shared.adapters.unread_answers import LEAST_TAKEN_BYTES, UNREAD_SECONDS
 from shared.errors import DarkroomError
 from shared.settings import Settings
 from shared.stored_json import DEEPEST
@@ -86,6 +99,7 @@ def source_of_the_api() -> str:
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
+@pytest.mark.promise("a word that never changes its meaning or its status")
 def test_problems_are_listed_with_their_statuses() -> None:
     rows = {row[0].strip("`"): int(row[1]) for row in table("Errors")}
     known = statuses()
@@ -123,6 +137,12 @@ def test_the_limits_are_those_of_the_code() -> None:
         "time for an answer": f"{endpoints.ANSWER_SECONDS:g} s, beside `wait`",
         "`wait`": f"{jobs.WAIT_SECONDS_MAX:g} s",
         "`limit`": f"{jobs.MOST_LISTED:,}",
+        "a page of a list": f"{PAGE_BYTES // 2**20} MiB of jobs or entries, one at least",
+        "requests of a key at once": f"{budgets.REQUESTS_AT_ONCE}, and"
+        f" {budgets.WAITS_AT_ONCE:,} that wait or follow events",
+        "requests and unread answers of a key": f"{budgets.BYTES_AT_ONCE // 2**20} MiB",
+        "an answer that its reader does not read": f"{kib(LEAST_TAKEN_BYTES)} in"
+        f" {UNREAD_SECONDS:g} s at least",
         "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {jobs.BATCH_KEY_LENGTH}",
         "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {DEEPEST} levels at most;"
         f" {kib(METADATA_STORED_BYTES)} with its numbers written digit by digit, as they are stored"

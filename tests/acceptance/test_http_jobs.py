@@ -12,10 +12,11 @@ import aiohttp
 import pytest
 
 from producer.api import serving_api
+from producer.orders import Order
 from shared.adapters.delivery import connect_redis
 from shared.adapters.news import CHANGES_CHANNEL
 from tests.api_client import ApiClient
-from tests.workshop import Workshop, eventually
+from tests.workshop import Workshop, eventually, text_to_image
 
 ORDER = {
     "account_id": "acme",
@@ -120,6 +121,7 @@ async def test_the_same_key_gets_the_same_answer_again(workshop: Workshop) -> No
     await workshop.check_account(balance=9_993)
 
 
+@pytest.mark.promise("is `409 idempotency_conflict`, which names what differs")
 async def test_the_same_key_for_something_else_is_a_conflict_that_names_it(
     workshop: Workshop,
 ) -> None:
@@ -132,6 +134,34 @@ async def test_the_same_key_for_something_else_is_a_conflict_that_names_it(
     assert problem["job_id"] == job["id"]
 
 
+@pytest.mark.promise("**A refusal is not kept.**")
+async def test_a_refusal_is_not_kept_under_its_key(workshop: Workshop) -> None:
+    await workshop.open_account("poor", 6)
+    async with workshop.api() as api:
+        asked = order(account_id="poor")
+        (await api.post("/v1/jobs", asked, Idempotency_Key="k")).expect(402)
+        (await api.post("/v1/jobs", {**asked, "quantity": 3}, Idempotency_Key="k")).expect(422)
+        grant = {"credits": 1, "reason": "x"}
+        (await api.post("/v1/accounts/poor/grants", grant)).expect(200)
+        placed = await api.post("/v1/jobs", asked, Idempotency_Key="k")
+        assert placed.expect(202)["state"] == "queued"
+        assert "Idempotent-Replayed" not in placed.headers
+
+
+@pytest.mark.promise("50 unless `limit` says otherwise, 1,000 at most")
+async def test_a_list_has_50_jobs_unless_it_is_told_otherwise(workshop: Workshop) -> None:
+    orders = [Order(request=text_to_image(f"{n}"), account_id="acme") for n in range(1_001)]
+    await workshop.producer.enqueue_many(orders)
+    async with workshop.api() as api:
+        for path, key in (("/v1/jobs", "jobs"), ("/v1/accounts/acme/ledger", "entries")):
+            for query, count in (({}, 50), ({"limit": 1}, 1), ({"limit": 1_000}, 1_000)):
+                page = (await api.get(path, **query)).expect(200)
+                assert len(page[key]) == count, path
+                assert page["next_cursor"] is not None
+            assert set((await api.get(path, limit=1_001)).faults()) == {"limit"}
+
+
+@pytest.mark.promise("Keys belong to the account and never lapse")
 async def test_keys_are_scoped_to_the_account(workshop: Workshop) -> None:
     await workshop.open_account("other", 100)
     async with workshop.api() as api:
@@ -149,6 +179,7 @@ async def test_a_wait_ends_when_the_time_is_over(workshop: Workshop) -> None:
     assert same["state"] == "queued"
 
 
+@pytest.mark.promise("so many seconds, at most 60", "wait")
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan", "inf", "1_0", ""])
 async def test_a_wait_has_its_limits(workshop: Workshop, wait: str) -> None:
     async with workshop.api() as api:
@@ -156,6 +187,7 @@ async def test_a_wait_has_its_limits(workshop: Workshop, wait: str) -> None:
         assert set((await api.get(f"/v1/jobs/{job['id']}", wait=wait)).faults()) == {"wait"}
 
 
+@pytest.mark.promise("time for requests under way when the API is told to stop")
 async def test_whoever_waits_is_let_go_when_the_process_leaves(workshop: Workshop) -> None:
     async with AsyncExitStack() as outer:
         inner = await outer.enter_async_context(AsyncExitStack())
@@ -198,6 +230,7 @@ async def test_an_unknown_job_is_404(workshop: Workshop, job_id: str) -> None:
     assert problem["type"] == "urn:darkroom:problem:job_not_found"
 
 
+@pytest.mark.promise("up to 1,000 orders, all or none")
 async def test_a_batch_is_all_or_nothing(workshop: Workshop) -> None:
     async with workshop.api() as api:
         jobs = [order(prompt=f"picture {n}") for n in range(3)]
@@ -217,6 +250,7 @@ async def test_a_batch_is_all_or_nothing(workshop: Workshop) -> None:
     assert len(await workshop.run_sql("SELECT id FROM jobs")) == 3
 
 
+@pytest.mark.promise("jobs in a batch")
 @pytest.mark.parametrize("jobs", [None, [], {}, [ORDER] * 1001])
 async def test_a_batch_has_1_to_1000_jobs(workshop: Workshop, jobs: Any) -> None:
     async with workshop.api() as api:
@@ -239,6 +273,7 @@ async def test_lists_are_paged_newest_first_without_gap_or_repeat(workshop: Work
         assert (await api.get("/v1/jobs", state="succeeded")).expect(200)["jobs"] == []
 
 
+@pytest.mark.promise("limit")
 async def test_every_wrong_parameter_is_named(workshop: Workshop) -> None:
     async with workshop.api() as api:
         answer = await api.get("/v1/jobs", state="done", limit=0, cursor="x", colour="red")
@@ -253,6 +288,7 @@ async def test_an_address_that_is_not_there_is_a_problem_too(workshop: Workshop)
     assert answer.headers["Allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.promise("one of up to 100 characters")
 async def test_a_request_id_is_repeated_or_made(workshop: Workshop) -> None:
     async with workshop.api() as api:
         given = await api.send("GET", "/v1/prices", headers={"X-Request-Id": "trace-7"})

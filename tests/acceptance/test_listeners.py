@@ -96,6 +96,7 @@ async def test_every_route_of_every_listener_refuses_a_compressed_body(workshop:
         assert await rows(workshop) == before
 
 
+@pytest.mark.promise("is answered with `Connection: close`, and the rest of its body is not read")
 async def test_every_route_of_every_listener_ends_a_connection_whose_body_it_does_not_read(
     workshop: Workshop,
 ) -> None:

@@ -6,6 +6,7 @@ left to `worker.callbacks.handling`, and a callback that was answered is in the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,8 @@ BODY_BYTES_MAX = 64 * 1024
 USUAL_BODY_BYTES = 8 * 1024
 """More than any callback that Kie documents."""
 _TASK_ID_LENGTH_MAX = 200
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""What `secrets.token_urlsafe` writes, of any length that it may have had."""
 _TASKS_PER_TOKEN_MAX = 8
 
 Received = Callable[[int], None]
@@ -46,6 +49,9 @@ class CallbackReceiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         token = request.match_info["token"]
+        if not _TOKEN.fullmatch(token):
+            # None of ours looks so: no database need be asked, and some cannot even be asked for.
+            return _refuse_stranger()
         if not await self._may_be_read(request, token):
             return _refuse_stranger()
         body = await read_body(request, BODY_BYTES_MAX)

@@ -15,7 +15,9 @@ from arq.connections import ArqRedis
 
 from producer import AccountNotFound, InvalidRequest, Job, Producer
 from producer.live.feed import EventFeed
-from producer.live.reading import WALK_LENGTH
+from producer.live.frames import frame_of
+from producer.live.positions import Position
+from producer.live.reading import WALK_BYTES, WALK_LENGTH, snapshot_now, walk
 from shared.adapters.postgres import Database
 from shared.adapters.servers import Servers
 from tests.integration.producer.hearing import (
@@ -176,6 +178,31 @@ async def test_a_long_past_is_walked_through_in_stretches_and_told_whole(
     async with account_ear(looking, last=middle.id) as resumed:
         await resumed.hears(len(ids) + 1 - (len(ids) // 2 + 1))
     assert resumed.ids == ear.ids[len(ids) // 2 + 1 :]
+
+
+async def test_a_past_of_long_events_is_read_in_short_stretches(
+    producer: Producer, database: Database, looking: EventFeed
+) -> None:
+    """A listener that reads nothing holds one stretch of it at most."""
+    await open_account(producer)
+    job = await enqueued(producer)
+    await database.pool.execute(
+        "INSERT INTO job_events (job_id, event, detail) SELECT $1, 'large',"
+        " jsonb_build_object('message', repeat('x', $2::int)) FROM generate_series(1, 40)",
+        job.id,
+        WALK_BYTES // 10,
+    )
+    now = await snapshot_now(database)
+    stretches = [one async for one in walk(database, "acme", Position(0, 0), now, None)]
+    assert [one.id for stretch in stretches for one in stretch.events] == await stored_ids(
+        database, job.id
+    )
+    assert len(stretches) == 5
+    for stretch in stretches:
+        assert sum(len(frame_of(one, 0)) for one in stretch.events) < WALK_BYTES * 1.1
+    async with account_ear(looking, last="0.0") as ear:
+        await ear.hears(41)
+    assert ear.ids == await stored_ids(database, job.id)
 
 
 async def test_an_account_that_does_not_exist_is_not_found(looking: EventFeed) -> None:

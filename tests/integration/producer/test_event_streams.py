@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -37,12 +37,16 @@ async def streaming(feed: EventFeed, path: Path | None = None) -> AsyncIterator[
     async def job_events(request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID")
         async with feed.job_stream(UUID(request.match_info["id"]), last) as frames:
-            return await stream_response(request, frames, stuck_seconds=STUCK_SECONDS)
+            return await stream_response(
+                request, frames, nullcontext(), stuck_seconds=STUCK_SECONDS
+            )
 
     async def account_events(request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID")
         async with feed.account_stream(request.match_info["id"], last) as frames:
-            return await stream_response(request, frames, stuck_seconds=STUCK_SECONDS)
+            return await stream_response(
+                request, frames, nullcontext(), stuck_seconds=STUCK_SECONDS
+            )
 
     routes = [web.get("/jobs/{id}", job_events), web.get("/accounts/{id}", account_events)]
     app = web.Application()
@@ -122,6 +126,7 @@ async def test_a_client_that_left_is_forgotten_at_the_next_heartbeat(
         assert feed.dropped == 0
 
 
+@pytest.mark.promise("Who takes nothing for 30 seconds", "a stream that its reader does not read")
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
 async def test_a_client_that_reads_nothing_is_cut_off_and_delays_nobody(
     producer: Producer,

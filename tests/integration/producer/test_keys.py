@@ -124,6 +124,7 @@ async def test_without_an_actor_the_session_is_named(ring: KeyRing, database: Da
     assert key.created_by == await database.pool.fetchval("SELECT session_user")
 
 
+@pytest.mark.promise("A key is shown once, and only its hash is stored")
 async def test_no_column_holds_the_key_and_nobody_is_shown_it_again(
     ring: KeyRing, database: Database
 ) -> None:
@@ -221,6 +222,7 @@ async def test_hashes_are_compared_in_constant_time_even_where_the_prefix_is_unk
 # --- remembering ------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("`darkroom keys revoke` ends one within a second")
 async def test_a_revocation_elsewhere_holds_here_within_a_second(
     ring: KeyRing, elsewhere: KeyRing, hands: Hands
 ) -> None:
@@ -332,6 +334,7 @@ async def test_the_first_key_closes_the_house_everywhere_within_a_second(
     assert watched.asked["any_key_exists"] == 2
 
 
+@pytest.mark.promise("The first key ends that, for good")
 async def test_revoking_the_last_key_does_not_open_the_house(
     ring: KeyRing, elsewhere: KeyRing, hands: Hands
 ) -> None:

@@ -48,6 +48,7 @@ WHOLE_LIFE = ["enqueued", "claimed", "submitted", "completed"]
 # --- a job's stream -------------------------------------------------------------------------
 
 
+@pytest.mark.promise("the stream ends with the job")
 async def test_every_event_of_a_real_run_is_pushed_in_order_and_the_stream_ends(
     workshop: Workshop, pushed: EventFeed, redis: ArqRedis
 ) -> None:
@@ -218,6 +219,7 @@ async def test_an_outage_of_postgres_delays_events_and_loses_none(
     assert [(log["event"], log["doing"]) for log in logs] == [("dependency_down", "read_events")]
 
 
+@pytest.mark.promise("or falls behind by 256 events, is cut off")
 async def test_a_slow_listener_is_dropped_and_delays_nobody(
     producer: Producer, database: Database, redis: ArqRedis
 ) -> None:
@@ -245,6 +247,7 @@ async def test_a_slow_listener_is_dropped_and_delays_nobody(
         assert feed.listeners == 0
 
 
+@pytest.mark.promise("every 15 seconds of silence", "heartbeat of a stream")
 async def test_heartbeats_come_while_nothing_happens_and_move_an_accounts_position(
     producer: Producer, servers: Servers, redis: ArqRedis, database: Database
 ) -> None:

@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from producer.keys import KeyRing
 from shared.adapters.delivery import Lane
 from shared.adapters.health import Health, serving
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.floor import redis_behind_a_relay
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.workshop import Workshop, eventually, free_port, text_to_image
 from worker.bootstrap import open_worker
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -215,3 +216,38 @@ async def _scrape_until(client: aiohttp.ClientSession, name: str, value: float) 
 
     await eventually(is_there, f"{name} is {value}")
     return samples
+
+
+@pytest.mark.promise("where `METRICS_KEY` is set, `/metrics` asks for that")
+async def test_metrics_ask_for_their_key_on_the_api_and_on_a_worker(workshop: Workshop) -> None:
+    """METRICS_KEY is no API key: it is checked while Postgres is away."""
+    key = SecretStr("a-key-of-prometheus")
+    api_key = (await KeyRing(workshop.database).create("admin"))[1]
+    port = free_port()
+    async with (
+        workshop.worker(metrics_key=key, worker_http_port=port),
+        workshop.api(metrics_key=key) as api,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as of_worker,
+    ):
+        for client in (api.session, of_worker):
+            for given in (
+                None,
+                "",
+                "Bearer",
+                "Bearer x",
+                "Basic x",
+                f"Bearer {api_key}",
+                "Bearer \xff",
+            ):
+                headers = {} if given is None else {"Authorization": given}
+                async with client.get("/metrics", headers=headers) as refused:
+                    assert refused.status == 401, given
+                    assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+                    assert (await refused.json(content_type=None))["status"] == 401
+                    assert "darkroom_" not in await refused.text()
+            right = {"Authorization": f"bearer {key.get_secret_value()}"}
+            async with client.get("/metrics", headers=right) as answer:
+                assert answer.status == 200
+                assert "darkroom_" in await answer.text()
+            async with client.get("/healthz") as alive:
+                assert alive.status == 200

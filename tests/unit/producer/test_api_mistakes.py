@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 import aiohttp
@@ -11,16 +14,21 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from producer.api.application import build_application
+from producer.api.budgets import Budgets
 from producer.api.doors import Doors
-from producer.api.endpoints import Call, Endpoint
+from producer.api.endpoints import ANSWER_SECONDS, Call, Endpoint, Handler
 from producer.api.metrics import ApiMetrics
 from producer.api.rooms import Rooms
+from producer.api.routes import ENDPOINTS
 from producer.keys import ANYONE, Caller, KeyRing
-from shared.errors import StaleJob
+from shared.errors import DependencyDown, PostgresDown, RedisDown, RowBusy, StaleJob
+from tests.api_client import ApiClient
 
 
 class OpenHouse:
     """Rooms behind which nothing is needed, and keys that let everybody in."""
+
+    budgets = Budgets()
 
     @property
     def keys(self) -> OpenHouse:
@@ -33,25 +41,97 @@ class OpenHouse:
         return ANYONE
 
 
+@asynccontextmanager
+async def serving(
+    handler: Handler, registry: CollectorRegistry, timeout_seconds: float = 5
+) -> AsyncIterator[ApiClient]:
+    """Serve one route that does this, at `/x`."""
+    house = OpenHouse()
+    row = Endpoint(
+        method="GET",
+        path="/x",
+        handler=handler,
+        name="x",
+        summary="Stumble",
+        tag="test",
+        timeout_seconds=timeout_seconds,
+    )
+    app = build_application(cast("Rooms", house), [row], ApiMetrics(registry), [])
+    async with (
+        Doors(app, "127.0.0.1", 0, cast("KeyRing", house)).open(drain_seconds=1) as addresses,
+        aiohttp.ClientSession(f"http://{addresses[0]}") as session,
+    ):
+        yield ApiClient(session)
+
+
+@pytest.mark.promise("internal_error")
 @pytest.mark.parametrize("mistake", [StaleJob("1", "claimed"), ZeroDivisionError("secret")])
 async def test_it_is_500_with_its_id_and_nothing_of_the_mistake(mistake: Exception) -> None:
     async def stumble(_: Call) -> web.StreamResponse:
         raise mistake
 
-    registry, house = CollectorRegistry(), OpenHouse()
-    row = Endpoint(
-        method="GET", path="/x", handler=stumble, name="x", summary="Stumble", tag="test"
-    )
-    app = build_application(cast("Rooms", house), [row], ApiMetrics(registry), [])
+    registry = CollectorRegistry()
     with capture_logs() as logs:
-        async with (
-            Doors(app, "127.0.0.1", 0, cast("KeyRing", house)).open(drain_seconds=1) as addresses,
-            aiohttp.ClientSession() as session,
-            session.get(f"http://{addresses[0]}/x", headers={"X-Request-Id": "7"}) as answer,
-        ):
-            body = await answer.json(content_type=None)
-    assert (answer.status, body["type"]) == (500, "urn:darkroom:problem:internal_error")
-    assert "secret" not in str(body)
+        async with serving(stumble, registry) as api:
+            answer = await api.send("GET", "/x", headers={"X-Request-Id": "7"})
+    assert (answer.status, answer.body["type"]) == (500, "urn:darkroom:problem:internal_error")
+    assert "secret" not in str(answer.body)
     assert [one["request_id"] for one in logs if one["event"] == "request_failed"] == ["7"]
     counted = {"operation": "x", "status": "500"}
     assert registry.get_sample_value("darkroom_api_requests_total", counted) == 1
+
+
+@pytest.mark.promise("redis_down", "dependency_down", "postgres_down", "row_busy")
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RedisDown("at 10.0.0.7: gone"), "redis_down", "/readyz"),
+        (DependencyDown("at 10.0.0.7: gone"), "dependency_down", "/readyz"),
+        (PostgresDown("at 10.0.0.7: gone", sqlstate="57P01"), "postgres_down", "57P01"),
+        (RowBusy("account 'acme'", sqlstate="55P03"), "row_busy", "account 'acme'"),
+    ],
+)
+async def test_a_server_that_is_away_is_503_with_when_to_come_back(
+    error: DependencyDown, code: str, said: str
+) -> None:
+    async def stumble(_: Call) -> web.StreamResponse:
+        raise error
+
+    async with serving(stumble, CollectorRegistry()) as api:
+        answer = await api.get("/x")
+    assert (answer.status, answer.body["type"]) == (503, f"urn:darkroom:problem:{code}")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert said in answer.body["detail"]
+    assert "10.0.0.7" not in answer.body["detail"]
+
+
+@pytest.mark.promise("too_slow", "time for an answer")
+async def test_what_takes_too_long_is_503_and_given_up() -> None:
+    is_given_up = asyncio.Event()
+
+    async def dawdle(_: Call) -> web.StreamResponse:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_given_up.set()
+        raise AssertionError
+
+    async with serving(dawdle, CollectorRegistry(), 0.1) as api:
+        answer = await api.get("/x")
+        assert is_given_up.is_set()
+    assert (answer.status, answer.body["type"]) == (503, "urn:darkroom:problem:too_slow")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert {one.timeout_seconds for one in ENDPOINTS if not one.may_wait} == {ANSWER_SECONDS}
+
+
+@pytest.mark.promise("bad_request")
+@pytest.mark.parametrize(
+    "refusal", [web.HTTPBadRequest, web.HTTPExpectationFailed, web.HTTPNotAcceptable]
+)
+async def test_what_the_server_itself_refuses_is_400(refusal: type[web.HTTPException]) -> None:
+    async def stumble(_: Call) -> web.StreamResponse:
+        raise refusal
+
+    async with serving(stumble, CollectorRegistry()) as api:
+        answer = await api.get("/x")
+    assert (answer.status, answer.body["type"]) == (400, "urn:darkroom:problem:bad_request")

@@ -74,7 +74,7 @@ def test_an_endpoint_is_described_as_its_row_says(endpoint: Endpoint) -> None:
 @EVERY
 def test_every_answer_and_refusal_is_described(endpoint: Endpoint) -> None:
     described = set(operation_of(endpoint)["responses"])
-    wanted = {*endpoint.answers, *endpoint.problems, 400, 401, 403, 500, 503}
+    wanted = {*endpoint.answers, *endpoint.problems, 400, 401, 403, 429, 500, 503}
     if endpoint.body is not None:
         wanted |= {408, 413, 415}
     assert described == {str(status) for status in wanted}

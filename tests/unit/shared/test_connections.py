@@ -35,6 +35,7 @@ HALF_HEADS = [
 ]
 
 
+@pytest.mark.promise("time for the head of a request to arrive")
 @pytest.mark.parametrize("sent", HALF_HEADS, ids=lambda sent: repr(sent[:20]))
 async def test_a_head_that_does_not_end_ends_the_connection(sent: bytes) -> None:
     async with listener(head_seconds=QUICK, idle_seconds=NEVER, body_seconds=NEVER) as one:
@@ -91,6 +92,7 @@ async def test_a_body_that_does_not_end_ends_the_connection(sent: bytes) -> None
         one.go_on.set()
 
 
+@pytest.mark.promise("time between two requests on one connection")
 async def test_a_connection_without_a_next_request_ends() -> None:
     async with listener(idle_seconds=QUICK, head_seconds=NEVER, body_seconds=NEVER) as one:
         connection = await one.connect()

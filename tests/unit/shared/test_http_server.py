@@ -81,6 +81,7 @@ async def test_idle_connections_make_room_too() -> None:
         assert await idle[0].ended() == b""
 
 
+@pytest.mark.promise("no_connection_left")
 async def test_where_all_are_served_a_new_connection_is_refused_at_once() -> None:
     async with listener(connections=2, peer_part=0.5) as one:
         served = []
@@ -97,6 +98,7 @@ async def test_where_all_are_served_a_new_connection_is_refused_at_once() -> Non
             assert (await connection.answer())[0] == 200
 
 
+@pytest.mark.promise("too_many_connections", "connections")
 async def test_one_address_has_its_part_of_the_connections_only() -> None:
     async with listener(connections=6, peer_part=0.5) as one:
         crowd = [await one.connect(OTHER) for _ in range(3)]

@@ -1,0 +1,72 @@
+"""Whether a request comes straight from a program on this machine.
+
+While no API key exists, whoever reaches the loopback address is trusted. A proxy on this machine
+passes on what strangers ask, and a browser sends what any web page asks: both show in the headers.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from aiohttp import HttpVersion11, web
+
+_OF_PROXIES = frozenset(
+    {
+        *("forwarded", "via", "proxy-connection", "client-ip", "x-client-ip", "x-real-ip"),
+        *("x-real-port", "x-remote-ip", "x-remote-addr", "x-cluster-client-ip", "x-proxyuser-ip"),
+        *("true-client-ip", "fastly-client-ip", "cf-connecting-ip", "x-host", "x-scheme"),
+        *("x-rewrite-url", "x-amzn-trace-id"),
+    }
+)
+_OF_PROXIES_BEGIN = ("x-forwarded", "x-original-", "x-envoy-", "cf-", "x-azure-", "x-appengine-")
+_OF_OUR_OWN_PAGES = frozenset({"same-origin", "none"})
+"""What a browser says of a request of `/docs`, and of an address that was typed in."""
+
+
+def sign_of_another(request: web.BaseRequest) -> str | None:
+    """Return what tells that somebody else than a program of this machine asks, or None.
+
+    The sign completes the sentence "this request ...".
+    """
+    if not _is_loopback(request.host):
+        return f"was sent to the name {request.host[:80]!r}"
+    if request.version < HttpVersion11:
+        # What nginx speaks to the servers behind it unless told otherwise.
+        return "was sent as HTTP/1.0, as by a proxy"
+    for name in request.headers:
+        lowered = name.lower()
+        if lowered in _OF_PROXIES or lowered.startswith(_OF_PROXIES_BEGIN):
+            return f"came through a proxy (header {name[:80]!r})"
+    return _sign_of_a_page(request)
+
+
+def _sign_of_a_page(request: web.BaseRequest) -> str | None:
+    own = f"http://{request.host}".lower()
+
+    def said(name: str) -> list[str]:
+        return [value.strip().lower() for value in request.headers.getall(name, [])]
+
+    is_foreign = {
+        "Sec-Fetch-Site": not _OF_OUR_OWN_PAGES.issuperset(said("Sec-Fetch-Site")),
+        "Origin": any(origin != own for origin in said("Origin")),
+        "Referer": any(_origin_of(page) != own for page in said("Referer")),
+    }
+    named = next((name for name, is_so in is_foreign.items() if is_so), None)
+    return f"came from another web page (header {named!r})" if named else None
+
+
+def _origin_of(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False

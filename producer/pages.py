@@ -1,0 +1,55 @@
+"""A page of a list: as many rows as were asked for, and no more than fit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from shared.domain.job import Job
+
+PAGE_BYTES = 2 * 1024 * 1024
+"""How much of the texts of rows one page has; one row is on it, however long."""
+_OF_THE_PAGE = frozenset({"place", "found", "bytes_so_far"})
+"""The columns that say how much of the page a row takes, beside what the row is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs of a list, newest first."""
+
+    jobs: list[Job]
+    """Without those that this version cannot read."""
+    next_below: UUID | None
+    """The next page has jobs below this id; None: this was the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """Some rows of a list whose ids are numbers, newest first."""
+
+    entries: list[dict[str, Any]]
+    next_below: int | None
+    """The next page has rows below this id; None: this was the last."""
+
+    @classmethod
+    def of(cls, rows: Sequence[dict[str, Any]]) -> RowPage:
+        """Return the page that these rows of a statement are, each with its place."""
+        has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
+        entries = [{name: row[name] for name in row if name not in _OF_THE_PAGE} for row in rows]
+        return cls(entries, rows[-1]["id"] if has_more else None)
+
+
+async def rows_of_pages(
+    read: Callable[[int | None, int], Awaitable[RowPage]], below: int | None, most: int
+) -> list[dict[str, Any]]:
+    """Read pages until there are enough rows; `read` takes where to begin and how many."""
+    entries: list[dict[str, Any]] = []
+    while len(entries) < most:
+        page = await read(below, most - len(entries))
+        entries += page.entries
+        below = page.next_below
+        if below is None:
+            break
+    return entries

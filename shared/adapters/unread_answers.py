@@ -1,0 +1,135 @@
+"""Ends a connection whose peer does not read what it is sent.
+
+What a peer has not taken yet lies in this process. One that asks for much and reads nothing would
+have it lie there for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+from aiohttp import web
+
+UNREAD_SECONDS = 30.0
+"""In each stretch of this length a peer takes at least so many bytes, or all that there is."""
+LEAST_TAKEN_BYTES = 32 * 1024
+_MOST_UNREAD = 64 * 1024
+"""Above this, both event loops ask for a pause unless told otherwise."""
+_KERNEL_BYTES = 64 * 1024
+"""What the kernel keeps for a peer. With the megabytes that it grows to, a slow peer would seem to
+take nothing for a long time, and much at once."""
+
+
+class ReadConnection(web.RequestHandler):
+    """A connection of aiohttp's server that has such a deadline.
+
+    While more than 64 KiB wait nothing is written to them, and after a close nothing can be: what
+    the buffer has lost meanwhile is what the peer has taken.
+    """
+
+    unread_seconds = UNREAD_SECONDS
+    _socket: asyncio.Transport | None = None
+    _waiting_bytes = 0
+    _check: asyncio.TimerHandle | None = None
+    when_read: Callable[[], None] | None = None
+    """Called once, when the answer that is being sent has been taken, or can never be."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # aiohttp forgets its own when it closes it, which is not yet the end of it.
+        self._socket = cast("asyncio.Transport", transport)
+        _bound_kernel(transport.get_extra_info("socket"))
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._socket = None
+        self._stop_watching()
+        super().connection_lost(exc)
+        self._tell_read()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            resp, is_reset = await super().finish_response(request, resp, start_time)
+            return resp, is_reset or not await self._is_read()
+        finally:
+            self._tell_read()
+
+    async def _is_read(self) -> bool:
+        """Wait until no more than 64 KiB wait; return whether the peer is still there.
+
+        aiohttp has waited for the same, except under uvloop, which writes, and asks for a pause,
+        only when the callbacks of the moment have run.
+        """
+        try:
+            while self._socket is not None and self._socket.get_write_buffer_size() > _MOST_UNREAD:
+                await asyncio.sleep(0)
+                await self._drain_helper()
+        except ConnectionError:
+            return False
+        return self._socket is not None
+
+    def _tell_read(self) -> None:
+        tell, self.when_read = self.when_read, None
+        if tell is not None:
+            tell()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+
+    def force_close(self) -> None:
+        super().force_close()
+        self._watch()
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._socket is None or self._check is not None:
+            return
+        self._waiting_bytes = self._socket.get_write_buffer_size()
+        if self._waiting_bytes:
+            self._check = self._loop.call_later(self.unread_seconds, self._end_unless_read)
+
+    def _stop_watching(self) -> None:
+        if self._check is not None:
+            self._check.cancel()
+            self._check = None
+
+    def _end_unless_read(self) -> None:
+        self._check = None
+        if self._socket is None:
+            return
+        if self._waiting_bytes - self._socket.get_write_buffer_size() < LEAST_TAKEN_BYTES:
+            self._socket.abort()
+            return
+        self._watch()
+
+
+def _bound_kernel(connection: socket.socket | None) -> None:
+    if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    # It may be gone already, which the first write finds out.
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
+
+
+def call_when_read(request: web.BaseRequest, callback: Callable[[], None]) -> None:
+    """Have this called once the answer to the request has been read, or its reader is gone."""
+    connection = request.protocol
+    if isinstance(connection, ReadConnection) and connection.transport is not None:
+        connection.when_read = callback
+    else:
+        callback()

@@ -1,0 +1,136 @@
+"""What one key may have under way: 429 with `Retry-After` beyond it, and never for another key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from producer.api.application import build_application
+from producer.api.budgets import Budgets
+from producer.api.metrics import ApiMetrics
+from producer.api.queueing import OrderQueue
+from producer.api.rooms import Rooms
+from producer.api.routes import ENDPOINTS
+from producer.api.wire import runner_of
+from producer.key_watch import KeyWatch
+from producer.keys import KeyRing, Role
+from tests.acceptance.test_hostile_callers import leave_after
+from tests.acceptance.test_hostile_input import check_refused, rows
+from tests.acceptance.test_http_access import key_of
+from tests.acceptance.test_http_jobs import order
+from tests.api_client import Answer, ApiClient
+from tests.workshop import Workshop, eventually
+
+
+@asynccontextmanager
+async def limited_api(workshop: Workshop, budgets: Budgets) -> AsyncIterator[ApiClient]:
+    """Run the API under these budgets."""
+    producer = workshop.producer
+    keys, watch = KeyRing(workshop.database), KeyWatch(workshop.database)
+    rooms = Rooms(producer, keys, watch, OrderQueue(producer.intake), budgets)
+    app = build_application(rooms, ENDPOINTS, ApiMetrics(CollectorRegistry()), [])
+    runner = runner_of(app, drain_seconds=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession(url) as session:
+            yield ApiClient(session)
+    finally:
+        rooms.leaving.set()
+        await runner.cleanup()
+
+
+def check_too_much(answer: Answer) -> None:
+    problem = check_refused(answer, 429)
+    assert problem["type"] == "urn:darkroom:problem:too_much_at_once"
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+async def is_nothing_under_way(budgets: Budgets) -> bool:
+    return not budgets.in_use
+
+
+@pytest.mark.promise("too_much_at_once", "requests of a key at once")
+async def test_a_key_waits_so_often_at_once_and_no_more(workshop: Workshop) -> None:
+    budgets = Budgets(most_waits=2)
+    mine, other = await key_of(workshop, Role.ADMIN), await key_of(workshop, Role.ADMIN)
+    job = await workshop.enqueue()
+    async with limited_api(workshop, budgets) as nobody:
+        api = nobody.with_key(mine)
+        waiting = asyncio.create_task(api.get(f"/v1/jobs/{job.id}", wait=60))
+        path, authorization = f"/v1/jobs/{job.id}/events", {"Authorization": f"Bearer {mine}"}
+        async with api.session.get(path, headers=authorization) as stream:
+            await stream.content.readline()
+
+            async def are_both_there() -> bool:
+                return budgets.in_use.get(mine[:15], (0, 0, 0))[1] == 2
+
+            await eventually(are_both_there, "a wait and a stream are under way")
+            check_too_much(await api.get(f"/v1/jobs/{job.id}", wait=60))
+            check_too_much(await api.get("/v1/accounts/acme/events"))
+            # What does not wait is served, and so is another key.
+            (await api.get(f"/v1/jobs/{job.id}")).expect(200)
+            (await nobody.with_key(other).get(f"/v1/jobs/{job.id}", wait=0.01)).expect(200)
+            await workshop.producer.cancel(job.id)
+            assert (await waiting).expect(200)["state"] == "cancelled"
+            await stream.content.read()
+        await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+
+
+async def test_a_key_has_so_many_requests_worked_on_at_once(workshop: Workshop) -> None:
+    budgets = Budgets(most_requests=1)
+    async with limited_api(workshop, budgets) as api, workshop.database.pool.acquire() as held:
+        before = await rows(workshop)
+        transaction = held.transaction()
+        await transaction.start()
+        await held.execute("SELECT FROM accounts WHERE id = 'acme' FOR UPDATE")
+        placing = asyncio.create_task(api.post("/v1/jobs", order()))
+
+        async def is_under_way() -> bool:
+            return bool(budgets.in_use)
+
+        await eventually(is_under_way, "one request waits for the account's row")
+        check_too_much(await api.post("/v1/jobs", order()))
+        check_too_much(await api.get("/v1/prices"))
+        await transaction.rollback()
+        (await placing).expect(202)
+        (await api.get("/v1/prices")).expect(200)
+        assert (await rows(workshop))["jobs"] == before["jobs"] + 1
+        await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+
+
+async def test_what_is_refused_vanishes_or_fails_gives_its_part_back(workshop: Workshop) -> None:
+    budgets = Budgets(most_requests=3, most_waits=3)
+    job = await workshop.enqueue()
+    async with limited_api(workshop, budgets) as api:
+        for _ in range(5):
+            for path, body in (("/v1/jobs", {}), ("/v1/jobs/batch", {"jobs": 1})):
+                check_refused(await api.post(path, body), 422)
+            check_refused(await api.get("/v1/jobs", limit=0), 422)
+            check_refused(await api.get("/v1/jobs/%00"), 404)
+            check_refused(await api.send("POST", "/v1/jobs", data=b"x"), 415)
+            for path in (f"/v1/jobs/{job.id}?wait=60", f"/v1/jobs/{job.id}/events"):
+                head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                await leave_after(api, head.encode())
+            await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+        (await api.get("/v1/jobs")).expect(200)
+
+
+async def test_what_has_changed_something_is_answered_whatever_it_takes(
+    workshop: Workshop,
+) -> None:
+    """A batch is refused before it is stored, for the bytes it sends, or not at all."""
+    budgets = Budgets(most_bytes=2_000)
+    async with limited_api(workshop, budgets) as api:
+        batch = {"jobs": [order(prompt=f"{n} " + "p" * 500) for n in range(20)]}
+        placed = (await api.post("/v1/jobs/batch", batch)).expect(202)["jobs"]
+        assert len(placed) == 20
+        # A single page is longer than the budget as well: a key with nothing else is served.
+        (await api.get("/v1/jobs", limit=20)).expect(200)

@@ -1,0 +1,131 @@
+"""A peer that does not read what it is sent is cut off; a slow one is not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from shared.adapters.event_loop import loop_factory
+from shared.adapters.unread_answers import LEAST_TAKEN_BYTES, ReadConnection
+
+BODY = bytes(2 * 2**20)
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CLOSING = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+LOOPS = pytest.mark.parametrize("factory", [loop_factory(), None], ids=["uvloop", "asyncio"])
+
+
+class _Connection(ReadConnection):
+    unread_seconds = 0.4
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        connection = _Connection(self, loop=self._loop, **self._kwargs)
+        connections.append(connection)
+        return connection
+
+
+connections: list[_Connection] = []
+answered: list[int] = []
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    """Serve a long answer to whoever asks; yields the port."""
+
+    async def answer(_: web.BaseRequest) -> web.StreamResponse:
+        answered.append(1)
+        return web.Response(body=BODY)
+
+    connections.clear()
+    answered.clear()
+    server = await asyncio.get_running_loop().create_server(
+        _Server(answer, access_log=None), "127.0.0.1", 0
+    )
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+
+
+async def ask(port: int, request: bytes = REQUEST) -> socket.socket:
+    """Ask over a connection with a small window."""
+    loop, connection = asyncio.get_running_loop(), socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    connection.setblocking(False)
+    await loop.sock_connect(connection, ("127.0.0.1", port))
+    await loop.sock_sendall(connection, request)
+    return connection
+
+
+async def are_gone() -> None:
+    """Wait until the server has given up every connection."""
+    async with asyncio.timeout(10):
+        while not answered or any(one._socket is not None for one in connections):
+            await asyncio.sleep(0.02)
+
+
+def run(factory: Callable[[], asyncio.AbstractEventLoop] | None, test: Awaitable[None]) -> None:
+    async def whole() -> None:
+        await test
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(whole())
+
+
+@pytest.mark.promise("an answer that its reader does not read")
+@LOOPS
+@pytest.mark.parametrize("request_", [REQUEST, CLOSING, REQUEST * 3], ids=["kept", "closed", "3"])
+def test_who_reads_nothing_is_cut_off(
+    factory: Callable[[], asyncio.AbstractEventLoop] | None, request_: bytes
+) -> None:
+    async def test() -> None:
+        async with serving() as port:
+            with await ask(port, request_):
+                await are_gone()
+            assert len(answered) == 1, "what was asked behind it was answered as well"
+
+    run(factory, test())
+
+
+@LOOPS
+def test_who_reads_a_drop_at_a_time_is_cut_off(
+    factory: Callable[[], asyncio.AbstractEventLoop] | None,
+) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        async with serving() as port:
+            with await ask(port) as connection:
+                gone = asyncio.create_task(are_gone())
+                taken = 0
+                while not gone.done() and taken < len(BODY):
+                    taken += len(await loop.sock_recv(connection, 64))
+                    await asyncio.wait([gone], timeout=0.02)
+                await gone
+                assert taken < len(BODY)
+
+    run(factory, test())
+
+
+@LOOPS
+def test_who_reads_slowly_but_steadily_gets_all_of_it(
+    factory: Callable[[], asyncio.AbstractEventLoop] | None,
+) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        async with serving() as port:
+            with await ask(port, CLOSING) as connection:
+                taken, started = 0, loop.time()
+                while chunk := await loop.sock_recv(connection, 8 * LEAST_TAKEN_BYTES):
+                    taken += len(chunk)
+                    if loop.time() - started < 3 * _Connection.unread_seconds:
+                        await asyncio.sleep(0.004)
+                assert taken > len(BODY)
+                assert loop.time() - started > 2 * _Connection.unread_seconds
+
+    run(factory, test())

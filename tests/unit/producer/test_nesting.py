@@ -1,0 +1,98 @@
+"""How deep metadata may be nested: exactly 100 levels, by whatever it is written.
+
+What is stored is read again inside of other objects: a list, a webhook, an event. JSON of 255
+levels cannot be written here, and what is one level below cannot be wrapped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+
+from producer.api.bodies import read_batch, read_order
+from producer.orders import Order
+from shared.errors import InvalidRequest
+from shared.stored_json import DEEPEST, is_deeper, read_stored_json
+from tests.workshop import text_to_image
+
+
+@dataclass
+class Holder:
+    """Written as an object, though it is none."""
+
+    inner: Any
+
+
+def objects(depth: int) -> Any:
+    return {"a": objects(depth - 1)} if depth else 1
+
+
+def lists(depth: int) -> Any:
+    """A list in an object, as metadata itself is one."""
+    value: Any = 1
+    for _ in range(depth - 1):
+        value = [value]
+    return {"a": value}
+
+
+def tuples(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth - 1):
+        value = (value,)
+    return {"a": value}
+
+
+def mixed(depth: int) -> Any:
+    value: Any = 1
+    for level in range(depth - 1):
+        value = [0, value] if level % 2 else {"b": 0, "a": value}
+    return {"a": value}
+
+
+def holders(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth - 1):
+        value = Holder(value)
+    return {"a": value}
+
+
+JSON_KINDS = [objects, lists, mixed]
+
+
+@pytest.mark.parametrize("kind", [*JSON_KINDS, tuples, holders], ids=lambda kind: kind.__name__)
+def test_an_order_takes_what_is_nested_as_deep_as_may_be_and_no_deeper(kind: Any) -> None:
+    for depth in (DEEPEST - 1, DEEPEST):
+        made = Order(request=text_to_image(), account_id="acme", metadata=kind(depth))
+        stored = orjson.dumps(dict(made.metadata)).decode()
+        assert read_stored_json(stored) == orjson.loads(stored)
+    for depth in (DEEPEST + 1, 252, 253, 254, 255, 300):
+        with pytest.raises(InvalidRequest) as refused:
+            Order(request=text_to_image(), account_id="acme", metadata=kind(depth))
+        assert [fault.field for fault in refused.value.faults] == ["metadata"]
+
+
+@pytest.mark.promise("metadata")
+@pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
+def test_http_and_a_batch_take_the_same(kind: Any) -> None:
+    body = {"task": "text-to-image", "prompt": "a", "aspect_ratio": "1:1"}
+    for depth in (DEEPEST - 1, DEEPEST):
+        read_order({**body, "metadata": kind(depth)}, "acme", None)
+        read_batch({"jobs": [body, {**body, "metadata": kind(depth)}]}, "acme", None)
+    for depth in (DEEPEST + 1, 252, 253):
+        with pytest.raises(InvalidRequest):
+            read_order({**body, "metadata": kind(depth)}, "acme", None)
+        with pytest.raises(InvalidRequest) as refused:
+            read_batch({"jobs": [body, {**body, "metadata": kind(depth)}]}, "acme", None)
+        assert [fault.field for fault in refused.value.faults] == ["jobs.1.metadata"]
+
+
+@pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
+def test_what_may_be_stored_may_be_wrapped(kind: Any) -> None:
+    """By the widest that there is: a page of a list in a message, and then some."""
+    assert not is_deeper(kind(DEEPEST), DEEPEST)
+    assert is_deeper(kind(DEEPEST + 1), DEEPEST)
+    page = {"jobs": [{"metadata": kind(DEEPEST)}]}
+    assert orjson.loads(orjson.dumps({"data": {"data": [page]}}))
