@@ -70,6 +70,10 @@ RUNBOOK = {
         "tests/acceptance/test_listeners.py"
         "::test_a_worker_with_few_descriptors_works_on_under_a_flood_of_halves"
     ),
+    "A caller is answered 401 or 429": (
+        "tests/acceptance/test_long_pages.py"
+        "::test_who_reads_nothing_costs_little_and_is_refused_more"
+    ),
     "The balance at Kie drifts": (
         "tests/integration/worker/test_provider_balance.py"
         "::test_the_doctor_says_verdict_and_age_and_remembers_drift_for_a_day"
