@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from producer import JobState
 from shared.adapters.alert_reading import read_situation
-from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis, now_ms
+from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis
 from shared.adapters.process_marks import MARKS_KEY
 from shared.adapters.servers import Servers
 from shared.domain.alerts import judge
@@ -240,7 +240,7 @@ async def test_a_worker_whose_redis_becomes_another_claims_no_more(
         async with connect_redis(other_number(servers.redis_url)) as redis:
             # It delivers nothing there, and claims nothing of what is there.
             assert await redis.zcard(Lane.SUBMIT) == 0
-            await Delivery(redis).deliver([Parcel(job.id, Lane.SUBMIT, now_ms())])
+            await Delivery(redis).deliver([Parcel(job.id, Lane.SUBMIT)])
             workshop.simulator.set_faults(duration=1.5)
             await workshop.ended(await workshop.enqueue())
             assert await redis.zcard(Lane.SUBMIT) == 1
