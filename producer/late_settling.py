@@ -14,15 +14,11 @@ from producer.actor import stated
 from producer.locked_rows import job_row, naming_the_row
 from producer.reviewing import Review
 from shared.adapters.job_rows import job_from_row
-from shared.adapters.postgres import Database, Queries
+from shared.adapters.postgres import Database
 from shared.domain.job import Job
-from shared.domain.late_tasks import DELIVERED_LATE
-from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
+from shared.errors import DatabaseRefused, Fault, InvalidRequest
 
 _ONE_JOB_PER_TASK = "late_tasks_deliver_once"
-# Other words than of a held job, which these verdicts end: here no state changes.
-_KEPT = DELIVERED_LATE
-_DISMISSED = "dismissed_late"
 
 
 async def settle_late(database: Database, job: Job, review: Review, task_id: str | None) -> Job:
@@ -35,39 +31,22 @@ async def settle_late(database: Database, job: Job, review: Review, task_id: str
     late = _the_one(job, await database.fetch("list_late_tasks", job.id), task_id)
     try:
         with naming_the_row(job_row(job.id, job.account_id)):
-            async with database.transaction() as queries:
-                settled = await _record(queries, job, late, review)
+            row = await database.fetch_row(
+                "settle_late",
+                job.id,
+                late["attempt"],
+                late["provider_task_id"],
+                list(review.result_urls),
+                review.reason,
+                stated(review.actor),
+            )
     except DatabaseRefused as error:
         if error.constraint != _ONE_JOB_PER_TASK:
             raise
-        settled = None
-    if settled is None:
-        raise _not_settled(job, late["provider_task_id"])
-    return settled
-
-
-async def _record(queries: Queries, job: Job, late: asyncpg.Record, review: Review) -> Job | None:
-    key = (job.id, late["attempt"], late["provider_task_id"])
-    if review.result_urls:
-        urls = list(review.result_urls)
-        row = await queries.fetch_row("record_delivered_late", *key, urls, DELIVERED_LATE, True)
-    else:
-        row = await queries.fetch_row("dismiss_late_task", *key)
+        row = None
     if row is None:
-        return None
-    await queries.fetch_row(
-        "record_resolution",
-        job.id,
-        late["attempt"],
-        _KEPT if review.result_urls else _DISMISSED,
-        late["provider_task_id"],
-        review.reason,
-        stated(review.actor),
-    )
-    moved = await queries.fetch_row("get_job", job.id)
-    if moved is None:
-        raise JobNotFound(str(job.id))
-    return job_from_row(moved)
+        raise _not_settled(job, late["provider_task_id"])
+    return job_from_row(row)
 
 
 def _the_one(job: Job, rows: Sequence[asyncpg.Record], task_id: str | None) -> asyncpg.Record:

@@ -10,26 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
-
 from producer.actor import Actor, name_of, stated
 from producer.locked_rows import job_row, naming_the_row
 from shared.adapters.job_rows import job_from_row
-from shared.adapters.postgres import ConnectionQueries, Database, Queries
-from shared.domain import events
-from shared.domain.events import Event
+from shared.adapters.postgres import Database, Queries
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
+from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
 
 RESOLVED_EVENT = "resolved_by_operator"
 TEXT_LENGTH = 500
 TASK_ID_LENGTH = 200
-_UNKNOWN = [JobState.UNKNOWN.value]
-_LOCK_TIMEOUT = "1500ms"
-"""How long a statement waits for locks; then `RowBusy` is raised."""
 _ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
-_LOST_MESSAGE = "an operator found no evidence of a task; the hold was released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,75 +68,22 @@ async def resolve(
     await _refuse_task_of_another(database, job_id, verdict)
     try:
         with naming_the_row(job_row(job_id, job.account_id)):
-            async with database.transaction() as queries:
-                moved = await _move(queries, job, verdict, deadline_seconds)
+            row = await database.fetch_row(
+                "resolve_unknown",
+                job.id,
+                job.attempt,
+                verdict.task_id,
+                deadline_seconds,
+                verdict.reason,
+                stated(verdict.actor),
+            )
     except DatabaseRefused as error:
         if error.constraint == _ONE_JOB_PER_TASK:
             await _refuse_task_of_another(database, job_id, verdict)
         raise
-    if moved is None:
-        raise _not_unknown(await load_job(database, job_id))
-    return moved
-
-
-async def _move(
-    queries: ConnectionQueries, job: Job, verdict: Verdict, deadline_seconds: float
-) -> Job | None:
-    if verdict.task_id is None:
-        row = await _record_lost(queries, job)
-    else:
-        row = await _record_submitted(queries, job, verdict.task_id, deadline_seconds)
     if row is None:
-        return None
-    await queries.fetch_row(
-        "record_resolution",
-        job.id,
-        job.attempt,
-        "lost" if verdict.task_id is None else "submitted",
-        verdict.task_id,
-        verdict.reason,
-        stated(verdict.actor),
-    )
-    moved = await queries.fetch_row("get_job", job.id)
-    return job_from_row(moved) if moved is not None else None
-
-
-async def _record_submitted(
-    queries: Queries, job: Job, task_id: str, deadline_seconds: float
-) -> asyncpg.Record | None:
-    return await queries.fetch_row(
-        "record_submitted",
-        _LOCK_TIMEOUT,
-        [job.id],
-        [job.attempt],
-        [task_id],
-        _UNKNOWN,
-        _target(events.Submitted),
-        deadline_seconds,
-        event_name(events.Submitted),
-    )
-
-
-async def _record_lost(queries: Queries, job: Job) -> asyncpg.Record | None:
-    return await queries.fetch_row(
-        "release_job",
-        job.id,
-        job.attempt,
-        _UNKNOWN,
-        _target(events.SubmissionLost),
-        Reason.SUBMISSION_LOST.value,
-        _LOST_MESSAGE,
-        "lost",
-        event_name(events.SubmissionLost),
-    )
-
-
-def _target(event: type[Event]) -> str:
-    """Return where the table leads from `unknown`; an operator moves nothing from elsewhere."""
-    transition = transition_of(event)
-    if JobState.UNKNOWN not in transition.sources:
-        raise ValueError(f"{event_name(event)} does not lead out of unknown")
-    return transition.target.value
+        raise _not_unknown(await load_job(database, job_id))
+    return job_from_row(row)
 
 
 async def load_job(queries: Queries, job_id: UUID) -> Job:

@@ -6,21 +6,17 @@ webhooks are the same, and whoever comes first wins: a readable answer of Kie, o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import asyncpg
-import orjson
 import structlog
 
 from producer.actor import Actor, name_of, stated
 from producer.locked_rows import job_row, naming_the_row
 from producer.resolving import TEXT_LENGTH, is_readable, load_job
-from shared.adapters.postgres import Database, Queries
-from shared.domain import events
+from shared.adapters.postgres import Database
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState, Reason, event_name, transition_of
+from shared.domain.lifecycle import JobState, Reason
 from shared.errors import Fault, InvalidRequest
 from shared.settings import ChargeBasis
 
@@ -28,10 +24,6 @@ log = structlog.get_logger(__name__)
 
 URLS_MOST = 16
 _URL_LENGTH = 4_096
-_LOCK_TIMEOUT = "1500ms"
-"""How long a statement waits for locks; then `RowBusy` is raised."""
-_GENERATING = [JobState.GENERATING.value]
-_UNDELIVERED = "an operator found no images of this task; the hold was released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,69 +67,21 @@ async def settle_held(
     if not _is_held(job) or task_id not in {None, job.provider_task_id}:
         raise _not_held(job)
     with naming_the_row(job_row(job.id, job.account_id)):
-        row = await _record(database, job, review, basis)
+        row = await database.fetch_row(
+            "settle_held",
+            job.id,
+            job.attempt,
+            list(review.result_urls),
+            basis,
+            review.reason,
+            stated(review.actor),
+        )
     moved = await load_job(database, job.id)
     if row is None:
         raise _not_held(moved)
     if review.result_urls and row["price_row_missing"]:
         log.critical("price_row_missing", job_id=str(job.id), charged=str(row["credits_charged"]))
     return moved
-
-
-async def _record(
-    database: Database, job: Job, review: Review, basis: ChargeBasis
-) -> asyncpg.Record | None:
-    async with database.transaction() as queries:
-        row = await (
-            _record_delivered(queries, job, review.result_urls, basis)
-            if review.result_urls
-            else _record_undelivered(queries, job)
-        )
-        if row is not None:
-            await queries.fetch_row(
-                "record_resolution",
-                job.id,
-                job.attempt,
-                "delivered" if review.result_urls else "undelivered",
-                job.provider_task_id,
-                review.reason,
-                stated(review.actor),
-            )
-    return row
-
-
-async def _record_delivered(
-    queries: Queries, job: Job, urls: Sequence[str], basis: ChargeBasis
-) -> asyncpg.Record | None:
-    count = len(urls)
-    note = f"{count} of {job.quantity} images were delivered" if count < job.quantity else None
-    return await queries.fetch_row(
-        "settle_jobs",
-        _LOCK_TIMEOUT,
-        [job.id],
-        [job.attempt],
-        [orjson.dumps(list(urls)).decode()],
-        [min(count, job.quantity)],
-        [note],
-        _GENERATING,
-        transition_of(events.Completed).target.value,
-        basis,
-        event_name(events.Completed),
-    )
-
-
-async def _record_undelivered(queries: Queries, job: Job) -> asyncpg.Record | None:
-    return await queries.fetch_row(
-        "release_job",
-        job.id,
-        job.attempt,
-        _GENERATING,
-        transition_of(events.ProviderFailed).target.value,
-        Reason.RESULT_UNREADABLE.value,
-        _UNDELIVERED,
-        None,
-        event_name(events.ProviderFailed),
-    )
 
 
 def _is_held(job: Job) -> bool:

@@ -41,9 +41,8 @@ BEGIN
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job,
-        darkroom_create_account, grant_credits, darkroom_set_price, darkroom_record_resolution,
-        darkroom_record_submitted, darkroom_release_job, darkroom_settle_jobs,
-        darkroom_record_delivered_late, darkroom_dismiss_late_task, darkroom_create_webhook_endpoint,
+        darkroom_create_account, grant_credits, darkroom_set_price, darkroom_resolve_unknown,
+        darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
         darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint
        TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used, and the row

@@ -16,9 +16,6 @@ SELECT * FROM darkroom_record_failed_late($1, $2, $3, $4, $5, $6);
 -- name: end_late_task
 SELECT * FROM darkroom_end_late_task($1, $2, $3, $4, $5);
 
--- name: dismiss_late_task
-SELECT * FROM darkroom_dismiss_late_task($1, $2, $3);
-
 -- name: record_late_check
 SELECT * FROM darkroom_record_late_check($1, $2, $3, $4, $5, $6);
 

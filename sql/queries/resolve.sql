@@ -7,7 +7,17 @@ SELECT id AS job_id FROM jobs WHERE provider_task_id = $1 AND id <> $2
 SELECT job_id FROM job_attempts WHERE provider_task_id = $1 AND job_id <> $2
  LIMIT 1;
 
--- name: record_resolution
--- Who decided, and why; in the transaction that moves the job. $1 job id, $2 attempt, $3 verdict,
--- $4 task id or null, $5 why or null, $6 who (JSON text; null: the session user).
-SELECT darkroom_record_resolution($1, $2, $3, $4, $5, $6::text::jsonb) AS id;
+-- What is written, and its parameters, is in sql/functions/resolving.sql. Who: JSON text; null: the
+-- session user.
+
+-- name: resolve_unknown
+-- $1 job id, $2 attempt, $3 task id (null: none was made), $4 deadline (seconds), $5 why, $6 who.
+SELECT * FROM darkroom_resolve_unknown($1, $2, $3, $4, $5, $6::text::jsonb);
+
+-- name: settle_held
+-- $1 job id, $2 attempt, $3 image URLs (none: there are no images), $4 charge basis, $5 why, $6 who.
+SELECT * FROM darkroom_settle_held($1, $2, $3, $4, $5, $6::text::jsonb);
+
+-- name: settle_late
+-- $1 job id, $2 attempt, $3 task id, $4 image URLs (none: there are no images), $5 why, $6 who.
+SELECT * FROM darkroom_settle_late($1, $2, $3, $4, $5, $6::text::jsonb);

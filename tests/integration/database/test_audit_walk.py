@@ -13,6 +13,7 @@ from tests.integration.database.desk import Desk
 
 BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()
 ADMIN_ROLES = ("darkroom_admin", "darkroom_pricing", "darkroom_billing")
+HELD = events.HeldForReview("result_unreadable", "no image URL", "{}")
 URL = "https://hooks.example/end"
 CALLS: Mapping[str, tuple[str, str]] = {
     "grant_credits": ("'acme', 5, 'why', false", "credits_granted"),
@@ -25,19 +26,27 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_revoke_key": ("'dk_AAAAAAAAAAAA', NULL", "key_revoked"),
     "darkroom_create_webhook_endpoint": (f"'acme', '{URL}?'", "webhook_endpoint_created"),
     "darkroom_rotate_webhook_secret": (f"'acme', '{URL}', 60", "webhook_secret_rotated"),
-    "darkroom_cancel_job": ("(SELECT id FROM jobs LIMIT 1)", "job_cancelled"),
+    "darkroom_cancel_job": ("(SELECT id FROM jobs WHERE state = 'queued')", "job_cancelled"),
     "darkroom_replay_webhooks": (
         "(SELECT id FROM webhook_messages LIMIT 1), NULL, 1",
         "webhook_replayed",
     ),
-    "darkroom_record_resolution": (
-        "(SELECT id FROM jobs LIMIT 1), 1, 'lost', NULL, 'why'",
+    "darkroom_resolve_unknown": (
+        "(SELECT id FROM jobs WHERE state = 'unknown'), 1, NULL, 60, 'why'",
+        "job_resolved",
+    ),
+    "darkroom_settle_held": (
+        "(SELECT id FROM jobs WHERE state = 'generating'), 1, '{}', 'current', 'why'",
+        "job_resolved",
+    ),
+    "darkroom_settle_late": (
+        "(SELECT job_id FROM late_tasks), 1, 'task-9', '{https://x.example/1.png}', 'why'",
         "job_resolved",
     ),
 }
 """What each guarded act is given and noted as, in an order in which all can be done."""
-NO_ACTS = {"darkroom_enter_act"}
-"""Take who acts, for the functions above, and do nothing themselves."""
+NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
+"""Take who acts, for the functions above alone, and move nothing themselves."""
 
 
 async def newest(desk: Desk) -> dict[str, Any]:
@@ -51,6 +60,14 @@ async def test_every_function_that_takes_who_acts_notes_the_act(desk: Desk) -> N
     )
     assert {row["proname"] for row in rows} == set(CALLS) | NO_ACTS
     await desk.enqueue(webhook_url=f"{URL}/other")
+    await desk.job_in(JobState.UNKNOWN)
+    await desk.store.hold_for_review(await desk.job_in(JobState.GENERATING), HELD)
+    failed = await desk.job_in(JobState.FAILED)
+    await desk.sql(
+        "INSERT INTO late_tasks (job_id, attempt, provider_task_id, in_doubt_since)"
+        " VALUES ($1, 1, 'task-9', now())",
+        failed.id,
+    )
     last = (await newest(desk))["id"]
     for name, (given, act) in CALLS.items():
         await desk.sql(f"SELECT count(*) FROM {name}({given}, $1::text::jsonb)", BY)

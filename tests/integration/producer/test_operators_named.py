@@ -9,6 +9,7 @@ import pytest
 from producer import Actor, Job, JobState, Producer
 from shared.adapters.postgres import Database
 from shared.domain import events
+from shared.errors import DatabaseRefused
 from tests.integration.database.desk import Desk
 from tests.integration.producer.shelf import open_account
 
@@ -123,3 +124,24 @@ async def test_webhook_work_names_who_did_it(producer: Producer, desk: Desk) -> 
     ]
     assert {row["account_id"] for row in rows} == {"acme"}
     assert made["secret"] not in str(rows)
+
+
+async def test_a_verdict_moves_no_job_that_is_not_in_doubt(desk: Desk) -> None:
+    urls = ["https://x.example/1.png"]
+    for state in sorted(set(JobState) - {JobState.UNKNOWN}):
+        job = await desk.job_in(state)
+        before = await desk.picture()
+        for call in (
+            ("resolve_unknown", job.id, job.attempt, "task-9", 60.0, "why", None),
+            ("resolve_unknown", job.id, job.attempt, None, 60.0, "why", None),
+            ("settle_held", job.id, job.attempt, urls, "current", "why", None),
+            ("settle_held", job.id, job.attempt, [], "current", "why", None),
+            ("settle_late", job.id, job.attempt, "task-9", urls, "why", None),
+            ("settle_late", job.id, job.attempt, "task-9", [], "why", None),
+        ):
+            assert await desk.database.fetch(*call) == [], (state, call)
+        assert await desk.picture() == before
+    unknown = await desk.job_in(JobState.UNKNOWN)
+    with pytest.raises(DatabaseRefused, match="needs a reason"):
+        await desk.database.fetch("resolve_unknown", unknown.id, 1, None, 60.0, " ", None)
+    assert (await desk.store.load(unknown.id)).state is JobState.UNKNOWN
