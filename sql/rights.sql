@@ -114,7 +114,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_billing') THEN
         RETURN;
     END IF;
-    GRANT SELECT ON accounts, darkroom_definitions, darkroom_migrations, ledger_entries,
+    GRANT SELECT ON accounts, audit_entries, darkroom_definitions, darkroom_migrations, ledger_entries,
         pricing_history TO darkroom_billing;
     GRANT EXECUTE ON FUNCTION darkroom_create_account, grant_credits, darkroom_create_key,
         darkroom_revoke_key TO darkroom_billing;

@@ -29,6 +29,7 @@ from producer.cli.screen import put, put_json, say
 from producer.cli.wording import command_text, credits_text, order_text, printable, span_text
 from producer.orders import Order
 from shared.adapters.job_rows import job_to_json
+from shared.adapters.process_list import ALIVE_SECONDS
 from shared.catalog import ImageRequest, family
 from shared.catalog.gpt4o_image import TextToImage
 from shared.domain.job import Job
@@ -149,8 +150,8 @@ def report_end(job: Job) -> None:
 async def _warn_without_worker(desk: Desk, job: Job) -> None:
     if job.is_terminal:
         return
-    row = await desk.database.fetch_row("worker_is_connected")
-    if row is not None and not row["is_connected"]:
+    row = await desk.database.fetch_row("worker_lives", ALIVE_SECONDS)
+    if row is not None and not row["is_alive"]:
         say(
             f"no worker is running, so the job waits: start one with {command_text('worker')}",
             "yellow",

@@ -46,7 +46,10 @@ LOGINS = {
     "admin": "darkroom_admin_login",
 }
 _OF_ONE_PROCESS = frozenset(
-    {"API_HOST", "API_PORT", "WORKER_HTTP_HOST", "WORKER_HTTP_PORT", "DARKROOM_HOME"}
+    {
+        *("API_HOST", "API_PORT", "WORKER_HTTP_HOST", "WORKER_HTTP_PORT", "DARKROOM_HOME"),
+        *("CALLBACK_HTTP_HOST", "CALLBACK_HTTP_PORT"),
+    }
 )
 _FOR_DRILLS = frozenset({"DARKROOM_CRASH_AT"})
 _PINNED = re.compile(r"[a-z0-9./-]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}")
@@ -111,7 +114,7 @@ def test_every_other_setting_reaches_the_api_and_the_workers(
     services: dict[str, dict[str, Any]],
 ) -> None:
     plain = {name.upper() for name in Settings.model_fields} - secret_settings() - _FOR_DRILLS
-    for name, ours in (("api", "API_"), ("worker", "WORKER_HTTP_")):
+    for name, ours in (("api", ("API_",)), ("worker", ("WORKER_HTTP_", "CALLBACK_"))):
         handed = set(services[name]["environment"]) - SECRETS[name]
         of_it = {one for one in _OF_ONE_PROCESS if one.startswith(ours)}
         assert handed == (plain - _OF_ONE_PROCESS) | of_it, name

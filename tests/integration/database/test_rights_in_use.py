@@ -22,7 +22,7 @@ OF_PRICING = frozenset({"get_price", "list_prices", "list_price_history", "open_
     "set_price",
 }
 OF_BILLING = frozenset({"create_account", "get_account", "grant_to_account", "list_ledger"}) | {
-    *("create_key", "revoke_key", "list_keys"),
+    *("create_key", "revoke_key", "list_keys", "list_audit"),
 }
 
 

@@ -1,0 +1,159 @@
+"""Each command runs as a login of the role that it is for, and as one of no other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import typer
+from pydantic import SecretStr
+
+from producer import Job
+from producer.cli.application import build_app
+from shared.domain.lifecycle import JobState
+from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.test_webhooks_cli import dead
+from tests.integration.database.desk import Desk
+from tests.logins import logged_in
+from tests.workshop import Workshop
+
+URL = "https://shop.example/hook"
+PRICE = ("gpt-4o-image", "text-to-image", "1")
+ROLES = ("api", "pricing", "billing")
+# Not over a database that is shared by roles: their own servers, none, or none of ours.
+ELSEWHERE = {"demo", "up", "simulate-kie", "env", "health", "version", "migrate"}
+# Programs that go on: tests/acceptance/test_own_roles.py runs both as logins.
+PROGRAMS = {"worker", "api"}
+
+
+@pytest.fixture
+async def as_role(darkroom: Darkroom, database_url: str) -> AsyncIterator[dict[str, Darkroom]]:
+    """The command line as a login of each role."""
+    async with AsyncExitStack() as stack:
+        yield {
+            role: darkroom.elsewhere(
+                DATABASE_URL=await stack.enter_async_context(
+                    logged_in(database_url, [f"darkroom_{role}"])
+                )
+            )
+            for role in ROLES
+        }
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> set[str]:
+    """Return every command that can be typed, by its words."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        return {" ".join(path)}
+    return {leaf for name, one in below.items() for leaf in leaves(one, (*path, name))}
+
+
+def batched(
+    commands: Iterable[tuple[str, tuple[str, ...]]], size: int
+) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
+    """Divide the commands: a process each, and so many at once."""
+    left = list(commands)
+    for start in range(0, len(left), size):
+        yield left[start : start + size]
+
+
+async def played_by(desk: Desk, workshop: Workshop) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return what each role types, the arguments by the command."""
+
+    async def new(state: JobState) -> str:
+        return str((await desk.job_in(state)).id)
+
+    message = await dead(workshop)
+    rows = await workshop.run_sql("SELECT id FROM webhook_messages WHERE job_id = $1", message.id)
+    failed: Job = await desk.job_in(JobState.FAILED)
+    return {
+        "api": {
+            "enqueue": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
+            "queue": (),
+            "doctor": (),
+            "audit": (),
+            "jobs list": (),
+            "jobs show": (str(failed.id),),
+            "jobs wait": (await new(JobState.SUCCEEDED),),
+            "jobs cancel": (await new(JobState.QUEUED),),
+            "jobs retry": (str(failed.id),),
+            "jobs resolve": (await new(JobState.UNKNOWN), "--lost", "--reason", "not there"),
+            "webhooks list": (),
+            "webhooks endpoints": (),
+            "webhooks replay": (f"msg_{rows[0]['id'].hex}",),
+            "webhooks secret": ("acme", f"{URL}/new", "--create"),
+            "webhooks rotate": ("acme", URL),
+        },
+        "pricing": {
+            "prices list": (),
+            "prices set": (*PRICE, "9", "--reason", "for the test"),
+            "prices history": (),
+        },
+        "billing": {
+            "accounts create": ("new", "--credits", "5"),
+            "accounts grant": ("acme", "5", "--reason", "for the test"),
+            "accounts show": ("acme",),
+            "accounts ledger": ("acme",),
+            "keys create": ("--role", "operator"),
+            "keys list": (),
+            "keys revoke": ("dk_000000000000",),
+        },
+    }
+
+
+async def test_every_command_runs_as_a_login_of_its_role(
+    as_role: dict[str, Darkroom], workshop: Workshop
+) -> None:
+    desk = Desk(workshop.database)
+    await workshop.run_sql(
+        "INSERT INTO api_keys (id, prefix, secret_sha256, role)"
+        " VALUES (gen_random_uuid(), 'dk_000000000000', sha256('x'), 'operator')"
+    )
+    played = await played_by(desk, workshop)
+    typed = {command for commands in played.values() for command in commands}
+    assert typed | ELSEWHERE | PROGRAMS == leaves(typer.main.get_command(build_app()))
+    failed = {}
+    for role, commands in played.items():
+        for some in batched(commands.items(), 4):
+            words = [(*command.split(), *arguments) for command, arguments in some]
+            for command, said in zip(words, await as_role[role].run_all(*words), strict=True):
+                # The doctor leaves with 1 for what this test's Valkey is set to, and says what.
+                if said.code and (command[0] != "doctor" or "denied" in said.out):
+                    failed[" ".join(command)] = said.err + said.out
+    assert failed == {}
+    await workshop.check_books()
+
+
+async def test_a_worker_of_another_login_is_seen_by_who_enqueues(
+    as_role: dict[str, Darkroom], workshop: Workshop, database_url: str
+) -> None:
+    words = ("enqueue", "--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1")
+    assert "no worker is running" in (await as_role["api"].run(*words)).err
+    async with (
+        logged_in(database_url, ["darkroom_worker"]) as worker_url,
+        workshop.worker(database_url=SecretStr(worker_url)),
+    ):
+        assert "no worker is running" not in (await as_role["api"].run(*words)).err
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ("pricing", ("accounts", "grant", "acme", "5", "--reason", "a gift")),
+        ("pricing", ("keys", "create", "--role", "admin")),
+        ("billing", ("prices", "set", *PRICE, "0", "--reason", "a gift")),
+        ("billing", ("jobs", "list")),
+        ("api", ("keys", "create", "--role", "admin")),
+    ],
+)
+async def test_a_command_that_is_not_its_roles_is_refused_and_changes_nothing(
+    as_role: dict[str, Darkroom], workshop: Workshop, role: str, words: tuple[str, ...]
+) -> None:
+    desk = Desk(workshop.database)
+    before = await desk.picture()
+    said = await as_role[role].run(*words)
+    assert said.code != 0
+    assert "permission denied" in said.err
+    assert await desk.picture() == before
