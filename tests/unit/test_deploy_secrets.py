@@ -32,9 +32,12 @@ PASSWORDS: Mapping[str, frozenset[str]] = {
 }
 SECRETS: Mapping[str, frozenset[str]] = {
     "migrate": frozenset({"DATABASE_URL"}),
-    "api": frozenset({"DATABASE_URL", "REDIS_URL"}),
+    "api": frozenset({"DATABASE_URL", "REDIS_URL", "METRICS_KEY"}),
     "worker": frozenset(
-        {"DATABASE_URL", "REDIS_URL", "KIE_API_KEY", "KIE_API_KEYS", "KIE_WEBHOOK_HMAC_KEY"}
+        {
+            *("DATABASE_URL", "REDIS_URL", "METRICS_KEY"),
+            *("KIE_API_KEY", "KIE_API_KEYS", "KIE_WEBHOOK_HMAC_KEY"),
+        }
     ),
     "admin": frozenset({"DATABASE_URL"}),
     "simulator": frozenset(),
