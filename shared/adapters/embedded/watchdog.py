@@ -42,7 +42,7 @@ from shared.errors import EmbeddedServerError
 
 READY = "ready"
 _PREDECESSOR_SECONDS = 30.0
-_BOUND_LOGS_SECONDS = 10.0
+_BOUND_LOGS_SECONDS = 3.0
 
 logger = logging.getLogger("darkroom.watchdog")
 
