@@ -104,7 +104,7 @@ class Keeper:
             limit=_LONGEST_LINE_BYTES,
         )
         self._process, self._died_at, self._up_at = process, 0.0, 0.0
-        with (self._folder / f"{self.role.replace(' ', '-')}.log").open("ab") as log:
+        with (self._folder / f"{self.role.replace(' ', '-')}.log").open("ab", buffering=0) as log:
             assert process.stderr is not None
             async for line in process.stderr:
                 log.write(line)
