@@ -30,7 +30,12 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "job_attempts": {"SELECT": {"worker": ALL, "api": "-token", "readonly": "-token"}},
     "job_events": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
-    "audit_entries": {"SELECT": dict.fromkeys(("api", "billing", "readonly"), ALL)},
+    "audit_entries": {
+        "SELECT": {
+            **dict.fromkeys(("api", "billing", "readonly"), ALL),
+            "worker": "act account_id subject after",
+        }
+    },
     "ledger_entries": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
     "pricing_history": {"SELECT": dict.fromkeys(PARTS, ALL)},
     "late_tasks": {"SELECT": {"api": ALL, "worker": ALL, "readonly": "-result_urls"}},

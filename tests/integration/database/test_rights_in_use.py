@@ -77,6 +77,23 @@ async def test_a_role_may_run_every_query_of_its_program(
     assert {name: why for name, why in refused.items() if why} == {}
 
 
+@pytest.mark.parametrize("role", ["api", "worker"])
+async def test_the_doctor_may_look_at_everything_as_a_login_that_runs_beside_it(
+    database_url: str, role: str
+) -> None:
+    files = [*ROOT.glob("producer/*_findings.py"), ROOT / "producer/doctor.py"]
+    names = query_names() & {
+        node.value
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert names > {"prices_and_versions_agree", "every_act_on_money_is_noted", "stuck_jobs"}
+    async with explaining(database_url, role) as connection:
+        refused = {name: await is_refused(connection, name) for name in sorted(names)}
+    assert {name: why for name, why in refused.items() if why} == {}
+
+
 async def test_every_query_is_some_programs(database_url: str) -> None:
     asked = frozenset().union(*(queries_of(packages) for packages in PROGRAMS.values()))
     assert query_names() - asked == frozenset()
