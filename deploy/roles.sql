@@ -13,6 +13,7 @@ BEGIN
     -- Not in the log of statements, whatever this server logs.
     SET LOCAL log_statement = 'none';
     SET LOCAL log_min_error_statement = 'panic';
+    SET LOCAL client_min_messages = 'warning';
 
     FOR one IN SELECT unnest(ARRAY['darkroom_api', 'darkroom_worker', 'darkroom_pricing',
                                    'darkroom_billing', 'darkroom_readonly', 'darkroom_service',

@@ -21,7 +21,7 @@ from tests.workshop import Workshop
 
 URL = "https://shop.example/hook"
 PRICE = ("gpt-4o-image", "text-to-image", "1")
-ROLES = ("api", "pricing", "billing")
+ROLES = ("api", "worker", "pricing", "billing")
 # Not over a database that is shared by roles: their own servers, none, or none of ours.
 ELSEWHERE = {"demo", "up", "simulate-kie", "env", "health", "version", "migrate"}
 # Programs that go on: tests/acceptance/test_own_roles.py runs both as logins.
@@ -86,6 +86,7 @@ async def played_by(desk: Desk, workshop: Workshop) -> dict[str, dict[str, tuple
             "webhooks secret": ("acme", f"{URL}/new", "--create"),
             "webhooks rotate": ("acme", URL),
         },
+        "worker": {"doctor": ()},
         "pricing": {
             "prices list": (),
             "prices set": (*PRICE, "9", "--reason", "for the test"),
