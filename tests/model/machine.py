@@ -32,7 +32,7 @@ from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement
 from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
-from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, Post, Stage
+from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, Post, Stage
 from tests.model.stale_writes import WRITES
 from tests.workshop import text_to_image
 from worker.steps.review import CONFIRMATIONS
@@ -184,15 +184,15 @@ class LifeOfJobs(RuleBasedStateMachine):
     @precondition(lambda self: self.ref.jobs)
     @rule(pick=PICKS)
     def cancel(self, pick: int) -> None:
-        """The caller wants some job back, wherever it is."""
-        job = _pick(pick, list(self.ref.jobs.values()))
+        """The caller wants some job back, wherever it is, or for every other an operator does."""
+        job, who = _pick(pick, list(self.ref.jobs.values())), (None, OPERATOR)[pick % 2]
         try:
-            self.stage.run(self.stage.producer.cancel(job.id))
+            self.stage.run(self.stage.producer.cancel(job.id, actor=who))
         except TooLateToCancel:
             assert job.state != "queued"
         else:
             assert job.state == "queued"
-            self.ref.ended(job, "cancelled", "cancelled_by_caller")
+            self.ref.ended(job, "cancelled", f"cancelled_by_{'operator' if who else 'caller'}")
 
     @precondition(lambda self: self.ref.jobs)
     @rule(pick=PICKS)

@@ -22,7 +22,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import CollectorRegistry
 
-from producer import Producer
+from producer import Actor, Producer
 from producer.doctor import examine_books
 from producer.job_book import JobBook
 from producer.live.subscription import Subscription
@@ -52,6 +52,7 @@ CALLBACK_URL = "http://kie.example"
 DEADLINE_SECONDS = 1_800.0
 UNKNOWN_LIMIT_SECONDS = 900.0
 LEASE_SECONDS = 10.0
+OPERATOR = Actor("maria", is_operator=True)
 STEP_TIMEOUT_SECONDS = 30.0
 _FAR_SECONDS = 3_600.0
 _CLEARED = (
