@@ -15,6 +15,7 @@ from aiohttp import web
 
 from producer.live.frames import GREETING
 from shared.adapters.failure_log import failures
+from shared.adapters.unread_answers import reset
 from shared.errors import DarkroomError, RequestRefused
 
 HEADERS = {
@@ -63,7 +64,7 @@ async def stream_response(
     except (ConnectionError, TimeoutError):
         # Gone, or stuck: what lies in the buffers is not worth waiting for.
         if request.transport is not None:
-            request.transport.abort()
+            reset(request.transport)
     except DarkroomError as error:
         # The status is sent already: the client comes again and resumes.
         failures.down(error, doing="stream_events")

@@ -19,7 +19,7 @@ from aiohttp.http_exceptions import LineTooLong
 from shared.adapters.descriptors import descriptors_for_listeners
 from shared.adapters.failure_log import failures
 from shared.adapters.heartbeat import keep_alive
-from shared.adapters.unread_answers import ReadConnection
+from shared.adapters.unread_answers import ReadConnection, reset
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
@@ -172,7 +172,7 @@ class GuardedConnection(ReadConnection):
         """End the connection at once: what it was still to send or to get is lost."""
         self._note_peer_is_done()
         if self.transport is not None:
-            self.transport.abort()
+            reset(self.transport)
 
     def _wait_for(self, awaited: Awaited | None) -> None:
         """Note what the peer has to send now; None: nothing, it is our turn."""

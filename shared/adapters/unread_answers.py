@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
@@ -19,6 +20,7 @@ UNREAD_SECONDS = 30.0
 LEAST_TAKEN_BYTES = 32 * 1024
 _MOST_UNREAD = 64 * 1024
 """Above this, both event loops ask for a pause unless told otherwise."""
+_LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 _KERNEL_BYTES = 64 * 1024
 """What the kernel keeps for a peer. With the megabytes that it grows to, a slow peer would seem to
 take nothing for a long time, and much at once."""
@@ -113,7 +115,7 @@ class ReadConnection(web.RequestHandler):
         if self._socket is None:
             return
         if self._waiting_bytes - self._socket.get_write_buffer_size() < LEAST_TAKEN_BYTES:
-            self._socket.abort()
+            reset(self._socket)
             return
         self._watch()
 
@@ -124,6 +126,18 @@ def _bound_kernel(connection: socket.socket | None) -> None:
     # It may be gone already, which the first write finds out.
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End the connection at once, here and in the kernel.
+
+    After a mere close the kernel would keep what it holds for the peer for minutes, and offer it
+    again and again.
+    """
+    connection = transport.get_extra_info("socket")
+    with suppress(OSError, AttributeError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT_AT_ALL)
+    transport.abort()
 
 
 def call_when_read(request: web.BaseRequest, callback: Callable[[], None]) -> None:
