@@ -6,6 +6,7 @@ passes on what strangers ask, and a browser sends what any web page asks: both s
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ _OF_PROXIES = frozenset(
     }
 )
 _OF_PROXIES_BEGIN = ("x-forwarded", "x-original-", "x-envoy-", "cf-", "x-azure-", "x-appengine-")
+_OF_BROWSERS = frozenset({"sec-fetch-site", "origin", "referer"})
 _OF_OUR_OWN_PAGES = frozenset({"same-origin", "none"})
 """What a browser says of a request of `/docs`, and of an address that was typed in."""
 
@@ -34,11 +36,13 @@ def sign_of_another(request: web.BaseRequest) -> str | None:
     if request.version < HttpVersion11:
         # What nginx speaks to the servers behind it unless told otherwise.
         return "was sent as HTTP/1.0, as by a proxy"
+    is_of_a_browser = False
     for name in request.headers:
         lowered = name.lower()
         if lowered in _OF_PROXIES or lowered.startswith(_OF_PROXIES_BEGIN):
             return f"came through a proxy (header {name[:80]!r})"
-    return _sign_of_a_page(request)
+        is_of_a_browser |= lowered in _OF_BROWSERS
+    return _sign_of_a_page(request) if is_of_a_browser else None
 
 
 def _sign_of_a_page(request: web.BaseRequest) -> str | None:
@@ -64,6 +68,7 @@ def _origin_of(url: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
+@lru_cache(maxsize=64)
 def _is_loopback(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

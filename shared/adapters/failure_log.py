@@ -43,7 +43,7 @@ ADVICE = {
 }
 """By dependency: what an operator does about it."""
 
-_NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
+_NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+")
 
 
 @dataclass(slots=True)

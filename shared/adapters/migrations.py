@@ -23,7 +23,7 @@ from shared.adapters.postgres_hosts import open_connection
 from shared.adapters.queries import sql_folder
 from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
 
-_FILE_NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
+_FILE_NAME = re.compile(r"^([0-9]{4})_([a-z0-9_]+)\.sql$")
 # Any constant will do; it must only be the same in every version of Darkroom.
 _ACCESS_RULE_CLASS = "42"
 _LOCK_KEY = 0x6461726B726F6F6D

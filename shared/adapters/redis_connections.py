@@ -37,7 +37,7 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
 )
 _ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
 # The client wraps what the server said about one of many commands, and repeats the command.
-_PIPELINE = re.compile(r"^Command # \d+ \(.*?\) of pipeline caused error: \(['\"]", re.DOTALL)
+_PIPELINE = re.compile(r"^Command # [0-9]+ \(.*?\) of pipeline caused error: \(['\"]", re.DOTALL)
 _TOO_MANY_CLIENTS = "max number of clients reached"
 _SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ")
 

@@ -23,7 +23,7 @@ _ROUTE_WORDS = re.compile(
     r"no message available|\bno (?:static )?resource|\bno handler|\broute\b"
     # Kie documents code 404 as "The requested resource or endpoint does not exist": a request's.
     r"|(?<!resource or )\bendpoint\b"
-    r"|\b(?:request )?method\b|/api/v\d|\bapi (?:is |was |has been )?"
+    r"|\b(?:request )?method\b|/api/v[0-9]|\bapi (?:is |was |has been )?"
     r"(?:not found|removed|retired|deprecated|offline|no longer)",
     re.IGNORECASE,
 )

@@ -24,6 +24,7 @@ from tests.acceptance.test_hostile_callers import leave_after
 from tests.acceptance.test_hostile_input import check_refused, rows
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
+from tests.acceptance.test_long_pages import ask_and_read_nothing
 from tests.api_client import Answer, ApiClient
 from tests.workshop import Workshop, eventually
 
@@ -134,3 +135,34 @@ async def test_what_has_changed_something_is_answered_whatever_it_takes(
         assert len(placed) == 20
         # A single page is longer than the budget as well: a key with nothing else is served.
         (await api.get("/v1/jobs", limit=20)).expect(200)
+
+
+async def test_a_past_that_nobody_reads_counts_and_ends_the_next_stream(
+    workshop: Workshop,
+) -> None:
+    budgets = Budgets(most_bytes=400_000)
+    job = await workshop.enqueue()
+    await workshop.run_sql(
+        "INSERT INTO job_events (job_id, event, detail) SELECT $1, 'large',"
+        " jsonb_build_object('message', repeat('x', 30000)) FROM generate_series(1, 11)",
+        job.id,
+    )
+    path = f"/v1/jobs/{job.id}/events"
+    async with limited_api(workshop, budgets) as api:
+        url = str(api.session._base_url).rstrip("/")
+        with await ask_and_read_nothing(url, path):
+
+            async def is_counted() -> bool:
+                return any(count > 300_000 for _, _, count in budgets.in_use.values())
+
+            await eventually(is_counted, "what waits for the first stream is counted")
+            async with api.session.get(path) as ended:
+                assert b"large" not in await ended.content.read()
+            check_too_much(await api.get("/v1/jobs", limit=1000))
+        await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+        async with api.session.get(path) as stream:
+            for _ in range(200):
+                if b"large" in await stream.content.readline():
+                    break
+            else:
+                raise AssertionError("the past is not told")

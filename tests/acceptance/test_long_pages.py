@@ -26,6 +26,7 @@ from tests.workshop import Workshop, eventually, text_to_image
 LONG = "\N{CAMERA}" * 20_000
 """The longest prompt: 80,000 bytes."""
 ROOM_FOR_ONE_BYTES = 200_000
+PAGE = "/v1/jobs?limit=1000"
 UNREAD_MAX_BYTES = 90 * 2**20
 
 
@@ -134,13 +135,13 @@ async def test_who_reads_nothing_costs_little_and_is_refused_more(workshop: Work
         caller = ApiClient(session)
         (await caller.with_key(honest).get("/v1/jobs", limit=1000)).expect(200)
         before = api.memory_bytes()
-        sockets = [await ask_and_read_nothing(api.url, greedy, times=5) for _ in range(24)]
+        sockets = [await ask_and_read_nothing(api.url, PAGE, greedy, times=5) for _ in range(24)]
         try:
 
             async def is_refused() -> bool:
                 answer = await caller.with_key(greedy).get("/v1/jobs", limit=1000)
                 if answer.status == 200:
-                    sockets.append(await ask_and_read_nothing(api.url, greedy, times=5))
+                    sockets.append(await ask_and_read_nothing(api.url, PAGE, greedy, times=5))
                     return False
                 assert "unread answers" in check_refused(answer, 429)["detail"]
                 assert int(answer.headers["Retry-After"]) > 0
@@ -161,13 +162,13 @@ async def test_who_reads_nothing_costs_little_and_is_refused_more(workshop: Work
         await eventually(is_served, "what the sockets held is given back")
 
 
-async def ask_and_read_nothing(url: str, key: str, times: int) -> socket.socket:
-    """Ask for so many long pages on one connection, whose window is small."""
+async def ask_and_read_nothing(
+    url: str, path: str, key: str | None = None, times: int = 1
+) -> socket.socket:
+    """Ask so many times on one connection, whose window is small."""
     host, _, port = url.removeprefix("http://").partition(":")
-    asked = (
-        "GET /v1/jobs?limit=1000 HTTP/1.1\r\nHost: localhost\r\n"
-        f"Authorization: Bearer {key}\r\n\r\n"
-    )
+    asked = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n"
+    asked += f"Authorization: Bearer {key}\r\n\r\n" if key else "\r\n"
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.setblocking(False)

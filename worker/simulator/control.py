@@ -138,7 +138,7 @@ class Control:
         if given is None:
             return None
         accounts = self._kie.accounts
-        if not given.isdecimal() or not 1 <= int(given) <= len(accounts):
+        if not (given.isascii() and given.isdecimal()) or not 1 <= int(given) <= len(accounts):
             raise BadControlError(f"account is {given!r}; give a number from 1 to {len(accounts)}")
         return accounts[int(given) - 1]
 
@@ -169,7 +169,7 @@ def _json(data: object, status: int = 200) -> web.Response:
 
 def _read_limit(request: web.BaseRequest) -> int:
     given = request.query.get("limit", str(_DEFAULT_LIMIT))
-    if not given.isdecimal():
+    if not (given.isascii() and given.isdecimal()):
         raise BadControlError(f"limit is {given!r}; give a whole number, 0 or more")
     return int(given)
 

@@ -13,7 +13,7 @@ from .task import Task
 
 DOWNLOAD_SECONDS = 1200
 
-_IMAGE_PATH = re.compile(r"^/images/([^/]+)_(\d{1,2})\.png$")
+_IMAGE_PATH = re.compile(r"^/images/([^/]+)_([0-9]{1,2})\.png$")
 _EXPIRED = Reply("403", b"Request has expired", 403, "text/plain")
 
 
@@ -70,7 +70,7 @@ def answer_image(kie: Kie, path: str, until: str) -> Reply:
     task = kie.record.tasks.get(match[1]) if match else None
     if match is None or task is None:
         return NOT_FOUND
-    if until.isdecimal() and kie.clocks.epoch() > int(until):
+    if until.isascii() and until.isdecimal() and kie.clocks.epoch() > int(until):
         return _EXPIRED
     if not 1 <= int(match[2]) <= task.fate.url_count or not _is_served(kie, task):
         return NOT_FOUND

@@ -16,7 +16,7 @@ from shared.errors import EmbeddedServerError
 OLDEST_POSTGRES = (15, 0)
 OLDEST_VALKEY = (7, 0)
 _VERSION_SECONDS = 10.0
-_VERSION = re.compile(r"(?:\(PostgreSQL\) |v=)(\d+)\.?(\d*)")
+_VERSION = re.compile(r"(?:\(PostgreSQL\) |v=)([0-9]+)\.?([0-9]*)")
 _HOMEBREW = ("/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew")
 
 
@@ -170,6 +170,6 @@ def _find_wheel(package: str) -> Wheel | None:
 
 def _newest_first(parent: Path, pattern: str) -> list[Path]:
     def number(path: Path) -> tuple[int, ...]:
-        return tuple(int(digits) for digits in re.findall(r"\d+", path.parent.name))
+        return tuple(int(digits) for digits in re.findall(r"[0-9]+", path.parent.name))
 
     return sorted(parent.glob(pattern), key=number, reverse=True)

@@ -44,7 +44,7 @@ def read_holder(path: Path) -> int | None:
         text = path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         return None
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _is_still_at(path: Path, descriptor: int) -> bool:

@@ -166,7 +166,8 @@ class Postgres:
         pid_file = self._layout.postgres_data / "postmaster.pid"
         if pid_file.exists():
             pid = pid_file.read_text(encoding="utf-8", errors="replace").split("\n")[0].strip()
-            if pid.isdigit() and is_postgres_on(int(pid), self._layout.postgres_data):
+            is_number = pid.isascii() and pid.isdigit()
+            if is_number and is_postgres_on(int(pid), self._layout.postgres_data):
                 raise EmbeddedServerError(
                     f"Postgres process {pid}, which Darkroom did not start, uses"
                     f" {self._layout.postgres_data}: stop it with `kill -INT {pid}`"

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from shared.adapters.connections import GuardedConnection
 from shared.adapters.event_loop import loop_factory
-from shared.adapters.unread_answers import LEAST_TAKEN_BYTES, ReadConnection
+from shared.adapters.unread_answers import LEAST_TAKEN_BYTES, UNREAD_SECONDS, ReadConnection
 
 BODY = bytes(2 * 2**20)
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -129,3 +130,9 @@ def test_who_reads_slowly_but_steadily_gets_all_of_it(
                 assert loop.time() - started > 2 * _Connection.unread_seconds
 
     run(factory, test())
+
+
+def test_every_listener_of_the_product_has_this_deadline() -> None:
+    """`test_nothing_else_in_the_product_listens` holds that there is no other."""
+    assert issubclass(GuardedConnection, ReadConnection)
+    assert GuardedConnection.unread_seconds == UNREAD_SECONDS

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 from arq.connections import ArqRedis
 from structlog.testing import capture_logs
@@ -14,9 +15,11 @@ from producer import Job, Producer
 from shared.adapters.postgres import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
+from shared.stored_json import DEEPEST
 from tests.fakes.receiver import Receiver, receiving
 from tests.integration.worker.rooms import Rooms, open_rooms
 from tests.integration.worker.test_webhooks import ended, message_of, try_once
+from tests.unit.producer.test_nesting import JSON_KINDS
 from worker.webhooks.schedule import DELAYS_SECONDS
 from worker.webhooks.sending import Answer, Sender
 
@@ -136,3 +139,15 @@ async def test_a_mended_row_is_sent_at_the_next_try(rooms: Rooms, receiver: Rece
     await rooms.sql("UPDATE webhook_messages SET next_try_at = now() - interval '1 s'")
     assert await try_once(rooms, job) is None
     assert (await message_of(rooms, job))["state"] == "delivered"
+
+
+@pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
+async def test_notes_as_deep_as_may_be_are_stored_listed_and_sent(
+    rooms: Rooms, receiver: Receiver, kind: Any
+) -> None:
+    for depth in (DEEPEST - 1, DEEPEST):
+        job = await ended(rooms, receiver.url, metadata=kind(depth))
+        (shown,) = (await rooms.producer.page(limit=1)).jobs
+        assert shown.metadata == kind(depth)
+        assert await try_once(rooms, job) is None
+        assert orjson.loads(receiver.requests[-1].body)["data"]["metadata"] == kind(depth)

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from producer.api.bodies import read_batch, read_order
+from producer.cli.order_options import read_object
 from producer.orders import Order
 from shared.errors import InvalidRequest
 from shared.stored_json import DEEPEST, is_deeper, read_stored_json
@@ -96,3 +97,14 @@ def test_what_may_be_stored_may_be_wrapped(kind: Any) -> None:
     assert is_deeper(kind(DEEPEST + 1), DEEPEST)
     page = {"jobs": [{"metadata": kind(DEEPEST)}]}
     assert orjson.loads(orjson.dumps({"data": {"data": [page]}}))
+
+
+@pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
+def test_the_command_line_takes_the_same(kind: Any) -> None:
+    for depth in (DEEPEST - 1, DEEPEST, DEEPEST + 1):
+        given = read_object(orjson.dumps(kind(depth)).decode())
+        if depth <= DEEPEST:
+            Order(request=text_to_image(), account_id="acme", metadata=given)
+            continue
+        with pytest.raises(InvalidRequest):
+            Order(request=text_to_image(), account_id="acme", metadata=given)
