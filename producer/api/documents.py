@@ -14,6 +14,7 @@ from aiohttp import web
 
 from producer.api.endpoints import Endpoint
 from producer.api.openapi import render_document
+from shared.adapters.unread_answers import LongResponse
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -45,7 +46,7 @@ class _Document:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """The body, or 304 where the caller has it."""
-        response = web.Response(headers=_HEADERS)
+        response = LongResponse(headers=_HEADERS)
         response.etag = self.etag
         if any(known.value in {self.etag, "*"} for known in request.if_none_match or ()):
             response.set_status(304)

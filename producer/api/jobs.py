@@ -19,6 +19,7 @@ from producer.job_book import Entered
 from producer.orders import KEY_LENGTH, Order
 from producer.small_print import ACCOUNT_LENGTH
 from shared.adapters.job_rows import JOB_FIELDS, job_to_json
+from shared.adapters.unread_answers import LongResponse
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import AccountNotFound, Fault, InvalidRequest
@@ -40,7 +41,7 @@ def json_response(
     body: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """Return a JSON answer."""
-    return web.Response(
+    return LongResponse(
         body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
     )
 

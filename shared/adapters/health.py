@@ -18,6 +18,7 @@ from shared.adapters.alert_watch import alert_to_json
 from shared.adapters.connections import ConnectionLimits
 from shared.adapters.failure_log import ADVICE, DEPENDENCY_DOWN, failures
 from shared.adapters.http_server import GuardedRunner, Refuse, listen, refuse_with_json
+from shared.adapters.unread_answers import LongResponse
 from shared.domain.alert import Alert
 from shared.errors import DarkroomError
 
@@ -113,7 +114,7 @@ class Health:
             # Counters of this process are still worth reading while Postgres is away.
             pass
         body = generate_latest(self.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return LongResponse(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _run(self, check: Check) -> str:
         try:

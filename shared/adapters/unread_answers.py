@@ -21,6 +21,7 @@ LEAST_TAKEN_BYTES = 32 * 1024
 _MOST_UNREAD = 64 * 1024
 """Above this, both event loops ask for a pause unless told otherwise."""
 _LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
+_PIECE_BYTES = 32 * 1024
 _KERNEL_BYTES = 64 * 1024
 """What the kernel keeps for a peer. With the megabytes that it grows to, a slow peer would seem to
 take nothing for a long time, and much at once."""
@@ -57,11 +58,11 @@ class ReadConnection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         try:
             resp, is_reset = await super().finish_response(request, resp, start_time)
-            return resp, is_reset or not await self._is_read()
+            return resp, is_reset or not await self.is_read()
         finally:
             self._tell_read()
 
-    async def _is_read(self) -> bool:
+    async def is_read(self) -> bool:
         """Wait until no more than 64 KiB wait; return whether the peer is still there.
 
         aiohttp has waited for the same, except under uvloop, which writes, and asks for a pause,
@@ -147,3 +148,23 @@ def call_when_read(request: web.BaseRequest, callback: Callable[[], None]) -> No
         connection.when_read = callback
     else:
         callback()
+
+
+class LongResponse(web.Response):
+    """An answer of any length, of which no more than a little waits for its peer at once.
+
+    What is handed over whole is copied, for each peer and for as long as it does not read.
+    """
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        request, body = self._req, self.body
+        if request is None or request.method == "HEAD" or not isinstance(body, bytes):
+            return await super().write_eof(data)
+        if len(body) <= _PIECE_BYTES:
+            return await super().write_eof(data)
+        connection, whole = request.protocol, memoryview(body)
+        for start in range(0, len(whole), _PIECE_BYTES):
+            await self.write(whole[start : start + _PIECE_BYTES])
+            if isinstance(connection, ReadConnection) and not await connection.is_read():
+                raise ConnectionResetError("the reader of the answer is gone")
+        return await web.StreamResponse.write_eof(self)

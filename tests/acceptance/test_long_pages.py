@@ -162,6 +162,29 @@ async def test_who_reads_nothing_costs_little_and_is_refused_more(workshop: Work
         await eventually(is_served, "what the sockets held is given back")
 
 
+async def test_who_reads_nothing_of_what_needs_no_key_costs_little(workshop: Workshop) -> None:
+    """Each of them once held a copy of 1.4 MB."""
+    async with api_process(workshop) as api, aiohttp.ClientSession(api.url) as session:
+        for path in ("/docs/swagger-ui-bundle.js", "/openapi.json", "/metrics"):
+            async with session.get(path) as answer:
+                assert answer.status == 200
+                await answer.read()
+        before = api.memory_bytes()
+        sockets = [
+            await ask_and_read_nothing(api.url, path, times=4)
+            for path in ("/docs/swagger-ui-bundle.js", "/openapi.json", "/metrics")
+            for _ in range(70)
+        ]
+        try:
+            async with session.get("/openapi.json") as answer:
+                assert len(await answer.read()) > 10_000
+            grown = api.memory_bytes() - before
+            assert grown < UNREAD_MAX_BYTES / 2, f"{grown / 2**20:.0f} MiB more"
+        finally:
+            for one in sockets:
+                one.close()
+
+
 async def ask_and_read_nothing(
     url: str, path: str, key: str | None = None, times: int = 1
 ) -> socket.socket:

@@ -7,17 +7,24 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from shared.adapters.connections import GuardedConnection
 from shared.adapters.event_loop import loop_factory
-from shared.adapters.unread_answers import LEAST_TAKEN_BYTES, UNREAD_SECONDS, ReadConnection
+from shared.adapters.unread_answers import (
+    LEAST_TAKEN_BYTES,
+    UNREAD_SECONDS,
+    LongResponse,
+    ReadConnection,
+)
 
-BODY = bytes(2 * 2**20)
+BODY = bytes(range(256)) * 8192
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CLOSING = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LOOPS = pytest.mark.parametrize("factory", [loop_factory(), None], ids=["uvloop", "asyncio"])
+KINDS = pytest.mark.parametrize("kind", [web.Response, LongResponse], ids=["whole", "in pieces"])
 
 
 class _Connection(ReadConnection):
@@ -36,12 +43,12 @@ answered: list[int] = []
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[int]:
+async def serving(kind: type[web.Response] = web.Response) -> AsyncIterator[int]:
     """Serve a long answer to whoever asks; yields the port."""
 
     async def answer(_: web.BaseRequest) -> web.StreamResponse:
         answered.append(1)
-        return web.Response(body=BODY)
+        return kind(body=BODY)
 
     connections.clear()
     answered.clear()
@@ -81,12 +88,15 @@ def run(factory: Callable[[], asyncio.AbstractEventLoop] | None, test: Awaitable
 
 @pytest.mark.promise("an answer that its reader does not read")
 @LOOPS
+@KINDS
 @pytest.mark.parametrize("request_", [REQUEST, CLOSING, REQUEST * 3], ids=["kept", "closed", "3"])
 def test_who_reads_nothing_is_cut_off(
-    factory: Callable[[], asyncio.AbstractEventLoop] | None, request_: bytes
+    factory: Callable[[], asyncio.AbstractEventLoop] | None,
+    kind: type[web.Response],
+    request_: bytes,
 ) -> None:
     async def test() -> None:
-        async with serving() as port:
+        async with serving(kind) as port:
             with await ask(port, request_):
                 await are_gone()
             assert len(answered) == 1, "what was asked behind it was answered as well"
@@ -95,12 +105,13 @@ def test_who_reads_nothing_is_cut_off(
 
 
 @LOOPS
+@KINDS
 def test_who_reads_a_drop_at_a_time_is_cut_off(
-    factory: Callable[[], asyncio.AbstractEventLoop] | None,
+    factory: Callable[[], asyncio.AbstractEventLoop] | None, kind: type[web.Response]
 ) -> None:
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        async with serving() as port:
+        async with serving(kind) as port:
             with await ask(port) as connection:
                 gone = asyncio.create_task(are_gone())
                 taken = 0
@@ -114,12 +125,13 @@ def test_who_reads_a_drop_at_a_time_is_cut_off(
 
 
 @LOOPS
+@KINDS
 def test_who_reads_slowly_but_steadily_gets_all_of_it(
-    factory: Callable[[], asyncio.AbstractEventLoop] | None,
+    factory: Callable[[], asyncio.AbstractEventLoop] | None, kind: type[web.Response]
 ) -> None:
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        async with serving() as port:
+        async with serving(kind) as port:
             with await ask(port, CLOSING) as connection:
                 taken, started = 0, loop.time()
                 while chunk := await loop.sock_recv(connection, 8 * LEAST_TAKEN_BYTES):
@@ -128,6 +140,23 @@ def test_who_reads_slowly_but_steadily_gets_all_of_it(
                         await asyncio.sleep(0.004)
                 assert taken > len(BODY)
                 assert loop.time() - started > 2 * _Connection.unread_seconds
+
+    run(factory, test())
+
+
+@LOOPS
+@KINDS
+def test_the_answer_is_whole_and_the_connection_goes_on(
+    factory: Callable[[], asyncio.AbstractEventLoop] | None, kind: type[web.Response]
+) -> None:
+    async def test() -> None:
+        async with serving(kind) as port, aiohttp.ClientSession() as session:
+            for _ in range(3):
+                async with session.head(f"http://127.0.0.1:{port}/") as head:
+                    assert (head.content_length, await head.read()) == (len(BODY), b"")
+                async with session.get(f"http://127.0.0.1:{port}/") as answer:
+                    assert await answer.read() == BODY
+            assert len(connections) == 1
 
     run(factory, test())
 

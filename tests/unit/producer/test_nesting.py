@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from producer.api.bodies import read_batch, read_order
-from producer.cli.order_options import read_object
+from producer.cli.options import read_object
 from producer.orders import Order
 from shared.errors import InvalidRequest
 from shared.stored_json import DEEPEST, is_deeper, read_stored_json
