@@ -294,9 +294,7 @@ async def test_the_service_writes_what_it_needs_and_deletes_nothing(
 ) -> None:
     job = await shop.enqueue(text_to_image(), account_id="acme", webhook_url=URL)
     await connection.execute("SET ROLE darkroom_service")
-    await connection.execute(
-        "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE id = $1", job.id
-    )
+    await connection.execute("SELECT count(*) FROM darkroom_cancel_job($1)", job.id)
     assert await connection.fetchval("SELECT count(*) FROM webhook_messages") == 1
     for statement in (
         *("DELETE FROM webhook_messages", "DELETE FROM webhook_endpoints"),

@@ -48,6 +48,7 @@ WIDE: list[tuple[Callable[[Mapping[str, Any]], object], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.promise("An object with more than 100 fields is refused as such")
 @pytest.mark.parametrize(("read", "body"), WIDE, ids=lambda value: getattr(value, "__name__", ""))
 def test_the_refusal_is_bounded(
     read: Callable[[Mapping[str, Any]], object], body: dict[str, Any]
@@ -68,6 +69,7 @@ def test_every_job_of_a_batch_may_have_a_fault_of_its_own() -> None:
     ]
 
 
+@pytest.mark.promise("A refusal lists up to 1,000 faults, one for each job of a batch")
 def test_what_is_left_out_is_counted() -> None:
     faults = InvalidRequest([Fault(str(number), "is wrong") for number in range(2_500)]).faults
     assert (len(faults), faults[-1]) == (FAULTS_MAX + 1, Fault("", "and 1,500 more"))
