@@ -71,7 +71,7 @@ async def test_a_pool_goes_on_at_the_standby_that_was_promoted(postgres: Postgre
 
         async def is_writable() -> bool:
             try:
-                return bool(await database.fetch("create_account", "after"))
+                return bool(await database.fetch("create_account", "after", 0, None))
             except DependencyDown:
                 return False
 

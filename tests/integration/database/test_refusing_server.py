@@ -15,7 +15,7 @@ _RAISE_AT_FIRST = """
 CREATE SEQUENCE tries;
 CREATE FUNCTION raise_at_first() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF nextval('tries') <= {times} THEN
+    IF nextval('public.tries') <= {times} THEN
         RAISE EXCEPTION 'not this time' USING ERRCODE = '{sqlstate}';
     END IF;
     RETURN NEW;
@@ -43,7 +43,7 @@ async def refusal_of(database: Database, account_id: str) -> PostgresDown | RowB
     """Try to make an account and return how the server says that it cannot."""
     said = "Postgres cannot do this now|is locked by another session"
     with pytest.raises((PostgresDown, RowBusy), match=said) as caught:
-        await database.fetch_row("create_account", account_id)
+        await database.fetch_row("create_account", account_id, 0, None)
     refusal = caught.value
     assert isinstance(refusal, PostgresDown | RowBusy)
     return refusal
@@ -54,7 +54,7 @@ async def refusal_of(database: Database, account_id: str) -> PostgresDown | RowB
     [
         ("default_transaction_read_only", "on", "25006"),
         ("statement_timeout", "'1ms'", "57014"),
-        ("search_path", "'nowhere'", "42P01"),
+        ("search_path", "'nowhere'", "42883"),
     ],
 )
 async def test_connections_made_under_a_bad_setting_do_not_outlive_it(
@@ -77,7 +77,7 @@ async def test_connections_made_under_a_bad_setting_do_not_outlive_it(
         assert refused.sqlstate == sqlstate
         assert f"(SQLSTATE {sqlstate})" in str(refused)
         await operator.execute(f"ALTER DATABASE {name} RESET {setting}")
-        assert await database.fetch_row("create_account", "acme") is not None
+        assert await database.fetch_row("create_account", "acme", 0, None) is not None
 
 
 async def test_no_connection_of_a_demoted_server_is_read_from_again(
@@ -120,7 +120,7 @@ async def test_a_statement_that_was_rolled_back_is_run_again_at_once(
     database: Database, operator: Connection, sqlstate: str
 ) -> None:
     await operator.execute(_RAISE_AT_FIRST.format(times=3, sqlstate=sqlstate))
-    assert await database.fetch_row("create_account", "acme") is not None
+    assert await database.fetch_row("create_account", "acme", 0, None) is not None
     assert await operator.fetchval("SELECT last_value FROM tries") == 4
 
 
@@ -139,7 +139,7 @@ async def test_what_may_have_another_cause_is_not_repeated_here(
     await operator.execute(_RAISE_AT_FIRST.format(times=1, sqlstate=sqlstate))
     assert (await refusal_of(database, "acme")).sqlstate == sqlstate
     assert await operator.fetchval("SELECT last_value FROM tries") == 1
-    assert await database.fetch_row("create_account", "acme") is not None
+    assert await database.fetch_row("create_account", "acme", 0, None) is not None
 
 
 async def test_a_prepared_statement_that_is_gone_costs_one_try(
@@ -160,7 +160,7 @@ async def test_a_rule_of_ours_is_still_a_refusal_and_keeps_the_connection(
     async with connect_database(database_url, connections=1) as database:
         pid = await database.pool.fetchval("SELECT pg_backend_pid()")
         with pytest.raises(DatabaseRefused) as caught:
-            await database.fetch_row("grant_to_account", "nobody", 1, "top-up")
+            await database.fetch_row("grant_to_account", "nobody", 1, "top-up", False, None)
         assert caught.value.sqlstate == "DR404"
         assert await database.pool.fetchval("SELECT pg_backend_pid()") == pid
 
@@ -169,7 +169,7 @@ async def test_a_transaction_on_a_spoiled_connection_ends_it(database_url: str) 
     async def write_though_read_only(database: Database) -> None:
         async with database.transaction() as queries:
             await queries.connection.execute("SET TRANSACTION READ ONLY")
-            await queries.fetch_row("create_account", "acme")
+            await queries.fetch_row("create_account", "acme", 0, None)
 
     async with connect_database(database_url, connections=1) as database:
         pid = await database.pool.fetchval("SELECT pg_backend_pid()")
