@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -18,6 +19,10 @@ _JSON = "Content-Type: application/json"
 ANSWER_SECONDS = 15.0
 """What is worth an answer is answered within this time, under attack as well."""
 HELD_SECONDS = 15.0
+HEAD_SECONDS, BODY_SECONDS, UNREAD_SECONDS = 25.0, 35.0, 75.0
+"""After so long a connection must have ended that waits for a head, a body, a reader: the deadlines
+in the listeners, and as long again as a busy machine may take."""
+HELD, NEVER_ENDED = "open at the end", "never ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,18 @@ class Attack:
         """Send this, and return the status of the answer, which must come in time."""
         until = asyncio.get_running_loop().time() + ANSWER_SECONDS
         outcome = await self._send(port, data, until)
-        return "no answer" if outcome == "open at the end" else outcome
+        return "no answer" if outcome == HELD else outcome
 
-    async def hold(self, port: int, data: bytes) -> str:
+    async def hold(self, port: int, data: bytes, within_seconds: float) -> str:
         """Send this, which is not enough for an answer, and wait for the end of the connection."""
-        return await self._send(port, data, self.ends_at)
+        return await self.ended_within(within_seconds, self._send(port, data, self.ends_at))
+
+    async def ended_within(self, seconds: float, outcome: Coroutine[Any, Any, str]) -> str:
+        """Return the outcome; a connection that is open for longer than that is never ended."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        found = await outcome
+        return NEVER_ENDED if found == HELD and loop.time() - began > seconds else found
 
     async def _send(self, port: int, data: bytes, until: float) -> str:
         async with connect(port, self.number, until) as wire:
@@ -90,30 +102,36 @@ def order(**fields: object) -> bytes:
 
 async def silent(attack: Attack) -> str:
     """Say nothing at all."""
-    return await attack.hold(attack.either(), b"")
+    return await attack.hold(attack.either(), b"", HEAD_SECONDS)
 
 
 async def half_head(attack: Attack) -> str:
     """Leave a head without its end."""
-    return await attack.hold(attack.either(), b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX")
+    return await attack.hold(
+        attack.either(), b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX", HEAD_SECONDS
+    )
 
 
 async def half_body(attack: Attack) -> str:
     """Leave a body without its end: an order's, or a callback's."""
     if attack.either() == attack.target.api_port:
-        return await attack.hold(attack.target.api_port, attack.job(order())[:-5])
+        return await attack.hold(attack.target.api_port, attack.job(order())[:-5], BODY_SECONDS)
     text = request("POST", f"/callbacks/kie/{uuid4().hex}", callback("t"))
-    return await attack.hold(attack.target.worker_port, text[:-5])
+    return await attack.hold(attack.target.worker_port, text[:-5], BODY_SECONDS)
 
 
 async def slow_writer(attack: Attack) -> str:
     """Send a byte after the other, of the head or of the body."""
     text = attack.job(order())
     head = text.index(b"\r\n\r\n") + 4 if attack.number % 2 else 0
-    async with connect(attack.target.api_port, attack.number, attack.ends_at) as wire:
-        await wire.send(text[:head])
-        await wire.drip(text[head:], 0.5)
-        return await wire.outcome()
+
+    async def write() -> str:
+        async with connect(attack.target.api_port, attack.number, attack.ends_at) as wire:
+            await wire.send(text[:head])
+            await wire.drip(text[head:], 0.5)
+            return await wire.outcome()
+
+    return await attack.ended_within(BODY_SECONDS, write())
 
 
 async def slow_reader(attack: Attack) -> str:
@@ -124,7 +142,7 @@ async def slow_reader(attack: Attack) -> str:
         attack.target.api_port, attack.number, attack.ends_at, buffer_bytes=4096
     ) as wire:
         await wire.send(text)
-        return await wire.until_closed()
+        return await attack.ended_within(UNREAD_SECONDS, wire.until_closed())
 
 
 async def idle(attack: Attack) -> str:
@@ -239,7 +257,6 @@ KINDS: dict[Kind, int] = {
     unpaid_order: 2,
 }
 """The kinds, and of how many in a hundred connections each is."""
-HELD = "open at the end"
 EXPECTED = {
     silent: {HELD},
     half_head: {HELD},

@@ -33,7 +33,8 @@ class Wire:
         """Send byte after byte until the other side hangs up, or the data ends."""
         loop = asyncio.get_running_loop()
         for place in range(len(data)):
-            if self.reader.at_eof() or loop.time() > self.ends_at:
+            is_over = self.reader.at_eof() or self.writer.transport.is_closing()
+            if is_over or loop.time() > self.ends_at:
                 return
             await self.send(data[place : place + 1])
             await asyncio.sleep(gap_seconds)
