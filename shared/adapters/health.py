@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -27,6 +35,7 @@ CHECK_TIMEOUT_SECONDS = 3.0
 Check = Callable[[], Awaitable[None]]
 Refresh = Callable[[], Awaitable[None]]
 Alerts = Callable[[], Awaitable[Sequence[Alert]]]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Health:
     metrics_key: SecretStr | None = None
     """What `/metrics` asks for as `Authorization: Bearer`; None: it answers anybody."""
     _failing_since: dict[str, datetime] = field(default_factory=dict)
+    _running: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the three routes."""
@@ -58,6 +68,24 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
+        body, status = await self._together("readyz", self._look)
+        return web.json_response(body, status=status)
+
+    async def _together(self, name: str, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Return what the work returns; whoever asks while it runs gets the same answer.
+
+        It asks servers, and nobody needs a key for it: a flood of requests must not be a flood of
+        queries.
+        """
+        running = self._running.get(name)
+        if running is None:
+            running = asyncio.create_task(work())
+            self._running[name] = running
+            running.add_done_callback(lambda _: self._running.pop(name))
+        answer: Answer = await asyncio.shield(running)
+        return answer
+
+    async def _look(self) -> tuple[dict[str, Any], int]:
         names = list(self.checks)
         answers, alerts = await asyncio.gather(
             asyncio.gather(*(self._run(self.checks[name]) for name in names)), self._read_alerts()
@@ -65,15 +93,13 @@ class Health:
         body = dict(zip(names, answers, strict=True))
         is_ready = all(answer == "ok" for answer in answers)
         down = self._down(body)
-        return web.json_response(
-            {
-                "status": "ready" if is_ready else "not ready",
-                "checks": body,
-                # Null: nobody knows.
-                "alerts": None if alerts is None and not down else [*down, *(alerts or ())],
-            },
-            status=200 if is_ready else 503,
-        )
+        told = {
+            "status": "ready" if is_ready else "not ready",
+            "checks": body,
+            # Null: nobody knows.
+            "alerts": None if alerts is None and not down else [*down, *(alerts or ())],
+        }
+        return told, 200 if is_ready else 503
 
     def _down(self, checks: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return an alert for each check that fails, with the moment since which it does."""
@@ -107,14 +133,17 @@ class Health:
     async def _metrics(self, request: web.Request) -> web.Response:
         if self.metrics_key is not None and not _shows(request, self.metrics_key):
             return _refuse_without_key()
+        body = await self._together("metrics", self._scrape)
+        return LongResponse(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _scrape(self) -> bytes:
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 await self.refresh()
         except (DarkroomError, TimeoutError):
             # Counters of this process are still worth reading while Postgres is away.
             pass
-        body = generate_latest(self.registry)
-        return LongResponse(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return generate_latest(self.registry)
 
     async def _run(self, check: Check) -> str:
         try:

@@ -6,6 +6,7 @@ left to `worker.callbacks.handling`, and a callback that was answered is in the 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,6 +29,8 @@ _TASK_ID_LENGTH_MAX = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """What `secrets.token_urlsafe` writes, of any length that it may have had."""
 _TASKS_PER_TOKEN_MAX = 8
+QUERIES_AT_ONCE = 4
+"""Of a worker's ten connections to Postgres. A flood of callbacks leaves jobs the others."""
 
 Received = Callable[[int], None]
 
@@ -42,6 +45,7 @@ class CallbackReceiver:
         self._clock = clock
         self._hmac_key = hmac_key
         self._received = received
+        self._slots = asyncio.Semaphore(QUERIES_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the one route."""
@@ -83,16 +87,18 @@ class CallbackReceiver:
         if length is not None and length <= USUAL_BODY_BYTES:
             return True
         try:
-            return await self._queries.fetch_row("attempt_of_token", token) is not None
+            async with self._slots:
+                return await self._queries.fetch_row("attempt_of_token", token) is not None
         except DarkroomError as error:
             failures.down(error, doing="store_callback")
             return True  # what cannot be stored is answered with 503, to be repeated
 
     async def _store(self, token: str, task_id: str) -> web.Response:
         try:
-            row = await self._queries.fetch_row(
-                "receive_callback", token, task_id, _TASKS_PER_TOKEN_MAX
-            )
+            async with self._slots:
+                row = await self._queries.fetch_row(
+                    "receive_callback", token, task_id, _TASKS_PER_TOKEN_MAX
+                )
         except DarkroomError as error:
             # Not stored, so not a 200: Kie will say it again.
             failures.down(error, doing="store_callback")
