@@ -34,6 +34,13 @@ from shared.errors import (
 _SHORT_OF_CREDITS = "DR402"
 _NO_SUCH_ACCOUNT = "DR404"
 _CANCEL_TRIES = 5
+# By whether an account is given, and whether a state is.
+_LISTS = {
+    (False, False): "list_jobs",
+    (True, False): "list_jobs_of_account",
+    (False, True): "list_jobs_in_state",
+    (True, True): "list_jobs_of_account_in_state",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +166,16 @@ class JobBook:
 
         `without` may name `request` and `metadata`: they are then empty and take no room.
         """
+        filters = [account_id] if account_id is not None else []
+        filters += [state.value] if state is not None else []
         rows = await self._queries.fetch(
-            "jobs_page",
+            _LISTS[account_id is not None, state is not None],
             below,
             most,
-            account_id,
-            state.value if state is not None else None,
             "request" not in without,
             "metadata" not in without,
             PAGE_BYTES,
+            *filters,
         )
         # Rows that cannot be read are passed by, and never end the list.
         has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]

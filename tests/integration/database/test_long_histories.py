@@ -19,9 +19,9 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 MIB = 1024 * 1024
 ASKED: tuple[tuple[str, tuple[Any, ...]], ...] = (
-    ("jobs_page", (None, PAGE, None, None, True, True, MIB)),
-    ("jobs_page", (None, PAGE, "a1", None, True, True, MIB)),
-    ("jobs_page", (None, PAGE, None, "failed", True, True, MIB)),
+    ("list_jobs", (None, PAGE, True, True, MIB)),
+    ("list_jobs_of_account", (None, PAGE, True, True, MIB, "a1")),
+    ("list_jobs_in_state", (None, PAGE, True, True, MIB, "failed")),
     ("list_ledger", ("a1", None, PAGE, MIB)),
     ("open_jobs_after", ("", LONG_AGO, UUID(int=0), PAGE, 2.0)),
     ("fresh_open_jobs", (60.0, 2.0, PAGE)),
