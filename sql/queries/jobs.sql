@@ -134,6 +134,10 @@ SELECT * FROM sized
  WHERE place <= $2 AND (place = 1 OR bytes_so_far <= $5::bigint)
  ORDER BY id DESC;
 
+-- name: cancel_job
+-- Takes a queued job back. $1 id, $2 who (JSON text; null: the caller). No row back: it is not queued.
+SELECT * FROM darkroom_cancel_job($1, $2::text::jsonb);
+
 -- name: list_events
 -- $1 job id: its timeline, oldest first.
 SELECT id, at, event, detail FROM job_events WHERE job_id = $1 ORDER BY id;
