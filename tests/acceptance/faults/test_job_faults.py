@@ -109,7 +109,7 @@ FAULTS = [
         "a backlog of minutes",
         "jobs_wait",
         _backlog,
-        "jobs are due, and the oldest has waited for 36",
+        "jobs are due, and the oldest has waited for 3",
         "the backlog exceeds Kie's limit",
         changes={"kie_submits_per_10_seconds": 2},
     ),
