@@ -314,6 +314,8 @@ async def test_a_wait_whose_push_was_lost_is_answered_by_looking_and_counted(
         job = await producer.enqueue(text_to_image(), account_id="acme")
         wait = asyncio.create_task(waiting.wait(job.id, timeout_seconds=20))
         await eventually(lambda: _is_open(waiting.push_path), "it is subscribed")
+        # By then it has looked for the first time as well, and found the job open.
+        await waiting.get(job.id)
         outage.forget()
         await producer.cancel(job.id)
         assert (await wait).state == "cancelled"
