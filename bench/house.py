@@ -97,7 +97,7 @@ async def open_house(
             await producer.till.create_account(ACCOUNT)
             await producer.till.grant(ACCOUNT, GRANT, "for the measurement")
         async with (
-            _simulated_kie(folder, module, simulator) as kie,
+            simulated_kie(folder, module, simulator) as kie,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS)) as session,
         ):
             environ = {
@@ -129,9 +129,10 @@ async def make_peer_tables(servers: Servers) -> None:
 
 
 @asynccontextmanager
-async def _simulated_kie(
+async def simulated_kie(
     folder: Path, module: str, options: Sequence[str]
 ) -> AsyncIterator[dict[str, str]]:
+    """Run a simulated Kie without a limit on creates; yields what its ready file says."""
     ready = folder / "kie.ready.json"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, "--creates-per-10-seconds", "0", *options),

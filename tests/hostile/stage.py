@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-import orjson
-
+from bench.house import simulated_kie
 from producer import Producer
 from producer.keys import KeyRing, Role
 from shared.adapters.embedded import acquire_servers
@@ -26,6 +25,7 @@ from tests.workshop import environment, free_port
 HONEST, LONG, POOR = "honest", "long", "poor"
 """The accounts: one does its work, one has long jobs to list, one has no credits."""
 _STARTED_SECONDS = 30.0
+_KIE_ANSWERS_AT_ONCE = ("--create-latency", "0", "--poll-latency", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ async def open_stage(folder: Path, options: Options) -> AsyncIterator[Stage]:
             connect_database(servers.database_url, connections=2, name="hostile-judge")
         )
         keys = await _open_accounts(producer, database)
-        kie = await stack.enter_async_context(_simulator(folder))
+        kie = await stack.enter_async_context(
+            simulated_kie(folder, "worker.simulator", _KIE_ANSWERS_AT_ONCE)
+        )
         api_port, worker_port = free_port(), free_port()
         environ = _environment(servers, kie, folder, api_port, worker_port)
         worker = _keeper("worker", ["-m", "worker"], environ, folder, options)
@@ -137,28 +139,3 @@ async def _running(keeper: Keeper) -> AsyncIterator[None]:
     finally:
         await keeper.stop()
         await task
-
-
-@asynccontextmanager
-async def _simulator(folder: Path) -> AsyncIterator[dict[str, str]]:
-    """Start a simulated Kie without faults; yields where it is."""
-    ready = folder / "kie.ready.json"
-    arguments = ["--creates-per-10-seconds", "0", "--create-latency", "0", "--poll-latency", "0"]
-    with (folder / "kie.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker.simulator", *arguments),
-            env={"DARKROOM_READY_FILE": str(ready), "PYTHONPATH": str(Path(__file__).parents[2])},
-            cwd=folder,
-            stderr=log,
-        )
-    try:
-        async with asyncio.timeout(_STARTED_SECONDS):
-            while not ready.exists():
-                assert process.returncode is None, "the simulated Kie did not start"
-                await asyncio.sleep(0.02)
-        answer: dict[str, str] = orjson.loads(ready.read_bytes())
-        yield answer
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
