@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -28,6 +27,7 @@ from shared.catalog.gpt4o_image import ImageToImage, TextToImage
 from shared.domain.job import Job
 from shared.settings import Settings
 from tests.api_client import ApiClient
+from tests.forked_programs import WORKER, Process, start_program
 from worker.bootstrap import Rooms, open_worker
 from worker.service import working
 from worker.simulator import Durations, Simulator, SimulatorConfig
@@ -179,30 +179,36 @@ class WorkerProcess:
 
     def __init__(self, environ: dict[str, str], descriptors: int | None = None) -> None:
         self._environ = environ
-        limit = "" if descriptors is None else f"ulimit -n {descriptors}; "
-        self._command = ("sh", "-c", f'{limit}exec "$0" -m worker', sys.executable)
-        self._process: asyncio.subprocess.Process | None = None
+        self._descriptors = descriptors
+        self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.lines: list[str] = []
         self._started = asyncio.Event()
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> Process:
         """The running process."""
         assert self._process is not None
         return self._process
 
     async def start(self) -> None:
         """Start it and wait for its `worker_started` line."""
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, env=self._environ, stderr=asyncio.subprocess.PIPE
-        )
+        self._process = await self._start_program()
         self._reading = asyncio.create_task(self._read())
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._started.wait()
         except TimeoutError:
             raise AssertionError("the worker did not start:\n" + "\n".join(self.lines)) from None
+
+    async def _start_program(self) -> Process:
+        if self._descriptors is None:
+            return await start_program(WORKER, env=self._environ)
+        return await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'ulimit -n {self._descriptors}; exec "$@"', "sh", *WORKER),
+            env=self._environ,
+            stderr=asyncio.subprocess.PIPE,
+        )
 
     async def _read(self) -> None:
         assert self.process.stderr is not None

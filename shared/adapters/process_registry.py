@@ -199,8 +199,10 @@ class ProcessRegistry:
         salt: str | None = row["key_salt"]
         self._key_fingerprints = key_fingerprints(process.keys, salt) if salt else {}
         self._clock.observe(row["at"], asked_at)
-        took_seconds = self._clock.monotonic() - asked_at
-        self.clock_skew = ClockSkew(self._clock.skew_seconds, took_seconds)
+        skew_seconds = self._clock.skew_seconds
+        # Read last: a process that stands still between two readings of clocks adds to the error.
+        error_seconds = self._clock.monotonic() - asked_at
+        self.clock_skew = ClockSkew(skew_seconds, error_seconds)
         report_skew(self.clock_skew.seconds)
         return Beat(
             marks=marks,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
@@ -24,6 +23,7 @@ from shared.adapters.servers import Servers
 from shared.domain.alerts import judge
 from shared.errors import ConfigurationError
 from tests.fakes.outage import Outage, outage_of
+from tests.forked_programs import WORKER, start_program
 from tests.workshop import (
     WAIT_SECONDS,
     Workshop,
@@ -55,11 +55,7 @@ async def over_tcp(url: str) -> AsyncIterator[str]:
 
 async def refusal(workshop: Workshop, **environ: str) -> str:
     """Start a worker that must not start; return what it says at its end."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker"),
-        env={**environment(workshop.settings), **environ},
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await start_program(WORKER, env={**environment(workshop.settings), **environ})
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             _, err = await process.communicate()

@@ -10,7 +10,6 @@ import pty
 import re
 import signal
 import struct
-import sys
 import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-EXECUTABLE = Path(sys.executable).with_name("darkroom")
+from tests.forked_programs import DARKROOM, Process, start_program
+
 WAIT_SECONDS = 30.0
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -50,7 +50,7 @@ class Said:
 class Running:
     """A command that runs on; its stderr is kept as it comes."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.err = ""
         self._has_ended = False
@@ -90,7 +90,7 @@ class Running:
 class Terminal:
     """A command on a terminal of its own, 120 columns wide."""
 
-    def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
+    def __init__(self, process: Process, master: int) -> None:
         self.process = process
         self._master = master
         self._news = asyncio.Event()
@@ -195,15 +195,7 @@ class Darkroom:
             await terminal.end()
             terminal.close()
 
-    async def _start(
-        self, *words: str, out: int, err: int = asyncio.subprocess.PIPE
-    ) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            str(EXECUTABLE),
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            env=self.environ,
-            cwd=self.directory,
+    async def _start(self, *words: str, out: int, err: int = asyncio.subprocess.PIPE) -> Process:
+        return await start_program(
+            DARKROOM, *words, env=self.environ, cwd=self.directory, stdout=out, stderr=err
         )
