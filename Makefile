@@ -38,7 +38,7 @@ migrate: setup ## bring the schema of DATABASE_URL up to date
 	@.venv/bin/darkroom migrate
 
 test: check ## check, then the whole test suite
-	@.venv/bin/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: setup ## lint, formatting, types, import contracts, migrations
 	@.venv/bin/ruff check .
