@@ -21,7 +21,7 @@ from producer.webhooks import Webhooks
 from shared.adapters.delivery import Delivery, connect_redis
 from shared.adapters.postgres import Connection, Database, connect_database
 from shared.adapters.servers import Servers, open_servers
-from shared.catalog import ImageRequest, family
+from shared.catalog import ImageRequest, get_family
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
@@ -232,7 +232,7 @@ class Producer(OperatorVerdicts):
             fault = Fault("id", f"job {first.id} is {first.state}: only an ended job is retried")
             raise InvalidRequest([fault])
         order = Order(
-            request=family(first.model).validate(first.task, first.request),
+            request=get_family(first.model).validate(first.task, first.request),
             account_id=first.account_id,
             metadata=first.metadata,
             webhook_url=first.webhook_url,

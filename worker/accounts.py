@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import structlog
 
-from shared.catalog import ImageRequest, ModelFamily, families
+from shared.catalog import ImageRequest, ModelFamily, list_families
 from shared.domain.lifecycle import Reason
 from shared.domain.verdicts import Examination, NoVerdict, PollVerdict, SubmitVerdict, TryLater
 from shared.kie_accounts import DEFAULT_ACCOUNT
@@ -44,7 +44,7 @@ class KieAccount:
 
     def gate(self, limit: Limit) -> Gate:
         """Return what holds its submits back."""
-        brakes = tuple(self.brake.of_family(name) for name in sorted(families()))
+        brakes = tuple(self.brake.of_family(name) for name in sorted(list_families()))
         return Gate(limit.key(self.submits), limit.requests, self.brake, brakes)
 
 

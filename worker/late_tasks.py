@@ -17,7 +17,7 @@ import structlog
 
 from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
-from shared.catalog import family
+from shared.catalog import get_family
 from shared.domain.late_tasks import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
 from shared.domain.verdicts import (
     Delivered,
@@ -124,7 +124,7 @@ class LateTasks:
     async def _check(self, late: LateTask) -> str | None:
         async with self._deps.polls.slot(late.task_id):
             kie = self._deps.accounts.kie_of(late.provider_account)
-            examination = await kie.examine(family(late.model), late.task_id)
+            examination = await kie.examine(get_family(late.model), late.task_id)
         verdict = examination.verdict
         if late.is_claimed and not isinstance(verdict, NoVerdict):
             is_ours = was_made_by(late.token, examination)

@@ -18,7 +18,7 @@ from pydantic import (
 
 from producer.orders import Order
 from producer.small_print import faults_of_small_print
-from shared.catalog import ImageRequest, family
+from shared.catalog import ImageRequest, get_family
 from shared.errors import Fault, InvalidRequest
 from shared.fault import FAULTS_MAX
 from shared.refusals import FieldGuide, faults_of, shown
@@ -70,7 +70,7 @@ def _require_few_fields(body: Mapping[str, Any]) -> None:
 def _read_request(model: object, task: object, fields: Mapping[str, Any]) -> ImageRequest:
     if not isinstance(model, str):
         raise InvalidRequest([Fault("model", f"{shown(model)} must be the name of a model")])
-    one = family(model)
+    one = get_family(model)
     if task is None:
         known = ", ".join(repr(name) for name in sorted(one.tasks))
         raise InvalidRequest([Fault("task", f"is required: one of {known}")])

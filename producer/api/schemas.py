@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from producer.api.answers import ANSWERS
 from producer.api.bodies import DEFAULT_MODEL, MOST_IN_A_BATCH, SMALL_PRINT, Grant, PriceChange
 from producer.small_print import SmallPrint
-from shared.catalog import ImageRequest, families
+from shared.catalog import ImageRequest, list_families
 
 REF = "#/components/schemas/"
 
@@ -86,7 +86,7 @@ def _orders() -> Iterator[tuple[str, dict[str, Any]]]:
         "description": small["metadata"]["description"],
         "examples": [{"order": 1042}],
     }
-    for one in families().values():
+    for one in list_families().values():
         for task, request in one.tasks.items():
             for name, schema in _described((request,)).items():
                 if name == request.__name__:

@@ -30,7 +30,7 @@ from producer.cli.wording import command_text, credits_text, order_text, printab
 from producer.orders import Order
 from shared.adapters.job_rows import job_to_json
 from shared.adapters.process_list import ALIVE_SECONDS
-from shared.catalog import ImageRequest, family
+from shared.catalog import ImageRequest, get_family
 from shared.catalog.gpt4o_image import TextToImage
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -91,7 +91,7 @@ def build_order(model: str, fields: dict[str, Any], small_print: dict[str, Any])
     request: ImageRequest = TextToImage(prompt="-", aspect_ratio="1:1")
     task = "image-to-image" if {"image_urls", "mask_url"} & fields.keys() else "text-to-image"
     try:
-        request = family(model).validate(task, fields)
+        request = get_family(model).validate(task, fields)
     except InvalidRequest as error:
         faults += error.faults
     try:

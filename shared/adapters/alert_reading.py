@@ -12,7 +12,7 @@ from shared.adapters.clock_skew import SKEW_LIMIT_SECONDS
 from shared.adapters.delivery import translated_redis_errors
 from shared.adapters.postgres import Queries
 from shared.adapters.process_list import ALIVE_SECONDS
-from shared.catalog import families
+from shared.catalog import list_families
 from shared.domain.alerts import (
     ENDED_COUNTED,
     LOCKED_SECONDS,
@@ -104,7 +104,7 @@ async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:
         pipe = redis.pipeline(transaction=False)
         for name in accounts:
             pipe.hgetall(brake_key(name))
-        places = [(name, model) for name in accounts for model in families()]
+        places = [(name, model) for name in accounts for model in list_families()]
         for place in places:
             pipe.hgetall(family_brake_key(*place))
         for section in ("memory", "replication", "persistence"):

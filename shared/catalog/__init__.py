@@ -16,13 +16,13 @@ __all__ = [
     "ModelFamily",
     "ProviderAnswer",
     "ProviderRequest",
-    "families",
-    "family",
+    "get_family",
+    "list_families",
 ]
 
 
 @cache
-def families() -> Mapping[str, ModelFamily]:
+def list_families() -> Mapping[str, ModelFamily]:
     """Return every family by name: each module here without a leading underscore has one."""
     found: dict[str, ModelFamily] = {}
     for module in iter_modules(__path__):
@@ -33,12 +33,12 @@ def families() -> Mapping[str, ModelFamily]:
     return MappingProxyType(found)
 
 
-def family(name: str) -> ModelFamily:
+def get_family(name: str) -> ModelFamily:
     """Return the family of that name, or raise `InvalidRequest` naming the ones there are."""
     try:
-        return families()[name]
+        return list_families()[name]
     except KeyError:
-        known = ", ".join(repr(one) for one in sorted(families()))
+        known = ", ".join(repr(one) for one in sorted(list_families()))
         raise InvalidRequest(
             [Fault("model", f"{name!r} is not in the catalog; allowed: {known}")]
         ) from None

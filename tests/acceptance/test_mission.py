@@ -17,7 +17,7 @@ from producer import (
     PriceMissing,
     TextToImage,
 )
-from shared.catalog import family
+from shared.catalog import get_family
 from tests.workshop import Workshop, text_to_image
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 def _refusals(**fields: Any) -> dict[str, str]:
     """Return the message of each refused field of a request."""
     with pytest.raises(InvalidRequest) as refused:
-        family("gpt-4o-image").validate("text-to-image", {"prompt": "x", **fields})
+        get_family("gpt-4o-image").validate("text-to-image", {"prompt": "x", **fields})
     return {fault.field: fault.message for fault in refused.value.faults}
 
 
@@ -37,10 +37,10 @@ async def _count(workshop: Workshop, table: str) -> int:
 
 @pytest.mark.parametrize("ratio", ["1:1", "3:2", "2:3"])
 def test_m2_the_three_aspect_ratios_are_taken(ratio: str) -> None:
-    request = family("gpt-4o-image").validate(
+    request = get_family("gpt-4o-image").validate(
         "text-to-image", {"prompt": "x", "aspect_ratio": ratio}
     )
-    submit = family("gpt-4o-image").build_submit(request, callback_url=None)
+    submit = get_family("gpt-4o-image").build_submit(request, callback_url=None)
     assert submit.body is not None
     assert submit.body["size"] == ratio
 

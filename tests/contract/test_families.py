@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, families, family
+from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, get_family, list_families
 from shared.domain.verdicts import (
     AccountBlocked,
     Ambiguous,
@@ -24,7 +24,7 @@ from shared.errors import InvalidRequest
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "kie"
 CALLBACK = "https://here.example/callbacks/kie/token"
 
-each_family = pytest.mark.parametrize("one", families().values(), ids=families())
+each_family = pytest.mark.parametrize("one", list_families().values(), ids=list_families())
 
 
 def examples(one: ModelFamily) -> list[tuple[str, Mapping[str, Any]]]:
@@ -43,7 +43,7 @@ each_answer = pytest.mark.parametrize(
     ("one", "path"),
     [
         pytest.param(one, path, id=f"{name}/{path.stem}")
-        for name, one in families().items()
+        for name, one in list_families().items()
         for path in sorted((FIXTURES / name).glob("*.json"))
     ],
 )
@@ -55,7 +55,7 @@ def answer(status: int, body: Any) -> ProviderAnswer:
 
 @each_family
 def test_a_family_is_found_by_its_own_name(one: ModelFamily) -> None:
-    assert family(one.name) is one
+    assert get_family(one.name) is one
 
 
 @each_family

@@ -18,7 +18,7 @@ from shared.adapters.delivery import Lane, Parcel
 from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
 from shared.adapters.postgres import Queries
-from shared.catalog import family
+from shared.catalog import get_family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
@@ -180,4 +180,4 @@ class CallbackDesk:
         with self._exchanges.under_way(account):
             async with self._deps.polls.slot(claim.task_id):
                 kie = self._deps.accounts.kie_of(claim.provider_account)
-                return await kie.examine(family(job.model), claim.task_id)
+                return await kie.examine(get_family(job.model), claim.task_id)

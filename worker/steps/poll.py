@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
-from shared.catalog import family
+from shared.catalog import get_family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -66,7 +66,7 @@ async def _ask(deps: Deps, job: Job, task_id: str) -> PollVerdict:
     async with deps.polls.slot(task_id):
         deps.metrics.count_poll(lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.kie_of(job.provider_account)
-        return await kie.poll(family(job.model), task_id)
+        return await kie.poll(get_family(job.model), task_id)
 
 
 async def _act_on(deps: Deps, job: Job, verdict: PollVerdict) -> float | None:

@@ -11,7 +11,7 @@ import structlog
 from shared.adapters.delivery import Lane
 from shared.adapters.failure_log import failures
 from shared.adapters.news import Change
-from shared.catalog import family
+from shared.catalog import get_family
 from shared.domain import events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
@@ -64,7 +64,7 @@ async def _submit(deps: Deps, job: Job) -> float | None:
     if early_seconds > _NEARLY_DUE_SECONDS:
         return early_seconds
     try:
-        model = family(job.model)
+        model = get_family(job.model)
         request = model.validate(job.task, job.request)
     except InvalidRequest as error:
         # Accepted by a producer that knows more than this worker: a newer one will take it.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalog import family
+from shared.catalog import get_family
 from shared.catalog.gpt4o_image import FAMILY, PROMPT_LENGTH_MAX, ImageToImage, TextToImage
 from shared.errors import InvalidRequest
 
@@ -53,9 +53,9 @@ def test_the_least_image_to_image_request_needs_no_prompt() -> None:
 
 
 def test_the_catalog_knows_the_family_by_name() -> None:
-    assert family("gpt-4o-image") is FAMILY
+    assert get_family("gpt-4o-image") is FAMILY
     with pytest.raises(InvalidRequest, match=r"allowed: .*'gpt-4o-image'"):
-        family("gpt-9")
+        get_family("gpt-9")
 
 
 @pytest.mark.parametrize("aspect_ratio", ["1:1", "3:2", "2:3"])

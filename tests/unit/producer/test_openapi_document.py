@@ -18,7 +18,7 @@ from producer.api.openapi import build_document, render_document
 from producer.api.refusals import HttpRefusal
 from producer.api.routes import ENDPOINTS
 from producer.keys import Role
-from shared.catalog import families
+from shared.catalog import list_families
 from tests.workshop import free_port
 
 DOCUMENT: dict[str, Any] = orjson.loads(render_document(ENDPOINTS))
@@ -112,7 +112,7 @@ def test_each_task_of_each_family_has_its_order() -> None:
         (one["properties"]["model"]["const"], one["properties"]["task"]["const"])
         for one in order_schemas()
     ]
-    assert found == [(one.name, task) for one in families().values() for task in one.tasks]
+    assert found == [(one.name, task) for one in list_families().values() for task in one.tasks]
 
 
 def test_every_example_of_a_body_is_accepted() -> None:

@@ -15,7 +15,7 @@ PROGRAM = """
 import asyncio, logging, structlog
 from pydantic import SecretStr
 from shared.adapters.logs import set_up_logging
-from shared.catalog import family
+from shared.catalog import get_family
 from shared.catalog.gpt4o_image import TextToImage
 from shared.settings import load_settings
 from worker.kie_client import KieClient
@@ -36,7 +36,7 @@ async def ask():
     async with KieClient(base_url="http://127.0.0.1:9", api_key=settings.kie_api_key,
                          timeout_seconds=2) as kie:
         request = TextToImage(prompt="x", aspect_ratio="1:1")
-        log.error("refused", verdict=await kie.submit(family(request.model), request,
+        log.error("refused", verdict=await kie.submit(get_family(request.model), request,
                   callback_url=None), client=kie)
 
 asyncio.run(ask())
