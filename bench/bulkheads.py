@@ -23,7 +23,7 @@ from bench.contestants import Darkroom, log_folder
 from bench.house import ACCOUNT, House, open_house
 from bench.processes import end_on_sigterm, running
 from producer import Job, JobState, Order, Producer
-from shared.catalog.gpt4o_image import TextToImage
+from shared.catalog.families.gpt4o_image import TextToImage
 
 JOBS, JOB_SECONDS = 10, 3.0
 TROUBLE = "acme"

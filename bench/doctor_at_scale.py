@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from producer.doctor import connect_for_examination, examine_books
-from shared.adapters.postgres import Database
-from shared.adapters.queue_stats import read_snapshot
+from shared.adapters.monitoring.queue_snapshot import read_snapshot
+from shared.adapters.postgres.database import Database
 from shared.adapters.servers import open_servers
 from shared.settings import Settings
 

@@ -20,8 +20,8 @@ from bench.house import ACCOUNT, House
 from bench.measuring import wait_until_all_ended
 from bench.processes import cpu_seconds, held_still, running
 from producer import Order, Producer
-from shared.adapters.postgres import connect_database
-from shared.domain import events
+from shared.adapters.postgres.database import connect_database
+from shared.domain import job_events
 from shared.domain.job import Job
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.job_store import JobStore
@@ -176,16 +176,16 @@ async def _each(
 
 
 async def _claim(store: JobStore, job: Job) -> Job:
-    claimed = events.Claimed(
+    claimed = job_events.Claimed(
         token=f"bench-{uuid4().hex}", worker="bench", provider_account=DEFAULT_ACCOUNT
     )
     return await store.claim(job, claimed)
 
 
 async def _submit(store: JobStore, job: Job) -> Job:
-    return await store.record_submitted(job, events.Submitted(uuid4().hex, 1800.0))
+    return await store.record_submitted(job, job_events.Submitted(uuid4().hex, 1800.0))
 
 
 async def _settle(store: JobStore, job: Job) -> Job:
     urls = tuple(f"https://example.com/{number}.png" for number in range(job.quantity))
-    return await store.settle(job, events.Completed(urls, None), "current")
+    return await store.settle(job, job_events.Completed(urls, None), "current")

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from shared.adapters.migrations import migrate
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import open_servers
 from shared.settings import Settings
 

@@ -24,10 +24,10 @@ from bench.history import Size, open_histories
 from producer.job_book import JobBook
 from producer.orders import Order
 from producer.pages import PAGE_BYTES
-from shared.adapters.postgres import Database
-from shared.adapters.queue_stats import read_failures, read_snapshot
-from shared.catalog.gpt4o_image import TextToImage
-from shared.domain import events
+from shared.adapters.monitoring.queue_snapshot import read_failures, read_snapshot
+from shared.adapters.postgres.database import Database
+from shared.catalog.families.gpt4o_image import TextToImage
+from shared.domain import job_events
 from shared.domain.lifecycle import JobState, event_name, transition_of
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.reconciler import PAGE_LENGTH
@@ -112,7 +112,7 @@ async def _round(database: Database) -> dict[str, list[float]]:
     return watch.seconds
 
 
-def _guard(event: type[events.Event]) -> tuple[list[str], str, str]:
+def _guard(event: type[job_events.Event]) -> tuple[list[str], str, str]:
     transition = transition_of(event)
     return [state.value for state in transition.sources], transition.target.value, event_name(event)
 
@@ -128,7 +128,7 @@ async def _move(database: Database, watch: _Stopwatch) -> None:
     async with watch.timing("load"):
         await database.fetch("jobs_to_run", ids)
     first = [1] * len(ids)
-    sources, target, name = _guard(events.Claimed)
+    sources, target, name = _guard(job_events.Claimed)
     async with watch.timing("claim"):
         tokens = [f"bench-token-{uuid4().hex}" for _ in ids]
         accounts = [DEFAULT_ACCOUNT] * len(ids)
@@ -136,14 +136,14 @@ async def _move(database: Database, watch: _Stopwatch) -> None:
             "claim_jobs", "0", ids, tokens, accounts, sources, target, "bench", name
         )
     _expect(rows, ids)
-    sources, target, name = _guard(events.Submitted)
+    sources, target, name = _guard(job_events.Submitted)
     async with watch.timing("submitted"):
         tasks = [uuid4().hex for _ in ids]
         rows = await database.fetch(
             "record_submitted", "0", ids, first, tasks, sources, target, 1800.0, name
         )
     _expect(rows, ids)
-    sources, target, name = _guard(events.Completed)
+    sources, target, name = _guard(job_events.Completed)
     async with watch.timing("settle"):
         urls = ['["https://example.com/1.png"]'] * len(ids)
         said: list[str | None] = [None] * len(ids)

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from producer import Producer
 from shared.adapters.embedded import acquire_servers
-from shared.adapters.migrations import migrate
+from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 

@@ -30,8 +30,8 @@ from bench.lateness import Lateness, read_lateness
 from bench.peers.book import QUANTITIES
 from bench.processes import cpu_seconds, running
 from producer import Producer
-from shared.adapters.delivery import Lane, now_ms
-from shared.adapters.postgres import connect_database
+from shared.adapters.postgres.database import connect_database
+from shared.adapters.redis.deliveries import Lane, now_ms
 from worker.simulator import Durations
 from worker.timetable import WINDOW_LENGTH
 

@@ -33,9 +33,9 @@ import aiohttp
 
 from bench.at_rest import cpu_seconds, resident_mib
 from producer import Order, Producer, TextToImage
-from shared.adapters.delivery import connect_redis
-from shared.adapters.news import Change
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 from worker.announcing import Announcer, saying_by

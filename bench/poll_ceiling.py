@@ -28,7 +28,7 @@ from bench.killed_workers import killed_workers
 from bench.machine import describe_run
 from bench.pages import rewrite_section
 from producer import Order, Producer, TextToImage
-from shared.adapters.delivery import Delivery, Lane, connect_redis
+from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
 
 BEGIN = "<!-- polls: written by `make poll-ceiling` -->"
 END = "<!-- end of polls -->"

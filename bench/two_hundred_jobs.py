@@ -21,7 +21,7 @@ import aiohttp
 
 from producer import Order, Producer, TextToImage
 from producer.doctor import examine_books
-from shared.adapters.postgres import connect_database
+from shared.adapters.postgres.database import connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 

@@ -11,7 +11,7 @@
 Every name here is public; everything else may change. Errors are the tree of `shared.errors`.
 """
 
-from shared.guard import require_own_packages
+from shared.package_guard import require_own_packages
 
 require_own_packages()
 
@@ -20,7 +20,7 @@ from producer.client import Producer  # noqa: E402
 from producer.orders import Order  # noqa: E402
 from producer.till import Account, Quote  # noqa: E402
 from shared.catalog import ImageRequest  # noqa: E402
-from shared.catalog.gpt4o_image import ImageToImage, TextToImage  # noqa: E402
+from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage  # noqa: E402
 from shared.domain.job import Job  # noqa: E402
 from shared.domain.lifecycle import JobState, Reason  # noqa: E402
 from shared.errors import (  # noqa: E402

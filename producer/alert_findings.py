@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from producer.finding import Finding
-from shared.adapters.alert_reading import read_redis, read_situation
-from shared.adapters.delivery import connect_redis
-from shared.adapters.postgres import Queries
-from shared.domain.alerts import judge
-from shared.domain.situation import RedisSituation
+from shared.adapters.monitoring.alert_queries import read_redis, read_situation
+from shared.adapters.postgres.database import Queries
+from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.alerts.alert_rules import judge
+from shared.domain.alerts.system_state import RedisSituation
 from shared.errors import RedisDown
 
 _FOUND_ELSEWHERE = frozenset({"redis_evicts", "process_without_redis"})

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 from uuid import UUID
 
 from producer.pages import PAGE_BYTES, RowPage
-from shared.adapters.postgres import Queries, as_dicts
+from shared.adapters.postgres.database import Queries, as_dicts
 from shared.errors import Fault, InvalidRequest
 
 

@@ -18,8 +18,8 @@ from producer.pages import JobPage
 from producer.till import Account, Quote, Till
 from producer.waiting import EndWatch, watching_ends
 from producer.webhooks import Webhooks
-from shared.adapters.delivery import Delivery, connect_redis
-from shared.adapters.postgres import Connection, Database, connect_database
+from shared.adapters.postgres.database import Connection, Database, connect_database
+from shared.adapters.redis.deliveries import Delivery, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest, get_family
 from shared.domain.job import Job

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from redis.asyncio import Redis
 
 from producer.finding import Finding
-from shared.adapters.clock_skew import SKEW_LIMIT_SECONDS, measure_clock
-from shared.adapters.delivery import connect_redis, translated_redis_errors
-from shared.adapters.postgres import Queries
-from shared.adapters.process_list import list_processes
-from shared.adapters.server_clock import ServerClock
+from shared.adapters.postgres.clock_skew import SKEW_LIMIT_SECONDS, measure_clock
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.processes.process_rows import list_processes
+from shared.adapters.redis.deliveries import connect_redis, translated_redis_errors
 from shared.errors import RedisDown
 
 _FIX = (

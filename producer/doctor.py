@@ -15,12 +15,12 @@ from producer.losses import FIX, describe_losses
 from producer.privilege_findings import examine_privileges
 from producer.process_findings import examine_processes
 from producer.server_findings import describe_servers
-from shared.adapters.definitions import Definition
-from shared.adapters.delivery import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.embedded import find_running_servers
-from shared.adapters.failure_log import ADVICE, POSTGRES, REDIS
-from shared.adapters.migrations import definition_status, migration_status
-from shared.adapters.postgres import Database, Queries, connect_database
+from shared.adapters.monitoring.incident_log import ADVICE, POSTGRES, REDIS
+from shared.adapters.postgres.database import Database, Queries, connect_database
+from shared.adapters.postgres.migrations import definition_status, migration_status
+from shared.adapters.postgres.sql_definitions import Definition
+from shared.adapters.redis.deliveries import Delivery, connect_redis, translated_redis_errors
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings

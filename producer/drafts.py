@@ -17,7 +17,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from producer.orders import Order
-from shared.adapters.job_rows import object_of
+from shared.adapters.postgres.job_rows import object_of
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 

@@ -10,13 +10,13 @@ from producer.actor import Actor, name_of, stated
 from producer.job_book import Entered, JobBook
 from producer.orders import Order
 from producer.webhooks import destination_faults
-from shared.adapters.delivery import Delivery, Lane, Parcel
-from shared.adapters.failure_log import REDIS, failures
-from shared.adapters.news import Change
-from shared.adapters.postgres import Connection, ConnectionQueries, Database
+from shared.adapters.concurrency_limit import Shares
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.postgres.database import Connection, ConnectionQueries, Database
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
 from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
-from shared.shares import Shares
 
 MOST_AT_ONCE = 10_000
 MOST_PER_ACCOUNT = 5

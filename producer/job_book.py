@@ -15,8 +15,8 @@ from producer.drafts import Draft, draft_of, new_job, parameters_of
 from producer.locked_rows import account_rows, job_row, naming_the_row
 from producer.orders import Order
 from producer.pages import PAGE_BYTES, JobPage
-from shared.adapters.job_rows import job_from_row, jobs_from_rows
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import (

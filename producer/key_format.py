@@ -13,7 +13,7 @@ import string
 from collections.abc import Callable
 from uuid import UUID
 
-from shared.identifiers import read_uuid
+from producer.job_ids import read_uuid
 
 PREFIX_LENGTH = len("dk_") + 12
 NO_DIGEST = bytes(hashlib.sha256().digest_size)

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from producer.keys import Caller
-from shared.adapters.failure_log import POSTGRES, failures
-from shared.adapters.postgres import Queries
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError, KeyRefused
 from shared.key_refusals import KeyRefusal
 

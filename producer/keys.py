@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 from producer.actor import Actor, stated
 from producer.key_format import NO_DIGEST, digest_of, make_key, named, prefix_of, without_secret
 from producer.small_print import faults_of_small_print
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.errors import (
     AccountNotFound,
     DatabaseRefused,

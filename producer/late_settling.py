@@ -13,8 +13,8 @@ import asyncpg
 from producer.actor import stated
 from producer.locked_rows import job_row, naming_the_row
 from producer.reviewing import Review
-from shared.adapters.job_rows import job_from_row
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
 from shared.errors import DatabaseRefused, Fault, InvalidRequest
 

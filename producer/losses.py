@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared.adapters.delivery import connect_redis
-from shared.adapters.lost_writes import LOST_KEY, Losses, LostWrites
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
+from shared.adapters.redis.deliveries import connect_redis
+from shared.adapters.redis.lost_write_log import LOST_KEY, Losses, LostWrites
 
 _NAMED_AT_MOST = 5
 FIX = (

@@ -7,16 +7,16 @@ from uuid import UUID
 
 from producer.actor import Actor
 from producer.intake import Intake
+from producer.job_ids import read_uuid
 from producer.late_settling import settle_late
 from producer.resolving import Verdict, load_job, resolve
 from producer.reviewing import Review, settle_held
-from shared.adapters.delivery import Delivery, Lane, Parcel
-from shared.adapters.failure_log import failures
-from shared.adapters.news import Change
-from shared.adapters.postgres import Database
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
 from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
-from shared.identifiers import read_uuid
 from shared.settings import ChargeBasis
 
 

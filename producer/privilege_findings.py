@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from producer.finding import Finding
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
 
 _NAMED_AT_MOST = 6
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from producer.finding import Finding
-from shared.adapters.delivery import connect_redis
-from shared.adapters.postgres import Queries
-from shared.adapters.process_list import ALIVE_SECONDS, ProcessRow, list_processes
-from shared.adapters.process_marks import Mark, fetch_marks, redis_place
-from shared.adapters.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
+from shared.adapters.postgres.database import Queries
+from shared.adapters.processes.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
+from shared.adapters.processes.process_rows import ALIVE_SECONDS, ProcessRow, list_processes
+from shared.adapters.processes.redis_presence import Mark, fetch_marks, redis_place
+from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 
 _AGAIN_SECONDS = HEARTBEAT_SECONDS + 1

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from producer.actor import Actor, name_of, stated
 from producer.locked_rows import job_row, naming_the_row
-from shared.adapters.job_rows import job_from_row
-from shared.adapters.postgres import Database, Queries
+from shared.adapters.postgres.database import Database, Queries
+from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound

@@ -14,7 +14,7 @@ import structlog
 from producer.actor import Actor, name_of, stated
 from producer.locked_rows import job_row, naming_the_row
 from producer.resolving import TEXT_LENGTH, is_readable, load_job
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import Fault, InvalidRequest

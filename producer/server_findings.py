@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from producer.finding import Finding
-from shared.adapters.process_marks import database_place, redis_place
+from shared.adapters.processes.redis_presence import database_place, redis_place
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 

@@ -16,7 +16,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from shared.errors import Fault
-from shared.refusals import FieldGuide, faults_of, shown
+from shared.field_faults import FieldGuide, faults_of, shown
 from shared.stored_json import DEEPEST, is_deeper, length_as_stored
 
 Priority = Literal["high", "normal", "low"]

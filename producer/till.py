@@ -14,7 +14,7 @@ from producer.actor import Actor, stated
 from producer.audit import Which, audit_page
 from producer.locked_rows import account_rows, naming_the_row
 from producer.pages import PAGE_BYTES, RowPage, rows_of_pages
-from shared.adapters.postgres import Database, as_dicts
+from shared.adapters.postgres.database import Database, as_dicts
 from shared.catalog import ImageRequest
 from shared.errors import (
     AccountNotFound,

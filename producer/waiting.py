@@ -13,10 +13,10 @@ from uuid import UUID
 
 from producer.job_book import JobBook
 from producer.live.subscription import Subscription
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Delivery
-from shared.adapters.failure_log import POSTGRES, failures
-from shared.adapters.news import Change
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Delivery
 from shared.domain.job import Job
 from shared.domain.lifecycle import TERMINAL, JobState
 from shared.errors import DarkroomError, JobNotFound, WaitTimedOut

@@ -10,12 +10,13 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from producer.actor import Actor, stated
+from producer.job_ids import read_uuid
 from producer.locked_rows import naming_the_row
 from producer.orders import Order
-from shared.adapters.delivery import Delivery, Lane, Parcel
-from shared.adapters.failure_log import failures
-from shared.adapters.postgres import Database, as_dicts
-from shared.domain.destinations import url_fault
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
+from shared.domain.public_addresses import url_fault
 from shared.errors import (
     AccountNotFound,
     DatabaseRefused,
@@ -24,7 +25,6 @@ from shared.errors import (
     NotFound,
     RedisDown,
 )
-from shared.identifiers import read_uuid
 
 WebhookState = Literal["pending", "delivered", "dead"]
 

@@ -12,11 +12,11 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import Producer
-from shared.adapters.delivery import connect_redis
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
-from shared.adapters.failure_log import failures
-from shared.adapters.migrations import migrate
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.postgres.migrations import migrate
+from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.workshop import Workshop, fast_simulator_config

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from shared.adapters.postgres import Connection
+from shared.adapters.postgres.database import Connection
 
 
 def with_user(url: str, user: str) -> str:

@@ -20,10 +20,10 @@ import asyncpg
 from producer import Producer
 from producer.api import serving_api
 from producer.doctor import examine_books
-from shared.adapters.migrations import migrate
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.migrations import migrate
 from shared.catalog import ImageRequest
-from shared.catalog.gpt4o_image import ImageToImage, TextToImage
+from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage
 from shared.domain.job import Job
 from shared.settings import Settings
 from tests.api_client import ApiClient

@@ -6,7 +6,7 @@ import sys
 
 try:
     from shared.errors import DarkroomError, DependencyDown
-    from shared.guard import require_own_packages
+    from shared.package_guard import require_own_packages
 except ImportError as error:
     import shared
 

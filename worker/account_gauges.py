@@ -9,7 +9,7 @@ from math import nan
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from shared.adapters.failure_log import DEPENDENCY_DOWN, REDIS, failures
+from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, REDIS, failures
 
 BALANCE_SHOWN_SECONDS = 150.0
 """How long a check of Kie's balance is shown by the worker that made it."""

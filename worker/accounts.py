@@ -14,8 +14,8 @@ from decimal import Decimal
 import structlog
 
 from shared.catalog import ImageRequest, ModelFamily, list_families
+from shared.domain.kie_outcomes import Examination, NoVerdict, PollVerdict, SubmitVerdict, TryLater
 from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import Examination, NoVerdict, PollVerdict, SubmitVerdict, TryLater
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.brake import Brake
 from worker.family_brake import FamilyBrake

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import stop_if_cancelled
-from shared.adapters.failure_log import REDIS, failures
-from shared.adapters.news import CHANGES_CHANNEL, Change, to_message
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, to_message
+from shared.adapters.redis.deliveries import stop_if_cancelled
 from shared.errors import RedisDown
 from worker.gathering import Tempo
 from worker.scripts import Scripts

@@ -20,7 +20,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
 from shared.errors import DatabaseRefused, PostgresDown, RowBusy
 from worker.busy_rows import BusyRows, Needs, Row, find_held, raise_if_of_all
 from worker.gathering import AFTER_THE_BEAT_SECONDS, BEATS_PER_SECOND, Gathering, Tempo

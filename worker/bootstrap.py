@@ -12,19 +12,19 @@ from random import Random
 import structlog
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.alert_watch import AlertWatch
-from shared.adapters.clock_skew import measure_clock
-from shared.adapters.delivery import Delivery, connect_redis
-from shared.adapters.health import Health
-from shared.adapters.postgres import Database, connect_database
-from shared.adapters.process_beat import Process
-from shared.adapters.process_gauges import show_process
-from shared.adapters.process_marks import database_place, redis_place
-from shared.adapters.process_registry import ProcessRegistry
-from shared.adapters.readiness import checks_of
-from shared.adapters.server_clock import ServerClock
+from shared.adapters.monitoring.alert_monitor import AlertWatch
+from shared.adapters.monitoring.health_endpoints import Health
+from shared.adapters.monitoring.monitored_health import watched_health
+from shared.adapters.monitoring.process_gauges import show_process
+from shared.adapters.monitoring.readiness_checks import checks_of
+from shared.adapters.postgres.clock_skew import measure_clock
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.redis_presence import database_place, redis_place
+from shared.adapters.redis.deliveries import Delivery, connect_redis
 from shared.adapters.servers import Servers, open_servers
-from shared.adapters.watched_health import watched_health
 from shared.settings import Settings
 from worker.accounts import KieAccount, KieAccounts
 from worker.announcing import Announcer, saying_by

@@ -9,7 +9,7 @@ from typing import cast
 
 import structlog
 
-from shared.adapters.delivery import translated_redis_errors
+from shared.adapters.redis.deliveries import translated_redis_errors
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT, brake_key
 from worker.family_brake import RULES, FamilyBrake, Rules

@@ -17,8 +17,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.postgres import Queries
-from shared.adapters.sqlstates import may_concern_one_row
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.sqlstates import may_concern_one_row
 from shared.domain.job import Job
 from shared.errors import DarkroomError, PostgresDown, RowBusy
 

@@ -21,7 +21,9 @@ from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_pref
 from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
-from shared.adapters.delivery import (
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.redis.deliveries import (
     HASTEN_PREFIX,
     Lane,
     deserialize,
@@ -29,8 +31,6 @@ from shared.adapters.delivery import (
     serialize,
     stop_if_cancelled,
 )
-from shared.adapters.failure_log import REDIS, failures
-from shared.adapters.push_metrics import PushPath
 from shared.errors import RedisDown
 from worker.gate import Gates
 from worker.gathering import BEATS_PER_SECOND, Gathering

@@ -1,7 +1,7 @@
 """The clock as an argument: what decides by time is told the time.
 
-The worker's is Postgres's clock (`shared.adapters.server_clock`), because the moments that it is
-compared with are Postgres's. How long something takes is measured by the monotonic one.
+The worker's is Postgres's clock (`shared.adapters.postgres.server_clock`), because the moments that
+it is compared with are Postgres's. How long something takes is measured by the monotonic one.
 """
 
 from __future__ import annotations

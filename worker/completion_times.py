@@ -9,9 +9,9 @@ import asyncio
 
 import structlog
 
-from shared.adapters.background import stop_tasks
-from shared.adapters.failure_log import failures
-from shared.adapters.postgres import Queries
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError, PostgresDown
 from worker.timetable import WINDOW_LENGTH, TaskKind, Timetable
 

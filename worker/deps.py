@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
 
-from shared.adapters.delivery import Delivery
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
+from shared.adapters.redis.deliveries import Delivery
 from shared.settings import Settings
 from worker.accounts import KieAccounts
 from worker.announcing import Announce, announce_to_nobody

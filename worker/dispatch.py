@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from uuid import UUID
 
-from shared.adapters.delivery import stop_if_cancelled
-from shared.adapters.failure_log import POSTGRES, failures
-from shared.adapters.heartbeat import HEARTBEAT, Heartbeat
-from shared.adapters.postgres import (
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.postgres.database import (
     CONNECT_TIMEOUT_SECONDS,
     KeptAliveConnection,
     Queries,
     translated_errors,
 )
-from shared.adapters.postgres_hosts import open_connection
-from shared.adapters.push_metrics import PushPath
+from shared.adapters.postgres.primary_host import open_connection
+from shared.adapters.redis.deliveries import stop_if_cancelled
+from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
 from shared.errors import DarkroomError, DependencyDown, PostgresDown
 from worker.reconciler import Reconciler
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from shared.adapters.delivery import Lane, Parcel
-from shared.adapters.news import Change
-from shared.domain import events
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Lane, Parcel
+from shared.domain import job_events
 from shared.domain.job import changed
 from shared.errors import DatabaseRefused, DependencyDown, JobNotFound, StaleJob
 from worker.deps import Deps
@@ -40,7 +40,7 @@ class EvidenceRecovery:
     async def _store(self, evidence: Evidence) -> bool:
         """Store one task id; return whether Postgres has it, so that nothing else need keep it."""
         deps = self._deps
-        event = events.Submitted(evidence.task_id, deps.settings.job_deadline_seconds)
+        event = job_events.Submitted(evidence.task_id, deps.settings.job_deadline_seconds)
         try:
             job = await deps.store.load(evidence.job_id)
             attempted = changed(job, attempt=evidence.attempt, provider_account=evidence.account)

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from shared.adapters.failure_log import failures
+from shared.adapters.monitoring.incident_log import failures
 from shared.errors import DarkroomError
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError
 from worker.gathering import Gathering
 

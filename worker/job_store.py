@@ -12,9 +12,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from shared.adapters.job_rows import job_from_row
-from shared.adapters.postgres import Queries
-from shared.domain import events
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.job_rows import job_from_row
+from shared.domain import job_events
 from shared.domain.job import Job, changed
 from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
 from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
@@ -78,12 +78,12 @@ class JobStore:
         self.memory.keep(job)
         return job
 
-    async def claim(self, job: Job, event: events.Claimed) -> Job:
+    async def claim(self, job: Job, event: job_events.Claimed) -> Job:
         """Commit the intent to POST: a new attempt under its token, of one Kie account.
 
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
         """
-        sources, target, name = _GUARDS[events.Claimed]
+        sources, target, name = _GUARDS[job_events.Claimed]
         row = await self._claims.run(
             Needs.of(job),
             (event.token, event.provider_account),
@@ -105,9 +105,9 @@ class JobStore:
         )
         return self._remembered(claimed)
 
-    async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
+    async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
         """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
-        sources, target, name = _GUARDS[events.Submitted]
+        sources, target, name = _GUARDS[job_events.Submitted]
         row = await self._submitted.run(
             Needs.of(job),
             (job.attempt, event.provider_task_id),
@@ -133,9 +133,9 @@ class JobStore:
         """Return whether a callback for the newest attempt came before its reply was stored."""
         return await self.queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
 
-    async def record_deferred(self, job: Job, event: events.Deferred) -> Job:
+    async def record_deferred(self, job: Job, event: job_events.Deferred) -> Job:
         """Put the job back into the queue: this attempt certainly created nothing."""
-        sources, target, name = _GUARDS[events.Deferred]
+        sources, target, name = _GUARDS[job_events.Deferred]
         row = await self._single.run(
             Needs.of(job),
             "record_deferred",
@@ -151,14 +151,14 @@ class JobStore:
         return self._moved(row, job.id, name)
 
     async def record_unknown(
-        self, job: Job, event: events.OutcomeUnknown, *, lease_seconds: float = 0.0
+        self, job: Job, event: job_events.OutcomeUnknown, *, lease_seconds: float = 0.0
     ) -> Job:
         """Keep the hold and wait for evidence: a paid task may exist.
 
         That a worker was lost is believed of an attempt that is older than the lease, by Postgres's
         clock; else raises `TooEarly`.
         """
-        sources, target, name = _GUARDS[events.OutcomeUnknown]
+        sources, target, name = _GUARDS[job_events.OutcomeUnknown]
         row = await self._single.run(
             Needs.of(job),
             "record_unknown",
@@ -175,9 +175,9 @@ class JobStore:
             raise await self._refusal(job, event, "attempted_seconds", lease_seconds)
         return self._remembered(job_from_row(row))
 
-    async def record_progress(self, job: Job, event: events.Progressed) -> None:
+    async def record_progress(self, job: Job, event: job_events.Progressed) -> None:
         """Store Kie's progress."""
-        sources, _, name = _GUARDS[events.Progressed]
+        sources, _, name = _GUARDS[job_events.Progressed]
         row = await self._progress.run(
             Needs.of(job), (job.attempt, event.progress), (sources, name)
         )
@@ -185,12 +185,12 @@ class JobStore:
             raise self._stale(job.id, name)
         self.memory.keep(changed(job, progress=event.progress))
 
-    async def hold_for_review(self, job: Job, event: events.HeldForReview) -> Job:
+    async def hold_for_review(self, job: Job, event: job_events.HeldForReview) -> Job:
         """Keep the hold until Kie's answer can be read, or an operator has decided.
 
         A job that is held for the same reason already is stale: it is said once.
         """
-        sources, target, name = _GUARDS[events.HeldForReview]
+        sources, target, name = _GUARDS[job_events.HeldForReview]
         row = await self._single.run(
             Needs.of(job),
             "hold_for_review",
@@ -208,9 +208,9 @@ class JobStore:
         # The row alone does not say which Kie account knows the task.
         return self._remembered(changed(job, reason=event.reason, message=event.message))
 
-    async def settle(self, job: Job, event: events.Completed, basis: ChargeBasis) -> Job:
+    async def settle(self, job: Job, event: job_events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""
-        sources, target, name = _GUARDS[events.Completed]
+        sources, target, name = _GUARDS[job_events.Completed]
         urls = orjson.dumps(event.result_urls).decode()
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
@@ -222,15 +222,15 @@ class JobStore:
             raise self._stale(job.id, name)
         return self._remembered(settled_job(job, event, row))
 
-    async def reject(self, job: Job, event: events.Rejected) -> Job:
+    async def reject(self, job: Job, event: job_events.Rejected) -> Job:
         """Kie refused the request as such: failed, hold released."""
         return await self._release(job, event, Reason.REJECTED, event.message, "rejected")
 
-    async def fail(self, job: Job, event: events.ProviderFailed) -> Job:
+    async def fail(self, job: Job, event: job_events.ProviderFailed) -> Job:
         """Kie's verdict is failure: failed, hold released."""
         return await self._release(job, event, event.reason, event.message, None)
 
-    async def exceed_deadline(self, job: Job, event: events.DeadlineExceeded) -> Job:
+    async def exceed_deadline(self, job: Job, event: job_events.DeadlineExceeded) -> Job:
         """The last look found nothing: failed, hold released.
 
         Raises `TooEarly` where the deadline has not passed by Postgres's clock.
@@ -243,26 +243,31 @@ class JobStore:
         return self._remembered(job_from_row(row))
 
     async def lose_submission(
-        self, job_id: UUID, attempt: int, event: events.SubmissionLost
+        self, job_id: UUID, attempt: int, event: job_events.SubmissionLost
     ) -> Job:
         """No evidence within the limit: failed, hold released, the attempt marked lost."""
         needs = Needs(job_id, account_id="", moves_money=True)
         return await self._end(needs, attempt, event, Reason.SUBMISSION_LOST, event.message, "lost")
 
     async def _release(
-        self, job: Job, event: events.Event, reason: str, message: str, attempt_outcome: str | None
+        self,
+        job: Job,
+        event: job_events.Event,
+        reason: str,
+        message: str,
+        attempt_outcome: str | None,
     ) -> Job:
         words = (reason, message, attempt_outcome)
         return await self._end(Needs.of(job, moves_money=True), job.attempt, event, *words)
 
     async def _end(
-        self, needs: Needs, attempt: int, event: events.Event, *words: str | None
+        self, needs: Needs, attempt: int, event: job_events.Event, *words: str | None
     ) -> Job:
         row = await self._run_release(needs, attempt, event, *words)
         return self._moved(row, needs.job_id, event_name(type(event)))
 
     async def _run_release(
-        self, needs: Needs, attempt: int, event: events.Event, *words: str | None
+        self, needs: Needs, attempt: int, event: job_events.Event, *words: str | None
     ) -> asyncpg.Record | None:
         """End a job without images; `words` are reason, message and the attempt's outcome."""
         sources, target, name = _GUARDS[type(event)]
@@ -270,7 +275,7 @@ class JobStore:
         return await self._single.run(needs, "release_job", *arguments)
 
     async def _refusal(
-        self, job: Job, event: events.Event, moment: str, after_seconds: float = 0.0
+        self, job: Job, event: job_events.Event, moment: str, after_seconds: float = 0.0
     ) -> DarkroomError:
         """Return why a statement that is bound to a moment of the job has moved nothing."""
         sources, _, name = _GUARDS[type(event)]

@@ -16,9 +16,8 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, ProviderRequest
-from shared.catalog._envelope import OK, open_envelope
-from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import (
+from shared.catalog.kie_response_codes import OK, open_envelope
+from shared.domain.kie_outcomes import (
     Accepted,
     Ambiguous,
     Delivered,
@@ -31,6 +30,7 @@ from shared.domain.verdicts import (
     Unreadable,
     WrongEndpoint,
 )
+from shared.domain.lifecycle import Reason
 from worker.kie_wire import KieWire, NeverSent, ReplyLost
 
 MESSAGE_LENGTH_MAX = 500

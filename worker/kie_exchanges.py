@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from shared.adapters.failure_log import failures
+from shared.adapters.monitoring.incident_log import failures
 
 LONGEST_WAIT_SECONDS = 30.0
 _SHORTEST_PACE_SECONDS = 0.2

@@ -34,7 +34,7 @@ from aiohttp import (
 from pydantic import SecretStr
 
 from shared import PROJECT
-from shared.adapters.heartbeat import keep_alive
+from shared.adapters.tcp_keepalive import keep_alive
 from shared.catalog import ProviderAnswer, ProviderRequest
 from shared.errors import ConfigurationError
 

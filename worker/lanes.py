@@ -9,8 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Lane
-from shared.adapters.failure_log import POSTGRES, REDIS, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, failures
+from shared.adapters.redis.deliveries import Lane
 from shared.errors import DependencyDown, JobNotFound, RowBusy, StaleJob, TooEarly
 from worker.claiming import JobFunction, LeasedWorker, Snoozed
 from worker.deps import Deps

@@ -15,11 +15,10 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from shared.adapters.failure_log import failures
-from shared.adapters.news import Change
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.change_messages import Change
 from shared.catalog import get_family
-from shared.domain.late_tasks import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     Delivered,
     Examination,
     NoVerdict,
@@ -28,6 +27,7 @@ from shared.domain.verdicts import (
     TaskFailed,
     Unreadable,
 )
+from shared.domain.late_results import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
 from shared.errors import DatabaseRefused, DependencyDown
 from worker.deps import Deps
 from worker.throttle import Throttled

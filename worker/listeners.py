@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from shared.adapters.connections import CONNECTIONS_MAX, ConnectionLimits
-from shared.adapters.descriptors import descriptors_for_listeners
-from shared.adapters.health import Health, serving
+from shared.adapters.http.descriptor_limit import descriptors_for_listeners
+from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
+from shared.adapters.monitoring.health_endpoints import Health, serving
 from shared.settings import Settings
 from worker.callbacks.receiver import CallbackReceiver, refuse_as_kie_reads
 

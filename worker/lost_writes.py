@@ -12,8 +12,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.failure_log import failures
-from shared.adapters.lost_writes import LostJob, LostWrites, Mark
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.lost_write_log import LostJob, LostWrites, Mark
 from shared.domain.job import Job
 from shared.errors import DarkroomError, DependencyDown, JobNotFound
 from worker.deps import Deps

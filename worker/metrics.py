@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from shared.adapters.push_metrics import PushPath, show_push_paths
+from shared.adapters.monitoring.push_channels import PushPath, show_push_paths
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from worker.account_gauges import AccountGauges

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
 from shared.domain.lifecycle import JobState
 
 _BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))

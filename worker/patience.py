@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
-from shared.adapters.background import stop_tasks
+from shared.adapters.async_tasks import stop_tasks
 from worker.timetable import Timetable
 
 STEPS = (1.0, 1.6, 2.5)

@@ -14,8 +14,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from shared.adapters.delivery import stop_if_cancelled, translated_redis_errors
-from shared.adapters.failure_log import failures
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.deliveries import stop_if_cancelled, translated_redis_errors
 from shared.errors import DependencyDown
 
 LONGEST_TICK_SECONDS = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared.adapters.delivery import Delivery, Lane, Parcel
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
 from worker.gathering import Gathering, Tempo
 
 

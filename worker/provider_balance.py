@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import structlog
 
-from shared.adapters.failure_log import failures
-from shared.adapters.postgres import Queries
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Queries
 from shared.domain.lifecycle import JobState, Reason
 from worker.accounts import KieAccount
 from worker.deps import Deps

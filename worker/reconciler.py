@@ -11,11 +11,11 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Lane, Parcel, lane_of, translated_redis_errors
-from shared.adapters.failure_log import failures
-from shared.adapters.news import Change
-from shared.domain import events
-from shared.domain.situation import WIPED_KEY
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Lane, Parcel, lane_of, translated_redis_errors
+from shared.domain import job_events
+from shared.domain.alerts.system_state import WIPED_KEY
 from shared.errors import DatabaseRefused, RowBusy, StaleJob
 from worker.callbacks.handling import CallbackDesk
 from worker.deps import Deps
@@ -103,7 +103,7 @@ class Reconciler:
         Those in `spared` have a callback that Kie is still being asked about.
         """
         limit_seconds = self._deps.settings.unknown_limit_seconds
-        event = events.SubmissionLost(
+        event = job_events.SubmissionLost(
             f"no evidence of a task within {limit_seconds:g} s; the hold was released"
         )
         for job_id, attempt in await overdue_unknown(

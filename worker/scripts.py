@@ -14,7 +14,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from shared.adapters.delivery import redis_down, translated_redis_errors
+from shared.adapters.redis.deliveries import redis_down, translated_redis_errors
 from worker.gathering import Gathering, Tempo
 
 _CLOSE_SECONDS = 1.0

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Lane, stop_if_cancelled
-from shared.adapters.descriptors import raise_descriptor_limit
+from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.event_loop import loop_factory
-from shared.adapters.failure_log import POSTGRES, REDIS, failures
-from shared.adapters.logs import set_up_logging
+from shared.adapters.http.descriptor_limit import raise_descriptor_limit
+from shared.adapters.log_setup import set_up_logging
+from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, failures
+from shared.adapters.redis.deliveries import Lane, stop_if_cancelled
 from shared.errors import DependencyDown
 from shared.settings import Settings
 from worker.bootstrap import Rooms, open_worker

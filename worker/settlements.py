@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncpg
 import structlog
 
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.job import Job, changed
 from shared.domain.lifecycle import JobState
 
 log = structlog.get_logger(__name__)
 
 
-def settled_job(job: Job, event: events.Completed, row: asyncpg.Record) -> Job:
+def settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> Job:
     """Return the job after its success; logs where `pricing` has lost its row."""
     if row["price_row_missing"]:
         log.critical(

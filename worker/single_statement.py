@@ -6,9 +6,9 @@ from typing import Any
 
 import asyncpg
 
-from shared.adapters.postgres import Queries
+from shared.adapters.concurrency_limit import Shares
+from shared.adapters.postgres.database import Queries
 from shared.errors import RowBusy
-from shared.shares import Shares
 from worker.busy_rows import BusyRows, Needs, Row, find_held
 
 MOST_PER_ACCOUNT = 3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.adapters.delivery import WAKE_CHANNEL, Delivery
-from shared.adapters.failure_log import REDIS, failures
-from shared.adapters.heartbeat import HEARTBEAT, Heartbeat
-from shared.adapters.listening import listening
-from shared.adapters.push_metrics import PushPath
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery
+from shared.adapters.redis.subscription import listening
+from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
 from shared.errors import RedisDown
 from worker.claiming import LeasedWorker
 

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 from producer.api.bodies import DEFAULT_MODEL
 from producer.audit import Act
 from producer.small_print import Priority
-from shared.domain.late_tasks import DELIVERED_LATE_WEBHOOK
+from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, JobState, Reason
 
 _ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"

@@ -15,8 +15,8 @@ from producer.api.problems import internal_problem, problem, problem_of
 from producer.api.reading import refuse_forms, refuse_unstorable
 from producer.api.request_ids import REQUEST_ID, request_id_of
 from producer.api.rooms import Rooms
-from shared.adapters.failure_log import failures
-from shared.adapters.unread_answers import call_when_read
+from shared.adapters.http.slow_readers import call_when_read
+from shared.adapters.monitoring.incident_log import failures
 from shared.errors import DarkroomError
 
 _SERVER_ERROR = 500

@@ -21,7 +21,7 @@ from producer.small_print import faults_of_small_print
 from shared.catalog import ImageRequest, get_family
 from shared.errors import Fault, InvalidRequest
 from shared.fault import FAULTS_MAX
-from shared.refusals import FieldGuide, faults_of, shown
+from shared.field_faults import FieldGuide, faults_of, shown
 
 DEFAULT_MODEL = "gpt-4o-image"
 MOST_IN_A_BATCH = 1_000

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from producer.api.endpoints import Endpoint
 from producer.api.openapi import render_document
-from shared.adapters.unread_answers import LongResponse
+from shared.adapters.http.slow_readers import LongResponse
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self';"

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from producer.api.wire import runner_of
 from producer.keys import KeyRing
-from shared.adapters.background import stop_tasks
-from shared.adapters.http_server import listen
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.http.http_server import listen
 from shared.errors import DependencyDown
 
 log = structlog.get_logger(__name__)

@@ -18,12 +18,12 @@ from producer.api.waiting import wait_for_end
 from producer.job_book import Entered
 from producer.orders import KEY_LENGTH, Order
 from producer.small_print import ACCOUNT_LENGTH
-from shared.adapters.job_rows import JOB_FIELDS, job_to_json
-from shared.adapters.unread_answers import LongResponse
+from shared.adapters.http.slow_readers import LongResponse
+from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import AccountNotFound, Fault, InvalidRequest
-from shared.refusals import shown
+from shared.field_faults import shown
 
 WAIT_SECONDS_MAX = 60.0
 MOST_LISTED = 1_000

@@ -17,7 +17,7 @@ from producer.api.jobs import json_response
 from producer.api.reading import Query, read_object
 from producer.api.refusals import PriceNotFound
 from producer.till import Account
-from shared.adapters.job_rows import credits_to_json, moment_to_json
+from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
 from shared.errors import PriceMissing
 
 _LISTED = 50

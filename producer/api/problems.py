@@ -15,7 +15,7 @@ from aiohttp import web
 
 from producer.api.refusals import HttpRefusal
 from shared import errors
-from shared.adapters.job_rows import credits_to_json
+from shared.adapters.postgres.job_rows import credits_to_json
 from shared.errors import DarkroomError, Fault
 
 CONTENT_TYPE = "application/problem+json"

@@ -16,10 +16,10 @@ from producer.api.refusals import (
     RequestTooSlow,
     UnsupportedContent,
 )
-from shared.adapters.bodies import BODY_SECONDS, BodyFault, read_body
+from producer.job_ids import read_uuid
+from shared.adapters.http.request_body import BODY_SECONDS, BodyFault, read_body
 from shared.errors import AccountNotFound, Fault, InvalidRequest, JobNotFound
-from shared.identifiers import read_uuid
-from shared.refusals import shown, shown_name
+from shared.field_faults import shown, shown_name
 
 _FEW_DIGITS = 19
 

@@ -14,7 +14,7 @@ from producer.api.endpoints import (
 from producer.audit import Act
 from producer.orders import KEY_LENGTH
 from producer.pages import PAGE_BYTES
-from shared.adapters.job_rows import JOB_FIELDS
+from shared.adapters.postgres.job_rows import JOB_FIELDS
 from shared.domain.lifecycle import JobState
 
 _JOB_ID = {"id": {"type": "string", "format": "uuid"}}

@@ -20,20 +20,20 @@ from producer.api.routes import ENDPOINTS
 from producer.client import Producer
 from producer.key_watch import KeyWatch
 from producer.keys import KeyRing
-from shared.adapters.alert_watch import AlertWatch
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Delivery, connect_redis
-from shared.adapters.descriptors import raise_descriptor_limit
-from shared.adapters.failure_log import POSTGRES, failures
-from shared.adapters.postgres import connect_database
-from shared.adapters.process_beat import Process
-from shared.adapters.process_gauges import show_process
-from shared.adapters.process_marks import database_place, redis_place
-from shared.adapters.process_registry import ProcessRegistry
-from shared.adapters.push_metrics import show_push_paths
-from shared.adapters.readiness import checks_of
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.http.descriptor_limit import raise_descriptor_limit
+from shared.adapters.monitoring.alert_monitor import AlertWatch
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.monitored_health import watched_health
+from shared.adapters.monitoring.process_gauges import show_process
+from shared.adapters.monitoring.push_channels import show_push_paths
+from shared.adapters.monitoring.readiness_checks import checks_of
+from shared.adapters.postgres.database import connect_database
+from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.redis_presence import database_place, redis_place
+from shared.adapters.redis.deliveries import Delivery, connect_redis
 from shared.adapters.servers import open_servers
-from shared.adapters.watched_health import watched_health
 from shared.errors import DarkroomError
 from shared.settings import Settings
 

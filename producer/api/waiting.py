@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from producer.api.rooms import Rooms
-from shared.adapters.background import stop_tasks
+from shared.adapters.async_tasks import stop_tasks
 from shared.domain.job import Job
 from shared.errors import WaitTimedOut
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from producer.api.problems import RETRY_AFTER_SECONDS, problem
 from producer.api.request_ids import REQUEST_ID, request_id_of
-from shared.adapters.http_server import GuardedRunner
+from shared.adapters.http.http_server import GuardedRunner
 
 _NOT_NOW = frozenset({429, 503})
 

@@ -14,7 +14,7 @@ from producer.cli.running import DatabaseAccess, run_with_database
 from producer.cli.screen import data_console, plain_table, put, put_json, say
 from producer.cli.wording import NOTHING, credits_text, moment_text, printable
 from producer.till import Account
-from shared.adapters.job_rows import credits_to_json, moment_to_json
+from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.adapters.embedded import exec_wrapper
+from shared.adapters.embedded.host import exec_wrapper
 
 OnLine = Callable[[str], None]
 

@@ -10,7 +10,7 @@ from producer.cli.running import run
 from producer.cli.screen import data_console, put_json, say
 from producer.cli.wording import count_text, moment_text, printable
 from producer.doctor import Finding, examine
-from shared.adapters.job_rows import moment_to_json
+from shared.adapters.postgres.job_rows import moment_to_json
 from shared.settings import Settings
 
 _DEPENDENCIES = frozenset(

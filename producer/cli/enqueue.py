@@ -28,10 +28,10 @@ from producer.cli.running import Desk, run_at_desk
 from producer.cli.screen import put, put_json, say
 from producer.cli.wording import command_text, credits_text, order_text, printable, span_text
 from producer.orders import Order
-from shared.adapters.job_rows import job_to_json
-from shared.adapters.process_list import ALIVE_SECONDS
+from shared.adapters.postgres.job_rows import job_to_json
+from shared.adapters.processes.process_rows import ALIVE_SECONDS
 from shared.catalog import ImageRequest, get_family
-from shared.catalog.gpt4o_image import TextToImage
+from shared.catalog.families.gpt4o_image import TextToImage
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest

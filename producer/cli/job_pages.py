@@ -26,7 +26,7 @@ from producer.cli.wording import (
     span_text,
     state_text,
 )
-from shared.adapters.job_rows import credits_to_json, job_to_json, moment_to_json
+from shared.adapters.postgres.job_rows import credits_to_json, job_to_json, moment_to_json
 from shared.domain.job import Job
 from shared.stored_json import read_stored_object
 

@@ -17,7 +17,7 @@ from producer.cli.resolve import advice_for, advice_for_late, advice_for_many, r
 from producer.cli.running import Desk, run_at_desk
 from producer.cli.screen import data_console, put, put_json, say
 from producer.cli.wording import command_text, credits_text
-from shared.adapters.job_rows import job_to_json
+from shared.adapters.postgres.job_rows import job_to_json
 from shared.domain.lifecycle import JobState
 
 app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry, resolve.")

@@ -20,7 +20,7 @@ from producer.cli.wording import (
     printable,
     times_text,
 )
-from shared.adapters.job_rows import credits_to_json
+from shared.adapters.postgres.job_rows import credits_to_json
 from shared.settings import ChargeBasis
 
 app = typer.Typer(no_args_is_help=True, help="Read and change prices.")

@@ -21,11 +21,11 @@ from producer.cli.wording import (
     seconds_text,
     shortened,
 )
-from shared.adapters.alert_watch import alert_to_json
-from shared.adapters.job_rows import credits_to_json, moment_to_json
-from shared.adapters.queue_stats import LateDeliveries
-from shared.domain.alert import Alert
-from shared.domain.situation import Pause
+from shared.adapters.monitoring.alert_monitor import alert_to_json
+from shared.adapters.monitoring.queue_snapshot import LateDeliveries
+from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
+from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.system_state import Pause
 
 _LATE_SECONDS = 60.0
 

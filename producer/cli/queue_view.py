@@ -9,10 +9,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from producer.cli.running import Desk
-from shared.adapters.alert_watch import read_alerts
-from shared.adapters.delivery import connect_redis
-from shared.adapters.postgres import Database
-from shared.adapters.queue_stats import (
+from shared.adapters.monitoring.alert_monitor import read_alerts
+from shared.adapters.monitoring.queue_snapshot import (
     RECENT_SECONDS,
     Failure,
     LateDeliveries,
@@ -21,8 +19,10 @@ from shared.adapters.queue_stats import (
     read_late_deliveries,
     read_snapshot,
 )
-from shared.domain.alert import Alert
-from shared.domain.situation import LostWorker, Pause
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.system_state import LostWorker, Pause
 
 _FAILURES_SHOWN = 5
 

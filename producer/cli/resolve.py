@@ -17,7 +17,7 @@ from producer.cli.options import AsJson, JobId, read_reason
 from producer.cli.running import Desk, run_at_desk
 from producer.cli.screen import put, put_json, say
 from producer.cli.wording import command_text, count_text, credits_text, printable, shortened
-from shared.adapters.job_rows import job_to_json
+from shared.adapters.postgres.job_rows import job_to_json
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 

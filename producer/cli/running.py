@@ -17,8 +17,8 @@ from producer.cli.refusals import tell
 from producer.client import Producer
 from producer.till import Till
 from shared.adapters.event_loop import loop_factory
-from shared.adapters.logs import set_up_logging
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.log_setup import set_up_logging
+from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings, load_settings

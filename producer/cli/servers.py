@@ -11,10 +11,10 @@ from producer.cli.options import AsJson
 from producer.cli.running import run
 from producer.cli.screen import data_console, plain_table, put, put_json, say
 from producer.cli.wording import count_text, moment_text, seconds_text
-from shared.adapters.definitions import Definition
-from shared.adapters.job_rows import moment_to_json
-from shared.adapters.migrations import Migration, definition_status, migration_status
-from shared.adapters.migrations import migrate as apply_migrations
+from shared.adapters.postgres.job_rows import moment_to_json
+from shared.adapters.postgres.migrations import Migration, definition_status, migration_status
+from shared.adapters.postgres.migrations import migrate as apply_migrations
+from shared.adapters.postgres.sql_definitions import Definition
 from shared.adapters.servers import open_servers
 from shared.settings import Settings
 

@@ -18,7 +18,7 @@ from producer.cli.running import run
 from producer.cli.screen import say, talk_console
 from producer.cli.supervision import Crew
 from producer.cli.wording import command_text, count_text
-from shared.adapters.migrations import migrate
+from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 

@@ -26,7 +26,7 @@ from producer.live.positions import (
 from producer.live.reading import JobPage, read_job, snapshot_now, walk
 from producer.live.subscription import Subscription
 from producer.live.tail import Pace, Tail
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
 from shared.errors import AccountNotFound
 
 REPLAYS_AT_ONCE = 4

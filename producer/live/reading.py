@@ -8,7 +8,7 @@ from uuid import UUID
 
 from producer.live.frames import ENDS, StoredEvent, event_from_row
 from producer.live.positions import Position, Snapshot
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
 from shared.errors import JobNotFound
 
 PAGE_LENGTH = 500

@@ -14,8 +14,8 @@ from contextlib import AbstractAsyncContextManager, suppress
 from aiohttp import web
 
 from producer.live.frames import GREETING
-from shared.adapters.failure_log import failures
-from shared.adapters.unread_answers import reset
+from shared.adapters.http.slow_readers import reset
+from shared.adapters.monitoring.incident_log import failures
 from shared.errors import DarkroomError, RequestRefused
 
 HEADERS = {

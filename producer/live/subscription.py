@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Delivery
-from shared.adapters.failure_log import REDIS, failures
-from shared.adapters.heartbeat import HEARTBEAT, Heartbeat
-from shared.adapters.listening import listening
-from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
-from shared.adapters.push_metrics import PushPath
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.subscription import listening
+from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
 from shared.errors import RedisDown
 
 log = structlog.get_logger(__name__)

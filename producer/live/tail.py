@@ -20,11 +20,11 @@ from producer.live.frames import HEARTBEAT, StoredEvent, frame_of, standstill_fr
 from producer.live.listeners import Circle, Entry, Listener
 from producer.live.positions import Position, Snapshot, safe_positions
 from producer.live.reading import look_since, snapshot_now
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import stop_if_cancelled
-from shared.adapters.failure_log import POSTGRES, failures
-from shared.adapters.news import Change
-from shared.adapters.postgres import Queries
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.postgres.database import Queries
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import stop_if_cancelled
 from shared.errors import DarkroomError
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
-from shared.adapters.migrations import migrate, require_current_schema
+from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.errors import ConfigurationError, EmbeddedServerError
 from shared.settings import Settings
 

@@ -1,4 +1,4 @@
-"""What Darkroom can generate: one file per model family, found by being in this folder."""
+"""What Darkroom can generate: one file per model family, found by being in `families`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
 
-from shared.catalog._family import ImageRequest, ModelFamily, ProviderAnswer, ProviderRequest
+from shared.catalog import families
+from shared.catalog.model_family import ImageRequest, ModelFamily, ProviderAnswer, ProviderRequest
 from shared.errors import Fault, InvalidRequest
 
 __all__ = [
@@ -23,12 +24,10 @@ __all__ = [
 
 @cache
 def list_families() -> Mapping[str, ModelFamily]:
-    """Return every family by name: each module here without a leading underscore has one."""
+    """Return every family by name: each module in `shared.catalog.families` has one."""
     found: dict[str, ModelFamily] = {}
-    for module in iter_modules(__path__):
-        if module.name.startswith("_"):
-            continue
-        one: ModelFamily = import_module(f"{__name__}.{module.name}").FAMILY
+    for module in iter_modules(families.__path__):
+        one: ModelFamily = import_module(f"{families.__name__}.{module.name}").FAMILY
         found[one.name] = one
     return MappingProxyType(found)
 

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.domain import events
-from shared.domain.events import Event
+from shared.domain import job_events
+from shared.domain.job_events import Event
 
 
 class JobState(StrEnum):
@@ -90,18 +90,18 @@ _S = JobState
 _REPLY_IS_AWAITED = {_S.SUBMITTING, _S.UNKNOWN}
 
 TRANSITIONS: tuple[Transition, ...] = (
-    _row(events.Claimed, {_S.QUEUED}, _S.SUBMITTING),
-    _row(events.Cancelled, {_S.QUEUED}, _S.CANCELLED),
-    _row(events.Submitted, _REPLY_IS_AWAITED, _S.GENERATING),
-    _row(events.Deferred, _REPLY_IS_AWAITED, _S.QUEUED),
-    _row(events.Rejected, _REPLY_IS_AWAITED, _S.FAILED),
-    _row(events.OutcomeUnknown, {_S.SUBMITTING}, _S.UNKNOWN),
-    _row(events.SubmissionLost, {_S.UNKNOWN}, _S.FAILED),
-    _row(events.Progressed, {_S.GENERATING}, _S.GENERATING),
-    _row(events.HeldForReview, {_S.GENERATING}, _S.GENERATING),
-    _row(events.Completed, {_S.GENERATING}, _S.SUCCEEDED),
-    _row(events.ProviderFailed, {_S.GENERATING}, _S.FAILED),
-    _row(events.DeadlineExceeded, {_S.GENERATING}, _S.FAILED),
+    _row(job_events.Claimed, {_S.QUEUED}, _S.SUBMITTING),
+    _row(job_events.Cancelled, {_S.QUEUED}, _S.CANCELLED),
+    _row(job_events.Submitted, _REPLY_IS_AWAITED, _S.GENERATING),
+    _row(job_events.Deferred, _REPLY_IS_AWAITED, _S.QUEUED),
+    _row(job_events.Rejected, _REPLY_IS_AWAITED, _S.FAILED),
+    _row(job_events.OutcomeUnknown, {_S.SUBMITTING}, _S.UNKNOWN),
+    _row(job_events.SubmissionLost, {_S.UNKNOWN}, _S.FAILED),
+    _row(job_events.Progressed, {_S.GENERATING}, _S.GENERATING),
+    _row(job_events.HeldForReview, {_S.GENERATING}, _S.GENERATING),
+    _row(job_events.Completed, {_S.GENERATING}, _S.SUCCEEDED),
+    _row(job_events.ProviderFailed, {_S.GENERATING}, _S.FAILED),
+    _row(job_events.DeadlineExceeded, {_S.GENERATING}, _S.FAILED),
 )
 
 _BY_EVENT = {transition.event: transition for transition in TRANSITIONS}

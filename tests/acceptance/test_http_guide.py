@@ -31,11 +31,11 @@ from producer.live.tail import Pace
 from producer.orders import KEY_LENGTH
 from producer.pages import PAGE_BYTES
 from producer.small_print import METADATA_BYTES, METADATA_STORED_BYTES
-from shared.adapters import http_server
-from shared.adapters.bodies import BODY_SECONDS
-from shared.adapters.connections import CONNECTIONS_MAX, ConnectionLimits
-from shared.adapters.postgres import Database
-from shared.adapters.unread_answers import LEAST_TAKEN_BYTES, UNREAD_SECONDS
+from shared.adapters.http import http_server
+from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
+from shared.adapters.http.request_body import BODY_SECONDS
+from shared.adapters.http.slow_readers import LEAST_TAKEN_BYTES, UNREAD_SECONDS
+from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError
 from shared.settings import Settings
 from shared.stored_json import DEEPEST

@@ -13,8 +13,8 @@ import pytest
 
 from producer.api import serving_api
 from producer.orders import Order
-from shared.adapters.delivery import connect_redis
-from shared.adapters.news import CHANGES_CHANNEL
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL
+from shared.adapters.redis.deliveries import connect_redis
 from tests.api_client import ApiClient
 from tests.workshop import Workshop, eventually, text_to_image
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from producer import JobState
-from shared.adapters.delivery import Lane
+from shared.adapters.redis.deliveries import Lane
 from tests.workshop import Workshop, eventually, text_to_image
 
 FORMS = ("body", "status")

@@ -14,7 +14,7 @@ import pytest
 
 from producer import JobState, RowBusy
 from producer.orders import Order
-from shared.catalog.gpt4o_image import TextToImage
+from shared.catalog.families.gpt4o_image import TextToImage
 from tests.workshop import Workshop, free_port, text_to_image
 
 TEN_JOBS_TAKE_AT_MOST = 2.5

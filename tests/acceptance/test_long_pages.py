@@ -16,7 +16,7 @@ import pytest
 from producer.keys import Role
 from producer.orders import Order
 from producer.pages import PAGE_BYTES
-from shared.adapters.job_rows import JOB_FIELDS, job_to_json
+from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
 from tests.acceptance.test_hostile_callers import api_process
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of

@@ -20,8 +20,8 @@ import pytest
 from pydantic import SecretStr
 
 from producer import JobState
-from shared.adapters.health import serving
-from shared.adapters.postgres import Connection
+from shared.adapters.monitoring.health_endpoints import serving
+from shared.adapters.postgres.database import Connection
 from tests.workshop import Workshop, eventually, fast_simulator_config
 from worker.bootstrap import Rooms as WorkerRooms
 from worker.evidence import EVIDENCE_KEY

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from producer import Job, JobState
-from shared.adapters.postgres import Connection
+from shared.adapters.postgres.database import Connection
 from tests.api_client import ApiClient
 from tests.workshop import Workshop, eventually, fast_simulator_config
 from worker.evidence import EVIDENCE_KEY

@@ -16,11 +16,11 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from producer import JobState
-from shared.adapters.alert_reading import read_situation
-from shared.adapters.delivery import Delivery, Lane, Parcel, connect_redis
-from shared.adapters.process_marks import MARKS_KEY
+from shared.adapters.monitoring.alert_queries import read_situation
+from shared.adapters.processes.redis_presence import MARKS_KEY
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, connect_redis
 from shared.adapters.servers import Servers
-from shared.domain.alerts import judge
+from shared.domain.alerts.alert_rules import judge
 from shared.errors import ConfigurationError
 from tests.fakes.outage import Outage, outage_of
 from tests.forked_programs import WORKER, start_program

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from producer import InvalidRequest, Job, Producer
-from shared.adapters.job_rows import job_to_json
+from shared.adapters.postgres.job_rows import job_to_json
 from shared.adapters.servers import Servers
 from tests.fakes.receiver import Received, Receiver, never_answer, receiving
 from tests.workshop import Workshop, eventually, text_to_image

@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 
 from producer.doctor import Finding, examine_books
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres.database import Database, connect_database
 from tests.campaign.house import House
 from tests.campaign.keeper import Death
 from tests.campaign.postbox import Webhook

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Delivery, Lane, stop_if_cancelled
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.redis.deliveries import Delivery, Lane, stop_if_cancelled
 from shared.errors import RedisDown
 from tests.campaign.house import House
 from tests.campaign.options import Options

@@ -20,11 +20,11 @@ import orjson
 from arq.connections import ArqRedis
 
 from producer import Producer
-from shared.adapters.delivery import connect_redis
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
-from shared.adapters.embedded.locks import read_holder
-from shared.adapters.embedded.processes import is_alive
-from shared.adapters.migrations import migrate
+from shared.adapters.embedded.host.file_lock import read_holder
+from shared.adapters.embedded.host.process_info import is_alive
+from shared.adapters.postgres.migrations import migrate
+from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.campaign.options import Options

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.domain.late_tasks import DELIVERED_LATE_WEBHOOK
+from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, Reason
 from tests.campaign.evidence import Evidence, JobRow, Price, Task
 from tests.campaign.options import Options

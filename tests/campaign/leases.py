@@ -10,7 +10,7 @@ from uuid import UUID
 from arq.constants import in_progress_key_prefix
 from redis.exceptions import RedisError
 
-from shared.adapters.delivery import Lane
+from shared.adapters.redis.deliveries import Lane
 from tests.campaign.house import House
 from worker.claiming import LEASE_MS
 

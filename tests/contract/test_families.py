@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, get_family, list_families
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     AccountBlocked,
     Ambiguous,
     NoVerdict,

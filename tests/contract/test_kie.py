@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import pytest
 from pydantic import SecretStr
 
-from shared.catalog.gpt4o_image import FAMILY, TextToImage
-from shared.domain.verdicts import (
+from shared.catalog.families.gpt4o_image import FAMILY, TextToImage
+from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,

@@ -16,7 +16,7 @@ import aiohttp
 import asyncpg
 import orjson
 
-from shared.adapters.lost_writes import Losses, LostWrites
+from shared.adapters.redis.lost_write_log import Losses, LostWrites
 from shared.adapters.servers import Servers
 from shared.domain.lifecycle import Reason
 from tests.campaign.crew import Crew, running_api, running_producer, running_workers

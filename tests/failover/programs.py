@@ -14,14 +14,14 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from shared.adapters.embedded.account import Account, choose_account, give
-from shared.adapters.embedded.binaries import (
+from shared.adapters.embedded.host.unix_user import Account, choose_account, give
+from shared.adapters.embedded.servers.program_copies import reachable_for
+from shared.adapters.embedded.servers.server_programs import (
     Program,
     SearchPlaces,
     find_postgres,
     find_valkey,
 )
-from shared.adapters.embedded.binary_copies import reachable_for
 from tests.failover.waiting import within
 
 _RUN_SECONDS = 60.0

@@ -15,17 +15,17 @@ import pytest
 from arq.connections import ArqRedis
 from pydantic import ValidationError
 
-from shared.adapters.delivery import (
+from shared.adapters.postgres.database import connect_database
+from shared.adapters.postgres.migrations import migrate, require_current_schema
+from shared.adapters.postgres.primary_host import open_connection
+from shared.adapters.processes.redis_presence import redis_place
+from shared.adapters.redis.deliveries import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
     Delivery,
     connect_redis,
     translated_redis_errors,
 )
-from shared.adapters.migrations import migrate, require_current_schema
-from shared.adapters.postgres import connect_database
-from shared.adapters.postgres_hosts import open_connection
-from shared.adapters.process_marks import redis_place
 from shared.errors import DependencyDown, RedisDown
 from shared.server_urls import read_sentinel_url
 from shared.settings import Settings

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from shared.catalog import ImageRequest, ModelFamily
-from shared.domain.verdicts import Examination, PollVerdict, SubmitVerdict
+from shared.domain.kie_outcomes import Examination, PollVerdict, SubmitVerdict
 
 _Answer = TypeVar("_Answer")
 

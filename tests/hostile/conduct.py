@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from producer import Order
-from shared.catalog.gpt4o_image import TextToImage
+from shared.catalog.families.gpt4o_image import TextToImage
 from tests.hostile.attacks import Target
 from tests.hostile.evidence import Watch, ask_doctor, log_bytes, stored, watch
 from tests.hostile.honest import play

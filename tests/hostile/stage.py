@@ -14,8 +14,8 @@ from bench.house import simulated_kie
 from producer import Producer
 from producer.keys import KeyRing, Role
 from shared.adapters.embedded import acquire_servers
-from shared.adapters.migrations import migrate
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.campaign.keeper import Keeper

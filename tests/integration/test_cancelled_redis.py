@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import connect_redis, open_redis
+from shared.adapters.redis.deliveries import connect_redis, open_redis
 from shared.adapters.servers import Servers
 
 _ROUNDS = 5

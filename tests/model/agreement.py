@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from uuid import UUID
 
-from shared.adapters.job_rows import job_from_row
+from shared.adapters.postgres.job_rows import job_from_row
 from tests.model.reference import LIVE_OUTCOMES, Reference, RefJob
 from tests.model.stage import Stage
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from shared.domain.verdicts import NoVerdict, Pending
+from shared.domain.kie_outcomes import NoVerdict, Pending
 from tests.model.answers import ANSWER_NAMES
 from tests.model.machine import ACCOUNTS, LATE_SAYS, LATE_SECONDS, LifeOfJobs
 from tests.model.stale_writes import WRITES

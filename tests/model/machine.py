@@ -18,8 +18,7 @@ from producer import (
     Order,
     TooLateToCancel,
 )
-from shared.domain.lifecycle import transition_of
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
@@ -27,6 +26,7 @@ from shared.domain.verdicts import (
     TaskFailed,
     Unreadable,
 )
+from shared.domain.lifecycle import transition_of
 from shared.errors import StaleJob
 from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement

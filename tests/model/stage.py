@@ -27,10 +27,10 @@ from producer.doctor import examine_books
 from producer.job_book import JobBook
 from producer.live.subscription import Subscription
 from producer.waiting import EndWatch
-from shared.adapters.delivery import Delivery
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.redis.deliveries import Delivery
 from shared.catalog import ImageRequest, ModelFamily
-from shared.domain.verdicts import Examination, Pending, PollVerdict, SubmitVerdict
+from shared.domain.kie_outcomes import Examination, Pending, PollVerdict, SubmitVerdict
 from shared.errors import StaleJob, TooEarly
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings

@@ -15,8 +15,8 @@ from random import Random
 
 import pytest
 
-from shared.domain import events
-from shared.domain.events import Event
+from shared.domain import job_events
+from shared.domain.job_events import Event
 from shared.domain.lifecycle import OPEN, TERMINAL, TRANSITIONS, JobState, next_state
 
 SEEDS = 10_000
@@ -25,16 +25,16 @@ UNKNOWN_LIMIT = 900
 DEADLINE = 1_800
 LEASE = 10
 _REPLIES: tuple[type[Event], ...] = (
-    events.Submitted,
-    events.Deferred,
-    events.Rejected,
-    events.OutcomeUnknown,
+    job_events.Submitted,
+    job_events.Deferred,
+    job_events.Rejected,
+    job_events.OutcomeUnknown,
 )
 _VERDICTS: tuple[type[Event], ...] = (
-    events.Progressed,
-    events.HeldForReview,
-    events.Completed,
-    events.ProviderFailed,
+    job_events.Progressed,
+    job_events.HeldForReview,
+    job_events.Completed,
+    job_events.ProviderFailed,
 )
 
 
@@ -75,13 +75,13 @@ class Life:
             self.since = self.now
         self.state = target
         self.path.append(event.__name__)
-        self.charges += event is events.Completed
-        self.releases += target in TERMINAL and event is not events.Completed
+        self.charges += event is job_events.Completed
+        self.releases += target in TERMINAL and event is not job_events.Completed
         return True
 
     def claim(self) -> None:
         """A worker commits its intent and POSTs."""
-        if self.write(events.Claimed):
+        if self.write(job_events.Claimed):
             self.paid_twice |= any(not one.made_nothing for one in self.attempts)
             self.attempts.append(Attempt(len(self.attempts) + 1, self.now))
 
@@ -94,7 +94,7 @@ class Life:
         event = self.random.choice(_REPLIES)
         attempt.is_answered = True
         # An ambiguous answer proves nothing; a refusal proves that there is no task.
-        attempt.made_nothing = event in {events.Deferred, events.Rejected}
+        attempt.made_nothing = event in {job_events.Deferred, job_events.Rejected}
         self.write(event, attempt.number)
 
     def repeat(self) -> None:
@@ -102,7 +102,7 @@ class Life:
         if self.attempts:
             old = self.random.choice(self.attempts)
             if old.is_answered:
-                event = events.Deferred if old.made_nothing else events.Submitted
+                event = job_events.Deferred if old.made_nothing else job_events.Submitted
                 self.write(event, old.number)
 
     def crash(self) -> None:
@@ -115,11 +115,11 @@ class Life:
         newest = len(self.attempts)
         waited = self.now - self.since
         if self.state is JobState.SUBMITTING and waited >= LEASE:
-            self.write(events.OutcomeUnknown, newest)
+            self.write(job_events.OutcomeUnknown, newest)
         elif self.state is JobState.UNKNOWN and waited >= UNKNOWN_LIMIT:
-            self.write(events.SubmissionLost, newest)
+            self.write(job_events.SubmissionLost, newest)
         elif self.state is JobState.GENERATING and waited >= DEADLINE:
-            self.write(events.DeadlineExceeded, newest)
+            self.write(job_events.DeadlineExceeded, newest)
 
     def poll(self) -> None:
         """Kie says something about the task."""
@@ -128,7 +128,7 @@ class Life:
     def cancel(self) -> None:
         """The caller takes the job back."""
         if self.random.random() < 0.1:
-            self.write(events.Cancelled)
+            self.write(job_events.Cancelled)
 
     def step(self) -> None:
         """Let some time pass and something happen."""

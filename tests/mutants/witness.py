@@ -13,7 +13,7 @@ import pytest
 import producer
 import shared
 import worker
-from shared.adapters.queries import sql_folder
+from shared.adapters.postgres.named_queries import sql_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:

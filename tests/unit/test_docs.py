@@ -116,7 +116,7 @@ def test_secrets_are_said_to_be_secret() -> None:
 def metric_names() -> set[str]:
     found = set()
     for file in our_sources():
-        if not file.name.endswith(("metrics.py", "gauges.py")):
+        if not file.name.endswith(("metrics.py", "gauges.py", "push_channels.py")):
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):

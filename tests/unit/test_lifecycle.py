@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain import events
-from shared.domain.events import Event
+from shared.domain import job_events
+from shared.domain.job_events import Event
 from shared.domain.lifecycle import (
     IN_FLIGHT,
     OPEN,
@@ -26,7 +26,7 @@ from shared.domain.lifecycle import (
 
 EVENTS = [
     one
-    for _, one in inspect.getmembers(events, inspect.isclass)
+    for _, one in inspect.getmembers(job_events, inspect.isclass)
     if issubclass(one, Event) and one is not Event
 ]
 S = JobState
@@ -108,12 +108,12 @@ def test_open_and_terminal_states_are_all_states_and_share_none() -> None:
 
 
 def test_only_an_image_makes_a_success() -> None:
-    assert [row.event for row in TRANSITIONS if row.target is S.SUCCEEDED] == [events.Completed]
+    assert [row.event for row in TRANSITIONS if row.target is S.SUCCEEDED] == [job_events.Completed]
 
 
 def test_a_job_that_may_have_a_paid_task_goes_back_to_the_queue_only_on_proof_of_none() -> None:
     back = [row.event for row in TRANSITIONS if row.target is S.QUEUED]
-    assert back == [events.Deferred]
+    assert back == [job_events.Deferred]
 
 
 def test_a_job_with_a_task_is_never_submitted_again() -> None:
@@ -121,7 +121,7 @@ def test_a_job_with_a_task_is_never_submitted_again() -> None:
 
 
 def test_a_job_can_be_cancelled_only_before_anything_was_sent() -> None:
-    assert transition_of(events.Cancelled).sources == {S.QUEUED}
+    assert transition_of(job_events.Cancelled).sources == {S.QUEUED}
 
 
 @settings(deadline=None)

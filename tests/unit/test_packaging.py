@@ -78,7 +78,7 @@ def test_the_wheel_has_every_file_that_the_code_reads(wheel: zipfile.ZipFile) ->
 def test_the_sql_is_found_in_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     code = (
-        "from shared.adapters.queries import sql_folder;"
+        "from shared.adapters.postgres.named_queries import sql_folder;"
         "print(sorted(file.name for file in (sql_folder() / 'migrations').iterdir())[0]);"
         "print(sql_folder())"
     )

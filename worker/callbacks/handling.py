@@ -14,15 +14,15 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Lane, Parcel
-from shared.adapters.failure_log import failures
-from shared.adapters.news import Change
-from shared.adapters.postgres import Queries
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Queries
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Lane, Parcel
 from shared.catalog import get_family
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.job import Job
+from shared.domain.kie_outcomes import Examination, Pending, TaskFailed
 from shared.domain.lifecycle import JobState, Reason
-from shared.domain.verdicts import Examination, Pending, TaskFailed
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.claims import Claim, claim_from_row
 from worker.deps import Deps
@@ -140,7 +140,7 @@ class CallbackDesk:
         if not is_ours:
             log.warning("callback_refuted", job_id=str(job.id), claimed_task_id=claim.task_id)
             return "refuted"
-        event = events.Submitted(claim.task_id, self._deps.settings.job_deadline_seconds)
+        event = job_events.Submitted(claim.task_id, self._deps.settings.job_deadline_seconds)
         try:
             recovered = await self._deps.store.record_submitted(job, event)
         except DatabaseRefused as error:

@@ -15,9 +15,9 @@ import orjson
 from aiohttp import web
 from pydantic import SecretStr
 
-from shared.adapters.bodies import BODY_SECONDS, BodyFault, read_body
-from shared.adapters.failure_log import POSTGRES, failures
-from shared.adapters.postgres import Queries
+from shared.adapters.http.request_body import BODY_SECONDS, BodyFault, read_body
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError
 from worker.callbacks.signature import signature_fault
 from worker.clock import Clock

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from shared.adapters.http_server import GuardedServer, listen
+from shared.adapters.http.http_server import GuardedServer, listen
 
 from .clocks import Clocks
 from .config import SimulatorConfig

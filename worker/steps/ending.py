@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from shared.adapters.news import Change
+from shared.adapters.redis.change_messages import Change
 from shared.domain.job import Job
 from worker.deps import Deps
 

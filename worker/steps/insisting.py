@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from shared.adapters.failure_log import POSTGRES, failures
-from shared.adapters.news import Change
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.redis.change_messages import Change
 from shared.domain.job import Job
 from shared.errors import DependencyDown, RowBusy, StaleJob
 from worker.deps import Deps

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from shared.adapters.failure_log import failures
+from shared.adapters.monitoring.incident_log import failures
 from shared.domain.job import Job
+from shared.domain.kie_outcomes import TaskFailed
 from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import TaskFailed
 from shared.errors import RedisDown
 from worker.deps import Deps
 

@@ -7,13 +7,12 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from shared.adapters.failure_log import failures
-from shared.adapters.news import Change
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.change_messages import Change
 from shared.catalog import get_family
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
@@ -21,6 +20,7 @@ from shared.domain.verdicts import (
     TaskFailed,
     Unreadable,
 )
+from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
 from worker.deps import Deps
 from worker.punctuality import lateness_seconds
@@ -82,7 +82,7 @@ async def _act_on(deps: Deps, job: Job, verdict: PollVerdict) -> float | None:
             await note_delivered(deps, job)
         case TaskFailed(reason, message):
             deps.timetable.forget(job.id)
-            failed = await deps.store.fail(job, events.ProviderFailed(reason, message))
+            failed = await deps.store.fail(job, job_events.ProviderFailed(reason, message))
             announce_end(deps, failed)
             await note_failed(deps, job, verdict)
         case Pending(progress):
@@ -98,7 +98,7 @@ async def _act_on(deps: Deps, job: Job, verdict: PollVerdict) -> float | None:
 async def _settle(deps: Deps, job: Job, verdict: Delivered) -> Job:
     count, asked = len(verdict.result_urls), job.quantity
     note = f"{count} of {asked} images were delivered" if count < asked else None
-    event = events.Completed(verdict.result_urls, note)
+    event = job_events.Completed(verdict.result_urls, note)
     settled = await deps.store.settle(job, event, deps.settings.charge_basis)
     deps.reach("after_settle")
     lag_seconds = None
@@ -127,7 +127,7 @@ async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
     if progress > job.progress:
         # The next poll says it again where somebody else holds the row.
         with suppress(RowBusy):
-            await deps.store.record_progress(job, events.Progressed(progress))
+            await deps.store.record_progress(job, job_events.Progressed(progress))
             deps.announce(Change(job.id))
     if is_held(job):
         return RECHECK_SECONDS
@@ -183,7 +183,7 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
 
 
 async def _exceed_deadline(deps: Deps, job: Job, message: str) -> None:
-    event = events.DeadlineExceeded(
+    event = job_events.DeadlineExceeded(
         f"not done {deps.settings.job_deadline_seconds:g} s after submission; {message}"
     )
     ended = await deps.store.exceed_deadline(job, event)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import structlog
 
-from shared.adapters.news import Change
-from shared.domain import events
+from shared.adapters.redis.change_messages import Change
+from shared.domain import job_events
 from shared.domain.job import Job
+from shared.domain.kie_outcomes import Unreadable
 from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import Unreadable
 from worker.deps import Deps
 from worker.timetable import backoff_seconds
 
@@ -42,7 +42,7 @@ async def hold_for_review(deps: Deps, job: Job, verdict: Unreadable, *, is_overd
 
 
 async def _hold(deps: Deps, job: Job, verdict: Unreadable) -> None:
-    event = events.HeldForReview(Reason.RESULT_UNREADABLE, verdict.message, verdict.answer)
+    event = job_events.HeldForReview(Reason.RESULT_UNREADABLE, verdict.message, verdict.answer)
     await deps.store.hold_for_review(job, event)
     deps.timetable.forget(job.id)
     deps.metrics.held_for_review.labels(Reason.RESULT_UNREADABLE).inc()

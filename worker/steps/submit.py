@@ -8,14 +8,13 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Lane
-from shared.adapters.failure_log import failures
-from shared.adapters.news import Change
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Lane
 from shared.catalog import get_family
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState, Reason
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,
@@ -24,6 +23,7 @@ from shared.domain.verdicts import (
     TryLater,
     WrongEndpoint,
 )
+from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob
 from worker.accounts import KieAccount
 from worker.deps import Deps
@@ -76,7 +76,7 @@ async def _submit(deps: Deps, job: Job) -> float | None:
     if wait_seconds > 0:
         return wait_seconds
     async with deps.submits.slot(account.submits, reserved_for=delivery):
-        claim = events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
+        claim = job_events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
         deps.reach("before_claim")
         asked_at = deps.clock.monotonic()
         claimed = await insist(deps, lambda: deps.store.claim(job, claim), may_be_put_off=True)
@@ -104,7 +104,7 @@ async def _wait_for_family(deps: Deps, account: KieAccount, job: Job) -> float:
 async def _take_back(deps: Deps, job: Job) -> float:
     """The claim took so long that its lease and its slot may be gone: nothing has been sent."""
     message = "the database was away while the attempt was claimed; nothing was sent"
-    event = events.Deferred(Reason.UNREACHABLE, message, 0.0)
+    event = job_events.Deferred(Reason.UNREACHABLE, message, 0.0)
     await insist(deps, lambda: deps.store.record_deferred(job, event))
     return backoff_seconds(1, deps.random.random())
 
@@ -117,7 +117,7 @@ async def _give_up_on_lost_worker(deps: Deps, job: Job) -> None:
     """
     await deps.store.record_unknown(
         job,
-        events.OutcomeUnknown(
+        job_events.OutcomeUnknown(
             Reason.WORKER_LOST, "the worker was lost between its intent to submit and Kie's reply"
         ),
         lease_seconds=deps.lease_seconds,
@@ -140,7 +140,7 @@ async def _store_verdict(
         case WrongEndpoint(message):
             return await _wait_for_endpoint(deps, account, job, message)
         case Refused(message):
-            event = events.Rejected(message)
+            event = job_events.Rejected(message)
             announce_end(deps, await insist(deps, lambda: deps.store.reject(job, event)))
             await _release_family(account, job)
         case Ambiguous():
@@ -151,7 +151,7 @@ async def _store_verdict(
 async def _store_unknown(deps: Deps, account: KieAccount, job: Job, verdict: Ambiguous) -> None:
     """A paid task may exist: the hold stays, and several in a row slow this family down."""
     reason, message = verdict.reason, verdict.message
-    unknown = events.OutcomeUnknown(reason, message)
+    unknown = job_events.OutcomeUnknown(reason, message)
     await insist(deps, lambda: deps.store.record_unknown(job, unknown))
     deps.metrics.unknown.labels(reason).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
@@ -179,7 +179,7 @@ async def _release_family(account: KieAccount, job: Job) -> None:
 
 
 async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: str) -> float | None:
-    event = events.Submitted(task_id, deps.settings.job_deadline_seconds)
+    event = job_events.Submitted(task_id, deps.settings.job_deadline_seconds)
     evidence = Evidence(job.id, job.attempt, task_id, account.name, deps.clock.now().isoformat())
     try:
         submitted = await insist_on_task(
@@ -217,7 +217,7 @@ async def _keep_refused_task(
     else:
         log.error("task_id_refused", **evidence.facts, error=str(error), sqlstate=error.sqlstate)
         message = f"Kie made task {evidence.task_id}, but it could not be stored: {error}"
-    unknown = events.OutcomeUnknown(Reason.REPLY_LOST, message)
+    unknown = job_events.OutcomeUnknown(Reason.REPLY_LOST, message)
     await insist(deps, lambda: deps.store.record_unknown(job, unknown))
     await deps.evidence.forget(evidence)
 
@@ -245,7 +245,7 @@ async def _put_back(
     if deps.accounts.others_may_submit(account, job.model):
         delay_seconds = 0.0  # the pause is this account's alone: another takes the job
     delay_seconds += backoff_seconds(1, deps.random.random())
-    event = events.Deferred(reason, message, delay_seconds)
+    event = job_events.Deferred(reason, message, delay_seconds)
     await insist(deps, lambda: deps.store.record_deferred(job, event))
     return delay_seconds
 

@@ -16,8 +16,8 @@ import asyncpg
 import orjson
 import structlog
 
-from shared.adapters.failure_log import failures
-from shared.adapters.job_rows import job_from_row, job_to_json, moment_to_json
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.job_rows import job_from_row, job_to_json, moment_to_json
 from shared.domain.job import Job, changed
 from shared.errors import DarkroomError
 from worker.deps import Deps

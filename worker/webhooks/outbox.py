@@ -17,8 +17,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.delivery import Delivery, Lane, Parcel
-from shared.adapters.postgres import Queries
+from shared.adapters.postgres.database import Queries
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
 
 log = structlog.get_logger(__name__)
 

@@ -20,8 +20,8 @@ from aiohttp import AddrInfoType, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from shared.adapters.heartbeat import keep_alive
-from shared.domain.destinations import address_fault, url_fault
+from shared.adapters.tcp_keepalive import keep_alive
+from shared.domain.public_addresses import address_fault, url_fault
 from worker.kie_wire import user_agent
 from worker.webhooks.resolving import ThreadedResolver
 

@@ -16,8 +16,8 @@ from producer.cli.log_lines import for_people
 from producer.cli.running import quieted, run_with
 from producer.cli.screen import data_console, say, talk_console
 from producer.cli.wording import count_text, credits_text, printable, seconds_text
-from shared.adapters.alert_reading import read_redis
-from shared.adapters.delivery import connect_redis
+from shared.adapters.monitoring.alert_queries import read_redis
+from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown, WaitTimedOut
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import Settings

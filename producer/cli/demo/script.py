@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.catalog import ImageRequest
-from shared.catalog.gpt4o_image import ImageToImage, TextToImage
+from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage
 
 ACCOUNT = "demo"
 _PHOTO = "https://example.com/photo.png"

@@ -3,10 +3,6 @@
 The first client starts a watchdog, which owns both servers; the last one out ends them.
 """
 
-from shared.adapters.embedded.clients import (
-    EmbeddedServers,
-    acquire_servers,
-    find_running_servers,
-)
+from shared.adapters.embedded.client import EmbeddedServers, acquire_servers, find_running_servers
 
 __all__ = ["EmbeddedServers", "acquire_servers", "find_running_servers"]

@@ -18,10 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from shared.adapters.embedded.account import give
-from shared.adapters.embedded.auxiliary import AuxiliaryProcesses
-from shared.adapters.embedded.binaries import SearchPlaces
-from shared.adapters.embedded.control import (
+from shared.adapters.embedded.auxiliary_processes import AuxiliaryProcesses
+from shared.adapters.embedded.client_counts import Leases
+from shared.adapters.embedded.control_messages import (
     LONGEST_LINE_BYTES,
     AttachRequest,
     Request,
@@ -29,15 +28,16 @@ from shared.adapters.embedded.control import (
     encode_answer,
     encode_failure,
 )
-from shared.adapters.embedded.deadline import Deadline
-from shared.adapters.embedded.home import Home, open_home
-from shared.adapters.embedded.layout import Layout, choose_layout, make_runtime, remove_runtime
-from shared.adapters.embedded.leases import Leases
-from shared.adapters.embedded.locks import record_holder
-from shared.adapters.embedded.postgres import Postgres
-from shared.adapters.embedded.spawning import claim_lock
-from shared.adapters.embedded.supervision import Supervisor
-from shared.adapters.embedded.valkey import Valkey
+from shared.adapters.embedded.host.child_process import claim_lock
+from shared.adapters.embedded.host.deadline import Deadline
+from shared.adapters.embedded.host.file_lock import record_holder
+from shared.adapters.embedded.host.home import Home, open_home
+from shared.adapters.embedded.host.layout import Layout, choose_layout, make_runtime, remove_runtime
+from shared.adapters.embedded.host.unix_user import give
+from shared.adapters.embedded.servers.postgres_server import Postgres
+from shared.adapters.embedded.servers.server_programs import SearchPlaces
+from shared.adapters.embedded.servers.valkey_server import Valkey
+from shared.adapters.embedded.supervisor import Supervisor
 from shared.errors import EmbeddedServerError
 
 READY = "ready"

@@ -10,7 +10,7 @@ from typing import cast
 import asyncpg
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import now_ms
+from shared.adapters.redis.deliveries import now_ms
 from tests.acceptance.cli.driving import Darkroom
 from tests.workshop import Workshop, text_to_image
 

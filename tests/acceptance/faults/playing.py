@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from producer import Producer
-from shared.adapters.health import serving
+from shared.adapters.monitoring.health_endpoints import serving
 from shared.adapters.servers import Servers
 from tests.acceptance.cli.driving import Darkroom, Said
 from tests.fakes.outage import Outage, outage_of

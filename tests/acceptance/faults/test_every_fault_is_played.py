@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from shared.domain.alert import ALERT_NAMES
+from shared.domain.alerts.alert import ALERT_NAMES
 from tests.acceptance.faults import (
     test_job_faults,
     test_kie_faults,

@@ -11,9 +11,9 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import Producer
-from shared.adapters.process_beat import Process
-from shared.adapters.process_registry import ProcessRegistry
-from shared.adapters.server_clock import ServerClock
+from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_registry import ProcessRegistry
 from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.faults.playing import (
     Fault,

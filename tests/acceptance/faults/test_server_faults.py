@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from shared.adapters.postgres import Connection
-from shared.domain.situation import WIPED_KEY
+from shared.adapters.postgres.database import Connection
+from shared.domain.alerts.system_state import WIPED_KEY
 from tests.acceptance.faults.playing import Cause, Fault, Stage, play
 from tests.workshop import eventually
 from worker.reconciler import EPOCH_KEY

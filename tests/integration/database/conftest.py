@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from tests.integration.database.desk import Desk
 
 

@@ -15,11 +15,11 @@ from producer.doctor import examine_books
 from producer.job_book import JobBook
 from producer.orders import Order
 from producer.till import Till
-from shared.adapters.postgres import Database, translated_errors
+from shared.adapters.postgres.database import Database, translated_errors
 from shared.catalog import ImageRequest
-from shared.domain import events
-from shared.domain.events import Event
+from shared.domain import job_events
 from shared.domain.job import Job
+from shared.domain.job_events import Event
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from shared.settings import ChargeBasis
@@ -30,58 +30,58 @@ Picture = Mapping[str, frozenset[tuple[object, ...]]]
 Move = Callable[["Desk", Job], Awaitable[Job | None]]
 
 
-def claimed() -> events.Claimed:
-    return events.Claimed(uuid4().hex, "worker-1", "default")
+def claimed() -> job_events.Claimed:
+    return job_events.Claimed(uuid4().hex, "worker-1", "default")
 
 
-def submitted() -> events.Submitted:
-    return events.Submitted(provider_task_id=f"task-{uuid4().hex}", deadline_seconds=60)
+def submitted() -> job_events.Submitted:
+    return job_events.Submitted(provider_task_id=f"task-{uuid4().hex}", deadline_seconds=60)
 
 
-def deferred(delay_seconds: float = 0) -> events.Deferred:
-    return events.Deferred("rate_limited", "slow down", delay_seconds)
+def deferred(delay_seconds: float = 0) -> job_events.Deferred:
+    return job_events.Deferred("rate_limited", "slow down", delay_seconds)
 
 
-def completed(images: int = 1) -> events.Completed:
-    return events.Completed(tuple(f"https://images.example/{n}.png" for n in range(images)))
+def completed(images: int = 1) -> job_events.Completed:
+    return job_events.Completed(tuple(f"https://images.example/{n}.png" for n in range(images)))
 
 
 async def _progress(desk: Desk, job: Job) -> None:
-    await desk.store.record_progress(job, events.Progressed(0.5))
+    await desk.store.record_progress(job, job_events.Progressed(0.5))
 
 
 MOVES: Mapping[type[Event], Move] = {
-    events.Claimed: lambda desk, job: desk.store.claim(job, claimed()),
-    events.Cancelled: lambda desk, job: desk.book.cancel(job.id),
-    events.Submitted: lambda desk, job: desk.store.record_submitted(job, submitted()),
-    events.Deferred: lambda desk, job: desk.store.record_deferred(job, deferred()),
-    events.Rejected: lambda desk, job: desk.store.reject(job, events.Rejected("no")),
-    events.OutcomeUnknown: lambda desk, job: desk.store.record_unknown(
-        job, events.OutcomeUnknown("reply_lost", "no reply came")
+    job_events.Claimed: lambda desk, job: desk.store.claim(job, claimed()),
+    job_events.Cancelled: lambda desk, job: desk.book.cancel(job.id),
+    job_events.Submitted: lambda desk, job: desk.store.record_submitted(job, submitted()),
+    job_events.Deferred: lambda desk, job: desk.store.record_deferred(job, deferred()),
+    job_events.Rejected: lambda desk, job: desk.store.reject(job, job_events.Rejected("no")),
+    job_events.OutcomeUnknown: lambda desk, job: desk.store.record_unknown(
+        job, job_events.OutcomeUnknown("reply_lost", "no reply came")
     ),
-    events.SubmissionLost: lambda desk, job: desk.store.lose_submission(
-        job.id, job.attempt, events.SubmissionLost("no evidence")
+    job_events.SubmissionLost: lambda desk, job: desk.store.lose_submission(
+        job.id, job.attempt, job_events.SubmissionLost("no evidence")
     ),
-    events.Progressed: _progress,
-    events.HeldForReview: lambda desk, job: desk.store.hold_for_review(
-        job, events.HeldForReview("result_unreadable", "no image URL", "{}")
+    job_events.Progressed: _progress,
+    job_events.HeldForReview: lambda desk, job: desk.store.hold_for_review(
+        job, job_events.HeldForReview("result_unreadable", "no image URL", "{}")
     ),
-    events.Completed: lambda desk, job: desk.settle(job),
-    events.ProviderFailed: lambda desk, job: desk.store.fail(
-        job, events.ProviderFailed("provider_failed", "no images")
+    job_events.Completed: lambda desk, job: desk.settle(job),
+    job_events.ProviderFailed: lambda desk, job: desk.store.fail(
+        job, job_events.ProviderFailed("provider_failed", "no images")
     ),
-    events.DeadlineExceeded: lambda desk, job: desk.exceed_deadline(job),
+    job_events.DeadlineExceeded: lambda desk, job: desk.exceed_deadline(job),
 }
 """How each event of the lifecycle table is told to the database."""
 
 _WAYS: Mapping[JobState, tuple[type[Event], ...]] = {
     JobState.QUEUED: (),
-    JobState.SUBMITTING: (events.Claimed,),
-    JobState.UNKNOWN: (events.Claimed, events.OutcomeUnknown),
-    JobState.GENERATING: (events.Claimed, events.Submitted),
-    JobState.SUCCEEDED: (events.Claimed, events.Submitted, events.Completed),
-    JobState.FAILED: (events.Claimed, events.Submitted, events.ProviderFailed),
-    JobState.CANCELLED: (events.Cancelled,),
+    JobState.SUBMITTING: (job_events.Claimed,),
+    JobState.UNKNOWN: (job_events.Claimed, job_events.OutcomeUnknown),
+    JobState.GENERATING: (job_events.Claimed, job_events.Submitted),
+    JobState.SUCCEEDED: (job_events.Claimed, job_events.Submitted, job_events.Completed),
+    JobState.FAILED: (job_events.Claimed, job_events.Submitted, job_events.ProviderFailed),
+    JobState.CANCELLED: (job_events.Cancelled,),
 }
 
 
@@ -122,9 +122,9 @@ class Desk:
         """Return a new job that has come to that state, on that attempt if one is given."""
         job = await self.enqueue(**options)
         way = _WAYS[state]
-        spent = (attempt or 0) - way.count(events.Claimed)
+        spent = (attempt or 0) - way.count(job_events.Claimed)
         for _ in range(max(spent, 0)):
-            await self.move(job, events.Claimed, events.Deferred)
+            await self.move(job, job_events.Claimed, job_events.Deferred)
         return await self.move(job, *way)
 
     async def exceed_deadline(self, job: Job) -> Job:
@@ -135,7 +135,7 @@ class Desk:
             job.id,
             job.attempt,
         )
-        return await self.store.exceed_deadline(job, events.DeadlineExceeded("too late"))
+        return await self.store.exceed_deadline(job, job_events.DeadlineExceeded("too late"))
 
     async def settle(self, job: Job, *, images: int = 1, basis: ChargeBasis = "current") -> Job:
         """Let Kie deliver that many images."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from shared.adapters.queries import sql_folder
+from shared.adapters.postgres.named_queries import sql_folder
 from tests.logins import connected
 
 

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.alert_watch import SILENCE_SECONDS, AlertWatch
-from shared.adapters.postgres import Database
+from shared.adapters.monitoring.alert_monitor import SILENCE_SECONDS, AlertWatch
+from shared.adapters.postgres.database import Database
 from shared.errors import PostgresDown
 
 

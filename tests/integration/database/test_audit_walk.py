@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 
 BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()
 ADMIN_ROLES = ("darkroom_admin", "darkroom_pricing", "darkroom_billing")
-HELD = events.HeldForReview("result_unreadable", "no image URL", "{}")
+HELD = job_events.HeldForReview("result_unreadable", "no image URL", "{}")
 URL = "https://hooks.example/end"
 CALLS: Mapping[str, tuple[str, str]] = {
     "grant_credits": ("'acme', 5, 'why', false", "credits_granted"),
@@ -99,6 +99,6 @@ async def test_what_jobs_do_by_themselves_is_no_act(desk: Desk) -> None:
     for state in JobState:
         await desk.job_in(state, webhook_url=URL)
     await desk.move(
-        await desk.job_in(JobState.GENERATING), events.Progressed, events.DeadlineExceeded
+        await desk.job_in(JobState.GENERATING), job_events.Progressed, job_events.DeadlineExceeded
     )
     assert await desk.till.audit() == before

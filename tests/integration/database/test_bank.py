@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from shared.adapters.postgres import Database
-from shared.domain import events
-from shared.domain.events import Event
+from shared.adapters.postgres.database import Database
+from shared.domain import job_events
+from shared.domain.job_events import Event
 from shared.domain.lifecycle import OPEN, TRANSITIONS
 from shared.errors import InsufficientCredits, StaleJob, TooLateToCancel
 from shared.settings import ChargeBasis
@@ -77,7 +77,7 @@ class Hand:
             one.event for one in TRANSITIONS
         ]
         event: type[Event] = self._random.choice(possible)
-        if event is events.Completed:
+        if event is job_events.Completed:
             images = self._random.randint(1, job.quantity)
             await self._desk.settle(job, images=images, basis=self._random.choice(BASES))
         else:
@@ -149,10 +149,10 @@ async def every_entry_continues_the_one_before(desk: Desk) -> None:
 async def end_everything(desk: Desk) -> None:
     """Bring every open job to its end, whatever it was doing."""
     ways: dict[str, tuple[type[Event], ...]] = {
-        "queued": (events.Cancelled,),
-        "submitting": (events.Rejected,),
-        "unknown": (events.SubmissionLost,),
-        "generating": (events.Completed,),
+        "queued": (job_events.Cancelled,),
+        "submitting": (job_events.Rejected,),
+        "unknown": (job_events.SubmissionLost,),
+        "generating": (job_events.Completed,),
     }
     assert set(ways) == set(OPEN)
     for row in await desk.sql("SELECT id, state FROM jobs WHERE finished_at IS NULL"):

@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.adapters.postgres import Database
-from shared.domain import events
+from shared.adapters.postgres.database import Database
+from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, PostgresDown, StaleJob
@@ -58,7 +58,9 @@ async def test_jobs_that_move_together_are_one_statement_for_each_step(desk: Des
     assert loaded == jobs
     sent = await asyncio.gather(*(store.claim(job, claimed()) for job in jobs))
     running = await asyncio.gather(*(store.record_submitted(job, submitted()) for job in sent))
-    await asyncio.gather(*(store.record_progress(job, events.Progressed(0.4)) for job in running))
+    await asyncio.gather(
+        *(store.record_progress(job, job_events.Progressed(0.4)) for job in running)
+    )
     ended = await asyncio.gather(*(store.settle(job, completed(), "current") for job in running))
     # All that is asked in one turn of the event loop goes together.
     assert queries.calls == {
@@ -185,5 +187,5 @@ async def test_two_workers_that_settle_the_same_jobs_charge_each_once(desk: Desk
 @pytest.mark.parametrize("urls", [('https://images.example/ä?q="x"&n=1', "https://b.example/\\2")])
 async def test_image_urls_are_stored_letter_by_letter(desk: Desk, urls: tuple[str, ...]) -> None:
     job = await desk.job_in(JobState.GENERATING, request=text_to_image(quantity=2))
-    await desk.store.settle(job, events.Completed(urls), "current")
+    await desk.store.settle(job, job_events.Completed(urls), "current")
     assert (await desk.store.load(job.id)).result_urls == urls

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from producer import Order, Producer
-from shared.adapters.queries import named
+from shared.adapters.postgres.named_queries import named
 from tests.integration.producer.shelf import open_account
 from tests.workshop import text_to_image
 

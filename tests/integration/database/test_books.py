@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from producer.doctor import examine_books
-from shared.adapters.postgres import ConnectionQueries, Database
+from shared.adapters.postgres.database import ConnectionQueries, Database
 from shared.domain.lifecycle import IN_FLIGHT, JobState
 from tests.integration.database.desk import Desk
 from tests.workshop import text_to_image

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.adapters.postgres import Database, connect_database
-from shared.domain import events
+from shared.adapters.postgres.database import Database, connect_database
+from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
@@ -135,7 +135,7 @@ async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
     await desk.open_account("held")
     needing = await generating(desk, 40, account_id="held")
     other = (await generating(desk, 1))[0]
-    failed = events.ProviderFailed("provider_failed", "no images")
+    failed = job_events.ProviderFailed("provider_failed", "no images")
     async with held(desk, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
         moves = [asyncio.ensure_future(store.fail(job, failed)) for job in needing]
         await asyncio.sleep(0)

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.adapters.definitions import Definition, read_definitions
-from shared.adapters.migrations import definition_status, migrate, require_current_schema
-from shared.adapters.postgres import Connection
-from shared.adapters.queries import sql_folder
+from shared.adapters.postgres.database import Connection
+from shared.adapters.postgres.migrations import definition_status, migrate, require_current_schema
+from shared.adapters.postgres.named_queries import sql_folder
+from shared.adapters.postgres.sql_definitions import Definition, read_definitions
 from shared.errors import MigrationFailed, SchemaOutdated
 from tests.integration.database.test_migrations import drop_roles, rename_roles
 from tests.logins import connected, with_user

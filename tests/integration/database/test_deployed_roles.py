@@ -14,9 +14,13 @@ import yaml
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.adapters.embedded.binaries import SearchPlaces, find_postgres, find_valkey
-from shared.adapters.migrations import migrate, require_current_schema
-from shared.adapters.postgres import connect_database
+from shared.adapters.embedded.servers.server_programs import (
+    SearchPlaces,
+    find_postgres,
+    find_valkey,
+)
+from shared.adapters.postgres.database import connect_database
+from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.logins import connected, with_user

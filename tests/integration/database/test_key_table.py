@@ -9,7 +9,7 @@ import pytest
 
 from producer.keys import KeyRing, Role
 from producer.till import Till
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres.database import Database, connect_database
 from shared.errors import DatabaseRefused, PostgresDown
 
 SERVICE, ADMIN, READONLY = "darkroom_service", "darkroom_admin", "darkroom_readonly"

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from shared.adapters.queries import named
+from shared.adapters.postgres.named_queries import named
 
 ENDED, QUEUED, PAGE = 20_000, 5_000, 50
 FILL = Path(__file__).parents[3] / "bench" / "history.sql"

@@ -13,14 +13,14 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.adapters.migrations import (
+from shared.adapters.postgres.database import Connection
+from shared.adapters.postgres.migrations import (
     migrate,
     migration_status,
     read_migrations,
     require_current_schema,
 )
-from shared.adapters.postgres import Connection
-from shared.adapters.queries import sql_folder
+from shared.adapters.postgres.named_queries import sql_folder
 from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
 from tests.integration.database.strangers import sql_before
 from tests.logins import connected, with_user

@@ -8,8 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from shared.adapters.migrations import migrate, read_migrations
-from shared.adapters.postgres import connect_database
+from shared.adapters.postgres.database import connect_database
+from shared.adapters.postgres.migrations import migrate, read_migrations
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.integration.database.strangers import login, sql_before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
 from tests.integration.database.desk import Desk
 
@@ -61,10 +61,10 @@ async def test_a_second_row_for_the_same_key_is_refused(desk: Desk) -> None:
 
 async def test_a_price_that_an_open_job_uses_is_not_deleted(desk: Desk) -> None:
     ends = {
-        JobState.QUEUED: events.Cancelled,
-        JobState.SUBMITTING: events.Rejected,
-        JobState.UNKNOWN: events.SubmissionLost,
-        JobState.GENERATING: events.Completed,
+        JobState.QUEUED: job_events.Cancelled,
+        JobState.SUBMITTING: job_events.Rejected,
+        JobState.UNKNOWN: job_events.SubmissionLost,
+        JobState.GENERATING: job_events.Completed,
     }
     assert set(ends) == OPEN
     for state, end in ends.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from shared.adapters.migrations import migrate
-from shared.adapters.postgres import Connection
+from shared.adapters.postgres.database import Connection
+from shared.adapters.postgres.migrations import migrate
 from tests.integration.database.desk import Desk
 from tests.integration.database.strangers import login
 from tests.integration.database.test_price_forgery import TABLE, TRIGGER

@@ -13,19 +13,19 @@ import asyncpg
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import connect_redis
-from shared.adapters.postgres import Database, connect_database
-from shared.adapters.process_beat import Process
-from shared.adapters.process_list import ALIVE_SECONDS, ProcessKind, list_processes
-from shared.adapters.process_marks import (
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.process_rows import ALIVE_SECONDS, ProcessKind, list_processes
+from shared.adapters.processes.redis_presence import (
     MARK_TTL_MS,
     MARKS_KEY,
     database_place,
     read_marks,
     redis_place,
 )
-from shared.adapters.process_registry import ProcessRegistry
-from shared.adapters.server_clock import ServerClock
+from shared.adapters.redis.deliveries import connect_redis
 from tests.workshop import eventually
 
 

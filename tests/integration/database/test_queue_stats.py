@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.postgres import Queries
-from shared.adapters.queue_gauges import QueueGauges
-from shared.adapters.queue_stats import QueueSnapshot, read_failures, read_snapshot
-from shared.domain import events
+from shared.adapters.monitoring.queue_gauges import QueueGauges
+from shared.adapters.monitoring.queue_snapshot import QueueSnapshot, read_failures, read_snapshot
+from shared.adapters.postgres.database import Queries
+from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from shared.errors import PostgresDown
 from tests.integration.database.desk import Desk
@@ -152,7 +152,7 @@ async def test_a_gauge_of_what_cannot_be_read_is_not_a_number(desk: Desk) -> Non
 async def test_failures_are_listed_newest_first_with_their_reason(desk: Desk) -> None:
     first = await desk.job_in(JobState.FAILED)
     await desk.job_in(JobState.SUCCEEDED)
-    second = await desk.move(await desk.job_in(JobState.SUBMITTING), events.Rejected)
+    second = await desk.move(await desk.job_in(JobState.SUBMITTING), job_events.Rejected)
     failures = await read_failures(desk.database)
     assert [one.id for one in failures] == [second.id, first.id]
     newest = failures[0]
@@ -166,7 +166,7 @@ async def test_failures_are_listed_by_when_they_failed_not_when_they_were_accept
 ) -> None:
     old = await desk.job_in(JobState.GENERATING)
     young = await desk.job_in(JobState.FAILED)
-    await desk.move(old, events.ProviderFailed)
+    await desk.move(old, job_events.ProviderFailed)
     assert [one.id for one in await read_failures(desk.database)] == [old.id, young.id]
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from shared.adapters.postgres import Connection, Database, connect_database
+from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.errors import DatabaseRefused, PostgresDown, RowBusy
 
 _RAISE_AT_FIRST = """

@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from shared.adapters.postgres import Connection
-from shared.adapters.queries import named, query_names
+from shared.adapters.postgres.database import Connection
+from shared.adapters.postgres.named_queries import named, query_names
 from tests.logins import connected, logged_in
 
 ROOT = Path(__file__).parents[3]

@@ -8,11 +8,11 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from shared.adapters.migrations import require_current_schema
-from shared.adapters.postgres import Database
-from shared.adapters.queue_stats import read_failures, read_snapshot
-from shared.adapters.session_setup import prepare_connection
-from shared.domain import events
+from shared.adapters.monitoring.queue_snapshot import read_failures, read_snapshot
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.migrations import require_current_schema
+from shared.adapters.postgres.session_setup import prepare_connection
+from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.workshop import image_to_image, text_to_image
@@ -140,13 +140,13 @@ async def test_the_service_takes_jobs_through_every_state(service: Desk, desk: D
     assert await service.value("SELECT current_user") == SERVICE
     for state in JobState:
         assert (await service.job_in(state)).state == state
-    for event in (events.Rejected, events.OutcomeUnknown):
+    for event in (job_events.Rejected, job_events.OutcomeUnknown):
         await service.move(await service.job_in(JobState.SUBMITTING), event)
     generating = await service.job_in(JobState.GENERATING)
-    await service.move(generating, events.Progressed)
+    await service.move(generating, job_events.Progressed)
     await desk.sql("UPDATE jobs SET deadline_at = now() WHERE id = $1", generating.id)
-    await service.store.exceed_deadline(generating, events.DeadlineExceeded("too late"))
-    await service.move(await service.job_in(JobState.UNKNOWN), events.SubmissionLost)
+    await service.store.exceed_deadline(generating, job_events.DeadlineExceeded("too late"))
+    await service.move(await service.job_in(JobState.UNKNOWN), job_events.SubmissionLost)
     assert await service.broken_books() == {}
     assert await desk.broken_books() == {}
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 import structlog
 
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, InsufficientCredits, StaleJob
@@ -48,12 +48,12 @@ async def test_success_captures_the_hold_in_the_same_statement(desk: Desk) -> No
 
 async def test_an_end_without_images_releases_the_hold_and_charges_nothing(desk: Desk) -> None:
     for end in (
-        (events.Claimed, events.Rejected),
-        (events.Claimed, events.Submitted, events.ProviderFailed),
-        (events.Claimed, events.Submitted, events.DeadlineExceeded),
-        (events.Claimed, events.OutcomeUnknown, events.SubmissionLost),
-        (events.Cancelled,),
-        (events.Claimed, events.Deferred, events.Cancelled),
+        (job_events.Claimed, job_events.Rejected),
+        (job_events.Claimed, job_events.Submitted, job_events.ProviderFailed),
+        (job_events.Claimed, job_events.Submitted, job_events.DeadlineExceeded),
+        (job_events.Claimed, job_events.OutcomeUnknown, job_events.SubmissionLost),
+        (job_events.Cancelled,),
+        (job_events.Claimed, job_events.Deferred, job_events.Cancelled),
     ):
         job = await desk.enqueue()
         ended = await desk.move(job, *end)
@@ -191,9 +191,9 @@ async def test_of_ends_that_come_at_once_exactly_one_counts(desk: Desk, rivals: 
         queued = rivals == "cancel and claim"
         job = await desk.job_in(JobState.QUEUED if queued else JobState.GENERATING)
         first, second = {
-            "settle": (events.Completed, events.Completed),
-            "settle and fail": (events.Completed, events.ProviderFailed),
-            "cancel and claim": (events.Cancelled, events.Claimed),
+            "settle": (job_events.Completed, job_events.Completed),
+            "settle and fail": (job_events.Completed, job_events.ProviderFailed),
+            "cancel and claim": (job_events.Cancelled, job_events.Claimed),
         }[rivals]
         answers = await asyncio.gather(
             *(desk.move(job, one) for one in (first, second) * 4), return_exceptions=True

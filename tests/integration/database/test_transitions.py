@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain import events
-from shared.domain.events import Event
+from shared.domain import job_events
 from shared.domain.job import Job
+from shared.domain.job_events import Event
 from shared.domain.lifecycle import (
     OPEN,
     TERMINAL,
@@ -35,10 +35,12 @@ REFUSED = StaleJob | TooLateToCancel
 FENCED = tuple(
     transition
     for transition in TRANSITIONS
-    if transition.event not in {events.Claimed, events.Cancelled}
+    if transition.event not in {job_events.Claimed, job_events.Cancelled}
 )
 # What is left of a reply to an attempt whose job has moved on: the task id, as evidence.
-EVIDENCE: Mapping[type[Event], tuple[str, ...]] = {events.Submitted: ("job_attempts", "late_tasks")}
+EVIDENCE: Mapping[type[Event], tuple[str, ...]] = {
+    job_events.Submitted: ("job_attempts", "late_tasks")
+}
 
 
 def _name(transition: Transition) -> str:
@@ -107,7 +109,7 @@ async def test_a_reply_that_comes_after_the_attempt_was_declared_unknown_still_c
     desk: Desk,
 ) -> None:
     job = await desk.job_in(JobState.UNKNOWN)
-    moved = await desk.move(job, events.Submitted)
+    moved = await desk.move(job, job_events.Submitted)
     assert (moved.state, moved.reason, moved.message) == (JobState.GENERATING, None, None)
     outcome = await desk.value("SELECT outcome FROM job_attempts WHERE job_id = $1", job.id)
     assert outcome == "accepted"

@@ -15,9 +15,9 @@ from producer.cli.queue_view import read_view
 from producer.cli.running import open_desk
 from producer.doctor import examine
 from producer.orders import Order
-from shared.adapters.alert_watch import AlertWatch
-from shared.adapters.job_rows import credits_to_json
-from shared.adapters.stored_moments import EARLIEST, LATEST
+from shared.adapters.monitoring.alert_monitor import AlertWatch
+from shared.adapters.postgres.job_rows import credits_to_json
+from shared.adapters.postgres.stored_timestamps import EARLIEST, LATEST
 from shared.errors import DatabaseRefused
 from tests.workshop import Workshop, text_to_image
 from worker.job_store import JobStore

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.embedded.home import open_home
+from shared.adapters.embedded.host.home import open_home
 from tests.integration.embedded.driving import Household
 from tests.integration.embedded.ordinary_user import OrdinaryUser, provide_ordinary_user
 

@@ -16,8 +16,8 @@ from typing import Any
 import asyncpg
 import redis
 
-from shared.adapters.embedded.locks import read_holder
-from shared.adapters.embedded.processes import is_alive
+from shared.adapters.embedded.host.file_lock import read_holder
+from shared.adapters.embedded.host.process_info import is_alive
 
 PROJECT = Path(__file__).resolve().parents[3]
 CLIENT = Path(__file__).with_name("client_program.py")

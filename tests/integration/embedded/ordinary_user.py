@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.adapters.embedded.binaries import SearchPlaces
+from shared.adapters.embedded.servers.server_programs import SearchPlaces
 from tests.integration.embedded.driving import CLIENT, PROJECT, Household
 
 _NEEDLESS = shutil.ignore_patterns("site-packages", "test", "__pycache__", "config-*", "idlelib")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared.adapters.embedded.processes import is_alive
+from shared.adapters.embedded.host.process_info import is_alive
 from tests.integration.embedded.driving import Household, wait_for
 
 PROGRAM = Path(__file__).with_name("auxiliary_program.py")

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.embedded.binaries import SearchPlaces, find_postgres, find_valkey
+from shared.adapters.embedded.servers.server_programs import (
+    SearchPlaces,
+    find_postgres,
+    find_valkey,
+)
 from shared.errors import EmbeddedServerError
 from tests.integration.embedded.driving import Household
 

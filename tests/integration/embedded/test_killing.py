@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.embedded.processes import is_alive
+from shared.adapters.embedded.host.process_info import is_alive
 from tests.integration.embedded.driving import (
     VALKEY_ONLY,
     Household,

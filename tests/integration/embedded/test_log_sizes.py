@@ -12,8 +12,8 @@ import pytest
 
 from producer import InsufficientCredits, Producer
 from shared.adapters.embedded import EmbeddedServers
-from shared.adapters.embedded.log_files import bound_logs, open_log
-from shared.adapters.postgres import Database
+from shared.adapters.embedded.host.log_files import bound_logs, open_log
+from shared.adapters.postgres.database import Database
 from tests.integration.embedded.driving import wait_for
 from tests.workshop import text_to_image
 

@@ -9,8 +9,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer.live.feed import EventFeed
-from shared.adapters.delivery import Delivery, open_redis
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import Delivery, open_redis
 from tests.integration.producer.hearing import BY_LOOKING, BY_PUSH_ALONE, feed_over
 
 

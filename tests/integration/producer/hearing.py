@@ -16,9 +16,9 @@ from producer import Job, Producer
 from producer.live.feed import EventFeed
 from producer.live.subscription import Subscription
 from producer.live.tail import Pace
-from shared.adapters.delivery import Delivery
-from shared.adapters.news import CHANGES_CHANNEL
-from shared.adapters.postgres import Database, Queries
+from shared.adapters.postgres.database import Database, Queries
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL
+from shared.adapters.redis.deliveries import Delivery
 from tests.workshop import eventually, text_to_image
 
 HEAR_SECONDS = 20.0

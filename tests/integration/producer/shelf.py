@@ -12,8 +12,8 @@ import asyncpg
 from producer import Job, Producer
 from producer.job_book import JobBook
 from producer.waiting import watching_ends
-from shared.adapters.delivery import Delivery, Lane, open_redis
-from shared.adapters.postgres import Connection, Database, connect_database
+from shared.adapters.postgres.database import Connection, Database, connect_database
+from shared.adapters.redis.deliveries import Delivery, Lane, open_redis
 from shared.adapters.servers import Servers
 
 

@@ -18,7 +18,7 @@ from producer.live.feed import EventFeed
 from producer.live.frames import frame_of
 from producer.live.positions import Position
 from producer.live.reading import WALK_BYTES, WALK_LENGTH, snapshot_now, walk
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from tests.integration.producer.hearing import (
     INSERT,

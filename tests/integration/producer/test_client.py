@@ -24,9 +24,9 @@ from producer import (
     TooLateToCancel,
 )
 from producer.job_book import JobBook
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
-from shared.domain import events
+from shared.domain import job_events
 from shared.domain.lifecycle import TERMINAL
 from shared.errors import SchemaOutdated
 from shared.settings import Settings
@@ -88,7 +88,7 @@ class Overtaking:
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
         if query == "cancel_job" and not self._overtaken:
             self._overtaken = True
-            await self._desk.move(self._job, events.Claimed, events.Deferred)
+            await self._desk.move(self._job, job_events.Claimed, job_events.Deferred)
         return await self._desk.database.fetch_row(query, *args)
 
 

@@ -8,10 +8,10 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer.clock_findings import examine_clocks
-from shared.adapters.postgres import Database
-from shared.adapters.process_beat import Process
-from shared.adapters.process_registry import ProcessRegistry
-from shared.adapters.server_clock import ServerClock
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.servers import Servers
 
 

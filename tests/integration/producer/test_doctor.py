@@ -8,7 +8,7 @@ import pytest
 
 from producer import Producer
 from producer.doctor import Finding, examine
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.producer.shelf import open_account

@@ -10,11 +10,11 @@ from arq.connections import ArqRedis
 
 from producer.finding import Finding
 from producer.process_findings import examine_processes
-from shared.adapters.delivery import connect_redis
-from shared.adapters.postgres import Database, connect_database
-from shared.adapters.process_beat import Process
-from shared.adapters.process_marks import redis_place
-from shared.adapters.process_registry import ProcessRegistry
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.redis_presence import redis_place
+from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from tests.workshop import another_database
 

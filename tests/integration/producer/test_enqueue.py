@@ -21,8 +21,8 @@ from producer import (
     PriceMissing,
     Producer,
 )
-from shared.adapters.delivery import Delivery, Lane, connect_redis
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import (
     callers_connection,

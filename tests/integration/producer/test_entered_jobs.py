@@ -16,7 +16,10 @@ from uuid_utils.compat import uuid7
 
 from producer import Job, Order, Producer
 from producer.doctor import examine_books
-from shared.adapters.delivery import (
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.job_rows import job_to_json
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.redis.deliveries import (
     PAGE_LENGTH,
     PAYLOAD_TTL_MS,
     WAKE_CHANNEL,
@@ -26,10 +29,7 @@ from shared.adapters.delivery import (
     deserialize,
     now_ms,
 )
-from shared.adapters.job_rows import job_to_json
-from shared.adapters.listening import listening
-from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
-from shared.adapters.postgres import Database
+from shared.adapters.redis.subscription import listening
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import callers_connection, open_account
 from tests.workshop import image_to_image, text_to_image

@@ -20,8 +20,8 @@ from producer import PostgresDown, Producer
 from producer.live.feed import EventFeed
 from producer.live.sse import stream_response
 from producer.live.tail import Pace
-from shared.adapters.delivery import Delivery
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import Delivery
 from tests.integration.producer.hearing import Ear, feed_over, hears_of_accounts, stored_ids
 from tests.integration.producer.shelf import open_account
 from tests.workshop import Workshop, eventually, text_to_image

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from producer import IdempotencyConflict, InsufficientCredits, JobState, Order, Producer
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from tests.integration.producer.shelf import money, open_account, stored
 from tests.workshop import image_to_image, text_to_image
 

@@ -15,7 +15,7 @@ import pytest
 from producer.key_format import digest_of, make_key, prefix_of
 from producer.keys import Caller, KeyRing, Role
 from producer.till import Till
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.errors import (
     AccountNotFound,
     InvalidRequest,

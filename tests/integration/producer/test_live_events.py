@@ -24,9 +24,9 @@ from producer.job_book import JobBook
 from producer.live.feed import EventFeed
 from producer.live.reading import NAMED_JOBS_MAX
 from producer.live.tail import Pace
-from shared.adapters.delivery import Delivery
-from shared.adapters.news import CHANGES_CHANNEL
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL
+from shared.adapters.redis.deliveries import Delivery
 from shared.adapters.servers import Servers
 from tests.integration.producer.hearing import (
     account_ear,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from producer import Actor, Job, JobState, Producer
-from shared.adapters.postgres import Database
-from shared.domain import events
+from shared.adapters.postgres.database import Database
+from shared.domain import job_events
 from shared.errors import DatabaseRefused
 from tests.integration.database.desk import Desk
 from tests.integration.producer.shelf import open_account
@@ -16,7 +16,7 @@ from tests.integration.producer.shelf import open_account
 URL = "https://hooks.example/end"
 MARIA = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="office-7")
 SHOP = Actor("api:dk_1", via="api", key_prefix="dk_1", key_role="service", origin="192.0.2.9")
-HELD = events.HeldForReview("result_unreadable", "no image URL", '{"successFlag":1}')
+HELD = job_events.HeldForReview("result_unreadable", "no image URL", '{"successFlag":1}')
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from producer import (
 from producer.api.queueing import OrderQueue
 from producer.intake import Intake
 from producer.job_book import Entered
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError, PostgresDown, RequestRefused
 from tests.workshop import text_to_image
 

@@ -12,11 +12,11 @@ import pytest
 from producer.doctor import examine
 from producer.finding import Finding
 from producer.privilege_findings import examine_privileges
-from shared.adapters.alert_reading import read_situation
-from shared.adapters.migrations import migrate
-from shared.adapters.postgres import Connection, connect_database
+from shared.adapters.monitoring.alert_queries import read_situation
+from shared.adapters.postgres.database import Connection, connect_database
+from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers
-from shared.domain.situation import Situation
+from shared.domain.alerts.system_state import Situation
 from tests.integration.producer.test_doctor import settings_of
 
 

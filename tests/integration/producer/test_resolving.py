@@ -13,11 +13,11 @@ from arq.connections import ArqRedis
 from producer import InvalidRequest, Job, JobNotFound, JobState, Producer
 from producer.job_book import JobBook
 from producer.resolving import Verdict, resolve
-from shared.adapters.delivery import Delivery, Lane
-from shared.adapters.postgres import Database, connect_database
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.adapters.servers import Servers
-from shared.domain import events
-from shared.domain.events import Event
+from shared.domain import job_events
+from shared.domain.job_events import Event
 from shared.errors import DarkroomError, StaleJob
 from shared.settings import Settings
 from tests.integration.database.desk import Desk, submitted
@@ -294,12 +294,14 @@ class Overtaking(Database):
 @pytest.mark.parametrize("verdict", [Verdict("task-9", None), Verdict(None, "gone")], ids=str)
 async def test_a_verdict_is_on_the_attempt_that_was_looked_at(desk: Desk, verdict: Verdict) -> None:
     job = await desk.job_in(UNKNOWN)
-    anew = (events.Deferred, events.Claimed, events.OutcomeUnknown)
+    anew = (job_events.Deferred, job_events.Claimed, job_events.OutcomeUnknown)
     with pytest.raises(InvalidRequest, match="has begun attempt 2 meanwhile"):
         await resolve(Overtaking(desk, job, *anew), job.id, verdict, deadline_seconds=60)
     assert (await desk.store.load(job.id)).state is UNKNOWN
     with pytest.raises(InvalidRequest, match="is generating: only an unknown"):
-        await resolve(Overtaking(desk, job, events.Submitted), job.id, verdict, deadline_seconds=60)
+        await resolve(
+            Overtaking(desk, job, job_events.Submitted), job.id, verdict, deadline_seconds=60
+        )
     assert await desk.broken_books() == {}
 
 

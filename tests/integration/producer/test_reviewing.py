@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from producer import InvalidRequest, Job, JobNotFound, JobState, Producer
-from shared.adapters.postgres import Database
-from shared.domain import events
+from shared.adapters.postgres.database import Database
+from shared.domain import job_events
 from shared.errors import DarkroomError, StaleJob
 from tests.integration.database.desk import Desk
 from tests.integration.producer.shelf import money, open_account
@@ -17,7 +17,7 @@ from tests.workshop import text_to_image
 
 URLS = ("https://images.example/1.png", "https://images.example/2.png")
 NOBODY = "00000000-0000-7000-8000-000000000000"
-HELD = events.HeldForReview("result_unreadable", "no image URL", '{"successFlag":1}')
+HELD = job_events.HeldForReview("result_unreadable", "no image URL", '{"successFlag":1}')
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_fewer_images_than_asked_cost_what_was_delivered(
     producer: Producer, desk: Desk
 ) -> None:
     asked = await desk.enqueue(text_to_image(quantity=4))
-    generating = await desk.move(asked, events.Claimed, events.Submitted)
+    generating = await desk.move(asked, job_events.Claimed, job_events.Submitted)
     await desk.store.hold_for_review(generating, HELD)
     ended = await producer.resolve_delivered(asked.id, URLS, "two of four")
     assert (ended.credits_charged, ended.message) == (7, "2 of 4 images were delivered")
@@ -174,6 +174,6 @@ async def test_no_deadline_ends_a_held_job_whatever_a_worker_remembers(desk: Des
     await desk.store.hold_for_review(before, HELD)
     await desk.sql("UPDATE jobs SET deadline_at = now() - interval '1 hour'")
     with pytest.raises(StaleJob):
-        await desk.store.exceed_deadline(before, events.DeadlineExceeded("late"))
+        await desk.store.exceed_deadline(before, job_events.DeadlineExceeded("late"))
     after = await desk.store.load(before.id)
     assert (after.state, after.reason) == (JobState.GENERATING, "result_unreadable")

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shared.adapters.connections import GuardedConnection
 from shared.adapters.event_loop import loop_factory
-from shared.adapters.unread_answers import (
+from shared.adapters.http.http_connection import GuardedConnection
+from shared.adapters.http.slow_readers import (
     LEAST_TAKEN_BYTES,
     UNREAD_SECONDS,
     LongResponse,

@@ -16,9 +16,9 @@ from arq.connections import ArqRedis
 from producer import Job, JobNotFound, JobState, Producer, WaitTimedOut
 from producer.job_book import JobBook
 from producer.waiting import RECHECK_SECONDS, watching_ends
-from shared.adapters.delivery import Delivery, open_redis
-from shared.adapters.news import CHANGES_CHANNEL, Change
-from shared.adapters.postgres import Database, Queries
+from shared.adapters.postgres.database import Database, Queries
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change
+from shared.adapters.redis.deliveries import Delivery, open_redis
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import open_account, producer_without_redis
 from tests.workshop import eventually, text_to_image

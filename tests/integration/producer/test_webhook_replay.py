@@ -13,8 +13,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import AccountNotFound, InvalidRequest, Job, NotFound, Order, Producer
-from shared.adapters.delivery import Lane
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import Lane
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import (
     callers_connection,

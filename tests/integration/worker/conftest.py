@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from producer import Producer
 from shared.adapters.embedded import EmbeddedServers
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.worker.rooms import Rooms, open_rooms

@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 
-from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
-from shared.adapters.push_metrics import PushPath
+from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, now_ms
 from tests.fakes.outage import Outage, outage_of
 from tests.workshop import eventually
 from worker.claiming import LeasedWorker

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from shared.adapters.delivery import connect_redis
+from shared.adapters.redis.deliveries import connect_redis
 from worker.scripts import Argument, Key, Scripts
 from worker.throttle import Limit, Throttle, Throttled
 

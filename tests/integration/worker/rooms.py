@@ -15,9 +15,9 @@ from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry
 
 from producer import Job, Producer
-from shared.adapters.delivery import Delivery, Lane
-from shared.adapters.postgres import Database
-from shared.catalog.gpt4o_image import TextToImage
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import Delivery, Lane
+from shared.catalog.families.gpt4o_image import TextToImage
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import Settings
 from tests.fakes.clock import FakeClock

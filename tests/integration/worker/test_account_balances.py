@@ -14,7 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from producer.doctor import examine
-from shared.adapters.delivery import Lane
+from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.workshop import Workshop, fast_simulator_config, text_to_image
 from worker.bootstrap import open_worker

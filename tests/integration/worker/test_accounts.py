@@ -11,11 +11,10 @@ import structlog
 from arq.worker import Worker, func
 
 from producer import Job
-from shared.adapters.delivery import Lane, connect_redis, deserialize, serialize
+from shared.adapters.redis.deliveries import Lane, connect_redis, deserialize, serialize
 from shared.catalog import ImageRequest, ModelFamily
-from shared.domain import events
-from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import (
+from shared.domain import job_events
+from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Delivered,
@@ -24,6 +23,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TryLater,
 )
+from shared.domain.lifecycle import Reason
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually
@@ -88,9 +88,9 @@ def house(rooms: Rooms) -> House:
 async def unknown(house: House) -> Job:
     """A job whose worker was lost around its POST with `archive`."""
     job = await house.rooms.enqueue()
-    claim = events.Claimed("t" * 24, "dead:1", "archive")
+    claim = job_events.Claimed("t" * 24, "dead:1", "archive")
     claimed = await house.rooms.deps.store.claim(job, claim)
-    lost = events.OutcomeUnknown(Reason.WORKER_LOST, "lost")
+    lost = job_events.OutcomeUnknown(Reason.WORKER_LOST, "lost")
     await house.rooms.deps.store.record_unknown(claimed, lost)
     return job
 
@@ -240,9 +240,11 @@ async def test_a_second_attempt_of_another_account_is_polled_with_that_ones_key(
     house: House,
 ) -> None:
     job = await house.rooms.enqueue()
-    first = events.Claimed("a" * 24, "w", "studio")
+    first = job_events.Claimed("a" * 24, "w", "studio")
     claimed = await house.rooms.deps.store.claim(job, first)
-    await house.rooms.deps.store.record_deferred(claimed, events.Deferred("rate_limited", "", 0))
+    await house.rooms.deps.store.record_deferred(
+        claimed, job_events.Deferred("rate_limited", "", 0)
+    )
     await house.rooms.make_due(job)
     house.give(job, "archive")
     house.kies["archive"].submits.append(Accepted("t2"))

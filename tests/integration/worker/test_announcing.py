@@ -12,10 +12,9 @@ import structlog
 from arq.connections import ArqRedis
 
 from producer import Job
-from shared.adapters.delivery import connect_redis
-from shared.adapters.news import CHANGES_CHANNEL, Change, from_message
-from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import (
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.kie_outcomes import (
     Accepted,
     Ambiguous,
     Delivered,
@@ -25,6 +24,7 @@ from shared.domain.verdicts import (
     TaskFailed,
     TryLater,
 )
+from shared.domain.lifecycle import Reason
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import redis_behind_a_relay
 from tests.integration.worker.rooms import Rooms

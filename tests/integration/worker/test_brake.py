@@ -14,8 +14,8 @@ from arq.connections import ArqRedis
 
 from producer import Job
 from shared.catalog import ImageRequest, ModelFamily
+from shared.domain.kie_outcomes import Accepted, SubmitVerdict
 from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import Accepted, SubmitVerdict
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms, running_lanes
 from tests.workshop import Workshop, eventually

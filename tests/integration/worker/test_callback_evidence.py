@@ -8,10 +8,10 @@ from time import monotonic
 import pytest
 
 from producer import Job
-from shared.adapters.delivery import Lane
+from shared.adapters.redis.deliveries import Lane
 from shared.catalog import ModelFamily
-from shared.domain import events
-from shared.domain.verdicts import Examination, Pending
+from shared.domain import job_events
+from shared.domain.kie_outcomes import Examination, Pending
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms
 from worker.callbacks.handling import AT_ONCE, SWEEP_WAIT_SECONDS, CallbackDesk
@@ -24,8 +24,8 @@ TASK = "t" * 32
 async def unknown_job_called_back(rooms: Rooms) -> tuple[Job, int]:
     """Return a job whose reply was lost, and the inbox id of a callback that names a task."""
     job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job, events.Claimed(TOKEN, "test:1", "default"))
-    lost = events.OutcomeUnknown("reply_lost", "no reply came")
+    claimed = await rooms.deps.store.claim(job, job_events.Claimed(TOKEN, "test:1", "default"))
+    lost = job_events.OutcomeUnknown("reply_lost", "no reply came")
     unknown = await rooms.deps.store.record_unknown(claimed, lost)
     (row,) = await rooms.sql(
         "INSERT INTO callback_inbox (token, provider_task_id) VALUES ($1, $2) RETURNING id",
@@ -75,7 +75,9 @@ async def test_once_the_job_has_ended_a_record_without_a_url_is_asked_for_only_o
     rooms: Rooms,
 ) -> None:
     job, inbox_id = await unknown_job_called_back(rooms)
-    await rooms.deps.store.lose_submission(job.id, job.attempt, events.SubmissionLost("too late"))
+    await rooms.deps.store.lose_submission(
+        job.id, job.attempt, job_events.SubmissionLost("too late")
+    )
     await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
     assert await verdicts(rooms) == ["late"]
 
@@ -111,9 +113,11 @@ async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_me
     called_back, _ = await unknown_job_called_back(rooms)
     lost = await rooms.enqueue()
     claimed = await rooms.deps.store.claim(
-        lost, events.Claimed("the-token-of-another", "test:1", "default")
+        lost, job_events.Claimed("the-token-of-another", "test:1", "default")
     )
-    await rooms.deps.store.record_unknown(claimed, events.OutcomeUnknown("reply_lost", "no reply"))
+    await rooms.deps.store.record_unknown(
+        claimed, job_events.OutcomeUnknown("reply_lost", "no reply")
+    )
     queued = await rooms.enqueue()
     await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '1 minute'")
     await rooms.sql("UPDATE jobs SET attempted_at = now() - interval '1 day' WHERE attempt > 0")
@@ -141,8 +145,10 @@ async def test_a_sweep_asks_about_many_callbacks_at_once(rooms: Rooms) -> None:
     for number in range(AT_ONCE + 5):
         job = await rooms.enqueue()
         token = f"the-token-of-attempt-{number}"
-        claimed = await rooms.deps.store.claim(job, events.Claimed(token, "test:1", "default"))
-        await rooms.deps.store.record_unknown(claimed, events.OutcomeUnknown("reply_lost", "none"))
+        claimed = await rooms.deps.store.claim(job, job_events.Claimed(token, "test:1", "default"))
+        await rooms.deps.store.record_unknown(
+            claimed, job_events.OutcomeUnknown("reply_lost", "none")
+        )
         await rooms.sql(
             "INSERT INTO callback_inbox (token, provider_task_id, received_at)"
             " VALUES ($1, $2, now() - interval '1 minute')",

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import Delivery, Lane, Parcel, now_ms
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, now_ms
 from tests.integration.worker.floor import (
     Runs,
     blocked_by,

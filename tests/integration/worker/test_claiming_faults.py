@@ -13,14 +13,8 @@ import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 
-from shared.adapters.delivery import (
-    Delivery,
-    Lane,
-    connect_redis,
-    now_ms,
-    serialize,
-)
-from shared.adapters.listening import LISTEN_SECONDS
+from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis, now_ms, serialize
+from shared.adapters.redis.subscription import LISTEN_SECONDS
 from tests.integration.worker.floor import (
     Runs,
     blocked_by,

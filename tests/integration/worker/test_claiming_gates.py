@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import Lane
+from shared.adapters.redis.deliveries import Lane
 from shared.domain.lifecycle import Reason
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import (

@@ -12,9 +12,9 @@ import pytest
 import structlog
 
 from producer import Job
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollVerdict, TaskFailed
 from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import Accepted, Delivered, Pending, PollVerdict, TaskFailed
 from shared.errors import DatabaseRefused, PostgresDown
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually, text_to_image

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from producer import Job
-from shared.adapters.delivery import Delivery, Lane, connect_redis
+from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
 from tests.integration.worker.rooms import Rooms, listen
 from tests.workshop import eventually, text_to_image
 

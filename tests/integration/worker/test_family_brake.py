@@ -10,8 +10,7 @@ import structlog
 from arq.connections import ArqRedis
 
 from producer import Job
-from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     Accepted,
     Ambiguous,
     Delivered,
@@ -23,6 +22,7 @@ from shared.domain.verdicts import (
     TryLater,
     WrongEndpoint,
 )
+from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.workshop import eventually, text_to_image

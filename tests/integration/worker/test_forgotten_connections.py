@@ -22,12 +22,12 @@ from structlog.testing import capture_logs
 
 from producer import Producer
 from producer.live.subscription import Subscription
-from shared.adapters.delivery import WAKE_CHANNEL, Delivery, Lane, connect_redis
-from shared.adapters.heartbeat import HEARTBEAT, Heartbeat, tcp_options
-from shared.adapters.news import Change
-from shared.adapters.postgres import Queries, connect_database
-from shared.adapters.push_metrics import PushPath, show_push_paths
+from shared.adapters.monitoring.push_channels import PushPath, show_push_paths
+from shared.adapters.postgres.database import Queries, connect_database
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery, Lane, connect_redis
 from shared.adapters.servers import Servers
+from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat, tcp_options
 from shared.errors import DependencyDown
 from tests.fakes.outage import Outage, outage_of
 from tests.integration.worker.floor import (

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from producer.keys import KeyRing
-from shared.adapters.delivery import Lane
-from shared.adapters.health import Health, serving
+from shared.adapters.monitoring.health_endpoints import Health, serving
+from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.floor import redis_behind_a_relay
 from tests.workshop import Workshop, eventually, free_port, text_to_image

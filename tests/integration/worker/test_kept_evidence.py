@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from producer import Job
-from shared.adapters.delivery import Lane
-from shared.domain import events
-from shared.domain.verdicts import Accepted
+from shared.adapters.redis.deliveries import Lane
+from shared.domain import job_events
+from shared.domain.kie_outcomes import Accepted
 from shared.errors import PostgresDown, RedisDown
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually
@@ -34,7 +34,7 @@ class RefusingStore(JobStore):
         self.stores_though_it_fails = False
         self.hangs: asyncio.Event | None = None
 
-    async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
+    async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
         """Refuse, or hang first."""
         if self.hangs is not None:
             await self.hangs.wait()
@@ -178,7 +178,7 @@ async def test_while_redis_cannot_be_read_no_unknown_job_is_given_up(rooms: Room
             raise RedisDown("Redis does not answer: a drill")
 
     job = await rooms.enqueue()
-    await rooms.deps.store.claim(job, events.Claimed("a" * 24, "w", "default"))
+    await rooms.deps.store.claim(job, job_events.Claimed("a" * 24, "w", "default"))
     await _declare_unknown_long_ago(rooms, job)
     away = AwayRedis(rooms.redis, rooms.deps.settings.darkroom_home)
     with pytest.raises(RedisDown):
@@ -197,7 +197,7 @@ async def test_a_worker_that_dies_between_the_write_and_the_taking_away_does_no_
         await asyncio.wait([submit])
         store.refuses = False
         await store.record_submitted(
-            await rooms.deps.store.load(job.id), events.Submitted("t1", 60)
+            await rooms.deps.store.load(job.id), job_events.Submitted("t1", 60)
         )
     before = await rooms.events(job)
     with structlog.testing.capture_logs() as logs:
@@ -231,7 +231,7 @@ async def test_evidence_for_a_job_that_has_ended_stays_on_its_attempt(rooms: Roo
     async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
         pass
     await _declare_unknown_long_ago(rooms, job)
-    await rooms.deps.store.lose_submission(job.id, 1, events.SubmissionLost("too late"))
+    await rooms.deps.store.lose_submission(job.id, 1, job_events.SubmissionLost("too late"))
     with structlog.testing.capture_logs() as logs:
         await Reconciler(rooms.deps).run_once()
     assert await rooms.attempts(job) == [("lost", "t1")]
@@ -274,6 +274,6 @@ async def test_one_place_is_enough(rooms: Rooms, tmp_path: Path, away: str) -> N
 async def _declare_unknown_long_ago(rooms: Rooms, job: Job) -> None:
     claimed = await rooms.deps.store.load(job.id)
     await rooms.deps.store.record_unknown(
-        claimed, events.OutcomeUnknown("worker_lost", "for the test")
+        claimed, job_events.OutcomeUnknown("worker_lost", "for the test")
     )
     await rooms.sql("UPDATE jobs SET attempted_at = now() - interval '1 day' WHERE id = $1", job.id)

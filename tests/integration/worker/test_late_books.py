@@ -9,8 +9,8 @@ import pytest
 
 from producer import Job
 from producer.doctor import examine_books
-from shared.domain import events
-from shared.domain.verdicts import Accepted, Delivered
+from shared.domain import job_events
+from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
 from tests.fakes.receiver import receiving
 from tests.integration.worker.rooms import Rooms
@@ -30,7 +30,7 @@ async def given_up(rooms: Rooms) -> Job:
     rooms.kie.submits.append(Accepted(f"task-of-{job.id}"))
     await rooms.submit(job)
     await rooms.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
-    late = events.DeadlineExceeded("not done in time")
+    late = job_events.DeadlineExceeded("not done in time")
     return await rooms.deps.store.exceed_deadline(await rooms.now_is(job), late)
 
 

@@ -14,9 +14,9 @@ import structlog
 from producer import InvalidRequest, Job
 from producer.cli.resolve import advice_for_late
 from producer.live.reading import read_job
-from shared.adapters.alert_reading import read_situation
-from shared.domain.alerts import judge
-from shared.domain.verdicts import (
+from shared.adapters.monitoring.alert_queries import read_situation
+from shared.domain.alerts.alert_rules import judge
+from shared.domain.kie_outcomes import (
     Accepted,
     Delivered,
     Pending,

@@ -11,8 +11,8 @@ import structlog
 
 from producer import Job
 from producer.doctor import examine_books
-from shared.domain import events
-from shared.domain.verdicts import (
+from shared.domain import job_events
+from shared.domain.kie_outcomes import (
     Accepted,
     Delivered,
     NoVerdict,
@@ -42,7 +42,7 @@ async def given_up(rooms: Rooms, **options: Any) -> Job:
 
 async def exceed_deadline(rooms: Rooms, job: Job) -> Job:
     await rooms.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
-    late = events.DeadlineExceeded("not done in time")
+    late = job_events.DeadlineExceeded("not done in time")
     return await rooms.deps.store.exceed_deadline(await rooms.now_is(job), late)
 
 
@@ -127,14 +127,14 @@ async def test_checks_grow_rare_by_the_clock_of_postgres(rooms: Rooms) -> None:
 
 async def test_a_task_id_that_comes_after_the_end_is_checked(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job, events.Claimed("t" * 24, "test:1", "default"))
+    claimed = await rooms.deps.store.claim(job, job_events.Claimed("t" * 24, "test:1", "default"))
     unknown = await rooms.deps.store.record_unknown(
-        claimed, events.OutcomeUnknown("worker_lost", "its lease lapsed")
+        claimed, job_events.OutcomeUnknown("worker_lost", "its lease lapsed")
     )
-    await rooms.deps.store.lose_submission(job.id, 1, events.SubmissionLost("too late"))
+    await rooms.deps.store.lose_submission(job.id, 1, job_events.SubmissionLost("too late"))
     assert await late_tasks(rooms) == [], "no task is known"
     with pytest.raises(StaleJob):
-        await rooms.deps.store.record_submitted(unknown, events.Submitted(TASK, 1800))
+        await rooms.deps.store.record_submitted(unknown, job_events.Submitted(TASK, 1800))
     assert await check(rooms, Delivered(URLS)) == 1
     await check_kept(rooms, job)
 
@@ -234,12 +234,12 @@ async def test_a_callback_that_kie_cannot_confirm_now_is_checked_later(rooms: Ro
 
 async def test_a_callback_unjudged_at_the_end_of_its_job_is_not_forgotten(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job, events.Claimed("t" * 24, "test:1", "default"))
-    lost = events.OutcomeUnknown("reply_lost", "no reply came")
+    claimed = await rooms.deps.store.claim(job, job_events.Claimed("t" * 24, "test:1", "default"))
+    lost = job_events.OutcomeUnknown("reply_lost", "no reply came")
     await rooms.deps.store.record_unknown(claimed, lost)
     await called_back(rooms, job)
     await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '2 hours'")
-    await rooms.deps.store.lose_submission(job.id, 1, events.SubmissionLost("too late"))
+    await rooms.deps.store.lose_submission(job.id, 1, job_events.SubmissionLost("too late"))
     rooms.kie.callback_urls[TASK] = await url_of(rooms, job)
     assert await check(rooms, Delivered(URLS)) == 1
     await check_kept(rooms, job)
@@ -290,7 +290,7 @@ async def test_a_task_that_another_job_has_is_not_kept_a_second_time(rooms: Room
     # Before the first job's own check, so that the index of delivered tasks has nothing to say.
     await rooms.sql("UPDATE late_tasks SET outcome = 'expired', ended_at = now()")
     second = await rooms.enqueue()
-    await rooms.deps.store.claim(second, events.Claimed("s" * 24, "test:1", "default"))
+    await rooms.deps.store.claim(second, job_events.Claimed("s" * 24, "test:1", "default"))
     await rooms.sql(
         "INSERT INTO late_tasks (job_id, attempt, provider_task_id) VALUES ($1, 1, $2)",
         *(second.id, TASK),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 
-from shared.adapters.delivery import HASTEN_PREFIX, Lane
+from shared.adapters.redis.deliveries import HASTEN_PREFIX, Lane
 from tests.integration.worker.floor import deliver, owner_of, score_of
 from worker.gate import Gates
 from worker.scripts import Scripts

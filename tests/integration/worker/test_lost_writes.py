@@ -7,12 +7,12 @@ from uuid import UUID
 from structlog.testing import capture_logs
 
 from producer.losses import describe_losses
-from shared.adapters.delivery import Lane
-from shared.adapters.lost_writes import LostWrites
+from shared.adapters.redis.deliveries import Lane
+from shared.adapters.redis.lost_write_log import LostWrites
 from shared.adapters.servers import Servers
 from shared.catalog import ImageRequest, ModelFamily
 from shared.domain.job import Job
-from shared.domain.verdicts import Accepted, Delivered, Pending, SubmitVerdict
+from shared.domain.kie_outcomes import Accepted, Delivered, Pending, SubmitVerdict
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import deliver
 from tests.integration.worker.rooms import Rooms

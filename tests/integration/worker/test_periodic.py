@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import connect_redis
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 from tests.workshop import Workshop, eventually
 from worker.bootstrap import open_worker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import Lane, now_ms
+from shared.adapters.redis.deliveries import Lane, now_ms
 from tests.integration.worker.floor import seen
 from tests.workshop import Workshop, text_to_image
 from worker.deps import Deps

@@ -11,11 +11,18 @@ import pytest
 import structlog
 
 from producer import Job
-from shared.adapters.delivery import Delivery, connect_redis
-from shared.adapters.news import Change
-from shared.domain import events
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Delivery, connect_redis
+from shared.domain import job_events
+from shared.domain.kie_outcomes import (
+    Accepted,
+    Delivered,
+    NoVerdict,
+    Pending,
+    PollVerdict,
+    TaskFailed,
+)
 from shared.domain.lifecycle import Reason
-from shared.domain.verdicts import Accepted, Delivered, NoVerdict, Pending, PollVerdict, TaskFailed
 from shared.errors import PostgresDown, RedisDown, StaleJob
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.workshop import text_to_image
@@ -254,7 +261,7 @@ async def test_progress_of_a_job_that_ended_meanwhile_is_stale(rooms: Rooms) -> 
     rooms.kie.polls.append(Delivered((URL,)))
     await rooms.poll(job)
     with pytest.raises(StaleJob):
-        await rooms.deps.store.record_progress(job, events.Progressed(0.5))
+        await rooms.deps.store.record_progress(job, job_events.Progressed(0.5))
 
 
 async def test_ends_are_counted_with_their_times_and_credits(rooms: Rooms) -> None:

@@ -20,8 +20,8 @@ from prometheus_client import CollectorRegistry
 
 from producer import Job
 from producer.doctor import Finding, examine
-from shared.adapters.postgres import connect_database
-from shared.domain import events
+from shared.adapters.postgres.database import connect_database
+from shared.domain import job_events
 from shared.errors import PostgresDown, StaleJob
 from tests.fakes.kie import FakeKie
 from tests.workshop import Workshop, eventually, fast_simulator_config, free_port, text_to_image
@@ -208,7 +208,7 @@ async def test_what_comes_late_is_explained(office: Office) -> None:
             await sql("UPDATE job_attempts SET outcome = 'lost' WHERE job_id = $1", job.id)
             *_, task_id = office.workshop.simulator.record.tasks
             with pytest.raises(StaleJob):
-                await office.deps.store.record_submitted(job, events.Submitted(task_id, 60))
+                await office.deps.store.record_submitted(job, job_events.Submitted(task_id, 60))
 
         async def has_outcome() -> bool:
             await sql("UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL")

@@ -11,10 +11,10 @@ import pytest
 import structlog
 
 from producer import Job
-from shared.adapters.alert_reading import read_redis
-from shared.adapters.delivery import Lane
-from shared.domain import events
-from shared.domain.situation import WIPED_KEY
+from shared.adapters.monitoring.alert_queries import read_redis
+from shared.adapters.redis.deliveries import Lane
+from shared.domain import job_events
+from shared.domain.alerts.system_state import WIPED_KEY
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from worker.reconciler import EPOCH_KEY, Reconciler
 
@@ -23,13 +23,15 @@ async def put_into(rooms: Rooms, state: str) -> Job:
     """Return a job in that state that nobody has touched for a while."""
     job, store = await rooms.enqueue(), rooms.deps.store
     if state != "queued":
-        job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
+        job = await store.claim(job, job_events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
     if state == "unknown":
-        job = await store.record_unknown(job, events.OutcomeUnknown("reply_lost", "timeout"))
+        job = await store.record_unknown(job, job_events.OutcomeUnknown("reply_lost", "timeout"))
     if state in {"generating", "succeeded"}:
-        job = await store.record_submitted(job, events.Submitted(f"t-{job.id}", 1800))
+        job = await store.record_submitted(job, job_events.Submitted(f"t-{job.id}", 1800))
     if state == "succeeded":
-        job = await store.settle(job, events.Completed(("https://example.com/1.png",)), "current")
+        job = await store.settle(
+            job, job_events.Completed(("https://example.com/1.png",)), "current"
+        )
     await age(rooms, job, 300)
     return job
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.adapters.delivery import Lane, now_ms
-from shared.domain import events
+from shared.adapters.redis.deliveries import Lane, now_ms
+from shared.domain import job_events
 from tests.integration.worker.rooms import Rooms
 from worker.reconciler import Reconciler
 from worker.throttle import GUARD_MS, POLL_WINDOW_MS
@@ -17,8 +17,8 @@ async def test_after_a_wipe_polls_alone_wait_until_what_was_asked_before_counts_
 ) -> None:
     job, store = await rooms.enqueue(), rooms.deps.store
     if lane is Lane.POLL:
-        job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
-        job = await store.record_submitted(job, events.Submitted("task", 1800))
+        job = await store.claim(job, job_events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
+        job = await store.record_submitted(job, job_events.Submitted("task", 1800))
     await rooms.sql("UPDATE jobs SET updated_at = now() - interval '5 minutes'")
     await rooms.redis.flushall()
     wiped_ms = now_ms()

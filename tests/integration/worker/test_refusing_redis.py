@@ -14,14 +14,14 @@ from uuid import uuid4
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import (
+from shared.adapters.embedded import acquire_servers
+from shared.adapters.redis.deliveries import (
     Delivery,
     Lane,
     Parcel,
     connect_redis,
     translated_redis_errors,
 )
-from shared.adapters.embedded import acquire_servers
 from shared.errors import RedisDown
 from tests.fakes.outage import outage_of
 from tests.integration.worker.floor import Runs, deliver, is_gone, lane_over, running, seen

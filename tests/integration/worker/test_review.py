@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from producer import Job
-from shared.domain.verdicts import (
+from shared.domain.kie_outcomes import (
     Accepted,
     Delivered,
     NoVerdict,

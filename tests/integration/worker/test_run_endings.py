@@ -7,8 +7,8 @@ import asyncio
 from arq.connections import ArqRedis
 from structlog.testing import capture_logs
 
-from shared.adapters.background import stop_tasks
-from shared.adapters.delivery import Lane
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.redis.deliveries import Lane
 from tests.integration.worker.floor import Runs, deliver, lane_over
 
 

@@ -10,9 +10,9 @@ import pytest
 from arq.connections import ArqRedis
 from structlog.testing import capture_logs
 
-from shared.adapters.delivery import Lane
+from shared.adapters.redis.deliveries import Lane
 from shared.catalog import ModelFamily
-from shared.domain.verdicts import Accepted, Delivered, Pending, PollVerdict
+from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollVerdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import deliver, running, seen

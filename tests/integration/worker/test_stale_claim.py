@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from producer import Job
-from shared.domain import events
-from shared.domain.verdicts import Accepted
+from shared.domain import job_events
+from shared.domain.kie_outcomes import Accepted
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from worker.job_store import JobStore
 from worker.steps.submit import STALE_CLAIM_SECONDS
@@ -16,7 +16,7 @@ async def test_a_claim_that_took_too_long_is_taken_back_and_nothing_is_sent(room
     job = await rooms.enqueue()
 
     class Slow(JobStore):
-        async def claim(self, job_id: Any, event: events.Claimed) -> Job:
+        async def claim(self, job_id: Any, event: job_events.Claimed) -> Job:
             claimed = await super().claim(job_id, event)
             rooms.clock.advance(STALE_CLAIM_SECONDS + 1)
             return claimed

@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus
 from arq.worker import Worker, func
 
-from shared.adapters.delivery import Lane, connect_redis, deserialize, serialize
+from shared.adapters.redis.deliveries import Lane, connect_redis, deserialize, serialize
 from tests.integration.worker.floor import (
     Runs,
     blocked_by,

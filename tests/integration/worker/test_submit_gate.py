@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import Lane
+from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.integration.worker.floor import Runs, commands, deliver, lane_over, running
 from tests.workshop import Workshop, eventually, fast_simulator_config

@@ -11,10 +11,9 @@ import pytest
 import structlog
 
 from producer import Job
-from shared.adapters.delivery import Lane
-from shared.domain import events
-from shared.domain.lifecycle import JobState, Reason
-from shared.domain.verdicts import (
+from shared.adapters.redis.deliveries import Lane
+from shared.domain import job_events
+from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,
@@ -22,6 +21,7 @@ from shared.domain.verdicts import (
     SubmitVerdict,
     TryLater,
 )
+from shared.domain.lifecycle import JobState, Reason
 from shared.errors import JobNotFound, PostgresDown, StaleJob, TooEarly
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import PRICE, START, Rooms
@@ -44,12 +44,12 @@ class ShakyStore(JobStore):
         self._lost_replies = lost_replies or {}
         self.tokens: list[str] = []
 
-    async def claim(self, job: Job, event: events.Claimed) -> Job:
+    async def claim(self, job: Job, event: job_events.Claimed) -> Job:
         """Note the token of every try."""
         self.tokens.append(event.token)
         return await self._shake("claim", super().claim(job, event))
 
-    async def record_submitted(self, job: Job, event: events.Submitted) -> Job:
+    async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
         """Fail first."""
         return await self._shake("record_submitted", super().record_submitted(job, event))
 
@@ -167,7 +167,7 @@ async def test_a_job_before_its_run_at_is_not_submitted_and_comes_back_then(room
 
 async def test_a_job_found_submitting_is_never_posted_again(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    await rooms.deps.store.claim(job, events.Claimed("t" * 24, "dead:1", "default"))
+    await rooms.deps.store.claim(job, job_events.Claimed("t" * 24, "dead:1", "default"))
     await rooms.let_pass(4)
     with pytest.raises(TooEarly) as early:
         await rooms.submit(job)
@@ -207,7 +207,7 @@ async def test_a_reply_after_submission_lost_is_kept_on_the_attempt_as_evidence(
 
     async def lose() -> None:
         await _declare_unknown(rooms, job)
-        await rooms.deps.store.lose_submission(job.id, 1, events.SubmissionLost("too late"))
+        await rooms.deps.store.lose_submission(job.id, 1, job_events.SubmissionLost("too late"))
 
     with structlog.testing.capture_logs() as logs:
         await _reply_after(rooms, job, lose)
@@ -220,12 +220,12 @@ async def test_a_reply_after_submission_lost_is_kept_on_the_attempt_as_evidence(
 
 async def test_a_reply_to_an_older_attempt_moves_nothing(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job, events.Claimed("a" * 24, "w", "default"))
-    await rooms.deps.store.record_deferred(claimed, events.Deferred("rate_limited", "429", 0))
+    claimed = await rooms.deps.store.claim(job, job_events.Claimed("a" * 24, "w", "default"))
+    await rooms.deps.store.record_deferred(claimed, job_events.Deferred("rate_limited", "429", 0))
     await rooms.make_due(job)
-    await rooms.deps.store.claim(job, events.Claimed("b" * 24, "w", "default"))
+    await rooms.deps.store.claim(job, job_events.Claimed("b" * 24, "w", "default"))
     with pytest.raises(StaleJob):
-        await rooms.deps.store.record_submitted(claimed, events.Submitted("t1", 60))
+        await rooms.deps.store.record_submitted(claimed, job_events.Submitted("t1", 60))
     assert (await rooms.now_is(job)).state == "submitting"
 
 
@@ -333,7 +333,7 @@ async def test_a_job_cancelled_between_look_and_claim_is_not_posted(rooms: Rooms
     job = await rooms.enqueue()
 
     class Cancelling(JobStore):
-        async def claim(self, job: Job, event: events.Claimed) -> Job:
+        async def claim(self, job: Job, event: job_events.Claimed) -> Job:
             await rooms.producer.cancel(job.id)
             return await super().claim(job, event)
 
@@ -360,7 +360,9 @@ async def test_a_delivery_without_a_job_says_so(rooms: Rooms) -> None:
 
 async def _declare_unknown(rooms: Rooms, job: Job) -> None:
     claimed = await rooms.now_is(job)
-    await rooms.deps.store.record_unknown(claimed, events.OutcomeUnknown("worker_lost", "drill"))
+    await rooms.deps.store.record_unknown(
+        claimed, job_events.OutcomeUnknown("worker_lost", "drill")
+    )
 
 
 async def _reply_after(rooms: Rooms, job: Job, meanwhile: Any) -> None:

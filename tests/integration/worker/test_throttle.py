@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import connect_redis
+from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import StaleJob
 from tests.integration.worker.floor import redis_behind_a_relay
 from tests.workshop import eventually

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from arq.connections import ArqRedis
 
-from shared.adapters.delivery import WAKE_CHANNEL, Delivery, Lane, Parcel
+from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery, Lane, Parcel
 from tests.integration.worker.floor import (
     CalledLane,
     Runs,

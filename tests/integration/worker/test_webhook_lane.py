@@ -13,8 +13,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import Job, Order, Producer
-from shared.adapters.delivery import Lane, now_ms
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import Lane, now_ms
 from shared.adapters.servers import Servers
 from shared.errors import PostgresDown
 from shared.settings import Settings

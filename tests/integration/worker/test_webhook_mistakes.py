@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from structlog.testing import capture_logs
 
 from producer import Job, Producer
-from shared.adapters.postgres import Database
+from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from shared.stored_json import DEEPEST

@@ -16,12 +16,12 @@ from standardwebhooks import Webhook
 
 from producer import Job, Order, Producer
 from producer.doctor import examine_books
-from shared.adapters.delivery import Lane
-from shared.adapters.job_rows import job_to_json
-from shared.adapters.postgres import Database
-from shared.adapters.queue_gauges import QueueGauges
+from shared.adapters.monitoring.queue_gauges import QueueGauges
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.job_rows import job_to_json
+from shared.adapters.redis.deliveries import Lane
 from shared.adapters.servers import Servers
-from shared.domain import events
+from shared.domain import job_events
 from shared.errors import StaleJob
 from shared.settings import Settings
 from tests.fakes.receiver import Received, Receiver, receiving
@@ -63,11 +63,11 @@ async def ended(rooms: Rooms, url: str, how: str = "succeeded", **options: Any) 
     if how == "cancelled":
         return await rooms.producer.cancel(job.id)
     store = rooms.deps.store
-    job = await store.claim(job, events.Claimed(f"token-of-{job.id}", "test:1", "default"))
-    job = await store.record_submitted(job, events.Submitted(f"t-{job.id}", 1800))
+    job = await store.claim(job, job_events.Claimed(f"token-of-{job.id}", "test:1", "default"))
+    job = await store.record_submitted(job, job_events.Submitted(f"t-{job.id}", 1800))
     if how == "failed":
-        return await store.fail(job, events.ProviderFailed("content_policy", "no"))
-    return await store.settle(job, events.Completed(("https://example.com/1.png",)), "current")
+        return await store.fail(job, job_events.ProviderFailed("content_policy", "no"))
+    return await store.settle(job, job_events.Completed(("https://example.com/1.png",)), "current")
 
 
 async def message_of(rooms: Rooms, job: Job) -> dict[str, Any]:
@@ -113,10 +113,10 @@ async def test_what_is_told_twice_is_one_message(rooms: Rooms, receiver: Receive
     job = await ended(rooms, receiver.url)
     with pytest.raises(StaleJob):
         await rooms.deps.store.settle(
-            job, events.Completed(("https://example.com/2.png",)), "current"
+            job, job_events.Completed(("https://example.com/2.png",)), "current"
         )
     with pytest.raises(StaleJob):
-        await rooms.deps.store.fail(job, events.ProviderFailed("provider_failed", "no"))
+        await rooms.deps.store.fail(job, job_events.ProviderFailed("provider_failed", "no"))
     await message_of(rooms, job)
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain import events
-from shared.domain.verdicts import Accepted, Delivered, NoVerdict, Pending, PollVerdict
+from shared.domain import job_events
+from shared.domain.kie_outcomes import Accepted, Delivered, NoVerdict, Pending, PollVerdict
 from shared.errors import TooEarly
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.integration.worker.test_poll_step import URL, generating
@@ -72,7 +72,7 @@ async def test_what_is_due_within_the_same_moment_is_not_put_off(rooms: Rooms) -
 
 async def test_a_worker_ahead_takes_nobody_for_lost(rooms: Rooms) -> None:
     job = await rooms.enqueue()
-    await rooms.deps.store.claim(job, events.Claimed("t" * 24, "alive:1", "default"))
+    await rooms.deps.store.claim(job, job_events.Claimed("t" * 24, "alive:1", "default"))
     rooms.clock.set_wrong(HOUR)
     with pytest.raises(TooEarly) as early:
         await rooms.submit(job)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.catalog import ImageRequest, ProviderAnswer
-from shared.catalog.gpt4o_image import FAMILY
-from shared.domain.verdicts import (
+from shared.catalog.families.gpt4o_image import FAMILY
+from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.catalog import ProviderAnswer
-from shared.catalog.gpt4o_image import FAMILY
-from shared.domain.verdicts import (
+from shared.catalog.families.gpt4o_image import FAMILY
+from shared.domain.kie_outcomes import (
     AccountBlocked,
     Ambiguous,
     NoVerdict,

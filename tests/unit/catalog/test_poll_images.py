@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.catalog import ProviderAnswer
-from shared.catalog.gpt4o_image import FAMILY
-from shared.domain.verdicts import Delivered, PollVerdict, Unreadable
+from shared.catalog.families.gpt4o_image import FAMILY
+from shared.domain.kie_outcomes import Delivered, PollVerdict, Unreadable
 
 ONE = "https://tempfile.aiquickdraw.com/s/one.png"
 TWO = "https://tempfile.aiquickdraw.com/s/two.png"

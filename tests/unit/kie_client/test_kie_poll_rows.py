@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from shared.catalog.gpt4o_image import FAMILY
-from shared.domain.verdicts import (
+from shared.catalog.families.gpt4o_image import FAMILY
+from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,

@@ -7,8 +7,8 @@ import logging
 import pytest
 from pydantic import SecretStr
 
-from shared.catalog.gpt4o_image import FAMILY, ImageToImage
-from shared.domain.verdicts import Accepted, Ambiguous, NoVerdict, Refused, TaskFailed
+from shared.catalog.families.gpt4o_image import FAMILY, ImageToImage
+from shared.domain.kie_outcomes import Accepted, Ambiguous, NoVerdict, Refused, TaskFailed
 from shared.errors import ConfigurationError
 from tests.fakes.kie_server import KieServer, kie_server, raw_server, say
 from worker.kie_client import MESSAGE_LENGTH_MAX, KieClient

@@ -9,8 +9,8 @@ import socket
 import pytest
 from pydantic import SecretStr
 
-from shared.catalog.gpt4o_image import FAMILY, TextToImage
-from shared.domain.verdicts import (
+from shared.catalog.families.gpt4o_image import FAMILY, TextToImage
+from shared.domain.kie_outcomes import (
     Accepted,
     Ambiguous,
     NoVerdict,

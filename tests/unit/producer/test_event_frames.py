@@ -23,7 +23,7 @@ from producer.live.positions import (
     refuse_position_ahead,
     safe_positions,
 )
-from shared.adapters.news import Change, from_message, to_message
+from shared.adapters.redis.change_messages import Change, from_message, to_message
 from shared.domain.lifecycle import TRANSITIONS, event_name
 from shared.errors import InvalidRequest
 

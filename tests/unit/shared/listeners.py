@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.adapters.bodies import read_body
-from shared.adapters.connections import ConnectionLimits
-from shared.adapters.http_server import GuardedRunner, GuardedServer, listen
+from shared.adapters.http.http_connection import ConnectionLimits
+from shared.adapters.http.http_server import GuardedRunner, GuardedServer, listen
+from shared.adapters.http.request_body import read_body
 
 WAIT_SECONDS = 20.0
 

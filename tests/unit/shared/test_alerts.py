@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.alert import ALERT_NAMES, NEED_REDIS, Alert
-from shared.domain.alerts import judge
-from shared.domain.situation import (
+from shared.domain.alerts.alert import ALERT_NAMES, NEED_REDIS, Alert
+from shared.domain.alerts.alert_rules import judge
+from shared.domain.alerts.system_state import (
     QUEUED_COUNTED,
     EndedJob,
     FailingReceiver,

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from shared.adapters.failure_log import failures
+from shared.adapters.monitoring.incident_log import failures
 from tests.unit.shared.listeners import listener
 
 GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.destinations import address_fault, url_fault
+from shared.domain.public_addresses import address_fault, url_fault
 
 PUBLIC_URLS = [
     "https://shop.example/hook",

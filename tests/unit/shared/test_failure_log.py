@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from shared.adapters.failure_log import ADVICE, FORGOTTEN_SECONDS, POSTGRES, FailureLog
+from shared.adapters.monitoring.incident_log import ADVICE, FORGOTTEN_SECONDS, POSTGRES, FailureLog
 from shared.errors import DatabaseRefused, PostgresDown, RedisDown
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)

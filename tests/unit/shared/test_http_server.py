@@ -13,10 +13,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from shared.adapters.connections import CONNECTIONS_MAX, ConnectionLimits, peer_of
-from shared.adapters.descriptors import descriptors_for_listeners
-from shared.adapters.failure_log import failures
-from shared.adapters.http_server import listen
+from shared.adapters.http.descriptor_limit import descriptors_for_listeners
+from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits, peer_of
+from shared.adapters.http.http_server import listen
+from shared.adapters.monitoring.incident_log import failures
 from tests.unit.shared.listeners import Connection, listener
 from tests.unit.shared.test_connections import GET, post
 from worker.bootstrap import DATABASE_CONNECTIONS
@@ -253,8 +253,8 @@ def test_nothing_else_in_the_product_listens() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if _LISTENS.search(path.read_text(encoding="utf-8"))
     }
-    # `shared/adapters/http_server.py` opens TCP ports; nobody else does.
-    assert found == {"shared/adapters/http_server.py"}
+    # `shared/adapters/http/http_server.py` opens TCP ports; nobody else does.
+    assert found == {"shared/adapters/http/http_server.py"}
 
 
 async def test_a_server_without_deadlines_cannot_be_opened() -> None:

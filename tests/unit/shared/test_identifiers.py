@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.identifiers import read_uuid
+from producer.job_ids import read_uuid
 
 ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
 

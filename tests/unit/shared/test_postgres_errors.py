@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from asyncpg import exceptions
 
-from shared.adapters import sqlstates
-from shared.adapters.postgres import translated_errors
+from shared.adapters.postgres import sqlstates
+from shared.adapters.postgres.database import translated_errors
 from shared.errors import DarkroomError, DatabaseRefused, JobNotFound, PostgresDown, RowBusy
 
 CODES = {

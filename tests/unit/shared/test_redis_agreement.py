@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 import structlog
 
-from shared.adapters.process_beat import Beat, LiveWorker, Process
-from shared.adapters.process_list import ProcessKind
-from shared.adapters.process_marks import Mark
-from shared.adapters.redis_agreement import (
+from shared.adapters.processes.process_records import Beat, LiveWorker, Process
+from shared.adapters.processes.process_rows import ProcessKind
+from shared.adapters.processes.redis_presence import Mark
+from shared.adapters.processes.shared_redis_check import (
     Agreement,
     RedisAgreement,
     differing_keys,

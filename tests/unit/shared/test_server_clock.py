@@ -8,7 +8,7 @@ from math import isnan
 
 import pytest
 
-from shared.adapters.server_clock import ServerClock, monotonic_seconds
+from shared.adapters.postgres.server_clock import ServerClock, monotonic_seconds
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.health import Health, serving
-from shared.adapters.server_clock import ServerClock
+from shared.adapters.monitoring.health_endpoints import Health, serving
+from shared.adapters.postgres.server_clock import ServerClock
 from worker.callbacks.receiver import QUERIES_AT_ONCE, USUAL_BODY_BYTES, CallbackReceiver
 
 CALLERS = 40

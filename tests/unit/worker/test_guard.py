@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.guard import require_own_packages
+from shared.package_guard import require_own_packages
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,7 +42,9 @@ def test_a_foreign_room_earlier_on_the_path_is_named(tmp_path: Path, name: str) 
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("")
     done = run(
-        "from shared.guard import require_own_packages; require_own_packages()", tmp_path, ROOT
+        "from shared.package_guard import require_own_packages; require_own_packages()",
+        tmp_path,
+        ROOT,
     )
     assert done.returncode != 0
     assert f"the package '{name}' is imported from {tmp_path.resolve()}" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.lost_writes import MOST_KEPT
+from shared.adapters.redis.lost_write_log import MOST_KEPT
 from shared.errors import JobNotFound, PostgresDown, RedisDown, StaleJob
 from worker.claiming import Snoozed
 from worker.deps import Deps

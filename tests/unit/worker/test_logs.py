@@ -14,9 +14,9 @@ KEY = "kie-key-0123456789abcdef"
 PROGRAM = """
 import asyncio, logging, structlog
 from pydantic import SecretStr
-from shared.adapters.logs import set_up_logging
+from shared.adapters.log_setup import set_up_logging
 from shared.catalog import get_family
-from shared.catalog.gpt4o_image import TextToImage
+from shared.catalog.families.gpt4o_image import TextToImage
 from shared.settings import load_settings
 from worker.kie_client import KieClient
 

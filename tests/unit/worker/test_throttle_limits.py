@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.delivery import connect_redis
+from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 from worker.scripts import Scripts
 from worker.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit, submit_limit

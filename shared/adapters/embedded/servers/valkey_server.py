@@ -1,0 +1,69 @@
+"""The embedded Valkey: its data directory, its command line, its readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+
+from shared.adapters.embedded.host.child_process import Command
+from shared.adapters.embedded.host.deadline import Deadline
+from shared.adapters.embedded.host.layout import Layout
+from shared.adapters.embedded.host.unix_user import give
+from shared.adapters.embedded.servers.program_copies import reachable
+from shared.adapters.embedded.servers.server_programs import SearchPlaces, find_valkey
+from shared.adapters.embedded.servers.server_protocol import server_environ
+
+_ANSWER_SECONDS = 5.0
+
+
+class Valkey:
+    """A Valkey of one home, with an append-only file.
+
+    Valkey itself does not notice a second server on its directory: our lock is what prevents it.
+    """
+
+    name = "valkey"
+    title = "Valkey"
+    stop_signals = (signal.SIGTERM,)
+
+    def __init__(self, layout: Layout, places: SearchPlaces, environ: Mapping[str, str]) -> None:
+        self._layout, self._places = layout, places
+        self._environ = server_environ(environ)
+
+    @property
+    def url(self) -> str:
+        """The URL that redis-py understands."""
+        return f"unix://{self._layout.valkey_socket}"
+
+    async def prepare(self, *, lock: int, log: int, deadline: Deadline) -> Command:
+        """See `Server`."""
+        program = reachable(find_valkey(self._places), self._layout)
+        data = self._layout.valkey_data
+        data.mkdir(mode=0o700, exist_ok=True)
+        give(data, self._layout.account)
+        self.clean_up()
+        argv = [str(program.path), "--port", "0", "--daemonize", "no"]
+        argv += ["--unixsocket", str(self._layout.valkey_socket), "--unixsocketperm", "700"]
+        argv += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
+        argv += ["--maxmemory-policy", "noeviction"]
+        # Its data directory is its working directory, so that no path needs Valkey's quoting.
+        return Command(tuple(argv), self._environ, data, self._layout.account, signal.SIGTERM)
+
+    async def answers(self) -> bool:
+        """See `Server`; false also while the append-only file is being read."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(str(self._layout.valkey_socket))
+                try:
+                    writer.write(b"PING\r\n")
+                    answer = await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return answer == b"+PONG\r\n"
+
+    def clean_up(self) -> None:
+        """See `Server`."""
+        self._layout.valkey_socket.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""HTTP servers: listeners and connections with limits and deadlines."""

@@ -1,0 +1,255 @@
+"""The one way in which a process of Darkroom listens for HTTP.
+
+Each listener has deadlines and caps for its connections, takes no compressed body, and logs what
+it refuses by its changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from shared.adapters.http.expect_header import unmet_expectation
+from shared.adapters.http.http_connection import ConnectionLimits, GuardedConnection
+from shared.adapters.monitoring.incident_log import failures
+from shared.errors import ConfigurationError
+
+RETRY_AFTER_SECONDS = 2
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_REFUSED = "connections_refused"
+_BACKLOG = 1024
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+Refuse = Callable[[web.BaseRequest | None, int, str, str], web.Response]
+"""Makes an answer with which a listener itself refuses, in the form of its other answers: of the
+request (None where a connection is refused as such), the status, a code and a sentence."""
+
+
+def refuse_with_json(
+    _request: web.BaseRequest | None, status: int, code: str, detail: str
+) -> web.Response:
+    """Return a refusal as a JSON object with `status`, `code` and `detail`."""
+    return web.json_response({"status": status, "code": code, "detail": detail}, status=status)
+
+
+@dataclass(slots=True)
+class _Peer:
+    """The connections of one peer."""
+
+    open: set[GuardedConnection] = field(default_factory=set)
+    waiting: dict[GuardedConnection, None] = field(default_factory=dict)
+    """Those that still have to send something, the longest wait first."""
+
+
+class GuardedServer(web.Server):
+    """Makes the connections of one listener, counts them, and refuses those beyond the caps."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        name: str,
+        refuse: Refuse = refuse_with_json,
+        limits: ConnectionLimits | None = None,
+        connection: type[GuardedConnection] = GuardedConnection,
+        **options: Any,
+    ) -> None:
+        self.name = name
+        self.refuse = refuse
+        self.limits = limits or ConnectionLimits()
+        self._connection = connection
+        self._plain_handler = handler
+        self._open: set[GuardedConnection] = set()
+        self._peers: dict[str, _Peer] = {}
+        self._waiting: dict[GuardedConnection, None] = {}
+        """Those that still have to send something, the longest wait first."""
+        self._too_many = _as_bytes(
+            refuse(None, 503, "no_connection_left", "every connection is in use; try again")
+        )
+        self._too_many_of_peer = _as_bytes(
+            refuse(None, 429, "too_many_connections", "too many connections from this address")
+        )
+        # A refused body is not read to its end, nor is any body unpacked.
+        options |= {"auto_decompress": False, "lingering_time": 0, "access_log": None}
+        super().__init__(self._handle, **options)
+
+    def __call__(self) -> web.RequestHandler:
+        return self._connection(self, loop=self._loop, **self._kwargs)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections this listener holds now."""
+        return len(self._open)
+
+    def admit(self, connection: GuardedConnection) -> bytes | None:
+        """Count a new connection, or return the answer with which it is refused.
+
+        Where all places are taken, the connection that has kept us waiting longest makes room: of
+        the same peer where that one has its part, else of all.
+        """
+        limits = self.limits
+        peer = self._peers.setdefault(connection.peer, _Peer())
+        if len(peer.open) >= limits.connections_of_peer:
+            failures.failed(_REFUSED, self.name, f"one address has {len(peer.open)} open")
+            if not self._make_room(peer.waiting):
+                return self._too_many_of_peer
+        elif len(self._open) >= limits.connections:
+            failures.failed(_REFUSED, self.name, f"{len(self._open)} are open")
+            if not self._make_room(self._waiting):
+                self._drop_where_empty(connection.peer, peer)
+                return self._too_many
+        peer = self._peers.setdefault(connection.peer, peer)
+        peer.open.add(connection)
+        self._open.add(connection)
+        return None
+
+    def forget(self, connection: GuardedConnection) -> None:
+        """Count the connection no longer; again and again does no harm."""
+        if connection not in self._open:
+            return
+        peer = self._peers[connection.peer]
+        for held in (self._waiting, peer.waiting):
+            held.pop(connection, None)
+        for opened in (self._open, peer.open):
+            opened.remove(connection)
+        self._drop_where_empty(connection.peer, peer)
+        if len(self._open) < self.limits.connections:
+            failures.succeeded(_REFUSED, self.name)
+
+    def note(self, connection: GuardedConnection, *, is_waiting: bool) -> None:
+        """Note whether a connection still has to send something."""
+        if connection not in self._open:
+            return
+        for held in (self._waiting, self._peers[connection.peer].waiting):
+            if is_waiting:
+                held.setdefault(connection)
+            else:
+                held.pop(connection, None)
+
+    def _make_room(self, waiting: dict[GuardedConnection, None]) -> bool:
+        longest = next(iter(waiting), None)
+        if longest is None:
+            return False
+        self.forget(longest)
+        longest.end()
+        return True
+
+    def _drop_where_empty(self, name: str, peer: _Peer) -> None:
+        if not peer.open:
+            self._peers.pop(name, None)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if "Content-Encoding" in request.headers:
+            fault = _fault_of_encoding(request)
+            if fault is not None:
+                answer = self.refuse(request, 415, "unsupported_content", fault)
+                answer.headers["Accept-Encoding"] = "identity"
+                return answer
+        if "Expect" in request.headers:
+            unmet = unmet_expectation(request)
+            if unmet is not None:
+                return self.refuse(request, 400, "bad_request", unmet)
+        response = await self._plain_handler(request)
+        failures.succeeded("request_not_read", self.name)
+        return response
+
+
+class GuardedRunner(web.AppRunner):
+    """Runs an application behind a `GuardedServer`."""
+
+    __slots__ = ("_guard",)
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        name: str,
+        refuse: Refuse = refuse_with_json,
+        limits: ConnectionLimits | None = None,
+        connection: type[GuardedConnection] = GuardedConnection,
+        **options: Any,
+    ) -> None:
+        super().__init__(app, **options)
+        self._guard = partial(
+            GuardedServer, name=name, refuse=refuse, limits=limits, connection=connection
+        )
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return self._guard(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,
+            **made._kwargs,
+        )
+
+
+async def listen(
+    runner: web.BaseRunner, host: str, port: int, *, settings: str = "another port"
+) -> None:
+    """Listen on an address; every listener of Darkroom is opened here.
+
+    `settings` names what to change where the port is taken. Raises `ConfigurationError`.
+    """
+    if not isinstance(runner.server, GuardedServer):
+        raise TypeError("a listener without deadlines and caps")
+    _log_lack_of_descriptors_once(asyncio.get_running_loop())
+    try:
+        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}): another process has the"
+            f" port; set {settings}, or 0 for a free one"
+        ) from error
+
+
+def _fault_of_encoding(request: web.BaseRequest) -> str | None:
+    """Return what is wrong with the body's encoding, or None where it has none."""
+    given = ",".join(request.headers.getall("Content-Encoding"))
+    for name in given.split(","):
+        if name.strip().lower() not in {"", "identity"}:
+            return (
+                f"the body must not be compressed: Content-Encoding {name.strip()[:40]!a} is not"
+                " taken, identity is"
+            )
+    return None
+
+
+def _as_bytes(refusal: web.Response) -> bytes:
+    """Return the refusal as it is written to a connection for which no handler is started."""
+    body = refusal.body if isinstance(refusal.body, bytes) else b""
+    head = (
+        f"HTTP/1.1 {refusal.status} {refusal.reason}\r\n"
+        f"Content-Type: {refusal.headers['Content-Type']}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"Retry-After: {RETRY_AFTER_SECONDS}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def _log_lack_of_descriptors_once(loop: asyncio.AbstractEventLoop) -> None:
+    """Log by its changes, without a traceback, that no connection can be accepted."""
+    before = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
+            failures.failed(_REFUSED, "descriptors", error, fix="raise the limit: ulimit -n")
+        elif before is not None:
+            before(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    handle.is_darkroom = True  # type: ignore[attr-defined]
+    if not getattr(before, "is_darkroom", False):
+        loop.set_exception_handler(handle)

@@ -1,0 +1,1 @@
+"""Health endpoints, gauges, alerts and the log of incidents."""

@@ -1,0 +1,146 @@
+"""Reads what alerts are judged by: one statement of Postgres and one round trip to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.asyncio import Redis
+
+from shared.adapters.postgres.clock_skew import SKEW_LIMIT_SECONDS
+from shared.adapters.postgres.database import Queries
+from shared.adapters.processes.process_rows import ALIVE_SECONDS
+from shared.adapters.redis.deliveries import translated_redis_errors
+from shared.catalog import list_families
+from shared.domain.alerts.alert_rules import (
+    ENDED_COUNTED,
+    LOCKED_SECONDS,
+    LONG_FACTOR,
+    LONG_LEAST_SECONDS,
+    LONG_UNKNOWN_SECONDS,
+    LOST_SHOWN_SECONDS,
+    RECENT_SECONDS,
+)
+from shared.domain.alerts.system_state import (
+    QUEUED_COUNTED,
+    WIPED_KEY,
+    EndedJob,
+    FailingReceiver,
+    KeyDifference,
+    Locker,
+    LostWorker,
+    Pause,
+    ProcessWithoutRedis,
+    RedisSituation,
+    Situation,
+    SkewedProcess,
+)
+from shared.errors import DatabaseRefused
+from shared.kie_accounts import brake_key, family_brake_key
+
+_LISTS = (
+    *("differing_keys", "ended", "failing", "lockers", "renamed_keys", "skewed", "unpriced"),
+    *("without_redis", "workers_lost"),
+)
+
+_MOMENT_OUT_OF_RANGE = "22008"
+
+
+async def read_situation(queries: Queries) -> Situation:
+    """Return what Postgres knows. Raises `PostgresDown`, and `DatabaseRefused` where a moment that
+    counts is none of Python's calendar.
+    """
+    try:
+        (row,) = await queries.fetch(
+            "read_situation",
+            RECENT_SECONDS,
+            ENDED_COUNTED,
+            LONG_UNKNOWN_SECONDS,
+            LONG_FACTOR,
+            LONG_LEAST_SECONDS,
+            ALIVE_SECONDS,
+            LOST_SHOWN_SECONDS,
+            LOCKED_SECONDS,
+            SKEW_LIMIT_SECONDS,
+            QUEUED_COUNTED,
+        )
+    except OverflowError as error:
+        # A worker does not read such moments, see `shared.adapters.postgres.stored_timestamps`.
+        raise DatabaseRefused(
+            f"a moment in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
+        ) from error
+    values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
+    return Situation(
+        **values,
+        ended=tuple(
+            EndedJob(state, reason, message, _moment(at))
+            for state, reason, message, at in row["ended"]
+        ),
+        failing=tuple(
+            FailingReceiver(url, messages, _moment(since), error)
+            for url, messages, since, error in row["failing"]
+        ),
+        lockers=tuple(Locker(pid, who, _moment(since)) for pid, who, since in row["lockers"]),
+        skewed=tuple(SkewedProcess(name, seconds) for name, seconds in row["skewed"]),
+        without_redis=tuple(
+            ProcessWithoutRedis(name, error, _moment(since))
+            for name, error, since in row["without_redis"]
+        ),
+        differing_keys=_key_differences(row["differing_keys"]),
+        renamed_keys=_key_differences(row["renamed_keys"]),
+        workers_lost=tuple(LostWorker(name, _moment(at)) for name, at in row["workers_lost"]),
+        unpriced=tuple(row["unpriced"]),
+    )
+
+
+def _key_differences(rows: Sequence[tuple[str, str, float]]) -> tuple[KeyDifference, ...]:
+    return tuple(KeyDifference(account, at, _moment(since)) for account, at, since in rows)
+
+
+async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:
+    """Return what Redis says. Raises `RedisDown`."""
+    with translated_redis_errors():
+        pipe = redis.pipeline(transaction=False)
+        for name in accounts:
+            pipe.hgetall(brake_key(name))
+        places = [(name, model) for name in accounts for model in list_families()]
+        for place in places:
+            pipe.hgetall(family_brake_key(*place))
+        for section in ("memory", "replication", "persistence"):
+            pipe.info(section)
+        pipe.get(WIPED_KEY)
+        *brakes, memory, replication, persistence, wiped_ms = await pipe.execute()
+    pauses = [read_pause(fields) for fields in brakes]
+    of_accounts = zip(accounts, pauses, strict=False)
+    of_families = zip(places, pauses[len(accounts) :], strict=True)
+    limit = int(memory.get("maxmemory", 0))
+    return RedisSituation(
+        pauses=tuple((name, pause) for name, pause in of_accounts if pause is not None),
+        family_pauses=tuple((*place, pause) for place, pause in of_families if pause is not None),
+        is_replica=replication.get("role", "master") != "master",
+        policy=str(memory.get("maxmemory_policy", "noeviction")),
+        memory_share=int(memory.get("used_memory", 0)) / limit if limit else 0.0,
+        saves=persistence.get("rdb_last_bgsave_status", "ok") == "ok"
+        and persistence.get("aof_last_write_status", "ok") == "ok",
+        wiped_at=_moment(int(wiped_ms) / 1000) if wiped_ms else None,
+    )
+
+
+def read_pause(values: Mapping[bytes, bytes]) -> Pause | None:
+    """Return the pause that a brake's fields stand for, or None where it is off."""
+    fields = {name.decode(): value.decode(errors="replace") for name, value in values.items()}
+    if int(fields.get("level", "0")) == 0:
+        return None
+    since = fields.get("since")
+    return Pause(
+        until=_moment(float(fields.get("until", "0")) / 1000),
+        level=int(fields["level"]),
+        reason=fields.get("reason", ""),
+        message=fields.get("message", ""),
+        since=_moment(float(since) / 1000) if since else None,
+    )
+
+
+def _moment(epoch_seconds: float) -> datetime:
+    return datetime.fromtimestamp(epoch_seconds, UTC)

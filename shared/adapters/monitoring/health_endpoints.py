@@ -1,0 +1,207 @@
+"""Serves `/healthz`, `/readyz` and `/metrics` over HTTP, on the API and on the worker alike."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import SecretStr
+
+from shared.adapters.http.http_connection import ConnectionLimits
+from shared.adapters.http.http_server import GuardedRunner, Refuse, listen, refuse_with_json
+from shared.adapters.http.slow_readers import LongResponse
+from shared.adapters.monitoring.alert_monitor import alert_to_json
+from shared.adapters.monitoring.incident_log import ADVICE, DEPENDENCY_DOWN, failures
+from shared.domain.alerts.alert import Alert
+from shared.errors import DarkroomError
+
+CHECK_TIMEOUT_SECONDS = 3.0
+
+Check = Callable[[], Awaitable[None]]
+Refresh = Callable[[], Awaitable[None]]
+Alerts = Callable[[], Awaitable[Sequence[Alert]]]
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a process says about itself."""
+
+    checks: Mapping[str, Check]
+    """By name: each raises a `DarkroomError` while its dependency is away."""
+    registry: CollectorRegistry
+    refresh: Refresh
+    """Called before each scrape, to bring gauges up to date."""
+    timeout_seconds: float = CHECK_TIMEOUT_SECONDS
+    """How long a check or the refresh may take."""
+    alerts: Alerts | None = None
+    """What is wrong at the moment; raises a `DarkroomError` where nobody knows."""
+    metrics_key: SecretStr | None = None
+    """What `/metrics` asks for as `Authorization: Bearer`; None: it answers anybody."""
+    _failing_since: dict[str, datetime] = field(default_factory=dict)
+    _running: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the three routes."""
+        return [
+            web.get("/healthz", self._healthz),
+            web.get("/readyz", self._readyz),
+            web.get("/metrics", self._metrics),
+        ]
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        body, status = await self._together("readyz", self._look)
+        return web.json_response(body, status=status)
+
+    async def _together(self, name: str, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Return what the work returns; whoever asks while it runs gets the same answer.
+
+        It asks servers, and nobody needs a key for it: a flood of requests must not be a flood of
+        queries.
+        """
+        running = self._running.get(name)
+        if running is None:
+            running = asyncio.create_task(work())
+            self._running[name] = running
+            running.add_done_callback(lambda _: self._running.pop(name))
+        answer: Answer = await asyncio.shield(running)
+        return answer
+
+    async def _look(self) -> tuple[dict[str, Any], int]:
+        names = list(self.checks)
+        answers, alerts = await asyncio.gather(
+            asyncio.gather(*(self._run(self.checks[name]) for name in names)), self._read_alerts()
+        )
+        body = dict(zip(names, answers, strict=True))
+        is_ready = all(answer == "ok" for answer in answers)
+        down = self._down(body)
+        told = {
+            "status": "ready" if is_ready else "not ready",
+            "checks": body,
+            # Null: nobody knows.
+            "alerts": None if alerts is None and not down else [*down, *(alerts or ())],
+        }
+        return told, 200 if is_ready else 503
+
+    def _down(self, checks: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return an alert for each check that fails, with the moment since which it does."""
+        for name, answer in checks.items():
+            if answer == "ok":
+                self._failing_since.pop(name, None)
+            else:
+                known = failures.since(DEPENDENCY_DOWN, name)
+                self._failing_since.setdefault(name, known or datetime.now(UTC))
+        return [
+            alert_to_json(
+                Alert(
+                    f"{name}_down",
+                    checks[name],
+                    ADVICE.get(name, "see the sentence"),
+                    since=since,
+                )
+            )
+            for name, since in self._failing_since.items()
+        ]
+
+    async def _read_alerts(self) -> list[dict[str, Any]] | None:
+        if self.alerts is None:
+            return []
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                return [alert_to_json(alert) for alert in await self.alerts()]
+        except (DarkroomError, TimeoutError):
+            return None
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self.metrics_key is not None and not _shows(request, self.metrics_key):
+            return _refuse_without_key()
+        body = await self._together("metrics", self._scrape)
+        return LongResponse(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _scrape(self) -> bytes:
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self.refresh()
+        except (DarkroomError, TimeoutError):
+            # Counters of this process are still worth reading while Postgres is away.
+            pass
+        return generate_latest(self.registry)
+
+    async def _run(self, check: Check) -> str:
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await check()
+        except DarkroomError as error:
+            return str(error)
+        except TimeoutError:
+            return f"no answer within {self.timeout_seconds:g} s"
+        return "ok"
+
+
+def _shows(request: web.Request, key: SecretStr) -> bool:
+    """Return whether the request has this key, and one only."""
+    given = request.headers.getall("Authorization", [])
+    if len(given) != 1:
+        return False
+    scheme, _, shown = given[0].partition(" ")
+    wanted = key.get_secret_value().encode()
+    return scheme.lower() == "bearer" and hmac.compare_digest(
+        shown.strip().encode(errors="replace"), wanted
+    )
+
+
+def _refuse_without_key() -> web.Response:
+    problem = {
+        "type": "urn:darkroom:problem:key_refused",
+        "title": "The API key is missing or not accepted",
+        "status": 401,
+        "detail": "/metrics asks for the value of METRICS_KEY in `Authorization: Bearer ...`",
+    }
+    headers = {"WWW-Authenticate": 'Bearer realm="darkroom-metrics"'}
+    return web.json_response(
+        problem, status=401, headers=headers, content_type="application/problem+json"
+    )
+
+
+@asynccontextmanager
+async def serving(
+    host: str,
+    port: int,
+    routes: Iterable[web.RouteDef],
+    *,
+    name: str = "worker",
+    refuse: Refuse = refuse_with_json,
+    limits: ConnectionLimits | None = None,
+    settings: str = "API_PORT or WORKER_HTTP_PORT",
+) -> AsyncIterator[int]:
+    """Serve these routes for as long as the block lasts; yields the port, chosen where it was 0.
+
+    Raises `ConfigurationError` where the port cannot be had.
+    """
+    app = web.Application()
+    app.add_routes(routes)
+    runner = GuardedRunner(app, name=name, refuse=refuse, limits=limits, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        await listen(runner, host, port, settings=settings)
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

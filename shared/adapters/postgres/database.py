@@ -1,0 +1,274 @@
+"""The way to Postgres: a pool that runs named queries, and driver errors turned into ours."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from shared.adapters.postgres import sqlstates
+from shared.adapters.postgres.failed_queries import RefusedQueries
+from shared.adapters.postgres.named_queries import named
+from shared.adapters.postgres.primary_host import open_connection
+from shared.adapters.postgres.session_setup import leave_as_it_is, prepare_connection
+from shared.adapters.tcp_keepalive import keep_alive
+from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    _DriverConnection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = _DriverConnection = asyncpg.Connection
+
+_Result = TypeVar("_Result")
+
+COMMAND_TIMEOUT_SECONDS = 15.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+_MOST_IDLE_SECONDS = 60.0
+"""How long an unused connection is kept: less than any NAT on the way remembers it."""
+
+# The driver's own words for a connection that broke.
+_CONNECTION_LOST = (asyncpg.ConnectionDoesNotExistError, asyncpg.ConnectionFailureError)
+
+_TRIES = 4
+"""How often a single statement is run that the server rolled back and asks to be run again."""
+_FIRST_PAUSE_SECONDS = 0.02
+_RENEWAL_SECONDS = 1.0
+"""All connections of a pool are given up at most once in this time."""
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the driver's errors into `PostgresDown` or `DatabaseRefused`, with the cause kept."""
+    try:
+        yield
+    except DarkroomError:
+        raise
+    except asyncpg.PostgresError as error:
+        raise _translated(error) from error
+    except (
+        asyncpg.InterfaceError,
+        # "Another operation is in progress": the connection of a server that has just died.
+        asyncpg.InternalClientError,
+        # Bytes that are not of Postgres's protocol.
+        BufferError,
+        OSError,
+        TimeoutError,
+        ssl.SSLError,
+    ) as error:
+        raise PostgresDown(f"Postgres does not answer: {_text(error)}") from error
+
+
+def _translated(error: asyncpg.PostgresError) -> DarkroomError:
+    sqlstate = error.sqlstate or ""
+    words = str(error.args[0]) if error.args else type(error).__name__
+    constraint = getattr(error, "constraint_name", None)
+    column = getattr(error, "column_name", None)
+    if sqlstates.is_refusal(sqlstate, constraint=constraint, column=column):
+        return DatabaseRefused(
+            words,
+            sqlstate=sqlstate,
+            constraint=constraint,
+            hint=getattr(error, "hint", None),
+            detail=getattr(error, "detail", None),
+        )
+    if sqlstate == sqlstates.LOCK_NOT_AVAILABLE:
+        return RowBusy("a row or table that this needs", sqlstate=sqlstate)
+    if isinstance(error, _CONNECTION_LOST) or not sqlstate:
+        return PostgresDown(f"Postgres does not answer: {words}")
+    return PostgresDown(
+        f"Postgres cannot do this now: {words} (SQLSTATE {sqlstate})", sqlstate=sqlstate
+    )
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+class KeptAliveConnection(_DriverConnection):
+    """A connection whose socket is probed while it is idle."""
+
+    def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        keep_alive(transport.get_extra_info("socket"))
+
+
+class Queries(Protocol):
+    """What runs named queries: the pool, or one connection inside a transaction."""
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Run the query of that name and return its rows."""
+        ...
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """Run the query of that name and return its first row, if any."""
+        ...
+
+
+class ConnectionQueries:
+    """Runs named queries on one given connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Run the query of that name and return its rows."""
+        with translated_errors():
+            return await self.connection.fetch(named(query), *args)
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """Run the query of that name and return its first row, if any."""
+        with translated_errors():
+            return await self.connection.fetchrow(named(query), *args)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[ConnectionQueries]:
+        """Open a transaction, or a savepoint where one is open already."""
+        with translated_errors():
+            async with self.connection.transaction():
+                yield self
+
+
+class Database:
+    """A pool of connections; create it with `connect_database`, which closes it again.
+
+    A connection on which the server said that it cannot serve is not used again.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Random | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pool = pool
+        self._sleep = sleep
+        self._random = random or SystemRandom()
+        self._monotonic = monotonic
+        self._renewed_at = float("-inf")
+        self._refused = RefusedQueries(monotonic)
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Run the query of that name on any connection and return its rows."""
+
+        async def fetch(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(named(query), *args)
+
+        return await self._run(query, fetch)
+
+    async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """Run the query of that name on any connection and return its first row, if any."""
+
+        async def fetch_row(connection: Connection) -> asyncpg.Record | None:
+            return await connection.fetchrow(named(query), *args)
+
+        return await self._run(query, fetch_row)
+
+    async def _run(
+        self, query: str, statement: Callable[[Connection], Awaitable[_Result]]
+    ) -> _Result:
+        """Run one statement; run it again where the server has certainly rolled it back."""
+        tries = 1
+        while True:
+            try:
+                with translated_errors():
+                    async with self.pool.acquire() as connection:
+                        try:
+                            result = await statement(connection)
+                        except asyncpg.PostgresError as error:
+                            await self._give_up_spoiled(connection, error.sqlstate)
+                            raise
+                self._refused.note_success(query)
+                return result
+            except PostgresDown as error:
+                self._refused.note_failure(query, error)
+                if error.sqlstate not in sqlstates.ROLLED_BACK or tries == _TRIES:
+                    raise
+            await self._sleep(_FIRST_PAUSE_SECONDS * 2**tries * self._random.random())
+            tries += 1
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[ConnectionQueries]:
+        """Open a transaction on one connection: committed at the end, rolled back on error."""
+        with translated_errors():
+            async with self.pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+                try:
+                    # Whatever level the server, the database or the role has as its default.
+                    async with connection.transaction(isolation="read_committed"):
+                        yield ConnectionQueries(connection)
+                except (asyncpg.PostgresError, PostgresDown) as error:
+                    await self._give_up_spoiled(connection, error.sqlstate)
+                    raise
+
+    async def ping(self) -> None:
+        """Raise `PostgresDown` unless the server answers, and does what it was last asked to do."""
+        with translated_errors():
+            await self.pool.fetchval("SELECT 1", timeout=CONNECT_TIMEOUT_SECONDS)
+        refusal = self._refused.newest()
+        if refusal is not None:
+            raise refusal
+
+    async def _give_up_spoiled(self, connection: Connection, sqlstate: str | None) -> None:
+        if sqlstate is None or not sqlstates.spoils_connection(sqlstate):
+            return
+        connection.terminate()
+        now = self._monotonic()
+        if sqlstates.spoils_every_connection(sqlstate) and (
+            now - self._renewed_at >= _RENEWAL_SECONDS
+        ):
+            # A server that was demoted still answers what is read, and answers it from the past.
+            self._renewed_at = now
+            await self.pool.expire_connections()
+
+
+@asynccontextmanager
+async def connect_database(
+    url: str,
+    *,
+    connections: int = 10,
+    name: str = "darkroom",
+    command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+    lock_timeout_seconds: float | None = None,
+    reads_any_moment: bool = False,
+) -> AsyncIterator[Database]:
+    """Open a pool of at most `connections`, or raise `PostgresDown`; close it at the end.
+
+    A statement that waits longer than `lock_timeout_seconds` for a lock raises `RowBusy`. With
+    `reads_any_moment` a moment that Python's calendar does not have is read as its first or last
+    one: for who shows rows. Without, its row cannot be read: for who decides by it.
+    """
+    with translated_errors():
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=connections,
+            connect=cast("Any", open_connection),
+            init=lambda one: prepare_connection(
+                one, lock_timeout_seconds, reads_any_moment=reads_any_moment
+            ),
+            reset=leave_as_it_is,
+            command_timeout=command_timeout_seconds,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            max_inactive_connection_lifetime=_MOST_IDLE_SECONDS,
+            connection_class=KeptAliveConnection,
+            server_settings={"application_name": name},
+        )
+    try:
+        yield Database(pool)
+    finally:
+        # Terminate rather than wait: whoever still holds a connection here is being cancelled.
+        pool.terminate()
+
+
+def as_dicts(rows: Iterable[asyncpg.Record]) -> list[dict[str, Any]]:
+    """Return rows as plain dictionaries: a driver's record never leaves an adapter."""
+    return [dict(row) for row in rows]

@@ -1,0 +1,48 @@
+"""Hands out SQL by name from `sql/queries`: no statement is ever built from strings."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+_HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+_WRITE = re.compile(
+    r"^[^-]*(\b(INSERT INTO|UPDATE|DELETE FROM)\b|\bFROM darkroom_\w+\()", re.MULTILINE
+)
+"""What goes through a function of `sql/functions` is a write."""
+
+
+def sql_folder() -> Path:
+    """Return the folder `sql`: of the checkout, or as packed into an installed wheel."""
+    checkout = Path(__file__).parents[3] / "sql"
+    return checkout if (checkout / "migrations").is_dir() else Path(__file__).parents[2] / "_sql"
+
+
+@cache
+def _all_queries() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for file in sorted((sql_folder() / "queries").glob("*.sql")):
+        parts = _HEADER.split(file.read_text(encoding="utf-8"))
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            if name in found:
+                raise ValueError(f"query {name!r} is named twice, again in {file.name}")
+            found[name] = text.strip()
+    return found
+
+
+def named(name: str) -> str:
+    """Return the statement under that name; a name that does not exist is a programmer's error."""
+    return _all_queries()[name]
+
+
+@cache
+def writes(name: str) -> bool:
+    """Return whether the statement under that name writes rows."""
+    return _WRITE.search(named(name)) is not None
+
+
+def query_names() -> frozenset[str]:
+    """Return every name there is."""
+    return frozenset(_all_queries())

@@ -1,0 +1,148 @@
+"""Applies the SQL files that may change between versions: roles, functions, and rights.
+
+A numbered migration is applied once and never changes. These files are applied again, in the same
+run of `darkroom migrate`, whenever their text has changed: each replaces what it defined before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from shared.adapters.postgres.database import Connection, translated_errors
+from shared.adapters.postgres.named_queries import named, sql_folder
+from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
+
+_ROLES = "roles"
+_RIGHTS = "rights"
+"""Applied whenever anything else was: a new function is open to everybody until then."""
+
+_CREATE_TABLE = """
+CREATE TABLE IF NOT EXISTS darkroom_definitions (
+    name       text        PRIMARY KEY,
+    checksum   text        NOT NULL,
+    roles      text[]      NOT NULL,
+    rights     text[]      NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE darkroom_definitions IS
+    'Which text this database has of roles.sql, functions and rights.sql in the folder sql.';
+COMMENT ON COLUMN darkroom_definitions.name IS 'The file, without its ending.';
+COMMENT ON COLUMN darkroom_definitions.checksum IS 'SHA-256 of the file as it was applied.';
+COMMENT ON COLUMN darkroom_definitions.roles IS
+    'The roles of Darkroom that the server had then. One that is made later has no rights yet.';
+COMMENT ON COLUMN darkroom_definitions.rights IS 'The rights of those roles then.';
+COMMENT ON COLUMN darkroom_definitions.applied_at IS 'When it was applied.';
+"""
+_LIST_ROLES = (
+    "SELECT coalesce(array_agg(rolname::text ORDER BY rolname), '{}') FROM pg_roles"
+    " WHERE rolname LIKE 'darkroom\\_%'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One file of `sql/functions`, `sql/roles.sql` or `sql/rights.sql`."""
+
+    name: str
+    checksum: str
+    sql: str
+    applied_at: datetime | None = None
+    """When the database had this text; None: it has another, or none."""
+
+
+def read_definitions(folder: Path | None = None) -> list[Definition]:
+    """Return the files of a folder `sql` in the order in which they are applied."""
+    root = folder or sql_folder()
+    functions = sorted((root / "functions").glob("*.sql"))
+    files = [root / f"{_ROLES}.sql", *functions, root / f"{_RIGHTS}.sql"]
+    return [
+        Definition(
+            file.relative_to(root).with_suffix("").as_posix(),
+            hashlib.sha256(text.encode()).hexdigest(),
+            text,
+        )
+        for file in files
+        for text in [file.read_text(encoding="utf-8")]
+    ]
+
+
+async def compare_definitions(
+    connection: Connection, folder: Path | None = None
+) -> list[Definition]:
+    """Return every file with the moment when the database had its text; change nothing."""
+    exists = await connection.fetchval("SELECT to_regclass('public.darkroom_definitions')")
+    rows = (
+        await connection.fetch("SELECT name, checksum, applied_at FROM darkroom_definitions")
+        if exists
+        else []
+    )
+    applied = {(row["name"], row["checksum"]): row["applied_at"] for row in rows}
+    return [
+        Definition(one.name, one.checksum, one.sql, applied.get((one.name, one.checksum)))
+        for one in read_definitions(folder)
+    ]
+
+
+async def apply_definitions(
+    connection: Connection, folder: Path | None, *, schema_changed: bool
+) -> list[Definition]:
+    """Apply what has changed, in one transaction, and return it. The caller holds the lock.
+
+    Raises `MigrationFailed` with nothing applied.
+    """
+    await connection.execute(_CREATE_TABLE)
+    known = await compare_definitions(connection, folder)
+    chosen = {one.name for one in known if not one.applied_at}
+    if not await _is_as_it_was(connection):
+        chosen.add(_ROLES)
+    if chosen or schema_changed:
+        chosen.add(_RIGHTS)
+    changed = [one for one in known if one.name in chosen]
+    async with connection.transaction():
+        for one in changed:
+            await _apply(connection, one)
+    return changed
+
+
+def refuse_other_definitions(definitions: list[Definition]) -> None:
+    """Raise `SchemaOutdated` where the database has another text than this version of Darkroom."""
+    other = [one.name for one in definitions if not one.applied_at]
+    if other:
+        raise SchemaOutdated(
+            f"the database has other functions than this version of Darkroom: {', '.join(other)};"
+            " run `darkroom migrate` of the newest version in use"
+        )
+
+
+async def _is_as_it_was(connection: Connection) -> bool:
+    """Return whether the server has the same roles, and they the same rights, as the last time."""
+    had = await connection.fetchrow(
+        "SELECT roles, rights FROM darkroom_definitions WHERE name = $1", _RIGHTS
+    )
+    now = await connection.fetchval(_LIST_ROLES), await connection.fetchval(named("list_rights"))
+    return had is not None and tuple(had) == now
+
+
+async def _apply(connection: Connection, definition: Definition) -> None:
+    try:
+        with translated_errors():
+            await connection.execute(definition.sql)
+            await connection.execute(
+                "INSERT INTO darkroom_definitions (name, checksum, roles, rights)"
+                " VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE"
+                " SET checksum = excluded.checksum, roles = excluded.roles,"
+                " rights = excluded.rights, applied_at = now()",
+                definition.name,
+                definition.checksum,
+                await connection.fetchval(_LIST_ROLES),
+                await connection.fetchval(named("list_rights")),
+            )
+    except (DatabaseRefused, PostgresDown) as error:
+        if error.sqlstate is None:
+            raise
+        raise MigrationFailed(
+            f"sql/{definition.name}.sql was refused and rolled back: {error}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The registry of running processes, in Postgres and in Redis."""

@@ -1,0 +1,84 @@
+"""What a process says about itself at each beat, and what it finds."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from uuid import UUID, uuid4
+
+from shared.adapters.processes.process_rows import ProcessKind
+from shared.adapters.processes.redis_presence import Mark
+from shared.kie_accounts import KieKey
+
+
+def own_version() -> str:
+    """Return the version of Darkroom that runs here."""
+    try:
+        return version("darkroom-queue")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, as it introduces itself."""
+
+    kind: ProcessKind
+    redis: str
+    """Its Redis without a password, as `redis_place` writes it."""
+    database: str
+    """Its Postgres without a password, as `database_place` writes it."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that all workers should have alike, by the names of the environment variables."""
+    keys: tuple[KieKey, ...] = field(default=(), repr=False)
+    """Its keys at Kie; only fingerprints of them leave it."""
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    version: str = field(default_factory=own_version)
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSkew:
+    """This machine's clock minus Postgres's."""
+
+    seconds: float
+    error_seconds: float
+    """The newest round trip: the true skew is at most this far away."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWorker:
+    """Another worker of this database that was alive, and its Redis with it, at the last beat."""
+
+    id: UUID
+    name: str
+    redis: str
+    limits: Mapping[str, Any]
+    key_fingerprints: Mapping[str, str]
+    """By the name of the Kie account."""
+    started: float
+    """When it started; by Postgres's clock (epoch, seconds)."""
+    marked: float
+    """When it had last written its mark in its Redis; by Postgres's clock (epoch, seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What one beat found: the marks in Redis were read before the rows in Postgres."""
+
+    marks: tuple[Mark, ...] | None
+    """The marks in this process's Redis, its own among them; None where Redis did not answer."""
+    workers: tuple[LiveWorker, ...]
+    """The other live workers of this database, oldest first."""
+    unknown_ids: frozenset[UUID]
+    """Marked in this Redis, but no process of this database."""
+    started: float
+    """When this process started; by Postgres's clock (epoch, seconds)."""
+    at: float
+    """When the rows were read; by Postgres's clock (epoch, seconds)."""
+    key_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Those of this process."""

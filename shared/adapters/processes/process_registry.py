@@ -1,0 +1,241 @@
+"""The registry of processes: each worker and API process writes a row and a mark every 5 s.
+
+The row, in Postgres, says who is alive by Postgres's clock. The mark, in Redis, is how processes of
+one database find out whether they share one Redis. Both writes are real: their outcome says whether
+the servers take writes now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.postgres.clock_skew import report_skew
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.processes.process_records import Beat, ClockSkew, LiveWorker, Process
+from shared.adapters.processes.process_rows import ALIVE_SECONDS
+from shared.adapters.processes.redis_presence import Mark, ProcessMarks
+from shared.adapters.processes.shared_redis_check import Agreement, RedisAgreement
+from shared.adapters.redis.deliveries import stop_if_cancelled
+from shared.errors import ConfigurationError, DarkroomError, PostgresDown, RedisDown
+from shared.kie_accounts import key_fingerprints
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+KEEP_SECONDS = 24 * 3600.0
+_POSTGRES_TIMEOUT_SECONDS = 5.0
+_REDIS_TIMEOUT_SECONDS = 2.0
+_STOP_TIMEOUT_SECONDS = 2.0
+_FIRST_INTERVAL_SECONDS = 0.5
+"""Between the beats of a worker that waits for the proof that its Redis is shared."""
+
+
+class ProcessRegistry:
+    """This process's entry in the registry."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        redis: Redis,
+        process: Process,
+        *,
+        detail: Callable[[], Mapping[str, Any]] = dict,
+        clock: ServerClock | None = None,
+        interval_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self.process = process
+        self.last_error: DarkroomError | None = None
+        """Why the last write to Postgres failed, in the server's own words; None: it went well."""
+        self.last_redis_error: DarkroomError | None = None
+        """Why the last write to Redis failed; None: it went well."""
+        self.failing_since: float | None = None
+        """Since when writes to Postgres fail, by the loop's clock; None: they go well."""
+        self.redis_failing_since: float | None = None
+        self.clock_skew: ClockSkew | None = None
+        """As measured at the last beat that reached Postgres."""
+        self.last_beat: Beat | None = None
+        """What the last beat found that reached Postgres."""
+        self.agreement = RedisAgreement(process)
+        """Whether this process uses the same Redis as the others of its database."""
+        self._queries = queries
+        self._marks = ProcessMarks(
+            redis,
+            process_id=process.id,
+            kind=process.kind,
+            name=process.name,
+            database=process.database,
+        )
+        self._detail = detail
+        self._clock = clock or ServerClock()
+        self._interval_seconds = interval_seconds
+        self._has_beaten = asyncio.Event()
+        self._key_fingerprints: dict[str, str] = {}
+
+    async def beat(self) -> Beat | None:
+        """Write the mark and the row; return what they tell, or None where Postgres did not.
+
+        One Redis command and one statement. No error is raised for a server; see `last_error`.
+        """
+        # The row first: a mark without a row is that of another database's process.
+        if self.last_beat is None and await self._record(None) is None:
+            return None
+        beat = await self._record(await self._write_mark())
+        if beat is not None:
+            self.agreement.judge(beat)
+        return beat
+
+    async def stop(self) -> None:
+        """Say that this process has stopped, where its servers answer within 2 s."""
+        for step in (self._marks.remove, self._write_stopped):
+            try:
+                async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+                    await step()
+            except (DarkroomError, TimeoutError) as error:
+                log.info("process_end_not_recorded", error=str(error) or type(error).__name__)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped."""
+        beating = asyncio.create_task(self._keep_beating())
+        try:
+            yield
+        finally:
+            await stop_tasks([beating])
+            await self.stop()
+
+    async def wait_for_agreement(self) -> None:
+        """Return when this process is known to use the same Redis as the others of its database.
+
+        Returns as well where a server is away, so that nothing can be known. Raises
+        `ConfigurationError` where this process uses another Redis. For use inside `running`.
+        """
+        has_told = False
+        while True:
+            await self._has_beaten.wait()
+            self._has_beaten.clear()
+            agreement = self.agreement
+            if self._a_server_is_away or agreement.state is Agreement.PROVEN:
+                return
+            if agreement.state is Agreement.REFUTED:
+                raise ConfigurationError(agreement.reason)
+            if not has_told:
+                log.warning("waiting_for_other_processes", reason=agreement.reason)
+                has_told = True
+
+    @property
+    def _a_server_is_away(self) -> bool:
+        return self.last_error is not None or self.last_redis_error is not None
+
+    async def _keep_beating(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self.beat()
+            except Exception:
+                log.exception("process_not_recorded")
+            self._has_beaten.set()
+            stop_if_cancelled()
+            await asyncio.sleep(max(began + self._seconds_between_beats() - loop.time(), 0))
+
+    def _seconds_between_beats(self) -> float:
+        """Return the interval; a shorter one while the others' marks are still looked for."""
+        is_open = self.agreement.state is Agreement.OPEN and not self._a_server_is_away
+        return (
+            min(_FIRST_INTERVAL_SECONDS, self._interval_seconds)
+            if is_open
+            else (self._interval_seconds)
+        )
+
+    async def _record(self, marks: tuple[Mark, ...] | None) -> Beat | None:
+        try:
+            async with asyncio.timeout(_POSTGRES_TIMEOUT_SECONDS):
+                self.last_beat = await self._write_row(marks)
+        except (DarkroomError, TimeoutError) as error:
+            self._note_postgres(_as_down(error, PostgresDown, _POSTGRES_TIMEOUT_SECONDS))
+            return None
+        self._note_postgres(None)
+        return self.last_beat
+
+    async def _write_mark(self) -> tuple[Mark, ...] | None:
+        try:
+            async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
+                marks = tuple(await self._marks.write())
+        except (DarkroomError, TimeoutError) as error:
+            self._note_redis(_as_down(error, RedisDown, _REDIS_TIMEOUT_SECONDS))
+            return None
+        self._note_redis(None)
+        return marks
+
+    async def _write_row(self, marks: tuple[Mark, ...] | None) -> Beat:
+        process, error = self.process, self.last_redis_error
+        asked_at = self._clock.monotonic()
+        (row,) = await self._queries.fetch(
+            "record_process",
+            process.id,
+            process.kind,
+            process.name,
+            process.version,
+            process.redis,
+            dict(process.limits),
+            {**self._detail(), **({"redis_error": str(error)} if error else {})},
+            self.clock_skew.seconds if self.clock_skew else None,
+            marks is not None,
+            [mark.process_id for mark in marks or ()],
+            ALIVE_SECONDS,
+            KEEP_SECONDS,
+            self._key_fingerprints,
+        )
+        # The first write learns the salt, and the second, which follows at once, tells them.
+        salt: str | None = row["key_salt"]
+        self._key_fingerprints = key_fingerprints(process.keys, salt) if salt else {}
+        self._clock.observe(row["at"], asked_at)
+        skew_seconds = self._clock.skew_seconds
+        # Read last: a process that stands still between two readings of clocks adds to the error.
+        error_seconds = self._clock.monotonic() - asked_at
+        self.clock_skew = ClockSkew(skew_seconds, error_seconds)
+        report_skew(self.clock_skew.seconds)
+        return Beat(
+            marks=marks,
+            workers=tuple(
+                LiveWorker(**{**worker, "id": UUID(worker["id"])}) for worker in row["workers"]
+            ),
+            unknown_ids=frozenset(row["unknown_ids"]),
+            at=row["at"].timestamp(),
+            started=row["started_at"].timestamp(),
+            key_fingerprints=self._key_fingerprints,
+        )
+
+    async def _write_stopped(self) -> None:
+        await self._queries.fetch("record_process_stopped", self.process.id)
+
+    def _note_postgres(self, error: DarkroomError | None) -> None:
+        self.failing_since = _since(self.failing_since, error)
+        self.last_error = error
+
+    def _note_redis(self, error: DarkroomError | None) -> None:
+        self.redis_failing_since = _since(self.redis_failing_since, error)
+        self.last_redis_error = error
+
+
+def _since(since: float | None, error: DarkroomError | None) -> float | None:
+    if error is None:
+        return None
+    return since if since is not None else asyncio.get_running_loop().time()
+
+
+def _as_down(
+    error: Exception, kind: type[PostgresDown | RedisDown], timeout_seconds: float
+) -> DarkroomError:
+    if isinstance(error, DarkroomError):
+        return error
+    return kind(f"no answer within {timeout_seconds:g} s")

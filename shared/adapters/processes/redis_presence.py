@@ -1,0 +1,133 @@
+"""The marks of live processes in Redis: one sorted set, written by each process at every beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
+
+import orjson
+from redis.asyncio import Redis
+
+from shared.adapters.redis.deliveries import translated_redis_errors
+from shared.server_urls import is_sentinel_url, read_sentinel_url
+
+MARKS_KEY = "darkroom:processes"
+MARK_TTL_MS = 15_000
+"""How long a mark outlives its process."""
+
+_DEFAULT_PORT = 6379
+_DEFAULT_DATABASE = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One process that is alive in this Redis."""
+
+    process_id: UUID
+    since_ms: int
+    """When it first marked itself here, by the clock of Redis."""
+    seen_ms: int
+    """When it last did."""
+    kind: str
+    name: str
+    database: str
+    """Where its Postgres is, without a password."""
+
+
+@cache
+def _source() -> str:
+    return files("shared").joinpath("lua", "record_presence.lua").read_text(encoding="utf-8")
+
+
+class ProcessMarks:
+    """Writes the mark of one process and reads the marks of all."""
+
+    def __init__(
+        self, redis: Redis, *, process_id: UUID, kind: str, name: str, database: str
+    ) -> None:
+        self._redis = redis
+        self._script = redis.register_script(_source())
+        self._text = orjson.dumps(
+            {"id": str(process_id), "kind": kind, "name": name, "database": database}
+        )
+        self._since = b""
+
+    async def write(self) -> list[Mark]:
+        """Write the mark of this process; return all marks, its own among them.
+
+        One command. Raises `RedisDown`.
+        """
+        with translated_redis_errors():
+            self._since, scored = await self._script(
+                keys=[MARKS_KEY], args=[self._text, self._since, MARK_TTL_MS]
+            )
+        return read_marks(list(zip(scored[::2], scored[1::2], strict=True)))
+
+    async def remove(self) -> None:
+        """Take the mark of this process away. Raises `RedisDown`."""
+        if self._since:
+            with translated_redis_errors():
+                await self._redis.zrem(MARKS_KEY, self._since + b" " + self._text)
+
+
+async def fetch_marks(redis: Redis) -> list[Mark]:
+    """Return the marks that have not expired by Redis's clock; writes none. Raises `RedisDown`."""
+    with translated_redis_errors():
+        pipe = redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.zrange(MARKS_KEY, 0, -1, withscores=True)
+        (seconds, microseconds), scored = await pipe.execute()
+    since_ms = seconds * 1000 + microseconds // 1000 - MARK_TTL_MS
+    return [mark for mark in read_marks(scored) if mark.seen_ms >= since_ms]
+
+
+def read_marks(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Mark]:
+    """Return the marks that these members and scores stand for; what cannot be read is left out."""
+    marks = []
+    for member, score in scored:
+        since, _, text = member.partition(b" ")
+        try:
+            value = orjson.loads(text)
+            marks.append(
+                Mark(
+                    UUID(value["id"]),
+                    int(since),
+                    int(float(score)),
+                    str(value["kind"]),
+                    str(value["name"]),
+                    str(value["database"]),
+                )
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return marks
+
+
+def redis_place(url: str) -> str:
+    """Return host:port/db of a Redis URL, or its socket and db: what may be shown and logged."""
+    if is_sentinel_url(url):
+        return read_sentinel_url(url).place
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    if parts.scheme == "unix":
+        return f"{unquote(parts.path)}/{options.get('db', [_DEFAULT_DATABASE])[0]}"
+    path = parts.path.strip("/")
+    database = options.get("db", [path or _DEFAULT_DATABASE])[0]
+    return f"{parts.hostname or 'localhost'}:{parts.port or _DEFAULT_PORT}/{database}"
+
+
+def database_place(url: str) -> str:
+    """Return host:port/name of a database URL: what may be shown and logged.
+
+    A host may be a list, or a socket's folder in the query.
+    """
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    hosts = parts.netloc.rpartition("@")[2] or options.get("host", ["localhost"])[0]
+    port = options.get("port")
+    name = parts.path.strip("/") or options.get("dbname", [""])[0] or "postgres"
+    return f"{hosts}{':' + port[0] if port else ''}/{name}"

@@ -1,0 +1,1 @@
+"""Redis: connections, deliveries, messages between processes."""

@@ -1,0 +1,101 @@
+"""Connections to Redis that are given up once the server says that it is not the right one.
+
+After a failover the old primary may come back as a replica, and another server stand behind the
+same address. The old connections still work, and everything that is written over them is refused:
+so a connection on which such an answer came is closed, and the next one reaches who is there now.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ExecAbortError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from shared.adapters.redis.cancellable_writes import CancellableWrites
+
+# The client takes these words off the server's answer and makes them a class.
+_CODES: tuple[tuple[type[RedisError], str], ...] = (
+    (ReadOnlyError, "READONLY "),
+    (BusyLoadingError, "LOADING "),
+    (OutOfMemoryError, "OOM "),
+    (NoPermissionError, "NOPERM "),
+    (NoScriptError, "NOSCRIPT "),
+    (ExecAbortError, "EXECABORT "),
+)
+_ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
+# The client wraps what the server said about one of many commands, and repeats the command.
+_PIPELINE = re.compile(r"^Command # [0-9]+ \(.*?\) of pipeline caused error: \(['\"]", re.DOTALL)
+_TOO_MANY_CLIENTS = "max number of clients reached"
+_SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ")
+
+
+def words_of(error: Exception) -> str:
+    """Return the server's own words, its code in front, or what went wrong on the way to it."""
+    error = _answer_of(error)
+    text = _PIPELINE.sub("", str(error)).removesuffix("',)").removesuffix('",)')
+    text = text or type(error).__name__
+    return next((code for kind, code in _CODES if isinstance(error, kind)), "") + text
+
+
+def is_answer(error: Exception) -> bool:
+    """Return whether the server answered, and said that it cannot do this."""
+    return isinstance(_answer_of(error), _ANSWERS) or _TOO_MANY_CLIENTS in str(error)
+
+
+def _answer_of(error: Exception) -> Exception:
+    """Return the server's answer where it came while a connection was being made."""
+    while error.args and isinstance(error.args[0], RedisError):
+        error = error.args[0]
+    return error
+
+
+def spoils_connection(error: RedisError) -> bool:
+    """Return whether another connection may reach a server that can do it."""
+    return words_of(error).startswith(_SPOILING)
+
+
+class RenewingPool(BlockingConnectionPool):
+    """A pool that closes a connection on which the server said that it may not be written to."""
+
+    def __init__(self, **options: Any) -> None:
+        kind = options.pop("connection_class", None)
+        super().__init__(**options)
+        self.connection_class = _noting(kind or self.connection_class)
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take a connection back. Where one is spoiled, those that are idle lead there as well."""
+        if getattr(connection, "is_spoiled", False):
+            connection.is_spoiled = False  # type: ignore[attr-defined]
+            await connection.disconnect()
+            await self.disconnect(inuse_connections=False)
+        await super().release(connection)
+
+
+def _noting(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return that kind of connection, which notes when an answer has spoiled it."""
+
+    class NotingConnection(CancellableWrites, kind):  # type: ignore[valid-type, misc]
+        is_spoiled = False
+
+        async def read_response(self, *args: Any, **options: Any) -> Any:
+            """Read the next answer."""
+            try:
+                return await super().read_response(*args, **options)
+            except RedisError as error:
+                self.is_spoiled = self.is_spoiled or spoils_connection(error)
+                raise
+
+    return NotingConnection

@@ -1,0 +1,279 @@
+"""Delivers jobs through arq: one of the two files that know arq (the other is the worker's claim).
+
+Redis holds nothing that Postgres does not know: a lost delivery is made again by the reconciler,
+and a delivery made twice is the same delivery, because its arq id is the job's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.jobs import serialize_job
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import RedisError
+
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, to_message
+from shared.adapters.redis.connection_pool import RenewingPool, is_answer, words_of
+from shared.adapters.redis.sentinel import primary_pool
+from shared.adapters.tcp_keepalive import tcp_options
+from shared.domain.lifecycle import JobState
+from shared.errors import RedisDown
+from shared.server_urls import is_sentinel_url, read_sentinel_url
+
+CONNECT_TIMEOUT_SECONDS = 2.0
+ANSWER_TIMEOUT_SECONDS = 5.0
+PAGE_LENGTH = 500
+"""Deliveries made in one script: Redis does nothing else meanwhile."""
+# arq drops a job whose payload has expired. The reconciler would deliver it again; a month makes
+# that the exception.
+PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
+
+SOON_MS = 500
+"""Workers are woken for what is due within this time."""
+
+PROBE_KEY = "darkroom:probe"
+"""Written, and published to, to find out whether anything can be written."""
+ARQ_PROBE_KEY = "arq:probe"
+PROBE_TTL_MS = 60_000
+
+HASTEN_PREFIX = "darkroom:hasten:"
+HASTEN_TTL_MS = 60_000
+
+_PLACE = "@"
+
+_CLOSED_TRANSPORT = "unable to perform operation on <"
+
+WAKE_CHANNEL = "darkroom:wake"
+"""A message here says: something may be due now, look. It names the lanes that shall, by their
+queues and with spaces between; an empty one means all."""
+
+
+class Lane(StrEnum):
+    """The arq queues. The value is the queue's key and the arq function's name follows."""
+
+    SUBMIT = "darkroom:submit"
+    POLL = "darkroom:poll"
+    WEBHOOK = "darkroom:webhook"
+
+    @property
+    def function(self) -> str:
+        """The name of the arq function that this lane runs."""
+        return f"{self.name.lower()}_job"
+
+    def arq_id(self, job_id: UUID) -> str:
+        """Return the id under which arq knows the delivery of this job, or webhook message."""
+        return f"{self.name.lower()}:{job_id}"
+
+
+def lane_of(state: JobState) -> Lane | None:
+    """Return the lane in which a job of this state must have a delivery, if any."""
+    if state in {JobState.QUEUED, JobState.SUBMITTING}:
+        return Lane.SUBMIT
+    return Lane.POLL if state is JobState.GENERATING else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One delivery to make: this job, in this lane, due after a delay that Redis counts."""
+
+    job_id: UUID
+    """In the webhook lane, the id of the webhook message."""
+    lane: Lane
+    delay_ms: int = 0
+    """Below 0: it has been due for so long, and comes before what is due later."""
+
+
+def serialize(value: dict[str, Any]) -> bytes:
+    """Encode arq's own dictionaries as JSON: unlike pickle, reading it runs nobody's code."""
+    return orjson.dumps(value, default=repr)
+
+
+def deserialize(data: bytes) -> dict[str, Any]:
+    """Decode what `serialize` encoded."""
+    return cast("dict[str, Any]", orjson.loads(data))
+
+
+@cache
+def _source_of(name: str) -> str:
+    return files("shared").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
+    """Return what arq's payload has before the job id and after it."""
+    payload = serialize_job(lane.function, (_PLACE,), {}, None, moment_ms, serializer=serialize)
+    return payload.split(_PLACE.encode())
+
+
+def now_ms() -> int:
+    """Return this machine's time in arq's unit. It may be wrong: no delivery is due by it."""
+    return int(time.time() * 1000)
+
+
+@contextmanager
+def translated_redis_errors() -> Iterator[None]:
+    """Turn the client's errors into `RedisDown`, with the cause kept."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise redis_down(error) from error
+    except RuntimeError as error:
+        # uvloop's word for a connection that was closed while the client was writing to it.
+        if _CLOSED_TRANSPORT not in str(error):
+            raise
+        raise redis_down(error) from error
+
+
+def redis_down(error: Exception) -> RedisDown:
+    """Return what a client's error means: no answer, or an answer that it cannot be done now."""
+    what = "cannot do this now" if is_answer(error) else "does not answer"
+    return RedisDown(f"Redis {what}: {words_of(error)}")
+
+
+def stop_if_cancelled() -> None:
+    """Raise a cancellation that was lost; every loop around Redis needs it to be stoppable.
+
+    Connections of this package lose none (`CancellableWrites`). This is the second guard, for what
+    else a loop waits for: `asyncio.wait_for` before Python 3.12 swallows a cancellation that comes
+    at the moment when the awaited thing is done.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
+    """Return a client for that URL. Nothing is sent before the first command."""
+    options: dict[str, Any] = {
+        "max_connections": connections,
+        "timeout": ANSWER_TIMEOUT_SECONDS,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        # A peer that is gone without a word must not hang a worker.
+        "socket_timeout": ANSWER_TIMEOUT_SECONDS,
+        "health_check_interval": 30,
+    }
+    if not url.startswith("unix:"):  # for Unix sockets the client refuses these
+        options |= {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}
+    if is_sentinel_url(url):
+        pool = primary_pool(read_sentinel_url(url), **options)
+    else:
+        pool = RenewingPool.from_url(url, **options)
+    return ArqRedis(
+        cast("ConnectionPool", pool),
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        default_queue_name=Lane.SUBMIT.value,
+        expires_extra_ms=PAYLOAD_TTL_MS,
+    )
+
+
+@asynccontextmanager
+async def connect_redis(url: str, *, connections: int = 50) -> AsyncIterator[ArqRedis]:
+    """Open a client and close it with its pool at the end."""
+    redis = open_redis(url, connections=connections)
+    try:
+        yield redis
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+class Delivery:
+    """Puts jobs into arq's queues and spreads the news about them."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self.redis = redis
+        self._deliver_script = redis.register_script(_source_of("deliver"))
+        self._hasten_script = redis.register_script(_source_of("make_due_now"))
+        self._probe_script = redis.register_script(_source_of("write_probe"))
+
+    async def deliver(
+        self,
+        parcels: Sequence[Parcel],
+        *,
+        changes: Sequence[Change] = (),
+        again_if_running: bool = False,
+    ) -> None:
+        """Make these deliveries; those already there stay as they are. Raises `RedisDown`.
+
+        Writes what arq's own `enqueue_job` writes, in one script and round trip per 500. The
+        changes are announced by the way. With `again_if_running`, what is running now will run
+        once more, at once: for what may have changed after that run looked.
+        """
+        with translated_redis_errors():
+            for start in range(0, max(len(parcels), len(changes)), PAGE_LENGTH):
+                page = slice(start, start + PAGE_LENGTH)
+                await self._deliver_page(parcels[page], changes[page], again_if_running)
+
+    async def _deliver_page(
+        self, parcels: Sequence[Parcel], changes: Sequence[Change], again_if_running: bool
+    ) -> None:
+        moment = now_ms()
+        groups: dict[tuple[Lane, int], list[str]] = {}
+        for parcel in parcels:
+            groups.setdefault((parcel.lane, parcel.delay_ms), []).append(str(parcel.job_id))
+        arguments: list[str | int | bytes] = [
+            job_key_prefix,
+            WAKE_CHANNEL,
+            # What is due later is found in time by the look that every lane takes twice a second.
+            SOON_MS,
+            CHANGES_CHANNEL if changes else "",
+            to_message(changes),
+            in_progress_key_prefix if again_if_running else "",
+            HASTEN_PREFIX,
+            HASTEN_TTL_MS,
+        ]
+        for (lane, delay_ms), job_ids in groups.items():
+            keep_ms = max(delay_ms, 0) + PAYLOAD_TTL_MS
+            arguments += [f"{lane.name.lower()}:", *_payload_around_id(lane, moment)]
+            arguments += [keep_ms, delay_ms, "".join(job_ids)]
+        await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)
+
+    async def hasten(self, job_id: UUID, lane: Lane) -> None:
+        """Make an existing delivery due now, or again at once where it is running now.
+
+        Raises `RedisDown`.
+        """
+        arq_id = lane.arq_id(job_id)
+        with translated_redis_errors():
+            await self._hasten_script(
+                keys=[lane.value, HASTEN_PREFIX + arq_id],
+                args=[arq_id, HASTEN_TTL_MS, WAKE_CHANNEL],
+            )
+
+    async def missing(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Return those of the parcels that have no delivery in Redis. Raises `RedisDown`."""
+        lacking: list[Parcel] = []
+        with translated_redis_errors():
+            for lane in Lane:
+                wanted = [parcel for parcel in parcels if parcel.lane is lane]
+                if not wanted:
+                    continue
+                ids = [lane.arq_id(parcel.job_id) for parcel in wanted]
+                scores = await self.redis.zmscore(lane.value, ids)
+                lacking += [
+                    parcel for parcel, score in zip(wanted, scores, strict=True) if score is None
+                ]
+        return lacking
+
+    async def announce(self, changes: Sequence[Change]) -> None:
+        """Tell whoever listens that these jobs have new events. Raises `RedisDown`."""
+        with translated_redis_errors():
+            await self.redis.publish(CHANGES_CHANNEL, to_message(changes))
+
+    async def ping(self) -> None:
+        """Raise `RedisDown` unless the server answers and takes what is written to it."""
+        with translated_redis_errors():
+            await self._probe_script(
+                keys=[PROBE_KEY, ARQ_PROBE_KEY], args=[PROBE_TTL_MS, PROBE_KEY]
+            )

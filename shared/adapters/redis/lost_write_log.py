@@ -1,0 +1,122 @@
+"""Keeps in Redis what shows that Postgres has lost writes, as a standby that lagged has.
+
+Postgres cannot know what it has lost. Redis still has deliveries of jobs that Postgres does not
+know, and workers remember tasks at Kie. What they notice is kept here for the doctor, until an
+operator deletes the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from shared.adapters.redis.deliveries import Lane, translated_redis_errors
+
+LOST_KEY = "darkroom:lost"
+"""A hash: by job id, or `writes`, what is known of the loss."""
+MARK_KEY = "darkroom:newest_event"
+"""The newest event that Postgres had when it was last looked at."""
+MOST_KEPT = 10_000
+_WRITES = "writes"
+_PAGE_LENGTH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class LostJob:
+    """A job that Postgres does not know any more, or knows only as it was before its task."""
+
+    job_id: str
+    task_id: str | None
+    """Its task at Kie, which is paid for; None where no worker remembers one."""
+    account: str | None
+    """The account at Kie that the task belongs to."""
+    is_known: bool = False
+    """Whether Postgres knows the job, though not the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One event of `job_events`."""
+
+    event_id: int
+    at: str
+    """When it happened, as Postgres writes a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """All that was noticed."""
+
+    jobs: Sequence[LostJob]
+    went_back: Sequence[tuple[Mark, Mark | None]]
+    """An event that was there and is gone, with the newest one that was there instead."""
+
+
+class LostWrites:
+    """The evidence in one Redis. Every method raises `RedisDown`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def count(self) -> int:
+        """Return how many pieces of evidence there are."""
+        with translated_redis_errors():
+            return int(await self._redis.hlen(LOST_KEY))  # type: ignore[misc]
+
+    async def keep(self, jobs: Sequence[LostJob]) -> None:
+        """Keep what is known of these jobs; a task id that was kept before stays."""
+        if not jobs or await self.count() >= MOST_KEPT:
+            return
+        with translated_redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for job in jobs:
+                    write = pipe.hsetnx if job.task_id is None else pipe.hset
+                    write(LOST_KEY, job.job_id, orjson.dumps(asdict(job)).decode())
+                await pipe.execute()
+
+    async def mark(self) -> Mark | None:
+        """Return the newest event of the last look."""
+        with translated_redis_errors():
+            value = await self._redis.get(MARK_KEY)
+        return None if value is None else Mark(**orjson.loads(value))
+
+    async def set_mark(self, mark: Mark) -> None:
+        """Remember the newest event."""
+        with translated_redis_errors():
+            await self._redis.set(MARK_KEY, orjson.dumps(asdict(mark)))
+
+    async def keep_return(self, gone: Mark, newest: Mark | None) -> None:
+        """Keep that an event is gone, and which was the newest one instead."""
+        value = {"gone": asdict(gone), "newest": None if newest is None else asdict(newest)}
+        with translated_redis_errors():
+            field = f"{_WRITES}:{gone.event_id}"
+            await self._redis.hset(LOST_KEY, field, orjson.dumps(value).decode())  # type: ignore[misc]
+
+    async def read(self) -> Losses:
+        """Return all evidence."""
+        with translated_redis_errors():
+            found: dict[bytes, bytes] = await self._redis.hgetall(LOST_KEY)  # type: ignore[misc]
+        jobs, went_back = [], []
+        for name, text in sorted(found.items()):
+            value: dict[str, Any] = orjson.loads(text)
+            if name.startswith(_WRITES.encode()):
+                newest = value["newest"]
+                went_back.append(
+                    (Mark(**value["gone"]), None if newest is None else Mark(**newest))
+                )
+            else:
+                jobs.append(LostJob(**value))
+        return Losses(jobs, went_back)
+
+    async def delivered_jobs(self) -> list[str]:
+        """Return the ids of the jobs that have a delivery, the first thousands of each lane."""
+        names = []
+        with translated_redis_errors():
+            for lane in (Lane.SUBMIT, Lane.POLL):
+                found = await self._redis.zrange(lane.value, 0, _PAGE_LENGTH - 1)
+                names += [name.decode().partition(":")[2] for name in found]
+        return names

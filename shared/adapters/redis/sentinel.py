@@ -1,0 +1,150 @@
+"""Connects to the primary that the Sentinels name at the moment.
+
+Each new connection asks, and a connection whose server turns out to be a replica is dropped. So a
+failover needs no restart: connections to the dead primary break, and their successors find the new
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from shared.adapters.redis.cancellable_writes import CancellableWrites
+from shared.adapters.redis.connection_pool import RenewingPool
+from shared.server_urls import SentinelUrl
+
+_ANSWER_SECONDS = 1.0
+"""How long a Sentinel may take. The others are asked at the same time."""
+_REMEMBERED_SECONDS = 0.3
+"""How long an answer serves further connections: a pool opens many at once after a failover."""
+
+Address = tuple[str, int]
+
+
+class _SentinelConnection(CancellableWrites, Connection):
+    """Leads to a Sentinel."""
+
+
+class _TlsSentinelConnection(CancellableWrites, SSLConnection):
+    """Leads to a Sentinel over TLS."""
+
+
+class Sentinels:
+    """The Sentinels of one service."""
+
+    def __init__(self, url: SentinelUrl) -> None:
+        self._url = url
+        self._lock = asyncio.Lock()
+        self._primary: Address | None = None
+        self._asked_at = float("-inf")
+
+    async def primary(self) -> Address:
+        """Return where the primary is, by the most of the Sentinels. Raises a `RedisError`."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if self._primary is None or now - self._asked_at > _REMEMBERED_SECONDS:
+                self._primary = await self._ask_all()
+                self._asked_at = asyncio.get_running_loop().time()
+            return self._primary
+
+    def forget(self) -> None:
+        """Ask again before the next connection."""
+        self._primary = None
+
+    async def _ask_all(self) -> Address:
+        votes: Counter[Address] = Counter()
+        faults: list[str] = []
+        asking = [asyncio.create_task(self._ask(one)) for one in self._url.sentinels]
+        try:
+            for answer in asyncio.as_completed(asking):
+                try:
+                    address = await answer
+                except (RedisError, OSError, TimeoutError) as error:
+                    faults.append(str(error) or type(error).__name__)
+                    continue
+                votes[address] += 1
+                if votes[address] * 2 > len(asking):
+                    break
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        if not votes:
+            raise RedisConnectionError(
+                f"no Sentinel of {self._url.place} names a primary: {'; '.join(faults)}"
+            )
+        return votes.most_common(1)[0][0]
+
+    async def _ask(self, sentinel: Address) -> Address:
+        kind = _TlsSentinelConnection if self._url.has_tls else _SentinelConnection
+        connection = kind(
+            host=sentinel[0],
+            port=sentinel[1],
+            username=self._url.sentinel_username,
+            password=self._url.sentinel_password,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+        )
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.send_command(
+                    "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service
+                )
+                answer = await connection.read_response()
+        finally:
+            with suppress(RedisError, OSError, TimeoutError):
+                await connection.disconnect(nowait=True)
+        if answer is None:
+            raise RedisConnectionError(f"it knows no service {self._url.service!r}")
+        host, port = answer
+        return host.decode(), int(port)
+
+
+class _PrimaryConnection(AbstractConnection):
+    """Connects to the primary of the moment. The pool closes it where that is one no more."""
+
+    sentinels: Sentinels
+    host: str
+    port: int
+
+    async def connect(self) -> None:
+        if self.is_connected:
+            return
+        self.host, self.port = await self.sentinels.primary()
+        try:
+            await super().connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self.sentinels.forget()
+            raise
+
+
+class _PlainConnection(_PrimaryConnection, Connection):
+    def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
+        self.sentinels = sentinels
+        super().__init__(**options)
+
+
+class _TlsConnection(_PrimaryConnection, SSLConnection):
+    def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
+        self.sentinels = sentinels
+        super().__init__(**options)
+
+
+def primary_pool(url: SentinelUrl, **options: Any) -> RenewingPool:
+    """Return a pool of connections to the primary; takes the options of the client's own pool."""
+    return RenewingPool(
+        connection_class=_TlsConnection if url.has_tls else _PlainConnection,
+        sentinels=Sentinels(url),
+        db=url.database,
+        username=url.username,
+        password=url.password,
+        **options,
+    )

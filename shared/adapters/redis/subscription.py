@@ -1,0 +1,69 @@
+"""Listens to a channel of Redis on a connection of its own, and notices where that is dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from secrets import token_hex
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from shared.adapters.redis.deliveries import stop_if_cancelled, translated_redis_errors
+from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
+from shared.errors import RedisDown
+
+LISTEN_SECONDS = 5.0
+"""How long one look for messages lasts where none comes."""
+_ECHO_PREFIX = "darkroom:echo:"
+
+
+@asynccontextmanager
+async def listening(
+    redis: Redis, channel: str, heartbeat: Heartbeat = HEARTBEAT
+) -> AsyncIterator[AsyncIterator[str]]:
+    """Subscribe to a channel on a connection of its own; yields its messages.
+
+    While nothing comes, a message to itself proves at intervals that messages would arrive. Raises
+    `RedisDown`, also from the iteration.
+    """
+    pubsub = redis.pubsub()
+    echo = _ECHO_PREFIX + token_hex(8)
+    try:
+        with translated_redis_errors():
+            await pubsub.subscribe(channel, echo)
+        yield _messages(redis, pubsub, echo, heartbeat)
+    finally:
+        with suppress(RedisError, OSError):
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+
+async def _messages(
+    redis: Redis, pubsub: PubSub, echo: str, heartbeat: Heartbeat
+) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    is_asked = False
+    give_up_at = loop.time() + heartbeat.interval_seconds
+    while True:
+        stop_if_cancelled()
+        left_seconds = min(max(give_up_at - loop.time(), 0.001), LISTEN_SECONDS)
+        with translated_redis_errors():
+            message = await pubsub.get_message(timeout=left_seconds)
+        if message is not None:
+            is_asked, give_up_at = False, loop.time() + heartbeat.interval_seconds
+            if message["type"] == "message" and message["channel"] != echo.encode():
+                yield message["data"].decode(errors="replace")
+        elif loop.time() < give_up_at:
+            continue
+        elif is_asked:
+            raise RedisDown(
+                "the subscription is dead: nothing has arrived on it for"
+                f" {heartbeat.interval_seconds + heartbeat.deadline_seconds:g} s"
+            )
+        else:
+            # By a connection of the pool: whoever publishes must reach whoever listens.
+            with translated_redis_errors():
+                await redis.publish(echo, b"")
+            is_asked, give_up_at = True, loop.time() + heartbeat.deadline_seconds

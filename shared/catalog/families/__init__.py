@@ -1,0 +1,1 @@
+"""The model families, one module each; every module exports `FAMILY`."""

@@ -1,0 +1,288 @@
+"""The family `gpt-4o-image`: Kie's 4o image API, text to image and image to image.
+
+Kie offers three aspect ratios and 1, 2 or 4 images a task, and has no output format, quality or
+style. It publishes no limit for the prompt: 20,000 characters are what it allows its newer GPT
+image models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from shared.catalog.kie_response_codes import open_envelope, read_poll, read_submit
+from shared.catalog.kie_task_record import read_callback_url, read_record
+from shared.catalog.model_family import (
+    ImageRequest,
+    ModelFamily,
+    ProviderAnswer,
+    ProviderRequest,
+    validate_task,
+)
+from shared.domain.kie_outcomes import PollVerdict, SubmitVerdict
+from shared.errors import Fault
+from shared.field_faults import shown
+from shared.request_fields import URL_LENGTH_MAX, check_public_url
+
+PROMPT_LENGTH_MAX = 20_000
+IMAGES_MAX = 5
+ASPECT_RATIOS = ("1:1", "3:2", "2:3")
+QUANTITIES = (1, 2, 4)
+FALLBACK_MODELS = ("GPT_IMAGE_1", "FLUX_MAX")
+
+_PROMPT = f"text of 1 to {PROMPT_LENGTH_MAX:,} characters"
+_ASPECT_RATIO = "one of 1:1, 3:2, 2:3"
+_QUANTITY = "how many images: 1, 2 or 4"
+_IMAGES = f"1 to {IMAGES_MAX} public http:// or https:// image URLs"
+_MASK = "a public URL of a mask (black is changed, white is kept), with exactly one image"
+_FALLBACK = "GPT_IMAGE_1 or FLUX_MAX"
+
+
+def _check_prompt(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be {_PROMPT}, not {shown(value)}")
+    if not value.strip():
+        raise ValueError(f"is blank; it must be {_PROMPT}")
+    if len(value) > PROMPT_LENGTH_MAX:
+        raise ValueError(f"is {len(value):,} characters long; it must be {_PROMPT}")
+    if "\0" in value:
+        raise ValueError("contains a NUL character, which cannot be stored; remove it")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("contains half of a character (a lone surrogate); send valid Unicode")
+    return value
+
+
+def _check_aspect_ratio(value: object) -> object:
+    if not isinstance(value, str) or value not in ASPECT_RATIOS:
+        raise ValueError(f"is {shown(value)}; allowed: 1:1, 3:2, 2:3")
+    return value
+
+
+def _check_quantity(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in QUANTITIES:
+        raise ValueError(f"is {shown(value)}; allowed: the numbers 1, 2 and 4")
+    return value
+
+
+def _check_switch(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError(f"is {shown(value)}; allowed: true and false")
+    return value
+
+
+def _check_fallback(value: object) -> object:
+    if not isinstance(value, str) or value not in FALLBACK_MODELS:
+        raise ValueError(f"is {shown(value)}; allowed: GPT_IMAGE_1, FLUX_MAX, or leave it out")
+    return value
+
+
+def _check_images(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be a list of {_IMAGES}, not {shown(value)}")
+    if not value:
+        raise ValueError(f"is empty; give {_IMAGES}")
+    # Too many are refused by `faults_between`, so that the first ones are still checked.
+    return tuple(value[:IMAGES_MAX])
+
+
+def _or_none(check: Callable[[object], object]) -> BeforeValidator:
+    return BeforeValidator(lambda value: None if value is None else check(value))
+
+
+# What the checks say, as far as JSON Schema can say it, for the OpenAPI document.
+_TEXT_RULE: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+_URL_RULE: dict[str, Any] = {"format": "public-url"}
+_MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
+    "if": {"properties": {"mask_url": {"type": "string"}}, "required": ["mask_url"]},
+    "then": {"properties": {"image_urls": {"maxItems": 1}}},
+}
+
+_Url = Annotated[
+    str,
+    BeforeValidator(check_public_url),
+    Field(max_length=URL_LENGTH_MAX, json_schema_extra=_URL_RULE),
+]
+_Switch = Annotated[bool, BeforeValidator(_check_switch)]
+
+_NO_SUCH_OPTION = "is refused: Kie's 4o image API has no {} option; leave it out"
+_NO_IMAGES = "is refused: text-to-image takes no images; use the task image-to-image"
+_NOT_OFFERED = {
+    "output_format": _NO_SUCH_OPTION.format("output format"),
+    "quality": _NO_SUCH_OPTION.format("quality"),
+    "style": _NO_SUCH_OPTION.format("style") + " and describe the style in the prompt",
+}
+
+
+class _Gpt4oRequest(ImageRequest):
+    """What both tasks share."""
+
+    model: ClassVar[str] = "gpt-4o-image"
+    not_offered: ClassVar[Mapping[str, str]] = _NOT_OFFERED
+    other_names: ClassVar[Mapping[str, str]] = {
+        "size": "aspect_ratio",
+        "aspectRatio": "aspect_ratio",
+        "nVariants": "quantity",
+        "n": "quantity",
+        "filesUrl": "image_urls",
+        "image_url": "image_urls",
+        "maskUrl": "mask_url",
+        "isEnhance": "enhance_prompt",
+        "uploadCn": "upload_cn",
+        "fallbackModel": "fallback_model",
+        "enableFallback": "fallback_model",
+    }
+
+    aspect_ratio: Annotated[Literal["1:1", "3:2", "2:3"], BeforeValidator(_check_aspect_ratio)] = (
+        Field(description=_ASPECT_RATIO)
+    )
+    quantity: Annotated[Literal[1, 2, 4], BeforeValidator(_check_quantity)] = Field(
+        default=1, description=_QUANTITY
+    )
+    enhance_prompt: _Switch = Field(default=False, description="whether Kie refines the prompt")
+    fallback_model: Annotated[
+        Literal["GPT_IMAGE_1", "FLUX_MAX"] | None, _or_none(_check_fallback)
+    ] = Field(default=None, description=f"the model to fall back to: {_FALLBACK}")
+    upload_cn: _Switch = Field(default=False, description="whether to upload through China")
+
+    @property
+    def price_quantity(self) -> int:
+        """The number of images that Kie is asked for."""
+        return self.quantity
+
+    def kie_options(self) -> dict[str, Any]:
+        """Return Kie's fields for what both tasks share: only those that were asked for.
+
+        Kie's current page knows `size` alone, and its defaults are ours.
+        """
+        options: dict[str, Any] = {"size": self.aspect_ratio}
+        if self.quantity != 1:
+            options["nVariants"] = self.quantity
+        if self.enhance_prompt:
+            options["isEnhance"] = True
+        if self.upload_cn:
+            options["uploadCn"] = True
+        if self.fallback_model is not None:
+            options |= {"enableFallback": True, "fallbackModel": self.fallback_model}
+        return options
+
+
+class TextToImage(_Gpt4oRequest):
+    """Images from a prompt alone; raises `InvalidRequest` with every fault at once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a lighthouse at dusk", "aspect_ratio": "3:2", "quantity": 2},
+            ]
+        }
+    )
+    task: ClassVar[str] = "text-to-image"
+    not_offered: ClassVar[Mapping[str, str]] = {
+        **_NOT_OFFERED,
+        **dict.fromkeys(("image_urls", "mask_url"), _NO_IMAGES),
+    }
+
+    prompt: Annotated[str, BeforeValidator(_check_prompt)] = Field(
+        description=_PROMPT, max_length=PROMPT_LENGTH_MAX, json_schema_extra=_TEXT_RULE
+    )
+
+    def kie_options(self) -> dict[str, Any]:
+        """Return Kie's fields for this request."""
+        return {"prompt": self.prompt, **super().kie_options()}
+
+
+class ImageToImage(_Gpt4oRequest):
+    """Images from other images; raises `InvalidRequest` with every fault at once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"image_urls": ["https://example.com/cat.png"], "aspect_ratio": "1:1"},
+                {
+                    "prompt": "put a hat on the cat",
+                    "image_urls": ["https://example.com/cat.png"],
+                    "mask_url": "https://example.com/mask.png",
+                    "aspect_ratio": "2:3",
+                    "quantity": 4,
+                    "enhance_prompt": True,
+                    "fallback_model": "FLUX_MAX",
+                    "upload_cn": True,
+                },
+            ],
+            **_MASK_NEEDS_ONE_IMAGE,
+        }
+    )
+    task: ClassVar[str] = "image-to-image"
+
+    image_urls: Annotated[Sequence[_Url], BeforeValidator(_check_images)] = Field(
+        description=_IMAGES, min_length=1, max_length=IMAGES_MAX
+    )
+    prompt: Annotated[str | None, _or_none(_check_prompt)] = Field(
+        default=None,
+        description=_PROMPT,
+        max_length=PROMPT_LENGTH_MAX,
+        json_schema_extra=_TEXT_RULE,
+    )
+    mask_url: Annotated[str | None, _or_none(check_public_url)] = Field(
+        default=None,
+        description=_MASK,
+        max_length=URL_LENGTH_MAX,
+        json_schema_extra=_URL_RULE,
+    )
+
+    @classmethod
+    def faults_between(cls, fields: Mapping[str, Any]) -> list[Fault]:
+        """Refuse more images than Kie takes, and a mask that Kie would silently ignore."""
+        given = fields.get("image_urls")
+        count = len(given) if isinstance(given, list | tuple) else 0
+        faults = []
+        if count > IMAGES_MAX:
+            faults.append(Fault("image_urls", f"has {count} URLs; give {_IMAGES}"))
+        if fields.get("mask_url") is not None and count > 1:
+            message = f"works with exactly one image, but image_urls has {count}"
+            faults.append(Fault("mask_url", message))
+        return faults
+
+    def kie_options(self) -> dict[str, Any]:
+        """Return Kie's fields for this request."""
+        options = {"filesUrl": list(self.image_urls), **super().kie_options()}
+        given = {"prompt": self.prompt, "maskUrl": self.mask_url}
+        return options | {name: value for name, value in given.items() if value is not None}
+
+
+class _Gpt4oImage:
+    """See `shared.catalog.ModelFamily`."""
+
+    name = _Gpt4oRequest.model
+    tasks: Mapping[str, type[ImageRequest]] = MappingProxyType(
+        {TextToImage.task: TextToImage, ImageToImage.task: ImageToImage}
+    )
+
+    def validate(self, task: object, fields: object) -> ImageRequest:
+        return validate_task(self.tasks, task, fields)
+
+    def build_submit(self, request: ImageRequest, *, callback_url: str | None) -> ProviderRequest:
+        if not isinstance(request, _Gpt4oRequest):
+            raise TypeError(f"{self.name} cannot submit a {type(request).__name__}")
+        body = request.kie_options()
+        if callback_url is not None:
+            body["callBackUrl"] = callback_url
+        return ProviderRequest("POST", "/api/v1/gpt4o-image/generate", body=body)
+
+    def build_poll(self, task_id: str) -> ProviderRequest:
+        return ProviderRequest("GET", "/api/v1/gpt4o-image/record-info", {"taskId": task_id})
+
+    def read_submit(self, answer: ProviderAnswer) -> SubmitVerdict:
+        return read_submit(answer)
+
+    def read_poll(self, answer: ProviderAnswer) -> PollVerdict:
+        return read_poll(answer, read_record)
+
+    def read_callback_url(self, answer: ProviderAnswer) -> str | None:
+        return read_callback_url(open_envelope(answer).data)
+
+
+FAMILY: ModelFamily = _Gpt4oImage()

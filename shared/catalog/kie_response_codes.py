@@ -1,0 +1,202 @@
+"""The envelope around every answer of Kie, and what its number means for a submit and a poll.
+
+Kie says a number twice: as the HTTP status and as `code` in the body, mostly with HTTP 200 for
+errors too. Both are read. Where they disagree, the reading that can never send a paid request
+twice, nor end a task, wins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.catalog.model_family import ProviderAnswer
+from shared.catalog.redaction import masked
+from shared.catalog.wrong_endpoint import endpoint_fault
+from shared.domain.kie_outcomes import (
+    Accepted,
+    AccountBlocked,
+    Ambiguous,
+    Delivered,
+    NoVerdict,
+    PollVerdict,
+    Refused,
+    SubmitVerdict,
+    TaskFailed,
+    TryLater,
+    Unreadable,
+    WrongEndpoint,
+)
+from shared.domain.lifecycle import Reason
+
+OK = 200
+LATER: Mapping[int, Reason] = {
+    429: Reason.RATE_LIMITED,
+    455: Reason.MAINTENANCE,
+    550: Reason.PROVIDER_FULL,
+}
+"""Nothing was created; the same request may pass later."""
+BLOCKED = frozenset({401, 402, 403, 433})
+"""Key, credits, a bare 403 of the proxy in front, a capped key: nobody can submit."""
+REFUSED = frozenset({400, 404, 422, 451, 505})
+"""Nothing was created; the request itself is at fault."""
+SLOW_DOWN = frozenset({429, 455})
+GAVE_UP = frozenset({408, 501})
+"""In the answer to a poll: Kie's own word that its provider will not deliver."""
+_NO_SUCH_RECORD = 422
+# In the answer to a poll: "The record does not exist", "recordInfo is null".
+
+_SERVER_ERROR = 500
+_NAME = (
+    r"(?!.*(?:log-?in|payment|auth|token|subscription|account|credit|retry))[\w .'\"\[\]-]{1,80}"
+)
+_REFUSED_AS_500 = re.compile(
+    rf"{_NAME} (?:is required|is not within the range of allowed options"
+    rf"|(?:cannot|can not|must not) be (?:empty|blank|null))\.?"
+    r"|.{0,80}\u4e0d\u80fd\u4e3a\u7a7a\u3002?",
+    re.IGNORECASE,
+)
+"""The whole words of a fault of the request that Kie has sent as HTTP 200 with code 500: recorded,
+or in the same form. The last means "cannot be empty". Any other 500 may have made a task."""
+_TASK_ID_LENGTH_MAX = 200
+_QUOTED_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An answer taken apart: the two numbers, Kie's words, and what they wrap."""
+
+    status: int
+    code: int | None
+    """None where the body was not JSON or had no number."""
+    words: str
+    """`msg` of the body, else the start of the body itself."""
+    data: Any
+
+    @property
+    def is_http_success(self) -> bool:
+        """Whether HTTP itself saw no fault; the code may still name one."""
+        return 200 <= self.status < 300
+
+    def __str__(self) -> str:
+        number = f"HTTP {self.status}" if self.code is None else str(self.code)
+        if self.code is not None and not self.is_http_success and self.status != self.code:
+            number = f"HTTP {self.status} with code {self.code}"
+        return f"Kie answered {number}" + (f": {self.words}" if self.words else "")
+
+
+def open_envelope(answer: ProviderAnswer) -> Envelope:
+    """Take an answer apart; whatever is not as documented becomes None or the raw text."""
+    body = answer.body
+    if not isinstance(body, Mapping):
+        return Envelope(answer.status, None, answer.text[:_QUOTED_LENGTH].strip(), None)
+    words = next((w for w in (body.get("msg"), body.get("message")) if isinstance(w, str)), "")
+    return Envelope(answer.status, whole_number(body.get("code")), words.strip(), body.get("data"))
+
+
+def whole_number(value: object) -> int | None:
+    """Read an integer that may have come as text or as `200.0`; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and len(value) <= 20:
+        text = value.strip()
+        return int(text) if text.isascii() and text.isdigit() else None
+    return None
+
+
+def read_submit(answer: ProviderAnswer) -> SubmitVerdict:
+    """Say what Kie's answer to a creation means, for every family.
+
+    Accepted needs HTTP 2xx, code 200 and a task id. A refusal needs both numbers to name one
+    (or HTTP alone, where the body has none) and no task id. What speaks of the endpoint is
+    `WrongEndpoint` where nothing was certainly created. All the rest is `Ambiguous`.
+    """
+    envelope = open_envelope(answer)
+    task_id, named_one = _task_id(envelope.data)
+    number = _deciding_number(envelope)
+    if number == OK and task_id is not None:
+        return Accepted(task_id)
+    if named_one:
+        return _unclear(envelope, named_one)
+    fault = endpoint_fault(answer, envelope.code, envelope.words)
+    if fault is not None and fault.is_certain:
+        return WrongEndpoint(f"the endpoint is wrong: {fault.message}")
+    if fault is not None:
+        message = f"the endpoint is wrong: {fault.message}; a paid task may exist"
+        return Ambiguous(Reason.REPLY_LOST, message, wrong_endpoint=True)
+    if _is_refused_as_500(envelope):
+        return Refused(str(envelope), _SERVER_ERROR)
+    if number is None or number == OK:
+        return _unclear(envelope, named_one)
+    if number in LATER:
+        return TryLater(LATER[number], str(envelope))
+    if number in BLOCKED:
+        return AccountBlocked(str(envelope), number)
+    return Refused(str(envelope), number)
+
+
+def _is_refused_as_500(envelope: Envelope) -> bool:
+    is_500 = envelope.status == OK and envelope.code == _SERVER_ERROR
+    return is_500 and _REFUSED_AS_500.fullmatch(envelope.words) is not None
+
+
+def _deciding_number(envelope: Envelope) -> int | None:
+    """Return the number that both signals allow, or None where they leave it open."""
+    status, code = envelope.status, envelope.code
+    if envelope.is_http_success:
+        return code if code == OK or _is_refusal(code) else None
+    if _is_refusal(status) and (code is None or _is_refusal(code)):
+        return status if code is None else code
+    # HTTP 500 around code 429, or HTTP 422 around code 200: a task may exist.
+    return None
+
+
+def _is_refusal(number: int | None) -> bool:
+    return number in LATER or number in BLOCKED or number in REFUSED
+
+
+def _task_id(data: object) -> tuple[str | None, bool]:
+    """Return the task id if it is usable, and whether there was any sign of one."""
+    if not isinstance(data, Mapping):
+        return None, False
+    given = data.get("taskId") or data.get("task_id")
+    task_id = given.strip() if isinstance(given, str) else ""
+    usable = 0 < len(task_id) <= _TASK_ID_LENGTH_MAX and task_id.isprintable()
+    return (task_id if usable else None), bool(given)
+
+
+def _unclear(envelope: Envelope, named_one: bool) -> Ambiguous:
+    numbers = (envelope.status, envelope.code or 0)
+    reason = Reason.SERVER_ERROR if max(numbers) >= 500 else Reason.REPLY_LOST
+    lacks = "; it named a task all the same" if named_one else ", without a usable task id"
+    return Ambiguous(reason, f"{envelope}{lacks}: a paid task may exist")
+
+
+def read_poll(answer: ProviderAnswer, read_record: Callable[[Any], PollVerdict]) -> PollVerdict:
+    """Say what Kie's answer to a poll means; `read_record` judges `data` once Kie says 200."""
+    envelope = open_envelope(answer)
+    if envelope.is_http_success and envelope.code == OK:
+        return read_record(envelope.data)
+    fault = endpoint_fault(answer, envelope.code, envelope.words)
+    if fault is not None:
+        return NoVerdict(f"the endpoint is wrong: {fault.message}", wrong_endpoint=True)
+    numbers = {envelope.status, envelope.code}
+    if numbers & BLOCKED:
+        return NoVerdict(str(envelope), account_blocked=True)
+    if numbers & SLOW_DOWN:
+        return NoVerdict(str(envelope), slow_down=True)
+    # A bare HTTP 408 or 501 is a proxy's; only Kie's own code ends a task.
+    by_kie = envelope.is_http_success or envelope.status == envelope.code
+    if envelope.code in GAVE_UP and by_kie:
+        if isinstance(read_record(envelope.data), Delivered | Unreadable):
+            message = f"{envelope}, around a record that says success"
+            return Unreadable(message, masked(envelope.data))
+        return TaskFailed(Reason.PROVIDER_FAILED, str(envelope))
+    lacks_record = by_kie and envelope.code == _NO_SUCH_RECORD and envelope.data is None
+    return NoVerdict(str(envelope), lacks_record=lacks_record)

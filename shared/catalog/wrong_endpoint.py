@@ -1,0 +1,78 @@
+"""Recognises answers that speak of the endpoint, not of the job or the task.
+
+Whoever answers so is not the route that was asked: Kie has moved it, a proxy or a login page stands
+in front of it, or KIE_BASE_URL points elsewhere. Every job would be answered the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.catalog.model_family import ProviderAnswer
+
+_NOT_THE_ROUTE = frozenset({404, 405, 406, 407, 410, 421, 426, 511})
+"""HTTP statuses that name the route, the method, or a proxy that wants something first."""
+_KIES_OWN = frozenset({400, 422, 451, 505})
+"""Numbers about a request. Kie sends them in its envelope; without one they are somebody else's."""
+_REDIRECTS = frozenset({301, 302, 307, 308})
+"""Not 303: it may follow a POST that was carried out."""
+_ROUTE_CODES = frozenset({405, 410})
+_ROUTE_WORDS = re.compile(
+    r"no message available|\bno (?:static )?resource|\bno handler|\broute\b"
+    # Kie documents code 404 as "The requested resource or endpoint does not exist": a request's.
+    r"|(?<!resource or )\bendpoint\b"
+    r"|\b(?:request )?method\b|/api/v[0-9]|\bapi (?:is |was |has been )?"
+    r"(?:not found|removed|retired|deprecated|offline|no longer)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFault:
+    """Why an answer is not the endpoint's own."""
+
+    message: str
+    is_certain: bool
+    """Whether the request was certainly not carried out."""
+
+
+def endpoint_fault(answer: ProviderAnswer, code: int | None, words: str) -> EndpointFault | None:
+    """Return what is wrong with the endpoint, or None where the answer is about the request.
+
+    `code` and `words` are those of Kie's envelope; `code` is None where there is no envelope.
+    """
+    status = answer.status
+    if code is not None:
+        return _fault_in_envelope(status, code, words)
+    if 300 <= status < 400:
+        where = f" to {answer.location}" if answer.location else ""
+        return EndpointFault(f"a redirect{where} (HTTP {status})", status in _REDIRECTS)
+    if status in _NOT_THE_ROUTE or status in _KIES_OWN:
+        said = f": {words}" if words else ""
+        return EndpointFault(f"HTTP {status} without Kie's envelope{said}", True)
+    if 200 <= status < 300:
+        return _fault_of_success(answer)
+    return None
+
+
+def _fault_in_envelope(status: int, code: int, words: str) -> EndpointFault | None:
+    agrees = 200 <= status < 300 or status == code
+    # In Kie's own envelope a bare 404 is about the request, as its page says.
+    speaks = code in _ROUTE_CODES or (code == 404 and _ROUTE_WORDS.search(words) is not None)
+    if agrees and speaks:
+        return EndpointFault(f"code {code}: {words}" if words else f"code {code}", True)
+    return None
+
+
+def _fault_of_success(answer: ProviderAnswer) -> EndpointFault | None:
+    """HTTP success around something that is not Kie's: it may have been put there by anybody."""
+    body = answer.body
+    if body is None:
+        start = answer.text.lstrip("\ufeff \t\r\n")[:200].lower()
+        is_page = start.startswith(("<!doctype", "<html", "<head", "<body", "<?xml"))
+        return EndpointFault("a web page in place of JSON", False) if is_page else None
+    if isinstance(body, Mapping) and (not body or "code" in body or "data" in body):
+        return None
+    return EndpointFault("JSON without Kie's envelope", False)

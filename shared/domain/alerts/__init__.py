@@ -1,0 +1,1 @@
+"""Alerts: what is wrong with a running system, found by pure rules."""
