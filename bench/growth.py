@@ -24,7 +24,7 @@ from shared.adapters.postgres.database import connect_database
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from worker.job_store import JobStore
+from worker.store.job_store import JobStore
 
 MANY_ACCOUNTS = 10_000
 STORES = 4

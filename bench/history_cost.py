@@ -30,7 +30,7 @@ from shared.catalog.families.gpt4o_image import TextToImage
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState, event_name, transition_of
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from worker.reconciler import PAGE_LENGTH
+from worker.recovery.reconciler import PAGE_LENGTH
 
 TOGETHER = 10
 """Jobs in one statement of a move; so many come together at a busy worker."""

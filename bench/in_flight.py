@@ -32,8 +32,8 @@ from bench.processes import cpu_seconds, running
 from producer import Producer
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.redis.deliveries import Lane, now_ms
+from worker.poll_timing import WINDOW_LENGTH
 from worker.simulator import Durations
-from worker.timetable import WINDOW_LENGTH
 
 ON_TIME_SECONDS = 0.25
 ON_TIME_SHARE = 0.99

@@ -38,8 +38,8 @@ from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
-from worker.announcing import Announcer, saying_by
-from worker.scripts import Scripts
+from worker.batching.change_publisher import Announcer, saying_by
+from worker.batching.redis_scripts import Scripts
 
 SEED = 7
 OWN_JOB_EVENTS, OWN_JOB_RATE = 4_000, 200.0

@@ -25,7 +25,7 @@ from bench.timetable_simulation import (
     simulate,
 )
 from bench.timetable_worlds import MAIN, OTHERS, recorded
-from worker.timetable.plan import POLL_IS_WORTH_SECONDS
+from worker.poll_timing.optimal_plan import POLL_IS_WORTH_SECONDS
 
 _DOCS = Path(__file__).parents[1] / "docs"
 PAGE = _DOCS / "decisions" / "0012-learned-timetable.md"

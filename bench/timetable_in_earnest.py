@@ -34,10 +34,10 @@ from bench.timetable_simulation import (
     simulate,
 )
 from producer import Producer
+from worker.poll_timing import WINDOW_LENGTH
+from worker.poll_timing.optimal_plan import POLL_IS_WORTH_SECONDS
 from worker.simulator import Durations
 from worker.simulator.durations import DISTRIBUTIONS
-from worker.timetable import WINDOW_LENGTH
-from worker.timetable.plan import POLL_IS_WORTH_SECONDS
 
 JOBS = 400
 JOBS_PER_SECOND = 4.0

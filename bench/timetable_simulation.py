@@ -16,8 +16,7 @@ from random import Random
 from typing import Protocol
 from uuid import UUID
 
-from worker.completion_times import INTERVAL_SECONDS
-from worker.timetable import (
+from worker.poll_timing import (
     WINDOW_LENGTH,
     Ending,
     Sighting,
@@ -25,6 +24,7 @@ from worker.timetable import (
     Timetable,
     seconds_until_next_poll,
 )
+from worker.poll_timing.completion_times import INTERVAL_SECONDS
 
 ROUND_TRIP_SECONDS = 0.1
 TASKS_PER_SECOND = 2.0

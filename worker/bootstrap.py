@@ -26,27 +26,27 @@ from shared.adapters.processes.redis_presence import database_place, redis_place
 from shared.adapters.redis.deliveries import Delivery, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
-from worker.accounts import KieAccount, KieAccounts
-from worker.announcing import Announcer, saying_by
-from worker.brake import Brake
+from worker.batching.change_publisher import Announcer, saying_by
+from worker.batching.poll_delivery import PollDeliveries
+from worker.batching.redis_scripts import Scripts
 from worker.busy_row_metrics import watched_busy_rows
-from worker.claiming import LEASE_MS
-from worker.completion_times import CompletionTimes
 from worker.crash_points import crash_at
-from worker.deps import Deps
-from worker.evidence import EvidenceStore
-from worker.gate import share_of
-from worker.job_store import JobStore
-from worker.kie_client import KieClient
-from worker.kie_exchanges import KieExchanges
-from worker.lanes import POLLS_AT_ONCE
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.kie.kie_client import KieClient
+from worker.kie.simulator_choice import Provider, choose_provider
+from worker.limits.account_brake import Brake
+from worker.limits.account_concurrency import KieExchanges
+from worker.limits.submit_gates import share_of
+from worker.limits.throttle import Throttle, poll_limit, submit_limit
 from worker.metrics import Metrics
-from worker.patience import Patience
-from worker.poll_deliveries import PollDeliveries
-from worker.provider import Provider, choose_provider
-from worker.scripts import Scripts
-from worker.throttle import Throttle, poll_limit, submit_limit
-from worker.webhooks.sending import Sender
+from worker.poll_timing.completion_times import CompletionTimes
+from worker.poll_timing.overload import Patience
+from worker.queue.lanes import POLLS_AT_ONCE
+from worker.queue.leased_worker import LEASE_MS
+from worker.recovery.task_id_backup import EvidenceStore
+from worker.store.job_store import JobStore
+from worker.webhooks.http_sender import Sender
 
 log = structlog.get_logger(__name__)
 

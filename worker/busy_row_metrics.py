@@ -6,7 +6,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from worker.busy_rows import KINDS, BusyRows
+from worker.store.busy_rows import KINDS, BusyRows
 
 
 def watched_busy_rows(registry: CollectorRegistry) -> BusyRows:

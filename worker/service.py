@@ -19,15 +19,15 @@ from shared.adapters.redis.deliveries import Lane, stop_if_cancelled
 from shared.errors import DependencyDown
 from shared.settings import Settings
 from worker.bootstrap import Rooms, open_worker
-from worker.callbacks.handling import CallbackDesk
+from worker.callbacks.callback_handler import CallbackDesk
 from worker.callbacks.receiver import CallbackReceiver
-from worker.claiming import LeasedWorker
-from worker.dispatch import dispatch_on_notify
-from worker.lanes import build_lanes, build_periodic, build_webhook_lane
-from worker.listeners import listening
-from worker.lost_writes import watch_losses
-from worker.reconciler import Reconciler
-from worker.waking import forward_wake_ups
+from worker.http_ports import listening
+from worker.queue.lanes import build_lanes, build_periodic, build_webhook_lane
+from worker.queue.leased_worker import LeasedWorker
+from worker.queue.postgres_notifications import dispatch_on_notify
+from worker.queue.wake_ups import forward_wake_ups
+from worker.recovery.lost_write_detection import watch_losses
+from worker.recovery.reconciler import Reconciler
 
 log = structlog.get_logger(__name__)
 

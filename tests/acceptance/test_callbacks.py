@@ -19,7 +19,7 @@ from tests.workshop import (
     text_to_image,
 )
 from worker.bootstrap import Rooms
-from worker.callbacks.signature import sign
+from worker.callbacks.kie_signature import sign
 from worker.simulator import running_simulator
 
 

@@ -15,7 +15,7 @@ from producer import Job, JobState
 from shared.adapters.postgres.database import Connection
 from tests.api_client import ApiClient
 from tests.workshop import Workshop, eventually, fast_simulator_config
-from worker.evidence import EVIDENCE_KEY
+from worker.recovery.task_id_backup import EVIDENCE_KEY
 from worker.simulator import Durations, Simulator, running_simulator
 
 JOBS = 5

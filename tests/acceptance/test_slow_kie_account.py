@@ -13,7 +13,7 @@ from producer import Job, JobState
 from producer.orders import Order
 from shared.settings import Settings
 from tests.workshop import Workshop, eventually, fast_simulator_config, text_to_image
-from worker.lanes import POLLS_AT_ONCE, SUBMITS_AT_ONCE
+from worker.queue.lanes import POLLS_AT_ONCE, SUBMITS_AT_ONCE
 from worker.simulator import Simulator, running_simulator
 
 STUDIO, ARCHIVE = "studio-key-0123456789abcdef", "archive-key-0123456789abcdef"

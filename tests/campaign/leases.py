@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from shared.adapters.redis.deliveries import Lane
 from tests.campaign.house import House
-from worker.claiming import LEASE_MS
+from worker.queue.leased_worker import LEASE_MS
 
 _LANES = {Lane.SUBMIT.name.lower(): "submitting", Lane.POLL.name.lower(): "polling"}
 _LOOK_SECONDS = 0.5

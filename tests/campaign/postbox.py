@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from worker.webhooks.signing import sign
+from worker.webhooks.webhook_signature import sign
 
 _REFUSED_ONE_IN, _LEFT_WITHOUT_ANSWER_ONE_IN = 11, 13
 

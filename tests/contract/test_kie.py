@@ -29,7 +29,7 @@ from shared.domain.kie_outcomes import (
 )
 from tests.fakes.kie import FakeKie
 from tests.fakes.kie_server import KieServer, kie_server
-from worker.kie_client import Kie, KieClient
+from worker.kie.kie_client import Kie, KieClient
 
 REQUEST = TextToImage(prompt="a lighthouse", aspect_ratio="3:2", quantity=2)
 CALLBACK = "https://here.example/callbacks/kie/token"

@@ -32,7 +32,7 @@ class PollCall:
 
 
 class FakeKie:
-    """`worker.kie_client.Kie` without a network: each call takes the next verdict of its queue.
+    """`worker.kie.kie_client.Kie` without a network: each call takes the next verdict of its queue.
 
     Append to `submits`, `polls` and `credits` at any time; a call beyond the script raises
     `AssertionError`, which names the call.

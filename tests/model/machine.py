@@ -35,7 +35,7 @@ from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Refere
 from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, Post, Stage
 from tests.model.stale_writes import WRITES
 from tests.workshop import text_to_image
-from worker.steps.review import CONFIRMATIONS
+from worker.steps.unreadable_success import CONFIRMATIONS
 
 MODEL, TASK = "gpt-4o-image", "text-to-image"
 ACCOUNTS = ("acme", "bolt")

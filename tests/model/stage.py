@@ -34,19 +34,19 @@ from shared.domain.kie_outcomes import Examination, Pending, PollVerdict, Submit
 from shared.errors import StaleJob, TooEarly
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings
-from worker.accounts import KieAccount, KieAccounts
-from worker.brake import Brake
-from worker.callbacks.handling import CallbackDesk
-from worker.deps import Deps
-from worker.evidence import EvidenceStore
-from worker.job_store import JobStore
-from worker.late_tasks import LateTasks
+from worker.batching.poll_delivery import PollDeliveries
+from worker.callbacks.callback_handler import CallbackDesk
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.limits.account_brake import Brake
+from worker.limits.throttle import Throttle
 from worker.metrics import Metrics
-from worker.poll_deliveries import PollDeliveries
-from worker.reconciler import Reconciler
+from worker.recovery.late_task_checks import LateTasks
+from worker.recovery.reconciler import Reconciler
+from worker.recovery.task_id_backup import EvidenceStore
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
-from worker.throttle import Throttle
+from worker.store.job_store import JobStore
 
 CALLBACK_URL = "http://kie.example"
 DEADLINE_SECONDS = 1_800.0

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.job_events import Event
-from worker.job_store import JobStore
+from worker.store.job_store import JobStore
 
 Write = Callable[[JobStore, Job, str], Awaitable[object]]
 

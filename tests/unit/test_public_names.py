@@ -14,7 +14,7 @@ import producer
 from producer import ImageToImage, Job, Producer, Settings, TextToImage
 from shared import errors
 from shared.errors import DarkroomError, DependencyDown, RequestRefused
-from worker.throttle import Throttled
+from worker.limits.throttle import Throttled
 
 ROOT = Path(__file__).parents[2]
 METHODS = {"balance", "cancel", "connect", "enqueue", "enqueue_many", "get", "quote", "wait"}

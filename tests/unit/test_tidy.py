@@ -195,7 +195,7 @@ RULES: dict[Callable[[Source], list[str]], tuple[str, str]] = {
     no_test_is_skipped: ("tests/x.py", "@pytest.mark.skip\ndef test_x(): ..."),
     our_own_code_is_never_patched: (
         "tests/x.py",
-        "from worker import claiming\nmonkeypatch.setattr(claiming, 'LEASE_MS', 1)",
+        "from worker.queue import leased_worker as w\nmonkeypatch.setattr(w, 'LEASE_MS', 1)",
     ),
     every_module_says_what_it_is_for: ("worker/x.py", "import asyncio"),
 }
@@ -224,10 +224,10 @@ def test_all_rooms_are_looked_at() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "from unittest.mock import patch\npatch('worker.claiming.LEASE_MS', 1)",
+        "from unittest.mock import patch\npatch('worker.queue.leased_worker.LEASE_MS', 1)",
         "monkeypatch.setattr('producer.client.MOST_LISTED', 1)",
         "from shared.domain import lifecycle as table\nmonkeypatch.setattr(table, 'OPEN', 1)",
-        "import worker.claiming as c\nmock.patch.object(c.LeasedWorker, 'drain')",
+        "import worker.queue.leased_worker as c\nmock.patch.object(c.LeasedWorker, 'drain')",
     ],
 )
 def test_patching_our_own_code_is_found_however_it_is_written(text: str) -> None:

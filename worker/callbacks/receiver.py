@@ -1,7 +1,8 @@
 """Answers Kie's callbacks: check, store, 200 within milliseconds; the work comes after.
 
 Kie waits 15 seconds for a 200 and gives up after three retries, so everything that takes time is
-left to `worker.callbacks.handling`, and a callback that was answered is in the inbox for good.
+left to `worker.callbacks.callback_handler`, and a callback that was answered is in the inbox for
+good.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from shared.adapters.http.request_body import BODY_SECONDS, BodyFault, read_body
 from shared.adapters.monitoring.incident_log import POSTGRES, failures
 from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError
-from worker.callbacks.signature import signature_fault
+from worker.callbacks.kie_signature import signature_fault
 from worker.clock import Clock
 
 BODY_BYTES_MAX = 64 * 1024

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .clocks import Clocks
-from .config import SimulatorConfig
 from .durations import Durations
+from .fault_switches import FaultSwitches
 from .fault_values import FaultError
-from .faults import FaultSwitches
-from .record import Record
-from .server import Simulator, running_simulator
+from .http_routes import Simulator, running_simulator
+from .request_record import Record
+from .simulator_config import SimulatorConfig
 
 __all__ = [
     "Clocks",

@@ -12,9 +12,9 @@ import orjson
 from shared.errors import ConfigurationError
 
 from .command_line import read_command_line
-from .config import SimulatorConfig
+from .http_routes import running_simulator
 from .ready_file import write_ready_file
-from .server import running_simulator
+from .simulator_config import SimulatorConfig
 
 
 async def serve(config: SimulatorConfig, ready_file: str) -> None:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
-from .config import SimulatorConfig
 from .durations import DISTRIBUTIONS, Durations
-from .fault_table import describe_switches, read_assignments, with_switches
+from .fault_switch_parser import describe_switches, read_assignments, with_switches
+from .fault_switches import FaultSwitches
 from .fault_values import FaultError
-from .faults import FaultSwitches
+from .simulator_config import SimulatorConfig
 
 _DEFAULTS = SimulatorConfig()
 

@@ -22,12 +22,12 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
-from worker.deps import Deps
-from worker.punctuality import lateness_seconds
-from worker.steps.ending import announce_end
-from worker.steps.outcomes import note_delivered, note_failed, note_overdue
-from worker.steps.review import RECHECK_SECONDS, hold_for_review, is_held
-from worker.timetable import Ending, Sighting, TaskKind, backoff_seconds
+from worker.dependencies import Deps
+from worker.poll_timing import Ending, Sighting, TaskKind, backoff_seconds
+from worker.queue.due_time import lateness_seconds
+from worker.steps.brake_reports import note_delivered, note_failed, note_overdue
+from worker.steps.job_end import announce_end
+from worker.steps.unreadable_success import RECHECK_SECONDS, hold_for_review, is_held
 
 LAST_LOOK_LIMIT_SECONDS = 300.0
 """How long after the deadline a last look is tried while Kie does not answer it."""

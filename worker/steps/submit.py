@@ -25,14 +25,14 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob
-from worker.accounts import KieAccount
-from worker.deps import Deps
-from worker.evidence import Evidence
-from worker.job_store import ONE_JOB_PER_TASK
-from worker.lost_writes import load_or_keep_task
-from worker.steps.ending import announce_end
-from worker.steps.insisting import insist, insist_on_task
-from worker.timetable import TaskKind, backoff_seconds
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccount
+from worker.poll_timing import TaskKind, backoff_seconds
+from worker.recovery.lost_write_detection import load_or_keep_task
+from worker.recovery.task_id_backup import Evidence
+from worker.steps.job_end import announce_end
+from worker.steps.retried_writes import insist, insist_on_task
+from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from shared.adapters.postgres.database import Connection
 from shared.domain.alerts.system_state import WIPED_KEY
 from tests.acceptance.faults.playing import Cause, Fault, Stage, play
 from tests.workshop import eventually
-from worker.reconciler import EPOCH_KEY
+from worker.recovery.reconciler import EPOCH_KEY
 
 
 def database_of(stage: Stage) -> str:

@@ -24,7 +24,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from shared.settings import ChargeBasis
 from tests.workshop import text_to_image
-from worker.job_store import JobStore
+from worker.store.job_store import JobStore
 
 Picture = Mapping[str, frozenset[tuple[object, ...]]]
 Move = Callable[["Desk", Job], Awaitable[Job | None]]

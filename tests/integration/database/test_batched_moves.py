@@ -17,7 +17,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, PostgresDown, StaleJob
 from tests.integration.database.desk import Desk, claimed, completed, submitted
 from tests.workshop import text_to_image
-from worker.job_store import JobStore
+from worker.store.job_store import JobStore
 
 
 class Counted:

@@ -18,8 +18,8 @@ from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
 from tests.integration.database.desk import Desk, completed, submitted
 from tests.integration.database.test_batched_moves import Counted, generating
-from worker.busy_rows import BusyRows, Needs
-from worker.job_store import JobStore
+from worker.store.busy_rows import BusyRows, Needs
+from worker.store.job_store import JobStore
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from shared.adapters.postgres.job_rows import credits_to_json
 from shared.adapters.postgres.stored_timestamps import EARLIEST, LATEST
 from shared.errors import DatabaseRefused
 from tests.workshop import Workshop, text_to_image
-from worker.job_store import JobStore
+from worker.store.job_store import JobStore
 
 HOOK = "https://shop.example/hook"
 MOMENTS = {

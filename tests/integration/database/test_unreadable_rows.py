@@ -15,7 +15,7 @@ from producer.orders import Order
 from shared.adapters.postgres.job_rows import jobs_from_rows
 from shared.stored_json import DEEPEST, UNREADABLE, is_deeper, read_stored_json
 from tests.workshop import Workshop, eventually, text_to_image
-from worker.job_store import JobStore
+from worker.store.job_store import JobStore
 
 _NUMBERS = count(1)
 HUGE_NUMBER = '{"n": 1e400}'

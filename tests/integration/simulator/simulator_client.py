@@ -21,7 +21,7 @@ from worker.simulator import (
     SimulatorConfig,
     running_simulator,
 )
-from worker.simulator.fault_table import read_switches, with_switches
+from worker.simulator.fault_switch_parser import read_switches, with_switches
 
 FAST = SimulatorConfig(
     create_latency_seconds=0.0,

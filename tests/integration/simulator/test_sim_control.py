@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.integration.simulator.simulator_client import FAST, calling_simulator
-from worker.simulator.fault_table import describe_switches
+from worker.simulator.fault_switch_parser import describe_switches
 
 
 async def test_the_help_names_the_routes() -> None:

@@ -16,7 +16,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.worker.rooms import Rooms, open_rooms
-from worker.scripts import Scripts
+from worker.batching.redis_scripts import Scripts
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from shared.adapters.monitoring.push_channels import PushPath
 from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, now_ms
 from tests.fakes.outage import Outage, outage_of
 from tests.workshop import eventually
-from worker.claiming import LeasedWorker
+from worker.queue.leased_worker import LeasedWorker
 
 Body = Callable[[str], Awaitable[None]]
 

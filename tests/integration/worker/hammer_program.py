@@ -16,8 +16,8 @@ from importlib.resources import files
 from typing import Any
 
 from shared.adapters.redis.deliveries import connect_redis
-from worker.scripts import Argument, Key, Scripts
-from worker.throttle import Limit, Throttle, Throttled
+from worker.batching.redis_scripts import Argument, Key, Scripts
+from worker.limits.throttle import Limit, Throttle, Throttled
 
 COROUTINES = 4
 # As for Kie's polls, but what a killed process has sent counts for less long: there are many
@@ -38,7 +38,7 @@ class GrantCounting(Scripts):
         has_time: bool = False,
     ) -> Any:
         """Run the mutated script."""
-        if name == "answered":
+        if name == "throttle_answered":
             return 1
         source = files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
         mutant = source.replace("'ZADD', log, now + horizon", "'ZADD', log, now + window")

@@ -23,23 +23,23 @@ from shared.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.kie import FakeKie
 from tests.workshop import text_to_image
-from worker.accounts import KieAccount, KieAccounts
-from worker.brake import Brake
-from worker.claiming import LeasedWorker
-from worker.deps import Deps
-from worker.dispatch import dispatch_on_notify
-from worker.evidence import EvidenceStore
-from worker.job_store import JobStore
-from worker.kie_client import Kie
-from worker.lanes import build_lanes, build_periodic
+from worker.batching.poll_delivery import PollDeliveries
+from worker.batching.redis_scripts import Scripts
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.kie.kie_client import Kie
+from worker.limits.account_brake import Brake
+from worker.limits.throttle import Throttle, poll_limit, submit_limit
 from worker.metrics import Metrics
-from worker.poll_deliveries import PollDeliveries
-from worker.reconciler import Reconciler
-from worker.scripts import Scripts
+from worker.queue.lanes import build_lanes, build_periodic
+from worker.queue.leased_worker import LeasedWorker
+from worker.queue.postgres_notifications import dispatch_on_notify
+from worker.queue.wake_ups import forward_wake_ups
+from worker.recovery.reconciler import Reconciler
+from worker.recovery.task_id_backup import EvidenceStore
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
-from worker.throttle import Throttle, poll_limit, submit_limit
-from worker.waking import forward_wake_ups
+from worker.store.job_store import JobStore
 
 PRICE = Decimal(6)
 START = Decimal(100)

@@ -18,8 +18,8 @@ from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.workshop import Workshop, fast_simulator_config, text_to_image
 from worker.bootstrap import open_worker
-from worker.deps import Deps
-from worker.provider_balance import Judgement, ProviderBalance
+from worker.dependencies import Deps
+from worker.kie.balance_check import Judgement, ProviderBalance
 from worker.simulator import Simulator, running_simulator
 from worker.steps.submit import submit_job
 

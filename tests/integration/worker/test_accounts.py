@@ -27,13 +27,13 @@ from shared.domain.lifecycle import Reason
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually
-from worker.accounts import KieAccount, KieAccounts
-from worker.brake import Brake
-from worker.callbacks.handling import CallbackDesk
-from worker.job_store import JobStore
-from worker.lanes import as_arq_function
+from worker.callbacks.callback_handler import CallbackDesk
+from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.limits.account_brake import Brake
+from worker.queue.lanes import as_arq_function
 from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
 from worker.steps.submit import submit_job
+from worker.store.job_store import JobStore
 
 URL = "https://img/1.png"
 

@@ -29,10 +29,10 @@ from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import redis_behind_a_relay
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually
-from worker.announcing import BACKLOG_LENGTH, Announcer, saying_by
-from worker.gathering import BEATS_PER_SECOND
-from worker.reconciler import Reconciler
-from worker.scripts import Scripts
+from worker.batching.change_publisher import BACKLOG_LENGTH, Announcer, saying_by
+from worker.batching.micro_batch import BEATS_PER_SECOND
+from worker.batching.redis_scripts import Scripts
+from worker.recovery.reconciler import Reconciler
 
 URL = "https://example.com/1.png"
 

@@ -19,11 +19,11 @@ from shared.domain.lifecycle import Reason
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms, running_lanes
 from tests.workshop import Workshop, eventually
-from worker.accounts import KieAccounts
+from worker.batching.redis_scripts import Scripts
 from worker.bootstrap import open_worker
-from worker.brake import Brake, Steps
-from worker.deps import Deps
-from worker.scripts import Scripts
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccounts
+from worker.limits.account_brake import Brake, Steps
 
 QUICK = Steps(first_ms=60, longest_ms=200)
 BUSY = [Reason.RATE_LIMITED, Reason.MAINTENANCE, Reason.PROVIDER_FULL]

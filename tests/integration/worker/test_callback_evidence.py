@@ -14,8 +14,8 @@ from shared.domain import job_events
 from shared.domain.kie_outcomes import Examination, Pending
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import Rooms
-from worker.callbacks.handling import AT_ONCE, SWEEP_WAIT_SECONDS, CallbackDesk
-from worker.reconciler import Reconciler
+from worker.callbacks.callback_handler import AT_ONCE, SWEEP_WAIT_SECONDS, CallbackDesk
+from worker.recovery.reconciler import Reconciler
 
 TOKEN = "the-token-of-this-attempt"
 TASK = "t" * 32

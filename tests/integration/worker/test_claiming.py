@@ -25,8 +25,8 @@ from tests.integration.worker.floor import (
     wake_path,
 )
 from tests.workshop import eventually
-from worker.claiming import Snoozed
-from worker.waking import forward_wake_ups
+from worker.queue.leased_worker import Snoozed
+from worker.queue.wake_ups import forward_wake_ups
 
 
 async def test_a_batch_is_claimed_in_one_round_trip(redis: ArqRedis) -> None:

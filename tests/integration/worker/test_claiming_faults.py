@@ -30,9 +30,9 @@ from tests.integration.worker.floor import (
     wake_path,
 )
 from tests.workshop import eventually
-from worker.claiming import Snoozed
-from worker.scripts import Argument, Key, Scripts
-from worker.waking import forward_wake_ups
+from worker.batching.redis_scripts import Argument, Key, Scripts
+from worker.queue.leased_worker import Snoozed
+from worker.queue.wake_ups import forward_wake_ups
 
 
 class HeldScripts(Scripts):

@@ -23,12 +23,12 @@ from tests.integration.worker.floor import (
     running,
 )
 from tests.workshop import eventually
-from worker.accounts import KieAccount
-from worker.brake import Brake, Steps
-from worker.claiming import LeasedWorker, Snoozed
-from worker.gate import Gates
-from worker.scripts import Scripts
-from worker.throttle import submit_limit
+from worker.batching.redis_scripts import Scripts
+from worker.kie.account_pool import KieAccount
+from worker.limits.account_brake import Brake, Steps
+from worker.limits.submit_gates import Gates
+from worker.limits.throttle import submit_limit
+from worker.queue.leased_worker import LeasedWorker, Snoozed
 
 NAMES = ("default", "studio", "archive")
 SLOTS = 100

@@ -18,8 +18,7 @@ from shared.domain.lifecycle import Reason
 from shared.errors import DatabaseRefused, PostgresDown
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually, text_to_image
-from worker.completion_times import CompletionTimes
-from worker.timetable import (
+from worker.poll_timing import (
     FIRST_LOOK_SECONDS,
     WINDOW_LENGTH,
     Completion,
@@ -28,6 +27,7 @@ from worker.timetable import (
     TaskKind,
     Timetable,
 )
+from worker.poll_timing.completion_times import CompletionTimes
 
 URL = "https://example.com/1.png"
 KIND = TaskKind("gpt-4o-image", "text-to-image", 1)

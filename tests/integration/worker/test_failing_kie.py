@@ -18,13 +18,13 @@ from producer import Job
 from shared.kie_accounts import DEFAULT_ACCOUNT, family_brake_key
 from tests.integration.worker.rooms import running_lanes
 from tests.workshop import Workshop, eventually
-from worker.accounts import KieAccounts
 from worker.bootstrap import open_worker
-from worker.brake import Brake
-from worker.deps import Deps
-from worker.family_brake import Rule, Rules
-from worker.timetable import Timetable
-from worker.timetable.learned import OVERDUE_UNLEARNED_SECONDS
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccounts
+from worker.limits.account_brake import Brake
+from worker.limits.family_brake import Rule, Rules
+from worker.poll_timing import Timetable
+from worker.poll_timing.poll_planner import OVERDUE_UNLEARNED_SECONDS
 
 KEY = family_brake_key(DEFAULT_ACCOUNT, "gpt-4o-image")
 RULES = Rules(

@@ -26,11 +26,11 @@ from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.workshop import eventually, text_to_image
-from worker.brake import Brake
-from worker.family_brake import FamilyBrake, Rule, Rules
-from worker.scripts import Scripts
+from worker.batching.redis_scripts import Scripts
+from worker.limits.account_brake import Brake
+from worker.limits.family_brake import FamilyBrake, Rule, Rules
+from worker.poll_timing.poll_planner import OVERDUE_UNLEARNED_SECONDS
 from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS, WRONG_ENDPOINT_SECONDS
-from worker.timetable.learned import OVERDUE_UNLEARNED_SECONDS
 
 MODEL = "gpt-4o-image"
 RULES = Rules(

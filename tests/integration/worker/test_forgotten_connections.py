@@ -42,9 +42,9 @@ from tests.integration.worker.floor import (
 )
 from tests.integration.worker.rooms import Rooms, listen
 from tests.workshop import eventually, text_to_image
-from worker.dispatch import dispatch_on_notify
-from worker.reconciler import Reconciler
-from worker.waking import forward_wake_ups
+from worker.queue.postgres_notifications import dispatch_on_notify
+from worker.queue.wake_ups import forward_wake_ups
+from worker.recovery.reconciler import Reconciler
 
 _QUICK = Heartbeat(interval_seconds=0.4, deadline_seconds=0.4)
 _LONGEST_SECONDS = 30.0

@@ -20,9 +20,9 @@ from shared.domain.kie_outcomes import Accepted
 from shared.errors import PostgresDown, RedisDown
 from tests.integration.worker.rooms import Rooms
 from tests.workshop import eventually
-from worker.evidence import EVIDENCE_KEY, FOLDER, Evidence, EvidenceStore
-from worker.job_store import JobStore
-from worker.reconciler import Reconciler
+from worker.recovery.reconciler import Reconciler
+from worker.recovery.task_id_backup import EVIDENCE_KEY, FOLDER, Evidence, EvidenceStore
+from worker.store.job_store import JobStore
 
 
 class RefusingStore(JobStore):

@@ -14,9 +14,9 @@ from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
 from tests.fakes.receiver import receiving
 from tests.integration.worker.rooms import Rooms
-from worker.late_tasks import LateTasks
-from worker.webhooks.delivering import send_webhook
-from worker.webhooks.sending import Sender
+from worker.recovery.late_task_checks import LateTasks
+from worker.webhooks.http_sender import Sender
+from worker.webhooks.send_step import send_webhook
 
 HOOK = "https://shop.example/hook"
 URLS = ("https://images.example/1.png", "https://images.example/2.png")

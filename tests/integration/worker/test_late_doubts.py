@@ -35,7 +35,7 @@ from tests.integration.worker.test_late_tasks import (
     given_up,
     late_tasks,
 )
-from worker.callbacks.handling import CallbackDesk
+from worker.callbacks.callback_handler import CallbackDesk
 
 SAID = '{"resultUrls":["https://images.example/1.png","oops"]}'
 UNREADABLE = Unreadable("one of 2 images has no whole URL", SAID)

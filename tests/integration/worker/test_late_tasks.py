@@ -24,8 +24,8 @@ from shared.domain.kie_outcomes import (
 )
 from shared.errors import StaleJob
 from tests.integration.worker.rooms import START, Rooms
-from worker.callbacks.handling import CallbackDesk
-from worker.late_tasks import LateTasks
+from worker.callbacks.callback_handler import CallbackDesk
+from worker.recovery.late_task_checks import LateTasks
 
 TASK = "t" * 32
 URLS = ("https://images.example/1.png", "https://images.example/2.png")

@@ -7,8 +7,8 @@ from arq.constants import in_progress_key_prefix
 
 from shared.adapters.redis.deliveries import HASTEN_PREFIX, Lane
 from tests.integration.worker.floor import deliver, owner_of, score_of
-from worker.gate import Gates
-from worker.scripts import Scripts
+from worker.batching.redis_scripts import Scripts
+from worker.limits.submit_gates import Gates
 
 LEASE_MS = 60_000
 

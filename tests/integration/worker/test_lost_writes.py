@@ -16,8 +16,8 @@ from shared.domain.kie_outcomes import Accepted, Delivered, Pending, SubmitVerdi
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import deliver
 from tests.integration.worker.rooms import Rooms
-from worker.lanes import as_arq_function
-from worker.lost_writes import compare_mark
+from worker.queue.lanes import as_arq_function
+from worker.recovery.lost_write_detection import compare_mark
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
 

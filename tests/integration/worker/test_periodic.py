@@ -15,10 +15,10 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 from tests.workshop import Workshop, eventually
 from worker.bootstrap import open_worker
-from worker.deps import always
-from worker.lanes import build_periodic
-from worker.periodic import Periodic, PeriodicWork
-from worker.reconciler import Reconciler
+from worker.dependencies import always
+from worker.queue.lanes import build_periodic
+from worker.queue.periodic_work import Periodic, PeriodicWork
+from worker.recovery.reconciler import Reconciler
 
 
 class Runs:

@@ -7,7 +7,7 @@ from arq.connections import ArqRedis
 from shared.adapters.redis.deliveries import Lane, now_ms
 from tests.integration.worker.floor import seen
 from tests.workshop import Workshop, text_to_image
-from worker.deps import Deps
+from worker.dependencies import Deps
 
 LONG = "[[sim: duration=60]]"
 OVERDUE_SECONDS = 5.0

@@ -26,12 +26,12 @@ from shared.domain.lifecycle import Reason
 from shared.errors import PostgresDown, RedisDown, StaleJob
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.workshop import text_to_image
-from worker.announcing import Announcer, saying_by
-from worker.job_store import JobStore
-from worker.scripts import Scripts
+from worker.batching.change_publisher import Announcer, saying_by
+from worker.batching.redis_scripts import Scripts
+from worker.limits.throttle import Throttled
+from worker.poll_timing import LONGEST_SECONDS
 from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
-from worker.throttle import Throttled
-from worker.timetable import LONGEST_SECONDS
+from worker.store.job_store import JobStore
 
 URL = "https://example.com/1.png"
 

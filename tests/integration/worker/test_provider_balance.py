@@ -25,19 +25,19 @@ from shared.domain import job_events
 from shared.errors import PostgresDown, StaleJob
 from tests.fakes.kie import FakeKie
 from tests.workshop import Workshop, eventually, fast_simulator_config, free_port, text_to_image
-from worker.accounts import KieAccount
 from worker.bootstrap import open_worker
-from worker.deps import Deps
-from worker.job_store import JobStore
-from worker.lanes import build_periodic
-from worker.late_tasks import LateTasks
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccount
+from worker.kie.balance_check import ProviderBalance
+from worker.limits.throttle import Throttled
 from worker.metrics import Metrics
-from worker.provider_balance import ProviderBalance
-from worker.reconciler import Reconciler
+from worker.queue.lanes import build_periodic
+from worker.recovery.late_task_checks import LateTasks
+from worker.recovery.reconciler import Reconciler
 from worker.simulator import running_simulator
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
-from worker.throttle import Throttled
+from worker.store.job_store import JobStore
 
 TABLE = "provider_balance_checks"
 

@@ -16,7 +16,7 @@ from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.domain.alerts.system_state import WIPED_KEY
 from tests.integration.worker.rooms import PRICE, START, Rooms
-from worker.reconciler import EPOCH_KEY, Reconciler
+from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 
 async def put_into(rooms: Rooms, state: str) -> Job:

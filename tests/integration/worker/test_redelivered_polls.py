@@ -7,8 +7,8 @@ import pytest
 from shared.adapters.redis.deliveries import Lane, now_ms
 from shared.domain import job_events
 from tests.integration.worker.rooms import Rooms
-from worker.reconciler import Reconciler
-from worker.throttle import GUARD_MS, POLL_WINDOW_MS
+from worker.limits.throttle import GUARD_MS, POLL_WINDOW_MS
+from worker.recovery.reconciler import Reconciler
 
 
 @pytest.mark.parametrize("lane", [Lane.POLL, Lane.SUBMIT])

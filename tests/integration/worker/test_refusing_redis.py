@@ -26,7 +26,7 @@ from shared.errors import RedisDown
 from tests.fakes.outage import outage_of
 from tests.integration.worker.floor import Runs, deliver, is_gone, lane_over, running, seen
 from tests.workshop import eventually
-from worker.scripts import Scripts
+from worker.batching.redis_scripts import Scripts
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ async def test_what_it_says_is_told_in_its_own_words_and_ends_with_it(
         await delivery.deliver([parcel])
 
     async def run_a_script() -> None:
-        await scripts.run("brake", ["darkroom:brake"], [1_000, 30_000, "busy", "429"])
+        await scripts.run("account_brake_apply", ["darkroom:brake"], [1_000, 30_000, "busy", "429"])
 
     async def hasten() -> None:
         await delivery.hasten(parcel.job_id, Lane.POLL)
@@ -165,7 +165,7 @@ async def test_a_server_without_our_scripts_is_given_them(
     delivery, scripts = Delivery(redis), Scripts(redis)
     for _ in range(2):
         await delivery.deliver([Parcel(uuid4(), Lane.SUBMIT)])
-        await scripts.run("ease", ["darkroom:brake"], [])
+        await scripts.run("account_brake_reduce", ["darkroom:brake"], [])
         await _run(operator, *forget.split())
 
 
@@ -198,7 +198,7 @@ async def test_a_forbidden_key_is_named_by_the_server(
             with pytest.raises(RedisDown, match=r"cannot do this now: .*[Nn]o permissions|NOPERM"):
                 await Delivery(redis).ping()
             with pytest.raises(RedisDown, match="cannot do this now: NOPERM"):
-                await Scripts(redis).run("ease", ["darkroom:brake"], [])
+                await Scripts(redis).run("account_brake_reduce", ["darkroom:brake"], [])
             await _run(operator, "ACL", "SETUSER", "narrow", "~darkroom:*")
             await Delivery(redis).ping()
     finally:

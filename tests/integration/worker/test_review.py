@@ -21,9 +21,9 @@ from shared.domain.kie_outcomes import (
 from shared.errors import PostgresDown, StaleJob
 from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.workshop import text_to_image
-from worker.job_store import JobStore
 from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
-from worker.steps.review import CONFIRMATIONS, RECHECK_SECONDS
+from worker.steps.unreadable_success import CONFIRMATIONS, RECHECK_SECONDS
+from worker.store.job_store import JobStore
 
 URL = "https://example.com/1.png"
 UNREADABLE = Unreadable("Kie reports success, but no image URL", '{"successFlag":1}')

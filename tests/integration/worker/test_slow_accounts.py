@@ -18,11 +18,11 @@ from tests.fakes.kie import FakeKie
 from tests.integration.worker.floor import deliver, running, seen
 from tests.integration.worker.rooms import Rooms
 from tests.integration.worker.test_claiming_gates import SLOTS, Floor
-from worker.accounts import KieAccount, KieAccounts
-from worker.brake import Brake
-from worker.gate import share_of
-from worker.kie_exchanges import LONGEST_WAIT_SECONDS, KieExchanges
-from worker.slots import slot_given_up
+from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.limits.account_brake import Brake
+from worker.limits.account_concurrency import LONGEST_WAIT_SECONDS, KieExchanges
+from worker.limits.submit_gates import share_of
+from worker.queue.delivery_run import slot_given_up
 
 
 class SlowAccount:

@@ -8,8 +8,8 @@ from producer import Job
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted
 from tests.integration.worker.rooms import PRICE, START, Rooms
-from worker.job_store import JobStore
 from worker.steps.submit import STALE_CLAIM_SECONDS
+from worker.store.job_store import JobStore
 
 
 async def test_a_claim_that_took_too_long_is_taken_back_and_nothing_is_sent(rooms: Rooms) -> None:

@@ -23,7 +23,7 @@ from tests.integration.worker.floor import (
     seen,
 )
 from tests.workshop import eventually
-from worker.claiming import Snoozed
+from worker.queue.leased_worker import Snoozed
 
 # arq's own worker leaves a pipeline unclosed where it is cancelled in the middle of a command.
 pytestmark = [

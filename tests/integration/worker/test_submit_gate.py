@@ -14,10 +14,10 @@ from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.integration.worker.floor import Runs, commands, deliver, lane_over, running
 from tests.workshop import Workshop, eventually, fast_simulator_config
-from worker.gate import Gate, Gates
-from worker.scripts import Scripts
+from worker.batching.redis_scripts import Scripts
+from worker.limits.submit_gates import Gate, Gates
+from worker.limits.throttle import Throttle, submit_limit
 from worker.simulator import Simulator, running_simulator
-from worker.throttle import Throttle, submit_limit
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from shared.domain.lifecycle import JobState, Reason
 from shared.errors import JobNotFound, PostgresDown, StaleJob, TooEarly
 from tests.fakes.kie import FakeKie
 from tests.integration.worker.rooms import PRICE, START, Rooms
-from worker.job_store import JobStore
+from worker.poll_timing import FIRST_LOOK_SECONDS
 from worker.steps.submit import submit_job
-from worker.timetable import FIRST_LOOK_SECONDS
+from worker.store.job_store import JobStore
 
 
 class ShakyStore(JobStore):

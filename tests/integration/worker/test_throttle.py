@@ -13,8 +13,8 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import StaleJob
 from tests.integration.worker.floor import redis_behind_a_relay
 from tests.workshop import eventually
-from worker.scripts import Scripts
-from worker.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit
+from worker.batching.redis_scripts import Scripts
+from worker.limits.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit
 
 WINDOW_MS = 200
 HORIZON_MS = 600

@@ -14,7 +14,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from tests.integration.worker.floor import seen
-from worker.simulator.windows import ArrivalWindow
+from worker.simulator.sliding_windows import ArrivalWindow
 
 PROGRAM = Path(__file__).with_name("hammer_program.py")
 ROOT = Path(__file__).parents[3]

@@ -6,8 +6,8 @@ import asyncio
 
 from arq.connections import ArqRedis
 
-from worker.scripts import Scripts
-from worker.throttle import Limit, Throttle
+from worker.batching.redis_scripts import Scripts
+from worker.limits.throttle import Limit, Throttle
 
 WINDOW_MS = 10_000
 HORIZON_MS = 60_000

@@ -21,7 +21,7 @@ from tests.integration.worker.floor import (
     wake_path,
 )
 from tests.workshop import eventually
-from worker.waking import forward_wake_ups
+from worker.queue.wake_ups import forward_wake_ups
 
 
 async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: ArqRedis) -> None:

@@ -21,12 +21,12 @@ from shared.settings import Settings
 from tests.fakes.receiver import Received, Receiver, never_answer, receiving
 from tests.integration.worker.rooms import Rooms, listen, open_rooms
 from tests.workshop import eventually, text_to_image
-from worker.lanes import build_webhook_lane
-from worker.reconciler import Reconciler
-from worker.waking import forward_wake_ups
+from worker.queue.lanes import build_webhook_lane
+from worker.queue.wake_ups import forward_wake_ups
+from worker.recovery.reconciler import Reconciler
+from worker.webhooks.http_sender import Sender
 from worker.webhooks.outbox import AT_ONCE, GAP_MS, Outbox
-from worker.webhooks.sending import Sender
-from worker.webhooks.turns import NEW_PER_ACCOUNT, PER_ENDPOINT
+from worker.webhooks.send_concurrency import NEW_PER_ACCOUNT, PER_ENDPOINT
 
 
 @pytest.fixture

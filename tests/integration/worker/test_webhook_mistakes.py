@@ -20,8 +20,8 @@ from tests.fakes.receiver import Receiver, receiving
 from tests.integration.worker.rooms import Rooms, open_rooms
 from tests.integration.worker.test_webhooks import ended, message_of, try_once
 from tests.unit.producer.test_nesting import JSON_KINDS
-from worker.webhooks.schedule import DELAYS_SECONDS
-from worker.webhooks.sending import Answer, Sender
+from worker.webhooks.http_sender import Answer, Sender
+from worker.webhooks.retry_schedule import DELAYS_SECONDS
 
 BROKEN = {
     "a moment that the driver cannot read": (

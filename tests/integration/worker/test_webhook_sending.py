@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.fakes.receiver import Received, Receiver, never_answer, receiving
-from worker.webhooks.resolving import ThreadedResolver
-from worker.webhooks.sending import ANSWER_BYTES_READ, Answer, Sender
+from worker.webhooks.dns_resolver import ThreadedResolver
+from worker.webhooks.http_sender import ANSWER_BYTES_READ, Answer, Sender
 
 NOT_SENT = "not sent: the host points at {}, which is not public"
 INNER = [

@@ -28,11 +28,11 @@ from tests.fakes.receiver import Received, Receiver, receiving
 from tests.integration.worker.floor import running
 from tests.integration.worker.rooms import Rooms, open_rooms
 from tests.workshop import eventually, text_to_image
-from worker.lanes import build_webhook_lane
-from worker.reconciler import Reconciler
-from worker.webhooks.delivering import send_webhook
+from worker.queue.lanes import build_webhook_lane
+from worker.recovery.reconciler import Reconciler
+from worker.webhooks.http_sender import Sender
 from worker.webhooks.outbox import Outbox
-from worker.webhooks.sending import Sender
+from worker.webhooks.send_step import send_webhook
 
 DAY_SECONDS = 24 * 3600
 

@@ -13,7 +13,7 @@ from tests.campaign.judge import judge
 from tests.campaign.options import Options
 from tests.campaign.orders import count_orders, grants, is_short, is_told, key_of, number_of
 from tests.campaign.postbox import Webhook
-from worker.webhooks.signing import sign
+from worker.webhooks.webhook_signature import sign
 
 OPTIONS = Options(jobs=3, kills=7, seed=1)
 ENDED_EPOCH = 1_000.0

@@ -19,7 +19,7 @@ from producer.cli.demo.verdict import differences
 from producer.till import Account
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from worker.simulator.pictures import draw_picture
+from worker.simulator.png_images import draw_picture
 
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
 PRICES = tuple(map(Decimal, (6, 7, 8, 6, 7, 8, 7)))

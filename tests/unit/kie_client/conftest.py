@@ -9,7 +9,7 @@ from aioresponses import aioresponses as MockedHttp  # noqa: N812
 from pydantic import SecretStr
 
 from tests.fakes.aiohttp_compat import install_shim
-from worker.kie_client import KieClient
+from worker.kie.kie_client import KieClient
 
 BASE_URL = "https://api.kie.ai"
 KEY = "kie-0123456789abcdef-secret"

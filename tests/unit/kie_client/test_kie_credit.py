@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aioresponses import aioresponses
 
-from worker.kie_client import KieClient
+from worker.kie.kie_client import KieClient
 
 URL = "https://api.kie.ai/api/v1/chat/credit"
 

@@ -17,7 +17,7 @@ from shared.domain.kie_outcomes import (
     TaskFailed,
     Unreadable,
 )
-from worker.kie_client import KieClient
+from worker.kie.kie_client import KieClient
 
 URL = "https://api.kie.ai/api/v1/gpt4o-image/record-info?taskId=ab12"
 PICTURE = "https://tempfile.aiquickdraw.com/s/one.png"

@@ -11,7 +11,7 @@ from shared.catalog.families.gpt4o_image import FAMILY, ImageToImage
 from shared.domain.kie_outcomes import Accepted, Ambiguous, NoVerdict, Refused, TaskFailed
 from shared.errors import ConfigurationError
 from tests.fakes.kie_server import KieServer, kie_server, raw_server, say
-from worker.kie_client import MESSAGE_LENGTH_MAX, KieClient
+from worker.kie.kie_client import MESSAGE_LENGTH_MAX, KieClient
 
 KEY = "kie-0123456789abcdef-secret"
 REQUEST = ImageToImage(image_urls=["https://example.com/cat.png"], aspect_ratio="1:1")

@@ -19,7 +19,7 @@ from shared.domain.kie_outcomes import (
     TryLater,
     WrongEndpoint,
 )
-from worker.kie_client import KieClient
+from worker.kie.kie_client import KieClient
 
 URL = "https://api.kie.ai/api/v1/gpt4o-image/generate"
 WORDS = "what Kie says"

@@ -30,8 +30,8 @@ from tests.fakes.kie_server import (
     say,
     stall,
 )
-from worker.kie_client import KieClient
-from worker.kie_wire import BODY_BYTES_MAX
+from worker.kie.http_exchange import BODY_BYTES_MAX
+from worker.kie.kie_client import KieClient
 
 CREATED = b'{"code":200,"msg":"success","data":{"taskId":"ab12"}}'
 RUNNING = b'{"code":200,"data":{"successFlag":0,"progress":"0.5"}}'

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 
 from worker.simulator.clocks import Clocks
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.creation import Creation, answer_create
 from worker.simulator.durations import Durations
-from worker.simulator.fault_table import read_switches, with_switches
-from worker.simulator.kie import Caller, Kie
-from worker.simulator.polling import answer_record_info
-from worker.simulator.replies import Reply
-from worker.simulator.task import Task
+from worker.simulator.fault_switch_parser import read_switches, with_switches
+from worker.simulator.generate_route import Creation, answer_create
+from worker.simulator.provider_state import Caller, Kie
+from worker.simulator.record_info_route import answer_record_info
+from worker.simulator.responses import Reply
+from worker.simulator.simulated_task import Task
+from worker.simulator.simulator_config import SimulatorConfig
 
 START_EPOCH = 1_800_000_000.0
 CALLER = Caller("Bearer sim-key", "tests/1")

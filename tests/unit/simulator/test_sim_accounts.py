@@ -10,12 +10,12 @@ import orjson
 import pytest
 
 from tests.unit.simulator.fake_kie import TEN_SECONDS, FakeKie, read
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.creation import Creation, answer_create
-from worker.simulator.downloads import answer_credit, answer_download_url
-from worker.simulator.fault_table import read_switches
-from worker.simulator.kie import Caller
-from worker.simulator.task import Task
+from worker.simulator.fault_switch_parser import read_switches
+from worker.simulator.generate_route import Creation, answer_create
+from worker.simulator.other_routes import answer_credit, answer_download_url
+from worker.simulator.provider_state import Caller
+from worker.simulator.simulated_task import Task
+from worker.simulator.simulator_config import SimulatorConfig
 
 FIRST, SECOND = (Caller(f"Bearer {key}", "tests/1") for key in ("one", "two"))
 TWO = SimulatorConfig(

@@ -11,14 +11,14 @@ import orjson
 import pytest
 
 from tests.unit.simulator.fake_kie import FakeKie
-from worker.simulator.callbacks import (
+from worker.simulator.callback_plan import (
     FORGED_KINDS,
     CallbackPost,
     PlannedCallback,
     plan_callbacks,
     write_callback,
 )
-from worker.simulator.task import Task
+from worker.simulator.simulated_task import Task
 
 ADDRESS = "https://worker.example/callbacks/kie/0123456789abcdef?job=7"
 

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from worker.simulator.command_line import list_faults, read_command_line
-from worker.simulator.config import SimulatorConfig
 from worker.simulator.durations import Durations
-from worker.simulator.fault_table import describe_switches
-from worker.simulator.faults import FaultSwitches
+from worker.simulator.fault_switch_parser import describe_switches
+from worker.simulator.fault_switches import FaultSwitches
+from worker.simulator.simulator_config import SimulatorConfig
 
 
 def test_no_arguments_mean_the_defaults() -> None:

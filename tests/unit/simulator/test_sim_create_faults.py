@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.simulator.fake_kie import CALLER, FakeKie, read
-from worker.simulator.creation import answer_create
-from worker.simulator.downloads import answer_image
-from worker.simulator.kie import Caller
+from worker.simulator.generate_route import answer_create
+from worker.simulator.other_routes import answer_image
+from worker.simulator.provider_state import Caller
 
 
 @pytest.mark.parametrize("code", [400, 401, 402, 404, 422, 429, 433, 451, 455, 500, 505, 550])

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from worker.simulator.directives import read_directives
-from worker.simulator.fault_table import (
+from worker.simulator.fault_switch_parser import (
     as_values,
     describe_switches,
     read_assignments,
     read_switches,
     with_switches,
 )
+from worker.simulator.fault_switches import FaultSwitches
 from worker.simulator.fault_values import FaultError
-from worker.simulator.faults import FaultSwitches
+from worker.simulator.prompt_directives import read_directives
 
 TESTS = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from worker.simulator.pictures import draw_picture
+from worker.simulator.png_images import draw_picture
 
 
 def read_png(png: bytes) -> tuple[int, int, bytes]:

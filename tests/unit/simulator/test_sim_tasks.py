@@ -8,10 +8,10 @@ from itertools import count
 import pytest
 
 from tests.unit.simulator.fake_kie import CALLER, START_EPOCH, TEN_SECONDS, FakeKie, read
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.downloads import answer_credit, answer_download_url, answer_image
 from worker.simulator.durations import Durations
-from worker.simulator.kie import Caller, Kie
+from worker.simulator.other_routes import answer_credit, answer_download_url, answer_image
+from worker.simulator.provider_state import Caller, Kie
+from worker.simulator.simulator_config import SimulatorConfig
 
 
 def test_a_task_generates_and_then_succeeds_with_as_many_urls_as_asked() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from worker.simulator.windows import ArrivalWindow, SlidingLimit
+from worker.simulator.sliding_windows import ArrivalWindow, SlidingLimit
 
 
 def worst_by_brute_force(times: list[float], span: float) -> int:

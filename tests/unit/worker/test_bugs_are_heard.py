@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.redis.deliveries import translated_redis_errors
 from shared.errors import RedisDown
-from worker.gathering import Gathering
+from worker.batching.micro_batch import Gathering
 
 
 async def test_whoever_asked_hears_of_a_bug_instead_of_being_cancelled() -> None:

@@ -5,13 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.callbacks.trust import STRETCH_MAX, CallbackTrust
-from worker.timetable import (
-    LONGEST_SECONDS,
-    SHORTEST_SECONDS,
-    Sighting,
-    seconds_until_next_poll,
-)
+from worker.poll_timing import LONGEST_SECONDS, SHORTEST_SECONDS, Sighting, seconds_until_next_poll
+from worker.poll_timing.callback_trust import STRETCH_MAX, CallbackTrust
 
 
 def _after(*ends: bool) -> CallbackTrust:

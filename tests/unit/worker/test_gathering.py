@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.errors import RedisDown
-from worker.gathering import Gathering, Tempo
+from worker.batching.micro_batch import Gathering, Tempo
 
 
 class Sender:

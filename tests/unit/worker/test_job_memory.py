@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from worker.job_memory import JobMemory
+from worker.store.job_cache import JobMemory
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from shared.adapters.redis.lost_write_log import MOST_KEPT
 from shared.errors import JobNotFound, PostgresDown, RedisDown, StaleJob
-from worker.claiming import Snoozed
-from worker.deps import Deps
-from worker.job_memory import JobMemory
-from worker.lanes import as_arq_function
+from worker.dependencies import Deps
+from worker.limits.throttle import Throttled
 from worker.metrics import Metrics
-from worker.throttle import Throttled
+from worker.queue.lanes import as_arq_function
+from worker.queue.leased_worker import Snoozed
+from worker.store.job_cache import JobMemory
 
 REGISTRY_NAME = "darkroom_throttle_waits_total"
 

@@ -18,7 +18,7 @@ from shared.adapters.log_setup import set_up_logging
 from shared.catalog import get_family
 from shared.catalog.families.gpt4o_image import TextToImage
 from shared.settings import load_settings
-from worker.kie_client import KieClient
+from worker.kie.kie_client import KieClient
 
 settings = load_settings()
 set_up_logging(settings)

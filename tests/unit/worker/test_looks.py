@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.looks import FALLBACK_SECONDS, Looks
+from worker.queue.claim_timing import FALLBACK_SECONDS, Looks
 
 
 async def test_lanes_that_nobody_calls_look_at_the_same_moment() -> None:

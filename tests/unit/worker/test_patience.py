@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from worker.metrics import Metrics
-from worker.patience import AT_EASE_BELOW, BUSY_FROM, STEPS, Clocks, Patience
-from worker.timetable import Sighting, TaskKind, Timetable
+from worker.poll_timing import Sighting, TaskKind, Timetable
+from worker.poll_timing.overload import AT_EASE_BELOW, BUSY_FROM, STEPS, Clocks, Patience
 
 KIND = TaskKind("gpt-4o-image", "text_to_image", 1)
 

@@ -14,7 +14,7 @@ from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.servers import Servers
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from worker.provider import SIMULATOR_NAME, choose_provider
+from worker.kie.simulator_choice import SIMULATOR_NAME, choose_provider
 
 
 class EmbeddedStandIn:

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from worker.account_gauges import BALANCE_SHOWN_SECONDS, AccountGauges
-from worker.provider_balance import (
+from worker.kie.balance_check import (
     Expectation,
     Footing,
     PaidAttempt,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.punctuality import due_at, lateness_seconds
+from worker.queue.due_time import due_at, lateness_seconds
 
 DUE = 1_000.0
 NOW = 1_002.5

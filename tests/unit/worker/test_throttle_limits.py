@@ -8,8 +8,8 @@ import pytest
 
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
-from worker.scripts import Scripts
-from worker.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit, submit_limit
+from worker.batching.redis_scripts import Scripts
+from worker.limits.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit, submit_limit
 
 
 def test_polls_are_limited_per_task_and_second() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.timetable import (
+from worker.poll_timing import (
     FIRST_LOOK_SECONDS,
     LAST_LOOK_RETRY_SECONDS,
     LONGEST_SECONDS,
@@ -16,7 +16,7 @@ from worker.timetable import (
     backoff_seconds,
     seconds_until_next_poll,
 )
-from worker.timetable.next_look import LEAST_GAP_SECONDS, first_look_seconds, look_before
+from worker.poll_timing.next_poll import LEAST_GAP_SECONDS, first_look_seconds, look_before
 
 ELAPSED = st.floats(0, 100_000)
 PROGRESS = st.floats(0, 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.timetable import (
+from worker.poll_timing import (
     FIRST_LOOK_SECONDS,
     WINDOW_LENGTH,
     Completion,
@@ -17,7 +17,7 @@ from worker.timetable import (
     TaskKind,
     Timetable,
 )
-from worker.timetable.pace import Pace
+from worker.poll_timing.signal_trust import Pace
 
 KIND = TaskKind("gpt-4o-image", "text-to-image", 1)
 OTHER = TaskKind("gpt-4o-image", "text-to-image", 4)

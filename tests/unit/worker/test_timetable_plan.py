@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bench.timetable_simulation import KiesAdvice, Learned, World, figures_of, simulate
 from bench.timetable_worlds import MAIN, OTHERS
-from worker.timetable import WINDOW_LENGTH, plan_looks
-from worker.timetable.distribution import Distribution
-from worker.timetable.next_look import LEAST_GAP_SECONDS
-from worker.timetable.plan import PLAN_FROM, POLL_IS_WORTH_SECONDS
+from worker.poll_timing import WINDOW_LENGTH, plan_looks
+from worker.poll_timing.completion_distribution import Distribution
+from worker.poll_timing.next_poll import LEAST_GAP_SECONDS
+from worker.poll_timing.optimal_plan import PLAN_FROM, POLL_IS_WORTH_SECONDS
 
 SECONDS = st.lists(
     st.one_of(st.floats(0.01, 1_800), st.sampled_from([0.01, 4.5, 35.0])),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.webhooks.schedule import next_try_at, read_retry_after
-from worker.webhooks.turns import LONGEST_WAIT_SECONDS, UNPROVEN, NoRoom, Turns
+from worker.webhooks.retry_schedule import next_try_at, read_retry_after
+from worker.webhooks.send_concurrency import LONGEST_WAIT_SECONDS, UNPROVEN, NoRoom, Turns
 
 START = datetime(2031, 5, 1, 12, tzinfo=UTC)
 END = START + timedelta(days=1)

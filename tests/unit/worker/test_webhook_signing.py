@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from worker.webhooks.signing import message_name, sign, signed_headers
+from worker.webhooks.webhook_signature import message_name, sign, signed_headers
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

@@ -1,0 +1,1 @@
+"""Batches of items that go to Redis or Postgres in one round trip."""

@@ -1,0 +1,91 @@
+"""Tells whoever listens which jobs have new events, without making any step wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, to_message
+from shared.adapters.redis.deliveries import stop_if_cancelled
+from shared.errors import RedisDown
+from worker.batching.micro_batch import Tempo
+from worker.batching.redis_scripts import Scripts
+
+OUTAGE_SECONDS = 1.0
+"""How long nothing is said after Redis did not answer; listeners look by themselves meanwhile."""
+BACKLOG_LENGTH = 10_000
+CLOSE_SECONDS = 1.0
+
+Announce = Callable[[Change], None]
+Say = Callable[[Sequence[Change]], Awaitable[None]]
+"""Publishes changes; raises `RedisDown`."""
+
+
+def announce_to_nobody(_: Change) -> None:
+    """Be the way to announce of a worker to which nobody listens."""
+
+
+def saying_by(scripts: Scripts) -> Say:
+    """Return the way to say changes that takes a busy worker no round trip of its own."""
+
+    async def say(changes: Sequence[Change]) -> None:
+        words = (CHANGES_CHANNEL, to_message(changes))
+        await scripts.run("publish", (), words, has_time=True)
+
+    return say
+
+
+class Announcer:
+    """Collects the changes of a worker and publishes them together, in the background.
+
+    The first changes after a pause are told at once. While messages follow each other, each takes
+    along what came meanwhile. What cannot be told is dropped: it is a hint.
+    """
+
+    def __init__(self, say: Say, *, outage_seconds: float = OUTAGE_SECONDS) -> None:
+        self._say = say
+        self._outage_seconds = outage_seconds
+        self._backlog: dict[UUID, bool] = {}
+        self._tempo = Tempo()
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, change: Change) -> None:
+        """Announce the change soon. Never waits, never raises."""
+        if len(self._backlog) >= BACKLOG_LENGTH:
+            self._backlog.clear()
+        has_ended = change.has_ended or self._backlog.get(change.job_id, False)
+        self._backlog[change.job_id] = has_ended
+        if self._task is None:
+            self._task = asyncio.create_task(self._tell())
+
+    async def close(self) -> None:
+        """Announce what is left, within a second."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+        if self._task is not None:
+            await stop_tasks([self._task])
+
+    async def _tell(self) -> None:
+        try:
+            while self._backlog:
+                await self._tempo.keep()
+                changes = [Change(*item) for item in self._backlog.items()]
+                self._backlog.clear()
+                if not await self._publish(changes):
+                    await asyncio.sleep(self._outage_seconds)
+                stop_if_cancelled()
+        finally:
+            self._task = None
+
+    async def _publish(self, changes: list[Change]) -> bool:
+        """Publish, and return whether Redis took it."""
+        try:
+            await self._say(changes)
+        except RedisDown as error:
+            failures.down(error, doing="announce_changes")
+            return False
+        failures.up(REDIS)
+        return True

@@ -1,0 +1,100 @@
+"""Runs the Lua scripts of `worker/lua`: all that is asked for in one moment is one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from shared.adapters.redis.deliveries import redis_down, translated_redis_errors
+from worker.batching.micro_batch import Gathering, Tempo
+
+_CLOSE_SECONDS = 1.0
+
+Key = str
+Argument = str | int | float
+_Call = tuple[str, Sequence[Key], Sequence[Argument | bytes]]
+
+
+@cache
+def _source(name: str) -> str:
+    return files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def _digest(name: str) -> str:
+    # What Redis itself calls a script by; nothing here is a secret.
+    return sha1(_source(name).encode(), usedforsecurity=False).hexdigest()
+
+
+class Scripts:
+    """The scripts by name, over one Redis client. One per process: its calls travel together.
+
+    Calls are sent in the order in which they were made. Redis runs each as a whole.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._calls: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo())
+
+    async def aclose(self) -> None:
+        """Wait until what is still to be said has been said, a second at most."""
+        # Later the client is closed, and would connect once more for what nobody waits for.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.sleep(0)  # what was told just now comes here in the next turn
+                await self._calls.flush()
+
+    async def run(
+        self,
+        name: str,
+        keys: Sequence[Key],
+        args: Sequence[Argument],
+        items: Sequence[Argument] | None = None,
+        *,
+        has_time: bool = False,
+    ) -> Any:
+        """Run `worker/lua/<name>.lua` and return its reply. Raises `RedisDown`.
+
+        With `has_time` it may wait for company, at the tempo of a busy worker or until the next
+        call that has none: for what nobody waits for. A script that takes many items finds them
+        as one JSON array in its last argument: the client takes longer to write a hundred
+        arguments than the server to read an array.
+        """
+        said = args if items is None else (*args, orjson.dumps(items))
+        return await self._calls.ask((name, keys, said), is_urgent=not has_time)
+
+    async def _send(self, calls: Sequence[_Call]) -> list[Any]:
+        with translated_redis_errors():
+            replies = await self._pipeline(calls)
+            unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if unknown:
+                # A Redis that was restarted has forgotten them: what was unknown has not run.
+                for name in {calls[number][0] for number in unknown}:
+                    await self.redis.script_load(_source(name))
+                again = await self._pipeline([calls[number] for number in unknown])
+                for number, reply in zip(unknown, again, strict=True):
+                    replies[number] = reply
+        return [_translated(reply) for reply in replies]
+
+    async def _pipeline(self, calls: Sequence[_Call]) -> list[Any]:
+        pipe = self.redis.pipeline(transaction=False)
+        for name, keys, args in calls:
+            pipe.execute_command("EVALSHA", _digest(name), len(keys), *keys, *args)
+        return await pipe.execute(raise_on_error=False)
+
+
+def _translated(reply: Any) -> Any:
+    if isinstance(reply, RedisError):
+        down = redis_down(reply)
+        down.__cause__ = reply
+        return down
+    return reply

@@ -1,0 +1,141 @@
+"""Our accounts at Kie as the steps see them: each with its own client, limit and brake.
+
+A submit is sent with the account whose slot the claim has reserved for it. Everything that is
+asked about a task goes to the account that made it, and to no other: Kie knows a task by its maker
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+
+from shared.catalog import ImageRequest, ModelFamily, list_families
+from shared.domain.kie_outcomes import Examination, NoVerdict, PollVerdict, SubmitVerdict, TryLater
+from shared.domain.lifecycle import Reason
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from worker.kie.kie_client import Kie
+from worker.limits.account_brake import Brake
+from worker.limits.family_brake import FamilyBrake
+from worker.limits.submit_gates import Gate
+from worker.limits.throttle import Limit
+
+log = structlog.get_logger(__name__)
+
+_LOG = "kie"
+
+
+@dataclass(frozen=True, slots=True)
+class KieAccount:
+    """One of our accounts at Kie."""
+
+    name: str
+    kie: Kie
+    brake: Brake
+
+    @property
+    def submits(self) -> str:
+        """The name of its log among those of the submit throttle."""
+        # As it was when there was one account: workers of before and after an upgrade share it.
+        return _LOG if self.name == DEFAULT_ACCOUNT else f"{_LOG}:{self.name}"
+
+    def gate(self, limit: Limit) -> Gate:
+        """Return what holds its submits back."""
+        brakes = tuple(self.brake.of_family(name) for name in sorted(list_families()))
+        return Gate(limit.key(self.submits), limit.requests, self.brake, brakes)
+
+
+class KieAccounts:
+    """The accounts by name, and which of them each claimed submit is to be sent with."""
+
+    def __init__(
+        self, accounts: Sequence[KieAccount], *, on_missing: Callable[[str], None] | None = None
+    ) -> None:
+        self._accounts = tuple(accounts)
+        self._by_name = {account.name: account for account in accounts}
+        self._missing: dict[str, Kie] = {}
+        self._on_missing = on_missing
+        self._turn = 0
+        self.given: dict[str, int] = {}
+        """By delivery: the place of the account whose slot its claim has reserved."""
+
+    def __iter__(self) -> Iterator[KieAccount]:
+        return iter(self._accounts)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def for_submit(self, delivery: str) -> KieAccount:
+        """Return the account to submit with: the reserved one, or else the next that may.
+
+        Nothing is reserved for what another worker than ours has claimed, such as arq's own.
+        """
+        place = self.given.get(delivery)
+        if place is not None:
+            return self._accounts[place]
+        turn, self._turn = self._turn, (self._turn + 1) % len(self._accounts)
+        in_turn = self._accounts[turn:] + self._accounts[:turn]
+        return next((one for one in in_turn if not one.brake.is_paused), in_turn[0])
+
+    def others_may_submit(self, account: KieAccount, model: str) -> bool:
+        """Return whether any other account is not held back, as far as this worker knows."""
+        return any(
+            one is not account and one.brake.level == 0 and one.brake.of_family(model).level == 0
+            for one in self._accounts
+        )
+
+    def brake_of(self, name: str | None, model: str) -> FamilyBrake | None:
+        """Return the brake of a model family at this account; None where it is not configured."""
+        account = self._by_name.get(name or "")
+        return None if account is None else account.brake.of_family(model)
+
+    def kie_of(self, name: str | None) -> Kie:
+        """Return the Kie that knows the tasks of this account.
+
+        Where no key of that name is configured, it is one that never has an answer.
+        """
+        account = self._by_name.get(name or "")
+        return self._miss(name or "") if account is None else account.kie
+
+    def _miss(self, name: str) -> Kie:
+        missing = self._missing.get(name)
+        if missing is None:
+            missing = self._missing[name] = KeylessKie(name)
+            log.critical(
+                "kie_account_missing",
+                account=name,
+                meaning="its tasks cannot be asked about: put its key back, in KIE_API_KEYS",
+            )
+            if self._on_missing is not None:
+                self._on_missing(name)
+        return missing
+
+
+class KeylessKie:
+    """The Kie of an account whose key we do not have: like one that refuses our key."""
+
+    def __init__(self, name: str) -> None:
+        self._message = f"no key of the Kie account {name!r} is configured"
+
+    async def submit(
+        self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
+    ) -> SubmitVerdict:
+        """Nothing was sent."""
+        del family, request, callback_url
+        return TryLater(Reason.ACCOUNT_REFUSED, self._message)
+
+    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+        """Nothing is known."""
+        del family, task_id
+        return NoVerdict(self._message, account_blocked=True)
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        """Nothing is known."""
+        return Examination(await self.poll(family, task_id), None)
+
+    async def credit(self) -> Decimal | None:
+        """Nothing is known."""
+        return None

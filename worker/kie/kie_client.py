@@ -1,0 +1,212 @@
+"""Speaks to Kie: each call becomes one HTTP exchange, and ends in a verdict, never an error.
+
+The API key stands in the Authorization header alone. Kie's words reach a verdict on one line,
+shortened, and without the key should an answer echo it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from types import TracebackType
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, ProviderRequest
+from shared.catalog.kie_response_codes import OK, open_envelope
+from shared.domain.kie_outcomes import (
+    Accepted,
+    Ambiguous,
+    Delivered,
+    Examination,
+    NoVerdict,
+    Pending,
+    PollVerdict,
+    SubmitVerdict,
+    TryLater,
+    Unreadable,
+    WrongEndpoint,
+)
+from shared.domain.lifecycle import Reason
+from worker.kie.http_exchange import KieWire, NeverSent, ReplyLost
+
+MESSAGE_LENGTH_MAX = 500
+ANSWER_LENGTH_MAX = 4_000
+_CREDIT = ProviderRequest("GET", "/api/v1/chat/credit")
+
+AnswerHook = Callable[[str, str, float], None]
+"""Called once per exchange: 'submit', 'poll' or 'credit'; the outcome; the seconds it took.
+
+The outcome is Kie's number as text ('200', '429', 'other' outside of 100 to 599), or
+'unreadable', 'timeout', 'unreachable' or 'reply_lost'.
+"""
+
+
+class Kie(Protocol):
+    """What the worker asks of Kie. Never raises for anything that Kie or the network does."""
+
+    async def submit(
+        self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
+    ) -> SubmitVerdict:
+        """Send the one paid POST of an attempt."""
+        ...
+
+    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+        """Ask once what became of a task."""
+        ...
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        """Ask once about a task that somebody claims is ours, and how it was made."""
+        ...
+
+    async def credit(self) -> Decimal | None:
+        """Return the credits left on the Kie account; None when they cannot be known."""
+        ...
+
+
+class KieClient:
+    """`Kie` over HTTP. Use it as an async context manager; it owns one connection pool.
+
+    The pool has room for all that the lanes run at once: a poll that waits for one is late.
+
+    Raises `ConfigurationError` when the base URL or the key cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: SecretStr,
+        timeout_seconds: float,
+        connections: int = 1_200,
+        on_answer: AnswerHook | None = None,
+    ) -> None:
+        self._wire = KieWire(
+            base_url=base_url,
+            api_key=api_key,
+            timeout_seconds=timeout_seconds,
+            connections=connections,
+        )
+        self._api_key = api_key
+        self._on_answer = on_answer
+
+    def __repr__(self) -> str:
+        return f"KieClient({self._wire.base_url})"
+
+    async def __aenter__(self) -> KieClient:
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._wire.__aexit__(exc_type, exc, traceback)
+
+    async def submit(
+        self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
+    ) -> SubmitVerdict:
+        """Send the one paid POST of an attempt; `Ambiguous` means that a task may exist."""
+        outgoing = family.build_submit(request, callback_url=callback_url)
+        match await self._exchange("submit", outgoing):
+            case NeverSent(message, wrong_endpoint=True):
+                return WrongEndpoint(self._plain(message))
+            case NeverSent(message):
+                return TryLater(Reason.UNREACHABLE, self._plain(message))
+            case ReplyLost(message):
+                return Ambiguous(Reason.REPLY_LOST, self._plain(message))
+            case ProviderAnswer() as answer:
+                verdict = family.read_submit(answer)
+        if isinstance(verdict, Accepted):
+            return verdict
+        return replace(verdict, message=self._plain(verdict.message))
+
+    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+        """Ask once what became of a task; `NoVerdict` means to ask again later."""
+        match await self._exchange("poll", family.build_poll(task_id)):
+            case NeverSent() | ReplyLost() as lack:
+                return self._plain_verdict(_no_verdict(lack))
+            case ProviderAnswer() as answer:
+                return self._plain_verdict(family.read_poll(answer))
+
+    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+        """Ask once what became of a task, and read how it was made."""
+        match await self._exchange("poll", family.build_poll(task_id)):
+            case NeverSent() | ReplyLost() as lack:
+                return Examination(self._plain_verdict(_no_verdict(lack)), None)
+            case ProviderAnswer() as answer:
+                verdict = self._plain_verdict(family.read_poll(answer))
+                return Examination(verdict, family.read_callback_url(answer))
+
+    async def credit(self) -> Decimal | None:
+        """Return the credits left on the Kie account; None when they cannot be known."""
+        answer = await self._exchange("credit", _CREDIT)
+        if not isinstance(answer, ProviderAnswer):
+            return None
+        envelope = open_envelope(answer)
+        if not envelope.is_http_success or envelope.code != OK:
+            return None
+        return _credits(envelope.data)
+
+    async def _exchange(
+        self, endpoint: str, request: ProviderRequest
+    ) -> ProviderAnswer | NeverSent | ReplyLost:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        outcome = await self._wire.exchange(request)
+        if self._on_answer is not None:
+            self._on_answer(endpoint, _outcome_word(outcome), loop.time() - started)
+        return outcome
+
+    def _plain_verdict(self, verdict: PollVerdict) -> PollVerdict:
+        if isinstance(verdict, Pending | Delivered):
+            return verdict
+        if isinstance(verdict, Unreadable):
+            answer = self._plain(verdict.answer, ANSWER_LENGTH_MAX)
+            return Unreadable(self._plain(verdict.message), answer)
+        return replace(verdict, message=self._plain(verdict.message))
+
+    def _plain(self, message: str, length_max: int = MESSAGE_LENGTH_MAX) -> str:
+        # In this order: a control character inside an echoed key would hide it from the search,
+        # and shortening first could leave half a key.
+        spaced = " ".join(message.split())
+        line = "".join(c for c in spaced if c.isprintable())
+        line = line.replace(self._api_key.get_secret_value(), "[key]")
+        return line if len(line) <= length_max else line[: length_max - 1] + "…"
+
+
+def _no_verdict(lack: NeverSent | ReplyLost) -> NoVerdict:
+    is_wrong = isinstance(lack, NeverSent) and lack.wrong_endpoint
+    return NoVerdict(lack.message, wrong_endpoint=is_wrong)
+
+
+def _outcome_word(outcome: ProviderAnswer | NeverSent | ReplyLost) -> str:
+    match outcome:
+        case NeverSent():
+            return "unreachable"
+        case ReplyLost(timed_out=timed_out):
+            return "timeout" if timed_out else "reply_lost"
+    if outcome.status == OK and isinstance(outcome.body, dict) and outcome.body.get("code") == OK:
+        return "200"
+    envelope = open_envelope(outcome)
+    number = envelope.code if envelope.is_http_success else envelope.status
+    if number is None:
+        return "unreadable"
+    # A bound on the number of metric series, whatever Kie sends.
+    return str(number) if 100 <= number < 600 else "other"
+
+
+def _credits(data: object) -> Decimal | None:
+    if isinstance(data, bool) or not isinstance(data, int | float | str):
+        return None
+    try:
+        # Through text: a float's own digits, not its binary tail.
+        left = Decimal(str(data))
+    except InvalidOperation:
+        return None
+    return left if left.is_finite() else None

@@ -1,0 +1,1 @@
+"""Limits of requests to Kie: throttle, brakes, submit gates, concurrency per account."""

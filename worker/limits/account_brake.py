@@ -1,0 +1,121 @@
+"""Slows the submits of one Kie account down, in all workers together, and lets them recover."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+import structlog
+
+from shared.adapters.redis.deliveries import translated_redis_errors
+from shared.domain.lifecycle import Reason
+from shared.kie_accounts import DEFAULT_ACCOUNT, brake_key
+from worker.batching.redis_scripts import Scripts
+from worker.limits.family_brake import RULES, FamilyBrake, Rules
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Pauses that double from the first to the longest."""
+
+    first_ms: int
+    longest_ms: int
+
+
+# Kie is busy: doubling pauses from a second. The account is refused: nobody can submit until a
+# person mends it, so look again seldom.
+BUSY = Steps(1_000, 30_000)
+BLOCKED = Steps(15_000, 300_000)
+
+
+class Brake:
+    """The brake of one Kie account, kept in Redis."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        account: str = DEFAULT_ACCOUNT,
+        *,
+        busy: Steps = BUSY,
+        blocked: Steps = BLOCKED,
+        family_rules: Rules = RULES,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._scripts = scripts
+        self._account = account
+        self.key = brake_key(account)
+        self._family_rules = family_rules
+        self._families: dict[str, FamilyBrake] = {}
+        self._busy = busy
+        self._blocked = blocked
+        self._monotonic = monotonic
+        self._paused_until = float("-inf")
+        self.level = 0
+        """How hard it was applied when this process last looked; 0 means not at all."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a pause is on that this process knows of; claims know better, and look."""
+        return self._monotonic() < self._paused_until
+
+    def of_family(self, model: str) -> FamilyBrake:
+        """Return the brake of one model family at this account."""
+        found = self._families.get(model)
+        if found is None:
+            found = self._families[model] = FamilyBrake(
+                self._scripts, self._account, model, rules=self._family_rules
+            )
+        return found
+
+    @property
+    def highest_level(self) -> int:
+        """The level of this brake or of a family's, whichever is higher."""
+        return max([self.level, *(one.level for one in self._families.values())])
+
+    def observe(self, level: int) -> None:
+        """Note the level that a claim has just seen."""
+        self.level = level
+
+    async def slow_down(self, reason: str, message: str) -> float:
+        """Pause this account's submits by all workers, longer each time in a row.
+
+        Returns the pause in seconds.
+
+        An account refusal is said once, loudly, by whoever applies the brake first.
+        """
+        blocked = reason == Reason.ACCOUNT_REFUSED
+        steps = self._blocked if blocked else self._busy
+        level, pause_ms, is_news = await self._scripts.run(
+            "account_brake_apply", [self.key], [steps.first_ms, steps.longest_ms, reason, message]
+        )
+        pause_seconds = float(pause_ms) / 1000
+        self._paused_until = self._monotonic() + pause_seconds
+        self.level = abs(int(level))
+        if level > 0:
+            say = log.critical if blocked and is_news else log.warning
+            say(
+                "submits_paused",
+                account=self._account,
+                reason=reason,
+                message=message,
+                pause_seconds=pause_seconds,
+            )
+        return pause_seconds
+
+    async def ease(self) -> int:
+        """Take a step back after a submit that went well; return the level that is left."""
+        level = self.level = int(await self._scripts.run("account_brake_reduce", [self.key], []))
+        if level == 0:
+            log.info("submits_resumed", account=self._account)
+        return level
+
+    async def reason(self) -> str | None:
+        """Return why submits are slowed down, or None where they are not."""
+        with translated_redis_errors():
+            answer = self._scripts.redis.hget(self.key, "reason")
+            value = await cast("Awaitable[bytes | None]", answer)
+        return value.decode() if value else None

@@ -1,0 +1,34 @@
+"""Whether Kie's progress tells when a task will end: believed only after it has proved it."""
+
+from __future__ import annotations
+
+from .next_poll import Sighting
+
+_MEMORY = 0.05
+_PROVED_AFTER = 20
+_PROVED_BELOW = 0.15
+_WORST = 2.0
+
+
+class Pace:
+    """Experience with the progress of one kind of task."""
+
+    def __init__(self) -> None:
+        self._error = 0.0
+        self._ends = 0
+
+    def observe(self, last: Sighting, seconds: float) -> None:
+        """Note an end after so many seconds, and what was seen last before it."""
+        if not 0 < last.progress < 1:
+            return
+        foretold = last.elapsed_seconds / last.progress
+        left = max(foretold - last.elapsed_seconds, 1.0)
+        self._ends += 1
+        error = min(abs(seconds - foretold) / left, _WORST)
+        self._error += max(_MEMORY, 1 / self._ends) * (error - self._error)
+
+    @property
+    def error(self) -> float | None:
+        """By which share of what remained progress missed the end; None while it is unproved."""
+        proved = self._ends >= _PROVED_AFTER and self._error <= _PROVED_BELOW
+        return self._error if proved else None

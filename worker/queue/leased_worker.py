@@ -1,0 +1,282 @@
+"""An arq worker that claims deliveries in batches under a lease: the other file that knows arq.
+
+Stock arq re-reads every running id, four round trips each, and gives a dead worker's jobs back
+only after the longest timeout. Here one script claims many ids, pushes their scores a lease
+ahead, and a heartbeat renews the leases of what still runs: busy ids leave the window, and a
+dead worker's deliveries are due again when the lease lapses. The keys are arq's own, so a stock
+`arq.Worker` runs the same jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from secrets import token_hex
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.worker import Function, Retry, Worker, func
+from redis.exceptions import RedisError
+
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.redis.deliveries import (
+    HASTEN_PREFIX,
+    Lane,
+    deserialize,
+    now_ms,
+    serialize,
+    stop_if_cancelled,
+)
+from shared.errors import RedisDown
+from worker.batching.micro_batch import BEATS_PER_SECOND, Gathering
+from worker.batching.redis_scripts import Scripts
+from worker.limits.submit_gates import Gates
+from worker.queue.claim_timing import FALLBACK_SECONDS, Looks
+from worker.queue.delivery_run import Slots, use_slot_for
+from worker.queue.due_time import due_at
+
+log = structlog.get_logger(__name__)
+
+LEASE_MS = 10_000
+"""How long a claim outlives its worker: the time until a killed worker's jobs move again."""
+_WAKES_PER_SECOND = {Lane.POLL: BEATS_PER_SECOND * 2}
+"""What Kie has called for waits up to 20 ms in it; others, new jobs for one, up to 40 ms."""
+# Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
+_RUN_TIMEOUT_SECONDS = 24 * 3600
+# From a claim to the POST it takes one look at the job and one commit.
+_RESERVED_MS = 5_000
+_UNLIMITED_TRIES = 1_000_000_000
+_HAND_BACK_SECONDS = 5.0
+
+JobFunction = Callable[..., Coroutine[Any, Any, None]]
+
+
+class Snoozed(Retry):
+    """Raised by a job function: run this delivery again after the delay. Not a failure."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        super().__init__(defer=max(delay_seconds, 0.001))
+
+
+class LeasedWorker(Worker):
+    """One lane of this process. Runs until cancelled; outlives any Redis outage."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        function: JobFunction,
+        *,
+        redis: ArqRedis,
+        scripts: Scripts | None = None,
+        max_jobs: int,
+        gates: Gates | None = None,
+        lease_ms: int = LEASE_MS,
+    ) -> None:
+        super().__init__(
+            functions=[_as_arq_function(function, lane.function)],
+            queue_name=lane.value,
+            redis_pool=redis,
+            handle_signals=False,
+            max_jobs=max_jobs,
+            job_timeout=_RUN_TIMEOUT_SECONDS,
+            keep_result=0,
+            max_tries=_UNLIMITED_TRIES,
+            job_serializer=serialize,
+            job_deserializer=deserialize,
+            log_results=False,
+        )
+        self.lane = lane
+        self.lease_ms = lease_ms
+        self.owner = token_hex(8)
+        self._gates = gates or Gates()
+        self.wake_path = PushPath("wake", "each lane looks twice a second")
+        self._scripts = scripts or Scripts(redis)
+        self._function = function
+        self._own = f"{lane.name.lower()}:"
+        self._ends = Gathering[tuple[str, str | int], int](self._end_runs)
+        self._scores: dict[str, int] = {}
+        self._looks = Looks(_WAKES_PER_SECOND.get(lane, BEATS_PER_SECOND))
+        self._claiming = asyncio.Lock()
+        self._slots = Slots(max_jobs, self._note_slot)
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    async def run_until_cancelled(self) -> None:
+        """Claim and run deliveries; on a Redis outage wait and go on."""
+        self.ctx["redis"] = self.pool
+        self._slots.use_for_tasks()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew_leases())
+            while True:
+                await self._looks.wait_for_turn()
+                try:
+                    delay_seconds = await self._claim_due()
+                except (RedisDown, RedisError, OSError) as error:
+                    down = error if isinstance(error, RedisDown) else RedisDown(str(error))
+                    failures.down(down, doing=f"claim_{self.lane.function}s")
+                    delay_seconds = 1.0
+                else:
+                    failures.up(REDIS)
+                stop_if_cancelled()
+                await self._looks.sleep(delay_seconds)
+
+    def wake(self) -> None:
+        """Look at once: something may be due, or a slot is free."""
+        self._looks.call()
+
+    async def _claim_due(self) -> float:
+        """Claim and start what is due; return the seconds until the next look is worthwhile."""
+        room = self.max_jobs - self.job_counter
+        most_each = (gates := self._gates).most_each(room)
+        if not self.allow_pick_jobs or room <= 0 or not any(most_each):
+            return FALLBACK_SECONDS
+        arguments: list[str | int] = [room, self.lease_ms, self.owner, in_progress_key_prefix]
+        arguments += [gates.limit, HASTEN_PREFIX, _RESERVED_MS, *gates.arguments_of(most_each)]
+        async with self._claiming:
+            reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
+            first = 1 + gates.levels_told
+            claimed = (reply[start::4] for start in range(first, first + 4))
+            now = self.loop.time()
+            for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
+                with due_at(now - int(late_ms) / 1000):
+                    self._start(arq_id.decode(), int(score), int(gate))
+        self.wake_path.note_claimed((len(reply) - first) // 4)
+        gates.observe(reply[1:first])
+        return FALLBACK_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
+
+    def _start(self, arq_id: str, score: int, gate: int) -> None:
+        running = self.tasks.get(arq_id)
+        if running is not None and not running.done():
+            # Our own lease had lapsed, for want of Redis, and nobody took it: the run goes on.
+            return
+        self.job_counter += 1
+        self._scores[arq_id] = score
+        self._gates.note_claim(arq_id, gate)
+        task = self.loop.create_task(self.run_job(arq_id, score))
+        self.tasks[arq_id] = task
+        task.add_done_callback(partial(self._note_end, arq_id))
+
+    def _note_end(self, arq_id: str, task: asyncio.Task[None]) -> None:
+        self._count_running(-1)
+        # Unless the next run of the same delivery has begun already.
+        if self.tasks.get(arq_id) is task:
+            del self.tasks[arq_id]
+            self._scores.pop(arq_id, None)
+            self._gates.note_end(arq_id)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # Its lease lapses and it is delivered again: nothing is lost, but say so.
+            log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
+
+    def _note_slot(self, arq_id: str, change: int) -> None:
+        self._count_running(change)
+        self._gates.note_slot(arq_id, is_used=change > 0)
+
+    def _count_running(self, change: int) -> None:
+        self.job_counter += change
+        # A slot is free: look at once rather than after the fallback.
+        is_first_free = change < 0 and self.job_counter == self.max_jobs - 1
+        if is_first_free or self._gates.any_holds_back:
+            self.wake()
+
+    # --- leases -----------------------------------------------------------------------------
+
+    async def _renew_leases(self) -> None:
+        while True:
+            stop_if_cancelled()
+            await asyncio.sleep(self.lease_ms / 4000)
+            running = [arq_id for arq_id, task in self.tasks.items() if not task.done()]
+            if not running:
+                continue
+            try:
+                arguments = (self.owner, self.lease_ms, in_progress_key_prefix)
+                await self._scripts.run("renew", [self.queue_name], arguments, running)
+            except RedisDown as error:
+                failures.down(error, doing="renew_leases")
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Run a delivery of ours; overrides arq's, to which the jobs of others are left.
+
+        Who made a delivery wrote all that it says into its id, so there is nothing to read first.
+        """
+        if not job_id.startswith(self._own):
+            await super().run_job(job_id, score)
+            return
+        use_slot_for(job_id)
+        outcome: str | int = "finish"
+        try:
+            await self._function(self.ctx, job_id.removeprefix(self._own))
+        except Snoozed as snoozed:
+            outcome = snoozed.defer_score or 0
+        except asyncio.CancelledError:
+            outcome = 0  # handed back, for anybody to run at once
+        # Nobody waits for it: where it is lost, the lease lapses and the delivery comes again.
+        self._ends.tell((job_id, outcome))
+
+    async def finish_job(
+        self,
+        job_id: str,
+        finish: bool,
+        result_data: bytes | None,
+        result_timeout_s: float | None,
+        keep_result_forever: bool,
+        incr_score: int | None,
+        keep_in_progress: float | None,
+    ) -> None:
+        """End a run in one fenced round trip; overrides arq's."""
+        if job_id not in self._scores or keep_in_progress is not None:
+            await super().finish_job(
+                job_id,
+                finish,
+                result_data,
+                result_timeout_s,
+                keep_result_forever,
+                incr_score,
+                keep_in_progress,
+            )
+            return
+        outcome: str | int = "finish"
+        if not finish:
+            # arq counts from the score it was started with; we count from now. A cancelled run
+            # has no delay: it is handed back at once.
+            due_ms = self._scores[job_id] + incr_score if incr_score else now_ms()
+            outcome = max(due_ms - now_ms(), 0)
+        await self._ends.ask((job_id, outcome))
+
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
+        """End a run that arq could not start, in one fenced round trip; overrides arq's."""
+        await self._ends.ask((job_id, "finish"))
+
+    async def _end_runs(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
+        arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
+        arguments += [retry_key_prefix, HASTEN_PREFIX]
+        keys = [self.queue_name, *self._gates.logs]
+        items = [word for end in ends for word in end]
+        run = self._scripts.run
+        replies: list[int] = await run("finish", keys, arguments, items, has_time=True)
+        return replies
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Claim nothing more, let runs end for that long, then hand the rest back."""
+        self.allow_pick_jobs = False
+        async with self._claiming:  # what a claim under way brings is ours to end as well
+            running = [task for task in self.tasks.values() if not task.done()]
+        if running:
+            _, late = await asyncio.wait(running, timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_HAND_BACK_SECONDS)
+        try:
+            async with asyncio.timeout(_HAND_BACK_SECONDS):
+                await self._ends.flush()
+        except TimeoutError:
+            log.warning("not_handed_back", lane=self.lane.name, meaning="their leases lapse")
+
+
+def _as_arq_function(function: JobFunction, name: str) -> Function:
+    return func(function, name=name, max_tries=_UNLIMITED_TRIES, keep_result=0)

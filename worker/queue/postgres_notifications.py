@@ -1,0 +1,158 @@
+"""Delivers at once what only Postgres knows to be committed: it says so by NOTIFY.
+
+That is what was enqueued inside a caller's own transaction, and every webhook message, which is
+written by the statement that ends its job. A lost notification costs seconds, nothing more: the
+reconciler finds the row.
+
+While nothing comes, the pool notifies the listening connection at intervals. One that does not hear
+it is dead, or connected to another server than the pool, and is opened again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from secrets import token_hex
+from uuid import UUID
+
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.postgres.database import (
+    CONNECT_TIMEOUT_SECONDS,
+    KeptAliveConnection,
+    Queries,
+    translated_errors,
+)
+from shared.adapters.postgres.primary_host import open_connection
+from shared.adapters.redis.deliveries import stop_if_cancelled
+from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
+from shared.errors import DarkroomError, DependencyDown, PostgresDown
+from worker.recovery.reconciler import Reconciler
+
+CHANNEL = "darkroom_dispatch"
+WEBHOOK_CHANNEL = "darkroom_webhooks"
+"""A message here is the ids of a webhook message and its endpoint, with a blank between."""
+ECHO_CHANNEL = "darkroom_echo"
+"""A message here is the token of the listener that it is for."""
+_RECONNECT_SECONDS = 2.0
+_MESSAGES_KEPT = 50_000
+
+
+@dataclass(slots=True)
+class _News:
+    """What came since the last look."""
+
+    has_come: asyncio.Event = field(default_factory=asyncio.Event)
+    of_jobs: bool = False
+    of_messages: list[tuple[UUID, UUID]] = field(default_factory=list)
+
+    def note_jobs(self, *_: object) -> None:
+        self.of_jobs = True
+        self.has_come.set()
+
+    def note_message(self, *notification: object) -> None:
+        # Whoever may connect may notify: what is no id is nothing. Beyond that many, the outbox
+        # finds the rest.
+        with suppress(ValueError):
+            message_id, endpoint_id = map(UUID, str(notification[-1]).split(" "))
+            if len(self.of_messages) < _MESSAGES_KEPT:
+                self.of_messages.append((message_id, endpoint_id))
+                self.has_come.set()
+
+
+async def dispatch_on_notify(
+    database_url: str,
+    reconciler: Reconciler,
+    queries: Queries,
+    path: PushPath,
+    heartbeat: Heartbeat = HEARTBEAT,
+) -> None:
+    """Listen until cancelled; reconnect after every outage, and when a heartbeat is not heard."""
+    while True:
+        try:
+            await _Listener(reconciler, queries, path, heartbeat).run(database_url)
+        except DarkroomError as error:
+            failures.down(error, doing="listen_for_dispatches")
+            path.note_closed(str(error))
+        else:
+            path.note_closed("the server has closed the connection")
+        await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+class _Listener:
+    """One listening connection, from its opening to its end."""
+
+    def __init__(
+        self, reconciler: Reconciler, queries: Queries, path: PushPath, heartbeat: Heartbeat
+    ) -> None:
+        self._reconciler = reconciler
+        self._queries = queries
+        self._path = path
+        self._heartbeat = heartbeat
+        self._token = token_hex(8)
+        self._news = _News()
+
+    async def run(self, database_url: str) -> None:
+        """Listen until the connection ends. Raises `PostgresDown` and `DatabaseRefused`."""
+        news = self._news
+        with translated_errors():
+            connection = await open_connection(
+                database_url,
+                timeout=CONNECT_TIMEOUT_SECONDS,
+                command_timeout=CONNECT_TIMEOUT_SECONDS,
+                connection_class=KeptAliveConnection,
+            )
+            try:
+                connection.add_termination_listener(lambda _: news.has_come.set())
+                await connection.add_listener(WEBHOOK_CHANNEL, news.note_message)
+                await connection.add_listener(ECHO_CHANNEL, self._note_echo)
+                await connection.add_listener(CHANNEL, news.note_jobs)
+                self._path.note_open()
+                failures.up(POSTGRES)
+                while not connection.is_closed():
+                    await self._wait()
+                    await self._act()
+                    stop_if_cancelled()
+            finally:
+                connection.terminate()
+
+    def _note_echo(self, *notification: object) -> None:
+        if notification[-1] == self._token:
+            self._news.has_come.set()
+
+    async def _wait(self) -> None:
+        """Return when something has come. Raises `PostgresDown` where no heartbeat is heard."""
+        news, heartbeat = self._news, self._heartbeat
+        with suppress(TimeoutError):
+            async with asyncio.timeout(heartbeat.interval_seconds):
+                await news.has_come.wait()
+                return
+        try:
+            async with asyncio.timeout(heartbeat.deadline_seconds):
+                await self._queries.fetch("notify_echo", self._token)
+                await news.has_come.wait()
+        except TimeoutError:
+            raise PostgresDown(
+                "the listening connection is dead: nothing has arrived on it for"
+                f" {heartbeat.interval_seconds + heartbeat.deadline_seconds:g} s"
+            ) from None
+
+    async def _act(self) -> None:
+        news = self._news
+        news.has_come.clear()
+        if news.of_jobs or news.of_messages:
+            self._path.note_pushed()
+        try:
+            await _act_on(news, self._reconciler)
+        except DependencyDown as error:
+            failures.down(error, doing="dispatch")
+
+
+async def _act_on(news: _News, reconciler: Reconciler) -> None:
+    jobs, news.of_jobs = news.of_jobs, False
+    messages, news.of_messages = news.of_messages, []
+    if messages:
+        await reconciler.outbox.deliver(messages)
+    if jobs:
+        await reconciler.deliver_fresh(settling_seconds=0)

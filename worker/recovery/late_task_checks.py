@@ -1,0 +1,253 @@
+"""Checks the tasks that their job does not wait for any more, and keeps the images that come.
+
+A job ends at its deadline though Kie still works on its task, or a task id comes after the end.
+Kie charges for such a task when it delivers. Each is checked at growing intervals, by Postgres's
+clock, until Kie gives a verdict or has no record of it. A few are checked at a time, with the key
+of the account that made them and within the limit on queries of one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.change_messages import Change
+from shared.catalog import get_family
+from shared.domain.kie_outcomes import (
+    Delivered,
+    Examination,
+    NoVerdict,
+    Pending,
+    PollVerdict,
+    TaskFailed,
+    Unreadable,
+)
+from shared.domain.late_results import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
+from shared.errors import DatabaseRefused, DependencyDown
+from worker.dependencies import Deps
+from worker.limits.throttle import Throttled
+
+log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 10
+"""How many tasks a worker checks in one run."""
+_LEASE_MARGIN_SECONDS = 30.0
+_ONE_JOB_PER_TASK = "late_tasks_deliver_once"
+
+
+@dataclass(frozen=True, slots=True)
+class LateTask:
+    """A task whose check this worker has claimed."""
+
+    job_id: UUID
+    attempt: int
+    task_id: str
+    is_claimed: bool
+    """Whether only a callback names it: then Kie's record must show this attempt's URL."""
+    checks: int
+    is_in_doubt: bool
+    """Whether an earlier check has told operators of it."""
+    model: str
+    token: str = field(repr=False)
+    provider_account: str
+
+    @property
+    def key(self) -> tuple[UUID, int, str]:
+        """Return what names its row."""
+        return self.job_id, self.attempt, self.task_id
+
+
+def was_made_by(token: str, examination: Examination) -> bool | None:
+    """Return whether Kie shows that the attempt of this token made the task; None: it is silent."""
+    if examination.callback_url is None:
+        return None
+    return examination.callback_url.rstrip("/").endswith(f"/callbacks/kie/{token}")
+
+
+class LateTasks:
+    """One worker's checks of late tasks; any number of workers may run them at once."""
+
+    def __init__(self, deps: Deps, *, most: int = MOST_AT_ONCE) -> None:
+        self._deps = deps
+        self._most = most
+        # Longer than a check takes; a worker that is lost meanwhile holds the task no longer.
+        self._lease_seconds = deps.settings.kie_request_timeout_seconds + _LEASE_MARGIN_SECONDS
+
+    async def check_due(self) -> int:
+        """Check the tasks that are due, a few at most; return how many. Raises `PostgresDown`."""
+        late_tasks = await self._claim(self._most, None)
+        await asyncio.gather(*map(self._check_safely, late_tasks))
+        return len(late_tasks)
+
+    async def note(self, job_id: UUID, attempt: int, task_id: str) -> None:
+        """Note a task that a callback names, to be checked as soon as its job has ended."""
+        await self._deps.queries.fetch_row("note_late_task", job_id, attempt, task_id)
+
+    async def check_job(self, job_id: UUID) -> dict[str, str | None]:
+        """Check the due tasks of one job; return the outcome of each, None where there is none.
+
+        Raises `Throttled` and `DependencyDown`: the tasks are checked again in time.
+        """
+        late_tasks = await self._claim(self._most, job_id)
+        return {late.task_id: await self._check(late) for late in late_tasks}
+
+    async def _claim(self, most: int, job_id: UUID | None) -> list[LateTask]:
+        names = [account.name for account in self._deps.accounts]
+        rows = await self._deps.queries.fetch(
+            "claim_late_tasks", self._lease_seconds, names, most, job_id
+        )
+        return [_late_task_from_row(row) for row in rows]
+
+    async def _check_safely(self, late: LateTask) -> None:
+        try:
+            await self._check(late)
+        except DependencyDown as down:
+            failures.down(down, doing="check_late_task", job_id=str(late.job_id))
+        except Throttled as throttled:
+            log.info("late_check_put_off", job_id=str(late.job_id), error=str(throttled))
+        except Exception as error:
+            # A bug of ours: one task must never keep the others from being checked.
+            failures.failed(
+                "late_check_failed",
+                "check_late_task",
+                repr(error),
+                level="error",
+                job_id=str(late.job_id),
+                exc_info=True,
+            )
+
+    async def _check(self, late: LateTask) -> str | None:
+        async with self._deps.polls.slot(late.task_id):
+            kie = self._deps.accounts.kie_of(late.provider_account)
+            examination = await kie.examine(get_family(late.model), late.task_id)
+        verdict = examination.verdict
+        if late.is_claimed and not isinstance(verdict, NoVerdict):
+            is_ours = was_made_by(late.token, examination)
+            if is_ours is False:
+                return await self._end(late, "refuted")
+            # Whose it is matters once it has delivered; until then Kie may come to say it.
+            if is_ours is None and not isinstance(verdict, Pending):
+                return await self._end(late, "unproven", said_of_success(verdict))
+        match verdict:
+            case Delivered():
+                return await self._keep(late, verdict)
+            case TaskFailed():
+                return await self._end_failed(late, verdict)
+            case Unreadable():
+                # Asked again, as the shape may be known later; the answer is for people.
+                said = said_of_success(verdict)
+                if not late.is_in_doubt:
+                    self._tell_doubt("late_result_unreadable", late, said)
+                return await self._put_off(late, has_no_record=False, said=said)
+            case Pending() | NoVerdict(has_record=True):
+                return await self._put_off(late, has_no_record=False)
+            case NoVerdict(lacks_record=True):
+                return await self._put_off(late, has_no_record=True)
+        return await self._put_off(late, has_no_record=None)
+
+    async def _keep(self, late: LateTask, delivered: Delivered) -> str | None:
+        """Store the images once, whoever else finds them, and tell of them."""
+        try:
+            row = await self._deps.queries.fetch_row(
+                "record_delivered_late",
+                *late.key,
+                list(delivered.result_urls),
+                DELIVERED_LATE,
+                False,
+            )
+        except DatabaseRefused as error:
+            if error.constraint != _ONE_JOB_PER_TASK:
+                raise
+            # Kept for another job already.
+            log.error("task_of_another_job", job_id=str(late.job_id), error=str(error))
+            row = None
+        if row is None:
+            return await self._end(late, "refuted")
+        self._deps.metrics.count_late_delivery(row["provider_credits"])
+        self._deps.announce(Change(late.job_id))
+        log.error(
+            "delivered_late",
+            job_id=str(late.job_id),
+            provider_task_id=late.task_id,
+            images=len(delivered.result_urls),
+            provider_credits=str(row["provider_credits"]),
+            meaning="Kie was paid for images whose job had ended; they are kept, nobody is charged",
+        )
+        return "delivered"
+
+    async def _end_failed(self, late: LateTask, failed: TaskFailed) -> str:
+        row = await self._deps.queries.fetch_row(
+            "record_failed_late", *late.key, failed.reason, failed.message, FAILED_LATE
+        )
+        if row is not None:
+            self._deps.announce(Change(late.job_id))
+            log.info("failed_late", job_id=str(late.job_id), provider_task_id=late.task_id)
+        return "failed"
+
+    async def _end(self, late: LateTask, outcome: str, said: str | None = None) -> str | None:
+        """End the checks; None: another worker has stored an outcome meanwhile."""
+        row = await self._deps.queries.fetch_row("end_late_task", *late.key, outcome, said)
+        if row is None:
+            return None
+        if row["is_in_doubt"]:
+            self._tell_doubt("late_task_unproven", late, said)
+            return outcome
+        log.warning(
+            "late_task_not_ours",
+            job_id=str(late.job_id),
+            claimed_task_id=late.task_id,
+            outcome=outcome,
+        )
+        return outcome
+
+    async def _put_off(
+        self, late: LateTask, *, has_no_record: bool | None, said: str | None = None
+    ) -> str | None:
+        delay_seconds = check_delay_seconds(
+            late.checks, self._deps.random.random(), is_answered=has_no_record is not None
+        )
+        row = await self._deps.queries.fetch_row(
+            "record_late_check", *late.key, delay_seconds, has_no_record, said
+        )
+        return row["outcome"] if row is not None else None
+
+    @staticmethod
+    def _tell_doubt(event: str, late: LateTask, said: str | None) -> None:
+        log.error(
+            event,
+            job_id=str(late.job_id),
+            provider_task_id=late.task_id,
+            answer=said,
+            meaning="Kie was paid for images that are not certain to be this job's, or not known."
+            f" Settle it: darkroom jobs resolve {late.job_id} --delivered URL --reason TEXT, or"
+            " --undelivered --reason TEXT",
+        )
+
+
+def said_of_success(verdict: PollVerdict) -> str | None:
+    """Return what Kie said, for an operator who looks for images in it; None: there are none."""
+    match verdict:
+        case Delivered(urls):
+            return "success, and Kie does not show whose the task is: " + " ".join(urls)
+        case Unreadable(message, answer):
+            return f"{message}: {answer}"
+    return None
+
+
+def _late_task_from_row(row: asyncpg.Record) -> LateTask:
+    return LateTask(
+        job_id=UUID(int=row["job_id"].int),
+        attempt=row["attempt"],
+        task_id=row["provider_task_id"],
+        is_claimed=row["is_claimed"],
+        checks=row["checks"],
+        is_in_doubt=row["is_in_doubt"],
+        model=row["model"],
+        token=row["token"],
+        provider_account=row["provider_account"],
+    )

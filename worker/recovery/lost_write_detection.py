@@ -1,0 +1,120 @@
+"""Notices that Postgres has lost writes, and keeps what this worker knows of them.
+
+After a failover to a standby that lagged, jobs are gone that were accepted, and tasks at Kie that
+were paid for have no job any more. Nothing can bring them back from here; what is known is logged
+at ERROR and kept in Redis, where `darkroom doctor` finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import structlog
+
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.redis.lost_write_log import LostJob, LostWrites, Mark
+from shared.domain.job import Job
+from shared.errors import DarkroomError, DependencyDown, JobNotFound
+from worker.dependencies import Deps
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 5.0
+
+
+async def keep_missing(deps: Deps, job_id: UUID, known: Job | None) -> None:
+    """Keep that a job which had a delivery is not in Postgres; `known` is how it was seen last."""
+    await _keep(deps, _lost(job_id, known))
+
+
+async def keep_if_gone_back(deps: Deps, known: Job) -> None:
+    """Keep a task whose job is gone, or is again as it was before the task."""
+    try:
+        now = await deps.store.load(known.id)
+    except JobNotFound:
+        await keep_missing(deps, known.id, known)
+        return
+    except DependencyDown as error:
+        failures.down(error, doing="look_for_losses")
+        return
+    is_before = now.attempt < known.attempt or (
+        now.attempt == known.attempt and now.provider_task_id is None and not now.is_terminal
+    )
+    if is_before:
+        await _keep(deps, _lost(known.id, known, is_known=True))
+
+
+async def load_or_keep_task(deps: Deps, job: Job, task_id: str) -> Job | None:
+    """Return the job as it is now; keep its new task where Postgres has lost job or attempt."""
+    try:
+        now: Job | None = await deps.store.load(job.id)
+    except JobNotFound:
+        now = None
+    if now is None or now.attempt < job.attempt:
+        lost = LostJob(str(job.id), task_id, job.provider_account, is_known=now is not None)
+        await _keep(deps, lost)
+    return now
+
+
+def _lost(job_id: UUID, known: Job | None, *, is_known: bool = False) -> LostJob:
+    task_id = None if known is None else known.provider_task_id
+    account = None if known is None else known.provider_account
+    return LostJob(str(job_id), task_id, account, is_known)
+
+
+async def _keep(deps: Deps, *lost: LostJob) -> None:
+    for one in lost:
+        log.error(
+            "job_lost",
+            job_id=one.job_id,
+            provider_task_id=one.task_id,
+            account=one.account,
+            meaning="Postgres has lost writes; run darkroom doctor",
+        )
+    try:
+        await LostWrites(deps.delivery.redis).keep(lost)
+    except DependencyDown as error:
+        failures.down(error, doing="keep_losses")
+
+
+async def compare_mark(deps: Deps) -> None:
+    """Check that the newest event of the last look is still there. Raises `DependencyDown`."""
+    evidence = LostWrites(deps.delivery.redis)
+    mark = await evidence.mark()
+    given = (None, None) if mark is None else (mark.event_id, mark.at)
+    row = await deps.queries.fetch_row("compare_event_mark", *given)
+    if row is None:
+        return
+    newest = None if row["newest_id"] is None else Mark(row["newest_id"], row["newest_at"])
+    if mark is not None and not row["is_there"]:
+        log.error(
+            "writes_lost",
+            event_gone=mark.event_id,
+            happened_at=mark.at,
+            newest_event=None if newest is None else newest.event_id,
+            meaning="Postgres has lost writes; run darkroom doctor",
+        )
+        await evidence.keep_return(mark, newest)
+    if newest is not None and newest != mark:
+        await evidence.set_mark(newest)
+
+
+async def watch_losses(deps: Deps) -> None:
+    """Whenever any worker has noticed a loss, check all tasks that this one remembers."""
+    seen = 0
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS)
+        try:
+            count = await LostWrites(deps.delivery.redis).count()
+            if count > seen:
+                await _check_remembered(deps)
+            seen = count
+        except DarkroomError as error:
+            failures.down(error, doing="look_for_losses")
+
+
+async def _check_remembered(deps: Deps) -> None:
+    known = deps.store.memory.all()
+    rows = await deps.queries.fetch("missing_jobs", list(known))
+    await _keep(deps, *(_lost(UUID(int=row["id"].int), known[row["id"]]) for row in rows))

@@ -1,0 +1,128 @@
+"""Which callbacks a task causes, true and false ones, and what each of them carries."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+
+from .fault_switches import FaultSwitches
+from .simulated_task import Task
+
+FORGED_KINDS = ("body", "failure", "task", "token", "signature", "unsigned", "garbage")
+
+_STRANGER_URL = "https://forged.invalid/picture.png"
+_FORGED_AFTER_AT_MOST_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCallback:
+    """One callback to send, counted in seconds from the task's creation.
+
+    ``kind`` is real, duplicate, early, or forged_ with the kind of forgery.
+    """
+
+    kind: str
+    after_seconds: float
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether the sender insists, as Kie does; a stranger tries once."""
+        return self.kind in ("real", "duplicate")
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackPost:
+    """What goes over the wire for one delivery."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def plan_callbacks(
+    task: Task, faults: FaultSwitches, draw: Callable[[float], bool]
+) -> tuple[PlannedCallback, ...]:
+    """Everything that will be sent to the task's callback address; nothing when it has none."""
+    if not task.request.call_back_url:
+        return ()
+    planned = []
+    duration = task.fate.duration_seconds
+    if draw(faults.callback_early):
+        planned.append(PlannedCallback("early", 0.0))
+    if draw(faults.callback_forged):
+        wanted = faults.callback_forged_kind
+        after = min(duration / 2.0, _FORGED_AFTER_AT_MOST_SECONDS)
+        kinds = FORGED_KINDS if wanted == "all" else (wanted,)
+        planned += [PlannedCallback(f"forged_{kind}", after) for kind in kinds]
+    if math.isfinite(duration) and not draw(faults.callback_lost):
+        after = duration + faults.callback_late_seconds
+        planned.append(PlannedCallback("real", after))
+        planned += [PlannedCallback("duplicate", after)] * faults.callback_duplicates
+    return tuple(planned)
+
+
+def sign(key: str, task_id: str, timestamp: int) -> str:
+    """Kie's signature: Base64 of HMAC-SHA256 over the task id, a dot and the Unix seconds."""
+    signed = hmac.new(key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256)
+    return base64.b64encode(signed.digest()).decode()
+
+
+def write_callback(
+    task: Task, kind: str, *, base_url: str, hmac_key: str, timestamp: int
+) -> CallbackPost:
+    """The post of one callback; signed when there is a key, unless the forgery forbids it."""
+    task_id = task.id
+    url = task.request.call_back_url
+    if kind == "forged_task":
+        task_id = _scramble(task.id)
+    if kind == "forged_token":
+        url = _with_other_token(url)
+    headers = {"Content-Type": "application/json"}
+    if hmac_key and kind != "forged_unsigned":
+        key = _scramble(hmac_key) if kind == "forged_signature" else hmac_key
+        headers["X-Webhook-Timestamp"] = str(timestamp)
+        headers["X-Webhook-Signature"] = sign(key, task_id, timestamp)
+    return CallbackPost(url, _write_body(task, task_id, kind, base_url), headers)
+
+
+def _write_body(task: Task, task_id: str, kind: str, base_url: str) -> bytes:
+    if kind == "forged_garbage":
+        return b'{"code":200,"data":{"taskId":'
+    if kind == "forged_failure":
+        return _envelope(400, "Generation failed", task_id, None)
+    if kind.startswith("forged_"):
+        urls = [_STRANGER_URL] * task.request.n_variants
+        return _envelope(200, "success", task_id, {"result_urls": urls})
+    outcome = task.fate.outcome
+    if kind == "early":
+        urls = task.image_urls(base_url, task.request.n_variants)
+        return _envelope(200, "success", task_id, {"result_urls": urls})
+    if outcome.success:
+        urls = task.result_urls(base_url)
+        return _envelope(200, "success", task_id, {"result_urls": urls})
+    message = outcome.error_message or "Generation failed"
+    return _envelope(outcome.callback_code, message, task_id, None)
+
+
+def _envelope(code: int, message: str, task_id: str, info: object) -> bytes:
+    data = {"taskId": task_id, "info": info}
+    return orjson.dumps({"code": code, "msg": message, "data": data})
+
+
+def _scramble(text: str) -> str:
+    """Another text of the same form: 32 hex digits that belong to nobody."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _with_other_token(url: str) -> str:
+    parts = urlsplit(url)
+    head, _, token = parts.path.rpartition("/")
+    other = _scramble(token)[: len(token)] if token else _scramble(url)
+    return urlunsplit(parts._replace(path=f"{head}/{other}"))

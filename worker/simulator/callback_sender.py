@@ -1,0 +1,93 @@
+"""Delivering callbacks on time, with the provider's patience and its retries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiohttp
+
+from .callback_plan import CallbackPost, PlannedCallback, plan_callbacks, write_callback
+from .provider_state import Kie
+from .request_record import SentCallback
+from .simulated_task import Task
+
+_log = logging.getLogger(__name__)
+
+_STATUS_TAKEN = 200
+
+
+class Courier:
+    """Sends callbacks until closed; must be opened inside a running event loop."""
+
+    def __init__(self, kie: Kie) -> None:
+        self._kie = kie
+        self._closed = False
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=kie.config.callback_timeout_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "kie-simulator"},
+        )
+
+    async def close(self) -> None:
+        """Stop sending; what is under way is cut off."""
+        self._closed = True
+        under_way = tuple(self._under_way)
+        for delivery in under_way:
+            delivery.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._session.close()
+
+    def watch(self, task: Task) -> None:
+        """Send each callback of a task just created when its time comes."""
+        kie = self._kie
+        loop = asyncio.get_running_loop()
+        for planned in plan_callbacks(task, kie.faults_for(task), kie.draw):
+            if planned.after_seconds <= 0.0:
+                self._start(task, planned)
+            else:
+                loop.call_later(planned.after_seconds, self._start, task, planned)
+
+    def _start(self, task: Task, planned: PlannedCallback) -> None:
+        # After a reset the task is unknown, and a callback for it would belong to no run.
+        if self._closed or task.id not in self._kie.record.tasks:
+            return
+        delivery = asyncio.get_running_loop().create_task(self._deliver(task, planned))
+        self._under_way.add(delivery)
+        delivery.add_done_callback(self._under_way.discard)
+
+    async def _deliver(self, task: Task, planned: PlannedCallback) -> None:
+        kie = self._kie
+        record = kie.record
+        deliveries = 1 + (kie.config.callback_retries if planned.is_retried else 0)
+        for number in range(1, deliveries + 1):
+            if number > 1:
+                await asyncio.sleep(kie.config.callback_retry_seconds)
+            sent_epoch = kie.clocks.epoch()
+            post = write_callback(
+                task,
+                planned.kind,
+                base_url=kie.base_url,
+                hmac_key=kie.config.webhook_hmac_key,
+                timestamp=int(sent_epoch),
+            )
+            answer = await self._post(post)
+            record.note_callback(SentCallback(sent_epoch, task.id, planned.kind, number, answer))
+            if answer == str(_STATUS_TAKEN):
+                return
+        if planned.is_retried:
+            record.callbacks_given_up += 1
+
+    async def _post(self, post: CallbackPost) -> str:
+        """Send one delivery; return the HTTP status, or a word for why there is none."""
+        try:
+            async with self._session.post(
+                post.url, data=post.body, headers=post.headers, allow_redirects=False
+            ) as response:
+                return str(response.status)
+        except TimeoutError:
+            return "timeout"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            _log.debug("callback to %s failed: %s", post.url, error)
+            return type(error).__name__

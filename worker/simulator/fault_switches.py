@@ -1,0 +1,232 @@
+"""The table of fault switches: every way in which the simulated provider can misbehave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from .fault_values import (
+    CODE,
+    COUNT,
+    OPTIONAL_SECONDS,
+    RATE,
+    SECONDS,
+    YES_OR_NO,
+    Says,
+    choice_of,
+)
+from .task_ends import OUTCOMES
+
+JUNK = choice_of(
+    *("none", "html", "html_200", "empty", "garbage", "not_object", "cloudflare"),
+    *("no_route", "no_method", "redirect", "other_json"),
+)
+ERROR_FORM = choice_of("body", "status", "bare", "mixed")
+MISSING_FORM = choice_of("422", "404", "null")
+FAILURE_FLAG = choice_of("2", "3", "mixed")
+TIME_FORM = choice_of("ms", "text", "iso")
+RESPONSE_FORM = choice_of(
+    *("object", "string", "null", "comma", "top", "result_json", "objects", "broken")
+)
+FAILED_RESPONSE = choice_of("null", "empty")
+URL_SPELLING = choice_of("camel", "snake", "both")
+PROGRESS_FORM = choice_of("by_clock", "by_duration", "stuck")
+GENERATING_STATUS = choice_of("GENERATING", "QUEUED", "PENDING")
+BURST_SCOPE = choice_of("create", "poll", "all")
+OUTCOME = choice_of(*OUTCOMES, may_be_unset=True)
+FORGED_KIND = choice_of(
+    "body", "failure", "task", "token", "signature", "unsigned", "garbage", "all"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSwitches:
+    """Every switch with its default, which is the behaviour of a healthy Kie.
+
+    Rates are probabilities, drawn per request (create, poll, image) or per task (outcomes,
+    callbacks) from the seeded randomness. Account-wide switches cannot stand in a prompt.
+    """
+
+    # The whole account.
+    account_code: Annotated[
+        int, Says(CODE, "every route of the API answers this code (401, 455, …)", account_wide=True)
+    ] = 0
+    refuse_default_user_agent: Annotated[
+        bool,
+        Says(
+            YES_OR_NO,
+            "403 'error code: 1010' to a library's default User-Agent",
+            account_wide=True,
+        ),
+    ] = False
+    validation_code: Annotated[
+        int, Says(CODE, "code of a validation failure; Kie has also sent 500", account_wide=True)
+    ] = 422
+    burst_code: Annotated[
+        int, Says(CODE, "code answered during bursts (455, 550, 429, 500)", account_wide=True)
+    ] = 0
+    burst_every_seconds: Annotated[
+        float, Says(SECONDS, "a burst starts this often", account_wide=True)
+    ] = 60.0
+    burst_seconds: Annotated[
+        float, Says(SECONDS, "how long each burst lasts", account_wide=True)
+    ] = 5.0
+    burst_scope: Annotated[
+        str, Says(BURST_SCOPE, "which calls a burst refuses", account_wide=True)
+    ] = "create"
+
+    # The form of answers.
+    error_form: Annotated[
+        str,
+        Says(
+            ERROR_FORM,
+            "errors as HTTP 200 with the code in the body, as the real HTTP status with "
+            "the same body, as a bare status and text, or any of it",
+        ),
+    ] = "body"
+    missing_form: Annotated[
+        str, Says(MISSING_FORM, "how an unknown task is told: 422, 404, or 200 without data")
+    ] = "422"
+
+    # Creating a task.
+    submit_code: Annotated[
+        int, Says(CODE, "create is refused with this code, nothing is created")
+    ] = 0
+    submit_code_rate: Annotated[float, Says(RATE, "share of creates that submit_code refuses")] = (
+        1.0
+    )
+    submit_code_times: Annotated[
+        int, Says(COUNT, "refuse only the first N creates of one prompt; 0 = all of them")
+    ] = 0
+    submit_code_creates: Annotated[
+        bool, Says(YES_OR_NO, "submit_code is answered although the task was created")
+    ] = False
+    create_junk: Annotated[str, Says(JUNK, "create answers something that is no envelope")] = "none"
+    create_junk_rate: Annotated[float, Says(RATE, "share of creates that answer create_junk")] = 1.0
+    create_junk_creates: Annotated[
+        bool, Says(YES_OR_NO, "create_junk is answered although the task was created")
+    ] = False
+    create_reset: Annotated[float, Says(RATE, "connection reset before the task exists")] = 0.0
+    lost_reply: Annotated[
+        float, Says(RATE, "the task exists and is charged, the connection closes unanswered")
+    ] = 0.0
+    create_hang: Annotated[float, Says(RATE, "the task exists, the reply comes much later")] = 0.0
+    create_hang_seconds: Annotated[
+        float, Says(SECONDS, "how much later a hanging create replies")
+    ] = 60.0
+
+    # What becomes of the task.
+    duration: Annotated[
+        float | None, Says(OPTIONAL_SECONDS, "exact duration of tasks; unset = the distribution")
+    ] = None
+    never_ends: Annotated[float, Says(RATE, "the task stays GENERATING for ever")] = 0.0
+    outcome: Annotated[str | None, Says(OUTCOME, "how tasks end; unset = by the rates below")] = (
+        None
+    )
+    generate_failed_rate: Annotated[
+        float, Says(RATE, "share of tasks that end GENERATE_FAILED (500)")
+    ] = 0.0
+    create_task_failed_rate: Annotated[
+        float, Says(RATE, "share of tasks that end CREATE_TASK_FAILED")
+    ] = 0.0
+    content_policy_rate: Annotated[
+        float, Says(RATE, "share of tasks refused for content policy (400)")
+    ] = 0.0
+    image_fetch_failed_rate: Annotated[
+        float, Says(RATE, "share of tasks whose input cannot be fetched (451)")
+    ] = 0.0
+    unknown_status_rate: Annotated[
+        float, Says(RATE, "share of tasks that end with status ARCHIVED, flag 4")
+    ] = 0.0
+    success_without_urls: Annotated[float, Says(RATE, "success, but the list of URLs is empty")] = (
+        0.0
+    )
+    missing_urls: Annotated[int, Says(COUNT, "success with this many URLs fewer than asked")] = 0
+
+    # Asking for the task.
+    visible_after_seconds: Annotated[
+        float, Says(SECONDS, "a new task is 'unknown' for this long")
+    ] = 0.0
+    poll_code: Annotated[int, Says(CODE, "record-info answers this code instead of the task")] = 0
+    poll_code_rate: Annotated[float, Says(RATE, "share of polls that answer poll_code")] = 1.0
+    poll_code_times: Annotated[
+        int, Says(COUNT, "only the first N polls of a task; 0 = all of them")
+    ] = 0
+    poll_junk: Annotated[str, Says(JUNK, "record-info answers something that is no envelope")] = (
+        "none"
+    )
+    poll_junk_rate: Annotated[float, Says(RATE, "share of polls that answer poll_junk")] = 1.0
+    poll_drop: Annotated[float, Says(RATE, "a poll's connection is closed without an answer")] = 0.0
+    poll_reset: Annotated[float, Says(RATE, "a poll's connection is reset without an answer")] = 0.0
+    poll_hang: Annotated[float, Says(RATE, "a poll's answer comes much later")] = 0.0
+    poll_hang_seconds: Annotated[float, Says(SECONDS, "how much later a hanging poll answers")] = (
+        60.0
+    )
+
+    # The shape of record-info.
+    failure_flag: Annotated[str, Says(FAILURE_FLAG, "successFlag of failed tasks")] = "2"
+    market_state: Annotated[
+        bool, Says(YES_OR_NO, "record-info has the Market's state, and no flag and no status")
+    ] = False
+    omit_status: Annotated[bool, Says(YES_OR_NO, "record-info has no status field")] = False
+    generating_status: Annotated[str, Says(GENERATING_STATUS, "status word while running")] = (
+        "GENERATING"
+    )
+    time_form: Annotated[
+        str, Says(TIME_FORM, "times as epoch ms, 'YYYY-MM-DD HH:mm:ss' (UTC) or ISO Z")
+    ] = "ms"
+    response_form: Annotated[
+        str,
+        Says(
+            RESPONSE_FORM,
+            "where a success has its URLs: response as an object, as JSON text, or null; one text "
+            "with commas; at the top; resultJson; an object per image; or with a broken one",
+        ),
+    ] = "object"
+    failed_response: Annotated[
+        str, Says(FAILED_RESPONSE, "response of a failure: null or an empty list of URLs")
+    ] = "null"
+    url_spelling: Annotated[str, Says(URL_SPELLING, "resultUrls, result_urls, or both")] = "camel"
+    success_error_code: Annotated[
+        int, Says(CODE, "errorCode of a success; an old document shows 400")
+    ] = 0
+    progress_form: Annotated[
+        str,
+        Says(
+            PROGRESS_FORM,
+            "progress by time alone (betrays nothing), by the task's own duration "
+            "(betrays when it ends), or stuck at 0.00",
+        ),
+    ] = "by_clock"
+
+    # Callbacks.
+    callback_lost: Annotated[float, Says(RATE, "no callback is sent for the task")] = 0.0
+    callback_duplicates: Annotated[
+        int, Says(COUNT, "the callback is sent this many times more, at once")
+    ] = 0
+    callback_late_seconds: Annotated[
+        float, Says(SECONDS, "the callback comes this long after the end")
+    ] = 0.0
+    callback_early: Annotated[
+        float, Says(RATE, "a success callback comes before the reply to create, and is false")
+    ] = 0.0
+    callback_forged: Annotated[
+        float, Says(RATE, "a stranger's callback comes while the task runs")
+    ] = 0.0
+    callback_forged_kind: Annotated[
+        str,
+        Says(
+            FORGED_KIND,
+            "what the stranger gets wrong: invented URLs under a good signature, an "
+            "invented failure, another task's id, the token, the signature, no "
+            "signature, no JSON, or one of each",
+        ),
+    ] = "body"
+
+    # Images.
+    image_expires_seconds: Annotated[
+        float, Says(SECONDS, "images are 404 this long after the end; 0 = never")
+    ] = 0.0
+    image_error_rate: Annotated[
+        float, Says(RATE, "share of image downloads that answer HTTP 503")
+    ] = 0.0

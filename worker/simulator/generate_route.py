@@ -1,0 +1,111 @@
+"""POST /api/v1/gpt4o-image/generate: whether a task comes into being, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .create_request import (
+    CreateRequest,
+    InvalidRequestError,
+    NotJsonError,
+    parse_create_request,
+)
+from .fault_switch_parser import Overrides, with_switches
+from .fault_switches import FaultSwitches
+from .fault_values import FaultError
+from .prompt_directives import read_directives
+from .provider_state import Caller, Kie
+from .responses import CLOSED, RESET, RefusedError, Reply, junk, success
+from .simulated_account import Account
+from .simulated_task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """The answer to a create call and the task that exists because of it, if any.
+
+    The task exists before its answer is on its way, as with the real service.
+    """
+
+    reply: Reply
+    task: Task | None = None
+
+
+def answer_create(kie: Kie, caller: Caller, raw: bytes) -> Creation:
+    """Decide one create call; every refusal is counted by its reason."""
+    kie.settle_due()
+    kie.record.create_arrivals.arrive(kie.clocks.monotonic())
+    try:
+        account = kie.check_caller(caller, "create")
+        faults = kie.faults_of(account)
+        request = _parse(kie, faults, raw)
+        overrides = _directives(kie, request)
+        faults = with_switches(faults, overrides)
+        spoilt = _refuse(kie, account, request, faults)
+    except RefusedError as refused:
+        kie.record.creates_refused[refused.reason] += 1
+        return Creation(refused.reply)
+    task = kie.open_task(account, request, faults, overrides)
+    if task is None:
+        kie.record.creates_refused["credits"] += 1
+        return Creation(kie.error(402, faults=faults))
+    return Creation(_tell(kie, task, faults, spoilt=spoilt), task)
+
+
+def _parse(kie: Kie, faults: FaultSwitches, raw: bytes) -> CreateRequest:
+    try:
+        return parse_create_request(raw)
+    except NotJsonError:
+        raise RefusedError("not_json", kie.error(400)) from None
+    except InvalidRequestError as fault:
+        raise RefusedError("validation", kie.error(faults.validation_code, str(fault))) from None
+
+
+def _directives(kie: Kie, request: CreateRequest) -> Overrides:
+    try:
+        return read_directives(request.prompt)
+    except FaultError as fault:
+        message = f"simulator directive: {fault}"
+        raise RefusedError("directive", kie.error(422, message)) from None
+
+
+def _refuse(
+    kie: Kie, account: Account, request: CreateRequest, faults: FaultSwitches
+) -> Reply | None:
+    """Raise RefusedError when nothing is to be created.
+
+    A returned reply is what is answered although the task is created; None means the truth.
+    """
+    if kie.draw(faults.create_reset):
+        raise RefusedError("reset", RESET)
+    if not account.create_limit.admit(kie.clocks.monotonic()):
+        raise RefusedError("rate_limit", kie.error(429, faults=faults))
+    if faults.create_junk != "none" and kie.draw(faults.create_junk_rate):
+        if faults.create_junk_creates:
+            return junk(faults.create_junk)
+        raise RefusedError(f"junk_{faults.create_junk}", junk(faults.create_junk))
+    code = faults.submit_code
+    if (
+        code
+        and kie.draw(faults.submit_code_rate)
+        and kie.take_refusal(request.prompt, faults.submit_code_times)
+    ):
+        reply = kie.error(code, faults=faults)
+        if faults.submit_code_creates:
+            return reply
+        raise RefusedError(f"fault_{code}", reply)
+    return None
+
+
+def _tell(kie: Kie, task: Task, faults: FaultSwitches, *, spoilt: Reply | None) -> Reply:
+    if kie.draw(faults.lost_reply):
+        task.reply_lost = True
+        kie.record.replies_lost += 1
+        return CLOSED
+    reply = success({"taskId": task.id}) if spoilt is None else spoilt
+    if spoilt is not None:
+        task.reply_lost = True
+        kie.record.replies_lost += 1
+    if kie.draw(faults.create_hang):
+        return replace(reply, extra_delay_seconds=faults.create_hang_seconds)
+    return reply

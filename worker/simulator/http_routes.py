@@ -1,0 +1,213 @@
+"""The simulator as an HTTP server: one socket, the API's routes, and broken connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from shared.adapters.http.http_server import GuardedServer, listen
+
+from .callback_sender import Courier
+from .clocks import Clocks
+from .control_routes import Control
+from .fault_switch_parser import read_switches, with_switches
+from .fault_switches import FaultSwitches
+from .generate_route import answer_create
+from .other_routes import answer_credit, answer_download_url, answer_image
+from .provider_state import Caller, Kie
+from .record_info_route import answer_record_info
+from .request_record import Record, SeenRequest
+from .responses import NOT_FOUND, TOO_LARGE, Reply
+from .simulator_config import SimulatorConfig
+
+_GENERATE = "/api/v1/gpt4o-image/generate"
+_RECORD_INFO = "/api/v1/gpt4o-image/record-info"
+_DOWNLOAD_URL = "/api/v1/gpt4o-image/download-url"
+_CREDIT = "/api/v1/chat/credit"
+_IMAGES = "/images/"
+_CONTROL = "/simulator"
+
+_ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104
+_SHUTDOWN_SECONDS = 0.2
+# Closing a socket with lingering on and no time to linger sends RST instead of FIN.
+_LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
+
+# A route answers with its reply and the id of the task concerned, empty when there is none.
+Route = Callable[[web.BaseRequest], Awaitable[tuple[Reply, str]]]
+
+
+class Simulator:
+    """A simulator that listens. Use :func:`running_simulator` to have it closed again."""
+
+    def __init__(self, kie: Kie) -> None:
+        self._kie = kie
+        self._listening_url = ""
+        self._control = Control(kie)
+        self._courier = Courier(kie)
+        self._routes: dict[tuple[str, str], tuple[str, Route]] = {
+            ("POST", _GENERATE): ("create", self._create),
+            ("GET", _RECORD_INFO): ("poll", self._poll),
+            ("POST", _DOWNLOAD_URL): ("download_url", self._download_url),
+            ("GET", _CREDIT): ("credit", self._credit),
+        }
+        # The low-level server: one dictionary look-up instead of a router and middlewares.
+        self._runner = web.ServerRunner(
+            GuardedServer(self._handle, name="simulator"), shutdown_timeout=_SHUTDOWN_SECONDS
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens, without a trailing slash or /api/v1."""
+        return self._listening_url
+
+    @property
+    def api_key(self) -> str:
+        """The Bearer token that it accepts."""
+        return self._kie.config.api_key
+
+    @property
+    def record(self) -> Record:
+        """The record as of now; a reset replaces it."""
+        self._kie.settle_due()
+        return self._kie.record
+
+    @property
+    def faults(self) -> FaultSwitches:
+        """The switches in force; assign others to change them."""
+        return self._kie.faults
+
+    @faults.setter
+    def faults(self, faults: FaultSwitches) -> None:
+        self._kie.faults = faults
+
+    def set_faults(self, **switches: object) -> None:
+        """Change these switches only; raises FaultError when a name or value is not allowed."""
+        self._kie.faults = with_switches(self._kie.faults, read_switches(switches))
+
+    def set_account_faults(self, number: int, **switches: object) -> None:
+        """Change these switches for one account only, numbered from 1."""
+        account = self._kie.accounts[number - 1]
+        account.overrides = {**account.overrides, **read_switches(switches)}
+
+    def reset(self) -> None:
+        """Forget every task and start over, faults included."""
+        self._kie.reset()
+
+    async def start(self) -> None:
+        """Listen; raises `ConfigurationError` when the address is taken."""
+        config = self._kie.config
+        await self._runner.setup()
+        await listen(self._runner, config.host, config.port)
+        port = self._runner.addresses[0][1]
+        # Nobody can connect to "any address", so the URL names one that it includes.
+        host = "127.0.0.1" if config.host in _ANY_ADDRESS else config.host
+        self._listening_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._kie.base_url = config.public_url.rstrip("/") or self._listening_url
+
+    async def stop(self) -> None:
+        """Stop listening, cut off what hangs, and send no more callbacks."""
+        await self._runner.cleanup()
+        await self._courier.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path == _CONTROL or path.startswith(_CONTROL + "/"):
+            return await self._control.answer(request)
+        record = self._kie.record
+        arrived_epoch = self._kie.clocks.epoch()
+        name, route = self._find_route(request.method, path)
+        try:
+            reply, task_id = await route(request)
+        except web.HTTPRequestEntityTooLarge:
+            reply, task_id = TOO_LARGE, ""
+        record.note_request(
+            name, SeenRequest(arrived_epoch, request.method, path, task_id, reply.noted)
+        )
+        await self._wait(name, reply)
+        return _send(request, reply)
+
+    def _find_route(self, method: str, path: str) -> tuple[str, Route]:
+        found = self._routes.get((method, path))
+        if found is not None:
+            return found
+        if method == "GET" and path.startswith(_IMAGES):
+            return "image", self._image
+        return "unknown", self._unknown
+
+    async def _wait(self, name: str, reply: Reply) -> None:
+        config = self._kie.config
+        if name == "create":
+            latency = self._kie.draw_latency(config.create_latency_seconds)
+        elif name in ("image", "unknown"):
+            latency = 0.0
+        else:
+            latency = self._kie.draw_latency(config.poll_latency_seconds)
+        seconds = latency + reply.extra_delay_seconds
+        if seconds > 0.0:
+            await asyncio.sleep(seconds)
+
+    async def _create(self, request: web.BaseRequest) -> tuple[Reply, str]:
+        raw = await request.read()
+        creation = answer_create(self._kie, _caller(request), raw)
+        if creation.task is None:
+            return creation.reply, ""
+        self._courier.watch(creation.task)
+        return creation.reply, creation.task.id
+
+    async def _poll(self, request: web.BaseRequest) -> tuple[Reply, str]:
+        task_id = request.query.get("taskId", "")
+        return answer_record_info(self._kie, _caller(request), task_id), task_id
+
+    async def _download_url(self, request: web.BaseRequest) -> tuple[Reply, str]:
+        raw = await request.read()
+        return answer_download_url(self._kie, _caller(request), raw), ""
+
+    async def _credit(self, request: web.BaseRequest) -> tuple[Reply, str]:
+        return answer_credit(self._kie, _caller(request)), ""
+
+    async def _image(self, request: web.BaseRequest) -> tuple[Reply, str]:
+        return answer_image(self._kie, request.path, request.query.get("until", "")), ""
+
+    async def _unknown(self, _request: web.BaseRequest) -> tuple[Reply, str]:
+        return NOT_FOUND, ""
+
+
+@asynccontextmanager
+async def running_simulator(
+    config: SimulatorConfig | None = None, *, clocks: Clocks | None = None
+) -> AsyncIterator[Simulator]:
+    """A simulator listening on a real socket of this process until the block is left."""
+    simulator = Simulator(Kie(config or SimulatorConfig(), clocks=clocks))
+    try:
+        await simulator.start()
+        yield simulator
+    finally:
+        await simulator.stop()
+
+
+def _caller(request: web.BaseRequest) -> Caller:
+    headers = request.headers
+    return Caller(headers.get("Authorization", ""), headers.get("User-Agent", ""))
+
+
+def _send(request: web.BaseRequest, reply: Reply) -> web.Response:
+    transport = request.transport
+    if reply.ending != "send" and transport is not None:
+        connection: socket.socket | None = transport.get_extra_info("socket")
+        if reply.ending == "reset" and connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT_AT_ALL)
+        transport.abort()
+    headers = {"Content-Type": reply.content_type, "Server": "cloudflare"}
+    if reply.location:
+        headers["Location"] = reply.location
+    # After an abort this goes nowhere, but the server wants a response from every handler.
+    return web.Response(
+        body=reply.body,
+        status=reply.http_status,
+        headers=headers,
+    )

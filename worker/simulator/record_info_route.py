@@ -1,0 +1,74 @@
+"""GET /api/v1/gpt4o-image/record-info: the poll, throttled per task on arrival."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .fault_switches import FaultSwitches
+from .provider_state import Caller, Kie
+from .record_info_body import describe_task
+from .responses import CLOSED, RESET, RefusedError, Reply, junk, success
+from .simulated_task import Task
+
+MISSING_MESSAGE = "The record does not exist"
+
+
+def answer_record_info(kie: Kie, caller: Caller, task_id: str) -> Reply:
+    """Decide one poll; it counts as an arrival of its task whatever the answer is.
+
+    The answer shows the task as it stood when the poll arrived.
+    """
+    kie.settle_due()
+    now = kie.clocks.monotonic()
+    in_last_second = kie.record.note_poll(task_id, now)
+    try:
+        account = kie.check_caller(caller, "poll")
+    except RefusedError as refused:
+        return refused.reply
+    if not task_id:
+        return kie.error(422, "taskId is required")
+    task = kie.find_task(account, task_id)
+    limit = kie.config.polls_per_second_per_task
+    if limit and in_last_second > limit:
+        kie.record.polls_over_limit += 1
+        return kie.error(429)
+    if task is None:
+        return _missing(kie, kie.faults_of(account))
+    return _answer_about(kie, task, now)
+
+
+def _answer_about(kie: Kie, task: Task, now: float) -> Reply:
+    faults = kie.faults_for(task)
+    reply = _break(kie, task, faults)
+    if reply is None and now - task.created_at < faults.visible_after_seconds:
+        reply = _missing(kie, faults)
+    if reply is None:
+        if task.told_epoch is None and task.is_finished(now):
+            task.told_epoch = kie.clocks.epoch()
+        reply = success(describe_task(task, faults, now=now, base_url=kie.base_url))
+    if kie.draw(faults.poll_hang):
+        return replace(reply, extra_delay_seconds=faults.poll_hang_seconds)
+    return reply
+
+
+def _break(kie: Kie, task: Task, faults: FaultSwitches) -> Reply | None:
+    if kie.draw(faults.poll_reset):
+        return RESET
+    if kie.draw(faults.poll_drop):
+        return CLOSED
+    if faults.poll_junk != "none" and kie.draw(faults.poll_junk_rate):
+        return junk(faults.poll_junk)
+    times = faults.poll_code_times
+    if (
+        faults.poll_code
+        and (times == 0 or task.arrivals.total <= times)
+        and kie.draw(faults.poll_code_rate)
+    ):
+        return kie.error(faults.poll_code, faults=faults)
+    return None
+
+
+def _missing(kie: Kie, faults: FaultSwitches) -> Reply:
+    if faults.missing_form == "null":
+        return success(None)
+    return kie.error(int(faults.missing_form), MISSING_MESSAGE, faults=faults)

@@ -1,0 +1,84 @@
+"""A simulated Kie account: what tasks cost and what is left, and its own limit and weather."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+
+from .fault_switch_parser import Overrides
+from .sliding_windows import ArrivalWindow, SlidingLimit
+
+CREDITS_BY_VARIANTS: Mapping[int, Decimal] = MappingProxyType(
+    {1: Decimal(6), 2: Decimal(7), 4: Decimal(8)}
+)
+
+
+class Account:
+    """Credits of one account; a task is charged when created and refunded when it fails.
+
+    Accounts are numbered from 1 in the order of their keys. `overrides` are fault switches for this
+    account alone.
+    """
+
+    __slots__ = (
+        *("balance", "create_limit", "creates_admitted", "number", "overrides"),
+        *("refunded", "spent", "starting"),
+    )
+
+    def __init__(
+        self, starting: Decimal, *, number: int = 1, creates_per_10_seconds: int = 0
+    ) -> None:
+        self.number = number
+        self.create_limit = SlidingLimit(creates_per_10_seconds, 10.0)
+        self.creates_admitted = ArrivalWindow(10.0)
+        self.overrides: Overrides = {}
+        self.starting = starting
+        self.balance = starting
+        self.spent = Decimal(0)
+        self.refunded = Decimal(0)
+
+    def charge(self, credits: Decimal) -> bool:
+        """Deduct the credits, or return False and deduct nothing when the balance is short."""
+        if credits > self.balance:
+            return False
+        self.balance -= credits
+        self.spent += credits
+        return True
+
+    def refund(self, credits: Decimal) -> None:
+        """Give back what a failed task had cost."""
+        self.balance += credits
+        self.refunded += credits
+
+    def top_up(self, credits: Decimal) -> None:
+        """Add credits, as somebody buying more would."""
+        self.starting += credits
+        self.balance += credits
+
+    def describe(self) -> dict[str, float]:
+        """Its credits; ``spent`` counts refunded charges too."""
+        return describe_credits((self,))
+
+
+def describe_credits(accounts: Sequence[Account]) -> dict[str, float]:
+    """The credit part of the record: of these accounts together."""
+    spent = sum(account.spent for account in accounts)
+    refunded = sum(account.refunded for account in accounts)
+    return {
+        "starting": float(sum(account.starting for account in accounts)),
+        "balance": float(sum(account.balance for account in accounts)),
+        "spent": float(spent),
+        "refunded": float(refunded),
+        "net": float(spent - refunded),
+    }
+
+
+def describe_account(account: Account) -> dict[str, object]:
+    """What the record says of one account."""
+    return {
+        "account": account.number,
+        "created": account.creates_admitted.total,
+        "worst_window_10_seconds": account.creates_admitted.worst,
+        "credits": account.describe(),
+    }

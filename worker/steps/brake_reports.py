@@ -1,0 +1,51 @@
+"""What the end of a task says of its model family: a Kie that finishes nothing gets no more jobs.
+
+Good news costs no round trip unless bad news came before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from shared.adapters.monitoring.incident_log import failures
+from shared.domain.job import Job
+from shared.domain.kie_outcomes import TaskFailed
+from shared.domain.lifecycle import Reason
+from shared.errors import RedisDown
+from worker.dependencies import Deps
+
+
+async def note_delivered(deps: Deps, job: Job) -> None:
+    """Note that a task ended with images."""
+    brake = deps.accounts.brake_of(job.provider_account, job.model)
+    if brake is not None and brake.is_watched:
+        await _quietly(brake.delivered(job.id))
+
+
+async def note_failed(deps: Deps, job: Job, verdict: TaskFailed) -> None:
+    """Note that Kie failed a task, unless the request itself was at fault."""
+    brake = deps.accounts.brake_of(job.provider_account, job.model)
+    if brake is None:
+        return
+    if not verdict.by_request:
+        await _quietly(brake.task_went_wrong(job.id, verdict.reason, verdict.message))
+    elif brake.level > 0:
+        await _quietly(brake.release(job.id))
+
+
+async def note_overdue(deps: Deps, job: Job, elapsed_seconds: float) -> None:
+    """Note, once for each task, that it takes far longer than any of its kind did."""
+    brake = deps.accounts.brake_of(job.provider_account, job.model)
+    if brake is None or job.id in deps.overdue:
+        return
+    deps.overdue.add(job.id)
+    message = f"tasks do not end: one is not done after {elapsed_seconds:.0f} s"
+    await _quietly(brake.task_went_wrong(job.id, Reason.DEADLINE_EXCEEDED, message))
+
+
+async def _quietly(redis_call: Awaitable[object]) -> None:
+    """Leave it out where Redis is away: the next outcome counts."""
+    try:
+        await redis_call
+    except RedisDown as error:
+        failures.down(error, doing="note_outcome")

@@ -1,0 +1,59 @@
+"""Holds a job whose success cannot be read, until it can be or an operator has decided.
+
+Nothing is charged by guess, and no deadline ends what Kie says it has made: a deadline would
+release the hold of images that were paid for.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from shared.adapters.redis.change_messages import Change
+from shared.domain import job_events
+from shared.domain.job import Job
+from shared.domain.kie_outcomes import Unreadable
+from shared.domain.lifecycle import Reason
+from worker.dependencies import Deps
+from worker.poll_timing import backoff_seconds
+
+log = structlog.get_logger(__name__)
+
+RECHECK_SECONDS = 300.0
+"""How long until a held task is asked about again: Kie may yet answer readably."""
+CONFIRMATIONS = 3
+"""So many unreadable answers in a row hold a job: the first may show a record half written."""
+_CONFIRM_SECONDS = 3.0
+
+
+def is_held(job: Job) -> bool:
+    """Return whether the job waits for an operator, or for an answer that can be read."""
+    return job.reason == Reason.RESULT_UNREADABLE
+
+
+async def hold_for_review(deps: Deps, job: Job, verdict: Unreadable, *, is_overdue: bool) -> float:
+    """Hold the job once the answer is confirmed; return when to ask again."""
+    tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
+    if not is_held(job):
+        if tries < CONFIRMATIONS and not is_overdue:
+            return backoff_seconds(tries, deps.random.random(), first=_CONFIRM_SECONDS)
+        await _hold(deps, job, verdict)
+    deps.faults.pop(job.id, None)
+    return RECHECK_SECONDS
+
+
+async def _hold(deps: Deps, job: Job, verdict: Unreadable) -> None:
+    event = job_events.HeldForReview(Reason.RESULT_UNREADABLE, verdict.message, verdict.answer)
+    await deps.store.hold_for_review(job, event)
+    deps.timetable.forget(job.id)
+    deps.metrics.held_for_review.labels(Reason.RESULT_UNREADABLE).inc()
+    deps.announce(Change(job.id))
+    log.error(
+        "result_unreadable",
+        job_id=str(job.id),
+        provider_task_id=job.provider_task_id,
+        message=verdict.message,
+        answer=verdict.answer,
+        meaning="Kie reports success, but not which images; the hold is kept, nothing is charged."
+        f" Settle it: darkroom jobs resolve {job.id} --delivered URL --reason TEXT, or"
+        " --undelivered --reason TEXT",
+    )

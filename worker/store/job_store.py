@@ -1,0 +1,300 @@
+"""Moves jobs through their life: one method per event, each one guarded statement.
+
+The from and to states come from the lifecycle table. Every method returns the moved job, or
+raises `StaleJob` where somebody else moved it first, in which case nothing was written. What
+every job goes through is written for all jobs that come together in one statement.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.job_rows import job_from_row
+from shared.domain import job_events
+from shared.domain.job import Job, changed
+from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
+from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
+from shared.settings import ChargeBasis
+from worker.batching.micro_batch import BEATS_PER_SECOND
+from worker.store.busy_rows import BusyRows, Needs
+from worker.store.job_cache import JobMemory
+from worker.store.job_reads import JobReads
+from worker.store.settlements import settled_job
+from worker.store.single_statements import SingleStatements
+from worker.store.statement_batches import BatchedStatement
+
+ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
+"""The constraint that refuses a task id which another job has."""
+
+# From which states each event leads, to which, and its name.
+_GUARDS = {
+    one.event: (
+        tuple(sorted(state.value for state in one.sources)),
+        one.target.value,
+        event_name(one.event),
+    )
+    for one in TRANSITIONS
+}
+
+
+class JobStore:
+    """The worker's hand on jobs, ledger and attempts. Raises `PostgresDown` and `RowBusy`."""
+
+    def __init__(self, queries: Queries, busy: BusyRows | None = None) -> None:
+        self.queries = queries
+        self.busy = busy or BusyRows()
+        self._single = SingleStatements(queries, self.busy)
+        self.memory = JobMemory()
+        self._reads = JobReads(queries)
+        self._claims = BatchedStatement(queries, "claim_jobs", self.busy)
+        self._submitted = BatchedStatement(queries, "record_submitted", self.busy)
+        # Nobody acts on how far a task has come: every other beat will do.
+        self._progress = BatchedStatement(
+            queries, "record_progress", self.busy, most=200, per_second=BEATS_PER_SECOND / 2
+        )
+        self._settlements = BatchedStatement(queries, "settle_jobs", self.busy)
+
+    async def load(self, job_id: UUID) -> Job:
+        """Return the job as it is now, or raise `JobNotFound`."""
+        row = await self._reads.row(job_id)
+        if row is None:
+            raise JobNotFound(str(job_id))
+        return job_from_row(row)
+
+    async def load_for_poll(self, job_id: UUID) -> Job:
+        """Return a generating job as this worker last saw it, any other as it is now.
+
+        What is remembered lacks the request and the caller's notes, and may be out of date: every
+        write is guarded, so that is found out in time. Raises `JobNotFound`.
+        """
+        known = self.memory.recall(job_id)
+        if known is not None:
+            return known
+        job = await self.load(job_id)
+        self.memory.keep(job)
+        return job
+
+    async def claim(self, job: Job, event: job_events.Claimed) -> Job:
+        """Commit the intent to POST: a new attempt under its token, of one Kie account.
+
+        Saying the same claim twice is safe: where the first reply was lost, the second finds it.
+        """
+        sources, target, name = _GUARDS[job_events.Claimed]
+        row = await self._claims.run(
+            Needs.of(job),
+            (event.token, event.provider_account),
+            (sources, target, event.worker, name),
+        )
+        if row is None:
+            found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
+            if found is None:
+                raise await self._refusal(job, event, "due_seconds")
+            return self._remembered(job_from_row(found))
+        claimed = changed(
+            job,
+            state=JobState(target),
+            reason=None,
+            message=None,
+            attempt=row["attempt"],
+            attempted_at=row["attempted_at"],
+            provider_account=event.provider_account,
+        )
+        return self._remembered(claimed)
+
+    async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
+        """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
+        sources, target, name = _GUARDS[job_events.Submitted]
+        row = await self._submitted.run(
+            Needs.of(job),
+            (job.attempt, event.provider_task_id),
+            (sources, target, event.deadline_seconds, name),
+        )
+        if row is None:
+            await self.queries.fetch_row(
+                "record_stray_task", job.id, job.attempt, event.provider_task_id
+            )
+            raise self._stale(job.id, name)
+        submitted = changed(
+            job,
+            state=JobState(target),
+            reason=None,
+            message=None,
+            provider_task_id=event.provider_task_id,
+            submitted_at=row["submitted_at"],
+            deadline_at=row["deadline_at"],
+        )
+        return self._remembered(submitted)
+
+    async def was_called_back(self, job: Job) -> bool:
+        """Return whether a callback for the newest attempt came before its reply was stored."""
+        return await self.queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
+
+    async def record_deferred(self, job: Job, event: job_events.Deferred) -> Job:
+        """Put the job back into the queue: this attempt certainly created nothing."""
+        sources, target, name = _GUARDS[job_events.Deferred]
+        row = await self._single.run(
+            Needs.of(job),
+            "record_deferred",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            event.reason,
+            event.message,
+            event.delay_seconds,
+            name,
+        )
+        return self._moved(row, job.id, name)
+
+    async def record_unknown(
+        self, job: Job, event: job_events.OutcomeUnknown, *, lease_seconds: float = 0.0
+    ) -> Job:
+        """Keep the hold and wait for evidence: a paid task may exist.
+
+        That a worker was lost is believed of an attempt that is older than the lease, by Postgres's
+        clock; else raises `TooEarly`.
+        """
+        sources, target, name = _GUARDS[job_events.OutcomeUnknown]
+        row = await self._single.run(
+            Needs.of(job),
+            "record_unknown",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            event.reason,
+            event.message,
+            name,
+            lease_seconds,
+        )
+        if row is None:
+            raise await self._refusal(job, event, "attempted_seconds", lease_seconds)
+        return self._remembered(job_from_row(row))
+
+    async def record_progress(self, job: Job, event: job_events.Progressed) -> None:
+        """Store Kie's progress."""
+        sources, _, name = _GUARDS[job_events.Progressed]
+        row = await self._progress.run(
+            Needs.of(job), (job.attempt, event.progress), (sources, name)
+        )
+        if row is None:
+            raise self._stale(job.id, name)
+        self.memory.keep(changed(job, progress=event.progress))
+
+    async def hold_for_review(self, job: Job, event: job_events.HeldForReview) -> Job:
+        """Keep the hold until Kie's answer can be read, or an operator has decided.
+
+        A job that is held for the same reason already is stale: it is said once.
+        """
+        sources, target, name = _GUARDS[job_events.HeldForReview]
+        row = await self._single.run(
+            Needs.of(job),
+            "hold_for_review",
+            job.id,
+            job.attempt,
+            sources,
+            target,
+            event.reason,
+            event.message,
+            event.answer,
+            name,
+        )
+        if row is None:
+            raise self._stale(job.id, name)
+        # The row alone does not say which Kie account knows the task.
+        return self._remembered(changed(job, reason=event.reason, message=event.message))
+
+    async def settle(self, job: Job, event: job_events.Completed, basis: ChargeBasis) -> Job:
+        """Success: images, charge and ledger in one statement."""
+        sources, target, name = _GUARDS[job_events.Completed]
+        urls = orjson.dumps(event.result_urls).decode()
+        delivered = min(len(event.result_urls), job.quantity)
+        row = await self._settlements.run(
+            Needs.of(job, moves_money=True),
+            (job.attempt, urls, delivered, event.message),
+            (sources, target, basis, name),
+        )
+        if row is None:
+            raise self._stale(job.id, name)
+        return self._remembered(settled_job(job, event, row))
+
+    async def reject(self, job: Job, event: job_events.Rejected) -> Job:
+        """Kie refused the request as such: failed, hold released."""
+        return await self._release(job, event, Reason.REJECTED, event.message, "rejected")
+
+    async def fail(self, job: Job, event: job_events.ProviderFailed) -> Job:
+        """Kie's verdict is failure: failed, hold released."""
+        return await self._release(job, event, event.reason, event.message, None)
+
+    async def exceed_deadline(self, job: Job, event: job_events.DeadlineExceeded) -> Job:
+        """The last look found nothing: failed, hold released.
+
+        Raises `TooEarly` where the deadline has not passed by Postgres's clock.
+        """
+        words = (Reason.DEADLINE_EXCEEDED, event.message, None)
+        needs = Needs.of(job, moves_money=True)
+        row = await self._run_release(needs, job.attempt, event, *words)
+        if row is None:
+            raise await self._refusal(job, event, "deadline_seconds")
+        return self._remembered(job_from_row(row))
+
+    async def lose_submission(
+        self, job_id: UUID, attempt: int, event: job_events.SubmissionLost
+    ) -> Job:
+        """No evidence within the limit: failed, hold released, the attempt marked lost."""
+        needs = Needs(job_id, account_id="", moves_money=True)
+        return await self._end(needs, attempt, event, Reason.SUBMISSION_LOST, event.message, "lost")
+
+    async def _release(
+        self,
+        job: Job,
+        event: job_events.Event,
+        reason: str,
+        message: str,
+        attempt_outcome: str | None,
+    ) -> Job:
+        words = (reason, message, attempt_outcome)
+        return await self._end(Needs.of(job, moves_money=True), job.attempt, event, *words)
+
+    async def _end(
+        self, needs: Needs, attempt: int, event: job_events.Event, *words: str | None
+    ) -> Job:
+        row = await self._run_release(needs, attempt, event, *words)
+        return self._moved(row, needs.job_id, event_name(type(event)))
+
+    async def _run_release(
+        self, needs: Needs, attempt: int, event: job_events.Event, *words: str | None
+    ) -> asyncpg.Record | None:
+        """End a job without images; `words` are reason, message and the attempt's outcome."""
+        sources, target, name = _GUARDS[type(event)]
+        arguments = (needs.job_id, attempt, sources, target, *words, name)
+        return await self._single.run(needs, "release_job", *arguments)
+
+    async def _refusal(
+        self, job: Job, event: job_events.Event, moment: str, after_seconds: float = 0.0
+    ) -> DarkroomError:
+        """Return why a statement that is bound to a moment of the job has moved nothing."""
+        sources, _, name = _GUARDS[type(event)]
+        row = await self.queries.fetch_row("time_left", job.id, job.attempt, sources)
+        stale = self._stale(job.id, name)
+        left_seconds = row[moment] if row is not None else None
+        if left_seconds is None or left_seconds + after_seconds <= 0:
+            return stale
+        return TooEarly(stale.job_id, name, left_seconds + after_seconds)
+
+    def _moved(self, row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
+        if row is None:
+            raise self._stale(job_id, event)
+        return self._remembered(job_from_row(row))
+
+    def _remembered(self, job: Job) -> Job:
+        self.memory.keep(job)
+        return job
+
+    def _stale(self, job_id: UUID, event: str) -> StaleJob:
+        self.memory.forget(job_id)
+        return StaleJob(str(job_id), event)

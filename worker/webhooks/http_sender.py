@@ -1,0 +1,167 @@
+"""Sends one webhook over HTTP, and to public addresses only, whatever names resolve to.
+
+Every address is judged where the socket for it is made, so what was judged is what is connected
+to: a name that resolves to something else a moment later gains nothing. Redirects are answers like
+any other. Proxies of the environment are not used, or they would do the connecting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from types import TracebackType
+
+import aiohttp
+from aiohttp import AddrInfoType, ClientSession, ClientTimeout
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from shared.adapters.tcp_keepalive import keep_alive
+from shared.domain.public_addresses import address_fault, url_fault
+from worker.kie.http_exchange import user_agent
+from worker.webhooks.dns_resolver import ThreadedResolver
+
+TIMEOUT_SECONDS = 15.0
+"""For a whole try, from looking the name up to the head of the answer."""
+CONNECT_SECONDS = 5.0
+ANSWER_BYTES_READ = 4_096
+_ANSWER_SECONDS = 1.0
+AT_ONCE = 128
+"""As many tries a worker has under way at most."""
+_KEEP_ALIVE_SECONDS = 15.0
+_ERROR_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one try."""
+
+    status: int | None
+    """The HTTP status; None where no answer came."""
+    error: str | None
+    """Why the receiver has not taken it, for people; None where it has."""
+    seconds: float
+    retry_after: str | None = None
+    """The receiver's own header, unread."""
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the receiver says that it has the message."""
+        return self.error is None
+
+
+class ForbiddenAddress(OSError):
+    """A host resolved to an address to which no webhook may go."""
+
+
+class Sender:
+    """The worker's one way out for webhooks. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool = False,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._allow_loopback = allow_loopback
+        self._timeout_seconds = timeout_seconds
+        self._resolver = resolver or ThreadedResolver(AT_ONCE)
+        self._session: ClientSession | None = None
+
+    async def __aenter__(self) -> Sender:
+        self._session = ClientSession(
+            connector=aiohttp.TCPConnector(
+                # How many go to one endpoint or host is decided by turns, before the clock runs.
+                limit=0,
+                resolver=self._resolver,
+                # aiohttp's cache would keep every name for ever.
+                use_dns_cache=False,
+                keepalive_timeout=_KEEP_ALIVE_SECONDS,
+                socket_factory=self._open_socket,
+            ),
+            timeout=ClientTimeout(
+                total=self._timeout_seconds,
+                sock_connect=min(CONNECT_SECONDS, self._timeout_seconds),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": _name(), "Content-Type": "application/json"},
+            # A small answer that unpacks to a large one stays small.
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            await self._resolver.close()
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send once. Raises nothing for anything that the receiver or the network does."""
+        if self._session is None:
+            raise RuntimeError("the sender is not open: use it inside `async with`")
+        fault = url_fault(url, allow_loopback=self._allow_loopback)
+        if fault is not None:
+            return Answer(None, f"not sent: the URL {fault}", 0.0)
+        began = monotonic()
+        try:
+            status, retry_after = await self._post(self._session, url, headers, body)
+        except TimeoutError:
+            seconds = monotonic() - began
+            return Answer(None, f"no answer within {seconds:.1f} s", seconds)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(None, _sentence(error), monotonic() - began)
+        return Answer(status, _fault_of(status), monotonic() - began, retry_after)
+
+    async def _post(
+        self, session: ClientSession, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, str | None]:
+        # As it was given where it can be: what is signed into a query must not be written anew.
+        target = URL(url, encoded=url.isascii()).with_fragment(None)
+        async with session.post(
+            target, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            # The status is the answer. A little is read so that the connection can be used again.
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await response.content.read(ANSWER_BYTES_READ)
+            return response.status, response.headers.get("Retry-After")
+
+    def _open_socket(self, info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        fault = address_fault(str(address[0]), allow_loopback=self._allow_loopback)
+        if fault is not None:
+            raise ForbiddenAddress(fault)
+        opened = socket.socket(family=family, type=kind, proto=protocol)
+        keep_alive(opened, ends_unacknowledged=False)
+        return opened
+
+
+def _name() -> str:
+    return f"Darkroom/{user_agent().rpartition('/')[2]}"
+
+
+def _fault_of(status: int) -> str | None:
+    if 200 <= status < 300:
+        return None
+    if 300 <= status < 400:
+        return f"answered {status}: redirects are not followed"
+    return f"answered {status}"
+
+
+def _sentence(error: BaseException) -> str:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ForbiddenAddress):
+        return f"not sent: the host {cause}"
+    text = str(cause) or type(cause).__name__
+    return f"no answer: {text}"[:_ERROR_LENGTH]

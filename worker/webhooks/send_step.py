@@ -1,0 +1,212 @@
+"""The webhook step: send one message once, and record what became of it.
+
+What is recorded comes after what is sent, so a worker lost between the two sends again: at least
+once, under the same id, by which receivers know a repetition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+import orjson
+import structlog
+
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.job_rows import job_from_row, job_to_json, moment_to_json
+from shared.domain.job import Job, changed
+from shared.errors import DarkroomError
+from worker.dependencies import Deps
+from worker.webhooks.http_sender import Answer
+from worker.webhooks.retry_schedule import next_try_at, read_retry_after
+from worker.webhooks.send_concurrency import NoRoom
+from worker.webhooks.webhook_signature import signed_headers
+
+log = structlog.get_logger(__name__)
+
+GONE = 410
+"""The status by which a receiver says that it wants no more: it is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A pending message: where it goes and how often that was tried, without what it says."""
+
+    id: UUID
+    job_id: UUID
+    account_id: str
+    event: str
+    created_at: datetime
+    url: str = field(repr=False)
+    endpoint: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """The endpoint's own, and while a rotation lasts the one before it."""
+    tries: int
+    next_try_at: datetime
+    retry_until: datetime
+
+    @property
+    def host(self) -> str:
+        """Who is asked, as far as that may be logged: scheme, host and port."""
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return "a URL that cannot be read"
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def body(self, job: Job) -> bytes:
+        """Return what is sent: the same bytes for every try."""
+        return orjson.dumps(
+            {
+                "type": self.event,
+                "timestamp": moment_to_json(self.created_at),
+                "data": job_to_json(job),
+            }
+        )
+
+
+async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
+    """Send a pending message once; return after how many seconds again, or None if it is over."""
+    row, fault = await _read(deps, message_id)
+    if row is None:
+        return None
+    message, now = _message_from_row(row), deps.clock.now()
+    early_seconds = (message.next_try_at - now).total_seconds()
+    if early_seconds > 0:
+        return early_seconds
+    try:
+        with deps.turns.turn(message.endpoint, message.host, message.account_id):
+            answer = await _send(deps, message, fault or row, now)
+    except NoRoom as full:
+        if message.tries > 0 and now >= message.retry_until:
+            return await _record_failed(deps, message, Answer(None, "no room for a last try", 0.0))
+        return full.wait_seconds * (1 + 0.1 * deps.random.random())
+    if not answer.is_taken:
+        return await _record_failed(deps, message, answer)
+    await _record_delivered(deps, message, answer)
+    return None
+
+
+async def _read(deps: Deps, message_id: UUID) -> tuple[asyncpg.Record | None, Exception | None]:
+    """Return the message with its job; without it, and why, where the job cannot be read."""
+    try:
+        return await deps.queries.fetch_row("webhook_to_send", message_id), None
+    except DarkroomError:
+        raise
+    except Exception as error:
+        # A value that the driver cannot read: the message alone can still be given up in the end.
+        return await deps.queries.fetch_row("webhook_to_try", message_id), error
+
+
+async def _send(
+    deps: Deps, message: Message, read: asyncpg.Record | Exception, now: datetime
+) -> Answer:
+    """Send it with the job that was read.
+
+    A mistake of ours on the way counts as a try like any other that failed: it is made ever more
+    rarely, and ends.
+    """
+    try:
+        if isinstance(read, Exception):
+            raise read
+        body = message.body(_job_from_row(read))
+        headers = signed_headers(message.secrets, message.id, now, body)
+        answer = await deps.sender.send(message.url, headers, body)
+    except DarkroomError:
+        raise
+    except Exception as error:
+        failures.failed(
+            "webhook_not_sent",
+            "our own mistake",
+            repr(error),
+            level="error",
+            message_id=str(message.id),
+            job_id=str(message.job_id),
+            exc_info=True,
+        )
+        return Answer(None, f"not sent: a mistake of ours ({type(error).__name__})", 0.0)
+    failures.succeeded("webhook_not_sent", "our own mistake")
+    return answer
+
+
+async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> None:
+    if await deps.queries.fetch_row("record_webhook_delivered", message.id, answer.status) is None:
+        return
+    deps.metrics.count_webhook("delivered", answer.seconds)
+    failures.succeeded("webhook_failed", message.host)
+    log.info(
+        "webhook_delivered",
+        message_id=str(message.id),
+        job_id=str(message.job_id),
+        host=message.host,
+        status=answer.status,
+        tries=message.tries + 1,
+    )
+
+
+async def _record_failed(deps: Deps, message: Message, answer: Answer) -> float | None:
+    now, tries = deps.clock.now(), message.tries + 1
+    again_at = None
+    if answer.status != GONE:
+        again_at = next_try_at(
+            tries,
+            now,
+            message.retry_until,
+            jitter=deps.random.random(),
+            asked_seconds=read_retry_after(answer.retry_after, now),
+        )
+    recorded = await deps.queries.fetch_row(
+        "record_webhook_failed", message.id, message.tries, answer.status, answer.error, again_at
+    )
+    if recorded is None:
+        return 0.0  # recorded by somebody else, or replayed meanwhile: look at it again
+    deps.metrics.count_webhook("dead" if again_at is None else "failed", answer.seconds)
+    _log_failed(message, answer, again_at)
+    return None if again_at is None else (again_at - now).total_seconds()
+
+
+def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> None:
+    error = answer.error or f"status {answer.status}"
+    facts: dict[str, Any] = {
+        "message_id": str(message.id),
+        "job_id": str(message.job_id),
+        "tries": message.tries + 1,
+    }
+    if again_at is not None:
+        again = again_at.isoformat()
+        failures.failed("webhook_failed", message.host, error, **facts, again_at=again)
+        return
+    log.error(
+        "webhook_dead",
+        **facts,
+        host=message.host,
+        error=error,
+        meaning="given up; darkroom webhooks replay sends it",
+    )
+
+
+def _message_from_row(row: asyncpg.Record) -> Message:
+    secrets = (row["secret"], row["previous_secret"])
+    return Message(
+        id=UUID(int=row["message_id"].int),
+        job_id=UUID(int=row["message_job_id"].int),
+        account_id=row["message_account_id"],
+        event=row["message_event"],
+        created_at=row["message_created_at"],
+        url=row["message_url"],
+        endpoint=row["endpoint_url"],
+        secrets=tuple(secret for secret in secrets if secret is not None),
+        tries=row["tries"],
+        next_try_at=row["next_try_at"],
+        retry_until=row["retry_until"],
+    )
+
+
+def _job_from_row(row: asyncpg.Record) -> Job:
+    late_urls = row["message_late_result_urls"]
+    late_result_urls = None if late_urls is None else tuple(late_urls)
+    return changed(job_from_row(row), late_result_urls=late_result_urls)
