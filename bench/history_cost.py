@@ -21,9 +21,9 @@ import asyncpg
 
 from bench.figures import Spread, spread
 from bench.history import Size, open_histories
-from producer.job_book import JobBook
-from producer.orders import Order
-from producer.pages import PAGE_BYTES
+from producer.jobs.job_repository import JobBook
+from producer.list_pages import PAGE_BYTES
+from producer.orders.order import Order
 from shared.adapters.monitoring.queue_snapshot import read_failures, read_snapshot
 from shared.adapters.postgres.database import Database
 from shared.catalog.families.gpt4o_image import TextToImage

@@ -16,9 +16,9 @@ from shared.package_guard import require_own_packages
 require_own_packages()
 
 from producer.actor import Actor  # noqa: E402
+from producer.billing import Account, Quote  # noqa: E402
 from producer.client import Producer  # noqa: E402
-from producer.orders import Order  # noqa: E402
-from producer.till import Account, Quote  # noqa: E402
+from producer.orders.order import Order  # noqa: E402
 from shared.catalog import ImageRequest  # noqa: E402
 from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage  # noqa: E402
 from shared.domain.job import Job  # noqa: E402

@@ -9,15 +9,15 @@ from typing import Any, cast
 from uuid import UUID
 
 from producer.actor import Actor
-from producer.intake import Intake
-from producer.job_book import JobBook
-from producer.live.feed import EventFeed
-from producer.operating import OperatorVerdicts, as_id
-from producer.orders import Order, Priority
-from producer.pages import JobPage
-from producer.till import Account, Quote, Till
-from producer.waiting import EndWatch, watching_ends
-from producer.webhooks import Webhooks
+from producer.billing import Account, Quote, Till
+from producer.jobs.end_waiter import EndWatch, watching_ends
+from producer.jobs.job_repository import JobBook
+from producer.jobs.operator_methods import OperatorVerdicts, as_id
+from producer.list_pages import JobPage
+from producer.live.event_feed import EventFeed
+from producer.orders.order import Order, Priority
+from producer.orders.order_enqueuer import Intake
+from producer.webhook_admin import Webhooks
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import Delivery, connect_redis
 from shared.adapters.servers import Servers, open_servers

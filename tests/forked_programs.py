@@ -30,7 +30,7 @@ _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "FAKETIME", "MALLOC_", "TZ")
 """How the names of variables begin that Python, the C library or the linker reads at its start."""
 _BYTECODE = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 """These decide how fast a program starts, not what it does."""
-_LOADED = ("producer.cli.application", "producer.api", "worker.__main__", "worker.service")
+_LOADED = ("producer.cli.command_tree", "producer.api", "worker.__main__", "worker.service")
 """What the forking process imports: all that the programs import."""
 _OUTPUT = ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS", "TERMINAL_WIDTH")
 """These may be read when a library is loaded."""

@@ -1,5 +1,5 @@
 """The HTTP API: a thin way to the same client; `routes.py` lists what there is."""
 
-from producer.api.service import serve, serving_api
+from producer.api.api_server import serve, serving_api
 
 __all__ = ["serve", "serving_api"]

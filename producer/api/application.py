@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from producer.api.access import let_in
-from producer.api.endpoints import Call, Endpoint
-from producer.api.metrics import ApiMetrics
-from producer.api.problems import internal_problem, problem, problem_of
-from producer.api.reading import refuse_forms, refuse_unstorable
-from producer.api.request_ids import REQUEST_ID, request_id_of
-from producer.api.rooms import Rooms
+from producer.api.api_metrics import ApiMetrics
+from producer.api.authentication import let_in
+from producer.api.endpoint import Call, Endpoint
+from producer.api.handler_context import Rooms
+from producer.api.requests.query_parameters import refuse_forms, refuse_unstorable
+from producer.api.responses.problems import internal_problem, problem, problem_of
+from producer.api.responses.request_ids import REQUEST_ID, request_id_of
 from shared.adapters.http.slow_readers import call_when_read
 from shared.adapters.monitoring.incident_log import failures
 from shared.errors import DarkroomError

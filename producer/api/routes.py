@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from producer.api import audit, events, jobs, money
-from producer.api.endpoints import (
+from producer.api.endpoint import (
     ADMINS,
     BATCH_BODY_BYTES,
     CUSTOMERS,
@@ -11,9 +10,10 @@ from producer.api.endpoints import (
     Endpoint,
     Parameter,
 )
-from producer.audit import Act
-from producer.orders import KEY_LENGTH
-from producer.pages import PAGE_BYTES
+from producer.api.handlers import audit_handlers, billing_handlers, event_handlers, job_handlers
+from producer.audit_entries import Act
+from producer.list_pages import PAGE_BYTES
+from producer.orders.order import KEY_LENGTH
 from shared.adapters.postgres.job_rows import JOB_FIELDS
 from shared.domain.lifecycle import JobState
 
@@ -25,7 +25,12 @@ _PRICE = {"quantity": {"type": "integer", "minimum": 1, "maximum": 999_999_999}}
 def _idempotency_key(longest: int) -> Parameter:
     return Parameter(
         "Idempotency-Key",
-        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": jobs.KEY_PATTERN},
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": longest,
+            "pattern": job_handlers.KEY_PATTERN,
+        },
         "the same key of the same account gets the same answer again; in a batch, job i has key/i",
         place="header",
     )
@@ -56,7 +61,7 @@ _FIELDS = Parameter(
 
 def _resume(pattern: str, example: str) -> Parameter:
     return Parameter(
-        events.RESUME,
+        event_handlers.RESUME,
         {"type": "string", "pattern": pattern, "examples": [example]},
         "go on after this event, as EventSource sends it",
         place="header",
@@ -67,7 +72,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="POST",
         path="/v1/jobs",
-        handler=jobs.create_job,
+        handler=job_handlers.create_job,
         name="createJob",
         summary="Place a job and hold its quoted price",
         tag="jobs",
@@ -75,28 +80,28 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         parameters=(_idempotency_key(KEY_LENGTH),),
         body="JobOrder",
         answers={202: "Job"},
-        answer_headers=("Location", jobs.REPLAYED),
+        answer_headers=("Location", job_handlers.REPLAYED),
         problems=(402, 409, 422),
     ),
     Endpoint(
         method="POST",
         path="/v1/jobs/batch",
-        handler=jobs.create_jobs,
+        handler=job_handlers.create_jobs,
         name="createJobs",
         summary="Place up to 1,000 jobs, all or none",
         tag="jobs",
         roles=CUSTOMERS,
-        parameters=(_idempotency_key(jobs.BATCH_KEY_LENGTH),),
+        parameters=(_idempotency_key(job_handlers.BATCH_KEY_LENGTH),),
         body="JobBatch",
         body_limit=BATCH_BODY_BYTES,
         answers={202: "Jobs"},
-        answer_headers=(jobs.REPLAYED,),
+        answer_headers=(job_handlers.REPLAYED,),
         problems=(402, 409, 422),
     ),
     Endpoint(
         method="GET",
         path="/v1/jobs",
-        handler=jobs.list_jobs,
+        handler=job_handlers.list_jobs,
         name="listJobs",
         summary="List jobs, newest first",
         tag="jobs",
@@ -119,7 +124,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/jobs/{id}",
-        handler=jobs.show_job,
+        handler=job_handlers.show_job,
         name="getJob",
         summary="Show a job, or wait for its end",
         tag="jobs",
@@ -128,7 +133,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         parameters=(
             Parameter(
                 "wait",
-                {"type": "number", "minimum": 0, "maximum": jobs.WAIT_SECONDS_MAX},
+                {"type": "number", "minimum": 0, "maximum": job_handlers.WAIT_SECONDS_MAX},
                 "answer once the job has ended, or after so many seconds",
             ),
             _FIELDS,
@@ -136,12 +141,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answers={200: "ShownJob"},
         problems=(404, 422),
         may_wait=True,
-        timeout_seconds=jobs.WAIT_SECONDS_MAX + 30,
+        timeout_seconds=job_handlers.WAIT_SECONDS_MAX + 30,
     ),
     Endpoint(
         method="GET",
         path="/v1/jobs/{id}/events",
-        handler=events.job_events,
+        handler=event_handlers.job_events,
         name="streamJob",
         summary="Follow a job as Server-Sent Events, from the start or Last-Event-ID",
         tag="events",
@@ -156,7 +161,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="POST",
         path="/v1/jobs/{id}/cancel",
-        handler=jobs.cancel_job,
+        handler=job_handlers.cancel_job,
         name="cancelJob",
         summary="Take a queued job back and release its hold",
         tag="jobs",
@@ -168,7 +173,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/prices",
-        handler=money.list_prices,
+        handler=billing_handlers.list_prices,
         name="listPrices",
         summary="List the prices in force",
         tag="prices",
@@ -179,7 +184,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="PUT",
         path="/v1/prices/{model}/{task}/{quantity}",
-        handler=money.change_price,
+        handler=billing_handlers.change_price,
         name="changePrice",
         summary="Change a price, from the next settlement",
         tag="prices",
@@ -192,7 +197,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/accounts/{id}",
-        handler=money.show_account,
+        handler=billing_handlers.show_account,
         name="getAccount",
         summary="Show an account's credits",
         tag="accounts",
@@ -204,7 +209,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/accounts/{id}/ledger",
-        handler=money.list_ledger,
+        handler=billing_handlers.list_ledger,
         name="listLedger",
         summary="List an account's ledger, newest first",
         tag="accounts",
@@ -221,7 +226,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="POST",
         path="/v1/accounts/{id}/grants",
-        handler=money.grant,
+        handler=billing_handlers.grant,
         name="grantCredits",
         summary="Grant credits to an account, or take them where negative",
         tag="accounts",
@@ -234,7 +239,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/accounts/{id}/events",
-        handler=events.account_events,
+        handler=event_handlers.account_events,
         name="streamAccount",
         summary="Follow all of an account's jobs as Server-Sent Events, from now or Last-Event-ID",
         tag="events",
@@ -249,7 +254,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET",
         path="/v1/audit",
-        handler=audit.list_entries,
+        handler=audit_handlers.list_entries,
         name="listAudit",
         summary="List who did what to prices, credits, jobs, keys and webhooks, newest first",
         tag="audit",
@@ -262,7 +267,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Parameter("job_id", _JOB_ID["id"], "only what concerns this job"),
             Parameter(
                 "actor",
-                {"type": "string", "minLength": 1, "maxLength": audit.ACTOR_LENGTH},
+                {"type": "string", "minLength": 1, "maxLength": audit_handlers.ACTOR_LENGTH},
                 "only of this actor, login of the database, or prefix of a key",
             ),
             _LIMIT,

@@ -12,7 +12,7 @@ def main() -> int:
     """Run the command line on `sys.argv` and return the exit code."""
     # Imported here so that Ctrl-C while a slow disk is loading ends as quietly as later on.
     try:
-        from producer.cli.application import build_app  # noqa: PLC0415
+        from producer.cli.command_tree import build_app  # noqa: PLC0415
 
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from producer.api.endpoints import Endpoint
+from producer.api.endpoint import Endpoint
 from producer.api.routes import ENDPOINTS
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import (

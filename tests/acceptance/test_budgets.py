@@ -11,15 +11,15 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.budgets import Budgets
-from producer.api.metrics import ApiMetrics
-from producer.api.queueing import OrderQueue
-from producer.api.rooms import Rooms
+from producer.api.handler_context import Rooms
+from producer.api.http_runner import runner_of
+from producer.api.key_budgets import Budgets
 from producer.api.routes import ENDPOINTS
-from producer.api.wire import runner_of
-from producer.key_watch import KeyWatch
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
+from producer.keys.revocation_watch import KeyWatch
+from producer.orders.order_batcher import OrderQueue
 from tests.acceptance.test_hostile_callers import leave_after
 from tests.acceptance.test_hostile_input import check_refused, rows
 from tests.acceptance.test_http_access import key_of

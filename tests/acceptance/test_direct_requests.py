@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.api.endpoints import Endpoint
+from producer.api.endpoint import Endpoint
 from producer.api.routes import ENDPOINTS
-from producer.keys import Role
+from producer.keys.key_store import Role
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import check_refused, exchange, rows, unmoved
 from tests.acceptance.test_http_access import key_of

@@ -24,7 +24,7 @@ from standardwebhooks import Webhook
 from examples.python_client import read_frames
 from examples.webhook_receiver import BODY_BYTES, NotGenuine, verify
 from producer.api import serving_api
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
 from shared.adapters.postgres.job_rows import job_to_json
 from shared.domain.lifecycle import JobState
 from tests.fakes.lossy_proxy import losing

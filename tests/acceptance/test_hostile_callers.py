@@ -17,12 +17,12 @@ import orjson
 import pytest
 from aiohttp import web
 
-from producer.api.endpoints import BATCH_BODY_BYTES, Endpoint
-from producer.api.jobs import json_response
-from producer.api.problems import problem_of
-from producer.api.reading import read_object
+from producer.api.endpoint import BATCH_BODY_BYTES, Endpoint
+from producer.api.handlers.job_handlers import json_response
+from producer.api.requests.query_parameters import read_object
+from producer.api.responses.problems import problem_of
 from producer.api.routes import ENDPOINTS
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
 from shared.errors import DarkroomError
 from tests.acceptance.test_hostile_input import check_refused, rows, unmoved
 from tests.acceptance.test_http_access import key_of

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.api.endpoints import BATCH_BODY_BYTES, JOB_BODY_BYTES
+from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES
 from tests.acceptance.test_http_jobs import order
 from tests.api_client import Answer, ApiClient
 from tests.workshop import Workshop

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from producer.api import serving_api
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
 from tests.acceptance.test_http_jobs import order
 from tests.api_client import ApiClient
 from tests.workshop import Workshop, eventually, free_port

@@ -14,23 +14,17 @@ from pathlib import Path
 import pytest
 
 from producer import Producer
-from producer.api import (
-    bodies,
-    budgets,
-    endpoints,
-    jobs,
-    problems,
-    refusals,
-    service,
-    serving_api,
-)
+from producer.api import api_server, endpoint, key_budgets, serving_api
+from producer.api.handlers import job_handlers
+from producer.api.requests import order_body
+from producer.api.responses import http_errors, problems
 from producer.api.routes import ENDPOINTS
-from producer.keys import Role
-from producer.live.sse import STUCK_SECONDS
-from producer.live.tail import Pace
-from producer.orders import KEY_LENGTH
-from producer.pages import PAGE_BYTES
-from producer.small_print import METADATA_BYTES, METADATA_STORED_BYTES
+from producer.keys.key_store import Role
+from producer.list_pages import PAGE_BYTES
+from producer.live.event_reader import Pace
+from producer.live.sse_response import STUCK_SECONDS
+from producer.orders.order import KEY_LENGTH
+from producer.orders.order_fields import METADATA_BYTES, METADATA_STORED_BYTES
 from shared.adapters.http import http_server
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
 from shared.adapters.http.request_body import BODY_SECONDS
@@ -79,7 +73,7 @@ def statuses() -> dict[str, int]:
     """Return every code that a problem can have, with its status, as the code has it."""
     found: dict[str, int] = {"internal_error": problems.internal_problem().status}
     for kind in kinds(DarkroomError):
-        if issubclass(kind, refusals.HttpRefusal):
+        if issubclass(kind, http_errors.HttpRefusal):
             found[kind.code] = kind.status
             continue
         for mapped, status in problems._STATUS_BY_ERROR:
@@ -95,7 +89,7 @@ _LITERAL = r'(?:problem|refuse)\((?:\w+, )?(\d+), "(\w+)"'
 
 
 def source_of_the_api() -> str:
-    files = [*API_ROOM.glob("*.py"), Path(http_server.__file__)]
+    files = [*API_ROOM.rglob("*.py"), Path(http_server.__file__)]
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
@@ -111,7 +105,7 @@ def test_no_problem_is_left_out() -> None:
     source = source_of_the_api()
     raised = {
         kind.code
-        for kind in kinds(refusals.HttpRefusal)
+        for kind in kinds(http_errors.HttpRefusal)
         if re.search(rf"raise {kind.__name__}\(", source)
     }
     literal = {code for _, code in re.findall(_LITERAL, source)}
@@ -125,33 +119,33 @@ def test_the_limits_are_those_of_the_code() -> None:
     limits = {row[0]: row[1] for row in table("Limits")}
     pace, connection = Pace(), ConnectionLimits()
     assert limits == {
-        "body of a request": f"{kib(endpoints.JOB_BODY_BYTES)}; of a batch"
-        f" {endpoints.BATCH_BODY_BYTES // 1024**2} MiB",
-        "jobs in a batch": f"{bodies.MOST_IN_A_BATCH:,}",
+        "body of a request": f"{kib(endpoint.JOB_BODY_BYTES)}; of a batch"
+        f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB",
+        "jobs in a batch": f"{order_body.MOST_IN_A_BATCH:,}",
         "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"
         " connection or from its first byte",
         "time for a body to arrive": f"{BODY_SECONDS:g} s",
         "time between two requests on one connection": f"{connection.idle_seconds:g} s",
         "connections": f"{CONNECTIONS_MAX:,}, and {a_part(connection.peer_part)} of them from one"
         " address, or from one /64 of IPv6",
-        "time for an answer": f"{endpoints.ANSWER_SECONDS:g} s, beside `wait`",
-        "`wait`": f"{jobs.WAIT_SECONDS_MAX:g} s",
-        "`limit`": f"{jobs.MOST_LISTED:,}",
+        "time for an answer": f"{endpoint.ANSWER_SECONDS:g} s, beside `wait`",
+        "`wait`": f"{job_handlers.WAIT_SECONDS_MAX:g} s",
+        "`limit`": f"{job_handlers.MOST_LISTED:,}",
         "a page of a list": f"{PAGE_BYTES // 2**20} MiB of jobs or entries, one at least",
-        "requests of a key at once": f"{budgets.REQUESTS_AT_ONCE}, and"
-        f" {budgets.WAITS_AT_ONCE:,} that wait or follow events",
-        "requests and unread answers of a key": f"{budgets.BYTES_AT_ONCE // 2**20} MiB",
+        "requests of a key at once": f"{key_budgets.REQUESTS_AT_ONCE}, and"
+        f" {key_budgets.WAITS_AT_ONCE:,} that wait or follow events",
+        "requests and unread answers of a key": f"{key_budgets.BYTES_AT_ONCE // 2**20} MiB",
         "an answer that its reader does not read": f"{kib(LEAST_TAKEN_BYTES)} in"
         f" {UNREAD_SECONDS:g} s at least",
-        "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {jobs.BATCH_KEY_LENGTH}",
+        "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {job_handlers.BATCH_KEY_LENGTH}",
         "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {DEEPEST} levels at most;"
         f" {kib(METADATA_STORED_BYTES)} with its numbers written digit by digit, as they are stored"
         " (`1e308` has 309)",
         "heartbeat of a stream": f"{pace.heartbeat_seconds:g} s",
         "a stream that its reader does not read": f"{STUCK_SECONDS:g} s or"
         f" {pace.row_length} events",
-        "time for requests under way when the API is told to stop": f"{service.DRAIN_SECONDS:g} s;"
-        " who waits or listens is answered at once",
+        "time for requests under way when the API is told to stop": f"{api_server.DRAIN_SECONDS:g}"
+        " s; who waits or listens is answered at once",
     }
 
 

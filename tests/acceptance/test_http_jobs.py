@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from producer.api import serving_api
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import connect_redis
 from tests.api_client import ApiClient

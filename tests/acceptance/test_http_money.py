@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
 from tests.acceptance.test_http_jobs import order
 from tests.workshop import Workshop
 

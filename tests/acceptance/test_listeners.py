@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from producer.api.routes import ENDPOINTS
-from producer.keys import Role
+from producer.keys.key_store import Role
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import rows
 from tests.acceptance.test_http_access import key_of

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from producer import JobState, RowBusy
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.catalog.families.gpt4o_image import TextToImage
 from tests.workshop import Workshop, free_port, text_to_image
 

@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from producer.keys import Role
-from producer.orders import Order
-from producer.pages import PAGE_BYTES
+from producer.keys.key_store import Role
+from producer.list_pages import PAGE_BYTES
+from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
 from tests.acceptance.test_hostile_callers import api_process
 from tests.acceptance.test_hostile_input import check_refused

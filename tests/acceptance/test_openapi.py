@@ -19,7 +19,7 @@ import orjson
 import pytest
 
 from producer.api import serving_api
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
 from tests.api_client import ApiClient
 from tests.fakes.receiver import receiving
 from tests.workshop import Workshop

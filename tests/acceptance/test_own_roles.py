@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from producer import Producer
 from producer.api.routes import ENDPOINTS
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
 from shared.adapters.servers import Servers
 from tests.acceptance.test_http_jobs import order
 from tests.api_client import Answer, ApiClient

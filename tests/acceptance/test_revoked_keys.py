@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from producer.key_watch import CHECK_SECONDS
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
+from producer.keys.revocation_watch import CHECK_SECONDS
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of
 from tests.api_client import ApiClient

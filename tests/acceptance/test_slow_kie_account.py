@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from producer import Job, JobState
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.settings import Settings
 from tests.workshop import Workshop, eventually, fast_simulator_config, text_to_image
 from worker.queue.lanes import POLLS_AT_ONCE, SUBMITS_AT_ONCE

@@ -9,7 +9,7 @@ from random import Random
 from typing import Literal
 
 from producer import ImageToImage, Order, TextToImage
-from producer.orders import Priority
+from producer.orders.order import Priority
 
 ACCOUNTS = ("harbour", "lighthouse", "pier")
 SHORT_ACCOUNT = "skiff"

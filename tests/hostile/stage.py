@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.house import simulated_kie
 from producer import Producer
-from producer.keys import KeyRing, Role
+from producer.keys.key_store import KeyRing, Role
 from shared.adapters.embedded import acquire_servers
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.migrations import migrate

@@ -24,9 +24,9 @@ from prometheus_client import CollectorRegistry
 
 from producer import Actor, Producer
 from producer.doctor import examine_books
-from producer.job_book import JobBook
-from producer.live.subscription import Subscription
-from producer.waiting import EndWatch
+from producer.jobs.end_waiter import EndWatch
+from producer.jobs.job_repository import JobBook
+from producer.live.change_subscription import Subscription
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import Delivery
 from shared.catalog import ImageRequest, ModelFamily

@@ -5,8 +5,8 @@ from __future__ import annotations
 import getpass
 import socket
 
-from producer.cli.application import build_app
-from producer.keys import KeyRing, Role
+from producer.cli.command_tree import build_app
+from producer.keys.key_store import KeyRing, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.integration.database.desk import Desk

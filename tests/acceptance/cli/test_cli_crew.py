@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from producer.cli.child_processes import Child, Program
-from producer.cli.log_lines import LogLine
-from producer.cli.supervision import Crew
+from producer.cli.processes.child_process import Child, Program
+from producer.cli.processes.log_lines import LogLine
+from producer.cli.processes.process_supervisor import Crew
 from shared.errors import ConfigurationError
 
 _READY = 'print(\'{"event": "worker_started", "http": "127.0.0.1:1"}\', flush=True)\n'

@@ -11,7 +11,7 @@ import typer
 from pydantic import SecretStr
 
 from producer import Job
-from producer.cli.application import build_app
+from producer.cli.command_tree import build_app
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.cli.test_webhooks_cli import dead

@@ -7,9 +7,9 @@ import getpass
 import pytest
 from typer.testing import CliRunner
 
-from producer.cli.application import build_app
-from producer.key_format import prefix_of
-from producer.keys import Caller, KeyRing, Role
+from producer.cli.command_tree import build_app
+from producer.keys.key_format import prefix_of
+from producer.keys.key_store import Caller, KeyRing, Role
 from shared.errors import KeyRefused
 from tests.acceptance.cli.driving import Darkroom
 from tests.workshop import Workshop

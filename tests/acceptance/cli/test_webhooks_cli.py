@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from producer import Job
-from producer.cli.application import build_app
+from producer.cli.command_tree import build_app
 from tests.acceptance.cli.driving import Darkroom
 from tests.workshop import Workshop
 

@@ -11,10 +11,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from producer.billing import Till
 from producer.doctor import examine_books
-from producer.job_book import JobBook
-from producer.orders import Order
-from producer.till import Till
+from producer.jobs.job_repository import JobBook
+from producer.orders.order import Order
 from shared.adapters.postgres.database import Database, translated_errors
 from shared.catalog import ImageRequest
 from shared.domain import job_events

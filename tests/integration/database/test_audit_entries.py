@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from producer.actor import Actor
-from producer.audit import Act
-from producer.keys import KeyRing, Role
+from producer.audit_entries import Act
+from producer.keys.key_store import KeyRing, Role
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.integration.database.strangers import login

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from producer.keys import KeyRing, Role
-from producer.till import Till
+from producer.billing import Till
+from producer.keys.key_store import KeyRing, Role
 from shared.adapters.postgres.database import Database, connect_database
 from shared.errors import DatabaseRefused, PostgresDown
 

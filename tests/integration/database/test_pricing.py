@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from producer import PriceMissing
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from tests.integration.database.desk import Desk

@@ -7,7 +7,7 @@ from typing import get_args
 
 import asyncpg
 
-from producer.orders import Priority
+from producer.orders.order import Priority
 from shared.adapters.postgres.named_queries import named, query_names, sql_folder
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
 from shared.settings import ChargeBasis

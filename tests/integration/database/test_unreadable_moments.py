@@ -9,12 +9,12 @@ from decimal import Decimal
 import pytest
 from arq.connections import ArqRedis
 
-from producer.cli.job_pages import job_page, jobs_table
-from producer.cli.queue_page import queue_page
-from producer.cli.queue_view import read_view
-from producer.cli.running import open_desk
+from producer.cli.command_runner import open_desk
+from producer.cli.display.job_tables import job_page, jobs_table
+from producer.cli.display.queue_overview import read_view
+from producer.cli.display.queue_tables import queue_page
 from producer.doctor import examine
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.adapters.monitoring.alert_monitor import AlertWatch
 from shared.adapters.postgres.job_rows import credits_to_json
 from shared.adapters.postgres.stored_timestamps import EARLIEST, LATEST

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from producer import InvalidRequest, JobState
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import jobs_from_rows
 from shared.stored_json import DEEPEST, UNREADABLE, is_deeper, read_stored_json
 from tests.workshop import Workshop, eventually, text_to_image

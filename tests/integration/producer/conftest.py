@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from arq.connections import ArqRedis
 
-from producer.live.feed import EventFeed
+from producer.live.event_feed import EventFeed
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import Delivery, open_redis
 from tests.integration.producer.hearing import BY_LOOKING, BY_PUSH_ALONE, feed_over

@@ -13,9 +13,9 @@ import orjson
 from arq.connections import ArqRedis
 
 from producer import Job, Producer
-from producer.live.feed import EventFeed
-from producer.live.subscription import Subscription
-from producer.live.tail import Pace
+from producer.live.change_subscription import Subscription
+from producer.live.event_feed import EventFeed
+from producer.live.event_reader import Pace
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import Delivery

@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 
 from producer import Job, Producer
-from producer.job_book import JobBook
-from producer.waiting import watching_ends
+from producer.jobs.end_waiter import watching_ends
+from producer.jobs.job_repository import JobBook
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import Delivery, Lane, open_redis
 from shared.adapters.servers import Servers

@@ -14,10 +14,10 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import AccountNotFound, InvalidRequest, Job, Producer
-from producer.live.feed import EventFeed
-from producer.live.frames import frame_of
+from producer.live.event_feed import EventFeed
+from producer.live.event_frames import frame_of
+from producer.live.event_queries import WALK_BYTES, WALK_LENGTH, snapshot_now, walk
 from producer.live.positions import Position
-from producer.live.reading import WALK_BYTES, WALK_LENGTH, snapshot_now, walk
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from tests.integration.producer.hearing import (

@@ -23,7 +23,7 @@ from producer import (
     Producer,
     TooLateToCancel,
 )
-from producer.job_book import JobBook
+from producer.jobs.job_repository import JobBook
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.domain import job_events

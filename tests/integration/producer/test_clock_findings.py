@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from arq.connections import ArqRedis
 
-from producer.clock_findings import examine_clocks
+from producer.doctor.clock_findings import examine_clocks
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.server_clock import ServerClock
 from shared.adapters.processes.process_records import Process

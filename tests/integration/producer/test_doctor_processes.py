@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from arq.connections import ArqRedis
 
-from producer.finding import Finding
-from producer.process_findings import examine_processes
+from producer.doctor.finding import Finding
+from producer.doctor.process_findings import examine_processes
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry

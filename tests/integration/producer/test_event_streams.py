@@ -17,9 +17,9 @@ from aiohttp import web
 from arq.connections import ArqRedis
 
 from producer import PostgresDown, Producer
-from producer.live.feed import EventFeed
-from producer.live.sse import stream_response
-from producer.live.tail import Pace
+from producer.live.event_feed import EventFeed
+from producer.live.event_reader import Pace
+from producer.live.sse_response import stream_response
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import Delivery
 from tests.integration.producer.hearing import Ear, feed_over, hears_of_accounts, stored_ids

@@ -12,9 +12,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from producer.key_format import digest_of, make_key, prefix_of
-from producer.keys import Caller, KeyRing, Role
-from producer.till import Till
+from producer.billing import Till
+from producer.keys.key_format import digest_of, make_key, prefix_of
+from producer.keys.key_store import Caller, KeyRing, Role
 from shared.adapters.postgres.database import Database
 from shared.errors import (
     AccountNotFound,

@@ -20,10 +20,10 @@ from producer import (
     PostgresDown,
     Producer,
 )
-from producer.job_book import JobBook
-from producer.live.feed import EventFeed
-from producer.live.reading import NAMED_JOBS_MAX
-from producer.live.tail import Pace
+from producer.jobs.job_repository import JobBook
+from producer.live.event_feed import EventFeed
+from producer.live.event_queries import NAMED_JOBS_MAX
+from producer.live.event_reader import Pace
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import Delivery

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from producer import Producer, RowBusy
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.domain.job import Job
 from tests.workshop import Workshop, text_to_image
 

@@ -15,9 +15,9 @@ from producer import (
     Order,
     Producer,
 )
-from producer.api.queueing import OrderQueue
-from producer.intake import Intake
-from producer.job_book import Entered
+from producer.jobs.job_repository import Entered
+from producer.orders.order_batcher import OrderQueue
+from producer.orders.order_enqueuer import Intake
 from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError, PostgresDown, RequestRefused
 from tests.workshop import text_to_image

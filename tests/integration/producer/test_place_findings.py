@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from producer.disk_findings import DiskSpace, examine_disks, judge_space
 from producer.doctor import examine
-from producer.finding import Finding
+from producer.doctor.disk_findings import DiskSpace, examine_disks, judge_space
+from producer.doctor.finding import Finding
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
 from shared.adapters.servers import Servers
 from shared.settings import Settings

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from producer.doctor import examine
-from producer.finding import Finding
-from producer.privilege_findings import examine_privileges
+from producer.doctor.finding import Finding
+from producer.doctor.privilege_findings import examine_privileges
 from shared.adapters.monitoring.alert_queries import read_situation
 from shared.adapters.postgres.database import Connection, connect_database
 from shared.adapters.postgres.migrations import migrate

@@ -11,8 +11,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import InvalidRequest, Job, JobNotFound, JobState, Producer
-from producer.job_book import JobBook
-from producer.resolving import Verdict, resolve
+from producer.jobs.job_repository import JobBook
+from producer.jobs.unknown_resolution import Verdict, resolve
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.adapters.servers import Servers

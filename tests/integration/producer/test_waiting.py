@@ -14,8 +14,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import Job, JobNotFound, JobState, Producer, WaitTimedOut
-from producer.job_book import JobBook
-from producer.waiting import RECHECK_SECONDS, watching_ends
+from producer.jobs.end_waiter import RECHECK_SECONDS, watching_ends
+from producer.jobs.job_repository import JobBook
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change
 from shared.adapters.redis.deliveries import Delivery, open_redis

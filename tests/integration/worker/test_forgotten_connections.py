@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from producer import Producer
-from producer.live.subscription import Subscription
+from producer.live.change_subscription import Subscription
 from shared.adapters.monitoring.push_channels import PushPath, show_push_paths
 from shared.adapters.postgres.database import Queries, connect_database
 from shared.adapters.redis.change_messages import Change

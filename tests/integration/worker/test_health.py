@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from producer.keys import KeyRing
+from producer.keys.key_store import KeyRing
 from shared.adapters.monitoring.health_endpoints import Health, serving
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown

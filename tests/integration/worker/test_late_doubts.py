@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from producer import InvalidRequest, Job
-from producer.cli.resolve import advice_for_late
-from producer.live.reading import read_job
+from producer.cli.commands.resolve import advice_for_late
+from producer.live.event_queries import read_job
 from shared.adapters.monitoring.alert_queries import read_situation
 from shared.domain.alerts.alert_rules import judge
 from shared.domain.kie_outcomes import (

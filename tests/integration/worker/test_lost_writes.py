@@ -6,7 +6,7 @@ from uuid import UUID
 
 from structlog.testing import capture_logs
 
-from producer.losses import describe_losses
+from producer.doctor.lost_write_findings import describe_losses
 from shared.adapters.redis.deliveries import Lane
 from shared.adapters.redis.lost_write_log import LostWrites
 from shared.adapters.servers import Servers

@@ -10,13 +10,13 @@ from uuid import UUID
 
 import pytest
 
-from producer.cli.demo.performance import Ending
-from producer.cli.demo.picture import UnreadablePicture, miniature, read_png
-from producer.cli.demo.script import SCENES, Programme, Scene
-from producer.cli.demo.simulated_kie import FetchedImage, KieRecord
-from producer.cli.demo.surroundings import child_environ, demo_settings, ignored_names
-from producer.cli.demo.verdict import differences
-from producer.till import Account
+from producer.billing import Account
+from producer.cli.demo.demo_checks import differences
+from producer.cli.demo.demo_environment import child_environ, demo_settings, ignored_names
+from producer.cli.demo.demo_jobs import SCENES, Programme, Scene
+from producer.cli.demo.demo_run import Ending
+from producer.cli.demo.simulator_record import FetchedImage, KieRecord
+from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from worker.simulator.png_images import draw_picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from producer.cli.log_lines import for_people, for_programs, read_line
+from producer.cli.processes.log_lines import for_people, for_programs, read_line
 
 STARTED = (
     '{"event": "worker_started", "level": "info", "logger": "worker.service",'

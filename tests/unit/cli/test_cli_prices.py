@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from producer.cli.prices import margin_text, open_jobs_touched
+from producer.cli.commands.prices import margin_text, open_jobs_touched
 from shared.settings import ChargeBasis
 
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from producer.cli.display.error_output import lines_of, next_command
 from producer.cli.exit_codes import ExitCode, code_of
-from producer.cli.refusals import lines_of, next_command
 from shared.errors import (
     AccountNotFound,
     ConfigurationError,

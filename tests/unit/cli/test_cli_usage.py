@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from producer.cli.application import build_app
+from producer.cli.command_tree import build_app
 
 GRANT = ("accounts", "grant", "acme")
 SET = ("prices", "set", "gpt-4o-image", "text-to-image", "2")

@@ -6,7 +6,13 @@ from decimal import Decimal
 
 import pytest
 
-from producer.cli.wording import count_text, credits_text, printable, seconds_text, shortened
+from producer.cli.display.text_format import (
+    count_text,
+    credits_text,
+    printable,
+    seconds_text,
+    shortened,
+)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.budgets import Budgets
-from producer.api.doors import Doors
-from producer.api.endpoints import ANSWER_SECONDS, Call, Endpoint, Handler
-from producer.api.metrics import ApiMetrics
-from producer.api.rooms import Rooms
+from producer.api.endpoint import ANSWER_SECONDS, Call, Endpoint, Handler
+from producer.api.handler_context import Rooms
+from producer.api.key_budgets import Budgets
+from producer.api.listen_addresses import Doors
 from producer.api.routes import ENDPOINTS
-from producer.keys import ANYONE, Caller, KeyRing
+from producer.keys.key_store import ANYONE, Caller, KeyRing
 from shared.errors import DependencyDown, PostgresDown, RedisDown, RowBusy, StaleJob
 from tests.api_client import ApiClient
 

@@ -12,8 +12,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from producer.live.frames import ENDS, StoredEvent, event_to_json, frame_of, standstill_frame
-from producer.live.listeners import Circle, Entry, Listener
+from producer.live.event_frames import ENDS, StoredEvent, event_to_json, frame_of, standstill_frame
+from producer.live.event_listeners import Circle, Entry, Listener
 from producer.live.positions import (
     Position,
     Snapshot,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.key_format import (
+from producer.keys.key_format import (
     NO_DIGEST,
     PREFIX_LENGTH,
     digest_of,

@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.api.bodies import read_batch, read_order
+from producer.api.requests.order_body import read_batch, read_order
 from producer.cli.options import read_object
-from producer.orders import Order
+from producer.orders.order import Order
 from shared.errors import InvalidRequest
 from shared.stored_json import DEEPEST, is_deeper, read_stored_json
 from tests.workshop import text_to_image

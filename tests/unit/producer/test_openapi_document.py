@@ -11,13 +11,13 @@ import orjson
 import pytest
 from aiohttp import ClientSession, web
 
-from producer.api.bodies import Grant, PriceChange, read_batch, read_change, read_order
-from producer.api.documents import document_routes
-from producer.api.endpoints import Endpoint
-from producer.api.openapi import build_document, render_document
-from producer.api.refusals import HttpRefusal
+from producer.api.endpoint import Endpoint
+from producer.api.openapi.docs_routes import document_routes
+from producer.api.openapi.document import build_document, render_document
+from producer.api.requests.order_body import Grant, PriceChange, read_batch, read_change, read_order
+from producer.api.responses.http_errors import HttpRefusal
 from producer.api.routes import ENDPOINTS
-from producer.keys import Role
+from producer.keys.key_store import Role
 from shared.catalog import list_families
 from tests.workshop import free_port
 

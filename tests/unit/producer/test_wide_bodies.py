@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
-from producer.api.bodies import FIELDS_MAX, Grant, PriceChange, read_batch, read_change, read_order
-from producer.api.problems import problem_of
+from producer.api.requests.order_body import (
+    FIELDS_MAX,
+    Grant,
+    PriceChange,
+    read_batch,
+    read_change,
+    read_order,
+)
+from producer.api.responses.problems import problem_of
 from shared.errors import Fault, InvalidRequest
 from shared.fault import FAULTS_MAX
 

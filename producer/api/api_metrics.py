@@ -1,0 +1,45 @@
+"""What the API counts about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from producer.api.endpoint import Endpoint
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+
+
+class ApiMetrics:
+    """Counters and times per operation; a stream counts when it ends."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "darkroom_api_requests",
+            "HTTP requests answered, by operation and status",
+            ["operation", "status"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "darkroom_api_request_seconds",
+            "How long an answer took, by operation",
+            ["operation"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+
+    def counter_of(self, endpoint: Endpoint) -> Callable[[int, float], None]:
+        """Return the function that counts one answer of this endpoint."""
+        seconds = self.seconds.labels(endpoint.name)
+        by_status: dict[int, Counter] = {}
+
+        def count(status: int, took_seconds: float) -> None:
+            counter = by_status.get(status)
+            if counter is None:
+                counter = by_status[status] = self.requests.labels(endpoint.name, str(status))
+            counter.inc()
+            if not endpoint.is_stream:
+                seconds.observe(took_seconds)
+
+        return count

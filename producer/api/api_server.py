@@ -1,0 +1,132 @@
+"""The `darkroom api` process: jobs, money and events over HTTP, on API_HOST and API_PORT."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from producer.api.api_metrics import ApiMetrics
+from producer.api.application import build_application
+from producer.api.handler_context import Rooms
+from producer.api.listen_addresses import Doors
+from producer.api.openapi.docs_routes import document_routes
+from producer.api.routes import ENDPOINTS
+from producer.client import Producer
+from producer.keys.key_store import KeyRing
+from producer.keys.revocation_watch import KeyWatch
+from producer.orders.order_batcher import OrderQueue
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.http.descriptor_limit import raise_descriptor_limit
+from shared.adapters.monitoring.alert_monitor import AlertWatch
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.monitored_health import watched_health
+from shared.adapters.monitoring.process_gauges import show_process
+from shared.adapters.monitoring.push_channels import show_push_paths
+from shared.adapters.monitoring.readiness_checks import checks_of
+from shared.adapters.postgres.database import connect_database
+from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.redis_presence import database_place, redis_place
+from shared.adapters.redis.deliveries import Delivery, connect_redis
+from shared.adapters.servers import open_servers
+from shared.errors import DarkroomError
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 20.0
+"""How long requests under way may take once the process is told to stop."""
+_NOTE_USES_SECONDS = 10.0
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `ConfigurationError` and `PostgresDown`."""
+    raise_descriptor_limit()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving_api(settings) as addresses:
+        log.info("api_started", http=addresses[0])
+        await stop.wait()
+        log.info("api_stopping")
+    log.info("api_stopped")
+
+
+@asynccontextmanager
+async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
+    """Serve for as long as the block lasts; yields the addresses listened to, `host:port`."""
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(open_servers(settings))
+        producer = await stack.enter_async_context(
+            Producer.over(
+                servers,
+                job_deadline_seconds=settings.job_deadline_seconds,
+                webhooks_allow_loopback=settings.webhooks_allow_loopback,
+            )
+        )
+        database = await stack.enter_async_context(
+            connect_database(
+                servers.database_url, connections=4, name="darkroom-api", reads_any_moment=True
+            )
+        )
+        redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=4))
+        processes = ProcessRegistry(
+            database,
+            redis,
+            Process(
+                "api",
+                redis=redis_place(servers.redis_url),
+                database=database_place(servers.database_url),
+            ),
+        )
+        await stack.enter_async_context(processes.running())
+        registry = CollectorRegistry()
+        show_process(registry, processes)
+        watch = AlertWatch(database, redis, settings.kie_account_names)
+        await stack.enter_async_context(watch.running())
+        checks = checks_of(database, Delivery(redis), processes)
+        health = watched_health(checks, registry, database, watch, settings.metrics_key)
+        show_push_paths(registry, (producer.push_path,))
+        rooms = Rooms(producer, KeyRing(database), KeyWatch(database), OrderQueue(producer.intake))
+        app = build_application(
+            rooms, ENDPOINTS, ApiMetrics(registry), [*health.routes(), *document_routes(ENDPOINTS)]
+        )
+        doors = Doors(app, settings.api_host, settings.api_port, rooms.keys)
+        addresses = await stack.enter_async_context(doors.open(drain_seconds=DRAIN_SECONDS))
+        await stack.enter_async_context(_minding_keys(rooms))
+        try:
+            yield addresses
+        finally:
+            # Who waits or listens is answered now, not when the drain is over.
+            rooms.leaving.set()
+            await producer.events.close()
+
+
+@asynccontextmanager
+async def _minding_keys(rooms: Rooms) -> AsyncIterator[None]:
+    """Note the uses of keys, and end what is open under revoked ones, for the block."""
+    tasks = [
+        asyncio.create_task(_note_key_uses(rooms.keys)),
+        asyncio.create_task(rooms.key_watch.run()),
+    ]
+    try:
+        yield
+    finally:
+        await stop_tasks(tasks)
+
+
+async def _note_key_uses(keys: KeyRing) -> None:
+    while True:
+        await asyncio.sleep(_NOTE_USES_SECONDS)
+        try:
+            await keys.note_uses()
+        except DarkroomError as error:
+            failures.down(error, doing="note_key_uses")
+        else:
+            failures.up(POSTGRES)

@@ -1,0 +1,96 @@
+"""What a route of the API is: one row says how to reach it, who may, and what it takes and gives.
+
+The application is built from these rows, and so is the OpenAPI document: there is no second list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from producer.api.handler_context import Rooms
+from producer.api.key_budgets import Ticket
+from producer.keys.key_store import Caller, Role
+
+JOB_BODY_BYTES = 256 * 1024
+"""Enough for the longest prompt with every character escaped, and the notes."""
+BATCH_BODY_BYTES = 16 * 1024 * 1024
+ANSWER_SECONDS = 30.0
+
+EVERYBODY = frozenset(Role)
+STAFF = frozenset({Role.OPERATOR, Role.ADMIN})
+ADMINS = frozenset({Role.ADMIN})
+CUSTOMERS = frozenset({Role.SERVICE, Role.ADMIN})
+"""Who places jobs: a service for its own account, an admin for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that was let in: who asks, and what."""
+
+    request: web.Request
+    caller: Caller
+    rooms: Rooms
+    ticket: Ticket
+    """Its part of what its key may have under way."""
+
+    def while_the_key_holds(self) -> AbstractAsyncContextManager[None]:
+        """Return a context whose block is cancelled, with `KeyRefused`, once the key is revoked."""
+        return self.rooms.key_watch.while_it_holds(self.caller)
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the query or a header, as the document describes it."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str
+    place: str = "query"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One route."""
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+    """The operation's id, as generated clients call it."""
+    summary: str
+    tag: str
+    roles: frozenset[Role] = EVERYBODY
+    parameters: tuple[Parameter, ...] = ()
+    path_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The schema of each part of the path in braces; a string unless said here."""
+    body: str | None = None
+    """The name of the body's schema in `producer.api.openapi.component_schemas`; None: no body."""
+    body_limit: int = JOB_BODY_BYTES
+    answers: Mapping[int, str | None] = field(default_factory=dict)
+    """Per good status the name of its schema; None: no body."""
+    answer_headers: tuple[str, ...] = ()
+    """The names of headers that a good answer may have, as in `producer.api.openapi.document`."""
+    problems: tuple[int, ...] = ()
+    """The statuses it refuses with, beside those that every route has."""
+    answer_type: str = "application/json"
+    is_stream: bool = False
+    """Whether it answers for as long as the caller listens."""
+    may_wait: bool = False
+    """Whether `wait` has it answer later."""
+    answer_bytes: int = 0
+    """How much a list may read and send."""
+    timeout_seconds: float = ANSWER_SECONDS
+    description: str = ""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "GET"

@@ -1,0 +1,117 @@
+"""Prices, accounts and the ledger over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from producer.api.authentication import actor_of, require_account
+from producer.api.endpoint import JOB_BODY_BYTES, Call
+from producer.api.handlers.job_handlers import json_response
+from producer.api.requests.order_body import Grant, PriceChange, read_change
+from producer.api.requests.query_parameters import Query, read_object
+from producer.api.responses.http_errors import PriceNotFound
+from producer.billing import Account
+from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
+from shared.errors import PriceMissing
+
+_LISTED = 50
+_MOST_LISTED = 1_000
+_LARGEST_ID = 2**63 - 1
+_LARGEST_QUANTITY = 2**31 - 1
+
+
+async def list_prices(call: Call) -> web.StreamResponse:
+    """Every row of pricing."""
+    Query(call.request, ()).finish()
+    return json_response({"prices": [as_json(row) for row in await call.rooms.till.prices()]})
+
+
+async def change_price(call: Call) -> web.StreamResponse:
+    """The price as it is now; 404 where there is no such row to change."""
+    body = await read_object(call.request, JOB_BODY_BYTES)
+    change = read_change(PriceChange, body)
+    model, task, number = (call.request.match_info[part] for part in ("model", "task", "quantity"))
+    quantity = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
+    if not 1 <= quantity <= _LARGEST_QUANTITY:
+        raise PriceNotFound(model, task, number)
+    try:
+        row = await call.rooms.till.set_price(
+            (model, task, quantity),
+            Decimal(str(change.credits)),
+            reason=change.reason.strip(),
+            actor=actor_of(call),
+        )
+    except PriceMissing:
+        raise PriceNotFound(model, task, number) from None
+    return json_response(as_json(row))
+
+
+async def show_account(call: Call) -> web.StreamResponse:
+    """Balance, held and available credits."""
+    Query(call.request, ()).finish()
+    account = await call.rooms.till.account(_account_id(call))
+    return json_response(account_to_json(account))
+
+
+async def list_ledger(call: Call) -> web.StreamResponse:
+    """The account's entries, newest first, a page at a time."""
+    query = Query(call.request, ("limit", "cursor"))
+    limit = query.number("limit", _LISTED, 1, _MOST_LISTED)
+    below = query.number("cursor", _LARGEST_ID, 1, _LARGEST_ID)
+    query.finish()
+    page = await call.rooms.till.ledger_page(_account_id(call), below, limit)
+    more = str(page.next_below) if page.next_below is not None else None
+    return json_response({"entries": [as_json(row) for row in page.entries], "next_cursor": more})
+
+
+async def grant(call: Call) -> web.StreamResponse:
+    """The account with the credits granted, or taken where negative."""
+    body = await read_object(call.request, JOB_BODY_BYTES)
+    given = read_change(Grant, body)
+    credits = Decimal(str(given.credits))
+    account = await call.rooms.till.grant(
+        _account_id(call),
+        credits,
+        given.reason.strip(),
+        allow_debt=given.allow_debt,
+        actor=actor_of(call),
+    )
+    return json_response(account_to_json(account))
+
+
+def _account_id(call: Call) -> str:
+    """Return the account of the path, where the caller may see it."""
+    account_id = call.request.match_info["id"]
+    require_account(call.caller, account_id)
+    return account_id
+
+
+def account_to_json(account: Account) -> dict[str, Any]:
+    """Return the account object of the public contract."""
+    return {
+        "id": account.id,
+        "balance": credits_to_json(account.balance),
+        "held": credits_to_json(account.held),
+        "available": credits_to_json(account.available),
+        "created_at": moment_to_json(account.created_at),
+    }
+
+
+def as_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as JSON values: credits as numbers, moments in UTC, ids as text."""
+    return {name: _json_value(value) for name, value in row.items()}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return credits_to_json(value)
+    if isinstance(value, datetime):
+        return moment_to_json(value)
+    # asyncpg's UUID is a class of its own.
+    return str(value) if isinstance(value, UUID) else value

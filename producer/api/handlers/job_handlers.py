@@ -1,0 +1,185 @@
+"""Jobs over HTTP: place, follow, list, cancel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from producer.api.authentication import actor_of, bound_account, require_account, require_job
+from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES, Call
+from producer.api.handlers.bounded_wait import wait_for_end
+from producer.api.requests.order_body import MOST_IN_A_BATCH, read_batch, read_order
+from producer.api.requests.query_parameters import Query, read_object
+from producer.jobs.job_repository import Entered
+from producer.orders.order import KEY_LENGTH, Order
+from producer.orders.order_fields import ACCOUNT_LENGTH
+from shared.adapters.http.slow_readers import LongResponse
+from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import AccountNotFound, Fault, InvalidRequest
+from shared.field_faults import shown
+
+WAIT_SECONDS_MAX = 60.0
+MOST_LISTED = 1_000
+_LISTED = 50
+_LARGE_FIELDS = frozenset({"request", "metadata"})
+"""What is not even read where it is not asked for."""
+REPLAYED = "Idempotent-Replayed"
+KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
+"""A header carries no more than ASCII unharmed, and loses the spaces around it."""
+BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MOST_IN_A_BATCH - 1}")
+"""Each job of a batch has a key of its own: that of the batch, `/` and its place."""
+
+
+def json_response(
+    body: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Return a JSON answer."""
+    return LongResponse(
+        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
+    )
+
+
+async def create_job(call: Call) -> web.StreamResponse:
+    """202 and the job; under a key that was used before, the same answer again."""
+    body = await read_object(call.request, JOB_BODY_BYTES)
+    order = read_order(body, bound_account(call.caller), _idempotency_key(call, KEY_LENGTH))
+    require_account(call.caller, order.account_id)
+    try:
+        entered = await call.rooms.orders.place(order)
+    except AccountNotFound as unknown:
+        raise _unknown_account(unknown, {"account_id": order}) from unknown
+    headers = {"Location": f"/v1/jobs/{entered.job.id}", **_replayed([entered])}
+    return json_response(job_to_json(_as_accepted(entered)), 202, headers)
+
+
+async def create_jobs(call: Call) -> web.StreamResponse:
+    """202 and the jobs in the order given: all of them, or none."""
+    body = await read_object(call.request, BATCH_BODY_BYTES)
+    key = _idempotency_key(call, BATCH_KEY_LENGTH)
+    orders = read_batch(body, bound_account(call.caller), key)
+    for order in orders:
+        require_account(call.caller, order.account_id)
+    try:
+        entered = await call.rooms.producer.intake.enter(orders)
+    except AccountNotFound as unknown:
+        named = {f"jobs.{index}.account_id": order for index, order in enumerate(orders)}
+        raise _unknown_account(unknown, named) from unknown
+    except InvalidRequest as refused:
+        # One order alone is refused by its own field names, without its place in the batch.
+        faults = [
+            Fault(
+                one.field if one.field.startswith("jobs.") else f"jobs.0.{one.field}", one.message
+            )
+            for one in refused.faults
+        ]
+        raise InvalidRequest(faults) from refused
+    jobs = [job_to_json(_as_accepted(one)) for one in entered]
+    return json_response({"jobs": jobs}, 202, _replayed(entered))
+
+
+def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> InvalidRequest:
+    """Return the refusal of an account that does not exist, by the fields that name it."""
+    return InvalidRequest(
+        [
+            Fault(field, str(error))
+            for field, order in named.items()
+            if order.account_id == error.account_id
+        ]
+    )
+
+
+def _idempotency_key(call: Call, longest: int) -> str | None:
+    keys = call.request.headers.getall("Idempotency-Key", [])
+    if len(keys) > 1:
+        raise InvalidRequest([Fault("Idempotency-Key", "is given more than once")])
+    if keys and not (len(keys[0]) <= longest and re.fullmatch(KEY_PATTERN, keys[0])):
+        sentence = f"must be 1 to {longest} printable ASCII characters, not {shown(keys[0])}"
+        raise InvalidRequest([Fault("Idempotency-Key", sentence)])
+    return keys[0] if keys else None
+
+
+def _as_accepted(entered: Entered) -> Job:
+    """Return the job as it was accepted: the same key gets the same answer, whatever came since."""
+    if entered.is_new:
+        return entered.job
+    return replace(
+        entered.job,
+        state=JobState.QUEUED,
+        reason=None,
+        message=None,
+        progress=0.0,
+        provider_task_id=None,
+        result_urls=(),
+        late_result_urls=None,
+        credits_charged=None,
+        attempt=0,
+        submitted_at=None,
+        finished_at=None,
+    )
+
+
+def _replayed(entered: Sequence[Entered]) -> dict[str, str]:
+    return {REPLAYED: "true"} if any(not one.is_new for one in entered) else {}
+
+
+async def show_job(call: Call) -> web.StreamResponse:
+    """The job; with `?wait=` once it has ended or the time is over."""
+    query = Query(call.request, ("wait", "fields"))
+    seconds = query.seconds("wait", WAIT_SECONDS_MAX)
+    fields = query.names("fields", JOB_FIELDS)
+    query.finish()
+    job = await find_job(call)
+    if seconds and not job.is_terminal:
+        async with call.while_the_key_holds():
+            job = await wait_for_end(call.rooms, job, seconds)
+    return json_response(_shown_job(job, fields))
+
+
+def _shown_job(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
+    """Return the job object, or those of its fields, in its order."""
+    whole = job_to_json(job)
+    return whole if fields is None else {name: whole[name] for name in whole if name in fields}
+
+
+async def find_job(call: Call) -> Job:
+    """Return the job of the path, where the caller may see it; raises `JobNotFound`."""
+    job = await call.rooms.producer.get(call.request.match_info["id"])
+    require_job(call.caller, job)
+    return job
+
+
+async def cancel_job(call: Call) -> web.StreamResponse:
+    """200 and the job; 409 once it has left the queue."""
+    job = await find_job(call)
+    job = await call.rooms.producer.cancel(job.id, actor=actor_of(call))
+    return json_response(job_to_json(job))
+
+
+async def list_jobs(call: Call) -> web.StreamResponse:
+    """Newest first, a page at a time."""
+    query = Query(call.request, ("account_id", "state", "limit", "cursor", "fields"))
+    account_id = query.text("account_id", ACCOUNT_LENGTH)
+    state = query.one_of("state", [state.value for state in JobState])
+    limit = query.number("limit", _LISTED, 1, MOST_LISTED)
+    below = query.job_id("cursor")
+    fields = query.names("fields", JOB_FIELDS)
+    query.finish()
+    if account_id is not None:
+        require_account(call.caller, account_id)
+    page = await call.rooms.producer.page(
+        account_id=account_id or bound_account(call.caller),
+        state=state,
+        limit=limit,
+        below=below,
+        without=() if fields is None else _LARGE_FIELDS - fields,
+    )
+    jobs = [_shown_job(job, fields) for job in page.jobs]
+    cursor = str(page.next_below) if page.next_below else None
+    return json_response({"jobs": jobs, "next_cursor": cursor})

@@ -1,0 +1,33 @@
+"""What the API's listener refuses itself, in the shape that every other refusal has."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from producer.api.responses.problems import RETRY_AFTER_SECONDS, problem
+from producer.api.responses.request_ids import REQUEST_ID, request_id_of
+from shared.adapters.http.http_server import GuardedRunner
+
+_NOT_NOW = frozenset({429, 503})
+
+
+def refuse(request: web.BaseRequest | None, status: int, code: str, detail: str) -> web.Response:
+    """Return a refusal as a problem."""
+    answer = problem(status, code, detail)
+    if status in _NOT_NOW:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if request is not None:
+        answer.headers[REQUEST_ID] = request_id_of(request)
+    return answer
+
+
+def runner_of(app: web.Application, *, drain_seconds: float) -> GuardedRunner:
+    """Return what runs the API."""
+    return GuardedRunner(
+        app,
+        name="api",
+        refuse=refuse,
+        # A caller who has left is not worked for any longer.
+        handler_cancellation=True,
+        shutdown_timeout=drain_seconds,
+    )

@@ -1,0 +1,85 @@
+"""Which addresses the API listens on: loopback alone until there is a key to ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import structlog
+from aiohttp import web
+
+from producer.api.http_runner import runner_of
+from producer.keys.key_store import KeyRing
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.http.http_server import listen
+from shared.errors import DependencyDown
+
+log = structlog.get_logger(__name__)
+
+LOOPBACK = "127.0.0.1"
+_SETTING = "API_PORT"
+LOOK_SECONDS = 1.0
+"""How soon after the first key was made the API listens where it was told to."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach that address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Doors:
+    """Opens the application's addresses and closes them again."""
+
+    def __init__(self, app: web.Application, host: str, port: int, keys: KeyRing) -> None:
+        self._app, self._host, self._port, self._keys = app, host, port, keys
+
+    @asynccontextmanager
+    async def open(self, *, drain_seconds: float) -> AsyncIterator[list[str]]:
+        """Listen for as long as the block lasts; yields the addresses, `host:port`.
+
+        Where the address is not loopback and no key was ever made, only loopback is opened, and
+        the other one as soon as there is a key. At the end no new connection is taken, and
+        requests under way have that long to end. Raises `ConfigurationError` where the port
+        cannot be had.
+        """
+        runner = runner_of(self._app, drain_seconds=drain_seconds)
+        await runner.setup()
+        waiting: list[asyncio.Task[None]] = []
+        try:
+            if is_loopback(self._host) or await self._keys.is_configured():
+                await listen(runner, self._host, self._port, settings=_SETTING)
+            else:
+                await listen(runner, LOOPBACK, self._port, settings=_SETTING)
+                port = int(runner.addresses[0][1])
+                log.warning(
+                    "api_on_loopback_only",
+                    wanted=self._host,
+                    why="no API key was ever made: darkroom keys create --role admin",
+                )
+                waiting.append(asyncio.create_task(self._open_when_there_is_a_key(runner, port)))
+            host = LOOPBACK if waiting else self._host
+            yield [f"{host}:{runner.addresses[0][1]}"]
+        finally:
+            await stop_tasks(waiting)
+            await runner.cleanup()
+
+    async def _open_when_there_is_a_key(self, runner: web.AppRunner, port: int) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if await self._has_key():
+                break
+        for site in list(runner.sites):
+            await site.stop()
+        await listen(runner, self._host, port, settings=_SETTING)
+        log.info("api_opened", http=f"{self._host}:{port}")
+
+    async def _has_key(self) -> bool:
+        try:
+            return await self._keys.is_configured()
+        except DependencyDown:
+            return False

@@ -1,0 +1,182 @@
+"""The component schemas of the OpenAPI document, each taken from the model that checks or says it.
+
+What callers send is described by the request models of the catalog, the small print and the
+admin's bodies; what they get, by `producer.api.openapi.response_models`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from producer.api.openapi.response_models import ANSWERS
+from producer.api.requests.order_body import (
+    DEFAULT_MODEL,
+    MOST_IN_A_BATCH,
+    SMALL_PRINT,
+    Grant,
+    PriceChange,
+)
+from producer.orders.order_fields import SmallPrint
+from shared.catalog import ImageRequest, list_families
+
+REF = "#/components/schemas/"
+
+# JSON without the character NUL, which no database stores: what `SmallPrint` checks of metadata.
+_NO_NUL: dict[str, Any] = {"pattern": r"^[^\x00]*$"}
+_NOTES: dict[str, dict[str, Any]] = {
+    "Notes": {
+        "type": "object",
+        "propertyNames": _NO_NUL,
+        "additionalProperties": {"$ref": f"{REF}Note"},
+    },
+    "Note": {
+        "anyOf": [
+            {"type": ["null", "boolean", "number"]},
+            {"type": "string", **_NO_NUL},
+            {"type": "array", "items": {"$ref": f"{REF}Note"}},
+            {"$ref": f"{REF}Notes"},
+        ]
+    },
+}
+
+_BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant)
+
+
+def component_schemas() -> dict[str, Any]:
+    """Return every component schema by its name."""
+    orders = dict(_orders())
+    answers = _described(ANSWERS)
+    names = [{"$ref": REF + name} for name in orders]
+    return {
+        "JobOrder": {
+            "description": "A job to place: one of the tasks of one of the models.",
+            "oneOf": names,
+        },
+        **orders,
+        **_NOTES,
+        "JobBatch": _batch(orders),
+        **_described(_BODIES),
+        **answers,
+        **_shown_jobs(answers["Job"]),
+    }
+
+
+def _shown_jobs(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas of a job of which `fields` may have named a part."""
+    part = {name: rule for name, rule in job.items() if name != "required"}
+    return {
+        "ShownJob": {"anyOf": [{"$ref": f"{REF}Job"}, {"$ref": f"{REF}JobPart"}]},
+        "JobPart": {
+            **part,
+            "description": "Those fields of a job that `fields` has named.",
+            "minProperties": 1,
+        },
+    }
+
+
+def _described(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [(one, "validation") for one in models]
+    _, found = models_json_schema(inputs, ref_template=REF + "{model}")
+    return {name: _tidied(schema) for name, schema in found["$defs"].items()}
+
+
+def _orders() -> Iterator[tuple[str, dict[str, Any]]]:
+    small = _described((SmallPrint,))["SmallPrint"]["properties"]
+    kept = {name: small[name] for name in SMALL_PRINT}
+    kept["metadata"] = {
+        "$ref": f"{REF}Notes",
+        "description": small["metadata"]["description"],
+        "examples": [{"order": 1042}],
+    }
+    for one in list_families().values():
+        for task, request in one.tasks.items():
+            for name, schema in _described((request,)).items():
+                if name == request.__name__:
+                    yield _order_name(one.name, task), _order(schema, request, kept)
+                else:
+                    yield name, schema
+
+
+def _order_name(model: str, task: str) -> str:
+    """Return `Gpt4oImageTextToImage` for the model gpt-4o-image and the task text-to-image."""
+    return "".join(word[:1].upper() + word[1:] for word in f"{model}-{task}".split("-"))
+
+
+def _order(
+    schema: Mapping[str, Any], request: type[ImageRequest], small: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the schema of a whole body: whose, which model and task, and the request's fields."""
+    model: dict[str, Any] = {"type": "string", "const": request.model}
+    if request.model == DEFAULT_MODEL:
+        model["default"] = DEFAULT_MODEL
+    needed = ["task"] if request.model == DEFAULT_MODEL else ["model", "task"]
+    account = {
+        **small["account_id"],
+        "description": "who pays; the account must exist. A service key may leave it out: it pays"
+        " from its own account",
+    }
+    said = {"account_id": "acme", "model": request.model, "task": request.task}
+    return {
+        **schema,
+        "description": f"{request.task} by {request.model}",
+        "properties": {
+            "account_id": account,
+            "model": model,
+            "task": {"type": "string", "const": request.task},
+            **schema["properties"],
+            **{name: rule for name, rule in small.items() if name != "account_id"},
+        },
+        "required": [*needed, *schema.get("required", [])],
+        "examples": [{**said, **example} for example in schema.get("examples", [])],
+    }
+
+
+def _batch(orders: Mapping[str, Any]) -> dict[str, Any]:
+    examples = [order["examples"][0] for order in orders.values() if order.get("examples")]
+    return {
+        "description": f"Up to {MOST_IN_A_BATCH:,} jobs.",
+        "type": "object",
+        "properties": {
+            "jobs": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MOST_IN_A_BATCH,
+                "items": {"$ref": f"{REF}JobOrder"},
+            }
+        },
+        "required": ["jobs"],
+        "additionalProperties": False,
+        "examples": [{"jobs": examples}],
+    }
+
+
+def _tidied(schema: Any) -> Any:
+    """Return the schema without pydantic's titles, and with `null` as one of a field's types."""
+    if isinstance(schema, list):
+        return [_tidied(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        name: {field: _tidied(rule) for field, rule in value.items()}
+        if name == "properties"
+        else value
+        if name in {"examples", "default", "const", "enum"}
+        else _tidied(value)
+        for name, value in schema.items()
+        if name != "title"
+    }
+    return _with_null_as_a_type(kept)
+
+
+def _with_null_as_a_type(schema: dict[str, Any]) -> dict[str, Any]:
+    choices = schema.get("anyOf", [])
+    if len(choices) != 2 or choices[1] != {"type": "null"} or "type" not in choices[0]:
+        return schema
+    rules = {**choices[0], "type": [choices[0]["type"], "null"]}
+    if "enum" in rules:
+        rules["enum"] = [*rules["enum"], None]
+    return {**rules, **{name: value for name, value in schema.items() if name != "anyOf"}}

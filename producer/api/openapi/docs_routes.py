@@ -1,0 +1,82 @@
+"""Serves what describes the API: `/openapi.json`, and `/docs`, which renders it.
+
+All of it is read and rendered once at the start, needs no key, and fetches nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from aiohttp import web
+
+from producer.api.endpoint import Endpoint
+from producer.api.openapi.document import render_document
+from shared.adapters.http.slow_readers import LongResponse
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self';"
+    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
+"""Scripts come from this server alone; Swagger UI writes some of its styles into its elements."""
+
+_ASSETS = {
+    "docs.js": "text/javascript",
+    "swagger-ui/swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui/swagger-ui.css": "text/css",
+    "swagger-ui/favicon-32x32.png": "image/png",
+}
+"""The files that the page asks for, each under `/docs/` and its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A body that never changes while this process runs."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+    @classmethod
+    def of(cls, body: bytes, content_type: str) -> _Document:
+        return cls(body, content_type, hashlib.sha256(body).hexdigest()[:32])
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The body, or 304 where the caller has it."""
+        response = LongResponse(headers=_HEADERS)
+        response.etag = self.etag
+        if any(known.value in {self.etag, "*"} for known in request.if_none_match or ()):
+            response.set_status(304)
+            return response
+        response.content_type = self.content_type
+        if self.content_type.startswith("text/"):
+            response.charset = "utf-8"
+        response.body = self.body
+        return response
+
+
+_HEADERS = {
+    # Kept, but asked after each time: a new version shows at once.
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": PAGE_POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def document_routes(endpoints: Sequence[Endpoint]) -> list[web.RouteDef]:
+    """Return the routes of the document of these endpoints and of the page that shows it."""
+    document = _Document.of(render_document(endpoints), "application/json")
+    page = _Document.of(_static("docs.html"), "text/html")
+    routes = [web.get("/openapi.json", document.answer), web.get("/docs", page.answer)]
+    for name, content_type in _ASSETS.items():
+        asset = _Document.of(_static(name), content_type)
+        routes.append(web.get(f"/docs/{name.rpartition('/')[2]}", asset.answer))
+    return routes
+
+
+def _static(name: str) -> bytes:
+    return files("producer.api").joinpath("static", *name.split("/")).read_bytes()

@@ -1,0 +1,296 @@
+"""Writes the OpenAPI 3.1 document from the rows of the routes; nothing is kept by hand beside them.
+
+`producer.api.openapi.component_schemas` has the bodies and the answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import orjson
+
+from producer.api.endpoint import Endpoint, Parameter
+from producer.api.openapi.component_schemas import REF, component_schemas
+from producer.api.responses.problems import CONTENT_TYPE, TYPE_PREFIX
+from producer.keys.key_store import Role
+from shared import PROJECT
+
+OPENAPI = "3.1.0"
+SCHEME = "key"
+_EVERYWHERE = (400, 401, 403, 429, 500, 503)
+"""What every operation may refuse with."""
+_WITH_A_BODY = (408, 413, 415)
+_IN_BRACES = re.compile(r"{(\w+)}")
+_RESOURCES = "components"
+
+_ABOUT = """\
+Darkroom develops images at Kie and charges credits for what succeeded.
+
+Send `Authorization: Bearer <key>`; `darkroom keys create` makes one. While no key was ever made,
+the API listens on loopback alone and asks for none. Every refusal is `application/problem+json`
+(RFC 9457) with a stable `type`; a refused request has stored nothing."""
+
+_TAGS = {
+    "jobs": "Place jobs, follow them, take them back.",
+    "events": "What happens, as it happens: Server-Sent Events.",
+    "prices": "What a job costs.",
+    "accounts": "Credits, and where they went.",
+    "audit": "Who did what.",
+    "service": "How this process is.",
+}
+
+_REFUSALS = {
+    400: ("malformed_request", "The request cannot be read."),
+    401: ("key_refused", "The API key is missing, malformed, unknown or revoked."),
+    402: ("insufficient_credits", "The account has too few credits available."),
+    403: ("forbidden", "The key is known but may not do this."),
+    404: ("not_found", "There is no such thing, or this key may not see it."),
+    408: ("request_too_slow", "The body did not arrive in time."),
+    409: ("idempotency_conflict", "It clashes with what is there: a used key, a job that went on."),
+    413: ("request_too_large", "The body is too large."),
+    415: ("unsupported_content", "The body is not said to be JSON, or is compressed."),
+    422: ("invalid_request", "Rules are broken; every fault is listed with its field."),
+    429: ("too_much_at_once", "The key has too much under way; try again after Retry-After."),
+    500: ("internal_error", "A mistake of Darkroom's; it is in the log under the request id."),
+    503: ("dependency_down", "Try again later; nothing was stored."),
+}
+"""Each status that refuses, with a type it comes with and what it means."""
+
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "the request's id: yours where you sent one, as it stands in the log",
+        "schema": {"type": "string"},
+    },
+    "WWW-Authenticate": {"description": "how to send a key", "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": "seconds after which to try again",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Location": {"description": "the job's address", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "there where the key was used before, and this is the first answer again",
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+_HEADERS_OF_STATUS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+
+
+def render_document(endpoints: Iterable[Endpoint]) -> bytes:
+    """Return the document of these endpoints as JSON."""
+    return orjson.dumps(build_document(endpoints))
+
+
+def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the document of these endpoints."""
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    return {
+        "openapi": OPENAPI,
+        "info": {
+            "title": "Darkroom",
+            "version": _version(),
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "this server"}],
+        "security": [{SCHEME: []}],
+        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
+        "paths": {**paths, **_service_paths()},
+        "webhooks": {"jobEnded": {"post": _webhook()}},
+        _RESOURCES: {
+            "schemas": component_schemas(),
+            "responses": {str(status): _refusal(status) for status in _REFUSALS},
+            "headers": _HEADERS,
+            "securitySchemes": {
+                SCHEME: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": f"An API key of one of the roles {', '.join(Role)}.",
+                }
+            },
+        },
+    }
+
+
+def _version() -> str:
+    try:
+        return version(PROJECT)
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0"
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    roles = ", ".join(role.value for role in Role if role in endpoint.roles)
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "description": "  \n".join(filter(None, [endpoint.description, f"Roles: {roles}."])),
+        "tags": [endpoint.tag],
+    }
+    parameters = list(_parameters(endpoint))
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "description": f"At most {endpoint.body_limit:,} bytes.",
+            "content": {"application/json": {"schema": {"$ref": REF + endpoint.body}}},
+        }
+    operation["responses"] = _responses(endpoint)
+    return operation
+
+
+def _parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    for name in _IN_BRACES.findall(endpoint.path):
+        schema = endpoint.path_schemas.get(name, {"type": "string"})
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
+    for one in endpoint.parameters:
+        yield _parameter(one)
+
+
+def _parameter(one: Parameter) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "in": one.place,
+        "required": False,
+        "description": one.description,
+        "schema": one.schema,
+    }
+
+
+def _responses(endpoint: Endpoint) -> dict[str, Any]:
+    good = {
+        str(status): _answer(endpoint, status, name) for status, name in endpoint.answers.items()
+    }
+    bad = {*_EVERYWHERE, *endpoint.problems, *(_WITH_A_BODY if endpoint.body else ())}
+    refusals = {
+        str(status): {"$ref": f"#/{_RESOURCES}/responses/{status}"} for status in sorted(bad)
+    }
+    return {**good, **refusals}
+
+
+def _answer(endpoint: Endpoint, status: int, name: str | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "headers": _headers([*endpoint.answer_headers, "X-Request-Id"]),
+    }
+    if name is not None:
+        schema: dict[str, Any] = {"$ref": REF + name}
+        if endpoint.is_stream:
+            schema = _streamed(schema)
+        answer["content"] = {endpoint.answer_type: {"schema": schema}}
+    return answer
+
+
+def _streamed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of each event of a stream, as EventSource reads it."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+    return {
+        "description": "Each event of the stream; its data is JSON.",
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": data},
+        "required": ["id", "event", "data"],
+    }
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    code, meaning = _REFUSALS[status]
+    example: dict[str, Any] = {
+        "type": TYPE_PREFIX + code,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": meaning,
+    }
+    if code == "invalid_request":
+        example["errors"] = [{"field": "quantity", "message": "is 3; allowed: 1, 2 and 4"}]
+    return {
+        "description": meaning,
+        "headers": _headers([*_HEADERS_OF_STATUS.get(status, []), "X-Request-Id"]),
+        "content": {CONTENT_TYPE: {"schema": {"$ref": f"{REF}Problem"}, "example": example}},
+    }
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/{_RESOURCES}/headers/{name}"} for name in names}
+
+
+# --- what has no row: the routes that every Darkroom process has, and the messages it sends ------
+
+
+def _service_paths() -> dict[str, Any]:
+    checks = {"type": "object", "additionalProperties": {"type": "string"}}
+    ready = {
+        "type": "object",
+        "properties": {"status": {"enum": ["ready", "not ready"]}, "checks": checks},
+        "required": ["status", "checks"],
+    }
+    alive = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+    text, json = {"type": "string"}, "application/json"
+    return {
+        path: {"get": _service_operation(name, summary, answers)}
+        for path, name, summary, answers in (
+            ("/healthz", "isAlive", "Say that this process runs", {200: (json, alive)}),
+            (
+                "/readyz",
+                "isReady",
+                "Say whether Postgres and Redis answer",
+                {200: (json, ready), 503: (json, ready)},
+            ),
+            ("/metrics", "getMetrics", "Measure, for Prometheus", {200: ("text/plain", text)}),
+            ("/openapi.json", "getDocument", "This document", {200: (json, {"type": "object"})}),
+            ("/docs", "getPage", "This document, to read", {200: ("text/html", text)}),
+        )
+    }
+
+
+def _service_operation(
+    name: str, summary: str, answers: Mapping[int, tuple[str, Mapping[str, Any]]]
+) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["service"],
+        "security": [],
+        "responses": {
+            str(status): {
+                "description": HTTPStatus(status).phrase,
+                "content": {content_type: {"schema": schema}},
+            }
+            for status, (content_type, schema) in answers.items()
+        },
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    headers = {
+        "webhook-id": "the same for a repeated delivery",
+        "webhook-timestamp": "seconds since 1970, when this delivery was signed",
+        "webhook-signature": "`v1,` and the signature, as Standard Webhooks says",
+    }
+    return {
+        "operationId": "receiveJobEnded",
+        "summary": "A job with a webhook_url has ended",
+        "description": "Sent until you answer 2xx, with growing gaps, for a day.",
+        "tags": ["jobs"],
+        "security": [],
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "description": about,
+                "schema": {"type": "string"},
+            }
+            for name, about in headers.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"{REF}WebhookMessage"}}},
+        },
+        "responses": {"2XX": {"description": "It was taken."}},
+    }

@@ -1,0 +1,244 @@
+"""What the API answers, as models: for the OpenAPI document alone.
+
+The handlers write their JSON themselves; a test holds it equal to these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+
+from producer.api.requests.order_body import DEFAULT_MODEL
+from producer.audit_entries import Act
+from producer.orders.order_fields import Priority
+from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
+from shared.domain.lifecycle import TERMINAL, JobState, Reason
+
+_ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
+_AT = "2026-01-31T18:04:05.123456Z"
+_UUID: dict[str, Any] = {"format": "uuid"}
+_STATE: dict[str, Any] = {"enum": [state.value for state in JobState]}
+_Kinds = Literal["grant", "hold", "release", "capture", "adjustment"]
+
+
+class Job(BaseModel):
+    """One request for images and what became of it."""
+
+    id: str = Field(json_schema_extra=_UUID, examples=[_ID])
+    account_id: str = Field(examples=["acme"])
+    model: str = Field(examples=[DEFAULT_MODEL])
+    task: str = Field(examples=["text-to-image"])
+    request: dict[str, JsonValue] = Field(
+        description="the fields as validated, with defaults filled in",
+        examples=[{"prompt": "a lighthouse at dusk", "aspect_ratio": "3:2", "quantity": 2}],
+    )
+    state: str = Field(
+        description="succeeded, failed and cancelled are terminal",
+        json_schema_extra=_STATE,
+        examples=["succeeded"],
+    )
+    reason: str | None = Field(
+        description=f"why, as a stable word; so far: {', '.join(Reason)}", examples=[None]
+    )
+    message: str | None = Field(description="why, for people", examples=[None])
+    progress: float = Field(json_schema_extra={"minimum": 0, "maximum": 1}, examples=[1])
+    provider_task_id: str | None = Field(description="Kie's task", examples=["task12345"])
+    result_urls: list[str] = Field(
+        description="the images; Kie keeps them for 14 days",
+        examples=[["https://example.com/1.png", "https://example.com/2.png"]],
+    )
+    late_result_urls: list[str] | None = Field(
+        description="images that came after the job had ended without them; never charged",
+        examples=[None],
+    )
+    credits_quoted: float = Field(description="held while the job is open", examples=[7])
+    credits_charged: float | None = Field(description="null until it succeeded", examples=[7])
+    attempt: int = Field(description="how many paid requests were begun", examples=[1])
+    created_at: AwareDatetime = Field(examples=[_AT])
+    submitted_at: AwareDatetime | None = Field(examples=[_AT])
+    finished_at: AwareDatetime | None = Field(examples=[_AT])
+    metadata: dict[str, JsonValue] = Field(examples=[{"order": 1042}])
+    priority: Priority = Field(examples=["normal"])
+    run_at: AwareDatetime = Field(description="not submitted before", examples=[_AT])
+
+
+class Jobs(BaseModel):
+    """The jobs of a batch, in the order given."""
+
+    jobs: list[Job]
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first."""
+
+    jobs: list[Job] = Field(json_schema_extra={"items": {"$ref": "#/components/schemas/ShownJob"}})
+    next_cursor: str | None = Field(
+        description="`cursor` of the next page; null on the last", json_schema_extra=_UUID
+    )
+
+
+class Price(BaseModel):
+    """A price in force."""
+
+    model: str = Field(examples=[DEFAULT_MODEL])
+    task: str = Field(examples=["text-to-image"])
+    quantity: int = Field(examples=[2])
+    credits: float = Field(description="charged for the whole job", examples=[7])
+    provider_credits: float = Field(description="what Kie charges for it", examples=[7])
+    updated_at: AwareDatetime = Field(examples=[_AT])
+    updated_by: str = Field(examples=["api:dk_7JqzW3pXk2Lm"])
+    price_id: int = Field(description="the version in force", examples=[2])
+
+
+class Prices(BaseModel):
+    """Every price in force."""
+
+    prices: list[Price]
+
+
+class Account(BaseModel):
+    """An account's credits at one moment."""
+
+    id: str = Field(examples=["acme"])
+    balance: float = Field(description="owned, holds included", examples=[100])
+    held: float = Field(description="set aside for open jobs", examples=[7])
+    available: float = Field(description="balance less held", examples=[93])
+    created_at: AwareDatetime = Field(examples=[_AT])
+
+
+class LedgerEntry(BaseModel):
+    """One movement of credits."""
+
+    id: int = Field(examples=[4711])
+    account_id: str = Field(examples=["acme"])
+    job_id: str | None = Field(json_schema_extra=_UUID, examples=[_ID])
+    kind: _Kinds = Field(examples=["hold"])
+    credits: float = Field(description="only an adjustment may be negative", examples=[7])
+    balance_after: float = Field(examples=[100])
+    held_after: float = Field(examples=[7])
+    price_id: int | None = Field(examples=[2])
+    reason: str | None = Field(examples=[None])
+    created_at: AwareDatetime = Field(examples=[_AT])
+
+
+class LedgerPage(BaseModel):
+    """Movements of credits, newest first."""
+
+    entries: list[LedgerEntry]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class AuditEntry(BaseModel):
+    """Who did what: one act of an operator, an admin or a login of the database."""
+
+    id: int = Field(examples=[17])
+    at: AwareDatetime = Field(examples=[_AT])
+    act: Act = Field(examples=["credits_granted"])
+    actor: str = Field(
+        description="as our services name him; otherwise the login",
+        examples=["api:dk_7JqzW3pXk2Lm"],
+    )
+    via: Literal["api", "cli", "python", "sql"] = Field(examples=["api"])
+    key_prefix: str | None = Field(examples=["dk_7JqzW3pXk2Lm"])
+    key_role: str | None = Field(examples=["admin"])
+    os_user: str | None = Field(description="who typed the command, as stated", examples=[None])
+    origin: str | None = Field(
+        description="the HTTP peer, or the host of the command line, as stated",
+        examples=["203.0.113.7"],
+    )
+    database_role: str = Field(
+        description="the login of the database session", examples=["darkroom_api_1"]
+    )
+    client_address: str | None = Field(
+        description="of the database session; null: a socket", examples=["10.0.0.5"]
+    )
+    account_id: str | None = Field(examples=["acme"])
+    job_id: str | None = Field(json_schema_extra=_UUID, examples=[None])
+    subject: str = Field(description="the table and the key", examples=["ledger_entries 4711"])
+    before: dict[str, JsonValue] | None = Field(examples=[{"balance": 0}])
+    after: dict[str, JsonValue] | None = Field(examples=[{"balance": 100, "credits": 100}])
+    reason: str | None = Field(examples=["invoice 17"])
+
+
+class AuditPage(BaseModel):
+    """What was done, newest first."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class Event(BaseModel):
+    """The `data` of one event of a stream."""
+
+    id: int = Field(description="the same for a repeated event", examples=[99])
+    job_id: str = Field(json_schema_extra=_UUID, examples=[_ID])
+    account_id: str = Field(examples=["acme"])
+    at: AwareDatetime = Field(examples=[_AT])
+    event: str = Field(description="what happened, in docs/lifecycle.md", examples=["progressed"])
+    state: str = Field(
+        description="where it led the job", json_schema_extra=_STATE, examples=["generating"]
+    )
+    detail: dict[str, JsonValue] = Field(examples=[{"progress": 0.5}])
+
+
+class FaultOfField(BaseModel):
+    """One thing wrong with a request."""
+
+    field: str = Field(description="its path, like jobs.3.prompt", examples=["aspect_ratio"])
+    message: str = Field(examples=["is '4:3'; allowed: 1:1, 3:2, 2:3"])
+
+
+class Problem(BaseModel):
+    """Why a request was refused, as RFC 9457 says it; nothing was stored."""
+
+    type: str = Field(
+        description="stable, for programs", examples=["urn:darkroom:problem:invalid_request"]
+    )
+    title: str
+    status: int = Field(json_schema_extra={"minimum": 400, "maximum": 599})
+    detail: str = Field(description="what was given and what is allowed, for people")
+    errors: list[FaultOfField] = Field(
+        default_factory=list, description="with 422: every fault of the request at once"
+    )
+    account_id: str = Field(default_factory=str, description="with too few credits: whose")
+    needed: float = Field(
+        default_factory=float, description="with too few credits: what the jobs cost"
+    )
+    available: float = Field(
+        default_factory=float, description="with too few credits: what there is"
+    )
+    held: float = Field(
+        default_factory=float, description="with too few credits: what open jobs hold"
+    )
+    job_id: str = Field(default_factory=str, description="with 409: the job that stands in the way")
+    differs: list[str] = Field(
+        default_factory=list, description="with a key that was used: the fields that differ"
+    )
+    state: str = Field(
+        default_factory=str, description="with a job that cannot be cancelled: its state"
+    )
+
+
+class WebhookMessage(BaseModel):
+    """What is posted to `webhook_url` when a job has ended, or images came after its end.
+
+    Signed by Standard Webhooks.
+    """
+
+    type: str = Field(
+        json_schema_extra={
+            "enum": [*(f"job.{one}" for one in JobState if one in TERMINAL), DELIVERED_LATE_WEBHOOK]
+        }
+    )
+    timestamp: AwareDatetime = Field(
+        description="when the job ended, or the late images were stored", examples=[_AT]
+    )
+    data: Job
+
+
+ANSWERS: tuple[type[BaseModel], ...] = (
+    *(Job, Jobs, JobPage, Price, Prices, Account, LedgerPage, AuditPage, Event),
+    *(Problem, WebhookMessage),
+)
+"""Those that the document names; it takes what they are made of along."""

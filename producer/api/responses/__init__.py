@@ -1,0 +1,1 @@
+"""Responses: problem documents and errors that only HTTP raises."""

@@ -1,0 +1,158 @@
+"""Turns everything that can go wrong into RFC 9457 `application/problem+json`.
+
+`type` is `urn:darkroom:problem:` and the stable code of the error; a code never changes its
+status. Details never repeat a secret, and never tell of our insides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from producer.api.responses.http_errors import HttpRefusal
+from shared import errors
+from shared.adapters.postgres.job_rows import credits_to_json
+from shared.errors import DarkroomError, Fault
+
+CONTENT_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:darkroom:problem:"
+
+_STATUS_BY_ERROR: tuple[tuple[type[DarkroomError], HTTPStatus], ...] = (
+    (errors.KeyRefused, HTTPStatus.UNAUTHORIZED),
+    (errors.InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.InsufficientCredits, HTTPStatus.PAYMENT_REQUIRED),
+    (errors.IdempotencyConflict, HTTPStatus.CONFLICT),
+    (errors.TooLateToCancel, HTTPStatus.CONFLICT),
+    (errors.WouldLeaveDebt, HTTPStatus.CONFLICT),
+    (errors.AlreadyExists, HTTPStatus.CONFLICT),
+    (errors.PriceMissing, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.NotFound, HTTPStatus.NOT_FOUND),
+    (errors.DatabaseRefused, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.DependencyDown, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+"""The first row that fits: narrower errors stand above wider ones."""
+
+_TITLES = {
+    "key_refused": "The API key is missing or not accepted",
+    "forbidden": "This API key may not do that",
+    "malformed_request": "The request cannot be read",
+    "request_too_large": "The body is too large",
+    "unsupported_content": "The body must be application/json",
+    "request_too_slow": "The body did not arrive in time",
+    "invalid_request": "The request breaks rules",
+    "insufficient_credits": "The account has too few credits available",
+    "idempotency_conflict": "The idempotency key was used for another request",
+    "too_much_at_once": "This API key has too much under way",
+    "too_late_to_cancel": "The job has left the queue",
+    "would_leave_debt": "The account would be left in debt",
+    "too_many_connections": "Too many connections from one address",
+    "no_connection_left": "Every connection is in use",
+    "too_slow": "No answer in time",
+    "price_not_found": "There is no such price",
+    "redis_down": "Redis cannot serve now",
+    "price_missing": "There is no price for this",
+    "job_not_found": "There is no such job",
+    "account_not_found": "There is no such account",
+    "not_found": "There is nothing here",
+    "method_not_allowed": "This address has other methods",
+    "database_refused": "A rule of the database refused the change",
+    "postgres_down": "Postgres cannot serve now; nothing was stored",
+    "dependency_down": "A server that Darkroom needs cannot serve now",
+    "row_busy": "Another session holds a row that this needs",
+    "internal_error": "Darkroom made a mistake",
+}
+
+RETRY_AFTER_SECONDS = 2
+_COME_AGAIN = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
+
+_TRY_AGAIN = "try again after the seconds of Retry-After; /readyz and the log say what is wrong"
+
+
+class Problem(web.Response):
+    """An answer that keeps the whole error, for the log."""
+
+    cause: str | None = None
+
+
+def problem_of(error: DarkroomError) -> web.Response:
+    """Return the answer for an error of our own tree; one that no caller can cause is raised."""
+    status = _status_of(error)
+    if status is None:
+        raise error
+    headers: dict[str, str] = {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
+    if status in _COME_AGAIN:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    response = problem(status, error.code, _detail(error), members=_members(error), headers=headers)
+    response.cause = str(error)
+    return response
+
+
+def _detail(error: DarkroomError) -> str:
+    # A server's own words may name its addresses and users: they are for /readyz and the log.
+    if isinstance(error, errors.PostgresDown) and error.sqlstate:
+        return f"{_TRY_AGAIN} (SQLSTATE {error.sqlstate})"
+    if isinstance(error, errors.RowBusy):
+        return f"{error}; {_TRY_AGAIN}"
+    return _TRY_AGAIN if isinstance(error, errors.DependencyDown) else str(error)
+
+
+def _status_of(error: DarkroomError) -> HTTPStatus | None:
+    if isinstance(error, HttpRefusal):
+        return error.status
+    return next((code for kind, code in _STATUS_BY_ERROR if isinstance(error, kind)), None)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    members: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Problem:
+    """Return one problem; `members` are its own extra members."""
+    body = {
+        "type": TYPE_PREFIX + code,
+        "title": _TITLES.get(code) or HTTPStatus(status).phrase,
+        "status": int(status),
+        # Half of a character may stand in what was sent, and cannot be written out.
+        "detail": detail.encode(errors="replace").decode(),
+        **(members or {}),
+    }
+    return Problem(
+        body=orjson.dumps(body), status=status, content_type=CONTENT_TYPE, headers=headers
+    )
+
+
+def internal_problem() -> web.Response:
+    """Return the answer for a mistake of ours, which tells nothing of it."""
+    detail = "the mistake is in the log under this request id; nothing may have been stored"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+
+
+def _members(error: DarkroomError) -> dict[str, Any]:
+    if isinstance(error, errors.InvalidRequest):
+        return {"errors": faults_to_json(error.faults)}
+    if isinstance(error, errors.InsufficientCredits):
+        return {
+            "account_id": error.account_id,
+            "needed": credits_to_json(error.needed),
+            "available": credits_to_json(error.available),
+            "held": credits_to_json(error.held),
+        }
+    if isinstance(error, errors.IdempotencyConflict):
+        return {"job_id": error.job_id, "differs": list(error.differs)}
+    if isinstance(error, errors.TooLateToCancel):
+        return {"job_id": error.job_id, "state": error.state}
+    return {}
+
+
+def faults_to_json(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
+    """Return the `errors` member: each fault with its field path."""
+    return [{"field": fault.field, "message": fault.message} for fault in faults]

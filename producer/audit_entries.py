@@ -1,0 +1,64 @@
+"""The audit entries: who did what to prices, credits, jobs, keys and webhooks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypedDict, Unpack
+from uuid import UUID
+
+from producer.list_pages import PAGE_BYTES, RowPage
+from shared.adapters.postgres.database import Queries, as_dicts
+from shared.errors import Fault, InvalidRequest
+
+
+class Act(StrEnum):
+    """What is noted. Stored in `audit_entries.act`; a CHECK there lists the same words."""
+
+    ACCOUNT_CREATED = "account_created"
+    CREDITS_GRANTED = "credits_granted"
+    CREDITS_ADJUSTED = "credits_adjusted"
+    PRICE_CHANGED = "price_changed"
+    PRICE_HISTORY_REBUILT = "price_history_rebuilt"
+    JOB_CANCELLED = "job_cancelled"
+    """By an operator; what callers take back themselves is in the job's timeline."""
+    JOB_RETRIED = "job_retried"
+    JOB_RESOLVED = "job_resolved"
+    KEY_CREATED = "key_created"
+    KEY_REVOKED = "key_revoked"
+    WEBHOOK_ENDPOINT_CREATED = "webhook_endpoint_created"
+    """By hand; those that jobs make by naming them are not noted."""
+    WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105
+    WEBHOOK_REPLAYED = "webhook_replayed"
+
+
+class Which(TypedDict, total=False):
+    """Which entries are wanted; what is left out, or None, may be any."""
+
+    act: Act | str | None
+    account_id: str | None
+    job_id: UUID | None
+    actor: str | None
+    """Compared with the actor, the login and the key's prefix."""
+
+
+async def audit_page(
+    queries: Queries, *, below: int | None, most: int, **which: Unpack[Which]
+) -> RowPage:
+    """Return the newest entries below an id, as many as there may be and as fit.
+
+    Raises `InvalidRequest`.
+    """
+    act = which.get("act")
+    if act is not None and act not in set(Act):
+        raise InvalidRequest([Fault("act", f"{act!r:.80} must be one of {', '.join(Act)}")])
+    rows = await queries.fetch(
+        "list_audit",
+        act,
+        which.get("account_id"),
+        which.get("job_id"),
+        which.get("actor"),
+        below,
+        most,
+        PAGE_BYTES,
+    )
+    return RowPage.of(as_dicts(rows))

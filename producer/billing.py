@@ -1,0 +1,194 @@
+"""The till: accounts, prices and the ledger, as a producer reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, Unpack
+from uuid import UUID
+
+from producer.actor import Actor, stated
+from producer.audit_entries import Which, audit_page
+from producer.jobs.locked_rows import account_rows, naming_the_row
+from producer.list_pages import PAGE_BYTES, RowPage, rows_of_pages
+from shared.adapters.postgres.database import Database, as_dicts
+from shared.catalog import ImageRequest
+from shared.errors import (
+    AccountNotFound,
+    AlreadyExists,
+    DatabaseRefused,
+    PriceMissing,
+    WouldLeaveDebt,
+)
+
+_NO_SUCH_ACCOUNT = "DR404"
+_NO_DEBT = "an_adjustment_leaves_no_debt"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account's credits at one moment."""
+
+    id: str
+    balance: Decimal
+    """Owned, holds included; below zero only after a price rise between enqueue and success."""
+    held: Decimal
+    """Set aside for open jobs."""
+    available: Decimal
+    """What new jobs may hold: balance less held."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a request would cost if it were enqueued now."""
+
+    credits: Decimal
+    price_id: int
+    """The version in `pricing_history`."""
+
+
+class Till:
+    """Reads and writes accounts and prices. Raises `PostgresDown`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def account(self, account_id: str) -> Account:
+        """Return the account, or raise `AccountNotFound`."""
+        row = await self._database.fetch_row("get_account", account_id)
+        if row is None:
+            raise AccountNotFound(account_id)
+        return Account(**dict(row))
+
+    async def create_account(
+        self,
+        account_id: str,
+        credits: Decimal = Decimal(0),
+        *,
+        actor: Actor | str | None = None,
+    ) -> Account:
+        """Create an account, with credits if asked, in one statement; raises `AlreadyExists`."""
+        try:
+            row = await self._database.fetch_row(
+                "create_account", account_id, credits, stated(actor)
+            )
+        except DatabaseRefused as error:
+            if error.constraint == _NO_DEBT:
+                raise _debt_refused(error) from error
+            raise
+        if row is None:
+            raise AlreadyExists(f"an account {account_id!r} exists already")
+        return Account(**dict(row))
+
+    async def grant(
+        self,
+        account_id: str,
+        credits: Decimal,
+        reason: str,
+        *,
+        allow_debt: bool = False,
+        actor: Actor | str | None = None,
+    ) -> Account:
+        """Add credits, or take them where negative, with a reason in the ledger.
+
+        Raises `WouldLeaveDebt` where more is taken than is available, unless that is wanted, and
+        `AccountNotFound`.
+        """
+        try:
+            with naming_the_row(account_rows([account_id])):
+                row = await self._database.fetch_row(
+                    "grant_to_account", account_id, credits, reason, allow_debt, stated(actor)
+                )
+        except DatabaseRefused as error:
+            if error.sqlstate == _NO_SUCH_ACCOUNT:
+                raise AccountNotFound(account_id) from error
+            if error.constraint == _NO_DEBT:
+                raise _debt_refused(error) from error
+            raise
+        return Account(**dict(row or {}))
+
+    async def ledger(self, account_id: str, below: int | None, most: int) -> list[dict[str, Any]]:
+        """Return the account's entries, newest first."""
+        return await rows_of_pages(partial(self.ledger_page, account_id), below, most)
+
+    async def ledger_page(self, account_id: str, below: int | None, most: int) -> RowPage:
+        """Return the account's newest entries below an id, as many as there may be and as fit."""
+        await self.account(account_id)
+        rows = await self._database.fetch("list_ledger", account_id, below, most, PAGE_BYTES)
+        return RowPage.of(as_dicts(rows))
+
+    async def granted_by(self, account_id: str, entry_ids: Sequence[int]) -> dict[int, str]:
+        """Return who wrote those of the account's entries that are grants and adjustments."""
+        rows = await self._database.fetch("audit_of_entries", account_id, list(entry_ids))
+        return {row["entry_id"]: row["actor"] for row in rows}
+
+    async def quote(self, request: ImageRequest) -> Quote:
+        """Return what the request costs now, or raise `PriceMissing`."""
+        price = await self.price(request.model, request.task, request.price_quantity)
+        return Quote(price["credits"], price["price_id"])
+
+    async def price(self, model: str, task: str, quantity: int) -> dict[str, Any]:
+        """Return one row of `pricing`, or raise `PriceMissing`."""
+        row = await self._database.fetch_row("get_price", model, task, quantity)
+        if row is None:
+            raise PriceMissing(model, task, quantity)
+        return dict(row)
+
+    async def prices(self) -> list[dict[str, Any]]:
+        """Return every row of `pricing`."""
+        return as_dicts(await self._database.fetch("list_prices"))
+
+    async def price_history(self, most: int) -> list[dict[str, Any]]:
+        """Return price versions, newest first."""
+        return as_dicts(await self._database.fetch("list_price_history", most))
+
+    async def set_price(
+        self,
+        key: tuple[str, str, int],
+        credits: Decimal,
+        *,
+        reason: str,
+        actor: Actor | str | None = None,
+    ) -> dict[str, Any]:
+        """Change one price and note who and why; raises `PriceMissing` or `DatabaseRefused`."""
+        with naming_the_row("price {}/{}/{}".format(*key)):
+            row = await self._database.fetch_row("set_price", *key, credits, reason, stated(actor))
+        if row is None:
+            raise PriceMissing(*key)
+        return dict(row)
+
+    async def audit(
+        self, *, below: int | None = None, most: int = 50, **which: Unpack[Which]
+    ) -> list[dict[str, Any]]:
+        """Return what operators did, newest first; see `producer.audit_entries.audit_page`."""
+
+        async def read(below: int | None, most: int) -> RowPage:
+            return await self.audit_page(below=below, most=most, **which)
+
+        return await rows_of_pages(read, below, most)
+
+    async def audit_page(self, *, below: int | None, most: int, **which: Unpack[Which]) -> RowPage:
+        """Return the newest audit entries below an id, as many as there may be and as fit."""
+        return await audit_page(self._database, below=below, most=most, **which)
+
+    async def explain(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
+        """Return a job's timeline, attempts, money, late tasks and audit entries, oldest first."""
+        return {
+            name: as_dicts(await self._database.fetch(query, job_id))
+            for name, query in (
+                ("events", "list_events"),
+                ("attempts", "list_attempts"),
+                ("entries", "list_job_entries"),
+                ("late_tasks", "list_late_tasks"),
+                ("audit", "audit_of_job"),
+            )
+        }
+
+
+def _debt_refused(error: DatabaseRefused) -> WouldLeaveDebt:
+    advice = "nothing was changed; if a debt is meant: --allow-debt, or allow_debt over HTTP"
+    return WouldLeaveDebt(f"{error.message}: {advice}")

@@ -1,0 +1,152 @@
+"""Runs a command: settings, logging, connections before it, exit codes and errors after it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import typer
+
+from producer.billing import Till
+from producer.cli.display.error_output import tell
+from producer.cli.exit_codes import ExitCode, code_of
+from producer.client import Producer
+from shared.adapters.event_loop import loop_factory
+from shared.adapters.log_setup import set_up_logging
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.servers import Servers, open_servers
+from shared.errors import DarkroomError
+from shared.settings import Settings, load_settings
+
+_GROUPS = frozenset({"jobs", "prices", "accounts", "keys", "webhooks"})
+
+Outcome = ExitCode | None
+"""How a command ended; None means done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What most commands work with."""
+
+    settings: Settings
+    servers: Servers
+    database: Database
+    producer: Producer
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAccess:
+    """What commands work with that need no Redis."""
+
+    settings: Settings
+    database: Database
+    till: Till
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """Connect to the servers of these settings. Raises as `Producer.connect` does."""
+    async with (
+        open_servers(settings) as servers,
+        connect_database(
+            servers.database_url, connections=2, name="darkroom-cli", reads_any_moment=True
+        ) as database,
+        Producer.over(
+            servers, webhooks_allow_loopback=settings.webhooks_allow_loopback
+        ) as producer,
+    ):
+        yield Desk(settings, servers, database, producer)
+
+
+def run_at_desk(step: Callable[[Desk], Awaitable[Outcome]]) -> None:
+    """Run one step with connections, and leave with its code; errors are told, not raised."""
+
+    async def at_desk(settings: Settings) -> Outcome:
+        async with open_desk(settings) as desk:
+            return await step(desk)
+
+    run(at_desk)
+
+
+def run_with_database(step: Callable[[DatabaseAccess], Awaitable[Outcome]]) -> None:
+    """Run one step with Postgres alone, as `run_at_desk` does with all servers."""
+
+    async def with_database(settings: Settings) -> Outcome:
+        async with (
+            open_servers(settings, needs_redis=False) as servers,
+            connect_database(
+                servers.database_url, connections=2, name="darkroom-cli", reads_any_moment=True
+            ) as database,
+        ):
+            return await step(DatabaseAccess(settings, database, Till(database)))
+
+    run(with_database)
+
+
+def run(step: Callable[[Settings], Awaitable[Outcome]], *, is_service: bool = False) -> None:
+    """Run one step with the settings, and leave with its code; errors are told, not raised.
+
+    Only warnings are logged, unless LOG_LEVEL is given or the command is a service.
+    """
+    with errors_told():
+        settings = load_settings()
+    run_with(settings if is_service else quieted(settings), step)
+
+
+def quieted(settings: Settings) -> Settings:
+    """Return the settings of a command that people watch: warnings only, unless asked for more."""
+    # The driver logs every failed reconnection with a traceback; we say it in a sentence.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
+    if "log_level" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"log_level": "WARNING"})
+
+
+def run_with(settings: Settings, step: Callable[[Settings], Awaitable[Outcome]]) -> None:
+    """Run one step with these settings, and leave with its code; errors are told, not raised."""
+    with errors_told():
+        set_up_logging(settings)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            raise typer.Exit(runner.run(_run_until_terminated(step, settings)))
+
+
+async def _run_until_terminated(
+    step: Callable[[Settings], Awaitable[Outcome]], settings: Settings
+) -> ExitCode:
+    task = asyncio.ensure_future(step(settings))
+    was_terminated = False
+
+    def terminate() -> None:
+        nonlocal was_terminated
+        was_terminated = True
+        task.cancel()
+
+    # Cancelling unwinds: leases are released and the terminal gets its cursor back.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await task or ExitCode.DONE
+    except asyncio.CancelledError:
+        if was_terminated:
+            return ExitCode.TERMINATED
+        raise
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Tell a `DarkroomError` on stderr and leave with its code; nothing else is caught."""
+    try:
+        yield
+    except DarkroomError as error:
+        tell(error, _command_as_typed())
+        raise typer.Exit(code_of(error)) from None
+
+
+def _command_as_typed() -> str:
+    """Return `darkroom` with the names of the command, without its arguments."""
+    words = [word for word in sys.argv[1:3] if word.isidentifier() or word == "simulate-kie"]
+    return " ".join(["darkroom", *words[: 2 if words[:1] and words[0] in _GROUPS else 1]])

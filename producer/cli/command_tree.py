@@ -1,0 +1,91 @@
+"""The tree of commands, as `darkroom --help` shows it."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from producer.cli.commands import accounts, jobs, keys, prices, webhooks
+from producer.cli.commands.audit import audit
+from producer.cli.commands.doctor import doctor
+from producer.cli.commands.enqueue import enqueue
+from producer.cli.commands.health import health
+from producer.cli.commands.migrate_env import env, migrate
+from producer.cli.commands.queue import queue
+from producer.cli.demo import demo
+from producer.cli.display.console import put, put_json
+from producer.cli.options import AsJson
+from producer.cli.processes.service_commands import PASS_EVERYTHING, api, simulate_kie, worker
+from producer.cli.processes.up import up
+
+_START = "Start"
+_JOBS = "Jobs and money"
+_LOOK = "Look after it"
+
+_CODES = (
+    "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 the job failed, 5 timed out waiting,"
+    " 6 a dependency is down."
+)
+
+
+def build_app() -> typer.Typer:
+    """Return the whole command line."""
+    app = typer.Typer(
+        name="darkroom",
+        help="Darkroom: an asynchronous job queue with a till, for images developed at Kie.",
+        epilog=_CODES,
+        no_args_is_help=True,
+        # A traceback with local variables would show secrets.
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for command in (demo, up, worker, api):
+        app.command(rich_help_panel=_START)(command)
+    app.command("simulate-kie", context_settings=PASS_EVERYTHING, rich_help_panel=_START)(
+        simulate_kie
+    )
+    app.command(rich_help_panel=_JOBS)(enqueue)
+    for name, group in (("jobs", jobs), ("accounts", accounts), ("prices", prices)):
+        app.add_typer(group.app, name=name, rich_help_panel=_JOBS)
+    app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
+    app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_LOOK)
+    for command in (queue, audit, doctor, migrate, env, health):
+        app.command(rich_help_panel=_LOOK)(command)
+    app.command("version", rich_help_panel=_LOOK)(tell_version)
+    return app
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        put(f"darkroom {_version()}")
+        raise typer.Exit
+
+
+def _root(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    """Darkroom: an asynchronous job queue with a till, for images developed at Kie."""
+    del show_version
+
+
+def tell_version(as_json: AsJson = False) -> None:
+    """Tell the version."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    if as_json:
+        put_json({"darkroom": _version(), "python": python})
+    else:
+        put(f"darkroom {_version()} on Python {python}")
+
+
+def _version() -> str:
+    try:
+        return version("darkroom-queue")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "(not installed)"

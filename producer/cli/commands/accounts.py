@@ -1,0 +1,135 @@
+"""`darkroom accounts`: who may spend how much."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+
+from producer.billing import Account
+from producer.cli.command_actor import operator
+from producer.cli.command_runner import DatabaseAccess, run_with_database
+from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.display.job_tables import row_to_json
+from producer.cli.display.text_format import NOTHING, credits_text, moment_text, printable
+from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, read_credits
+from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
+
+app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
+
+
+@app.command()
+def create(
+    account_id: AccountId,
+    credits: Annotated[
+        Decimal, typer.Option(metavar="N", parser=read_credits, help="Granted at once.")
+    ] = Decimal(0),
+    as_json: AsJson = False,
+) -> None:
+    """Create an account, with credits if asked."""
+
+    async def step(access: DatabaseAccess) -> None:
+        account = await access.till.create_account(account_id, credits, actor=operator())
+        _put(account, as_json=as_json)
+
+    run_with_database(step)
+
+
+# A negative number is not an option: grants may take credits back.
+@app.command(context_settings={"ignore_unknown_options": True})
+def grant(
+    account_id: AccountId,
+    credits: Credits,
+    reason: Reason,
+    allow_debt: Annotated[
+        bool,
+        typer.Option("--allow-debt", help="Take more than is available: the account owes it."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Grant credits; a negative number takes some back, as an adjustment."""
+
+    async def step(access: DatabaseAccess) -> None:
+        account = await access.till.grant(
+            account_id, credits, reason, allow_debt=allow_debt, actor=operator()
+        )
+        _put(account, as_json=as_json)
+
+    run_with_database(step)
+
+
+@app.command()
+def show(account_id: AccountId, as_json: AsJson = False) -> None:
+    """Show an account's credits."""
+
+    async def step(access: DatabaseAccess) -> None:
+        _put(await access.till.account(account_id), as_json=as_json)
+
+    run_with_database(step)
+
+
+@app.command()
+def ledger(
+    account_id: AccountId,
+    limit: Limit = 20,
+    below: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only older than this entry: the next page.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every movement of an account's credits, newest first."""
+
+    async def step(access: DatabaseAccess) -> None:
+        entries = await access.till.ledger(account_id, below, limit)
+        who = await access.till.granted_by(account_id, [entry["id"] for entry in entries])
+        entries = [{**entry, "granted_by": who.get(entry["id"])} for entry in entries]
+        if as_json:
+            put_json(*(row_to_json(entry) for entry in entries))
+            return
+        _print_ledger(entries)
+        if len(entries) == limit:
+            say(f"older ones: --below {entries[-1]['id']}", "dim")
+
+    run_with_database(step)
+
+
+def account_to_json(account: Account) -> dict[str, Any]:
+    """Return an account as JSON."""
+    return {
+        "id": account.id,
+        "balance": credits_to_json(account.balance),
+        "held": credits_to_json(account.held),
+        "available": credits_to_json(account.available),
+        "created_at": moment_to_json(account.created_at),
+    }
+
+
+def _put(account: Account, *, as_json: bool) -> None:
+    if as_json:
+        put_json(account_to_json(account))
+        return
+    put(
+        f"{printable(account.id)}: {credits_text(account.available)} credits available"
+        f" (balance {credits_text(account.balance)}, held by open jobs"
+        f" {credits_text(account.held)})"
+    )
+
+
+def _print_ledger(entries: list[dict[str, Any]]) -> None:
+    table = plain_table(
+        *("id", "at", "entry", "credits", "balance", "held", "for", "by"),
+        right=("id", "credits", "balance", "held"),
+    )
+    for entry in entries:
+        table.add_row(
+            str(entry["id"]),
+            moment_text(entry["created_at"]),
+            entry["kind"],
+            credits_text(entry["credits"]),
+            credits_text(entry["balance_after"]),
+            credits_text(entry["held_after"]),
+            str(entry["job_id"] or printable(entry["reason"] or NOTHING)),
+            printable(entry["granted_by"] or NOTHING),
+        )
+    data_console().print(table)

@@ -1,0 +1,58 @@
+"""`darkroom audit`: who did what to prices, credits, jobs, keys and webhooks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from producer.audit_entries import Act
+from producer.cli.command_runner import DatabaseAccess, run_with_database
+from producer.cli.display.audit_table import audit_table
+from producer.cli.display.console import data_console, put_json, say
+from producer.cli.display.job_tables import row_to_json
+from producer.cli.display.text_format import command_text
+from producer.cli.options import AsJson, Limit
+
+
+def audit(
+    account: Annotated[str | None, typer.Option(metavar="A", help="Only of this account.")] = None,
+    job: Annotated[UUID | None, typer.Option(metavar="ID", help="Only of this job.")] = None,
+    act: Annotated[Act | None, typer.Option(help="Only such acts.")] = None,
+    actor: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Only of this actor, login or key.")
+    ] = None,
+    limit: Limit = 20,
+    below: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only older than this entry: the next page.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who did what, newest first: prices, credits, cancels, keys, webhooks."""
+
+    async def step(access: DatabaseAccess) -> None:
+        rows = await access.till.audit(
+            act=act,
+            account_id=account,
+            job_id=job,
+            actor=actor,
+            below=below,
+            most=limit,
+        )
+        if as_json:
+            put_json(*(row_to_json(row) for row in rows))
+            return
+        if not rows:
+            say("no such entries")
+            return
+        data_console().print(audit_table(rows))
+        if len(rows) == limit:
+            given = (
+                *(("--account", account), ("--job", job), ("--act", act), ("--actor", actor)),
+                ("--below", rows[-1]["id"]),
+            )
+            words = [word for name, value in given if value for word in (name, str(value))]
+            say(f"older ones: {command_text('audit', *words)}", "dim")
+
+    run_with_database(step)

@@ -1,0 +1,64 @@
+"""`darkroom doctor`: every dependency and every invariant, a line each, with the fix."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from producer.cli.command_runner import run
+from producer.cli.display.console import data_console, put_json, say
+from producer.cli.display.text_format import count_text, moment_text, printable
+from producer.cli.exit_codes import ExitCode
+from producer.cli.options import AsJson
+from producer.doctor import Finding, examine
+from shared.adapters.postgres.job_rows import moment_to_json
+from shared.settings import Settings
+
+_DEPENDENCIES = frozenset(
+    {"postgres", "redis", "postgres is read only", "redis is replica", "redis is full"}
+)
+"""Findings that say that a server cannot serve."""
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Examine every dependency and every invariant: 0 all is well, 1 or 6 something is not."""
+
+    async def step(settings: Settings) -> ExitCode:
+        bad: list[Finding] = []
+        seen = 0
+        async for finding in examine(settings):
+            seen += 1
+            _put(finding, as_json=as_json)
+            if not finding.ok:
+                bad.append(finding)
+        if not bad:
+            say(f"all is well: {count_text(seen, 'check')}", "green")
+            return ExitCode.DONE
+        say(f"{len(bad)} of {count_text(seen, 'check')} failed", "red")
+        is_down = any(finding.name in _DEPENDENCIES for finding in bad)
+        return ExitCode.DEPENDENCY_DOWN if is_down else ExitCode.ERROR
+
+    run(step)
+
+
+def _put(finding: Finding, *, as_json: bool) -> None:
+    if as_json:
+        put_json(
+            {
+                "name": finding.name,
+                "ok": finding.ok,
+                "detail": finding.detail,
+                "fix": finding.fix,
+                "since": moment_to_json(finding.since),
+            }
+        )
+        return
+    line = Text("✓ " if finding.ok else "✗ ", style="green" if finding.ok else "bold red")
+    line.append(finding.name, style="bold").append(
+        f": {printable(finding.detail)}", style="not bold default"
+    )
+    if finding.since is not None:
+        line.append(f"; since {moment_text(finding.since)}", style="not bold default")
+    console = data_console()
+    console.print(line)
+    if finding.fix and not finding.ok:
+        console.print(f"    fix: {printable(finding.fix)}", style="yellow")

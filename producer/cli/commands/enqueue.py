@@ -1,0 +1,164 @@
+"""`darkroom enqueue`: a request from options, and if asked the wait for its images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from producer.cli.command_runner import Desk, run_at_desk
+from producer.cli.commands.enqueue_options import (
+    Account,
+    AspectRatio,
+    EnhancePrompt,
+    FallbackModel,
+    IdempotencyKey,
+    Images,
+    Mask,
+    Metadata,
+    Model,
+    PriorityWord,
+    Prompt,
+    Quantity,
+    RunAt,
+    Wait,
+    WebhookUrl,
+)
+from producer.cli.display.console import put, put_json, say
+from producer.cli.display.job_progress import wait_visibly
+from producer.cli.display.text_format import (
+    command_text,
+    credits_text,
+    order_text,
+    printable,
+    span_text,
+)
+from producer.cli.exit_codes import ExitCode, code_of_ended
+from producer.cli.options import AsJson, Timeout
+from producer.orders.order import Order
+from shared.adapters.postgres.job_rows import job_to_json
+from shared.adapters.processes.process_rows import ALIVE_SECONDS
+from shared.catalog import ImageRequest, get_family
+from shared.catalog.families.gpt4o_image import TextToImage
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import Fault, InvalidRequest
+
+
+def enqueue(
+    account: Account,
+    prompt: Prompt = None,
+    aspect_ratio: AspectRatio = "1:1",
+    quantity: Quantity = 1,
+    images: Images = None,
+    mask: Mask = None,
+    model: Model = "gpt-4o-image",
+    enhance_prompt: EnhancePrompt = False,
+    fallback_model: FallbackModel = None,
+    idempotency_key: IdempotencyKey = None,
+    webhook_url: WebhookUrl = None,
+    metadata: Metadata = None,
+    priority: PriorityWord = "normal",
+    run_at: RunAt = None,
+    wait: Wait = False,
+    timeout: Timeout = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Enqueue a job: prints its id, or with --wait the image URLs, one per line."""
+    fields: dict[str, Any] = {
+        "prompt": prompt,
+        "aspect_ratio": aspect_ratio,
+        "quantity": quantity,
+        "image_urls": images or None,
+        "mask_url": mask,
+        "enhance_prompt": enhance_prompt or None,
+        "fallback_model": fallback_model,
+    }
+    small_print: dict[str, Any] = {
+        "account_id": account,
+        "idempotency_key": idempotency_key,
+        "metadata": metadata or {},
+        "webhook_url": webhook_url,
+        "priority": priority,
+        "run_at": run_at,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+
+    async def step(desk: Desk) -> ExitCode:
+        [job] = await desk.producer.enqueue_many([build_order(model, given, small_print)])
+        timeout_seconds = timeout if wait else None
+        return await report_enqueued(desk, job, timeout_seconds=timeout_seconds, as_json=as_json)
+
+    run_at_desk(step)
+
+
+def build_order(model: str, fields: dict[str, Any], small_print: dict[str, Any]) -> Order:
+    """Return the order, or raise `InvalidRequest` with every fault of request and small print."""
+    faults: list[Fault] = []
+    # Stands in while the small print of a refused request is checked as well.
+    request: ImageRequest = TextToImage(prompt="-", aspect_ratio="1:1")
+    task = "image-to-image" if {"image_urls", "mask_url"} & fields.keys() else "text-to-image"
+    try:
+        request = get_family(model).validate(task, fields)
+    except InvalidRequest as error:
+        faults += error.faults
+    try:
+        order = Order(request=request, **small_print)
+    except InvalidRequest as error:
+        faults += error.faults
+    if faults:
+        raise InvalidRequest(faults)
+    return order
+
+
+async def report_enqueued(
+    desk: Desk, job: Job, *, timeout_seconds: float | None, as_json: bool
+) -> ExitCode:
+    """Tell of a new job, and with a timeout wait for its end; return the command's code."""
+    say(
+        f"{order_text(job)} for {printable(job.account_id)}:"
+        f" {credits_text(job.credits_quoted)} credits held until it ends"
+    )
+    await _warn_without_worker(desk, job)
+    if timeout_seconds is not None:
+        return await wait_and_report(desk, job, timeout_seconds=timeout_seconds, as_json=as_json)
+    if as_json:
+        put_json(job_to_json(job))
+        return ExitCode.DONE
+    put(str(job.id))
+    say(f"next: {command_text('jobs', 'wait', str(job.id))}", "dim")
+    return ExitCode.DONE
+
+
+async def wait_and_report(
+    desk: Desk, job: Job, *, timeout_seconds: float, as_json: bool
+) -> ExitCode:
+    """Wait for the end, showing the way there; print the job, or the URLs of its images."""
+    [job] = await wait_visibly(desk.producer, [job], timeout_seconds)
+    if as_json:
+        put_json(job_to_json(job))
+    elif job.state is JobState.SUCCEEDED:
+        for url in job.result_urls:
+            put(printable(url))
+    report_end(job)
+    return code_of_ended(job)
+
+
+def report_end(job: Job) -> None:
+    """Say on stderr how a job ended."""
+    if job.state is JobState.SUCCEEDED:
+        took = span_text(job.created_at, job.finished_at)
+        say(f"succeeded in {took}: {credits_text(job.credits_charged)} credits charged", "green")
+        return
+    why = ": ".join(printable(part) for part in (job.reason, job.message) if part)
+    say(f"{job.state} ({why}); the hold is released, nothing is charged", "red")
+    say(f"next: {command_text('jobs', 'show', str(job.id))}", "dim")
+
+
+async def _warn_without_worker(desk: Desk, job: Job) -> None:
+    if job.is_terminal:
+        return
+    row = await desk.database.fetch_row("worker_lives", ALIVE_SECONDS)
+    if row is not None and not row["is_alive"]:
+        say(
+            f"no worker is running, so the job waits: start one with {command_text('worker')}",
+            "yellow",
+        )

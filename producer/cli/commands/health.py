@@ -1,0 +1,88 @@
+"""`darkroom health`: asks a running process whether it is ready, as container checks do."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import orjson
+import typer
+
+from producer.cli.command_runner import errors_told
+from producer.cli.display.console import put, put_json, say
+from producer.cli.display.text_format import printable
+from producer.cli.exit_codes import ExitCode
+from producer.cli.options import AsJson
+from shared.errors import ConfigurationError
+from shared.settings import Settings, load_settings
+
+# Below the 5 s that container checks usually allow, above the 3 s of the checks themselves.
+TIMEOUT_SECONDS = 4.5
+
+
+def health(
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Whom to ask; default: the worker.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a worker or an API whether it is ready: 0 it is, 6 it is not."""
+    with errors_told():
+        asked = url or _worker_url(load_settings())
+    try:
+        status, body = _ask(asked)
+    except (OSError, http.client.HTTPException) as error:
+        say(f"nobody answers at {printable(asked)}: {str(error) or type(error).__name__}", "red")
+        raise typer.Exit(ExitCode.DEPENDENCY_DOWN) from None
+    if as_json:
+        put_json({"ready": status == http.client.OK, "url": asked, **body})
+    else:
+        _report(asked, status, body)
+    raise typer.Exit(ExitCode.DONE if status == http.client.OK else ExitCode.DEPENDENCY_DOWN)
+
+
+def _worker_url(settings: Settings) -> str:
+    if settings.worker_http_port == 0:
+        raise ConfigurationError(
+            "WORKER_HTTP_PORT is 0, so the worker chose its port itself: name it with --url"
+        )
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104 - recognised, not bound
+        settings.worker_http_host, settings.worker_http_host
+    )
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"http://{bracketed}:{settings.worker_http_port}"
+
+
+def _ask(url: str) -> tuple[int, dict[str, Any]]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
+        raise typer.BadParameter(f"{url!r} is not an http:// or https:// URL")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", f"{parts.path.rstrip('/')}/readyz")
+        answer = connection.getresponse()
+        return answer.status, _read(answer.read(64 * 1024))
+    finally:
+        connection.close()
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def _report(url: str, status: int, body: dict[str, Any]) -> None:
+    checks = body.get("checks")
+    told = checks if isinstance(checks, dict) else {}
+    line = ", ".join(f"{name} {printable(str(answer))}" for name, answer in told.items())
+    word = "ready" if status == http.client.OK else f"not ready (HTTP {status})"
+    put(f"{printable(url)} is {word}" + (f": {line}" if line else ""))

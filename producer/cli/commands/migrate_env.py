@@ -1,0 +1,101 @@
+"""`darkroom migrate` and `darkroom env`: the servers themselves."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from producer.cli.command_runner import run
+from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.display.text_format import count_text, moment_text, seconds_text
+from producer.cli.options import AsJson
+from shared.adapters.postgres.job_rows import moment_to_json
+from shared.adapters.postgres.migrations import Migration, definition_status, migration_status
+from shared.adapters.postgres.migrations import migrate as apply_migrations
+from shared.adapters.postgres.sql_definitions import Definition
+from shared.adapters.servers import open_servers
+from shared.settings import Settings
+
+ENV_LINGER_SECONDS = 600.0
+
+
+def migrate(
+    status: Annotated[
+        bool, typer.Option("--status", help="Only list the migrations; change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database's schema up to date."""
+
+    async def step(settings: Settings) -> None:
+        async with open_servers(settings, needs_redis=False, check_schema=False) as servers:
+            if status:
+                known: list[Migration | Definition] = [
+                    *await migration_status(servers.database_url),
+                    *await definition_status(servers.database_url),
+                ]
+                _list(known, as_json=as_json)
+                return
+            definitions: list[Definition] = []
+            applied = await apply_migrations(servers.database_url, on_definition=definitions.append)
+            new: list[Migration | Definition] = [*applied, *definitions]
+            if as_json:
+                put_json(*(_to_json(one) for one in new))
+                return
+            for one in new:
+                put(f"applied {_name(one)}")
+            count = len(await migration_status(servers.database_url))
+        say(f"the schema is up to date: {count_text(count, 'migration')}", "green")
+
+    run(step)
+
+
+def env(as_json: AsJson = False) -> None:
+    """Print export lines with the DATABASE_URL and REDIS_URL in use, for psql and scripts."""
+
+    async def step(settings: Settings) -> None:
+        opening = open_servers(
+            settings,
+            check_schema=settings.database_url is None,
+            linger_seconds=ENV_LINGER_SECONDS,
+        )
+        async with opening as servers:
+            urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
+            is_embedded = servers.embedded is not None
+        if as_json:
+            put_json(urls)
+        else:
+            for name, url in urls.items():
+                put(f"export {name}={shlex.quote(url)}")
+        if is_embedded:
+            say(
+                f"embedded servers: they keep running for {seconds_text(ENV_LINGER_SECONDS)} after"
+                " the last process that uses them"
+            )
+
+    run(step)
+
+
+def _list(known: list[Migration | Definition], *, as_json: bool) -> None:
+    if as_json:
+        put_json(*(_to_json(one) for one in known))
+        return
+    table = plain_table("migration", "applied")
+    for one in known:
+        table.add_row(_name(one), moment_text(one.applied_at) if one.applied_at else "missing")
+    data_console().print(table)
+
+
+def _name(one: Migration | Definition) -> str:
+    return f"{one.number:04}_{one.name}" if isinstance(one, Migration) else one.name
+
+
+def _to_json(one: Migration | Definition) -> dict[str, object]:
+    return {
+        # Functions and roles have none: they are applied again whenever they change.
+        "number": one.number if isinstance(one, Migration) else None,
+        "name": one.name,
+        "applied_at": moment_to_json(one.applied_at),
+    }

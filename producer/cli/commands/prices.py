@@ -1,0 +1,150 @@
+"""`darkroom prices`: what jobs cost, what they cost us, and every price that ever held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from producer.cli.command_actor import operator
+from producer.cli.command_runner import DatabaseAccess, run_with_database
+from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.display.job_tables import row_to_json
+from producer.cli.display.text_format import (
+    NOTHING,
+    count_text,
+    credits_text,
+    moment_text,
+    printable,
+    times_text,
+)
+from producer.cli.options import AsJson, Credits, Limit, Reason
+from shared.adapters.postgres.job_rows import credits_to_json
+from shared.settings import ChargeBasis
+
+app = typer.Typer(no_args_is_help=True, help="Read and change prices.")
+
+Row = Mapping[str, Any]
+
+
+@app.command("list")
+def list_prices(as_json: AsJson = False) -> None:
+    """List the prices in force, with the margin over what Kie charges."""
+
+    async def step(access: DatabaseAccess) -> None:
+        prices = await access.till.prices()
+        if as_json:
+            put_json(*(row_to_json(price) for price in prices))
+            return
+        table = plain_table(
+            *("model", "task", "quantity", "credits", "Kie's", "margin", "since", "set by"),
+            right=("quantity", "credits", "Kie's", "margin"),
+        )
+        for price in prices:
+            table.add_row(
+                printable(price["model"]),
+                printable(price["task"]),
+                str(price["quantity"]),
+                credits_text(price["credits"]),
+                credits_text(price["provider_credits"]),
+                margin_text(price),
+                moment_text(price["updated_at"]),
+                printable(price["updated_by"]),
+            )
+        data_console().print(table)
+
+    run_with_database(step)
+
+
+@app.command("set")
+def set_price(
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    task: Annotated[str, typer.Argument(metavar="TASK")],
+    quantity: Annotated[int, typer.Argument(metavar="QUANTITY")],
+    credits: Credits,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Change one price; it holds from the next settlement."""
+    key = (model, task, quantity)
+
+    async def step(access: DatabaseAccess) -> None:
+        till = access.till
+        old = await till.price(*key)
+        new = await till.set_price(key, credits, reason=reason, actor=operator())
+        touched = await access.database.fetch_row("open_jobs_at_price", *key, credits)
+        basis = access.settings.charge_basis
+        open_jobs = open_jobs_touched(basis, dict(touched or {}))
+        if as_json:
+            changes = {"credits_before": credits_to_json(old["credits"])}
+            put_json({**row_to_json(new), **changes, "open_jobs_touched": open_jobs})
+            return
+        put(
+            f"{printable(model)} {printable(times_text(task, quantity))}:"
+            f" {credits_text(old['credits'])}"
+            f" → {credits_text(new['credits'])} credits"
+        )
+        if old["price_id"] == new["price_id"]:
+            say("that was the price already: nothing changed")
+            return
+        _say_consequences(new, basis, open_jobs)
+
+    run_with_database(step)
+
+
+@app.command()
+def history(limit: Limit = 20, as_json: AsJson = False) -> None:
+    """Show every price that ever held, newest first."""
+
+    async def step(access: DatabaseAccess) -> None:
+        versions = await access.till.price_history(limit)
+        if as_json:
+            put_json(*(row_to_json(version) for version in versions))
+            return
+        table = plain_table(
+            *("version", "model", "task", "quantity", "credits", "from", "to", "set by", "reason"),
+            right=("version", "quantity", "credits"),
+        )
+        for version in versions:
+            table.add_row(
+                str(version["id"]),
+                printable(version["model"]),
+                printable(version["task"]),
+                str(version["quantity"]),
+                credits_text(version["credits"]),
+                moment_text(version["valid_from"]),
+                moment_text(version["valid_to"]) if version["valid_to"] else "in force",
+                printable(version["changed_by"]),
+                printable(version["reason"] or NOTHING),
+            )
+        data_console().print(table)
+
+    run_with_database(step)
+
+
+def margin_text(price: Row) -> str:
+    """Return what is left of a price after Kie's: `+2 (25 %)`, as a share of the price."""
+    margin = price["credits"] - price["provider_credits"]
+    sign = "+" if margin > 0 else ""
+    share = f" ({margin / price['credits']:.0%})".replace("%", " %") if price["credits"] else ""
+    return f"{sign}{credits_text(margin)}{share}"
+
+
+def open_jobs_touched(basis: ChargeBasis, counts: Row) -> int:
+    """Return how many open jobs will be charged by the new price rather than by their quote."""
+    if basis == "quoted":
+        return 0
+    return int(counts["open_jobs"] if basis == "current" else counts["quoted_above"])
+
+
+def _say_consequences(price: Row, basis: ChargeBasis, open_jobs: int) -> None:
+    below_cost = price["credits"] < price["provider_credits"]
+    say(
+        f"Kie charges {credits_text(price['provider_credits'])}: margin {margin_text(price)}",
+        "bold red" if below_cost else "",
+    )
+    say(
+        f"it holds from the next settlement: {count_text(open_jobs, 'open job')} will be charged by"
+        f" it (CHARGE_BASIS is {basis})"
+    )

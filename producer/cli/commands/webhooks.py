@@ -1,0 +1,181 @@
+"""`darkroom webhooks`: what became of them, sending them anew, and the secrets that sign them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from producer.cli.command_actor import operator
+from producer.cli.command_runner import Desk, run_at_desk
+from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.display.job_tables import row_to_json
+from producer.cli.display.text_format import (
+    NOTHING,
+    command_text,
+    count_text,
+    moment_text,
+    printable,
+    shortened,
+)
+from producer.cli.options import AccountId, AsJson, Limit
+
+app = typer.Typer(
+    no_args_is_help=True, help="Look at webhooks, send them anew, read and rotate secrets."
+)
+
+OnlyAccount = Annotated[str | None, typer.Option(metavar="A", help="Only of this account.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL; its query is ignored.")]
+
+_STYLES = {"pending": "yellow", "delivered": "green", "dead": "red"}
+
+
+@app.command("list")
+def list_webhooks(
+    account: OnlyAccount = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="S", help="Only in this state: pending, delivered, dead.")
+    ] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List webhook messages, newest first: whether they were taken, and if not, why."""
+
+    async def step(desk: Desk) -> None:
+        rows = await desk.producer.webhooks.list(account_id=account, state=state, limit=limit)
+        if as_json:
+            put_json(*(row_to_json(row) for row in rows))
+            return
+        if not rows:
+            say("no such webhooks")
+            return
+        data_console().print(_messages_table(rows))
+        dead = sorted({row["account_id"] for row in rows if row["state"] == "dead"})
+        for name in dead:
+            again = command_text("webhooks", "replay", "--dead", "--account", name)
+            say(f"to send the dead ones of {printable(name)} anew: {printable(again)}")
+
+    run_at_desk(step)
+
+
+@app.command()
+def replay(
+    message_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The message's id, msg_...")
+    ] = None,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="All dead messages of the account instead.")
+    ] = False,
+    account: OnlyAccount = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a message anew, or all dead ones of an account: the same ids, another day of tries."""
+    if (message_id is None) != dead or (account is not None) != dead:
+        raise typer.BadParameter("say either ID, or --dead --account A")
+
+    async def step(desk: Desk) -> None:
+        if message_id is not None:
+            row = await desk.producer.webhooks.replay(message_id, actor=operator())
+            if as_json:
+                put_json(row_to_json(row))
+            else:
+                put(f"{row['id']} {row['event']} is sent anew to {printable(row['endpoint'])}")
+            return
+        count = await desk.producer.webhooks.replay_dead(account or "", actor=operator())
+        if as_json:
+            put_json({"account_id": account, "replayed": count})
+        else:
+            put(f"{count_text(count, 'message')} sent anew")
+
+    run_at_desk(step)
+
+
+@app.command()
+def endpoints(account: OnlyAccount = None, as_json: AsJson = False) -> None:
+    """List where webhooks go, by account."""
+
+    async def step(desk: Desk) -> None:
+        rows = await desk.producer.webhooks.endpoints(account)
+        if as_json:
+            put_json(*(row_to_json(row) for row in rows))
+            return
+        if not rows:
+            say("no webhook endpoints: one is made with the first job that names a webhook URL")
+            return
+        table = plain_table("account", "url", "since", "rotated", "old secret until")
+        for row in rows:
+            table.add_row(
+                printable(row["account_id"]),
+                printable(row["url"]),
+                moment_text(row["created_at"]),
+                moment_text(row["rotated_at"]),
+                moment_text(row["previous_secret_until"]),
+            )
+        data_console().print(table)
+
+    run_at_desk(step)
+
+
+@app.command()
+def secret(
+    account_id: AccountId,
+    url: Url,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the endpoint if no job has named it yet.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the secret that signs what is sent to an endpoint."""
+
+    async def step(desk: Desk) -> None:
+        allow_loopback = desk.settings.webhooks_allow_loopback if create else None
+        row = await desk.producer.webhooks.secret(
+            account_id, url, allow_loopback=allow_loopback, actor=operator()
+        )
+        _put_secret(row, as_json=as_json)
+
+    run_at_desk(step)
+
+
+@app.command()
+def rotate(account_id: AccountId, url: Url, as_json: AsJson = False) -> None:
+    """Give an endpoint a new secret and print it; the old one is valid for another 24 hours."""
+
+    async def step(desk: Desk) -> None:
+        row = await desk.producer.webhooks.rotate(account_id, url, actor=operator())
+        _put_secret(row, as_json=as_json)
+        if not as_json:
+            say(f"the old secret is valid until {moment_text(row['previous_secret_until'])}")
+
+    run_at_desk(step)
+
+
+def _put_secret(row: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        put_json(row_to_json(row))
+    else:
+        put(row["secret"])
+
+
+def _messages_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = plain_table(
+        *("id", "account", "event", "state", "tries", "ended", "next try", "endpoint", "error"),
+        right=("tries",),
+    )
+    for row in rows:
+        next_try = row["next_try_at"] if row["state"] == "pending" else None
+        table.add_row(
+            row["id"],
+            printable(row["account_id"]),
+            row["event"],
+            Text(row["state"], style=_STYLES[row["state"]]),
+            str(row["tries"]),
+            moment_text(row["created_at"]),
+            moment_text(next_try),
+            printable(row["endpoint"]),
+            shortened(row["last_error"] or NOTHING, 120),
+        )
+    return table

@@ -1,0 +1,145 @@
+"""Sets the demo up: servers, simulator, worker, API; and takes it down again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from producer.cli.command_runner import Desk, open_desk
+from producer.cli.demo.demo_environment import child_environ
+from producer.cli.display.console import say
+from producer.cli.processes.child_process import Child, Program
+from producer.cli.processes.log_lines import LogLine, for_people, read_line
+from shared.errors import ConfigurationError, EmbeddedServerError
+from shared.settings import Settings
+
+SIMULATOR_NAME = "demo-kie"
+# Slow enough to watch, quick enough not to wait for.
+_SIMULATOR_OPTIONS = (
+    *("--duration", "3", "--sigma", "0.2"),
+    *("--create-latency", "0.2", "--poll-latency", "0.1"),
+)
+# An interrupted demo's tasks die with its simulator; the next demo need not wait long for that.
+_DEADLINES = {"JOB_DEADLINE_SECONDS": "60", "UNKNOWN_LIMIT_SECONDS": "30"}
+_START_SECONDS = 30.0
+_STOP_SECONDS = 15.0
+_LINES_KEPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything running."""
+
+    desk: Desk
+    simulator_url: str
+    addresses: dict[str, str]
+    """Where worker and API serve HTTP, by process."""
+    logs: deque[LogLine]
+    """The newest lines of worker and API."""
+
+
+@asynccontextmanager
+async def open_stage(settings: Settings) -> AsyncIterator[Stage]:
+    """Start everything and stop it at the end. Raises what the operator must change."""
+    async with AsyncExitStack() as stack:
+        desk = await stack.enter_async_context(open_desk(settings))
+        await _refuse_beside_a_worker(desk)
+        kie = await _start_simulator(desk)
+        logs: deque[LogLine] = deque(maxlen=_LINES_KEPT)
+        actors = _Actors(logs)
+        stack.push_async_callback(actors.stop)
+        kie_environ = {"KIE_API_KEY": kie["api_key"], "KIE_BASE_URL": kie["base_url"]}
+        environ = child_environ(settings, {**kie_environ, **_DEADLINES})
+        for name, arguments in (("worker", ["-m", "worker"]), ("api", ["-m", "producer", "api"])):
+            await actors.start(Program(name, arguments, environ, settings.darkroom_home))
+        await actors.wait_until_started()
+        yield Stage(desk, kie["base_url"], actors.addresses, logs)
+
+
+class _Actors:
+    """The worker and the API."""
+
+    def __init__(self, logs: deque[LogLine]) -> None:
+        self._logs = logs
+        self._children: list[Child] = []
+        self._news = asyncio.Event()
+        self.addresses: dict[str, str] = {}
+
+    async def start(self, program: Program) -> None:
+        self._children.append(
+            await Child.start(program, lambda text: self._hear(read_line(program.name, text)))
+        )
+
+    def _hear(self, line: LogLine) -> None:
+        self._logs.append(line)
+        if line.started_at is not None:
+            self.addresses[line.process] = line.started_at
+            self._news.set()
+
+    async def wait_until_started(self) -> None:
+        ends = [asyncio.create_task(child.wait()) for child in self._children]
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                while len(self.addresses) < len(self._children):
+                    self._news.clear()
+                    news = asyncio.create_task(self._news.wait())
+                    done, _ = await asyncio.wait({news, *ends}, return_when="FIRST_COMPLETED")
+                    news.cancel()
+                    if done & set(ends):
+                        raise self._failure("ended before it was ready")
+        except TimeoutError:
+            raise self._failure(f"was not ready within {_START_SECONDS:g} s") from None
+        finally:
+            for end in ends:
+                end.cancel()
+
+    def _failure(self, what: str) -> ConfigurationError:
+        absent = [child.program.name for child in self._children]
+        names = ", ".join(name for name in absent if name not in self.addresses)
+        told = "\n".join(for_people(line).plain for line in list(self._logs)[-10:])
+        return ConfigurationError(f"{names} {what}; the last lines were:\n{told}")
+
+    async def stop(self) -> None:
+        try:
+            await asyncio.gather(*(child.stop(_STOP_SECONDS) for child in self._children))
+        finally:
+            for child in self._children:
+                child.send(signal.SIGKILL)
+
+
+async def _start_simulator(desk: Desk) -> dict[str, str]:
+    embedded = desk.servers.embedded
+    if embedded is None:
+        raise EmbeddedServerError("the demo needs the embedded servers")
+    argv = [sys.executable, "-m", "worker.simulator", *_SIMULATOR_OPTIONS]
+    environ = child_environ(desk.settings, {})
+    return await asyncio.to_thread(embedded.ensure_process, SIMULATOR_NAME, argv, env=environ)
+
+
+async def _refuse_beside_a_worker(desk: Desk) -> None:
+    """Wait for the worker of an interrupted demo to drain; refuse beside one that stays.
+
+    Two workers would send half of each other's jobs to the wrong Kie.
+    """
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + _STOP_SECONDS
+    was_told = False
+    while True:
+        row = await desk.database.fetch_row("worker_is_connected")
+        if row is None or not row["is_connected"]:
+            return
+        if loop.time() > give_up_at:
+            raise ConfigurationError(
+                f"another worker runs on the servers of {desk.settings.darkroom_home}, and would"
+                " send the demo's jobs to another Kie: stop it, or give the demo a place of its"
+                " own with `DARKROOM_HOME=.darkroom-demo darkroom demo`"
+            )
+        if not was_told:
+            say("another worker is connected here; waiting for it to leave", "yellow")
+            was_told = True
+        await asyncio.sleep(0.2)

@@ -1,0 +1,110 @@
+"""The demo's last page: jobs, an image, credits, what Kie recorded, and what to try next."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from producer.cli.demo.demo_checks import MOST_POLLS_PER_SECOND
+from producer.cli.demo.demo_jobs import ACCOUNT
+from producer.cli.demo.demo_run import Ending
+from producer.cli.demo.simulator_record import FetchedImage
+from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png
+from producer.cli.display.console import plain_table, styled_state
+from producer.cli.display.text_format import (
+    command_text,
+    count_text,
+    credits_text,
+    printable,
+    span_text,
+    state_text,
+)
+
+_PREVIEW_COLUMNS = 36
+
+
+def print_ending(console: Console, ending: Ending) -> None:
+    """Write what came out."""
+    console.print()
+    console.print(_jobs(ending))
+    console.print()
+    if ending.image is not None:
+        _print_image(console, ending.image)
+    console.print(_facts(ending))
+
+
+def print_next(console: Console, ending: Ending, ignored: list[str]) -> None:
+    """Write the commands to try next."""
+    prefix = f"env {' '.join(f'-u {name}' for name in ignored)} " if ignored else ""
+    console.print()
+    console.print("Try next:", style="bold")
+    commands = (
+        (("jobs", "show", str(ending.jobs[-1].id)), "the job that failed"),
+        (("accounts", "ledger", ACCOUNT), "every movement of credits"),
+        (("up",), "everything in one terminal"),
+        (
+            *(("enqueue", "--account", ACCOUNT, "--prompt", "a fox in snow", "--wait"),),
+            "while `up` runs",
+        ),
+        (("doctor",), "is all well?"),
+    )
+    for words, what in commands:
+        line = Text(f"  {prefix}{command_text(*words)}", style="cyan")
+        console.print(line.append(f"   # {what}", style="not cyan dim"), soft_wrap=True)
+
+
+def _jobs(ending: Ending) -> Table:
+    table = plain_table(
+        *("task", "quantity", "state", "images", "quoted", "charged", "wait", "run"),
+        right=("quantity", "images", "quoted", "charged", "wait", "run"),
+    )
+    for job in ending.jobs:
+        table.add_row(
+            job.task,
+            str(job.quantity),
+            styled_state(printable(state_text(job))),
+            str(len(job.result_urls)),
+            credits_text(job.credits_quoted),
+            credits_text(job.credits_charged),
+            span_text(job.created_at, job.submitted_at),
+            span_text(job.submitted_at, job.finished_at),
+        )
+    return table
+
+
+def _print_image(console: Console, image: FetchedImage) -> None:
+    if console.is_terminal and console.color_system is not None and not console.no_color:
+        # The line below says what was fetched, even where it cannot be shown.
+        with suppress(UnreadablePicture):
+            console.print(miniature(read_png(image.content), _PREVIEW_COLUMNS))
+    size = f"{len(image.content):,} bytes of {printable(image.content_type)}"
+    console.print(f"the first image, fetched: {size}")
+    console.print(f"  {printable(image.url)}", soft_wrap=True)
+    console.print()
+
+
+def _facts(ending: Ending) -> Table:
+    before, after = ending.before, ending.after
+    succeeded = [job for job in ending.jobs if job.credits_charged is not None]
+    sums = " + ".join(credits_text(job.credits_charged) for job in succeeded)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(
+        "credits",
+        f"{credits_text(before.balance)} before, {credits_text(after.balance)} after:"
+        f" {credits_text(before.balance - after.balance)} charged"
+        f" = {sums or 0}; held {credits_text(after.held)}",
+    )
+    if ending.had_leftovers:
+        table.add_row("", "some of it belongs to jobs of an earlier demo that was interrupted")
+    table.add_row(
+        "Kie's record",
+        f"{count_text(ending.paid_posts, 'paid POST')} for {count_text(len(ending.jobs), 'job')};"
+        f" at most {count_text(ending.kie_after.worst_polls_per_second, 'poll')} of one task in any"
+        f" second ({MOST_POLLS_PER_SECOND} allowed)",
+    )
+    return table

@@ -1,0 +1,81 @@
+"""Tells errors: what is wrong, line by line, and the next command to type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from producer.cli.display.console import talk_console
+from producer.cli.display.text_format import command_text, credits_text, printable
+from shared.errors import (
+    AccountNotFound,
+    AlreadyExists,
+    ConfigurationError,
+    DarkroomError,
+    DependencyDown,
+    IdempotencyConflict,
+    InsufficientCredits,
+    InvalidRequest,
+    JobNotFound,
+    KeyNotFound,
+    PriceMissing,
+    SchemaOutdated,
+    TooLateToCancel,
+    WaitTimedOut,
+    WouldLeaveDebt,
+)
+
+
+def lines_of(error: DarkroomError) -> list[str]:
+    """Return the error in lines: each fault of a request on its own, with its field."""
+    if isinstance(error, InvalidRequest):
+        return ["the request is refused:", *(f"  {printable(str(one))}" for one in error.faults)]
+    return [printable(line) for line in (str(error) or type(error).__name__).splitlines()]
+
+
+def next_command(error: DarkroomError, command: str) -> str | None:
+    """Return what to type next, where something is worth typing; `command` is the one refused."""
+    for kind, words in _NEXT:
+        if isinstance(error, kind):
+            return command_text(*words(error)) if words is not None else None
+    if isinstance(error, InvalidRequest):
+        return command_text(*command.split()[1:], "--help")
+    return None
+
+
+def tell(error: DarkroomError, command: str) -> None:
+    """Write the error to stderr; `command` is as typed, without its arguments."""
+    console = talk_console()
+    first, *rest = lines_of(error)
+    console.print(f"{command}: {first}", style="red", soft_wrap=True)
+    for line in rest:
+        console.print(line, style="red", soft_wrap=True)
+    advice = next_command(error, command)
+    if advice is not None:
+        console.print(f"next: {advice}", soft_wrap=True)
+
+
+_Words = Callable[[Any], tuple[str, ...]]
+
+# The first match counts, so special kinds stand before general ones.
+_NEXT: tuple[tuple[type[DarkroomError], _Words | None], ...] = (
+    (
+        InsufficientCredits,
+        lambda error: (
+            *("accounts", "grant", error.account_id),
+            *(credits_text(error.needed - error.available), "--reason", "top-up"),
+        ),
+    ),
+    (IdempotencyConflict, lambda error: ("jobs", "show", error.job_id)),
+    (PriceMissing, lambda _: ("prices", "list")),
+    (JobNotFound, lambda _: ("jobs", "list")),
+    (KeyNotFound, lambda _: ("keys", "list")),
+    (AccountNotFound, lambda error: ("accounts", "create", error.account_id, "--credits", "100")),
+    (AlreadyExists, None),
+    (WouldLeaveDebt, None),
+    (TooLateToCancel, lambda error: ("jobs", "wait", error.job_id)),
+    (WaitTimedOut, lambda error: ("jobs", "wait", error.job_id)),
+    (DependencyDown, lambda _: ("doctor",)),
+    (SchemaOutdated, lambda _: ("migrate",)),
+    (ConfigurationError, None),
+)

@@ -1,0 +1,121 @@
+"""Shows jobs on their way: bars on a terminal, a line per change elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from producer.cli.display.console import STATE_STYLES, styled_state, talk_console
+from producer.cli.display.text_format import order_text, state_text
+from producer.client import Producer
+from shared.domain.job import Job
+from shared.errors import DependencyDown
+
+LOOK_SECONDS = 0.3
+
+Look = Callable[[], Awaitable[Sequence[Job]]]
+
+
+class Display(Protocol):
+    """Something that shows where jobs are."""
+
+    def show(self, jobs: Sequence[Job]) -> None:
+        """Show these jobs as they are now."""
+        ...
+
+
+@contextmanager
+def open_display() -> Iterator[Display]:
+    """Open the display that suits stderr, and close it at the end."""
+    console = talk_console()
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    progress = Progress(
+        TextColumn("{task.description:<18}"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=console,
+    )
+    with progress:
+        yield _Bars(progress)
+
+
+class _Bars:
+    """A bar for each job."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[UUID, TaskID] = {}
+
+    def show(self, jobs: Sequence[Job]) -> None:
+        """Bring each job's bar up to date; a job that has ended stops its clock."""
+        for job in jobs:
+            state = Text(state_text(job), style=STATE_STYLES[job.state]).markup
+            task = self._tasks.get(job.id)
+            if task is None:
+                task = self._progress.add_task(order_text(job), total=1.0, state=state)
+                self._tasks[job.id] = task
+            self._progress.update(task, completed=job.progress, state=state)
+            if job.is_terminal:
+                self._progress.stop_task(task)
+
+
+class _Lines:
+    """A line for each change of state."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: dict[UUID, tuple[str, str | None]] = {}
+
+    def show(self, jobs: Sequence[Job]) -> None:
+        """Write what changed since the last time."""
+        for job in jobs:
+            now = (job.state.value, job.reason)
+            if self._shown.get(job.id) != now:
+                self._shown[job.id] = now
+                line = Text(f"{job.id}  {order_text(job)}  ")
+                self._console.print(line.append_text(styled_state(state_text(job))))
+
+
+async def keep_showing(look: Look, display: Display) -> None:
+    """Show what `look` sees until every job has ended; run it as a task beside the wait."""
+    while True:
+        try:
+            jobs = await look()
+        except DependencyDown:
+            # The wait beside this tells; the display stands still until the server is back.
+            jobs = []
+        display.show(jobs)
+        if jobs and all(job.is_terminal for job in jobs):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def wait_visibly(
+    producer: Producer, jobs: Sequence[Job], timeout_seconds: float
+) -> list[Job]:
+    """Wait for the end of all these jobs, showing them; raises as `Producer.wait` does."""
+
+    async def look() -> list[Job]:
+        return list(await asyncio.gather(*(producer.get(job.id) for job in jobs)))
+
+    with open_display() as display:
+        display.show(jobs)
+        showing = asyncio.create_task(keep_showing(look, display))
+        try:
+            waits = (producer.wait(job.id, timeout_seconds=timeout_seconds) for job in jobs)
+            ended = await asyncio.gather(*waits)
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+        display.show(ended)
+    return list(ended)

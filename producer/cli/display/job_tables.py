@@ -1,0 +1,194 @@
+"""Jobs as people and programs read them: a table of many, the whole story of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from producer.cli.display.audit_table import audit_table
+from producer.cli.display.console import plain_table, styled_state
+from producer.cli.display.text_format import (
+    NOTHING,
+    command_text,
+    credits_text,
+    moment_text,
+    order_text,
+    printable,
+    seconds_text,
+    shortened,
+    span_text,
+    state_text,
+)
+from shared.adapters.postgres.job_rows import credits_to_json, job_to_json, moment_to_json
+from shared.domain.job import Job
+from shared.stored_json import read_stored_object
+
+Story = Mapping[str, Sequence[Mapping[str, Any]]]
+"""What is known of a job, as `Till.explain` gives it."""
+
+
+def jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
+    """Return a line for each job."""
+    table = plain_table("id", "account", "job", "state", "credits", "age", right=("credits", "age"))
+    for job in jobs:
+        credits = job.credits_quoted if job.credits_charged is None else job.credits_charged
+        table.add_row(
+            str(job.id),
+            printable(job.account_id),
+            order_text(job),
+            styled_state(printable(state_text(job))),
+            credits_text(credits) if job.state not in {"failed", "cancelled"} else "0",
+            seconds_text((now - job.created_at).total_seconds()),
+        )
+    return table
+
+
+def job_page(job: Job, story: Story) -> Group:
+    """Return everything that is known about a job, for one screen."""
+    parts: list[RenderableType] = [_facts(job), "", _timeline(job, story["events"])]
+    if story["attempts"]:
+        parts += ["", _attempts(story["attempts"])]
+    if story["late_tasks"]:
+        parts += ["", _late_tasks(story["late_tasks"])]
+    parts += ["", _money(job, story["entries"])]
+    if story["audit"]:
+        parts += ["", audit_table(story["audit"], title="What operators did")]
+    if job.is_terminal and job.state != "succeeded":
+        retry = command_text("jobs", "retry", str(job.id))
+        parts += ["", Text(f"to run the same request again: {retry}", style="dim")]
+    return Group(*parts)
+
+
+def story_to_json(job: Job, story: Story) -> dict[str, Any]:
+    """Return the job object of the contract with its story."""
+    return {
+        **job_to_json(job),
+        "idempotency_key": job.idempotency_key,
+        "webhook_url": job.webhook_url,
+        "retry_of": str(job.retry_of) if job.retry_of else None,
+        "price_id": job.price_id,
+        **{name: [row_to_json(row) for row in rows] for name, rows in story.items()},
+    }
+
+
+def row_to_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with credits as numbers and moments in RFC 3339."""
+    return {name: _to_json(value) for name, value in row.items()}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return credits_to_json(value)
+    if isinstance(value, datetime):
+        return moment_to_json(value)
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _facts(job: Job) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("job", str(job.id))
+    table.add_row("state", styled_state(printable(state_text(job))))
+    if job.message:
+        table.add_row("message", printable(job.message))
+    table.add_row("account", printable(job.account_id))
+    table.add_row("task", f"{printable(job.model)}, {order_text(job)}")
+    for name, value in job.request.items():
+        if value not in (None, False, "", []) and name != "quantity":
+            table.add_row(name.replace("_", " "), _request_value(value))
+    if job.provider_task_id:
+        table.add_row("Kie's task", printable(job.provider_task_id))
+    for name, value in (("key", job.idempotency_key), ("retry of", job.retry_of)):
+        if value is not None:
+            table.add_row(name, printable(str(value)))
+    for number, url in enumerate(job.result_urls, start=1):
+        table.add_row(f"image {number}", printable(url))
+    for number, url in enumerate(job.late_result_urls or (), start=1):
+        table.add_row(f"late image {number}", printable(url))
+    return table
+
+
+def _request_value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "\n".join(printable(str(one)) for one in value)
+    return shortened(str(value), 400)
+
+
+def _timeline(job: Job, events: Sequence[Mapping[str, Any]]) -> Table:
+    table = plain_table("at", "after", "event", "detail", right=("after",), title="Timeline")
+    for event in events:
+        detail = ", ".join(
+            f"{name.replace('_', ' ')} {shortened(str(value), 120)}"
+            for name, value in read_stored_object(event["detail"]).items()
+            if value is not None
+        )
+        after = span_text(job.created_at, event["at"])
+        table.add_row(moment_text(event["at"]), f"+{after}", event["event"], detail)
+    return table
+
+
+def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
+    table = plain_table(
+        *("#", "Kie account", "sent", "answered", "outcome", "message"),
+        right=("#",),
+        title="Paid POSTs to Kie",
+    )
+    for attempt in attempts:
+        table.add_row(
+            str(attempt["number"]),
+            attempt["provider_account"],
+            moment_text(attempt["sent_at"]),
+            f"after {span_text(attempt['sent_at'], attempt['answered_at'])}"
+            if attempt["answered_at"]
+            else NOTHING,
+            attempt["outcome"] or "no answer yet",
+            shortened(attempt["message"] or NOTHING, 200),
+        )
+    return table
+
+
+def _late_tasks(late_tasks: Sequence[Mapping[str, Any]]) -> Table:
+    table = plain_table(
+        *("#", "Kie's task", "since", "checks", "next check", "outcome", "cost to us"),
+        right=("#", "checks", "cost to us"),
+        title="Tasks that the job does not wait for; never charged",
+    )
+    for late in late_tasks:
+        cost = late["provider_credits"]
+        table.add_row(
+            str(late["attempt"]),
+            printable(late["provider_task_id"]),
+            moment_text(late["noted_at"]),
+            str(late["checks"]),
+            NOTHING if late["next_check_at"] is None else moment_text(late["next_check_at"]),
+            (late["outcome"] or "none yet") + (", in doubt" if late["in_doubt_since"] else ""),
+            NOTHING if cost is None else credits_text(cost),
+        )
+    return table
+
+
+def _money(job: Job, entries: Sequence[Mapping[str, Any]]) -> Table:
+    table = plain_table(
+        *("at", "entry", "credits", "balance", "held"),
+        right=("credits", "balance", "held"),
+        title=f"Credits: {credits_text(job.credits_quoted)} quoted,"
+        f" {credits_text(job.credits_charged) if job.credits_charged is not None else 'nothing'}"
+        " charged",
+    )
+    for entry in entries:
+        table.add_row(
+            moment_text(entry["created_at"]),
+            entry["kind"],
+            credits_text(entry["credits"]),
+            credits_text(entry["balance_after"]),
+            credits_text(entry["held_after"]),
+        )
+    return table

@@ -1,0 +1,129 @@
+"""Reads what the queue's first screen shows: the snapshot, the brake, failures, workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from producer.cli.command_runner import Desk
+from shared.adapters.monitoring.alert_monitor import read_alerts
+from shared.adapters.monitoring.queue_snapshot import (
+    RECENT_SECONDS,
+    Failure,
+    LateDeliveries,
+    QueueSnapshot,
+    read_failures,
+    read_late_deliveries,
+    read_snapshot,
+)
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.system_state import LostWorker, Pause
+
+_FAILURES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """One of our accounts at Kie: what holds it back, and what is left on it."""
+
+    name: str
+    pause: Pause | None
+    balance: Decimal | None
+    """As of the newest check; None where there was none."""
+    balance_age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The first screen at one moment; rates are per minute over the last five."""
+
+    at: datetime
+    snapshot: QueueSnapshot
+    accepted: int
+    failures: tuple[Failure, ...]
+    accounts: tuple[AccountView, ...]
+    redis_error: str | None
+    """Why no pause could be read, if so."""
+    late: LateDeliveries
+    alerts: tuple[Alert, ...]
+    workers_alive: int
+    workers_lost: tuple[LostWorker, ...]
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether any worker is alive."""
+        return self.workers_alive > 0
+
+    @property
+    def pause(self) -> Pause | None:
+        """What holds all submits back: where every account has a pause, that which ends first."""
+        pauses = [account.pause for account in self.accounts]
+        known = [pause for pause in pauses if pause is not None]
+        return min(known, key=lambda one: one.until) if len(known) == len(pauses) else None
+
+    @property
+    def accepted_per_minute(self) -> float:
+        """How many jobs came in."""
+        return self.accepted * 60 / RECENT_SECONDS
+
+    @property
+    def succeeded_per_minute(self) -> float:
+        """How many jobs ended with images."""
+        return self.snapshot.succeeded * 60 / RECENT_SECONDS
+
+    @property
+    def failed_per_minute(self) -> float:
+        """How many jobs failed."""
+        return self.snapshot.failed * 60 / RECENT_SECONDS
+
+    @property
+    def ended_per_minute(self) -> float:
+        """How many jobs ended, well or not."""
+        cancelled = self.snapshot.cancelled * 60 / RECENT_SECONDS
+        return self.succeeded_per_minute + self.failed_per_minute + cancelled
+
+
+async def read_view(desk: Desk, now: datetime) -> QueueView:
+    """Return the queue as it is. Raises `PostgresDown`; Redis being down is part of the view."""
+    database = desk.database
+    names = desk.settings.kie_account_names
+    snapshot = await read_snapshot(database)
+    failures = await read_failures(database, _FAILURES_SHOWN)
+    accepted = await _read_accepted(database, now)
+    async with connect_redis(desk.servers.redis_url, connections=1) as redis:
+        found = await read_alerts(database, redis, names)
+    pauses = dict(found.redis.pauses) if found.redis is not None else {}
+    return QueueView(
+        at=now,
+        snapshot=snapshot,
+        accepted=accepted,
+        failures=tuple(failures),
+        accounts=tuple(await _read_accounts(database, names, pauses)),
+        redis_error=found.redis_error,
+        late=await read_late_deliveries(database),
+        alerts=found.alerts,
+        workers_alive=found.situation.workers_alive,
+        workers_lost=found.situation.workers_lost,
+    )
+
+
+async def _read_accounts(
+    database: Database, names: Sequence[str], pauses: Mapping[str, Pause]
+) -> list[AccountView]:
+    rows = await database.fetch("last_balance_checks", list(names))
+    return [
+        AccountView(row["name"], pauses.get(row["name"]), row["balance"], row["age_seconds"])
+        for row in rows
+    ]
+
+
+async def _read_accepted(database: Database, now: datetime) -> int:
+    since_ms = int((now - timedelta(seconds=RECENT_SECONDS)).timestamp() * 1000)
+    # A version-7 id begins with its moment: 48 bits of milliseconds.
+    row = await database.fetch_row("accepted_since", UUID(int=since_ms << 80))
+    return int(row["accepted"]) if row is not None else 0

@@ -1,0 +1,208 @@
+"""The queue's first screen: as a page, as one line, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from producer.cli.display.console import plain_table
+from producer.cli.display.job_tables import row_to_json
+from producer.cli.display.queue_overview import AccountView, QueueView
+from producer.cli.display.text_format import (
+    NOTHING,
+    command_text,
+    credits_text,
+    moment_text,
+    printable,
+    seconds_text,
+    shortened,
+)
+from shared.adapters.monitoring.alert_monitor import alert_to_json
+from shared.adapters.monitoring.queue_snapshot import LateDeliveries
+from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
+from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.system_state import Pause
+
+_LATE_SECONDS = 60.0
+
+
+def queue_page(view: QueueView) -> Group:
+    """Return the whole screen."""
+    parts: list[RenderableType] = [_headline(view), "", _figures(view)]
+    for warning in _warnings(view):
+        parts += ["", warning]
+    if len(view.accounts) > 1:
+        parts += ["", _accounts(view)]
+    if view.failures:
+        parts += ["", _failures(view)]
+    return Group(*parts)
+
+
+def queue_line(view: QueueView) -> str:
+    """Return the screen's figures on one line, for logs."""
+    queue = view.snapshot
+    parts = [
+        f"{view.at:%H:%M:%S}Z",
+        f"waiting {queue.queued}",
+        f"oldest {seconds_text(queue.oldest_waiting_seconds)}",
+        f"in flight {queue.in_flight}",
+        f"unknown {queue.unknown}",
+        f"done {queue.succeeded} and failed {queue.failed} in 5 min",
+        f"held {credits_text(queue.credits_held)}",
+        *(warning.plain for warning in _warnings(view)),
+    ]
+    return ", ".join(parts)
+
+
+def view_to_json(view: QueueView) -> dict[str, Any]:
+    """Return the screen as one JSON object."""
+    queue = view.snapshot
+    return {
+        "at": moment_to_json(view.at),
+        **row_to_json(asdict(queue)),
+        "in_flight": queue.in_flight,
+        "accepted": view.accepted,
+        "accepted_per_minute": round(view.accepted_per_minute, 2),
+        "ended_per_minute": round(view.ended_per_minute, 2),
+        "succeeded_per_minute": round(view.succeeded_per_minute, 2),
+        "failed_per_minute": round(view.failed_per_minute, 2),
+        "has_worker": view.has_worker,
+        "workers": {
+            "alive": view.workers_alive,
+            "lost": [row_to_json(asdict(worker)) for worker in view.workers_lost],
+        },
+        "late_deliveries_day": row_to_json(asdict(view.late)),
+        "alerts": [alert_to_json(alert) for alert in view.alerts],
+        "submits_paused": _pause_to_json(view.pause, view),
+        "kie_accounts": [_account_to_json(account, view) for account in view.accounts],
+        "redis_error": view.redis_error,
+        "last_failures": [row_to_json(asdict(failure)) for failure in view.failures],
+    }
+
+
+def _pause_to_json(pause: Pause | None, view: QueueView) -> dict[str, Any] | None:
+    if pause is None:
+        return None
+    return {**row_to_json(asdict(pause)), "is_on": pause.is_on(view.at)}
+
+
+def _account_to_json(account: AccountView, view: QueueView) -> dict[str, Any]:
+    return {
+        "name": account.name,
+        "balance": credits_to_json(account.balance),
+        "balance_age_seconds": account.balance_age_seconds,
+        "submits_paused": _pause_to_json(account.pause, view),
+    }
+
+
+def _headline(view: QueueView) -> Text:
+    queue = view.snapshot
+    line = Text(f"Darkroom, {moment_text(view.at)}: ", style="dim")
+    if queue.queued == 0 and queue.in_flight == 0:
+        return line.append("idle", style="not dim green")
+    late = queue.oldest_waiting_seconds > _LATE_SECONDS
+    line.append(
+        f"{queue.queued:,} waiting, {queue.in_flight:,} in flight",
+        style="not dim bold yellow" if late else "not dim bold",
+    )
+    return line
+
+
+def _figures(view: QueueView) -> Table:
+    queue = view.snapshot
+    oldest = seconds_text(queue.oldest_waiting_seconds) if queue.queued else NOTHING
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(style="dim")
+        table.add_column(justify="right")
+    rows = (
+        ("waiting", queue.queued, "done in 5 min", queue.succeeded),
+        ("oldest", oldest, "failed in 5 min", queue.failed),
+        ("submitting", queue.submitting, "cancelled in 5 min", queue.cancelled),
+        ("generating", queue.generating, "accepted per min", f"{view.accepted_per_minute:.1f}"),
+        ("unknown", queue.unknown, "succeeded per min", f"{view.succeeded_per_minute:.1f}"),
+        ("workers", _workers_text(view), "failed per min", f"{view.failed_per_minute:.1f}"),
+    )
+    thirds = (
+        ("wait p50", seconds_text(queue.wait_p50_seconds)),
+        ("wait p95", seconds_text(queue.wait_p95_seconds)),
+        ("run p50", seconds_text(queue.run_p50_seconds)),
+        ("run p95", seconds_text(queue.run_p95_seconds)),
+        ("", ""),
+        ("", ""),
+    )
+    for (first, one, second, two), (third, three) in zip(rows, thirds, strict=True):
+        unknown = first == "unknown" and queue.unknown > 0
+        shown = Text(str(one), style="bold magenta" if unknown else "")
+        table.add_row(first, shown, second, str(two), third, three)
+    table.add_row(
+        *("credits held", credits_text(queue.credits_held)),
+        *("charged in 5 min", credits_text(queue.credits_charged)),
+    )
+    return table
+
+
+def _workers_text(view: QueueView) -> str:
+    lost = len(view.workers_lost)
+    return f"{view.workers_alive} alive" + (f", {lost} lost" if lost else "")
+
+
+def _warnings(view: QueueView) -> list[Text]:
+    warnings: list[Text] = []
+    if view.redis_error is not None:
+        warnings.append(Text(printable(view.redis_error), style="bold red"))
+    warnings += [Text(_alert_text(alert), style="bold yellow") for alert in view.alerts]
+    if view.late.tasks:
+        warnings.append(Text(_late_text(view.late), style="yellow"))
+    is_told = any(alert.name == "no_worker" for alert in view.alerts)
+    if not view.has_worker and not is_told:
+        advice = f"no worker is running: start one with {command_text('worker')}"
+        warnings.append(Text(advice, style="yellow"))
+    return warnings
+
+
+def _late_text(late: LateDeliveries) -> str:
+    cost = credits_text(late.provider_credits)
+    advice = command_text("jobs", "list", "--state", "failed")
+    return f"{late.tasks} delivered late in 24 h, {cost} credits that no account pays: {advice}"
+
+
+def _alert_text(alert: Alert) -> str:
+    since = f", since {moment_text(alert.since)}" if alert.since is not None else ""
+    return f"{shortened(alert.detail, 300)}{since}: {printable(alert.fix)}"
+
+
+def _accounts(view: QueueView) -> Table:
+    table = plain_table(
+        *("account", "credits left", "as of", "submits"),
+        right=("credits left",),
+        title="Kie accounts",
+    )
+    for account in view.accounts:
+        pause, age = account.pause, account.balance_age_seconds
+        table.add_row(
+            account.name,
+            NOTHING if account.balance is None else credits_text(account.balance),
+            NOTHING if age is None else f"{seconds_text(age)} ago",
+            Text("go on", style="green")
+            if pause is None
+            else Text("paused" if pause.is_on(view.at) else "one at a time", style="bold yellow"),
+        )
+    return table
+
+
+def _failures(view: QueueView) -> Table:
+    table = plain_table("job", "ago", "account", "reason", "message", title="Last failures")
+    for failure in view.failures:
+        table.add_row(
+            str(failure.id),
+            seconds_text((view.at - failure.finished_at).total_seconds()),
+            printable(failure.account_id),
+            Text(failure.reason, style="red"),
+            shortened(failure.message or NOTHING, 80),
+        )
+    return table

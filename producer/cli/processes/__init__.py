@@ -1,0 +1,1 @@
+"""`darkroom up`, and the commands that become another program."""

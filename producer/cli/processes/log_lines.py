@@ -1,0 +1,76 @@
+"""Turns the JSON log lines of child processes into lines for people, each with its process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from rich.text import Text
+
+from producer.cli.display.text_format import printable
+
+_LEVEL_STYLES = {
+    "debug": "dim",
+    "info": "",
+    "warning": "yellow",
+    "error": "red",
+    "critical": "bold red",
+}
+_SAID_ALREADY = frozenset({"event", "level", "logger", "timestamp", "exception"})
+_STARTED = frozenset({"worker_started", "api_started"})
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a child wrote."""
+
+    process: str
+    text: str
+    fields: dict[str, Any]
+    """Empty where the line was not a JSON log line."""
+
+    @property
+    def started_at(self) -> str | None:
+        """The HTTP address, where the line says that the process is ready."""
+        if self.fields.get("event") in _STARTED:
+            return str(self.fields.get("http"))
+        return None
+
+
+def read_line(process: str, text: str) -> LogLine:
+    """Read one line, whatever it is."""
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        fields = None
+    is_log = isinstance(fields, dict) and "event" in fields
+    return LogLine(process, text, fields if is_log else {})
+
+
+def for_people(line: LogLine) -> Text:
+    """Return the line with its process in front, styled by its level."""
+    shown = Text(f"{line.process:<9} ", style="dim cyan")
+    if not line.fields:
+        return shown.append(printable(line.text), style="not dim default")
+    level = str(line.fields.get("level", "info"))
+    moment = str(line.fields.get("timestamp", ""))[11:19]
+    shown.append(f"{moment} ", style="dim default")
+    style = f"not dim {_LEVEL_STYLES.get(level, '') or 'default'}"
+    shown.append(printable(f"{line.fields['event']}"), style=style)
+    rest = " ".join(
+        f"{name}={value}"
+        for name, value in line.fields.items()
+        if name not in _SAID_ALREADY and value is not None
+    )
+    if rest:
+        shown.append(f"  {printable(rest)}", style="dim default")
+    for trace in str(line.fields.get("exception", "")).splitlines():
+        shown.append(f"\n{line.process:<9}   {printable(trace)}", style="dim default")
+    return shown
+
+
+def for_programs(line: LogLine) -> str:
+    """Return the line as JSON that names its process."""
+    fields = line.fields or {"event": line.text}
+    return orjson.dumps({"process": line.process, **fields}).decode()

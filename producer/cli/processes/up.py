@@ -1,0 +1,116 @@
+"""`darkroom up`: servers, schema, workers and API in one terminal, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from producer.cli.command_runner import run
+from producer.cli.display.console import say, talk_console
+from producer.cli.display.text_format import command_text, count_text
+from producer.cli.processes.child_process import Program
+from producer.cli.processes.log_lines import LogLine, for_people, for_programs
+from producer.cli.processes.process_supervisor import Crew
+from producer.cli.processes.service_commands import program_environ
+from shared.adapters.postgres.migrations import migrate
+from shared.adapters.servers import Servers, open_servers
+from shared.settings import Settings
+
+# A worker drains for the request timeout and 10 s; then it still has to close its connections.
+_DRAIN_MARGIN_SECONDS = 15.0
+
+
+def up(
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, max=64)] = 1,
+) -> None:
+    """Run everything in one terminal: servers, schema, worker, API."""
+
+    async def step(settings: Settings) -> None:
+        stop, hurry = _listen_for_signals()
+        async with open_servers(settings, check_schema=False) as servers:
+            applied = await migrate(servers.database_url)
+            _announce(settings, servers, len(applied))
+            crew = Crew(
+                _programs(settings, workers),
+                on_line=_Printer(as_json=settings.log_format == "json"),
+                drain_seconds=settings.kie_request_timeout_seconds + _DRAIN_MARGIN_SECONDS,
+            )
+            await crew.run(stop, hurry)
+        say("everything has stopped")
+
+    run(step)
+
+
+def _listen_for_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what the first and what the second SIGINT or SIGTERM sets."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def heard() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, heard)
+    return stop, hurry
+
+
+def _programs(settings: Settings, workers: int) -> Iterator[Program]:
+    environ = program_environ({**os.environ, "LOG_FORMAT": "json"})
+    for number in range(1, workers + 1):
+        name = "worker" if workers == 1 else f"worker-{number}"
+        # One port is configured, and one worker can have it; the others take free ones.
+        port = settings.worker_http_port if number == 1 else 0
+        ports = {"WORKER_HTTP_PORT": str(port)}
+        if settings.callback_http_port is not None:
+            ports["CALLBACK_HTTP_PORT"] = str(settings.callback_http_port if number == 1 else 0)
+        yield Program(name, ["-m", "worker"], {**environ, **ports})
+    yield Program("api", ["-m", "producer", "api"], environ)
+
+
+def _announce(settings: Settings, servers: Servers, applied: int) -> None:
+    if servers.embedded is not None:
+        say(f"embedded servers run in {servers.embedded.home}")
+    if applied:
+        say(f"schema brought up to date: {count_text(applied, 'migration')}")
+    if not settings.kie_keys and not servers.has_given_database:
+        say(
+            "KIE IS SIMULATED: no KIE_API_KEY is set, so the bundled simulator draws the images"
+            " and no money moves",
+            "bold yellow",
+        )
+    first = command_text("accounts", "create", "acme", "--credits", "100")
+    then = command_text(
+        "enqueue", "--account", "acme", "--prompt", "a lighthouse at dusk", "--wait"
+    )
+    say("in another terminal:")
+    for line in (first, then, command_text("queue", "--watch")):
+        say(f"  {line}")
+    say("Ctrl-C stops everything", "dim")
+
+
+class _Printer:
+    """Writes the children's log lines to stderr."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console = talk_console()
+
+    def __call__(self, line: LogLine) -> None:
+        if self._as_json:
+            sys.stderr.write(for_programs(line) + "\n")
+            sys.stderr.flush()
+            return
+        self._console.print(for_people(line), soft_wrap=True)
+        if line.started_at is not None:
+            paths = "/healthz, /readyz, /metrics"
+            if line.process == "api":
+                paths = f"/docs, /openapi.json, {paths}"
+            self._console.print(
+                f"{line.process} is ready on http://{line.started_at} ({paths})", style="green"
+            )

@@ -1,0 +1,105 @@
+"""Examines how much room is left where Darkroom writes on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from producer.doctor.finding import Finding
+
+_GIB = 1024**3
+LEAST_FREE_BYTES = 1 * _GIB
+"""Postgres lets its log of writes grow to 1 GB between two checkpoints (`max_wal_size`): with less
+than that, a burst of jobs may fill the disk."""
+LEAST_FREE_SHARE = 0.05
+"""What counts on disks below 20 GiB, where 1 GiB would be an alarm from the first day."""
+
+
+class Room(Protocol):
+    """What the system says of a file system: as many blocks, of that many bytes each."""
+
+    @property
+    def f_bavail(self) -> int:
+        """Blocks that others than root may still use."""
+
+    @property
+    def f_blocks(self) -> int:
+        """All blocks."""
+
+    @property
+    def f_frsize(self) -> int:
+        """The size of a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """The room on the file system of one folder."""
+
+    free_bytes: int
+    """What others than root may still use."""
+    total_bytes: int
+
+    @property
+    def least_bytes(self) -> float:
+        """From how little on the disk is nearly full."""
+        return min(LEAST_FREE_BYTES, LEAST_FREE_SHARE * self.total_bytes)
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether less is free than there should be."""
+        return self.free_bytes < self.least_bytes
+
+
+def examine_disks(home: Path, *, room_of: Callable[[Path], Room] = os.statvfs) -> Iterator[Finding]:
+    """Find how much is free where the evidence of paid tasks and the embedded servers' data lie.
+
+    A folder that does not exist yet counts as the nearest one above it. What a server elsewhere has
+    left is not known here.
+    """
+    places = {_existing(home.resolve())}
+    for name in ("evidence", "state", "postgres", "valkey"):
+        place = home / name
+        if place.exists():
+            places.add(place.resolve())
+    seen: set[int] = set()
+    for place in sorted(places):
+        try:
+            device, room = os.stat(place).st_dev, room_of(place)
+        except OSError as error:
+            yield Finding(
+                "disk space",
+                False,
+                f"{place} cannot be looked at: {error.strerror}",
+                "let the doctor's user enter it, or set DARKROOM_HOME to a folder that it may use",
+            )
+            continue
+        if device not in seen:
+            seen.add(device)
+            yield judge_space(
+                place, DiskSpace(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
+            )
+
+
+def judge_space(place: Path, space: DiskSpace) -> Finding:
+    """Return the finding about the file system of that folder."""
+    detail = f"{_size(space.free_bytes)} of {_size(space.total_bytes)} free at {place}"
+    if not space.is_nearly_full:
+        return Finding("disk space", True, detail)
+    return Finding(
+        "disk space",
+        False,
+        f"{detail}, less than {_size(space.least_bytes)}: writes will soon be refused",
+        f"make room on the disk of {place}, or move DARKROOM_HOME to a larger one",
+    )
+
+
+def _existing(folder: Path) -> Path:
+    return next(one for one in (folder, *folder.parents) if one.exists())
+
+
+def _size(count: float) -> str:
+    """Return a size as people read it."""
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / 1024**2:.1f} MiB"

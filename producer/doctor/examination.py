@@ -1,0 +1,255 @@
+"""Examines a Darkroom: every dependency and every invariant, with the fix for what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+from producer.doctor.alert_findings import examine_alerts
+from producer.doctor.clock_findings import examine_clocks
+from producer.doctor.disk_findings import examine_disks
+from producer.doctor.finding import Finding
+from producer.doctor.lost_write_findings import FIX, describe_losses
+from producer.doctor.privilege_findings import examine_privileges
+from producer.doctor.process_findings import examine_processes
+from producer.doctor.server_findings import describe_servers
+from shared.adapters.embedded import find_running_servers
+from shared.adapters.monitoring.incident_log import ADVICE, POSTGRES, REDIS
+from shared.adapters.postgres.database import Database, Queries, connect_database
+from shared.adapters.postgres.migrations import definition_status, migration_status
+from shared.adapters.postgres.sql_definitions import Definition
+from shared.adapters.redis.deliveries import Delivery, connect_redis, translated_redis_errors
+from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
+from shared.errors import DarkroomError
+from shared.settings import Settings
+
+__all__ = ["Finding", "connect_for_examination", "examine", "examine_books"]
+
+_NAMED_AT_MOST = 5
+_STUCK_SECONDS = 3600.0
+_PATIENCE_SECONDS = 1800.0
+_BOOKS = {
+    "balances_equal_the_ledger": "balances and holds equal the ledger's sums",
+    "held_equals_the_open_holds": "what is held is what open jobs hold",
+    "every_job_has_one_hold_and_one_end": "each job has one hold, and one end exactly if it ended",
+    "no_job_has_two_live_attempts": "no job may have been paid twice",
+    "every_capture_cites_its_price": "every charge cites the price version of its basis",
+    "states_and_attempts_agree": "jobs and their attempts tell the same story",
+    "prices_and_versions_agree": "prices and their open versions agree",
+    "every_act_on_money_is_noted": "every grant and price names who made it",
+    "nobody_acts_without_a_grant": "who has no grant can call nothing that acts for the owner",
+    "every_end_with_a_webhook_has_its_message": "each end that is to be told has one message",
+    "late_images_are_on_their_job": "each job shows the images that came after its end",
+}
+_ASK_DEVELOPERS = (
+    "do not mend it by hand: keep the database as it is and report it; the job's story is"
+    " `darkroom jobs show ID`"
+)
+_FIXES = {
+    "prices_and_versions_agree": "as the owner of the tables, in psql: SELECT * FROM"
+    " darkroom_rebuild_price_history('why'); charges keep the version that they cite",
+    "nobody_acts_without_a_grant": "as the owner, in psql: REVOKE ALL ON FUNCTION … FROM PUBLIC;"
+    " and ALTER FUNCTION … SET search_path = pg_catalog, public, pg_temp; of a schema: REVOKE"
+    " CREATE ON SCHEMA public FROM PUBLIC",
+}
+"""What to do about a broken rule, where an operator can do something."""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at everything; one finding each. Raises nothing that a finding can say."""
+    for finding in examine_disks(settings.darkroom_home):
+        yield finding
+    async with AsyncExitStack() as stack:
+        try:
+            # Asked first: opening them starts those that do not run.
+            running = await asyncio.to_thread(find_running_servers, settings.darkroom_home)
+            opening = open_servers(
+                settings, needs_redis=False, check_schema=settings.database_url is None
+            )
+            servers = await stack.enter_async_context(opening)
+        except DarkroomError as error:
+            yield Finding("servers", False, str(error), "see the sentence above")
+            return
+        yield describe_servers(servers, settings, running)
+        if servers.redis_url:
+            async for finding in _examine_redis(servers, stack):
+                yield finding
+        else:
+            yield Finding("redis is given", False, REDIS_NOT_GIVEN, "set REDIS_URL")
+        try:
+            async for finding in _examine_database(servers, stack, settings.kie_account_names):
+                yield finding
+        except DarkroomError as error:
+            # It answered at first, and then did not.
+            yield Finding("postgres", False, str(error), ADVICE[POSTGRES])
+        yield _examine_provider(settings, servers)
+
+
+def connect_for_examination(url: str) -> AbstractAsyncContextManager[Database]:
+    """Open a database for checks that read all of it: with the time that takes."""
+    return connect_database(
+        url,
+        connections=2,
+        name="darkroom-doctor",
+        command_timeout_seconds=_PATIENCE_SECONDS,
+        reads_any_moment=True,
+    )
+
+
+async def examine_books(queries: Queries) -> AsyncIterator[Finding]:
+    """Check every invariant of the books on any database."""
+    for query, sentence in _BOOKS.items():
+        rows = await queries.fetch(query, _NAMED_AT_MOST)
+        named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
+        fix = _FIXES.get(query, _ASK_DEVELOPERS) if rows else None
+        yield Finding(query.replace("_", " "), not rows, named or sentence, fix)
+
+
+async def _examine_database(
+    servers: Servers, stack: AsyncExitStack, account_names: Sequence[str]
+) -> AsyncIterator[Finding]:
+    try:
+        database = await stack.enter_async_context(connect_for_examination(servers.database_url))
+        status = await migration_status(servers.database_url)
+        definitions = await definition_status(servers.database_url)
+    except DarkroomError as error:
+        yield Finding("postgres", False, str(error), ADVICE[POSTGRES])
+        return
+    version = await database.pool.fetchval("SHOW server_version")
+    yield Finding("postgres", True, f"PostgreSQL {version} answers")
+    missing = [one for one in status if not one.applied_at]
+    yield Finding(
+        "schema",
+        not missing,
+        f"{len(missing)} of {len(status)} migrations missing"
+        if missing
+        else f"all {len(status)} migrations applied",
+        "run `darkroom migrate`" if missing else None,
+    )
+    if missing:
+        return
+    yield _judge_definitions(definitions)
+    yield await examine_privileges(database)
+    async for finding in examine_books(database):
+        yield finding
+    rows = await database.fetch("stuck_jobs", _NAMED_AT_MOST, _STUCK_SECONDS)
+    named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
+    yield Finding(
+        "no job is stuck",
+        not rows,
+        named or "every open job moves",
+        "is a worker running? `darkroom worker`" if rows else None,
+    )
+    async for finding in examine_processes(database, servers.redis_url):
+        yield finding
+    yield await examine_clocks(database, servers.redis_url)
+    async for finding in _examine_accounts(database, account_names):
+        yield finding
+    if servers.redis_url:
+        yield await _examine_losses(database, servers.redis_url)
+    async for finding in examine_alerts(database, servers.redis_url, account_names):
+        yield finding
+
+
+def _judge_definitions(definitions: Sequence[Definition]) -> Finding:
+    other = [one.name for one in definitions if not one.applied_at]
+    return Finding(
+        "functions and rights",
+        not other,
+        f"of another version of Darkroom: {', '.join(other)}"
+        if other
+        else "as this version of Darkroom has them",
+        "run `darkroom migrate` of the newest version in use" if other else None,
+    )
+
+
+async def _examine_losses(queries: Queries, redis_url: str) -> Finding:
+    try:
+        lost = await describe_losses(queries, redis_url)
+    except DarkroomError as error:
+        return Finding("no writes were lost", False, f"cannot be known: {error}", None)
+    return Finding(
+        "no writes were lost",
+        lost is None,
+        lost or "Postgres knows all that was delivered",
+        None if lost is None else FIX,
+    )
+
+
+async def _examine_accounts(queries: Queries, names: Sequence[str]) -> AsyncIterator[Finding]:
+    rows = await queries.fetch("jobs_by_provider_account")
+    lost = [f"{row['name']} ({row['jobs']} open jobs)" for row in rows if row["name"] not in names]
+    if lost:
+        yield Finding(
+            "kie accounts",
+            False,
+            f"no key is set here for {', '.join(lost)}",
+            "put the key back, in KIE_API_KEYS: nothing else can ask about the tasks of these jobs",
+        )
+    for row in await queries.fetch("last_balance_checks", list(names)):
+        last = dict(row)
+        yield _judge_balance(
+            last, "kie balance" if len(names) == 1 else f"kie balance of {last['name']}"
+        )
+
+
+def _judge_balance(last: Mapping[str, Any], name: str) -> Finding:
+    if last["verdict"] is None:
+        return Finding(name, True, "never checked: a worker does so once a minute")
+    drifts = last["drifts"]
+    return Finding(
+        name,
+        not drifts,
+        f"last check {last['age_seconds']:.0f} s ago: {last['verdict']}, {last['balance']} credits"
+        f" left; drift found {drifts} times in the last day",
+        "see `provider_balance_checks` and compare with Kie's log page" if drifts else None,
+    )
+
+
+async def _examine_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
+    redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=2))
+    try:
+        await Delivery(redis).ping()
+        with translated_redis_errors():
+            info = await redis.info("server")
+            memory = await redis.info("memory")
+            persistence = await redis.info("persistence")
+    except DarkroomError as error:
+        yield Finding("redis", False, str(error), ADVICE[REDIS])
+        return
+    version = info.get("valkey_version") or info.get("redis_version")
+    yield Finding("redis", True, f"Redis or Valkey {version} answers")
+    policy = memory.get("maxmemory_policy", "unknown")
+    yield Finding(
+        "redis keeps its keys",
+        policy == "noeviction",
+        f"maxmemory-policy is {policy}",
+        None if policy == "noeviction" else "set maxmemory-policy to noeviction",
+    )
+    keeps = bool(persistence.get("aof_enabled"))
+    yield Finding(
+        "redis survives a restart",
+        keeps,
+        "append-only file is on"
+        if keeps
+        else "append-only file is off: a restart costs seconds of redelivery, no job",
+        None if keeps else "set appendonly to yes",
+    )
+
+
+def _examine_provider(settings: Settings, servers: Servers) -> Finding:
+    if len(settings.kie_keys) == 1:
+        return Finding("kie", True, f"a key is set, for {settings.kie_base_url}")
+    if settings.kie_keys:
+        names = ", ".join(settings.kie_account_names)
+        return Finding("kie", True, f"keys are set of {names}, for {settings.kie_base_url}")
+    if servers.has_given_database:
+        return Finding(
+            "kie",
+            False,
+            "KIE_API_KEY is not set: workers refuse to start over a given database",
+            "set KIE_API_KEY",
+        )
+    return Finding("kie", True, "no key is set: the bundled simulator stands in for Kie")

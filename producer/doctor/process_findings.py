@@ -1,0 +1,151 @@
+"""Examines the processes of a database: who is alive, and whether they share what they must."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from producer.doctor.finding import Finding
+from shared.adapters.postgres.database import Queries
+from shared.adapters.processes.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
+from shared.adapters.processes.process_rows import ALIVE_SECONDS, ProcessRow, list_processes
+from shared.adapters.processes.redis_presence import Mark, fetch_marks, redis_place
+from shared.adapters.redis.deliveries import connect_redis
+from shared.errors import RedisDown
+
+_AGAIN_SECONDS = HEARTBEAT_SECONDS + 1
+"""Until every live process has written once more."""
+_SAME_REDIS = "give all workers and APIs the same REDIS_URL, and the doctor as well"
+_OWN_REDIS = "give each database a REDIS_URL of its own; another database number will do"
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """The live processes of a database beside the marks of one Redis."""
+
+    unmarked: tuple[ProcessRow, ...]
+    """They say that they marked their Redis, and this one lacks it."""
+    unknown: tuple[Mark, ...]
+    """They are no processes of this database."""
+
+
+async def examine_processes(queries: Queries, redis_url: str | None) -> AsyncIterator[Finding]:
+    """Find who is alive and what is not shared. Takes 6 s where something seems wrong.
+
+    Raises `PostgresDown`.
+    """
+    rows = await list_processes(queries)
+    yield _tell_alive(rows)
+    alive = [row for row in rows if row.is_alive]
+    if redis_url:
+        try:
+            async for finding in _examine_sharing(queries, redis_url):
+                yield finding
+        except RedisDown:
+            pass  # which is a finding of its own
+    yield _tell_settings([row for row in alive if row.kind == "worker"])
+
+
+def _tell_alive(rows: Sequence[ProcessRow]) -> Finding:
+    alive = [row for row in rows if row.is_alive]
+    workers = [row for row in alive if row.kind == "worker"]
+    seen = min((row.seen_seconds_ago for row in workers), default=None)
+    detail = f"workers alive: {len(workers)}"
+    detail += f", last seen {seen:.0f} s ago" if seen is not None else ""
+    detail += f"; APIs alive: {len(alive) - len(workers)}"
+    cut_off = [row for row in alive if not _reaches_redis(row)]
+    for row in cut_off:
+        detail += f"; {row.name} is alive and cannot write to its Redis {row.redis}"
+        if row.detail.get("redis_error"):
+            detail += f" ({row.detail['redis_error']})"
+    return Finding(
+        "processes",
+        not cut_off,
+        detail,
+        "start Redis or Valkey, or mend REDIS_URL of that process" if cut_off else None,
+    )
+
+
+def _reaches_redis(row: ProcessRow) -> bool:
+    ago = row.redis_seen_seconds_ago
+    # One that has just started has not marked its Redis yet.
+    return row.started_seconds_ago < ALIVE_SECONDS if ago is None else ago < ALIVE_SECONDS
+
+
+async def _examine_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Finding]:
+    async with connect_redis(redis_url, connections=1) as redis:
+
+        async def compare() -> _Comparison:
+            # The rows first: each says that a mark was written before.
+            rows = await list_processes(queries, look_back_seconds=KEEP_SECONDS)
+            marks = await fetch_marks(redis)
+            return _compare(rows, marks)
+
+        first = seen = await compare()
+        if first.unmarked or first.unknown:
+            # A wiped Redis, or a process that has just died or started.
+            await asyncio.sleep(_AGAIN_SECONDS)
+            seen = await compare()
+    wrote_before = {row.id: row.redis_seen_at for row in first.unmarked}
+    unmarked = [
+        row for row in seen.unmarked if wrote_before.get(row.id) not in {None, row.redis_seen_at}
+    ]
+    spoke_before = {mark.process_id: mark.seen_ms for mark in first.unknown}
+    unknown = [
+        mark
+        for mark in seen.unknown
+        if spoke_before.get(mark.process_id, mark.seen_ms) < mark.seen_ms
+    ]
+    here = redis_place(redis_url)
+    others = ", ".join(f"{row.kind} {row.name} uses {row.redis}" for row in unmarked)
+    yield Finding(
+        "workers share one redis",
+        not unmarked,
+        f"{others}; the doctor uses {here}" if unmarked else f"all processes alive use {here}",
+        _SAME_REDIS if unmarked else None,
+    )
+    strangers = ", ".join(f"{mark.kind} {mark.name} of {mark.database}" for mark in unknown)
+    yield Finding(
+        "redis serves this database alone",
+        not unknown,
+        f"{strangers} uses {here} as well"
+        if unknown
+        else "all processes in it are of this database",
+        _OWN_REDIS if unknown else None,
+    )
+
+
+def _compare(rows: Sequence[ProcessRow], marks: Sequence[Mark]) -> _Comparison:
+    marked: set[UUID] = {mark.process_id for mark in marks}
+    known = {row.id for row in rows}
+    return _Comparison(
+        tuple(
+            row
+            for row in rows
+            if row.is_alive
+            and row.id not in marked
+            and row.redis_seen_at is not None
+            and _reaches_redis(row)
+        ),
+        tuple(mark for mark in marks if mark.process_id not in known),
+    )
+
+
+def _tell_settings(workers: Sequence[ProcessRow]) -> Finding:
+    values: dict[str, dict[str, list[str]]] = {}
+    for worker in workers:
+        for setting, value in worker.limits.items():
+            values.setdefault(setting, {}).setdefault(str(value), []).append(worker.name)
+    parts = [
+        f"{setting} is " + ", ".join(f"{value} at {' and '.join(at)}" for value, at in by.items())
+        for setting, by in sorted(values.items())
+        if len(by) > 1
+    ]
+    return Finding(
+        "workers have the same settings",
+        not parts,
+        "; ".join(parts) or "limits, prices and deadlines are the same at all workers alive",
+        "set them alike and restart the workers: of a limit the highest holds" if parts else None,
+    )

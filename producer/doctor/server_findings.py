@@ -1,0 +1,36 @@
+"""Says to which servers the doctor talks, and whether the embedded ones were running."""
+
+from __future__ import annotations
+
+from producer.doctor.finding import Finding
+from shared.adapters.processes.redis_presence import database_place, redis_place
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+
+
+def describe_servers(servers: Servers, settings: Settings, watchdog: int | None) -> Finding:
+    """Return the finding; `watchdog` ran the embedded servers before the doctor opened them.
+
+    Whether each server answers is a finding of its own.
+    """
+    parts = [
+        f"Postgres {database_place(servers.database_url)} as given"
+        if settings.database_url is not None
+        else "Postgres embedded",
+    ]
+    if servers.redis_url:
+        parts.append(
+            f"Redis {redis_place(servers.redis_url)} as given"
+            if settings.redis_url is not None
+            else "Valkey embedded"
+        )
+    if servers.embedded is not None:
+        parts.append(
+            f"the embedded ones are in {servers.embedded.home}, "
+            + (
+                f"and process {watchdog} runs them"
+                if watchdog is not None
+                else "did not run, and were started for the doctor: no worker and no API uses them"
+            )
+        )
+    return Finding("servers", True, "; ".join(parts))

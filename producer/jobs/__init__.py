@@ -1,0 +1,1 @@
+"""Jobs after their insertion: reads, waits, cancels and operators' resolutions."""

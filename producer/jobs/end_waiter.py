@@ -1,0 +1,136 @@
+"""Waits for jobs to end: pushed over Redis, with a look into Postgres every two seconds.
+
+One subscription and one query serve all waits of a process. A lost push costs two seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+from producer.jobs.job_repository import JobBook
+from producer.live.change_subscription import Subscription
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Delivery
+from shared.domain.job import Job
+from shared.domain.lifecycle import TERMINAL, JobState
+from shared.errors import DarkroomError, JobNotFound, WaitTimedOut
+
+RECHECK_SECONDS = 2.0
+
+
+class EndWatch:
+    """Tells waiters of one process when their jobs have ended."""
+
+    def __init__(self, book: JobBook, subscription: Subscription) -> None:
+        self._book = book
+        self.subscription = subscription
+        """The process's own, for whoever else has to hear of changes."""
+        self._waiters: defaultdict[UUID, list[asyncio.Future[Job]]] = defaultdict(list)
+        self._ended: set[UUID] = set()
+        self._news = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        subscription.add(self._note)
+
+    async def wait(self, job_id: UUID, timeout_seconds: float) -> Job:
+        """Return the job once it is terminal; raises `WaitTimedOut`, `JobNotFound`."""
+        self._start()
+        waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        # Registered before the look, so that an end between the two is not missed.
+        self._waiters[job_id].append(waiter)
+        try:
+            if await self._state(job_id) in TERMINAL:
+                return await self._book.get(job_id)
+            async with asyncio.timeout(timeout_seconds):
+                return await waiter
+        except TimeoutError:
+            state = await self._state(job_id)
+            if state in TERMINAL:
+                return await self._book.get(job_id)
+            raise WaitTimedOut(str(job_id), state.value, timeout_seconds) from None
+        finally:
+            self._forget(job_id, waiter)
+
+    async def _state(self, job_id: UUID) -> JobState:
+        states = await self._book.states([job_id])
+        if job_id not in states:
+            raise JobNotFound(str(job_id))
+        return states[job_id]
+
+    def _forget(self, job_id: UUID, waiter: asyncio.Future[Job]) -> None:
+        self._waiters[job_id].remove(waiter)
+        if not self._waiters[job_id]:
+            del self._waiters[job_id]
+
+    def _start(self) -> None:
+        self.subscription.start()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            await stop_tasks([looking])
+
+    def _note(self, changes: Sequence[Change]) -> None:
+        ended = {change.job_id for change in changes if change.has_ended} & self._waiters.keys()
+        if ended:
+            self._ended |= ended
+            self._news.set()
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + RECHECK_SECONDS
+        while True:
+            # A moment, not a pause since the last push: a steady stream of pushes must not put
+            # off for ever the look at those whose push was lost.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(look_at):
+                    await self._news.wait()
+            pushed = set(self._ended)
+            wanted = pushed
+            if loop.time() >= look_at:
+                wanted = set(self._waiters)
+                look_at = loop.time() + RECHECK_SECONDS
+            self._news.clear()
+            self._ended -= wanted
+            await self._answer(wanted, pushed)
+
+    async def _answer(self, wanted: set[UUID], pushed: set[UUID]) -> None:
+        """Answer those who wait for the pushed jobs, and for what else has ended of the wanted."""
+        if not wanted:
+            return
+        try:
+            states = await self._book.states(sorted(wanted - pushed)) if wanted - pushed else {}
+            ended = pushed | {job_id for job_id, state in states.items() if state in TERMINAL}
+            jobs = await self._book.get_many(sorted(ended)) if ended else []
+        except DarkroomError as error:
+            failures.down(error, doing="watch_ends")
+            return
+        failures.up(POSTGRES)
+        found = sum(job.is_terminal and job.id not in pushed for job in jobs)
+        if found:
+            self.subscription.path.note_found(found)
+        for job in jobs:
+            if job.is_terminal:
+                for waiter in self._waiters.get(job.id, ()):
+                    if not waiter.done():
+                        waiter.set_result(job)
+
+
+@asynccontextmanager
+async def watching_ends(book: JobBook, delivery: Delivery) -> AsyncIterator[EndWatch]:
+    """Open a watch with the subscription of the process, and close both at the end."""
+    subscription = Subscription(delivery)
+    watch = EndWatch(book, subscription)
+    try:
+        yield watch
+    finally:
+        await watch.close()
+        await subscription.close()

@@ -1,0 +1,108 @@
+"""Settles jobs that are held because Kie's success could not be read, by an operator's verdict.
+
+The verdict goes through the statements of an ordinary end, so the charge, the ledger and the
+webhooks are the same, and whoever comes first wins: a readable answer of Kie, or the operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import structlog
+
+from producer.actor import Actor, name_of, stated
+from producer.jobs.locked_rows import job_row, naming_the_row
+from producer.jobs.unknown_resolution import TEXT_LENGTH, is_readable, load_job
+from shared.adapters.postgres.database import Database
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState, Reason
+from shared.errors import Fault, InvalidRequest
+from shared.settings import ChargeBasis
+
+log = structlog.get_logger(__name__)
+
+URLS_MOST = 16
+_URL_LENGTH = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What an operator says of one held job. Raises `InvalidRequest` with every fault."""
+
+    result_urls: tuple[str, ...]
+    """The images that Kie made, each once; empty: there are none."""
+    reason: str
+    """Why; kept in the job's timeline."""
+    actor: Actor | str | None = None
+    """Who says so; None: whoever the database session belongs to."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            Fault("result_urls", f"{url!r} must be one http:// or https:// URL")
+            for url in self.result_urls
+            if not _is_url(url)
+        ]
+        if len(self.result_urls) > URLS_MOST:
+            faults.append(Fault("result_urls", f"has more than {URLS_MOST} URLs"))
+        if len(set(self.result_urls)) < len(self.result_urls):
+            faults.append(Fault("result_urls", "names an image twice: it would be charged twice"))
+        for name, text in (("reason", self.reason), ("actor", name_of(self.actor))):
+            if text is not None and not is_readable(text, TEXT_LENGTH):
+                length = f"1 to {TEXT_LENGTH} printable characters"
+                faults.append(Fault(name, f"{text!r} must be {length}"))
+        if faults:
+            raise InvalidRequest(faults)
+
+
+async def settle_held(
+    database: Database, job: Job, review: Review, *, basis: ChargeBasis, task_id: str | None = None
+) -> Job:
+    """End a held job by the verdict and write down who and why, in one transaction.
+
+    Returns it `succeeded` and charged, or `failed`/`result_unreadable` with its hold released.
+    Raises `InvalidRequest` where the job is not held, or `task_id` is given and is not its task,
+    with nothing stored.
+    """
+    if not _is_held(job) or task_id not in {None, job.provider_task_id}:
+        raise _not_held(job)
+    with naming_the_row(job_row(job.id, job.account_id)):
+        row = await database.fetch_row(
+            "settle_held",
+            job.id,
+            job.attempt,
+            list(review.result_urls),
+            basis,
+            review.reason,
+            stated(review.actor),
+        )
+    moved = await load_job(database, job.id)
+    if row is None:
+        raise _not_held(moved)
+    if review.result_urls and row["price_row_missing"]:
+        log.critical("price_row_missing", job_id=str(job.id), charged=str(row["credits_charged"]))
+    return moved
+
+
+def _is_held(job: Job) -> bool:
+    return job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE
+
+
+def _not_held(job: Job) -> InvalidRequest:
+    reason = f", reason {job.reason}" if job.reason else ""
+    task = f", task {job.provider_task_id}" if job.provider_task_id else ""
+    sentence = (
+        f"job {job.id} is {job.state}{reason}{task}: only a job that is generating with reason"
+        f" {Reason.RESULT_UNREADABLE}, or a late task in doubt, can be settled so"
+    )
+    return InvalidRequest([Fault("id", sentence)])
+
+
+def _is_url(text: str) -> bool:
+    if not is_readable(text, _URL_LENGTH) or any(one.isspace() for one in text):
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)

@@ -1,0 +1,230 @@
+"""Writes jobs into Postgres with their holds, reads them, and takes them back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from producer.actor import Actor, stated
+from producer.jobs.locked_rows import account_rows, job_row, naming_the_row
+from producer.list_pages import PAGE_BYTES, JobPage
+from producer.orders.insert_parameters import Draft, draft_of, new_job, parameters_of
+from producer.orders.order import Order
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import (
+    AccountNotFound,
+    DarkroomError,
+    DatabaseRefused,
+    IdempotencyConflict,
+    InsufficientCredits,
+    JobNotFound,
+    PriceMissing,
+    RequestRefused,
+    TooLateToCancel,
+)
+
+_SHORT_OF_CREDITS = "DR402"
+_NO_SUCH_ACCOUNT = "DR404"
+_CANCEL_TRIES = 5
+# By whether an account is given, and whether a state is.
+_LISTS = {
+    (False, False): "list_jobs",
+    (True, False): "list_jobs_of_account",
+    (False, True): "list_jobs_in_state",
+    (True, True): "list_jobs_of_account_in_state",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A job that an order led to, and whether this order made it."""
+
+    job: Job
+    is_new: bool
+
+
+class JobBook:
+    """The producer's hand on `jobs` and the ledger. Raises `PostgresDown`."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    async def enter(self, orders: Sequence[Order]) -> list[Entered]:
+        """Store the orders as jobs with their holds, in one statement, in the order given.
+
+        Raises `InsufficientCredits` or `AccountNotFound` with nothing stored. `PriceMissing` and
+        `IdempotencyConflict` are raised after the statement: a caller with several orders runs
+        this inside a transaction, which they abort.
+        """
+        stored = await self._store(orders)
+        return [await self._entered(order, job) for order, job in stored]
+
+    async def enter_each(self, orders: Sequence[Order]) -> list[Entered | RequestRefused]:
+        """Store orders that have nothing to do with each other, in one statement.
+
+        Each has its own outcome. Raises `InsufficientCredits` or `AccountNotFound` with nothing
+        stored, where the holds of all together find no room: each may still find its own.
+        """
+        outcomes: list[Entered | RequestRefused] = []
+        for order, job in await self._store(orders):
+            try:
+                outcomes.append(await self._entered(order, job))
+            except RequestRefused as refused:
+                outcomes.append(refused)
+        return outcomes
+
+    async def _store(self, orders: Sequence[Order]) -> list[tuple[Order, Job | None]]:
+        """Store what can be stored; return each order with the job that it has become, if any."""
+        drafts = [draft_of(order) for order in orders]
+        try:
+            with naming_the_row(account_rows({order.account_id for order in orders})):
+                rows = await self._insert(drafts)
+        except DatabaseRefused as error:
+            raise _explained(error) from error
+        stored = {row["id"]: row for row in rows}
+        return [
+            (draft.order, new_job(draft, stored[draft.id]) if draft.id in stored else None)
+            for draft in drafts
+        ]
+
+    async def _insert(self, drafts: Sequence[Draft]) -> Sequence[asyncpg.Record]:
+        """Store the drafts; return a row for each that became a job."""
+        if len(drafts) == 1:
+            row = await self._queries.fetch_row("enqueue_job", *parameters_of(drafts[0]))
+            return [row] if row is not None else []
+        columns = zip(*map(parameters_of, drafts), strict=True)
+        return await self._queries.fetch("enqueue_jobs", *columns)
+
+    async def _entered(self, order: Order, job: Job | None) -> Entered:
+        if job is not None:
+            return Entered(job, is_new=True)
+        first = await self._find_first(order)
+        if first is None:
+            request = order.request
+            raise PriceMissing(request.model, request.task, request.price_quantity)
+        differs = _differences(order, first)
+        if differs:
+            raise IdempotencyConflict(order.idempotency_key or "", str(first.id), differs)
+        return Entered(first, is_new=False)
+
+    async def _find_first(self, order: Order) -> Job | None:
+        if order.idempotency_key is None:
+            return None
+        row = await self._queries.fetch_row(
+            "find_by_idempotency_key", order.account_id, order.idempotency_key
+        )
+        return job_from_row(row) if row else None
+
+    async def get(self, job_id: UUID) -> Job:
+        """Return the job as it is now, or raise `JobNotFound`."""
+        row = await self._queries.fetch_row("get_job", job_id)
+        if row is None:
+            raise JobNotFound(str(job_id))
+        return job_from_row(row)
+
+    async def states(self, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
+        """Return the states of those jobs that exist, and no more of them."""
+        rows = await self._queries.fetch("job_states", list(job_ids))
+        return {UUID(int=row["id"].int): JobState(row["state"]) for row in rows}
+
+    async def get_many(self, job_ids: Sequence[UUID]) -> list[Job]:
+        """Return those of the jobs that exist, in no order."""
+        return jobs_from_rows(await self._queries.fetch("get_jobs", list(job_ids)))
+
+    async def list(
+        self, *, account_id: str | None, state: JobState | None, below: UUID | None, most: int
+    ) -> list[Job]:
+        """Return jobs, newest first, a page after the other until there are enough."""
+        jobs: list[Job] = []
+        is_last = False
+        while not is_last and len(jobs) < most:
+            page = await self.page(
+                account_id=account_id, state=state, below=below, most=most - len(jobs)
+            )
+            jobs += page.jobs
+            below, is_last = page.next_below, page.next_below is None
+        return jobs
+
+    async def page(
+        self,
+        *,
+        account_id: str | None,
+        state: JobState | None,
+        below: UUID | None,
+        most: int,
+        without: Collection[str] = (),
+    ) -> JobPage:
+        """Return the newest jobs below an id: so many at most, and no more than fit.
+
+        `without` may name `request` and `metadata`: they are then empty and take no room.
+        """
+        filters = [account_id] if account_id is not None else []
+        filters += [state.value] if state is not None else []
+        rows = await self._queries.fetch(
+            _LISTS[account_id is not None, state is not None],
+            below,
+            most,
+            "request" not in without,
+            "metadata" not in without,
+            PAGE_BYTES,
+            *filters,
+        )
+        # Rows that cannot be read are passed by, and never end the list.
+        has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
+        next_below = UUID(int=rows[-1]["id"].int) if has_more else None
+        return JobPage(jobs_from_rows(rows), next_below)
+
+    async def cancel(self, job_id: UUID, actor: Actor | str | None = None) -> Job:
+        """Take a queued job back and release its hold, or raise `TooLateToCancel`."""
+        job = await self.get(job_id)
+        for _ in range(_CANCEL_TRIES):
+            with naming_the_row(job_row(job_id, job.account_id)):
+                row = await self._queries.fetch_row("cancel_job", job_id, stated(actor))
+            if row is not None:
+                return job_from_row(row)
+            job = await self.get(job_id)
+            # An attempt may have come back to the queue meanwhile: then it is not too late.
+            if job.state is not JobState.QUEUED:
+                break
+        raise TooLateToCancel(str(job_id), job.state.value)
+
+
+def _explained(error: DatabaseRefused) -> DarkroomError:
+    """Return the refusal of an enqueue in our own words, where it is one that we know."""
+    if error.sqlstate not in {_SHORT_OF_CREDITS, _NO_SUCH_ACCOUNT} or error.detail is None:
+        return error
+    facts = orjson.loads(error.detail)
+    if error.sqlstate == _NO_SUCH_ACCOUNT:
+        return AccountNotFound(facts["account_id"])
+    return InsufficientCredits(
+        facts["account_id"],
+        needed=Decimal(facts["needed"]),
+        available=Decimal(facts["available"]),
+        held=Decimal(facts["held"]),
+    )
+
+
+def _differences(order: Order, first: Job) -> list[str]:
+    """Name what differs between an order and the job that its key already names."""
+    asked = order.request.model_dump(mode="json")
+    named = {
+        "model": (order.request.model, first.model),
+        "task": (order.request.task, first.task),
+        **{
+            field: (asked.get(field), first.request.get(field))
+            for field in sorted({*asked, *first.request})
+        },
+        # As it was stored: what JSON has no word for (a moment, a tuple) comes back changed.
+        "metadata": (orjson.loads(orjson.dumps(dict(order.metadata))), dict(first.metadata)),
+        "webhook_url": (order.webhook_url, first.webhook_url),
+        "priority": (order.priority, first.priority),
+    }
+    return [name for name, (new, old) in named.items() if new != old]

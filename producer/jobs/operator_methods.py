@@ -1,0 +1,129 @@
+"""What an operator decides where Kie's answers leave a job in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from producer.actor import Actor
+from producer.job_ids import read_uuid
+from producer.jobs.held_resolution import Review, settle_held
+from producer.jobs.late_resolution import settle_late
+from producer.jobs.unknown_resolution import Verdict, load_job, resolve
+from producer.orders.order_enqueuer import Intake
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
+from shared.domain.job import Job
+from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
+from shared.settings import ChargeBasis
+
+
+class OperatorVerdicts:
+    """The part of `producer.Producer` that operators use; it is made by that alone."""
+
+    _database: Database
+    _delivery: Delivery
+    _job_deadline_seconds: float
+    _charge_basis: ChargeBasis
+    intake: Intake
+
+    async def resolve_submitted(
+        self,
+        job_id: UUID | str,
+        task_id: str,
+        reason: str | None = None,
+        *,
+        actor: Actor | str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Job:
+        """Say that Kie made this task of an unknown submission; its poll is delivered at once.
+
+        Kie's answer to the poll alone decides and charges. The deadline is JOB_DEADLINE_SECONDS
+        from now unless given. Raises `JobNotFound`, and `InvalidRequest` where the job is not
+        `unknown` or another job has the task.
+        """
+        seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
+        verdict = Verdict(task_id, reason, actor)
+        job = await resolve(self._database, as_id(job_id), verdict, deadline_seconds=seconds)
+        await self.intake.hand_over([Parcel(job.id, Lane.POLL)])
+        return job
+
+    async def resolve_lost(
+        self, job_id: UUID | str, reason: str, *, actor: Actor | str | None = None
+    ) -> Job:
+        """Say that an unknown submission made no task: it fails, and its hold is released.
+
+        Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`.
+        """
+        verdict = Verdict(None, reason, actor)
+        job = await resolve(self._database, as_id(job_id), verdict, deadline_seconds=0)
+        await self._announce_end(job)
+        return job
+
+    async def resolve_delivered(
+        self,
+        job_id: UUID | str,
+        result_urls: Sequence[str],
+        reason: str,
+        *,
+        actor: Actor | str | None = None,
+        charge_basis: ChargeBasis | None = None,
+        task_id: str | None = None,
+    ) -> Job:
+        """Say which images Kie made for a job held as `result_unreadable`: it succeeds.
+
+        It is charged as any success is, by how many there are and by CHARGE_BASIS unless given.
+        Of a job that has ended, say which images its late task in doubt made: they are kept in
+        `late_result_urls`, free of charge. `task_id` is needed where several are in doubt.
+        Raises `JobNotFound`, and `InvalidRequest` where nothing is in doubt or a URL is none.
+        """
+        if not result_urls:
+            raise InvalidRequest([Fault("result_urls", "is empty: name each image that was made")])
+        review = Review(tuple(result_urls), reason, actor)
+        return await self._settle(job_id, review, charge_basis or self._charge_basis, task_id)
+
+    async def resolve_undelivered(
+        self,
+        job_id: UUID | str,
+        reason: str,
+        *,
+        actor: Actor | str | None = None,
+        task_id: str | None = None,
+    ) -> Job:
+        """Say that a job held as `result_unreadable` has no images: it fails, and its hold is
+        released.
+
+        Of a job that has ended, say that its late task in doubt has none of this job's: it is
+        checked no more. `task_id` is needed where several are in doubt.
+        Raises `JobNotFound`, and `InvalidRequest` where nothing is in doubt.
+        """
+        return await self._settle(job_id, Review((), reason, actor), self._charge_basis, task_id)
+
+    async def _settle(
+        self, job_id: UUID | str, review: Review, basis: ChargeBasis, task_id: str | None
+    ) -> Job:
+        job = await load_job(self._database, as_id(job_id))
+        if job.is_terminal:
+            job = await settle_late(self._database, job, review, task_id)
+        else:
+            job = await settle_held(self._database, job, review, basis=basis, task_id=task_id)
+        await self._announce_end(job)
+        return job
+
+    async def _announce_end(self, job: Job) -> None:
+        try:
+            await self._delivery.announce([Change(job.id, has_ended=True)])
+        except RedisDown as error:
+            failures.down(error, doing="announce_end")
+
+
+def as_id(job_id: UUID | str) -> UUID:
+    """Return the id that the text is, or raise `JobNotFound`."""
+    if isinstance(job_id, UUID):
+        return job_id
+    found = read_uuid(job_id)
+    if found is None:
+        raise JobNotFound(job_id[:80])
+    return found

@@ -1,0 +1,118 @@
+"""Resolves submissions of unknown outcome by an operator's verdict: a task exists, or none does.
+
+The verdict goes through the same guarded statements as the worker's evidence, so whoever comes
+first wins: a callback, a late reply, the limit, or the operator. It moves no credits for a
+success; only the poll that follows does, by what record-info says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from producer.actor import Actor, name_of, stated
+from producer.jobs.locked_rows import job_row, naming_the_row
+from shared.adapters.postgres.database import Database, Queries
+from shared.adapters.postgres.job_rows import job_from_row
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
+
+RESOLVED_EVENT = "resolved_by_operator"
+TEXT_LENGTH = 500
+TASK_ID_LENGTH = 200
+_ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an operator says of one submission. Raises `InvalidRequest` with every fault."""
+
+    task_id: str | None
+    """The task that Kie made of it; None: there is none."""
+    reason: str | None
+    """Why; required where there is no task."""
+    actor: Actor | str | None = None
+    """Who says so; None: whoever the database session belongs to."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            Fault(name, f"{text!r} must be 1 to {most} printable characters")
+            for name, text, most in (
+                ("task_id", self.task_id, TASK_ID_LENGTH),
+                ("reason", self.reason, TEXT_LENGTH),
+                ("actor", name_of(self.actor), TEXT_LENGTH),
+            )
+            if text is not None and not is_readable(text, most)
+        ]
+        if self.task_id is not None and any(one.isspace() for one in self.task_id):
+            faults.append(Fault("task_id", f"{self.task_id!r} must have no blanks"))
+        if self.task_id is None and self.reason is None:
+            faults.append(Fault("reason", "say why: a verdict that no task exists needs a reason"))
+        if faults:
+            raise InvalidRequest(faults)
+
+
+async def resolve(
+    database: Database, job_id: UUID, verdict: Verdict, *, deadline_seconds: float
+) -> Job:
+    """Move an unknown job by the verdict and write down who and why, in one transaction.
+
+    Returns it `generating`, with `deadline_seconds` from now, or `failed`/`submission_lost` with
+    its hold released. Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`
+    or another job has the task, each with nothing stored.
+    """
+    job = await load_job(database, job_id)
+    if job.state is not JobState.UNKNOWN:
+        raise _not_unknown(job)
+    await _refuse_task_of_another(database, job_id, verdict)
+    try:
+        with naming_the_row(job_row(job_id, job.account_id)):
+            row = await database.fetch_row(
+                "resolve_unknown",
+                job.id,
+                job.attempt,
+                verdict.task_id,
+                deadline_seconds,
+                verdict.reason,
+                stated(verdict.actor),
+            )
+    except DatabaseRefused as error:
+        if error.constraint == _ONE_JOB_PER_TASK:
+            await _refuse_task_of_another(database, job_id, verdict)
+        raise
+    if row is None:
+        raise _not_unknown(await load_job(database, job_id))
+    return job_from_row(row)
+
+
+async def load_job(queries: Queries, job_id: UUID) -> Job:
+    """Return the job as it is now, or raise `JobNotFound`."""
+    row = await queries.fetch_row("get_job", job_id)
+    if row is None:
+        raise JobNotFound(str(job_id))
+    return job_from_row(row)
+
+
+async def _refuse_task_of_another(queries: Queries, job_id: UUID, verdict: Verdict) -> None:
+    if verdict.task_id is None:
+        return
+    row = await queries.fetch_row("task_holder", verdict.task_id, job_id)
+    if row is not None:
+        sentence = f"task {verdict.task_id!r} belongs to job {row['job_id']} already"
+        raise InvalidRequest([Fault("task_id", f"{sentence}: one task is one job's")])
+
+
+def _not_unknown(job: Job) -> InvalidRequest:
+    if job.state is JobState.UNKNOWN:
+        # It went back to the queue and was submitted anew: the verdict was on another attempt.
+        sentence = f"has begun attempt {job.attempt} meanwhile: look at it again before you resolve"
+        return InvalidRequest([Fault("id", f"job {job.id} {sentence}")])
+    return InvalidRequest(
+        [Fault("id", f"job {job.id} is {job.state}: only an unknown submission can be resolved")]
+    )
+
+
+def is_readable(text: str, most: int) -> bool:
+    """Return whether the text is printable, not blank, and no longer than that."""
+    return bool(text.strip()) and len(text) <= most and text.isprintable()

@@ -1,0 +1,1 @@
+"""API keys: text form, storage, and the end of streams whose key is revoked."""

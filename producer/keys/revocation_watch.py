@@ -1,0 +1,84 @@
+"""Ends what is still open under an API key once the key no longer holds: streams and waits.
+
+A request is let in by its key once, at its start. What then stays open for minutes asks here, and
+is ended within a second of the revocation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from producer.keys.key_store import Caller
+from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.postgres.database import Queries
+from shared.errors import DarkroomError, KeyRefused
+from shared.key_refusals import KeyRefusal
+
+CHECK_SECONDS = 0.5
+"""How often the keys of what is open are checked, while anything is open."""
+
+_Scopes = dict[str | None, set[asyncio.Timeout]]
+
+
+class KeyWatch:
+    """Watches the keys under which something is open in this process."""
+
+    def __init__(self, queries: Queries, check_seconds: float = CHECK_SECONDS) -> None:
+        self._queries = queries
+        self._check_seconds = check_seconds
+        self._open: _Scopes = {}
+        """By the prefix of a key; None: what was opened while no key existed."""
+        self._is_needed = asyncio.Event()
+
+    @asynccontextmanager
+    async def while_it_holds(self, caller: Caller) -> AsyncIterator[None]:
+        """Run the block while the caller's key holds; cancel it and raise `KeyRefused` after.
+
+        What was opened without a key holds until the first key exists.
+        """
+        prefix = caller.key_prefix
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._open.setdefault(prefix, set()).add(scope)
+                self._is_needed.set()
+                try:
+                    yield
+                finally:
+                    self._forget(prefix, scope)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            why: KeyRefusal = "missing" if prefix is None else "revoked"
+            raise KeyRefused(why) from None
+
+    def _forget(self, prefix: str | None, scope: asyncio.Timeout) -> None:
+        scopes = self._open[prefix]
+        scopes.discard(scope)
+        if not scopes:
+            del self._open[prefix]
+
+    async def run(self) -> None:
+        """Check the keys for ever; while nothing is open, nothing is asked."""
+        while True:
+            if not self._open:
+                self._is_needed.clear()
+                await self._is_needed.wait()
+            await asyncio.sleep(self._check_seconds)
+            try:
+                await self._check()
+            except DarkroomError as error:
+                # What is open stays open: nothing says that a key was revoked.
+                failures.down(error, doing="check_open_keys")
+            else:
+                failures.up(POSTGRES)
+
+    async def _check(self) -> None:
+        if not self._open:
+            return
+        prefixes = [prefix for prefix in self._open if prefix is not None]
+        rows = await self._queries.fetch("ended_keys", prefixes, None in self._open)
+        for row in rows:
+            for scope in self._open.get(row["prefix"], ()):
+                scope.reschedule(asyncio.get_running_loop().time())

@@ -1,0 +1,104 @@
+"""What an event says to its listeners, and how it is written as a frame of Server-Sent Events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from producer.jobs.unknown_resolution import RESOLVED_EVENT
+from producer.live.positions import Position
+from shared.domain.lifecycle import TERMINAL, TRANSITIONS, JobState, event_name
+from shared.stored_json import read_stored_object
+
+GREETING = b"retry: 2000\n\n"
+"""Tells the client how long to wait (ms) before it connects again."""
+HEARTBEAT = b":\n\n"
+
+_STATE_AFTER: dict[str, JobState] = {
+    "enqueued": JobState.QUEUED,
+    **{event_name(one.event): one.target for one in TRANSITIONS},
+}
+_STATE_AFTER_VERDICT = {
+    "submitted": JobState.GENERATING,
+    "lost": JobState.FAILED,
+    "delivered": JobState.SUCCEEDED,
+    "undelivered": JobState.FAILED,
+}
+_OURS = frozenset({"worker", "by", "provider_credits"})
+"""Details that name our machines, operators and costs: for `jobs show`, not for listeners."""
+ENDS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)
+"""The names of the events that end a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A row of `job_events`, and of its job what listeners are told."""
+
+    id: int
+    tx: int
+    """The transaction that wrote it; 0: from before these were noted."""
+    job_id: UUID
+    account_id: str
+    at: datetime
+    event: str
+    detail: Mapping[str, Any]
+    job_state: str
+    """Where the job was when the event was read."""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the job ended by this event."""
+        return self.event in ENDS
+
+    @property
+    def state(self) -> str:
+        """Where the event led the job."""
+        if self.event == RESOLVED_EVENT:
+            return _STATE_AFTER_VERDICT.get(str(self.detail.get("verdict")), self.job_state)
+        # `delivered_late` follows the end; so may words of a newer version.
+        return _STATE_AFTER.get(self.event, self.job_state)
+
+
+def event_from_row(row: asyncpg.Record) -> StoredEvent:
+    """Return the event of a row of any query in `sql/queries/events.sql`."""
+    return StoredEvent(
+        id=row["id"],
+        tx=int(row["tx"]),
+        job_id=UUID(int=row["job_id"].int),
+        account_id=row["account_id"],
+        at=row["at"],
+        event=row["event"],
+        detail=read_stored_object(row["detail"]),
+        job_state=row["state"],
+    )
+
+
+def event_to_json(event: StoredEvent) -> dict[str, Any]:
+    """Return the event as listeners read it. `id` tells a repeated event."""
+    return {
+        "id": event.id,
+        "job_id": event.job_id,
+        "account_id": event.account_id,
+        "at": event.at,
+        "event": event.event,
+        "state": event.state,
+        "detail": {name: value for name, value in event.detail.items() if name not in _OURS},
+    }
+
+
+def frame_of(event: StoredEvent, position: Position | int) -> bytes:
+    """Return the event as a frame; `position` is what a client sends back to resume after it."""
+    name = " ".join(event.event.split())  # a line of its own, whatever stands in the table
+    data = orjson.dumps(event_to_json(event), option=orjson.OPT_UTC_Z)
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(position).encode(), name.encode(), data)
+
+
+def standstill_frame(position: Position) -> bytes:
+    """Return a frame that tells nothing but where the listener stands; no client shows it."""
+    return b":\nid: %b\n\n" % str(position).encode()

@@ -1,0 +1,1 @@
+"""Orders: validated requests with their order fields, and their insertion."""

@@ -1,0 +1,106 @@
+"""Jobs on their way into Postgres: what is sent there, and the job made of what comes back.
+
+Postgres adds a price and a moment; all else of a new job is known here. So only those travel back,
+and the rest need not be read, parsed and built a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from uuid_utils.compat import uuid7
+
+from producer.orders.order import Order
+from shared.adapters.postgres.job_rows import object_of
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+
+
+@dataclass(slots=True)
+class Draft:
+    """An order with the id and the texts under which it is stored."""
+
+    id: UUID
+    order: Order
+    request: Mapping[str, Any]
+    request_text: str
+    metadata_text: str
+
+
+def draft_of(order: Order) -> Draft:
+    """Return the draft of a new job."""
+    given = order.request.model_dump(mode="json")
+    # In the order in which jsonb gives fields back: a repeated answer is the first to the letter.
+    request = {name: given[name] for name in sorted(given, key=lambda name: (len(name), name))}
+    return Draft(
+        id=uuid7(),
+        order=order,
+        request=request,
+        request_text=orjson.dumps(request).decode(),
+        metadata_text=orjson.dumps(dict(order.metadata)).decode(),
+    )
+
+
+def parameters_of(draft: Draft) -> tuple[object, ...]:
+    """Return the parameters of `enqueue_job`, in their order."""
+    order = draft.order
+    request = order.request
+    return (
+        draft.id,
+        order.account_id,
+        request.model,
+        request.task,
+        request.price_quantity,
+        draft.request_text,
+        order.idempotency_key,
+        draft.metadata_text,
+        order.webhook_url,
+        order.priority,
+        order.run_at,
+        order.retry_of,
+    )
+
+
+def new_job(draft: Draft, row: asyncpg.Record) -> Job:
+    """Return the job that Postgres has stored: `jobs` read back would be equal."""
+    order = draft.order
+    created_at = row["created_at"]
+    run_at = order.run_at.astimezone(UTC) if order.run_at is not None else created_at
+    return Job(
+        id=draft.id,
+        account_id=order.account_id,
+        model=order.request.model,
+        task=order.request.task,
+        request=draft.request,
+        state=JobState.QUEUED,
+        reason=None,
+        message=None,
+        progress=0.0,
+        provider_task_id=None,
+        result_urls=(),
+        credits_quoted=row["credits_quoted"],
+        credits_charged=None,
+        attempt=0,
+        created_at=created_at,
+        submitted_at=None,
+        finished_at=None,
+        # As it is stored: jsonb has an order and numbers of its own.
+        metadata=object_of(row["metadata"], row["id"]) if row["metadata"] is not None else {},
+        priority=order.priority,
+        run_at=run_at,
+        quantity=order.request.price_quantity,
+        # A moment in the past is no way to the front of the queue.
+        due_at=max(run_at, created_at),
+        deadline_at=None,
+        attempted_at=None,
+        idempotency_key=order.idempotency_key,
+        price_id=row["price_id"],
+        webhook_url=order.webhook_url,
+        retry_of=order.retry_of,
+    )

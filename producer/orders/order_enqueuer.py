@@ -1,0 +1,110 @@
+"""Takes orders in: stored and held in Postgres first, then handed to Redis, which may be away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from producer.actor import Actor, name_of, stated
+from producer.jobs.job_repository import Entered, JobBook
+from producer.orders.order import Order
+from producer.webhook_admin import destination_faults
+from shared.adapters.concurrency_limit import Shares
+from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.postgres.database import Connection, ConnectionQueries, Database
+from shared.adapters.redis.change_messages import Change
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
+from shared.domain.job import Job
+from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
+
+MOST_AT_ONCE = 10_000
+MOST_PER_ACCOUNT = 5
+"""Of the ten connections of a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The way in of every job, whoever asks."""
+
+    database: Database
+    delivery: Delivery
+    webhooks_allow_loopback: bool = False
+    """For development: webhooks may go to this machine."""
+    shares: Shares = field(default_factory=lambda: Shares(MOST_PER_ACCOUNT))
+    """How many of the connections each account has at once."""
+
+    async def enter(
+        self,
+        orders: Sequence[Order],
+        *,
+        connection: Connection | None = None,
+        actor: Actor | str | None = None,
+    ) -> list[Entered]:
+        """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does.
+
+        `actor` is noted with orders that retry a job.
+        """
+        if len(orders) > MOST_AT_ONCE:
+            raise InvalidRequest(
+                [Fault("orders", f"{len(orders)} were given; at most {MOST_AT_ONCE} at once")]
+            )
+        if not orders:
+            return []
+        self.check(orders)
+        if connection is not None:
+            return await self._enter_with_caller(orders, connection)
+        # An account whose row is held has a part of the connections, and never all of them.
+        async with self.shares.of({order.account_id for order in orders}):
+            if len(orders) == 1 and actor is None:
+                entered = await JobBook(self.database).enter(orders)
+            else:
+                async with self.database.transaction() as queries:
+                    if actor is not None:
+                        await queries.fetch("say_who", stated(actor), name_of(actor))
+                    entered = await JobBook(queries).enter(orders)
+        await self._deliver(entered)
+        return entered
+
+    async def enter_each(self, orders: Sequence[Order]) -> list[Entered | RequestRefused]:
+        """Store checked orders together, each with its own outcome; see `JobBook.enter_each`."""
+        outcomes = await JobBook(self.database).enter_each(orders)
+        await self._deliver([one for one in outcomes if isinstance(one, Entered)])
+        return outcomes
+
+    def check(self, orders: Sequence[Order]) -> None:
+        """Raise `InvalidRequest` where a webhook would go where it must not."""
+        faults = destination_faults(orders, allow_loopback=self.webhooks_allow_loopback)
+        if faults:
+            raise InvalidRequest(faults)
+
+    async def _enter_with_caller(
+        self, orders: Sequence[Order], connection: Connection
+    ) -> list[Entered]:
+        async with ConnectionQueries(connection).transaction() as queries:
+            entered = await JobBook(queries).enter(orders)
+            # Only Postgres knows when the caller commits, so it tells the workers itself.
+            await queries.fetch("notify_dispatch")
+        return entered
+
+    async def _deliver(self, entered: Sequence[Entered]) -> None:
+        await self.hand_over(
+            [Parcel(one.job.id, Lane.SUBMIT, _delay_ms(one.job)) for one in entered if one.is_new]
+        )
+
+    async def hand_over(self, parcels: Sequence[Parcel]) -> None:
+        """Deliver these; where Redis is away, they wait in Postgres for the reconciler."""
+        if not parcels:
+            return
+        try:
+            changes = [Change(parcel.job_id) for parcel in parcels]
+            await self.delivery.deliver(parcels, changes=changes)
+        except RedisDown as error:
+            failures.down(error, doing="deliver_jobs")
+        else:
+            failures.up(REDIS)
+
+
+def _delay_ms(job: Job) -> int:
+    """Return after how long a new job is due: both moments are Postgres's."""
+    return int((job.due_at - job.created_at) / timedelta(milliseconds=1))

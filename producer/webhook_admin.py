@@ -1,0 +1,203 @@
+"""Webhooks as a producer sees them: where they may go, what became of them, and their secrets.
+
+Sending them is the worker's work; from here they are looked at and sent anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from producer.actor import Actor, stated
+from producer.job_ids import read_uuid
+from producer.jobs.locked_rows import naming_the_row
+from producer.orders.order import Order
+from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
+from shared.domain.public_addresses import url_fault
+from shared.errors import (
+    AccountNotFound,
+    DatabaseRefused,
+    Fault,
+    InvalidRequest,
+    NotFound,
+    RedisDown,
+)
+
+WebhookState = Literal["pending", "delivered", "dead"]
+
+OVERLAP_SECONDS = 24 * 3600
+"""How long the secret before a rotation signs beside the new one."""
+MOST_LISTED = 1_000
+_PAGE_LENGTH = 1_000
+_ID_PREFIX = "msg_"
+_FOREIGN_KEY_VIOLATION = "23503"
+
+
+def destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list[Fault]:
+    """Return a fault for each order whose webhook may not be sent where it asks.
+
+    `allow_loopback` is the setting `webhooks_allow_loopback`. The field of a single order is
+    `webhook_url`, of several `jobs.<index>.webhook_url`.
+    """
+    verdicts: dict[str, str | None] = {}
+    faults = []
+    for index, order in enumerate(orders):
+        url = order.webhook_url
+        if url is None:
+            continue
+        if url not in verdicts:
+            verdicts[url] = url_fault(url, allow_loopback=allow_loopback)
+        sentence = verdicts[url]
+        if sentence is not None:
+            field = "webhook_url" if len(orders) == 1 else f"jobs.{index}.webhook_url"
+            faults.append(Fault(field, sentence))
+    return faults
+
+
+class Webhooks:
+    """The operator's hand on messages and endpoints. Every method may raise `PostgresDown`."""
+
+    def __init__(self, database: Database, delivery: Delivery) -> None:
+        self._database = database
+        self._delivery = delivery
+
+    async def list(
+        self, *, account_id: str | None = None, state: str | None = None, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Return messages, newest first, at most 1,000; raises `InvalidRequest`.
+
+        `id` is the `webhook-id` that receivers see, `endpoint` the URL without its query.
+        """
+        faults = []
+        if state is not None and state not in get_args(WebhookState):
+            allowed = ", ".join(get_args(WebhookState))
+            faults.append(Fault("state", f"{state!r:.80} must be one of {allowed}"))
+        if not 1 <= limit <= MOST_LISTED:
+            faults.append(Fault("limit", f"{limit} must be 1 to {MOST_LISTED}"))
+        if faults:
+            raise InvalidRequest(faults)
+        rows = await self._database.fetch("list_webhooks", account_id, state, limit)
+        return [_as_receivers_see_it(row) for row in as_dicts(rows)]
+
+    async def replay(
+        self, message_id: UUID | str, *, actor: Actor | str | None = None
+    ) -> dict[str, Any]:
+        """Have one message sent anew, whatever became of it, with the same id and a day of tries.
+
+        Raises `NotFound`.
+        """
+        found = _read_id(message_id)
+        with naming_the_row(f"webhook message {found}"):
+            row = (
+                await self._database.fetch_row("replay_webhook", found, stated(actor))
+                if found
+                else None
+            )
+        if found is None or row is None:
+            raise NotFound(
+                f"no webhook message has the id {str(message_id)[:80]!r};"
+                " see `darkroom webhooks list`"
+            )
+        await self._hand_over(found)
+        return _as_receivers_see_it(dict(row))
+
+    async def replay_dead(self, account_id: str, *, actor: Actor | str | None = None) -> int:
+        """Have every dead message of an account sent anew, oldest first; return how many.
+
+        The workers are told by Postgres, and take them at a pace. Raises `AccountNotFound`.
+        """
+        if await self._database.fetch_row("get_account", account_id) is None:
+            raise AccountNotFound(account_id)
+        count = 0
+        while True:
+            with naming_the_row(f"a webhook message of account {account_id!r}"):
+                rows = await self._database.fetch(
+                    "replay_dead_webhooks", account_id, _PAGE_LENGTH, stated(actor)
+                )
+            count += len(rows)
+            if len(rows) < _PAGE_LENGTH:
+                return count
+
+    async def endpoints(self, account_id: str | None = None) -> Sequence[dict[str, Any]]:
+        """Return the endpoints, of one account or of all, without their secrets."""
+        return as_dicts(await self._database.fetch("list_webhook_endpoints", account_id))
+
+    async def secret(
+        self,
+        account_id: str,
+        url: str,
+        *,
+        allow_loopback: bool | None = None,
+        actor: Actor | str | None = None,
+    ) -> dict[str, Any]:
+        """Return the endpoint that this webhook URL belongs to, its `secret` included.
+
+        With `allow_loopback` given, an endpoint that does not exist yet is made, so that a receiver
+        can be set up before the first job; raises `InvalidRequest` and `AccountNotFound` then.
+        Without, `NotFound`.
+        """
+        if allow_loopback is not None:
+            await self._make(account_id, url, allow_loopback=allow_loopback, actor=actor)
+        row = await self._database.fetch_row("webhook_secret", account_id, url)
+        if row is None:
+            raise _no_endpoint(account_id, url)
+        return dict(row)
+
+    async def rotate(
+        self, account_id: str, url: str, *, actor: Actor | str | None = None
+    ) -> dict[str, Any]:
+        """Give the endpoint a new secret and return it; the old one signs as well for a day.
+
+        A second rotation within that day ends the first secret at once. Raises `NotFound`.
+        """
+        with naming_the_row(f"a webhook endpoint of account {account_id!r}"):
+            row = await self._database.fetch_row(
+                "rotate_webhook_secret", account_id, url, OVERLAP_SECONDS, stated(actor)
+            )
+        if row is None:
+            raise _no_endpoint(account_id, url)
+        return dict(row)
+
+    async def _make(
+        self, account_id: str, url: str, *, allow_loopback: bool, actor: Actor | str | None
+    ) -> None:
+        sentence = url_fault(url, allow_loopback=allow_loopback)
+        if sentence is not None:
+            raise InvalidRequest([Fault("url", sentence)])
+        try:
+            await self._database.fetch_row("make_webhook_endpoint", account_id, url, stated(actor))
+        except DatabaseRefused as error:
+            if error.sqlstate == _FOREIGN_KEY_VIOLATION:
+                raise AccountNotFound(account_id) from error
+            raise
+
+    async def _hand_over(self, message_id: UUID) -> None:
+        try:
+            # It may have one already, for hours from now, or one whose run gave it up just now.
+            await self._delivery.hasten(message_id, Lane.WEBHOOK)
+            parcel = Parcel(message_id, Lane.WEBHOOK)
+            await self._delivery.deliver([parcel], again_if_running=True)
+        except RedisDown as error:
+            # The row is committed; the reconciler delivers it when Redis is back.
+            failures.down(error, doing="deliver_webhook")
+
+
+def _as_receivers_see_it(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "id": f"{_ID_PREFIX}{row['id'].hex}"}
+
+
+def _read_id(text: UUID | str) -> UUID | None:
+    if isinstance(text, UUID):
+        return text
+    return read_uuid(text.removeprefix(_ID_PREFIX))
+
+
+def _no_endpoint(account_id: str, url: str) -> NotFound:
+    shown = url.partition("?")[0][:200]
+    return NotFound(
+        f"account {account_id!r} has no webhook endpoint {shown!r}: one is made with the first job"
+        " that names it; see `darkroom webhooks endpoints`"
+    )
