@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.callback_lag import measure_callbacks
-from bench.crowding import measure_crowding
-from bench.enqueueing import measure_enqueueing
-from bench.house import House, open_house
-from bench.options import Options, read_command_line
-from bench.pages import rewrite_section
-from bench.peers.environments import PeerUnavailableError
-from bench.processes import end_on_sigterm
-from bench.report import BEGIN, END, Findings, write_figures
-from bench.speed import SIMULATOR, measure_burst, measure_pairs, simulator_options
-from bench.sustained import measure_sustained
+from bench.figures.callback_lag import measure_callbacks
+from bench.figures.cpu_per_job import SIMULATOR, measure_burst, measure_pairs, simulator_options
+from bench.figures.enqueue_cost import measure_enqueueing
+from bench.figures.figure_options import Options, read_command_line
+from bench.figures.figure_report import BEGIN, END, Findings, write_figures
+from bench.figures.redis_commands import measure_crowding
+from bench.figures.sustained_rate import measure_sustained
+from bench.measurement.bench_deployment import House, open_house
+from bench.measurement.measured_process import end_on_sigterm
+from bench.peers.peer_environments import PeerUnavailableError
+from tests.support.report_page import rewrite_section
 
 
 def main() -> int:

@@ -19,9 +19,9 @@ from time import monotonic
 
 import asyncpg
 
-from bench.contestants import Darkroom, log_folder
-from bench.house import ACCOUNT, House, open_house
-from bench.processes import end_on_sigterm, running
+from bench.measurement.bench_deployment import ACCOUNT, House, open_house
+from bench.measurement.measured_process import end_on_sigterm, running
+from bench.measurement.pipelines import Darkroom, log_folder
 from producer import Job, JobState, Order, Producer
 from shared.catalog.families.gpt4o_image import TextToImage
 

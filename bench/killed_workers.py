@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from bench.house import House
-from bench.processes import running
+from bench.measurement.bench_deployment import House
+from bench.measurement.measured_process import running
 
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
 

@@ -23,12 +23,12 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from bench.house import ACCOUNT, House, open_house
 from bench.killed_workers import killed_workers
-from bench.machine import describe_run
-from bench.pages import rewrite_section
+from bench.measurement.bench_deployment import ACCOUNT, House, open_house
 from producer import Order, Producer, TextToImage
 from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
+from tests.support.report_page import rewrite_section
+from tests.support.run_description import describe_run
 
 BEGIN = "<!-- polls: written by `make poll-ceiling` -->"
 END = "<!-- end of polls -->"

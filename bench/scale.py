@@ -8,16 +8,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.growth import measure_accounts, measure_crew
-from bench.history import Size
-from bench.history_cost import measure_history
-from bench.house import open_house
-from bench.in_flight import Load, measure_flight
-from bench.machine import describe_run
-from bench.pages import rewrite_section
-from bench.processes import end_on_sigterm
-from bench.scale_options import ScaleOptions, read_scale_options
-from bench.scale_report import marks_of, write_costs, write_flights, write_growth
+from bench.measurement.bench_deployment import open_house
+from bench.measurement.measured_process import end_on_sigterm
+from bench.scaling.history_cost import measure_history
+from bench.scaling.history_databases import Size
+from bench.scaling.scale_options import ScaleOptions, read_scale_options
+from bench.scaling.scale_report import marks_of, write_costs, write_flights, write_growth
+from bench.scaling.tasks_in_flight import Load, measure_flight
+from bench.scaling.worker_growth import measure_accounts, measure_crew
+from tests.support.report_page import rewrite_section
+from tests.support.run_description import describe_run
 
 _SHORT_TASKS = (
     "--create-latency",

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from platform import python_version
 
-from bench.pages import rewrite_section, table
-from bench.timetable_plot import Panel, Point, draw
-from bench.timetable_simulation import (
+from bench.polling.duration_models import MAIN, OTHERS, recorded
+from bench.polling.lag_plot import Panel, Point, draw
+from bench.polling.poll_simulation import (
     Figures,
     Found,
     KiesAdvice,
@@ -24,7 +24,7 @@ from bench.timetable_simulation import (
     figures_of,
     simulate,
 )
-from bench.timetable_worlds import MAIN, OTHERS, recorded
+from tests.support.report_page import rewrite_section, table
 from worker.poll_timing.optimal_plan import POLL_IS_WORTH_SECONDS
 
 _DOCS = Path(__file__).parents[1] / "docs"

@@ -16,14 +16,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
-from bench.contestants import Darkroom, log_folder, place_evenly
-from bench.house import House, open_house
-from bench.machine import describe_run
-from bench.measuring import read_lags, wait_until_all_ended
-from bench.pages import table
-from bench.processes import end_on_sigterm, running
-from bench.statements import connect_unlogged
-from bench.timetable_simulation import (
+from bench.measurement.bench_deployment import House, open_house
+from bench.measurement.measured_process import end_on_sigterm, running
+from bench.measurement.pipelines import Darkroom, log_folder, place_evenly
+from bench.measurement.statement_counts import connect_unlogged
+from bench.measurement.worker_run import read_lags, wait_until_all_ended
+from bench.polling.poll_simulation import (
     ROUND_TRIP_SECONDS,
     Found,
     KiesAdvice,
@@ -34,6 +32,8 @@ from bench.timetable_simulation import (
     simulate,
 )
 from producer import Producer
+from tests.support.report_page import table
+from tests.support.run_description import describe_run
 from worker.poll_timing import WINDOW_LENGTH
 from worker.poll_timing.optimal_plan import POLL_IS_WORTH_SECONDS
 from worker.simulator import Durations

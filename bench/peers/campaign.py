@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.pages import rewrite_section
-from bench.peers.aftermath import BEGIN, END, write_section
-from bench.peers.blows import Aftermath, Blows, endure
-from bench.peers.environments import PeerUnavailableError
-from bench.peers.fighters import DarkroomFighter, Fighter, PeerFighter
-from bench.processes import end_on_sigterm
+from bench.measurement.measured_process import end_on_sigterm
+from bench.peers.kill_report import BEGIN, END, write_section
+from bench.peers.kill_run import Aftermath, Blows, endure
+from bench.peers.kill_targets import DarkroomFighter, Fighter, PeerFighter
+from bench.peers.peer_environments import PeerUnavailableError
+from tests.support.report_page import rewrite_section
 
 LIBRARIES = ("arq", "saq", "streaq")
 _LONGEST_PATIENCE_SECONDS = 3600.0

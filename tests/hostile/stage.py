@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from bench.house import simulated_kie
+from bench.measurement.bench_deployment import simulated_kie
 from producer import Producer
 from producer.keys.key_store import KeyRing, Role
 from shared.adapters.embedded import acquire_servers

@@ -14,7 +14,7 @@ import pytest
 from shared.adapters.postgres.named_queries import named
 
 ENDED, QUEUED, PAGE = 20_000, 5_000, 50
-FILL = Path(__file__).parents[3] / "bench" / "history.sql"
+FILL = Path(__file__).parents[3] / "bench" / "scaling" / "history.sql"
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 MIB = 1024 * 1024

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.options import FIGURES, Options, read_command_line
+from bench.figures.figure_options import FIGURES, Options, read_command_line
 from bench.peers import campaign
-from bench.peers.blows import Blows
-from bench.peers.environments import peers
+from bench.peers.kill_run import Blows
+from bench.peers.peer_environments import peers
 
 ALL = ("arq", "celery", "procrastinate", "saq", "streaq", "taskiq")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.bare_loop import Shape, poll_moments, share
-from bench.contestants import BareLoop
-from bench.house import open_house
-from bench.measuring import count_statements, measure
-from bench.peers.placing import due
-from bench.statements import count
+from bench.figures.bare_loop import Shape, poll_moments, share
+from bench.measurement.bench_deployment import open_house
+from bench.measurement.pipelines import BareLoop
+from bench.measurement.statement_counts import count
+from bench.measurement.worker_run import count_statements, measure
+from bench.peers.job_placement import due
 
 SHAPE = Shape(jobs=6, polls=2, statements=5, first_seconds=0.2, gap_seconds=0.2, end_seconds=0.5)
 

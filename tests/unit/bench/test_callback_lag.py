@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.callback_lag import Called, lag_of, with_callbacks
-from bench.contestants import Program
-from bench.figures import percentile
-from bench.options import Options, read_command_line
-from bench.report import Findings, write_figures
+from bench.figures.callback_lag import Called, lag_of, with_callbacks
+from bench.figures.figure_options import Options, read_command_line
+from bench.figures.figure_report import Findings, write_figures
+from bench.measurement.pipelines import Program
+from bench.measurement.run_statistics import percentile
 
 SLOWEST = 1.0
 RUN = Called(

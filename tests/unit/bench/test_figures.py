@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bench.figures import Run, Spread, cpu_ratio, find, rate_ratio, spread, spread_of, turned
+from bench.measurement.run_statistics import (
+    Run,
+    Spread,
+    cpu_ratio,
+    find,
+    rate_ratio,
+    spread,
+    spread_of,
+    turned,
+)
 
 
 def run(name: str, *, cpu_seconds: float = 1.0, seconds: float = 10.0) -> Run:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
-from bench.pages import rewrite_section, table
-from bench.peers import aftermath
+from bench.figures import figure_report
+from bench.peers import kill_report
+from tests.support.report_page import rewrite_section, table
 
 ROOT = Path(__file__).parents[3]
 
@@ -40,8 +40,8 @@ def test_a_table_lines_numbers_up_at_the_right() -> None:
 @pytest.mark.parametrize(
     ("page", "begin", "end"),
     [
-        ("bench/README.md", report.BEGIN, report.END),
-        ("docs/reliability.md", aftermath.BEGIN, aftermath.END),
+        ("bench/README.md", figure_report.BEGIN, figure_report.END),
+        ("docs/reliability.md", kill_report.BEGIN, kill_report.END),
     ],
 )
 def test_the_pages_have_their_marks_once(page: str, begin: str, end: str) -> None:

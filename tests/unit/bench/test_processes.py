@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import cpu_seconds, end_on_sigterm, held_still, run_to_its_end, running
+from bench.measurement.measured_process import (
+    cpu_seconds,
+    end_on_sigterm,
+    held_still,
+    run_to_its_end,
+    running,
+)
 
 BUSY = "import sys\nprint('ready', file=sys.stderr, flush=True)\nwhile True: pass"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.crowding import Commands
-from bench.enqueueing import Enqueued
-from bench.figures import Run
-from bench.options import Options
-from bench.peers.aftermath import write_section
-from bench.peers.blows import Aftermath, Blows
-from bench.report import Findings, write_figures
-from bench.speed import Measured
+from bench.figures.cpu_per_job import Measured
+from bench.figures.enqueue_cost import Enqueued
+from bench.figures.figure_options import Options
+from bench.figures.figure_report import Findings, write_figures
+from bench.figures.redis_commands import Commands
+from bench.measurement.run_statistics import Run
+from bench.peers.kill_report import write_section
+from bench.peers.kill_run import Aftermath, Blows
 
 OURS = Run(
     name="Darkroom",

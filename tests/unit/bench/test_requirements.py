@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench.peers.environments import REQUIREMENTS, ROOT, peers, version_of
+from bench.peers.peer_environments import REQUIREMENTS, ROOT, peers, version_of
 
 WANTED = re.compile(r"^([a-z-]+)(?:\[[a-z,]+\])?==(\S+)$", re.MULTILINE)
 
@@ -31,5 +31,5 @@ def test_every_pin_has_hashes_and_none_says_where_to_fetch_it(peer: str) -> None
 
 @pytest.mark.parametrize("peer", peers())
 def test_every_peer_has_a_pipeline_that_says_what_is_tuned(peer: str) -> None:
-    text = (ROOT / "bench" / "peers" / f"on_{peer}.py").read_text(encoding="utf-8")
+    text = (ROOT / "bench" / "peers" / f"{peer}_pipeline.py").read_text(encoding="utf-8")
     assert "\nTuned: " in text

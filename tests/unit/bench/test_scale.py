@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bench import scale_options
-from bench.growth import Accounts, Crew
-from bench.history_cost import CHORES, FIRST_SCREEN, LISTS, MOVES, Costs
-from bench.in_flight import Flight, Load
-from bench.lateness import Lateness, read_lateness
-from bench.scale_options import FIGURES, ScaleOptions, read_scale_options
-from bench.scale_report import marks_of, write_costs, write_flights, write_growth
+from bench.scaling import scale_options
+from bench.scaling.history_cost import CHORES, FIRST_SCREEN, LISTS, MOVES, Costs
+from bench.scaling.poll_lateness import Lateness, read_lateness
+from bench.scaling.scale_options import FIGURES, ScaleOptions, read_scale_options
+from bench.scaling.scale_report import marks_of, write_costs, write_flights, write_growth
+from bench.scaling.tasks_in_flight import Flight, Load
+from bench.scaling.worker_growth import Accounts, Crew
 from worker.metrics import Metrics
 
 EDGES = (0.1, 0.25, 1.0, inf)

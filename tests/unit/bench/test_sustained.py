@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench.offering import Trial, delays_between, judge, lateness_of
-from bench.options import Options
-from bench.report import Findings, write_figures
-from bench.sustained import Sustained, best_peers
-from bench.sustained_report import sustained_ratio
-from bench.up_and_down import Outcome
+from bench.figures.figure_options import Options
+from bench.figures.figure_report import Findings, write_figures
+from bench.figures.rate_search import Outcome
+from bench.figures.rate_trial import Trial, delays_between, judge, lateness_of
+from bench.figures.sustained_rate import Sustained, best_peers
+from bench.figures.sustained_report import sustained_ratio
 
 YES, NO, LATE = Outcome.CARRIED, Outcome.NOT_CARRIED, Outcome.NOT_OFFERED
 ON_TIME = (0.0,) * 100

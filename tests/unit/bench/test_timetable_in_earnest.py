@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.polling.poll_simulation import Found
 from bench.timetable_in_earnest import compare, draw_times
-from bench.timetable_simulation import Found
 
 
 def test_the_worker_is_held_against_kies_advice_on_the_times_that_were_taken() -> None:

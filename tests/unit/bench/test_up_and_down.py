@@ -8,8 +8,7 @@ from statistics import median
 
 import pytest
 
-from bench.figures import spread
-from bench.up_and_down import (
+from bench.figures.rate_search import (
     Outcome,
     Tried,
     estimates,
@@ -19,6 +18,7 @@ from bench.up_and_down import (
     rate_of,
     ratio_to_best,
 )
+from bench.measurement.run_statistics import spread
 
 YES, NO, LATE = Outcome.CARRIED, Outcome.NOT_CARRIED, Outcome.NOT_OFFERED
 

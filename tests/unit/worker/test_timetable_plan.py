@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.timetable_simulation import KiesAdvice, Learned, World, figures_of, simulate
-from bench.timetable_worlds import MAIN, OTHERS
+from bench.polling.duration_models import MAIN, OTHERS
+from bench.polling.poll_simulation import KiesAdvice, Learned, World, figures_of, simulate
 from worker.poll_timing import WINDOW_LENGTH, plan_looks
 from worker.poll_timing.completion_distribution import Distribution
 from worker.poll_timing.next_poll import LEAST_GAP_SECONDS

@@ -1,0 +1,99 @@
+"""The figure P1, and P2 as a burst: everybody works through the same jobs, in turned rounds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.figures.bare_loop import Shape
+from bench.figures.figure_options import Options
+from bench.measurement.bench_deployment import House
+from bench.measurement.pipelines import BareLoop, Contestant, Darkroom, Pace, Peer
+from bench.measurement.run_statistics import Round, Run, turned
+from bench.measurement.worker_run import count_statements, measure
+
+SIMULATOR = "worker.simulator"
+PACE = Pace(first_seconds=2.5, gap_seconds=2.5)
+"""When the peers and the bare loop poll: as Kie's page advises for the first 30 seconds."""
+TICKING = {"saq": Pace(1.7, 1.8), "streaq": Pace(2.2, 2.2), "taskiq": Pace(1.1, 1.55)}
+"""Of peers that look only every second (or half a second: streaQ): asked for earlier, the polls
+come about when all others make theirs."""
+_TASK_SECONDS = 8.0
+_SIGMA = 0.35
+_LONGEST_TASK_SECONDS = 40.0
+"""More than four and a half sigmas above the median: the bare loop's last poll finds it done."""
+
+
+def simulator_options(seed: int) -> list[str]:
+    """Return the command line of the simulated Kie: replies at once, tasks end by the clock."""
+    options = ["--seed", str(seed), "--create-latency", "0", "--poll-latency", "0"]
+    return [*options, "--duration", f"{_TASK_SECONDS:g}", "--sigma", f"{_SIGMA:g}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that the rounds gave."""
+
+    rounds: list[Round]
+    statements: dict[str, float]
+    """Per job and contestant, counted beforehand."""
+
+
+def peers_of(libraries: Sequence[str]) -> list[Peer]:
+    """Return the tuned pipelines on these libraries, at their paces."""
+    return [Peer(library, TICKING.get(library, PACE), is_tuned=True) for library in libraries]
+
+
+async def measure_pairs(house: House, options: Options) -> Measured:
+    """Run Darkroom and the bare loop, for the processor time per job (P1)."""
+    ours = Darkroom()
+    statements = await _count_all(house, [ours], options.jobs)
+    rounds: list[Round] = []
+    for number in range(options.rounds):
+        mine = await _run(house, ours, options.jobs, number)
+        floor = BareLoop(shape_of(mine, statements[ours.name]))
+        rounds.append([mine, await _run(house, floor, options.jobs, number)])
+    return Measured(rounds, {**statements, BareLoop.name: statements[ours.name]})
+
+
+async def measure_burst(house: House, options: Options) -> Measured:
+    """Run Darkroom and its peers through jobs that were all placed before (P2 as a burst)."""
+    everybody: list[Contestant] = [Darkroom(), *peers_of(options.peers)]
+    contestants = {one.name: one for one in everybody}
+    statements = await _count_all(house, everybody, options.jobs)
+    rounds: list[Round] = []
+    for number in range(options.rounds):
+        order = [contestants[name] for name in turned(list(contestants), number)]
+        rounds.append([await _run(house, one, options.rate_jobs, number) for one in order])
+    return Measured(rounds, statements)
+
+
+def shape_of(run: Run, statements: float) -> Shape:
+    """Return the bare loop that makes as many polls as that run did, and those statements."""
+    return Shape(
+        jobs=run.jobs,
+        polls=run.polls_per_job,
+        statements=statements,
+        first_seconds=PACE.first_seconds,
+        gap_seconds=PACE.gap_seconds,
+        end_seconds=_LONGEST_TASK_SECONDS,
+    )
+
+
+async def _count_all(
+    house: House, contestants: Sequence[Contestant], jobs: int
+) -> dict[str, float]:
+    """Count everybody's statements per job, which also warms up."""
+    some = max(jobs // 4, 10)
+    return {one.name: await count_statements(house, one, some) for one in contestants}
+
+
+async def _run(house: House, contestant: Contestant, jobs: int, number: int) -> Run:
+    run = await measure(house, contestant, jobs)
+    sys.stderr.write(
+        f"round {number + 1}: {run.name}, {jobs} jobs: {run.cpu_ms_per_job:.2f} ms a job,"
+        f" {run.jobs_per_second:.0f} jobs/s, {run.polls_per_job:.2f} polls a job, the simulated"
+        f" Kie at {100 * run.kie_share:.0f} % of a core\n"
+    )
+    return run

@@ -1,0 +1,162 @@
+"""What a measurement is asked to do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.peers.peer_environments import peers
+
+FIGURES = ("speed", "sustained", "enqueue", "crowd", "callbacks")
+"""P1; P2; P5 and P6; P7; P3a."""
+ALL_FIGURES = (*FIGURES, "burst")
+"""P2 as a burst is taken only where it is asked for: it says little."""
+_FEWEST_JOBS = 10
+_FEWEST_OFFERED_SECONDS = 10
+"""Five are left out, and a task takes eight."""
+_PAGE = Path(__file__).parents[1] / "README.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One measurement. The seed repeats what the simulated Kie draws, not the machine's moods."""
+
+    rounds: int = 5
+    jobs: int = 3_000
+    """For the processor time per job: few enough for every poll to come on time."""
+    rate_jobs: int = 1_600
+    """For the burst: enough to keep a worker busy for longer than a task takes."""
+    sustained_rounds: int = 6
+    """For the rate that a worker carries: about two find its neighbourhood, the others the rate."""
+    offered_seconds: int = 40
+    """For how long a rate is offered: the longer, the less is forgiven who falls behind."""
+    seed: int = 7
+    peers: tuple[str, ...] = ()
+    figures: tuple[str, ...] = FIGURES
+    page: Path | None = None
+    """The page whose section is rewritten. Default: none, the figures are only printed."""
+
+    @property
+    def command(self) -> str:
+        """The command line that repeats it."""
+        own = {
+            "burst": f" --rate-jobs {self.rate_jobs}",
+            "sustained": f" --sustained-rounds {self.sustained_rounds}"
+            f" --offered-seconds {self.offered_seconds}",
+        }
+        return (
+            f"python -m bench --rounds {self.rounds} --jobs {self.jobs}"
+            f"{''.join(text for figure, text in own.items() if figure in self.figures)}"
+            f" --seed {self.seed}"
+            f" --peers {','.join(self.peers) or 'none'} --figures {','.join(self.figures)}"
+        )
+
+
+def read_command_line(arguments: Sequence[str]) -> Options:
+    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    defaults = Options()
+    parser = _parser(defaults)
+    given = parser.parse_args(arguments)
+    if given.rate_jobs is not None and "burst" not in given.figures:
+        parser.error("--rate-jobs is for the figure burst: add it to --figures")
+    for name in ("sustained_rounds", "offered_seconds"):
+        if getattr(given, name) is not None and "sustained" not in given.figures:
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"{option} is for the figure sustained: add it to --figures")
+    if "burst" in given.figures and not given.peers:
+        parser.error("the figure burst is a race: give it peers")
+    return Options(
+        rounds=given.rounds,
+        jobs=given.jobs,
+        rate_jobs=given.rate_jobs or defaults.rate_jobs,
+        sustained_rounds=given.sustained_rounds or defaults.sustained_rounds,
+        offered_seconds=given.offered_seconds or defaults.offered_seconds,
+        seed=given.seed,
+        peers=given.peers,
+        figures=given.figures,
+        page=_PAGE if given.write else None,
+    )
+
+
+def _parser(defaults: Options) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures Darkroom beside a bare loop and beside its peers, in rounds.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--rounds", type=_positive, default=defaults.rounds)
+    parser.add_argument("--jobs", type=_jobs, default=defaults.jobs)
+    parser.add_argument(
+        "--rate-jobs", type=_jobs, help=f"jobs of the burst; default: {defaults.rate_jobs}"
+    )
+    parser.add_argument(
+        "--sustained-rounds",
+        type=_positive,
+        help=f"rounds of sustained alone; default: {defaults.sustained_rounds}",
+    )
+    parser.add_argument(
+        "--offered-seconds",
+        type=_offered_seconds,
+        help=f"how long sustained offers a rate; default: {defaults.offered_seconds}",
+    )
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument(
+        "--peers",
+        type=_peers,
+        default=peers(),
+        metavar="NAME,...",
+        help=f"some of {', '.join(peers())}, or none; default: all",
+    )
+    parser.add_argument(
+        "--figures",
+        type=_figures,
+        default=FIGURES,
+        metavar="NAME,...",
+        help="some of speed (P1), sustained (P2), enqueue (P5, P6), crowd (P7), callbacks (P3a),"
+        " burst (P2 as a burst); default: all but burst",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="rewrite the figures in bench/README.md as well"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
+    return number
+
+
+def _jobs(text: str) -> int:
+    number = int(text)
+    if number < _FEWEST_JOBS:
+        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_JOBS} or more")
+    return number
+
+
+def _offered_seconds(text: str) -> int:
+    number = int(text)
+    if number < _FEWEST_OFFERED_SECONDS:
+        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_OFFERED_SECONDS} or more")
+    return number
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    return () if text == "none" else _some_of(peers(), text, ", or none")
+
+
+def _figures(text: str) -> tuple[str, ...]:
+    return _some_of(ALL_FIGURES, text)
+
+
+def _some_of(allowed: Sequence[str], text: str, rest: str = "") -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown)} must be some of {', '.join(allowed)}{rest}"
+        )
+    return names

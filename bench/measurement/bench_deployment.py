@@ -1,0 +1,153 @@
+"""Where a measurement takes place: Postgres and Valkey of its own, and a simulated Kie."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import orjson
+from redis.asyncio import Redis
+
+from producer import Producer
+from shared.adapters.embedded import acquire_servers
+from shared.adapters.postgres.migrations import migrate
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "bench"
+GRANT = Decimal(100_000_000)
+_TABLES = ROOT / "bench" / "peers" / "tables.sql"
+_READY_SECONDS = 30.0
+_FETCH_SECONDS = 60.0
+_SETTINGS = frozenset(Settings.model_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Servers that are up, and the environment of processes that use them."""
+
+    folder: Path
+    servers: Servers
+    kie_url: str
+    kie_pid: int
+    environ: dict[str, str]
+    session: aiohttp.ClientSession
+
+    async def record(self) -> dict[str, Any]:
+        """Return the figures of the simulated Kie's record."""
+        return dict(orjson.loads(await self._ask("record")))
+
+    async def tasks(self) -> list[dict[str, Any]]:
+        """Return the simulated Kie's tasks."""
+        return [orjson.loads(line) for line in (await self._ask("record/tasks")).splitlines()]
+
+    async def start_over(self) -> None:
+        """Empty the simulated Kie, Valkey and the peers' tables; Darkroom's books stay."""
+        async with self.session.post(f"{self.kie_url}/simulator/reset") as answer:
+            answer.raise_for_status()
+        await self.flush_redis()
+        await make_peer_tables(self.servers)
+
+    async def flush_redis(self) -> None:
+        """FLUSHALL."""
+        async with Redis.from_url(self.servers.redis_url) as redis:
+            await redis.flushall()
+
+    async def _ask(self, what: str) -> bytes:
+        async with self.session.get(f"{self.kie_url}/simulator/{what}") as answer:
+            answer.raise_for_status()
+            return await answer.read()
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path,
+    *,
+    simulator: Sequence[str],
+    module: str = "worker.simulator",
+    fsync: bool = True,
+) -> AsyncIterator[House]:
+    """Start everything; all of it ends with the block.
+
+    `module` is the program that is the simulated Kie, `simulator` what its command line gets.
+    Without fsync commits cost less than they do in earnest: for tests.
+    """
+    embedded = await asyncio.to_thread(
+        acquire_servers, folder / "home", linger_seconds=0, fsync=fsync
+    )
+    try:
+        assert embedded.database_url is not None
+        assert embedded.redis_url is not None
+        servers = Servers(
+            embedded.database_url, embedded.redis_url, embedded, has_given_database=True
+        )
+        await migrate(servers.database_url)
+        await make_peer_tables(servers)
+        async with Producer.over(servers) as producer:
+            await producer.till.create_account(ACCOUNT)
+            await producer.till.grant(ACCOUNT, GRANT, "for the measurement")
+        async with (
+            simulated_kie(folder, module, simulator) as kie,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS)) as session,
+        ):
+            environ = {
+                **clean_environment(),
+                "DATABASE_URL": servers.database_url,
+                "REDIS_URL": servers.redis_url,
+                "KIE_BASE_URL": kie["base_url"],
+                "KIE_API_KEY": kie["api_key"],
+            }
+            pid = int(kie["pid"])
+            yield House(folder, servers, kie["base_url"], pid, environ, session)
+    finally:
+        await asyncio.to_thread(embedded.release)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without anybody's settings, and with our modules."""
+    kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+async def make_peer_tables(servers: Servers) -> None:
+    """Make the tables of the hand-made pipelines anew."""
+    connection = await asyncpg.connect(servers.database_url)
+    try:
+        await connection.execute(_TABLES.read_text("utf-8"))
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def simulated_kie(
+    folder: Path, module: str, options: Sequence[str]
+) -> AsyncIterator[dict[str, str]]:
+    """Run a simulated Kie without a limit on creates; yields what its ready file says."""
+    ready = folder / "kie.ready.json"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, "--creates-per-10-seconds", "0", *options),
+        env={**clean_environment(), "DARKROOM_READY_FILE": str(ready)},
+        cwd=folder,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not ready.exists():
+                assert process.returncode is None, "the simulated Kie did not start"
+                await asyncio.sleep(0.02)
+        answer: dict[str, str] = orjson.loads(ready.read_bytes())
+        yield answer
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()

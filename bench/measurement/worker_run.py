@@ -1,0 +1,98 @@
+"""Measures one contestant: one worker process, jobs that wait for it, and the kernel's account."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from bench.measurement.bench_deployment import House
+from bench.measurement.measured_process import cpu_seconds, held_still, running
+from bench.measurement.pipelines import Contestant, log_folder
+from bench.measurement.run_statistics import Run
+from bench.measurement.statement_counts import connect_unlogged, count_since, log_size, logged
+
+_LOOK_SECONDS = 0.05
+_LONGEST_SECONDS = 600.0
+
+
+async def measure(house: House, contestant: Contestant, jobs: int) -> Run:
+    """Let one worker of the contestant work through the jobs; raises TimeoutError after 600 s.
+
+    The jobs are placed while the worker is held still, so that neither placing nor starting is
+    measured.
+    """
+    await house.start_over()
+    program = contestant.worker(house)
+    folder = log_folder(house, contestant.name)
+    async with running(
+        program.arguments, program.environ, folder=folder, ready=program.ready
+    ) as pid:
+        async with held_still(pid):
+            await contestant.place(house, jobs)
+            worker, kie = cpu_seconds(pid), cpu_seconds(house.kie_pid)
+            logged_before, started_at = log_size(house), time.time()
+        ended_at = await wait_until_all_ended(house, contestant)
+        worker, kie = cpu_seconds(pid) - worker, cpu_seconds(house.kie_pid) - kie
+        statements = count_since(house, logged_before)
+    record = await house.record()
+    lags = await read_lags(house, contestant)
+    return Run(
+        name=contestant.name,
+        jobs=jobs,
+        seconds=ended_at - started_at,
+        cpu_seconds=worker,
+        polls=record["polls"]["arrived"],
+        statements=statements,
+        kie_cpu_seconds=kie,
+        lags=lags,
+    )
+
+
+async def read_lags(
+    house: House, contestant: Contestant, *, created_since: float = 0.0
+) -> tuple[float, ...]:
+    """Return how long after its task's end at Kie each job was settled, in seconds.
+
+    Tasks created before `created_since` (epoch) are left out.
+    """
+    connection = await connect_unlogged(house)
+    try:
+        ends = await contestant.ends(connection)
+    finally:
+        await connection.close()
+    tasks = await house.tasks()
+    return tuple(
+        ends[task["task_id"]] - task["finished_at"]
+        for task in tasks
+        if task["task_id"] in ends
+        and task["finished_at"] is not None
+        and task["created_at"] >= created_since
+    )
+
+
+async def count_statements(house: House, contestant: Contestant, jobs: int) -> float:
+    """Return how many statements per job a worker sends to Postgres, in a run of its own.
+
+    Logging them costs time, so such a run is not measured for anything else.
+    """
+    async with logged(house):
+        run = await measure(house, contestant, jobs)
+    return run.statements / jobs
+
+
+async def wait_until_all_ended(
+    house: House,
+    contestant: Contestant,
+    *,
+    within_seconds: float = _LONGEST_SECONDS,
+    look_seconds: float = _LOOK_SECONDS,
+) -> float:
+    """Return when the last job ended (epoch); raises TimeoutError where that takes longer."""
+    connection = await connect_unlogged(house)
+    try:
+        async with asyncio.timeout(within_seconds):
+            while await contestant.count_open(connection):
+                await asyncio.sleep(look_seconds)
+        return await contestant.last_end(connection)
+    finally:
+        await connection.close()

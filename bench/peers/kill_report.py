@@ -1,0 +1,111 @@
+"""Writes what the blows did to everybody: the tables, and what is not comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.peers.kill_run import CREATE_SECONDS, TASK_SECONDS, Aftermath, Blows
+from bench.peers.kill_targets import KIES_ADVICE, UNKNOWN_LIMIT_SECONDS
+from tests.support.report_page import table, wrapped
+from tests.support.run_description import describe_run
+
+BEGIN = "<!-- peers: written by `make campaign-peers` -->"
+END = "<!-- end of peers -->"
+_HEAD = (
+    "",
+    "jobs",
+    "kills",
+    "paid again",
+    "never asked",
+    "stuck",
+    "ended without images",
+    "charged again",
+    "longest, s",
+    "last end, s",
+)
+
+
+def write_section(
+    found: Sequence[Aftermath],
+    blows: Blows,
+    libraries: Sequence[str],
+    loads: tuple[float, float],
+) -> str:
+    """Return the section as Markdown."""
+    names = dict.fromkeys(one.name for one in found if one.name != "Darkroom")
+    parts = [
+        "## The same blows to the peers",
+        wrapped(_introduction(blows)),
+        "\n".join(describe_run(_command(blows, libraries), loads, ", ".join(names) or "none")),
+        f"With {blows.kills} kills:",
+        table(_HEAD, (_row(one) for one in found if not one.flushed)),
+        f"With {blows.kills} kills and one `FLUSHALL`, half-way:",
+        table(_HEAD, (_row(one) for one in found if one.flushed)),
+        "\n".join(wrapped(f"- {line}", indent="  ") for line in _legend(blows)),
+        "### What is not comparable",
+        wrapped(_not_comparable(blows)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(blows: Blows) -> str:
+    return (
+        f"{blows.jobs} orders over {blows.window_seconds:g} s, {blows.workers} workers, `kill -9`"
+        f" of a worker at {blows.kills} random moments of that time, while all are up; whoever dies"
+        " is started again at once. The simulated Kie answers a create after around"
+        f" {CREATE_SECONDS:g} s, takes around {TASK_SECONDS:g} s for a task, and has no faults."
+        " The peers' pipelines (`bench/peers/`) are written as each library's documentation"
+        " advises, with every option at its default, and poll as Kie advises, every"
+        f" {KIES_ADVICE.gap_seconds:g} s. What was paid is judged by the simulated Kie's own"
+        " record."
+    )
+
+
+def _command(blows: Blows, libraries: Sequence[str]) -> str:
+    return (
+        f"python -m bench.peers.campaign --jobs {blows.jobs} --kills {blows.kills}"
+        f" --workers {blows.workers} --seed {blows.seed}"
+        f" --window-seconds {blows.window_seconds:g}"
+        f" --patience-seconds {blows.patience_seconds:g} --peers {','.join(libraries) or 'none'}"
+    )
+
+
+def _row(one: Aftermath) -> tuple[str, ...]:
+    faults = (one.paid_again, one.never_asked, one.stuck, one.without_images, one.charged_again)
+    return (
+        one.name,
+        str(one.jobs),
+        str(one.kills),
+        *(f"**{count}**" if count else "0" for count in faults),
+        f"{one.longest_seconds:.1f}",
+        f"{one.last_seconds:.1f}",
+    )
+
+
+def _legend(blows: Blows) -> Iterator[str]:
+    yield "paid again: tasks that Kie made, and was paid for, beyond the first one of a job"
+    yield "never asked: jobs that Kie never heard of"
+    yield (
+        f"stuck: jobs that had not ended {blows.patience_seconds:g} s after the last order, when"
+        " we stopped looking"
+    )
+    yield (
+        "ended without images: Darkroom writes an attempt down before its POST and never sends it"
+        " twice, so a worker that dies between the two leaves a job that Kie never heard of; where"
+        " no evidence of a task comes, the job is given up and charged nothing, here after"
+        f" {UNKNOWN_LIMIT_SECONDS} s"
+    )
+    yield "longest: from an order to its end, of those that ended; last end: after the last order"
+
+
+def _not_comparable(blows: Blows) -> str:
+    return (
+        "Darkroom ran with callbacks, which tell it of tasks whose reply was lost with a worker;"
+        " the hand-made pipelines only poll, as their authors would begin. With more code around"
+        " them (an attempt written down before each POST, callbacks, a sweeper over the table,"
+        " shorter timeouts) every one of them would fare better; that code is what Darkroom is."
+        f" Darkroom's limit for jobs of unknown outcome was {UNKNOWN_LIMIT_SECONDS} s instead of"
+        f" 900 s, so that they end within the patience of {blows.patience_seconds:g} s."
+        " A seed repeats the moments and the victims, not how processes interleave: counts differ"
+        " from run to run. Only workers were killed, on one machine."
+    )

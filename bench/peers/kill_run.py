@@ -1,0 +1,199 @@
+"""One contestant under the blows: kills of its workers while orders come in, then patience."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import asyncpg
+
+from bench.measurement.bench_deployment import House, open_house
+from bench.peers.kill_targets import Fighter
+from tests.campaign.keeper import Keeper
+
+TASK_SECONDS = 6.0
+CREATE_SECONDS = 0.4
+POLL_SECONDS = 0.2
+SIMULATOR = (
+    *("--create-latency", f"{CREATE_SECONDS:g}", "--poll-latency", f"{POLL_SECONDS:g}"),
+    *("--duration", f"{TASK_SECONDS:g}", "--hmac-key", "the-campaign's-webhook-key"),
+)
+"""The simulated Kie: realistic latencies, and no faults at all."""
+_LOOK_SECONDS = 0.5
+_ANOTHER_UP_SECONDS = 10.0
+_CALM_SECONDS = 10.0
+"""After the last order, before the next contestant may begin: most work is done by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blows:
+    """What befalls each contestant; the seed repeats the moments and the victims."""
+
+    jobs: int = 200
+    kills: int = 12
+    window_seconds: float = 24.0
+    workers: int = 2
+    seed: int = 7
+    patience_seconds: float = 360.0
+    """After the last order; what has not ended by then counts as stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What became of the jobs. The simulated Kie's record is the judge of what was paid."""
+
+    name: str
+    flushed: bool
+    jobs: int
+    kills: int
+    tasks: int
+    paid_again: int
+    """Tasks beyond the first of a job: each was paid for."""
+    never_asked: int
+    """Jobs that Kie never heard of."""
+    stuck: int
+    without_images: int
+    """Jobs that ended, and not in success."""
+    charged_again: int
+    longest_seconds: float
+    """From an order to its end, of those that ended."""
+    last_seconds: float
+    """From the last order to the last end."""
+    most_polls: int
+    """Of one task in any sliding second."""
+
+
+async def endure(
+    fighter: Fighter, blows: Blows, folder: Path, turn: asyncio.Lock, *, flush: bool
+) -> Aftermath:
+    """Put one contestant through the blows; `turn` keeps two from being beaten at once."""
+    random = Random(blows.seed)  # noqa: S311
+    async with (
+        _in_turn(turn) as over,
+        open_house(folder, simulator=("--seed", str(blows.seed), *SIMULATOR)) as house,
+        _kept(fighter, house, blows) as keepers,
+    ):
+        placing = asyncio.create_task(fighter.place_over(house, blows.jobs, blows.window_seconds))
+        kills = await _strike(house, keepers, blows, random, flush=flush)
+        await placing
+        placed_at = time.time()
+        await _wait(house, fighter, blows, _CALM_SECONDS)
+        over.set()
+        await _wait(house, fighter, blows, blows.patience_seconds - (time.time() - placed_at))
+        return await _judge(house, fighter, kills, flushed=flush)
+
+
+@asynccontextmanager
+async def _in_turn(turn: asyncio.Lock) -> AsyncIterator[asyncio.Event]:
+    """Hold the turn until the event that is yielded is set, or the block is left."""
+    over, held = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with turn:
+            held.set()
+            await over.wait()
+
+    holding = asyncio.create_task(hold())
+    try:
+        await held.wait()
+        yield over
+    finally:
+        over.set()
+        if not held.is_set():
+            holding.cancel()
+        with suppress(asyncio.CancelledError):
+            await holding
+
+
+@asynccontextmanager
+async def _kept(fighter: Fighter, house: House, blows: Blows) -> AsyncIterator[list[Keeper]]:
+    """Keep the workers running: whoever dies is started again at once."""
+    keepers = [fighter.keeper(house, number) for number in range(1, blows.workers + 1)]
+    tasks = [asyncio.create_task(keeper.run()) for keeper in keepers]
+    try:
+        async with asyncio.timeout(60):
+            while not all(keeper.is_up for keeper in keepers):
+                await asyncio.sleep(0.05)
+        yield keepers
+    finally:
+        await asyncio.gather(*(keeper.stop() for keeper in keepers))
+        await asyncio.gather(*tasks)
+
+
+async def _strike(
+    house: House, keepers: list[Keeper], blows: Blows, random: Random, *, flush: bool
+) -> int:
+    """Kill at the drawn moments, wipe Redis once where asked; return how many were killed."""
+    clock = asyncio.get_running_loop().time
+    started_at, killed = clock(), 0
+    moments = [(random.uniform(0.04, 1) * blows.window_seconds, False) for _ in range(blows.kills)]
+    if flush:
+        moments.append((blows.window_seconds / 2, True))
+    for moment, is_flush in sorted(moments):
+        await asyncio.sleep(max(0, started_at + moment - clock()))
+        if is_flush:
+            await house.flush_redis()
+        else:
+            killed += await _kill_somebody(keepers, random)
+    return killed
+
+
+async def _kill_somebody(keepers: list[Keeper], random: Random) -> int:
+    """Kill a worker while another is up; on a slow machine wait for that, but not for long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ANOTHER_UP_SECONDS):
+            while not all(keeper.is_up for keeper in keepers):
+                await asyncio.sleep(0.02)
+    up = [keeper for keeper in keepers if keeper.is_up]
+    if not up:
+        return 0
+    random.choice(up).kill()
+    return 1
+
+
+async def _wait(house: House, fighter: Fighter, blows: Blows, seconds: float) -> None:
+    """Wait until every job has ended, or the seconds are over."""
+    connection = await asyncpg.connect(house.servers.database_url)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0)):
+                while True:
+                    ends = await fighter.ends(connection)
+                    if len(ends) == blows.jobs and all(end.ended_epoch for end in ends):
+                        return
+                    await asyncio.sleep(_LOOK_SECONDS)
+    finally:
+        await connection.close()
+
+
+async def _judge(house: House, fighter: Fighter, kills: int, *, flushed: bool) -> Aftermath:
+    connection = await asyncpg.connect(house.servers.database_url)
+    try:
+        ends = await fighter.ends(connection)
+    finally:
+        await connection.close()
+    record = await house.record()
+    paid = Counter(task["prompt"] for task in await house.tasks())
+    ended = [(end, end.ended_epoch) for end in ends if end.ended_epoch is not None]
+    last_order = max(end.placed_epoch for end in ends)
+    return Aftermath(
+        name=fighter.name,
+        flushed=flushed,
+        jobs=len(ends),
+        kills=kills,
+        tasks=paid.total(),
+        paid_again=paid.total() - len(paid),
+        never_asked=sum(end.prompt not in paid for end in ends),
+        stuck=len(ends) - len(ended),
+        without_images=sum(end.state != "succeeded" for end, _ in ended),
+        charged_again=sum(max(end.charges - 1, 0) for end in ends),
+        longest_seconds=max((at - end.placed_epoch for end, at in ended), default=0.0),
+        last_seconds=max((at - last_order for _, at in ended), default=0.0),
+        most_polls=record["polls"]["worst_window_per_task"],
+    )

@@ -1,0 +1,101 @@
+# mypy: disable-error-code="import-not-found, untyped-decorator, misc, unused-ignore"
+"""The pipeline on procrastinate, as https://procrastinate.readthedocs.io advises: no Redis.
+
+A poll that finds the task still generating defers the next one with `schedule_in`.
+
+Tuned: `concurrency` 100, `fetch_job_polling_interval` 0.1 s (a job that was deferred for later is
+not notified), ended jobs deleted, pools of 10 and 20 connections, uvloop.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import uvloop
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+
+from bench.peers.job_placement import place_all
+from bench.peers.kie_calls import open_kie
+from bench.peers.peer_settings import read_setting, say_ready
+from bench.peers.peer_tables import open_book
+
+SETTING = read_setting()
+TUNED: dict[str, Any] = {
+    "concurrency": 100,
+    "fetch_job_polling_interval": 0.1,
+    "delete_jobs": "always",
+}
+app = App(
+    connector=PsycopgConnector(
+        conninfo=SETTING.database_url,
+        # Beside the tables of the jobs, which are made anew for each run.
+        kwargs={"options": "-c search_path=peers"},
+        min_size=4,
+        max_size=20,
+    )
+)
+rooms: dict[str, Any] = {}
+
+
+@app.task(name="submit")
+async def submit(number: int) -> None:
+    """Pay for the job's task, unless it has one, and have it polled."""
+    prompt, quantity, task_id = await rooms["book"].load(number)
+    if task_id is None:
+        task_id = await rooms["kie"].create(prompt, quantity)
+        await rooms["book"].store_task(number, task_id)
+    await look_after(SETTING.first_poll_seconds, number, task_id)
+
+
+@app.task(name="poll")
+async def poll(number: int, task_id: str) -> None:
+    """Ask once; settle where the task is done."""
+    urls = await rooms["kie"].look(task_id)
+    if urls is None:
+        await look_after(SETTING.poll_seconds, number, task_id)
+    else:
+        await rooms["book"].settle(number, urls)
+
+
+async def look_after(seconds: float, number: int, task_id: str) -> None:
+    """Have the task polled so many seconds from now."""
+    await poll.configure(schedule_in={"seconds": seconds}).defer_async(
+        number=number, task_id=task_id
+    )
+
+
+async def work() -> None:
+    """Make the tables of the library where they lack, and run the worker."""
+    async with app.open_async(), open_book(SETTING) as book, open_kie(SETTING) as kie:
+        rooms.update(book=book, kie=kie)
+        try:
+            await app.schema_manager.apply_schema_async()
+        except ConnectorException as error:
+            if "already exists" not in repr(error.__cause__):
+                raise
+        say_ready()
+        await app.run_worker_async(**(TUNED if SETTING.is_tuned else {}))
+
+
+async def enqueue_all() -> None:
+    """Place the jobs that the command line asks for."""
+
+    async def enqueue(numbers: Sequence[int]) -> None:
+        await submit.batch_defer_async(*({"number": number} for number in numbers))
+
+    async with app.open_async():
+        await place_all(enqueue)
+
+
+def main() -> None:
+    """Work, or place jobs."""
+    logging.basicConfig(level=logging.WARNING)
+    uvloop.run(enqueue_all() if sys.argv[1] == "place" else work())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+# mypy: disable-error-code="import-not-found, untyped-decorator, misc, unused-ignore"
+"""The pipeline on streaQ, as https://streaq.readthedocs.io advises.
+
+A submit enqueues the poll with a delay; a poll that finds the task still generating raises
+`StreaqRetry`. `max_tries` is lifted for the poll, for else its third look would be its last.
+
+Tuned: `concurrency` 100, results not kept (`ttl` 0), task logs off (`silent`), uvloop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import anyio
+from streaq import StreaqRetry, Worker
+
+from bench.peers.job_placement import place_all
+from bench.peers.kie_calls import Kie, open_kie
+from bench.peers.peer_settings import read_setting, say_ready
+from bench.peers.peer_tables import Book, open_book
+
+SETTING = read_setting()
+TUNED_WORKER: dict[str, Any] = {"concurrency": 100, "anyio_kwargs": {"use_uvloop": True}}
+TUNED_TASK: dict[str, Any] = {"ttl": 0, "silent": True}
+WORKER = TUNED_WORKER if SETTING.is_tuned else {}
+TASK = TUNED_TASK if SETTING.is_tuned else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the tasks use."""
+
+    book: Book
+    kie: Kie
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[Rooms]:
+    """Open what the tasks use."""
+    async with open_book(SETTING) as book, open_kie(SETTING) as kie:
+        say_ready()
+        yield Rooms(book, kie)
+
+
+worker = Worker(redis_url=SETTING.redis_url, lifespan=lifespan, **WORKER)
+
+
+@worker.task(**TASK)
+async def submit(number: int) -> None:
+    """Pay for the job's task, unless it has one, and have it polled."""
+    rooms = worker.context
+    prompt, quantity, task_id = await rooms.book.load(number)
+    if task_id is None:
+        task_id = await rooms.kie.create(prompt, quantity)
+        await rooms.book.store_task(number, task_id)
+    await poll.enqueue(number, task_id).start(delay=timedelta(seconds=SETTING.first_poll_seconds))
+
+
+@worker.task(max_tries=None, **TASK)
+async def poll(number: int, task_id: str) -> None:
+    """Ask once; settle where the task is done."""
+    urls = await worker.context.kie.look(task_id)
+    if urls is None:
+        raise StreaqRetry("still generating", delay=timedelta(seconds=SETTING.poll_seconds))
+    await worker.context.book.settle(number, urls)
+
+
+async def enqueue_all() -> None:
+    """Place the jobs that the command line asks for."""
+
+    async def enqueue(numbers: Sequence[int]) -> None:
+        await worker.enqueue_many([submit.enqueue(number) for number in numbers])
+
+    async with worker:
+        await place_all(enqueue)
+
+
+def main() -> None:
+    """Work, or place jobs."""
+    if sys.argv[1] == "place":
+        anyio.run(enqueue_all)
+    else:
+        worker.run_sync()
+
+
+if __name__ == "__main__":
+    main()

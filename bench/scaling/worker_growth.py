@@ -1,0 +1,191 @@
+"""How throughput grows with workers, and what one hot account costs beside many."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+from redis.asyncio import Redis
+
+from bench.measurement.bench_deployment import ACCOUNT, House
+from bench.measurement.cpu_cores import busy_seconds
+from bench.measurement.measured_process import cpu_seconds, held_still, running
+from bench.measurement.pipelines import Darkroom, log_folder, order_of
+from bench.measurement.worker_run import wait_until_all_ended
+from producer import Order, Producer
+from shared.adapters.postgres.database import connect_database
+from shared.domain import job_events
+from shared.domain.job import Job
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from worker.store.job_store import JobStore
+
+MANY_ACCOUNTS = 10_000
+STORES = 4
+"""As many workers' statements settle at once; each worker settles up to 100 jobs together."""
+CALL = 1_000
+"""Orders in one `enqueue_many`: its statement compares each account of a call with each."""
+_UNDER_WAY = 400
+"""Settlements that are asked for at once, over all stores."""
+_GRANT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """What a number of workers did with the same jobs."""
+
+    workers: int
+    jobs_per_second: float
+    cpu_ms_per_job: float
+    """Of all worker processes together."""
+    redis_commands_per_job: float
+    busy_cores: float
+    """Everything on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Jobs per second, with all jobs on one account and spread over many."""
+
+    enqueued_hot: float
+    enqueued_spread: float
+    settled_hot: float
+    settled_spread: float
+
+
+async def measure_crew(house: House, workers: int, jobs: int) -> Crew:
+    """Let that many workers, all started beforehand, work through the jobs."""
+    await house.start_over()
+    contestant = Darkroom()
+    async with AsyncExitStack() as stack, Redis.from_url(house.servers.redis_url) as redis:
+        pids = []
+        for number in range(workers):
+            program = contestant.worker(house)
+            started = running(
+                program.arguments,
+                program.environ,
+                folder=log_folder(house, f"worker {number}"),
+                ready=program.ready,
+            )
+            pids.append(await stack.enter_async_context(started))
+        async with AsyncExitStack() as still:
+            for pid in pids:
+                await still.enter_async_context(held_still(pid))
+            await contestant.place(house, jobs)
+            await redis.config_resetstat()
+            cpu, busy, started_at = sum(map(cpu_seconds, pids)), busy_seconds(), time.time()
+        seconds = await wait_until_all_ended(house, contestant) - started_at
+        stats = await redis.info("commandstats")
+        crew = Crew(
+            workers=workers,
+            jobs_per_second=jobs / seconds,
+            cpu_ms_per_job=1000 * (sum(map(cpu_seconds, pids)) - cpu) / jobs,
+            redis_commands_per_job=sum(stat["calls"] for stat in stats.values()) / jobs,
+            busy_cores=(busy_seconds() - busy) / seconds,
+        )
+    sys.stderr.write(f"{crew}\n")
+    return crew
+
+
+async def measure_accounts(house: House, rounds: int, jobs: int) -> list[Accounts]:
+    """Enqueue and settle as many jobs on one account and over many; in alternating order."""
+    await _open_accounts(house)
+    found = []
+    for number in range(rounds):
+        rates = {}
+        for is_hot in (True, False) if number % 2 == 0 else (False, True):
+            rates[is_hot] = await _enqueue_and_settle(house, jobs, is_hot=is_hot)
+            await house.flush_redis()
+        found.append(Accounts(rates[True][0], rates[False][0], rates[True][1], rates[False][1]))
+        sys.stderr.write(f"round {number + 1}: {found[-1]}\n")
+    return found
+
+
+async def _open_accounts(house: House) -> None:
+    connection = await asyncpg.connect(house.servers.database_url)
+    try:
+        await connection.execute(
+            "INSERT INTO accounts (id)"
+            " SELECT 'many' || n FROM generate_series(0, $1::integer - 1) AS n",
+            MANY_ACCOUNTS,
+        )
+        await connection.execute(
+            "SELECT count(grant_credits('many' || n, $2::integer, 'for the measurement'))"
+            "  FROM generate_series(0, $1::integer - 1) n",
+            MANY_ACCOUNTS,
+            _GRANT,
+        )
+    finally:
+        await connection.close()
+
+
+async def _enqueue_and_settle(house: House, jobs: int, *, is_hot: bool) -> tuple[float, float]:
+    orders = [
+        Order(
+            request=order_of(number).request,
+            account_id=ACCOUNT if is_hot else f"many{number % MANY_ACCOUNTS}",
+        )
+        for number in range(jobs)
+    ]
+    async with Producer.over(house.servers) as producer:
+        started_at = time.perf_counter()
+        made: list[Job] = []
+        for start in range(0, jobs, CALL):
+            made += await producer.enqueue_many(orders[start : start + CALL])
+        enqueued = jobs / (time.perf_counter() - started_at)
+    async with AsyncExitStack() as stack:
+        stores = [
+            JobStore(
+                await stack.enter_async_context(
+                    connect_database(house.servers.database_url, connections=10)
+                )
+            )
+            for _ in range(STORES)
+        ]
+        claimed = await _each(stores, made, _claim)
+        submitted = await _each(stores, claimed, _submit)
+        started_at = time.perf_counter()
+        await _each(stores, submitted, _settle)
+        return enqueued, jobs / (time.perf_counter() - started_at)
+
+
+async def _each(
+    stores: Sequence[JobStore],
+    jobs: Sequence[Job],
+    move: Callable[[JobStore, Job], Coroutine[Any, Any, Job]],
+) -> list[Job]:
+    """Make the move for every job, each store its own share, as many at once as workers would."""
+    moved: list[Job] = []
+    waiting = list(enumerate(jobs))
+
+    async def work() -> None:
+        while waiting:
+            number, job = waiting.pop()
+            moved.append(await move(stores[number % len(stores)], job))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(_UNDER_WAY):
+            tasks.create_task(work())
+    return moved
+
+
+async def _claim(store: JobStore, job: Job) -> Job:
+    claimed = job_events.Claimed(
+        token=f"bench-{uuid4().hex}", worker="bench", provider_account=DEFAULT_ACCOUNT
+    )
+    return await store.claim(job, claimed)
+
+
+async def _submit(store: JobStore, job: Job) -> Job:
+    return await store.record_submitted(job, job_events.Submitted(uuid4().hex, 1800.0))
+
+
+async def _settle(store: JobStore, job: Job) -> Job:
+    urls = tuple(f"https://example.com/{number}.png" for number in range(job.quantity))
+    return await store.settle(job, job_events.Completed(urls, None), "current")
