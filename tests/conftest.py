@@ -19,7 +19,7 @@ from shared.adapters.postgres.migrations import migrate
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from tests.workshop import Workshop, fast_simulator_config
+from tests.support.deployment import Workshop, fast_simulator_config
 from worker.simulator import Simulator, running_simulator
 
 _TEMPLATE = "darkroom_template"

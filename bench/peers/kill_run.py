@@ -15,7 +15,7 @@ import asyncpg
 
 from bench.measurement.bench_deployment import House, open_house
 from bench.peers.kill_targets import Fighter
-from tests.campaign.keeper import Keeper
+from tests.support.restarted_process import Keeper
 
 TASK_SECONDS = 6.0
 CREATE_SECONDS = 0.4

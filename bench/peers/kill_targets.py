@@ -15,7 +15,7 @@ from bench.measurement.pipelines import Pace, Peer, free_port, log_folder, order
 from bench.peers.job_placement import due
 from bench.peers.peer_settings import READY
 from producer import Producer
-from tests.campaign.keeper import Keeper
+from tests.support.restarted_process import Keeper
 
 KIES_ADVICE = Pace(first_seconds=2.5, gap_seconds=2.5)
 """How often Kie advises to poll in the first half minute."""

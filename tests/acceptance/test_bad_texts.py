@@ -25,8 +25,8 @@ from tests.acceptance.test_hostile_input import (
     unmoved,
 )
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import ApiClient
-from tests.workshop import Workshop
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop
 from worker.callbacks.receiver import CallbackReceiver
 
 IN_A_PATH = (

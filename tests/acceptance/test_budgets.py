@@ -25,8 +25,8 @@ from tests.acceptance.test_hostile_input import check_refused, rows
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.acceptance.test_long_pages import ask_and_read_nothing
-from tests.api_client import Answer, ApiClient
-from tests.workshop import Workshop, eventually
+from tests.support.api_client import Answer, ApiClient
+from tests.support.deployment import Workshop, eventually
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from producer import JobState
 from shared.domain.job import Job
-from tests.workshop import (
+from tests.support.deployment import (
     Workshop,
     eventually,
     fast_simulator_config,

@@ -12,7 +12,7 @@ from time import monotonic
 import pytest
 
 from producer import Job, JobState
-from tests.workshop import Workshop, eventually
+from tests.support.deployment import Workshop, eventually
 
 # What another worker makes of the job, and how often the simulator was paid for it. Without
 # a callback nobody can know whether an unanswered POST made a task, so such a job ends lost.

@@ -17,8 +17,8 @@ from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import check_refused, exchange, rows, unmoved
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import Answer, ApiClient
-from tests.workshop import Workshop
+from tests.support.api_client import Answer, ApiClient
+from tests.support.deployment import Workshop
 
 SIGNS = {
     "Forwarded": "for=192.0.2.60;proto=http",

@@ -28,7 +28,7 @@ from producer.keys.key_store import KeyRing, Role
 from shared.adapters.postgres.job_rows import job_to_json
 from shared.domain.lifecycle import JobState
 from tests.fakes.lossy_proxy import losing
-from tests.workshop import Workshop, eventually, free_port
+from tests.support.deployment import Workshop, eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

@@ -27,8 +27,8 @@ from shared.errors import DarkroomError
 from tests.acceptance.test_hostile_input import check_refused, rows, unmoved
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import ApiClient
-from tests.workshop import WAIT_SECONDS, Workshop, environment, text_to_image
+from tests.support.api_client import ApiClient
+from tests.support.deployment import WAIT_SECONDS, Workshop, environment, text_to_image
 
 EVERY = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
 GROWTH_BYTES_MAX = 24 * 1024 * 1024

@@ -20,8 +20,8 @@ import pytest
 
 from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import Answer, ApiClient
-from tests.workshop import Workshop
+from tests.support.api_client import Answer, ApiClient
+from tests.support.deployment import Workshop
 
 JSON = {"Content-Type": "application/json"}
 IMAGE_ORDER = {

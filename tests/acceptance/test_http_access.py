@@ -10,8 +10,8 @@ import pytest
 from producer.api import serving_api
 from producer.keys.key_store import KeyRing, Role
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import ApiClient
-from tests.workshop import Workshop, eventually, free_port
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop, eventually, free_port
 
 
 async def key_of(workshop: Workshop, role: Role, account_id: str | None = None) -> str:

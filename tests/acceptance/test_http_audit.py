@@ -11,7 +11,7 @@ import pytest
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyRing, Role
 from tests.acceptance.test_http_jobs import order
-from tests.workshop import Workshop
+from tests.support.deployment import Workshop
 
 GRANTS = "/v1/accounts/acme/grants"
 PRICE = "/v1/prices/gpt-4o-image/text-to-image/2"

@@ -33,7 +33,7 @@ from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError
 from shared.settings import Settings
 from shared.stored_json import DEEPEST
-from tests.workshop import Workshop, environment
+from tests.support.deployment import Workshop, environment
 from worker.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from producer.api import serving_api
 from producer.orders.order import Order
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import connect_redis
-from tests.api_client import ApiClient
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 ORDER = {
     "account_id": "acme",

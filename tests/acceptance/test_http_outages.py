@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import ApiClient
-from tests.campaign.relay import Relay, relay_to
-from tests.workshop import Workshop, eventually
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop, eventually
+from tests.support.tcp_relay import Relay, relay_to
 
 
 @asynccontextmanager

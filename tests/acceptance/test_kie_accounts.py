@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from producer import Job, JobState
 from shared.settings import Settings
-from tests.workshop import Workshop, eventually, fast_simulator_config
+from tests.support.deployment import Workshop, eventually, fast_simulator_config
 from worker.simulator import Simulator, running_simulator
 
 STUDIO, ARCHIVE = "studio-key-0123456789abcdef", "archive-key-0123456789abcdef"

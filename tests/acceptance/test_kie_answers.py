@@ -9,7 +9,7 @@ import pytest
 
 from producer import JobState
 from shared.adapters.redis.deliveries import Lane
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 FORMS = ("body", "status")
 """An error code of Kie comes in the body of a 200, or as the status."""

@@ -9,8 +9,8 @@ import pytest
 
 from producer import Job, Producer
 from shared.adapters.servers import Servers
-from tests.fakes.receiver import Receiver, receiving
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.fakes.fake_webhook_receiver import Receiver, receiving
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 SLOW = "[[sim: duration=4]]"
 CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"

@@ -20,8 +20,8 @@ from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
 from tests.acceptance.test_hostile_callers import api_process
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of
-from tests.api_client import ApiClient
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 LONG = "\N{CAMERA}" * 20_000
 """The longest prompt: 80,000 bytes."""

@@ -9,7 +9,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import JobState
-from tests.workshop import Workshop, image_to_image, text_to_image
+from tests.support.deployment import Workshop, image_to_image, text_to_image
 
 
 @pytest.mark.parametrize("quantity", [1, 2, 4])

@@ -18,7 +18,7 @@ from producer import (
     TextToImage,
 )
 from shared.catalog import get_family
-from tests.workshop import Workshop, text_to_image
+from tests.support.deployment import Workshop, text_to_image
 
 ROOT = Path(__file__).parents[2]
 

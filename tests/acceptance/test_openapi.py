@@ -20,9 +20,9 @@ import pytest
 
 from producer.api import serving_api
 from producer.keys.key_store import KeyRing, Role
-from tests.api_client import ApiClient
-from tests.fakes.receiver import receiving
-from tests.workshop import Workshop
+from tests.fakes.fake_webhook_receiver import receiving
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests/schemathesis.toml"

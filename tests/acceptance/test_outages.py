@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from producer import JobState, PostgresDown, Producer
 from shared.adapters.servers import Servers
-from tests.fakes.outage import Outage, outage_of
-from tests.workshop import Workshop, text_to_image
+from tests.support.deployment import Workshop, text_to_image
+from tests.support.server_outage import Outage, outage_of
 
 OUTAGE_SECONDS = 30.0
 

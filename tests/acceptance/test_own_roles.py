@@ -14,10 +14,10 @@ from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyRing, Role
 from shared.adapters.servers import Servers
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import Answer, ApiClient
-from tests.fakes.receiver import Receiver, receiving
-from tests.logins import logged_in
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.fakes.fake_webhook_receiver import Receiver, receiving
+from tests.support.api_client import Answer, ApiClient
+from tests.support.database_logins import logged_in
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 PRICE = "/v1/prices/gpt-4o-image/text-to-image/1"
 

@@ -10,8 +10,8 @@ from producer.keys.key_store import Role
 from tests.acceptance.test_hostile_input import check_refused, send_raw
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
-from tests.api_client import Answer, ApiClient
-from tests.workshop import Workshop
+from tests.support.api_client import Answer, ApiClient
+from tests.support.deployment import Workshop
 
 
 def check(answer: Answer, status: int, code: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from producer import JobState
 from shared.adapters.monitoring.health_endpoints import serving
 from shared.adapters.postgres.database import Connection
-from tests.workshop import Workshop, eventually, fast_simulator_config
+from tests.support.deployment import Workshop, eventually, fast_simulator_config
 from worker.bootstrap import Rooms as WorkerRooms
 from worker.recovery.task_id_backup import EVIDENCE_KEY
 from worker.simulator import Durations, Simulator, running_simulator

@@ -13,8 +13,8 @@ import structlog
 
 from producer import Job, JobState
 from shared.adapters.postgres.database import Connection
-from tests.api_client import ApiClient
-from tests.workshop import Workshop, eventually, fast_simulator_config
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop, eventually, fast_simulator_config
 from worker.recovery.task_id_backup import EVIDENCE_KEY
 from worker.simulator import Durations, Simulator, running_simulator
 

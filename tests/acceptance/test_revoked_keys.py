@@ -18,8 +18,8 @@ from producer.keys.key_store import KeyRing, Role
 from producer.keys.revocation_watch import CHECK_SECONDS
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of
-from tests.api_client import ApiClient
-from tests.workshop import Workshop, eventually
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Workshop, eventually
 
 SECONDS_MAX = 1.0 + CHECK_SECONDS
 """A busy machine is given half a second more."""

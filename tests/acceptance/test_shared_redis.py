@@ -22,9 +22,7 @@ from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, connect_red
 from shared.adapters.servers import Servers
 from shared.domain.alerts.alert_rules import judge
 from shared.errors import ConfigurationError
-from tests.fakes.outage import Outage, outage_of
-from tests.forked_programs import WORKER, start_program
-from tests.workshop import (
+from tests.support.deployment import (
     WAIT_SECONDS,
     Workshop,
     another_database,
@@ -32,6 +30,8 @@ from tests.workshop import (
     eventually,
     free_port,
 )
+from tests.support.forked_programs import WORKER, start_program
+from tests.support.server_outage import Outage, outage_of
 from worker.bootstrap import Rooms as WorkerRooms
 
 SELECT_1 = b"SELECT 1\r\n"

@@ -13,8 +13,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import JobState
-from tests.skewed_clock import SkewedClock
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.skewed_clock import SkewedClock
 
 MINUTE = 60
 HOUR = 3600

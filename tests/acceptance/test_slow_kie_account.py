@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from producer import Job, JobState
 from producer.orders.order import Order
 from shared.settings import Settings
-from tests.workshop import Workshop, eventually, fast_simulator_config, text_to_image
+from tests.support.deployment import Workshop, eventually, fast_simulator_config, text_to_image
 from worker.queue.lanes import POLLS_AT_ONCE, SUBMITS_AT_ONCE
 from worker.simulator import Simulator, running_simulator
 

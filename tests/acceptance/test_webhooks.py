@@ -11,8 +11,8 @@ from standardwebhooks import Webhook
 from producer import InvalidRequest, Job, Producer
 from shared.adapters.postgres.job_rows import job_to_json
 from shared.adapters.servers import Servers
-from tests.fakes.receiver import Received, Receiver, never_answer, receiving
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.fakes.fake_webhook_receiver import Received, Receiver, never_answer, receiving
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 
 @pytest.fixture

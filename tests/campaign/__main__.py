@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.campaign.conduct import conduct
-from tests.campaign.options import read_command_line
-from tests.campaign.report import rewrite_section, write_report
+from tests.campaign.campaign_options import read_command_line
+from tests.campaign.campaign_report import rewrite_section, write_report
+from tests.campaign.campaign_run import conduct
 
 
 def main() -> int:

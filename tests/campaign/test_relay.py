@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from tests.campaign.relay import Relay, Trouble, relay_to
+from tests.support.tcp_relay import Relay, Trouble, relay_to
 
 
 @asynccontextmanager

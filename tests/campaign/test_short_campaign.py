@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tests.campaign.conduct import conduct
-from tests.campaign.options import Options
-from tests.campaign.report import write_report
+from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_report import write_report
+from tests.campaign.campaign_run import conduct
 
 SHORT = Options(
     jobs=60,

@@ -27,7 +27,7 @@ from shared.domain.kie_outcomes import (
     Unreadable,
     WrongEndpoint,
 )
-from tests.fakes.kie import FakeKie
+from tests.fakes.fake_kie import FakeKie
 from tests.fakes.kie_server import KieServer, kie_server
 from worker.kie.kie_client import Kie, KieClient
 

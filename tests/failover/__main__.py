@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.campaign.report import rewrite_between
-from tests.failover.conduct import Plan, conduct
-from tests.failover.report import MARKS, write_report
+from tests.campaign.campaign_report import rewrite_between
+from tests.failover.failover_report import MARKS, write_report
+from tests.failover.failover_run import Plan, conduct
 
 
 def main() -> int:

@@ -14,8 +14,8 @@ from typing import Any
 
 import asyncpg
 
-from tests.failover.programs import Programs, end, free_port
-from tests.failover.waiting import until, within
+from tests.failover.failover_servers import Programs, end, free_port
+from tests.support.eventually import until, within
 
 USER = "darkroom"
 _STANDBY = "standby"

@@ -29,10 +29,10 @@ from shared.adapters.redis.deliveries import (
 from shared.errors import DependencyDown, RedisDown
 from shared.server_urls import read_sentinel_url
 from shared.settings import Settings
+from tests.failover.failover_servers import Programs, free_port
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
-from tests.failover.programs import Programs, free_port
 from tests.failover.valkey_pair import SERVICE, ValkeyPair, running_valkey_pair
-from tests.workshop import eventually
+from tests.support.deployment import eventually
 
 _MOVED_SECONDS = 15.0
 

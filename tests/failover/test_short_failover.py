@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.failover.conduct import Plan, conduct
-from tests.failover.report import write_report
+from tests.failover.failover_report import write_report
+from tests.failover.failover_run import Plan, conduct
 
 SHORT = Plan(jobs=60, times=1, workers=2, seed=20_262, seconds_between=9.0)
 

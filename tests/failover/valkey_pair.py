@@ -15,8 +15,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tests.failover.programs import Programs, end, free_port
-from tests.failover.waiting import until, within
+from tests.failover.failover_servers import Programs, end, free_port
+from tests.support.eventually import until, within
 
 SERVICE = "darkroom"
 _SETTLED_SECONDS = 60.0

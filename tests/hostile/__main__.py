@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.campaign.report import rewrite_between
-from tests.hostile.conduct import conduct
-from tests.hostile.judge import faults_of
-from tests.hostile.options import read_command_line
-from tests.hostile.report import BEGIN, END, write_report
+from tests.campaign.campaign_report import rewrite_between
+from tests.hostile.hostile_invariants import faults_of
+from tests.hostile.hostile_options import read_command_line
+from tests.hostile.hostile_report import BEGIN, END, write_report
+from tests.hostile.hostile_run import conduct
 
 
 def main() -> int:

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from tests.hostile.conduct import conduct
-from tests.hostile.judge import faults_of
-from tests.hostile.options import Options
-from tests.hostile.report import write_report
+from tests.hostile.hostile_invariants import faults_of
+from tests.hostile.hostile_options import Options
+from tests.hostile.hostile_report import write_report
+from tests.hostile.hostile_run import conduct
 
 SHORT = Options(
     jobs=12,

@@ -34,7 +34,7 @@ from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
 from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, Post, Stage
 from tests.model.stale_writes import WRITES
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 from worker.steps.unreadable_success import CONFIRMATIONS
 
 MODEL, TASK = "gpt-4o-image", "text-to-image"

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from tests.mutants.account import (
+from tests.mutants.mutant_list import Mutant, chosen, read_mutants
+from tests.mutants.mutant_report import (
     around_section,
     conclusion,
     rewrite_section,
     table_row,
     write_section,
 )
-from tests.mutants.copy import temporary_copy
-from tests.mutants.listing import Mutant, chosen, read_mutants
-from tests.mutants.trial import Fate, Trial, UnmutatedFails, check_unmutated, try_all
+from tests.mutants.mutant_trial import Fate, Trial, UnmutatedFails, check_unmutated, try_all
+from tests.mutants.tree_copy import temporary_copy
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.campaign.options import read_command_line
-from tests.mutants.campaigns import CampaignTrial, Fate, judge, read_campaigns
-from tests.mutants.copy import ROOT
+from tests.campaign.campaign_options import read_command_line
+from tests.mutants.campaign_mutants import CampaignTrial, Fate, judge, read_campaigns
+from tests.mutants.tree_copy import ROOT
 from tests.mutants.under_campaign import write_section
 from tests.unit.campaign.books import all_zeros
 

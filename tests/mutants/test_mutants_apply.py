@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.copy import ROOT, NotACopy, TreeCopy, temporary_copy
-from tests.mutants.listing import Mutant, StaleMutant, chosen, read_mutants
+from tests.mutants.mutant_list import Mutant, StaleMutant, chosen, read_mutants
+from tests.mutants.tree_copy import ROOT, NotACopy, TreeCopy, temporary_copy
 
 
 def test_every_mutants_text_occurs_exactly_once_in_its_place() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutants.account import conclusion, table_row
-from tests.mutants.copy import Failure, Outcome
-from tests.mutants.listing import Mutant
-from tests.mutants.trial import Fate, judge
+from tests.mutants.mutant_list import Mutant
+from tests.mutants.mutant_report import conclusion, table_row
+from tests.mutants.mutant_trial import Fate, judge
+from tests.mutants.tree_copy import Failure, Outcome
 
 MUTANT = Mutant(
     name="fence",

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from tests.campaign.report import rewrite_between
-from tests.mutants.campaigns import (
+from tests.campaign.campaign_report import rewrite_between
+from tests.mutants.campaign_mutants import (
     SEED,
     CampaignMutant,
     CampaignTrial,
@@ -23,7 +23,7 @@ from tests.mutants.campaigns import (
     read_campaigns,
     try_campaign,
 )
-from tests.mutants.copy import temporary_copy
+from tests.mutants.tree_copy import temporary_copy
 
 BEGIN = "<!-- campaign mutants: written by `make campaign-mutants` -->"
 END = "<!-- end of campaign mutants -->"

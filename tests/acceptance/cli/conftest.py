@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.embedded import EmbeddedServers
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop, environment
+from tests.support.deployment import Workshop, environment
 
 # What would change the looks of what is said.
 _LOOKS = ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS", "LOG_FORMAT")

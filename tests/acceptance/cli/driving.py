@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.forked_programs import DARKROOM, Process, start_program
+from tests.support.forked_programs import DARKROOM, Process, start_program
 
 WAIT_SECONDS = 30.0
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

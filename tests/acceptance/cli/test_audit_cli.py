@@ -10,7 +10,7 @@ from producer.keys.key_store import KeyRing, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.integration.database.desk import Desk
-from tests.workshop import Workshop
+from tests.support.deployment import Workshop
 
 URL = "https://hooks.example/end"
 READING = {

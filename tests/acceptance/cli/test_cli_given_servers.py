@@ -11,7 +11,7 @@ from producer import Producer
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop
+from tests.support.deployment import Workshop
 
 PROMPT = ("--account", "acme", "--prompt", "a lighthouse")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop
+from tests.support.deployment import Workshop
 
 JOB_FIELDS = {
     *("id", "account_id", "model", "task", "request", "state", "reason", "message", "progress"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop, text_to_image
+from tests.support.deployment import Workshop, text_to_image
 
 TWO_IMAGES = ("gpt-4o-image", "text-to-image", "2")
 

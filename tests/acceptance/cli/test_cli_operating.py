@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 
 from shared.adapters.redis.deliveries import now_ms
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop, text_to_image
+from tests.support.deployment import Workshop, text_to_image
 
 NO_POSTGRES = "postgresql://darkroom@127.0.0.1:1/darkroom"
 NO_REDIS = "redis://127.0.0.1:1"

@@ -16,8 +16,8 @@ from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.cli.test_webhooks_cli import dead
 from tests.integration.database.desk import Desk
-from tests.logins import logged_in
-from tests.workshop import Workshop
+from tests.support.database_logins import logged_in
+from tests.support.deployment import Workshop
 
 URL = "https://shop.example/hook"
 PRICE = ("gpt-4o-image", "text-to-image", "1")

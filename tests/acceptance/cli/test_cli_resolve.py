@@ -14,7 +14,7 @@ from producer.cli.command_tree import build_app
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.integration.database.desk import Desk
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import eventually
+from tests.support.deployment import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 

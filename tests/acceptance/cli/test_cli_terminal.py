@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop
+from tests.support.deployment import Workshop
 
 A_LIGHTHOUSE = ("enqueue", "--account", "acme", "--prompt", "a lighthouse", "--wait")
 

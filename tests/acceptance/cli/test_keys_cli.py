@@ -12,7 +12,7 @@ from producer.keys.key_format import prefix_of
 from producer.keys.key_store import Caller, KeyRing, Role
 from shared.errors import KeyRefused
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop
+from tests.support.deployment import Workshop
 
 FIELDS = {
     *("id", "prefix", "role", "account_id", "name", "created_at", "created_by", "last_used_at"),

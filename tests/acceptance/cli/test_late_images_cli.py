@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.acceptance.cli.driving import Darkroom
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 
 async def test_late_images_are_on_the_jobs_page_and_summed_on_the_queues(

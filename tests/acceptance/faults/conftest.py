@@ -10,7 +10,7 @@ from arq.connections import ArqRedis
 from tests.acceptance.cli.conftest import compiled, darkroom
 from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.faults.playing import Stage, set_stage
-from tests.workshop import Workshop
+from tests.support.deployment import Workshop
 
 __all__ = ["compiled", "darkroom", "stage"]
 

@@ -25,8 +25,8 @@ from producer import Producer
 from shared.adapters.monitoring.health_endpoints import serving
 from shared.adapters.servers import Servers
 from tests.acceptance.cli.driving import Darkroom, Said
-from tests.fakes.outage import Outage, outage_of
-from tests.workshop import Workshop, eventually
+from tests.support.deployment import Workshop, eventually
+from tests.support.server_outage import Outage, outage_of
 
 TOLD_WITHIN_SECONDS = 15.0
 CONTENT_WITHIN_SECONDS = 25.0

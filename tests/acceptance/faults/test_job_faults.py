@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 
 from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.faults.playing import Fault, Stage, play, set_stage
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 _CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
 _LET_AN_HOUR_PASS = "UPDATE late_tasks SET ended_at = ended_at - interval '1 hour'"

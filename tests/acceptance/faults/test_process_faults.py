@@ -23,9 +23,9 @@ from tests.acceptance.faults.playing import (
     set_stage,
     workers_alive,
 )
-from tests.fakes.outage import outage_of
-from tests.fakes.receiver import receiving
-from tests.workshop import Workshop, environment, eventually, text_to_image
+from tests.fakes.fake_webhook_receiver import receiving
+from tests.support.deployment import Workshop, environment, eventually, text_to_image
+from tests.support.server_outage import outage_of
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ from time import monotonic
 import pytest
 
 from tests.acceptance.faults.playing import TOLD_WITHIN_SECONDS, Stage, is_unknown
-from tests.fakes.outage import Outage
-from tests.workshop import eventually
+from tests.support.deployment import eventually
+from tests.support.server_outage import Outage
 
 Samples = tuple[tuple[str, dict[str, str]], ...]
 _OF_POSTGRES: Samples = (

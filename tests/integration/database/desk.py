@@ -23,7 +23,7 @@ from shared.domain.job_events import Event
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from shared.settings import ChargeBasis
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 from worker.store.job_store import JobStore
 
 Picture = Mapping[str, frozenset[tuple[object, ...]]]

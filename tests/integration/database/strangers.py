@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from shared.adapters.postgres.named_queries import sql_folder
-from tests.logins import connected
+from tests.support.database_logins import connected
 
 
 @asynccontextmanager

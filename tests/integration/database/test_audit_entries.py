@@ -16,7 +16,7 @@ from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.integration.database.strangers import login
 from tests.integration.database.test_schema import words_of
-from tests.logins import connected, with_user
+from tests.support.database_logins import connected, with_user
 
 ADMIN, SERVICE = "darkroom_admin", "darkroom_service"
 CLAIM = orjson.dumps(

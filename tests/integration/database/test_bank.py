@@ -18,7 +18,7 @@ from shared.domain.lifecycle import OPEN, TRANSITIONS
 from shared.errors import InsufficientCredits, StaleJob, TooLateToCancel
 from shared.settings import ChargeBasis
 from tests.integration.database.desk import MOVES, Desk
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 SECONDS = 3.0
 SECONDS_AT_MOST = 60.0

@@ -16,7 +16,7 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, PostgresDown, StaleJob
 from tests.integration.database.desk import Desk, claimed, completed, submitted
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 from worker.store.job_store import JobStore
 
 

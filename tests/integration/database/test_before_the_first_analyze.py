@@ -11,7 +11,7 @@ import asyncpg
 from producer import Order, Producer
 from shared.adapters.postgres.named_queries import named
 from tests.integration.producer.shelf import open_account
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 JOBS = 3_000
 

@@ -10,7 +10,7 @@ from producer.doctor import examine_books
 from shared.adapters.postgres.database import ConnectionQueries, Database
 from shared.domain.lifecycle import IN_FLIGHT, JobState
 from tests.integration.database.desk import Desk
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 BALANCES = "balances equal the ledger"
 HELD = "held equals the open holds"

@@ -10,7 +10,7 @@ import pytest
 from producer import WouldLeaveDebt
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 
 @pytest.mark.parametrize("credits", ["-1000.01", "-1001", "-1000000000"])

@@ -16,7 +16,7 @@ from shared.adapters.postgres.named_queries import sql_folder
 from shared.adapters.postgres.sql_definitions import Definition, read_definitions
 from shared.errors import MigrationFailed, SchemaOutdated
 from tests.integration.database.test_migrations import drop_roles, rename_roles
-from tests.logins import connected, with_user
+from tests.support.database_logins import connected, with_user
 
 NAMES = [one.name for one in read_definitions()]
 _ANSWER = """

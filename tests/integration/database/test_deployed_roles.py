@@ -23,8 +23,8 @@ from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
-from tests.logins import connected, with_user
-from tests.workshop import eventually
+from tests.support.database_logins import connected, with_user
+from tests.support.deployment import eventually
 
 ROOT = Path(__file__).parents[3]
 PLACES = SearchPlaces.from_environment(os.environ)

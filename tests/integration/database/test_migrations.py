@@ -23,8 +23,8 @@ from shared.adapters.postgres.migrations import (
 from shared.adapters.postgres.named_queries import sql_folder
 from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
 from tests.integration.database.strangers import sql_before
-from tests.logins import connected, with_user
-from tests.workshop import eventually
+from tests.support.database_logins import connected, with_user
+from tests.support.deployment import eventually
 
 NAMES = [one.name for one in read_migrations()]
 ROLES = ("api", "worker", "pricing", "billing", "readonly", "service", "admin")

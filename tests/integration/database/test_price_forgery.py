@@ -13,8 +13,8 @@ from shared.adapters.postgres.migrations import migrate, read_migrations
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.integration.database.strangers import login, sql_before
-from tests.logins import connected, with_user
-from tests.workshop import text_to_image
+from tests.support.database_logins import connected, with_user
+from tests.support.deployment import text_to_image
 
 BOUND_TRIGGERS = 1 + [one.name for one in read_migrations()].index("bound_triggers")
 PRICES = "prices and versions agree"

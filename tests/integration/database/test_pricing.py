@@ -13,7 +13,7 @@ from producer.orders.order import Order
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from tests.integration.database.desk import Desk
-from tests.workshop import image_to_image, text_to_image
+from tests.support.deployment import image_to_image, text_to_image
 
 TEXT, QUANTITY_2 = ("gpt-4o-image", "text-to-image"), ("gpt-4o-image", "text-to-image", 2)
 # As the contract has it, word for word.

@@ -10,7 +10,7 @@ from shared.adapters.postgres.migrations import migrate
 from tests.integration.database.desk import Desk
 from tests.integration.database.strangers import login
 from tests.integration.database.test_price_forgery import TABLE, TRIGGER
-from tests.logins import connected, with_user
+from tests.support.database_logins import connected, with_user
 
 ADMIN, SERVICE, READONLY = "darkroom_admin", "darkroom_service", "darkroom_readonly"
 SAFE_PATHS = {

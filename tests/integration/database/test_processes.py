@@ -26,7 +26,7 @@ from shared.adapters.processes.redis_presence import (
     redis_place,
 )
 from shared.adapters.redis.deliveries import connect_redis
-from tests.workshop import eventually
+from tests.support.deployment import eventually
 
 
 def a_process(name: str = "here:1", kind: ProcessKind = "worker", **changes: Any) -> Process:

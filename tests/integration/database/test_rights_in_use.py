@@ -12,7 +12,7 @@ import pytest
 
 from shared.adapters.postgres.database import Connection
 from shared.adapters.postgres.named_queries import named, query_names
-from tests.logins import connected, logged_in
+from tests.support.database_logins import connected, logged_in
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {"api": ("producer", "shared"), "worker": ("worker", "shared")}

@@ -15,7 +15,7 @@ from shared.adapters.postgres.session_setup import prepare_connection
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
-from tests.workshop import image_to_image, text_to_image
+from tests.support.deployment import image_to_image, text_to_image
 
 SERVICE, ADMIN, READONLY = "darkroom_service", "darkroom_admin", "darkroom_readonly"
 SECRET = "a secret lighthouse"

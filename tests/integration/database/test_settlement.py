@@ -14,7 +14,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, InsufficientCredits, StaleJob
 from shared.settings import ChargeBasis
 from tests.integration.database.desk import Desk, completed
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 DROP_PRICE = "DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = $1"
 # A price that open jobs use cannot be deleted: only who switches the trigger off can do it.

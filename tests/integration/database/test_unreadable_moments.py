@@ -19,7 +19,7 @@ from shared.adapters.monitoring.alert_monitor import AlertWatch
 from shared.adapters.postgres.job_rows import credits_to_json
 from shared.adapters.postgres.stored_timestamps import EARLIEST, LATEST
 from shared.errors import DatabaseRefused
-from tests.workshop import Workshop, text_to_image
+from tests.support.deployment import Workshop, text_to_image
 from worker.store.job_store import JobStore
 
 HOOK = "https://shop.example/hook"

@@ -14,7 +14,7 @@ from producer import InvalidRequest, JobState
 from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import jobs_from_rows
 from shared.stored_json import DEEPEST, UNREADABLE, is_deeper, read_stored_json
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
 from worker.store.job_store import JobStore
 
 _NUMBERS = count(1)

@@ -15,7 +15,7 @@ from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.embedded.host.log_files import bound_logs, open_log
 from shared.adapters.postgres.database import Database
 from tests.integration.embedded.driving import wait_for
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 LINE_BYTES_MAX = 400
 _LONG = "x" * 50_000

@@ -19,7 +19,7 @@ from producer.live.event_reader import Pace
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import Delivery
-from tests.workshop import eventually, text_to_image
+from tests.support.deployment import eventually, text_to_image
 
 HEAR_SECONDS = 20.0
 BY_PUSH_ALONE = Pace(look_seconds=3_600)

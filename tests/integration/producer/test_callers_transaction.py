@@ -27,7 +27,7 @@ from tests.integration.producer.shelf import (
     open_account,
     stored,
 )
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 
 async def test_when_the_caller_commits_the_job_exists_and_workers_are_told(

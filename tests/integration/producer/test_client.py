@@ -32,7 +32,7 @@ from shared.errors import SchemaOutdated
 from shared.settings import Settings
 from tests.integration.database.desk import Desk
 from tests.integration.producer.shelf import money, open_account
-from tests.workshop import eventually, image_to_image, text_to_image
+from tests.support.deployment import eventually, image_to_image, text_to_image
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.producer.shelf import open_account
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 
 def settings_of(servers: Servers, **changes: str) -> Settings:

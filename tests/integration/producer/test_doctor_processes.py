@@ -16,7 +16,7 @@ from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.redis_presence import redis_place
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
-from tests.workshop import another_database
+from tests.support.deployment import another_database
 
 SHARED, ALONE, SAME = (
     "workers share one redis",

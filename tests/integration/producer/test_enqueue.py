@@ -32,7 +32,7 @@ from tests.integration.producer.shelf import (
     producer_without_redis,
     stored,
 )
-from tests.workshop import eventually, image_to_image, text_to_image
+from tests.support.deployment import eventually, image_to_image, text_to_image
 
 NOTHING = {"jobs": 0, "entries": 1, "events": 0, "held": 0}  # the one entry is the grant
 

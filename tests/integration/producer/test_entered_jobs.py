@@ -32,7 +32,7 @@ from shared.adapters.redis.deliveries import (
 from shared.adapters.redis.subscription import listening
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import callers_connection, open_account
-from tests.workshop import image_to_image, text_to_image
+from tests.support.deployment import image_to_image, text_to_image
 
 NOON = datetime(2031, 5, 1, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 ODD_ORDERS: list[dict[str, Any]] = [

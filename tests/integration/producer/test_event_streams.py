@@ -24,7 +24,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import Delivery
 from tests.integration.producer.hearing import Ear, feed_over, hears_of_accounts, stored_ids
 from tests.integration.producer.shelf import open_account
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 PACE = Pace(look_seconds=0.05, heartbeat_seconds=0.1)
 STUCK_SECONDS = 0.5

@@ -12,7 +12,7 @@ import pytest
 from producer import IdempotencyConflict, InsufficientCredits, JobState, Order, Producer
 from shared.adapters.postgres.database import Database
 from tests.integration.producer.shelf import money, open_account, stored
-from tests.workshop import image_to_image, text_to_image
+from tests.support.deployment import image_to_image, text_to_image
 
 
 def order(prompt: str = "a lighthouse", key: str | None = "k", **options: Any) -> Order:

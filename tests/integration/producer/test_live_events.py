@@ -39,7 +39,7 @@ from tests.integration.producer.hearing import (
     write_event,
 )
 from tests.integration.producer.shelf import open_account, producer_without_redis
-from tests.workshop import Workshop, eventually, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
 
 STRANGE = UUID("01a20600-4947-7353-888c-725e9420fbae")  # no job has this id
 WHOLE_LIFE = ["enqueued", "claimed", "submitted", "completed"]

@@ -11,7 +11,7 @@ import pytest
 from producer import Producer, RowBusy
 from producer.orders.order import Order
 from shared.domain.job import Job
-from tests.workshop import Workshop, text_to_image
+from tests.support.deployment import Workshop, text_to_image
 
 _Call = Callable[[Producer, Job], Awaitable[object]]
 

@@ -20,7 +20,7 @@ from producer.orders.order_batcher import OrderQueue
 from producer.orders.order_enqueuer import Intake
 from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError, PostgresDown, RequestRefused
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 
 class CountingIntake(Intake):

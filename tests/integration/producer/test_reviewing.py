@@ -13,7 +13,7 @@ from shared.domain import job_events
 from shared.errors import DarkroomError, StaleJob
 from tests.integration.database.desk import Desk
 from tests.integration.producer.shelf import money, open_account
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 URLS = ("https://images.example/1.png", "https://images.example/2.png")
 NOBODY = "00000000-0000-7000-8000-000000000000"

@@ -21,7 +21,7 @@ from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change
 from shared.adapters.redis.deliveries import Delivery, open_redis
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import open_account, producer_without_redis
-from tests.workshop import eventually, text_to_image
+from tests.support.deployment import eventually, text_to_image
 
 PATIENCE_SECONDS = 20.0
 STRANGE = "01a20600-4947-7353-888c-725e9420fbae"  # no job has this id

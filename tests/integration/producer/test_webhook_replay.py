@@ -22,7 +22,7 @@ from tests.integration.producer.shelf import (
     producer_without_redis,
     stored,
 )
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 URL = "https://shop.example/hook"
 READERS = ("darkroom_admin", "darkroom_readonly")

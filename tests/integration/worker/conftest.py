@@ -15,7 +15,7 @@ from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from tests.integration.worker.rooms import Rooms, open_rooms
+from tests.integration.worker.worker_setup import Rooms, open_rooms
 from worker.batching.redis_scripts import Scripts
 
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from producer.doctor import examine
 from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
-from tests.workshop import Workshop, fast_simulator_config, text_to_image
+from tests.support.deployment import Workshop, fast_simulator_config, text_to_image
 from worker.bootstrap import open_worker
 from worker.dependencies import Deps
 from worker.kie.balance_check import Judgement, ProviderBalance

@@ -24,9 +24,9 @@ from shared.domain.kie_outcomes import (
     TryLater,
 )
 from shared.domain.lifecycle import Reason
-from tests.fakes.kie import FakeKie
-from tests.integration.worker.rooms import Rooms
-from tests.workshop import eventually
+from tests.fakes.fake_kie import FakeKie
+from tests.integration.worker.worker_setup import Rooms
+from tests.support.deployment import eventually
 from worker.callbacks.callback_handler import CallbackDesk
 from worker.kie.account_pool import KieAccount, KieAccounts
 from worker.limits.account_brake import Brake

@@ -16,9 +16,9 @@ from producer import Job
 from shared.catalog import ImageRequest, ModelFamily
 from shared.domain.kie_outcomes import Accepted, SubmitVerdict
 from shared.domain.lifecycle import Reason
-from tests.fakes.kie import FakeKie
-from tests.integration.worker.rooms import Rooms, running_lanes
-from tests.workshop import Workshop, eventually
+from tests.fakes.fake_kie import FakeKie
+from tests.integration.worker.worker_setup import Rooms, running_lanes
+from tests.support.deployment import Workshop, eventually
 from worker.batching.redis_scripts import Scripts
 from worker.bootstrap import open_worker
 from worker.dependencies import Deps

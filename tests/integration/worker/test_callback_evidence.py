@@ -12,8 +12,8 @@ from shared.adapters.redis.deliveries import Lane
 from shared.catalog import ModelFamily
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Examination, Pending
-from tests.fakes.kie import FakeKie
-from tests.integration.worker.rooms import Rooms
+from tests.fakes.fake_kie import FakeKie
+from tests.integration.worker.worker_setup import Rooms
 from worker.callbacks.callback_handler import AT_ONCE, SWEEP_WAIT_SECONDS, CallbackDesk
 from worker.recovery.reconciler import Reconciler
 

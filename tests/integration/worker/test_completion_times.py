@@ -16,8 +16,8 @@ from shared.adapters.postgres.database import Database
 from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollVerdict, TaskFailed
 from shared.domain.lifecycle import Reason
 from shared.errors import DatabaseRefused, PostgresDown
-from tests.integration.worker.rooms import Rooms
-from tests.workshop import eventually, text_to_image
+from tests.integration.worker.worker_setup import Rooms
+from tests.support.deployment import eventually, text_to_image
 from worker.poll_timing import (
     FIRST_LOOK_SECONDS,
     WINDOW_LENGTH,

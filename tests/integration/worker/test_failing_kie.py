@@ -16,8 +16,8 @@ from arq.connections import ArqRedis
 
 from producer import Job
 from shared.kie_accounts import DEFAULT_ACCOUNT, family_brake_key
-from tests.integration.worker.rooms import running_lanes
-from tests.workshop import Workshop, eventually
+from tests.integration.worker.worker_setup import running_lanes
+from tests.support.deployment import Workshop, eventually
 from worker.bootstrap import open_worker
 from worker.dependencies import Deps
 from worker.kie.account_pool import KieAccounts

@@ -24,8 +24,8 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from tests.integration.worker.rooms import PRICE, START, Rooms
-from tests.workshop import eventually, text_to_image
+from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.support.deployment import eventually, text_to_image
 from worker.batching.redis_scripts import Scripts
 from worker.limits.account_brake import Brake
 from worker.limits.family_brake import FamilyBrake, Rule, Rules

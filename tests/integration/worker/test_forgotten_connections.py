@@ -29,8 +29,7 @@ from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery, Lane, conne
 from shared.adapters.servers import Servers
 from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat, tcp_options
 from shared.errors import DependencyDown
-from tests.fakes.outage import Outage, outage_of
-from tests.integration.worker.floor import (
+from tests.integration.worker.bare_lanes import (
     CalledLane,
     Runs,
     deliver,
@@ -40,8 +39,9 @@ from tests.integration.worker.floor import (
     seen,
     wake_path,
 )
-from tests.integration.worker.rooms import Rooms, listen
-from tests.workshop import eventually, text_to_image
+from tests.integration.worker.worker_setup import Rooms, listen
+from tests.support.deployment import eventually, text_to_image
+from tests.support.server_outage import Outage, outage_of
 from worker.queue.postgres_notifications import dispatch_on_notify
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler

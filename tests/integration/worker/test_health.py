@@ -18,8 +18,8 @@ from producer.keys.key_store import KeyRing
 from shared.adapters.monitoring.health_endpoints import Health, serving
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
-from tests.integration.worker.floor import redis_behind_a_relay
-from tests.workshop import Workshop, eventually, free_port, text_to_image
+from tests.integration.worker.bare_lanes import redis_behind_a_relay
+from tests.support.deployment import Workshop, eventually, free_port, text_to_image
 from worker.bootstrap import open_worker
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

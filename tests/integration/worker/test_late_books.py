@@ -12,8 +12,8 @@ from producer.doctor import examine_books
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
-from tests.fakes.receiver import receiving
-from tests.integration.worker.rooms import Rooms
+from tests.fakes.fake_webhook_receiver import receiving
+from tests.integration.worker.worker_setup import Rooms
 from worker.recovery.late_task_checks import LateTasks
 from worker.webhooks.http_sender import Sender
 from worker.webhooks.send_step import send_webhook

@@ -24,7 +24,6 @@ from shared.domain.kie_outcomes import (
     TaskFailed,
     Unreadable,
 )
-from tests.integration.worker.rooms import Rooms
 from tests.integration.worker.test_late_tasks import (
     HOOK,
     TASK,
@@ -35,6 +34,7 @@ from tests.integration.worker.test_late_tasks import (
     given_up,
     late_tasks,
 )
+from tests.integration.worker.worker_setup import Rooms
 from worker.callbacks.callback_handler import CallbackDesk
 
 SAID = '{"resultUrls":["https://images.example/1.png","oops"]}'

@@ -23,7 +23,7 @@ from shared.domain.kie_outcomes import (
     TryLater,
 )
 from shared.errors import StaleJob
-from tests.integration.worker.rooms import START, Rooms
+from tests.integration.worker.worker_setup import START, Rooms
 from worker.callbacks.callback_handler import CallbackDesk
 from worker.recovery.late_task_checks import LateTasks
 

@@ -6,7 +6,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 
 from shared.adapters.redis.deliveries import HASTEN_PREFIX, Lane
-from tests.integration.worker.floor import deliver, owner_of, score_of
+from tests.integration.worker.bare_lanes import deliver, owner_of, score_of
 from worker.batching.redis_scripts import Scripts
 from worker.limits.submit_gates import Gates
 

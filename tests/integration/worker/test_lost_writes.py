@@ -13,9 +13,9 @@ from shared.adapters.servers import Servers
 from shared.catalog import ImageRequest, ModelFamily
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import Accepted, Delivered, Pending, SubmitVerdict
-from tests.fakes.kie import FakeKie
-from tests.integration.worker.floor import deliver
-from tests.integration.worker.rooms import Rooms
+from tests.fakes.fake_kie import FakeKie
+from tests.integration.worker.bare_lanes import deliver
+from tests.integration.worker.worker_setup import Rooms
 from worker.queue.lanes import as_arq_function
 from worker.recovery.lost_write_detection import compare_mark
 from worker.steps.poll import poll_job

@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
-from tests.workshop import Workshop, eventually
+from tests.support.deployment import Workshop, eventually
 from worker.bootstrap import open_worker
 from worker.dependencies import always
 from worker.queue.lanes import build_periodic

@@ -5,8 +5,8 @@ from __future__ import annotations
 from arq.connections import ArqRedis
 
 from shared.adapters.redis.deliveries import Lane, now_ms
-from tests.integration.worker.floor import seen
-from tests.workshop import Workshop, text_to_image
+from tests.integration.worker.bare_lanes import seen
+from tests.support.deployment import Workshop, text_to_image
 from worker.dependencies import Deps
 
 LONG = "[[sim: duration=60]]"

@@ -24,8 +24,8 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import Reason
 from shared.errors import PostgresDown, RedisDown, StaleJob
-from tests.integration.worker.rooms import PRICE, START, Rooms
-from tests.workshop import text_to_image
+from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.support.deployment import text_to_image
 from worker.batching.change_publisher import Announcer, saying_by
 from worker.batching.redis_scripts import Scripts
 from worker.limits.throttle import Throttled

@@ -23,8 +23,14 @@ from producer.doctor import Finding, examine
 from shared.adapters.postgres.database import connect_database
 from shared.domain import job_events
 from shared.errors import PostgresDown, StaleJob
-from tests.fakes.kie import FakeKie
-from tests.workshop import Workshop, eventually, fast_simulator_config, free_port, text_to_image
+from tests.fakes.fake_kie import FakeKie
+from tests.support.deployment import (
+    Workshop,
+    eventually,
+    fast_simulator_config,
+    free_port,
+    text_to_image,
+)
 from worker.bootstrap import open_worker
 from worker.dependencies import Deps
 from worker.kie.account_pool import KieAccount

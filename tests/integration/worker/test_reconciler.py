@@ -15,7 +15,7 @@ from shared.adapters.monitoring.alert_queries import read_redis
 from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.domain.alerts.system_state import WIPED_KEY
-from tests.integration.worker.rooms import PRICE, START, Rooms
+from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from shared.adapters.redis.deliveries import Lane, now_ms
 from shared.domain import job_events
-from tests.integration.worker.rooms import Rooms
+from tests.integration.worker.worker_setup import Rooms
 from worker.limits.throttle import GUARD_MS, POLL_WINDOW_MS
 from worker.recovery.reconciler import Reconciler
 

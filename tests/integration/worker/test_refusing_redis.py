@@ -23,9 +23,9 @@ from shared.adapters.redis.deliveries import (
     translated_redis_errors,
 )
 from shared.errors import RedisDown
-from tests.fakes.outage import outage_of
-from tests.integration.worker.floor import Runs, deliver, is_gone, lane_over, running, seen
-from tests.workshop import eventually
+from tests.integration.worker.bare_lanes import Runs, deliver, is_gone, lane_over, running, seen
+from tests.support.deployment import eventually
+from tests.support.server_outage import outage_of
 from worker.batching.redis_scripts import Scripts
 
 

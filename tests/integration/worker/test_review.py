@@ -19,8 +19,8 @@ from shared.domain.kie_outcomes import (
     Unreadable,
 )
 from shared.errors import PostgresDown, StaleJob
-from tests.integration.worker.rooms import PRICE, START, Rooms
-from tests.workshop import text_to_image
+from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.support.deployment import text_to_image
 from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
 from worker.steps.unreadable_success import CONFIRMATIONS, RECHECK_SECONDS
 from worker.store.job_store import JobStore

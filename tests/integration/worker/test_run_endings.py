@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.redis.deliveries import Lane
-from tests.integration.worker.floor import Runs, deliver, lane_over
+from tests.integration.worker.bare_lanes import Runs, deliver, lane_over
 
 
 async def test_a_run_that_fails_after_its_lane_has_stopped_is_told(redis: ArqRedis) -> None:

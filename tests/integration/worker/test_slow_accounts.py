@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 from shared.adapters.redis.deliveries import Lane
 from shared.catalog import ModelFamily
 from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollVerdict
-from tests.fakes.clock import FakeClock
-from tests.fakes.kie import FakeKie
-from tests.integration.worker.floor import deliver, running, seen
-from tests.integration.worker.rooms import Rooms
-from tests.integration.worker.test_claiming_gates import SLOTS, Floor
+from tests.fakes.fake_clock import FakeClock
+from tests.fakes.fake_kie import FakeKie
+from tests.integration.worker.bare_lanes import deliver, running, seen
+from tests.integration.worker.test_leased_worker_gates import SLOTS, Floor
+from tests.integration.worker.worker_setup import Rooms
 from worker.kie.account_pool import KieAccount, KieAccounts
 from worker.limits.account_brake import Brake
 from worker.limits.account_concurrency import LONGEST_WAIT_SECONDS, KieExchanges

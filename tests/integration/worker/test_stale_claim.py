@@ -7,7 +7,7 @@ from typing import Any
 from producer import Job
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted
-from tests.integration.worker.rooms import PRICE, START, Rooms
+from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from worker.steps.submit import STALE_CLAIM_SECONDS
 from worker.store.job_store import JobStore
 

@@ -12,7 +12,7 @@ from arq.jobs import Job, JobStatus
 from arq.worker import Worker, func
 
 from shared.adapters.redis.deliveries import Lane, connect_redis, deserialize, serialize
-from tests.integration.worker.floor import (
+from tests.integration.worker.bare_lanes import (
     Runs,
     blocked_by,
     deliver,
@@ -22,7 +22,7 @@ from tests.integration.worker.floor import (
     score_of,
     seen,
 )
-from tests.workshop import eventually
+from tests.support.deployment import eventually
 from worker.queue.leased_worker import Snoozed
 
 # arq's own worker leaves a pipeline unclosed where it is cancelled in the middle of a command.

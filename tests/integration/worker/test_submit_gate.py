@@ -12,8 +12,8 @@ from arq.connections import ArqRedis
 
 from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
-from tests.integration.worker.floor import Runs, commands, deliver, lane_over, running
-from tests.workshop import Workshop, eventually, fast_simulator_config
+from tests.integration.worker.bare_lanes import Runs, commands, deliver, lane_over, running
+from tests.support.deployment import Workshop, eventually, fast_simulator_config
 from worker.batching.redis_scripts import Scripts
 from worker.limits.submit_gates import Gate, Gates
 from worker.limits.throttle import Throttle, submit_limit

@@ -23,8 +23,8 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import JobNotFound, PostgresDown, StaleJob, TooEarly
-from tests.fakes.kie import FakeKie
-from tests.integration.worker.rooms import PRICE, START, Rooms
+from tests.fakes.fake_kie import FakeKie
+from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from worker.poll_timing import FIRST_LOOK_SECONDS
 from worker.steps.submit import submit_job
 from worker.store.job_store import JobStore

@@ -11,8 +11,8 @@ from arq.connections import ArqRedis
 
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import StaleJob
-from tests.integration.worker.floor import redis_behind_a_relay
-from tests.workshop import eventually
+from tests.integration.worker.bare_lanes import redis_behind_a_relay
+from tests.support.deployment import eventually
 from worker.batching.redis_scripts import Scripts
 from worker.limits.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit
 

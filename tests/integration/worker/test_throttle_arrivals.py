@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 from arq.connections import ArqRedis
 
-from tests.integration.worker.floor import seen
+from tests.integration.worker.bare_lanes import seen
 from worker.simulator.sliding_windows import ArrivalWindow
 
 PROGRAM = Path(__file__).with_name("hammer_program.py")

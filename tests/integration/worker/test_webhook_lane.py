@@ -18,9 +18,9 @@ from shared.adapters.redis.deliveries import Lane, now_ms
 from shared.adapters.servers import Servers
 from shared.errors import PostgresDown
 from shared.settings import Settings
-from tests.fakes.receiver import Received, Receiver, never_answer, receiving
-from tests.integration.worker.rooms import Rooms, listen, open_rooms
-from tests.workshop import eventually, text_to_image
+from tests.fakes.fake_webhook_receiver import Received, Receiver, never_answer, receiving
+from tests.integration.worker.worker_setup import Rooms, listen, open_rooms
+from tests.support.deployment import eventually, text_to_image
 from worker.queue.lanes import build_webhook_lane
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler

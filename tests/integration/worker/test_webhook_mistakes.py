@@ -16,9 +16,9 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from shared.stored_json import DEEPEST
-from tests.fakes.receiver import Receiver, receiving
-from tests.integration.worker.rooms import Rooms, open_rooms
+from tests.fakes.fake_webhook_receiver import Receiver, receiving
 from tests.integration.worker.test_webhooks import ended, message_of, try_once
+from tests.integration.worker.worker_setup import Rooms, open_rooms
 from tests.unit.producer.test_nesting import JSON_KINDS
 from worker.webhooks.http_sender import Answer, Sender
 from worker.webhooks.retry_schedule import DELAYS_SECONDS

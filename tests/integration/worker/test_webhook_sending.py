@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tests.fakes.receiver import Received, Receiver, never_answer, receiving
+from tests.fakes.fake_webhook_receiver import Received, Receiver, never_answer, receiving
 from worker.webhooks.dns_resolver import ThreadedResolver
 from worker.webhooks.http_sender import ANSWER_BYTES_READ, Answer, Sender
 

@@ -24,10 +24,10 @@ from shared.adapters.servers import Servers
 from shared.domain import job_events
 from shared.errors import StaleJob
 from shared.settings import Settings
-from tests.fakes.receiver import Received, Receiver, receiving
-from tests.integration.worker.floor import running
-from tests.integration.worker.rooms import Rooms, open_rooms
-from tests.workshop import eventually, text_to_image
+from tests.fakes.fake_webhook_receiver import Received, Receiver, receiving
+from tests.integration.worker.bare_lanes import running
+from tests.integration.worker.worker_setup import Rooms, open_rooms
+from tests.support.deployment import eventually, text_to_image
 from worker.queue.lanes import build_webhook_lane
 from worker.recovery.reconciler import Reconciler
 from worker.webhooks.http_sender import Sender

@@ -9,8 +9,8 @@ import pytest
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted, Delivered, NoVerdict, Pending, PollVerdict
 from shared.errors import TooEarly
-from tests.integration.worker.rooms import PRICE, START, Rooms
 from tests.integration.worker.test_poll_step import URL, generating
+from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from worker.steps.submit import STALE_CLAIM_SECONDS
 
 HOUR = 3600.0

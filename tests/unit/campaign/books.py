@@ -8,11 +8,18 @@ from decimal import Decimal
 from uuid import UUID
 
 from producer.doctor import Finding
-from tests.campaign.evidence import Capture, Evidence, JobRow, Price, Record, Tables, Task
-from tests.campaign.judge import judge
-from tests.campaign.options import Options
-from tests.campaign.orders import count_orders, grants, is_short, is_told, key_of, number_of
-from tests.campaign.postbox import Webhook
+from tests.campaign.campaign_evidence import Capture, Evidence, JobRow, Price, Record, Tables, Task
+from tests.campaign.campaign_invariants import judge
+from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_orders import (
+    count_orders,
+    grants,
+    is_short,
+    is_told,
+    key_of,
+    number_of,
+)
+from tests.campaign.webhook_recorder import Webhook
 from worker.webhooks.webhook_signature import sign
 
 OPTIONS = Options(jobs=3, kills=7, seed=1)

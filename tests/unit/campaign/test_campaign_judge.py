@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from tests.campaign.evidence import Attempt, Capture, Task
-from tests.campaign.judge import GivenUp
-from tests.campaign.judge import given_up as sum_given_up
-from tests.campaign.keeper import Death
-from tests.campaign.orders import key_of
+from tests.campaign.campaign_evidence import Attempt, Capture, Task
+from tests.campaign.campaign_invariants import GivenUp
+from tests.campaign.campaign_invariants import given_up as sum_given_up
+from tests.campaign.campaign_orders import key_of
+from tests.support.restarted_process import Death
 from tests.unit.campaign.books import (
     OPTIONS,
     broken,

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from tests.campaign.options import Options, Weather
-from tests.campaign.orders import (
+from tests.campaign.campaign_options import Options, Weather
+from tests.campaign.campaign_orders import (
     SHORT_ACCOUNT,
     OrderBook,
     comes_by_client,
@@ -19,8 +19,8 @@ from tests.campaign.orders import (
     number_of,
     order_of,
 )
-from tests.campaign.outages import Outage, overlap_seconds
-from tests.campaign.plan import FaultKind, draw_plan
+from tests.campaign.fault_plan import FaultKind, draw_plan
+from tests.campaign.outage_watch import Outage, overlap_seconds
 
 _DEATHS = {
     FaultKind.DRILL: 2,

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.campaign.evidence import Attempt, Evidence
-from tests.campaign.keeper import Death
-from tests.campaign.leases import Orphan
-from tests.campaign.outages import Outage
-from tests.campaign.recovery import Moved, moved_again
+from tests.campaign.campaign_evidence import Attempt, Evidence
+from tests.campaign.lease_watch import Orphan
+from tests.campaign.outage_watch import Outage
+from tests.campaign.recovery_times import Moved, moved_again
+from tests.support.restarted_process import Death
 from tests.unit.campaign.books import evidence_of, succeeded
 
 JOB = succeeded(0)

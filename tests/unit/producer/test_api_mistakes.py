@@ -22,7 +22,7 @@ from producer.api.listen_addresses import Doors
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import ANYONE, Caller, KeyRing
 from shared.errors import DependencyDown, PostgresDown, RedisDown, RowBusy, StaleJob
-from tests.api_client import ApiClient
+from tests.support.api_client import ApiClient
 
 
 class OpenHouse:

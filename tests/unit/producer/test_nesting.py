@@ -17,7 +17,7 @@ from producer.cli.options import read_object
 from producer.orders.order import Order
 from shared.errors import InvalidRequest
 from shared.stored_json import DEEPEST, is_deeper, read_stored_json
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from producer import InvalidRequest, Order
-from tests.workshop import text_to_image
+from tests.support.deployment import text_to_image
 
 
 def order(**changes: Any) -> Order:

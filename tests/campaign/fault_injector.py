@@ -1,0 +1,272 @@
+"""Carries out the plan: kills, drills, freezes and outages, each at its moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from random import Random
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from tests.campaign.campaign_deployment import House
+from tests.campaign.campaign_orders import ACCOUNTS, PRICES
+from tests.campaign.campaign_processes import Crew
+from tests.campaign.fault_plan import Fault, FaultKind
+from tests.campaign.lease_watch import LeaseWatch
+from tests.campaign.outage_watch import OutageWatch
+from tests.support.restarted_process import Keeper
+from tests.support.tcp_relay import Trouble
+
+_VICTIM_SECONDS = 10.0
+_INSIST_SECONDS = 40.0
+_READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
+_WRITABLE = "ALTER SYSTEM RESET default_transaction_read_only"
+_AWAY = (
+    RedisError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # The driver's word for a connection whose server has just died.
+    asyncpg.InternalClientError,
+    OSError,
+)
+
+
+class Reaper:
+    """Does the harm, and counts what was done."""
+
+    def __init__(
+        self, house: House, crew: Crew, watch: LeaseWatch, outages: OutageWatch, random: Random
+    ) -> None:
+        self._house = house
+        self._crew = crew
+        self._watch = watch
+        self._outages = outages
+        self._random = random
+        self._cutting = asyncio.Lock()
+        self._choosing = asyncio.Lock()
+        self._skewing = asyncio.Lock()
+        self.done: Counter[FaultKind] = Counter()
+        self.not_done: Counter[FaultKind] = Counter()
+        """Faults that found nobody to befall."""
+
+    async def carry_out(self, plan: Sequence[Fault]) -> None:
+        """Do everything at its moment; return when the last fault is over."""
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for fault in plan:
+                await asyncio.sleep(max(0.0, started + fault.at_seconds - time.monotonic()))
+                # None waits for another: a kill may fall into an outage.
+                group.create_task(self._befall(fault))
+
+    async def _befall(self, fault: Fault) -> None:
+        acts: dict[FaultKind, Callable[[Fault], Awaitable[bool]]] = {
+            FaultKind.KILL_WORKER: self._kill_worker,
+            FaultKind.DRILL: self._kill_worker,
+            FaultKind.KILL_PRODUCER: partial(self._kill, self._crew.producer),
+            FaultKind.KILL_API: partial(self._kill, self._crew.api),
+            FaultKind.KILL_VALKEY: partial(self._kill_server, "valkey"),
+            FaultKind.KILL_POSTGRES: partial(self._kill_server, "postgres"),
+            FaultKind.FLUSH: self._flush,
+            FaultKind.FREEZE_WORKER: self._freeze_worker,
+            FaultKind.CUT_OFF_WORKER: self._cut_off_worker,
+            FaultKind.SLOW_LINKS: partial(self._trouble_links, Trouble.SLOW),
+            FaultKind.LOSE_REQUESTS: partial(self._trouble_links, Trouble.REQUESTS_LOST),
+            FaultKind.LOSE_REPLIES: partial(self._trouble_links, Trouble.REPLIES_LOST),
+            FaultKind.HANG_VALKEY: self._hang_valkey,
+            FaultKind.CHANGE_PRICE: self._change_price,
+            FaultKind.REFUSE_WRITES: self._refuse_writes,
+            FaultKind.LOCK_ACCOUNT: self._lock_account,
+            FaultKind.SKEW_CLOCK: self._skew_clock,
+            FaultKind.FREEZE_LINKS: self._freeze_links,
+        }
+        was_done = await acts[fault.kind](fault)
+        (self.done if was_done else self.not_done)[fault.kind] += 1
+
+    async def _victim(self) -> Keeper | None:
+        """Choose a worker that is up, and wait a while for another to be up beside it.
+
+        So the pace fits the machine: a slow one would otherwise have all workers killed as they
+        start. Those that will kill themselves are left to it.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_VICTIM_SECONDS):
+                while len(self._up()) < min(2, len(self._crew.workers)):
+                    await asyncio.sleep(0.05)
+        up = self._up()
+        victims = [keeper for keeper in up if not keeper.is_in_a_drill] or up
+        return self._random.choice(victims) if victims else None
+
+    def _up(self) -> list[Keeper]:
+        return [keeper for keeper in self._crew.workers if keeper.is_up]
+
+    async def _kill_worker(self, fault: Fault) -> bool:
+        async with self._choosing:
+            victim = await self._victim()
+            before = await self._watch.look()
+            if victim is None or not victim.is_up:
+                return False
+            if fault.point is not None:
+                victim.next_environ = {"DARKROOM_CRASH_AT": fault.point}
+            victim.kill()
+            killed_epoch = time.time()
+        await self._watch.note_orphans(before, killed_epoch)
+        return True
+
+    async def _kill(self, keeper: Keeper, _: Fault) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_VICTIM_SECONDS):
+                while not keeper.is_up and not keeper.has_finished:
+                    await asyncio.sleep(0.05)
+        if not keeper.is_up:
+            return False
+        keeper.kill()
+        return True
+
+    async def _kill_server(self, name: str, _: Fault) -> bool:
+        killed_epoch = await self._house.kill_server(name)
+        if killed_epoch is None:
+            return False
+        await self._outages.until_it_answers(name, killed_epoch)
+        return True
+
+    async def _flush(self, _: Fault) -> bool:
+        return await _insist(self._house.redis.flushall)
+
+    async def _change_price(self, _: Fault) -> bool:
+        """As an admin does: an UPDATE that holds from the next settlement."""
+        quantity, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
+
+        async def change() -> None:
+            async with self._session() as connection:
+                await connection.execute(
+                    "UPDATE pricing SET credits = $1 WHERE quantity = $2", credits, quantity
+                )
+
+        return await _insist(change)
+
+    async def _freeze_worker(self, fault: Fault) -> bool:
+        """Stop a worker for longer than its leases: it wakes up believing that it owns them."""
+        victim = await self._victim()
+        pid = victim.send(signal.SIGSTOP) if victim is not None else None
+        if victim is None or pid is None:
+            return False
+        victim.leave()
+        try:
+            await asyncio.sleep(fault.length_seconds)
+        finally:
+            victim.thaw(pid)
+            victim.come_back()
+        return True
+
+    async def _cut_off_worker(self, fault: Fault) -> bool:
+        """Take the servers away from one worker, which lives on and still reaches Kie."""
+        async with self._cutting:
+            for relay in self._house.relays:
+                await relay.cut()
+            self._crew.cut_off.leave()
+            await asyncio.sleep(fault.length_seconds)
+            for relay in self._house.relays:
+                await relay.restore()
+            self._crew.cut_off.come_back()
+        return True
+
+    async def _trouble_links(self, trouble: Trouble, fault: Fault) -> bool:
+        """Spoil the links of one worker, which hears nothing of it but silence or delay."""
+        async with self._cutting:
+            for relay in self._house.relays:
+                relay.trouble = trouble
+            self._crew.cut_off.leave()
+            await asyncio.sleep(fault.length_seconds)
+            for relay in self._house.relays:
+                relay.trouble = None
+            self._crew.cut_off.come_back()
+        return True
+
+    async def _skew_clock(self, fault: Fault) -> bool:
+        """Set the clock of one worker, and of its successors, minutes ahead or behind."""
+        async with self._skewing:
+            minutes = self._random.choice((-60, -10, -1, 1, 10, 40))
+            self._house.clock.set(minutes * 60)
+            await asyncio.sleep(fault.length_seconds)
+            self._house.clock.set(0)
+        return True
+
+    async def _freeze_links(self, _: Fault) -> bool:
+        """Let the open links of one worker go silent for good, as a NAT does that forgets them."""
+        async with self._cutting:
+            for relay in self._house.relays:
+                relay.freeze()
+        return True
+
+    async def _refuse_writes(self, fault: Fault) -> bool:
+        """Make Postgres read-only for a while: it answers, and refuses every write."""
+        refused_epoch = time.time()
+        if not await _insist(partial(self._make_writable, False)):
+            return False
+        try:
+            await asyncio.sleep(fault.length_seconds)
+        finally:
+            was_undone = await _insist(partial(self._make_writable, True))
+        assert was_undone, "Postgres stayed read-only"
+        await self._outages.until_it_answers("postgres", refused_epoch)
+        return True
+
+    async def _lock_account(self, fault: Fault) -> bool:
+        """Hold the row lock of one account in a session of its own."""
+        account = self._random.choice(ACCOUNTS)
+        # Where a kill of Postgres ends the session, it ends the lock early.
+        with suppress(*_AWAY):
+            async with self._session() as connection, connection.transaction():
+                await connection.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", account)
+                await asyncio.sleep(fault.length_seconds)
+                return True
+        return False
+
+    async def _make_writable(self, is_writable: bool) -> None:
+        async with self._session() as connection:
+            await connection.execute(_WRITABLE if is_writable else _READ_ONLY)
+            await connection.execute("SELECT pg_reload_conf()")
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+        connection = await asyncpg.connect(self._house.servers.database_url, timeout=5)
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def _hang_valkey(self, fault: Fault) -> bool:
+        """Stop Valkey so that it accepts and does not answer."""
+        pid = await self._house.wait_for_server("valkey")
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGSTOP)
+        hung_epoch = time.time()
+        try:
+            await asyncio.sleep(fault.length_seconds)
+        finally:
+            if self._house.server_pid("valkey") == pid:
+                os.kill(pid, signal.SIGCONT)
+        await self._outages.until_it_answers("valkey", hung_epoch)
+        return True
+
+
+async def _insist(do: Callable[[], Awaitable[object]]) -> bool:
+    """Do it as soon as the server is there; return whether it came in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_INSIST_SECONDS):
+            while True:
+                try:
+                    await do()
+                except _AWAY:
+                    await asyncio.sleep(0.2)
+                else:
+                    return True
+    return False

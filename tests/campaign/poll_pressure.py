@@ -1,0 +1,44 @@
+"""Makes polls due all the time, as an operator does who keeps refreshing: in harsh weather only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from redis.exceptions import RedisError
+
+from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.redis.deliveries import Delivery, Lane, stop_if_cancelled
+from shared.errors import RedisDown
+from tests.campaign.campaign_deployment import House
+from tests.campaign.campaign_options import Options
+
+_AT_ONCE = 20
+_PAUSE_SECONDS = 0.05
+_AFTER_AN_OUTAGE_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def hastening(house: House, options: Options) -> AsyncIterator[None]:
+    """Hasten the polls of random jobs for as long as the block lasts."""
+    tasks = [asyncio.create_task(_hasten(house))] if options.weather == "harsh" else []
+    try:
+        yield
+    finally:
+        await stop_tasks(tasks)
+
+
+async def _hasten(house: House) -> None:
+    delivery = Delivery(house.redis)
+    while True:
+        stop_if_cancelled()
+        try:
+            arq_ids = await house.redis.zrandmember(Lane.POLL.value, _AT_ONCE)
+            for lane, _, job_id in (arq_id.decode().partition(":") for arq_id in arq_ids):
+                if lane == Lane.POLL.name.lower():
+                    await delivery.hasten(UUID(job_id), Lane.POLL)
+        except (RedisError, RedisDown, OSError):
+            await asyncio.sleep(_AFTER_AN_OUTAGE_SECONDS)
+        await asyncio.sleep(_PAUSE_SECONDS)

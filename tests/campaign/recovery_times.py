@@ -1,0 +1,160 @@
+"""Measures how soon jobs move again after a kill, and the longest stall of any job. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.campaign.campaign_evidence import Evidence, JobRow
+from tests.campaign.lease_watch import Orphan
+from tests.campaign.outage_watch import Outage, overlap_seconds
+from tests.support.restarted_process import Death
+
+# A poll that the dead worker had sent may arrive, and its last statement commit, after its death.
+_LAST_WORDS_SECONDS = 0.5
+_ONE_DEATH_SECONDS = 0.5
+_CLAIMED, _GIVEN_UP = "claimed", "submission_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A job that a killed worker had in its hands, and how long nothing happened to it."""
+
+    seconds: float
+    """Since the death of the last worker that had it."""
+    since_first_seconds: float
+    """The same, unless several that had it died in a row."""
+    deaths: int
+    from_epoch: float
+    job: str
+    doing: str
+    """`submitting` or `polling`."""
+    unmanned_seconds: float
+    """For how much of that time no worker at all was up."""
+    outage_seconds: float
+    """For how much of it Valkey or Postgres was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    killed_epoch: float
+    moved_epoch: float
+    job: str
+    doing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A time in which nothing happened to an open job: no event, no poll."""
+
+    seconds: float
+    from_epoch: float
+    job: str
+    state: str
+
+
+def moments_of(evidence: Evidence, job: JobRow) -> list[float]:
+    """Return every moment (epoch) at which something happened to a job, in order."""
+    events = [at for at, _ in evidence.tables.events.get(job.id, ())]
+    polls = evidence.record.polls.get(job.task_id or "", ())
+    end = max(events, default=job.created_epoch)
+    return sorted({job.created_epoch, *events, *(at for at in polls if at <= end)})
+
+
+def moved_again(
+    evidence: Evidence,
+    deaths: Sequence[Death],
+    orphans: Sequence[Orphan],
+    lives: Sequence[tuple[float, float]],
+    outages: Sequence[Outage],
+) -> list[Moved]:
+    """Return what became of every job in the hands of a worker that died.
+
+    `lives` are the times (epoch) in which some worker was up.
+    """
+    losses: defaultdict[tuple[str, float], list[_Loss]] = defaultdict(list)
+    for loss in (*_submits(evidence, deaths), *_deliveries(evidence, orphans)):
+        losses[loss.job, loss.moved_epoch].append(loss)
+    found = []
+    for (job, moved_epoch), same in losses.items():
+        killed = sorted(loss.killed_epoch for loss in same)
+        found.append(
+            Moved(
+                seconds=moved_epoch - killed[-1],
+                since_first_seconds=moved_epoch - killed[0],
+                deaths=1 + sum(later - at > _ONE_DEATH_SECONDS for at, later in pairwise(killed)),
+                from_epoch=killed[-1],
+                job=job,
+                doing=same[-1].doing,
+                unmanned_seconds=_unmanned_seconds(killed[-1], moved_epoch, lives),
+                outage_seconds=overlap_seconds(killed[-1], moved_epoch, outages),
+            )
+        )
+    return found
+
+
+def _unmanned_seconds(start: float, end: float, lives: Sequence[tuple[float, float]]) -> float:
+    """Return for how long between two moments nobody was up."""
+    unmanned, reached = 0.0, start
+    for up_at, down_at in sorted(lives):
+        if down_at <= reached or up_at >= end:
+            continue
+        unmanned += max(0.0, up_at - reached)
+        reached = down_at
+    return unmanned + max(0.0, end - reached)
+
+
+def _deliveries(evidence: Evidence, orphans: Sequence[Orphan]) -> Iterator[_Loss]:
+    """Yield the jobs whose delivery a worker had in hand when it died."""
+    jobs = {job.id: job for job in evidence.tables.jobs}
+    for orphan in orphans:
+        job, killed = jobs[orphan.job_id], orphan.killed_at_epoch
+        moments = moments_of(evidence, job)
+        after = next((at for at in moments if at > killed + _LAST_WORDS_SECONDS), None)
+        if after is not None:
+            yield _Loss(killed, after, job.key, orphan.doing)
+
+
+def _submits(evidence: Evidence, deaths: Sequence[Death]) -> Iterator[_Loss]:
+    """Yield the jobs whose paid POST was begun and not settled when their worker died."""
+    jobs = {job.id: job for job in evidence.tables.jobs}
+    deaths_of: defaultdict[str, list[float]] = defaultdict(list)
+    for death in deaths:
+        deaths_of[str(death.pid)].append(death.at_epoch)
+    for attempt in evidence.tables.attempts:
+        for killed in deaths_of[attempt.worker.rpartition(":")[2]]:
+            events = evidence.tables.events[attempt.job_id]
+            after = next((at for at, _ in events if at > killed), None)
+            # Where its outcome had been stored, as unknown too, nobody had it in hand any more.
+            newest = [event for at, event in events if at <= killed][-1:]
+            is_open = attempt.sent_epoch <= killed and newest == [_CLAIMED]
+            if is_open and after is not None:
+                yield _Loss(killed, after, jobs[attempt.job_id].key, "submitting")
+
+
+def longest_stalls(evidence: Evidence, most: int) -> list[Stall]:
+    """Return the longest stalls of jobs that were not given up, longest first."""
+    stalls = [
+        stall
+        for job in evidence.tables.jobs
+        if job.reason != _GIVEN_UP
+        for stall in _stalls(evidence, job)
+    ]
+    return sorted(stalls, key=lambda stall: -stall.seconds)[:most]
+
+
+def _stalls(evidence: Evidence, job: JobRow) -> Iterator[Stall]:
+    events = evidence.tables.events.get(job.id, ())
+    for before, after in pairwise(moments_of(evidence, job)):
+        last = [name for at, name in events if at <= before][-1:]
+        yield Stall(after - before, before, job.key, last[0] if last else "enqueued")
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least this share of them does not exceed; NaN of none."""
+    if not values:
+        return math.nan
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

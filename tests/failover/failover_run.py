@@ -1,0 +1,330 @@
+"""Conducts a failover campaign: orders go on while the primaries die and others are promoted."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import orjson
+
+from shared.adapters.redis.lost_write_log import Losses, LostWrites
+from shared.adapters.servers import Servers
+from shared.domain.lifecycle import Reason
+from tests.campaign.campaign_deployment import House, open_house_over
+from tests.campaign.campaign_evidence import (
+    Evidence,
+    read_record,
+    read_refused,
+    read_summary,
+    read_tables,
+)
+from tests.campaign.campaign_invariants import Zero, judge
+from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_processes import Crew, running_api, running_producer, running_workers
+from tests.failover.failover_servers import Programs
+from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
+from tests.failover.valkey_pair import ValkeyPair, running_valkey_pair
+from tests.support.eventually import until, within
+
+GOAL_SECONDS = 15.0
+_NOTICED_SECONDS = 1.0
+"""From the death of a Postgres primary to the promotion, as a failover manager takes it."""
+_STALLED_SECONDS = 1.0
+"""How long an asynchronous standby has received nothing when its primary dies."""
+LOSS_FINDING = "no writes were lost"
+_WITHOUT_CAUSE = "jobs given up although Kie's reply was not lost on purpose"
+BROKEN_BY_LOSS = frozenset(
+    {
+        "orders lost",
+        "prompts paid more than once",
+        "tasks of nobody's",
+        "successes without exactly one task",
+        "successes with another task's id or images",
+        "cancelled jobs that Kie was paid for",
+        "successes whose task did not succeed",
+        "failures by Kie's verdict that Kie did not give",
+        "failures for any other reason",
+        "accounts whose balance is not the grant less their successes",
+        "credits that Kie kept and no job accounts for",
+        "paid tasks given up though a worker had the reply",
+        _WITHOUT_CAUSE,
+        "ends told by two webhooks",
+        "ends of which no webhook came",
+        "webhooks that tell another end, or are not signed",
+    }
+)
+"""What no software behind the database can keep at zero where the database loses writes."""
+_LOOK_SECONDS = 0.5
+_READ_SECONDS = 120.0
+_DOCTOR_SECONDS = 60.0
+_AROUND_SECONDS = 300.0
+"""What a campaign may take beside its orders and their ends: the servers, the processes, the
+judge."""
+_OPEN_JOBS = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
+_OPEN = f"SELECT ({_OPEN_JOBS}) + (SELECT count(*) FROM webhook_messages WHERE state = 'pending')"
+_FEWEST_OPEN = 5
+"""A primary dies when so many jobs are open: where none is, none can be seen to move again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One failover campaign."""
+
+    jobs: int = 400
+    times: int = 3
+    """How often each of the two primaries dies."""
+    workers: int = 3
+    seed: int = 1
+    callbacks: bool = True
+    is_synchronous: bool = True
+    seconds_between: float = 20.0
+    longest_wait_seconds: float = 180.0
+
+    @property
+    def most_seconds(self) -> float:
+        """How long the whole may take, whatever happens."""
+        ordering_seconds = 2 * self.times * (self.seconds_between + GOAL_SECONDS)
+        return ordering_seconds + self.longest_wait_seconds + _AROUND_SECONDS
+
+    @property
+    def options(self) -> Options:
+        """The same as the judge of the campaigns wants it."""
+        return Options(
+            jobs=self.jobs,
+            kills=1,
+            seconds_per_kill=2 * self.times * self.seconds_between,
+            workers=self.workers,
+            seed=self.seed,
+            task_seconds=3.0,
+            unknown_limit_seconds=20.0,
+            callbacks=self.callbacks,
+            fsync=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """One death and promotion; moments are epochs."""
+
+    server: str
+    died_epoch: float
+    promoted_epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that a report tells."""
+
+    plan: Plan
+    evidence: Evidence
+    zeros: Sequence[Zero]
+    failovers: Sequence[Failover]
+    doctor: Sequence[dict[str, Any]]
+    """What `darkroom doctor` found at the end, a finding each."""
+    doctor_code: int
+    losses: Losses
+    """What workers noticed and kept."""
+    promotions: int
+    """How often the Sentinels promoted a Valkey: more often than one died where they erred."""
+    took_seconds: float
+
+    def is_clean(self) -> bool:
+        """Whether jobs moved again in time, all that must be zero is, and the doctor says so.
+
+        An asynchronous standby may have lost writes; then the doctor must have found it.
+        """
+        in_time = all(seconds_until_moved(self, one)[0] <= GOAL_SECONDS for one in self.failovers)
+        broken = {zero.what for zero in self.zeros if not zero.is_kept}
+        if self.plan.is_synchronous:
+            return in_time and not broken and self.doctor_code == 0
+        has_found = any(one["name"] == LOSS_FINDING and not one["ok"] for one in self.doctor)
+        return in_time and broken <= BROKEN_BY_LOSS and has_found == bool(broken)
+
+    def orphans(self) -> set[str]:
+        """Return the tasks that Kie made and no job has, by Kie's own record."""
+        owned = {job.task_id for job in self.evidence.tables.jobs}
+        return {task.id for task in self.evidence.record.tasks} - owned
+
+
+def seconds_until_moved(outcome: Outcome, failover: Failover) -> tuple[float, float, int]:
+    """Return after how many seconds the first open job moved, and the last; and how many there are.
+
+    A job moves by an event or a poll. Those that were open at the promotion are counted, up to
+    their next move.
+    """
+    moves = []
+    tasks = {job.id: job.task_id for job in outcome.evidence.tables.jobs}
+    polls = outcome.evidence.record.polls
+    for job_id, events in outcome.evidence.tables.events.items():
+        moments = sorted([at for at, _ in events] + list(polls.get(tasks[job_id] or "", ())))
+        if not moments or moments[0] > failover.promoted_epoch:
+            continue
+        after = [at for at in moments if at > failover.promoted_epoch]
+        if after:
+            moves.append(after[0] - failover.promoted_epoch)
+    moves.sort()
+    return (moves[0], moves[-1], len(moves)) if moves else (float("inf"), float("inf"), 0)
+
+
+async def conduct(plan: Plan) -> Outcome:
+    """Run a campaign in a folder of its own, which stays behind where the outcome is not clean."""
+    folder = Path(tempfile.mkdtemp(prefix="failover-"))
+    folder.chmod(0o755)
+    keep = True
+    try:
+        outcome = await within(plan.most_seconds, "the campaign has ended", _over(folder, plan))
+        keep = not outcome.is_clean()
+        return outcome
+    finally:
+        if keep:
+            sys.stderr.write(f"the logs of this campaign are in {folder}\n")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _over(folder: Path, plan: Plan) -> Outcome:
+    programs = Programs(folder / "servers")
+    async with (
+        running_postgres_pair(programs, is_synchronous=plan.is_synchronous) as postgres,
+        running_valkey_pair(programs) as valkey,
+    ):
+        return await _conduct(folder, plan, postgres, valkey)
+
+
+async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: ValkeyPair) -> Outcome:
+    began = time.monotonic()
+    servers = Servers(postgres.url, valkey.url, None, has_given_database=True)
+    options = plan.options
+    async with open_house_over(folder, options, servers) as house:
+        async with running_workers(house, options) as workers, running_api(house) as api:
+            started_epoch = time.time()
+            async with running_producer(house, options, started_epoch) as producer:
+                crew = Crew(workers, api, producer)
+                failovers = await _fail_over(house, plan, postgres, valkey, started_epoch)
+                await _until_all_ended(house, crew, plan.longest_wait_seconds)
+                code, findings = await _ask_doctor(house)
+        evidence = Evidence(
+            record=await within(_READ_SECONDS, "Kie's record is read", read_record(house)),
+            tables=await within(_READ_SECONDS, "the tables are read", read_tables(house)),
+            refused=read_refused(house),
+            webhooks=tuple(house.postbox.webhooks),
+            loud_lines=crew.loud_lines(),
+        )
+        lost_writes = LostWrites(house.redis)
+        losses = await within(_READ_SECONDS, "the lost writes are read", lost_writes.read())
+        promotions = await valkey.count_promotions()
+    return Outcome(
+        plan=plan,
+        evidence=evidence,
+        zeros=[*judge(evidence, options), _given_up_without_cause(evidence)],
+        failovers=failovers,
+        doctor=findings,
+        doctor_code=code,
+        losses=losses,
+        promotions=promotions,
+        took_seconds=time.monotonic() - began,
+    )
+
+
+def _given_up_without_cause(evidence: Evidence) -> Zero:
+    """Without callbacks a lost reply is never found again; but no worker dies in this campaign."""
+    tasks = evidence.record.by_prompt()
+    return Zero(
+        _WITHOUT_CAUSE,
+        [
+            job.key
+            for job in evidence.tables.jobs
+            if job.reason == Reason.SUBMISSION_LOST
+            and not any(task.reply_lost for task in tasks.get(job.prompt, []))
+        ],
+    )
+
+
+async def _fail_over(
+    house: House, plan: Plan, postgres: PostgresPair, valkey: ValkeyPair, started_epoch: float
+) -> list[Failover]:
+    async def are_open() -> bool:
+        return (await _count(house, _OPEN_JOBS) or 0) >= _FEWEST_OPEN
+
+    done = []
+    for number in range(2 * plan.times):
+        due_epoch = started_epoch + (number + 0.4) * plan.seconds_between
+        await asyncio.sleep(max(due_epoch - time.time(), 0))
+        await until(are_open, f"{_FEWEST_OPEN} jobs are open when a primary is to die")
+        if number % 2 == 0:
+            done.append(await _fail_over_postgres(plan, postgres))
+            await postgres.add_standby()
+        else:
+            died_epoch = await valkey.kill_primary()
+            done.append(Failover("Valkey", died_epoch, await valkey.until_promoted()))
+            await valkey.add_replica()
+    return done
+
+
+async def _fail_over_postgres(plan: Plan, postgres: PostgresPair) -> Failover:
+    if not plan.is_synchronous:
+        await postgres.stall_standby()
+        await asyncio.sleep(_STALLED_SECONDS)
+    died_epoch = await postgres.kill_primary()
+    await asyncio.sleep(_NOTICED_SECONDS)
+    return Failover("Postgres", died_epoch, await postgres.promote())
+
+
+async def _until_all_ended(house: House, crew: Crew, longest_seconds: float) -> None:
+    """Return when every job and every task has ended; or late, for the judge to say so."""
+    ends_at = time.monotonic() + longest_seconds
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        while time.monotonic() < ends_at:
+            if (
+                crew.producer.has_finished
+                and await _count(house, _OPEN) == 0
+                and (await read_summary(session, house))["tasks"]["generating"] == 0
+            ):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _count(house: House, statement: str) -> int | None:
+    """Return the count, or None where Postgres cannot tell it now."""
+    try:
+        connection = await asyncpg.connect(house.servers.database_url, timeout=5)
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
+        return None
+    try:
+        return int(await connection.fetchval(statement, timeout=10))
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
+        return None
+    finally:
+        connection.terminate()
+
+
+async def _ask_doctor(house: House) -> tuple[int, list[dict[str, Any]]]:
+    """Run `darkroom doctor --json` beside the workers; return its exit code and findings."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "producer",
+        "doctor",
+        "--json",
+        env=house.environ,
+        cwd=house.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        out, _ = await within(_DOCTOR_SECONDS, "the doctor has answered", process.communicate())
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode is not None
+    lines = [orjson.loads(line) for line in out.splitlines() if line.startswith(b"{")]
+    return process.returncode, lines

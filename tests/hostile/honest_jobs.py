@@ -1,0 +1,127 @@
+"""Honest jobs over the API: placed evenly, waited for, and placed again where it cannot serve."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from tests.hostile.hostile_deployment import HONEST, Stage
+
+DURATION_SECONDS = 1.0
+"""How long the simulated Kie takes for each of them."""
+_AGAIN_AFTER_SECONDS = 0.2
+_PATIENCE_SECONDS = 60.0
+_ACCEPTED = 202
+_ENDED = frozenset({"succeeded", "failed", "cancelled"})
+
+
+@dataclass(slots=True)
+class Phase:
+    """What honest callers met in one phase."""
+
+    took_seconds: list[float] = field(default_factory=list)
+    """For each job that succeeded: from its order to the answer that told its end."""
+    not_succeeded: list[str] = field(default_factory=list)
+    tried_again: int = 0
+    """How often a request was not served at once."""
+    health_seconds: list[float] = field(default_factory=list)
+    """How long each look at `/healthz` took, of both processes."""
+    health_failures: int = 0
+
+    def percentile(self, part: float) -> float:
+        """Return the time within which that part of the jobs succeeded."""
+        return at_part(self.took_seconds, part)
+
+
+def at_part(values: list[float], part: float) -> float:
+    """Return the value below which that part of the values lies; infinite where there is none."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(part * len(ranked)))] if ranked else float("inf")
+
+
+async def play(stage: Stage, name: str, jobs: int, seconds: float) -> Phase:
+    """Place so many jobs evenly over that time, and wait until all have ended."""
+    phase = Phase()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    headers = {"Authorization": f"Bearer {stage.keys[HONEST]}"}
+    base = f"http://127.0.0.1:{stage.api_port}"
+    timeout = aiohttp.ClientTimeout(total=40)
+    async with aiohttp.ClientSession(base, headers=headers, timeout=timeout) as session:
+        probing = asyncio.create_task(_probe(stage, phase))
+        tasks = []
+        for number in range(jobs):
+            await asyncio.sleep(max(0.0, began + number * seconds / jobs - loop.time()))
+            tasks.append(asyncio.create_task(_one(session, f"{name}-{number}", phase)))
+        await asyncio.gather(*tasks)
+        await asyncio.sleep(max(0.0, began + seconds - loop.time()))
+        probing.cancel()
+        await asyncio.gather(probing, return_exceptions=True)
+    return phase
+
+
+async def _one(session: aiohttp.ClientSession, name: str, phase: Phase) -> None:
+    body = {
+        "task": "text-to-image",
+        "prompt": f"{name} [[sim: duration={DURATION_SECONDS:g}]]",
+        "aspect_ratio": "1:1",
+    }
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            job = await _insist(session, phase, "POST", "/v1/jobs", name, body)
+            while job["state"] not in _ENDED:
+                path = f"/v1/jobs/{job['id']}?wait=30"
+                job = await _insist(session, phase, "GET", path, name, None)
+    except TimeoutError:
+        phase.not_succeeded.append(f"{name}: not ended within {_PATIENCE_SECONDS:g} s")
+        return
+    if job["state"] == "succeeded":
+        phase.took_seconds.append(time.monotonic() - began)
+    else:
+        phase.not_succeeded.append(f"{name}: {job['state']} {job['reason']}")
+
+
+async def _insist(
+    session: aiohttp.ClientSession,
+    phase: Phase,
+    method: str,
+    path: str,
+    key: str,
+    body: Mapping[str, object] | None,
+) -> dict[str, str]:
+    """Ask again, under the same key, while the API cannot serve or the connection breaks."""
+    while True:
+        try:
+            async with session.request(
+                method, path, json=body, headers={"Idempotency-Key": key}
+            ) as answer:
+                if answer.status in {200, _ACCEPTED}:
+                    job: dict[str, str] = await answer.json()
+                    return job
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            pass
+        phase.tried_again += 1
+        await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+
+
+async def _probe(stage: Stage, phase: Phase) -> None:
+    """Look at `/healthz` of both processes twice a second, each time on a new connection."""
+    while True:
+        for port in (stage.api_port, stage.worker_port):
+            began = time.monotonic()
+            try:
+                async with (
+                    asyncio.timeout(10),
+                    aiohttp.ClientSession() as session,
+                    session.get(f"http://127.0.0.1:{port}/healthz") as answer,
+                ):
+                    phase.health_failures += answer.status != 200
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                phase.health_failures += 1
+            phase.health_seconds.append(time.monotonic() - began)
+        await asyncio.sleep(0.5)

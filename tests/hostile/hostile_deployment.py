@@ -1,0 +1,141 @@
+"""The Darkroom that is attacked: its servers, a simulated Kie, one worker and the API."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from bench.measurement.bench_deployment import simulated_kie
+from producer import Producer
+from producer.keys.key_store import KeyRing, Role
+from shared.adapters.embedded import acquire_servers
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.postgres.migrations import migrate
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+from tests.hostile.hostile_options import Options
+from tests.support.deployment import environment, free_port
+from tests.support.restarted_process import Keeper
+
+HONEST, LONG, POOR = "honest", "long", "poor"
+"""The accounts: one does its work, one has long jobs to list, one has no credits."""
+_STARTED_SECONDS = 30.0
+_KIE_ANSWERS_AT_ONCE = ("--create-latency", "0", "--poll-latency", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is running, and how it is reached."""
+
+    folder: Path
+    database: Database
+    producer: Producer
+    keys: dict[str, str]
+    """By account: the key of a service."""
+    api_port: int
+    worker_port: int
+    worker: Keeper
+    api: Keeper
+    environ: dict[str, str]
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """The log files that callers might fill, by process."""
+        return {
+            "worker": self.folder / "worker.log",
+            "api": self.folder / "api.log",
+            "postgres": self.folder / "home" / "log" / "postgres.log",
+        }
+
+    def pids(self) -> dict[str, int]:
+        """Return the processes whose memory is judged."""
+        return {one.role: one.process_id for one in (self.worker, self.api)}
+
+
+@asynccontextmanager
+async def open_stage(folder: Path, options: Options) -> AsyncIterator[Stage]:
+    """Start everything; end it afterwards."""
+    async with AsyncExitStack() as stack:
+        embedded = await asyncio.to_thread(acquire_servers, folder / "home", linger_seconds=0)
+        stack.push_async_callback(asyncio.to_thread, embedded.release)
+        assert embedded.database_url is not None
+        assert embedded.redis_url is not None
+        await migrate(embedded.database_url)
+        servers = Servers(
+            embedded.database_url, embedded.redis_url, embedded, has_given_database=True
+        )
+        producer = await stack.enter_async_context(Producer.over(servers))
+        database = await stack.enter_async_context(
+            connect_database(servers.database_url, connections=2, name="hostile-judge")
+        )
+        keys = await _open_accounts(producer, database)
+        kie = await stack.enter_async_context(
+            simulated_kie(folder, "worker.simulator", _KIE_ANSWERS_AT_ONCE)
+        )
+        api_port, worker_port = free_port(), free_port()
+        environ = _environment(servers, kie, folder, api_port, worker_port)
+        worker = _keeper("worker", ["-m", "worker"], environ, folder, options)
+        api = _keeper("api", ["-m", "producer", "api"], environ, folder, options)
+        for keeper in (worker, api):
+            await stack.enter_async_context(_running(keeper))
+        yield Stage(folder, database, producer, keys, api_port, worker_port, worker, api, environ)
+
+
+async def _open_accounts(producer: Producer, database: Database) -> dict[str, str]:
+    keys = {}
+    for account, credits in ((HONEST, 100_000), (LONG, 100_000), (POOR, 0)):
+        await producer.till.create_account(account)
+        if credits:
+            await producer.till.grant(account, Decimal(credits), "for the campaign")
+        _, keys[account] = await KeyRing(database).create(Role.SERVICE, account)
+    return keys
+
+
+def _environment(
+    servers: Servers, kie: dict[str, str], folder: Path, api_port: int, worker_port: int
+) -> dict[str, str]:
+    settings = Settings(
+        database_url=servers.database_url,
+        redis_url=servers.redis_url,
+        kie_api_key=kie["api_key"],
+        kie_base_url=kie["base_url"],
+        kie_submits_per_10_seconds=0,
+        darkroom_home=folder / "home",
+    )
+    return {
+        **environment(settings),
+        "WORKER_HTTP_PORT": str(worker_port),
+        "API_PORT": str(api_port),
+        "KIE_CALLBACK_URL": f"http://127.0.0.1:{worker_port}",
+    }
+
+
+def _keeper(
+    role: str, arguments: Sequence[str], environ: dict[str, str], folder: Path, options: Options
+) -> Keeper:
+    limited = f'ulimit -n {options.descriptors}; exec "$0" "$@"'
+    return Keeper(
+        role,
+        ["sh", "-c", limited, sys.executable, *arguments],
+        environ,
+        started_word=f"{role}_started",
+        folder=folder,
+    )
+
+
+@asynccontextmanager
+async def _running(keeper: Keeper) -> AsyncIterator[None]:
+    task = asyncio.create_task(keeper.run())
+    try:
+        async with asyncio.timeout(_STARTED_SECONDS):
+            while not keeper.is_up:
+                await asyncio.sleep(0.05)
+        yield
+    finally:
+        await keeper.stop()
+        await task

@@ -1,0 +1,296 @@
+"""Announcing: every event is told, many in one message, and no step waits for it or fails by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+import structlog
+from arq.connections import ArqRedis
+
+from producer import Job
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.kie_outcomes import (
+    Accepted,
+    Ambiguous,
+    Delivered,
+    Pending,
+    Refused,
+    SubmitVerdict,
+    TaskFailed,
+    TryLater,
+)
+from shared.domain.lifecycle import Reason
+from tests.fakes.fake_kie import FakeKie
+from tests.integration.worker.bare_lanes import redis_behind_a_relay
+from tests.integration.worker.worker_setup import Rooms
+from tests.support.deployment import eventually
+from worker.batching.change_publisher import BACKLOG_LENGTH, Announcer, saying_by
+from worker.batching.micro_batch import BEATS_PER_SECOND
+from worker.batching.redis_scripts import Scripts
+from worker.recovery.reconciler import Reconciler
+
+URL = "https://example.com/1.png"
+
+
+class Paper:
+    """What was published, message by message."""
+
+    def __init__(self) -> None:
+        self.messages: list[list[Change]] = []
+
+    @property
+    def changes(self) -> list[Change]:
+        return [change for message in self.messages for change in message]
+
+    async def reaches(self, count: int) -> None:
+        async def enough() -> bool:
+            return len(self.changes) >= count
+
+        await eventually(enough, f"{count} changes are published")
+
+
+@asynccontextmanager
+async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
+    """Read all that is published."""
+    paper = Paper()
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe(CHANGES_CHANNEL)
+        assert (await pubsub.get_message(timeout=10) or {})["type"] == "subscribe"
+
+        async def read() -> None:
+            async for message in pubsub.listen():
+                if message["type"] == "message":
+                    paper.messages.append(from_message(message["data"].decode()))
+
+        task = asyncio.create_task(read())
+        try:
+            yield paper
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_changes_of_one_moment_are_one_message(redis: ArqRedis) -> None:
+    announcer = Announcer(saying_by(Scripts(redis)))
+    changes = [Change(uuid4(), has_ended=number % 2 == 0) for number in range(50)]
+    async with reading(redis) as paper:
+        for change in changes:
+            announcer.note(change)
+        await paper.reaches(50)
+    assert paper.messages == [changes]
+    await announcer.close()
+
+
+async def test_a_busy_worker_says_much_in_few_messages_and_all_of_it(redis: ArqRedis) -> None:
+    announcer = Announcer(saying_by(Scripts(redis)))
+    loop = asyncio.get_running_loop()
+    async with reading(redis) as paper:
+        began = loop.time()
+        for _ in range(400):
+            announcer.note(Change(uuid4()))
+            await asyncio.sleep(0)
+        took = loop.time() - began
+        await paper.reaches(400)
+    # Twenty at once, and then one a beat.
+    assert len(paper.messages) <= 22 + took * BEATS_PER_SECOND
+    await announcer.close()
+
+
+async def test_an_end_among_the_changes_of_a_job_is_not_forgotten(redis: ArqRedis) -> None:
+    announcer, job_id = Announcer(saying_by(Scripts(redis))), uuid4()
+    async with reading(redis) as paper:
+        announcer.note(Change(job_id))
+        announcer.note(Change(job_id, has_ended=True))
+        announcer.note(Change(job_id))
+        await paper.reaches(1)
+    assert paper.changes == [Change(job_id, has_ended=True)]
+    await announcer.close()
+
+
+async def test_what_is_left_is_said_before_the_worker_stops(redis: ArqRedis) -> None:
+    announcer = Announcer(saying_by(Scripts(redis)))
+    async with reading(redis) as paper:
+        announcer.note(Change(uuid4()))
+        await asyncio.sleep(0)
+        announcer.note(Change(uuid4()))
+        await announcer.close()
+        await paper.reaches(2)
+
+
+async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
+    embedded_redis_url: str, redis: ArqRedis
+) -> None:
+    tries: list[int] = []
+
+    async with (
+        redis_behind_a_relay(embedded_redis_url) as (outage, url),
+        connect_redis(url) as far,
+    ):
+        say = saying_by(Scripts(far))
+
+        async def counting(changes: Sequence[Change]) -> None:
+            tries.append(len(changes))
+            await say(changes)
+
+        announcer = Announcer(counting, outage_seconds=0.05)
+        await outage.cut()
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(BACKLOG_LENGTH * 2 + 10):
+                announcer.note(Change(uuid4()))
+
+            async def has_tried() -> bool:
+                return len(tries) >= 1
+
+            await eventually(has_tried, "a try")
+            announcer.note(Change(uuid4()))
+            await announcer.close()
+        assert {log["event"] for log in logs} == {"dependency_down"}
+        assert max(tries) <= BACKLOG_LENGTH
+        await outage.restore()
+        async with reading(redis) as paper:
+            announcer.note(Change(uuid4()))
+            await paper.reaches(1)
+        await announcer.close()
+
+
+# --- the steps ------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def noted(rooms: Rooms) -> AsyncIterator[tuple[Rooms, list[Change]]]:
+    """Yield the rooms with a list of what they announce."""
+    changes: list[Change] = []
+    yield rooms.with_deps(announce=changes.append), changes
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (Accepted("t1"), ["claimed", "submitted"]),
+        (TryLater(Reason.RATE_LIMITED, "429"), ["claimed", "deferred"]),
+        (Ambiguous(Reason.REPLY_LOST, "lost"), ["claimed", "outcome_unknown"]),
+        (Refused("no", 422), ["claimed", "rejected"]),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, list) else None,
+)
+async def test_each_event_of_a_submit_is_announced(
+    rooms: Rooms, verdict: SubmitVerdict, told: list[str]
+) -> None:
+    async with noted(rooms) as (own, changes):
+        job = await own.enqueue()
+        own.kie.submits.append(verdict)
+        await own.submit(job)
+        assert (await own.events(job))[1:] == told
+        assert {change.job_id for change in changes} == {job.id}
+        assert len(changes) >= len(told)
+        assert any(change.has_ended for change in changes) == (told[-1] == "rejected")
+
+
+async def test_the_claim_is_announced_before_kie_is_asked(rooms: Rooms) -> None:
+    async with noted(rooms) as (own, changes):
+        job = await own.enqueue()
+        announced_by_then: list[int] = []
+
+        class Watching(FakeKie):
+            """A Kie that notes what was announced when it is asked."""
+
+            async def submit(self, *_: object, **__: object) -> SubmitVerdict:
+                announced_by_then.append(len(changes))
+                return Accepted("t1")
+
+        await own.with_kie(Watching()).submit(job)
+    assert announced_by_then == [1]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "told", "has_ended"),
+    [
+        (Pending(0.5), "progressed", False),
+        (Delivered((URL,)), "completed", True),
+        (TaskFailed(Reason.PROVIDER_FAILED, "broke"), "provider_failed", True),
+    ],
+    ids=["progress", "success", "failure"],
+)
+async def test_each_event_of_a_poll_is_announced(
+    rooms: Rooms, prepare: Pending | Delivered | TaskFailed, told: str, has_ended: bool
+) -> None:
+    job = await _generating(rooms)
+    async with noted(rooms) as (own, changes):
+        own.kie.polls.append(prepare)
+        await own.poll(job)
+        assert (await own.events(job))[-1] == told
+        assert changes == [Change(job.id, has_ended=has_ended)]
+
+
+async def test_a_poll_that_changes_nothing_announces_nothing(rooms: Rooms) -> None:
+    job = await _generating(rooms)
+    async with noted(rooms) as (own, changes):
+        own.kie.polls.append(Pending(0.0))
+        await own.poll(job)
+    assert changes == []
+
+
+async def test_a_passed_deadline_is_announced(rooms: Rooms) -> None:
+    job = await _generating(rooms)
+    await rooms.let_pass(1801)
+    async with noted(rooms) as (own, changes):
+        own.kie.polls.append(Pending(0.0))
+        await own.poll(job)
+    assert changes == [Change(job.id, has_ended=True)]
+
+
+async def test_a_lost_worker_and_a_lost_submission_are_announced(rooms: Rooms) -> None:
+    job = await _submitting_without_worker(rooms)
+    async with noted(rooms) as (own, changes):
+        await own.let_pass(60)
+        await own.submit(job)
+        assert (await own.events(job))[-1] == "outcome_unknown"
+        assert changes == [Change(job.id)]
+        changes.clear()
+        late = own.with_settings(unknown_limit_seconds=0.0)
+        await Reconciler(late.deps).end_overdue_unknown()
+        assert (await own.events(job))[-1] == "submission_lost"
+        assert changes == [Change(job.id, has_ended=True)]
+
+
+async def test_what_the_reconciler_delivers_is_announced(rooms: Rooms, redis: ArqRedis) -> None:
+    job = await rooms.enqueue()
+    await redis.flushall()
+    async with noted(rooms) as (own, changes):
+        await Reconciler(own.deps).deliver_fresh(settling_seconds=0)
+    assert changes == [Change(job.id)]
+
+
+async def test_what_a_producer_does_is_announced(rooms: Rooms, redis: ArqRedis) -> None:
+    async with reading(redis) as paper:
+        job = await rooms.enqueue()
+        await rooms.producer.cancel(job.id)
+        await paper.reaches(2)
+    assert paper.messages == [[Change(job.id)], [Change(job.id, has_ended=True)]]
+
+
+async def _generating(rooms: Rooms) -> Job:
+    job = await rooms.enqueue()
+    rooms.kie.submits.append(Accepted("t1"))
+    await rooms.submit(job)
+    return await rooms.now_is(job)
+
+
+async def _submitting_without_worker(rooms: Rooms) -> Job:
+    """Return a job whose worker died between its intent and Kie's reply."""
+    job = await rooms.enqueue()
+
+    class Dying(FakeKie):
+        """A Kie that is never heard of again."""
+
+        async def submit(self, *_: object, **__: object) -> SubmitVerdict:
+            raise RuntimeError("the worker dies here")
+
+    with pytest.raises(RuntimeError):
+        await rooms.with_kie(Dying()).submit(job)
+    return await rooms.now_is(job)

@@ -1,0 +1,119 @@
+"""A job enqueued inside a caller's own transaction starts when that transaction commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+
+import asyncpg
+import pytest
+
+from producer import Job
+from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
+from tests.integration.worker.worker_setup import Rooms, listen
+from tests.support.deployment import eventually, text_to_image
+
+_LISTENERS = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND query ILIKE 'LISTEN%darkroom_dispatch%'"
+)
+
+
+@pytest.fixture
+async def dispatching(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
+    """Dispatch in the background, from when it listens."""
+    task = asyncio.create_task(listen(rooms.deps, database_url))
+    await _listener_other_than(rooms, None)
+    yield
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def callers(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A caller's own connection."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.usefixtures("dispatching")
+async def test_it_is_delivered_within_200_ms_of_the_commit_and_not_before(
+    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    lags = []
+    for _ in range(5):
+        async with callers.transaction():
+            job = await rooms.enqueue(connection=callers)
+            assert await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT) is None
+        committed_at = monotonic()
+        await _delivered(rooms, job)
+        lags.append(monotonic() - committed_at)
+    assert sorted(lags)[2] < 0.2, lags
+
+
+@pytest.mark.usefixtures("dispatching")
+async def test_what_is_rolled_back_is_never_delivered(
+    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    transaction = callers.transaction()
+    await transaction.start()
+    lost = await rooms.enqueue(connection=callers)
+    await transaction.rollback()
+    async with callers.transaction():
+        kept = await rooms.enqueue(text_to_image("another"), connection=callers)
+    await _delivered(rooms, kept)
+    assert await rooms.delivery_due_in_seconds(lost.id, Lane.SUBMIT) is None
+
+
+@pytest.mark.usefixtures("dispatching")
+async def test_it_survives_its_connection_being_terminated(
+    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    pid = await _listener_other_than(rooms, None)
+    await rooms.sql("SELECT pg_terminate_backend($1)", pid)
+    assert await _listener_other_than(rooms, pid) != pid
+    async with callers.transaction():
+        job = await rooms.enqueue(connection=callers)
+    await _delivered(rooms, job)
+
+
+async def test_redis_away_at_a_notification_does_not_end_the_listening(
+    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record], database_url: str
+) -> None:
+    later = rooms.deps.settings.darkroom_home / "later.sock"
+    redis_url = rooms.deps.settings.redis_url
+    assert redis_url is not None
+    async with connect_redis(f"unix://{later}") as client:
+        deps = rooms.with_deps(delivery=Delivery(client)).deps
+        task = asyncio.create_task(listen(deps, database_url))
+        await _listener_other_than(rooms, None)
+        async with callers.transaction():
+            first = await rooms.enqueue(connection=callers)
+        later.symlink_to(redis_url.get_secret_value().removeprefix("unix://").partition("?")[0])
+        async with callers.transaction():
+            second = await rooms.enqueue(connection=callers)
+        await _delivered(rooms, second)
+        await _delivered(rooms, first)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _delivered(rooms: Rooms, job: Job) -> None:
+    async def is_there() -> bool:
+        return await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT) is not None
+
+    await eventually(is_there, f"job {job.id} is delivered", 10)
+
+
+async def _listener_other_than(rooms: Rooms, pid: int | None) -> int:
+    found: list[int] = []
+
+    async def is_there() -> bool:
+        found[:] = [row["pid"] for row in await rooms.sql(_LISTENERS) if row["pid"] != pid]
+        return bool(found)
+
+    await eventually(is_there, "somebody listens for dispatches", 10)
+    return found[0]

@@ -1,0 +1,90 @@
+"""Who is woken by a delivery, and what being woken costs the looks that a lane makes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from uuid import uuid4
+
+from arq.connections import ArqRedis
+
+from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery, Lane, Parcel
+from tests.integration.worker.bare_lanes import (
+    CalledLane,
+    Runs,
+    deliver,
+    lane_over,
+    running,
+    seen,
+    wake_path,
+)
+from tests.support.deployment import eventually
+from worker.queue.wake_ups import forward_wake_ups
+
+
+async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: ArqRedis) -> None:
+    async with _called_lanes(redis) as (submit, poll, webhook):
+        await deliver(redis, lane=Lane.SUBMIT)
+        both = [Parcel(uuid4(), Lane.SUBMIT), Parcel(uuid4(), Lane.WEBHOOK)]
+        await Delivery(redis).deliver(both)
+        # Calls keep their order: by the time of the last one, all before it have been heard.
+        await seen(lambda: webhook.calls == 1, "the last call was heard")
+        # Whoever looks for the first of the submits finds the second one as well.
+        assert (submit.calls, poll.calls, webhook.calls) == (1, 0, 1)
+
+
+async def test_a_hastened_delivery_wakes_its_own_lane_alone(redis: ArqRedis) -> None:
+    async with _called_lanes(redis) as (submit, poll, webhook):
+        (job_id,) = await deliver(redis, lane=Lane.POLL, delay_ms=60_000)
+        await Delivery(redis).hasten(job_id, Lane.POLL)
+        await seen(lambda: poll.calls == 1, "the call was heard")
+        assert (submit.calls, webhook.calls) == (0, 0)
+
+
+async def test_a_call_without_a_name_which_older_versions_make_wakes_all(redis: ArqRedis) -> None:
+    async with _called_lanes(redis) as lanes:
+        await redis.publish(WAKE_CHANNEL, "")
+        await seen(lambda: all(lane.calls == 1 for lane in lanes), "all were woken")
+
+
+async def test_a_lane_that_was_called_often_still_looks_for_what_is_due_by_itself(
+    redis: ArqRedis,
+) -> None:
+    async def ping(_: str) -> None:
+        await redis.ping()
+
+    runs = Runs(ping)
+    # The end of each run calls the lane for the next, while it waits for the time to look.
+    lane = lane_over(redis, runs, max_jobs=1)
+    async with running(lane):
+        await deliver(redis, 100)
+        await runs.reach(100)
+        began = monotonic()
+        await deliver(redis, delay_ms=200)
+        await runs.reach(101)
+        took = monotonic() - began
+    assert took < 1.0, f"{took:.1f} s"
+
+
+@asynccontextmanager
+async def _called_lanes(
+    redis: ArqRedis,
+) -> AsyncIterator[tuple[CalledLane, CalledLane, CalledLane]]:
+    lanes = (
+        CalledLane(Lane.SUBMIT, redis),
+        CalledLane(Lane.POLL, redis),
+        CalledLane(Lane.WEBHOOK, redis),
+    )
+    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), list(lanes), wake_path()))
+    try:
+        await eventually(lambda: _is_listened_to(redis), "the wake-ups are listened to")
+        yield lanes
+    finally:
+        forwarding.cancel()
+        await asyncio.gather(forwarding, return_exceptions=True)
+
+
+async def _is_listened_to(redis: ArqRedis) -> bool:
+    return bool(dict(await redis.pubsub_numsub(WAKE_CHANNEL))[WAKE_CHANNEL.encode()])

@@ -1,0 +1,197 @@
+"""The worker's rooms over a scripted Kie, a clock that tests move, and real Postgres and Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from arq.connections import ArqRedis
+from prometheus_client import CollectorRegistry
+
+from producer import Job, Producer
+from shared.adapters.postgres.database import Database
+from shared.adapters.redis.deliveries import Delivery, Lane
+from shared.catalog.families.gpt4o_image import TextToImage
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from shared.settings import Settings
+from tests.fakes.fake_clock import FakeClock
+from tests.fakes.fake_kie import FakeKie
+from tests.support.deployment import text_to_image
+from worker.batching.poll_delivery import PollDeliveries
+from worker.batching.redis_scripts import Scripts
+from worker.dependencies import Deps
+from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.kie.kie_client import Kie
+from worker.limits.account_brake import Brake
+from worker.limits.throttle import Throttle, poll_limit, submit_limit
+from worker.metrics import Metrics
+from worker.queue.lanes import build_lanes, build_periodic
+from worker.queue.leased_worker import LeasedWorker
+from worker.queue.postgres_notifications import dispatch_on_notify
+from worker.queue.wake_ups import forward_wake_ups
+from worker.recovery.reconciler import Reconciler
+from worker.recovery.task_id_backup import EvidenceStore
+from worker.steps.poll import poll_job
+from worker.steps.submit import submit_job
+from worker.store.job_store import JobStore
+
+PRICE = Decimal(6)
+START = Decimal(100)
+
+
+@dataclass(slots=True)
+class Rooms:
+    """One job's way through the steps, called by hand."""
+
+    deps: Deps
+    producer: Producer
+    database: Database
+    redis: ArqRedis
+    kie: FakeKie
+    clock: FakeClock
+    registry: CollectorRegistry
+    slept: list[float] = field(default_factory=list)
+
+    def with_deps(self, **changes: Any) -> Rooms:
+        """Return the same rooms with other deps."""
+        return replace(self, deps=replace(self.deps, **changes))
+
+    def with_kie(self, kie: Kie, brake: Brake | None = None) -> Rooms:
+        """Return the same rooms over another Kie, with one account there."""
+        brake = brake or Brake(self.deps.scripts)
+        return self.with_deps(accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, brake)]))
+
+    def with_settings(self, **changes: Any) -> Rooms:
+        """Return the same rooms with other settings."""
+        return self.with_deps(settings=self.deps.settings.model_copy(update=changes))
+
+    async def enqueue(self, request: TextToImage | None = None, **options: Any) -> Job:
+        """Enqueue for the account `acme`."""
+        return await self.producer.enqueue(request or text_to_image(), account_id="acme", **options)
+
+    async def submit(self, job: Job) -> float | None:
+        """Run the submit step once."""
+        return await submit_job(self.deps, job.id)
+
+    async def poll(self, job: Job) -> float | None:
+        """Run the poll step once."""
+        return await poll_job(self.deps, job.id)
+
+    async def now_is(self, job: Job) -> Job:
+        """Return the job as it is now."""
+        return await self.producer.get(job.id)
+
+    async def attempts(self, job: Job) -> list[tuple[str | None, str | None]]:
+        """Return outcome and task id of each attempt, oldest first."""
+        rows = await self.sql(
+            "SELECT outcome, provider_task_id FROM job_attempts WHERE job_id = $1 ORDER BY number",
+            job.id,
+        )
+        return [(row["outcome"], row["provider_task_id"]) for row in rows]
+
+    async def events(self, job: Job) -> list[str]:
+        """Return the names of what has happened to the job."""
+        rows = await self.sql("SELECT event FROM job_events WHERE job_id = $1 ORDER BY id", job.id)
+        return [str(row["event"]) for row in rows]
+
+    async def money(self) -> tuple[Decimal, Decimal]:
+        """Return balance and held credits of the account."""
+        account = await self.producer.balance("acme")
+        return account.balance, account.held
+
+    async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
+        """Run any statement."""
+        return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
+
+    async def make_due(self, job: Job) -> None:
+        """Let the job's delay be over, for Postgres as well."""
+        await self.sql("UPDATE jobs SET due_at = now() WHERE id = $1", job.id)
+
+    async def let_pass(self, seconds: float) -> None:
+        """Make all open jobs older by so many seconds: Postgres's clock decides about them."""
+        await self.sql(
+            "UPDATE jobs SET deadline_at = deadline_at - make_interval(secs => $1),"
+            " attempted_at = attempted_at - make_interval(secs => $1),"
+            " submitted_at = submitted_at - make_interval(secs => $1)"
+            " WHERE state IN ('submitting', 'unknown', 'generating')",
+            seconds,
+        )
+        # What the store remembers of them is as old as before.
+        self.deps = replace(self.deps, store=JobStore(self.database))
+
+    async def delivery_due_in_seconds(self, job_id: UUID, lane: Lane) -> float | None:
+        """Return when the delivery is due, counted from now; None where there is none."""
+        score = await self.redis.zscore(lane.value, lane.arq_id(job_id))
+        seconds, microseconds = await self.redis.time()
+        return None if score is None else float(score) / 1000 - seconds - microseconds / 1e6
+
+
+@asynccontextmanager
+async def open_rooms(
+    settings: Settings, producer: Producer, database: Database, redis: ArqRedis
+) -> AsyncIterator[Rooms]:
+    """Open rooms with one account of 100 credits."""
+    await producer.till.create_account("acme")
+    await producer.till.grant("acme", START, "for the test")
+    clock, kie = FakeClock(), FakeKie()
+    registry = CollectorRegistry()
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(seconds)
+
+    async with aclosing(Scripts(redis)) as scripts:
+        deps = Deps(
+            settings=settings,
+            store=JobStore(database),
+            delivery=Delivery(redis),
+            poll_deliveries=PollDeliveries(Delivery(redis)),
+            accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, Brake(scripts))]),
+            submits=Throttle(scripts, submit_limit(0, 30)),
+            polls=Throttle(scripts, poll_limit(3, 8)),
+            metrics=Metrics(registry),
+            clock=clock,
+            random=Random(1),
+            sleep=sleep,
+            worker_name="test:1",
+            evidence=EvidenceStore(redis, settings.darkroom_home),
+            lease_seconds=10.0,
+        )
+        yield Rooms(deps, producer, database, redis, kie, clock, registry, slept)
+
+
+async def listen(
+    deps: Deps, database_url: str, reconciler: Reconciler | None = None, **options: Any
+) -> None:
+    """Dispatch on notifications until cancelled, as the service does."""
+    path = deps.metrics.dispatch_path
+    reconciler = reconciler or Reconciler(deps)
+    await dispatch_on_notify(database_url, reconciler, deps.queries, path, **options)
+
+
+@asynccontextmanager
+async def running_lanes(deps: Deps) -> AsyncIterator[list[LeasedWorker]]:
+    """Run both lanes over these rooms, as the service does."""
+    lanes = build_lanes(deps)
+    tasks = [asyncio.create_task(forward_wake_ups(deps.delivery, lanes, deps.metrics.wake_path))]
+    tasks += [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
+    tasks += [
+        asyncio.create_task(one.run_until_cancelled())
+        for one in build_periodic(deps, Reconciler(deps))
+    ]
+    try:
+        yield lanes
+        assert not any(task.done() for task in tasks), "a lane died"
+    finally:
+        for lane in lanes:
+            await lane.drain(2)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,278 @@
+"""A whole Darkroom for a test: a producer, a simulator, and workers in or beside the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from itertools import count
+from time import monotonic
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import asyncpg
+
+from producer import Producer
+from producer.api import serving_api
+from producer.doctor import examine_books
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.migrations import migrate
+from shared.catalog import ImageRequest
+from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage
+from shared.domain.job import Job
+from shared.settings import Settings
+from tests.support.api_client import ApiClient
+from tests.support.forked_programs import WORKER, Process, start_program
+from worker.bootstrap import Rooms, open_worker
+from worker.service import working
+from worker.simulator import Durations, Simulator, SimulatorConfig
+
+WAIT_SECONDS = 30.0
+
+
+def fast_simulator_config(**changes: Any) -> SimulatorConfig:
+    """Return a simulator that answers at once and finishes tasks within a tenth of a second."""
+    values: dict[str, Any] = {
+        "create_latency_seconds": 0.0,
+        "poll_latency_seconds": 0.0,
+        "creates_per_10_seconds": 0,
+        "durations": Durations(median_seconds=0.1, sigma=0.0),
+        "callback_retry_seconds": 0.1,
+        "seed": 1,
+    }
+    return SimulatorConfig(**{**values, **changes})
+
+
+def text_to_image(prompt: str = "a lighthouse", **fields: Any) -> TextToImage:
+    """Return a valid request; override by keyword."""
+    return TextToImage(**{"prompt": prompt, "aspect_ratio": "3:2", **fields})
+
+
+def image_to_image(**fields: Any) -> ImageToImage:
+    """Return a valid request; override by keyword."""
+    values = {"image_urls": ["https://example.com/a.png"], "aspect_ratio": "1:1"}
+    return ImageToImage(**{**values, **fields})
+
+
+async def eventually(
+    ask: Callable[[], Awaitable[bool]], what: str, timeout_seconds: float = WAIT_SECONDS
+) -> None:
+    """Wait until `ask` is true; fail saying `what` did not come about."""
+    ends_at = monotonic() + timeout_seconds
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while not await ask():
+                if monotonic() > ends_at:  # the cancellation was swallowed by what `ask` awaits
+                    raise TimeoutError
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"after {timeout_seconds:g} s still not: {what}") from None
+
+
+class Workshop:
+    """One test's Darkroom."""
+
+    def __init__(
+        self, settings: Settings, producer: Producer, database: Database, simulator: Simulator
+    ) -> None:
+        self.settings = settings
+        self.producer = producer
+        self.database = database
+        self.simulator = simulator
+        self._numbers = count(1)
+
+    async def open_account(self, name: str, credits: int) -> None:
+        """Create an account with that many credits."""
+        await self.producer.till.create_account(name)
+        if credits:
+            await self.producer.till.grant(name, Decimal(credits), "for the test")
+
+    async def check_account(self, *, balance: int, held: int = 0) -> None:
+        """Fail unless the rich account has exactly this."""
+        account = await self.producer.balance("acme")
+        assert (account.balance, account.held) == (Decimal(balance), Decimal(held))
+
+    async def enqueue(self, request: ImageRequest | None = None, **options: Any) -> Job:
+        """Enqueue for the rich account `acme`; every prompt is its own."""
+        asked = request or text_to_image(f"picture {next(self._numbers)}")
+        return await self.producer.enqueue(asked, account_id="acme", **options)
+
+    async def ended(self, job: Job | UUID, timeout_seconds: float = WAIT_SECONDS) -> Job:
+        """Wait for the end of a job."""
+        job_id = job if isinstance(job, UUID) else job.id
+        return await self.producer.wait(job_id, timeout_seconds=timeout_seconds)
+
+    async def in_state(self, job: Job, state: str) -> Job:
+        """Wait until the job is in that state."""
+
+        async def is_there() -> bool:
+            return (await self.producer.get(job.id)).state == state
+
+        await eventually(is_there, f"job {job.id} is {state}")
+        return await self.producer.get(job.id)
+
+    async def run_sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
+        """Run any statement, as an admin in psql would."""
+        return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
+
+    async def check_books(self) -> None:
+        """Fail unless every invariant of the contract holds."""
+        findings = [finding async for finding in examine_books(self.database)]
+        assert findings
+        broken = [f"{finding.name}: {finding.detail}" for finding in findings if not finding.ok]
+        assert not broken, "\n".join(broken)
+
+    def check_paid_once(self) -> None:
+        """Fail if the simulator was paid twice for anything, or asked too often about a task."""
+        summary: Any = self.simulator.record.summary()
+        assert summary["paid_more_than_once"]["by_prompt"] == 0, summary
+        assert summary["polls"]["worst_window_per_task"] <= 3, summary
+        assert summary["polls"]["over_limit"] == 0, summary
+
+    @asynccontextmanager
+    async def worker(self, **changes: Any) -> AsyncIterator[Rooms]:
+        """Run a worker inside this process; changes are to its settings."""
+        settings = self.settings.model_copy(update=changes)
+        async with open_worker(settings) as rooms, working(rooms):
+            yield rooms
+
+    @asynccontextmanager
+    async def worker_with_callbacks(self, **changes: Any) -> AsyncIterator[Rooms]:
+        """Run a worker that Kie can call back; yields when it listens."""
+        port = free_port()
+        changes = {
+            "kie_callback_url": f"http://127.0.0.1:{port}",
+            "worker_http_port": port,
+            **changes,
+        }
+        async with self.worker(**changes) as rooms:
+            yield rooms
+
+    @asynccontextmanager
+    async def api(self, **changes: Any) -> AsyncIterator[ApiClient]:
+        """Run the HTTP API inside this process; changes are to its settings."""
+        settings = self.settings.model_copy(update=changes)
+        async with (
+            serving_api(settings) as addresses,
+            aiohttp.ClientSession(f"http://{addresses[0]}") as session,
+        ):
+            yield ApiClient(session)
+
+    @asynccontextmanager
+    async def worker_process(self, **environ: str) -> AsyncIterator[WorkerProcess]:
+        """Run `python -m worker` and wait until it says that it has started."""
+        process = WorkerProcess({**environment(self.settings), **environ})
+        await process.start()
+        try:
+            yield process
+        finally:
+            await process.kill()
+
+
+class WorkerProcess:
+    """A worker in a process of its own, to be stopped or killed."""
+
+    def __init__(self, environ: dict[str, str], descriptors: int | None = None) -> None:
+        self._environ = environ
+        self._descriptors = descriptors
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.lines: list[str] = []
+        self._started = asyncio.Event()
+
+    @property
+    def process(self) -> Process:
+        """The running process."""
+        assert self._process is not None
+        return self._process
+
+    async def start(self) -> None:
+        """Start it and wait for its `worker_started` line."""
+        self._process = await self._start_program()
+        self._reading = asyncio.create_task(self._read())
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._started.wait()
+        except TimeoutError:
+            raise AssertionError("the worker did not start:\n" + "\n".join(self.lines)) from None
+
+    async def _start_program(self) -> Process:
+        if self._descriptors is None:
+            return await start_program(WORKER, env=self._environ)
+        return await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'ulimit -n {self._descriptors}; exec "$@"', "sh", *WORKER),
+            env=self._environ,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.lines.append(line.decode().rstrip())
+            if "worker_started" in self.lines[-1]:
+                self._started.set()
+
+    async def kill(self) -> None:
+        """Kill it at once, wherever it is."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self._wait()
+
+    async def stop(self, timeout_seconds: float = WAIT_SECONDS) -> int:
+        """Ask it to stop, as an orchestrator does, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(timeout_seconds):
+            return await self._wait()
+
+    async def _wait(self) -> int:
+        code = await self.process.wait()
+        if self._reading is not None:
+            await self._reading
+        return code
+
+
+@asynccontextmanager
+async def another_database(beside_url: str) -> AsyncIterator[str]:
+    """A migrated database beside the given one."""
+    name = f"other_{uuid4().hex}"
+    url = f"{beside_url.rpartition('/')[0]}/{name}"
+    connection = await asyncpg.connect(beside_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    try:
+        await migrate(url)
+        yield url
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of a Darkroom process with these settings."""
+    secrets = {
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "KIE_API_KEY": settings.kie_api_key,
+        "KIE_API_KEYS": settings.kie_api_keys,
+    }
+    return {
+        **os.environ,
+        **{name: value.get_secret_value() for name, value in secrets.items() if value},
+        "DARKROOM_HOME": str(settings.darkroom_home),
+        "KIE_BASE_URL": settings.kie_base_url,
+        "KIE_SUBMITS_PER_10_SECONDS": str(settings.kie_submits_per_10_seconds),
+        "WORKER_HTTP_PORT": "0",
+        "API_PORT": "0",
+        "LOG_FORMAT": "json",
+    }
