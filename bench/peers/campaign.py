@@ -12,8 +12,7 @@ from pathlib import Path
 
 from bench.measurement.measured_process import end_on_sigterm
 from bench.peers.kill_report import BEGIN, END, write_section
-from bench.peers.kill_run import Aftermath, Blows, endure
-from bench.peers.kill_targets import DarkroomFighter, Fighter, PeerFighter
+from bench.peers.kill_run import Aftermath, Blows, DarkroomFighter, Fighter, PeerFighter, endure
 from bench.peers.peer_environments import PeerUnavailableError
 from tests.support.report_page import rewrite_section
 

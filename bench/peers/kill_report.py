@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.peers.kill_run import CREATE_SECONDS, TASK_SECONDS, Aftermath, Blows
-from bench.peers.kill_targets import KIES_ADVICE, UNKNOWN_LIMIT_SECONDS
+from bench.peers.kill_run import (
+    CREATE_SECONDS,
+    KIES_ADVICE,
+    TASK_SECONDS,
+    UNKNOWN_LIMIT_SECONDS,
+    Aftermath,
+    Blows,
+)
 from tests.support.report_page import table, wrapped
 from tests.support.run_description import describe_run
 
