@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("shared", "producer", "worker", "tests", "bench")
 FUNCTION_LINES_MAX = 50
-FILE_LINES_MAX = 300
+FILE_LINES_MAX = 400
 TEST_FILE_LINES_MAX = 500
+FOLDER_FILES_MAX = 14
+FOLDERS_WITHOUT_LIMIT = ("tests/", "worker/simulator/")
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "common", "base", "manager", "managers"}
 
 
@@ -72,7 +75,7 @@ def a_function_has_at_most_50_lines(source: Source) -> list[str]:
     ]
 
 
-def a_file_has_at_most_300_lines_and_a_test_500(source: Source) -> list[str]:
+def a_file_has_at_most_400_lines_and_a_test_500(source: Source) -> list[str]:
     allowed = TEST_FILE_LINES_MAX if source.is_test else FILE_LINES_MAX
     lines = len(source.text.splitlines())
     return [f"{lines} lines; at most {allowed}"] if lines > allowed else []
@@ -183,7 +186,7 @@ RULES: dict[Callable[[Source], list[str]], tuple[str, str]] = {
         "worker/x.py",
         "def long():\n" + "    step()\n" * FUNCTION_LINES_MAX,
     ),
-    a_file_has_at_most_300_lines_and_a_test_500: ("worker/x.py", "\n" * (FILE_LINES_MAX + 1)),
+    a_file_has_at_most_400_lines_and_a_test_500: ("worker/x.py", "\n" * (FILE_LINES_MAX + 1)),
     names_say_what_is_inside: ("worker/pool_manager.py", "class JobHelper: ..."),
     only_the_command_line_prints: ("worker/x.py", "print('hello')"),
     no_except_is_bare: ("worker/x.py", "try:\n    f()\nexcept:\n    raise"),
@@ -214,6 +217,25 @@ def test_every_file_keeps_the_rule(rule: Callable[[Source], list[str]]) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_rule_finds_a_file_that_breaks_it(rule: Callable[[Source], list[str]]) -> None:
     assert rule(read_source(*RULES[rule]))
+
+
+def crowded_folders(paths: Iterable[str]) -> list[str]:
+    """Return each folder with more Python files than allowed, tests and the simulator excepted."""
+    limited = [path for path in paths if not path.startswith(FOLDERS_WITHOUT_LIMIT)]
+    counts = Counter(Path(path).parent.as_posix() for path in limited)
+    return [f"{folder}: {n} files" for folder, n in counts.items() if n > FOLDER_FILES_MAX]
+
+
+def test_a_folder_has_at_most_14_files() -> None:
+    assert not crowded_folders(file.relative_to(ROOT).as_posix() for file in our_files())
+
+
+def test_a_folder_with_15_files_is_found() -> None:
+    names = [f"{letter}.py" for letter in "abcdefghijklmno"]
+    assert crowded_folders(f"worker/queue/{name}" for name in names) == ["worker/queue: 15 files"]
+    assert not crowded_folders(f"worker/queue/{name}" for name in names[1:])
+    assert not crowded_folders(f"worker/simulator/{name}" for name in names)
+    assert not crowded_folders(f"tests/integration/worker/{name}" for name in names)
 
 
 def test_all_rooms_are_looked_at() -> None:
