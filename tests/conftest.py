@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import pytest
 from arq.connections import ArqRedis
 
@@ -15,14 +14,12 @@ from producer import Producer
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
 from shared.adapters.monitoring.incident_log import failures
 from shared.adapters.postgres.database import Database, connect_database
-from shared.adapters.postgres.migrations import migrate
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
+from tests.support.database_pool import DatabasePool, open_pool
 from tests.support.deployment import Workshop, fast_simulator_config
 from worker.simulator import Simulator, running_simulator
-
-_TEMPLATE = "darkroom_template"
 
 # A shell without job control starts what it runs in the background with Ctrl-C ignored, and every
 # program that a test starts would inherit that.
@@ -55,32 +52,17 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServe
 
 
 @pytest.fixture(scope="session")
-def template_database(embedded: EmbeddedServers) -> str:
-    """A migrated database to copy: a fresh one per test costs milliseconds."""
-    import asyncio  # noqa: PLC0415
-
-    async def build() -> str:
-        assert embedded.database_url is not None
-        connection = await asyncpg.connect(embedded.database_url)
-        await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
-        await connection.close()
-        await migrate(_with_database(embedded.database_url, _TEMPLATE))
-        return embedded.database_url
-
-    return asyncio.run(build())
+def databases(embedded: EmbeddedServers) -> DatabasePool:
+    """The migrated databases of this process of tests."""
+    assert embedded.database_url is not None
+    return asyncio.run(open_pool(embedded.database_url))
 
 
 @pytest.fixture
-async def database_url(template_database: str) -> AsyncIterator[str]:
-    """The URL of a fresh, migrated database that is this test's own."""
-    name = f"t{uuid4().hex}"
-    connection = await asyncpg.connect(template_database)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
-    try:
-        yield _with_database(template_database, name)
-    finally:
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await connection.close()
+async def database_url(databases: DatabasePool) -> AsyncIterator[str]:
+    """The URL of a migrated database that is this test's own."""
+    async with databases.lend() as url:
+        yield url
 
 
 @pytest.fixture
@@ -143,7 +125,3 @@ async def workshop(
     workshop = Workshop(settings, producer, database, simulator)
     await workshop.open_account("acme", 10_000)
     return workshop
-
-
-def _with_database(url: str, name: str) -> str:
-    return f"{url.rpartition('/')[0]}/{name}"

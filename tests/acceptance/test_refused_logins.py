@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from producer import JobState
 from shared.adapters.monitoring.health_endpoints import serving
 from shared.adapters.postgres.database import Connection
+from tests.support.database_pool import DatabasePool
 from tests.support.deployment import Workshop, eventually, fast_simulator_config
 from worker.bootstrap import Rooms as WorkerRooms
 from worker.recovery.task_id_backup import EVIDENCE_KEY
@@ -123,9 +124,9 @@ async def passwords_checked(operator: Connection, role: str) -> AsyncIterator[No
 
 
 @pytest.fixture
-async def server(template_database: str, database_url: str) -> AsyncIterator[Server]:
+async def server(databases: DatabasePool, database_url: str) -> AsyncIterator[Server]:
     role = f"login_{uuid4().hex[:12]}"
-    operator = await asyncpg.connect(template_database)
+    operator = await asyncpg.connect(databases.server_url)
     try:
         await operator.execute(
             f"SET password_encryption = 'scram-sha-256'; CREATE ROLE {role} LOGIN"

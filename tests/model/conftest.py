@@ -6,32 +6,21 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from tests.model.stage import Stage, build_stage
+from tests.support.database_pool import DatabasePool
 
 
 @pytest.fixture
-def stage(template_database: str, tmp_path: Path) -> Iterator[Stage]:
+def stage(databases: DatabasePool, tmp_path: Path) -> Iterator[Stage]:
     """A stage over a fresh database, on a loop of its own."""
-    server, _, template = template_database.rpartition("/")
-    name = f"m{uuid4().hex}"
-
-    async def administer(statement: str) -> None:
-        connection = await asyncpg.connect(f"{server}/{template}")
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
     with asyncio.Runner() as runner:
-        runner.run(administer(f"CREATE DATABASE {name} TEMPLATE darkroom_template"))
-        stack = AsyncExitStack()
+        lent, stack = AsyncExitStack(), AsyncExitStack()
         try:
-            yield build_stage(runner, stack, f"{server}/{name}", tmp_path)
+            url = runner.run(lent.enter_async_context(databases.lend()))
+            yield build_stage(runner, stack, url, tmp_path)
         finally:
             runner.run(stack.aclose())
-            runner.run(administer(f"DROP DATABASE {name} WITH (FORCE)"))
+            runner.run(lent.aclose())

@@ -10,6 +10,7 @@ import pytest
 
 from shared.adapters.postgres.database import Database
 from tests.integration.database.desk import Desk
+from tests.support.database_pool import DatabasePool, with_database
 
 
 @pytest.fixture
@@ -21,13 +22,13 @@ async def desk(database: Database) -> Desk:
 
 
 @pytest.fixture
-async def empty_database_url(template_database: str) -> AsyncIterator[str]:
+async def empty_database_url(databases: DatabasePool) -> AsyncIterator[str]:
     """The URL of a database that has had no migration."""
     name = f"e{uuid4().hex}"
-    connection = await asyncpg.connect(template_database)
+    connection = await asyncpg.connect(databases.server_url)
     await connection.execute(f"CREATE DATABASE {name}")
     try:
-        yield f"{template_database.rpartition('/')[0]}/{name}"
+        yield with_database(databases.server_url, name)
     finally:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await connection.close()

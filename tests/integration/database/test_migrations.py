@@ -24,6 +24,7 @@ from shared.adapters.postgres.named_queries import sql_folder
 from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
 from tests.integration.database.strangers import sql_before
 from tests.support.database_logins import connected, with_user
+from tests.support.database_pool import DatabasePool
 from tests.support.deployment import eventually
 
 NAMES = [one.name for one in read_migrations()]
@@ -158,7 +159,7 @@ async def test_several_that_migrate_at_once_take_turns_and_apply_everything_once
 
 
 async def test_two_databases_of_one_server_may_be_migrated_at_once(
-    empty_database_url: str, template_database: str, folder: Path, connection: Connection
+    empty_database_url: str, databases: DatabasePool, folder: Path, connection: Connection
 ) -> None:
     # Roles belong to the whole server: another database makes one between look and creation.
     prefix = rename_roles(folder)
@@ -170,7 +171,7 @@ async def test_two_databases_of_one_server_may_be_migrated_at_once(
         )
         return bool(waiting)
 
-    async with connected(template_database) as other:
+    async with connected(databases.server_url) as other:
         async with asyncio.TaskGroup() as group, other.transaction():
             await other.execute(f"CREATE ROLE {prefix}_service NOLOGIN")
             task = group.create_task(migrate(empty_database_url, folder))

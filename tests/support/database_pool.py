@@ -1,0 +1,170 @@
+"""Lends each test a migrated database that no other test has left anything in.
+
+A copy of the template costs some 100 ms of CPU: it is 350 files. So a database of which a test has
+changed nothing but rows is emptied and lent again. One of which anything else was changed, be it a
+function, a right, a setting or a row that the migrations insert, is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import asyncpg
+
+from shared.adapters.postgres.migrations import migrate
+
+_TEMPLATE = "darkroom_template"
+_LOANS_MAX = 50
+"""Deleted rows stay in their files: after so many loans a database has grown enough."""
+_DISCONNECT = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_SCHEMA = """
+WITH line (text) AS (
+    SELECT (attrelid, attname, atttypid, attnotnull, attisdropped, attacl)::text
+    FROM pg_attribute WHERE attrelid >= 16384
+    UNION ALL SELECT (adrelid, adnum, pg_get_expr(adbin, adrelid))::text FROM pg_attrdef
+    UNION ALL SELECT (conrelid, conname, pg_get_constraintdef(oid))::text
+    FROM pg_constraint WHERE oid >= 16384
+    UNION ALL SELECT (oid, proname, prosrc, proacl, proowner, prosecdef, proconfig)::text
+    FROM pg_proc WHERE oid >= 16384
+    UNION ALL SELECT (tgrelid, tgname, tgfoid, tgenabled)::text FROM pg_trigger
+    UNION ALL SELECT (oid, relname, relacl, relowner, reloptions, relrowsecurity)::text
+    FROM pg_class WHERE oid >= 16384
+    UNION ALL SELECT (nspname, nspacl, nspowner)::text FROM pg_namespace WHERE nspname !~ '^pg_t'
+    UNION ALL SELECT (setrole, setconfig)::text FROM pg_db_role_setting AS of_database
+    JOIN pg_database ON pg_database.oid = setdatabase AND datname = current_database()
+    UNION ALL SELECT (datacl, datdba, datconnlimit)::text
+    FROM pg_database WHERE datname = current_database()
+    UNION ALL SELECT (defaclrole, defaclobjtype, defaclacl)::text FROM pg_default_acl
+    UNION ALL SELECT (evtname, evtenabled)::text FROM pg_event_trigger
+    UNION ALL SELECT (extname, extversion)::text FROM pg_extension
+)
+SELECT md5(string_agg(text, E'\\n' ORDER BY text)) FROM line
+"""
+_TABLES = """
+SELECT format('%I.%I', nspname, relname) AS name
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE pg_class.oid >= 16384 AND relkind = 'r' ORDER BY 1
+"""
+_SEQUENCES = """
+SELECT format('%I.%I', schemaname, sequencename) AS name, start_value, last_value
+FROM pg_sequences ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    """What a database is like that nothing has happened to."""
+
+    schema: str
+    rows: str
+    """The hash of the rows that migrations insert."""
+    hash_rows: str
+    """The statement that computes it."""
+    reset: str
+    """The statements that delete all other rows and set sequences back."""
+
+
+class DatabasePool:
+    """The databases of one process of tests, on one server."""
+
+    def __init__(self, server_url: str, fresh: _Fresh, name: str) -> None:
+        self.server_url = server_url
+        self._fresh = fresh
+        self._free = [name]
+        self._loans: dict[str, int] = {}
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[str]:
+        """Yield the URL of a database for one test."""
+        name = self._free.pop() if self._free else await _create(self.server_url)
+        self._loans[name] = self._loans.get(name, 0) + 1
+        try:
+            yield with_database(self.server_url, name)
+        finally:
+            if self._loans[name] < _LOANS_MAX and await self._is_emptied(name):
+                self._free.append(name)
+            else:
+                await _run(self.server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def _is_emptied(self, name: str) -> bool:
+        """Empty the database, unless more than rows was changed in it."""
+        fresh = self._fresh
+        try:
+            connection = await asyncpg.connect(with_database(self.server_url, name))
+        except asyncpg.PostgresError:  # it was renamed, or closed to all
+            return False
+        try:
+            await connection.execute(_DISCONNECT)
+            if await connection.fetchval(_SCHEMA) != fresh.schema:
+                return False
+            if await connection.fetchval(fresh.hash_rows) != fresh.rows:
+                return False
+            await connection.execute(fresh.reset)
+        except asyncpg.PostgresError:
+            return False
+        finally:
+            await connection.close()
+        return True
+
+
+async def open_pool(server_url: str) -> DatabasePool:
+    """Build the template on the server and return a pool of its copies."""
+    await _run(server_url, f"CREATE DATABASE {_TEMPLATE}")
+    await migrate(with_database(server_url, _TEMPLATE))
+    name = await _create(server_url)
+    # A copy is described, not the template: rights and settings of a database are not copied.
+    connection = await asyncpg.connect(with_database(server_url, name))
+    try:
+        return DatabasePool(server_url, await _describe(connection), name)
+    finally:
+        await connection.close()
+
+
+async def _create(server_url: str) -> str:
+    name = f"t{uuid4().hex}"
+    await _run(server_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    return name
+
+
+async def _run(server_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(server_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _describe(connection: asyncpg.Connection) -> _Fresh:
+    names = [row["name"] for row in await connection.fetch(_TABLES)]
+    filled = [
+        name for name in names if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {name})")
+    ]
+    hashes = (
+        f"(SELECT string_agg(r::text, ',' ORDER BY r::text) FROM {name} r)" for name in filled
+    )
+    hash_rows = f"SELECT md5(concat_ws(';', {', '.join(hashes)}))"
+    deletes = [f"DELETE FROM {name}" for name in names if name not in filled]
+    restarts = [
+        f"SELECT setval('{row['name']}', {row['last_value'] or row['start_value']},"
+        f" {row['last_value'] is not None})"
+        for row in await connection.fetch(_SEQUENCES)
+    ]
+    # Without triggers: some tables refuse every DELETE.
+    reset = ["SET session_replication_role = replica", *deletes, *restarts]
+    return _Fresh(
+        schema=await connection.fetchval(_SCHEMA),
+        rows=await connection.fetchval(hash_rows),
+        hash_rows=hash_rows,
+        reset="; ".join(reset),
+    )
+
+
+def with_database(url: str, name: str) -> str:
+    """Return the URL of another database of the same server."""
+    return f"{url.rpartition('/')[0]}/{name}"
