@@ -28,8 +28,6 @@ _ORDER_BYTES = 1 << 20
 """More than any environment takes."""
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "FAKETIME", "MALLOC_", "TZ")
 """How the names of variables begin that Python, the C library or the linker reads at its start."""
-_BYTECODE = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
-"""These decide how fast a program starts, not what it does."""
 _LOADED = ("producer.cli.command_tree", "producer.api", "worker.__main__", "worker.service")
 """What the forking process imports: all that the programs import."""
 _OUTPUT = ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS", "TERMINAL_WIDTH")
@@ -136,11 +134,7 @@ def _may_fork(env: Mapping[str, str]) -> bool:
 
 
 def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in env.items()
-        if name.startswith(_READ_AT_START) and name not in _BYTECODE
-    }
+    return {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
 
 
 def _open_stream(target: int) -> tuple[int | None, int]:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 from arq.connections import ArqRedis
 
-from tests.acceptance.cli.conftest import compiled, darkroom
+from tests.acceptance.cli.conftest import darkroom
 from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.faults.playing import Stage, set_stage
 from tests.support.deployment import Workshop
 
-__all__ = ["compiled", "darkroom", "stage"]
+__all__ = ["darkroom", "stage"]
 
 
 @pytest.fixture
