@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import AsyncExitStack, suppress
+from typing import Any, cast
 
 import pytest
 from arq.connections import ArqRedis
+from redis.exceptions import ReadOnlyError
 
 from shared.adapters.redis.deliveries import connect_redis, open_redis
+from shared.adapters.redis.subscription import listening
 from shared.adapters.servers import Servers
 
+_CONNECTIONS = 5
 _ROUNDS = 5
 _MOST_STEPS = 200
+_REFUSAL = "return redis.error_reply('READONLY a replica now')"
 
 
 async def _command(redis: ArqRedis) -> Any:
@@ -32,18 +37,32 @@ async def _connects_first(redis: ArqRedis) -> Any:
     return await redis.incr("count")
 
 
+async def _refused(redis: ArqRedis) -> Any:
+    with suppress(ReadOnlyError):
+        await cast("Awaitable[Any]", redis.eval(_REFUSAL, 0))
+
+
+async def _crowd(redis: ArqRedis) -> Any:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3 * _CONNECTIONS):
+            group.create_task(_command(redis))
+
+
 async def _subscription(redis: ArqRedis) -> Any:
-    async with redis.pubsub() as subscription:
-        await subscription.subscribe("news")
-        return await subscription.get_message(timeout=0.01)
+    async with listening(redis, "news") as messages:
+        await redis.publish("news", "one")
+        return await anext(messages)
 
 
-@pytest.mark.parametrize("work", [_command, _pipeline, _connects_first, _subscription])
+_WORKS = (_command, _pipeline, _connects_first, _refused, _crowd, _subscription)
+
+
+@pytest.mark.parametrize("work", _WORKS)
 async def test_a_cancellation_at_any_step_of_a_command_ends_its_task(
     servers: Servers, work: Callable[[ArqRedis], Awaitable[Any]]
 ) -> None:
     lost = []
-    async with connect_redis(servers.redis_url, connections=5) as redis:
+    async with connect_redis(servers.redis_url, connections=_CONNECTIONS) as redis:
         await work(redis)
         for number in range(_ROUNDS):
             for steps in range(_MOST_STEPS):
@@ -56,9 +75,12 @@ async def test_a_cancellation_at_any_step_of_a_command_ends_its_task(
                 await asyncio.wait({task}, timeout=10)
                 if not task.cancelled():
                     lost.append((number, steps))
-            # The pool is whole afterwards, and the answers are those of the commands.
+            # The answers are those of the commands, and every connection can be had again.
             before = await redis.incr("count")
             assert await redis.incr("count") == before + 1
+            async with asyncio.timeout(10), AsyncExitStack() as held:
+                for _ in range(_CONNECTIONS):
+                    await held.enter_async_context(redis.client())
     assert not lost, "cancelled in these rounds after so many steps, and went on all the same"
 
 

@@ -7,6 +7,7 @@ so a connection on which such an answer came is closed, and the next one reaches
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -74,9 +75,24 @@ class RenewingPool(BlockingConnectionPool):
         kind = options.pop("connection_class", None)
         super().__init__(**options)
         self.connection_class = _noting(kind or self.connection_class)
+        self._releasing: set[asyncio.Task[None]] = set()
 
     async def release(self, connection: AbstractConnection) -> None:
-        """Take a connection back. Where one is spoiled, those that are idle lead there as well."""
+        """Take a connection back. Where one is spoiled, those that are idle lead there as well.
+
+        It is taken back in any case: where this is cancelled, by a task of its own. The client
+        would count it as in use for good, and a pool that loses all of them serves nobody.
+        """
+        try:
+            await self._release(connection)
+        except asyncio.CancelledError:
+            if connection in self._in_use_connections:
+                releasing = asyncio.create_task(self._release(connection))
+                self._releasing.add(releasing)
+                releasing.add_done_callback(self._releasing.discard)
+            raise
+
+    async def _release(self, connection: AbstractConnection) -> None:
         if getattr(connection, "is_spoiled", False):
             connection.is_spoiled = False  # type: ignore[attr-defined]
             await connection.disconnect()

@@ -36,8 +36,13 @@ async def listening(
             await pubsub.subscribe(channel, echo)
         yield _messages(redis, pubsub, echo, heartbeat)
     finally:
-        with suppress(RedisError, OSError):
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+        # To the end, also where this is cancelled meanwhile: else the pool would lose a connection.
+        await asyncio.shield(_close(pubsub))
+
+
+async def _close(pubsub: PubSub) -> None:
+    with suppress(RedisError, OSError):
+        await pubsub.aclose()  # type: ignore[no-untyped-call]
 
 
 async def _messages(
