@@ -55,12 +55,11 @@ class Mutant:
 
 
 def read_mutants(listing: Path = LISTING) -> list[Mutant]:
-    """Return every mutant in the order of the list."""
+    """Return every mutant in the order of the list. Raises `KeyError`: its file has no test."""
     table = tomllib.loads(listing.read_text(encoding="utf-8"))
     return [
         Mutant(
-            **{"sound": table["sound"].get(row["file"], ""), **row}
-            | {"caught_by": tuple(row["caught_by"])}
+            **{"sound": table["sound"][row["file"]], **row} | {"caught_by": tuple(row["caught_by"])}
         )
         for row in table["mutant"]
     ]

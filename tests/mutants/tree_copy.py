@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from tests.mutants.mutant_list import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-_PARTS = ("shared", "producer", "worker", "sql", "tests", "pyproject.toml")
+_PARTS = ("shared", "producer", "worker", "sql", "tests", "docs", "pyproject.toml")
 _PREFIX = "darkroom-mutants-"
 _MARK = ".a-copy-for-mutants"
 _TEST_TIMEOUT_SECONDS = 60
