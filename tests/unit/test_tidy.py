@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ class Source:
     path: str
     text: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
+    """All nodes of the tree: rules read them again and again."""
 
     @property
     def is_test(self) -> bool:
@@ -35,7 +38,8 @@ class Source:
 
 
 def read_source(path: str, text: str) -> Source:
-    return Source(path, text, ast.parse(text))
+    tree = ast.parse(text)
+    return Source(path, text, tree, tuple(ast.walk(tree)))
 
 
 def our_files() -> list[Path]:
@@ -53,7 +57,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def calls_of(source: Source) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call):
             yield dotted(node.func), node
 
@@ -69,7 +73,7 @@ def words_of(name: str) -> set[str]:
 def a_function_has_at_most_50_lines(source: Source) -> list[str]:
     return [
         f"{node.name} has {(node.end_lineno or node.lineno) - node.lineno + 1} lines"
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or node.lineno) - node.lineno + 1 > FUNCTION_LINES_MAX
     ]
@@ -83,7 +87,7 @@ def a_file_has_at_most_400_lines_and_a_test_500(source: Source) -> list[str]:
 
 def names_say_what_is_inside(source: Source) -> list[str]:
     parts = list(Path(source.path).with_suffix("").parts)
-    classes = [node.name for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+    classes = [node.name for node in source.nodes if isinstance(node, ast.ClassDef)]
     return [
         f"{name!r} names nothing: {', '.join(sorted(words_of(name) & BANNED_WORDS))}"
         for name in parts + classes
@@ -100,7 +104,7 @@ def only_the_command_line_prints(source: Source) -> list[str]:
 def no_except_is_bare(source: Source) -> list[str]:
     return [
         f"line {node.lineno} catches everything"
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
 
@@ -134,7 +138,7 @@ def no_test_is_skipped(source: Source) -> list[str]:
     banned = {"skip", "skipif", "xfail", "importorskip"}
     return [
         f"line {node.lineno}: pytest's {node.attr}"
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Attribute)
         and node.attr in banned
         and dotted(node).startswith("pytest.")
@@ -160,7 +164,7 @@ def our_own_code_is_never_patched(source: Source) -> list[str]:
 
 def _names_from_our_rooms(source: Source) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ROOMS:
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
@@ -204,13 +208,21 @@ RULES: dict[Callable[[Source], list[str]], tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_every_file_keeps_the_rule(rule: Callable[[Source], list[str]]) -> None:
-    faults = []
+@cache
+def faults_by_rule() -> dict[Callable[[Source], list[str]], list[str]]:
+    """Read each file once, and return what every rule finds in all of them."""
+    found: dict[Callable[[Source], list[str]], list[str]] = {rule: [] for rule in RULES}
     for file in our_files():
         path = file.relative_to(ROOT).as_posix()
         source = read_source(path, file.read_text(encoding="utf-8"))
-        faults += [f"{path}: {fault}" for fault in rule(source)]
+        for rule, faults in found.items():
+            faults += [f"{path}: {fault}" for fault in rule(source)]
+    return found
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_file_keeps_the_rule(rule: Callable[[Source], list[str]]) -> None:
+    faults = faults_by_rule()[rule]
     assert not faults, "\n".join(faults)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -151,10 +151,16 @@ async def test_receivers_of_one_account_that_never_answer_delay_no_other_account
 @asynccontextmanager
 async def silent_hosts(count: int) -> AsyncIterator[tuple[list[str], Callable[[], int]]]:
     """Yield URLs of that many hosts which accept and never answer, and how many are connected."""
-    writers: list[asyncio.StreamWriter] = []
+    writers: set[asyncio.StreamWriter] = set()
 
-    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        # A sender that has given up connects again later: only open connections count.
+        with suppress(ConnectionError):
+            while await reader.read(65_536):
+                continue
+        writers.discard(writer)
+        writer.close()
 
     server = await asyncio.start_server(accept, "0.0.0.0", 0)
     port = server.sockets[0].getsockname()[1]
