@@ -1,6 +1,6 @@
 """Without keys only a program of this machine is trusted, and forms change nothing, key or no key.
 
-Docs: "whoever reaches it directly may do everything", and what ends that.
+Docs: "every client that reaches it directly may do everything", and what ends that.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ async def test_with_a_key_a_proxy_changes_nothing(workshop: Workshop) -> None:
             check_refused(await nobody.send("GET", "/v1/jobs", headers={name: value}), 401)
 
 
-@pytest.mark.promise("What changes something takes JSON alone, with a key or without")
+@pytest.mark.promise("A route that changes something accepts JSON alone, with a key or without")
 @pytest.mark.parametrize("has_key", [True, False], ids=["with a key", "without keys"])
 async def test_no_form_changes_anything_on_any_route(workshop: Workshop, *, has_key: bool) -> None:
     """A web page can send these types anywhere without asking."""

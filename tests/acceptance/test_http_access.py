@@ -20,7 +20,7 @@ async def key_of(workshop: Workshop, role: Role, account_id: str | None = None) 
     return text
 
 
-@pytest.mark.promise("whoever reaches it directly may do everything")
+@pytest.mark.promise("every client that reaches it directly may do everything")
 async def test_without_any_key_whoever_is_on_this_machine_may_do_everything(
     workshop: Workshop,
 ) -> None:
@@ -29,7 +29,7 @@ async def test_without_any_key_whoever_is_on_this_machine_may_do_everything(
         (await api.post("/v1/accounts/acme/grants", {"credits": 1, "reason": "x"})).expect(200)
 
 
-@pytest.mark.promise("The first key ends that", "`/readyz` and `/metrics` answer without a key")
+@pytest.mark.promise("The first key ends this", "`/readyz` and `/metrics` answer without a key")
 async def test_once_there_is_a_key_nobody_is_let_in_without_one(workshop: Workshop) -> None:
     key = await key_of(workshop, Role.ADMIN)
     async with workshop.api() as api:

@@ -144,8 +144,8 @@ def test_the_limits_are_those_of_the_code() -> None:
         "heartbeat of a stream": f"{pace.heartbeat_seconds:g} s",
         "a stream that its reader does not read": f"{STUCK_SECONDS:g} s or"
         f" {pace.row_length} events",
-        "time for requests under way when the API is told to stop": f"{api_server.DRAIN_SECONDS:g}"
-        " s; who waits or listens is answered at once",
+        "time for requests in progress when the API stops": f"{api_server.DRAIN_SECONDS:g}"
+        " s; requests that wait or listen are answered at once",
     }
 
 

@@ -134,7 +134,7 @@ async def test_the_same_key_for_something_else_is_a_conflict_that_names_it(
     assert problem["job_id"] == job["id"]
 
 
-@pytest.mark.promise("**A refusal is not kept.**")
+@pytest.mark.promise("**A refusal is not stored.**")
 async def test_a_refusal_is_not_kept_under_its_key(workshop: Workshop) -> None:
     await workshop.open_account("poor", 6)
     async with workshop.api() as api:
@@ -148,7 +148,7 @@ async def test_a_refusal_is_not_kept_under_its_key(workshop: Workshop) -> None:
         assert "Idempotent-Replayed" not in placed.headers
 
 
-@pytest.mark.promise("50 unless `limit` says otherwise, 1,000 at most")
+@pytest.mark.promise("50 entries by default, and 1,000 at most with `limit`")
 async def test_a_list_has_50_jobs_unless_it_is_told_otherwise(workshop: Workshop) -> None:
     orders = [Order(request=text_to_image(f"{n}"), account_id="acme") for n in range(1_001)]
     await workshop.producer.enqueue_many(orders)
@@ -161,7 +161,7 @@ async def test_a_list_has_50_jobs_unless_it_is_told_otherwise(workshop: Workshop
             assert set((await api.get(path, limit=1_001)).faults()) == {"limit"}
 
 
-@pytest.mark.promise("Keys belong to the account and never lapse")
+@pytest.mark.promise("Keys belong to the account and never expire")
 async def test_keys_are_scoped_to_the_account(workshop: Workshop) -> None:
     await workshop.open_account("other", 100)
     async with workshop.api() as api:
@@ -179,7 +179,7 @@ async def test_a_wait_ends_when_the_time_is_over(workshop: Workshop) -> None:
     assert same["state"] == "queued"
 
 
-@pytest.mark.promise("so many seconds, at most 60", "wait")
+@pytest.mark.promise("after that number of seconds, at most 60", "wait")
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan", "inf", "1_0", ""])
 async def test_a_wait_has_its_limits(workshop: Workshop, wait: str) -> None:
     async with workshop.api() as api:
@@ -187,7 +187,7 @@ async def test_a_wait_has_its_limits(workshop: Workshop, wait: str) -> None:
         assert set((await api.get(f"/v1/jobs/{job['id']}", wait=wait)).faults()) == {"wait"}
 
 
-@pytest.mark.promise("time for requests under way when the API is told to stop")
+@pytest.mark.promise("time for requests in progress when the API stops")
 async def test_whoever_waits_is_let_go_when_the_process_leaves(workshop: Workshop) -> None:
     async with AsyncExitStack() as outer:
         inner = await outer.enter_async_context(AsyncExitStack())

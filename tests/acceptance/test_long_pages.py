@@ -1,6 +1,6 @@
 """Lists of long jobs: a page ends where it is full, and loses and doubles nothing.
 
-Docs: "A page ends early where it is full", and `fields`.
+Docs: "A page ends early when it is full", and `fields`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def walk(api: ApiClient, path: str, key: str, **query: Any) -> list[list[d
             return pages
 
 
-@pytest.mark.promise("A page ends early where it is full", "a page of a list")
+@pytest.mark.promise("A page ends early when it is full", "a page of a list")
 async def test_a_page_ends_where_it_is_full_and_no_job_is_lost_or_doubled(
     workshop: Workshop,
 ) -> None:
@@ -104,7 +104,7 @@ async def test_a_ledger_of_long_reasons_ends_its_pages_as_well(workshop: Worksho
     assert len(pages) == 3
 
 
-@pytest.mark.promise("A field that there is not is `422`")
+@pytest.mark.promise("An unknown field is `422`")
 async def test_fields_leave_the_rest_out_and_the_room_they_take(workshop: Workshop) -> None:
     ids = await fill(workshop, 60)
     job_id = next(iter(ids))

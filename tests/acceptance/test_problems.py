@@ -26,7 +26,7 @@ def check(answer: Answer, status: int, code: str) -> dict[str, Any]:
     *("account_not_found", "price_not_found", "not_found", "method_not_allowed"),
     *("idempotency_conflict", "too_late_to_cancel", "request_too_large", "unsupported_content"),
     *("invalid_request", "price_missing", "database_refused"),
-    "Nothing is stored where the answer is an error",
+    "Nothing is stored if the answer is an error",
 )
 async def test_what_a_caller_does_wrong_has_its_own_word(workshop: Workshop) -> None:
     key = await key_of(workshop, Role.ADMIN)

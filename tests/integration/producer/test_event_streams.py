@@ -126,7 +126,9 @@ async def test_a_client_that_left_is_forgotten_at_the_next_heartbeat(
         assert feed.dropped == 0
 
 
-@pytest.mark.promise("Who takes nothing for 30 seconds", "a stream that its reader does not read")
+@pytest.mark.promise(
+    "A client that reads nothing for 30 seconds", "a stream that its reader does not read"
+)
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
 async def test_a_client_that_reads_nothing_is_cut_off_and_delays_nobody(
     producer: Producer,

@@ -334,7 +334,7 @@ async def test_the_first_key_closes_the_house_everywhere_within_a_second(
     assert watched.asked["any_key_exists"] == 2
 
 
-@pytest.mark.promise("The first key ends that, for good")
+@pytest.mark.promise("The first key ends this permanently")
 async def test_revoking_the_last_key_does_not_open_the_house(
     ring: KeyRing, elsewhere: KeyRing, hands: Hands
 ) -> None:

@@ -219,7 +219,7 @@ async def test_an_outage_of_postgres_delays_events_and_loses_none(
     assert [(log["event"], log["doing"]) for log in logs] == [("dependency_down", "read_events")]
 
 
-@pytest.mark.promise("or falls behind by 256 events, is cut off")
+@pytest.mark.promise("or falls behind by 256 events, is disconnected")
 async def test_a_slow_listener_is_dropped_and_delays_nobody(
     producer: Producer, database: Database, redis: ArqRedis
 ) -> None:

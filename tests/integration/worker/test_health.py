@@ -218,7 +218,7 @@ async def _scrape_until(client: aiohttp.ClientSession, name: str, value: float) 
     return samples
 
 
-@pytest.mark.promise("where `METRICS_KEY` is set, `/metrics` asks for that")
+@pytest.mark.promise("If `METRICS_KEY` is set, `/metrics` requires it")
 async def test_metrics_ask_for_their_key_on_the_api_and_on_a_worker(workshop: Workshop) -> None:
     """METRICS_KEY is no API key: it is checked while Postgres is away."""
     key = SecretStr("a-key-of-prometheus")
