@@ -26,7 +26,7 @@ from uuid import UUID
 from bench.killed_workers import killed_workers
 from bench.measurement.bench_deployment import ACCOUNT, House, open_house
 from producer import Order, Producer, TextToImage
-from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
 from tests.support.report_page import rewrite_section
 from tests.support.run_description import describe_run
 
@@ -164,10 +164,10 @@ async def _until(house: House, seconds: float, enough: int, *path: str) -> None:
 async def _hasten(house: House, job_ids: Sequence[UUID], dice: Random, pressure: Pressure) -> None:
     """Make random jobs due now, as an operator's refresh and every callback do."""
     async with connect_redis(house.servers.redis_url) as redis:
-        delivery = Delivery(redis)
+        delivery_queue = DeliveryQueue(redis)
         while True:
             some = dice.sample(job_ids, min(_HASTENED_AT_ONCE, len(job_ids)))
-            await asyncio.gather(*(delivery.hasten(one, Lane.POLL) for one in some))
+            await asyncio.gather(*(delivery_queue.make_due_now(one, Lane.POLL) for one in some))
             pressure.hastened += len(some)
             await asyncio.sleep(_HASTEN_PAUSE_SECONDS)
 

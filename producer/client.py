@@ -19,7 +19,7 @@ from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import Intake
 from producer.webhook_admin import Webhooks
 from shared.adapters.postgres.database import Connection, Database, connect_database
-from shared.adapters.redis.deliveries import Delivery, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest, get_family
 from shared.domain.job import Job
@@ -44,7 +44,7 @@ class Producer(OperatorVerdicts):
     def __init__(
         self,
         database: Database,
-        delivery: Delivery,
+        delivery_queue: DeliveryQueue,
         watch: EndWatch,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
@@ -54,10 +54,10 @@ class Producer(OperatorVerdicts):
         self._database = database
         self._job_deadline_seconds = job_deadline_seconds
         self._charge_basis = charge_basis
-        self._delivery = delivery
+        self._delivery_queue = delivery_queue
         self._watch = watch
         self._book = JobBook(database)
-        self.intake = Intake(database, delivery, webhooks_allow_loopback)
+        self.intake = Intake(database, delivery_queue, webhooks_allow_loopback)
         """The same way in, for the HTTP API: it tells new jobs from those a key already named."""
         self.events = EventFeed(database, watch.subscription)
         """Live streams of events, per job and per account."""
@@ -65,7 +65,7 @@ class Producer(OperatorVerdicts):
         """Whether news of changed jobs arrives here, and what was found without any."""
         self.till = Till(database)
         """Accounts, prices and the ledger, for administration."""
-        self.webhooks = Webhooks(database, delivery)
+        self.webhooks = Webhooks(database, delivery_queue)
         """What became of webhooks, sending them anew, and their secrets."""
 
     @staticmethod
@@ -103,15 +103,17 @@ class Producer(OperatorVerdicts):
                     servers.database_url,
                     name="darkroom-producer",
                     lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
-                    reads_any_moment=True,
+                    clamps_timestamps=True,
                 )
             )
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
-            delivery = Delivery(redis)
-            watch = await stack.enter_async_context(watching_ends(JobBook(database), delivery))
+            delivery_queue = DeliveryQueue(redis)
+            watch = await stack.enter_async_context(
+                watching_ends(JobBook(database), delivery_queue)
+            )
             producer = Producer(
                 database,
-                delivery,
+                delivery_queue,
                 watch,
                 job_deadline_seconds=job_deadline_seconds,
                 charge_basis=charge_basis,

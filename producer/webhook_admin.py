@@ -13,10 +13,10 @@ from producer.actor import Actor, stated
 from producer.job_ids import read_uuid
 from producer.jobs.locked_rows import naming_the_row
 from producer.orders.order import Order
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database, as_dicts
-from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
-from shared.domain.public_addresses import url_fault
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
+from shared.domain.public_addresses import find_url_fault
 from shared.errors import (
     AccountNotFound,
     DatabaseRefused,
@@ -49,7 +49,7 @@ def destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list
         if url is None:
             continue
         if url not in verdicts:
-            verdicts[url] = url_fault(url, allow_loopback=allow_loopback)
+            verdicts[url] = find_url_fault(url, allow_loopback=allow_loopback)
         sentence = verdicts[url]
         if sentence is not None:
             field = "webhook_url" if len(orders) == 1 else f"jobs.{index}.webhook_url"
@@ -60,9 +60,9 @@ def destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list
 class Webhooks:
     """The operator's hand on messages and endpoints. Every method may raise `PostgresDown`."""
 
-    def __init__(self, database: Database, delivery: Delivery) -> None:
+    def __init__(self, database: Database, delivery_queue: DeliveryQueue) -> None:
         self._database = database
-        self._delivery = delivery
+        self._delivery_queue = delivery_queue
 
     async def list(
         self, *, account_id: str | None = None, state: str | None = None, limit: int = 50
@@ -164,7 +164,7 @@ class Webhooks:
     async def _make(
         self, account_id: str, url: str, *, allow_loopback: bool, actor: Actor | str | None
     ) -> None:
-        sentence = url_fault(url, allow_loopback=allow_loopback)
+        sentence = find_url_fault(url, allow_loopback=allow_loopback)
         if sentence is not None:
             raise InvalidRequest([Fault("url", sentence)])
         try:
@@ -177,12 +177,12 @@ class Webhooks:
     async def _hand_over(self, message_id: UUID) -> None:
         try:
             # It may have one already, for hours from now, or one whose run gave it up just now.
-            await self._delivery.hasten(message_id, Lane.WEBHOOK)
-            parcel = Parcel(message_id, Lane.WEBHOOK)
-            await self._delivery.deliver([parcel], again_if_running=True)
+            await self._delivery_queue.make_due_now(message_id, Lane.WEBHOOK)
+            delivery = Delivery(message_id, Lane.WEBHOOK)
+            await self._delivery_queue.deliver([delivery], rerun_if_running=True)
         except RedisDown as error:
             # The row is committed; the reconciler delivers it when Redis is back.
-            failures.down(error, doing="deliver_webhook")
+            incidents.record_outage(error, doing="deliver_webhook")
 
 
 def _as_receivers_see_it(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,8 +37,8 @@ from decimal import Decimal
 from typing import ClassVar
 
 from shared.fault import Fault as Fault  # noqa: PLC0414
-from shared.fault import listed
-from shared.key_refusals import KEY_SENTENCES, KeyRefusal
+from shared.fault import cap_faults
+from shared.key_refusals import KEY_REFUSAL_MESSAGES, KeyRefusal
 
 
 class DarkroomError(Exception):
@@ -60,7 +60,7 @@ class InvalidRequest(RequestRefused):
     code = "invalid_request"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = listed(faults)
+        self.faults = cap_faults(faults)
         super().__init__("; ".join(str(fault) for fault in self.faults))
 
 
@@ -157,7 +157,7 @@ class KeyRefused(RequestRefused):
 
     def __init__(self, reason: KeyRefusal) -> None:
         self.reason = reason
-        super().__init__(KEY_SENTENCES[reason])
+        super().__init__(KEY_REFUSAL_MESSAGES[reason])
 
 
 class TooLateToCancel(RequestRefused):

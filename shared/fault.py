@@ -21,7 +21,7 @@ FAULTS_MAX = 1_000
 """How many faults a refusal lists: one for each job of a batch."""
 
 
-def listed(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+def cap_faults(faults: Sequence[Fault]) -> tuple[Fault, ...]:
     """Return the faults that a refusal lists; the last one counts those that it leaves out."""
     more = len(faults) - FAULTS_MAX
     shown = tuple(faults[:FAULTS_MAX])

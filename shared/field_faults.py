@@ -17,19 +17,19 @@ _NAME_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
-class FieldGuide:
+class FieldRules:
     """What a refusal may tell about the fields of one request model."""
 
     task: str
     allowed: Mapping[str, str]
     """Each field with a phrase saying what it takes."""
-    not_offered: Mapping[str, str]
+    unsupported_fields: Mapping[str, str]
     """Fields that people expect but that do not exist, each with the sentence that says so."""
-    other_names: Mapping[str, str]
+    field_aliases: Mapping[str, str]
     """Names by which a field is known elsewhere, each with ours."""
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """Show a refused value in a message: shortened, on one line, whatever it is."""
     if isinstance(value, str):
         short = value if len(value) <= _SHOWN_LENGTH else value[: _SHOWN_LENGTH - 1] + "…"
@@ -46,41 +46,43 @@ def shown(value: object) -> str:
     return "an object" if isinstance(value, Mapping) else f"a value of type {type(value).__name__}"
 
 
-def shown_name(name: object) -> str:
+def format_field_name(name: object) -> str:
     """Return a field name that is safe to print: unknown names are the caller's own text."""
-    text = name if isinstance(name, str) else shown(name)
+    text = name if isinstance(name, str) else format_value(name)
     printable = "".join(c if c.isprintable() else "?" for c in text[:_NAME_LENGTH])
     return printable or "(empty name)"
 
 
-def faults_of(error: ValidationError, guide: FieldGuide) -> list[Fault]:
+def list_field_faults(error: ValidationError, rules: FieldRules) -> list[Fault]:
     """Return one fault for each thing that pydantic found, in its order, up to `FAULTS_MAX`."""
     found = error.errors(include_url=False, include_input=False)[:FAULTS_MAX]
-    return [_fault(one["type"], one["loc"], one.get("ctx"), one["msg"], guide) for one in found]
+    return [_fault(one["type"], one["loc"], one.get("ctx"), one["msg"], rules) for one in found]
 
 
 def _fault(
-    kind: str,
-    place: tuple[int | str, ...],
+    error_type: str,
+    location: tuple[int | str, ...],
     context: Mapping[str, Any] | None,
-    words: str,
-    guide: FieldGuide,
+    message: str,
+    rules: FieldRules,
 ) -> Fault:
-    path = ".".join(shown_name(part) if isinstance(part, str) else str(part) for part in place)
-    if kind == "extra_forbidden":
-        return Fault(path, _unknown_field(str(place[-1]), guide))
-    if kind == "missing":
-        return Fault(path, f"is required: {guide.allowed[str(place[0])]}")
+    path = ".".join(
+        format_field_name(part) if isinstance(part, str) else str(part) for part in location
+    )
+    if error_type == "extra_forbidden":
+        return Fault(path, _unknown_field(str(location[-1]), rules))
+    if error_type == "missing":
+        return Fault(path, f"is required: {rules.allowed[str(location[0])]}")
     # Our own validators raise ValueError with the whole sentence; pydantic keeps it here.
     reason = (context or {}).get("error")
-    return Fault(path, str(reason) if isinstance(reason, ValueError) else words)
+    return Fault(path, str(reason) if isinstance(reason, ValueError) else message)
 
 
-def _unknown_field(name: str, guide: FieldGuide) -> str:
-    if name in guide.not_offered:
-        return guide.not_offered[name]
-    likely = guide.other_names.get(name)
-    if likely not in guide.allowed:
-        likely = next(iter(get_close_matches(name[:_NAME_LENGTH], guide.allowed, n=1)), None)
+def _unknown_field(name: str, rules: FieldRules) -> str:
+    if name in rules.unsupported_fields:
+        return rules.unsupported_fields[name]
+    likely = rules.field_aliases.get(name)
+    if likely not in rules.allowed:
+        likely = next(iter(get_close_matches(name[:_NAME_LENGTH], rules.allowed, n=1)), None)
     hint = f"did you mean {likely!r}? " if likely else ""
-    return f"is not a field of {guide.task}; {hint}allowed: {', '.join(guide.allowed)}"
+    return f"is not a field of {rules.task}; {hint}allowed: {', '.join(rules.allowed)}"

@@ -7,7 +7,7 @@ from typing import Literal
 KeyRefusal = Literal["missing", "malformed", "unknown", "revoked"]
 """Why a key was refused; `revoked` is told only to who presents the whole key."""
 
-KEY_SENTENCES: dict[KeyRefusal, str] = {
+KEY_REFUSAL_MESSAGES: dict[KeyRefusal, str] = {
     "missing": "an API key is needed; send it in the header `Authorization: Bearer dk_...`",
     "malformed": (
         "this is no API key: one is dk_, 12 letters or digits, _, and 43 letters or digits,"

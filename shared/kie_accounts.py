@@ -16,8 +16,10 @@ from pydantic import SecretStr
 
 DEFAULT_ACCOUNT = "default"
 """The name of the one account of KIE_API_KEY, of the simulator's, and of all attempts before it."""
-NAME_RULE = "a name is a lower-case letter, then up to 19 lower-case letters, digits or hyphens"
-FINGERPRINT_LENGTH = 16
+ACCOUNT_NAME_RULE = (
+    "a name is a lower-case letter, then up to 19 lower-case letters, digits or hyphens"
+)
+_FINGERPRINT_LENGTH = 16
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 _BRAKE = "darkroom:brake"
 
@@ -45,35 +47,35 @@ def key_fingerprints(keys: Iterable[KieKey], salt: str) -> dict[str, str]:
     """Return for each account what is equal where the key is, and tells nothing else about it."""
     return {
         one.name: hmac.digest(salt.encode(), one.key.get_secret_value().encode(), "sha256").hex()[
-            :FINGERPRINT_LENGTH
+            :_FINGERPRINT_LENGTH
         ]
         for one in keys
     }
 
 
-def read_keys(text: str) -> tuple[KieKey, ...]:
+def parse_account_keys(text: str) -> tuple[KieKey, ...]:
     """Return the accounts of a text without faults, in its order."""
     pairs = (part.partition("=") for part in text.split(","))
     return tuple(KieKey(name.strip(), SecretStr(key.strip())) for name, _, key in pairs)
 
 
-def read_names(text: str) -> tuple[str, ...]:
+def parse_account_names(text: str) -> tuple[str, ...]:
     """Return the names of a list of names without faults, in its order."""
     return tuple(part.strip() for part in text.split(","))
 
 
-def list_name_faults(text: str) -> list[str]:
+def find_account_name_faults(text: str) -> list[str]:
     """Return every fault of names separated by commas, none of which shows a name."""
     names = [part.strip() for part in text.split(",")]
     faults = [
-        f"name {position} is none: {NAME_RULE}"
+        f"name {position} is none: {ACCOUNT_NAME_RULE}"
         for position, name in enumerate(names, start=1)
         if not _NAME.fullmatch(name)
     ]
     return faults or (["a name is given twice"] if len(set(names)) < len(names) else [])
 
 
-def list_faults(text: str) -> list[str]:
+def find_account_key_faults(text: str) -> list[str]:
     """Return every fault of `name=key` pairs separated by commas, none of which shows a pair."""
     parts = [part.strip() for part in text.split(",")]
     faults = [
@@ -100,7 +102,7 @@ def _fault(part: str) -> str | None:
         # Either way about, nobody can tell which of the two is the secret.
         return "has a key that could be a name: if it is key=name, write name=key"
     if not _NAME.fullmatch(name):
-        return f"has a name that is none: {NAME_RULE}"
+        return f"has a name that is none: {ACCOUNT_NAME_RULE}"
     if not key.isascii() or not key.isprintable() or " " in key:
         return "has a key that is not one word of printable ASCII"
     return None

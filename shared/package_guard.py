@@ -12,7 +12,7 @@ from pathlib import Path
 import shared
 from shared.errors import ConfigurationError
 
-_ROOMS = ("shared", "producer", "worker")
+_PACKAGES = ("shared", "producer", "worker")
 
 
 def require_own_packages(project: str = "darkroom-queue") -> None:
@@ -23,17 +23,17 @@ def require_own_packages(project: str = "darkroom-queue") -> None:
             f"the package 'shared' at {shared.__file__} is not Darkroom's ({found!r} is not"
             f" {project!r}): install darkroom-queue in an environment of its own"
         )
-    homes = {name: _home_of(name) for name in _ROOMS}
-    ours = homes["shared"]
-    for name, home in homes.items():
-        if home != ours:
+    locations = {name: _location_of(name) for name in _PACKAGES}
+    ours = locations["shared"]
+    for name, location in locations.items():
+        if location != ours:
             raise ConfigurationError(
-                f"the package {name!r} is imported from {home}, but Darkroom lies in {ours}:"
+                f"the package {name!r} is imported from {location}, but Darkroom lies in {ours}:"
                 " install darkroom-queue in an environment of its own"
             )
 
 
-def _home_of(name: str) -> Path | None:
+def _location_of(name: str) -> Path | None:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         return None

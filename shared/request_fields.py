@@ -6,7 +6,7 @@ refused could not work (Kie is outside), or could point Kie at its own insides.
 
 from __future__ import annotations
 
-from shared.domain.public_addresses import url_fault
+from shared.domain.public_addresses import find_url_fault
 
 URL_LENGTH_MAX = 2048
 
@@ -22,7 +22,7 @@ def check_public_url(value: object) -> str:
         raise ValueError("is empty; give a public http:// or https:// URL")
     if len(value) > URL_LENGTH_MAX:
         raise ValueError(f"is {len(value)} characters long; at most {URL_LENGTH_MAX} are allowed")
-    fault = url_fault(value, allow_loopback=False)
+    fault = find_url_fault(value, allow_loopback=False)
     if fault is not None:
         raise ValueError(fault)
     return value

@@ -26,7 +26,7 @@ class SentinelUrl:
     has_tls: bool
 
     @property
-    def place(self) -> str:
+    def display_address(self) -> str:
         """What may be shown: the Sentinels, the service and the database."""
         hosts = ",".join(f"{host}:{port}" for host, port in self.sentinels)
         return f"{hosts}/{self.service}/{self.database}"
@@ -93,7 +93,7 @@ def split_hosts(url: str) -> tuple[str, ...]:
     )
 
 
-def fault_of_hosts(url: str) -> str | None:
+def find_host_fault(url: str) -> str | None:
     """Return what is wrong with the hosts of a URL of Postgres, in a sentence; None: nothing."""
     parts = urlsplit(url)
     wanted = parse_qs(parts.query).get("target_session_attrs", ["read-write"])[0]

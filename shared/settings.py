@@ -24,14 +24,14 @@ from shared.errors import ConfigurationError
 from shared.kie_accounts import (
     DEFAULT_ACCOUNT,
     KieKey,
-    list_faults,
-    list_name_faults,
-    read_keys,
-    read_names,
+    find_account_key_faults,
+    find_account_name_faults,
+    parse_account_keys,
+    parse_account_names,
 )
 from shared.server_urls import (
     SENTINEL_SCHEMES,
-    fault_of_hosts,
+    find_host_fault,
     is_sentinel_url,
     read_sentinel_url,
 )
@@ -52,7 +52,7 @@ def _require_scheme(value: SecretStr, name: str, schemes: tuple[str, ...]) -> Se
 
 def _postgres_url(value: SecretStr) -> SecretStr:
     url = _require_scheme(value, "the database URL", ("postgresql", "postgres"))
-    fault = fault_of_hosts(url.get_secret_value())
+    fault = find_host_fault(url.get_secret_value())
     if fault is not None:
         raise ValueError(fault)
     return url
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     @field_validator("kie_api_keys")
     @classmethod
     def _check_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        faults = [] if value is None else list_faults(value.get_secret_value())
+        faults = [] if value is None else find_account_key_faults(value.get_secret_value())
         if value is not None and info.data.get("kie_api_key") is not None:
             faults.append("KIE_API_KEY is set as well: unset one of the two")
         if faults:
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     @field_validator("kie_accounts")
     @classmethod
     def _check_names(cls, value: str | None) -> str | None:
-        faults = [] if value is None else list_name_faults(value)
+        faults = [] if value is None else find_account_name_faults(value)
         if faults:
             raise ValueError("; ".join(faults))
         return value
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     def kie_keys(self) -> tuple[KieKey, ...]:
         """The accounts at Kie by name, each with its key; none means the bundled simulator."""
         if self.kie_api_keys is not None:
-            return read_keys(self.kie_api_keys.get_secret_value())
+            return parse_account_keys(self.kie_api_keys.get_secret_value())
         return () if self.kie_api_key is None else (KieKey(DEFAULT_ACCOUNT, self.kie_api_key),)
 
     @property
@@ -177,7 +177,11 @@ class Settings(BaseSettings):
         """The names of our accounts at Kie, the simulator's included."""
         if self.kie_keys:
             return tuple(one.name for one in self.kie_keys)
-        return (DEFAULT_ACCOUNT,) if self.kie_accounts is None else read_names(self.kie_accounts)
+        return (
+            (DEFAULT_ACCOUNT,)
+            if self.kie_accounts is None
+            else parse_account_names(self.kie_accounts)
+        )
 
 
 def load_settings() -> Settings:

@@ -13,16 +13,16 @@ from typing import Any, cast
 
 import orjson
 
-UNREADABLE = "unreadable_json"
+UNREADABLE_KEY = "unreadable_json"
 """The one key of what stands for a value that cannot be read; it says why."""
-DEEPEST = 100
+MAX_JSON_DEPTH = 100
 """How deep a value may be nested. What holds it is nested a few levels itself."""
 
 _STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE]([+-]?[0-9]+)')
 _EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
 
 
-def length_as_stored(text: bytes) -> int:
+def stored_length(text: bytes) -> int:
     """Return how long JSON text is once Postgres has stored it, spaces between its parts aside.
 
     jsonb writes every number digit by digit: `1e308` becomes 309 digits, `1e-308` becomes 310
@@ -39,10 +39,10 @@ def read_stored_json(text: str) -> Any:
     try:
         value = orjson.loads(text)
     except ValueError as error:
-        return {UNREADABLE: str(error)}
+        return {UNREADABLE_KEY: str(error)}
     # Counting is quick, and nothing is nested deeper than it has brackets.
-    if text.count("[") + text.count("{") > DEEPEST and is_deeper(value, DEEPEST):
-        return {UNREADABLE: f"it is nested deeper than {DEEPEST} levels"}
+    if text.count("[") + text.count("{") > MAX_JSON_DEPTH and exceeds_depth(value, MAX_JSON_DEPTH):
+        return {UNREADABLE_KEY: f"it is nested deeper than {MAX_JSON_DEPTH} levels"}
     return value
 
 
@@ -51,10 +51,10 @@ def read_stored_object(value: Any) -> Mapping[str, Any]:
     read = read_stored_json(value) if isinstance(value, str) else value
     if isinstance(read, Mapping):
         return cast("Mapping[str, Any]", read)
-    return {UNREADABLE: f"it is no object but {type(read).__name__}"}
+    return {UNREADABLE_KEY: f"it is no object but {type(read).__name__}"}
 
 
-def is_deeper(value: object, levels: int) -> bool:
+def exceeds_depth(value: object, levels: int) -> bool:
     """Return whether lists and objects are nested in the value by more than so many levels."""
     layer = [value]
     for _ in range(levels + 1):

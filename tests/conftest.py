@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 
 from producer import Producer
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
@@ -38,9 +38,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def fresh_failure_log() -> Iterator[None]:
     """No test inherits the incidents of another."""
-    failures.clear()
+    incidents.clear()
     yield
-    failures.clear()
+    incidents.clear()
 
 
 @pytest.fixture(scope="session")

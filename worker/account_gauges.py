@@ -9,7 +9,7 @@ from math import nan
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, REDIS, failures
+from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, REDIS, incidents
 
 BALANCE_SHOWN_SECONDS = 150.0
 """How long a check of Kie's balance is shown by the worker that made it."""
@@ -55,5 +55,5 @@ class AccountGauges:
 
 def _level_if_known(level: Callable[[], int]) -> float:
     # It is kept in Redis: without it, what was last seen may not be so any more.
-    is_known = failures.since(DEPENDENCY_DOWN, REDIS) is None
+    is_known = incidents.since(DEPENDENCY_DOWN, REDIS) is None
     return level() if is_known else nan

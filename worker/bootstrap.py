@@ -12,18 +12,18 @@ from random import Random
 import structlog
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.monitoring.alert_monitor import AlertWatch
-from shared.adapters.monitoring.health_endpoints import Health
-from shared.adapters.monitoring.monitored_health import watched_health
-from shared.adapters.monitoring.process_gauges import show_process
-from shared.adapters.monitoring.readiness_checks import checks_of
+from shared.adapters.monitoring.alert_monitor import AlertMonitor
+from shared.adapters.monitoring.health_endpoints import HealthEndpoints
+from shared.adapters.monitoring.monitored_health import make_health_endpoints
+from shared.adapters.monitoring.process_gauges import export_process_gauges
+from shared.adapters.monitoring.readiness_checks import make_readiness_checks
 from shared.adapters.postgres.clock_skew import measure_clock
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.server_clock import ServerClock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import database_place, redis_place
-from shared.adapters.redis.deliveries import Delivery, connect_redis
+from shared.adapters.processes.redis_presence import database_address, redis_address
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 from worker.batching.change_publisher import Announcer, saying_by
@@ -71,7 +71,7 @@ class Rooms:
     deps: Deps
     database: Database
     servers: Servers
-    health: Health
+    health: HealthEndpoints
     processes: ProcessRegistry
     """This process's entry among the processes of this database."""
 
@@ -93,16 +93,16 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         sender = Sender(allow_loopback=settings.webhooks_allow_loopback)
         await stack.enter_async_context(sender)
         scripts = await stack.enter_async_context(aclosing(Scripts(redis)))
-        delivery = Delivery(redis)
+        delivery_queue = DeliveryQueue(redis)
         announcer = Announcer(saying_by(scripts))
         stack.push_async_callback(announcer.close)
         submits, polls = _open_throttles(settings, scripts)
-        show_process(registry, processes)
+        export_process_gauges(registry, processes)
         deps = Deps(
             settings=settings,
             store=JobStore(database, watched_busy_rows(registry)),
-            delivery=delivery,
-            poll_deliveries=PollDeliveries(delivery),
+            delivery_queue=delivery_queue,
+            poll_deliveries=PollDeliveries(delivery_queue),
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
             submits=submits,
             polls=polls,
@@ -117,14 +117,14 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
             reach=crash_at(settings.darkroom_crash_at),
             sender=sender,
             announce=announcer.note,
-            may_claim=processes.agreement.may_claim,
+            may_claim=processes.shared_redis.may_claim,
         )
         await stack.enter_async_context(CompletionTimes(database, deps.timetable))
         await stack.enter_async_context(Patience(deps.timetable, metrics.patience))
-        watch = AlertWatch(database, redis, settings.kie_account_names)
+        watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
-        checks = checks_of(database, delivery, processes)
-        health = watched_health(checks, registry, database, watch, settings.metrics_key)
+        checks = make_readiness_checks(database, delivery_queue, processes)
+        health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
         yield Rooms(deps, database, servers, health, processes)
 
 
@@ -137,8 +137,8 @@ async def _open_clock(database: Database) -> ServerClock:
 def _describe_process(settings: Settings, servers: Servers) -> Process:
     return Process(
         "worker",
-        redis=redis_place(servers.redis_url),
-        database=database_place(servers.database_url),
+        redis=redis_address(servers.redis_url),
+        database=database_address(servers.database_url),
         limits={name.upper(): getattr(settings, name) for name in _ALIKE},
         keys=settings.kie_keys,
     )

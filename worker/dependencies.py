@@ -8,7 +8,7 @@ from random import Random
 from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
-from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.settings import Settings
 from worker.batching.change_publisher import Announce, announce_to_nobody
 from worker.batching.poll_delivery import PollDeliveries
@@ -40,7 +40,7 @@ class Deps:
 
     settings: Settings
     store: JobStore
-    delivery: Delivery
+    delivery_queue: DeliveryQueue
     poll_deliveries: PollDeliveries
     accounts: KieAccounts
     submits: Throttle

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from shared.adapters.http.descriptor_limit import descriptors_for_listeners
+from shared.adapters.http.descriptor_limit import max_listener_connections
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
-from shared.adapters.monitoring.health_endpoints import Health, serving
+from shared.adapters.monitoring.health_endpoints import HealthEndpoints, serve_http
 from shared.settings import Settings
 from worker.callbacks.receiver import CallbackReceiver, refuse_as_kie_reads
 
@@ -19,7 +19,7 @@ DESCRIPTORS_RESERVED = 768
 
 @asynccontextmanager
 async def listening(
-    settings: Settings, health: Health, receiver: CallbackReceiver
+    settings: Settings, health: HealthEndpoints, receiver: CallbackReceiver
 ) -> AsyncIterator[dict[str, str]]:
     """Listen for as long as the block lasts; yields the addresses by name, `host:port`.
 
@@ -27,11 +27,11 @@ async def listening(
     Raises `ConfigurationError` where a port cannot be had.
     """
     host, port = settings.worker_http_host, settings.worker_http_port
-    free = descriptors_for_listeners(DESCRIPTORS_RESERVED)
+    free = max_listener_connections(DESCRIPTORS_RESERVED)
     if settings.callback_http_port is None:
         routes = [*health.routes(), *receiver.routes()]
         limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, free))
-        async with serving(
+        async with serve_http(
             host, port, routes, refuse=refuse_as_kie_reads, limits=limits
         ) as real_port:
             yield {"http": f"{host}:{real_port}"}
@@ -39,7 +39,7 @@ async def listening(
     limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, max(1, free // 2)))
     async with AsyncExitStack() as stack:
         real_port = await stack.enter_async_context(
-            serving(
+            serve_http(
                 host,
                 port,
                 [*health.routes(), web.post("/callbacks/kie/{token}", _point_to_the_other_port)],
@@ -50,7 +50,7 @@ async def listening(
         )
         callback_host = settings.callback_http_host or host
         callback_port = await stack.enter_async_context(
-            serving(
+            serve_http(
                 callback_host,
                 settings.callback_http_port,
                 receiver.routes(),

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from shared.adapters.monitoring.push_channels import PushPath, show_push_paths
+from shared.adapters.monitoring.push_channels import PushChannel, export_push_channels
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from worker.account_gauges import AccountGauges
@@ -120,11 +120,11 @@ def _held_for_review(registry: CollectorRegistry) -> Counter:
 
 def _push_paths(
     registry: CollectorRegistry, monotonic: Callable[[], float]
-) -> tuple[PushPath, PushPath]:
+) -> tuple[PushChannel, PushChannel]:
     """Return the paths of Postgres's notifications and of Redis's wake-ups."""
-    dispatch = PushPath("dispatch", "the reconciler looks every 5 s", monotonic)
-    wake = PushPath("wake", "each lane looks twice a second", monotonic)
-    show_push_paths(registry, (dispatch, wake))
+    dispatch = PushChannel("dispatch", "the reconciler looks every 5 s", monotonic)
+    wake = PushChannel("wake", "each lane looks twice a second", monotonic)
+    export_push_channels(registry, (dispatch, wake))
     return dispatch, wake
 
 

@@ -14,7 +14,7 @@ from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.event_loop import loop_factory
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.log_setup import set_up_logging
-from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
 from shared.adapters.redis.deliveries import Lane, stop_if_cancelled
 from shared.errors import DependencyDown
 from shared.settings import Settings
@@ -91,10 +91,12 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
     receiver = CallbackReceiver(rooms.database, deps.clock, settings.kie_webhook_hmac_key, take)
     async with listening(settings, rooms.health, receiver) as addresses:
         # Kie gives up on a callback after some seconds: they are stored meanwhile.
-        await rooms.processes.wait_for_agreement()
+        await rooms.processes.wait_for_shared_redis()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
         others = [
-            asyncio.create_task(forward_wake_ups(deps.delivery, lanes, deps.metrics.wake_path)),
+            asyncio.create_task(
+                forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_path)
+            ),
             asyncio.create_task(
                 dispatch_on_notify(
                     rooms.servers.database_url,
@@ -137,9 +139,9 @@ async def _reconcile_at_start(reconciler: Reconciler) -> None:
         try:
             await reconciler.run_once()
         except DependencyDown as error:
-            failures.down(error, doing="reconcile")
+            incidents.record_outage(error, doing="reconcile")
         else:
-            failures.up(POSTGRES, REDIS)
+            incidents.record_recovery(POSTGRES, REDIS)
             return
         stop_if_cancelled()
         await asyncio.sleep(_RETRY_START_SECONDS)

@@ -20,7 +20,7 @@ import uvloop
 
 from bench.peers.kie_calls import Kie, open_kie
 from bench.peers.peer_settings import read_setting, say_ready
-from bench.peers.peer_tables import describe, leave_as_it_is
+from bench.peers.peer_tables import describe, skip_session_reset
 
 AT_ONCE = 100
 _CLAIM = "UPDATE peers.jobs SET state = 'submitting' WHERE id = $1"
@@ -108,7 +108,7 @@ async def main() -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     async with (
         asyncpg.create_pool(
-            setting.database_url, min_size=1, max_size=10, reset=leave_as_it_is
+            setting.database_url, min_size=1, max_size=10, reset=skip_session_reset
         ) as pool,
         open_kie(setting) as kie,
     ):

@@ -71,14 +71,14 @@ async def open_book(setting: Setting, connections: int = 10) -> AsyncIterator[Bo
 
     Tuned, its connections are not wiped between two statements, which halves the round trips.
     """
-    tuned: dict[str, Any] = {"reset": leave_as_it_is} if setting.is_tuned else {}
+    tuned: dict[str, Any] = {"reset": skip_session_reset} if setting.is_tuned else {}
     async with asyncpg.create_pool(
         setting.database_url, min_size=1, max_size=connections, **tuned
     ) as pool:
         yield Book(pool)
 
 
-async def leave_as_it_is(_: Any) -> None:
+async def skip_session_reset(_: Any) -> None:
     """Take the place of the pool's wiping of a connection."""
 
 

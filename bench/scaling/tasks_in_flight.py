@@ -31,7 +31,7 @@ from bench.peers.peer_tables import QUANTITIES
 from bench.scaling.poll_lateness import Lateness, read_lateness
 from producer import Producer
 from shared.adapters.postgres.database import connect_database
-from shared.adapters.redis.deliveries import Lane, now_ms
+from shared.adapters.redis.deliveries import Lane, local_now_ms
 from worker.poll_timing import WINDOW_LENGTH
 from worker.simulator import Durations
 
@@ -203,7 +203,7 @@ class _Watch:
 
     async def overdue(self) -> int:
         """Return how many polls were due 250 ms ago and have not been claimed."""
-        latest = now_ms() - int(1000 * ON_TIME_SECONDS)
+        latest = local_now_ms() - int(1000 * ON_TIME_SECONDS)
         return int(await self._redis.zcount(Lane.POLL.value, "-inf", latest))
 
     @asynccontextmanager

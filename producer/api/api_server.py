@@ -22,17 +22,17 @@ from producer.keys.revocation_watch import KeyWatch
 from producer.orders.order_batcher import OrderQueue
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
-from shared.adapters.monitoring.alert_monitor import AlertWatch
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
-from shared.adapters.monitoring.monitored_health import watched_health
-from shared.adapters.monitoring.process_gauges import show_process
-from shared.adapters.monitoring.push_channels import show_push_paths
-from shared.adapters.monitoring.readiness_checks import checks_of
+from shared.adapters.monitoring.alert_monitor import AlertMonitor
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
+from shared.adapters.monitoring.monitored_health import make_health_endpoints
+from shared.adapters.monitoring.process_gauges import export_process_gauges
+from shared.adapters.monitoring.push_channels import export_push_channels
+from shared.adapters.monitoring.readiness_checks import make_readiness_checks
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import database_place, redis_place
-from shared.adapters.redis.deliveries import Delivery, connect_redis
+from shared.adapters.processes.redis_presence import database_address, redis_address
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
@@ -72,7 +72,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         )
         database = await stack.enter_async_context(
             connect_database(
-                servers.database_url, connections=4, name="darkroom-api", reads_any_moment=True
+                servers.database_url, connections=4, name="darkroom-api", clamps_timestamps=True
             )
         )
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=4))
@@ -81,18 +81,18 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
             redis,
             Process(
                 "api",
-                redis=redis_place(servers.redis_url),
-                database=database_place(servers.database_url),
+                redis=redis_address(servers.redis_url),
+                database=database_address(servers.database_url),
             ),
         )
         await stack.enter_async_context(processes.running())
         registry = CollectorRegistry()
-        show_process(registry, processes)
-        watch = AlertWatch(database, redis, settings.kie_account_names)
+        export_process_gauges(registry, processes)
+        watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
-        checks = checks_of(database, Delivery(redis), processes)
-        health = watched_health(checks, registry, database, watch, settings.metrics_key)
-        show_push_paths(registry, (producer.push_path,))
+        checks = make_readiness_checks(database, DeliveryQueue(redis), processes)
+        health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
+        export_push_channels(registry, (producer.push_path,))
         rooms = Rooms(producer, KeyRing(database), KeyWatch(database), OrderQueue(producer.intake))
         app = build_application(
             rooms, ENDPOINTS, ApiMetrics(registry), [*health.routes(), *document_routes(ENDPOINTS)]
@@ -127,6 +127,6 @@ async def _note_key_uses(keys: KeyRing) -> None:
         try:
             await keys.note_uses()
         except DarkroomError as error:
-            failures.down(error, doing="note_key_uses")
+            incidents.record_outage(error, doing="note_key_uses")
         else:
-            failures.up(POSTGRES)
+            incidents.record_recovery(POSTGRES)

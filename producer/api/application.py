@@ -15,8 +15,8 @@ from producer.api.handler_context import Rooms
 from producer.api.requests.query_parameters import refuse_forms, refuse_unstorable
 from producer.api.responses.problems import internal_problem, problem, problem_of
 from producer.api.responses.request_ids import REQUEST_ID, request_id_of
-from shared.adapters.http.slow_readers import call_when_read
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.http.slow_readers import call_after_response_read
+from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError
 
 _SERVER_ERROR = 500
@@ -102,7 +102,7 @@ async def _answer(rooms: Rooms, endpoint: Endpoint, request: web.Request) -> web
             raise
     except DarkroomError as error:
         return problem_of(error)
-    call_when_read(request, ticket.close)
+    call_after_response_read(request, ticket.close)
     return response
 
 
@@ -148,7 +148,7 @@ async def _speak_problems(request: web.Request, handler: RouteHandler) -> web.St
 def _log_failure(request: web.Request, request_id: str, error: Exception) -> None:
     """Log a mistake of ours by its changes, as anybody may repeat a request that fails."""
     resource = request.match_info.route.resource
-    failures.failed(
+    incidents.record_failure(
         "request_failed",
         f"{request.method} {resource.canonical if resource is not None else ''}",
         repr(error),
@@ -163,12 +163,14 @@ def _log_status(response: web.StreamResponse, request_id: str, path: str) -> Non
     if status == _NOT_NOW:
         # While a server is away every request ends so: the incident is logged, not each of them.
         error = cause or f"status {status}"
-        failures.failed(_NOT_SERVED, "api", error, request_id=request_id, path=path)
+        incidents.record_failure(_NOT_SERVED, "api", error, request_id=request_id, path=path)
     elif status >= _SERVER_ERROR:
         error = cause or f"status {status}"
-        failures.failed(_NOT_SERVED, f"status {status}", error, request_id=request_id, path=path)
+        incidents.record_failure(
+            _NOT_SERVED, f"status {status}", error, request_id=request_id, path=path
+        )
     else:
-        failures.succeeded(_NOT_SERVED, "api")
+        incidents.record_success(_NOT_SERVED, "api")
 
 
 def _problem_of_http(request: web.Request, refusal: web.HTTPException) -> web.StreamResponse:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from producer.api.responses.problems import RETRY_AFTER_SECONDS, problem
 from producer.api.responses.request_ids import REQUEST_ID, request_id_of
-from shared.adapters.http.http_server import GuardedRunner
+from shared.adapters.http.http_server import LimitedRunner
 
 _NOT_NOW = frozenset({429, 503})
 
@@ -21,9 +21,9 @@ def refuse(request: web.BaseRequest | None, status: int, code: str, detail: str)
     return answer
 
 
-def runner_of(app: web.Application, *, drain_seconds: float) -> GuardedRunner:
+def runner_of(app: web.Application, *, drain_seconds: float) -> LimitedRunner:
     """Return what runs the API."""
-    return GuardedRunner(
+    return LimitedRunner(
         app,
         name="api",
         refuse=refuse,

@@ -54,7 +54,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     async with (
         open_servers(settings) as servers,
         connect_database(
-            servers.database_url, connections=2, name="darkroom-cli", reads_any_moment=True
+            servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
         ) as database,
         Producer.over(
             servers, webhooks_allow_loopback=settings.webhooks_allow_loopback
@@ -80,7 +80,7 @@ def run_with_database(step: Callable[[DatabaseAccess], Awaitable[Outcome]]) -> N
         async with (
             open_servers(settings, needs_redis=False) as servers,
             connect_database(
-                servers.database_url, connections=2, name="darkroom-cli", reads_any_moment=True
+                servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
             ) as database,
         ):
             return await step(DatabaseAccess(settings, database, Till(database)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from producer.doctor.finding import Finding
-from shared.adapters.monitoring.alert_queries import read_redis, read_situation
+from shared.adapters.monitoring.alert_queries import read_redis_state, read_system_state
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import connect_redis
-from shared.domain.alerts.alert_rules import judge
-from shared.domain.alerts.system_state import RedisSituation
+from shared.domain.alerts.alert_rules import find_alerts
+from shared.domain.alerts.system_state import RedisState
 from shared.errors import RedisDown
 
 _FOUND_ELSEWHERE = frozenset({"redis_evicts", "process_without_redis"})
@@ -20,9 +20,11 @@ async def examine_alerts(
     queries: Queries, redis_url: str | None, accounts: Sequence[str]
 ) -> AsyncIterator[Finding]:
     """Find what is wrong at the moment, or that nothing is. Raises `PostgresDown`."""
-    situation = await read_situation(queries)
+    system_state = await read_system_state(queries)
     told = await _read_redis(redis_url, accounts) if redis_url else None
-    alerts = [alert for alert in judge(situation, told) if alert.name not in _FOUND_ELSEWHERE]
+    alerts = [
+        alert for alert in find_alerts(system_state, told) if alert.name not in _FOUND_ELSEWHERE
+    ]
     for alert in alerts:
         yield Finding(
             f"{alert.name.replace('_', ' ')} {alert.subject}".strip(),
@@ -35,15 +37,15 @@ async def examine_alerts(
         yield Finding(
             "jobs move",
             True,
-            f"{situation.queued} wait, {situation.tasks} generate,"
-            f" {situation.workers_alive} workers are alive"
+            f"{system_state.queued} wait, {system_state.tasks} generate,"
+            f" {system_state.workers_alive} workers are alive"
             + ("" if told is not None else "; Redis was not asked"),
         )
 
 
-async def _read_redis(redis_url: str, accounts: Sequence[str]) -> RedisSituation | None:
+async def _read_redis(redis_url: str, accounts: Sequence[str]) -> RedisState | None:
     async with connect_redis(redis_url, connections=1) as redis:
         try:
-            return await read_redis(redis, accounts)
+            return await read_redis_state(redis, accounts)
         except RedisDown:
             return None  # which is a finding of its own

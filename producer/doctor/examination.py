@@ -16,11 +16,11 @@ from producer.doctor.privilege_findings import examine_privileges
 from producer.doctor.process_findings import examine_processes
 from producer.doctor.server_findings import describe_servers
 from shared.adapters.embedded import find_running_servers
-from shared.adapters.monitoring.incident_log import ADVICE, POSTGRES, REDIS
+from shared.adapters.monitoring.incident_log import FIXES, POSTGRES, REDIS
 from shared.adapters.postgres.database import Database, Queries, connect_database
 from shared.adapters.postgres.migrations import definition_status, migration_status
-from shared.adapters.postgres.sql_definitions import Definition
-from shared.adapters.redis.deliveries import Delivery, connect_redis, translated_redis_errors
+from shared.adapters.postgres.sql_definitions import SqlDefinition
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis, translated_redis_errors
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
@@ -83,7 +83,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         except DarkroomError as error:
             # It answered at first, and then did not.
-            yield Finding("postgres", False, str(error), ADVICE[POSTGRES])
+            yield Finding("postgres", False, str(error), FIXES[POSTGRES])
         yield _examine_provider(settings, servers)
 
 
@@ -94,7 +94,7 @@ def connect_for_examination(url: str) -> AbstractAsyncContextManager[Database]:
         connections=2,
         name="darkroom-doctor",
         command_timeout_seconds=_PATIENCE_SECONDS,
-        reads_any_moment=True,
+        clamps_timestamps=True,
     )
 
 
@@ -115,7 +115,7 @@ async def _examine_database(
         status = await migration_status(servers.database_url)
         definitions = await definition_status(servers.database_url)
     except DarkroomError as error:
-        yield Finding("postgres", False, str(error), ADVICE[POSTGRES])
+        yield Finding("postgres", False, str(error), FIXES[POSTGRES])
         return
     version = await database.pool.fetchval("SHOW server_version")
     yield Finding("postgres", True, f"PostgreSQL {version} answers")
@@ -153,7 +153,7 @@ async def _examine_database(
         yield finding
 
 
-def _judge_definitions(definitions: Sequence[Definition]) -> Finding:
+def _judge_definitions(definitions: Sequence[SqlDefinition]) -> Finding:
     other = [one.name for one in definitions if not one.applied_at]
     return Finding(
         "functions and rights",
@@ -211,13 +211,13 @@ def _judge_balance(last: Mapping[str, Any], name: str) -> Finding:
 async def _examine_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
     redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=2))
     try:
-        await Delivery(redis).ping()
+        await DeliveryQueue(redis).ping()
         with translated_redis_errors():
             info = await redis.info("server")
             memory = await redis.info("memory")
             persistence = await redis.info("persistence")
     except DarkroomError as error:
-        yield Finding("redis", False, str(error), ADVICE[REDIS])
+        yield Finding("redis", False, str(error), FIXES[REDIS])
         return
     version = info.get("valkey_version") or info.get("redis_version")
     yield Finding("redis", True, f"Redis or Valkey {version} answers")

@@ -7,20 +7,20 @@ from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import connect_redis
-from shared.adapters.redis.lost_write_log import LOST_KEY, Losses, LostWrites
+from shared.adapters.redis.lost_write_log import LOST_WRITES_KEY, LostWriteEvidence, LostWriteLog
 
 _NAMED_AT_MOST = 5
 FIX = (
     "tell the callers of these jobs to place them again, and save the images of the tasks from"
     " Kie's log within 14 days; see docs/operations.md#writes-were-lost. Then delete the key"
-    f" {LOST_KEY} in Redis"
+    f" {LOST_WRITES_KEY} in Redis"
 )
 
 
 async def describe_losses(queries: Queries, redis_url: str) -> str | None:
     """Return what was lost, in a sentence, or None. Raises `DependencyDown`."""
     async with connect_redis(redis_url, connections=1) as redis:
-        evidence = LostWrites(redis)
+        evidence = LostWriteLog(redis)
         losses = await evidence.read()
         delivered = [_as_id(text) for text in await evidence.delivered_jobs()]
     wanted = [job_id for job_id in delivered if job_id is not None]
@@ -35,14 +35,14 @@ def _as_id(text: str) -> UUID | None:
         return None
 
 
-def _sentence(losses: Losses, undelivered: set[str]) -> str | None:
+def _sentence(losses: LostWriteEvidence, undelivered: set[str]) -> str | None:
     gone = sorted({job.job_id for job in losses.jobs if not job.is_known} | undelivered)
     back = [job.job_id for job in losses.jobs if job.is_known]
     tasks = [f"{job.task_id} ({job.account})" for job in losses.jobs if job.task_id is not None]
     parts = [
         f"event {mark.event_id} of {mark.at} is gone, the newest was then"
         f" {'none' if newest is None else f'{newest.event_id} of {newest.at}'}"
-        for mark, newest in losses.went_back
+        for mark, newest in losses.missing_events
     ]
     if gone:
         parts.append(f"{len(gone)} accepted jobs are not in Postgres: {_some(gone)}")

@@ -11,7 +11,7 @@ from producer.doctor.finding import Finding
 from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
 from shared.adapters.processes.process_rows import ALIVE_SECONDS, ProcessRow, list_processes
-from shared.adapters.processes.redis_presence import Mark, fetch_marks, redis_place
+from shared.adapters.processes.redis_presence import Presence, fetch_presences, redis_address
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 
@@ -27,7 +27,7 @@ class _Comparison:
 
     unmarked: tuple[ProcessRow, ...]
     """They say that they marked their Redis, and this one lacks it."""
-    unknown: tuple[Mark, ...]
+    unknown: tuple[Presence, ...]
     """They are no processes of this database."""
 
 
@@ -80,8 +80,8 @@ async def _examine_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Fi
         async def compare() -> _Comparison:
             # The rows first: each says that a mark was written before.
             rows = await list_processes(queries, look_back_seconds=KEEP_SECONDS)
-            marks = await fetch_marks(redis)
-            return _compare(rows, marks)
+            presences = await fetch_presences(redis)
+            return _compare(rows, presences)
 
         first = seen = await compare()
         if first.unmarked or first.unknown:
@@ -92,13 +92,13 @@ async def _examine_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Fi
     unmarked = [
         row for row in seen.unmarked if wrote_before.get(row.id) not in {None, row.redis_seen_at}
     ]
-    spoke_before = {mark.process_id: mark.seen_ms for mark in first.unknown}
+    spoke_before = {presence.process_id: presence.seen_ms for presence in first.unknown}
     unknown = [
-        mark
-        for mark in seen.unknown
-        if spoke_before.get(mark.process_id, mark.seen_ms) < mark.seen_ms
+        presence
+        for presence in seen.unknown
+        if spoke_before.get(presence.process_id, presence.seen_ms) < presence.seen_ms
     ]
-    here = redis_place(redis_url)
+    here = redis_address(redis_url)
     others = ", ".join(f"{row.kind} {row.name} uses {row.redis}" for row in unmarked)
     yield Finding(
         "workers share one redis",
@@ -106,7 +106,9 @@ async def _examine_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Fi
         f"{others}; the doctor uses {here}" if unmarked else f"all processes alive use {here}",
         _SAME_REDIS if unmarked else None,
     )
-    strangers = ", ".join(f"{mark.kind} {mark.name} of {mark.database}" for mark in unknown)
+    strangers = ", ".join(
+        f"{presence.kind} {presence.name} of {presence.database}" for presence in unknown
+    )
     yield Finding(
         "redis serves this database alone",
         not unknown,
@@ -117,8 +119,8 @@ async def _examine_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Fi
     )
 
 
-def _compare(rows: Sequence[ProcessRow], marks: Sequence[Mark]) -> _Comparison:
-    marked: set[UUID] = {mark.process_id for mark in marks}
+def _compare(rows: Sequence[ProcessRow], presences: Sequence[Presence]) -> _Comparison:
+    marked: set[UUID] = {presence.process_id for presence in presences}
     known = {row.id for row in rows}
     return _Comparison(
         tuple(
@@ -129,7 +131,7 @@ def _compare(rows: Sequence[ProcessRow], marks: Sequence[Mark]) -> _Comparison:
             and row.redis_seen_at is not None
             and _reaches_redis(row)
         ),
-        tuple(mark for mark in marks if mark.process_id not in known),
+        tuple(presence for presence in presences if presence.process_id not in known),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from producer.doctor.finding import Finding
-from shared.adapters.processes.redis_presence import database_place, redis_place
+from shared.adapters.processes.redis_presence import database_address, redis_address
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 
@@ -14,13 +14,13 @@ def describe_servers(servers: Servers, settings: Settings, watchdog: int | None)
     Whether each server answers is a finding of its own.
     """
     parts = [
-        f"Postgres {database_place(servers.database_url)} as given"
+        f"Postgres {database_address(servers.database_url)} as given"
         if settings.database_url is not None
         else "Postgres embedded",
     ]
     if servers.redis_url:
         parts.append(
-            f"Redis {redis_place(servers.redis_url)} as given"
+            f"Redis {redis_address(servers.redis_url)} as given"
             if settings.redis_url is not None
             else "Valkey embedded"
         )

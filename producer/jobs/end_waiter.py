@@ -14,9 +14,9 @@ from uuid import UUID
 from producer.jobs.job_repository import JobBook
 from producer.live.change_subscription import Subscription
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.domain.job import Job
 from shared.domain.lifecycle import TERMINAL, JobState
 from shared.errors import DarkroomError, JobNotFound, WaitTimedOut
@@ -111,12 +111,12 @@ class EndWatch:
             ended = pushed | {job_id for job_id, state in states.items() if state in TERMINAL}
             jobs = await self._book.get_many(sorted(ended)) if ended else []
         except DarkroomError as error:
-            failures.down(error, doing="watch_ends")
+            incidents.record_outage(error, doing="watch_ends")
             return
-        failures.up(POSTGRES)
+        incidents.record_recovery(POSTGRES)
         found = sum(job.is_terminal and job.id not in pushed for job in jobs)
         if found:
-            self.subscription.path.note_found(found)
+            self.subscription.path.record_found_without_push(found)
         for job in jobs:
             if job.is_terminal:
                 for waiter in self._waiters.get(job.id, ()):
@@ -125,9 +125,9 @@ class EndWatch:
 
 
 @asynccontextmanager
-async def watching_ends(book: JobBook, delivery: Delivery) -> AsyncIterator[EndWatch]:
+async def watching_ends(book: JobBook, delivery_queue: DeliveryQueue) -> AsyncIterator[EndWatch]:
     """Open a watch with the subscription of the process, and close both at the end."""
-    subscription = Subscription(delivery)
+    subscription = Subscription(delivery_queue)
     watch = EndWatch(book, subscription)
     try:
         yield watch

@@ -11,10 +11,10 @@ from producer.jobs.held_resolution import Review, settle_held
 from producer.jobs.late_resolution import settle_late
 from producer.jobs.unknown_resolution import Verdict, load_job, resolve
 from producer.orders.order_enqueuer import Intake
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
 from shared.settings import ChargeBasis
@@ -24,7 +24,7 @@ class OperatorVerdicts:
     """The part of `producer.Producer` that operators use; it is made by that alone."""
 
     _database: Database
-    _delivery: Delivery
+    _delivery_queue: DeliveryQueue
     _job_deadline_seconds: float
     _charge_basis: ChargeBasis
     intake: Intake
@@ -47,7 +47,7 @@ class OperatorVerdicts:
         seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
         verdict = Verdict(task_id, reason, actor)
         job = await resolve(self._database, as_id(job_id), verdict, deadline_seconds=seconds)
-        await self.intake.hand_over([Parcel(job.id, Lane.POLL)])
+        await self.intake.hand_over([Delivery(job.id, Lane.POLL)])
         return job
 
     async def resolve_lost(
@@ -114,9 +114,9 @@ class OperatorVerdicts:
 
     async def _announce_end(self, job: Job) -> None:
         try:
-            await self._delivery.announce([Change(job.id, has_ended=True)])
+            await self._delivery_queue.publish_changes([Change(job.id, has_ended=True)])
         except RedisDown as error:
-            failures.down(error, doing="announce_end")
+            incidents.record_outage(error, doing="announce_end")
 
 
 def as_id(job_id: UUID | str) -> UUID:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from producer.keys.key_store import Caller
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError, KeyRefused
 from shared.key_refusals import KeyRefusal
@@ -70,9 +70,9 @@ class KeyWatch:
                 await self._check()
             except DarkroomError as error:
                 # What is open stays open: nothing says that a key was revoked.
-                failures.down(error, doing="check_open_keys")
+                incidents.record_outage(error, doing="check_open_keys")
             else:
-                failures.up(POSTGRES)
+                incidents.record_recovery(POSTGRES)
 
     async def _check(self) -> None:
         if not self._open:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.monitoring.incident_log import REDIS, failures
-from shared.adapters.monitoring.push_channels import PushPath
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, from_message
-from shared.adapters.redis.deliveries import Delivery
-from shared.adapters.redis.subscription import listening
-from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
+from shared.adapters.monitoring.incident_log import REDIS, incidents
+from shared.adapters.monitoring.push_channels import PushChannel
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, decode_changes
+from shared.adapters.redis.deliveries import DeliveryQueue
+from shared.adapters.redis.subscription import subscribed
+from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.errors import RedisDown
 
 log = structlog.get_logger(__name__)
@@ -26,10 +26,12 @@ Receiver = Callable[[Sequence[Change]], None]
 class Subscription:
     """Hands every message to all receivers. News may be lost: receivers must look as well."""
 
-    def __init__(self, delivery: Delivery, heartbeat: Heartbeat = HEARTBEAT) -> None:
-        self._delivery = delivery
+    def __init__(
+        self, delivery_queue: DeliveryQueue, heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK
+    ) -> None:
+        self._delivery_queue = delivery_queue
         self._heartbeat = heartbeat
-        self.path = PushPath("wait", "waits look every 2 s, streams of events every second")
+        self.path = PushChannel("wait", "waits look every 2 s, streams of events every second")
         """Whether news arrives, and what the receivers had to find without any."""
         self._receivers: list[Receiver] = []
         self._task: asyncio.Task[None] | None = None
@@ -52,23 +54,23 @@ class Subscription:
     async def _listen(self) -> None:
         while True:
             try:
-                async with listening(
-                    self._delivery.redis, CHANGES_CHANNEL, self._heartbeat
+                async with subscribed(
+                    self._delivery_queue.redis, CHANGES_CHANNEL, self._heartbeat
                 ) as messages:
-                    self.path.note_open()
-                    failures.up(REDIS)
+                    self.path.record_open()
+                    incidents.record_recovery(REDIS)
                     async for message in messages:
                         self._receive(message)
             except RedisDown as error:
                 # Those who wait look into Postgres by themselves meanwhile.
-                self.path.note_closed(str(error))
-                failures.down(error, doing="listen_for_changes")
+                self.path.record_closed(str(error))
+                incidents.record_outage(error, doing="listen_for_changes")
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     def _receive(self, message: str) -> None:
-        self.path.note_pushed()
+        self.path.record_push()
         try:
-            changes = from_message(message)
+            changes = decode_changes(message)
         except ValueError:
             log.warning("news_misunderstood", message=message[:80])
             return

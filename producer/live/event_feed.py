@@ -48,7 +48,7 @@ class EventFeed:
         self._queries = queries
         self._subscription = subscription
         self._pace = pace or Pace()
-        self._tail = Tail(queries, self._pace, subscription.path.note_found)
+        self._tail = Tail(queries, self._pace, subscription.path.record_found_without_push)
         self._replays = asyncio.Semaphore(REPLAYS_AT_ONCE)
         self._is_closed = False
         self._dropped = 0

@@ -21,7 +21,7 @@ from producer.live.event_listeners import Circle, Entry, Listener
 from producer.live.event_queries import look_since, snapshot_now
 from producer.live.positions import Position, Snapshot, safe_positions
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import stop_if_cancelled
@@ -119,7 +119,7 @@ class Tail:
             try:
                 await self._look()
             except DarkroomError as error:
-                failures.down(error, doing="read_events")
+                incidents.record_outage(error, doing="read_events")
                 await asyncio.sleep(self._pace.look_seconds)
             except Exception:
                 # A mistake of ours: whoever listens comes again and resumes, instead of waiting.
@@ -127,7 +127,7 @@ class Tail:
                 self._snapshot = None
                 self._close_all()
             else:
-                failures.up(POSTGRES)
+                incidents.record_recovery(POSTGRES)
             self._beat()
 
     async def _pause(self) -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from producer.live.event_frames import GREETING
 from shared.adapters.http.slow_readers import reset
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError, RequestRefused
 
 HEADERS = {
@@ -67,7 +67,7 @@ async def stream_response(
             reset(request.transport)
     except DarkroomError as error:
         # The status is sent already: the client comes again and resumes.
-        failures.down(error, doing="stream_events")
+        incidents.record_outage(error, doing="stream_events")
     return response
 
 

@@ -17,7 +17,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from producer.orders.order import Order
-from shared.adapters.postgres.job_rows import object_of
+from shared.adapters.postgres.job_rows import read_json_object
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 
@@ -91,7 +91,9 @@ def new_job(draft: Draft, row: asyncpg.Record) -> Job:
         submitted_at=None,
         finished_at=None,
         # As it is stored: jsonb has an order and numbers of its own.
-        metadata=object_of(row["metadata"], row["id"]) if row["metadata"] is not None else {},
+        metadata=read_json_object(row["metadata"], row["id"])
+        if row["metadata"] is not None
+        else {},
         priority=order.priority,
         run_at=run_at,
         quantity=order.request.price_quantity,

@@ -10,11 +10,11 @@ from producer.actor import Actor, name_of, stated
 from producer.jobs.job_repository import Entered, JobBook
 from producer.orders.order import Order
 from producer.webhook_admin import destination_faults
-from shared.adapters.concurrency_limit import Shares
-from shared.adapters.monitoring.incident_log import REDIS, failures
+from shared.adapters.concurrency_limit import ConcurrencyLimit
+from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.postgres.database import Connection, ConnectionQueries, Database
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
 
@@ -28,10 +28,10 @@ class Intake:
     """The way in of every job, whoever asks."""
 
     database: Database
-    delivery: Delivery
+    delivery_queue: DeliveryQueue
     webhooks_allow_loopback: bool = False
     """For development: webhooks may go to this machine."""
-    shares: Shares = field(default_factory=lambda: Shares(MOST_PER_ACCOUNT))
+    shares: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(MOST_PER_ACCOUNT))
     """How many of the connections each account has at once."""
 
     async def enter(
@@ -55,7 +55,7 @@ class Intake:
         if connection is not None:
             return await self._enter_with_caller(orders, connection)
         # An account whose row is held has a part of the connections, and never all of them.
-        async with self.shares.of({order.account_id for order in orders}):
+        async with self.shares.hold({order.account_id for order in orders}):
             if len(orders) == 1 and actor is None:
                 entered = await JobBook(self.database).enter(orders)
             else:
@@ -89,20 +89,20 @@ class Intake:
 
     async def _deliver(self, entered: Sequence[Entered]) -> None:
         await self.hand_over(
-            [Parcel(one.job.id, Lane.SUBMIT, _delay_ms(one.job)) for one in entered if one.is_new]
+            [Delivery(one.job.id, Lane.SUBMIT, _delay_ms(one.job)) for one in entered if one.is_new]
         )
 
-    async def hand_over(self, parcels: Sequence[Parcel]) -> None:
+    async def hand_over(self, deliveries: Sequence[Delivery]) -> None:
         """Deliver these; where Redis is away, they wait in Postgres for the reconciler."""
-        if not parcels:
+        if not deliveries:
             return
         try:
-            changes = [Change(parcel.job_id) for parcel in parcels]
-            await self.delivery.deliver(parcels, changes=changes)
+            changes = [Change(delivery.job_id) for delivery in deliveries]
+            await self.delivery_queue.deliver(deliveries, changes=changes)
         except RedisDown as error:
-            failures.down(error, doing="deliver_jobs")
+            incidents.record_outage(error, doing="deliver_jobs")
         else:
-            failures.up(REDIS)
+            incidents.record_recovery(REDIS)
 
 
 def _delay_ms(job: Job) -> int:

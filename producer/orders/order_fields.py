@@ -16,8 +16,8 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from shared.errors import Fault
-from shared.field_faults import FieldGuide, faults_of, shown
-from shared.stored_json import DEEPEST, is_deeper, length_as_stored
+from shared.field_faults import FieldRules, format_value, list_field_faults
+from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth, stored_length
 
 Priority = Literal["high", "normal", "low"]
 
@@ -36,7 +36,7 @@ def _check_account(value: object) -> object:
     if isinstance(value, str) and _ACCOUNT_ID.fullmatch(value) and not _is_torn(value):
         return value
     raise ValueError(
-        f"{shown(value)} must be 1 to {ACCOUNT_LENGTH} printable characters, no spaces"
+        f"{format_value(value)} must be 1 to {ACCOUNT_LENGTH} printable characters, no spaces"
     )
 
 
@@ -53,17 +53,19 @@ def _check_key(value: object) -> object:
 
 def _check_metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"must be a JSON object, not {shown(value)}")
+        raise ValueError(f"must be a JSON object, not {format_value(value)}")
     try:
         text = orjson.dumps(dict(value))
     except (TypeError, ValueError) as error:
         raise ValueError(f"must be a JSON object: {error}") from None
-    if text.count(b"[") + text.count(b"{") > DEEPEST and is_deeper(orjson.loads(text), DEEPEST):
+    if text.count(b"[") + text.count(b"{") > MAX_JSON_DEPTH and exceeds_depth(
+        orjson.loads(text), MAX_JSON_DEPTH
+    ):
         # Judged by what it becomes: a dataclass or a tuple is nested as well.
-        raise ValueError(f"is nested deeper than {DEEPEST} levels")
+        raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
     if len(text) > METADATA_BYTES:
         raise ValueError(f"is {len(text)} bytes of JSON; at most {METADATA_BYTES} are allowed")
-    length = length_as_stored(text)
+    length = stored_length(text)
     if length > METADATA_STORED_BYTES:
         raise ValueError(
             f"becomes {length} bytes where it is stored, as its numbers are written digit by digit;"
@@ -82,7 +84,8 @@ def _check_webhook(value: object) -> object:
             if parts.scheme in {"http", "https"} and parts.hostname:
                 return value
     raise ValueError(
-        f"{shown(value)} must be an http:// or https:// URL of at most {_WEBHOOK_LENGTH} characters"
+        f"{format_value(value)} must be an http:// or https:// URL of at most"
+        f" {_WEBHOOK_LENGTH} characters"
     )
 
 
@@ -90,7 +93,7 @@ def _check_priority(value: object) -> object:
     allowed = get_args(Priority)
     if value in allowed:
         return value
-    raise ValueError(f"{shown(value)} must be one of {', '.join(allowed)}")
+    raise ValueError(f"{format_value(value)} must be one of {', '.join(allowed)}")
 
 
 def _check_run_at(value: object) -> object:
@@ -100,7 +103,7 @@ def _check_run_at(value: object) -> object:
             value.astimezone(UTC)
             return value
     given = value.isoformat() if isinstance(value, datetime) else value
-    raise ValueError(f"{shown(given)} must be a moment with its timezone")
+    raise ValueError(f"{format_value(given)} must be a moment with its timezone")
 
 
 def _or_none(check: Callable[[object], object]) -> BeforeValidator:
@@ -143,7 +146,7 @@ class SmallPrint(BaseModel):
     )
 
 
-_GUIDE = FieldGuide(
+_GUIDE = FieldRules(
     "an order",
     {name: info.description or "" for name, info in SmallPrint.model_fields.items()},
     {},
@@ -156,5 +159,5 @@ def faults_of_small_print(fields: Mapping[str, object]) -> list[Fault]:
     try:
         SmallPrint.model_validate(fields)
     except ValidationError as error:
-        return faults_of(error, _GUIDE)
+        return list_field_faults(error, _GUIDE)
     return []

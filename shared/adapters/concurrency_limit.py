@@ -7,48 +7,48 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 
-class Shares:
-    """At most `most_each` blocks run at once for each name; the others wait in their order."""
+class ConcurrencyLimit:
+    """At most `limit_per_name` blocks run at once for each name; the others wait in their order."""
 
-    def __init__(self, most_each: int) -> None:
-        self._most_each = most_each
+    def __init__(self, limit_per_name: int) -> None:
+        self._limit_per_name = limit_per_name
         self._in_use: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
-    async def of(self, names: Iterable[str]) -> AsyncIterator[None]:
+    async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
         """Hold one share of each name for the block."""
         held: list[str] = []
         try:
             # In one order, so that two callers never wait for each other.
             for name in sorted(set(names)):
-                await self._take(name)
+                await self._acquire(name)
                 held.append(name)
             yield
         finally:
             for name in held:
-                self._give_back(name)
+                self._release(name)
 
-    async def _take(self, name: str) -> None:
+    async def _acquire(self, name: str) -> None:
         in_use = self._in_use.get(name, 0)
-        if in_use < self._most_each:
+        if in_use < self._limit_per_name:
             self._in_use[name] = in_use + 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, []).append(turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, []).append(waiter)
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_back(name)  # it was handed over in the moment of the cancellation
+            if waiter.done() and not waiter.cancelled():
+                self._release(name)  # it was handed over in the moment of the cancellation
             raise
 
-    def _give_back(self, name: str) -> None:
+    def _release(self, name: str) -> None:
         waiting = self._waiting.get(name, [])
         while waiting:
-            turn = waiting.pop(0)
-            if not turn.done():
-                turn.set_result(None)  # the share goes from hand to hand
+            waiter = waiting.pop(0)
+            if not waiter.done():
+                waiter.set_result(None)  # the share goes from hand to hand
                 break
         else:
             self._in_use[name] -= 1

@@ -17,7 +17,7 @@ _UNACKNOWLEDGED_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class SubscriptionCheck:
     """How often a connection for pushes is proven to be alive."""
 
     interval_seconds: float = 15.0
@@ -26,7 +26,7 @@ class Heartbeat:
     """How long that push may take before the connection is given up and opened again."""
 
 
-HEARTBEAT = Heartbeat()
+SUBSCRIPTION_CHECK = SubscriptionCheck()
 
 
 def tcp_options(*, ends_unacknowledged: bool = True) -> dict[int, int]:

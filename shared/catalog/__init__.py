@@ -9,14 +9,14 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 
 from shared.catalog import families
-from shared.catalog.model_family import ImageRequest, ModelFamily, ProviderAnswer, ProviderRequest
+from shared.catalog.model_family import ImageRequest, KieRequest, KieResponse, ModelFamily
 from shared.errors import Fault, InvalidRequest
 
 __all__ = [
     "ImageRequest",
+    "KieRequest",
+    "KieResponse",
     "ModelFamily",
-    "ProviderAnswer",
-    "ProviderRequest",
     "get_family",
     "list_families",
 ]

@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.catalog.model_family import ProviderAnswer
-from shared.catalog.redaction import masked
-from shared.catalog.wrong_endpoint import endpoint_fault
+from shared.catalog.model_family import KieResponse
+from shared.catalog.redaction import redact
+from shared.catalog.wrong_endpoint import find_endpoint_fault
 from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,
     Delivered,
     NoVerdict,
-    PollVerdict,
+    PollOutcome,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TaskFailed,
     TryLater,
     Unreadable,
@@ -31,28 +31,28 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import Reason
 
-OK = 200
-LATER: Mapping[int, Reason] = {
+SUCCESS_CODE = 200
+RETRY_LATER_CODES: Mapping[int, Reason] = {
     429: Reason.RATE_LIMITED,
     455: Reason.MAINTENANCE,
     550: Reason.PROVIDER_FULL,
 }
 """Nothing was created; the same request may pass later."""
-BLOCKED = frozenset({401, 402, 403, 433})
+ACCOUNT_BLOCKED_CODES = frozenset({401, 402, 403, 433})
 """Key, credits, a bare 403 of the proxy in front, a capped key: nobody can submit."""
-REFUSED = frozenset({400, 404, 422, 451, 505})
+REQUEST_REFUSED_CODES = frozenset({400, 404, 422, 451, 505})
 """Nothing was created; the request itself is at fault."""
-SLOW_DOWN = frozenset({429, 455})
-GAVE_UP = frozenset({408, 501})
+SLOW_DOWN_CODES = frozenset({429, 455})
+TASK_FAILED_CODES = frozenset({408, 501})
 """In the answer to a poll: Kie's own word that its provider will not deliver."""
-_NO_SUCH_RECORD = 422
+_NO_RECORD_CODE = 422
 # In the answer to a poll: "The record does not exist", "recordInfo is null".
 
 _SERVER_ERROR = 500
 _NAME = (
     r"(?!.*(?:log-?in|payment|auth|token|subscription|account|credit|retry))[\w .'\"\[\]-]{1,80}"
 )
-_REFUSED_AS_500 = re.compile(
+_REQUEST_FAULT_IN_500 = re.compile(
     rf"{_NAME} (?:is required|is not within the range of allowed options"
     rf"|(?:cannot|can not|must not) be (?:empty|blank|null))\.?"
     r"|.{0,80}\u4e0d\u80fd\u4e3a\u7a7a\u3002?",
@@ -71,7 +71,7 @@ class Envelope:
     status: int
     code: int | None
     """None where the body was not JSON or had no number."""
-    words: str
+    message: str
     """`msg` of the body, else the start of the body itself."""
     data: Any
 
@@ -84,19 +84,21 @@ class Envelope:
         number = f"HTTP {self.status}" if self.code is None else str(self.code)
         if self.code is not None and not self.is_http_success and self.status != self.code:
             number = f"HTTP {self.status} with code {self.code}"
-        return f"Kie answered {number}" + (f": {self.words}" if self.words else "")
+        return f"Kie answered {number}" + (f": {self.message}" if self.message else "")
 
 
-def open_envelope(answer: ProviderAnswer) -> Envelope:
+def parse_envelope(response: KieResponse) -> Envelope:
     """Take an answer apart; whatever is not as documented becomes None or the raw text."""
-    body = answer.body
+    body = response.body
     if not isinstance(body, Mapping):
-        return Envelope(answer.status, None, answer.text[:_QUOTED_LENGTH].strip(), None)
-    words = next((w for w in (body.get("msg"), body.get("message")) if isinstance(w, str)), "")
-    return Envelope(answer.status, whole_number(body.get("code")), words.strip(), body.get("data"))
+        return Envelope(response.status, None, response.text[:_QUOTED_LENGTH].strip(), None)
+    message = next((w for w in (body.get("msg"), body.get("message")) if isinstance(w, str)), "")
+    return Envelope(
+        response.status, parse_integer(body.get("code")), message.strip(), body.get("data")
+    )
 
 
-def whole_number(value: object) -> int | None:
+def parse_integer(value: object) -> int | None:
     """Read an integer that may have come as text or as `200.0`; None for anything else."""
     if isinstance(value, bool):
         return None
@@ -110,47 +112,47 @@ def whole_number(value: object) -> int | None:
     return None
 
 
-def read_submit(answer: ProviderAnswer) -> SubmitVerdict:
+def read_submit(response: KieResponse) -> SubmitOutcome:
     """Say what Kie's answer to a creation means, for every family.
 
     Accepted needs HTTP 2xx, code 200 and a task id. A refusal needs both numbers to name one
     (or HTTP alone, where the body has none) and no task id. What speaks of the endpoint is
     `WrongEndpoint` where nothing was certainly created. All the rest is `Ambiguous`.
     """
-    envelope = open_envelope(answer)
-    task_id, named_one = _task_id(envelope.data)
+    envelope = parse_envelope(response)
+    task_id, has_task_id = _task_id(envelope.data)
     number = _deciding_number(envelope)
-    if number == OK and task_id is not None:
+    if number == SUCCESS_CODE and task_id is not None:
         return Accepted(task_id)
-    if named_one:
-        return _unclear(envelope, named_one)
-    fault = endpoint_fault(answer, envelope.code, envelope.words)
+    if has_task_id:
+        return _unclear(envelope, has_task_id)
+    fault = find_endpoint_fault(response, envelope.code, envelope.message)
     if fault is not None and fault.is_certain:
         return WrongEndpoint(f"the endpoint is wrong: {fault.message}")
     if fault is not None:
         message = f"the endpoint is wrong: {fault.message}; a paid task may exist"
         return Ambiguous(Reason.REPLY_LOST, message, wrong_endpoint=True)
-    if _is_refused_as_500(envelope):
+    if _is_request_fault_in_500(envelope):
         return Refused(str(envelope), _SERVER_ERROR)
-    if number is None or number == OK:
-        return _unclear(envelope, named_one)
-    if number in LATER:
-        return TryLater(LATER[number], str(envelope))
-    if number in BLOCKED:
+    if number is None or number == SUCCESS_CODE:
+        return _unclear(envelope, has_task_id)
+    if number in RETRY_LATER_CODES:
+        return TryLater(RETRY_LATER_CODES[number], str(envelope))
+    if number in ACCOUNT_BLOCKED_CODES:
         return AccountBlocked(str(envelope), number)
     return Refused(str(envelope), number)
 
 
-def _is_refused_as_500(envelope: Envelope) -> bool:
-    is_500 = envelope.status == OK and envelope.code == _SERVER_ERROR
-    return is_500 and _REFUSED_AS_500.fullmatch(envelope.words) is not None
+def _is_request_fault_in_500(envelope: Envelope) -> bool:
+    is_500 = envelope.status == SUCCESS_CODE and envelope.code == _SERVER_ERROR
+    return is_500 and _REQUEST_FAULT_IN_500.fullmatch(envelope.message) is not None
 
 
 def _deciding_number(envelope: Envelope) -> int | None:
     """Return the number that both signals allow, or None where they leave it open."""
     status, code = envelope.status, envelope.code
     if envelope.is_http_success:
-        return code if code == OK or _is_refusal(code) else None
+        return code if code == SUCCESS_CODE or _is_refusal(code) else None
     if _is_refusal(status) and (code is None or _is_refusal(code)):
         return status if code is None else code
     # HTTP 500 around code 429, or HTTP 422 around code 200: a task may exist.
@@ -158,7 +160,11 @@ def _deciding_number(envelope: Envelope) -> int | None:
 
 
 def _is_refusal(number: int | None) -> bool:
-    return number in LATER or number in BLOCKED or number in REFUSED
+    return (
+        number in RETRY_LATER_CODES
+        or number in ACCOUNT_BLOCKED_CODES
+        or number in REQUEST_REFUSED_CODES
+    )
 
 
 def _task_id(data: object) -> tuple[str | None, bool]:
@@ -171,32 +177,32 @@ def _task_id(data: object) -> tuple[str | None, bool]:
     return (task_id if usable else None), bool(given)
 
 
-def _unclear(envelope: Envelope, named_one: bool) -> Ambiguous:
+def _unclear(envelope: Envelope, has_task_id: bool) -> Ambiguous:
     numbers = (envelope.status, envelope.code or 0)
     reason = Reason.SERVER_ERROR if max(numbers) >= 500 else Reason.REPLY_LOST
-    lacks = "; it named a task all the same" if named_one else ", without a usable task id"
+    lacks = "; it named a task all the same" if has_task_id else ", without a usable task id"
     return Ambiguous(reason, f"{envelope}{lacks}: a paid task may exist")
 
 
-def read_poll(answer: ProviderAnswer, read_record: Callable[[Any], PollVerdict]) -> PollVerdict:
-    """Say what Kie's answer to a poll means; `read_record` judges `data` once Kie says 200."""
-    envelope = open_envelope(answer)
-    if envelope.is_http_success and envelope.code == OK:
-        return read_record(envelope.data)
-    fault = endpoint_fault(answer, envelope.code, envelope.words)
+def read_poll(response: KieResponse, read_task_record: Callable[[Any], PollOutcome]) -> PollOutcome:
+    """Say what Kie's answer to a poll means; `read_task_record` judges `data` once Kie says 200."""
+    envelope = parse_envelope(response)
+    if envelope.is_http_success and envelope.code == SUCCESS_CODE:
+        return read_task_record(envelope.data)
+    fault = find_endpoint_fault(response, envelope.code, envelope.message)
     if fault is not None:
         return NoVerdict(f"the endpoint is wrong: {fault.message}", wrong_endpoint=True)
     numbers = {envelope.status, envelope.code}
-    if numbers & BLOCKED:
+    if numbers & ACCOUNT_BLOCKED_CODES:
         return NoVerdict(str(envelope), account_blocked=True)
-    if numbers & SLOW_DOWN:
+    if numbers & SLOW_DOWN_CODES:
         return NoVerdict(str(envelope), slow_down=True)
     # A bare HTTP 408 or 501 is a proxy's; only Kie's own code ends a task.
     by_kie = envelope.is_http_success or envelope.status == envelope.code
-    if envelope.code in GAVE_UP and by_kie:
-        if isinstance(read_record(envelope.data), Delivered | Unreadable):
+    if envelope.code in TASK_FAILED_CODES and by_kie:
+        if isinstance(read_task_record(envelope.data), Delivered | Unreadable):
             message = f"{envelope}, around a record that says success"
-            return Unreadable(message, masked(envelope.data))
+            return Unreadable(message, redact(envelope.data))
         return TaskFailed(Reason.PROVIDER_FAILED, str(envelope))
-    lacks_record = by_kie and envelope.code == _NO_SUCH_RECORD and envelope.data is None
+    lacks_record = by_kie and envelope.code == _NO_RECORD_CODE and envelope.data is None
     return NoVerdict(str(envelope), lacks_record=lacks_record)

@@ -25,7 +25,7 @@ _NEVER_IN_A_URL = frozenset('"<>\\^`{|} ')
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class ResultUrls:
     """The images of one record, or why they cannot be read."""
 
     urls: tuple[str, ...]
@@ -34,27 +34,27 @@ class Images:
     """What makes them unreadable; None where `urls` is certain."""
 
 
-def read_images(record: Mapping[str, object]) -> Images:
+def read_result_urls(record: Mapping[str, object]) -> ResultUrls:
     """Return the images that the record names; without any, the fault says so."""
     found: dict[frozenset[str], tuple[str, ...]] = {}
     for place, value in _filled_places(record):
         urls = _urls_of(value)
         if urls is None:
-            return Images((), f"{place} is not a list of whole image URLs")
+            return ResultUrls((), f"{place} is not a list of whole image URLs")
         found.setdefault(frozenset(urls), urls)
     if not found:
-        return Images((), "no image URL")
+        return ResultUrls((), "no image URL")
     if len(found) > 1:
-        return Images((), "two fields name different images")
-    return Images(next(iter(found.values())))
+        return ResultUrls((), "two fields name different images")
+    return ResultUrls(next(iter(found.values())))
 
 
-def names_an_image(record: Mapping[str, object]) -> bool:
+def has_result_field(record: Mapping[str, object]) -> bool:
     """Return whether any place of a result is filled, readable or not."""
     return next(_filled_places(record), None) is not None
 
 
-def parsed(value: object) -> object:
+def parse_json_text(value: object) -> object:
     """Return what a JSON text holds, and anything else as it is."""
     if not isinstance(value, str):
         return value
@@ -67,7 +67,7 @@ def parsed(value: object) -> object:
 def _filled_places(record: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     yield from _filled_fields(record)
     for name in _CONTAINERS:
-        container = parsed(record.get(name))
+        container = parse_json_text(record.get(name))
         if isinstance(container, Mapping):
             yield from _filled_fields(container)
         elif name in _MAY_BE_THE_LIST and not _is_blank(container):
@@ -76,7 +76,7 @@ def _filled_places(record: Mapping[str, object]) -> Iterator[tuple[str, object]]
 
 def _filled_fields(container: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for name in _FIELDS:
-        value = parsed(container.get(name))
+        value = parse_json_text(container.get(name))
         if not _is_blank(value):
             yield name, value
 

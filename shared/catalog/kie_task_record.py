@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
-from shared.catalog.kie_response_codes import whole_number
-from shared.catalog.kie_result_urls import names_an_image, parsed, read_images
-from shared.catalog.redaction import masked
+from shared.catalog.kie_response_codes import parse_integer
+from shared.catalog.kie_result_urls import has_result_field, parse_json_text, read_result_urls
+from shared.catalog.redaction import redact
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
     Unreadable,
 )
@@ -38,7 +38,7 @@ _POLICY_WORDS = re.compile(
 )
 
 
-class _Says(Enum):
+class _Signal(Enum):
     NOTHING = auto()
     RUNNING = auto()
     SUCCESS = auto()
@@ -46,80 +46,80 @@ class _Says(Enum):
 
 
 _STATES = {
-    "waiting": _Says.RUNNING,
-    "queuing": _Says.RUNNING,
-    "generating": _Says.RUNNING,
-    "success": _Says.SUCCESS,
-    "fail": _Says.FAILURE,
+    "waiting": _Signal.RUNNING,
+    "queuing": _Signal.RUNNING,
+    "generating": _Signal.RUNNING,
+    "success": _Signal.SUCCESS,
+    "fail": _Signal.FAILURE,
 }
 
 
-def read_record(data: Any) -> PollVerdict:
+def read_task_record(data: Any) -> PollOutcome:
     """Judge the `data` of a record-info answer whose code is 200."""
-    record = parsed(data)
+    record = parse_json_text(data)
     if not isinstance(record, Mapping):
         return NoVerdict("Kie answered 200 without a task record", lacks_record=record is None)
-    flag, words = _flag_says(record), (_status_says(record), _state_says(record))
-    said = {flag, *words} - {_Says.NOTHING}
-    if _Says.SUCCESS in said:
-        return _success(record, is_contradicted=_Says.FAILURE in said)
+    flag, words = _signal_of_flag(record), (_signal_of_status(record), _signal_of_state(record))
+    said = {flag, *words} - {_Signal.NOTHING}
+    if _Signal.SUCCESS in said:
+        return _success(record, is_contradicted=_Signal.FAILURE in said)
     if not said:
         return _undecided(record)
-    if _Says.FAILURE not in said:
+    if _Signal.FAILURE not in said:
         return Pending(_progress(record.get("progress")))
     # A flag still 0 beside a final word is one that nobody set, so the word counts. A failure
     # beside a word that says "running" is not believed: it may mean a new stage of the work.
-    if _Says.RUNNING in words:
+    if _Signal.RUNNING in words:
         return NoVerdict(f"Kie contradicts itself: {_quote(record)}", has_record=True)
     return _failure(record)
 
 
-def _success(record: Mapping[str, Any], *, is_contradicted: bool) -> PollVerdict:
+def _success(record: Mapping[str, Any], *, is_contradicted: bool) -> PollOutcome:
     if is_contradicted:
-        return Unreadable(f"Kie contradicts itself: {_quote(record)}", masked(record))
-    images = read_images(record)
+        return Unreadable(f"Kie contradicts itself: {_quote(record)}", redact(record))
+    images = read_result_urls(record)
     if images.fault is not None:
         message = f"Kie reports success ({_quote(record)}), but {images.fault}"
-        return Unreadable(message, masked(record))
-    return Delivered(images.urls, finished_at=_moment(record.get("completeTime")))
+        return Unreadable(message, redact(record))
+    return Delivered(images.urls, finished_at=_parse_time(record.get("completeTime")))
 
 
-def _undecided(record: Mapping[str, Any]) -> PollVerdict:
+def _undecided(record: Mapping[str, Any]) -> PollOutcome:
     message = f"Kie reports {_quote(record)}, which says neither yes nor no"
-    if names_an_image(record):
-        return Unreadable(f"{message}, beside a result", masked(record))
+    if has_result_field(record):
+        return Unreadable(f"{message}, beside a result", redact(record))
     return NoVerdict(message, has_record=True)
 
 
 def read_callback_url(data: Any) -> str | None:
     """Return `callBackUrl` from the `paramJson` of a record: the request as Kie took it."""
-    record = parsed(data)
-    params = parsed(record.get("paramJson")) if isinstance(record, Mapping) else None
+    record = parse_json_text(data)
+    params = parse_json_text(record.get("paramJson")) if isinstance(record, Mapping) else None
     url = params.get("callBackUrl") if isinstance(params, Mapping) else None
     return url if isinstance(url, str) and url else None
 
 
-def _flag_says(record: Mapping[str, Any]) -> _Says:
-    flag = whole_number(record.get("successFlag"))
+def _signal_of_flag(record: Mapping[str, Any]) -> _Signal:
+    flag = parse_integer(record.get("successFlag"))
     if flag is None:
-        return _Says.NOTHING
+        return _Signal.NOTHING
     # Documented are 0, 1 and 2; a sibling's recorded failure used 3.
-    return {0: _Says.RUNNING, 1: _Says.SUCCESS}.get(flag, _Says.FAILURE)
+    return {0: _Signal.RUNNING, 1: _Signal.SUCCESS}.get(flag, _Signal.FAILURE)
 
 
-def _status_says(record: Mapping[str, Any]) -> _Says:
+def _signal_of_status(record: Mapping[str, Any]) -> _Signal:
     status = record.get("status")
     word = status.strip().upper() if isinstance(status, str) else ""
     if word.endswith("_FAILED"):
-        return _Says.FAILURE
-    return {"GENERATING": _Says.RUNNING, "SUCCESS": _Says.SUCCESS}.get(word, _Says.NOTHING)
+        return _Signal.FAILURE
+    return {"GENERATING": _Signal.RUNNING, "SUCCESS": _Signal.SUCCESS}.get(word, _Signal.NOTHING)
 
 
-def _state_says(record: Mapping[str, Any]) -> _Says:
+def _signal_of_state(record: Mapping[str, Any]) -> _Signal:
     """Read the Market's word; one that is not in its list says nothing."""
     state = record.get("state")
     word = state.strip().lower() if isinstance(state, str) else ""
-    return _STATES.get(word, _Says.NOTHING)
+    return _STATES.get(word, _Signal.NOTHING)
 
 
 def _quote(record: Mapping[str, Any]) -> str:
@@ -133,16 +133,18 @@ def _quote(record: Mapping[str, Any]) -> str:
 
 def _failure(record: Mapping[str, Any]) -> TaskFailed:
     message = _first_text(record, "errorMessage", "failMsg")
-    code = whole_number(record.get("errorCode"))
+    code = parse_integer(record.get("errorCode"))
     if code is None:
-        code = whole_number(record.get("failCode"))
+        code = parse_integer(record.get("failCode"))
     # Code 400 means any fault of the input, so the words tell a policy from a broken file. Some
     # refusals come without a code.
     by_policy = code in {None, _INPUT_AT_FAULT} and _POLICY_WORDS.search(message) is not None
     reason = Reason.CONTENT_POLICY if by_policy else Reason.PROVIDER_FAILED
-    by_request = by_policy or (code in _REQUEST_AT_FAULT and not _UPSTREAM_WORDS.search(message))
+    is_request_fault = by_policy or (
+        code in _REQUEST_AT_FAULT and not _UPSTREAM_WORDS.search(message)
+    )
     said = message or f"Kie reports {_quote(record)} and gives no cause"
-    return TaskFailed(reason, said, by_request)
+    return TaskFailed(reason, said, is_request_fault)
 
 
 def _first_text(record: Mapping[str, Any], *names: str) -> str:
@@ -160,9 +162,9 @@ def _progress(value: object) -> float:
     return 0.0 if math.isnan(number) else min(max(number, 0.0), 1.0)
 
 
-def _moment(value: object) -> datetime | None:
+def _parse_time(value: object) -> datetime | None:
     """Read epoch milliseconds or ISO text with a zone; text without one could be any zone."""
-    milliseconds = whole_number(value)
+    milliseconds = parse_integer(value)
     try:
         if milliseconds:
             return datetime.fromtimestamp(milliseconds / 1000, UTC)

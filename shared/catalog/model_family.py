@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.domain.kie_outcomes import PollVerdict, SubmitVerdict
+from shared.domain.kie_outcomes import PollOutcome, SubmitOutcome
 from shared.errors import Fault, InvalidRequest
-from shared.field_faults import FieldGuide, faults_of, shown, shown_name
+from shared.field_faults import FieldRules, format_field_name, format_value, list_field_faults
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderRequest:
+class KieRequest:
     """An HTTP request for Kie, without host and key: the client adds those."""
 
     method: str
@@ -25,7 +25,7 @@ class ProviderRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderAnswer:
+class KieResponse:
     """An HTTP answer of Kie, with the body parsed where it is JSON.
 
     Kie sends errors as an HTTP status, as `code` in the body, or both (recorded traffic), so a
@@ -55,9 +55,9 @@ class ImageRequest(BaseModel):
     """The family's name, as in `pricing.model` and `jobs.model`."""
     task: ClassVar[str]
     """The task, as in `pricing.task` and `jobs.task`."""
-    not_offered: ClassVar[Mapping[str, str]] = {}
+    unsupported_fields: ClassVar[Mapping[str, str]] = {}
     """Fields that people expect but Kie does not have, each with the sentence that says so."""
-    other_names: ClassVar[Mapping[str, str]] = {}
+    field_aliases: ClassVar[Mapping[str, str]] = {}
     """Kie's own names of our fields, for "did you mean"."""
 
     def __init__(self, /, **fields: Any) -> None:
@@ -65,23 +65,23 @@ class ImageRequest(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            faults += faults_of(error, self._guide())
+            faults += list_field_faults(error, self._field_rules())
         # Rules between fields look at what was given, because pydantic checks them only once
         # each field by itself is right, and the caller is to hear of everything at once.
-        faults += self.faults_between(fields)
+        faults += self.find_cross_field_faults(fields)
         if faults:
             raise InvalidRequest(faults)
 
     @classmethod
-    def faults_between(cls, fields: Mapping[str, Any]) -> list[Fault]:
+    def find_cross_field_faults(cls, fields: Mapping[str, Any]) -> list[Fault]:
         """Return what is wrong between fields, as given; each by itself may be wrong, too."""
         del fields
         return []
 
     @classmethod
-    def _guide(cls) -> FieldGuide:
+    def _field_rules(cls) -> FieldRules:
         allowed = {name: info.description or "" for name, info in cls.model_fields.items()}
-        return FieldGuide(cls.task, allowed, cls.not_offered, cls.other_names)
+        return FieldRules(cls.task, allowed, cls.unsupported_fields, cls.field_aliases)
 
     @property
     @abstractmethod
@@ -101,23 +101,23 @@ class ModelFamily(Protocol):
         """Return the request, or raise `shared.errors.InvalidRequest` with every fault at once."""
         ...
 
-    def build_submit(self, request: ImageRequest, *, callback_url: str | None) -> ProviderRequest:
+    def build_submit(self, request: ImageRequest, *, callback_url: str | None) -> KieRequest:
         """Build the one paid POST of an attempt."""
         ...
 
-    def build_poll(self, task_id: str) -> ProviderRequest:
+    def build_poll(self, task_id: str) -> KieRequest:
         """Build the question whether the task has ended."""
         ...
 
-    def read_submit(self, answer: ProviderAnswer) -> SubmitVerdict:
+    def read_submit(self, response: KieResponse) -> SubmitOutcome:
         """Say what the answer to a submit means; whatever is unclear is `Ambiguous`."""
         ...
 
-    def read_poll(self, answer: ProviderAnswer) -> PollVerdict:
+    def read_poll(self, response: KieResponse) -> PollOutcome:
         """Say what the answer to a poll means; whatever is unclear is `NoVerdict`."""
         ...
 
-    def read_callback_url(self, answer: ProviderAnswer) -> str | None:
+    def read_callback_url(self, response: KieResponse) -> str | None:
         """Return the callback URL that the task was made with, where the answer echoes it."""
         ...
 
@@ -131,10 +131,14 @@ def validate_task(
     """
     if not isinstance(task, str) or task not in tasks:
         known = ", ".join(repr(one) for one in sorted(tasks))
-        raise InvalidRequest([Fault("task", f"{shown(task)} is not a task; allowed: {known}")])
+        raise InvalidRequest(
+            [Fault("task", f"{format_value(task)} is not a task; allowed: {known}")]
+        )
     if not isinstance(fields, Mapping):
-        raise InvalidRequest([Fault("request", f"must be an object, not {shown(fields)}")])
-    nameless = [Fault(shown_name(key), "is not a name") for key in fields if type(key) is not str]
+        raise InvalidRequest([Fault("request", f"must be an object, not {format_value(fields)}")])
+    nameless = [
+        Fault(format_field_name(key), "is not a name") for key in fields if type(key) is not str
+    ]
     if nameless:
         raise InvalidRequest(nameless)
     return tasks[task](**fields)

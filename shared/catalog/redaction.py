@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from shared.catalog.kie_result_urls import parsed
+from shared.catalog.kie_result_urls import parse_json_text
 
 ANSWER_LENGTH_MAX = 4_000
 _DEPTH_MAX = 6
@@ -31,7 +31,7 @@ _SHOWN_TEXT = frozenset(
 )
 
 
-def masked(data: object) -> str:
+def redact(data: object) -> str:
     """Return the data as JSON text of limited length, with what is secret or private left out."""
     text = orjson.dumps(_shown("", data, 0), default=str).decode()
     return text if len(text) <= ANSWER_LENGTH_MAX else text[: ANSWER_LENGTH_MAX - 1] + "…"
@@ -40,7 +40,7 @@ def masked(data: object) -> str:
 def _shown(name: str, value: object, depth: int) -> object:
     if _HIDDEN.search(name):
         return "[hidden]"
-    value = parsed(value)
+    value = parse_json_text(value)
     if isinstance(value, Mapping | list) and depth >= _DEPTH_MAX:
         return "[nested too deeply]"
     if isinstance(value, Mapping):

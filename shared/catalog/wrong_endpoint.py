@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.catalog.model_family import ProviderAnswer
+from shared.catalog.model_family import KieResponse
 
 _NOT_THE_ROUTE = frozenset({404, 405, 406, 407, 410, 421, 426, 511})
 """HTTP statuses that name the route, the method, or a proxy that wants something first."""
@@ -38,39 +38,41 @@ class EndpointFault:
     """Whether the request was certainly not carried out."""
 
 
-def endpoint_fault(answer: ProviderAnswer, code: int | None, words: str) -> EndpointFault | None:
+def find_endpoint_fault(
+    response: KieResponse, code: int | None, message: str
+) -> EndpointFault | None:
     """Return what is wrong with the endpoint, or None where the answer is about the request.
 
-    `code` and `words` are those of Kie's envelope; `code` is None where there is no envelope.
+    `code` and `message` are those of Kie's envelope; `code` is None where there is no envelope.
     """
-    status = answer.status
+    status = response.status
     if code is not None:
-        return _fault_in_envelope(status, code, words)
+        return _fault_in_envelope(status, code, message)
     if 300 <= status < 400:
-        where = f" to {answer.location}" if answer.location else ""
+        where = f" to {response.location}" if response.location else ""
         return EndpointFault(f"a redirect{where} (HTTP {status})", status in _REDIRECTS)
     if status in _NOT_THE_ROUTE or status in _KIES_OWN:
-        said = f": {words}" if words else ""
+        said = f": {message}" if message else ""
         return EndpointFault(f"HTTP {status} without Kie's envelope{said}", True)
     if 200 <= status < 300:
-        return _fault_of_success(answer)
+        return _fault_of_success(response)
     return None
 
 
-def _fault_in_envelope(status: int, code: int, words: str) -> EndpointFault | None:
+def _fault_in_envelope(status: int, code: int, message: str) -> EndpointFault | None:
     agrees = 200 <= status < 300 or status == code
     # In Kie's own envelope a bare 404 is about the request, as its page says.
-    speaks = code in _ROUTE_CODES or (code == 404 and _ROUTE_WORDS.search(words) is not None)
+    speaks = code in _ROUTE_CODES or (code == 404 and _ROUTE_WORDS.search(message) is not None)
     if agrees and speaks:
-        return EndpointFault(f"code {code}: {words}" if words else f"code {code}", True)
+        return EndpointFault(f"code {code}: {message}" if message else f"code {code}", True)
     return None
 
 
-def _fault_of_success(answer: ProviderAnswer) -> EndpointFault | None:
+def _fault_of_success(response: KieResponse) -> EndpointFault | None:
     """HTTP success around something that is not Kie's: it may have been put there by anybody."""
-    body = answer.body
+    body = response.body
     if body is None:
-        start = answer.text.lstrip("\ufeff \t\r\n")[:200].lower()
+        start = response.text.lstrip("\ufeff \t\r\n")[:200].lower()
         is_page = start.startswith(("<!doctype", "<html", "<head", "<body", "<?xml"))
         return EndpointFault("a web page in place of JSON", False) if is_page else None
     if isinstance(body, Mapping) and (not body or "code" in body or "data" in body):

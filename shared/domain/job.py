@@ -67,17 +67,17 @@ class Job:
         return self.state in TERMINAL
 
 
-_NAMES = tuple(one.name for one in fields(Job))
-_PLACES = {name: place for place, name in enumerate(_NAMES)}
-_values_of = attrgetter(*_NAMES)
+_FIELD_NAMES = tuple(one.name for one in fields(Job))
+_FIELD_INDEX = {name: index for index, name in enumerate(_FIELD_NAMES)}
+_field_values = attrgetter(*_FIELD_NAMES)
 
 
-def changed(job: Job, **changes: Any) -> Job:
+def replace_fields(job: Job, **changes: Any) -> Job:
     """Return the job with these fields changed; raises `KeyError` where there is no such field.
 
     What `dataclasses.replace` does, in half the time: a worker does it six times per job.
     """
-    values = list(_values_of(job))
+    values = list(_field_values(job))
     for name, value in changes.items():
-        values[_PLACES[name]] = value
+        values[_FIELD_INDEX[name]] = value
     return Job(*values)

@@ -62,7 +62,7 @@ class Ambiguous:
     """Whether not Kie seems to have answered (a web page, another service's JSON)."""
 
 
-SubmitVerdict = Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
+SubmitOutcome = Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
 
 # --- the answer to a poll -----------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class TaskFailed:
 
     reason: str
     message: str
-    by_request: bool = field(default=False, compare=False)
+    is_request_fault: bool = field(default=False, compare=False)
     """Whether the request is at fault (its content, its input images), not Kie."""
 
 
@@ -124,13 +124,13 @@ class NoVerdict:
     wrong_endpoint: bool = False
 
 
-PollVerdict = Pending | Delivered | TaskFailed | Unreadable | NoVerdict
+PollOutcome = Pending | Delivered | TaskFailed | Unreadable | NoVerdict
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class TaskLookup:
     """What Kie says of a task that somebody claims is ours."""
 
-    verdict: PollVerdict
+    outcome: PollOutcome
     callback_url: str | None
     """The callback URL with which the task was made, as Kie echoes it; None where it does not."""

@@ -40,10 +40,10 @@ _NOT_PUBLIC_IPV6 = tuple(
     for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_OF_HOSTS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-_CATEGORIES_OF_HOSTS = frozenset({"Ll", "Lu", "Lo", "Lm", "Mn", "Mc", "Nd"})
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+_HOST_CATEGORIES = frozenset({"Ll", "Lu", "Lo", "Lm", "Mn", "Mc", "Nd"})
 """Letters, marks and digits; not what this version's tables do not know."""
-_DROPPED = frozenset(
+_INVISIBLE_CHARACTERS = frozenset(
     (
         *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
         *range(0x180B, 0x1810),
@@ -55,7 +55,7 @@ _DROPPED = frozenset(
 _HINT = "; it must be a public address of the internet"
 
 
-def url_fault(url: str, *, allow_loopback: bool) -> str | None:
+def find_url_fault(url: str, *, allow_loopback: bool) -> str | None:
     """Return a sentence on why nothing may be sent to this URL, or None where it may.
 
     `allow_loopback` is the development setting: this machine, by name or by address, may be meant.
@@ -78,7 +78,7 @@ def url_fault(url: str, *, allow_loopback: bool) -> str | None:
     return _host_fault(host, allow_loopback=allow_loopback)
 
 
-def address_fault(address: str, *, allow_loopback: bool) -> str | None:
+def find_address_fault(address: str, *, allow_loopback: bool) -> str | None:
     """Return why no connection may be opened to this IP address, or None where it may.
 
     `address` is as the resolver gives it: numeric, of either family, in its usual notation.
@@ -109,13 +109,13 @@ def _host_of(parts: SplitResult) -> str:
     """Return the host as it is looked up; raises `ValueError` where programs would differ on it."""
     host = parts.hostname or ""
     if not host.isascii():
-        if not _is_plain(host):
+        if not _is_unambiguous(host):
             raise ValueError("the host has characters that stand for others, or for none")
         host = host.encode("idna").decode()
     return host.lower().removesuffix(".")
 
 
-def _is_plain(host: str) -> bool:
+def _is_unambiguous(host: str) -> bool:
     """Return whether every resolver reads these letters as the same host.
 
     Full-width and segmented digits, circled ones and foreign dots become an address somewhere and a
@@ -124,8 +124,8 @@ def _is_plain(host: str) -> bool:
     if unicodedata.normalize("NFKC", host) != unicodedata.normalize("NFC", host):
         return False
     return all(
-        one in _OF_HOSTS
-        or (unicodedata.category(one) in _CATEGORIES_OF_HOSTS and ord(one) not in _DROPPED)
+        one in _HOST_CHARACTERS
+        or (unicodedata.category(one) in _HOST_CATEGORIES and ord(one) not in _INVISIBLE_CHARACTERS)
         for one in host
     )
 
@@ -135,12 +135,12 @@ def _host_fault(host: str, *, allow_loopback: bool) -> str | None:
         return "has no host"
     shown = repr(host[:60])
     if ":" in host:
-        return address_fault(host, allow_loopback=allow_loopback)
+        return find_address_fault(host, allow_loopback=allow_loopback)
     if _ends_in_number(host):
         if not _is_plain_ipv4(host):
             # Resolvers read `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` as addresses, too.
             return f"has the host {shown}: an IP address is written as four decimal numbers"
-        return address_fault(host, allow_loopback=allow_loopback)
+        return find_address_fault(host, allow_loopback=allow_loopback)
     labels = host.split(".")
     if len(host) > _HOST_LENGTH_MAX or not all(map(_LABEL.fullmatch, labels)):
         return f"has a host that no resolver accepts: {shown}"

@@ -27,12 +27,12 @@ from producer.orders.order import KEY_LENGTH
 from producer.orders.order_fields import METADATA_BYTES, METADATA_STORED_BYTES
 from shared.adapters.http import http_server
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
-from shared.adapters.http.request_body import BODY_SECONDS
-from shared.adapters.http.slow_readers import LEAST_TAKEN_BYTES, UNREAD_SECONDS
+from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS
+from shared.adapters.http.slow_readers import SLOW_READER_BYTES_MIN, SLOW_READER_SECONDS
 from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError
 from shared.settings import Settings
-from shared.stored_json import DEEPEST
+from shared.stored_json import MAX_JSON_DEPTH
 from tests.support.deployment import Workshop, environment
 from worker.simulator import Simulator
 
@@ -124,10 +124,10 @@ def test_the_limits_are_those_of_the_code() -> None:
         "jobs in a batch": f"{order_body.MOST_IN_A_BATCH:,}",
         "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"
         " connection or from its first byte",
-        "time for a body to arrive": f"{BODY_SECONDS:g} s",
+        "time for a body to arrive": f"{BODY_TIMEOUT_SECONDS:g} s",
         "time between two requests on one connection": f"{connection.idle_seconds:g} s",
-        "connections": f"{CONNECTIONS_MAX:,}, and {a_part(connection.peer_part)} of them from one"
-        " address, or from one /64 of IPv6",
+        "connections": f"{CONNECTIONS_MAX:,}, and {a_part(connection.peer_share_max)} of them from"
+        " one address, or from one /64 of IPv6",
         "time for an answer": f"{endpoint.ANSWER_SECONDS:g} s, beside `wait`",
         "`wait`": f"{job_handlers.WAIT_SECONDS_MAX:g} s",
         "`limit`": f"{job_handlers.MOST_LISTED:,}",
@@ -135,10 +135,10 @@ def test_the_limits_are_those_of_the_code() -> None:
         "requests of a key at once": f"{key_budgets.REQUESTS_AT_ONCE}, and"
         f" {key_budgets.WAITS_AT_ONCE:,} that wait or follow events",
         "requests and unread answers of a key": f"{key_budgets.BYTES_AT_ONCE // 2**20} MiB",
-        "an answer that its reader does not read": f"{kib(LEAST_TAKEN_BYTES)} in"
-        f" {UNREAD_SECONDS:g} s at least",
+        "an answer that its reader does not read": f"{kib(SLOW_READER_BYTES_MIN)} in"
+        f" {SLOW_READER_SECONDS:g} s at least",
         "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {job_handlers.BATCH_KEY_LENGTH}",
-        "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {DEEPEST} levels at most;"
+        "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {MAX_JSON_DEPTH} levels at most;"
         f" {kib(METADATA_STORED_BYTES)} with its numbers written digit by digit, as they are stored"
         " (`1e308` has 309)",
         "heartbeat of a stream": f"{pace.heartbeat_seconds:g} s",

@@ -205,7 +205,9 @@ async def test_m8_kie_counts_at_most_3_queries_a_second_while_four_workers_and_o
         await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs))
         for _ in range(200):
             # An operator who cannot wait: every delivery is pulled forward again and again.
-            await asyncio.gather(*(one.deps.delivery.hasten(job.id, Lane.POLL) for job in jobs))
+            await asyncio.gather(
+                *(one.deps.delivery_queue.make_due_now(job.id, Lane.POLL) for job in jobs)
+            )
             await asyncio.sleep(0.02)
     summary = workshop.simulator.record.summary()["polls"]
     assert isinstance(summary, dict)

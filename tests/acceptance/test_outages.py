@@ -98,7 +98,7 @@ async def test_redis_wiped_mid_run_every_job_still_ends_right(workshop: Workshop
     async with workshop.worker() as rooms:
         jobs = [await workshop.enqueue() for _ in range(40)]
         await workshop.in_state(jobs[0], "generating")
-        await rooms.deps.delivery.redis.flushall()
+        await rooms.deps.delivery_queue.redis.flushall()
         later = [await workshop.enqueue() for _ in range(10)]
         ended = [await workshop.ended(job, 40) for job in [*jobs, *later]]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}

@@ -20,7 +20,7 @@ import pytest
 from pydantic import SecretStr
 
 from producer import JobState
-from shared.adapters.monitoring.health_endpoints import serving
+from shared.adapters.monitoring.health_endpoints import serve_http
 from shared.adapters.postgres.database import Connection
 from tests.support.database_pool import DatabasePool
 from tests.support.deployment import Workshop, eventually, fast_simulator_config
@@ -151,7 +151,7 @@ def url_of(server: Server, database_url: str) -> SecretStr:
 async def asking(rooms: WorkerRooms) -> AsyncIterator[Callable[[], Awaitable[tuple[int, str]]]]:
     """Yield how to ask the worker whether it is ready, and what it says of Postgres."""
     async with (
-        serving("127.0.0.1", 0, rooms.health.routes()) as port,
+        serve_http("127.0.0.1", 0, rooms.health.routes()) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
 
@@ -166,7 +166,7 @@ async def both_are_paid_and_kept(workshop: Workshop, rooms: WorkerRooms) -> None
     """Wait until Kie has made both tasks, and their ids are kept where Postgres is not needed."""
 
     async def are_kept() -> bool:
-        return bool(await rooms.deps.delivery.redis.hlen(EVIDENCE_KEY) == 2)  # type: ignore[misc]
+        return bool(await rooms.deps.delivery_queue.redis.hlen(EVIDENCE_KEY) == 2)  # type: ignore[misc]
 
     await eventually(are_kept, "both task ids are kept in Redis")
     summary: Any = workshop.simulator.record.summary()

@@ -131,7 +131,7 @@ async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
 
                 await eventually(is_told, "every task id is in the log")
                 await _check_the_api(api, sqlstate, words)
-                kept: dict[bytes, bytes] = await rooms.deps.delivery.redis.hgetall(  # type: ignore[misc]
+                kept: dict[bytes, bytes] = await rooms.deps.delivery_queue.redis.hgetall(  # type: ignore[misc]
                     EVIDENCE_KEY
                 )
                 assert len(kept) == JOBS
@@ -148,7 +148,7 @@ async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
             return (await api.get("/readyz")).status == 200
 
         await eventually(is_ready, "the API is ready again", 15)
-        assert not await rooms.deps.delivery.redis.exists(EVIDENCE_KEY)
+        assert not await rooms.deps.delivery_queue.redis.exists(EVIDENCE_KEY)
     workshop.check_paid_once()
     await workshop.check_books()
 

@@ -16,11 +16,11 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from producer import JobState
-from shared.adapters.monitoring.alert_queries import read_situation
-from shared.adapters.processes.redis_presence import MARKS_KEY
-from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, connect_redis
+from shared.adapters.monitoring.alert_queries import read_system_state
+from shared.adapters.processes.redis_presence import PRESENCES_KEY
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, connect_redis
 from shared.adapters.servers import Servers
-from shared.domain.alerts.alert_rules import judge
+from shared.domain.alerts.alert_rules import find_alerts
 from shared.errors import ConfigurationError
 from tests.support.deployment import (
     WAIT_SECONDS,
@@ -152,19 +152,19 @@ async def test_the_same_redis_by_its_socket_and_by_a_port_is_one(
 
 async def test_a_wiped_redis_refuses_nobody(workshop: Workshop) -> None:
     async with workshop.worker() as first, workshop.worker_process():
-        await first.deps.delivery.redis.flushall()
+        await first.deps.delivery_queue.redis.flushall()
         async with workshop.worker_process() as third:
             assert await third.stop() == 0
         for _ in range(2):
-            await first.deps.delivery.redis.flushall()
+            await first.deps.delivery_queue.redis.flushall()
             await eventually(
-                lambda: _has_marks(first.deps.delivery.redis, 2), "both have marked it again"
+                lambda: _has_marks(first.deps.delivery_queue.redis, 2), "both have marked it again"
             )
-        await first.processes.agreement.check()
+        await first.processes.shared_redis.check()
 
 
 async def _has_marks(redis: ArqRedis, number: int) -> bool:
-    return bool(await redis.zcard(MARKS_KEY) >= number)
+    return bool(await redis.zcard(PRESENCES_KEY) >= number)
 
 
 async def test_workers_killed_with_a_redis_that_is_wiped_are_waited_for(
@@ -230,13 +230,13 @@ async def test_a_worker_whose_redis_becomes_another_claims_no_more(
     ):
         assert first.deps.may_claim()
         with pytest.raises(ConfigurationError, match="uses another Redis"):
-            await moved.processes.agreement.check()
+            await moved.processes.shared_redis.check()
         job = await workshop.ended(await workshop.enqueue())
         assert job.state is JobState.SUCCEEDED
         async with connect_redis(other_number(servers.redis_url)) as redis:
             # It delivers nothing there, and claims nothing of what is there.
             assert await redis.zcard(Lane.SUBMIT) == 0
-            await Delivery(redis).deliver([Parcel(job.id, Lane.SUBMIT)])
+            await DeliveryQueue(redis).deliver([Delivery(job.id, Lane.SUBMIT)])
             workshop.simulator.set_faults(duration=1.5)
             await workshop.ended(await workshop.enqueue())
             assert await redis.zcard(Lane.SUBMIT) == 1
@@ -354,7 +354,7 @@ async def test_settings_that_must_be_alike_are_compared(workshop: Workshop) -> N
         (line,) = (line for line in second.lines if "keys_differ" in line)
         assert "the key of the Kie account a is another at" in line
         assert "the key of the Kie account c is that of b at" in line
-        alerts = judge(await read_situation(workshop.database), None)
+        alerts = find_alerts(await read_system_state(workshop.database), None)
         told = {one.subject: one.detail for one in alerts if one.name == "keys_differ"}
         assert told.keys() == {"a", "b and c"}
         assert "b at" in told["b and c"]
@@ -362,5 +362,5 @@ async def test_settings_that_must_be_alike_are_compared(workshop: Workshop) -> N
         for said in (*second.lines, *told.values(), str(rows)):
             assert "SECRET_" not in said
         await second.stop()
-        after = judge(await read_situation(workshop.database), None)
+        after = find_alerts(await read_system_state(workshop.database), None)
         assert "keys_differ" not in {one.name for one in after}, "of living workers alone"

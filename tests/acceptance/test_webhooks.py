@@ -119,7 +119,7 @@ async def test_two_workers_tell_each_end_and_a_flush_loses_none(
     ):
         jobs = [await workshop.enqueue(webhook_url=f"{receiver.url}/hook") for _ in range(30)]
         await receiver.has(5)
-        await rooms.deps.delivery.redis.flushall()
+        await rooms.deps.delivery_queue.redis.flushall()
         await asyncio.gather(*(workshop.ended(job) for job in jobs))
         await told(workshop, receiver, jobs)
     await workshop.check_books()

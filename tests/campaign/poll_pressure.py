@@ -10,7 +10,7 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.redis.deliveries import Delivery, Lane, stop_if_cancelled
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane, stop_if_cancelled
 from shared.errors import RedisDown
 from tests.campaign.campaign_deployment import House
 from tests.campaign.campaign_options import Options
@@ -31,14 +31,14 @@ async def hastening(house: House, options: Options) -> AsyncIterator[None]:
 
 
 async def _hasten(house: House) -> None:
-    delivery = Delivery(house.redis)
+    delivery_queue = DeliveryQueue(house.redis)
     while True:
         stop_if_cancelled()
         try:
             arq_ids = await house.redis.zrandmember(Lane.POLL.value, _AT_ONCE)
             for lane, _, job_id in (arq_id.decode().partition(":") for arq_id in arq_ids):
                 if lane == Lane.POLL.name.lower():
-                    await delivery.hasten(UUID(job_id), Lane.POLL)
+                    await delivery_queue.make_due_now(UUID(job_id), Lane.POLL)
         except (RedisError, RedisDown, OSError):
             await asyncio.sleep(_AFTER_AN_OUTAGE_SECONDS)
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, get_family, list_families
+from shared.catalog import ImageRequest, KieResponse, ModelFamily, get_family, list_families
 from shared.domain.kie_outcomes import (
     AccountBlocked,
     Ambiguous,
@@ -49,8 +49,8 @@ each_answer = pytest.mark.parametrize(
 )
 
 
-def answer(status: int, body: Any) -> ProviderAnswer:
-    return ProviderAnswer(status, body, json.dumps(body))
+def answer(status: int, body: Any) -> KieResponse:
+    return KieResponse(status, body, json.dumps(body))
 
 
 @each_family
@@ -119,19 +119,19 @@ def test_a_poll_is_a_get_about_one_task(one: ModelFamily) -> None:
 @each_family
 def test_a_submit_answer_that_is_no_answer_is_ambiguous(one: ModelFamily) -> None:
     for status in (200, 500, 502):
-        assert isinstance(one.read_submit(ProviderAnswer(status, None, "")), Ambiguous)
+        assert isinstance(one.read_submit(KieResponse(status, None, "")), Ambiguous)
 
 
 @each_family
 def test_a_submit_answer_of_another_endpoint_is_not_held_against_the_job(one: ModelFamily) -> None:
     for status in (302, 404, 405):
-        assert isinstance(one.read_submit(ProviderAnswer(status, None, "")), WrongEndpoint)
+        assert isinstance(one.read_submit(KieResponse(status, None, "")), WrongEndpoint)
 
 
 @each_family
 def test_a_poll_answer_that_is_no_answer_decides_nothing(one: ModelFamily) -> None:
     for status in (200, 302, 404, 500, 502):
-        assert isinstance(one.read_poll(ProviderAnswer(status, None, "")), NoVerdict)
+        assert isinstance(one.read_poll(KieResponse(status, None, "")), NoVerdict)
 
 
 @each_family
@@ -167,7 +167,7 @@ def test_a_stored_answer_gets_its_verdict(one: ModelFamily, path: Path) -> None:
     stored = json.loads(path.read_text())
     body = stored.get("body")
     text = stored.get("text", json.dumps(body))
-    given = ProviderAnswer(stored["http"], body, text)
+    given = KieResponse(stored["http"], body, text)
     read = one.read_submit if stored["call"] == "submit" else one.read_poll
     verdict = read(given)
     assert type(verdict).__name__ == stored["verdict"]

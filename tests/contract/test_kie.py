@@ -19,9 +19,9 @@ from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TaskFailed,
     TryLater,
     Unreadable,
@@ -35,7 +35,7 @@ REQUEST = TextToImage(prompt="a lighthouse", aspect_ratio="3:2", quantity=2)
 CALLBACK = "https://here.example/callbacks/kie/token"
 PICTURE = "https://tempfile.aiquickdraw.com/s/one.png"
 
-SUBMITS: list[SubmitVerdict] = [
+SUBMITS: list[SubmitOutcome] = [
     Accepted("ab12"),
     TryLater("rate_limited", "Kie answered 429: words"),
     TryLater("maintenance", "Kie answered 455: words"),
@@ -46,11 +46,11 @@ SUBMITS: list[SubmitVerdict] = [
     WrongEndpoint("HTTP 404 without Kie's envelope: words"),
     Ambiguous("reply_lost", "a web page in place of JSON", wrong_endpoint=True),
 ]
-POLLS: list[PollVerdict] = [
+POLLS: list[PollOutcome] = [
     Pending(0.25),
     Delivered((PICTURE,)),
-    TaskFailed("provider_failed", "words", by_request=True),
-    TaskFailed("content_policy", "flagged words", by_request=True),
+    TaskFailed("provider_failed", "words", is_request_fault=True),
+    TaskFailed("content_policy", "flagged words", is_request_fault=True),
     Unreadable("but no image URL", '{"successFlag":1}'),
     NoVerdict("Kie answered 500: words"),
     NoVerdict("Kie answered 429: words", slow_down=True),
@@ -64,8 +64,8 @@ class Scripted(Protocol):
 
     @property
     def kie(self) -> Kie: ...
-    def will_submit(self, verdict: SubmitVerdict) -> None: ...
-    def will_poll(self, verdict: PollVerdict) -> None: ...
+    def will_submit(self, verdict: SubmitOutcome) -> None: ...
+    def will_poll(self, verdict: PollOutcome) -> None: ...
     def will_credit(self, credits: Decimal | None) -> None: ...
     def callbacks(self) -> list[str | None]: ...
     def asked_about(self) -> list[str]: ...
@@ -77,10 +77,10 @@ class ScriptedFake:
     def __init__(self) -> None:
         self.kie = FakeKie()
 
-    def will_submit(self, verdict: SubmitVerdict) -> None:
+    def will_submit(self, verdict: SubmitOutcome) -> None:
         self.kie.submits.append(verdict)
 
-    def will_poll(self, verdict: PollVerdict) -> None:
+    def will_poll(self, verdict: PollOutcome) -> None:
         self.kie.polls.append(verdict)
 
     def will_credit(self, credits: Decimal | None) -> None:
@@ -99,7 +99,7 @@ class ScriptedServer:
     def __init__(self, kie: KieClient, server: KieServer) -> None:
         self.kie, self._server = kie, server
 
-    def will_submit(self, verdict: SubmitVerdict) -> None:
+    def will_submit(self, verdict: SubmitOutcome) -> None:
         match verdict:
             case Accepted(task_id):
                 self._answer(200, {"taskId": task_id})
@@ -115,7 +115,7 @@ class ScriptedServer:
             case Ambiguous():
                 self._answer(500)
 
-    def will_poll(self, verdict: PollVerdict) -> None:
+    def will_poll(self, verdict: PollOutcome) -> None:
         match verdict:
             case Pending(progress):
                 self._answer(200, {"successFlag": 0, "progress": f"{progress:.2f}"})
@@ -159,7 +159,7 @@ async def scripted_server() -> AsyncIterator[Scripted]:
         yield ScriptedServer(client, server)
 
 
-Verdict = SubmitVerdict | PollVerdict
+Verdict = SubmitOutcome | PollOutcome
 Opener = Callable[[], AbstractAsyncContextManager[Scripted]]
 
 
@@ -179,7 +179,7 @@ def same(found: Verdict, expected: Verdict) -> bool:
 
 @pytest.mark.parametrize("verdict", SUBMITS, ids=str)
 async def test_a_submit_ends_in_the_verdict_that_kie_gives(
-    scripted: Scripted, verdict: SubmitVerdict
+    scripted: Scripted, verdict: SubmitOutcome
 ) -> None:
     scripted.will_submit(verdict)
     found = await scripted.kie.submit(FAMILY, REQUEST, callback_url=CALLBACK)
@@ -189,7 +189,7 @@ async def test_a_submit_ends_in_the_verdict_that_kie_gives(
 
 @pytest.mark.parametrize("verdict", POLLS, ids=str)
 async def test_a_poll_ends_in_the_verdict_that_kie_gives(
-    scripted: Scripted, verdict: PollVerdict
+    scripted: Scripted, verdict: PollOutcome
 ) -> None:
     scripted.will_poll(verdict)
     found = await scripted.kie.poll(FAMILY, "ab12")

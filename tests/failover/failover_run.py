@@ -16,7 +16,7 @@ import aiohttp
 import asyncpg
 import orjson
 
-from shared.adapters.redis.lost_write_log import Losses, LostWrites
+from shared.adapters.redis.lost_write_log import LostWriteEvidence, LostWriteLog
 from shared.adapters.servers import Servers
 from shared.domain.lifecycle import Reason
 from tests.campaign.campaign_deployment import House, open_house_over
@@ -131,7 +131,7 @@ class Outcome:
     doctor: Sequence[dict[str, Any]]
     """What `darkroom doctor` found at the end, a finding each."""
     doctor_code: int
-    losses: Losses
+    losses: LostWriteEvidence
     """What workers noticed and kept."""
     promotions: int
     """How often the Sentinels promoted a Valkey: more often than one died where they erred."""
@@ -219,7 +219,7 @@ async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: Val
             webhooks=tuple(house.postbox.webhooks),
             loud_lines=crew.loud_lines(),
         )
-        lost_writes = LostWrites(house.redis)
+        lost_writes = LostWriteLog(house.redis)
         losses = await within(_READ_SECONDS, "the lost writes are read", lost_writes.read())
         promotions = await valkey.count_promotions()
     return Outcome(

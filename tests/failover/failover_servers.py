@@ -14,11 +14,11 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from shared.adapters.embedded.host.unix_user import Account, choose_account, give
-from shared.adapters.embedded.servers.program_copies import reachable_for
+from shared.adapters.embedded.host.unix_user import UnixUser, change_owner, choose_server_user
+from shared.adapters.embedded.servers.program_copies import ensure_executable_by
 from shared.adapters.embedded.servers.server_programs import (
     Program,
-    SearchPlaces,
+    SearchPaths,
     find_postgres,
     find_valkey,
 )
@@ -52,11 +52,11 @@ class Programs:
     """Starts programs in a folder that their user can enter."""
 
     folder: Path
-    account: Account | None = field(default_factory=choose_account)
+    account: UnixUser | None = field(default_factory=choose_server_user)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        give(self.folder, self.account)
+        change_owner(self.folder, self.account)
 
     def postgres(self, name: str) -> str:
         """Return the path of a program of Postgres."""
@@ -67,18 +67,18 @@ class Programs:
         return str(self._reachable(find_valkey(self._places)).path)
 
     @property
-    def _places(self) -> SearchPlaces:
-        return SearchPlaces.from_environment(os.environ)
+    def _places(self) -> SearchPaths:
+        return SearchPaths.from_environment(os.environ)
 
     def _reachable(self, program: Program) -> Program:
-        return reachable_for(self.account, program, self.folder / "binaries", owner=None)
+        return ensure_executable_by(self.account, program, self.folder / "binaries", owner=None)
 
     def make_folder(self, name: str) -> Path:
         """Make an empty folder that belongs to the user of the servers."""
         path = self.folder / name
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(mode=0o700)
-        give(path, self.account)
+        change_owner(path, self.account)
         return path
 
     async def start(self, name: str, arguments: Sequence[str]) -> asyncio.subprocess.Process:

@@ -17,12 +17,12 @@ from pydantic import ValidationError
 
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
-from shared.adapters.postgres.primary_host import open_connection
-from shared.adapters.processes.redis_presence import redis_place
+from shared.adapters.postgres.primary_host import connect_to_primary
+from shared.adapters.processes.redis_presence import redis_address
 from shared.adapters.redis.deliveries import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
-    Delivery,
+    DeliveryQueue,
     connect_redis,
     translated_redis_errors,
 )
@@ -89,7 +89,9 @@ async def test_a_host_that_is_dead_without_a_word_does_not_hide_the_primary(
         port = silent.getsockname()[1]
         hosts = f"127.0.0.1:{port},127.0.0.1:{postgres.primary.port}"
         began = monotonic()
-        connection = await open_connection(f"postgresql://darkroom@{hosts}/darkroom", timeout=5.0)
+        connection = await connect_to_primary(
+            f"postgresql://darkroom@{hosts}/darkroom", timeout=5.0
+        )
         assert monotonic() - began < 2
         assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
         await connection.close()
@@ -98,7 +100,9 @@ async def test_a_host_that_is_dead_without_a_word_does_not_hide_the_primary(
 async def test_of_several_hosts_a_standby_is_never_taken(postgres: PostgresPair) -> None:
     hosts = f"127.0.0.1:{postgres.standby.port},127.0.0.1:{postgres.primary.port}"
     for _ in range(3):
-        connection = await open_connection(f"postgresql://darkroom@{hosts}/darkroom", timeout=5.0)
+        connection = await connect_to_primary(
+            f"postgresql://darkroom@{hosts}/darkroom", timeout=5.0
+        )
         assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
         await connection.close()
 
@@ -199,12 +203,12 @@ async def test_an_unknown_service_is_named(valkey: ValkeyPair) -> None:
     url = valkey.url.replace(f"/{SERVICE}/", "/another/")
     async with connect_redis(url, connections=1) as redis:
         with pytest.raises(DependencyDown, match="another"):
-            await Delivery(redis).ping()
+            await DeliveryQueue(redis).ping()
 
 
 async def _works(redis: ArqRedis) -> bool:
     try:
-        await Delivery(redis).ping()
+        await DeliveryQueue(redis).ping()
         await redis.set("after", 1)
     except Exception:
         return False
@@ -221,7 +225,7 @@ async def _works(redis: ArqRedis) -> bool:
 )
 def test_a_url_of_sentinels_is_read_and_shown_without_its_passwords(url: str, place: str) -> None:
     Settings(redis_url=url)
-    assert redis_place(url) == place
+    assert redis_address(url) == place
     assert read_sentinel_url(url).sentinels
 
 

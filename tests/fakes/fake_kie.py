@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from shared.catalog import ImageRequest, ModelFamily
-from shared.domain.kie_outcomes import Examination, PollVerdict, SubmitVerdict
+from shared.domain.kie_outcomes import PollOutcome, SubmitOutcome, TaskLookup
 
 _Answer = TypeVar("_Answer")
 
@@ -41,8 +41,8 @@ class FakeKie:
     def __init__(
         self,
         *,
-        submits: Iterable[SubmitVerdict] = (),
-        polls: Iterable[PollVerdict] = (),
+        submits: Iterable[SubmitOutcome] = (),
+        polls: Iterable[PollOutcome] = (),
         credits: Iterable[Decimal | None] = (),
     ) -> None:
         self.submits = deque(submits)
@@ -55,22 +55,22 @@ class FakeKie:
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-    ) -> SubmitVerdict:
+    ) -> SubmitOutcome:
         """Return the next scripted verdict."""
         call = SubmitCall(family.name, request, callback_url)
         self.submit_calls.append(call)
         return _next(self.submits, call)
 
-    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+    async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Return the next scripted verdict."""
         call = PollCall(family.name, task_id)
         self.poll_calls.append(call)
         return _next(self.polls, call)
 
-    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+    async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Return the next scripted verdict, and the callback URL set for the task."""
         verdict = await self.poll(family, task_id)
-        return Examination(verdict, self.callback_urls.get(task_id))
+        return TaskLookup(verdict, self.callback_urls.get(task_id))
 
     async def credit(self) -> Decimal | None:
         """Return the next scripted number."""

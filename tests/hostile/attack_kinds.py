@@ -19,7 +19,7 @@ _JSON = "Content-Type: application/json"
 ANSWER_SECONDS = 15.0
 """What is worth an answer is answered within this time, under attack as well."""
 HELD_SECONDS = 15.0
-HEAD_SECONDS, BODY_SECONDS, UNREAD_SECONDS = 25.0, 35.0, 75.0
+HEAD_SECONDS, BODY_TIMEOUT_SECONDS, SLOW_READER_SECONDS = 25.0, 35.0, 75.0
 """After so long a connection must have ended that waits for a head, a body, a reader: the deadlines
 in the listeners, and as long again as a busy machine may take."""
 HELD, NEVER_ENDED = "open at the end", "never ended"
@@ -115,9 +115,11 @@ async def half_head(attack: Attack) -> str:
 async def half_body(attack: Attack) -> str:
     """Leave a body without its end: an order's, or a callback's."""
     if attack.either() == attack.target.api_port:
-        return await attack.hold(attack.target.api_port, attack.job(order())[:-5], BODY_SECONDS)
+        return await attack.hold(
+            attack.target.api_port, attack.job(order())[:-5], BODY_TIMEOUT_SECONDS
+        )
     text = request("POST", f"/callbacks/kie/{uuid4().hex}", callback("t"))
-    return await attack.hold(attack.target.worker_port, text[:-5], BODY_SECONDS)
+    return await attack.hold(attack.target.worker_port, text[:-5], BODY_TIMEOUT_SECONDS)
 
 
 async def slow_writer(attack: Attack) -> str:
@@ -131,7 +133,7 @@ async def slow_writer(attack: Attack) -> str:
             await wire.drip(text[head:], 0.5)
             return await wire.outcome()
 
-    return await attack.ended_within(BODY_SECONDS, write())
+    return await attack.ended_within(BODY_TIMEOUT_SECONDS, write())
 
 
 async def slow_reader(attack: Attack) -> str:
@@ -142,7 +144,7 @@ async def slow_reader(attack: Attack) -> str:
         attack.target.api_port, attack.number, attack.ends_at, buffer_bytes=4096
     ) as wire:
         await wire.send(text)
-        return await attack.ended_within(UNREAD_SECONDS, wire.until_closed())
+        return await attack.ended_within(SLOW_READER_SECONDS, wire.until_closed())
 
 
 async def idle(attack: Attack) -> str:

@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from redis.exceptions import ReadOnlyError
 
 from shared.adapters.redis.deliveries import connect_redis, open_redis
-from shared.adapters.redis.subscription import listening
+from shared.adapters.redis.subscription import subscribed
 from shared.adapters.servers import Servers
 
 _CONNECTIONS = 5
@@ -49,7 +49,7 @@ async def _crowd(redis: ArqRedis) -> Any:
 
 
 async def _subscription(redis: ArqRedis) -> Any:
-    async with listening(redis, "news") as messages:
+    async with subscribed(redis, "news") as messages:
         await redis.publish("news", "one")
         return await anext(messages)
 

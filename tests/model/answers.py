@@ -11,13 +11,13 @@ from shared.domain.kie_outcomes import (
     AccountBlocked,
     Ambiguous,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TryLater,
     WrongEndpoint,
 )
 
 # By name: the verdict for a task id, what it means for the attempt, and its reason.
-SUBMIT_ANSWERS: dict[str, Callable[[str], tuple[SubmitVerdict, str, str]]] = {
+SUBMIT_ANSWERS: dict[str, Callable[[str], tuple[SubmitOutcome, str, str]]] = {
     "accepted": lambda task: (Accepted(task), "accepted", ""),
     "rate limited": lambda _: (TryLater("rate_limited", "429"), "deferred", "rate_limited"),
     "blocked": lambda _: (AccountBlocked("402", 402), "deferred", "account_refused"),

@@ -22,7 +22,7 @@ from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
     Unreadable,
 )
@@ -44,7 +44,7 @@ QUANTITIES = st.sampled_from((1, 2, 4))
 PRICES = st.sampled_from([Decimal(one) for one in ("0", "1", "5.5", "6", "7", "8", "40")])
 BASES: st.SearchStrategy[ChargeBasis] = st.sampled_from(("current", "quoted", "lower_of"))
 _LAST_LOOKS_ARE_OVER_SECONDS = DEADLINE_SECONDS + 301
-LATE_SAYS: dict[str, PollVerdict] = {
+LATE_SAYS: dict[str, PollOutcome] = {
     "delivered": Delivered(("https://images.example/0.png", "https://images.example/1.png")),
     "failed": TaskFailed("provider_failed", "no images"),
     "pending": Pending(0.5),

@@ -28,9 +28,9 @@ from producer.jobs.end_waiter import EndWatch
 from producer.jobs.job_repository import JobBook
 from producer.live.change_subscription import Subscription
 from shared.adapters.postgres.database import Database, connect_database
-from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.catalog import ImageRequest, ModelFamily
-from shared.domain.kie_outcomes import Examination, Pending, PollVerdict, SubmitVerdict
+from shared.domain.kie_outcomes import Pending, PollOutcome, SubmitOutcome, TaskLookup
 from shared.errors import StaleJob, TooEarly
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings
@@ -69,7 +69,7 @@ class Post:
 
     job_id: UUID
     token: str
-    reply: asyncio.Future[SubmitVerdict]
+    reply: asyncio.Future[SubmitOutcome]
     worker: asyncio.Task[float | None]
     made_nothing: bool = False
     """Whether Kie has said that it certainly made no task of it."""
@@ -80,7 +80,7 @@ class SlowKie:
 
     def __init__(self) -> None:
         self.arrivals: asyncio.Queue[Post] = asyncio.Queue()
-        self.verdict: PollVerdict = Pending(0.0)
+        self.verdict: PollOutcome = Pending(0.0)
         self.makers: dict[str, str] = {}
         """Which token made a task."""
         self.is_silent = False
@@ -89,28 +89,28 @@ class SlowKie:
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-    ) -> SubmitVerdict:
+    ) -> SubmitOutcome:
         """Take the POST in and wait."""
         del family, request
         worker = cast("asyncio.Task[float | None]", asyncio.current_task())
-        reply: asyncio.Future[SubmitVerdict] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[SubmitOutcome] = asyncio.get_running_loop().create_future()
         token = (callback_url or "").rpartition("/")[2]
         self.arrivals.put_nowait(Post(UUID(int=0), token, reply, worker))
         return await reply
 
-    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+    async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Return the verdict that was set."""
         del family
         self.asked_about.append(task_id)
         return self.verdict
 
-    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+    async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Return the verdict that was set, and the maker of the task unless silent."""
         verdict = await self.poll(family, task_id)
         if self.is_silent:
-            return Examination(verdict, None)
+            return TaskLookup(verdict, None)
         maker = self.makers.get(task_id, "somebody-else")
-        return Examination(verdict, f"{CALLBACK_URL}/callbacks/kie/{maker}")
+        return TaskLookup(verdict, f"{CALLBACK_URL}/callbacks/kie/{maker}")
 
     async def credit(self) -> Decimal | None:
         """Say nothing."""
@@ -124,13 +124,13 @@ class NoRedis:
     is_paused = False
     is_watched = False
 
-    async def deliver(self, parcels: object, *, changes: object = ()) -> None:
+    async def deliver(self, deliveries: object, *, changes: object = ()) -> None:
         """Forget it: the model delivers."""
 
-    async def announce(self, changes: object) -> None:
+    async def publish_changes(self, changes: object) -> None:
         """Nobody listens."""
 
-    async def hasten(self, job_id: object, lane: object) -> None:
+    async def make_due_now(self, job_id: object, lane: object) -> None:
         """The model polls when it likes."""
 
     def of_family(self, model: str) -> NoRedis:
@@ -239,7 +239,7 @@ class Stage:
             f"job {job_id} was sent to Kie again although a paid task may exist"
         )
 
-    async def reply(self, post: Post, verdict: SubmitVerdict) -> bool:
+    async def reply(self, post: Post, verdict: SubmitOutcome) -> bool:
         """Answer a POST; return whether the worker could store the answer."""
         post.reply.set_result(verdict)
         try:
@@ -255,7 +255,7 @@ class Stage:
             await post.worker
 
     async def poll(
-        self, job_id: UUID, verdict: PollVerdict, *, basis: ChargeBasis, late_seconds: float = 0
+        self, job_id: UUID, verdict: PollOutcome, *, basis: ChargeBasis, late_seconds: float = 0
     ) -> None:
         """Run the poll step, so long after now.
 
@@ -284,12 +284,12 @@ class Stage:
         """End the unknown submissions whose limit has passed, as the reconciler does."""
         await Reconciler(self.deps).end_overdue_unknown()
 
-    async def handle_callback(self, inbox_id: int, verdict: PollVerdict, *, silent: bool) -> None:
+    async def handle_callback(self, inbox_id: int, verdict: PollOutcome, *, silent: bool) -> None:
         """Handle one stored callback."""
         self.kie.verdict, self.kie.is_silent = verdict, silent
         await self.callbacks.handle(inbox_id)
 
-    async def check_late_tasks(self, verdict: PollVerdict, *, silent: bool) -> None:
+    async def check_late_tasks(self, verdict: PollOutcome, *, silent: bool) -> None:
         """Check every task that its job does not wait for, as the periodic work does."""
         self.kie.verdict, self.kie.is_silent = verdict, silent
         await self.database.pool.execute(
@@ -339,12 +339,12 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
     """Return a stage over the database of that URL; `stack` closes it on the same loop."""
     database, settings = runner.run(_open(stack, url, home))
     no_redis, kie = NoRedis(), SlowKie()
-    delivery = cast("Delivery", no_redis)
+    delivery_queue = cast("DeliveryQueue", no_redis)
     deps = Deps(
         settings=settings,
         store=JobStore(database),
-        delivery=delivery,
-        poll_deliveries=PollDeliveries(delivery),
+        delivery_queue=delivery_queue,
+        poll_deliveries=PollDeliveries(delivery_queue),
         accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, cast("Brake", no_redis))]),
         submits=cast("Throttle", no_redis),
         polls=cast("Throttle", no_redis),
@@ -356,6 +356,6 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
         evidence=EvidenceStore(cast("Any", no_redis), home),
         lease_seconds=LEASE_SECONDS,
     )
-    watch = EndWatch(JobBook(database), Subscription(delivery))
-    producer = Producer(database, delivery, watch, job_deadline_seconds=DEADLINE_SECONDS)
+    watch = EndWatch(JobBook(database), Subscription(delivery_queue))
+    producer = Producer(database, delivery_queue, watch, job_deadline_seconds=DEADLINE_SECONDS)
     return Stage(runner, database, deps, kie, producer, CallbackDesk(deps, database))

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.kie_accounts import NAME_RULE, brake_key
+from shared.kie_accounts import ACCOUNT_NAME_RULE, brake_key
 from shared.settings import Settings, load_settings
 
 ONE = "0123456789abcdef0123456789ABCDEF"
@@ -109,7 +109,7 @@ def test_every_fault_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIE_API_KEY", "single-0123456789-0123456789")
     said = refusal(monkeypatch, f"Studio={ONE},,b={OTHER},b={OTHER}")
     assert said.split("; ") == [
-        f"pair 1 has a name that is none: {NAME_RULE}",
+        f"pair 1 has a name that is none: {ACCOUNT_NAME_RULE}",
         "pair 2 is empty",
         "pairs 3 and 4 have the same name: each account has one of its own",
         "pairs 3 and 4 have the same key: each account has one of its own",

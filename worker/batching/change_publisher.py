@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.monitoring.incident_log import REDIS, failures
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, to_message
+from shared.adapters.monitoring.incident_log import REDIS, incidents
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, encode_changes
 from shared.adapters.redis.deliveries import stop_if_cancelled
 from shared.errors import RedisDown
 from worker.batching.micro_batch import Tempo
@@ -32,7 +32,7 @@ def saying_by(scripts: Scripts) -> Say:
     """Return the way to say changes that takes a busy worker no round trip of its own."""
 
     async def say(changes: Sequence[Change]) -> None:
-        words = (CHANGES_CHANNEL, to_message(changes))
+        words = (CHANGES_CHANNEL, encode_changes(changes))
         await scripts.run("publish", (), words, has_time=True)
 
     return say
@@ -85,7 +85,7 @@ class Announcer:
         try:
             await self._say(changes)
         except RedisDown as error:
-            failures.down(error, doing="announce_changes")
+            incidents.record_outage(error, doing="announce_changes")
             return False
-        failures.up(REDIS)
+        incidents.record_recovery(REDIS)
         return True

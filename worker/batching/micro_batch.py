@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError
 
 log = structlog.get_logger(__name__)
@@ -168,7 +168,7 @@ class Gathering(Generic[Item, Reply]):
                 reply.set_result(value)
         if unheard is not None:
             if isinstance(unheard, DarkroomError):
-                failures.down(unheard, doing="tell")
+                incidents.record_outage(unheard, doing="tell")
             else:
                 log.warning("left_undone", error=repr(unheard))
 

@@ -14,7 +14,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from shared.adapters.redis.deliveries import redis_down, translated_redis_errors
+from shared.adapters.redis.deliveries import to_redis_down, translated_redis_errors
 from worker.batching.micro_batch import Gathering, Tempo
 
 _CLOSE_SECONDS = 1.0
@@ -94,7 +94,7 @@ class Scripts:
 
 def _translated(reply: Any) -> Any:
     if isinstance(reply, RedisError):
-        down = redis_down(reply)
+        down = to_redis_down(reply)
         down.__cause__ = reply
         return down
     return reply

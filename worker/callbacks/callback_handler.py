@@ -14,14 +14,14 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Lane, Parcel
+from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.catalog import get_family
 from shared.domain import job_events
 from shared.domain.job import Job
-from shared.domain.kie_outcomes import Examination, Pending, TaskFailed
+from shared.domain.kie_outcomes import Pending, TaskFailed, TaskLookup
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
 from worker.callbacks.stored_callback import Claim, claim_from_row
@@ -94,7 +94,7 @@ class CallbackDesk:
             try:
                 await self.handle(inbox_id)
             except DependencyDown as error:
-                failures.down(error, doing="handle_callback")
+                incidents.record_outage(error, doing="handle_callback")
             except _ShareInUse:
                 pass  # said once for the account; the sweep comes back to it
             except (Throttled, StaleJob) as error:
@@ -119,7 +119,7 @@ class CallbackDesk:
         is_newest = claim.number == job.attempt
         match job.state:
             case JobState.GENERATING if is_newest and job.provider_task_id == claim.task_id:
-                await self._deps.delivery.hasten(job.id, Lane.POLL)
+                await self._deps.delivery_queue.make_due_now(job.id, Lane.POLL)
                 return "hastened"
             case JobState.SUBMITTING if is_newest:
                 return None  # early: the reply to the POST is still on its way
@@ -159,13 +159,13 @@ class CallbackDesk:
         self._deps.announce(Change(job.id))
         self._deps.metrics.count_submitted(recovered)
         log.info("submission_recovered", job_id=str(job.id), provider_task_id=claim.task_id)
-        await self._deps.delivery.deliver([Parcel(job.id, Lane.POLL)])
+        await self._deps.delivery_queue.deliver([Delivery(job.id, Lane.POLL)])
         return "confirmed"
 
     async def _may_have_delivered(self, claim: Claim, job: Job) -> bool:
         """Return whether Kie no longer says that the task failed."""
         examination = await self._examine(claim, job)
-        return not isinstance(examination.verdict, TaskFailed | Pending)
+        return not isinstance(examination.outcome, TaskFailed | Pending)
 
     async def _check_late(self, claim: Claim, job: Job) -> str:
         """Note the task, and keep its images if the job has ended and they are there."""
@@ -173,7 +173,7 @@ class CallbackDesk:
         outcomes = await self._late_tasks.check_job(job.id)
         return _VERDICT_ON_LATE.get(outcomes.get(claim.task_id) or "", "late")
 
-    async def _examine(self, claim: Claim, job: Job) -> Examination:
+    async def _examine(self, claim: Claim, job: Job) -> TaskLookup:
         account = claim.provider_account or ""
         if self._exchanges.wait_seconds(account) > 0:
             raise _ShareInUse

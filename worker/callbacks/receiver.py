@@ -16,8 +16,8 @@ import orjson
 from aiohttp import web
 from pydantic import SecretStr
 
-from shared.adapters.http.request_body import BODY_SECONDS, BodyFault, read_body
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, read_body
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError
 from worker.callbacks.kie_signature import signature_fault
@@ -74,7 +74,7 @@ class CallbackReceiver:
                 self._clock.now(),
             )
             if fault is not None:
-                failures.failed("callback_refused", "signature", fault)
+                incidents.record_failure("callback_refused", "signature", fault)
                 return _refuse(401, fault)
         return await self._store(token, task_ids[0])
 
@@ -91,7 +91,7 @@ class CallbackReceiver:
             async with self._slots:
                 return await self._queries.fetch_row("attempt_of_token", token) is not None
         except DarkroomError as error:
-            failures.down(error, doing="store_callback")
+            incidents.record_outage(error, doing="store_callback")
             return True  # what cannot be stored is answered with 503, to be repeated
 
     async def _store(self, token: str, task_id: str) -> web.Response:
@@ -102,13 +102,13 @@ class CallbackReceiver:
                 )
         except DarkroomError as error:
             # Not stored, so not a 200: Kie will say it again.
-            failures.down(error, doing="store_callback")
+            incidents.record_outage(error, doing="store_callback")
             return _refuse(503, "cannot be stored now; please repeat")
         if row is None:
             return _refuse_stranger()
-        failures.up(POSTGRES)
-        failures.succeeded("callback_refused", "signature")
-        failures.succeeded("callback_for_nobody", "token")
+        incidents.record_recovery(POSTGRES)
+        incidents.record_success("callback_refused", "signature")
+        incidents.record_success("callback_for_nobody", "token")
         if row["times"] == 1 or row["is_handled"]:
             self._received(row["id"])
         return web.json_response({"code": 200, "msg": "success"})
@@ -134,7 +134,7 @@ def _named(parsed: Any) -> Iterator[str]:
 
 
 def _refuse_stranger() -> web.Response:
-    failures.failed("callback_for_nobody", "token", "no attempt has this token")
+    incidents.record_failure("callback_for_nobody", "token", "no attempt has this token")
     return _refuse(404, "no attempt has this token")
 
 
@@ -143,7 +143,7 @@ def _refuse_body(fault: BodyFault) -> web.Response:
         case BodyFault.TOO_LARGE:
             return _refuse(413, f"a callback has at most {BODY_BYTES_MAX} bytes")
         case BodyFault.TOO_SLOW:
-            return _refuse(408, f"a callback must arrive within {BODY_SECONDS:g} s")
+            return _refuse(408, f"a callback must arrive within {BODY_TIMEOUT_SECONDS:g} s")
         case BodyFault.BROKEN_OFF:
             return _refuse(400, "the body broke off before its end")
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 import structlog
 
 from shared.catalog import ImageRequest, ModelFamily, list_families
-from shared.domain.kie_outcomes import Examination, NoVerdict, PollVerdict, SubmitVerdict, TryLater
+from shared.domain.kie_outcomes import NoVerdict, PollOutcome, SubmitOutcome, TaskLookup, TryLater
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.kie.kie_client import Kie
@@ -122,19 +122,19 @@ class KeylessKie:
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-    ) -> SubmitVerdict:
+    ) -> SubmitOutcome:
         """Nothing was sent."""
         del family, request, callback_url
         return TryLater(Reason.ACCOUNT_REFUSED, self._message)
 
-    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+    async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Nothing is known."""
         del family, task_id
         return NoVerdict(self._message, account_blocked=True)
 
-    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+    async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Nothing is known."""
-        return Examination(await self.poll(family, task_id), None)
+        return TaskLookup(await self.poll(family, task_id), None)
 
     async def credit(self) -> Decimal | None:
         """Nothing is known."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Queries
 from shared.domain.lifecycle import JobState, Reason
 from worker.dependencies import Deps
@@ -223,15 +223,15 @@ class ProviderBalance:
             return None
         balance = await self._account.kie.credit()
         if balance is None:
-            failures.failed(
+            incidents.record_failure(
                 "provider_balance_unread",
                 name,
                 "Kie did not tell the balance; the next check makes up for it",
-                quiet_seconds=_CHECKS_QUIET_SECONDS,
+                calm_seconds=_CHECKS_QUIET_SECONDS,
                 account=name,
             )
             return None
-        failures.succeeded("provider_balance_unread", name)
+        incidents.record_success("provider_balance_unread", name)
         needs = dict(await self._queries.fetch_row("balance_needed") or {})
         reading = Reading(state["asked_at"], needs["at"], balance)
         footing = _footing(state)
@@ -291,9 +291,9 @@ class ProviderBalance:
 
 def _note_low(account: str, balance: Decimal, needed: Decimal) -> None:
     if balance >= needed:
-        failures.succeeded("provider_balance_low", account)
+        incidents.record_success("provider_balance_low", account)
         return
     need = f"{round(needed, 2).normalize():f}"
     error = f"the balance is {balance}, and the open jobs need {need}"
     facts: dict[str, Any] = {"account": account, "balance": str(balance), "open_jobs_need": need}
-    failures.failed("provider_balance_low", account, error, quiet_seconds=0, **facts)
+    incidents.record_failure("provider_balance_low", account, error, calm_seconds=0, **facts)

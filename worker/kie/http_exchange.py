@@ -35,7 +35,7 @@ from pydantic import SecretStr
 
 from shared import PROJECT
 from shared.adapters.tcp_keepalive import keep_alive
-from shared.catalog import ProviderAnswer, ProviderRequest
+from shared.catalog import KieRequest, KieResponse
 from shared.errors import ConfigurationError
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -144,7 +144,7 @@ class KieWire:
             if session is not None:
                 await session.close()
 
-    async def exchange(self, request: ProviderRequest) -> ProviderAnswer | NeverSent | ReplyLost:
+    async def exchange(self, request: KieRequest) -> KieResponse | NeverSent | ReplyLost:
         """Send the request once and return the answer, or what became of it instead."""
         session = self._traced if request.method == "POST" else self._untraced
         if session is None or session.closed:
@@ -160,8 +160,8 @@ class KieWire:
             return self._lost(error, flight, timed_out=False)
 
     async def _send(
-        self, session: ClientSession, request: ProviderRequest, flight: _Flight
-    ) -> ProviderAnswer:
+        self, session: ClientSession, request: KieRequest, flight: _Flight
+    ) -> KieResponse:
         async with session.request(
             request.method,
             self.base_url + request.path,
@@ -178,7 +178,7 @@ class KieWire:
         # An object speaks for itself.
         text = "" if type(body) is dict else _start(content)
         location = _location(response) if 300 <= response.status < 400 else ""
-        return ProviderAnswer(response.status, body, text, location)
+        return KieResponse(response.status, body, text, location)
 
     def _lost(self, error: Exception, flight: _Flight, *, timed_out: bool) -> NeverSent | ReplyLost:
         unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL)

@@ -15,17 +15,17 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from shared.catalog import ImageRequest, ModelFamily, ProviderAnswer, ProviderRequest
-from shared.catalog.kie_response_codes import OK, open_envelope
+from shared.catalog import ImageRequest, KieRequest, KieResponse, ModelFamily
+from shared.catalog.kie_response_codes import SUCCESS_CODE, parse_envelope
 from shared.domain.kie_outcomes import (
     Accepted,
     Ambiguous,
     Delivered,
-    Examination,
     NoVerdict,
     Pending,
-    PollVerdict,
-    SubmitVerdict,
+    PollOutcome,
+    SubmitOutcome,
+    TaskLookup,
     TryLater,
     Unreadable,
     WrongEndpoint,
@@ -35,7 +35,7 @@ from worker.kie.http_exchange import KieWire, NeverSent, ReplyLost
 
 MESSAGE_LENGTH_MAX = 500
 ANSWER_LENGTH_MAX = 4_000
-_CREDIT = ProviderRequest("GET", "/api/v1/chat/credit")
+_CREDIT = KieRequest("GET", "/api/v1/chat/credit")
 
 AnswerHook = Callable[[str, str, float], None]
 """Called once per exchange: 'submit', 'poll' or 'credit'; the outcome; the seconds it took.
@@ -50,15 +50,15 @@ class Kie(Protocol):
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-    ) -> SubmitVerdict:
+    ) -> SubmitOutcome:
         """Send the one paid POST of an attempt."""
         ...
 
-    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+    async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Ask once what became of a task."""
         ...
 
-    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+    async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Ask once about a task that somebody claims is ours, and how it was made."""
         ...
 
@@ -110,7 +110,7 @@ class KieClient:
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-    ) -> SubmitVerdict:
+    ) -> SubmitOutcome:
         """Send the one paid POST of an attempt; `Ambiguous` means that a task may exist."""
         outgoing = family.build_submit(request, callback_url=callback_url)
         match await self._exchange("submit", outgoing):
@@ -120,42 +120,42 @@ class KieClient:
                 return TryLater(Reason.UNREACHABLE, self._plain(message))
             case ReplyLost(message):
                 return Ambiguous(Reason.REPLY_LOST, self._plain(message))
-            case ProviderAnswer() as answer:
+            case KieResponse() as answer:
                 verdict = family.read_submit(answer)
         if isinstance(verdict, Accepted):
             return verdict
         return replace(verdict, message=self._plain(verdict.message))
 
-    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+    async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Ask once what became of a task; `NoVerdict` means to ask again later."""
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent() | ReplyLost() as lack:
                 return self._plain_verdict(_no_verdict(lack))
-            case ProviderAnswer() as answer:
+            case KieResponse() as answer:
                 return self._plain_verdict(family.read_poll(answer))
 
-    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+    async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Ask once what became of a task, and read how it was made."""
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent() | ReplyLost() as lack:
-                return Examination(self._plain_verdict(_no_verdict(lack)), None)
-            case ProviderAnswer() as answer:
+                return TaskLookup(self._plain_verdict(_no_verdict(lack)), None)
+            case KieResponse() as answer:
                 verdict = self._plain_verdict(family.read_poll(answer))
-                return Examination(verdict, family.read_callback_url(answer))
+                return TaskLookup(verdict, family.read_callback_url(answer))
 
     async def credit(self) -> Decimal | None:
         """Return the credits left on the Kie account; None when they cannot be known."""
         answer = await self._exchange("credit", _CREDIT)
-        if not isinstance(answer, ProviderAnswer):
+        if not isinstance(answer, KieResponse):
             return None
-        envelope = open_envelope(answer)
-        if not envelope.is_http_success or envelope.code != OK:
+        envelope = parse_envelope(answer)
+        if not envelope.is_http_success or envelope.code != SUCCESS_CODE:
             return None
         return _credits(envelope.data)
 
     async def _exchange(
-        self, endpoint: str, request: ProviderRequest
-    ) -> ProviderAnswer | NeverSent | ReplyLost:
+        self, endpoint: str, request: KieRequest
+    ) -> KieResponse | NeverSent | ReplyLost:
         loop = asyncio.get_running_loop()
         started = loop.time()
         outcome = await self._wire.exchange(request)
@@ -163,7 +163,7 @@ class KieClient:
             self._on_answer(endpoint, _outcome_word(outcome), loop.time() - started)
         return outcome
 
-    def _plain_verdict(self, verdict: PollVerdict) -> PollVerdict:
+    def _plain_verdict(self, verdict: PollOutcome) -> PollOutcome:
         if isinstance(verdict, Pending | Delivered):
             return verdict
         if isinstance(verdict, Unreadable):
@@ -185,15 +185,19 @@ def _no_verdict(lack: NeverSent | ReplyLost) -> NoVerdict:
     return NoVerdict(lack.message, wrong_endpoint=is_wrong)
 
 
-def _outcome_word(outcome: ProviderAnswer | NeverSent | ReplyLost) -> str:
+def _outcome_word(outcome: KieResponse | NeverSent | ReplyLost) -> str:
     match outcome:
         case NeverSent():
             return "unreachable"
         case ReplyLost(timed_out=timed_out):
             return "timeout" if timed_out else "reply_lost"
-    if outcome.status == OK and isinstance(outcome.body, dict) and outcome.body.get("code") == OK:
+    if (
+        outcome.status == SUCCESS_CODE
+        and isinstance(outcome.body, dict)
+        and outcome.body.get("code") == SUCCESS_CODE
+    ):
         return "200"
-    envelope = open_envelope(outcome)
+    envelope = parse_envelope(outcome)
     number = envelope.code if envelope.is_http_success else envelope.status
     if number is None:
         return "unreadable"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 
 LONGEST_WAIT_SECONDS = 30.0
 _SHORTEST_PACE_SECONDS = 0.2
@@ -29,12 +29,12 @@ class _Account:
 
 
 class KieExchanges:
-    """One worker's own count, in memory. Without `most_each` nothing is ever held back."""
+    """One worker's own count, in memory. Without `limit_per_name` nothing is ever held back."""
 
     def __init__(
-        self, most_each: int | None = None, *, monotonic: Callable[[], float] = time.monotonic
+        self, limit_per_name: int | None = None, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self.most_each = most_each
+        self.limit_per_name = limit_per_name
         self._monotonic = monotonic
         self._accounts: dict[str, _Account] = {}
         self._numbers = count()
@@ -45,16 +45,20 @@ class KieExchanges:
         Each that is told to wait has the next turn: thousands do not come back in one moment.
         """
         account = self._accounts.get(name)
-        if self.most_each is None or account is None or len(account.under_way) < self.most_each:
+        if (
+            self.limit_per_name is None
+            or account is None
+            or len(account.under_way) < self.limit_per_name
+        ):
             return 0.0
         now = self._monotonic()
         oldest_seconds = now - min(account.under_way.values())
-        step = max(oldest_seconds, _SHORTEST_PACE_SECONDS) / self.most_each
+        step = max(oldest_seconds, _SHORTEST_PACE_SECONDS) / self.limit_per_name
         account.next_turn_at = min(
             max(account.next_turn_at, now) + step, now + LONGEST_WAIT_SECONDS
         )
         words = f"{len(account.under_way)} polls are under way, the oldest for a while"
-        failures.failed(
+        incidents.record_failure(
             _EVENT, name, words, meaning=_MEANING, oldest_seconds=round(oldest_seconds, 1)
         )
         return max(account.next_turn_at - now, step)
@@ -62,7 +66,7 @@ class KieExchanges:
     @contextmanager
     def under_way(self, name: str) -> Iterator[None]:
         """Count one poll of this account for the block."""
-        if self.most_each is None:
+        if self.limit_per_name is None:
             yield
             return
         account = self._accounts.setdefault(name, _Account())
@@ -72,5 +76,5 @@ class KieExchanges:
             yield
         finally:
             del account.under_way[number]
-            if len(account.under_way) <= self.most_each // 2:
-                failures.succeeded(_EVENT, name)
+            if len(account.under_way) <= self.limit_per_name // 2:
+                incidents.record_success(_EVENT, name)

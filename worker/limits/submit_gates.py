@@ -91,7 +91,7 @@ class Gates:
         """Whether a delivery that ends may let another through."""
         return self._holds and any(gate.is_braked for gate in self._gates)
 
-    def most_each(self, room: int) -> list[int]:
+    def limit_per_name(self, room: int) -> list[int]:
         """Return how many a claim may take through each gate."""
         if not self._may_claim():
             return [0] * len(self._gates)
@@ -114,11 +114,11 @@ class Gates:
         )
         return [min(room, max(self._share - used[place], 0)) for place in range(len(self._gates))]
 
-    def arguments_of(self, most_each: Sequence[int]) -> list[int]:
+    def arguments_of(self, limit_per_name: Sequence[int]) -> list[int]:
         """Return whose turn it is, how many families each gate has, then for each gate its keys and
         the most to claim through it.
         """
-        pairs = zip(self._shapes, most_each, strict=True)
+        pairs = zip(self._shapes, limit_per_name, strict=True)
         return [self._turn, self.families_each, *(number for pair in pairs for number in pair)]
 
     @property

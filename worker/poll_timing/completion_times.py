@@ -10,7 +10,7 @@ import asyncio
 import structlog
 
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError, PostgresDown
 from worker.poll_timing import WINDOW_LENGTH, TaskKind, Timetable
@@ -84,7 +84,7 @@ class CompletionTimes:
         try:
             await self.share()
         except PostgresDown as error:
-            failures.down(error, doing="share_completion_times")
+            incidents.record_outage(error, doing="share_completion_times")
             return False
         except Exception:
             # Polls go on by what is known; the log says what to mend.

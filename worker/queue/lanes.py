@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import DependencyDown, JobNotFound, RowBusy, StaleJob, TooEarly
 from worker.dependencies import Deps
@@ -79,24 +79,24 @@ async def _run_step(deps: Deps, step: Step, job_id: UUID) -> float | None:
         # Said once for the row, not once for each job that waits for it.
         return busy.wait_seconds * (1 + 0.2 * deps.random.random())
     except DependencyDown as down:
-        failures.down(down, doing=step.__name__, job_id=str(job_id))
+        incidents.record_outage(down, doing=step.__name__, job_id=str(job_id))
         return backoff_seconds(2, deps.random.random())
     except Exception as error:
         # A bug of ours must not take the delivery away: the job stays where it is and the log
         # says what to mend.
-        failures.failed(
+        incidents.record_failure(
             "step_failed",
             step.__name__,
             repr(error),
             level="error",
-            quiet_seconds=2 * _AFTER_A_BUG_SECONDS,
+            calm_seconds=2 * _AFTER_A_BUG_SECONDS,
             job_id=str(job_id),
             exc_info=True,
         )
         return _AFTER_A_BUG_SECONDS
     else:
-        failures.up(POSTGRES)
-        failures.succeeded("step_failed", step.__name__)
+        incidents.record_recovery(POSTGRES)
+        incidents.record_success("step_failed", step.__name__)
         return delay_seconds
     return None
 
@@ -108,13 +108,13 @@ def build_periodic(deps: Deps, reconciler: Reconciler) -> list[Periodic]:
     async def reconcile() -> None:
         await reconciler.run_once()
         await compare_mark(deps)
-        failures.up(POSTGRES, REDIS)
+        incidents.record_recovery(POSTGRES, REDIS)
 
     async def check_balance(balance: ProviderBalance) -> None:
         try:
             await balance.check()
         except DependencyDown as down:
-            failures.down(down, doing="check_balance")
+            incidents.record_outage(down, doing="check_balance")
 
     async def check_balances() -> None:
         await asyncio.gather(*map(check_balance, balances))
@@ -124,14 +124,17 @@ def build_periodic(deps: Deps, reconciler: Reconciler) -> list[Periodic]:
         PeriodicWork("check_balance", CHECK_SECONDS, check_balances),
         PeriodicWork("check_late_tasks", LATE_TASKS_SECONDS, LateTasks(deps).check_due),
     )
-    return [Periodic(deps.delivery.redis, work, deps.worker_name, deps.may_claim) for work in works]
+    return [
+        Periodic(deps.delivery_queue.redis, work, deps.worker_name, deps.may_claim)
+        for work in works
+    ]
 
 
 def build_lanes(deps: Deps) -> list[LeasedWorker]:
     """Return the submit lane and the poll lane."""
     gates = [account.gate(deps.submits.limit) for account in deps.accounts]
     lease_ms = int(deps.lease_seconds * 1000)
-    redis = deps.delivery.redis
+    redis = deps.delivery_queue.redis
     submit_lane = LeasedWorker(
         Lane.SUBMIT,
         as_arq_function(deps, submit_job),
@@ -158,7 +161,7 @@ def build_webhook_lane(deps: Deps) -> LeasedWorker:
     return LeasedWorker(
         Lane.WEBHOOK,
         as_arq_function(deps, send_webhook),
-        redis=deps.delivery.redis,
+        redis=deps.delivery_queue.redis,
         scripts=deps.scripts,
         max_jobs=WEBHOOKS_AT_ONCE,
         gates=Gates(may_claim=deps.may_claim),

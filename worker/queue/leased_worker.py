@@ -21,13 +21,13 @@ from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_pref
 from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
-from shared.adapters.monitoring.incident_log import REDIS, failures
-from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.monitoring.incident_log import REDIS, incidents
+from shared.adapters.monitoring.push_channels import PushChannel
 from shared.adapters.redis.deliveries import (
-    HASTEN_PREFIX,
+    RERUN_KEY_PREFIX,
     Lane,
     deserialize,
-    now_ms,
+    local_now_ms,
     serialize,
     stop_if_cancelled,
 )
@@ -93,7 +93,7 @@ class LeasedWorker(Worker):
         self.lease_ms = lease_ms
         self.owner = token_hex(8)
         self._gates = gates or Gates()
-        self.wake_path = PushPath("wake", "each lane looks twice a second")
+        self.wake_path = PushChannel("wake", "each lane looks twice a second")
         self._scripts = scripts or Scripts(redis)
         self._function = function
         self._own = f"{lane.name.lower()}:"
@@ -117,10 +117,10 @@ class LeasedWorker(Worker):
                     delay_seconds = await self._claim_due()
                 except (RedisDown, RedisError, OSError) as error:
                     down = error if isinstance(error, RedisDown) else RedisDown(str(error))
-                    failures.down(down, doing=f"claim_{self.lane.function}s")
+                    incidents.record_outage(down, doing=f"claim_{self.lane.function}s")
                     delay_seconds = 1.0
                 else:
-                    failures.up(REDIS)
+                    incidents.record_recovery(REDIS)
                 stop_if_cancelled()
                 await self._looks.sleep(delay_seconds)
 
@@ -131,11 +131,16 @@ class LeasedWorker(Worker):
     async def _claim_due(self) -> float:
         """Claim and start what is due; return the seconds until the next look is worthwhile."""
         room = self.max_jobs - self.job_counter
-        most_each = (gates := self._gates).most_each(room)
-        if not self.allow_pick_jobs or room <= 0 or not any(most_each):
+        limit_per_name = (gates := self._gates).limit_per_name(room)
+        if not self.allow_pick_jobs or room <= 0 or not any(limit_per_name):
             return FALLBACK_SECONDS
         arguments: list[str | int] = [room, self.lease_ms, self.owner, in_progress_key_prefix]
-        arguments += [gates.limit, HASTEN_PREFIX, _RESERVED_MS, *gates.arguments_of(most_each)]
+        arguments += [
+            gates.limit,
+            RERUN_KEY_PREFIX,
+            _RESERVED_MS,
+            *gates.arguments_of(limit_per_name),
+        ]
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
             first = 1 + gates.levels_told
@@ -144,7 +149,7 @@ class LeasedWorker(Worker):
             for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
                 with due_at(now - int(late_ms) / 1000):
                     self._start(arq_id.decode(), int(score), int(gate))
-        self.wake_path.note_claimed((len(reply) - first) // 4)
+        self.wake_path.record_claimed((len(reply) - first) // 4)
         gates.observe(reply[1:first])
         return FALLBACK_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
 
@@ -196,7 +201,7 @@ class LeasedWorker(Worker):
                 arguments = (self.owner, self.lease_ms, in_progress_key_prefix)
                 await self._scripts.run("renew", [self.queue_name], arguments, running)
             except RedisDown as error:
-                failures.down(error, doing="renew_leases")
+                incidents.record_outage(error, doing="renew_leases")
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a delivery of ours; overrides arq's, to which the jobs of others are left.
@@ -243,8 +248,8 @@ class LeasedWorker(Worker):
         if not finish:
             # arq counts from the score it was started with; we count from now. A cancelled run
             # has no delay: it is handed back at once.
-            due_ms = self._scores[job_id] + incr_score if incr_score else now_ms()
-            outcome = max(due_ms - now_ms(), 0)
+            due_ms = self._scores[job_id] + incr_score if incr_score else local_now_ms()
+            outcome = max(due_ms - local_now_ms(), 0)
         await self._ends.ask((job_id, outcome))
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
@@ -253,7 +258,7 @@ class LeasedWorker(Worker):
 
     async def _end_runs(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
         arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
-        arguments += [retry_key_prefix, HASTEN_PREFIX]
+        arguments += [retry_key_prefix, RERUN_KEY_PREFIX]
         keys = [self.queue_name, *self._gates.logs]
         items = [word for end in ends for word in end]
         run = self._scripts.run

@@ -14,7 +14,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.deliveries import stop_if_cancelled, translated_redis_errors
 from shared.errors import DependencyDown
 
@@ -54,18 +54,18 @@ class Periodic:
             try:
                 await self.run_if_due()
             except DependencyDown as down:
-                failures.down(down, doing=self.work.name)
+                incidents.record_outage(down, doing=self.work.name)
             except Exception as error:
-                failures.failed(
+                incidents.record_failure(
                     "periodic_work_failed",
                     self.work.name,
                     repr(error),
                     level="error",
-                    quiet_seconds=2 * self.work.interval_seconds,
+                    calm_seconds=2 * self.work.interval_seconds,
                     exc_info=True,
                 )
             else:
-                failures.succeeded("periodic_work_failed", self.work.name)
+                incidents.record_success("periodic_work_failed", self.work.name)
             stop_if_cancelled()
 
     async def run_if_due(self) -> bool:

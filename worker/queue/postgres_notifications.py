@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from uuid import UUID
 
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
-from shared.adapters.monitoring.push_channels import PushPath
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
+from shared.adapters.monitoring.push_channels import PushChannel
 from shared.adapters.postgres.database import (
     CONNECT_TIMEOUT_SECONDS,
     KeptAliveConnection,
     Queries,
-    translated_errors,
+    translated_postgres_errors,
 )
-from shared.adapters.postgres.primary_host import open_connection
+from shared.adapters.postgres.primary_host import connect_to_primary
 from shared.adapters.redis.deliveries import stop_if_cancelled
-from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
+from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.errors import DarkroomError, DependencyDown, PostgresDown
 from worker.recovery.reconciler import Reconciler
 
@@ -65,18 +65,18 @@ async def dispatch_on_notify(
     database_url: str,
     reconciler: Reconciler,
     queries: Queries,
-    path: PushPath,
-    heartbeat: Heartbeat = HEARTBEAT,
+    path: PushChannel,
+    heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
 ) -> None:
     """Listen until cancelled; reconnect after every outage, and when a heartbeat is not heard."""
     while True:
         try:
             await _Listener(reconciler, queries, path, heartbeat).run(database_url)
         except DarkroomError as error:
-            failures.down(error, doing="listen_for_dispatches")
-            path.note_closed(str(error))
+            incidents.record_outage(error, doing="listen_for_dispatches")
+            path.record_closed(str(error))
         else:
-            path.note_closed("the server has closed the connection")
+            path.record_closed("the server has closed the connection")
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
@@ -84,7 +84,11 @@ class _Listener:
     """One listening connection, from its opening to its end."""
 
     def __init__(
-        self, reconciler: Reconciler, queries: Queries, path: PushPath, heartbeat: Heartbeat
+        self,
+        reconciler: Reconciler,
+        queries: Queries,
+        path: PushChannel,
+        heartbeat: SubscriptionCheck,
     ) -> None:
         self._reconciler = reconciler
         self._queries = queries
@@ -96,8 +100,8 @@ class _Listener:
     async def run(self, database_url: str) -> None:
         """Listen until the connection ends. Raises `PostgresDown` and `DatabaseRefused`."""
         news = self._news
-        with translated_errors():
-            connection = await open_connection(
+        with translated_postgres_errors():
+            connection = await connect_to_primary(
                 database_url,
                 timeout=CONNECT_TIMEOUT_SECONDS,
                 command_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -108,8 +112,8 @@ class _Listener:
                 await connection.add_listener(WEBHOOK_CHANNEL, news.note_message)
                 await connection.add_listener(ECHO_CHANNEL, self._note_echo)
                 await connection.add_listener(CHANNEL, news.note_jobs)
-                self._path.note_open()
-                failures.up(POSTGRES)
+                self._path.record_open()
+                incidents.record_recovery(POSTGRES)
                 while not connection.is_closed():
                     await self._wait()
                     await self._act()
@@ -142,11 +146,11 @@ class _Listener:
         news = self._news
         news.has_come.clear()
         if news.of_jobs or news.of_messages:
-            self._path.note_pushed()
+            self._path.record_push()
         try:
             await _act_on(news, self._reconciler)
         except DependencyDown as error:
-            failures.down(error, doing="dispatch")
+            incidents.record_outage(error, doing="dispatch")
 
 
 async def _act_on(news: _News, reconciler: Reconciler) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.adapters.monitoring.incident_log import REDIS, failures
-from shared.adapters.monitoring.push_channels import PushPath
-from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery
-from shared.adapters.redis.subscription import listening
-from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
+from shared.adapters.monitoring.incident_log import REDIS, incidents
+from shared.adapters.monitoring.push_channels import PushChannel
+from shared.adapters.redis.deliveries import WAKE_UP_CHANNEL, DeliveryQueue
+from shared.adapters.redis.subscription import subscribed
+from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.errors import RedisDown
 from worker.queue.leased_worker import LeasedWorker
 
@@ -16,10 +16,10 @@ _RECONNECT_SECONDS = 1.0
 
 
 async def forward_wake_ups(
-    delivery: Delivery,
+    delivery_queue: DeliveryQueue,
     lanes: list[LeasedWorker],
-    path: PushPath,
-    heartbeat: Heartbeat = HEARTBEAT,
+    path: PushChannel,
+    heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
 ) -> None:
     """Wake whom somebody delivers to; on an outage the fallback carries on alone.
 
@@ -29,17 +29,17 @@ async def forward_wake_ups(
         lane.wake_path = path
     while True:
         try:
-            async with listening(delivery.redis, WAKE_CHANNEL, heartbeat) as messages:
-                path.note_open()
-                failures.up(REDIS)
+            async with subscribed(delivery_queue.redis, WAKE_UP_CHANNEL, heartbeat) as messages:
+                path.record_open()
+                incidents.record_recovery(REDIS)
                 async for message in messages:
-                    path.note_pushed()
+                    path.record_push()
                     called = message.split()
                     for lane in lanes:
                         # To look for what others were called for costs a round trip each.
                         if not called or lane.queue_name in called:
                             lane.wake()
         except RedisDown as error:
-            failures.down(error, doing="listen_for_wake_ups")
-            path.note_closed(str(error))
+            incidents.record_outage(error, doing="listen_for_wake_ups")
+            path.record_closed(str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)

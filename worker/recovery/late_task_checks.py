@@ -15,16 +15,16 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.catalog import get_family
 from shared.domain.kie_outcomes import (
     Delivered,
-    Examination,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
+    TaskLookup,
     Unreadable,
 )
 from shared.domain.late_results import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
@@ -62,7 +62,7 @@ class LateTask:
         return self.job_id, self.attempt, self.task_id
 
 
-def was_made_by(token: str, examination: Examination) -> bool | None:
+def was_made_by(token: str, examination: TaskLookup) -> bool | None:
     """Return whether Kie shows that the attempt of this token made the task; None: it is silent."""
     if examination.callback_url is None:
         return None
@@ -107,12 +107,12 @@ class LateTasks:
         try:
             await self._check(late)
         except DependencyDown as down:
-            failures.down(down, doing="check_late_task", job_id=str(late.job_id))
+            incidents.record_outage(down, doing="check_late_task", job_id=str(late.job_id))
         except Throttled as throttled:
             log.info("late_check_put_off", job_id=str(late.job_id), error=str(throttled))
         except Exception as error:
             # A bug of ours: one task must never keep the others from being checked.
-            failures.failed(
+            incidents.record_failure(
                 "late_check_failed",
                 "check_late_task",
                 repr(error),
@@ -125,7 +125,7 @@ class LateTasks:
         async with self._deps.polls.slot(late.task_id):
             kie = self._deps.accounts.kie_of(late.provider_account)
             examination = await kie.examine(get_family(late.model), late.task_id)
-        verdict = examination.verdict
+        verdict = examination.outcome
         if late.is_claimed and not isinstance(verdict, NoVerdict):
             is_ours = was_made_by(late.token, examination)
             if is_ours is False:
@@ -229,7 +229,7 @@ class LateTasks:
         )
 
 
-def said_of_success(verdict: PollVerdict) -> str | None:
+def said_of_success(verdict: PollOutcome) -> str | None:
     """Return what Kie said, for an operator who looks for images in it; None: there are none."""
     match verdict:
         case Delivered(urls):

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
-from shared.adapters.redis.lost_write_log import LostJob, LostWrites, Mark
+from shared.adapters.monitoring.incident_log import incidents
+from shared.adapters.redis.lost_write_log import EventPosition, LostJob, LostWriteLog
 from shared.domain.job import Job
 from shared.errors import DarkroomError, DependencyDown, JobNotFound
 from worker.dependencies import Deps
@@ -36,7 +36,7 @@ async def keep_if_gone_back(deps: Deps, known: Job) -> None:
         await keep_missing(deps, known.id, known)
         return
     except DependencyDown as error:
-        failures.down(error, doing="look_for_losses")
+        incidents.record_outage(error, doing="look_for_losses")
         return
     is_before = now.attempt < known.attempt or (
         now.attempt == known.attempt and now.provider_task_id is None and not now.is_terminal
@@ -73,20 +73,20 @@ async def _keep(deps: Deps, *lost: LostJob) -> None:
             meaning="Postgres has lost writes; run darkroom doctor",
         )
     try:
-        await LostWrites(deps.delivery.redis).keep(lost)
+        await LostWriteLog(deps.delivery_queue.redis).add_jobs(lost)
     except DependencyDown as error:
-        failures.down(error, doing="keep_losses")
+        incidents.record_outage(error, doing="keep_losses")
 
 
 async def compare_mark(deps: Deps) -> None:
     """Check that the newest event of the last look is still there. Raises `DependencyDown`."""
-    evidence = LostWrites(deps.delivery.redis)
-    mark = await evidence.mark()
+    evidence = LostWriteLog(deps.delivery_queue.redis)
+    mark = await evidence.newest_event()
     given = (None, None) if mark is None else (mark.event_id, mark.at)
     row = await deps.queries.fetch_row("compare_event_mark", *given)
     if row is None:
         return
-    newest = None if row["newest_id"] is None else Mark(row["newest_id"], row["newest_at"])
+    newest = None if row["newest_id"] is None else EventPosition(row["newest_id"], row["newest_at"])
     if mark is not None and not row["is_there"]:
         log.error(
             "writes_lost",
@@ -95,9 +95,9 @@ async def compare_mark(deps: Deps) -> None:
             newest_event=None if newest is None else newest.event_id,
             meaning="Postgres has lost writes; run darkroom doctor",
         )
-        await evidence.keep_return(mark, newest)
+        await evidence.add_missing_event(mark, newest)
     if newest is not None and newest != mark:
-        await evidence.set_mark(newest)
+        await evidence.set_newest_event(newest)
 
 
 async def watch_losses(deps: Deps) -> None:
@@ -106,12 +106,12 @@ async def watch_losses(deps: Deps) -> None:
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
-            count = await LostWrites(deps.delivery.redis).count()
+            count = await LostWriteLog(deps.delivery_queue.redis).count()
             if count > seen:
                 await _check_remembered(deps)
             seen = count
         except DarkroomError as error:
-            failures.down(error, doing="look_for_losses")
+            incidents.record_outage(error, doing="look_for_losses")
 
 
 async def _check_remembered(deps: Deps) -> None:

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Lane, Parcel, lane_of, translated_redis_errors
+from shared.adapters.redis.deliveries import Delivery, Lane, lane_of, translated_redis_errors
 from shared.domain import job_events
 from shared.domain.alerts.system_state import WIPED_KEY
 from shared.errors import DatabaseRefused, RowBusy, StaleJob
@@ -49,7 +49,9 @@ class Reconciler:
         self._has_seen_mark = False
         """Whether this Redis was marked before: one that was never filled has lost nothing."""
         self.outbox = Outbox(
-            deps.queries, deps.delivery, on_found=deps.metrics.dispatch_path.note_found
+            deps.queries,
+            deps.delivery_queue,
+            on_found=deps.metrics.dispatch_path.record_found_without_push,
         )
         """The webhooks that should be on their way."""
         self.evidence = EvidenceRecovery(deps)
@@ -71,7 +73,7 @@ class Reconciler:
         await self.end_overdue_unknown(spared)
         found = await self.deliver_fresh(_SETTLING_SECONDS)
         if found:
-            self._deps.metrics.dispatch_path.note_found(found)
+            self._deps.metrics.dispatch_path.record_found_without_push(found)
         if await self._redis_was_wiped():
             log.warning("redis_is_empty", meaning="every open job is delivered again")
             if self._has_seen_mark:
@@ -117,9 +119,11 @@ class Reconciler:
                 continue  # evidence came at the last moment
             except (RowBusy, DatabaseRefused) as error:
                 # One job's row must not keep the reconciler from all the others.
-                failures.failed("unknown_not_ended", "reconcile", error, job_id=str(job_id))
+                incidents.record_failure(
+                    "unknown_not_ended", "reconcile", error, job_id=str(job_id)
+                )
                 continue
-            failures.succeeded("unknown_not_ended", "reconcile")
+            incidents.record_success("unknown_not_ended", "reconcile")
             log.error("submission_lost", job_id=str(job_id), attempt=attempt)
             announce_end(self._deps, job)
 
@@ -133,27 +137,27 @@ class Reconciler:
         return is_last
 
     async def _redeliver(self, jobs: list[OpenJob]) -> int:
-        parcels = [parcel for job in jobs if (parcel := _parcel(job)) is not None]
-        lacking = await self._deps.delivery.missing(parcels)
+        deliveries = [delivery for job in jobs if (delivery := _delivery_of(job)) is not None]
+        lacking = await self._deps.delivery_queue.find_missing(deliveries)
         if lacking:
-            await self._deps.delivery.deliver(lacking)
-            for parcel in lacking:
+            await self._deps.delivery_queue.deliver(lacking)
+            for delivery in lacking:
                 # What a caller's own transaction enqueued is told by nobody else.
-                self._deps.announce(Change(parcel.job_id))
+                self._deps.announce(Change(delivery.job_id))
             self._deps.metrics.redelivered.inc(len(lacking))
             log.info("redelivered", jobs=len(lacking))
         return len(lacking)
 
     async def _redis_was_wiped(self) -> bool:
         with translated_redis_errors():
-            if await self._deps.delivery.redis.exists(EPOCH_KEY):
+            if await self._deps.delivery_queue.redis.exists(EPOCH_KEY):
                 self._has_seen_mark = True
                 return False
             return True
 
     async def _note_wipe(self) -> None:
         """Note the wipe for the alert, by Redis's own clock."""
-        redis = self._deps.delivery.redis
+        redis = self._deps.delivery_queue.redis
         with translated_redis_errors():
             seconds, microseconds = await redis.time()
             at_ms = seconds * 1000 + microseconds // 1000
@@ -161,11 +165,11 @@ class Reconciler:
 
     async def _mark_redis(self) -> None:
         with translated_redis_errors():
-            await self._deps.delivery.redis.set(EPOCH_KEY, self._deps.worker_name)
+            await self._deps.delivery_queue.redis.set(EPOCH_KEY, self._deps.worker_name)
         self._has_seen_mark = True
 
 
-def _parcel(job: OpenJob) -> Parcel | None:
+def _delivery_of(job: OpenJob) -> Delivery | None:
     lane = lane_of(job.state)
     if lane is None:
         return None
@@ -174,4 +178,4 @@ def _parcel(job: OpenJob) -> Parcel | None:
         # A Redis that has lost the delivery may have lost the throttle's log with it: what was
         # asked before counts for one window more.
         least_ms = POLL_WINDOW_MS + GUARD_MS
-    return Parcel(job.id, lane, max(int(job.due_in_seconds * 1000), least_ms))
+    return Delivery(job.id, lane, max(int(job.due_in_seconds * 1000), least_ms))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import structlog
 
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Lane, Parcel
+from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.domain import job_events
-from shared.domain.job import changed
+from shared.domain.job import replace_fields
 from shared.errors import DatabaseRefused, DependencyDown, JobNotFound, StaleJob
 from worker.dependencies import Deps
 from worker.recovery.task_id_backup import Evidence
@@ -43,7 +43,9 @@ class EvidenceRecovery:
         event = job_events.Submitted(evidence.task_id, deps.settings.job_deadline_seconds)
         try:
             job = await deps.store.load(evidence.job_id)
-            attempted = changed(job, attempt=evidence.attempt, provider_account=evidence.account)
+            attempted = replace_fields(
+                job, attempt=evidence.attempt, provider_account=evidence.account
+            )
             recovered = await deps.store.record_submitted(attempted, event)
         except JobNotFound:
             # A database that was restored, or another one: nobody may take this away unread.
@@ -61,7 +63,7 @@ class EvidenceRecovery:
         deps.announce(Change(recovered.id))
         deps.metrics.count_submitted(recovered)
         log.warning("submission_recovered", **evidence.facts, by="evidence")
-        await deps.delivery.deliver([Parcel(recovered.id, Lane.POLL, 0)])
+        await deps.delivery_queue.deliver([Delivery(recovered.id, Lane.POLL, 0)])
         return True
 
     async def _tell_stray(self, evidence: Evidence) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from shared.adapters.http.http_server import GuardedServer, listen
+from shared.adapters.http.http_server import LimitedServer, listen
 
 from .callback_sender import Courier
 from .clocks import Clocks
@@ -57,7 +57,7 @@ class Simulator:
         }
         # The low-level server: one dictionary look-up instead of a router and middlewares.
         self._runner = web.ServerRunner(
-            GuardedServer(self._handle, name="simulator"), shutdown_timeout=_SHUTDOWN_SECONDS
+            LimitedServer(self._handle, name="simulator"), shutdown_timeout=_SHUTDOWN_SECONDS
         )
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import TaskFailed
 from shared.domain.lifecycle import Reason
@@ -27,7 +27,7 @@ async def note_failed(deps: Deps, job: Job, verdict: TaskFailed) -> None:
     brake = deps.accounts.brake_of(job.provider_account, job.model)
     if brake is None:
         return
-    if not verdict.by_request:
+    if not verdict.is_request_fault:
         await _quietly(brake.task_went_wrong(job.id, verdict.reason, verdict.message))
     elif brake.level > 0:
         await _quietly(brake.release(job.id))
@@ -48,4 +48,4 @@ async def _quietly(redis_call: Awaitable[object]) -> None:
     try:
         await redis_call
     except RedisDown as error:
-        failures.down(error, doing="note_outcome")
+        incidents.record_outage(error, doing="note_outcome")

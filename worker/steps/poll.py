@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.catalog import get_family
 from shared.domain import job_events
@@ -16,7 +16,7 @@ from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
     Unreadable,
 )
@@ -58,18 +58,18 @@ async def poll_job(deps: Deps, job_id: UUID) -> float | None:
     with deps.poll_exchanges.under_way(account):
         verdict = await _ask(deps, job, job.provider_task_id)
     if not isinstance(verdict, NoVerdict):
-        failures.succeeded("poll_undecided", account)
+        incidents.record_success("poll_undecided", account)
     return await _act_on(deps, job, verdict)
 
 
-async def _ask(deps: Deps, job: Job, task_id: str) -> PollVerdict:
+async def _ask(deps: Deps, job: Job, task_id: str) -> PollOutcome:
     async with deps.polls.slot(task_id):
         deps.metrics.count_poll(lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.kie_of(job.provider_account)
         return await kie.poll(get_family(job.model), task_id)
 
 
-async def _act_on(deps: Deps, job: Job, verdict: PollVerdict) -> float | None:
+async def _act_on(deps: Deps, job: Job, verdict: PollOutcome) -> float | None:
     deps.reach("after_poll")
     was_called_back = False
     if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
@@ -148,20 +148,20 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
     """An answer that decides nothing is never held against the job; only its deadline is."""
     tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
     if verdict.wrong_endpoint:
-        failures.failed(
+        incidents.record_failure(
             "poll_endpoint_wrong",
             job.provider_account or "",
             verdict.message,
             level="critical",
-            quiet_seconds=_UNDECIDED_QUIET_SECONDS,
+            calm_seconds=_UNDECIDED_QUIET_SECONDS,
             job_id=str(job.id),
             meaning=_ENDPOINT_ADVICE,
         )
-    failures.failed(
+    incidents.record_failure(
         "poll_undecided",
         job.provider_account or "",
         verdict.message,
-        quiet_seconds=_UNDECIDED_QUIET_SECONDS,
+        calm_seconds=_UNDECIDED_QUIET_SECONDS,
         job_id=str(job.id),
     )
     if is_held(job):

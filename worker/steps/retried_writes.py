@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.redis.change_messages import Change
 from shared.domain.job import Job
 from shared.errors import DependencyDown, RowBusy, StaleJob
@@ -124,7 +124,7 @@ class _Safekeeping:
 def _note_failure(error: DependencyDown, doing: str) -> None:
     # A row that is held is told once by who finds it, and the server is not down.
     if not isinstance(error, RowBusy):
-        failures.down(error, doing=doing)
+        incidents.record_outage(error, doing=doing)
 
 
 async def _pause(deps: Deps, tries: int) -> None:
@@ -135,6 +135,6 @@ async def _pause(deps: Deps, tries: int) -> None:
 
 
 def _stored(deps: Deps, moved: Job) -> Job:
-    failures.up(POSTGRES)
+    incidents.record_recovery(POSTGRES)
     deps.announce(Change(moved.id))
     return moved

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Lane
 from shared.catalog import get_family
@@ -19,7 +19,7 @@ from shared.domain.kie_outcomes import (
     AccountBlocked,
     Ambiguous,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TryLater,
     WrongEndpoint,
 )
@@ -68,7 +68,9 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         request = model.validate(job.task, job.request)
     except InvalidRequest as error:
         # Accepted by a producer that knows more than this worker: a newer one will take it.
-        failures.failed("job_not_in_catalog", job.model, error, level="error", job_id=str(job.id))
+        incidents.record_failure(
+            "job_not_in_catalog", job.model, error, level="error", job_id=str(job.id)
+        )
         return _UNFIT_SECONDS
     delivery = Lane.SUBMIT.arq_id(job.id)
     account = deps.accounts.for_submit(delivery)
@@ -128,7 +130,7 @@ async def _give_up_on_lost_worker(deps: Deps, job: Job) -> None:
 
 
 async def _store_verdict(
-    deps: Deps, account: KieAccount, job: Job, verdict: SubmitVerdict
+    deps: Deps, account: KieAccount, job: Job, verdict: SubmitOutcome
 ) -> float | None:
     match verdict:
         case Accepted(task_id):
@@ -255,7 +257,7 @@ async def _quietly(redis_call: Awaitable[object]) -> None:
     try:
         await redis_call
     except RedisDown as error:
-        failures.down(error, doing="deliver_poll")
+        incidents.record_outage(error, doing="deliver_poll")
 
 
 def _callback_url(deps: Deps, token: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from uuid import UUID
 
-from shared.domain.job import Job, changed
+from shared.domain.job import Job, replace_fields
 from shared.domain.lifecycle import JobState
 
 MOST_REMEMBERED = 20_000
@@ -38,7 +38,7 @@ class JobMemory:
             return
         # A prompt may be long, and ten thousand of them a lot.
         if job.request or job.metadata:
-            job = changed(job, request={}, metadata={})
+            job = replace_fields(job, request={}, metadata={})
         self._jobs[job.id] = job
         self._jobs.move_to_end(job.id)
         while len(self._jobs) > self._most:

@@ -15,7 +15,7 @@ import orjson
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain import job_events
-from shared.domain.job import Job, changed
+from shared.domain.job import Job, replace_fields
 from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
 from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
 from shared.settings import ChargeBasis
@@ -94,7 +94,7 @@ class JobStore:
             if found is None:
                 raise await self._refusal(job, event, "due_seconds")
             return self._remembered(job_from_row(found))
-        claimed = changed(
+        claimed = replace_fields(
             job,
             state=JobState(target),
             reason=None,
@@ -118,7 +118,7 @@ class JobStore:
                 "record_stray_task", job.id, job.attempt, event.provider_task_id
             )
             raise self._stale(job.id, name)
-        submitted = changed(
+        submitted = replace_fields(
             job,
             state=JobState(target),
             reason=None,
@@ -183,7 +183,7 @@ class JobStore:
         )
         if row is None:
             raise self._stale(job.id, name)
-        self.memory.keep(changed(job, progress=event.progress))
+        self.memory.keep(replace_fields(job, progress=event.progress))
 
     async def hold_for_review(self, job: Job, event: job_events.HeldForReview) -> Job:
         """Keep the hold until Kie's answer can be read, or an operator has decided.
@@ -206,7 +206,7 @@ class JobStore:
         if row is None:
             raise self._stale(job.id, name)
         # The row alone does not say which Kie account knows the task.
-        return self._remembered(changed(job, reason=event.reason, message=event.message))
+        return self._remembered(replace_fields(job, reason=event.reason, message=event.message))
 
     async def settle(self, job: Job, event: job_events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""

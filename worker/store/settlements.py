@@ -6,7 +6,7 @@ import asyncpg
 import structlog
 
 from shared.domain import job_events
-from shared.domain.job import Job, changed
+from shared.domain.job import Job, replace_fields
 from shared.domain.lifecycle import JobState
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ def settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> J
             quantity=job.quantity,
             charged=str(row["credits_charged"]),
         )
-    return changed(
+    return replace_fields(
         job,
         state=JobState.SUCCEEDED,
         reason=None,

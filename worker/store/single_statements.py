@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.adapters.concurrency_limit import Shares
+from shared.adapters.concurrency_limit import ConcurrencyLimit
 from shared.adapters.postgres.database import Queries
 from shared.errors import RowBusy
 from worker.store.busy_rows import BusyRows, Needs, Row, find_held
@@ -21,14 +21,14 @@ class SingleStatements:
     def __init__(self, queries: Queries, busy: BusyRows) -> None:
         self._queries = queries
         self._busy = busy
-        self._shares = Shares(MOST_PER_ACCOUNT)
+        self._shares = ConcurrencyLimit(MOST_PER_ACCOUNT)
 
     async def run(self, needs: Needs, query: str, *args: Any) -> asyncpg.Record | None:
         """Run the query and return its row, or None where the guard held.
 
         Raises `RowBusy` with nothing written, and `PostgresDown`.
         """
-        async with self._shares.of([needs.account_id]):
+        async with self._shares.hold([needs.account_id]):
             # Asked for here: whoever had the share before may have found the row held.
             if self._busy.admit(needs):
                 async with self._busy.apart:

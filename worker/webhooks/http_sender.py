@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from shared.adapters.tcp_keepalive import keep_alive
-from shared.domain.public_addresses import address_fault, url_fault
+from shared.domain.public_addresses import find_address_fault, find_url_fault
 from worker.kie.http_exchange import user_agent
 from worker.webhooks.dns_resolver import ThreadedResolver
 
@@ -110,7 +110,7 @@ class Sender:
         """Send once. Raises nothing for anything that the receiver or the network does."""
         if self._session is None:
             raise RuntimeError("the sender is not open: use it inside `async with`")
-        fault = url_fault(url, allow_loopback=self._allow_loopback)
+        fault = find_url_fault(url, allow_loopback=self._allow_loopback)
         if fault is not None:
             return Answer(None, f"not sent: the URL {fault}", 0.0)
         began = monotonic()
@@ -139,7 +139,7 @@ class Sender:
 
     def _open_socket(self, info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
-        fault = address_fault(str(address[0]), allow_loopback=self._allow_loopback)
+        fault = find_address_fault(str(address[0]), allow_loopback=self._allow_loopback)
         if fault is not None:
             raise ForbiddenAddress(fault)
         opened = socket.socket(family=family, type=kind, proto=protocol)

@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.postgres.database import Queries
-from shared.adapters.redis.deliveries import Delivery, Lane, Parcel
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 
 log = structlog.get_logger(__name__)
 
@@ -40,14 +40,14 @@ class Outbox:
     def __init__(
         self,
         queries: Queries,
-        delivery: Delivery,
+        delivery_queue: DeliveryQueue,
         *,
         page_length: int = PAGE_LENGTH,
         on_found: Callable[[int], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queries = queries
-        self._delivery = delivery
+        self._delivery_queue = delivery_queue
         self._page_length = page_length
         self._on_found = on_found
         self._monotonic = monotonic
@@ -61,12 +61,12 @@ class Outbox:
         have been given up, and asked for anew before that run was over. Raises `RedisDown`.
         """
         now_ms = self._monotonic() * 1000
-        await self._delivery.deliver(
+        await self._delivery_queue.deliver(
             [
-                Parcel(message_id, Lane.WEBHOOK, self._delay_ms(endpoint_id, 0, now_ms))
+                Delivery(message_id, Lane.WEBHOOK, self._delay_ms(endpoint_id, 0, now_ms))
                 for message_id, endpoint_id in messages
             ],
-            again_if_running=True,
+            rerun_if_running=True,
         )
 
     async def check_page(self) -> bool:
@@ -81,15 +81,17 @@ class Outbox:
             _SETTLING_SECONDS,
             self._page_length,
         )
-        parcels = [
-            Parcel(UUID(int=row["id"].int), Lane.WEBHOOK, max(int(row["due_in_seconds"] * 1000), 0))
+        deliveries = [
+            Delivery(
+                UUID(int=row["id"].int), Lane.WEBHOOK, max(int(row["due_in_seconds"] * 1000), 0)
+            )
             for row in rows
         ]
-        lacking = await self._delivery.missing(parcels)
+        lacking = await self._delivery_queue.find_missing(deliveries)
         if lacking:
             now_ms = self._monotonic() * 1000
             endpoint_of = {row["id"]: row["endpoint_id"] for row in rows}
-            await self._delivery.deliver(
+            await self._delivery_queue.deliver(
                 [
                     replace(
                         one, delay_ms=self._delay_ms(endpoint_of[one.job_id], one.delay_ms, now_ms)

@@ -16,9 +16,9 @@ import asyncpg
 import orjson
 import structlog
 
-from shared.adapters.monitoring.incident_log import failures
-from shared.adapters.postgres.job_rows import job_from_row, job_to_json, moment_to_json
-from shared.domain.job import Job, changed
+from shared.adapters.monitoring.incident_log import incidents
+from shared.adapters.postgres.job_rows import job_from_row, job_to_json, timestamp_to_json
+from shared.domain.job import Job, replace_fields
 from shared.errors import DarkroomError
 from worker.dependencies import Deps
 from worker.webhooks.http_sender import Answer
@@ -63,7 +63,7 @@ class Message:
         return orjson.dumps(
             {
                 "type": self.event,
-                "timestamp": moment_to_json(self.created_at),
+                "timestamp": timestamp_to_json(self.created_at),
                 "data": job_to_json(job),
             }
         )
@@ -119,7 +119,7 @@ async def _send(
     except DarkroomError:
         raise
     except Exception as error:
-        failures.failed(
+        incidents.record_failure(
             "webhook_not_sent",
             "our own mistake",
             repr(error),
@@ -129,7 +129,7 @@ async def _send(
             exc_info=True,
         )
         return Answer(None, f"not sent: a mistake of ours ({type(error).__name__})", 0.0)
-    failures.succeeded("webhook_not_sent", "our own mistake")
+    incidents.record_success("webhook_not_sent", "our own mistake")
     return answer
 
 
@@ -137,7 +137,7 @@ async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> Non
     if await deps.queries.fetch_row("record_webhook_delivered", message.id, answer.status) is None:
         return
     deps.metrics.count_webhook("delivered", answer.seconds)
-    failures.succeeded("webhook_failed", message.host)
+    incidents.record_success("webhook_failed", message.host)
     log.info(
         "webhook_delivered",
         message_id=str(message.id),
@@ -178,7 +178,7 @@ def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> 
     }
     if again_at is not None:
         again = again_at.isoformat()
-        failures.failed("webhook_failed", message.host, error, **facts, again_at=again)
+        incidents.record_failure("webhook_failed", message.host, error, **facts, again_at=again)
         return
     log.error(
         "webhook_dead",
@@ -209,4 +209,4 @@ def _message_from_row(row: asyncpg.Record) -> Message:
 def _job_from_row(row: asyncpg.Record) -> Job:
     late_urls = row["message_late_result_urls"]
     late_result_urls = None if late_urls is None else tuple(late_urls)
-    return changed(job_from_row(row), late_result_urls=late_result_urls)
+    return replace_fields(job_from_row(row), late_result_urls=late_result_urls)

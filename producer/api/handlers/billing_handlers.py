@@ -17,7 +17,7 @@ from producer.api.requests.order_body import Grant, PriceChange, read_change
 from producer.api.requests.query_parameters import Query, read_object
 from producer.api.responses.http_errors import PriceNotFound
 from producer.billing import Account
-from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
+from shared.adapters.postgres.job_rows import credits_to_json, timestamp_to_json
 from shared.errors import PriceMissing
 
 _LISTED = 50
@@ -99,7 +99,7 @@ def account_to_json(account: Account) -> dict[str, Any]:
         "balance": credits_to_json(account.balance),
         "held": credits_to_json(account.held),
         "available": credits_to_json(account.available),
-        "created_at": moment_to_json(account.created_at),
+        "created_at": timestamp_to_json(account.created_at),
     }
 
 
@@ -112,6 +112,6 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return credits_to_json(value)
     if isinstance(value, datetime):
-        return moment_to_json(value)
+        return timestamp_to_json(value)
     # asyncpg's UUID is a class of its own.
     return str(value) if isinstance(value, UUID) else value

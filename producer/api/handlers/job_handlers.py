@@ -18,12 +18,12 @@ from producer.api.requests.query_parameters import Query, read_object
 from producer.jobs.job_repository import Entered
 from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import ACCOUNT_LENGTH
-from shared.adapters.http.slow_readers import LongResponse
+from shared.adapters.http.slow_readers import PacedResponse
 from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import AccountNotFound, Fault, InvalidRequest
-from shared.field_faults import shown
+from shared.field_faults import format_value
 
 WAIT_SECONDS_MAX = 60.0
 MOST_LISTED = 1_000
@@ -41,7 +41,7 @@ def json_response(
     body: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """Return a JSON answer."""
-    return LongResponse(
+    return PacedResponse(
         body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
     )
 
@@ -100,7 +100,7 @@ def _idempotency_key(call: Call, longest: int) -> str | None:
     if len(keys) > 1:
         raise InvalidRequest([Fault("Idempotency-Key", "is given more than once")])
     if keys and not (len(keys[0]) <= longest and re.fullmatch(KEY_PATTERN, keys[0])):
-        sentence = f"must be 1 to {longest} printable ASCII characters, not {shown(keys[0])}"
+        sentence = f"must be 1 to {longest} printable ASCII characters, not {format_value(keys[0])}"
         raise InvalidRequest([Fault("Idempotency-Key", sentence)])
     return keys[0] if keys else None
 

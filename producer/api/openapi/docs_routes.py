@@ -14,7 +14,7 @@ from aiohttp import web
 
 from producer.api.endpoint import Endpoint
 from producer.api.openapi.document import render_document
-from shared.adapters.http.slow_readers import LongResponse
+from shared.adapters.http.slow_readers import PacedResponse
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -46,7 +46,7 @@ class _Document:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """The body, or 304 where the caller has it."""
-        response = LongResponse(headers=_HEADERS)
+        response = PacedResponse(headers=_HEADERS)
         response.etag = self.etag
         if any(known.value in {self.etag, "*"} for known in request.if_none_match or ()):
             response.set_status(304)

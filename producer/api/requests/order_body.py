@@ -21,7 +21,7 @@ from producer.orders.order_fields import faults_of_small_print
 from shared.catalog import ImageRequest, get_family
 from shared.errors import Fault, InvalidRequest
 from shared.fault import FAULTS_MAX
-from shared.field_faults import FieldGuide, faults_of, shown
+from shared.field_faults import FieldRules, format_value, list_field_faults
 
 DEFAULT_MODEL = "gpt-4o-image"
 MOST_IN_A_BATCH = 1_000
@@ -69,7 +69,7 @@ def _require_few_fields(body: Mapping[str, Any]) -> None:
 
 def _read_request(model: object, task: object, fields: Mapping[str, Any]) -> ImageRequest:
     if not isinstance(model, str):
-        raise InvalidRequest([Fault("model", f"{shown(model)} must be the name of a model")])
+        raise InvalidRequest([Fault("model", f"{format_value(model)} must be the name of a model")])
     one = get_family(model)
     if task is None:
         known = ", ".join(repr(name) for name in sorted(one.tasks))
@@ -99,14 +99,14 @@ def read_batch(body: Mapping[str, Any], account_id: str | None, key: str | None)
     ]
     if not isinstance(jobs, list) or not 1 <= len(jobs) <= MOST_IN_A_BATCH:
         faults.append(
-            Fault("jobs", f"{shown(jobs)} must be a list of 1 to {MOST_IN_A_BATCH:,} jobs")
+            Fault("jobs", f"{format_value(jobs)} must be a list of 1 to {MOST_IN_A_BATCH:,} jobs")
         )
         raise InvalidRequest(faults)
     orders: list[Order] = []
     for index, one in enumerate(jobs):
         try:
             if not isinstance(one, dict):
-                raise InvalidRequest([Fault("", f"must be an object, not {shown(one)}")])
+                raise InvalidRequest([Fault("", f"must be an object, not {format_value(one)}")])
             orders.append(read_order(one, account_id, f"{key}/{index}" if key else None))
         except InvalidRequest as refused:
             faults += [_within(index, fault) for fault in refused.faults]
@@ -134,7 +134,7 @@ def _check_credits(lowest: int, *, may_be_none: bool) -> BeforeValidator:
         if is_number and lowest <= value <= CREDITS_MAX and (value or may_be_none):  # type: ignore[operator]
             return value
         wanted = f"must be a number from {lowest:,} to {CREDITS_MAX:,}{but}"
-        raise ValueError(f"{shown(value)} {wanted}")
+        raise ValueError(f"{format_value(value)} {wanted}")
 
     return BeforeValidator(check)
 
@@ -142,7 +142,9 @@ def _check_credits(lowest: int, *, may_be_none: bool) -> BeforeValidator:
 def _check_reason(value: object) -> object:
     if isinstance(value, str) and value.strip() and len(value) <= 500 and "\0" not in value:
         return value
-    raise ValueError(f"{shown(value)} must be text of 1 to 500 characters: why the change is made")
+    raise ValueError(
+        f"{format_value(value)} must be text of 1 to 500 characters: why the change is made"
+    )
 
 
 # What the checks say, for the OpenAPI document.
@@ -198,5 +200,5 @@ def read_change(kind: type[_Body], body: Mapping[str, Any]) -> _Body:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        guide = FieldGuide("this body", allowed, {}, {})
-        raise InvalidRequest(faults_of(error, guide)) from None
+        guide = FieldRules("this body", allowed, {}, {})
+        raise InvalidRequest(list_field_faults(error, guide)) from None

@@ -17,9 +17,9 @@ from producer.api.responses.http_errors import (
     UnsupportedContent,
 )
 from producer.job_ids import read_uuid
-from shared.adapters.http.request_body import BODY_SECONDS, BodyFault, read_body
+from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, read_body
 from shared.errors import AccountNotFound, Fault, InvalidRequest, JobNotFound
-from shared.field_faults import shown, shown_name
+from shared.field_faults import format_field_name, format_value
 
 _FEW_DIGITS = 19
 
@@ -71,7 +71,7 @@ def _not_json(request: web.Request) -> UnsupportedContent:
 
 
 async def read_object(
-    request: web.Request, limit_bytes: int, *, timeout_seconds: float = BODY_SECONDS
+    request: web.Request, limit_bytes: int, *, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> dict[str, Any]:
     """Return the JSON object of the body.
 
@@ -84,7 +84,7 @@ async def read_object(
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
-        raise MalformedRequest(f"the body must be a JSON object, not {shown(body)}")
+        raise MalformedRequest(f"the body must be a JSON object, not {format_value(body)}")
     return body
 
 
@@ -108,17 +108,20 @@ class Query:
             name: value for name, value in request.query.items() if is_storable(value)
         }
         self._faults = [
-            Fault(shown_name(name), f"is not a parameter here; allowed: {_listed(allowed)}")
+            Fault(format_field_name(name), f"is not a parameter here; allowed: {_listed(allowed)}")
             for name in request.query
             if name not in allowed
         ]
         self._faults += [
-            Fault(shown_name(name), f"{shown(value)} has a character that cannot be stored")
+            Fault(
+                format_field_name(name),
+                f"{format_value(value)} has a character that cannot be stored",
+            )
             for name, value in request.query.items()
             if not is_storable(value)
         ]
         self._faults += [
-            Fault(shown_name(name), "is given more than once")
+            Fault(format_field_name(name), "is given more than once")
             for name in allowed
             if len(request.query.getall(name, [])) > 1
         ]
@@ -127,7 +130,7 @@ class Query:
         """Return the parameter, or None where it is not given; an empty one is a fault."""
         value = self._given.get(name)
         if value is not None and not 1 <= len(value) <= longest:
-            sentence = f"{shown(value)} must be 1 to {longest} characters"
+            sentence = f"{format_value(value)} must be 1 to {longest} characters"
             self._faults.append(Fault(name, sentence))
             return None
         return value
@@ -136,7 +139,9 @@ class Query:
         """Return the parameter where it is one of these words, or None where it is not given."""
         value = self._given.get(name)
         if value is not None and value not in allowed:
-            self._faults.append(Fault(name, f"{shown(value)} must be one of {_listed(allowed)}"))
+            self._faults.append(
+                Fault(name, f"{format_value(value)} must be one of {_listed(allowed)}")
+            )
             return None
         return value
 
@@ -149,7 +154,7 @@ class Query:
         unknown = next((word for word in words if word not in allowed), None)
         if unknown is not None:
             self._faults.append(
-                Fault(name, f"{shown(unknown)} is none of them; allowed: {_listed(allowed)}")
+                Fault(name, f"{format_value(unknown)} is none of them; allowed: {_listed(allowed)}")
             )
         return frozenset(words)
 
@@ -187,11 +192,11 @@ class Query:
             return None
         found = read_uuid(value)
         if found is None:
-            self._faults.append(Fault(name, f"{shown(value)} must be {wanted}"))
+            self._faults.append(Fault(name, f"{format_value(value)} must be {wanted}"))
         return found
 
     def _refuse_number(self, name: str, value: str, wanted: str) -> None:
-        self._faults.append(Fault(name, f"{shown(value)} must be {wanted}"))
+        self._faults.append(Fault(name, f"{format_value(value)} must be {wanted}"))
 
     def refuse(self, name: str, message: str) -> None:
         """Note a fault that only the caller can see."""

@@ -14,7 +14,7 @@ from producer.cli.display.console import data_console, plain_table, put, put_jso
 from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import NOTHING, credits_text, moment_text, printable
 from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, read_credits
-from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
+from shared.adapters.postgres.job_rows import credits_to_json, timestamp_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
 
@@ -101,7 +101,7 @@ def account_to_json(account: Account) -> dict[str, Any]:
         "balance": credits_to_json(account.balance),
         "held": credits_to_json(account.held),
         "available": credits_to_json(account.available),
-        "created_at": moment_to_json(account.created_at),
+        "created_at": timestamp_to_json(account.created_at),
     }
 
 

@@ -11,10 +11,10 @@ from producer.cli.command_runner import run
 from producer.cli.display.console import data_console, plain_table, put, put_json, say
 from producer.cli.display.text_format import count_text, moment_text, seconds_text
 from producer.cli.options import AsJson
-from shared.adapters.postgres.job_rows import moment_to_json
+from shared.adapters.postgres.job_rows import timestamp_to_json
 from shared.adapters.postgres.migrations import Migration, definition_status, migration_status
 from shared.adapters.postgres.migrations import migrate as apply_migrations
-from shared.adapters.postgres.sql_definitions import Definition
+from shared.adapters.postgres.sql_definitions import SqlDefinition
 from shared.adapters.servers import open_servers
 from shared.settings import Settings
 
@@ -32,15 +32,15 @@ def migrate(
     async def step(settings: Settings) -> None:
         async with open_servers(settings, needs_redis=False, check_schema=False) as servers:
             if status:
-                known: list[Migration | Definition] = [
+                known: list[Migration | SqlDefinition] = [
                     *await migration_status(servers.database_url),
                     *await definition_status(servers.database_url),
                 ]
                 _list(known, as_json=as_json)
                 return
-            definitions: list[Definition] = []
+            definitions: list[SqlDefinition] = []
             applied = await apply_migrations(servers.database_url, on_definition=definitions.append)
-            new: list[Migration | Definition] = [*applied, *definitions]
+            new: list[Migration | SqlDefinition] = [*applied, *definitions]
             if as_json:
                 put_json(*(_to_json(one) for one in new))
                 return
@@ -78,7 +78,7 @@ def env(as_json: AsJson = False) -> None:
     run(step)
 
 
-def _list(known: list[Migration | Definition], *, as_json: bool) -> None:
+def _list(known: list[Migration | SqlDefinition], *, as_json: bool) -> None:
     if as_json:
         put_json(*(_to_json(one) for one in known))
         return
@@ -88,14 +88,14 @@ def _list(known: list[Migration | Definition], *, as_json: bool) -> None:
     data_console().print(table)
 
 
-def _name(one: Migration | Definition) -> str:
+def _name(one: Migration | SqlDefinition) -> str:
     return f"{one.number:04}_{one.name}" if isinstance(one, Migration) else one.name
 
 
-def _to_json(one: Migration | Definition) -> dict[str, object]:
+def _to_json(one: Migration | SqlDefinition) -> dict[str, object]:
     return {
         # Functions and roles have none: they are applied again whenever they change.
         "number": one.number if isinstance(one, Migration) else None,
         "name": one.name,
-        "applied_at": moment_to_json(one.applied_at),
+        "applied_at": timestamp_to_json(one.applied_at),
     }

@@ -16,7 +16,7 @@ from producer.cli.display.console import data_console, say, talk_console
 from producer.cli.display.text_format import count_text, credits_text, printable, seconds_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.processes.log_lines import for_people
-from shared.adapters.monitoring.alert_queries import read_redis
+from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown, WaitTimedOut
 from shared.kie_accounts import DEFAULT_ACCOUNT
@@ -85,7 +85,7 @@ async def _say_why_it_hangs(stage: Stage, error: WaitTimedOut) -> None:
     say(str(error), "bold red")
     try:
         async with connect_redis(stage.desk.servers.redis_url, connections=1) as redis:
-            found = await read_redis(redis, [DEFAULT_ACCOUNT])
+            found = await read_redis_state(redis, [DEFAULT_ACCOUNT])
     except RedisDown as down:
         say(str(down), "bold red")
     else:

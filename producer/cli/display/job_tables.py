@@ -26,7 +26,7 @@ from producer.cli.display.text_format import (
     span_text,
     state_text,
 )
-from shared.adapters.postgres.job_rows import credits_to_json, job_to_json, moment_to_json
+from shared.adapters.postgres.job_rows import credits_to_json, job_to_json, timestamp_to_json
 from shared.domain.job import Job
 from shared.stored_json import read_stored_object
 
@@ -87,7 +87,7 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, Decimal):
         return credits_to_json(value)
     if isinstance(value, datetime):
-        return moment_to_json(value)
+        return timestamp_to_json(value)
     return str(value) if isinstance(value, UUID) else value
 
 

@@ -12,7 +12,7 @@ from producer.cli.command_runner import Desk
 from shared.adapters.monitoring.alert_monitor import read_alerts
 from shared.adapters.monitoring.queue_snapshot import (
     RECENT_SECONDS,
-    Failure,
+    FailedJob,
     LateDeliveries,
     QueueSnapshot,
     read_failures,
@@ -22,7 +22,7 @@ from shared.adapters.monitoring.queue_snapshot import (
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.alerts.alert import Alert
-from shared.domain.alerts.system_state import LostWorker, Pause
+from shared.domain.alerts.system_state import LostWorker, SubmitPause
 
 _FAILURES_SHOWN = 5
 
@@ -32,7 +32,7 @@ class AccountView:
     """One of our accounts at Kie: what holds it back, and what is left on it."""
 
     name: str
-    pause: Pause | None
+    pause: SubmitPause | None
     balance: Decimal | None
     """As of the newest check; None where there was none."""
     balance_age_seconds: float | None
@@ -45,7 +45,7 @@ class QueueView:
     at: datetime
     snapshot: QueueSnapshot
     accepted: int
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedJob, ...]
     accounts: tuple[AccountView, ...]
     redis_error: str | None
     """Why no pause could be read, if so."""
@@ -60,7 +60,7 @@ class QueueView:
         return self.workers_alive > 0
 
     @property
-    def pause(self) -> Pause | None:
+    def pause(self) -> SubmitPause | None:
         """What holds all submits back: where every account has a pause, that which ends first."""
         pauses = [account.pause for account in self.accounts]
         known = [pause for pause in pauses if pause is not None]
@@ -107,13 +107,13 @@ async def read_view(desk: Desk, now: datetime) -> QueueView:
         redis_error=found.redis_error,
         late=await read_late_deliveries(database),
         alerts=found.alerts,
-        workers_alive=found.situation.workers_alive,
-        workers_lost=found.situation.workers_lost,
+        workers_alive=found.system_state.workers_alive,
+        workers_lost=found.system_state.workers_lost,
     )
 
 
 async def _read_accounts(
-    database: Database, names: Sequence[str], pauses: Mapping[str, Pause]
+    database: Database, names: Sequence[str], pauses: Mapping[str, SubmitPause]
 ) -> list[AccountView]:
     rows = await database.fetch("last_balance_checks", list(names))
     return [

@@ -23,9 +23,9 @@ from producer.cli.display.text_format import (
 )
 from shared.adapters.monitoring.alert_monitor import alert_to_json
 from shared.adapters.monitoring.queue_snapshot import LateDeliveries
-from shared.adapters.postgres.job_rows import credits_to_json, moment_to_json
+from shared.adapters.postgres.job_rows import credits_to_json, timestamp_to_json
 from shared.domain.alerts.alert import Alert
-from shared.domain.alerts.system_state import Pause
+from shared.domain.alerts.system_state import SubmitPause
 
 _LATE_SECONDS = 60.0
 
@@ -62,7 +62,7 @@ def view_to_json(view: QueueView) -> dict[str, Any]:
     """Return the screen as one JSON object."""
     queue = view.snapshot
     return {
-        "at": moment_to_json(view.at),
+        "at": timestamp_to_json(view.at),
         **row_to_json(asdict(queue)),
         "in_flight": queue.in_flight,
         "accepted": view.accepted,
@@ -84,7 +84,7 @@ def view_to_json(view: QueueView) -> dict[str, Any]:
     }
 
 
-def _pause_to_json(pause: Pause | None, view: QueueView) -> dict[str, Any] | None:
+def _pause_to_json(pause: SubmitPause | None, view: QueueView) -> dict[str, Any] | None:
     if pause is None:
         return None
     return {**row_to_json(asdict(pause)), "is_on": pause.is_on(view.at)}

@@ -19,7 +19,7 @@ from shared.adapters.embedded.control_messages import (
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.file_lock import read_holder, take_lock
 from shared.adapters.embedded.host.home import Home
-from shared.adapters.embedded.host.log_files import quote_log
+from shared.adapters.embedded.host.log_files import format_log_tail
 from shared.errors import EmbeddedServerError
 
 _RETRY_SECONDS = 0.01
@@ -31,7 +31,7 @@ class WatchdogGone(Exception):
     """There is no watchdog, or it ended before it answered."""
 
 
-def acquire_lease(
+def attach(
     home: Home, request: AttachRequest, deadline: Deadline
 ) -> tuple[socket.socket, dict[str, str]]:
     """Attach to the watchdog of this home, starting it where needed.
@@ -40,14 +40,14 @@ def acquire_lease(
     """
     while True:
         try:
-            return _attach(home, request, deadline)
+            return _try_attach(home, request, deadline)
         except WatchdogGone:
             _start_watchdog_unless_locked(home, deadline)
         if deadline.is_over:
             raise EmbeddedServerError(
                 f"the watchdog of {home.path} (process {read_holder(home.lock)}) neither answered"
                 f" nor ended in time: end it with `kill {read_holder(home.lock)}` and start again"
-                f"{quote_log(home.log('watchdog'))}"
+                f"{format_log_tail(home.log('watchdog'))}"
             )
         time.sleep(_RETRY_SECONDS)
 
@@ -62,7 +62,7 @@ def ask(home: Home, request: Request, timeout_seconds: float) -> dict[str, str]:
         return _ask(connection, request, timeout_seconds)
 
 
-def running_watchdog(home: Home) -> int | None:
+def find_watchdog(home: Home) -> int | None:
     """Return the process that runs the servers of this home, or None; starts and makes nothing.
 
     Raises EmbeddedServerError where it is another user's.
@@ -74,7 +74,7 @@ def running_watchdog(home: Home) -> int | None:
     return read_holder(home.lock)
 
 
-def _attach(
+def _try_attach(
     home: Home, request: AttachRequest, deadline: Deadline
 ) -> tuple[socket.socket, dict[str, str]]:
     connection = _connect(home)
@@ -142,17 +142,17 @@ def _start_watchdog(home: Home, lock: int, deadline: Deadline) -> None:
     try:
         with status:
             with status_of_watchdog:
-                _launch(home, (lock, status_of_watchdog.fileno()), log, deadline)
+                _run_watchdog(home, (lock, status_of_watchdog.fileno()), log, deadline)
             text = _read_status(status, deadline)
     finally:
         os.close(log)
     if text != "ready":
         raise EmbeddedServerError(
-            text or f"the watchdog could not be started{quote_log(home.log('watchdog'))}"
+            text or f"the watchdog could not be started{format_log_tail(home.log('watchdog'))}"
         )
 
 
-def _launch(home: Home, descriptors: tuple[int, int], log: int, deadline: Deadline) -> None:
+def _run_watchdog(home: Home, descriptors: tuple[int, int], log: int, deadline: Deadline) -> None:
     project = str(Path(__file__).resolve().parents[3])
     search = os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))
     lock, status = descriptors
@@ -175,7 +175,7 @@ def _launch(home: Home, descriptors: tuple[int, int], log: int, deadline: Deadli
         )
     except subprocess.TimeoutExpired as error:
         raise EmbeddedServerError(
-            f"the watchdog did not start in time{quote_log(home.log('watchdog'))}"
+            f"the watchdog did not start in time{format_log_tail(home.log('watchdog'))}"
         ) from error
 
 

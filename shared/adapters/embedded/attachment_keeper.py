@@ -17,12 +17,12 @@ _JOIN_SECONDS = 5.0
 logger = logging.getLogger(__name__)
 
 
-class LeaseKeeper:
+class PersistentAttachment:
     """Holds the connection that is the lease and watches, on a thread, that it stays open."""
 
-    def __init__(self, lease: socket.socket, renew: Callable[[], socket.socket]) -> None:
-        """Take over `lease`; `renew` returns a new one or raises EmbeddedServerError."""
-        self._lease, self._renew = lease, renew
+    def __init__(self, connection: socket.socket, reattach: Callable[[], socket.socket]) -> None:
+        """Take over `connection`; `reattach` returns a new one or raises EmbeddedServerError."""
+        self._connection, self._reattach = connection, reattach
         self._closing = threading.Event()
         self._waker, self._wakened = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="darkroom-lease", daemon=True)
@@ -41,7 +41,7 @@ class LeaseKeeper:
         self._waker.send(b"\0")
         self._thread.join(_JOIN_SECONDS)
         # Closed, not shut down: the copy of a forked process goes on holding the same lease.
-        self._lease.close()
+        self._connection.close()
         self._waker.close()
 
     def _watch(self) -> None:
@@ -53,7 +53,7 @@ class LeaseKeeper:
     def _wait_for_its_end(self) -> bool:
         """Return True when the lease broke, False when woken: by us, or by a fork of us."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._lease, selectors.EVENT_READ)
+            selector.register(self._connection, selectors.EVENT_READ)
             selector.register(self._wakened, selectors.EVENT_READ)
             ready = {key.fileobj for key, _ in selector.select()}
         if self._wakened in ready:
@@ -66,12 +66,12 @@ class LeaseKeeper:
         pause_seconds = _FIRST_PAUSE_SECONDS
         while not self._closing.is_set():
             try:
-                renewed = self._renew()
+                reattached = self._reattach()
             except (EmbeddedServerError, OSError) as error:
                 logger.error("the embedded servers do not come back: %s", error)
                 self._closing.wait(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
             else:
-                self._lease.close()
-                self._lease = renewed
+                self._connection.close()
+                self._connection = reattached
                 return

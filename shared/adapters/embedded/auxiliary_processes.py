@@ -14,13 +14,13 @@ from shared.adapters.embedded.control_messages import EnsureRequest
 from shared.adapters.embedded.host.child_process import (
     POLL_SECONDS,
     Command,
-    claim_lock,
     spawn,
     stop,
+    take_over_lock,
 )
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.home import Home
-from shared.adapters.embedded.host.log_files import quote_log
+from shared.adapters.embedded.host.log_files import format_log_tail
 from shared.adapters.embedded.host.process_info import is_alive
 from shared.errors import EmbeddedServerError
 
@@ -97,7 +97,7 @@ class AuxiliaryProcesses:
     ) -> asyncio.subprocess.Process:
         log = self._home.open_log(request.name)
         try:
-            lock = await claim_lock(
+            lock = await take_over_lock(
                 self._home.process_lock(request.name),
                 signals=_STOP_SIGNALS,
                 step_seconds=_STEP_SECONDS,
@@ -138,7 +138,9 @@ class AuxiliaryProcesses:
             raise self._failure(request.name, what) from error
 
     def _failure(self, name: str, what: str) -> EmbeddedServerError:
-        return EmbeddedServerError(f"process {name!r} {what}{quote_log(self._home.log(name))}")
+        return EmbeddedServerError(
+            f"process {name!r} {what}{format_log_tail(self._home.log(name))}"
+        )
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from shared.adapters.embedded.attachment import WatchdogGone, acquire_lease, ask, running_watchdog
-from shared.adapters.embedded.attachment_keeper import LeaseKeeper
+from shared.adapters.embedded.attachment import WatchdogGone, ask, attach, find_watchdog
+from shared.adapters.embedded.attachment_keeper import PersistentAttachment
 from shared.adapters.embedded.control_messages import AttachRequest, EnsureRequest
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.home import Home, open_home
@@ -28,13 +28,13 @@ class EmbeddedServers:
 
     def __init__(self, home: Home, request: AttachRequest, deadline: Deadline) -> None:
         self._home = home
-        lease, urls = acquire_lease(home, request, deadline)
+        connection, urls = attach(home, request, deadline)
 
-        def renew() -> socket.socket:
-            renewed, _ = acquire_lease(home, request, Deadline.after(request.timeout_seconds))
-            return renewed
+        def reattach() -> socket.socket:
+            reattached, _ = attach(home, request, Deadline.after(request.timeout_seconds))
+            return reattached
 
-        self._keeper = LeaseKeeper(lease, renew)
+        self._attachment = PersistentAttachment(connection, reattach)
         self.home: Path = home.path
         self.database_url: str | None = urls.get("database_url")
         """For asyncpg and psql; None when Postgres was not asked for."""
@@ -60,7 +60,7 @@ class EmbeddedServers:
         environ = {**os.environ, **(env or {})}
         request = EnsureRequest(name, tuple(argv), environ, os.getcwd(), timeout_seconds)
         deadline = Deadline.after(timeout_seconds)
-        while not self._keeper.is_closed:
+        while not self._attachment.is_closed:
             try:
                 return ask(self._home, request, timeout_seconds)
             except WatchdogGone as error:
@@ -76,7 +76,7 @@ class EmbeddedServers:
 
     def release(self) -> None:
         """Give the lease back; again and again does no harm."""
-        self._keeper.close()
+        self._attachment.close()
 
     def __enter__(self) -> EmbeddedServers:
         return self
@@ -95,7 +95,7 @@ def find_running_servers(home: Path) -> int | None:
 
     Raises EmbeddedServerError where it is another user's.
     """
-    return running_watchdog(Home(home.resolve(), None))
+    return find_watchdog(Home(home.resolve(), None))
 
 
 def acquire_servers(

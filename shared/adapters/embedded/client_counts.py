@@ -10,7 +10,7 @@ FIRST_CLIENT_SECONDS = 10.0
 """How long a new watchdog waits for the client that started it, which may have died meanwhile."""
 
 
-class Leases:
+class ClientCount:
     """The open connections, and how long to linger after the last."""
 
     def __init__(self, first_client_seconds: float = FIRST_CLIENT_SECONDS) -> None:
@@ -20,24 +20,24 @@ class Leases:
         self._ended = False
         self._changed = asyncio.Event()
 
-    def begin(self) -> None:
+    def add(self) -> None:
         """Count a client that came."""
         self._open += 1
         self._changed.set()
 
-    def finish(self, linger_seconds: float) -> None:
+    def remove(self, linger_seconds: float) -> None:
         """Count a client that went; the greatest linger that any of them asked for holds."""
         self._open -= 1
         self._linger_seconds = max(self._linger_seconds, linger_seconds)
         self._leave_at = Deadline.after(self._linger_seconds)
         self._changed.set()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Be abandoned now, whoever is connected."""
         self._ended = True
         self._changed.set()
 
-    async def wait_until_abandoned(self) -> None:
+    async def wait_until_unused(self) -> None:
         """Return when no client is left and the last one's linger is over."""
         while not self._ended:
             if self._open == 0 and self._leave_at.is_over:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 
-from shared.adapters.embedded.host.child_process import POLL_SECONDS, claim_lock, spawn, stop
+from shared.adapters.embedded.host.child_process import POLL_SECONDS, spawn, stop, take_over_lock
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.home import Home
-from shared.adapters.embedded.host.log_files import quote_log
+from shared.adapters.embedded.host.log_files import format_log_tail
 from shared.adapters.embedded.servers.server_protocol import Server
 from shared.errors import EmbeddedServerError
 
@@ -92,7 +92,7 @@ class Supervisor:
         name = self._server.name
         log = self._home.open_log(name)
         try:
-            lock = await claim_lock(
+            lock = await take_over_lock(
                 self._home.process_lock(name),
                 signals=self._server.stop_signals,
                 log=self._home.log(name),
@@ -118,7 +118,7 @@ class Supervisor:
     async def _wait_for_answer(
         self, process: asyncio.subprocess.Process, deadline: Deadline
     ) -> None:
-        while not await self._server.answers():
+        while not await self._server.is_ready():
             if process.returncode is not None:
                 raise EmbeddedServerError(
                     f"{self._server.title} ended with code {process.returncode} while starting"
@@ -131,4 +131,4 @@ class Supervisor:
             await asyncio.sleep(POLL_SECONDS)
 
     def _quote(self) -> str:
-        return quote_log(self._home.log(self._server.name))
+        return format_log_tail(self._home.log(self._server.name))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from shared.adapters.embedded.auxiliary_processes import AuxiliaryProcesses
-from shared.adapters.embedded.client_counts import Leases
+from shared.adapters.embedded.client_counts import ClientCount
 from shared.adapters.embedded.control_messages import (
     LONGEST_LINE_BYTES,
     AttachRequest,
@@ -28,21 +28,21 @@ from shared.adapters.embedded.control_messages import (
     encode_answer,
     encode_failure,
 )
-from shared.adapters.embedded.host.child_process import claim_lock
+from shared.adapters.embedded.host.child_process import take_over_lock
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.file_lock import record_holder
 from shared.adapters.embedded.host.home import Home, open_home
 from shared.adapters.embedded.host.layout import Layout, choose_layout, make_runtime, remove_runtime
-from shared.adapters.embedded.host.unix_user import give
+from shared.adapters.embedded.host.unix_user import change_owner
 from shared.adapters.embedded.servers.postgres_server import Postgres
-from shared.adapters.embedded.servers.server_programs import SearchPlaces
+from shared.adapters.embedded.servers.server_programs import SearchPaths
 from shared.adapters.embedded.servers.valkey_server import Valkey
 from shared.adapters.embedded.supervisor import Supervisor
 from shared.errors import EmbeddedServerError
 
 READY = "ready"
 _PREDECESSOR_SECONDS = 30.0
-_BOUND_LOGS_SECONDS = 3.0
+_TRUNCATE_LOGS_SECONDS = 3.0
 
 logger = logging.getLogger("darkroom.watchdog")
 
@@ -52,10 +52,10 @@ class Watchdog:
 
     def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
         self._layout, self._environ = layout, environ
-        self._places = SearchPlaces.from_environment(environ)
-        self._leases = Leases()
+        self._paths = SearchPaths.from_environment(environ)
+        self._clients = ClientCount()
         self._auxiliary = AuxiliaryProcesses(layout.home)
-        self._valkey = Valkey(layout, self._places, environ)
+        self._valkey = Valkey(layout, self._paths, environ)
         self._valkey_supervisor = Supervisor(self._valkey, layout.home)
         self._postgres: Postgres | None = None
         self._postgres_supervisor: Supervisor | None = None
@@ -64,30 +64,30 @@ class Watchdog:
         """Serve until the last client is gone, then stop everything; says so on `status`."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._leases.end)
+            loop.add_signal_handler(number, self._clients.stop)
         control = await asyncio.start_unix_server(
-            self._serve_client, sock=self._bind(), limit=LONGEST_LINE_BYTES
+            self._serve_client, sock=self._bind_control_socket(), limit=LONGEST_LINE_BYTES
         )
         self._write_address()
         _report(status, READY)
         logger.info("watching over %s", self._layout.home.path)
-        bounding = asyncio.create_task(self._bound_logs())
+        truncating = asyncio.create_task(self._truncate_logs())
         try:
-            await self._leases.wait_until_abandoned()
+            await self._clients.wait_until_unused()
         finally:
-            bounding.cancel()
+            truncating.cancel()
             # First unreachable, then stopping: a client that comes now starts the next watchdog.
             control.close()
             self._layout.control_socket.unlink(missing_ok=True)
             self._layout.home.address_file.unlink(missing_ok=True)
             await self._stop_everything()
 
-    async def _bound_logs(self) -> None:
+    async def _truncate_logs(self) -> None:
         """Keep the logs small, as callers can have a server write to its log."""
         while True:
-            await asyncio.sleep(_BOUND_LOGS_SECONDS)
+            await asyncio.sleep(_TRUNCATE_LOGS_SECONDS)
             try:
-                await asyncio.to_thread(self._layout.home.bound_logs)
+                await asyncio.to_thread(self._layout.home.truncate_logs)
             except OSError as error:
                 logger.warning("a log cannot be set aside: %s", error)
 
@@ -95,7 +95,7 @@ class Watchdog:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         linger_seconds = 0.0
-        self._leases.begin()
+        self._clients.add()
         try:
             while line := await reader.readline():
                 try:
@@ -113,7 +113,7 @@ class Watchdog:
         except ConnectionError:
             logger.info("a client vanished before it read its answer")
         finally:
-            self._leases.finish(linger_seconds)
+            self._clients.remove(linger_seconds)
             writer.close()
 
     async def _grant(self, request: Request) -> dict[str, str]:
@@ -123,24 +123,24 @@ class Watchdog:
         values: dict[str, str] = {}
         wanted = []
         if request.postgres:
-            wanted.append(self._provide_postgres(request.fsync, deadline, values))
+            wanted.append(self._start_postgres(request.fsync, deadline, values))
         if request.valkey:
-            wanted.append(self._provide_valkey(deadline, values))
+            wanted.append(self._start_valkey(deadline, values))
         await asyncio.gather(*wanted)
         return values
 
-    async def _provide_postgres(
+    async def _start_postgres(
         self, fsync: bool, deadline: Deadline, values: dict[str, str]
     ) -> None:
         if self._postgres is None or self._postgres_supervisor is None:
-            self._postgres = Postgres(self._layout, self._places, self._environ, fsync=fsync)
+            self._postgres = Postgres(self._layout, self._paths, self._environ, fsync=fsync)
             self._postgres_supervisor = Supervisor(self._postgres, self._layout.home)
         await self._postgres_supervisor.wait_until_ready(deadline)
         if fsync:
-            await self._postgres.insist_on_fsync()
+            await self._postgres.require_fsync()
         values["database_url"] = self._postgres.url
 
-    async def _provide_valkey(self, deadline: Deadline, values: dict[str, str]) -> None:
+    async def _start_valkey(self, deadline: Deadline, values: dict[str, str]) -> None:
         await self._valkey_supervisor.wait_until_ready(deadline)
         values["redis_url"] = self._valkey.url
 
@@ -151,7 +151,7 @@ class Watchdog:
             supervisors.append(self._postgres_supervisor)
         await asyncio.gather(*(supervisor.stop() for supervisor in supervisors))
 
-    def _bind(self) -> socket.socket:
+    def _bind_control_socket(self) -> socket.socket:
         path = self._layout.control_socket
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
@@ -168,7 +168,7 @@ class Watchdog:
         path = self._layout.home.address_file
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(address) + "\n", encoding="utf-8")
-        give(draft, self._layout.home.owner)
+        change_owner(draft, self._layout.home.owner)
         draft.replace(path)
 
 
@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> None:
     if os.fork() != 0:
         # The client waits for this process, so that it never has the watchdog as a zombie child.
         os._exit(0)
-    _log_to(home)
+    _redirect_output(home)
     record_holder(options.lock_fd, os.getpid())
     with os.fdopen(options.status_fd, "w", encoding="utf-8") as status:
         try:
@@ -209,7 +209,7 @@ async def _take_runtime(layout: Layout) -> int:
     while True:
         make_runtime(layout)
         try:
-            return await claim_lock(
+            return await take_over_lock(
                 layout.runtime_lock,
                 signals=(signal.SIGTERM,),
                 log=layout.home.log("watchdog"),
@@ -220,7 +220,7 @@ async def _take_runtime(layout: Layout) -> int:
             continue
 
 
-def _log_to(home: Home) -> None:
+def _redirect_output(home: Home) -> None:
     log = home.open_log("watchdog")
     os.dup2(log, 1)
     os.dup2(log, 2)

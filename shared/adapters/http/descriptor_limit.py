@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 from contextlib import suppress
 
-RESERVED = 256
+RESERVED_DESCRIPTORS = 256
 """Kept for servers and files by a process that mostly listens."""
 _RESERVED_PART_MAX = 0.75
 """Of a limit so low that it has no room for connections beside what is reserved."""
@@ -25,7 +25,7 @@ def raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def descriptors_for_listeners(reserved: int = RESERVED, limit: int | None = None) -> int:
+def max_listener_connections(reserved: int = RESERVED_DESCRIPTORS, limit: int | None = None) -> int:
     """Return how many connections all listeners of this process may hold together.
 
     `limit` is the most descriptors that the process may have. Default: the soft limit in force.

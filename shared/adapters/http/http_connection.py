@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Literal, cast
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from shared.adapters.http.descriptor_limit import descriptors_for_listeners
-from shared.adapters.http.slow_readers import ReadConnection, reset
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.http.descriptor_limit import max_listener_connections
+from shared.adapters.http.slow_readers import ReadTimeoutConnection, reset
+from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.tcp_keepalive import keep_alive
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
 
-    from shared.adapters.http.http_server import GuardedServer
+    from shared.adapters.http.http_server import LimitedServer
 
 CONNECTIONS_MAX = 2_000
 """For each listener, where the limit of descriptors leaves room for as many."""
 _BAD_REQUEST = range(400, 500)
 _NEVER = float("inf")
 
-Awaited = Literal["idle", "head", "body"]
+RequestPart = Literal["idle", "head", "body"]
 """What a peer still has to send: a next request, the rest of a head, the rest of a body."""
 
 
@@ -50,19 +50,19 @@ class ConnectionLimits:
     discard_bytes: int = 256 * 1024
     """How much of what such a peer goes on sending is taken meanwhile, to be thrown away."""
     connections: int = field(
-        default_factory=lambda: min(CONNECTIONS_MAX, descriptors_for_listeners())
+        default_factory=lambda: min(CONNECTIONS_MAX, max_listener_connections())
     )
-    peer_part: float = 0.5
+    peer_share_max: float = 0.5
     """How large a part of the connections one peer may hold."""
 
     @property
     def connections_of_peer(self) -> int:
         """How many connections one peer may hold."""
-        return max(1, round(self.connections * self.peer_part))
+        return max(1, round(self.connections * self.peer_share_max))
 
-    def seconds(self, awaited: Awaited) -> float:
+    def seconds(self, part: RequestPart) -> float:
         """Return how long a peer may take for this."""
-        match awaited:
+        match part:
             case "idle":
                 return self.idle_seconds
             case "head":
@@ -71,12 +71,12 @@ class ConnectionLimits:
                 return self.body_seconds
 
 
-class GuardedConnection(ReadConnection):
+class LimitedConnection(ReadTimeoutConnection):
     """A connection with deadlines for head, body and idling."""
 
-    _server: GuardedServer
+    _server: LimitedServer
     peer = ""
-    _awaited: Awaited | None = None
+    _awaited_part: RequestPart | None = None
     _due = _NEVER
     _timer: asyncio.TimerHandle | None = None
     _body: StreamReader | None = None
@@ -86,7 +86,7 @@ class GuardedConnection(ReadConnection):
     _peer_is_done: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._server = cast("GuardedServer", self._manager)
+        self._server = cast("LimitedServer", self._manager)
         opened = cast("asyncio.Transport", transport)
         self.peer = peer_of(opened)
         refusal = self._server.admit(self)
@@ -102,7 +102,7 @@ class GuardedConnection(ReadConnection):
         self._wait_for("head")
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._server.forget(self)
+        self._server.remove(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -125,9 +125,9 @@ class GuardedConnection(ReadConnection):
         if self._request_count != heads and self._messages:
             self._body = self._messages[-1][1]
             self._wait_for(None if self._body.is_eof() else "body")
-        elif self._awaited == "idle" and data:
+        elif self._awaited_part == "idle" and data:
             self._wait_for("head")
-        elif self._awaited == "body" and self._body is not None and self._body.is_eof():
+        elif self._awaited_part == "body" and self._body is not None and self._body.is_eof():
             self._wait_for(None)
 
     async def finish_response(
@@ -138,7 +138,7 @@ class GuardedConnection(ReadConnection):
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         if is_unread:
-            await self._discard_the_rest()
+            await self._discard_unread_body()
         elif not self._messages:
             self._wait_for("idle")
         return finished
@@ -154,13 +154,15 @@ class GuardedConnection(ReadConnection):
             raise ConnectionError("the answer was begun, or its reader is gone")
         if status in _BAD_REQUEST:
             # Its text repeats what was sent: the kind of error alone is logged.
-            failures.failed("request_not_read", self._server.name, type(exc).__name__, level="info")
+            incidents.record_failure(
+                "request_not_read", self._server.name, type(exc).__name__, level="info"
+            )
             detail = "this is not HTTP/1.1 as RFC 9112 writes it"
             if isinstance(exc, LineTooLong):
                 detail = "the first line or a header is too long"
             answer = self._server.refuse(request, status, "malformed_request", detail)
         else:
-            failures.failed(
+            incidents.record_failure(
                 "request_failed", self._server.name, repr(exc), level="error", exc_info=exc
             )
             detail = "the mistake is in the log; nothing may have been stored"
@@ -168,42 +170,42 @@ class GuardedConnection(ReadConnection):
         answer.force_close()
         return answer
 
-    def end(self) -> None:
+    def abort(self) -> None:
         """End the connection at once: what it was still to send or to get is lost."""
         self._note_peer_is_done()
         if self.transport is not None:
             reset(self.transport)
 
-    def _wait_for(self, awaited: Awaited | None) -> None:
+    def _wait_for(self, part: RequestPart | None) -> None:
         """Note what the peer has to send now; None: nothing, it is our turn."""
-        self._awaited = awaited
-        self._server.note(self, is_waiting=awaited is not None)
-        if awaited is None:
+        self._awaited_part = part
+        self._server.set_waiting(self, is_waiting=part is not None)
+        if part is None:
             # The timer stays as it is: to set it anew for each request costs more than its end.
             self._due = _NEVER
             return
-        self._due = self._loop.time() + self._server.limits.seconds(awaited)
+        self._due = self._loop.time() + self._server.limits.seconds(part)
         if self._timer is None or self._timer.when() > self._due:
             self._set_timer()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._due, self._end_where_late)
+        self._timer = self._loop.call_at(self._due, self._close_if_overdue)
 
-    def _end_where_late(self) -> None:
+    def _close_if_overdue(self) -> None:
         self._timer = None
         if self._loop.time() < self._due:
             if self._due != _NEVER:
                 self._set_timer()
             return
-        if self._awaited in {"head", "body"}:
-            failures.failed(
-                "request_not_read", self._server.name, f"the {self._awaited} took too long"
+        if self._awaited_part in {"head", "body"}:
+            incidents.record_failure(
+                "request_not_read", self._server.name, f"the {self._awaited_part} took too long"
             )
-        self.end()
+        self.abort()
 
-    async def _discard_the_rest(self) -> None:
+    async def _discard_unread_body(self) -> None:
         """Let the peer read the answer, and throw away what it is still sending.
 
         A close with bytes unread resets the connection, and the answer could be lost with it.

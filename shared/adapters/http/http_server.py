@@ -16,8 +16,8 @@ from typing import Any
 from aiohttp import web
 
 from shared.adapters.http.expect_header import unmet_expectation
-from shared.adapters.http.http_connection import ConnectionLimits, GuardedConnection
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.http.http_connection import ConnectionLimits, LimitedConnection
+from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import ConfigurationError
 
 RETRY_AFTER_SECONDS = 2
@@ -28,12 +28,12 @@ _BACKLOG = 1024
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-Refuse = Callable[[web.BaseRequest | None, int, str, str], web.Response]
+RefusalFormatter = Callable[[web.BaseRequest | None, int, str, str], web.Response]
 """Makes an answer with which a listener itself refuses, in the form of its other answers: of the
 request (None where a connection is refused as such), the status, a code and a sentence."""
 
 
-def refuse_with_json(
+def make_json_refusal(
     _request: web.BaseRequest | None, status: int, code: str, detail: str
 ) -> web.Response:
     """Return a refusal as a JSON object with `status`, `code` and `detail`."""
@@ -44,12 +44,12 @@ def refuse_with_json(
 class _Peer:
     """The connections of one peer."""
 
-    open: set[GuardedConnection] = field(default_factory=set)
-    waiting: dict[GuardedConnection, None] = field(default_factory=dict)
+    open: set[LimitedConnection] = field(default_factory=set)
+    waiting: dict[LimitedConnection, None] = field(default_factory=dict)
     """Those that still have to send something, the longest wait first."""
 
 
-class GuardedServer(web.Server):
+class LimitedServer(web.Server):
     """Makes the connections of one listener, counts them, and refuses those beyond the caps."""
 
     def __init__(
@@ -57,9 +57,9 @@ class GuardedServer(web.Server):
         handler: Handler,
         *,
         name: str,
-        refuse: Refuse = refuse_with_json,
+        refuse: RefusalFormatter = make_json_refusal,
         limits: ConnectionLimits | None = None,
-        connection: type[GuardedConnection] = GuardedConnection,
+        connection: type[LimitedConnection] = LimitedConnection,
         **options: Any,
     ) -> None:
         self.name = name
@@ -67,9 +67,9 @@ class GuardedServer(web.Server):
         self.limits = limits or ConnectionLimits()
         self._connection = connection
         self._plain_handler = handler
-        self._open: set[GuardedConnection] = set()
+        self._open: set[LimitedConnection] = set()
         self._peers: dict[str, _Peer] = {}
-        self._waiting: dict[GuardedConnection, None] = {}
+        self._waiting: dict[LimitedConnection, None] = {}
         """Those that still have to send something, the longest wait first."""
         self._too_many = _as_bytes(
             refuse(None, 503, "no_connection_left", "every connection is in use; try again")
@@ -89,7 +89,7 @@ class GuardedServer(web.Server):
         """How many connections this listener holds now."""
         return len(self._open)
 
-    def admit(self, connection: GuardedConnection) -> bytes | None:
+    def admit(self, connection: LimitedConnection) -> bytes | None:
         """Count a new connection, or return the answer with which it is refused.
 
         Where all places are taken, the connection that has kept us waiting longest makes room: of
@@ -98,20 +98,20 @@ class GuardedServer(web.Server):
         limits = self.limits
         peer = self._peers.setdefault(connection.peer, _Peer())
         if len(peer.open) >= limits.connections_of_peer:
-            failures.failed(_REFUSED, self.name, f"one address has {len(peer.open)} open")
-            if not self._make_room(peer.waiting):
+            incidents.record_failure(_REFUSED, self.name, f"one address has {len(peer.open)} open")
+            if not self._evict_longest_waiting(peer.waiting):
                 return self._too_many_of_peer
         elif len(self._open) >= limits.connections:
-            failures.failed(_REFUSED, self.name, f"{len(self._open)} are open")
-            if not self._make_room(self._waiting):
-                self._drop_where_empty(connection.peer, peer)
+            incidents.record_failure(_REFUSED, self.name, f"{len(self._open)} are open")
+            if not self._evict_longest_waiting(self._waiting):
+                self._remove_if_empty(connection.peer, peer)
                 return self._too_many
         peer = self._peers.setdefault(connection.peer, peer)
         peer.open.add(connection)
         self._open.add(connection)
         return None
 
-    def forget(self, connection: GuardedConnection) -> None:
+    def remove(self, connection: LimitedConnection) -> None:
         """Count the connection no longer; again and again does no harm."""
         if connection not in self._open:
             return
@@ -120,11 +120,11 @@ class GuardedServer(web.Server):
             held.pop(connection, None)
         for opened in (self._open, peer.open):
             opened.remove(connection)
-        self._drop_where_empty(connection.peer, peer)
+        self._remove_if_empty(connection.peer, peer)
         if len(self._open) < self.limits.connections:
-            failures.succeeded(_REFUSED, self.name)
+            incidents.record_success(_REFUSED, self.name)
 
-    def note(self, connection: GuardedConnection, *, is_waiting: bool) -> None:
+    def set_waiting(self, connection: LimitedConnection, *, is_waiting: bool) -> None:
         """Note whether a connection still has to send something."""
         if connection not in self._open:
             return
@@ -134,21 +134,21 @@ class GuardedServer(web.Server):
             else:
                 held.pop(connection, None)
 
-    def _make_room(self, waiting: dict[GuardedConnection, None]) -> bool:
+    def _evict_longest_waiting(self, waiting: dict[LimitedConnection, None]) -> bool:
         longest = next(iter(waiting), None)
         if longest is None:
             return False
-        self.forget(longest)
-        longest.end()
+        self.remove(longest)
+        longest.abort()
         return True
 
-    def _drop_where_empty(self, name: str, peer: _Peer) -> None:
+    def _remove_if_empty(self, name: str, peer: _Peer) -> None:
         if not peer.open:
             self._peers.pop(name, None)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if "Content-Encoding" in request.headers:
-            fault = _fault_of_encoding(request)
+            fault = _find_encoding_fault(request)
             if fault is not None:
                 answer = self.refuse(request, 415, "unsupported_content", fault)
                 answer.headers["Accept-Encoding"] = "identity"
@@ -158,12 +158,12 @@ class GuardedServer(web.Server):
             if unmet is not None:
                 return self.refuse(request, 400, "bad_request", unmet)
         response = await self._plain_handler(request)
-        failures.succeeded("request_not_read", self.name)
+        incidents.record_success("request_not_read", self.name)
         return response
 
 
-class GuardedRunner(web.AppRunner):
-    """Runs an application behind a `GuardedServer`."""
+class LimitedRunner(web.AppRunner):
+    """Runs an application behind a `LimitedServer`."""
 
     __slots__ = ("_guard",)
 
@@ -172,14 +172,14 @@ class GuardedRunner(web.AppRunner):
         app: web.Application,
         *,
         name: str,
-        refuse: Refuse = refuse_with_json,
+        refuse: RefusalFormatter = make_json_refusal,
         limits: ConnectionLimits | None = None,
-        connection: type[GuardedConnection] = GuardedConnection,
+        connection: type[LimitedConnection] = LimitedConnection,
         **options: Any,
     ) -> None:
         super().__init__(app, **options)
         self._guard = partial(
-            GuardedServer, name=name, refuse=refuse, limits=limits, connection=connection
+            LimitedServer, name=name, refuse=refuse, limits=limits, connection=connection
         )
 
     async def _make_server(self) -> web.Server:
@@ -200,7 +200,7 @@ async def listen(
 
     `settings` names what to change where the port is taken. Raises `ConfigurationError`.
     """
-    if not isinstance(runner.server, GuardedServer):
+    if not isinstance(runner.server, LimitedServer):
         raise TypeError("a listener without deadlines and caps")
     _log_lack_of_descriptors_once(asyncio.get_running_loop())
     try:
@@ -212,7 +212,7 @@ async def listen(
         ) from error
 
 
-def _fault_of_encoding(request: web.BaseRequest) -> str | None:
+def _find_encoding_fault(request: web.BaseRequest) -> str | None:
     """Return what is wrong with the body's encoding, or None where it has none."""
     given = ",".join(request.headers.getall("Content-Encoding"))
     for name in given.split(","):
@@ -244,7 +244,9 @@ def _log_lack_of_descriptors_once(loop: asyncio.AbstractEventLoop) -> None:
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
-            failures.failed(_REFUSED, "descriptors", error, fix="raise the limit: ulimit -n")
+            incidents.record_failure(
+                _REFUSED, "descriptors", error, fix="raise the limit: ulimit -n"
+            )
         elif before is not None:
             before(loop, context)
         else:

@@ -10,7 +10,7 @@ from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
-BODY_SECONDS = 15.0
+BODY_TIMEOUT_SECONDS = 15.0
 """How long a body may take to arrive."""
 
 
@@ -23,7 +23,7 @@ class BodyFault(Enum):
 
 
 async def read_body(
-    request: web.BaseRequest, limit_bytes: int, timeout_seconds: float = BODY_SECONDS
+    request: web.BaseRequest, limit_bytes: int, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> bytes | BodyFault:
     """Return the body as it was sent, or why it was not read.
 

@@ -15,9 +15,9 @@ from typing import cast
 
 from aiohttp import web
 
-UNREAD_SECONDS = 30.0
+SLOW_READER_SECONDS = 30.0
 """In each stretch of this length a peer takes at least so many bytes, or all that there is."""
-LEAST_TAKEN_BYTES = 32 * 1024
+SLOW_READER_BYTES_MIN = 32 * 1024
 _MOST_UNREAD = 64 * 1024
 """Above this, both event loops ask for a pause unless told otherwise."""
 _LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
@@ -27,18 +27,18 @@ _KERNEL_BYTES = 64 * 1024
 take nothing for a long time, and much at once."""
 
 
-class ReadConnection(web.RequestHandler):
+class ReadTimeoutConnection(web.RequestHandler):
     """A connection of aiohttp's server that has such a deadline.
 
     While more than 64 KiB wait nothing is written to them, and after a close nothing can be: what
     the buffer has lost meanwhile is what the peer has taken.
     """
 
-    unread_seconds = UNREAD_SECONDS
+    slow_reader_seconds = SLOW_READER_SECONDS
     _socket: asyncio.Transport | None = None
     _waiting_bytes = 0
     _check: asyncio.TimerHandle | None = None
-    when_read: Callable[[], None] | None = None
+    on_response_read: Callable[[], None] | None = None
     """Called once, when the answer that is being sent has been taken, or can never be."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -51,18 +51,18 @@ class ReadConnection(web.RequestHandler):
         self._socket = None
         self._stop_watching()
         super().connection_lost(exc)
-        self._tell_read()
+        self._notify_response_read()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         try:
             resp, is_reset = await super().finish_response(request, resp, start_time)
-            return resp, is_reset or not await self.is_read()
+            return resp, is_reset or not await self.wait_until_read()
         finally:
-            self._tell_read()
+            self._notify_response_read()
 
-    async def is_read(self) -> bool:
+    async def wait_until_read(self) -> bool:
         """Wait until no more than 64 KiB wait; return whether the peer is still there.
 
         aiohttp has waited for the same, except under uvloop, which writes, and asks for a pause,
@@ -76,8 +76,8 @@ class ReadConnection(web.RequestHandler):
             return False
         return self._socket is not None
 
-    def _tell_read(self) -> None:
-        tell, self.when_read = self.when_read, None
+    def _notify_response_read(self) -> None:
+        tell, self.on_response_read = self.on_response_read, None
         if tell is not None:
             tell()
 
@@ -104,7 +104,7 @@ class ReadConnection(web.RequestHandler):
             return
         self._waiting_bytes = self._socket.get_write_buffer_size()
         if self._waiting_bytes:
-            self._check = self._loop.call_later(self.unread_seconds, self._end_unless_read)
+            self._check = self._loop.call_later(self.slow_reader_seconds, self._end_unless_read)
 
     def _stop_watching(self) -> None:
         if self._check is not None:
@@ -115,7 +115,7 @@ class ReadConnection(web.RequestHandler):
         self._check = None
         if self._socket is None:
             return
-        if self._waiting_bytes - self._socket.get_write_buffer_size() < LEAST_TAKEN_BYTES:
+        if self._waiting_bytes - self._socket.get_write_buffer_size() < SLOW_READER_BYTES_MIN:
             reset(self._socket)
             return
         self._watch()
@@ -141,16 +141,16 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def call_when_read(request: web.BaseRequest, callback: Callable[[], None]) -> None:
+def call_after_response_read(request: web.BaseRequest, callback: Callable[[], None]) -> None:
     """Have this called once the answer to the request has been read, or its reader is gone."""
     connection = request.protocol
-    if isinstance(connection, ReadConnection) and connection.transport is not None:
-        connection.when_read = callback
+    if isinstance(connection, ReadTimeoutConnection) and connection.transport is not None:
+        connection.on_response_read = callback
     else:
         callback()
 
 
-class LongResponse(web.Response):
+class PacedResponse(web.Response):
     """An answer of any length, of which no more than a little waits for its peer at once.
 
     What is handed over whole is copied, for each peer and for as long as it does not read.
@@ -165,6 +165,9 @@ class LongResponse(web.Response):
         connection, whole = request.protocol, memoryview(body)
         for start in range(0, len(whole), _PIECE_BYTES):
             await self.write(whole[start : start + _PIECE_BYTES])
-            if isinstance(connection, ReadConnection) and not await connection.is_read():
+            if (
+                isinstance(connection, ReadTimeoutConnection)
+                and not await connection.wait_until_read()
+            ):
                 raise ConnectionResetError("the reader of the answer is gone")
         return await web.StreamResponse.write_eof(self)

@@ -14,27 +14,27 @@ from shared.adapters.processes.process_rows import ALIVE_SECONDS
 from shared.adapters.redis.deliveries import translated_redis_errors
 from shared.catalog import list_families
 from shared.domain.alerts.alert_rules import (
-    ENDED_COUNTED,
+    ENDED_JOBS_MAX,
     LOCKED_SECONDS,
-    LONG_FACTOR,
-    LONG_LEAST_SECONDS,
-    LONG_UNKNOWN_SECONDS,
-    LOST_SHOWN_SECONDS,
+    LOST_WORKER_SECONDS,
     RECENT_SECONDS,
+    SLOW_TASK_FACTOR,
+    SLOW_TASK_SECONDS_DEFAULT,
+    SLOW_TASK_SECONDS_MIN,
 )
 from shared.domain.alerts.system_state import (
-    QUEUED_COUNTED,
+    QUEUED_COUNT_MAX,
     WIPED_KEY,
     EndedJob,
     FailingReceiver,
     KeyDifference,
-    Locker,
+    LockHolder,
     LostWorker,
-    Pause,
     ProcessWithoutRedis,
-    RedisSituation,
-    Situation,
+    RedisState,
     SkewedProcess,
+    SubmitPause,
+    SystemState,
 )
 from shared.errors import DatabaseRefused
 from shared.kie_accounts import brake_key, family_brake_key
@@ -47,7 +47,7 @@ _LISTS = (
 _MOMENT_OUT_OF_RANGE = "22008"
 
 
-async def read_situation(queries: Queries) -> Situation:
+async def read_system_state(queries: Queries) -> SystemState:
     """Return what Postgres knows. Raises `PostgresDown`, and `DatabaseRefused` where a moment that
     counts is none of Python's calendar.
     """
@@ -55,15 +55,15 @@ async def read_situation(queries: Queries) -> Situation:
         (row,) = await queries.fetch(
             "read_situation",
             RECENT_SECONDS,
-            ENDED_COUNTED,
-            LONG_UNKNOWN_SECONDS,
-            LONG_FACTOR,
-            LONG_LEAST_SECONDS,
+            ENDED_JOBS_MAX,
+            SLOW_TASK_SECONDS_DEFAULT,
+            SLOW_TASK_FACTOR,
+            SLOW_TASK_SECONDS_MIN,
             ALIVE_SECONDS,
-            LOST_SHOWN_SECONDS,
+            LOST_WORKER_SECONDS,
             LOCKED_SECONDS,
             SKEW_LIMIT_SECONDS,
-            QUEUED_COUNTED,
+            QUEUED_COUNT_MAX,
         )
     except OverflowError as error:
         # A worker does not read such moments, see `shared.adapters.postgres.stored_timestamps`.
@@ -71,76 +71,80 @@ async def read_situation(queries: Queries) -> Situation:
             f"a moment in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
         ) from error
     values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
-    return Situation(
+    return SystemState(
         **values,
         ended=tuple(
-            EndedJob(state, reason, message, _moment(at))
+            EndedJob(state, reason, message, _timestamp(at))
             for state, reason, message, at in row["ended"]
         ),
         failing=tuple(
-            FailingReceiver(url, messages, _moment(since), error)
+            FailingReceiver(url, messages, _timestamp(since), error)
             for url, messages, since, error in row["failing"]
         ),
-        lockers=tuple(Locker(pid, who, _moment(since)) for pid, who, since in row["lockers"]),
+        lockers=tuple(
+            LockHolder(pid, who, _timestamp(since)) for pid, who, since in row["lockers"]
+        ),
         skewed=tuple(SkewedProcess(name, seconds) for name, seconds in row["skewed"]),
         without_redis=tuple(
-            ProcessWithoutRedis(name, error, _moment(since))
+            ProcessWithoutRedis(name, error, _timestamp(since))
             for name, error, since in row["without_redis"]
         ),
         differing_keys=_key_differences(row["differing_keys"]),
         renamed_keys=_key_differences(row["renamed_keys"]),
-        workers_lost=tuple(LostWorker(name, _moment(at)) for name, at in row["workers_lost"]),
+        workers_lost=tuple(LostWorker(name, _timestamp(at)) for name, at in row["workers_lost"]),
         unpriced=tuple(row["unpriced"]),
     )
 
 
 def _key_differences(rows: Sequence[tuple[str, str, float]]) -> tuple[KeyDifference, ...]:
-    return tuple(KeyDifference(account, at, _moment(since)) for account, at, since in rows)
+    return tuple(KeyDifference(account, at, _timestamp(since)) for account, at, since in rows)
 
 
-async def read_redis(redis: Redis, accounts: Sequence[str]) -> RedisSituation:
+async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
     """Return what Redis says. Raises `RedisDown`."""
     with translated_redis_errors():
         pipe = redis.pipeline(transaction=False)
         for name in accounts:
             pipe.hgetall(brake_key(name))
-        places = [(name, model) for name in accounts for model in list_families()]
-        for place in places:
-            pipe.hgetall(family_brake_key(*place))
+        account_models = [(name, model) for name in accounts for model in list_families()]
+        for account_model in account_models:
+            pipe.hgetall(family_brake_key(*account_model))
         for section in ("memory", "replication", "persistence"):
             pipe.info(section)
         pipe.get(WIPED_KEY)
         *brakes, memory, replication, persistence, wiped_ms = await pipe.execute()
-    pauses = [read_pause(fields) for fields in brakes]
+    pauses = [_read_pause(fields) for fields in brakes]
     of_accounts = zip(accounts, pauses, strict=False)
-    of_families = zip(places, pauses[len(accounts) :], strict=True)
+    of_families = zip(account_models, pauses[len(accounts) :], strict=True)
     limit = int(memory.get("maxmemory", 0))
-    return RedisSituation(
+    return RedisState(
         pauses=tuple((name, pause) for name, pause in of_accounts if pause is not None),
-        family_pauses=tuple((*place, pause) for place, pause in of_families if pause is not None),
+        family_pauses=tuple(
+            (*account_model, pause) for account_model, pause in of_families if pause is not None
+        ),
         is_replica=replication.get("role", "master") != "master",
         policy=str(memory.get("maxmemory_policy", "noeviction")),
         memory_share=int(memory.get("used_memory", 0)) / limit if limit else 0.0,
         saves=persistence.get("rdb_last_bgsave_status", "ok") == "ok"
         and persistence.get("aof_last_write_status", "ok") == "ok",
-        wiped_at=_moment(int(wiped_ms) / 1000) if wiped_ms else None,
+        wiped_at=_timestamp(int(wiped_ms) / 1000) if wiped_ms else None,
     )
 
 
-def read_pause(values: Mapping[bytes, bytes]) -> Pause | None:
+def _read_pause(values: Mapping[bytes, bytes]) -> SubmitPause | None:
     """Return the pause that a brake's fields stand for, or None where it is off."""
     fields = {name.decode(): value.decode(errors="replace") for name, value in values.items()}
     if int(fields.get("level", "0")) == 0:
         return None
     since = fields.get("since")
-    return Pause(
-        until=_moment(float(fields.get("until", "0")) / 1000),
+    return SubmitPause(
+        until=_timestamp(float(fields.get("until", "0")) / 1000),
         level=int(fields["level"]),
         reason=fields.get("reason", ""),
         message=fields.get("message", ""),
-        since=_moment(float(since) / 1000) if since else None,
+        since=_timestamp(float(since) / 1000) if since else None,
     )
 
 
-def _moment(epoch_seconds: float) -> datetime:
+def _timestamp(epoch_seconds: float) -> datetime:
     return datetime.fromtimestamp(epoch_seconds, UTC)

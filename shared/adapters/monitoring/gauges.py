@@ -8,8 +8,8 @@ from math import nan
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from shared.adapters.monitoring.alert_monitor import AlertWatch
-from shared.domain.alerts.alert import ALERT_NAMES, NEED_REDIS
+from shared.adapters.monitoring.alert_monitor import AlertMonitor
+from shared.domain.alerts.alert import ALERT_NAMES, REDIS_ALERT_NAMES
 from shared.errors import DarkroomError
 
 Refresh = Callable[[], Awaitable[None]]
@@ -18,8 +18,8 @@ Refresh = Callable[[], Awaitable[None]]
 class AlertGauges:
     """What is wrong at the moment, by name, and the workers that are alive and lost."""
 
-    def __init__(self, registry: CollectorRegistry, watch: AlertWatch) -> None:
-        self._watch = watch
+    def __init__(self, registry: CollectorRegistry, monitor: AlertMonitor) -> None:
+        self._monitor = monitor
         self._alerts = Gauge(
             "darkroom_alert",
             "1 while this is wrong, 0 while it is not, NaN while nobody knows",
@@ -37,16 +37,16 @@ class AlertGauges:
     async def refresh(self) -> None:
         """Bring the gauges up to date. Raises `PostgresDown`, and shows NaN then."""
         try:
-            found = await self._watch.read()
+            found = await self._monitor.read()
         except BaseException:
             self._blank()
             raise
         wrong = {alert.name for alert in found.alerts}
         for name in ALERT_NAMES:
-            is_unknown = found.redis is None and name in NEED_REDIS
+            is_unknown = found.redis is None and name in REDIS_ALERT_NAMES
             self._alerts.labels(name).set(nan if is_unknown else float(name in wrong))
-        self._workers.labels("alive").set(found.situation.workers_alive)
-        self._workers.labels("lost").set(len(found.situation.workers_lost))
+        self._workers.labels("alive").set(found.system_state.workers_alive)
+        self._workers.labels("lost").set(len(found.system_state.workers_lost))
 
     def _blank(self) -> None:
         for name in ALERT_NAMES:

@@ -23,10 +23,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from pydantic import SecretStr
 
 from shared.adapters.http.http_connection import ConnectionLimits
-from shared.adapters.http.http_server import GuardedRunner, Refuse, listen, refuse_with_json
-from shared.adapters.http.slow_readers import LongResponse
+from shared.adapters.http.http_server import (
+    LimitedRunner,
+    RefusalFormatter,
+    listen,
+    make_json_refusal,
+)
+from shared.adapters.http.slow_readers import PacedResponse
 from shared.adapters.monitoring.alert_monitor import alert_to_json
-from shared.adapters.monitoring.incident_log import ADVICE, DEPENDENCY_DOWN, failures
+from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, FIXES, incidents
 from shared.domain.alerts.alert import Alert
 from shared.errors import DarkroomError
 
@@ -39,7 +44,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HealthEndpoints:
     """What a process says about itself."""
 
     checks: Mapping[str, Check]
@@ -68,10 +73,10 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        body, status = await self._together("readyz", self._look)
+        body, status = await self._run_once("readyz", self._check_readiness)
         return web.json_response(body, status=status)
 
-    async def _together(self, name: str, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    async def _run_once(self, name: str, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
         """Return what the work returns; whoever asks while it runs gets the same answer.
 
         It asks servers, and nobody needs a key for it: a flood of requests must not be a flood of
@@ -85,14 +90,15 @@ class Health:
         answer: Answer = await asyncio.shield(running)
         return answer
 
-    async def _look(self) -> tuple[dict[str, Any], int]:
+    async def _check_readiness(self) -> tuple[dict[str, Any], int]:
         names = list(self.checks)
         answers, alerts = await asyncio.gather(
-            asyncio.gather(*(self._run(self.checks[name]) for name in names)), self._read_alerts()
+            asyncio.gather(*(self._run_check(self.checks[name]) for name in names)),
+            self._read_alerts(),
         )
         body = dict(zip(names, answers, strict=True))
         is_ready = all(answer == "ok" for answer in answers)
-        down = self._down(body)
+        down = self._down_alerts(body)
         told = {
             "status": "ready" if is_ready else "not ready",
             "checks": body,
@@ -101,20 +107,20 @@ class Health:
         }
         return told, 200 if is_ready else 503
 
-    def _down(self, checks: Mapping[str, str]) -> list[dict[str, Any]]:
+    def _down_alerts(self, checks: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return an alert for each check that fails, with the moment since which it does."""
         for name, answer in checks.items():
             if answer == "ok":
                 self._failing_since.pop(name, None)
             else:
-                known = failures.since(DEPENDENCY_DOWN, name)
+                known = incidents.since(DEPENDENCY_DOWN, name)
                 self._failing_since.setdefault(name, known or datetime.now(UTC))
         return [
             alert_to_json(
                 Alert(
                     f"{name}_down",
                     checks[name],
-                    ADVICE.get(name, "see the sentence"),
+                    FIXES.get(name, "see the sentence"),
                     since=since,
                 )
             )
@@ -131,10 +137,10 @@ class Health:
             return None
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        if self.metrics_key is not None and not _shows(request, self.metrics_key):
+        if self.metrics_key is not None and not _has_key(request, self.metrics_key):
             return _refuse_without_key()
-        body = await self._together("metrics", self._scrape)
-        return LongResponse(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = await self._run_once("metrics", self._scrape)
+        return PacedResponse(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _scrape(self) -> bytes:
         try:
@@ -145,7 +151,7 @@ class Health:
             pass
         return generate_latest(self.registry)
 
-    async def _run(self, check: Check) -> str:
+    async def _run_check(self, check: Check) -> str:
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 await check()
@@ -156,7 +162,7 @@ class Health:
         return "ok"
 
 
-def _shows(request: web.Request, key: SecretStr) -> bool:
+def _has_key(request: web.Request, key: SecretStr) -> bool:
     """Return whether the request has this key, and one only."""
     given = request.headers.getall("Authorization", [])
     if len(given) != 1:
@@ -182,13 +188,13 @@ def _refuse_without_key() -> web.Response:
 
 
 @asynccontextmanager
-async def serving(
+async def serve_http(
     host: str,
     port: int,
     routes: Iterable[web.RouteDef],
     *,
     name: str = "worker",
-    refuse: Refuse = refuse_with_json,
+    refuse: RefusalFormatter = make_json_refusal,
     limits: ConnectionLimits | None = None,
     settings: str = "API_PORT or WORKER_HTTP_PORT",
 ) -> AsyncIterator[int]:
@@ -198,7 +204,7 @@ async def serving(
     """
     app = web.Application()
     app.add_routes(routes)
-    runner = GuardedRunner(app, name=name, refuse=refuse, limits=limits, shutdown_timeout=2)
+    runner = LimitedRunner(app, name=name, refuse=refuse, limits=limits, shutdown_timeout=2)
     await runner.setup()
     try:
         await listen(runner, host, port, settings=settings)

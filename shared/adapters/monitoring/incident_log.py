@@ -19,25 +19,25 @@ from typing import Any
 
 import structlog
 
-from shared.adapters.postgres.job_rows import moment_to_json
+from shared.adapters.postgres.job_rows import timestamp_to_json
 from shared.errors import DarkroomError, PostgresDown, RedisDown
 
 log = structlog.get_logger(__name__)
 
-STILL_SECONDS = 60.0
+REMINDER_SECONDS = 60.0
 """How often a lasting incident is told again."""
-QUIET_SECONDS = 8.0
+CALM_SECONDS = 8.0
 """How long nothing may fail before an incident is over. Longer than the pauses of most retry
 loops, and short enough that the end is told within 15 s."""
-FORGOTTEN_SECONDS = 600.0
+EXPIRY_SECONDS = 600.0
 """After so long without a failure the next one begins anew, whether a success was noted or not."""
-ERRORS_LOGGED = 5
+DISTINCT_ERRORS_MAX = 5
 """How many different errors of one incident are logged as they appear."""
 
 DEPENDENCY_DOWN = "dependency_down"
 POSTGRES = "postgres"
 REDIS = "redis"
-ADVICE = {
+FIXES = {
     POSTGRES: "mend what Postgres says; where it does not answer, start it or mend DATABASE_URL",
     REDIS: "mend what Redis says; where it does not answer, start it or mend REDIS_URL",
 }
@@ -52,9 +52,9 @@ class _Incident:
 
     level: str
     since: datetime
-    quiet_seconds: float
+    calm_seconds: float
     began_at: float
-    told_at: float
+    logged_at: float
     failed_at: float
     succeeded_at: float = float("-inf")
     times: int = 0
@@ -63,7 +63,7 @@ class _Incident:
     closing: asyncio.TimerHandle | None = None
 
 
-class FailureLog:
+class IncidentLog:
     """The incidents of one process, each by its event name and subject."""
 
     def __init__(
@@ -71,16 +71,16 @@ class FailureLog:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        quiet_seconds: float = QUIET_SECONDS,
-        still_seconds: float = STILL_SECONDS,
+        calm_seconds: float = CALM_SECONDS,
+        reminder_seconds: float = REMINDER_SECONDS,
     ) -> None:
         self._monotonic = monotonic
         self._now = now
-        self._quiet_seconds = quiet_seconds
-        self._still_seconds = still_seconds
+        self._calm_seconds = calm_seconds
+        self._reminder_seconds = reminder_seconds
         self._incidents: dict[tuple[str, str], _Incident] = {}
 
-    def failed(
+    def record_failure(
         self,
         event: str,
         subject: str,
@@ -88,21 +88,21 @@ class FailureLog:
         *,
         doing: str | None = None,
         level: str = "warning",
-        quiet_seconds: float | None = None,
+        calm_seconds: float | None = None,
         since: datetime | None = None,
         **facts: Any,
     ) -> None:
         """Note one failed try. `facts` are logged with the lines that this try causes.
 
-        `quiet_seconds` is for what is tried again more rarely than usual, and `since` for what
+        `calm_seconds` is for what is tried again more rarely than usual, and `since` for what
         began before its first report.
         """
         now, key = self._monotonic(), (event, subject)
         incident = self._incidents.get(key)
-        is_new = incident is None or now - incident.failed_at > FORGOTTEN_SECONDS
+        is_new = incident is None or now - incident.failed_at > EXPIRY_SECONDS
         if incident is None or is_new:
-            quiet = self._quiet_seconds if quiet_seconds is None else quiet_seconds
-            incident = _Incident(level, since or self._now(), quiet, now, now, now)
+            calm = self._calm_seconds if calm_seconds is None else calm_seconds
+            incident = _Incident(level, since or self._now(), calm, now, now, now)
             self._incidents[key] = incident
         incident.failed_at = now
         incident.times += 1
@@ -111,16 +111,16 @@ class FailureLog:
             facts["doing"] = doing
         text = str(error) or type(error).__name__
         kind = _NUMBERS.sub("#", text)
-        is_new_error = kind not in incident.errors and len(incident.errors) < ERRORS_LOGGED
+        is_new_error = kind not in incident.errors and len(incident.errors) < DISTINCT_ERRORS_MAX
         if is_new_error:
             incident.errors.add(kind)
         if is_new or is_new_error:
             change = "began" if is_new else "changed"
-            self._tell(key, incident, change, error=text, **facts)
-        elif now - incident.told_at >= self._still_seconds:
-            self._tell(key, incident, "still", error=text, **facts, **_sums(incident, now))
+            self._log_change(key, incident, change, error=text, **facts)
+        elif now - incident.logged_at >= self._reminder_seconds:
+            self._log_change(key, incident, "still", error=text, **facts, **_totals(incident, now))
 
-    def succeeded(self, event: str, subject: str) -> None:
+    def record_success(self, event: str, subject: str) -> None:
         """Note that the same works: the incident, if any, is over unless it fails again soon."""
         if not self._incidents:
             return
@@ -130,19 +130,19 @@ class FailureLog:
         incident.succeeded_at = self._monotonic()
         self._close_when_quiet(event, subject, incident)
 
-    def down(self, error: DarkroomError, *, doing: str, **facts: Any) -> None:
+    def record_outage(self, error: DarkroomError, *, doing: str, **facts: Any) -> None:
         """Note that a server did not serve, and what was being done."""
         subject = dependency_of(error)
-        advice = ADVICE.get(subject)
+        advice = FIXES.get(subject)
         if advice is not None:
             facts["fix"] = advice
-        self.failed(DEPENDENCY_DOWN, subject, error, doing=doing, **facts)
+        self.record_failure(DEPENDENCY_DOWN, subject, error, doing=doing, **facts)
 
-    def up(self, *dependencies: str) -> None:
+    def record_recovery(self, *dependencies: str) -> None:
         """Note that these servers serve."""
         if self._incidents:
             for dependency in dependencies:
-                self.succeeded(DEPENDENCY_DOWN, dependency)
+                self.record_success(DEPENDENCY_DOWN, dependency)
 
     def since(self, event: str, subject: str) -> datetime | None:
         """Return when the incident of this subject began, or None where there is none."""
@@ -160,27 +160,29 @@ class FailureLog:
         if incident.succeeded_at < incident.failed_at:
             return
         now = self._monotonic()
-        left_seconds = incident.failed_at + incident.quiet_seconds - now
+        left_seconds = incident.failed_at + incident.calm_seconds - now
         if left_seconds <= 0:
             if incident.closing is not None:
                 incident.closing.cancel()
             del self._incidents[event, subject]
-            self._tell((event, subject), incident, "over", **_sums(incident, now))
+            self._log_change((event, subject), incident, "over", **_totals(incident, now))
         elif incident.closing is None:
             # The next success may be far away, and the end shall be told soon.
             incident.closing = asyncio.get_running_loop().call_later(
-                left_seconds + 0.01, self._look_again, event, subject, incident
+                left_seconds + 0.01, self._recheck, event, subject, incident
             )
 
-    def _look_again(self, event: str, subject: str, incident: _Incident) -> None:
+    def _recheck(self, event: str, subject: str, incident: _Incident) -> None:
         incident.closing = None
         if self._incidents.get((event, subject)) is incident:
             self._close_when_quiet(event, subject, incident)
 
-    def _tell(self, key: tuple[str, str], incident: _Incident, change: str, **facts: Any) -> None:
-        incident.told_at = self._monotonic()
+    def _log_change(
+        self, key: tuple[str, str], incident: _Incident, change: str, **facts: Any
+    ) -> None:
+        incident.logged_at = self._monotonic()
         say = log.info if change == "over" else getattr(log, incident.level)
-        since = moment_to_json(incident.since)
+        since = timestamp_to_json(incident.since)
         say(key[0], subject=key[1], change=change, since=since, **facts)
 
 
@@ -194,7 +196,7 @@ def dependency_of(error: DarkroomError) -> str:
     return error.code
 
 
-def _sums(incident: _Incident, now: float) -> dict[str, Any]:
+def _totals(incident: _Incident, now: float) -> dict[str, Any]:
     sums: dict[str, Any] = {
         "seconds": round(now - incident.began_at, 1),
         "times": incident.times,
@@ -204,5 +206,5 @@ def _sums(incident: _Incident, now: float) -> dict[str, Any]:
     return sums
 
 
-failures = FailureLog()
+incidents = IncidentLog()
 """The incidents of this process, as its log is this process's."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Gauge
 
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.shared_redis_check import Agreement
+from shared.adapters.processes.shared_redis_check import RedisSharing
 
-_VALUES = {Agreement.PROVEN: 1.0, Agreement.REFUTED: 0.0, Agreement.OPEN: float("nan")}
+_VALUES = {
+    RedisSharing.SHARED: 1.0,
+    RedisSharing.NOT_SHARED: 0.0,
+    RedisSharing.UNKNOWN: float("nan"),
+}
 
 
-def show_process(registry: CollectorRegistry, processes: ProcessRegistry) -> None:
+def export_process_gauges(registry: CollectorRegistry, processes: ProcessRegistry) -> None:
     """Show the skew and whether Redis is shared; NaN where it is not known."""
 
     def read_skew() -> float:
@@ -26,4 +30,4 @@ def show_process(registry: CollectorRegistry, processes: ProcessRegistry) -> Non
         "darkroom_redis_shared",
         "1 where this process uses the Redis of the other processes of its database, else 0",
         registry=registry,
-    ).set_function(lambda: _VALUES[processes.agreement.state])
+    ).set_function(lambda: _VALUES[processes.shared_redis.state])

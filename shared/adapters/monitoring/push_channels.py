@@ -16,11 +16,11 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 log = structlog.get_logger(__name__)
 
-_IN_A_ROW = 3
+_LOGGED_AFTER = 3
 """Finds without a push between them before it is logged: one alone may have met its push midway."""
 
 
-class PushPath:
+class PushChannel:
     """One path. `fallback` says in words what finds the same, and how soon."""
 
     def __init__(
@@ -34,17 +34,17 @@ class PushPath:
         """How many items were found without a push."""
         self._monotonic = monotonic
         self._closed_at = 0.0
-        self._in_a_row = 0
+        self._consecutive = 0
 
-    def note_open(self) -> None:
+    def record_open(self) -> None:
         """Note that pushes arrive from now on; logged where they did not before."""
         if self.is_open is False:
             seconds = self._monotonic() - self._closed_at
             log.info("push_connection_restored", path=self.name, after_seconds=round(seconds, 1))
         self.is_open = True
 
-    def note_closed(self, error: str) -> None:
-        """Note that pushes are lost from now on; logged at the first call after `note_open`."""
+    def record_closed(self, error: str) -> None:
+        """Note that pushes are lost from now on; logged at the first call after `record_open`."""
         if self.is_open is not False:
             self._closed_at = self._monotonic()
             log.warning(
@@ -52,25 +52,25 @@ class PushPath:
             )
         self.is_open = False
 
-    def note_pushed(self) -> None:
+    def record_push(self) -> None:
         """Note that a push has arrived."""
-        self._in_a_row = 0
+        self._consecutive = 0
 
-    def note_found(self, count: int) -> None:
+    def record_found_without_push(self, count: int) -> None:
         """Note what was found without a push; logged at the third find in a row."""
         self.found += count
-        self._in_a_row += 1
-        if self._in_a_row == _IN_A_ROW:
+        self._consecutive += 1
+        if self._consecutive == _LOGGED_AFTER:
             log.warning("pushes_missing", path=self.name, found=count, meanwhile=self.fallback)
 
-    def note_claimed(self, count: int) -> None:
+    def record_claimed(self, count: int) -> None:
         """Note what was claimed now: found without a push if the connection is known to be dead."""
         if count and self.is_open is False:
-            self.note_found(count)
+            self.record_found_without_push(count)
 
 
-class _PushPathCollector(Collector):
-    def __init__(self, paths: Iterable[PushPath]) -> None:
+class _PushChannelCollector(Collector):
+    def __init__(self, paths: Iterable[PushChannel]) -> None:
         self._paths = tuple(paths)
 
     def collect(self) -> Iterator[Metric]:
@@ -92,6 +92,6 @@ class _PushPathCollector(Collector):
         yield is_open
 
 
-def show_push_paths(registry: CollectorRegistry, paths: Iterable[PushPath]) -> None:
+def export_push_channels(registry: CollectorRegistry, paths: Iterable[PushChannel]) -> None:
     """Let a registry show the figures of these paths."""
-    registry.register(_PushPathCollector(paths))
+    registry.register(_PushChannelCollector(paths))

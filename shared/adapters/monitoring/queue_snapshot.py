@@ -41,7 +41,7 @@ class QueueSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedJob:
     """One failed job, as the first screen lists it."""
 
     id: UUID
@@ -72,6 +72,6 @@ async def read_snapshot(queries: Queries) -> QueueSnapshot:
     return QueueSnapshot(**dict(row or {}))
 
 
-async def read_failures(queries: Queries, most: int = 10) -> list[Failure]:
+async def read_failures(queries: Queries, most: int = 10) -> list[FailedJob]:
     """Return the newest failed jobs. Raises `PostgresDown`."""
-    return [Failure(**dict(row)) for row in await queries.fetch("last_failures", most)]
+    return [FailedJob(**dict(row)) for row in await queries.fetch("last_failures", most)]

@@ -8,11 +8,11 @@ from shared.adapters.monitoring.health_endpoints import Check
 from shared.adapters.monitoring.incident_log import POSTGRES, REDIS
 from shared.adapters.postgres.database import Database
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.deliveries import DeliveryQueue
 
 
-def checks_of(
-    database: Database, delivery: Delivery, processes: ProcessRegistry
+def make_readiness_checks(
+    database: Database, delivery_queue: DeliveryQueue, processes: ProcessRegistry
 ) -> Mapping[str, Check]:
     """Return the checks by server, and the one of whether Redis is shared.
 
@@ -29,6 +29,6 @@ def checks_of(
 
     return {
         POSTGRES: check_postgres,
-        REDIS: delivery.ping,
-        "shared_redis": processes.agreement.check,
+        REDIS: delivery_queue.ping,
+        "shared_redis": processes.shared_redis.check,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from shared.adapters.monitoring.incident_log import POSTGRES, failures
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import ServerClock
 
@@ -15,9 +15,9 @@ CLOCK_SKEW = "clock_skew"
 
 async def measure_clock(queries: Queries, clock: ServerClock) -> None:
     """Ask Postgres for the time. Raises `PostgresDown` or `DatabaseRefused`."""
-    asked_at = clock.monotonic()
+    sent_at = clock.monotonic()
     (row,) = await queries.fetch("database_time")
-    clock.observe(row["at"], asked_at)
+    clock.observe(row["at"], sent_at)
 
 
 def report_skew(skew_seconds: float) -> None:
@@ -25,10 +25,10 @@ def report_skew(skew_seconds: float) -> None:
     if isnan(skew_seconds):
         return
     if abs(skew_seconds) <= SKEW_LIMIT_SECONDS:
-        failures.succeeded(CLOCK_SKEW, POSTGRES)
+        incidents.record_success(CLOCK_SKEW, POSTGRES)
         return
     direction = "ahead of" if skew_seconds > 0 else "behind"
-    failures.failed(
+    incidents.record_failure(
         CLOCK_SKEW,
         POSTGRES,
         f"this machine's clock is {abs(skew_seconds):.0f} s {direction} Postgres's",

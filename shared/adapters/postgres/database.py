@@ -14,10 +14,10 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.adapters.postgres import sqlstates
-from shared.adapters.postgres.failed_queries import RefusedQueries
-from shared.adapters.postgres.named_queries import named
-from shared.adapters.postgres.primary_host import open_connection
-from shared.adapters.postgres.session_setup import leave_as_it_is, prepare_connection
+from shared.adapters.postgres.failed_queries import FailedQueries
+from shared.adapters.postgres.named_queries import get_query
+from shared.adapters.postgres.primary_host import connect_to_primary
+from shared.adapters.postgres.session_setup import prepare_connection, skip_session_reset
 from shared.adapters.tcp_keepalive import keep_alive
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
 
@@ -45,7 +45,7 @@ _RENEWAL_SECONDS = 1.0
 
 
 @contextmanager
-def translated_errors() -> Iterator[None]:
+def translated_postgres_errors() -> Iterator[None]:
     """Turn the driver's errors into `PostgresDown` or `DatabaseRefused`, with the cause kept."""
     try:
         yield
@@ -120,18 +120,18 @@ class ConnectionQueries:
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Run the query of that name and return its rows."""
-        with translated_errors():
-            return await self.connection.fetch(named(query), *args)
+        with translated_postgres_errors():
+            return await self.connection.fetch(get_query(query), *args)
 
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
         """Run the query of that name and return its first row, if any."""
-        with translated_errors():
-            return await self.connection.fetchrow(named(query), *args)
+        with translated_postgres_errors():
+            return await self.connection.fetchrow(get_query(query), *args)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ConnectionQueries]:
         """Open a transaction, or a savepoint where one is open already."""
-        with translated_errors():
+        with translated_postgres_errors():
             async with self.connection.transaction():
                 yield self
 
@@ -155,13 +155,13 @@ class Database:
         self._random = random or SystemRandom()
         self._monotonic = monotonic
         self._renewed_at = float("-inf")
-        self._refused = RefusedQueries(monotonic)
+        self._failed_queries = FailedQueries(monotonic)
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Run the query of that name on any connection and return its rows."""
 
         async def fetch(connection: Connection) -> list[asyncpg.Record]:
-            return await connection.fetch(named(query), *args)
+            return await connection.fetch(get_query(query), *args)
 
         return await self._run(query, fetch)
 
@@ -169,7 +169,7 @@ class Database:
         """Run the query of that name on any connection and return its first row, if any."""
 
         async def fetch_row(connection: Connection) -> asyncpg.Record | None:
-            return await connection.fetchrow(named(query), *args)
+            return await connection.fetchrow(get_query(query), *args)
 
         return await self._run(query, fetch_row)
 
@@ -180,17 +180,17 @@ class Database:
         tries = 1
         while True:
             try:
-                with translated_errors():
+                with translated_postgres_errors():
                     async with self.pool.acquire() as connection:
                         try:
                             result = await statement(connection)
                         except asyncpg.PostgresError as error:
-                            await self._give_up_spoiled(connection, error.sqlstate)
+                            await self._discard_broken(connection, error.sqlstate)
                             raise
-                self._refused.note_success(query)
+                self._failed_queries.record_success(query)
                 return result
             except PostgresDown as error:
-                self._refused.note_failure(query, error)
+                self._failed_queries.record_failure(query, error)
                 if error.sqlstate not in sqlstates.ROLLED_BACK or tries == _TRIES:
                     raise
             await self._sleep(_FIRST_PAUSE_SECONDS * 2**tries * self._random.random())
@@ -199,30 +199,30 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ConnectionQueries]:
         """Open a transaction on one connection: committed at the end, rolled back on error."""
-        with translated_errors():
+        with translated_postgres_errors():
             async with self.pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
                 try:
                     # Whatever level the server, the database or the role has as its default.
                     async with connection.transaction(isolation="read_committed"):
                         yield ConnectionQueries(connection)
                 except (asyncpg.PostgresError, PostgresDown) as error:
-                    await self._give_up_spoiled(connection, error.sqlstate)
+                    await self._discard_broken(connection, error.sqlstate)
                     raise
 
     async def ping(self) -> None:
         """Raise `PostgresDown` unless the server answers, and does what it was last asked to do."""
-        with translated_errors():
+        with translated_postgres_errors():
             await self.pool.fetchval("SELECT 1", timeout=CONNECT_TIMEOUT_SECONDS)
-        refusal = self._refused.newest()
+        refusal = self._failed_queries.newest()
         if refusal is not None:
             raise refusal
 
-    async def _give_up_spoiled(self, connection: Connection, sqlstate: str | None) -> None:
-        if sqlstate is None or not sqlstates.spoils_connection(sqlstate):
+    async def _discard_broken(self, connection: Connection, sqlstate: str | None) -> None:
+        if sqlstate is None or not sqlstates.breaks_connection(sqlstate):
             return
         connection.terminate()
         now = self._monotonic()
-        if sqlstates.spoils_every_connection(sqlstate) and (
+        if sqlstates.breaks_all_connections(sqlstate) and (
             now - self._renewed_at >= _RENEWAL_SECONDS
         ):
             # A server that was demoted still answers what is read, and answers it from the past.
@@ -238,24 +238,24 @@ async def connect_database(
     name: str = "darkroom",
     command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
     lock_timeout_seconds: float | None = None,
-    reads_any_moment: bool = False,
+    clamps_timestamps: bool = False,
 ) -> AsyncIterator[Database]:
     """Open a pool of at most `connections`, or raise `PostgresDown`; close it at the end.
 
     A statement that waits longer than `lock_timeout_seconds` for a lock raises `RowBusy`. With
-    `reads_any_moment` a moment that Python's calendar does not have is read as its first or last
+    `clamps_timestamps` a moment that Python's calendar does not have is read as its first or last
     one: for who shows rows. Without, its row cannot be read: for who decides by it.
     """
-    with translated_errors():
+    with translated_postgres_errors():
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
             max_size=connections,
-            connect=cast("Any", open_connection),
+            connect=cast("Any", connect_to_primary),
             init=lambda one: prepare_connection(
-                one, lock_timeout_seconds, reads_any_moment=reads_any_moment
+                one, lock_timeout_seconds, clamps_timestamps=clamps_timestamps
             ),
-            reset=leave_as_it_is,
+            reset=skip_session_reset,
             command_timeout=command_timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,
             max_inactive_connection_lifetime=_MOST_IDLE_SECONDS,

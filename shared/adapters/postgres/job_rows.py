@@ -13,15 +13,15 @@ import structlog
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.stored_json import UNREADABLE, read_stored_object
+from shared.stored_json import UNREADABLE_KEY, read_stored_object
 
 log = structlog.get_logger(__name__)
 
-_MOST_TOLD = 10_000
+_LOGGED_MAX = 10_000
 _WHOLE_MOST = 2**63 - 1
 """The largest integer that is written out."""
 _FLOAT_MOST = Decimal(10) ** 308
-_told: set[UUID] = set()
+_logged_job_ids: set[UUID] = set()
 """The jobs whose rows were said to be unreadable."""
 
 
@@ -32,7 +32,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         account_id=row["account_id"],
         model=row["model"],
         task=row["task"],
-        request=object_of(row["request"], row["id"]),
+        request=read_json_object(row["request"], row["id"]),
         state=JobState(row["state"]),
         reason=row["reason"],
         message=row["message"],
@@ -45,7 +45,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
         created_at=row["created_at"],
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
-        metadata=object_of(row["metadata"], row["id"]),
+        metadata=read_json_object(row["metadata"], row["id"]),
         priority=row["priority"],
         run_at=row["run_at"],
         quantity=row["quantity"],
@@ -79,28 +79,28 @@ def jobs_from_rows(rows: Iterable[asyncpg.Record]) -> list[Job]:
         try:
             jobs.append(job_from_row(row))
         except (ValueError, TypeError, KeyError) as error:
-            if _is_news(row["id"]):
+            if _is_first_log(row["id"]):
                 log.error("job_row_unreadable", job_id=str(row["id"]), error=repr(error))
     return jobs
 
 
-def object_of(value: Any, job_id: UUID) -> Mapping[str, Any]:
+def read_json_object(value: Any, job_id: UUID) -> Mapping[str, Any]:
     """Read a JSON object of a job; what cannot be read is logged once and replaced by a fault.
 
     It comes as text on a caller's own connection without a codec.
     """
     read = read_stored_object(value)
-    if UNREADABLE in read and _is_news(job_id):
-        log.error("job_json_unreadable", job_id=str(job_id), error=read[UNREADABLE])
+    if UNREADABLE_KEY in read and _is_first_log(job_id):
+        log.error("job_json_unreadable", job_id=str(job_id), error=read[UNREADABLE_KEY])
     return read
 
 
-def _is_news(job_id: UUID) -> bool:
-    if job_id in _told:
+def _is_first_log(job_id: UUID) -> bool:
+    if job_id in _logged_job_ids:
         return False
-    if len(_told) >= _MOST_TOLD:
-        _told.clear()
-    _told.add(job_id)
+    if len(_logged_job_ids) >= _LOGGED_MAX:
+        _logged_job_ids.clear()
+    _logged_job_ids.add(job_id)
     return True
 
 
@@ -117,7 +117,7 @@ def credits_to_json(credits: Decimal | None) -> int | float | None:
     return int(credits) if credits == credits.to_integral_value() else float(credits)
 
 
-def moment_to_json(moment: datetime | None) -> str | None:
+def timestamp_to_json(moment: datetime | None) -> str | None:
     """Return a moment as RFC 3339 in UTC, or None."""
     return moment.isoformat().replace("+00:00", "Z") if moment else None
 
@@ -148,10 +148,10 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "credits_quoted": credits_to_json(job.credits_quoted),
         "credits_charged": credits_to_json(job.credits_charged),
         "attempt": job.attempt,
-        "created_at": moment_to_json(job.created_at),
-        "submitted_at": moment_to_json(job.submitted_at),
-        "finished_at": moment_to_json(job.finished_at),
+        "created_at": timestamp_to_json(job.created_at),
+        "submitted_at": timestamp_to_json(job.submitted_at),
+        "finished_at": timestamp_to_json(job.finished_at),
         "metadata": dict(job.metadata),
         "priority": job.priority,
-        "run_at": moment_to_json(job.run_at),
+        "run_at": timestamp_to_json(job.run_at),
     }

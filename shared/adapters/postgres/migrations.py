@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from shared.adapters.postgres.database import CONNECT_TIMEOUT_SECONDS, Connection, translated_errors
+from shared.adapters.postgres.database import (
+    CONNECT_TIMEOUT_SECONDS,
+    Connection,
+    translated_postgres_errors,
+)
 from shared.adapters.postgres.named_queries import sql_folder
-from shared.adapters.postgres.primary_host import open_connection
+from shared.adapters.postgres.primary_host import connect_to_primary
 from shared.adapters.postgres.sql_definitions import (
-    Definition,
+    SqlDefinition,
     apply_definitions,
     compare_definitions,
-    refuse_other_definitions,
+    require_same_definitions,
 )
 from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
 
@@ -78,7 +82,7 @@ async def migrate(
     url: str,
     folder: Path | None = None,
     *,
-    on_definition: Callable[[Definition], object] = lambda _: None,
+    on_definition: Callable[[SqlDefinition], object] = lambda _: None,
 ) -> list[Migration]:
     """Apply the migrations that are missing and return them, then the definitions that changed.
 
@@ -94,10 +98,10 @@ async def migrate(
 
 
 async def _migrate(
-    url: str, folder: Path | None, on_definition: Callable[[Definition], object]
+    url: str, folder: Path | None, on_definition: Callable[[SqlDefinition], object]
 ) -> list[Migration]:
-    with translated_errors():
-        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
+    with translated_postgres_errors():
+        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             _require_server_version(connection)
             # A migration that cannot have its locks must fail, not queue up everybody behind it.
@@ -117,18 +121,18 @@ async def _migrate(
 
 async def migration_status(url: str) -> list[Migration]:
     """Return every migration with the moment it was applied; changes nothing."""
-    with translated_errors():
-        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
+    with translated_postgres_errors():
+        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             return await _compare(connection, None)
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
 
 
-async def definition_status(url: str) -> list[Definition]:
+async def definition_status(url: str) -> list[SqlDefinition]:
     """Return every definition with the moment it was applied; changes nothing."""
-    with translated_errors():
-        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
+    with translated_postgres_errors():
+        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             return await compare_definitions(connection)
         finally:
@@ -137,11 +141,11 @@ async def definition_status(url: str) -> list[Definition]:
 
 async def require_current_schema(url: str) -> None:
     """Raise `SchemaOutdated` unless the database has every migration and these definitions."""
-    with translated_errors():
-        connection = await open_connection(url, timeout=CONNECT_TIMEOUT_SECONDS)
+    with translated_postgres_errors():
+        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             _refuse_missing(await _compare(connection, None))
-            refuse_other_definitions(await compare_definitions(connection))
+            require_same_definitions(await compare_definitions(connection))
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
 
@@ -197,7 +201,7 @@ async def _compare(connection: Connection, folder: Path | None) -> list[Migratio
 
 async def _apply(connection: Connection, migration: Migration) -> None:
     try:
-        with translated_errors():
+        with translated_postgres_errors():
             async with connection.transaction():
                 await connection.execute(migration.sql)
                 await connection.execute(

@@ -32,15 +32,15 @@ def _all_queries() -> dict[str, str]:
     return found
 
 
-def named(name: str) -> str:
+def get_query(name: str) -> str:
     """Return the statement under that name; a name that does not exist is a programmer's error."""
     return _all_queries()[name]
 
 
 @cache
-def writes(name: str) -> bool:
+def is_write(name: str) -> bool:
     """Return whether the statement under that name writes rows."""
-    return _WRITE.search(named(name)) is not None
+    return _WRITE.search(get_query(name)) is not None
 
 
 def query_names() -> frozenset[str]:

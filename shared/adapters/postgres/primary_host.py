@@ -13,7 +13,7 @@ _BETWEEN_HOSTS_SECONDS = 0.2
 """How long a host is waited for before the next is asked as well."""
 
 
-async def open_connection(url: str, **options: Any) -> Any:
+async def connect_to_primary(url: str, **options: Any) -> Any:
     """Return a connection to the first host that takes writes. Takes the options of the driver.
 
     The driver itself asks one host after the other within one timeout: a host that is dead without
@@ -42,11 +42,11 @@ async def open_connection(url: str, **options: Any) -> Any:
             if found:
                 return found[0]
     finally:
-        await _give_up(waiting)
-    raise _most_telling(errors)
+        await _cancel_all(waiting)
+    raise _most_informative(errors)
 
 
-async def _give_up(waiting: set[asyncio.Task[Any]]) -> None:
+async def _cancel_all(waiting: set[asyncio.Task[Any]]) -> None:
     for task in waiting:
         task.cancel()
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
@@ -54,7 +54,7 @@ async def _give_up(waiting: set[asyncio.Task[Any]]) -> None:
             outcome.terminate()
 
 
-def _most_telling(errors: list[BaseException]) -> BaseException:
+def _most_informative(errors: list[BaseException]) -> BaseException:
     """Return what a server said of the login, or else that none takes writes, or the last one."""
     for kind in (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
         for error in errors:

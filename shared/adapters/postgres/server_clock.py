@@ -44,10 +44,10 @@ class ServerClock:
         self._local = local
         self._server_at_zero: datetime | None = None
 
-    def observe(self, told: datetime, asked_at: float) -> None:
-        """Take in an answer to a question that was sent at `asked_at`, by `monotonic`."""
-        earliest = told - timedelta(seconds=self._monotonic())
-        latest = told - timedelta(seconds=asked_at)
+    def observe(self, server_time: datetime, sent_at: float) -> None:
+        """Take in an answer to a question that was sent at `sent_at`, by `monotonic`."""
+        earliest = server_time - timedelta(seconds=self._monotonic())
+        latest = server_time - timedelta(seconds=sent_at)
         known = self._server_at_zero
         if known is None:
             known = earliest + (latest - earliest) / 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shared.adapters.postgres.stored_timestamps import read_any_moment
+from shared.adapters.postgres.stored_timestamps import clamp_timestamps
 from shared.stored_json import read_stored_json
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ async def prepare_connection(
     connection: Connection,
     lock_timeout_seconds: float | None = None,
     *,
-    reads_any_moment: bool = False,
+    clamps_timestamps: bool = False,
 ) -> None:
     """Make a connection of our own pool read and write jsonb as objects, and run READ COMMITTED.
 
@@ -35,11 +35,11 @@ async def prepare_connection(
         encoder=lambda value: orjson.dumps(value).decode(),
         decoder=read_stored_json,
     )
-    if reads_any_moment:
-        await read_any_moment(connection)
+    if clamps_timestamps:
+        await clamp_timestamps(connection)
 
 
-async def leave_as_it_is(_: Connection) -> None:
+async def skip_session_reset(_: Connection) -> None:
     """Skip the statement with which the driver resets a session at every return to the pool.
 
     It would be a second round trip for every statement. Nothing of ours outlives its

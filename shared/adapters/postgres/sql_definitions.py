@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from shared.adapters.postgres.database import Connection, translated_errors
-from shared.adapters.postgres.named_queries import named, sql_folder
+from shared.adapters.postgres.database import Connection, translated_postgres_errors
+from shared.adapters.postgres.named_queries import get_query, sql_folder
 from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
 
 _ROLES = "roles"
@@ -43,7 +43,7 @@ _LIST_ROLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class SqlDefinition:
     """One file of `sql/functions`, `sql/roles.sql` or `sql/rights.sql`."""
 
     name: str
@@ -53,13 +53,13 @@ class Definition:
     """When the database had this text; None: it has another, or none."""
 
 
-def read_definitions(folder: Path | None = None) -> list[Definition]:
+def read_definitions(folder: Path | None = None) -> list[SqlDefinition]:
     """Return the files of a folder `sql` in the order in which they are applied."""
     root = folder or sql_folder()
     functions = sorted((root / "functions").glob("*.sql"))
     files = [root / f"{_ROLES}.sql", *functions, root / f"{_RIGHTS}.sql"]
     return [
-        Definition(
+        SqlDefinition(
             file.relative_to(root).with_suffix("").as_posix(),
             hashlib.sha256(text.encode()).hexdigest(),
             text,
@@ -71,7 +71,7 @@ def read_definitions(folder: Path | None = None) -> list[Definition]:
 
 async def compare_definitions(
     connection: Connection, folder: Path | None = None
-) -> list[Definition]:
+) -> list[SqlDefinition]:
     """Return every file with the moment when the database had its text; change nothing."""
     exists = await connection.fetchval("SELECT to_regclass('public.darkroom_definitions')")
     rows = (
@@ -81,14 +81,14 @@ async def compare_definitions(
     )
     applied = {(row["name"], row["checksum"]): row["applied_at"] for row in rows}
     return [
-        Definition(one.name, one.checksum, one.sql, applied.get((one.name, one.checksum)))
+        SqlDefinition(one.name, one.checksum, one.sql, applied.get((one.name, one.checksum)))
         for one in read_definitions(folder)
     ]
 
 
 async def apply_definitions(
     connection: Connection, folder: Path | None, *, schema_changed: bool
-) -> list[Definition]:
+) -> list[SqlDefinition]:
     """Apply what has changed, in one transaction, and return it. The caller holds the lock.
 
     Raises `MigrationFailed` with nothing applied.
@@ -96,7 +96,7 @@ async def apply_definitions(
     await connection.execute(_CREATE_TABLE)
     known = await compare_definitions(connection, folder)
     chosen = {one.name for one in known if not one.applied_at}
-    if not await _is_as_it_was(connection):
+    if not await _is_unchanged(connection):
         chosen.add(_ROLES)
     if chosen or schema_changed:
         chosen.add(_RIGHTS)
@@ -107,7 +107,7 @@ async def apply_definitions(
     return changed
 
 
-def refuse_other_definitions(definitions: list[Definition]) -> None:
+def require_same_definitions(definitions: list[SqlDefinition]) -> None:
     """Raise `SchemaOutdated` where the database has another text than this version of Darkroom."""
     other = [one.name for one in definitions if not one.applied_at]
     if other:
@@ -117,18 +117,21 @@ def refuse_other_definitions(definitions: list[Definition]) -> None:
         )
 
 
-async def _is_as_it_was(connection: Connection) -> bool:
+async def _is_unchanged(connection: Connection) -> bool:
     """Return whether the server has the same roles, and they the same rights, as the last time."""
     had = await connection.fetchrow(
         "SELECT roles, rights FROM darkroom_definitions WHERE name = $1", _RIGHTS
     )
-    now = await connection.fetchval(_LIST_ROLES), await connection.fetchval(named("list_rights"))
+    now = (
+        await connection.fetchval(_LIST_ROLES),
+        await connection.fetchval(get_query("list_rights")),
+    )
     return had is not None and tuple(had) == now
 
 
-async def _apply(connection: Connection, definition: Definition) -> None:
+async def _apply(connection: Connection, definition: SqlDefinition) -> None:
     try:
-        with translated_errors():
+        with translated_postgres_errors():
             await connection.execute(definition.sql)
             await connection.execute(
                 "INSERT INTO darkroom_definitions (name, checksum, roles, rights)"
@@ -138,7 +141,7 @@ async def _apply(connection: Connection, definition: Definition) -> None:
                 definition.name,
                 definition.checksum,
                 await connection.fetchval(_LIST_ROLES),
-                await connection.fetchval(named("list_rights")),
+                await connection.fetchval(get_query("list_rights")),
             )
     except (DatabaseRefused, PostgresDown) as error:
         if error.sqlstate is None:

@@ -48,7 +48,7 @@ def may_concern_one_table(sqlstate: str) -> bool:
     return sqlstate.startswith("42")
 
 
-def spoils_connection(sqlstate: str) -> bool:
+def breaks_connection(sqlstate: str) -> bool:
     """Return whether a new connection may fare better than the one that has had this error.
 
     It may reach another server, have other prepared statements, or be given the settings of its
@@ -61,6 +61,6 @@ def spoils_connection(sqlstate: str) -> bool:
     )
 
 
-def spoils_every_connection(sqlstate: str) -> bool:
+def breaks_all_connections(sqlstate: str) -> bool:
     """Return whether all connections of a pool probably lead to a server that was replaced."""
     return sqlstate.startswith(_OTHER_SERVER_CLASSES)

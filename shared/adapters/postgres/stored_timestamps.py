@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shared.adapters.postgres.database import Connection
 
-EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+EARLIEST_TIMESTAMP = datetime(1, 1, 2, tzinfo=UTC)
 """Stands for every moment before it. A day inside the calendar, so that any time zone has it."""
-LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+LATEST_TIMESTAMP = datetime(9999, 12, 30, tzinfo=UTC)
 """Stands for every moment after it."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-async def read_any_moment(connection: Connection) -> None:
-    """Make the connection read every timestamptz; `EARLIEST` and `LATEST` stand for the rest."""
+async def clamp_timestamps(connection: Connection) -> None:
+    """Make the connection read every timestamptz.
+
+    Timestamps outside Python's range are read as `EARLIEST_TIMESTAMP` or `LATEST_TIMESTAMP`.
+    """
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",
@@ -36,8 +39,8 @@ def _from_stored(stored: tuple[int]) -> datetime:
     try:
         moment = _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:
-        return LATEST if microseconds > 0 else EARLIEST
-    return min(max(moment, EARLIEST), LATEST)
+        return LATEST_TIMESTAMP if microseconds > 0 else EARLIEST_TIMESTAMP
+    return min(max(moment, EARLIEST_TIMESTAMP), LATEST_TIMESTAMP)
 
 
 def _to_stored(moment: Any) -> tuple[int]:

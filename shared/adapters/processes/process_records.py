@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from shared.adapters.processes.process_rows import ProcessKind
-from shared.adapters.processes.redis_presence import Mark
+from shared.adapters.processes.redis_presence import Presence
 from shared.kie_accounts import KieKey
 
 
@@ -29,9 +29,9 @@ class Process:
 
     kind: ProcessKind
     redis: str
-    """Its Redis without a password, as `redis_place` writes it."""
+    """Its Redis without a password, as `redis_address` writes it."""
     database: str
-    """Its Postgres without a password, as `database_place` writes it."""
+    """Its Postgres without a password, as `database_address` writes it."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Settings that all workers should have alike, by the names of the environment variables."""
     keys: tuple[KieKey, ...] = field(default=(), repr=False)
@@ -67,10 +67,10 @@ class LiveWorker:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class HeartbeatResult:
     """What one beat found: the marks in Redis were read before the rows in Postgres."""
 
-    marks: tuple[Mark, ...] | None
+    presences: tuple[Presence, ...] | None
     """The marks in this process's Redis, its own among them; None where Redis did not answer."""
     workers: tuple[LiveWorker, ...]
     """The other live workers of this database, oldest first."""

@@ -20,10 +20,15 @@ from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.postgres.clock_skew import report_skew
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import ServerClock
-from shared.adapters.processes.process_records import Beat, ClockSkew, LiveWorker, Process
+from shared.adapters.processes.process_records import (
+    ClockSkew,
+    HeartbeatResult,
+    LiveWorker,
+    Process,
+)
 from shared.adapters.processes.process_rows import ALIVE_SECONDS
-from shared.adapters.processes.redis_presence import Mark, ProcessMarks
-from shared.adapters.processes.shared_redis_check import Agreement, RedisAgreement
+from shared.adapters.processes.redis_presence import Presence, RedisPresence
+from shared.adapters.processes.shared_redis_check import RedisSharing, SharedRedisCheck
 from shared.adapters.redis.deliveries import stop_if_cancelled
 from shared.errors import ConfigurationError, DarkroomError, PostgresDown, RedisDown
 from shared.kie_accounts import key_fingerprints
@@ -62,12 +67,12 @@ class ProcessRegistry:
         self.redis_failing_since: float | None = None
         self.clock_skew: ClockSkew | None = None
         """As measured at the last beat that reached Postgres."""
-        self.last_beat: Beat | None = None
+        self.last_heartbeat: HeartbeatResult | None = None
         """What the last beat found that reached Postgres."""
-        self.agreement = RedisAgreement(process)
+        self.shared_redis = SharedRedisCheck(process)
         """Whether this process uses the same Redis as the others of its database."""
         self._queries = queries
-        self._marks = ProcessMarks(
+        self._presence = RedisPresence(
             redis,
             process_id=process.id,
             kind=process.kind,
@@ -77,25 +82,25 @@ class ProcessRegistry:
         self._detail = detail
         self._clock = clock or ServerClock()
         self._interval_seconds = interval_seconds
-        self._has_beaten = asyncio.Event()
+        self._has_sent = asyncio.Event()
         self._key_fingerprints: dict[str, str] = {}
 
-    async def beat(self) -> Beat | None:
+    async def send_heartbeat(self) -> HeartbeatResult | None:
         """Write the mark and the row; return what they tell, or None where Postgres did not.
 
         One Redis command and one statement. No error is raised for a server; see `last_error`.
         """
         # The row first: a mark without a row is that of another database's process.
-        if self.last_beat is None and await self._record(None) is None:
+        if self.last_heartbeat is None and await self._record(None) is None:
             return None
-        beat = await self._record(await self._write_mark())
-        if beat is not None:
-            self.agreement.judge(beat)
-        return beat
+        heartbeat = await self._record(await self._write_presence())
+        if heartbeat is not None:
+            self.shared_redis.update(heartbeat)
+        return heartbeat
 
     async def stop(self) -> None:
         """Say that this process has stopped, where its servers answer within 2 s."""
-        for step in (self._marks.remove, self._write_stopped):
+        for step in (self._presence.remove, self._write_stopped):
             try:
                 async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
                     await step()
@@ -105,80 +110,80 @@ class ProcessRegistry:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped."""
-        beating = asyncio.create_task(self._keep_beating())
+        sending = asyncio.create_task(self._send_at_intervals())
         try:
             yield
         finally:
-            await stop_tasks([beating])
+            await stop_tasks([sending])
             await self.stop()
 
-    async def wait_for_agreement(self) -> None:
+    async def wait_for_shared_redis(self) -> None:
         """Return when this process is known to use the same Redis as the others of its database.
 
         Returns as well where a server is away, so that nothing can be known. Raises
         `ConfigurationError` where this process uses another Redis. For use inside `running`.
         """
-        has_told = False
+        has_logged = False
         while True:
-            await self._has_beaten.wait()
-            self._has_beaten.clear()
-            agreement = self.agreement
-            if self._a_server_is_away or agreement.state is Agreement.PROVEN:
+            await self._has_sent.wait()
+            self._has_sent.clear()
+            check = self.shared_redis
+            if self._a_server_is_away or check.state is RedisSharing.SHARED:
                 return
-            if agreement.state is Agreement.REFUTED:
-                raise ConfigurationError(agreement.reason)
-            if not has_told:
-                log.warning("waiting_for_other_processes", reason=agreement.reason)
-                has_told = True
+            if check.state is RedisSharing.NOT_SHARED:
+                raise ConfigurationError(check.reason)
+            if not has_logged:
+                log.warning("waiting_for_other_processes", reason=check.reason)
+                has_logged = True
 
     @property
     def _a_server_is_away(self) -> bool:
         return self.last_error is not None or self.last_redis_error is not None
 
-    async def _keep_beating(self) -> None:
+    async def _send_at_intervals(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
-                await self.beat()
+                await self.send_heartbeat()
             except Exception:
                 log.exception("process_not_recorded")
-            self._has_beaten.set()
+            self._has_sent.set()
             stop_if_cancelled()
-            await asyncio.sleep(max(began + self._seconds_between_beats() - loop.time(), 0))
+            await asyncio.sleep(max(began + self._seconds_to_next() - loop.time(), 0))
 
-    def _seconds_between_beats(self) -> float:
+    def _seconds_to_next(self) -> float:
         """Return the interval; a shorter one while the others' marks are still looked for."""
-        is_open = self.agreement.state is Agreement.OPEN and not self._a_server_is_away
+        is_open = self.shared_redis.state is RedisSharing.UNKNOWN and not self._a_server_is_away
         return (
             min(_FIRST_INTERVAL_SECONDS, self._interval_seconds)
             if is_open
             else (self._interval_seconds)
         )
 
-    async def _record(self, marks: tuple[Mark, ...] | None) -> Beat | None:
+    async def _record(self, presences: tuple[Presence, ...] | None) -> HeartbeatResult | None:
         try:
             async with asyncio.timeout(_POSTGRES_TIMEOUT_SECONDS):
-                self.last_beat = await self._write_row(marks)
+                self.last_heartbeat = await self._write_row(presences)
         except (DarkroomError, TimeoutError) as error:
-            self._note_postgres(_as_down(error, PostgresDown, _POSTGRES_TIMEOUT_SECONDS))
+            self._record_postgres(_as_down(error, PostgresDown, _POSTGRES_TIMEOUT_SECONDS))
             return None
-        self._note_postgres(None)
-        return self.last_beat
+        self._record_postgres(None)
+        return self.last_heartbeat
 
-    async def _write_mark(self) -> tuple[Mark, ...] | None:
+    async def _write_presence(self) -> tuple[Presence, ...] | None:
         try:
             async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
-                marks = tuple(await self._marks.write())
+                presences = tuple(await self._presence.write())
         except (DarkroomError, TimeoutError) as error:
-            self._note_redis(_as_down(error, RedisDown, _REDIS_TIMEOUT_SECONDS))
+            self._record_redis(_as_down(error, RedisDown, _REDIS_TIMEOUT_SECONDS))
             return None
-        self._note_redis(None)
-        return marks
+        self._record_redis(None)
+        return presences
 
-    async def _write_row(self, marks: tuple[Mark, ...] | None) -> Beat:
+    async def _write_row(self, presences: tuple[Presence, ...] | None) -> HeartbeatResult:
         process, error = self.process, self.last_redis_error
-        asked_at = self._clock.monotonic()
+        sent_at = self._clock.monotonic()
         (row,) = await self._queries.fetch(
             "record_process",
             process.id,
@@ -189,8 +194,8 @@ class ProcessRegistry:
             dict(process.limits),
             {**self._detail(), **({"redis_error": str(error)} if error else {})},
             self.clock_skew.seconds if self.clock_skew else None,
-            marks is not None,
-            [mark.process_id for mark in marks or ()],
+            presences is not None,
+            [presence.process_id for presence in presences or ()],
             ALIVE_SECONDS,
             KEEP_SECONDS,
             self._key_fingerprints,
@@ -198,14 +203,14 @@ class ProcessRegistry:
         # The first write learns the salt, and the second, which follows at once, tells them.
         salt: str | None = row["key_salt"]
         self._key_fingerprints = key_fingerprints(process.keys, salt) if salt else {}
-        self._clock.observe(row["at"], asked_at)
+        self._clock.observe(row["at"], sent_at)
         skew_seconds = self._clock.skew_seconds
         # Read last: a process that stands still between two readings of clocks adds to the error.
-        error_seconds = self._clock.monotonic() - asked_at
+        error_seconds = self._clock.monotonic() - sent_at
         self.clock_skew = ClockSkew(skew_seconds, error_seconds)
         report_skew(self.clock_skew.seconds)
-        return Beat(
-            marks=marks,
+        return HeartbeatResult(
+            presences=presences,
             workers=tuple(
                 LiveWorker(**{**worker, "id": UUID(worker["id"])}) for worker in row["workers"]
             ),
@@ -218,11 +223,11 @@ class ProcessRegistry:
     async def _write_stopped(self) -> None:
         await self._queries.fetch("record_process_stopped", self.process.id)
 
-    def _note_postgres(self, error: DarkroomError | None) -> None:
+    def _record_postgres(self, error: DarkroomError | None) -> None:
         self.failing_since = _since(self.failing_since, error)
         self.last_error = error
 
-    def _note_redis(self, error: DarkroomError | None) -> None:
+    def _record_redis(self, error: DarkroomError | None) -> None:
         self.redis_failing_since = _since(self.redis_failing_since, error)
         self.last_redis_error = error
 

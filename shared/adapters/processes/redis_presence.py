@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from shared.adapters.redis.deliveries import translated_redis_errors
 from shared.server_urls import is_sentinel_url, read_sentinel_url
 
-MARKS_KEY = "darkroom:processes"
-MARK_TTL_MS = 15_000
+PRESENCES_KEY = "darkroom:processes"
+PRESENCE_TTL_MS = 15_000
 """How long a mark outlives its process."""
 
 _DEFAULT_PORT = 6379
@@ -24,7 +24,7 @@ _DEFAULT_DATABASE = "0"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Presence:
     """One process that is alive in this Redis."""
 
     process_id: UUID
@@ -43,7 +43,7 @@ def _source() -> str:
     return files("shared").joinpath("lua", "record_presence.lua").read_text(encoding="utf-8")
 
 
-class ProcessMarks:
+class RedisPresence:
     """Writes the mark of one process and reads the marks of all."""
 
     def __init__(
@@ -56,44 +56,44 @@ class ProcessMarks:
         )
         self._since = b""
 
-    async def write(self) -> list[Mark]:
+    async def write(self) -> list[Presence]:
         """Write the mark of this process; return all marks, its own among them.
 
         One command. Raises `RedisDown`.
         """
         with translated_redis_errors():
             self._since, scored = await self._script(
-                keys=[MARKS_KEY], args=[self._text, self._since, MARK_TTL_MS]
+                keys=[PRESENCES_KEY], args=[self._text, self._since, PRESENCE_TTL_MS]
             )
-        return read_marks(list(zip(scored[::2], scored[1::2], strict=True)))
+        return read_presences(list(zip(scored[::2], scored[1::2], strict=True)))
 
     async def remove(self) -> None:
         """Take the mark of this process away. Raises `RedisDown`."""
         if self._since:
             with translated_redis_errors():
-                await self._redis.zrem(MARKS_KEY, self._since + b" " + self._text)
+                await self._redis.zrem(PRESENCES_KEY, self._since + b" " + self._text)
 
 
-async def fetch_marks(redis: Redis) -> list[Mark]:
+async def fetch_presences(redis: Redis) -> list[Presence]:
     """Return the marks that have not expired by Redis's clock; writes none. Raises `RedisDown`."""
     with translated_redis_errors():
         pipe = redis.pipeline(transaction=False)
         pipe.time()
-        pipe.zrange(MARKS_KEY, 0, -1, withscores=True)
+        pipe.zrange(PRESENCES_KEY, 0, -1, withscores=True)
         (seconds, microseconds), scored = await pipe.execute()
-    since_ms = seconds * 1000 + microseconds // 1000 - MARK_TTL_MS
-    return [mark for mark in read_marks(scored) if mark.seen_ms >= since_ms]
+    since_ms = seconds * 1000 + microseconds // 1000 - PRESENCE_TTL_MS
+    return [presence for presence in read_presences(scored) if presence.seen_ms >= since_ms]
 
 
-def read_marks(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Mark]:
+def read_presences(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Presence]:
     """Return the marks that these members and scores stand for; what cannot be read is left out."""
-    marks = []
+    presences = []
     for member, score in scored:
         since, _, text = member.partition(b" ")
         try:
             value = orjson.loads(text)
-            marks.append(
-                Mark(
+            presences.append(
+                Presence(
                     UUID(value["id"]),
                     int(since),
                     int(float(score)),
@@ -104,13 +104,13 @@ def read_marks(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Mark]:
             )
         except (ValueError, KeyError, TypeError):
             continue
-    return marks
+    return presences
 
 
-def redis_place(url: str) -> str:
+def redis_address(url: str) -> str:
     """Return host:port/db of a Redis URL, or its socket and db: what may be shown and logged."""
     if is_sentinel_url(url):
-        return read_sentinel_url(url).place
+        return read_sentinel_url(url).display_address
     parts = urlsplit(url)
     options = parse_qs(parts.query)
     if parts.scheme == "unix":
@@ -120,7 +120,7 @@ def redis_place(url: str) -> str:
     return f"{parts.hostname or 'localhost'}:{parts.port or _DEFAULT_PORT}/{database}"
 
 
-def database_place(url: str) -> str:
+def database_address(url: str) -> str:
     """Return host:port/name of a database URL: what may be shown and logged.
 
     A host may be a list, or a socket's folder in the query.

@@ -20,9 +20,9 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.processes.process_records import Beat, LiveWorker, Process
+from shared.adapters.processes.process_records import HeartbeatResult, LiveWorker, Process
 from shared.adapters.processes.process_rows import ALIVE_SECONDS
-from shared.adapters.processes.redis_presence import Mark
+from shared.adapters.processes.redis_presence import Presence
 from shared.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
@@ -30,129 +30,139 @@ log = structlog.get_logger(__name__)
 REDIS_NOT_SHARED = "redis_not_shared"
 LIMITS_DIFFER = "limits_differ"
 KEYS_DIFFER = "keys_differ"
-KEYS_ADVICE = (
+KEYS_FIX = (
     "give all workers the same KIE_API_KEY or KIE_API_KEYS, each Kie account one name of its own;"
     " nothing, while a restart of one worker after another brings a new key of the same account"
 )
 _WRITES_NEEDED = 2
-_MARK_CERTAIN_SECONDS = ALIVE_SECONDS - 3
+_PRESENCE_CERTAIN_SECONDS = ALIVE_SECONDS - 3
 """A mark that was written so long ago may have expired."""
 
 
-class Agreement(StrEnum):
+class RedisSharing(StrEnum):
     """What is known about the Redis of this process."""
 
-    OPEN = "open"
+    UNKNOWN = "open"
     """Nothing yet, or there is a doubt since the start."""
-    PROVEN = "proven"
-    REFUTED = "refuted"
+    SHARED = "proven"
+    NOT_SHARED = "refuted"
 
 
-class RedisAgreement:
+class SharedRedisCheck:
     """The judgement of one process, beat by beat."""
 
     def __init__(self, process: Process) -> None:
-        self.state = Agreement.OPEN
+        self.state = RedisSharing.UNKNOWN
         self.reason = "Redis and Postgres were not both reached yet"
         """Why it is not proven, in a sentence for operators."""
         self._process = process
         self._previous: Mapping[UUID, float] = {}
-        self._doubts: dict[UUID, set[float]] = {}
+        self._suspected: dict[UUID, set[float]] = {}
         self._difference = ""
         self._key_difference = ""
 
     def may_claim(self) -> bool:
         """Return whether jobs may be claimed: this process uses the shared Redis."""
-        return self.state is Agreement.PROVEN
+        return self.state is RedisSharing.SHARED
 
     async def check(self) -> None:
         """Raise `ConfigurationError` where a worker may not claim, or another Redis is used."""
         is_worker = self._process.kind == "worker"
-        if self.state is Agreement.REFUTED or (is_worker and not self.may_claim()):
+        if self.state is RedisSharing.NOT_SHARED or (is_worker and not self.may_claim()):
             raise ConfigurationError(self.reason)
 
-    def judge(self, beat: Beat) -> None:
+    def update(self, result: HeartbeatResult) -> None:
         """Take what a beat has found into account."""
-        self._compare_limits(beat)
-        if beat.marks is not None:
+        self._compare_limits(result)
+        if result.presences is not None:
             # Without an answer of Redis nothing new is known.
-            self._judge_marks(beat, beat.marks)
-        self._previous = {worker.id: worker.marked for worker in beat.workers}
+            self._compare_presences(result, result.presences)
+        self._previous = {worker.id: worker.marked for worker in result.workers}
 
-    def _judge_marks(self, beat: Beat, marks: tuple[Mark, ...]) -> None:
-        intruder = self._first_database(beat, marks)
-        missing = self._oldest_worker(beat, marks)
-        doubts: dict[UUID, set[float]] = {}
+    def _compare_presences(self, result: HeartbeatResult, presences: tuple[Presence, ...]) -> None:
+        foreign_presence = self._first_database(result, presences)
+        missing = self._oldest_worker(result, presences)
+        suspected: dict[UUID, set[float]] = {}
         sentences: list[tuple[UUID, str]] = []
-        if intruder is not None:
-            doubts[intruder.process_id] = {float(intruder.seen_ms)}
-            sentences.append((intruder.process_id, self._say_other_database(intruder)))
+        if foreign_presence is not None:
+            suspected[foreign_presence.process_id] = {float(foreign_presence.seen_ms)}
+            sentences.append(
+                (foreign_presence.process_id, self._describe_other_database(foreign_presence))
+            )
         if missing is not None:
             seen = self._previous.get(missing.id)
-            is_certain = seen is not None and beat.at - seen < _MARK_CERTAIN_SECONDS
-            doubts[missing.id] = {seen} if seen is not None and is_certain else set()
-            sentences.append((missing.id, self._say_other_redis(missing)))
+            is_certain = seen is not None and result.at - seen < _PRESENCE_CERTAIN_SECONDS
+            suspected[missing.id] = {seen} if seen is not None and is_certain else set()
+            sentences.append((missing.id, self._describe_other_redis(missing)))
         # What is in doubt no more is forgotten.
-        self._doubts = {who: self._doubts.get(who, set()) | new for who, new in doubts.items()}
+        self._suspected = {
+            who: self._suspected.get(who, set()) | new for who, new in suspected.items()
+        }
         for who, sentence in sentences:
-            if len(self._doubts[who]) >= _WRITES_NEEDED:
-                self._set(Agreement.REFUTED, sentence)
+            if len(self._suspected[who]) >= _WRITES_NEEDED:
+                self._set_state(RedisSharing.NOT_SHARED, sentence)
                 return
         if not sentences:
-            self._set(Agreement.PROVEN, "")
-        elif self.state is Agreement.OPEN:
+            self._set_state(RedisSharing.SHARED, "")
+        elif self.state is RedisSharing.UNKNOWN:
             self.reason = (
                 f"{sentences[0][1]}. Not certain yet: that process may have died, and is taken for"
                 f" dead when it has said nothing for {ALIVE_SECONDS:g} s"
             )
 
-    def _set(self, state: Agreement, reason: str) -> None:
-        if state is Agreement.REFUTED and (self.state, self.reason) != (state, reason):
+    def _set_state(self, state: RedisSharing, reason: str) -> None:
+        if state is RedisSharing.NOT_SHARED and (self.state, self.reason) != (state, reason):
             log.error(REDIS_NOT_SHARED, change="began", error=reason, fix="mend REDIS_URL")
-        elif state is not self.state is Agreement.REFUTED:
+        elif state is not self.state is RedisSharing.NOT_SHARED:
             log.info(REDIS_NOT_SHARED, change="over")
         self.state, self.reason = state, reason
 
-    def _first_database(self, beat: Beat, marks: tuple[Mark, ...]) -> Mark | None:
+    def _first_database(
+        self, result: HeartbeatResult, presences: tuple[Presence, ...]
+    ) -> Presence | None:
         """Return the first mark of this Redis where it is that of another database."""
-        first = min(marks, key=lambda mark: (mark.since_ms, mark.process_id), default=None)
-        return first if first is not None and first.process_id in beat.unknown_ids else None
+        first = min(
+            presences, key=lambda presence: (presence.since_ms, presence.process_id), default=None
+        )
+        return first if first is not None and first.process_id in result.unknown_ids else None
 
-    def _oldest_worker(self, beat: Beat, marks: tuple[Mark, ...]) -> LiveWorker | None:
+    def _oldest_worker(
+        self, result: HeartbeatResult, presences: tuple[Presence, ...]
+    ) -> LiveWorker | None:
         """Return the oldest worker of this database where its mark is not in this Redis."""
-        if not beat.workers:
+        if not result.workers:
             return None
-        oldest, own = beat.workers[0], (beat.started, self._process.id)
+        oldest, own = result.workers[0], (result.started, self._process.id)
         if self._process.kind == "worker" and own < (oldest.started, oldest.id):
             return None
-        return None if any(mark.process_id == oldest.id for mark in marks) else oldest
+        return None if any(presence.process_id == oldest.id for presence in presences) else oldest
 
-    def _say_other_redis(self, worker: LiveWorker) -> str:
+    def _describe_other_redis(self, worker: LiveWorker) -> str:
         return (
             f"worker {worker.name} of this database uses another Redis: {worker.redis}, and this"
             f" process uses {self._process.redis}. Kie's limits hold only where all share one: give"
             " all workers and APIs the same REDIS_URL"
         )
 
-    def _say_other_database(self, mark: Mark) -> str:
+    def _describe_other_database(self, presence: Presence) -> str:
         return (
-            f"{mark.kind} {mark.name} of another database ({mark.database}) uses this Redis"
-            f" ({self._process.redis}): each would take the other's deliveries. Give each database"
-            " a REDIS_URL of its own; another database number of the same Redis will do"
+            f"{presence.kind} {presence.name} of another database ({presence.database}) uses this"
+            f" Redis ({self._process.redis}): each would take the other's deliveries. Give each"
+            " database a REDIS_URL of its own; another database number of the same Redis will do"
         )
 
-    def _compare_limits(self, beat: Beat) -> None:
+    def _compare_limits(self, result: HeartbeatResult) -> None:
         if self._process.kind != "worker":
             return
-        difference = differing_limits(self._process, beat.workers)
+        difference = differing_limits(self._process, result.workers)
         if difference and difference != self._difference:
             log.warning(LIMITS_DIFFER, change="began", difference=difference, fix="set them alike")
         elif self._difference and not difference:
             log.info(LIMITS_DIFFER, change="over")
         self._difference = difference
-        keys = differing_keys(beat)
+        keys = differing_keys(result)
         if keys and keys != self._key_difference:
-            log.warning(KEYS_DIFFER, change="began", difference=keys, fix=KEYS_ADVICE)
+            log.warning(KEYS_DIFFER, change="began", difference=keys, fix=KEYS_FIX)
         elif self._key_difference and not keys:
             log.info(KEYS_DIFFER, change="over")
         self._key_difference = keys
@@ -173,20 +183,20 @@ def differing_limits(process: Process, workers: tuple[LiveWorker, ...]) -> str:
     return "; ".join(parts)
 
 
-def differing_keys(beat: Beat) -> str:
+def differing_keys(result: HeartbeatResult) -> str:
     """Say which Kie accounts have another key at other workers, or the same under another name."""
     parts = []
-    for account, own in beat.key_fingerprints.items():
+    for account, own in result.key_fingerprints.items():
         others = [
             worker.name
-            for worker in beat.workers
+            for worker in result.workers
             if worker.key_fingerprints.get(account, own) != own
         ]
         if others:
             parts.append(f"the key of the Kie account {account} is another at {', '.join(others)}")
         renamed = [
             f"{name} at {worker.name}"
-            for worker in beat.workers
+            for worker in result.workers
             for name, other in worker.key_fingerprints.items()
             if other == own and name != account
         ]

@@ -24,15 +24,15 @@ class Change:
     """Whether that event is the end of the job."""
 
 
-def to_message(changes: Iterable[Change]) -> str:
+def encode_changes(changes: Iterable[Change]) -> str:
     """Write changes as one message: job ids between blanks, those that ended after a `!`."""
     return " ".join(
         f"{_ENDED}{change.job_id}" if change.has_ended else str(change.job_id) for change in changes
     )
 
 
-def from_message(message: str) -> list[Change]:
-    """Read what `to_message` wrote. Raises `ValueError` where it is anything else."""
+def decode_changes(message: str) -> list[Change]:
+    """Read what `encode_changes` wrote. Raises `ValueError` where it is anything else."""
     return [
         Change(UUID(word.removeprefix(_ENDED)), word.startswith(_ENDED)) for word in message.split()
     ]

@@ -43,7 +43,7 @@ _TOO_MANY_CLIENTS = "max number of clients reached"
 _SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ")
 
 
-def words_of(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return the server's own words, its code in front, or what went wrong on the way to it."""
     error = _answer_of(error)
     text = _PIPELINE.sub("", str(error)).removesuffix("',)").removesuffix('",)')
@@ -51,7 +51,7 @@ def words_of(error: Exception) -> str:
     return next((code for kind, code in _CODES if isinstance(error, kind)), "") + text
 
 
-def is_answer(error: Exception) -> bool:
+def is_server_reply(error: Exception) -> bool:
     """Return whether the server answered, and said that it cannot do this."""
     return isinstance(_answer_of(error), _ANSWERS) or _TOO_MANY_CLIENTS in str(error)
 
@@ -63,18 +63,18 @@ def _answer_of(error: Exception) -> Exception:
     return error
 
 
-def spoils_connection(error: RedisError) -> bool:
+def requires_reconnect(error: RedisError) -> bool:
     """Return whether another connection may reach a server that can do it."""
-    return words_of(error).startswith(_SPOILING)
+    return error_text(error).startswith(_SPOILING)
 
 
-class RenewingPool(BlockingConnectionPool):
+class ReconnectingPool(BlockingConnectionPool):
     """A pool that closes a connection on which the server said that it may not be written to."""
 
     def __init__(self, **options: Any) -> None:
         kind = options.pop("connection_class", None)
         super().__init__(**options)
-        self.connection_class = _noting(kind or self.connection_class)
+        self.connection_class = _tracked(kind or self.connection_class)
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def release(self, connection: AbstractConnection) -> None:
@@ -93,25 +93,25 @@ class RenewingPool(BlockingConnectionPool):
             raise
 
     async def _release(self, connection: AbstractConnection) -> None:
-        if getattr(connection, "is_spoiled", False):
-            connection.is_spoiled = False  # type: ignore[attr-defined]
+        if getattr(connection, "is_broken", False):
+            connection.is_broken = False  # type: ignore[attr-defined]
             await connection.disconnect()
             await self.disconnect(inuse_connections=False)
         await super().release(connection)
 
 
-def _noting(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+def _tracked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     """Return that kind of connection, which notes when an answer has spoiled it."""
 
-    class NotingConnection(CancellableWrites, kind):  # type: ignore[valid-type, misc]
-        is_spoiled = False
+    class TrackedConnection(CancellableWrites, kind):  # type: ignore[valid-type, misc]
+        is_broken = False
 
         async def read_response(self, *args: Any, **options: Any) -> Any:
             """Read the next answer."""
             try:
                 return await super().read_response(*args, **options)
             except RedisError as error:
-                self.is_spoiled = self.is_spoiled or spoils_connection(error)
+                self.is_broken = self.is_broken or requires_reconnect(error)
                 raise
 
-    return NotingConnection
+    return TrackedConnection

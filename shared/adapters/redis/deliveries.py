@@ -24,8 +24,8 @@ from arq.jobs import serialize_job
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, to_message
-from shared.adapters.redis.connection_pool import RenewingPool, is_answer, words_of
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, encode_changes
+from shared.adapters.redis.connection_pool import ReconnectingPool, error_text, is_server_reply
 from shared.adapters.redis.sentinel import primary_pool
 from shared.adapters.tcp_keepalive import tcp_options
 from shared.domain.lifecycle import JobState
@@ -34,28 +34,28 @@ from shared.server_urls import is_sentinel_url, read_sentinel_url
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 5.0
-PAGE_LENGTH = 500
+DELIVERIES_PER_SCRIPT = 500
 """Deliveries made in one script: Redis does nothing else meanwhile."""
 # arq drops a job whose payload has expired. The reconciler would deliver it again; a month makes
 # that the exception.
 PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
 
-SOON_MS = 500
+WAKE_UP_WINDOW_MS = 500
 """Workers are woken for what is due within this time."""
 
-PROBE_KEY = "darkroom:probe"
+WRITE_PROBE_KEY = "darkroom:probe"
 """Written, and published to, to find out whether anything can be written."""
 ARQ_PROBE_KEY = "arq:probe"
 PROBE_TTL_MS = 60_000
 
-HASTEN_PREFIX = "darkroom:hasten:"
-HASTEN_TTL_MS = 60_000
+RERUN_KEY_PREFIX = "darkroom:hasten:"
+RERUN_TTL_MS = 60_000
 
 _PLACE = "@"
 
 _CLOSED_TRANSPORT = "unable to perform operation on <"
 
-WAKE_CHANNEL = "darkroom:wake"
+WAKE_UP_CHANNEL = "darkroom:wake"
 """A message here says: something may be due now, look. It names the lanes that shall, by their
 queues and with spaces between; an empty one means all."""
 
@@ -85,7 +85,7 @@ def lane_of(state: JobState) -> Lane | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Delivery:
     """One delivery to make: this job, in this lane, due after a delay that Redis counts."""
 
     job_id: UUID
@@ -116,7 +116,7 @@ def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
     return payload.split(_PLACE.encode())
 
 
-def now_ms() -> int:
+def local_now_ms() -> int:
     """Return this machine's time in arq's unit. It may be wrong: no delivery is due by it."""
     return int(time.time() * 1000)
 
@@ -127,18 +127,18 @@ def translated_redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise redis_down(error) from error
+        raise to_redis_down(error) from error
     except RuntimeError as error:
         # uvloop's word for a connection that was closed while the client was writing to it.
         if _CLOSED_TRANSPORT not in str(error):
             raise
-        raise redis_down(error) from error
+        raise to_redis_down(error) from error
 
 
-def redis_down(error: Exception) -> RedisDown:
+def to_redis_down(error: Exception) -> RedisDown:
     """Return what a client's error means: no answer, or an answer that it cannot be done now."""
-    what = "cannot do this now" if is_answer(error) else "does not answer"
-    return RedisDown(f"Redis {what}: {words_of(error)}")
+    what = "cannot do this now" if is_server_reply(error) else "does not answer"
+    return RedisDown(f"Redis {what}: {error_text(error)}")
 
 
 def stop_if_cancelled() -> None:
@@ -168,7 +168,7 @@ def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
     if is_sentinel_url(url):
         pool = primary_pool(read_sentinel_url(url), **options)
     else:
-        pool = RenewingPool.from_url(url, **options)
+        pool = ReconnectingPool.from_url(url, **options)
     return ArqRedis(
         cast("ConnectionPool", pool),
         job_serializer=serialize,
@@ -188,7 +188,7 @@ async def connect_redis(url: str, *, connections: int = 50) -> AsyncIterator[Arq
         await redis.aclose(close_connection_pool=True)
 
 
-class Delivery:
+class DeliveryQueue:
     """Puts jobs into arq's queues and spreads the news about them."""
 
     def __init__(self, redis: ArqRedis) -> None:
@@ -199,39 +199,39 @@ class Delivery:
 
     async def deliver(
         self,
-        parcels: Sequence[Parcel],
+        deliveries: Sequence[Delivery],
         *,
         changes: Sequence[Change] = (),
-        again_if_running: bool = False,
+        rerun_if_running: bool = False,
     ) -> None:
         """Make these deliveries; those already there stay as they are. Raises `RedisDown`.
 
         Writes what arq's own `enqueue_job` writes, in one script and round trip per 500. The
-        changes are announced by the way. With `again_if_running`, what is running now will run
+        changes are announced by the way. With `rerun_if_running`, what is running now will run
         once more, at once: for what may have changed after that run looked.
         """
         with translated_redis_errors():
-            for start in range(0, max(len(parcels), len(changes)), PAGE_LENGTH):
-                page = slice(start, start + PAGE_LENGTH)
-                await self._deliver_page(parcels[page], changes[page], again_if_running)
+            for start in range(0, max(len(deliveries), len(changes)), DELIVERIES_PER_SCRIPT):
+                page = slice(start, start + DELIVERIES_PER_SCRIPT)
+                await self._deliver_page(deliveries[page], changes[page], rerun_if_running)
 
     async def _deliver_page(
-        self, parcels: Sequence[Parcel], changes: Sequence[Change], again_if_running: bool
+        self, deliveries: Sequence[Delivery], changes: Sequence[Change], rerun_if_running: bool
     ) -> None:
-        moment = now_ms()
+        moment = local_now_ms()
         groups: dict[tuple[Lane, int], list[str]] = {}
-        for parcel in parcels:
-            groups.setdefault((parcel.lane, parcel.delay_ms), []).append(str(parcel.job_id))
+        for delivery in deliveries:
+            groups.setdefault((delivery.lane, delivery.delay_ms), []).append(str(delivery.job_id))
         arguments: list[str | int | bytes] = [
             job_key_prefix,
-            WAKE_CHANNEL,
+            WAKE_UP_CHANNEL,
             # What is due later is found in time by the look that every lane takes twice a second.
-            SOON_MS,
+            WAKE_UP_WINDOW_MS,
             CHANGES_CHANNEL if changes else "",
-            to_message(changes),
-            in_progress_key_prefix if again_if_running else "",
-            HASTEN_PREFIX,
-            HASTEN_TTL_MS,
+            encode_changes(changes),
+            in_progress_key_prefix if rerun_if_running else "",
+            RERUN_KEY_PREFIX,
+            RERUN_TTL_MS,
         ]
         for (lane, delay_ms), job_ids in groups.items():
             keep_ms = max(delay_ms, 0) + PAYLOAD_TTL_MS
@@ -239,7 +239,7 @@ class Delivery:
             arguments += [keep_ms, delay_ms, "".join(job_ids)]
         await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)
 
-    async def hasten(self, job_id: UUID, lane: Lane) -> None:
+    async def make_due_now(self, job_id: UUID, lane: Lane) -> None:
         """Make an existing delivery due now, or again at once where it is running now.
 
         Raises `RedisDown`.
@@ -247,33 +247,35 @@ class Delivery:
         arq_id = lane.arq_id(job_id)
         with translated_redis_errors():
             await self._hasten_script(
-                keys=[lane.value, HASTEN_PREFIX + arq_id],
-                args=[arq_id, HASTEN_TTL_MS, WAKE_CHANNEL],
+                keys=[lane.value, RERUN_KEY_PREFIX + arq_id],
+                args=[arq_id, RERUN_TTL_MS, WAKE_UP_CHANNEL],
             )
 
-    async def missing(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+    async def find_missing(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Return those of the parcels that have no delivery in Redis. Raises `RedisDown`."""
-        lacking: list[Parcel] = []
+        lacking: list[Delivery] = []
         with translated_redis_errors():
             for lane in Lane:
-                wanted = [parcel for parcel in parcels if parcel.lane is lane]
+                wanted = [delivery for delivery in deliveries if delivery.lane is lane]
                 if not wanted:
                     continue
-                ids = [lane.arq_id(parcel.job_id) for parcel in wanted]
+                ids = [lane.arq_id(delivery.job_id) for delivery in wanted]
                 scores = await self.redis.zmscore(lane.value, ids)
                 lacking += [
-                    parcel for parcel, score in zip(wanted, scores, strict=True) if score is None
+                    delivery
+                    for delivery, score in zip(wanted, scores, strict=True)
+                    if score is None
                 ]
         return lacking
 
-    async def announce(self, changes: Sequence[Change]) -> None:
+    async def publish_changes(self, changes: Sequence[Change]) -> None:
         """Tell whoever listens that these jobs have new events. Raises `RedisDown`."""
         with translated_redis_errors():
-            await self.redis.publish(CHANGES_CHANNEL, to_message(changes))
+            await self.redis.publish(CHANGES_CHANNEL, encode_changes(changes))
 
     async def ping(self) -> None:
         """Raise `RedisDown` unless the server answers and takes what is written to it."""
         with translated_redis_errors():
             await self._probe_script(
-                keys=[PROBE_KEY, ARQ_PROBE_KEY], args=[PROBE_TTL_MS, PROBE_KEY]
+                keys=[WRITE_PROBE_KEY, ARQ_PROBE_KEY], args=[PROBE_TTL_MS, WRITE_PROBE_KEY]
             )

@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 
 from shared.adapters.redis.deliveries import Lane, translated_redis_errors
 
-LOST_KEY = "darkroom:lost"
+LOST_WRITES_KEY = "darkroom:lost"
 """A hash: by job id, or `writes`, what is known of the loss."""
-MARK_KEY = "darkroom:newest_event"
+NEWEST_EVENT_KEY = "darkroom:newest_event"
 """The newest event that Postgres had when it was last looked at."""
 MOST_KEPT = 10_000
 _WRITES = "writes"
@@ -39,7 +39,7 @@ class LostJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class EventPosition:
     """One event of `job_events`."""
 
     event_id: int
@@ -48,15 +48,15 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class LostWriteEvidence:
     """All that was noticed."""
 
     jobs: Sequence[LostJob]
-    went_back: Sequence[tuple[Mark, Mark | None]]
+    missing_events: Sequence[tuple[EventPosition, EventPosition | None]]
     """An event that was there and is gone, with the newest one that was there instead."""
 
 
-class LostWrites:
+class LostWriteLog:
     """The evidence in one Redis. Every method raises `RedisDown`."""
 
     def __init__(self, redis: Redis) -> None:
@@ -65,9 +65,9 @@ class LostWrites:
     async def count(self) -> int:
         """Return how many pieces of evidence there are."""
         with translated_redis_errors():
-            return int(await self._redis.hlen(LOST_KEY))  # type: ignore[misc]
+            return int(await self._redis.hlen(LOST_WRITES_KEY))  # type: ignore[misc]
 
-    async def keep(self, jobs: Sequence[LostJob]) -> None:
+    async def add_jobs(self, jobs: Sequence[LostJob]) -> None:
         """Keep what is known of these jobs; a task id that was kept before stays."""
         if not jobs or await self.count() >= MOST_KEPT:
             return
@@ -75,42 +75,45 @@ class LostWrites:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for job in jobs:
                     write = pipe.hsetnx if job.task_id is None else pipe.hset
-                    write(LOST_KEY, job.job_id, orjson.dumps(asdict(job)).decode())
+                    write(LOST_WRITES_KEY, job.job_id, orjson.dumps(asdict(job)).decode())
                 await pipe.execute()
 
-    async def mark(self) -> Mark | None:
+    async def newest_event(self) -> EventPosition | None:
         """Return the newest event of the last look."""
         with translated_redis_errors():
-            value = await self._redis.get(MARK_KEY)
-        return None if value is None else Mark(**orjson.loads(value))
+            value = await self._redis.get(NEWEST_EVENT_KEY)
+        return None if value is None else EventPosition(**orjson.loads(value))
 
-    async def set_mark(self, mark: Mark) -> None:
+    async def set_newest_event(self, newest_event: EventPosition) -> None:
         """Remember the newest event."""
         with translated_redis_errors():
-            await self._redis.set(MARK_KEY, orjson.dumps(asdict(mark)))
+            await self._redis.set(NEWEST_EVENT_KEY, orjson.dumps(asdict(newest_event)))
 
-    async def keep_return(self, gone: Mark, newest: Mark | None) -> None:
+    async def add_missing_event(self, gone: EventPosition, newest: EventPosition | None) -> None:
         """Keep that an event is gone, and which was the newest one instead."""
         value = {"gone": asdict(gone), "newest": None if newest is None else asdict(newest)}
         with translated_redis_errors():
             field = f"{_WRITES}:{gone.event_id}"
-            await self._redis.hset(LOST_KEY, field, orjson.dumps(value).decode())  # type: ignore[misc]
+            await self._redis.hset(LOST_WRITES_KEY, field, orjson.dumps(value).decode())  # type: ignore[misc]
 
-    async def read(self) -> Losses:
+    async def read(self) -> LostWriteEvidence:
         """Return all evidence."""
         with translated_redis_errors():
-            found: dict[bytes, bytes] = await self._redis.hgetall(LOST_KEY)  # type: ignore[misc]
-        jobs, went_back = [], []
+            found: dict[bytes, bytes] = await self._redis.hgetall(LOST_WRITES_KEY)  # type: ignore[misc]
+        jobs, missing_events = [], []
         for name, text in sorted(found.items()):
             value: dict[str, Any] = orjson.loads(text)
             if name.startswith(_WRITES.encode()):
                 newest = value["newest"]
-                went_back.append(
-                    (Mark(**value["gone"]), None if newest is None else Mark(**newest))
+                missing_events.append(
+                    (
+                        EventPosition(**value["gone"]),
+                        None if newest is None else EventPosition(**newest),
+                    )
                 )
             else:
                 jobs.append(LostJob(**value))
-        return Losses(jobs, went_back)
+        return LostWriteEvidence(jobs, missing_events)
 
     async def delivered_jobs(self) -> list[str]:
         """Return the ids of the jobs that have a delivery, the first thousands of each lane."""

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.adapters.redis.cancellable_writes import CancellableWrites
-from shared.adapters.redis.connection_pool import RenewingPool
+from shared.adapters.redis.connection_pool import ReconnectingPool
 from shared.server_urls import SentinelUrl
 
 _ANSWER_SECONDS = 1.0
@@ -78,7 +78,7 @@ class Sentinels:
             await asyncio.gather(*asking, return_exceptions=True)
         if not votes:
             raise RedisConnectionError(
-                f"no Sentinel of {self._url.place} names a primary: {'; '.join(faults)}"
+                f"no Sentinel of {self._url.display_address} names a primary: {'; '.join(faults)}"
             )
         return votes.most_common(1)[0][0]
 
@@ -138,9 +138,9 @@ class _TlsConnection(_PrimaryConnection, SSLConnection):
         super().__init__(**options)
 
 
-def primary_pool(url: SentinelUrl, **options: Any) -> RenewingPool:
+def primary_pool(url: SentinelUrl, **options: Any) -> ReconnectingPool:
     """Return a pool of connections to the primary; takes the options of the client's own pool."""
-    return RenewingPool(
+    return ReconnectingPool(
         connection_class=_TlsConnection if url.has_tls else _PlainConnection,
         sentinels=Sentinels(url),
         db=url.database,

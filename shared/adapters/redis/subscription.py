@@ -12,7 +12,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from shared.adapters.redis.deliveries import stop_if_cancelled, translated_redis_errors
-from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat
+from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.errors import RedisDown
 
 LISTEN_SECONDS = 5.0
@@ -21,8 +21,8 @@ _ECHO_PREFIX = "darkroom:echo:"
 
 
 @asynccontextmanager
-async def listening(
-    redis: Redis, channel: str, heartbeat: Heartbeat = HEARTBEAT
+async def subscribed(
+    redis: Redis, channel: str, check: SubscriptionCheck = SUBSCRIPTION_CHECK
 ) -> AsyncIterator[AsyncIterator[str]]:
     """Subscribe to a channel on a connection of its own; yields its messages.
 
@@ -34,7 +34,7 @@ async def listening(
     try:
         with translated_redis_errors():
             await pubsub.subscribe(channel, echo)
-        yield _messages(redis, pubsub, echo, heartbeat)
+        yield _messages(redis, pubsub, echo, check)
     finally:
         # To the end, also where this is cancelled meanwhile: else the pool would lose a connection.
         await asyncio.shield(_close(pubsub))
@@ -46,18 +46,18 @@ async def _close(pubsub: PubSub) -> None:
 
 
 async def _messages(
-    redis: Redis, pubsub: PubSub, echo: str, heartbeat: Heartbeat
+    redis: Redis, pubsub: PubSub, echo: str, check: SubscriptionCheck
 ) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     is_asked = False
-    give_up_at = loop.time() + heartbeat.interval_seconds
+    give_up_at = loop.time() + check.interval_seconds
     while True:
         stop_if_cancelled()
         left_seconds = min(max(give_up_at - loop.time(), 0.001), LISTEN_SECONDS)
         with translated_redis_errors():
             message = await pubsub.get_message(timeout=left_seconds)
         if message is not None:
-            is_asked, give_up_at = False, loop.time() + heartbeat.interval_seconds
+            is_asked, give_up_at = False, loop.time() + check.interval_seconds
             if message["type"] == "message" and message["channel"] != echo.encode():
                 yield message["data"].decode(errors="replace")
         elif loop.time() < give_up_at:
@@ -65,10 +65,10 @@ async def _messages(
         elif is_asked:
             raise RedisDown(
                 "the subscription is dead: nothing has arrived on it for"
-                f" {heartbeat.interval_seconds + heartbeat.deadline_seconds:g} s"
+                f" {check.interval_seconds + check.deadline_seconds:g} s"
             )
         else:
             # By a connection of the pool: whoever publishes must reach whoever listens.
             with translated_redis_errors():
                 await redis.publish(echo, b"")
-            is_asked, give_up_at = True, loop.time() + heartbeat.deadline_seconds
+            is_asked, give_up_at = True, loop.time() + check.deadline_seconds

@@ -13,18 +13,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from shared.catalog.kie_response_codes import open_envelope, read_poll, read_submit
-from shared.catalog.kie_task_record import read_callback_url, read_record
+from shared.catalog.kie_response_codes import parse_envelope, read_poll, read_submit
+from shared.catalog.kie_task_record import read_callback_url, read_task_record
 from shared.catalog.model_family import (
     ImageRequest,
+    KieRequest,
+    KieResponse,
     ModelFamily,
-    ProviderAnswer,
-    ProviderRequest,
     validate_task,
 )
-from shared.domain.kie_outcomes import PollVerdict, SubmitVerdict
+from shared.domain.kie_outcomes import PollOutcome, SubmitOutcome
 from shared.errors import Fault
-from shared.field_faults import shown
+from shared.field_faults import format_value
 from shared.request_fields import URL_LENGTH_MAX, check_public_url
 
 PROMPT_LENGTH_MAX = 20_000
@@ -43,7 +43,7 @@ _FALLBACK = "GPT_IMAGE_1 or FLUX_MAX"
 
 def _check_prompt(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"must be {_PROMPT}, not {shown(value)}")
+        raise ValueError(f"must be {_PROMPT}, not {format_value(value)}")
     if not value.strip():
         raise ValueError(f"is blank; it must be {_PROMPT}")
     if len(value) > PROMPT_LENGTH_MAX:
@@ -57,44 +57,46 @@ def _check_prompt(value: object) -> str:
 
 def _check_aspect_ratio(value: object) -> object:
     if not isinstance(value, str) or value not in ASPECT_RATIOS:
-        raise ValueError(f"is {shown(value)}; allowed: 1:1, 3:2, 2:3")
+        raise ValueError(f"is {format_value(value)}; allowed: 1:1, 3:2, 2:3")
     return value
 
 
 def _check_quantity(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int) or value not in QUANTITIES:
-        raise ValueError(f"is {shown(value)}; allowed: the numbers 1, 2 and 4")
+        raise ValueError(f"is {format_value(value)}; allowed: the numbers 1, 2 and 4")
     return value
 
 
-def _check_switch(value: object) -> object:
+def _check_flag(value: object) -> object:
     if not isinstance(value, bool):
-        raise ValueError(f"is {shown(value)}; allowed: true and false")
+        raise ValueError(f"is {format_value(value)}; allowed: true and false")
     return value
 
 
 def _check_fallback(value: object) -> object:
     if not isinstance(value, str) or value not in FALLBACK_MODELS:
-        raise ValueError(f"is {shown(value)}; allowed: GPT_IMAGE_1, FLUX_MAX, or leave it out")
+        raise ValueError(
+            f"is {format_value(value)}; allowed: GPT_IMAGE_1, FLUX_MAX, or leave it out"
+        )
     return value
 
 
 def _check_images(value: object) -> object:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a list of {_IMAGES}, not {shown(value)}")
+        raise ValueError(f"must be a list of {_IMAGES}, not {format_value(value)}")
     if not value:
         raise ValueError(f"is empty; give {_IMAGES}")
-    # Too many are refused by `faults_between`, so that the first ones are still checked.
+    # Too many are refused by `find_cross_field_faults`, so that the first ones are still checked.
     return tuple(value[:IMAGES_MAX])
 
 
-def _or_none(check: Callable[[object], object]) -> BeforeValidator:
+def _optional(check: Callable[[object], object]) -> BeforeValidator:
     return BeforeValidator(lambda value: None if value is None else check(value))
 
 
 # What the checks say, as far as JSON Schema can say it, for the OpenAPI document.
-_TEXT_RULE: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
-_URL_RULE: dict[str, Any] = {"format": "public-url"}
+NON_BLANK_TEXT_SCHEMA: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+PUBLIC_URL_SCHEMA: dict[str, Any] = {"format": "public-url"}
 _MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
     "if": {"properties": {"mask_url": {"type": "string"}}, "required": ["mask_url"]},
     "then": {"properties": {"image_urls": {"maxItems": 1}}},
@@ -103,13 +105,13 @@ _MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
 _Url = Annotated[
     str,
     BeforeValidator(check_public_url),
-    Field(max_length=URL_LENGTH_MAX, json_schema_extra=_URL_RULE),
+    Field(max_length=URL_LENGTH_MAX, json_schema_extra=PUBLIC_URL_SCHEMA),
 ]
-_Switch = Annotated[bool, BeforeValidator(_check_switch)]
+_Flag = Annotated[bool, BeforeValidator(_check_flag)]
 
 _NO_SUCH_OPTION = "is refused: Kie's 4o image API has no {} option; leave it out"
 _NO_IMAGES = "is refused: text-to-image takes no images; use the task image-to-image"
-_NOT_OFFERED = {
+_UNSUPPORTED_FIELDS = {
     "output_format": _NO_SUCH_OPTION.format("output format"),
     "quality": _NO_SUCH_OPTION.format("quality"),
     "style": _NO_SUCH_OPTION.format("style") + " and describe the style in the prompt",
@@ -120,8 +122,8 @@ class _Gpt4oRequest(ImageRequest):
     """What both tasks share."""
 
     model: ClassVar[str] = "gpt-4o-image"
-    not_offered: ClassVar[Mapping[str, str]] = _NOT_OFFERED
-    other_names: ClassVar[Mapping[str, str]] = {
+    unsupported_fields: ClassVar[Mapping[str, str]] = _UNSUPPORTED_FIELDS
+    field_aliases: ClassVar[Mapping[str, str]] = {
         "size": "aspect_ratio",
         "aspectRatio": "aspect_ratio",
         "nVariants": "quantity",
@@ -141,18 +143,18 @@ class _Gpt4oRequest(ImageRequest):
     quantity: Annotated[Literal[1, 2, 4], BeforeValidator(_check_quantity)] = Field(
         default=1, description=_QUANTITY
     )
-    enhance_prompt: _Switch = Field(default=False, description="whether Kie refines the prompt")
+    enhance_prompt: _Flag = Field(default=False, description="whether Kie refines the prompt")
     fallback_model: Annotated[
-        Literal["GPT_IMAGE_1", "FLUX_MAX"] | None, _or_none(_check_fallback)
+        Literal["GPT_IMAGE_1", "FLUX_MAX"] | None, _optional(_check_fallback)
     ] = Field(default=None, description=f"the model to fall back to: {_FALLBACK}")
-    upload_cn: _Switch = Field(default=False, description="whether to upload through China")
+    upload_cn: _Flag = Field(default=False, description="whether to upload through China")
 
     @property
     def price_quantity(self) -> int:
         """The number of images that Kie is asked for."""
         return self.quantity
 
-    def kie_options(self) -> dict[str, Any]:
+    def kie_fields(self) -> dict[str, Any]:
         """Return Kie's fields for what both tasks share: only those that were asked for.
 
         Kie's current page knows `size` alone, and its defaults are ours.
@@ -180,18 +182,18 @@ class TextToImage(_Gpt4oRequest):
         }
     )
     task: ClassVar[str] = "text-to-image"
-    not_offered: ClassVar[Mapping[str, str]] = {
-        **_NOT_OFFERED,
+    unsupported_fields: ClassVar[Mapping[str, str]] = {
+        **_UNSUPPORTED_FIELDS,
         **dict.fromkeys(("image_urls", "mask_url"), _NO_IMAGES),
     }
 
     prompt: Annotated[str, BeforeValidator(_check_prompt)] = Field(
-        description=_PROMPT, max_length=PROMPT_LENGTH_MAX, json_schema_extra=_TEXT_RULE
+        description=_PROMPT, max_length=PROMPT_LENGTH_MAX, json_schema_extra=NON_BLANK_TEXT_SCHEMA
     )
 
-    def kie_options(self) -> dict[str, Any]:
+    def kie_fields(self) -> dict[str, Any]:
         """Return Kie's fields for this request."""
-        return {"prompt": self.prompt, **super().kie_options()}
+        return {"prompt": self.prompt, **super().kie_fields()}
 
 
 class ImageToImage(_Gpt4oRequest):
@@ -220,21 +222,21 @@ class ImageToImage(_Gpt4oRequest):
     image_urls: Annotated[Sequence[_Url], BeforeValidator(_check_images)] = Field(
         description=_IMAGES, min_length=1, max_length=IMAGES_MAX
     )
-    prompt: Annotated[str | None, _or_none(_check_prompt)] = Field(
+    prompt: Annotated[str | None, _optional(_check_prompt)] = Field(
         default=None,
         description=_PROMPT,
         max_length=PROMPT_LENGTH_MAX,
-        json_schema_extra=_TEXT_RULE,
+        json_schema_extra=NON_BLANK_TEXT_SCHEMA,
     )
-    mask_url: Annotated[str | None, _or_none(check_public_url)] = Field(
+    mask_url: Annotated[str | None, _optional(check_public_url)] = Field(
         default=None,
         description=_MASK,
         max_length=URL_LENGTH_MAX,
-        json_schema_extra=_URL_RULE,
+        json_schema_extra=PUBLIC_URL_SCHEMA,
     )
 
     @classmethod
-    def faults_between(cls, fields: Mapping[str, Any]) -> list[Fault]:
+    def find_cross_field_faults(cls, fields: Mapping[str, Any]) -> list[Fault]:
         """Refuse more images than Kie takes, and a mask that Kie would silently ignore."""
         given = fields.get("image_urls")
         count = len(given) if isinstance(given, list | tuple) else 0
@@ -246,9 +248,9 @@ class ImageToImage(_Gpt4oRequest):
             faults.append(Fault("mask_url", message))
         return faults
 
-    def kie_options(self) -> dict[str, Any]:
+    def kie_fields(self) -> dict[str, Any]:
         """Return Kie's fields for this request."""
-        options = {"filesUrl": list(self.image_urls), **super().kie_options()}
+        options = {"filesUrl": list(self.image_urls), **super().kie_fields()}
         given = {"prompt": self.prompt, "maskUrl": self.mask_url}
         return options | {name: value for name, value in given.items() if value is not None}
 
@@ -264,25 +266,25 @@ class _Gpt4oImage:
     def validate(self, task: object, fields: object) -> ImageRequest:
         return validate_task(self.tasks, task, fields)
 
-    def build_submit(self, request: ImageRequest, *, callback_url: str | None) -> ProviderRequest:
+    def build_submit(self, request: ImageRequest, *, callback_url: str | None) -> KieRequest:
         if not isinstance(request, _Gpt4oRequest):
             raise TypeError(f"{self.name} cannot submit a {type(request).__name__}")
-        body = request.kie_options()
+        body = request.kie_fields()
         if callback_url is not None:
             body["callBackUrl"] = callback_url
-        return ProviderRequest("POST", "/api/v1/gpt4o-image/generate", body=body)
+        return KieRequest("POST", "/api/v1/gpt4o-image/generate", body=body)
 
-    def build_poll(self, task_id: str) -> ProviderRequest:
-        return ProviderRequest("GET", "/api/v1/gpt4o-image/record-info", {"taskId": task_id})
+    def build_poll(self, task_id: str) -> KieRequest:
+        return KieRequest("GET", "/api/v1/gpt4o-image/record-info", {"taskId": task_id})
 
-    def read_submit(self, answer: ProviderAnswer) -> SubmitVerdict:
-        return read_submit(answer)
+    def read_submit(self, response: KieResponse) -> SubmitOutcome:
+        return read_submit(response)
 
-    def read_poll(self, answer: ProviderAnswer) -> PollVerdict:
-        return read_poll(answer, read_record)
+    def read_poll(self, response: KieResponse) -> PollOutcome:
+        return read_poll(response, read_task_record)
 
-    def read_callback_url(self, answer: ProviderAnswer) -> str | None:
-        return read_callback_url(open_envelope(answer).data)
+    def read_callback_url(self, response: KieResponse) -> str | None:
+        return read_callback_url(parse_envelope(response).data)
 
 
 FAMILY: ModelFamily = _Gpt4oImage()

@@ -33,7 +33,7 @@ ALERT_NAMES = (
     "worker_lost",
 )
 """Every name that an alert can have: labels of a metric, and stable."""
-NEED_REDIS = frozenset(
+REDIS_ALERT_NAMES = frozenset(
     {
         *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
         *("redis_is_replica", "redis_was_wiped", "submits_paused"),

@@ -11,68 +11,74 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from shared.domain.alerts.alert import Alert
-from shared.domain.alerts.process_alert_rules import alerts_of_processes
-from shared.domain.alerts.system_state import WIPED_KEY, EndedJob, Pause, RedisSituation, Situation
+from shared.domain.alerts.process_alert_rules import find_process_alerts
+from shared.domain.alerts.system_state import (
+    WIPED_KEY,
+    EndedJob,
+    RedisState,
+    SubmitPause,
+    SystemState,
+)
 from shared.domain.lifecycle import JobState, Reason
 
 RECENT_SECONDS = 300.0
 """How far back ended jobs count: long enough for a job a minute, short enough to be news."""
-ENDED_COUNTED = 50
+ENDED_JOBS_MAX = 50
 """How many of the newest ended jobs count: at a high rate a change shows within seconds."""
-FAILURES_LEAST = 5
+FAILURES_MIN = 5
 """Fewer failures than this are no alert, whatever their share."""
 STALLED_SECONDS = 12.0
 """How long jobs may wait without any being submitted. Kie's own window is 10 s, so that a healthy
 lane that is limited by it submits in any 12."""
-BEHIND_SECONDS = 300.0
+BACKLOG_SECONDS = 300.0
 """How long the oldest job may wait while others are submitted: a backlog of minutes is normal."""
-LONG_FACTOR = 2.0
+SLOW_TASK_FACTOR = 2.0
 """A task runs long at twice the 95th percentile of its kind: few of a healthy Kie do."""
-LONG_LEAST_SECONDS = 8.0
+SLOW_TASK_SECONDS_MIN = 8.0
 """What is shorter is a matter of when polls are made, not of the task."""
-LONG_UNKNOWN_SECONDS = 300.0
+SLOW_TASK_SECONDS_DEFAULT = 300.0
 """A task of a kind without completion times runs long after this: Kie's page speaks of minutes."""
-LONG_SHARE = 0.2
-LONG_TASKS_LEAST = 3
+SLOW_TASK_SHARE = 0.2
+SLOW_TASKS_MIN = 3
 """So many tasks, and so large a share of all that generate, must run long for an alert."""
 CONNECTIONS_SHARE = 0.9
 MEMORY_SHARE = 0.9
 """From this share of its limit on, a server is nearly full."""
 LOCKED_SECONDS = 8.0
 """How long a transaction may lock rows: our own statements take milliseconds."""
-LOST_SHOWN_SECONDS = 3600.0
+LOST_WORKER_SECONDS = 3600.0
 """How long a worker that died is shown where none was started after it."""
 
 
-def judge(situation: Situation, redis: RedisSituation | None) -> list[Alert]:
+def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Alert]:
     """Return what is wrong, the worst first; `redis` is None where Redis did not answer."""
-    alerts: list[Alert] = [*_of_servers(situation), *alerts_of_processes(situation)]
+    alerts: list[Alert] = [*_server_alerts(system_state), *find_process_alerts(system_state)]
     if redis is not None:
-        alerts += _of_redis(redis)
-        alerts += _of_pauses(redis, situation)
-    alerts += _of_waiting(situation, redis)
-    alerts += _of_tasks(situation)
-    alerts += _of_failures(situation)
-    alerts += _of_webhooks(situation)
+        alerts += _redis_alerts(redis)
+        alerts += _pause_alerts(redis, system_state)
+    alerts += _backlog_alerts(system_state, redis)
+    alerts += _task_alerts(system_state)
+    alerts += _failure_alerts(system_state)
+    alerts += _webhook_alerts(system_state)
     return alerts
 
 
-def _of_servers(now: Situation) -> Iterator[Alert]:
-    if now.is_standby or now.is_read_only:
-        what = "is a standby" if now.is_standby else "refuses writes (read-only)"
+def _server_alerts(state: SystemState) -> Iterator[Alert]:
+    if state.is_standby or state.is_read_only:
+        what = "is a standby" if state.is_standby else "refuses writes (read-only)"
         yield Alert(
             "postgres_is_read_only",
             f"Postgres {what}: nothing can be stored",
             "point DATABASE_URL at the primary, with target_session_attrs=read-write; or promote"
             " it, or RESET default_transaction_read_only",
         )
-    if now.connections >= CONNECTIONS_SHARE * now.connections_most:
+    if state.connections >= CONNECTIONS_SHARE * state.connections_most:
         yield Alert(
             "connections_nearly_used_up",
-            f"{now.connections} of {now.connections_most} connections of Postgres are in use",
+            f"{state.connections} of {state.connections_most} connections of Postgres are in use",
             "raise max_connections, or run fewer processes: a worker takes up to 10, an API 14",
         )
-    for locker in now.lockers:
+    for locker in state.lockers:
         yield Alert(
             "rows_locked",
             f"session {locker.pid} ({locker.who}) keeps rows of jobs or accounts locked: what they"
@@ -81,7 +87,7 @@ def _of_servers(now: Situation) -> Iterator[Alert]:
             since=locker.since,
             subject=str(locker.pid),
         )
-    for kind in now.unpriced:
+    for kind in state.unpriced:
         yield Alert(
             "price_missing",
             f"open jobs of {kind} have no row in pricing: each is charged by the price of its hold",
@@ -90,7 +96,7 @@ def _of_servers(now: Situation) -> Iterator[Alert]:
         )
 
 
-def _of_redis(redis: RedisSituation) -> Iterator[Alert]:
+def _redis_alerts(redis: RedisState) -> Iterator[Alert]:
     if redis.is_replica:
         yield Alert(
             "redis_is_replica",
@@ -126,116 +132,118 @@ def _of_redis(redis: RedisSituation) -> Iterator[Alert]:
         )
 
 
-_BY_ITSELF = "nothing: it recovers by itself; if it lasts, ask Kie"
-_MAY_COST = (
+_NO_ACTION_FIX = "nothing: it recovers by itself; if it lasts, ask Kie"
+_UNCERTAIN_COST_FIX = (
     "see Kie's log page: each of these may have been paid for; submits go on by themselves once one"
     " goes well"
 )
-_FIX_OF_PAUSE: dict[str, str] = {
+_PAUSE_FIXES: dict[str, str] = {
     Reason.ACCOUNT_REFUSED: "mend the Kie account: its key, its credits or its cap",
     Reason.RATE_LIMITED: "nothing: it recovers by itself; if it lasts, lower"
     " KIE_SUBMITS_PER_10_SECONDS, or find who else uses the key",
     Reason.WRONG_ENDPOINT: "compare KIE_BASE_URL, proxy and DNS with Kie's documentation; if Kie"
     " has moved the endpoint, install a version that knows the new one",
-    Reason.SERVER_ERROR: _MAY_COST,
-    Reason.REPLY_LOST: _MAY_COST,
-    Reason.PROVIDER_FAILED: _MAY_COST,
-    Reason.DEADLINE_EXCEEDED: _MAY_COST,
+    Reason.SERVER_ERROR: _UNCERTAIN_COST_FIX,
+    Reason.REPLY_LOST: _UNCERTAIN_COST_FIX,
+    Reason.PROVIDER_FAILED: _UNCERTAIN_COST_FIX,
+    Reason.DEADLINE_EXCEEDED: _UNCERTAIN_COST_FIX,
 }
 
 
-def _of_pauses(redis: RedisSituation, now: Situation) -> Iterator[Alert]:
+def _pause_alerts(redis: RedisState, state: SystemState) -> Iterator[Alert]:
     for account, pause in redis.pauses:
-        yield _paused(f"submits by the Kie account {account}", account, pause, now)
+        yield _pause_alert(f"submits by the Kie account {account}", account, pause, state)
     for account, model, pause in redis.family_pauses:
         whose = f"submits of {model} by the Kie account {account}"
-        yield _paused(whose, f"{account} {model}", pause, now)
+        yield _pause_alert(whose, f"{account} {model}", pause, state)
 
 
-def _paused(whose: str, subject: str, pause: Pause, now: Situation) -> Alert:
-    if pause.is_on(now.at):
-        how = f"paused for {(pause.until - now.at).total_seconds():.0f} s more"
+def _pause_alert(whose: str, subject: str, pause: SubmitPause, state: SystemState) -> Alert:
+    if pause.is_on(state.at):
+        how = f"paused for {(pause.until - state.at).total_seconds():.0f} s more"
     else:
         how = "sent one at a time until one goes well"
     return Alert(
         "submits_paused",
-        f"{whose} are {how} ({pause.reason}: {pause.message}); {now.queued_text} wait",
-        _FIX_OF_PAUSE.get(pause.reason, _BY_ITSELF),
+        f"{whose} are {how} ({pause.reason}: {pause.message}); {state.queued_text} wait",
+        _PAUSE_FIXES.get(pause.reason, _NO_ACTION_FIX),
         since=pause.since,
         subject=subject,
     )
 
 
-def _of_waiting(now: Situation, redis: RedisSituation | None) -> Iterator[Alert]:
-    if now.waiting_since is None or now.due == 0:
+def _backlog_alerts(state: SystemState, redis: RedisState | None) -> Iterator[Alert]:
+    if state.waiting_since is None or state.due == 0:
         return
-    waited = now.at - now.waiting_since
+    waited = state.at - state.waiting_since
     is_held_back = redis is None or bool(redis.pauses or redis.family_pauses)
-    is_held_back = is_held_back or now.workers_alive == 0
-    last = now.last_submitted_at
-    is_stalled = last is None or now.at - last > timedelta(seconds=STALLED_SECONDS)
+    is_held_back = is_held_back or state.workers_alive == 0
+    last = state.last_submitted_at
+    is_stalled = last is None or state.at - last > timedelta(seconds=STALLED_SECONDS)
     if waited > timedelta(seconds=STALLED_SECONDS) and is_stalled and not is_held_back:
         yield Alert(
             "nothing_is_submitted",
-            f"{now.due_text} are due and workers are alive, but none was submitted for"
+            f"{state.due_text} are due and workers are alive, but none was submitted for"
             f" {STALLED_SECONDS:g} s",
             "look at the log of the workers; `darkroom queue` says what is in flight",
-            since=max(now.waiting_since, last) if last else now.waiting_since,
+            since=max(state.waiting_since, last) if last else state.waiting_since,
         )
-    elif waited > timedelta(seconds=BEHIND_SECONDS):
+    elif waited > timedelta(seconds=BACKLOG_SECONDS):
         yield Alert(
             "jobs_wait",
-            f"{now.due_text} are due, and the oldest has waited for {waited.total_seconds():.0f} s",
+            f"{state.due_text} are due, and the oldest has waited for"
+            f" {waited.total_seconds():.0f} s",
             "see what holds submits back; else the backlog exceeds Kie's limit: wait, have it"
             " raised, or add an account to KIE_API_KEYS",
-            since=now.waiting_since,
+            since=state.waiting_since,
         )
 
 
-def _of_tasks(now: Situation) -> Iterator[Alert]:
-    if now.long >= max(LONG_TASKS_LEAST, LONG_SHARE * now.tasks):
+def _task_alerts(state: SystemState) -> Iterator[Alert]:
+    if state.long >= max(SLOW_TASKS_MIN, SLOW_TASK_SHARE * state.tasks):
         yield Alert(
             "tasks_run_long",
-            f"{now.long} of {now.tasks} tasks run longer than tasks of their kind do",
+            f"{state.long} of {state.tasks} tasks run longer than tasks of their kind do",
             "see Kie's log page and status: each is given up at its deadline, free of charge",
-            since=now.long_since,
+            since=state.long_since,
         )
-    if now.late:
+    if state.late:
         yield Alert(
             "images_come_late",
-            f"{now.late} tasks delivered after the end of their job within the last hour; Kie"
-            f" charged {now.late_credits:f} credits for images that nobody paid for",
+            f"{state.late} tasks delivered after the end of their job within the last hour; Kie"
+            f" charged {state.late_credits:f} credits for images that nobody paid for",
             "raise JOB_DEADLINE_SECONDS above what Kie takes: see `run p95` of `darkroom queue`",
-            since=now.late_since,
+            since=state.late_since,
         )
-    if now.in_doubt:
+    if state.in_doubt:
         yield Alert(
             "late_tasks_in_doubt",
-            f"{now.in_doubt} tasks succeeded after the end of their job, and which images they"
+            f"{state.in_doubt} tasks succeeded after the end of their job, and which images they"
             " made, or for which job, is not certain; they are kept nowhere",
-            f"see `darkroom jobs show {now.in_doubt_job}` for Kie's answer, then `darkroom jobs"
+            f"see `darkroom jobs show {state.in_doubt_job}` for Kie's answer, then `darkroom jobs"
             " resolve` with --delivered or --undelivered; Kie deletes images after 14 days",
-            since=now.in_doubt_since,
+            since=state.in_doubt_since,
         )
-    if now.held:
+    if state.held:
         yield Alert(
             "results_unreadable",
-            f"{now.held} tasks succeeded, but their images cannot be read for certain; the jobs are"
-            " held and charged nothing",
+            f"{state.held} tasks succeeded, but their images cannot be read for certain; the jobs"
+            " are held and charged nothing",
             "see `darkroom jobs show` for Kie's answer, then `darkroom jobs resolve ID` with"
             " --delivered or --undelivered; a newer worker may read it",
-            since=now.held_since,
+            since=state.held_since,
         )
-    if now.unknown:
+    if state.unknown:
         yield Alert(
             "unknown_submissions",
-            f"{now.unknown} submissions have an unknown outcome: Kie may have made and billed them",
+            f"{state.unknown} submissions have an unknown outcome: Kie may have made and billed"
+            " them",
             "see `darkroom jobs list --state unknown`, and Kie's log page",
-            since=now.unknown_since,
+            since=state.unknown_since,
         )
 
 
-_FIX_OF_FAILURE: dict[str, str] = {
+_FAILURE_FIXES: dict[str, str] = {
     Reason.CONTENT_POLICY: "nothing here: Kie refuses what the callers ask for",
     Reason.REJECTED: "read the message: callers ask for what Kie does not take, or its API changed",
     Reason.SUBMISSION_LOST: "see Kie's log page: it may have been paid for images nobody has",
@@ -243,10 +251,10 @@ _FIX_OF_FAILURE: dict[str, str] = {
 }
 
 
-def _of_failures(now: Situation) -> Iterator[Alert]:
-    failed = [job for job in now.ended if job.state == JobState.FAILED]
-    counted = [job for job in now.ended if job.state != JobState.CANCELLED]
-    if len(failed) < FAILURES_LEAST or 2 * len(failed) <= len(counted):
+def _failure_alerts(state: SystemState) -> Iterator[Alert]:
+    failed = [job for job in state.ended if job.state == JobState.FAILED]
+    counted = [job for job in state.ended if job.state != JobState.CANCELLED]
+    if len(failed) < FAILURES_MIN or 2 * len(failed) <= len(counted):
         return
     reasons = Counter(job.reason or "unknown" for job in failed)
     (main, _), *_ = reasons.most_common(1)
@@ -256,20 +264,20 @@ def _of_failures(now: Situation) -> Iterator[Alert]:
         "jobs_fail",
         f"{len(failed)} of the last {len(counted)} jobs failed ({shares})"
         + (f"; the last said: {said}" if said else ""),
-        _FIX_OF_FAILURE.get(main, "see Kie's log page and status"),
-        since=_streak_began(failed, now.ended),
+        _FAILURE_FIXES.get(main, "see Kie's log page and status"),
+        since=_find_streak_start(failed, state.ended),
     )
 
 
-def _streak_began(failed: Sequence[EndedJob], ended: Sequence[EndedJob]) -> datetime:
+def _find_streak_start(failed: Sequence[EndedJob], ended: Sequence[EndedJob]) -> datetime:
     """Return the first failure after the last success, or the first of all."""
     last_success = max((job.at for job in ended if job.state == JobState.SUCCEEDED), default=None)
     after = [job.at for job in failed if last_success is None or job.at > last_success]
     return min(after or [job.at for job in failed])
 
 
-def _of_webhooks(now: Situation) -> Iterator[Alert]:
-    for receiver in now.failing:
+def _webhook_alerts(state: SystemState) -> Iterator[Alert]:
+    for receiver in state.failing:
         yield Alert(
             "webhooks_fail",
             f"{receiver.url} did not take {receiver.messages} webhooks"
@@ -278,10 +286,10 @@ def _of_webhooks(now: Situation) -> Iterator[Alert]:
             since=receiver.since,
             subject=receiver.url,
         )
-    if now.dead_webhooks:
+    if state.dead_webhooks:
         yield Alert(
             "webhooks_dead",
-            f"{now.dead_webhooks} webhooks were given up within the last day",
+            f"{state.dead_webhooks} webhooks were given up within the last day",
             "have the receiver mended, then `darkroom webhooks replay`",
-            since=now.dead_since,
+            since=state.dead_since,
         )

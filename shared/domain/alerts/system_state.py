@@ -9,7 +9,7 @@ from uuid import UUID
 
 WIPED_KEY = "darkroom:wiped"
 """The key in which a worker notes, for an hour, when it found Redis without its keys."""
-QUEUED_COUNTED = 10_000
+QUEUED_COUNT_MAX = 10_000
 """Queued jobs are counted up to this: looking must cost the same however many there are."""
 
 
@@ -63,7 +63,7 @@ class KeyDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class Locker:
+class LockHolder:
     """A database session that keeps rows of jobs or accounts locked for long."""
 
     pid: int
@@ -80,7 +80,7 @@ class LostWorker:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class SystemState:
     """What Postgres knows of the system at one moment, `at`, by its own clock."""
 
     at: datetime
@@ -104,7 +104,7 @@ class Situation:
     ended: tuple[EndedJob, ...]
     """The newest first."""
     failing: tuple[FailingReceiver, ...]
-    lockers: tuple[Locker, ...]
+    lockers: tuple[LockHolder, ...]
     late: int
     """Tasks that delivered after the end of their job, within the last hour."""
     late_credits: Decimal
@@ -139,11 +139,11 @@ class Situation:
 
 
 def _count_text(jobs: int) -> str:
-    return f"{jobs} jobs" if jobs < QUEUED_COUNTED else f"{QUEUED_COUNTED} jobs or more"
+    return f"{jobs} jobs" if jobs < QUEUED_COUNT_MAX else f"{QUEUED_COUNT_MAX} jobs or more"
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class SubmitPause:
     """Why no worker submits at the moment, or submits with care, by one Kie account."""
 
     until: datetime
@@ -158,12 +158,12 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisSituation:
+class RedisState:
     """What Redis says about itself, and about the brakes."""
 
-    pauses: tuple[tuple[str, Pause], ...] = ()
+    pauses: tuple[tuple[str, SubmitPause], ...] = ()
     """By the name of the Kie account."""
-    family_pauses: tuple[tuple[str, str, Pause], ...] = ()
+    family_pauses: tuple[tuple[str, str, SubmitPause], ...] = ()
     """By the name of the Kie account and the model."""
     is_replica: bool = False
     policy: str = "noeviction"

@@ -10,7 +10,7 @@ from typing import cast
 import asyncpg
 from arq.connections import ArqRedis
 
-from shared.adapters.redis.deliveries import now_ms
+from shared.adapters.redis.deliveries import local_now_ms
 from tests.acceptance.cli.driving import Darkroom
 from tests.support.deployment import Workshop, text_to_image
 
@@ -46,7 +46,12 @@ async def test_the_queue_in_one_object(darkroom: Darkroom, workshop: Workshop) -
 async def test_the_queue_says_that_submitting_is_paused_and_why(
     darkroom: Darkroom, redis: ArqRedis
 ) -> None:
-    brake = {"until": now_ms() + 60_000, "level": 1, "reason": "account_refused", "message": "401"}
+    brake = {
+        "until": local_now_ms() + 60_000,
+        "level": 1,
+        "reason": "account_refused",
+        "message": "401",
+    }
     await cast("Awaitable[int]", redis.hset("darkroom:brake", mapping=brake))
     page, said = await darkroom.run_all(("queue",), ("queue", "--json"))
     assert "more (account_refused: 401)" in page.out
@@ -147,7 +152,12 @@ async def test_the_queue_shows_each_of_several_kie_accounts(
         "INSERT INTO provider_balance_checks (asked_at, at, balance, drift, unexplained, settled,"
         " verdict, provider_account) VALUES (now(), now(), 60.62, 0, 0, true, 'first', 'studio')"
     )
-    brake = {"until": now_ms() + 60_000, "level": 1, "reason": "account_refused", "message": "402"}
+    brake = {
+        "until": local_now_ms() + 60_000,
+        "level": 1,
+        "reason": "account_refused",
+        "message": "402",
+    }
     await cast("Awaitable[int]", redis.hset("darkroom:brake:archive", mapping=brake))
     page, said, doctor = await several.run_all(("queue",), ("queue", "--json"), ("doctor",))
     assert "Kie accounts" in page.out

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from producer import Producer
-from shared.adapters.monitoring.health_endpoints import serving
+from shared.adapters.monitoring.health_endpoints import serve_http
 from shared.adapters.servers import Servers
 from tests.acceptance.cli.driving import Darkroom, Said
 from tests.support.deployment import Workshop, eventually
@@ -210,7 +210,7 @@ async def set_stage(
                 if has_worker:
                     rooms = await processes.enter_async_context(workshop.worker(**urls, **changes))
                     port = await processes.enter_async_context(
-                        serving("127.0.0.1", 0, rooms.health.routes())
+                        serve_http("127.0.0.1", 0, rooms.health.routes())
                     )
                     stage.outputs["worker"] = await processes.enter_async_context(
                         aiohttp.ClientSession(f"http://127.0.0.1:{port}")

@@ -15,7 +15,7 @@ from producer.billing import Till
 from producer.doctor import examine_books
 from producer.jobs.job_repository import JobBook
 from producer.orders.order import Order
-from shared.adapters.postgres.database import Database, translated_errors
+from shared.adapters.postgres.database import Database, translated_postgres_errors
 from shared.catalog import ImageRequest
 from shared.domain import job_events
 from shared.domain.job import Job
@@ -148,7 +148,7 @@ class Desk:
 
     async def sql(self, statement: str, *args: Any) -> list[asyncpg.Record]:
         """Run any statement, as an admin in psql would."""
-        with translated_errors():
+        with translated_postgres_errors():
             return await self.database.pool.fetch(statement, *args)
 
     async def value(self, statement: str, *args: Any) -> Any:

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.monitoring.alert_monitor import SILENCE_SECONDS, AlertWatch
+from shared.adapters.monitoring.alert_monitor import RECOVERY_SECONDS, AlertMonitor
 from shared.adapters.postgres.database import Database
 from shared.errors import PostgresDown
 
@@ -54,7 +54,7 @@ async def _add_silent_worker(database: Database) -> None:
 async def test_an_outage_makes_no_worker_lost(database: Database, redis: ArqRedis) -> None:
     await _add_silent_worker(database)
     queries, seconds = QueriesWithAnOutage(database), Seconds()
-    watch = AlertWatch(queries, redis, ["default"], monotonic=seconds)
+    watch = AlertMonitor(queries, redis, ["default"], monotonic=seconds)
 
     async def names() -> set[str]:
         seconds.now += 3
@@ -66,7 +66,7 @@ async def test_an_outage_makes_no_worker_lost(database: Database, redis: ArqRedi
         await names()
     queries.is_away = False
     assert await names() == set()
-    seconds.now += SILENCE_SECONDS
+    seconds.now += RECOVERY_SECONDS
     assert await names() == {"worker_lost", "no_worker"}
 
 
@@ -78,7 +78,7 @@ async def test_a_read_only_server_makes_no_worker_lost(
     name = database_url.rpartition("/")[2]
     await database.pool.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     await database.pool.expire_connections()
-    watch = AlertWatch(database, redis, ["default"], monotonic=seconds)
+    watch = AlertMonitor(database, redis, ["default"], monotonic=seconds)
     found = {alert.name for alert in (await watch.read()).alerts}
     assert found == {"postgres_is_read_only"}
     async with database.pool.acquire() as connection:
@@ -87,5 +87,5 @@ async def test_a_read_only_server_makes_no_worker_lost(
     await database.pool.expire_connections()
     seconds.now += 3
     assert (await watch.read()).alerts == ()
-    seconds.now += SILENCE_SECONDS
+    seconds.now += RECOVERY_SECONDS
     assert {alert.name for alert in (await watch.read()).alerts} == {"worker_lost", "no_worker"}

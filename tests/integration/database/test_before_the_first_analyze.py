@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from producer import Order, Producer
-from shared.adapters.postgres.named_queries import named
+from shared.adapters.postgres.named_queries import get_query
 from tests.integration.producer.shelf import open_account
 from tests.support.deployment import text_to_image
 
@@ -24,7 +24,7 @@ async def test_the_look_for_fresh_jobs_compares_none_with_each_other(
     await producer.enqueue_many([order] * JOBS)
     connection = await asyncpg.connect(database_url)
     try:
-        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {named('fresh_open_jobs')}"
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {get_query('fresh_open_jobs')}"
         plan = json.loads(await connection.fetchval(explained, 60.0, 0.0, JOBS))[0]["Plan"]
     finally:
         await connection.close()

@@ -13,7 +13,7 @@ import pytest
 from shared.adapters.postgres.database import Connection
 from shared.adapters.postgres.migrations import definition_status, migrate, require_current_schema
 from shared.adapters.postgres.named_queries import sql_folder
-from shared.adapters.postgres.sql_definitions import Definition, read_definitions
+from shared.adapters.postgres.sql_definitions import SqlDefinition, read_definitions
 from shared.errors import MigrationFailed, SchemaOutdated
 from tests.integration.database.test_migrations import drop_roles, rename_roles
 from tests.support.database_logins import connected, with_user
@@ -41,7 +41,7 @@ async def connection(empty_database_url: str) -> AsyncIterator[Connection]:
 
 async def applied_by(url: str, folder: Path | None = None) -> list[str]:
     """Migrate, and return which definitions that applied."""
-    applied: list[Definition] = []
+    applied: list[SqlDefinition] = []
     await migrate(url, folder, on_definition=applied.append)
     return [one.name for one in applied]
 

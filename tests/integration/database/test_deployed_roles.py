@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.adapters.embedded.servers.server_programs import (
-    SearchPlaces,
+    SearchPaths,
     find_postgres,
     find_valkey,
 )
@@ -27,7 +27,7 @@ from tests.support.database_logins import connected, with_user
 from tests.support.deployment import eventually
 
 ROOT = Path(__file__).parents[3]
-PLACES = SearchPlaces.from_environment(os.environ)
+PLACES = SearchPaths.from_environment(os.environ)
 LOGINS = ("darkroom_api_login", "darkroom_worker_login", "darkroom_admin_login")
 PASSWORD = "0123456789abcdef" * 3
 

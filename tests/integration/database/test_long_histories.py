@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from shared.adapters.postgres.named_queries import named
+from shared.adapters.postgres.named_queries import get_query
 
 ENDED, QUEUED, PAGE = 20_000, 5_000, 50
 FILL = Path(__file__).parents[3] / "bench" / "scaling" / "history.sql"
@@ -45,7 +45,7 @@ async def test_no_list_and_no_look_goes_through_the_history_or_the_queue(
     try:
         touched = {}
         for query, arguments in ASKED:
-            explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {named(query)}"
+            explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {get_query(query)}"
             touched[query, *arguments] = _blocks(await history.fetchval(explained, *arguments))
     finally:
         await history.close()

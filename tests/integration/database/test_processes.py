@@ -19,11 +19,11 @@ from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.process_rows import ALIVE_SECONDS, ProcessKind, list_processes
 from shared.adapters.processes.redis_presence import (
-    MARK_TTL_MS,
-    MARKS_KEY,
-    database_place,
-    read_marks,
-    redis_place,
+    PRESENCE_TTL_MS,
+    PRESENCES_KEY,
+    database_address,
+    read_presences,
+    redis_address,
 )
 from shared.adapters.redis.deliveries import connect_redis
 from tests.support.deployment import eventually
@@ -56,8 +56,8 @@ def registry(database: Database, redis: ArqRedis) -> ProcessRegistry:
 
 async def marked_ids(redis: ArqRedis) -> set[UUID]:
     return {
-        mark.process_id
-        for mark in read_marks(await redis.zrange(MARKS_KEY, 0, -1, withscores=True))
+        presence.process_id
+        for presence in read_presences(await redis.zrange(PRESENCES_KEY, 0, -1, withscores=True))
     }
 
 
@@ -76,8 +76,8 @@ async def read_only(database: Database) -> AsyncIterator[None]:
 async def test_a_beat_writes_one_row_and_one_mark(
     registry: ProcessRegistry, database: Database, redis: ArqRedis
 ) -> None:
-    first = await registry.beat()
-    second = await registry.beat()
+    first = await registry.send_heartbeat()
+    second = await registry.send_heartbeat()
 
     (row,) = await list_processes(database)
     assert (row.id, row.kind, row.name) == (registry.process.id, "worker", "here:1")
@@ -88,7 +88,7 @@ async def test_a_beat_writes_one_row_and_one_mark(
     assert first is not None
     assert second is not None
     assert first.started == second.started == row.started_at.timestamp()
-    assert [mark.process_id for mark in second.marks or ()] == [registry.process.id]
+    assert [presence.process_id for presence in second.presences or ()] == [registry.process.id]
 
 
 async def test_processes_of_one_database_and_one_redis_see_each_other(
@@ -98,15 +98,15 @@ async def test_processes_of_one_database_and_one_redis_see_each_other(
     other = ProcessRegistry(database, redis, a_process("there:2", limits=limits))
     api = ProcessRegistry(database, redis, a_process("here:3", "api"))
     for one in (registry, other, api):
-        await one.beat()
+        await one.send_heartbeat()
 
-    seen = await registry.beat()
+    seen = await registry.send_heartbeat()
 
     assert seen is not None
     (worker,) = seen.workers
     assert (worker.id, worker.name, worker.limits) == (other.process.id, "there:2", limits)
     assert worker.marked >= worker.started
-    assert {mark.name for mark in seen.marks or ()} == {"here:1", "there:2", "here:3"}
+    assert {presence.name for presence in seen.presences or ()} == {"here:1", "there:2", "here:3"}
     assert not seen.unknown_ids
 
 
@@ -115,7 +115,7 @@ async def test_a_mark_of_another_database_is_told(
 ) -> None:
     stranger = a_process("strange:1")
     await redis.zadd(
-        MARKS_KEY,
+        PRESENCES_KEY,
         {
             f'1 {{"id":"{stranger.id}","kind":"worker","name":"strange:1","database":"d"}}': (
                 9_999_999_999_999
@@ -123,7 +123,7 @@ async def test_a_mark_of_another_database_is_told(
         },
     )
 
-    seen = await registry.beat()
+    seen = await registry.send_heartbeat()
 
     assert seen is not None
     assert seen.unknown_ids == {stranger.id}
@@ -141,8 +141,8 @@ async def test_the_skew_is_measured_at_each_beat(
         a_process(),
         clock=ServerClock(local=lambda: datetime.now(UTC) + timedelta(seconds=wrong_by)),
     )
-    await registry.beat()
-    await registry.beat()
+    await registry.send_heartbeat()
+    await registry.send_heartbeat()
 
     assert registry.clock_skew is not None
     assert abs(registry.clock_skew.seconds - seconds) <= registry.clock_skew.error_seconds + 0.002
@@ -155,11 +155,11 @@ async def test_without_redis_the_row_says_so_and_stays_alive(
 ) -> None:
     async with connect_redis("unix:///nowhere/redis.sock") as nowhere:
         registry = ProcessRegistry(database, nowhere, a_process())
-        beat = await registry.beat()
+        heartbeat = await registry.send_heartbeat()
 
     (row,) = await list_processes(database)
-    assert beat is not None
-    assert beat.marks is None
+    assert heartbeat is not None
+    assert heartbeat.presences is None
     assert row.is_alive
     assert row.redis_seen_at is None
     assert "Redis does not answer" in row.detail["redis_error"]
@@ -170,14 +170,14 @@ async def test_without_redis_the_row_says_so_and_stays_alive(
 async def test_a_redis_that_refuses_writes_is_told_in_its_own_words(
     registry: ProcessRegistry, redis: ArqRedis
 ) -> None:
-    await registry.beat()
+    await registry.send_heartbeat()
     await redis.config_set("maxmemory", "1")
     try:
-        await registry.beat()
+        await registry.send_heartbeat()
         assert "command not allowed when used memory" in str(registry.last_redis_error)
     finally:
         await redis.config_set("maxmemory", "0")
-    await registry.beat()
+    await registry.send_heartbeat()
     assert registry.last_redis_error is None
     assert registry.redis_failing_since is None
 
@@ -185,14 +185,14 @@ async def test_a_redis_that_refuses_writes_is_told_in_its_own_words(
 async def test_a_postgres_that_refuses_writes_is_told_in_its_own_words(
     registry: ProcessRegistry, database: Database, database_url: str, redis: ArqRedis
 ) -> None:
-    await registry.beat()
+    await registry.send_heartbeat()
     async with read_only(database), connect_database(database_url) as demoted:
         other = ProcessRegistry(demoted, redis, a_process())
-        assert await other.beat() is None
+        assert await other.send_heartbeat() is None
         assert "read-only transaction" in str(other.last_error)
         since = other.failing_since
         assert since is not None
-        await other.beat()
+        await other.send_heartbeat()
         assert other.failing_since == since
         # Without a row there is no mark: it would be that of another database's process.
         assert await marked_ids(redis) == {registry.process.id}
@@ -203,7 +203,7 @@ async def test_a_process_that_stops_is_told_from_one_that_died(
 ) -> None:
     killed = ProcessRegistry(database, redis, a_process("killed:1"))
     async with registry.running():
-        await killed.beat()
+        await killed.send_heartbeat()
 
         async def is_there() -> bool:
             return len(await marked_ids(redis)) == 2
@@ -230,7 +230,7 @@ async def test_rows_of_long_ago_are_deleted_and_marks_expire(
     old: dict[str, Any] = {}
     for name in ("a day", "an hour"):
         old[name] = ProcessRegistry(database, redis, a_process(name))
-        await old[name].beat()
+        await old[name].send_heartbeat()
     for name, age in (("a day", "25 h"), ("an hour", "1 h")):
         await database.pool.execute(
             "UPDATE processes SET started_at = now() - $2::text::interval,"
@@ -239,23 +239,23 @@ async def test_rows_of_long_ago_are_deleted_and_marks_expire(
             age,
         )
     # What is older than its time by the clock of Redis is dropped by whoever comes next.
-    for member, score in await redis.zrange(MARKS_KEY, 0, -1, withscores=True):
-        await redis.zadd(MARKS_KEY, {member: score - MARK_TTL_MS - 1})
+    for member, score in await redis.zrange(PRESENCES_KEY, 0, -1, withscores=True):
+        await redis.zadd(PRESENCES_KEY, {member: score - PRESENCE_TTL_MS - 1})
 
-    beat = await registry.beat()
+    heartbeat = await registry.send_heartbeat()
 
-    assert beat is not None
-    assert [mark.process_id for mark in beat.marks or ()] == [registry.process.id]
+    assert heartbeat is not None
+    assert [presence.process_id for presence in heartbeat.presences or ()] == [registry.process.id]
     names = {row.name for row in await list_processes(database, look_back_seconds=1e6)}
     assert names == {"an hour", "here:1"}
-    assert 0 < await redis.pttl(MARKS_KEY) <= MARK_TTL_MS
+    assert 0 < await redis.pttl(PRESENCES_KEY) <= PRESENCE_TTL_MS
 
 
 async def test_the_service_role_may_beat_and_delete_and_readers_may_only_read(
     registry: ProcessRegistry, database: Database, database_url: str, redis: ArqRedis
 ) -> None:
     old = ProcessRegistry(database, redis, a_process("old"))
-    await old.beat()
+    await old.send_heartbeat()
     await database.pool.execute(
         "UPDATE processes SET started_at = '2020-01-01', seen_at = '2020-01-02'"
     )
@@ -263,7 +263,7 @@ async def test_the_service_role_may_beat_and_delete_and_readers_may_only_read(
     async with connect_database(service_url) as service:
         assert await service.pool.fetchval("SELECT current_user") == "darkroom_service"
         beating = ProcessRegistry(service, redis, a_process("mine"))
-        await beating.beat()
+        await beating.send_heartbeat()
         assert beating.last_error is None
         await beating.stop()
         assert [row.name for row in await list_processes(service, look_back_seconds=1e9)] == [
@@ -273,7 +273,7 @@ async def test_the_service_role_may_beat_and_delete_and_readers_may_only_read(
         async with connect_database(f"{database_url}?options=-c%20role%3D{role}") as reader:
             assert len(await list_processes(reader)) == 1
             refused = ProcessRegistry(reader, redis, a_process("reader"))
-            await refused.beat()
+            await refused.send_heartbeat()
             assert "permission denied" in str(refused.last_error)
 
 
@@ -281,14 +281,14 @@ async def test_many_processes_may_beat_and_delete_at_once(
     database: Database, redis: ArqRedis
 ) -> None:
     registries = [ProcessRegistry(database, redis, a_process(str(n))) for n in range(8)]
-    await asyncio.gather(*(one.beat() for one in registries))
+    await asyncio.gather(*(one.send_heartbeat() for one in registries))
     for _ in range(5):
         await database.pool.execute(
             "INSERT INTO processes (id, kind, name, version, redis, started_at, seen_at)"
             " SELECT gen_random_uuid(), 'api', 'old', '1', 'r', '2020-01-01', '2020-01-02'"
             " FROM generate_series(1, 50)"
         )
-        await asyncio.gather(*(one.beat() for one in registries))
+        await asyncio.gather(*(one.send_heartbeat() for one in registries))
     assert [one.last_error for one in registries] == [None] * 8
     assert len(await list_processes(database, look_back_seconds=1e9)) == 8
 
@@ -298,11 +298,11 @@ async def test_an_idle_process_asks_one_command_and_one_statement_a_beat(
 ) -> None:
     counted = Counted(database)
     registry = ProcessRegistry(counted, redis, a_process())
-    await registry.beat()
+    await registry.send_heartbeat()
     counted.asked.clear()
     before = (await redis.info("stats"))["total_commands_processed"]
     for _ in range(10):
-        await registry.beat()
+        await registry.send_heartbeat()
     # The script's own commands count as well, and the question itself.
     commands = (await redis.info("stats"))["total_commands_processed"] - before
     assert counted.asked == ["record_process"] * 10
@@ -320,7 +320,7 @@ async def test_an_idle_process_asks_one_command_and_one_statement_a_beat(
     ],
 )
 def test_a_redis_is_named_without_its_password(url: str, place: str) -> None:
-    assert redis_place(url) == place
+    assert redis_address(url) == place
 
 
 @pytest.mark.parametrize(
@@ -332,4 +332,4 @@ def test_a_redis_is_named_without_its_password(url: str, place: str) -> None:
     ],
 )
 def test_a_database_is_named_without_its_password(url: str, place: str) -> None:
-    assert database_place(url) == place
+    assert database_address(url) == place

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from shared.adapters.postgres.database import Connection
-from shared.adapters.postgres.named_queries import named, query_names
+from shared.adapters.postgres.named_queries import get_query, query_names
 from tests.support.database_logins import connected, logged_in
 
 ROOT = Path(__file__).parents[3]
@@ -48,9 +48,9 @@ async def explaining(url: str, role: str) -> AsyncIterator[Connection]:
 
 async def is_refused(connection: Connection, name: str) -> str | None:
     """Return why this login may not run the query: EXPLAIN checks the rights and runs nothing."""
-    statement = await connection.prepare(named(name))
+    statement = await connection.prepare(get_query(name))
     nulls = ", ".join(["NULL"] * len(statement.get_parameters()))
-    await connection.execute(f"PREPARE asked AS {named(name)}")
+    await connection.execute(f"PREPARE asked AS {get_query(name)}")
     try:
         await connection.execute(f"EXPLAIN EXECUTE asked{f'({nulls})' if nulls else ''}")
     except asyncpg.InsufficientPrivilegeError as error:

@@ -8,7 +8,7 @@ from typing import get_args
 import asyncpg
 
 from producer.orders.order import Priority
-from shared.adapters.postgres.named_queries import named, query_names, sql_folder
+from shared.adapters.postgres.named_queries import get_query, query_names, sql_folder
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
 from shared.settings import ChargeBasis
 from tests.integration.database.desk import Desk
@@ -107,7 +107,7 @@ async def test_the_server_understands_every_named_query(desk: Desk) -> None:
     async with desk.database.pool.acquire() as connection:
         for name in sorted(query_names()):
             try:
-                await connection.prepare(named(name))
+                await connection.prepare(get_query(name))
             except asyncpg.PostgresError as error:
                 faults[name] = str(error)
     assert faults == {}

@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 import pytest
 
-from shared.stored_json import length_as_stored
+from shared.stored_json import stored_length
 from tests.integration.database.desk import Desk
 from tests.unit.producer.test_orders import BOMBS
 
@@ -23,7 +23,7 @@ async def test_the_length_is_never_underestimated(desk: Desk, value: Any) -> Non
     text = orjson.dumps({"a": value})
     stored = await desk.database.pool.fetchval("SELECT ($1::text::jsonb)::text", text.decode())
     spaces = text.count(b",") + text.count(b":")
-    assert len(stored.encode()) <= length_as_stored(text) + spaces
+    assert len(stored.encode()) <= stored_length(text) + spaces
 
 
 _UPDATE = "UPDATE jobs SET metadata = $2::text::jsonb WHERE id = $1"

@@ -15,19 +15,19 @@ from producer.cli.display.queue_overview import read_view
 from producer.cli.display.queue_tables import queue_page
 from producer.doctor import examine
 from producer.orders.order import Order
-from shared.adapters.monitoring.alert_monitor import AlertWatch
+from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.postgres.job_rows import credits_to_json
-from shared.adapters.postgres.stored_timestamps import EARLIEST, LATEST
+from shared.adapters.postgres.stored_timestamps import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 from shared.errors import DatabaseRefused
 from tests.support.deployment import Workshop, text_to_image
 from worker.store.job_store import JobStore
 
 HOOK = "https://shop.example/hook"
 MOMENTS = {
-    "the year 20000": ("20000-01-01", LATEST),
-    "before Christ": ("0044-03-15 BC", EARLIEST),
-    "the last one": ("294276-12-31", LATEST),
-    "for ever": ("infinity", LATEST),
+    "the year 20000": ("20000-01-01", LATEST_TIMESTAMP),
+    "before Christ": ("0044-03-15 BC", EARLIEST_TIMESTAMP),
+    "the last one": ("294276-12-31", LATEST_TIMESTAMP),
+    "for ever": ("infinity", LATEST_TIMESTAMP),
 }
 
 
@@ -126,7 +126,7 @@ async def test_a_worker_goes_on_looking_for_alerts(
         f" UPDATE jobs SET {changes} WHERE id = '{job.id}'; END $$"
     )
     with pytest.raises(DatabaseRefused, match="cannot be read"):
-        await AlertWatch(workshop.database, redis, ["default"]).read()
+        await AlertMonitor(workshop.database, redis, ["default"]).read()
     assert [one async for one in examine(workshop.settings)]
 
 

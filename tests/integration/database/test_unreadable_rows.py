@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from producer import InvalidRequest, JobState
 from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import jobs_from_rows
-from shared.stored_json import DEEPEST, UNREADABLE, is_deeper, read_stored_json
+from shared.stored_json import MAX_JSON_DEPTH, UNREADABLE_KEY, exceeds_depth, read_stored_json
 from tests.support.deployment import Workshop, eventually, text_to_image
 from worker.store.job_store import JobStore
 
@@ -51,14 +51,14 @@ async def test_a_list_shows_the_fault_of_one_job_and_all_the_others(
     ids = await stored(workshop, 20, "metadata", text)
     with capture_logs() as lines:
         listed = await workshop.producer.list(account_id="acme")
-        assert (await workshop.producer.get(ids[0])).metadata.keys() == {UNREADABLE}
+        assert (await workshop.producer.get(ids[0])).metadata.keys() == {UNREADABLE_KEY}
         async with workshop.api() as client:
             shown = (await client.get("/v1/jobs", account_id="acme")).expect(200)["jobs"]
             assert (await client.get(f"/v1/jobs/{ids[0]}")).expect(200)["id"] == ids[0]
     assert sorted(str(job.id) for job in listed) == sorted(ids)
-    faults = [job for job in listed if UNREADABLE in job.metadata]
+    faults = [job for job in listed if UNREADABLE_KEY in job.metadata]
     assert [str(job.id) for job in faults] == ids[:1]
-    assert [one["metadata"].keys() for one in shown if one["id"] == ids[0]] == [{UNREADABLE}]
+    assert [one["metadata"].keys() for one in shown if one["id"] == ids[0]] == [{UNREADABLE_KEY}]
     assert len(shown) == 20
     said = [line for line in lines if line["event"] == "job_json_unreadable"]
     assert [line["job_id"] for line in said] == ids[:1], "logged once"
@@ -114,17 +114,17 @@ async def test_a_job_of_a_state_that_this_version_does_not_know_is_left_out(
 
 
 def test_depth_is_counted_by_what_is_inside() -> None:
-    assert not is_deeper([[1]], 2)
-    assert is_deeper([[[1]]], 2)
-    assert not is_deeper({"a": [1], "b": {"c": {}}}, 3)
+    assert not exceeds_depth([[1]], 2)
+    assert exceeds_depth([[[1]]], 2)
+    assert not exceeds_depth({"a": [1], "b": {"c": {}}}, 3)
     flat = orjson.dumps([[number] for number in range(1_000)]).decode()
     assert read_stored_json(flat) == [[number] for number in range(1_000)]
-    deepest = "[" * DEEPEST + "]" * DEEPEST
+    deepest = "[" * MAX_JSON_DEPTH + "]" * MAX_JSON_DEPTH
     assert read_stored_json(deepest) == orjson.loads(deepest)
-    assert read_stored_json(f"[{deepest}]").keys() == {UNREADABLE}
+    assert read_stored_json(f"[{deepest}]").keys() == {UNREADABLE_KEY}
 
 
-@pytest.mark.parametrize("levels", [DEEPEST, 250])
+@pytest.mark.parametrize("levels", [MAX_JSON_DEPTH, 250])
 async def test_notes_that_could_not_be_shown_are_refused(workshop: Workshop, levels: int) -> None:
     notes = orjson.loads('{"n": ' + "[" * levels + "]" * levels + "}")
     with pytest.raises(InvalidRequest, match="nested deeper than 100 levels"):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.adapters.embedded.servers.server_programs import SearchPlaces
+from shared.adapters.embedded.servers.server_programs import SearchPaths
 from tests.integration.embedded.driving import CLIENT, PROJECT, Household
 
 _NEEDLESS = shutil.ignore_patterns("site-packages", "test", "__pycache__", "config-*", "idlelib")
@@ -28,7 +28,7 @@ def copy_project(directory: Path) -> Path:
     program = directory / CLIENT.relative_to(PROJECT)
     program.parent.mkdir(parents=True)
     shutil.copy(CLIENT, program)
-    places = SearchPlaces.from_environment({})
+    places = SearchPaths.from_environment({})
     for wheel in (places.postgres_wheel, places.valkey_wheel):
         if wheel is not None:
             for part in (wheel.package, wheel.package.with_name(f"{wheel.package.name}.libs")):

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.embedded.servers.server_programs import (
-    SearchPlaces,
+    SearchPaths,
     find_postgres,
     find_valkey,
 )
 from shared.errors import EmbeddedServerError
 from tests.integration.embedded.driving import Household
 
-NOWHERE = SearchPlaces(
+NOWHERE = SearchPaths(
     postgres_wheel=None,
     valkey_wheel=None,
     search_path=(),
@@ -23,8 +23,8 @@ NOWHERE = SearchPlaces(
 )
 
 
-def looking_at(*search_path: Path) -> SearchPlaces:
-    return SearchPlaces(
+def looking_at(*search_path: Path) -> SearchPaths:
+    return SearchPaths(
         postgres_wheel=None,
         valkey_wheel=None,
         search_path=search_path,
@@ -82,7 +82,7 @@ def test_servers_that_are_too_old_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_the_pinned_wheels_come_before_the_systems_servers() -> None:
-    places = SearchPlaces.from_environment({"PATH": "/usr/bin"})
+    places = SearchPaths.from_environment({"PATH": "/usr/bin"})
     assert find_postgres(places).wheel is not None
     assert find_valkey(places).wheel is not None
 

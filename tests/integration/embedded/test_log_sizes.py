@@ -12,7 +12,7 @@ import pytest
 
 from producer import InsufficientCredits, Producer
 from shared.adapters.embedded import EmbeddedServers
-from shared.adapters.embedded.host.log_files import bound_logs, open_log
+from shared.adapters.embedded.host.log_files import open_log, truncate_logs
 from shared.adapters.postgres.database import Database
 from tests.integration.embedded.driving import wait_for
 from tests.support.deployment import text_to_image
@@ -66,11 +66,11 @@ def test_a_log_that_is_written_to_is_set_aside_and_begins_anew(tmp_path: Path) -
     os.write(small, b"little\n")
     for number in range(3):
         os.write(writer, b"%d" % number + b"x" * 100)
-        bound_logs(tmp_path, bytes_kept=50)
+        truncate_logs(tmp_path, bytes_kept=50)
         assert (tmp_path / "a.log.1").read_bytes() == b"%d" % number + b"x" * 100
         assert (tmp_path / "a.log").read_bytes() == b""
     os.write(writer, b"go on\n")
-    bound_logs(tmp_path, bytes_kept=50)
+    truncate_logs(tmp_path, bytes_kept=50)
     assert (tmp_path / "a.log").read_bytes() == b"go on\n"
     assert (tmp_path / "small.log").read_bytes() == b"little\n"
     assert not (tmp_path / "small.log.1").exists()

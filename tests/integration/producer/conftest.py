@@ -10,14 +10,14 @@ from arq.connections import ArqRedis
 
 from producer.live.event_feed import EventFeed
 from shared.adapters.postgres.database import Database
-from shared.adapters.redis.deliveries import Delivery, open_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, open_redis
 from tests.integration.producer.hearing import BY_LOOKING, BY_PUSH_ALONE, feed_over
 
 
 @pytest.fixture
 async def pushed(database: Database, redis: ArqRedis) -> AsyncIterator[EventFeed]:
     """A feed that hears what is pushed, and never looks by itself."""
-    async with feed_over(database, Delivery(redis), BY_PUSH_ALONE) as feed:
+    async with feed_over(database, DeliveryQueue(redis), BY_PUSH_ALONE) as feed:
         yield feed
 
 
@@ -25,6 +25,6 @@ async def pushed(database: Database, redis: ArqRedis) -> AsyncIterator[EventFeed
 async def looking(database: Database, tmp_path: Path) -> AsyncIterator[EventFeed]:
     """A feed without Redis, which looks many times a second."""
     redis = open_redis(f"unix://{tmp_path}/nobody.sock")
-    async with feed_over(database, Delivery(redis), BY_LOOKING) as feed:
+    async with feed_over(database, DeliveryQueue(redis), BY_LOOKING) as feed:
         yield feed
     await redis.aclose(close_connection_pool=True)

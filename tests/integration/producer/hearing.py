@@ -18,7 +18,7 @@ from producer.live.event_feed import EventFeed
 from producer.live.event_reader import Pace
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL
-from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.deliveries import DeliveryQueue
 from tests.support.deployment import eventually, text_to_image
 
 HEAR_SECONDS = 20.0
@@ -148,10 +148,10 @@ async def stored_ids(queries: Database, job_id: UUID) -> list[int]:
 
 @asynccontextmanager
 async def feed_over(
-    queries: Queries, delivery: Delivery, pace: Pace = BY_LOOKING
+    queries: Queries, delivery_queue: DeliveryQueue, pace: Pace = BY_LOOKING
 ) -> AsyncIterator[EventFeed]:
     """Open a feed of its own."""
-    async with opening_feed(queries, delivery, pace) as feed:
+    async with opening_feed(queries, delivery_queue, pace) as feed:
         yield feed
 
 
@@ -177,10 +177,10 @@ async def enqueued(producer: Producer, account_id: str = "acme") -> Job:
 
 @asynccontextmanager
 async def opening_feed(
-    queries: Queries, delivery: Delivery, pace: Pace | None = None
+    queries: Queries, delivery_queue: DeliveryQueue, pace: Pace | None = None
 ) -> AsyncIterator[EventFeed]:
     """Open a feed with a subscription of its own, and close both at the end."""
-    subscription = Subscription(delivery)
+    subscription = Subscription(delivery_queue)
     feed = EventFeed(queries, subscription, pace)
     try:
         yield feed

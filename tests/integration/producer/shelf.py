@@ -13,7 +13,7 @@ from producer import Job, Producer
 from producer.jobs.end_waiter import watching_ends
 from producer.jobs.job_repository import JobBook
 from shared.adapters.postgres.database import Connection, Database, connect_database
-from shared.adapters.redis.deliveries import Delivery, Lane, open_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane, open_redis
 from shared.adapters.servers import Servers
 
 
@@ -40,22 +40,22 @@ async def stored(database: Database) -> dict[str, int]:
     }
 
 
-async def is_delivered(delivery: Delivery, job: Job, lane: Lane = Lane.SUBMIT) -> bool:
+async def is_delivered(delivery_queue: DeliveryQueue, job: Job, lane: Lane = Lane.SUBMIT) -> bool:
     """Return whether arq's queue has the job."""
-    return await delivery.redis.zscore(lane.value, lane.arq_id(job.id)) is not None
+    return await delivery_queue.redis.zscore(lane.value, lane.arq_id(job.id)) is not None
 
 
 @asynccontextmanager
 async def producer_without_redis(servers: Servers, folder: Path) -> AsyncIterator[Producer]:
     """A client over this Postgres whose Redis is a socket that nobody listens on."""
     redis = open_redis(f"unix://{folder}/nobody.sock")
-    delivery = Delivery(redis)
+    delivery_queue = DeliveryQueue(redis)
     try:
         async with (
             connect_database(servers.database_url) as database,
-            watching_ends(JobBook(database), delivery) as watch,
+            watching_ends(JobBook(database), delivery_queue) as watch,
         ):
-            yield Producer(database, delivery, watch)
+            yield Producer(database, delivery_queue, watch)
     finally:
         await redis.aclose(close_connection_pool=True)
 

@@ -18,7 +18,7 @@ from producer import (
     Producer,
 )
 from shared.adapters.postgres.database import Database
-from shared.adapters.redis.deliveries import Delivery, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import (
     callers_connection,
@@ -68,7 +68,7 @@ async def test_when_the_caller_rolls_back_there_is_nothing(
         await transaction.rollback()
     assert await stored(database) == before
     async with connect_redis(servers.redis_url) as redis:
-        assert not await is_delivered(Delivery(redis), job)
+        assert not await is_delivered(DeliveryQueue(redis), job)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ async def test_a_wrong_clock_is_named_with_what_to_do(
 async def test_a_worker_whose_clock_is_wrong_is_named(database: Database, redis: ArqRedis) -> None:
     process = Process("worker", redis="r", database="d", name="far:1")
     registry = ProcessRegistry(database, redis, process, clock=a_clock(2400))
-    await registry.beat()
-    await registry.beat()
+    await registry.send_heartbeat()
+    await registry.send_heartbeat()
     finding = await examine_clocks(database, "")
     assert not finding.ok
     assert "worker far:1 is 2400 s ahead" in finding.detail

@@ -13,7 +13,7 @@ from producer.doctor.process_findings import examine_processes
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import redis_place
+from shared.adapters.processes.redis_presence import redis_address
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from tests.support.deployment import another_database
@@ -34,11 +34,11 @@ async def running(
     database: Database, url: str, name: str, **limits: int
 ) -> AsyncIterator[ProcessRegistry]:
     """A worker's heartbeat on that Redis, as often as a real one's."""
-    process = Process("worker", redis=redis_place(url), database="db", name=name, limits=limits)
+    process = Process("worker", redis=redis_address(url), database="db", name=name, limits=limits)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect_redis(url))
         registry = ProcessRegistry(database, redis, process)
-        await registry.beat()
+        await registry.send_heartbeat()
         await stack.enter_async_context(registry.running())
         yield registry
 
@@ -78,17 +78,17 @@ async def test_another_redis_is_named(database: Database, servers: Servers, whos
     ):
         finding = (await examine(database, at_doctor))[SHARED]
     assert not finding.ok
-    assert f"worker wrong:2 uses {redis_place(at_worker)}" in finding.detail
+    assert f"worker wrong:2 uses {redis_address(at_worker)}" in finding.detail
     assert "right:1" not in finding.detail
-    assert f"the doctor uses {redis_place(at_doctor)}" in finding.detail
+    assert f"the doctor uses {redis_address(at_doctor)}" in finding.detail
     assert "REDIS_URL" in (finding.fix or "")
 
 
 async def test_a_wiped_redis_and_a_killed_worker_are_no_findings(
     database: Database, servers: Servers, redis: ArqRedis
 ) -> None:
-    killed = Process("worker", redis=redis_place(servers.redis_url), database="d", name="dead:1")
-    await ProcessRegistry(database, redis, killed).beat()
+    killed = Process("worker", redis=redis_address(servers.redis_url), database="d", name="dead:1")
+    await ProcessRegistry(database, redis, killed).send_heartbeat()
     async with running(database, servers.redis_url, "a:1"):
         await redis.flushall()
         found = await examine(database, servers.redis_url)

@@ -22,7 +22,7 @@ from producer import (
     Producer,
 )
 from shared.adapters.postgres.database import Database
-from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import (
     callers_connection,
@@ -325,10 +325,10 @@ async def test_the_first_job_is_not_delivered_again_for_a_known_key(
     await open_account(producer)
     job = await producer.enqueue(text_to_image(), account_id="acme", idempotency_key="k")
     async with connect_redis(servers.redis_url) as redis:
-        assert await is_delivered(Delivery(redis), job)
+        assert await is_delivered(DeliveryQueue(redis), job)
         await redis.flushall()
         await producer.enqueue(text_to_image(), account_id="acme", idempotency_key="k")
-        assert not await is_delivered(Delivery(redis), job)
+        assert not await is_delivered(DeliveryQueue(redis), job)
 
 
 async def test_fractions_of_credits_are_exact(producer: Producer, database: Database) -> None:

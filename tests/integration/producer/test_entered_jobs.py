@@ -18,18 +18,18 @@ from producer import Job, Order, Producer
 from producer.doctor import examine_books
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.job_rows import job_to_json
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, decode_changes
 from shared.adapters.redis.deliveries import (
-    PAGE_LENGTH,
+    DELIVERIES_PER_SCRIPT,
     PAYLOAD_TTL_MS,
-    WAKE_CHANNEL,
+    WAKE_UP_CHANNEL,
     Delivery,
+    DeliveryQueue,
     Lane,
-    Parcel,
     deserialize,
-    now_ms,
+    local_now_ms,
 )
-from shared.adapters.redis.subscription import listening
+from shared.adapters.redis.subscription import subscribed
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import callers_connection, open_account
 from tests.support.deployment import image_to_image, text_to_image
@@ -98,9 +98,9 @@ async def test_changing_what_was_handed_in_does_not_change_the_job(producer: Pro
 
 
 @pytest.fixture
-async def delivery(redis: ArqRedis) -> Delivery:
+async def delivery_queue(redis: ArqRedis) -> DeliveryQueue:
     await redis.flushall()
-    return Delivery(redis)
+    return DeliveryQueue(redis)
 
 
 async def redis_ms(redis: ArqRedis) -> int:
@@ -108,8 +108,8 @@ async def redis_ms(redis: ArqRedis) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-async def payload_of(redis: ArqRedis, parcel: Parcel) -> tuple[str, tuple[Any, ...], int]:
-    raw = await redis.get(job_key_prefix + parcel.lane.arq_id(parcel.job_id))
+async def payload_of(redis: ArqRedis, delivery: Delivery) -> tuple[str, tuple[Any, ...], int]:
+    raw = await redis.get(job_key_prefix + delivery.lane.arq_id(delivery.job_id))
     assert raw is not None
     told = deserialize_job(raw, deserializer=deserialize)
     assert (told.kwargs, told.job_try) == ({}, None)
@@ -117,48 +117,50 @@ async def payload_of(redis: ArqRedis, parcel: Parcel) -> tuple[str, tuple[Any, .
 
 
 async def test_parcels_of_several_lanes_and_moments_go_out_together(
-    delivery: Delivery, redis: ArqRedis
+    delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
-    now = now_ms()
+    now = local_now_ms()
     before_ms = await redis_ms(redis)
-    parcels = [
-        Parcel(uuid7(), lane, delay_ms) for lane in Lane for delay_ms in (0, 3_600_000, -5_000)
+    deliveries = [
+        Delivery(uuid7(), lane, delay_ms) for lane in Lane for delay_ms in (0, 3_600_000, -5_000)
     ]
-    await delivery.deliver(parcels)
-    for parcel in parcels:
-        arq_id = parcel.lane.arq_id(parcel.job_id)
-        score = await redis.zscore(parcel.lane.value, arq_id)
+    await delivery_queue.deliver(deliveries)
+    for delivery in deliveries:
+        arq_id = delivery.lane.arq_id(delivery.job_id)
+        score = await redis.zscore(delivery.lane.value, arq_id)
         assert score is not None
-        assert before_ms <= score - parcel.delay_ms <= await redis_ms(redis)
-        function, args, enqueued_ms = await payload_of(redis, parcel)
-        assert (function, args) == (parcel.lane.function, (str(parcel.job_id),))
-        assert now <= enqueued_ms <= now_ms()
+        assert before_ms <= score - delivery.delay_ms <= await redis_ms(redis)
+        function, args, enqueued_ms = await payload_of(redis, delivery)
+        assert (function, args) == (delivery.lane.function, (str(delivery.job_id),))
+        assert now <= enqueued_ms <= local_now_ms()
         left_ms = await redis.pttl(job_key_prefix + arq_id)
-        assert 0 <= PAYLOAD_TTL_MS + max(parcel.delay_ms, 0) - left_ms < 60_000
+        assert 0 <= PAYLOAD_TTL_MS + max(delivery.delay_ms, 0) - left_ms < 60_000
 
 
-async def test_more_than_a_page_is_delivered_whole(delivery: Delivery, redis: ArqRedis) -> None:
-    count = 2 * PAGE_LENGTH + 3
-    parcels = [Parcel(uuid7(), Lane.POLL, 1_000) for _ in range(count)]
-    async with listening(redis, CHANGES_CHANNEL) as messages:
-        changes = [Change(parcel.job_id) for parcel in parcels]
-        await delivery.deliver(parcels, changes=changes)
+async def test_more_than_a_page_is_delivered_whole(
+    delivery_queue: DeliveryQueue, redis: ArqRedis
+) -> None:
+    count = 2 * DELIVERIES_PER_SCRIPT + 3
+    deliveries = [Delivery(uuid7(), Lane.POLL, 1_000) for _ in range(count)]
+    async with subscribed(redis, CHANGES_CHANNEL) as messages:
+        changes = [Change(delivery.job_id) for delivery in deliveries]
+        await delivery_queue.deliver(deliveries, changes=changes)
         heard: list[Change] = []
         while len(heard) < count:
-            heard += from_message(await anext(messages))
+            heard += decode_changes(await anext(messages))
     assert heard == changes
     assert await redis.zcard(Lane.POLL.value) == count
     assert len(await redis.keys(f"{job_key_prefix}poll:*")) == count
 
 
 async def test_what_is_delivered_already_stays_as_it_is(
-    delivery: Delivery, redis: ArqRedis
+    delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
-    first = Parcel(uuid7(), Lane.SUBMIT, 5_000)
-    await delivery.deliver([first])
+    first = Delivery(uuid7(), Lane.SUBMIT, 5_000)
+    await delivery_queue.deliver([first])
     before = await payload_of(redis, first)
-    later = [Parcel(first.job_id, Lane.SUBMIT, 9_000), Parcel(uuid7(), Lane.SUBMIT, 9_000)]
-    await delivery.deliver(later)
+    later = [Delivery(first.job_id, Lane.SUBMIT, 9_000), Delivery(uuid7(), Lane.SUBMIT, 9_000)]
+    await delivery_queue.deliver(later)
     now = await redis_ms(redis)
     due_ms = [
         float(await redis.zscore(Lane.SUBMIT.value, Lane.SUBMIT.arq_id(one.job_id)) or 0) - now
@@ -170,25 +172,25 @@ async def test_what_is_delivered_already_stays_as_it_is(
 
 
 async def test_a_redis_that_has_forgotten_the_script_is_told_it_again(
-    delivery: Delivery, redis: ArqRedis
+    delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
-    await delivery.deliver([Parcel(uuid7(), Lane.POLL, 1_000)])
+    await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 1_000)])
     await redis.script_flush()
-    await delivery.deliver([Parcel(uuid7(), Lane.POLL, 1_000)])
+    await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 1_000)])
     assert await redis.zcard(Lane.POLL.value) == 2
 
 
 async def test_the_lanes_are_called_for_what_is_due_and_not_for_what_is_not(
-    delivery: Delivery, redis: ArqRedis
+    delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
-    async with listening(redis, WAKE_CHANNEL) as messages:
-        await delivery.deliver([Parcel(uuid7(), Lane.POLL, 60_000)])
+    async with subscribed(redis, WAKE_UP_CHANNEL) as messages:
+        await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 60_000)])
         # Messages keep their order: had the delivery above said something, it would come first.
-        await redis.publish(WAKE_CHANNEL, "mark")
+        await redis.publish(WAKE_UP_CHANNEL, "mark")
         assert await anext(messages) == "mark"
-        await delivery.deliver([Parcel(uuid7(), Lane.POLL)])
+        await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL)])
         assert await anext(messages) == "darkroom:poll"
-        await delivery.deliver([Parcel(uuid7(), lane) for lane in Lane])
+        await delivery_queue.deliver([Delivery(uuid7(), lane) for lane in Lane])
         # Whoever looks for the poll that waits already will find the new one as well.
         assert await anext(messages) == "darkroom:submit darkroom:webhook"
 

@@ -21,7 +21,7 @@ from producer.live.event_feed import EventFeed
 from producer.live.event_reader import Pace
 from producer.live.sse_response import stream_response
 from shared.adapters.postgres.database import Database
-from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.deliveries import DeliveryQueue
 from tests.integration.producer.hearing import Ear, feed_over, hears_of_accounts, stored_ids
 from tests.integration.producer.shelf import open_account
 from tests.support.deployment import Workshop, eventually, text_to_image
@@ -88,7 +88,7 @@ async def test_a_client_is_sent_every_event_and_then_told_to_stop_asking(
 ) -> None:
     job = await workshop.enqueue()
     async with (
-        feed_over(workshop.database, Delivery(redis), PACE) as feed,
+        feed_over(workshop.database, DeliveryQueue(redis), PACE) as feed,
         streaming(feed) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         workshop.worker(),
@@ -114,7 +114,7 @@ async def test_a_client_that_left_is_forgotten_at_the_next_heartbeat(
 ) -> None:
     await open_account(producer)
     job = await producer.enqueue(text_to_image(), account_id="acme")
-    async with feed_over(database, Delivery(redis), PACE) as feed, streaming(feed) as port:
+    async with feed_over(database, DeliveryQueue(redis), PACE) as feed, streaming(feed) as port:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
             answers = [await session.get(path) for path in (f"/jobs/{job.id}", "/accounts/acme")]
             for answer in answers:
@@ -141,7 +141,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_delays_nobody(
     job = await producer.enqueue(text_to_image(), account_id="acme")
     path = tmp_path / "door.sock"
     async with (
-        feed_over(database, Delivery(redis), PACE) as feed,
+        feed_over(database, DeliveryQueue(redis), PACE) as feed,
         streaming(feed, path) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         session.get("/accounts/acme") as answer,
@@ -202,7 +202,7 @@ async def test_a_stream_that_postgres_interrupts_ends_and_is_resumed(
     ear = Ear()
     with structlog.testing.capture_logs() as logs:
         async with (
-            feed_over(Failing(database.pool), Delivery(redis), PACE) as feed,
+            feed_over(Failing(database.pool), DeliveryQueue(redis), PACE) as feed,
             streaming(feed) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         ):

@@ -26,7 +26,7 @@ from producer.live.event_queries import NAMED_JOBS_MAX
 from producer.live.event_reader import Pace
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL
-from shared.adapters.redis.deliveries import Delivery
+from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.adapters.servers import Servers
 from tests.integration.producer.hearing import (
     account_ear,
@@ -148,7 +148,7 @@ async def test_what_is_read_and_told_at_the_same_time_is_told_once(
     await open_account(producer)
     job = await enqueued(producer)
     overlapping = Overlapping(database.pool)
-    async with feed_over(overlapping, Delivery(redis)) as feed, job_ear(feed, job.id) as ear:
+    async with feed_over(overlapping, DeliveryQueue(redis)) as feed, job_ear(feed, job.id) as ear:
         await producer.cancel(job.id)
         await ear.is_told_all()
     assert ear.words == ["enqueued", "between", "cancelled"]
@@ -210,7 +210,7 @@ async def test_an_outage_of_postgres_delays_events_and_loses_none(
     job = await enqueued(producer)
     away = Away(database.pool)
     with structlog.testing.capture_logs() as logs:
-        async with feed_over(away, Delivery(redis)) as feed, job_ear(feed, job.id) as ear:
+        async with feed_over(away, DeliveryQueue(redis)) as feed, job_ear(feed, job.id) as ear:
             away.failures = 5
             await producer.cancel(job.id)
             await ear.is_told_all()
@@ -226,7 +226,7 @@ async def test_a_slow_listener_is_dropped_and_delays_nobody(
     await open_account(producer)
     job = await enqueued(producer)
     pace = Pace(look_seconds=0.02, row_length=8)
-    async with feed_over(database, Delivery(redis), pace) as feed:
+    async with feed_over(database, DeliveryQueue(redis), pace) as feed:
         async with (
             feed.account_stream("acme") as slow,
             account_ear(feed) as quick,
@@ -256,7 +256,7 @@ async def test_heartbeats_come_while_nothing_happens_and_move_an_accounts_positi
     job, other = await enqueued(producer), await enqueued(producer, "other")
     pace = Pace(look_seconds=0.02, heartbeat_seconds=0.05)
     async with (
-        feed_over(database, Delivery(redis), pace) as feed,
+        feed_over(database, DeliveryQueue(redis), pace) as feed,
         job_ear(feed, job.id) as job_listener,
         account_ear(feed) as account_listener,
     ):

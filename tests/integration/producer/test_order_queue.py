@@ -30,7 +30,7 @@ class CountingIntake(Intake):
 
     @classmethod
     def over(cls, producer: Producer) -> CountingIntake:
-        found = cls(producer.intake.database, producer.intake.delivery)
+        found = cls(producer.intake.database, producer.intake.delivery_queue)
         object.__setattr__(found, "taken", [])
         return found
 
@@ -116,7 +116,7 @@ class BrokenIntake(Intake):
 
 
 async def test_an_outage_is_told_to_everybody_and_then_it_goes_on(acme: Producer) -> None:
-    queue = OrderQueue(BrokenIntake(acme.intake.database, acme.intake.delivery))
+    queue = OrderQueue(BrokenIntake(acme.intake.database, acme.intake.delivery_queue))
     outcomes = await asyncio.gather(
         *(queue.place(order(number)) for number in range(4)), return_exceptions=True
     )

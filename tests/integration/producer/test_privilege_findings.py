@@ -12,11 +12,11 @@ import pytest
 from producer.doctor import examine
 from producer.doctor.finding import Finding
 from producer.doctor.privilege_findings import examine_privileges
-from shared.adapters.monitoring.alert_queries import read_situation
+from shared.adapters.monitoring.alert_queries import read_system_state
 from shared.adapters.postgres.database import Connection, connect_database
 from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers
-from shared.domain.alerts.system_state import Situation
+from shared.domain.alerts.system_state import SystemState
 from tests.integration.producer.test_doctor import settings_of
 
 
@@ -128,9 +128,9 @@ async def test_a_member_counts_the_connections_of_other_roles_too(
         assert (await situation_of(database_url, member)).connections == before + 5
 
 
-async def situation_of(database_url: str, role: str) -> Situation:
+async def situation_of(database_url: str, role: str) -> SystemState:
     async with connect_database(url_of(database_url, role), connections=1) as database:
-        return await read_situation(database)
+        return await read_system_state(database)
 
 
 async def test_the_doctor_of_a_member_tells_it_before_what_fails_for_it(

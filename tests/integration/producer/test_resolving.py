@@ -14,7 +14,7 @@ from producer import InvalidRequest, Job, JobNotFound, JobState, Producer
 from producer.jobs.job_repository import JobBook
 from producer.jobs.unknown_resolution import Verdict, resolve
 from shared.adapters.postgres.database import Database, connect_database
-from shared.adapters.redis.deliveries import Delivery, Lane
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane
 from shared.adapters.servers import Servers
 from shared.domain import job_events
 from shared.domain.job_events import Event
@@ -74,8 +74,8 @@ async def test_its_poll_is_delivered_and_may_then_settle_it(
 ) -> None:
     job = await desk.job_in(UNKNOWN)
     resolved = await producer.resolve_submitted(job.id, "task-9")
-    assert await is_delivered(Delivery(redis), job, Lane.POLL)
-    assert not await is_delivered(Delivery(redis), job, Lane.SUBMIT)
+    assert await is_delivered(DeliveryQueue(redis), job, Lane.POLL)
+    assert not await is_delivered(DeliveryQueue(redis), job, Lane.SUBMIT)
     settled = await desk.settle(resolved)
     assert (settled.state, settled.credits_charged) == (JobState.SUCCEEDED, 6)
     assert await money(producer) == (994, 0)

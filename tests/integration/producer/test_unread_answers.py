@@ -12,23 +12,23 @@ import pytest
 from aiohttp import web
 
 from shared.adapters.event_loop import loop_factory
-from shared.adapters.http.http_connection import GuardedConnection
+from shared.adapters.http.http_connection import LimitedConnection
 from shared.adapters.http.slow_readers import (
-    LEAST_TAKEN_BYTES,
-    UNREAD_SECONDS,
-    LongResponse,
-    ReadConnection,
+    SLOW_READER_BYTES_MIN,
+    SLOW_READER_SECONDS,
+    PacedResponse,
+    ReadTimeoutConnection,
 )
 
 BODY = bytes(range(256)) * 8192
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CLOSING = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LOOPS = pytest.mark.parametrize("factory", [loop_factory(), None], ids=["uvloop", "asyncio"])
-KINDS = pytest.mark.parametrize("kind", [web.Response, LongResponse], ids=["whole", "in pieces"])
+KINDS = pytest.mark.parametrize("kind", [web.Response, PacedResponse], ids=["whole", "in pieces"])
 
 
-class _Connection(ReadConnection):
-    unread_seconds = 0.4
+class _Connection(ReadTimeoutConnection):
+    slow_reader_seconds = 0.4
 
 
 class _Server(web.Server):
@@ -134,12 +134,12 @@ def test_who_reads_slowly_but_steadily_gets_all_of_it(
         async with serving(kind) as port:
             with await ask(port, CLOSING) as connection:
                 taken, started = 0, loop.time()
-                while chunk := await loop.sock_recv(connection, 8 * LEAST_TAKEN_BYTES):
+                while chunk := await loop.sock_recv(connection, 8 * SLOW_READER_BYTES_MIN):
                     taken += len(chunk)
-                    if loop.time() - started < 3 * _Connection.unread_seconds:
+                    if loop.time() - started < 3 * _Connection.slow_reader_seconds:
                         await asyncio.sleep(0.004)
                 assert taken > len(BODY)
-                assert loop.time() - started > 2 * _Connection.unread_seconds
+                assert loop.time() - started > 2 * _Connection.slow_reader_seconds
 
     run(factory, test())
 
@@ -163,5 +163,5 @@ def test_the_answer_is_whole_and_the_connection_goes_on(
 
 def test_every_listener_of_the_product_has_this_deadline() -> None:
     """`test_nothing_else_in_the_product_listens` holds that there is no other."""
-    assert issubclass(GuardedConnection, ReadConnection)
-    assert GuardedConnection.unread_seconds == UNREAD_SECONDS
+    assert issubclass(LimitedConnection, ReadTimeoutConnection)
+    assert LimitedConnection.slow_reader_seconds == SLOW_READER_SECONDS

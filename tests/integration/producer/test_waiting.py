@@ -18,7 +18,7 @@ from producer.jobs.end_waiter import RECHECK_SECONDS, watching_ends
 from producer.jobs.job_repository import JobBook
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change
-from shared.adapters.redis.deliveries import Delivery, open_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, open_redis
 from shared.adapters.servers import Servers
 from tests.integration.producer.shelf import open_account, producer_without_redis
 from tests.support.deployment import eventually, text_to_image
@@ -111,7 +111,7 @@ async def test_a_lost_push_is_found_even_while_others_are_pushed_all_the_time(
 
     async def push_all_the_time() -> None:
         while True:
-            await Delivery(redis).announce([Change(open_job.id, has_ended=True)])
+            await DeliveryQueue(redis).publish_changes([Change(open_job.id, has_ended=True)])
             await asyncio.sleep(RECHECK_SECONDS / 20)
 
     async with waiting(producer, lost, open_job) as (wait, other):
@@ -199,7 +199,7 @@ async def test_a_thousand_waits_ask_for_ids_and_states_alone(
     jobs = await enqueue(producer, times=2)
     queries = RecordingQueries(database)
     redis = open_redis(f"unix://{tmp_path}/nobody.sock")
-    async with watching_ends(JobBook(queries), Delivery(redis)) as watch:
+    async with watching_ends(JobBook(queries), DeliveryQueue(redis)) as watch:
         waits = [
             asyncio.create_task(watch.wait(jobs[number % 2].id, PATIENCE_SECONDS))
             for number in range(1000)

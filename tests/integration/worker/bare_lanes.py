@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 
-from shared.adapters.monitoring.push_channels import PushPath
-from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, now_ms
+from shared.adapters.monitoring.push_channels import PushChannel
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, local_now_ms
 from tests.support.deployment import eventually
 from tests.support.server_outage import Outage, outage_of
 from worker.queue.leased_worker import LeasedWorker
@@ -105,9 +105,9 @@ class CalledLane(LeasedWorker):
         self.calls += 1
 
 
-def wake_path() -> PushPath:
+def wake_path() -> PushChannel:
     """Return a path for wake-ups, as a worker's metrics have one."""
-    return PushPath("wake", "each lane looks twice a second")
+    return PushChannel("wake", "each lane looks twice a second")
 
 
 async def deliver(
@@ -115,7 +115,7 @@ async def deliver(
 ) -> list[UUID]:
     """Make deliveries of new job ids, due after the delay."""
     ids = [uuid4() for _ in range(count)]
-    await Delivery(redis).deliver([Parcel(job_id, lane, delay_ms) for job_id in ids])
+    await DeliveryQueue(redis).deliver([Delivery(job_id, lane, delay_ms) for job_id in ids])
     return ids
 
 
@@ -140,7 +140,7 @@ async def is_gone(redis: ArqRedis, job_id: UUID, lane: Lane = Lane.POLL) -> bool
 
 async def due_now(redis: ArqRedis, lane: Lane = Lane.POLL) -> int:
     """Return how many deliveries stand in the window that workers read."""
-    return int(await redis.zcount(lane.value, "-inf", now_ms()))
+    return int(await redis.zcount(lane.value, "-inf", local_now_ms()))
 
 
 async def commands(redis: ArqRedis) -> Counter[str]:

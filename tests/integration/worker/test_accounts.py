@@ -20,7 +20,7 @@ from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    SubmitVerdict,
+    SubmitOutcome,
     TryLater,
 )
 from shared.domain.lifecycle import Reason
@@ -115,7 +115,7 @@ async def test_the_account_is_stored_before_the_post(house: House) -> None:
     class Watching(FakeKie):
         async def submit(
             self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-        ) -> SubmitVerdict:
+        ) -> SubmitOutcome:
             stored.extend(await house.accounts_of(job))
             raise asyncio.CancelledError  # the worker dies here
 

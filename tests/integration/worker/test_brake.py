@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 
 from producer import Job
 from shared.catalog import ImageRequest, ModelFamily
-from shared.domain.kie_outcomes import Accepted, SubmitVerdict
+from shared.domain.kie_outcomes import Accepted, SubmitOutcome
 from shared.domain.lifecycle import Reason
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.worker_setup import Rooms, running_lanes
@@ -120,7 +120,7 @@ class OneAtATime(FakeKie):
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-    ) -> SubmitVerdict:
+    ) -> SubmitOutcome:
         """Take a moment, then give the next task id."""
         self._now += 1
         self.under_way.append(self._now)
@@ -202,7 +202,7 @@ async def _two_workers(workshop: Workshop) -> AsyncIterator[None]:
 
 
 def _quick_brake(deps: Deps) -> Brake:
-    return Brake(Scripts(deps.delivery.redis), busy=QUICK, blocked=QUICK)
+    return Brake(Scripts(deps.delivery_queue.redis), busy=QUICK, blocked=QUICK)
 
 
 async def _are(rooms: Rooms, state: str, count: int) -> bool:

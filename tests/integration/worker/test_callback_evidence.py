@@ -11,7 +11,7 @@ from producer import Job
 from shared.adapters.redis.deliveries import Lane
 from shared.catalog import ModelFamily
 from shared.domain import job_events
-from shared.domain.kie_outcomes import Examination, Pending
+from shared.domain.kie_outcomes import Pending, TaskLookup
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.worker_setup import Rooms
 from worker.callbacks.callback_handler import AT_ONCE, SWEEP_WAIT_SECONDS, CallbackDesk
@@ -100,11 +100,11 @@ class SlowKie(FakeKie):
         self.answers = asyncio.Event()
         self.asked = 0
 
-    async def examine(self, family: ModelFamily, task_id: str) -> Examination:
+    async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         del family, task_id
         self.asked += 1
         await self.answers.wait()
-        return Examination(Pending(0.0), f"https://darkroom.example/callbacks/kie/{TOKEN}")
+        return TaskLookup(Pending(0.0), f"https://darkroom.example/callbacks/kie/{TOKEN}")
 
 
 async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_meanwhile(

@@ -12,7 +12,7 @@ import structlog
 from arq.connections import ArqRedis
 
 from producer import Job
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, from_message
+from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, decode_changes
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.kie_outcomes import (
     Accepted,
@@ -20,7 +20,7 @@ from shared.domain.kie_outcomes import (
     Delivered,
     Pending,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TaskFailed,
     TryLater,
 )
@@ -65,7 +65,7 @@ async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
         async def read() -> None:
             async for message in pubsub.listen():
                 if message["type"] == "message":
-                    paper.messages.append(from_message(message["data"].decode()))
+                    paper.messages.append(decode_changes(message["data"].decode()))
 
         task = asyncio.create_task(read())
         try:
@@ -179,7 +179,7 @@ async def noted(rooms: Rooms) -> AsyncIterator[tuple[Rooms, list[Change]]]:
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else None,
 )
 async def test_each_event_of_a_submit_is_announced(
-    rooms: Rooms, verdict: SubmitVerdict, told: list[str]
+    rooms: Rooms, verdict: SubmitOutcome, told: list[str]
 ) -> None:
     async with noted(rooms) as (own, changes):
         job = await own.enqueue()
@@ -199,7 +199,7 @@ async def test_the_claim_is_announced_before_kie_is_asked(rooms: Rooms) -> None:
         class Watching(FakeKie):
             """A Kie that notes what was announced when it is asked."""
 
-            async def submit(self, *_: object, **__: object) -> SubmitVerdict:
+            async def submit(self, *_: object, **__: object) -> SubmitOutcome:
                 announced_by_then.append(len(changes))
                 return Accepted("t1")
 
@@ -288,7 +288,7 @@ async def _submitting_without_worker(rooms: Rooms) -> Job:
     class Dying(FakeKie):
         """A Kie that is never heard of again."""
 
-        async def submit(self, *_: object, **__: object) -> SubmitVerdict:
+        async def submit(self, *_: object, **__: object) -> SubmitOutcome:
             raise RuntimeError("the worker dies here")
 
     with pytest.raises(RuntimeError):

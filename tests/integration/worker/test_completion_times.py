@@ -13,7 +13,7 @@ import structlog
 
 from producer import Job
 from shared.adapters.postgres.database import Database
-from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollVerdict, TaskFailed
+from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollOutcome, TaskFailed
 from shared.domain.lifecycle import Reason
 from shared.errors import DatabaseRefused, PostgresDown
 from tests.integration.worker.worker_setup import Rooms
@@ -122,7 +122,7 @@ async def test_an_end_without_a_date_that_was_called_back_ended_just_now(rooms: 
     ids=["failure", "deadline"],
 )
 async def test_ends_without_images_teach_nothing(
-    rooms: Rooms, verdict: PollVerdict, late_seconds: float
+    rooms: Rooms, verdict: PollOutcome, late_seconds: float
 ) -> None:
     job = await generating(rooms)
     rooms.kie.polls += [Pending(0), verdict]

@@ -17,7 +17,7 @@ from shared.domain.kie_outcomes import (
     NoVerdict,
     Pending,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TaskFailed,
     TryLater,
     WrongEndpoint,
@@ -253,7 +253,7 @@ def family_of(rooms: Rooms) -> FamilyBrake:
     return account.brake.of_family(MODEL)
 
 
-async def submitted(rooms: Rooms, verdict: SubmitVerdict) -> Job:
+async def submitted(rooms: Rooms, verdict: SubmitOutcome) -> Job:
     job = await rooms.enqueue(text_to_image())
     rooms.kie.submits.append(verdict)
     await rooms.submit(job)
@@ -286,7 +286,7 @@ async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(quick:
     ids=lambda value: type(value).__name__,
 )
 async def test_what_a_feeler_is_answered_opens_prolongs_or_proves_nothing(
-    quick: Rooms, verdict: SubmitVerdict, level: int
+    quick: Rooms, verdict: SubmitOutcome, level: int
 ) -> None:
     for _ in range(3):
         await submitted(quick, LOST)
@@ -324,8 +324,8 @@ async def failed_task(rooms: Rooms, number: int, verdict: TaskFailed) -> None:
     ("verdict", "level"),
     [
         (TaskFailed("provider_failed", "Internal Error"), 1),
-        (TaskFailed("provider_failed", "cannot fetch the image", by_request=True), 0),
-        (TaskFailed("content_policy", "nsfw", by_request=True), 0),
+        (TaskFailed("provider_failed", "cannot fetch the image", is_request_fault=True), 0),
+        (TaskFailed("content_policy", "nsfw", is_request_fault=True), 0),
     ],
     ids=["kie", "input", "policy"],
 )

@@ -22,12 +22,12 @@ from structlog.testing import capture_logs
 
 from producer import Producer
 from producer.live.change_subscription import Subscription
-from shared.adapters.monitoring.push_channels import PushPath, show_push_paths
+from shared.adapters.monitoring.push_channels import PushChannel, export_push_channels
 from shared.adapters.postgres.database import Queries, connect_database
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery, Lane, connect_redis
+from shared.adapters.redis.deliveries import WAKE_UP_CHANNEL, DeliveryQueue, Lane, connect_redis
 from shared.adapters.servers import Servers
-from shared.adapters.tcp_keepalive import HEARTBEAT, Heartbeat, tcp_options
+from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck, tcp_options
 from shared.errors import DependencyDown
 from tests.integration.worker.bare_lanes import (
     CalledLane,
@@ -46,7 +46,7 @@ from worker.queue.postgres_notifications import dispatch_on_notify
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler
 
-_QUICK = Heartbeat(interval_seconds=0.4, deadline_seconds=0.4)
+_QUICK = SubscriptionCheck(interval_seconds=0.4, deadline_seconds=0.4)
 _LONGEST_SECONDS = 30.0
 
 
@@ -86,20 +86,24 @@ async def _running(task: asyncio.Task[None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _is_open(path: PushPath) -> bool:
+async def _is_open(path: PushChannel) -> bool:
     return path.is_open is True
 
 
-async def _is_closed(path: PushPath) -> bool:
+async def _is_closed(path: PushChannel) -> bool:
     return path.is_open is False
 
 
 def test_a_dead_connection_is_replaced_within_half_a_minute_by_default() -> None:
     slowest_reconnect_seconds = 2.0 + 5.0
-    worst = HEARTBEAT.interval_seconds + HEARTBEAT.deadline_seconds + slowest_reconnect_seconds
+    worst = (
+        SUBSCRIPTION_CHECK.interval_seconds
+        + SUBSCRIPTION_CHECK.deadline_seconds
+        + slowest_reconnect_seconds
+    )
     assert worst <= _LONGEST_SECONDS
     # The heartbeat of an idle worker is one statement and one command in that time.
-    assert HEARTBEAT.interval_seconds >= 10
+    assert SUBSCRIPTION_CHECK.interval_seconds >= 10
 
 
 async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arrive_again(
@@ -166,13 +170,13 @@ async def test_a_forgotten_subscription_to_wake_ups_is_replaced(embedded_redis_u
     ):
         lane = CalledLane(Lane.SUBMIT, near)
         with capture_logs() as lines:
-            task = asyncio.create_task(forward_wake_ups(Delivery(far), [lane], path, _QUICK))
+            task = asyncio.create_task(forward_wake_ups(DeliveryQueue(far), [lane], path, _QUICK))
             async with _running(task):
                 await eventually(lambda: _is_open(path), "it is subscribed")
                 assert outage.forget() >= 1
                 await eventually(lambda: _is_closed(path), "the dead subscription is noticed")
                 await eventually(lambda: _is_open(path), "it is subscribed again", 15)
-                await near.publish(WAKE_CHANNEL, lane.queue_name)
+                await near.publish(WAKE_UP_CHANNEL, lane.queue_name)
                 await seen(lambda: lane.calls == 1, "the lane is woken", 2)
     events = [line["event"] for line in lines if line.get("path") == "wake"]
     assert events == ["push_connection_lost", "push_connection_restored"]
@@ -187,7 +191,7 @@ async def test_a_forgotten_subscription_to_news_is_replaced_and_waits_are_pushed
         connect_redis(far_url) as far,
         connect_redis(embedded_redis_url) as near,
     ):
-        subscription = Subscription(Delivery(far), _QUICK)
+        subscription = Subscription(DeliveryQueue(far), _QUICK)
         subscription.add(told.extend)
         subscription.start()
         try:
@@ -196,7 +200,7 @@ async def test_a_forgotten_subscription_to_news_is_replaced_and_waits_are_pushed
             await eventually(lambda: _is_closed(subscription.path), "it is noticed")
             await eventually(lambda: _is_open(subscription.path), "it is subscribed again", 15)
             change = Change(uuid4())
-            await Delivery(near).announce([change])
+            await DeliveryQueue(near).publish_changes([change])
 
             async def is_told() -> bool:
                 return change in told
@@ -232,7 +236,7 @@ async def test_forgotten_connections_to_redis_end_with_a_command_and_are_replace
         await asyncio.gather(*(far.ping() for _ in range(3)))
         outage.forget()
         began = monotonic()
-        outcomes = [await _outcome(Delivery(far).ping()) for _ in range(5)]
+        outcomes = [await _outcome(DeliveryQueue(far).ping()) for _ in range(5)]
         assert monotonic() - began < _LONGEST_SECONDS
         assert outcomes[-1] == "ok", outcomes
 
@@ -276,13 +280,13 @@ def _sockets_to(port: int) -> list[socket.socket]:
 
 
 async def test_what_is_found_without_a_push_is_counted_by_path_and_said_once(rooms: Rooms) -> None:
-    registry, path = CollectorRegistry(), PushPath("wait", "it looks every 2 s")
-    show_push_paths(registry, [path])
+    registry, path = CollectorRegistry(), PushChannel("wait", "it looks every 2 s")
+    export_push_channels(registry, [path])
     with capture_logs() as lines:
         for _ in range(5):
-            path.note_found(2)
-        path.note_pushed()
-        path.note_found(1)
+            path.record_found_without_push(2)
+        path.record_push()
+        path.record_found_without_push(1)
     assert [line["event"] for line in lines] == ["pushes_missing"]
     assert registry.get_sample_value("darkroom_fallback_total", {"path": "wait"}) == 11
 
@@ -327,11 +331,11 @@ async def test_claims_made_while_wake_ups_are_lost_are_counted(redis: ArqRedis) 
     lane = lane_over(redis, runs, lane=Lane.SUBMIT)
     lane.wake_path = path
     async with running(lane):
-        path.note_open()
+        path.record_open()
         await deliver(redis, 2, lane=Lane.SUBMIT)
         await runs.reach(2)
         assert path.found == 0
-        path.note_closed("cut")
+        path.record_closed("cut")
         await deliver(redis, 3, lane=Lane.SUBMIT)
         await runs.reach(5)
     assert path.found == 3

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from producer.keys.key_store import KeyRing
-from shared.adapters.monitoring.health_endpoints import Health, serving
+from shared.adapters.monitoring.health_endpoints import HealthEndpoints, serve_http
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
@@ -26,10 +26,10 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @asynccontextmanager
-async def asking(health: Health) -> AsyncIterator[aiohttp.ClientSession]:
+async def asking(health: HealthEndpoints) -> AsyncIterator[aiohttp.ClientSession]:
     """Serve this health on a free port and yield a client of it."""
     async with (
-        serving("127.0.0.1", 0, health.routes()) as port,
+        serve_http("127.0.0.1", 0, health.routes()) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield client
@@ -61,7 +61,7 @@ def total(samples: Samples, name: str, **labels: str) -> float:
     return sum(found)
 
 
-def scripted(**checks: Exception | None) -> Health:
+def scripted(**checks: Exception | None) -> HealthEndpoints:
     """Return a health whose checks raise what is given, or nothing."""
 
     def check_of(error: Exception | None) -> Any:
@@ -77,7 +77,9 @@ def scripted(**checks: Exception | None) -> Health:
                 raise error
 
     registry = CollectorRegistry()
-    return Health({name: check_of(error) for name, error in checks.items()}, registry, refresh)
+    return HealthEndpoints(
+        {name: check_of(error) for name, error in checks.items()}, registry, refresh
+    )
 
 
 async def test_a_running_worker_is_alive_and_ready(workshop: Workshop) -> None:
@@ -179,7 +181,7 @@ async def test_throttle_waits_are_counted_by_limit(workshop: Workshop) -> None:
         await workshop.in_state(job, "generating")
 
         async def is_put_off() -> bool:
-            await rooms.deps.delivery.hasten(job.id, Lane.POLL)
+            await rooms.deps.delivery_queue.make_due_now(job.id, Lane.POLL)
             waits = ("darkroom_throttle_waits_total", (("limit", "poll_job"),))
             return (await scrape(ask)).get(waits, 0) >= 1
 
@@ -187,9 +189,9 @@ async def test_throttle_waits_are_counted_by_limit(workshop: Workshop) -> None:
 
 
 async def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
-    async with serving("127.0.0.1", 0, []) as port:
+    async with serve_http("127.0.0.1", 0, []) as port:
         with pytest.raises(ConfigurationError, match=f"{port}.*WORKER_HTTP_PORT"):
-            async with serving("127.0.0.1", port, []):
+            async with serve_http("127.0.0.1", port, []):
                 pass
 
 
@@ -200,7 +202,7 @@ async def test_a_check_that_hangs_is_given_up() -> None:
     async def nothing() -> None:
         return
 
-    health = Health({"slow": hang}, CollectorRegistry(), nothing, timeout_seconds=0.2)
+    health = HealthEndpoints({"slow": hang}, CollectorRegistry(), nothing, timeout_seconds=0.2)
     async with asking(health) as client:
         status, body = await get(client, "/readyz")
     assert (status, body["checks"]["slow"]) == (503, "no answer within 0.2 s")

@@ -14,13 +14,13 @@ import structlog
 from producer import InvalidRequest, Job
 from producer.cli.commands.resolve import advice_for_late
 from producer.live.event_queries import read_job
-from shared.adapters.monitoring.alert_queries import read_situation
-from shared.domain.alerts.alert_rules import judge
+from shared.adapters.monitoring.alert_queries import read_system_state
+from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.kie_outcomes import (
     Accepted,
     Delivered,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
     Unreadable,
 )
@@ -46,7 +46,7 @@ CLAIMED = "c" * 32
 class Doubt:
     """One way for a late task to be in doubt."""
 
-    verdict: PollVerdict
+    verdict: PollOutcome
     task_id: str
     outcome: str | None
     event: str
@@ -98,7 +98,7 @@ async def test_a_doubt_is_told_with_the_answer_and_the_command(rooms: Rooms, dou
     assert f"darkroom jobs resolve {job.id} --delivered" in line["meaning"]
     (alert,) = (
         one
-        for one in judge(await read_situation(rooms.database), None)
+        for one in find_alerts(await read_system_state(rooms.database), None)
         if one.name == "late_tasks_in_doubt"
     )
     assert f"darkroom jobs show {job.id}" in alert.fix
@@ -152,7 +152,7 @@ async def test_a_dismissed_task_is_checked_no_more(rooms: Rooms, doubt: Doubt) -
         await called_back(rooms, job, doubt.task_id)
     )
     assert await outcome_of(rooms, doubt) == ("dismissed", False), "a callback does not reopen it"
-    alerts = judge(await read_situation(rooms.database), None)
+    alerts = find_alerts(await read_system_state(rooms.database), None)
     assert "late_tasks_in_doubt" not in {one.name for one in alerts}
 
 
@@ -161,7 +161,7 @@ async def test_a_dismissed_task_is_checked_no_more(rooms: Rooms, doubt: Doubt) -
     [(Delivered(URLS), "delivered"), (TaskFailed("provider_failed", "no"), "failed")],
 )
 async def test_a_verdict_of_kie_ends_the_doubt(
-    rooms: Rooms, verdict: PollVerdict, outcome: str
+    rooms: Rooms, verdict: PollOutcome, outcome: str
 ) -> None:
     doubt = DOUBTS["which images"]
     job = await in_doubt(rooms, doubt)

@@ -17,7 +17,7 @@ from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     Refused,
     TaskFailed,
     TryLater,
@@ -50,7 +50,7 @@ async def make_due(rooms: Rooms) -> None:
     await rooms.sql("UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL")
 
 
-async def check(rooms: Rooms, *verdicts: PollVerdict) -> int:
+async def check(rooms: Rooms, *verdicts: PollOutcome) -> int:
     """Let the next check be due, and make it."""
     await make_due(rooms)
     rooms.kie.polls.extend(verdicts)
@@ -168,7 +168,7 @@ async def test_a_callback_that_comes_again_after_the_end_counts(rooms: Rooms) ->
     ("says", "is_kept"), [(TaskFailed("provider_failed", "no"), False), (Delivered(URLS), True)]
 )
 async def test_a_failure_that_turns_to_success_is_kept_by_its_callback(
-    rooms: Rooms, says: PollVerdict, is_kept: bool
+    rooms: Rooms, says: PollOutcome, is_kept: bool
 ) -> None:
     job = await rooms.enqueue()
     rooms.kie.submits.append(Accepted(TASK))
@@ -317,7 +317,7 @@ async def test_a_task_that_another_job_has_is_not_kept_a_second_time(rooms: Room
     ],
 )
 async def test_checks_end_when_kie_forgets_or_decides(
-    rooms: Rooms, verdict: PollVerdict, sent: str, outcomes: list[str | None]
+    rooms: Rooms, verdict: PollOutcome, sent: str, outcomes: list[str | None]
 ) -> None:
     job = await given_up(rooms)
     await rooms.sql("UPDATE job_attempts SET sent_at = now() - $1::text::interval", sent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 
-from shared.adapters.redis.deliveries import HASTEN_PREFIX, Lane
+from shared.adapters.redis.deliveries import RERUN_KEY_PREFIX, Lane
 from tests.integration.worker.bare_lanes import deliver, owner_of, score_of
 from worker.batching.redis_scripts import Scripts
 from worker.limits.submit_gates import Gates
@@ -38,7 +38,7 @@ async def test_a_delivery_that_is_due_but_leased_is_claimed_by_nobody_else(redis
     await redis.set(lease_key, "the owner", px=20_000)
     arguments: list[str | int | float] = [10, LEASE_MS, "another", in_progress_key_prefix]
     gates = Gates()
-    arguments += [gates.limit, HASTEN_PREFIX, 1_000, *gates.arguments_of([10])]
+    arguments += [gates.limit, RERUN_KEY_PREFIX, 1_000, *gates.arguments_of([10])]
     reply = await Scripts(redis).run("claim", [Lane.POLL.value, *gates.keys], arguments)
     claimed = reply[1 + gates.levels_told :: 4]
     assert [arq_id.decode() for arq_id in claimed] == [Lane.POLL.arq_id(free)]

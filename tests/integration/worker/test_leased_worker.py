@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from arq.connections import ArqRedis
 
-from shared.adapters.redis.deliveries import Delivery, Lane, Parcel, now_ms
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, local_now_ms
 from tests.integration.worker.bare_lanes import (
     Runs,
     blocked_by,
@@ -112,9 +112,9 @@ async def test_future_deliveries_wait_until_they_are_due(redis: ArqRedis) -> Non
     started_ms: list[int] = []
 
     async def note(_: str) -> None:
-        started_ms.append(now_ms())
+        started_ms.append(local_now_ms())
 
-    due_ms = now_ms() + 400
+    due_ms = local_now_ms() + 400
     await deliver(redis, 3, delay_ms=400)
     async with running(lane_over(redis, Runs(note))):
         await seen(lambda: len(started_ms) == 3, "all three have run")
@@ -129,7 +129,7 @@ async def test_a_snooze_lands_at_now_plus_delay_even_after_renewals(
 
     async def run_and_snooze(_: str) -> None:
         await asyncio.sleep(run_seconds)  # with a lease of 0.2 s this is many renewals
-        raised_ms.append(now_ms())
+        raised_ms.append(local_now_ms())
         raise Snoozed(60)
 
     (job_id,) = await deliver(redis)
@@ -170,7 +170,7 @@ async def test_a_wake_up_starts_a_delivery_within_tens_of_milliseconds(redis: Ar
         started_at.append(monotonic())
 
     lane = lane_over(redis, Runs(note))
-    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), [lane], wake_path()))
+    forwarding = asyncio.create_task(forward_wake_ups(DeliveryQueue(redis), [lane], wake_path()))
     lags = []
     try:
         async with running(lane):
@@ -218,7 +218,7 @@ async def test_a_hastened_delivery_runs_at_once(redis: ArqRedis) -> None:
     runs = Runs()
     (job_id,) = await deliver(redis, delay_ms=60_000)
     async with running(lane_over(redis, runs)):
-        await Delivery(redis).hasten(job_id, Lane.POLL)
+        await DeliveryQueue(redis).make_due_now(job_id, Lane.POLL)
         await runs.reach(1, 2)
 
 
@@ -228,7 +228,7 @@ async def test_hastening_takes_no_delivery_away_from_its_runner(redis: ArqRedis)
     (job_id,) = await deliver(redis)
     async with running(lane_over(redis, runs), lane_over(redis, runs)):
         await runs.reach(1)
-        await Delivery(redis).hasten(job_id, Lane.POLL)
+        await DeliveryQueue(redis).make_due_now(job_id, Lane.POLL)
         # The claim finds it busy and pushes it out of the window again.
         await eventually(lambda: _nothing_is_due(redis), "the window is empty again")
         gate.set()
@@ -242,9 +242,9 @@ async def test_what_is_delivered_anew_while_it_runs_runs_once_more(redis: ArqRed
     (job_id,) = await deliver(redis)
     async with running(lane_over(redis, runs)):
         await runs.reach(1)
-        parcel = Parcel(job_id, Lane.POLL)
-        await Delivery(redis).deliver([parcel])
-        await Delivery(redis).deliver([parcel], again_if_running=True)
+        delivery = Delivery(job_id, Lane.POLL)
+        await DeliveryQueue(redis).deliver([delivery])
+        await DeliveryQueue(redis).deliver([delivery], rerun_if_running=True)
         gate.set()
         await runs.reach(1, 2)
         await eventually(lambda: is_gone(redis, job_id), "the delivery is gone")

@@ -13,7 +13,13 @@ import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 
-from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis, now_ms, serialize
+from shared.adapters.redis.deliveries import (
+    DeliveryQueue,
+    Lane,
+    connect_redis,
+    local_now_ms,
+    serialize,
+)
 from shared.adapters.redis.subscription import LISTEN_SECONDS
 from tests.integration.worker.bare_lanes import (
     Runs,
@@ -90,7 +96,9 @@ async def test_a_worker_that_stops_renewing_loses_its_delivery_and_finishes_in_v
                 assert await owner_of(redis, job_id) == healthy.owner
                 score = await score_of(redis, job_id)
                 assert score is not None
-                assert score <= now_ms() + 500, "the late snooze has moved a delivery not its own"
+                assert score <= local_now_ms() + 500, (
+                    "the late snooze has moved a delivery not its own"
+                )
                 second_gate.set()
                 await eventually(lambda: is_gone(redis, job_id), "the delivery has ended")
     assert (lost.count.total(), kept.count.total()) == (1, 1)
@@ -136,7 +144,7 @@ async def test_a_cancelled_run_is_handed_back_due_at_once(redis: ArqRedis) -> No
         await runs.reach(5)
         await worker.drain(0.05)
         scores = [await score_of(redis, job_id) for job_id in ids]
-        assert all(score is not None and score <= now_ms() for score in scores), scores
+        assert all(score is not None and score <= local_now_ms() for score in scores), scores
         assert [await owner_of(redis, job_id) for job_id in ids] == [None] * 5
         assert worker.job_counter == 0
 
@@ -270,7 +278,9 @@ async def test_the_loop_survives_its_connections_being_killed(
     runs = Runs()
     async with connect_redis(embedded_redis_url) as client:
         lane = lane_over(client, runs)
-        forwarding = asyncio.create_task(forward_wake_ups(Delivery(client), [lane], wake_path()))
+        forwarding = asyncio.create_task(
+            forward_wake_ups(DeliveryQueue(client), [lane], wake_path())
+        )
         async with running(lane):
             for number in range(1, 3):
                 await deliver(redis)
@@ -294,7 +304,7 @@ async def test_the_loop_waits_for_a_server_that_comes_later(
         worker = lane_over(client, runs)
         async with running(worker):
             forwarding = asyncio.create_task(
-                forward_wake_ups(Delivery(client), [worker], wake_path())
+                forward_wake_ups(DeliveryQueue(client), [worker], wake_path())
             )
             await asyncio.sleep(0)
             assert runs.count.total() == 0
@@ -332,7 +342,7 @@ async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
 
 async def test_forwarding_wake_ups_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
     for turns in range(60):
-        task = asyncio.create_task(forward_wake_ups(Delivery(redis), [], wake_path()))
+        task = asyncio.create_task(forward_wake_ups(DeliveryQueue(redis), [], wake_path()))
         for _ in range(turns % 30):
             await asyncio.sleep(0)
         task.cancel()

@@ -8,11 +8,11 @@ from structlog.testing import capture_logs
 
 from producer.doctor.lost_write_findings import describe_losses
 from shared.adapters.redis.deliveries import Lane
-from shared.adapters.redis.lost_write_log import LostWrites
+from shared.adapters.redis.lost_write_log import LostWriteLog
 from shared.adapters.servers import Servers
 from shared.catalog import ImageRequest, ModelFamily
 from shared.domain.job import Job
-from shared.domain.kie_outcomes import Accepted, Delivered, Pending, SubmitVerdict
+from shared.domain.kie_outcomes import Accepted, Delivered, Pending, SubmitOutcome
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import deliver
 from tests.integration.worker.worker_setup import Rooms
@@ -91,7 +91,7 @@ async def test_a_reply_whose_job_was_lost_meanwhile_is_kept(rooms: Rooms, server
 
         async def submit(
             self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
-        ) -> SubmitVerdict:
+        ) -> SubmitOutcome:
             await _lose(rooms, job)
             return await super().submit(family, request, callback_url=callback_url)
 
@@ -129,7 +129,7 @@ async def test_what_has_merely_ended_or_moved_on_is_no_loss(rooms: Rooms) -> Non
     await as_arq_function(rooms.deps, poll_job)({}, str(job.id))
     await as_arq_function(rooms.deps, poll_job)({}, str(job.id))
     await compare_mark(rooms.deps)
-    assert await LostWrites(rooms.redis).count() == 0
+    assert await LostWriteLog(rooms.redis).count() == 0
 
 
 async def test_a_delivery_of_nobody_in_a_database_without_events_is_told(

@@ -127,7 +127,7 @@ async def test_all_periodic_work_of_a_worker_asks_whether_it_may_claim(
     workshop: Workshop, redis: ArqRedis
 ) -> None:
     async with open_worker(workshop.settings) as rooms:
-        await rooms.processes.wait_for_agreement()
+        await rooms.processes.wait_for_shared_redis()
         await redis.flushall()
         doubtful = replace(rooms.deps, may_claim=lambda: False)
         for one in build_periodic(doubtful, Reconciler(doubtful)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arq.connections import ArqRedis
 
-from shared.adapters.redis.deliveries import Lane, now_ms
+from shared.adapters.redis.deliveries import Lane, local_now_ms
 from tests.integration.worker.bare_lanes import seen
 from tests.support.deployment import Workshop, text_to_image
 from worker.dependencies import Deps
@@ -25,7 +25,7 @@ async def test_a_poll_that_was_overdue_is_counted_as_that_late(
     async with workshop.worker():
         job = await workshop.enqueue(text_to_image(LONG))
         await workshop.in_state(job, "generating")
-    due_ms = now_ms() - int(1000 * OVERDUE_SECONDS)
+    due_ms = local_now_ms() - int(1000 * OVERDUE_SECONDS)
     assert await redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(job.id): due_ms}, xx=True, ch=True)
     async with workshop.worker() as rooms:
         await seen(lambda: lateness(rooms.deps, "count") >= 1, "the overdue poll was sent")

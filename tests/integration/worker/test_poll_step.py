@@ -12,14 +12,14 @@ import structlog
 
 from producer import Job
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Delivery, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.domain import job_events
 from shared.domain.kie_outcomes import (
     Accepted,
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
 )
 from shared.domain.lifecycle import Reason
@@ -54,7 +54,7 @@ async def generating(rooms: Rooms, quantity: int = 1) -> Job:
     ids=["success", "failure", "content-policy"],
 )
 async def test_kies_verdict_ends_the_job_and_moves_the_money_once(
-    rooms: Rooms, verdict: PollVerdict, state: str, reason: str | None, charged: int
+    rooms: Rooms, verdict: PollOutcome, state: str, reason: str | None, charged: int
 ) -> None:
     job = await generating(rooms)
     rooms.kie.polls.append(verdict)
@@ -237,7 +237,7 @@ async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(rooms: Roo
     rooms.kie.polls.append(Delivered((URL,)))
     async with connect_redis(f"unix://{rooms.deps.settings.darkroom_home}/nobody.sock") as nobody:
         with pytest.raises(RedisDown):
-            await Delivery(nobody).announce([Change(job.id, has_ended=True)])
+            await DeliveryQueue(nobody).publish_changes([Change(job.id, has_ended=True)])
         announcer = Announcer(saying_by(Scripts(nobody)), outage_seconds=0)
         assert await rooms.with_deps(announce=announcer.note).poll(job) is None
         await announcer.close()

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from producer import Job
-from shared.adapters.redis.deliveries import Delivery, Lane, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
 from tests.integration.worker.worker_setup import Rooms, listen
 from tests.support.deployment import eventually, text_to_image
 
@@ -87,7 +87,7 @@ async def test_redis_away_at_a_notification_does_not_end_the_listening(
     redis_url = rooms.deps.settings.redis_url
     assert redis_url is not None
     async with connect_redis(f"unix://{later}") as client:
-        deps = rooms.with_deps(delivery=Delivery(client)).deps
+        deps = rooms.with_deps(delivery_queue=DeliveryQueue(client)).deps
         task = asyncio.create_task(listen(deps, database_url))
         await _listener_other_than(rooms, None)
         async with callers.transaction():

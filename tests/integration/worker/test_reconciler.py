@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from producer import Job
-from shared.adapters.monitoring.alert_queries import read_redis
+from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.domain.alerts.system_state import WIPED_KEY
@@ -109,7 +109,7 @@ async def test_a_wiped_redis_gets_everything_again_over_many_pages(rooms: Rooms)
     await rooms.redis.flushall()
     with structlog.testing.capture_logs() as logs:
         await reconciler.run_once()
-    told = await read_redis(rooms.redis, ["default"])
+    told = await read_redis_state(rooms.redis, ["default"])
     seconds, _ = await rooms.redis.time()
     assert told.wiped_at is not None
     assert told.wiped_at.timestamp() == pytest.approx(seconds, abs=30)
@@ -124,10 +124,10 @@ async def test_a_redis_that_was_never_filled_is_not_told_as_wiped(rooms: Rooms) 
     await rooms.redis.delete(EPOCH_KEY)
     await reconciler.run_once()
     await reconciler.run_once()
-    assert (await read_redis(rooms.redis, ["default"])).wiped_at is None
+    assert (await read_redis_state(rooms.redis, ["default"])).wiped_at is None
     await rooms.redis.delete(EPOCH_KEY)
     await reconciler.run_once()
-    assert (await read_redis(rooms.redis, ["default"])).wiped_at is not None
+    assert (await read_redis_state(rooms.redis, ["default"])).wiped_at is not None
 
 
 async def test_without_a_wipe_each_look_checks_one_page_and_the_last_leads_to_the_first(

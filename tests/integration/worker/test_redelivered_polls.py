@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.adapters.redis.deliveries import Lane, now_ms
+from shared.adapters.redis.deliveries import Lane, local_now_ms
 from shared.domain import job_events
 from tests.integration.worker.worker_setup import Rooms
 from worker.limits.throttle import GUARD_MS, POLL_WINDOW_MS
@@ -21,7 +21,7 @@ async def test_after_a_wipe_polls_alone_wait_until_what_was_asked_before_counts_
         job = await store.record_submitted(job, job_events.Submitted("task", 1800))
     await rooms.sql("UPDATE jobs SET updated_at = now() - interval '5 minutes'")
     await rooms.redis.flushall()
-    wiped_ms = now_ms()
+    wiped_ms = local_now_ms()
     await Reconciler(rooms.deps).run_once()
     due_ms = await rooms.redis.zscore(lane.value, lane.arq_id(job.id))
     assert due_ms is not None

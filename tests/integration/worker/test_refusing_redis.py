@@ -17,8 +17,8 @@ from arq.connections import ArqRedis
 from shared.adapters.embedded import acquire_servers
 from shared.adapters.redis.deliveries import (
     Delivery,
+    DeliveryQueue,
     Lane,
-    Parcel,
     connect_redis,
     translated_redis_errors,
 )
@@ -113,27 +113,27 @@ REFUSALS = pytest.mark.parametrize(
 async def test_what_it_says_is_told_in_its_own_words_and_ends_with_it(
     redis: ArqRedis, operator: ArqRedis, refuse: Change, mend: Change, words: str
 ) -> None:
-    delivery, scripts = Delivery(redis), Scripts(redis)
-    parcel = Parcel(uuid4(), Lane.SUBMIT)
+    delivery_queue, scripts = DeliveryQueue(redis), Scripts(redis)
+    delivery = Delivery(uuid4(), Lane.SUBMIT)
 
     async def make_a_delivery() -> None:
-        await delivery.deliver([parcel])
+        await delivery_queue.deliver([delivery])
 
     async def run_a_script() -> None:
         await scripts.run("account_brake_apply", ["darkroom:brake"], [1_000, 30_000, "busy", "429"])
 
-    async def hasten() -> None:
-        await delivery.hasten(parcel.job_id, Lane.POLL)
+    async def make_due_now() -> None:
+        await delivery_queue.make_due_now(delivery.job_id, Lane.POLL)
 
     await refuse(operator)
-    for write in (make_a_delivery, run_a_script, hasten, delivery.ping):
+    for write in (make_a_delivery, run_a_script, make_due_now, delivery_queue.ping):
         with pytest.raises(RedisDown, match="Redis cannot do this now") as caught:
             await write()
         assert re.search(words, str(caught.value))
     await mend(operator)
-    for write in (make_a_delivery, run_a_script, hasten, delivery.ping):
+    for write in (make_a_delivery, run_a_script, make_due_now, delivery_queue.ping):
         await write()
-    assert await delivery.missing([parcel]) == []
+    assert await delivery_queue.find_missing([delivery]) == []
 
 
 async def test_behind_the_same_address_the_promoted_server_is_found(
@@ -144,16 +144,16 @@ async def test_behind_the_same_address_the_promoted_server_is_found(
         connect_redis(f"redis://127.0.0.1:{address.port}", connections=5) as redis,
         connect_redis(embedded_redis_url) as promoted,
     ):
-        delivery = Delivery(redis)
+        delivery_queue = DeliveryQueue(redis)
         # Five connections to the old primary, all idle.
         await asyncio.gather(*(_run(redis, "WAIT", 0, 0) for _ in range(5)))
         await demote(operator)
         address.lead_to(urlsplit(embedded_redis_url).path)
         job_id = uuid4()
         with pytest.raises(RedisDown, match="READONLY"):
-            await delivery.deliver([Parcel(job_id, Lane.SUBMIT)])
+            await delivery_queue.deliver([Delivery(job_id, Lane.SUBMIT)])
         for _ in range(5):
-            await delivery.deliver([Parcel(job_id, Lane.SUBMIT)])
+            await delivery_queue.deliver([Delivery(job_id, Lane.SUBMIT)])
         assert await promoted.zscore(Lane.SUBMIT, Lane.SUBMIT.arq_id(job_id)) is not None
         assert int((await promoted.info("clients"))["connected_clients"]) >= 2
 
@@ -162,9 +162,9 @@ async def test_behind_the_same_address_the_promoted_server_is_found(
 async def test_a_server_without_our_scripts_is_given_them(
     redis: ArqRedis, operator: ArqRedis, forget: str
 ) -> None:
-    delivery, scripts = Delivery(redis), Scripts(redis)
+    delivery_queue, scripts = DeliveryQueue(redis), Scripts(redis)
     for _ in range(2):
-        await delivery.deliver([Parcel(uuid4(), Lane.SUBMIT)])
+        await delivery_queue.deliver([Delivery(uuid4(), Lane.SUBMIT)])
         await scripts.run("account_brake_reduce", ["darkroom:brake"], [])
         await _run(operator, *forget.split())
 
@@ -176,16 +176,16 @@ async def test_a_killed_script_is_no_answer_for_good(redis: ArqRedis, operator: 
 
     await operator.config_set("busy-reply-threshold", 50)
     loop = asyncio.create_task(loop_for_ever())
-    delivery = Delivery(redis)
+    delivery_queue = DeliveryQueue(redis)
     try:
         async with asyncio.timeout(10):
             with pytest.raises(RedisDown, match="cannot do this now: BUSY"):
-                await _ping_until_refused(delivery)
+                await _ping_until_refused(delivery_queue)
     finally:
         await _run(operator, "SCRIPT", "KILL")
     with pytest.raises(RedisDown, match=r"cannot do this now: .*[Ss]cript killed by user"):
         await loop
-    await delivery.ping()
+    await delivery_queue.ping()
     await operator.config_set("busy-reply-threshold", 5_000)
 
 
@@ -196,11 +196,11 @@ async def test_a_forbidden_key_is_named_by_the_server(
     try:
         async with connect_redis(_as_user(other_valkey, "narrow")) as redis:
             with pytest.raises(RedisDown, match=r"cannot do this now: .*[Nn]o permissions|NOPERM"):
-                await Delivery(redis).ping()
+                await DeliveryQueue(redis).ping()
             with pytest.raises(RedisDown, match="cannot do this now: NOPERM"):
                 await Scripts(redis).run("account_brake_reduce", ["darkroom:brake"], [])
             await _run(operator, "ACL", "SETUSER", "narrow", "~darkroom:*")
-            await Delivery(redis).ping()
+            await DeliveryQueue(redis).ping()
     finally:
         await _run(operator, "ACL", "DELUSER", "narrow")
 
@@ -209,11 +209,11 @@ async def test_a_rotated_password_is_told_as_such(other_valkey: str, operator: A
     await _run(operator, "ACL", "SETUSER", "app", "on", ">old", "~*", "&*", "+@all")
     try:
         async with connect_redis(_as_user(other_valkey, "app", "old")) as redis:
-            await Delivery(redis).ping()
+            await DeliveryQueue(redis).ping()
             await _run(operator, "ACL", "SETUSER", "app", "resetpass", ">new")
             await redis.connection_pool.disconnect()
             with pytest.raises(RedisDown, match="cannot do this now: invalid username-password"):
-                await Delivery(redis).ping()
+                await DeliveryQueue(redis).ping()
     finally:
         await _run(operator, "ACL", "DELUSER", "app")
 
@@ -256,9 +256,9 @@ def _has_run(runs: Runs, job_id: str) -> bool:
     return runs.count[job_id] == 1
 
 
-async def _ping_until_refused(delivery: Delivery) -> None:
+async def _ping_until_refused(delivery_queue: DeliveryQueue) -> None:
     while True:
-        await delivery.ping()
+        await delivery_queue.ping()
 
 
 async def _run(operator: ArqRedis, *words: object) -> Any:

@@ -14,7 +14,7 @@ from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
     Unreadable,
 )
@@ -36,7 +36,7 @@ async def generating(rooms: Rooms, task_id: str = "t1") -> Job:
     return await rooms.now_is(job)
 
 
-async def poll(rooms: Rooms, job: Job, *verdicts: PollVerdict) -> list[float | None]:
+async def poll(rooms: Rooms, job: Job, *verdicts: PollOutcome) -> list[float | None]:
     """Poll once for each verdict; return when each asks to be run again."""
     rooms.kie.polls += verdicts
     delays = []
@@ -103,7 +103,7 @@ async def test_a_record_that_was_half_written_is_read_as_soon_as_it_is_whole(
     [UNREADABLE, Pending(0.9), NoVerdict("502"), NoVerdict("neither", has_record=True)],
     ids=lambda verdict: type(verdict).__name__,
 )
-async def test_no_deadline_ends_a_held_job(rooms: Rooms, verdict: PollVerdict) -> None:
+async def test_no_deadline_ends_a_held_job(rooms: Rooms, verdict: PollOutcome) -> None:
     job = await held(rooms)
     await rooms.let_pass(1801 + LAST_LOOK_LIMIT_SECONDS * 10)
     assert await poll(rooms, job, verdict, verdict) == [RECHECK_SECONDS] * 2
@@ -128,7 +128,7 @@ async def test_at_the_deadline_an_unreadable_success_is_held_at_once(rooms: Room
     ids=["delivered", "failed"],
 )
 async def test_kie_may_yet_answer_readably(
-    rooms: Rooms, verdict: PollVerdict, state: str, charge: int
+    rooms: Rooms, verdict: PollOutcome, state: str, charge: int
 ) -> None:
     job = await held(rooms)
     await poll(rooms, job, verdict)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from shared.adapters.redis.deliveries import Lane
 from shared.catalog import ModelFamily
-from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollVerdict
+from shared.domain.kie_outcomes import Accepted, Delivered, Pending, PollOutcome
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import deliver, running, seen
@@ -82,7 +82,7 @@ async def test_what_waits_without_a_slot_uses_up_no_share(redis: ArqRedis) -> No
         assert floor.most_at_once["default"] > 50
         waiting.answers.set()
         await seen(lambda: floor.running.total() == 0, "all end")
-    assert floor.gates.most_each(SLOTS) == [50, 50]
+    assert floor.gates.limit_per_name(SLOTS) == [50, 50]
 
 
 class SlowKie(FakeKie):
@@ -93,7 +93,7 @@ class SlowKie(FakeKie):
         self.answers = asyncio.Event()
         self.asked = 0
 
-    async def poll(self, family: ModelFamily, task_id: str) -> PollVerdict:
+    async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         del family, task_id
         self.asked += 1
         await self.answers.wait()

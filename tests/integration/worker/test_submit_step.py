@@ -18,7 +18,7 @@ from shared.domain.kie_outcomes import (
     AccountBlocked,
     Ambiguous,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TryLater,
 )
 from shared.domain.lifecycle import JobState, Reason
@@ -86,7 +86,7 @@ class ShakyStore(JobStore):
     ids=lambda value: getattr(value, "message", None),
 )
 async def test_each_answer_to_a_submit_has_its_row(
-    rooms: Rooms, verdict: SubmitVerdict, state: str, reason: str, outcome: str, held: int
+    rooms: Rooms, verdict: SubmitOutcome, state: str, reason: str, outcome: str, held: int
 ) -> None:
     job = await rooms.enqueue()
     rooms.kie.submits.append(verdict)
@@ -139,7 +139,7 @@ async def test_the_intent_is_committed_before_the_post(rooms: Rooms) -> None:
     seen: list[tuple[str, list[Any]]] = []
 
     class Watching(FakeKie):
-        async def submit(self, *args: Any, **options: Any) -> SubmitVerdict:
+        async def submit(self, *args: Any, **options: Any) -> SubmitOutcome:
             seen.append(((await rooms.now_is(job)).state.value, await rooms.attempts(job)))
             return await super().submit(*args, **options)
 
@@ -369,7 +369,7 @@ async def _reply_after(rooms: Rooms, job: Job, meanwhile: Any) -> None:
     """Submit, and let something happen to the job while the POST is under way."""
 
     class Slow(FakeKie):
-        async def submit(self, *args: Any, **options: Any) -> SubmitVerdict:
+        async def submit(self, *args: Any, **options: Any) -> SubmitOutcome:
             await meanwhile()
             return await super().submit(*args, **options)
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from arq.connections import ArqRedis
 
-from shared.adapters.redis.deliveries import WAKE_CHANNEL, Delivery, Lane, Parcel
+from shared.adapters.redis.deliveries import WAKE_UP_CHANNEL, Delivery, DeliveryQueue, Lane
 from tests.integration.worker.bare_lanes import (
     CalledLane,
     Runs,
@@ -27,8 +27,8 @@ from worker.queue.wake_ups import forward_wake_ups
 async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: ArqRedis) -> None:
     async with _called_lanes(redis) as (submit, poll, webhook):
         await deliver(redis, lane=Lane.SUBMIT)
-        both = [Parcel(uuid4(), Lane.SUBMIT), Parcel(uuid4(), Lane.WEBHOOK)]
-        await Delivery(redis).deliver(both)
+        both = [Delivery(uuid4(), Lane.SUBMIT), Delivery(uuid4(), Lane.WEBHOOK)]
+        await DeliveryQueue(redis).deliver(both)
         # Calls keep their order: by the time of the last one, all before it have been heard.
         await seen(lambda: webhook.calls == 1, "the last call was heard")
         # Whoever looks for the first of the submits finds the second one as well.
@@ -38,14 +38,14 @@ async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: Ar
 async def test_a_hastened_delivery_wakes_its_own_lane_alone(redis: ArqRedis) -> None:
     async with _called_lanes(redis) as (submit, poll, webhook):
         (job_id,) = await deliver(redis, lane=Lane.POLL, delay_ms=60_000)
-        await Delivery(redis).hasten(job_id, Lane.POLL)
+        await DeliveryQueue(redis).make_due_now(job_id, Lane.POLL)
         await seen(lambda: poll.calls == 1, "the call was heard")
         assert (submit.calls, webhook.calls) == (0, 0)
 
 
 async def test_a_call_without_a_name_which_older_versions_make_wakes_all(redis: ArqRedis) -> None:
     async with _called_lanes(redis) as lanes:
-        await redis.publish(WAKE_CHANNEL, "")
+        await redis.publish(WAKE_UP_CHANNEL, "")
         await seen(lambda: all(lane.calls == 1 for lane in lanes), "all were woken")
 
 
@@ -77,7 +77,9 @@ async def _called_lanes(
         CalledLane(Lane.POLL, redis),
         CalledLane(Lane.WEBHOOK, redis),
     )
-    forwarding = asyncio.create_task(forward_wake_ups(Delivery(redis), list(lanes), wake_path()))
+    forwarding = asyncio.create_task(
+        forward_wake_ups(DeliveryQueue(redis), list(lanes), wake_path())
+    )
     try:
         await eventually(lambda: _is_listened_to(redis), "the wake-ups are listened to")
         yield lanes
@@ -87,4 +89,4 @@ async def _called_lanes(
 
 
 async def _is_listened_to(redis: ArqRedis) -> bool:
-    return bool(dict(await redis.pubsub_numsub(WAKE_CHANNEL))[WAKE_CHANNEL.encode()])
+    return bool(dict(await redis.pubsub_numsub(WAKE_UP_CHANNEL))[WAKE_UP_CHANNEL.encode()])

@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 
 from producer import Job, Order, Producer
 from shared.adapters.postgres.database import Database
-from shared.adapters.redis.deliveries import Lane, now_ms
+from shared.adapters.redis.deliveries import Lane, local_now_ms
 from shared.adapters.servers import Servers
 from shared.errors import PostgresDown
 from shared.settings import Settings
@@ -56,7 +56,7 @@ async def at_work(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(lane.run_until_cancelled()),
         asyncio.create_task(
-            forward_wake_ups(rooms.deps.delivery, [lane], rooms.deps.metrics.wake_path)
+            forward_wake_ups(rooms.deps.delivery_queue, [lane], rooms.deps.metrics.wake_path)
         ),
         asyncio.create_task(listen(rooms.deps, database_url, reconciler)),
     ]
@@ -278,15 +278,15 @@ async def test_a_replay_hastens_a_message_that_waits_for_hours(
 async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once(
     rooms: Rooms,
 ) -> None:
-    outbox = Outbox(rooms.deps.queries, rooms.deps.delivery)
+    outbox = Outbox(rooms.deps.queries, rooms.deps.delivery_queue)
     flooded, other = uuid4(), uuid4()
     flood = [uuid4() for _ in range(1_000)]
-    began_ms = now_ms()
+    began_ms = local_now_ms()
     await outbox.deliver([(message_id, flooded) for message_id in flood[:600]])
     await outbox.deliver([(message_id, flooded) for message_id in flood[600:]])
     single = uuid4()
     await outbox.deliver([(single, other)])
-    ended_ms = now_ms()
+    ended_ms = local_now_ms()
 
     async def due_ms(message_id: UUID) -> float:
         return float(

@@ -15,7 +15,7 @@ from producer import Job, Producer
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from shared.stored_json import DEEPEST
+from shared.stored_json import MAX_JSON_DEPTH
 from tests.fakes.fake_webhook_receiver import Receiver, receiving
 from tests.integration.worker.test_webhooks import ended, message_of, try_once
 from tests.integration.worker.worker_setup import Rooms, open_rooms
@@ -145,7 +145,7 @@ async def test_a_mended_row_is_sent_at_the_next_try(rooms: Rooms, receiver: Rece
 async def test_notes_as_deep_as_may_be_are_stored_listed_and_sent(
     rooms: Rooms, receiver: Receiver, kind: Any
 ) -> None:
-    for depth in (DEEPEST - 1, DEEPEST):
+    for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH):
         job = await ended(rooms, receiver.url, metadata=kind(depth))
         (shown,) = (await rooms.producer.page(limit=1)).jobs
         assert shown.metadata == kind(depth)

@@ -374,7 +374,7 @@ async def test_the_outbox_walks_through_all_pages_and_begins_again(
     for _ in range(7):
         await ended(rooms, receiver.url, "cancelled")
     await rooms.sql("UPDATE webhook_messages SET created_at = created_at - interval '5 seconds'")
-    outbox = Outbox(rooms.deps.queries, rooms.deps.delivery, page_length=3)
+    outbox = Outbox(rooms.deps.queries, rooms.deps.delivery_queue, page_length=3)
     counts = [
         (await outbox.check_page(), await rooms.redis.zcard(Lane.WEBHOOK.value)) for _ in range(3)
     ]

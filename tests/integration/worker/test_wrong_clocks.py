@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shared.domain import job_events
-from shared.domain.kie_outcomes import Accepted, Delivered, NoVerdict, Pending, PollVerdict
+from shared.domain.kie_outcomes import Accepted, Delivered, NoVerdict, Pending, PollOutcome
 from shared.errors import TooEarly
 from tests.integration.worker.test_poll_step import URL, generating
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
@@ -19,7 +19,7 @@ HOUR = 3600.0
 @pytest.mark.parametrize("verdict", [Pending(0.5), NoVerdict("502"), NoVerdict("?", True)])
 @pytest.mark.parametrize("ahead_seconds", [2200.0, HOUR, 365 * 24 * HOUR])
 async def test_a_worker_ahead_fails_no_task_before_its_deadline(
-    rooms: Rooms, verdict: PollVerdict, ahead_seconds: float
+    rooms: Rooms, verdict: PollOutcome, ahead_seconds: float
 ) -> None:
     job = await generating(rooms)
     rooms.clock.set_wrong(ahead_seconds)

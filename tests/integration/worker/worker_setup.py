@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from producer import Job, Producer
 from shared.adapters.postgres.database import Database
-from shared.adapters.redis.deliveries import Delivery, Lane
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane
 from shared.catalog.families.gpt4o_image import TextToImage
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import Settings
@@ -151,8 +151,8 @@ async def open_rooms(
         deps = Deps(
             settings=settings,
             store=JobStore(database),
-            delivery=Delivery(redis),
-            poll_deliveries=PollDeliveries(Delivery(redis)),
+            delivery_queue=DeliveryQueue(redis),
+            poll_deliveries=PollDeliveries(DeliveryQueue(redis)),
             accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, Brake(scripts))]),
             submits=Throttle(scripts, submit_limit(0, 30)),
             polls=Throttle(scripts, poll_limit(3, 8)),
@@ -180,7 +180,9 @@ async def listen(
 async def running_lanes(deps: Deps) -> AsyncIterator[list[LeasedWorker]]:
     """Run both lanes over these rooms, as the service does."""
     lanes = build_lanes(deps)
-    tasks = [asyncio.create_task(forward_wake_ups(deps.delivery, lanes, deps.metrics.wake_path))]
+    tasks = [
+        asyncio.create_task(forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_path))
+    ]
     tasks += [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
     tasks += [
         asyncio.create_task(one.run_until_cancelled())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.catalog import ImageRequest, ProviderAnswer
+from shared.catalog import ImageRequest, KieResponse
 from shared.catalog.families.gpt4o_image import FAMILY
 from shared.domain.kie_outcomes import (
     Accepted,
@@ -62,7 +62,7 @@ statuses = st.sampled_from([200, 201, 302, 400, 401, 422, 429, 455, 500, 503, 55
 bodies = anything | st.fixed_dictionaries(
     {"code": st.sampled_from([200, 408, 429, 500, "200"]) | anything, "data": records | anything}
 )
-answers = st.builds(ProviderAnswer, statuses, bodies, st.text(max_size=30))
+answers = st.builds(KieResponse, statuses, bodies, st.text(max_size=30))
 
 
 def holds(value: Any, needle: str) -> bool:
@@ -71,7 +71,7 @@ def holds(value: Any, needle: str) -> bool:
 
 @patient
 @given(answers)
-def test_any_answer_to_a_submit_gets_a_verdict(answer: ProviderAnswer) -> None:
+def test_any_answer_to_a_submit_gets_a_verdict(answer: KieResponse) -> None:
     verdict = FAMILY.read_submit(answer)
     assert isinstance(
         verdict, Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
@@ -87,7 +87,7 @@ def test_any_answer_to_a_submit_gets_a_verdict(answer: ProviderAnswer) -> None:
 
 @patient
 @given(answers)
-def test_any_answer_to_a_poll_gets_a_verdict(answer: ProviderAnswer) -> None:
+def test_any_answer_to_a_poll_gets_a_verdict(answer: KieResponse) -> None:
     verdict = FAMILY.read_poll(answer)
     assert isinstance(verdict, Pending | Delivered | TaskFailed | Unreadable | NoVerdict)
     if isinstance(verdict, Delivered):
@@ -103,7 +103,7 @@ def test_any_answer_to_a_poll_gets_a_verdict(answer: ProviderAnswer) -> None:
 @patient
 @given(records)
 def test_a_record_without_any_url_is_never_delivered(record: dict[str, Any]) -> None:
-    verdict = FAMILY.read_poll(ProviderAnswer(200, {"code": 200, "data": record}, ""))
+    verdict = FAMILY.read_poll(KieResponse(200, {"code": 200, "data": record}, ""))
     if isinstance(verdict, Delivered):
         assert holds(record, "http")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalog import ProviderAnswer
+from shared.catalog import KieResponse
 from shared.catalog.families.gpt4o_image import FAMILY
 from shared.domain.kie_outcomes import (
     AccountBlocked,
@@ -71,7 +71,7 @@ UNCERTAIN: list[tuple[int, Any, str]] = [
 def test_an_answer_of_another_endpoint_creates_nothing_and_is_not_held_against_the_job(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_submit(ProviderAnswer(status, body, text))
+    verdict = FAMILY.read_submit(KieResponse(status, body, text))
     assert isinstance(verdict, WrongEndpoint)
     assert "the endpoint is wrong" in verdict.message
 
@@ -80,7 +80,7 @@ def test_an_answer_of_another_endpoint_creates_nothing_and_is_not_held_against_t
 def test_a_success_that_is_not_kies_may_have_reached_kie_and_names_the_endpoint(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_submit(ProviderAnswer(status, body, text))
+    verdict = FAMILY.read_submit(KieResponse(status, body, text))
     assert isinstance(verdict, Ambiguous)
     assert verdict.wrong_endpoint
 
@@ -89,7 +89,7 @@ def test_a_success_that_is_not_kies_may_have_reached_kie_and_names_the_endpoint(
 def test_to_a_poll_none_of_them_says_anything_of_the_task(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_poll(ProviderAnswer(status, body, text))
+    verdict = FAMILY.read_poll(KieResponse(status, body, text))
     assert isinstance(verdict, NoVerdict)
     assert verdict.wrong_endpoint
     assert not verdict.has_record
@@ -116,7 +116,7 @@ def test_to_a_poll_none_of_them_says_anything_of_the_task(
 def test_what_may_be_kies_own_answer_cut_short_is_ambiguous_and_no_more(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_submit(ProviderAnswer(status, body, text))
+    verdict = FAMILY.read_submit(KieResponse(status, body, text))
     assert isinstance(verdict, Ambiguous)
     assert not verdict.wrong_endpoint
 
@@ -145,12 +145,12 @@ def test_what_may_be_kies_own_answer_cut_short_is_ambiguous_and_no_more(
 def test_what_speaks_of_the_request_or_the_account_stays_so(
     status: int, body: Any, text: str, expected: type
 ) -> None:
-    assert type(FAMILY.read_submit(ProviderAnswer(status, body, text))) is expected
+    assert type(FAMILY.read_submit(KieResponse(status, body, text))) is expected
 
 
 def test_an_unknown_task_is_no_wrong_endpoint() -> None:
     for code, msg in ((422, "The record does not exist"), (404, "The record does not exist")):
-        verdict = FAMILY.read_poll(ProviderAnswer(200, enveloped(code, msg), ""))
+        verdict = FAMILY.read_poll(KieResponse(200, enveloped(code, msg), ""))
         assert isinstance(verdict, NoVerdict)
         assert not verdict.wrong_endpoint
 
@@ -167,7 +167,7 @@ def test_an_unknown_task_is_no_wrong_endpoint() -> None:
     ],
 )
 def test_a_fault_of_the_request_that_kie_sends_as_500_is_a_refusal(words: str) -> None:
-    verdict = FAMILY.read_submit(ProviderAnswer(200, enveloped(500, words), ""))
+    verdict = FAMILY.read_submit(KieResponse(200, enveloped(500, words), ""))
     assert isinstance(verdict, Refused)
     assert verdict.code == 500
 
@@ -187,5 +187,5 @@ def test_a_fault_of_the_request_that_kie_sends_as_500_is_a_refusal(words: str) -
     ],
 )
 def test_any_other_500_may_have_made_a_task(status: int, words: str, data: Any) -> None:
-    verdict = FAMILY.read_submit(ProviderAnswer(status, enveloped(500, words, data), ""))
+    verdict = FAMILY.read_submit(KieResponse(status, enveloped(500, words, data), ""))
     assert isinstance(verdict, Ambiguous)

@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.catalog import ProviderAnswer
+from shared.catalog import KieResponse
 from shared.catalog.families.gpt4o_image import FAMILY
-from shared.domain.kie_outcomes import Delivered, PollVerdict, Unreadable
+from shared.domain.kie_outcomes import Delivered, PollOutcome, Unreadable
 
 ONE = "https://tempfile.aiquickdraw.com/s/one.png"
 TWO = "https://tempfile.aiquickdraw.com/s/two.png"
 COMMAS = "https://images.example/w=100,h=100/one.png"
 
 
-def read(**data: Any) -> PollVerdict:
+def read(**data: Any) -> PollOutcome:
     body = {"code": 200, "msg": "success", "data": {"taskId": "ab12", **data}}
-    return FAMILY.read_poll(ProviderAnswer(200, body, ""))
+    return FAMILY.read_poll(KieResponse(200, body, ""))
 
 
-def read_success(record: dict[str, Any]) -> PollVerdict:
+def read_success(record: dict[str, Any]) -> PollOutcome:
     return read(successFlag=1, status="SUCCESS", **record)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from shared.catalog import ProviderAnswer
+from shared.catalog import KieResponse
 from shared.catalog.families.gpt4o_image import FAMILY
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
     Unreadable,
 )
@@ -23,13 +23,13 @@ ONE = "https://tempfile.aiquickdraw.com/s/one.png"
 TWO = "https://tempfile.aiquickdraw.com/s/two.png"
 
 
-def read(**data: Any) -> PollVerdict:
+def read(**data: Any) -> PollOutcome:
     return read_data({"taskId": "ab12", **data})
 
 
-def read_data(data: Any) -> PollVerdict:
+def read_data(data: Any) -> PollOutcome:
     body = {"code": 200, "msg": "success", "data": data}
-    return FAMILY.read_poll(ProviderAnswer(200, body, json.dumps(body)))
+    return FAMILY.read_poll(KieResponse(200, body, json.dumps(body)))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
-    PollVerdict,
+    PollOutcome,
     TaskFailed,
     Unreadable,
 )
@@ -27,7 +27,7 @@ SLOW_DOWN = (429, 455)
 UNCLEAR = (400, 404, 409, 422, 451, 500, 502, 503, 504, 505, 520, 550)
 
 
-async def poll(client: KieClient) -> PollVerdict:
+async def poll(client: KieClient) -> PollOutcome:
     return await client.poll(FAMILY, "ab12")
 
 
@@ -35,7 +35,7 @@ def record(**fields: Any) -> dict[str, Any]:
     return {"code": 200, "msg": "success", "data": {"taskId": "ab12", **fields}}
 
 
-def assert_row(number: int, verdict: PollVerdict) -> None:
+def assert_row(number: int, verdict: PollOutcome) -> None:
     assert isinstance(verdict, NoVerdict)
     assert verdict.account_blocked is (number in BLOCKED)
     assert verdict.slow_down is (number in SLOW_DOWN)
@@ -61,7 +61,7 @@ def assert_row(number: int, verdict: PollVerdict) -> None:
     ids=lambda value: value["status"] if isinstance(value, dict) else "",
 )
 async def test_200_with_each_documented_status_word(
-    http: aioresponses, client: KieClient, fields: dict[str, Any], expected: PollVerdict
+    http: aioresponses, client: KieClient, fields: dict[str, Any], expected: PollOutcome
 ) -> None:
     http.get(URL, payload=record(**fields))
     assert await poll(client) == expected

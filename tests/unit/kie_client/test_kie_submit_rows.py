@@ -15,7 +15,7 @@ from shared.domain.kie_outcomes import (
     AccountBlocked,
     Ambiguous,
     Refused,
-    SubmitVerdict,
+    SubmitOutcome,
     TryLater,
     WrongEndpoint,
 )
@@ -53,12 +53,12 @@ REASONS |= dict.fromkeys((500, 501, 502, 503, 504, 520), "server_error")
 REASONS |= dict.fromkeys((408, 409), "reply_lost")
 
 
-async def submit(client: KieClient) -> SubmitVerdict:
+async def submit(client: KieClient) -> SubmitOutcome:
     request = TextToImage(prompt="a lighthouse", aspect_ratio="3:2")
     return await client.submit(FAMILY, request, callback_url=None)
 
 
-def assert_row(number: int, verdict: SubmitVerdict) -> None:
+def assert_row(number: int, verdict: SubmitOutcome) -> None:
     assert type(verdict) is ROWS[number]
     if isinstance(verdict, Refused | AccountBlocked):
         assert verdict.code == number

@@ -15,8 +15,8 @@ from shared.domain.kie_outcomes import (
     Ambiguous,
     NoVerdict,
     Pending,
-    PollVerdict,
-    SubmitVerdict,
+    PollOutcome,
+    SubmitOutcome,
     TryLater,
     WrongEndpoint,
 )
@@ -58,12 +58,12 @@ def client_for(
     )
 
 
-async def submit(client: KieClient) -> SubmitVerdict:
+async def submit(client: KieClient) -> SubmitOutcome:
     request = TextToImage(prompt="a lighthouse", aspect_ratio="3:2")
     return await client.submit(FAMILY, request, callback_url="https://here.example/c/1")
 
 
-async def poll(client: KieClient) -> PollVerdict:
+async def poll(client: KieClient) -> PollOutcome:
     return await client.poll(FAMILY, "ab12")
 
 

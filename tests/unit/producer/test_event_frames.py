@@ -23,7 +23,7 @@ from producer.live.positions import (
     refuse_position_ahead,
     safe_positions,
 )
-from shared.adapters.redis.change_messages import Change, from_message, to_message
+from shared.adapters.redis.change_messages import Change, decode_changes, encode_changes
 from shared.domain.lifecycle import TRANSITIONS, event_name
 from shared.errors import InvalidRequest
 
@@ -196,15 +196,15 @@ def test_positions_of_another_database_are_refused() -> None:
 
 def test_changes_survive_the_way_over_redis() -> None:
     changes = [Change(JOB), Change(OTHER, has_ended=True)]
-    assert to_message(changes) == f"{JOB} !{OTHER}"
-    assert from_message(to_message(changes)) == changes
-    assert from_message("") == []
+    assert encode_changes(changes) == f"{JOB} !{OTHER}"
+    assert decode_changes(encode_changes(changes)) == changes
+    assert decode_changes("") == []
 
 
 @pytest.mark.parametrize("message", ["x", f"{JOB},{OTHER}", "!", f"{JOB} !", "{}"])
 def test_a_message_of_another_shape_is_no_news(message: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        from_message(message)
+        decode_changes(message)
 
 
 # --- listeners ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from producer.api.requests.order_body import read_batch, read_order
 from producer.cli.options import read_object
 from producer.orders.order import Order
 from shared.errors import InvalidRequest
-from shared.stored_json import DEEPEST, is_deeper, read_stored_json
+from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth, read_stored_json
 from tests.support.deployment import text_to_image
 
 
@@ -65,11 +65,11 @@ JSON_KINDS = [objects, lists, mixed]
 
 @pytest.mark.parametrize("kind", [*JSON_KINDS, tuples, holders], ids=lambda kind: kind.__name__)
 def test_an_order_takes_what_is_nested_as_deep_as_may_be_and_no_deeper(kind: Any) -> None:
-    for depth in (DEEPEST - 1, DEEPEST):
+    for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH):
         made = Order(request=text_to_image(), account_id="acme", metadata=kind(depth))
         stored = orjson.dumps(dict(made.metadata)).decode()
         assert read_stored_json(stored) == orjson.loads(stored)
-    for depth in (DEEPEST + 1, 252, 253, 254, 255, 300):
+    for depth in (MAX_JSON_DEPTH + 1, 252, 253, 254, 255, 300):
         with pytest.raises(InvalidRequest) as refused:
             Order(request=text_to_image(), account_id="acme", metadata=kind(depth))
         assert [fault.field for fault in refused.value.faults] == ["metadata"]
@@ -79,10 +79,10 @@ def test_an_order_takes_what_is_nested_as_deep_as_may_be_and_no_deeper(kind: Any
 @pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
 def test_http_and_a_batch_take_the_same(kind: Any) -> None:
     body = {"task": "text-to-image", "prompt": "a", "aspect_ratio": "1:1"}
-    for depth in (DEEPEST - 1, DEEPEST):
+    for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH):
         read_order({**body, "metadata": kind(depth)}, "acme", None)
         read_batch({"jobs": [body, {**body, "metadata": kind(depth)}]}, "acme", None)
-    for depth in (DEEPEST + 1, 252, 253):
+    for depth in (MAX_JSON_DEPTH + 1, 252, 253):
         with pytest.raises(InvalidRequest):
             read_order({**body, "metadata": kind(depth)}, "acme", None)
         with pytest.raises(InvalidRequest) as refused:
@@ -93,17 +93,17 @@ def test_http_and_a_batch_take_the_same(kind: Any) -> None:
 @pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
 def test_what_may_be_stored_may_be_wrapped(kind: Any) -> None:
     """By the widest that there is: a page of a list in a message, and then some."""
-    assert not is_deeper(kind(DEEPEST), DEEPEST)
-    assert is_deeper(kind(DEEPEST + 1), DEEPEST)
-    page = {"jobs": [{"metadata": kind(DEEPEST)}]}
+    assert not exceeds_depth(kind(MAX_JSON_DEPTH), MAX_JSON_DEPTH)
+    assert exceeds_depth(kind(MAX_JSON_DEPTH + 1), MAX_JSON_DEPTH)
+    page = {"jobs": [{"metadata": kind(MAX_JSON_DEPTH)}]}
     assert orjson.loads(orjson.dumps({"data": {"data": [page]}}))
 
 
 @pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
 def test_the_command_line_takes_the_same(kind: Any) -> None:
-    for depth in (DEEPEST - 1, DEEPEST, DEEPEST + 1):
+    for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1):
         given = read_object(orjson.dumps(kind(depth)).decode())
-        if depth <= DEEPEST:
+        if depth <= MAX_JSON_DEPTH:
             Order(request=text_to_image(), account_id="acme", metadata=given)
             continue
         with pytest.raises(InvalidRequest):

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from shared.adapters.http.http_connection import ConnectionLimits
-from shared.adapters.http.http_server import GuardedRunner, GuardedServer, listen
+from shared.adapters.http.http_server import LimitedRunner, LimitedServer, listen
 from shared.adapters.http.request_body import read_body
 
 WAIT_SECONDS = 20.0
@@ -22,7 +22,7 @@ class Listener:
     """One that is open."""
 
     port: int
-    server: GuardedServer
+    server: LimitedServer
     asked: list[str] = field(default_factory=list)
     """What its handlers were asked for."""
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -120,13 +120,13 @@ async def listener(**limits: Any) -> AsyncIterator[Listener]:
     app = web.Application()
     for path, handler in (("/echo", echo), ("/ignore", ignore), ("/slow", slow), ("/fail", fail)):
         app.router.add_route("*", path, asked(handler))
-    runner = GuardedRunner(
+    runner = LimitedRunner(
         app, name="test", limits=ConnectionLimits(**limits), shutdown_timeout=0.1
     )
     await runner.setup()
     try:
         await listen(runner, "127.0.0.1", 0)
-        assert isinstance(runner.server, GuardedServer)
+        assert isinstance(runner.server, LimitedServer)
         opened.append(Listener(int(runner.addresses[0][1]), runner.server))
         yield opened[0]
     finally:

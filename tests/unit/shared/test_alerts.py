@@ -10,24 +10,24 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.alerts.alert import ALERT_NAMES, NEED_REDIS, Alert
-from shared.domain.alerts.alert_rules import judge
+from shared.domain.alerts.alert import ALERT_NAMES, REDIS_ALERT_NAMES, Alert
+from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import (
-    QUEUED_COUNTED,
+    QUEUED_COUNT_MAX,
     EndedJob,
     FailingReceiver,
     KeyDifference,
-    Locker,
+    LockHolder,
     LostWorker,
-    Pause,
     ProcessWithoutRedis,
-    RedisSituation,
-    Situation,
+    RedisState,
     SkewedProcess,
+    SubmitPause,
+    SystemState,
 )
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
-WELL = Situation(
+WELL = SystemState(
     at=NOW,
     is_standby=False,
     is_read_only=False,
@@ -70,11 +70,11 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-CONTENT = RedisSituation()
+CONTENT = RedisState()
 
 
-def judged(redis: RedisSituation | None = CONTENT, **changes: Any) -> list[Alert]:
-    return judge(replace(WELL, **changes), redis)
+def judged(redis: RedisState | None = CONTENT, **changes: Any) -> list[Alert]:
+    return find_alerts(replace(WELL, **changes), redis)
 
 
 def ended(*words: str) -> tuple[EndedJob, ...]:
@@ -90,19 +90,19 @@ def ended(*words: str) -> tuple[EndedJob, ...]:
     )
 
 
-PAUSE = Pause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
+PAUSE = SubmitPause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
 
 CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "submits_paused",
-        {"redis": RedisSituation(pauses=(("default", PAUSE),)), "queued": 1960},
+        {"redis": RedisState(pauses=(("default", PAUSE),)), "queued": 1960},
         "default are paused for 40 s more (account_refused: 402: no credits); 1960 jobs wait",
         ago(90),
         "mend the Kie account",
     ),
     (
         "submits_paused",
-        {"redis": RedisSituation(pauses=(("b", replace(PAUSE, until=ago(1), reason="full")),))},
+        {"redis": RedisState(pauses=(("b", replace(PAUSE, until=ago(1), reason="full")),))},
         "by the Kie account b are sent one at a time",
         ago(90),
         "recovers by itself",
@@ -110,7 +110,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "submits_paused",
         {
-            "redis": RedisSituation(
+            "redis": RedisState(
                 family_pauses=(("default", "m", replace(PAUSE, reason="wrong_endpoint")),)
             )
         },
@@ -239,7 +239,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     ),
     (
         "rows_locked",
-        {"lockers": (Locker(71, "admin psql idle in transaction", ago(30)),)},
+        {"lockers": (LockHolder(71, "admin psql idle in transaction", ago(30)),)},
         "session 71 (admin psql idle in transaction) keeps rows",
         ago(30),
         "pg_terminate_backend(71)",
@@ -248,17 +248,17 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     ("postgres_is_read_only", {"is_standby": True}, "is a standby", None, "promote"),
     ("connections_nearly_used_up", {"connections": 90}, "90 of 97", None, "max_connections"),
     ("price_missing", {"unpriced": ("gpt-4o-image x 1",)}, "gpt-4o-image x 1", None, "prices set"),
-    ("redis_is_replica", {"redis": RedisSituation(is_replica=True)}, "replica", None, "primary"),
-    ("redis_evicts", {"redis": RedisSituation(policy="allkeys-lru")}, "allkeys", None, "noevict"),
-    ("redis_is_full", {"redis": RedisSituation(memory_share=0.97)}, "97%", None, "maxmemory"),
+    ("redis_is_replica", {"redis": RedisState(is_replica=True)}, "replica", None, "primary"),
+    ("redis_evicts", {"redis": RedisState(policy="allkeys-lru")}, "allkeys", None, "noevict"),
+    ("redis_is_full", {"redis": RedisState(memory_share=0.97)}, "97%", None, "maxmemory"),
     (
         "redis_was_wiped",
-        {"redis": RedisSituation(wiped_at=ago(20))},
+        {"redis": RedisState(wiped_at=ago(20))},
         "every open job was delivered again",
         ago(20),
         "DEL darkroom:wiped",
     ),
-    ("redis_cannot_save", {"redis": RedisSituation(saves=False)}, "failed", None, "disk"),
+    ("redis_cannot_save", {"redis": RedisState(saves=False)}, "failed", None, "disk"),
 ]
 
 
@@ -275,7 +275,7 @@ def test_each_fault_is_told_with_its_moment_and_its_remedy(
 
 def test_every_name_has_a_case_and_no_other_is_used() -> None:
     assert {case[0] for case in CASES} == set(ALERT_NAMES)
-    assert set(ALERT_NAMES) > NEED_REDIS
+    assert set(ALERT_NAMES) > REDIS_ALERT_NAMES
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"redis": RedisSituation(pauses=(("default", PAUSE),))},
+        {"redis": RedisState(pauses=(("default", PAUSE),))},
         {"redis": None},
         {"workers_alive": 0, "queued": 9},
     ],
@@ -332,5 +332,5 @@ def test_cancelled_jobs_count_neither_way() -> None:
 
 
 def test_a_long_queue_is_not_counted_to_its_end() -> None:
-    (alert,) = judged(due=QUEUED_COUNTED, waiting_since=ago(301), last_submitted_at=ago(1))
+    (alert,) = judged(due=QUEUED_COUNT_MAX, waiting_since=ago(301), last_submitted_at=ago(1))
     assert alert.detail.startswith("10000 jobs or more are due")

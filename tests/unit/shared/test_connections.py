@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from tests.unit.shared.listeners import listener
 
 GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -22,7 +22,7 @@ def post(path: str, length: int, *headers: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _no_incidents() -> None:
-    failures.clear()
+    incidents.clear()
 
 
 HALF_HEADS = [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.public_addresses import address_fault, url_fault
+from shared.domain.public_addresses import find_address_fault, find_url_fault
 
 PUBLIC_URLS = [
     "https://shop.example/hook",
@@ -84,36 +84,36 @@ NONSENSE = [
 
 @pytest.mark.parametrize("url", PUBLIC_URLS)
 def test_a_public_url_is_allowed(url: str) -> None:
-    assert url_fault(url, allow_loopback=False) is None
+    assert find_url_fault(url, allow_loopback=False) is None
 
 
 @pytest.mark.parametrize("host", INNER_HOSTS)
 @pytest.mark.parametrize("form", ["http://{}/", "https://{}:8443/latest/meta-data?x=1"])
 def test_an_inner_host_is_refused_however_it_is_written(host: str, form: str) -> None:
-    assert url_fault(form.format(host), allow_loopback=False)
+    assert find_url_fault(form.format(host), allow_loopback=False)
 
 
 @pytest.mark.parametrize("url", NONSENSE)
 @pytest.mark.parametrize("allow_loopback", [True, False])
 def test_what_is_no_plain_web_address_is_refused(url: str, allow_loopback: bool) -> None:
-    assert url_fault(url, allow_loopback=allow_loopback)
+    assert find_url_fault(url, allow_loopback=allow_loopback)
 
 
 def test_the_sentence_names_the_host_and_no_secret() -> None:
-    fault = url_fault("http://10.0.0.1/hook?token=secret", allow_loopback=False)
+    fault = find_url_fault("http://10.0.0.1/hook?token=secret", allow_loopback=False)
     assert (
         fault
         == "points at 10.0.0.1, which is not public; it must be a public address of the internet"
     )
     for url in ("http://u:secret@shop.example/", "http://10.1/?secret", "http://a/secret"):
-        assert "secret" not in (url_fault(url, allow_loopback=False) or "secret")
+        assert "secret" not in (find_url_fault(url, allow_loopback=False) or "secret")
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost", "a.localhost", "localhost."]
 )
 def test_the_development_setting_allows_this_machine(host: str) -> None:
-    assert url_fault(f"http://{host}:9000/hook", allow_loopback=True) is None
+    assert find_url_fault(f"http://{host}:9000/hook", allow_loopback=True) is None
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_development_setting_allows_this_machine(host: str) -> None:
     ),
 )
 def test_the_development_setting_allows_nothing_else(host: str) -> None:
-    assert url_fault(f"http://{host}/", allow_loopback=True)
+    assert find_url_fault(f"http://{host}/", allow_loopback=True)
 
 
 PUBLIC_ADDRESSES = [
@@ -149,26 +149,26 @@ INNER_ADDRESSES = [
 
 @pytest.mark.parametrize("address", PUBLIC_ADDRESSES)
 def test_a_public_address_is_allowed(address: str) -> None:
-    assert address_fault(address, allow_loopback=False) is None
+    assert find_address_fault(address, allow_loopback=False) is None
 
 
 @pytest.mark.parametrize("address", INNER_ADDRESSES)
 def test_an_inner_address_is_refused(address: str) -> None:
-    assert address_fault(address, allow_loopback=False)
+    assert find_address_fault(address, allow_loopback=False)
 
 
 @pytest.mark.parametrize("address", sorted(set(INNER_ADDRESSES) - {"::1"}))
 def test_the_development_setting_opens_no_address_but_loopback(address: str) -> None:
     is_loopback = address.startswith("127.")
-    assert (address_fault(address, allow_loopback=True) is None) == is_loopback
-    assert address_fault("::1", allow_loopback=True) is None
+    assert (find_address_fault(address, allow_loopback=True) is None) == is_loopback
+    assert find_address_fault("::1", allow_loopback=True) is None
 
 
 @given(st.ip_addresses())
 def test_nothing_that_python_calls_private_is_ever_allowed(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
-    if address_fault(str(address), allow_loopback=False) is None:
+    if find_address_fault(str(address), allow_loopback=False) is None:
         in_nat64 = address in ipaddress.ip_network("64:ff9b::/96")
         inner = ipaddress.ip_address(int(address) & 0xFFFF_FFFF) if in_nat64 else address
         assert inner.is_global
@@ -179,5 +179,5 @@ def test_nothing_that_python_calls_private_is_ever_allowed(
 @given(st.text(max_size=80))
 def test_any_text_gets_an_answer_and_never_an_error(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}/", f"http://[{text}]:80/"):
-        url_fault(url, allow_loopback=False)
-    address_fault(text, allow_loopback=False)
+        find_url_fault(url, allow_loopback=False)
+    find_address_fault(text, allow_loopback=False)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from shared.adapters.monitoring.incident_log import ADVICE, FORGOTTEN_SECONDS, POSTGRES, FailureLog
+from shared.adapters.monitoring.incident_log import EXPIRY_SECONDS, FIXES, POSTGRES, IncidentLog
 from shared.errors import DatabaseRefused, PostgresDown, RedisDown
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -35,8 +35,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def failures(clock: Clock) -> FailureLog:
-    return FailureLog(monotonic=clock.monotonic, now=clock.now, quiet_seconds=8.0)
+def incidents(clock: Clock) -> IncidentLog:
+    return IncidentLog(monotonic=clock.monotonic, now=clock.now, calm_seconds=8.0)
 
 
 @pytest.fixture
@@ -50,14 +50,16 @@ def changes(lines: list[Any]) -> list[str]:
 
 
 async def test_two_short_outages_with_thousands_of_tries_are_four_lines(
-    failures: FailureLog, clock: Clock, lines: list[Any]
+    incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     for _ in range(2):
         for _ in range(1_700):
-            failures.down(PostgresDown("Postgres does not answer: refused"), doing="submit_job")
+            incidents.record_outage(
+                PostgresDown("Postgres does not answer: refused"), doing="submit_job"
+            )
             clock.seconds += 0.01
         clock.seconds += 8
-        failures.up("postgres")
+        incidents.record_recovery("postgres")
         clock.seconds += 30
     assert changes(lines) == ["began", "over", "began", "over"]
     first, end = lines[0], lines[1]
@@ -67,15 +69,15 @@ async def test_two_short_outages_with_thousands_of_tries_are_four_lines(
     )
     assert first["error"] == "Postgres does not answer: refused"
     assert first["since"] == "2026-11-27T12:00:00Z"
-    assert first["fix"] == ADVICE[POSTGRES]
+    assert first["fix"] == FIXES[POSTGRES]
     assert (end["times"], end["seconds"], end["by"]) == (1_700, 25.0, {"submit_job": 1_700})
 
 
 async def test_a_lasting_failure_is_told_once_a_minute_with_its_count(
-    failures: FailureLog, clock: Clock, lines: list[Any]
+    incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     for _ in range(301):
-        failures.down(RedisDown("Redis does not answer: away"), doing="claim")
+        incidents.record_outage(RedisDown("Redis does not answer: away"), doing="claim")
         clock.seconds += 0.5
     assert changes(lines) == ["began", "still", "still"]
     assert [line.get("times") for line in lines] == [None, 121, 241]
@@ -83,90 +85,96 @@ async def test_a_lasting_failure_is_told_once_a_minute_with_its_count(
 
 
 async def test_other_words_of_the_same_failure_are_told_once(
-    failures: FailureLog, clock: Clock, lines: list[Any]
+    incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     for _ in range(10):
         for words in ("connection refused", "the database system is starting up"):
-            failures.down(PostgresDown(words), doing="load")
+            incidents.record_outage(PostgresDown(words), doing="load")
             clock.seconds += 0.1
     assert changes(lines) == ["began", "changed"]
     assert lines[1]["error"] == "the database system is starting up"
 
 
 async def test_numbers_and_addresses_make_no_other_words(
-    failures: FailureLog, lines: list[Any]
+    incidents: IncidentLog, lines: list[Any]
 ) -> None:
     for number in range(50):
-        failures.failed("poll_undecided", "default", f"task {number} at 0x{number:x}f: code 500")
+        incidents.record_failure(
+            "poll_undecided", "default", f"task {number} at 0x{number:x}f: code 500"
+        )
     assert changes(lines) == ["began"]
 
 
 async def test_a_failure_with_ever_other_words_is_told_a_few_times(
-    failures: FailureLog, lines: list[Any]
+    incidents: IncidentLog, lines: list[Any]
 ) -> None:
     for word in "abcdefghijklmnopqrstuvwxyz":
-        failures.failed("webhook_failed", "https://a.example", f"said {word}")
+        incidents.record_failure("webhook_failed", "https://a.example", f"said {word}")
     assert changes(lines) == ["began", *["changed"] * 4]
 
 
 async def test_tries_that_fail_and_succeed_in_turn_are_one_incident(
-    failures: FailureLog, clock: Clock, lines: list[Any]
+    incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     for _ in range(20):
-        failures.down(PostgresDown("canceling statement due to lock timeout"), doing="settle")
+        incidents.record_outage(
+            PostgresDown("canceling statement due to lock timeout"), doing="settle"
+        )
         clock.seconds += 1
-        failures.up("postgres")
+        incidents.record_recovery("postgres")
         clock.seconds += 1
     assert changes(lines) == ["began"]
 
 
 async def test_the_end_is_told_by_itself_once_it_has_been_quiet(lines: list[Any]) -> None:
-    failures = FailureLog(quiet_seconds=0.05)
-    failures.down(RedisDown("away"), doing="listen_for_changes")
-    failures.up("redis")
+    incidents = IncidentLog(calm_seconds=0.05)
+    incidents.record_outage(RedisDown("away"), doing="listen_for_changes")
+    incidents.record_recovery("redis")
     assert changes(lines) == ["began"]
     async with asyncio.timeout(5):
         while len(lines) < 2:
             await asyncio.sleep(0.01)
     assert changes(lines) == ["began", "over"]
-    assert failures.since("dependency_down", "redis") is None
+    assert incidents.since("dependency_down", "redis") is None
 
 
 async def test_a_failure_in_the_quiet_time_keeps_the_incident_open(lines: list[Any]) -> None:
-    failures = FailureLog(quiet_seconds=0.1)
-    failures.down(RedisDown("away"), doing="claim")
-    failures.up("redis")
-    failures.down(RedisDown("away"), doing="claim")
+    incidents = IncidentLog(calm_seconds=0.1)
+    incidents.record_outage(RedisDown("away"), doing="claim")
+    incidents.record_recovery("redis")
+    incidents.record_outage(RedisDown("away"), doing="claim")
     async with asyncio.timeout(5):
-        while failures._incidents["dependency_down", "redis"].closing is not None:
+        while incidents._incidents["dependency_down", "redis"].closing is not None:
             await asyncio.sleep(0.01)
     assert changes(lines) == ["began"]
 
 
-async def test_subjects_are_told_apart(failures: FailureLog, lines: list[Any]) -> None:
-    failures.down(PostgresDown("away"), doing="reconcile")
-    failures.down(RedisDown("away"), doing="reconcile")
-    failures.down(DatabaseRefused("no", sqlstate="42501"), doing="reconcile")
+async def test_subjects_are_told_apart(incidents: IncidentLog, lines: list[Any]) -> None:
+    incidents.record_outage(PostgresDown("away"), doing="reconcile")
+    incidents.record_outage(RedisDown("away"), doing="reconcile")
+    incidents.record_outage(DatabaseRefused("no", sqlstate="42501"), doing="reconcile")
     assert [line["subject"] for line in lines] == ["postgres", "redis", "database_refused"]
     assert "fix" not in lines[2]
 
 
 async def test_what_nobody_says_is_over_begins_anew_after_a_long_quiet(
-    failures: FailureLog, clock: Clock, lines: list[Any]
+    incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
-    failures.failed("callback_refused", "signature", "is wrong")
-    clock.seconds += FORGOTTEN_SECONDS + 1
-    failures.failed("callback_refused", "signature", "is wrong")
+    incidents.record_failure("callback_refused", "signature", "is wrong")
+    clock.seconds += EXPIRY_SECONDS + 1
+    incidents.record_failure("callback_refused", "signature", "is wrong")
     assert changes(lines) == ["began", "began"]
 
 
 async def test_a_level_and_a_quiet_time_of_its_own(
-    failures: FailureLog, clock: Clock, lines: list[Any]
+    incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     for _ in range(5):
-        failures.failed("step_failed", "poll_job", "KeyError", level="error", quiet_seconds=60)
+        incidents.record_failure(
+            "step_failed", "poll_job", "KeyError", level="error", calm_seconds=60
+        )
         clock.seconds += 15
-        failures.succeeded("step_failed", "poll_job")
+        incidents.record_success("step_failed", "poll_job")
         clock.seconds += 15
     assert [line["log_level"] for line in lines] == ["error"] * 3
     assert changes(lines) == ["began", "still", "still"]

@@ -13,10 +13,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from shared.adapters.http.descriptor_limit import descriptors_for_listeners
+from shared.adapters.http.descriptor_limit import max_listener_connections
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits, peer_of
 from shared.adapters.http.http_server import listen
-from shared.adapters.monitoring.incident_log import failures
+from shared.adapters.monitoring.incident_log import incidents
 from tests.unit.shared.listeners import Connection, listener
 from tests.unit.shared.test_connections import GET, post
 from worker.bootstrap import DATABASE_CONNECTIONS
@@ -29,7 +29,7 @@ OTHER, THIRD = "127.0.0.2", "127.0.0.3"
 
 @pytest.fixture(autouse=True)
 def _no_incidents() -> None:
-    failures.clear()
+    incidents.clear()
 
 
 # --- how many ---------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def _no_incidents() -> None:
 
 @pytest.mark.parametrize("sent", [b"", GET[:20], post("/echo", 100) + b"x"])
 async def test_who_keeps_it_waiting_longest_makes_room_for_a_new_connection(sent: bytes) -> None:
-    async with listener(connections=4, peer_part=1) as one:
+    async with listener(connections=4, peer_share_max=1) as one:
         waiting = []
         for number in range(4):
             waiting.append(await one.connect())
@@ -52,7 +52,7 @@ async def test_who_keeps_it_waiting_longest_makes_room_for_a_new_connection(sent
 
 
 async def test_at_its_part_an_address_loses_its_own_longest_wait() -> None:
-    async with listener(connections=6, peer_part=0.5) as one:
+    async with listener(connections=6, peer_share_max=0.5) as one:
         neighbour = await one.connect(THIRD)
         await one.has_open(1)
         crowd = []
@@ -69,7 +69,7 @@ async def test_at_its_part_an_address_loses_its_own_longest_wait() -> None:
 
 
 async def test_idle_connections_make_room_too() -> None:
-    async with listener(connections=2, peer_part=1) as one:
+    async with listener(connections=2, peer_share_max=1) as one:
         idle = []
         for _ in range(2):
             idle.append(await one.connect())
@@ -83,7 +83,7 @@ async def test_idle_connections_make_room_too() -> None:
 
 @pytest.mark.promise("no_connection_left")
 async def test_where_all_are_served_a_new_connection_is_refused_at_once() -> None:
-    async with listener(connections=2, peer_part=0.5) as one:
+    async with listener(connections=2, peer_share_max=0.5) as one:
         served = []
         for number, address in enumerate((OTHER, THIRD)):
             served.append(await one.connect(address))
@@ -100,7 +100,7 @@ async def test_where_all_are_served_a_new_connection_is_refused_at_once() -> Non
 
 @pytest.mark.promise("too_many_connections", "connections")
 async def test_one_address_has_its_part_of_the_connections_only() -> None:
-    async with listener(connections=6, peer_part=0.5) as one:
+    async with listener(connections=6, peer_share_max=0.5) as one:
         crowd = [await one.connect(OTHER) for _ in range(3)]
         for connection in crowd:
             await connection.send(GET.replace(b"/echo", b"/slow"))
@@ -122,7 +122,7 @@ async def test_one_address_has_its_part_of_the_connections_only() -> None:
 
 async def test_a_flood_of_connections_is_a_line_in_the_log_and_nothing_stays_of_it() -> None:
     with capture_logs() as lines:
-        async with listener(connections=8, peer_part=1) as one:
+        async with listener(connections=8, peer_share_max=1) as one:
             crowd: list[Connection] = [await one.connect() for _ in range(200)]
             honest = await one.connect(OTHER)
             await honest.send(GET)
@@ -162,7 +162,7 @@ def test_a_peer_is_an_address_or_the_network_of_one_machine(name: object, peer: 
     [(1024, 768), (20_000, 19_744), (400, 144), (64, 16), (1, 1), (3, 1)],
 )
 def test_descriptors_are_kept_back_for_the_servers_behind(limit: int, left: int) -> None:
-    assert descriptors_for_listeners(limit=limit) == left
+    assert max_listener_connections(limit=limit) == left
     assert ConnectionLimits().connections <= CONNECTIONS_MAX
 
 
@@ -171,7 +171,7 @@ def test_a_worker_keeps_back_enough_for_its_pools_and_for_hundreds_of_requests_t
     (redis,) = re.findall(r"connect_redis\(.*connections=(\d+)", text)
     others = DATABASE_CONNECTIONS + int(redis) + WEBHOOKS_AT_ONCE
     assert DESCRIPTORS_RESERVED - others >= 500
-    assert descriptors_for_listeners(DESCRIPTORS_RESERVED, limit=1024) == 256
+    assert max_listener_connections(DESCRIPTORS_RESERVED, limit=1024) == 256
 
 
 async def test_that_no_connection_can_be_accepted_is_one_line_without_a_traceback() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from shared.domain.job import Job, changed
+from shared.domain.job import Job, replace_fields
 
 JOB = Job(**cast("dict[str, Any]", {one.name: f"the {one.name}" for one in fields(Job)}))
 
@@ -15,7 +15,7 @@ JOB = Job(**cast("dict[str, Any]", {one.name: f"the {one.name}" for one in field
 @pytest.mark.parametrize("name", [one.name for one in fields(Job)])
 def test_any_field_can_be_changed_and_the_others_stay(name: str) -> None:
     change: dict[str, Any] = {name: "something else"}
-    made = changed(JOB, **change)
+    made = replace_fields(JOB, **change)
     wanted = replace(JOB, **change)
     assert [getattr(made, one.name) for one in fields(Job)] == [
         getattr(wanted, one.name) for one in fields(Job)
@@ -25,4 +25,4 @@ def test_any_field_can_be_changed_and_the_others_stay(name: str) -> None:
 
 def test_a_field_that_no_job_has_is_refused() -> None:
     with pytest.raises(KeyError, match="colour"):
-        changed(JOB, colour="red")
+        replace_fields(JOB, colour="red")

@@ -11,7 +11,7 @@ import pytest
 from asyncpg import exceptions
 
 from shared.adapters.postgres import sqlstates
-from shared.adapters.postgres.database import translated_errors
+from shared.adapters.postgres.database import translated_postgres_errors
 from shared.errors import DarkroomError, DatabaseRefused, JobNotFound, PostgresDown, RowBusy
 
 CODES = {
@@ -39,7 +39,7 @@ mend one, and what was paid for is kept until it is mended."""
 def translated(sqlstate: str, **fields: str) -> DarkroomError:
     """Return what becomes of the server's error of that code."""
     error = asyncpg.PostgresError.new({"C": sqlstate, "M": "the server's own words", **fields})
-    with pytest.raises(DarkroomError) as raised, translated_errors():
+    with pytest.raises(DarkroomError) as raised, translated_postgres_errors():
         raise error
     assert raised.value.__cause__ is error
     return raised.value
@@ -119,14 +119,17 @@ def test_a_server_that_answers_is_not_said_to_be_silent(sqlstate: str, words: st
     ids=lambda error: type(error).__name__,
 )
 def test_a_server_that_does_not_answer_is_postgres_down(error: Exception) -> None:
-    with pytest.raises(PostgresDown, match="does not answer") as raised, translated_errors():
+    with (
+        pytest.raises(PostgresDown, match="does not answer") as raised,
+        translated_postgres_errors(),
+    ):
         raise error
     assert raised.value.__cause__ is error
     assert raised.value.sqlstate is None
 
 
 def test_our_own_errors_pass_as_they_are() -> None:
-    with pytest.raises(JobNotFound), translated_errors():
+    with pytest.raises(JobNotFound), translated_postgres_errors():
         raise JobNotFound("x")
 
 
@@ -151,5 +154,5 @@ def test_what_an_error_says_of_other_rows_and_connections(
     sqlstate: str, is_of_a_row: bool, spoils_one: bool, spoils_all: bool
 ) -> None:
     assert sqlstates.may_concern_one_row(sqlstate) is is_of_a_row
-    assert sqlstates.spoils_connection(sqlstate) is spoils_one
-    assert sqlstates.spoils_every_connection(sqlstate) is spoils_all
+    assert sqlstates.breaks_connection(sqlstate) is spoils_one
+    assert sqlstates.breaks_all_connections(sqlstate) is spoils_all

@@ -8,17 +8,17 @@ from uuid import UUID
 import pytest
 import structlog
 
-from shared.adapters.processes.process_records import Beat, LiveWorker, Process
+from shared.adapters.processes.process_records import HeartbeatResult, LiveWorker, Process
 from shared.adapters.processes.process_rows import ProcessKind
-from shared.adapters.processes.redis_presence import Mark
+from shared.adapters.processes.redis_presence import Presence
 from shared.adapters.processes.shared_redis_check import (
-    Agreement,
-    RedisAgreement,
+    RedisSharing,
+    SharedRedisCheck,
     differing_keys,
     differing_limits,
 )
 from shared.errors import ConfigurationError
-from shared.kie_accounts import KieKey, key_fingerprints, read_keys
+from shared.kie_accounts import KieKey, key_fingerprints, parse_account_keys
 
 OWN, OLD, YOUNG, STRANGE = (UUID(int=n) for n in (2, 1, 3, 9))
 STARTED = 1_000.0
@@ -33,40 +33,40 @@ def a_worker(who: UUID, marked: float, **limits: int) -> LiveWorker:
     return LiveWorker(who, f"w{who.int}:1", "a:6379/0", limits, {}, started, marked)
 
 
-def a_mark(who: UUID, since: float = STARTED, seen: float = STARTED) -> Mark:
-    return Mark(who, int(since * 1000), int(seen * 1000), "worker", f"w{who.int}:1", "db/other")
+def a_mark(who: UUID, since: float = STARTED, seen: float = STARTED) -> Presence:
+    return Presence(who, int(since * 1000), int(seen * 1000), "worker", f"w{who.int}:1", "db/other")
 
 
 def a_beat(
     at: float,
     *workers: LiveWorker,
-    marks: tuple[Mark, ...] | None = (),
+    presences: tuple[Presence, ...] | None = (),
     unknown: frozenset[UUID] = frozenset(),
-) -> Beat:
-    own = None if marks is None else (a_mark(OWN, seen=at), *marks)
-    return Beat(own, workers, unknown, STARTED, at)
+) -> HeartbeatResult:
+    own = None if presences is None else (a_mark(OWN, seen=at), *presences)
+    return HeartbeatResult(own, workers, unknown, STARTED, at)
 
 
-def judged(agreement: RedisAgreement, *beats: Beat) -> list[str]:
+def judged(check: SharedRedisCheck, *beats: HeartbeatResult) -> list[str]:
     states = []
-    for beat in beats:
-        agreement.judge(beat)
-        states.append(str(agreement.state))
+    for result in beats:
+        check.update(result)
+        states.append(str(check.state))
     return states
 
 
 def test_alone_it_is_proven_at_once_and_not_before() -> None:
-    agreement = RedisAgreement(a_process())
-    assert not agreement.may_claim()
-    assert judged(agreement, a_beat(1000, marks=None)) == ["open"]
-    assert judged(agreement, a_beat(1005)) == ["proven"]
-    assert agreement.may_claim()
+    check = SharedRedisCheck(a_process())
+    assert not check.may_claim()
+    assert judged(check, a_beat(1000, presences=None)) == ["open"]
+    assert judged(check, a_beat(1005)) == ["proven"]
+    assert check.may_claim()
 
 
 async def test_an_older_worker_that_goes_on_writing_elsewhere_refutes_it() -> None:
-    agreement = RedisAgreement(a_process())
+    check = SharedRedisCheck(a_process())
     states = judged(
-        agreement,
+        check,
         a_beat(1000, a_worker(OLD, 998)),
         a_beat(1001, a_worker(OLD, 998)),
         a_beat(1002, a_worker(OLD, 998)),
@@ -75,36 +75,36 @@ async def test_an_older_worker_that_goes_on_writing_elsewhere_refutes_it() -> No
     )
     assert states == ["open"] * 4 + ["refuted"]
     for word in ("w1:1", "a:6379/0", "b:6379/0", "REDIS_URL"):
-        assert word in agreement.reason
+        assert word in check.reason
     with pytest.raises(ConfigurationError, match="uses another Redis"):
-        await agreement.check()
+        await check.check()
 
 
 def test_a_worker_that_was_killed_refutes_nothing_and_is_forgotten() -> None:
-    agreement = RedisAgreement(a_process())
+    check = SharedRedisCheck(a_process())
     dead = a_worker(OLD, 998)
-    states = judged(agreement, *(a_beat(1000 + n, dead) for n in range(12)), a_beat(1013.1))
+    states = judged(check, *(a_beat(1000 + n, dead) for n in range(12)), a_beat(1013.1))
     assert states == ["open"] * 12 + ["proven"]
 
 
 def test_a_wiped_redis_is_a_doubt_that_the_next_beat_takes_away() -> None:
-    agreement = RedisAgreement(a_process())
+    check = SharedRedisCheck(a_process())
     states = judged(
-        agreement,
-        a_beat(1000, a_worker(OLD, 998), marks=(a_mark(OLD),)),
+        check,
+        a_beat(1000, a_worker(OLD, 998), presences=(a_mark(OLD),)),
         a_beat(1005, a_worker(OLD, 1003)),
-        a_beat(1010, a_worker(OLD, 1008), marks=(a_mark(OLD),)),
+        a_beat(1010, a_worker(OLD, 1008), presences=(a_mark(OLD),)),
         a_beat(1015, a_worker(OLD, 1013)),
-        a_beat(1020, a_worker(OLD, 1018), marks=(a_mark(OLD),)),
+        a_beat(1020, a_worker(OLD, 1018), presences=(a_mark(OLD),)),
     )
     assert states == ["proven"] * 5
 
 
 def test_a_mark_that_may_have_expired_is_no_sign() -> None:
-    agreement = RedisAgreement(a_process())
+    check = SharedRedisCheck(a_process())
     # Beats that come late, as those of a machine that was asleep.
     states = judged(
-        agreement,
+        check,
         a_beat(1000, a_worker(OLD, 998)),
         a_beat(1011, a_worker(OLD, 1010)),
         a_beat(1023, a_worker(OLD, 1022)),
@@ -113,17 +113,17 @@ def test_a_mark_that_may_have_expired_is_no_sign() -> None:
 
 
 def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
-    oldest = RedisAgreement(a_process())
+    oldest = SharedRedisCheck(a_process())
     beats = [a_beat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(4)]
     assert judged(oldest, *beats) == ["proven"] * 4
     # A third beside the oldest goes on, whoever else uses another Redis.
-    third = RedisAgreement(a_process())
+    third = SharedRedisCheck(a_process())
     beats = [
         a_beat(
             1000 + 5 * n,
             a_worker(OLD, 998 + 5 * n),
             a_worker(YOUNG, 998 + 5 * n),
-            marks=(a_mark(OLD),),
+            presences=(a_mark(OLD),),
         )
         for n in range(4)
     ]
@@ -132,21 +132,21 @@ def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
 
 def test_it_may_claim_again_when_the_other_is_found_or_gone() -> None:
     refuting = [a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(3)]
-    found = RedisAgreement(a_process())
+    found = SharedRedisCheck(a_process())
     assert judged(found, *refuting)[-1] == "refuted"
-    assert judged(found, a_beat(1015, a_worker(OLD, 1013), marks=(a_mark(OLD),))) == ["proven"]
-    gone = RedisAgreement(a_process())
+    assert judged(found, a_beat(1015, a_worker(OLD, 1013), presences=(a_mark(OLD),))) == ["proven"]
+    gone = SharedRedisCheck(a_process())
     assert judged(gone, *refuting, a_beat(1030))[-2:] == ["refuted", "proven"]
 
 
 def test_without_redis_nothing_new_is_known() -> None:
-    agreement = RedisAgreement(a_process())
-    beats = [a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n), marks=None) for n in range(4)]
-    assert judged(agreement, a_beat(995), *beats) == ["proven"] * 5
+    check = SharedRedisCheck(a_process())
+    beats = [a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n), presences=None) for n in range(4)]
+    assert judged(check, a_beat(995), *beats) == ["proven"] * 5
 
 
 def test_an_api_is_judged_by_any_worker_and_is_ready_until_it_is_refuted() -> None:
-    api = RedisAgreement(a_process("api"))
+    api = SharedRedisCheck(a_process("api"))
     beats = [a_beat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(3)]
     assert judged(api, *beats) == ["open", "open", "refuted"]
 
@@ -163,21 +163,23 @@ def test_an_api_is_judged_by_any_worker_and_is_ready_until_it_is_refuted() -> No
 def test_another_database_in_this_redis(
     since: float, seen: tuple[float, ...], states: list[str]
 ) -> None:
-    agreement = RedisAgreement(a_process())
+    check = SharedRedisCheck(a_process())
     beats = [
-        a_beat(1000 + 5 * n, marks=(a_mark(STRANGE, since, moment),), unknown=frozenset({STRANGE}))
+        a_beat(
+            1000 + 5 * n, presences=(a_mark(STRANGE, since, moment),), unknown=frozenset({STRANGE})
+        )
         for n, moment in enumerate(seen)
     ]
-    assert judged(agreement, *beats) == states
-    if agreement.state is Agreement.REFUTED:
+    assert judged(check, *beats) == states
+    if check.state is RedisSharing.NOT_SHARED:
         for word in ("w9:1", "db/other", "b:6379/0"):
-            assert word in agreement.reason
+            assert word in check.reason
 
 
 def test_the_doubt_is_logged_once_as_an_error_and_so_is_its_end() -> None:
-    agreement = RedisAgreement(a_process())
+    check = SharedRedisCheck(a_process())
     with structlog.testing.capture_logs() as logs:
-        judged(agreement, *(a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(6)))
+        judged(check, *(a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(6)))
     assert [(line["event"], line["log_level"]) for line in logs] == [("redis_not_shared", "error")]
 
 
@@ -190,7 +192,7 @@ def test_settings_that_differ_are_named_with_both_values() -> None:
         "KIE_SUBMITS_PER_10_SECONDS is 20 here, 5 at w3:1"
     )
     with structlog.testing.capture_logs() as logs:
-        RedisAgreement(own).judge(a_beat(1000, other))
+        SharedRedisCheck(own).update(a_beat(1000, other))
     assert [(line["event"], line["log_level"]) for line in logs] == [("limits_differ", "warning")]
 
 
@@ -221,24 +223,24 @@ def test_keys_that_differ_are_named_by_account_and_worker(
     workers = [
         with_keys(a_worker(who, 1), **keys) for who, keys in zip((OLD, YOUNG), others, strict=False)
     ]
-    beat = replace(a_beat(1000, *workers), key_fingerprints=own)
-    assert said in differing_keys(beat)
-    assert bool(differing_keys(beat)) is bool(said)
-    agreement = RedisAgreement(a_process())
+    result = replace(a_beat(1000, *workers), key_fingerprints=own)
+    assert said in differing_keys(result)
+    assert bool(differing_keys(result)) is bool(said)
+    check = SharedRedisCheck(a_process())
     with structlog.testing.capture_logs() as logs:
-        for one in (beat, beat, a_beat(1010)):
-            agreement.judge(one)
+        for one in (result, result, a_beat(1010)):
+            check.update(one)
     told = [(line["log_level"], line["change"]) for line in logs if line["event"] == "keys_differ"]
     assert told == ([("warning", "began"), ("info", "over")] if said else [])
 
 
 def test_a_fingerprint_tells_equal_keys_and_no_key() -> None:
-    keys = read_keys("a=sk-123,b=sk-456")
+    keys = parse_account_keys("a=sk-123,b=sk-456")
     found = key_fingerprints(keys, "salt")
     assert found == key_fingerprints(keys, "salt")
     assert len({*found.values(), *key_fingerprints(keys, "other").values()}) == 4
     assert {len(text) for text in found.values()} == {16}
-    assert key_fingerprints(read_keys("c=sk-123"), "salt")["c"] == found["a"]
+    assert key_fingerprints(parse_account_keys("c=sk-123"), "salt")["c"] == found["a"]
     assert "sk-123" not in repr(a_process_with(keys))
 
 

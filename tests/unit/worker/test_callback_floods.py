@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.monitoring.health_endpoints import Health, serving
+from shared.adapters.monitoring.health_endpoints import HealthEndpoints, serve_http
 from shared.adapters.postgres.server_clock import ServerClock
 from worker.callbacks.receiver import QUERIES_AT_ONCE, USUAL_BODY_BYTES, CallbackReceiver
 
@@ -41,7 +41,7 @@ async def test_callbacks_have_some_of_the_connections_to_postgres_only(filling: 
     receiver = CallbackReceiver(queries, ServerClock(), None, lambda _: None)
     body = {"data": {"taskId": "t", "info": "x" * filling}}
     async with (
-        serving("127.0.0.1", 0, receiver.routes()) as port,
+        serve_http("127.0.0.1", 0, receiver.routes()) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
 
@@ -75,9 +75,9 @@ async def test_who_asks_at_once_shares_one_look_at_the_servers(path: str) -> Non
 
         return web.get(route.path, handle)
 
-    health = Health({"postgres": look}, CollectorRegistry(), look, timeout_seconds=20)
+    health = HealthEndpoints({"postgres": look}, CollectorRegistry(), look, timeout_seconds=20)
     async with (
-        serving("127.0.0.1", 0, map(counted, health.routes())) as port,
+        serve_http("127.0.0.1", 0, map(counted, health.routes())) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
 

@@ -40,7 +40,7 @@ async def outcome_of(answer: float | Exception | None) -> tuple[float | None, li
             metrics=Metrics(registry),
             random=Random(1),
             store=SimpleNamespace(memory=JobMemory()),
-            delivery=SimpleNamespace(redis=FullRedis()),
+            delivery_queue=SimpleNamespace(redis=FullRedis()),
         ),
     )
 

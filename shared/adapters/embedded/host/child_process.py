@@ -13,9 +13,9 @@ from pathlib import Path
 from shared.adapters.embedded.host import exec_wrapper
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.file_lock import read_holder, record_holder, take_lock
-from shared.adapters.embedded.host.log_files import quote_log
-from shared.adapters.embedded.host.process_info import has_open
-from shared.adapters.embedded.host.unix_user import Account
+from shared.adapters.embedded.host.log_files import format_log_tail
+from shared.adapters.embedded.host.process_info import has_file_open
+from shared.adapters.embedded.host.unix_user import UnixUser
 from shared.errors import EmbeddedServerError
 
 POLL_SECONDS = 0.02
@@ -30,7 +30,7 @@ class Command:
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     directory: Path
-    account: Account | None
+    user: UnixUser | None
     death_signal: signal.Signals
     """Sent by the kernel when the watchdog dies (Linux)."""
 
@@ -40,11 +40,11 @@ async def spawn(command: Command, *, log: int, lock: int) -> asyncio.subprocess.
 
     Call it on the main thread: the kernel's death signal follows the thread that spawned.
     """
-    account = command.account
+    user = command.user
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", exec_wrapper.__file__),
         *(str(os.getpid()), str(int(command.death_signal))),
-        *(str(account.user_id if account else -1), str(account.group_id if account else -1)),
+        *(str(user.user_id if user else -1), str(user.group_id if user else -1)),
         *command.argv,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=log,
@@ -81,7 +81,7 @@ async def stop(
     await process.wait()
 
 
-async def claim_lock(
+async def take_over_lock(
     path: Path,
     *,
     signals: Sequence[signal.Signals],
@@ -99,7 +99,7 @@ async def claim_lock(
         if deadline.is_over:
             raise EmbeddedServerError(
                 f"process {read_holder(path)} of an earlier run still holds {path}: end it with"
-                f" `kill -9 {read_holder(path)}` and start again{quote_log(log)}"
+                f" `kill -9 {read_holder(path)}` and start again{format_log_tail(log)}"
             )
         if next_step.is_over and (step := next(steps, None)) is not None:
             _signal_holder(path, step)
@@ -111,7 +111,7 @@ async def claim_lock(
 def _signal_holder(path: Path, step: signal.Signals) -> None:
     pid = read_holder(path)
     # The recorded process may be gone while children of it end on their own and keep the lock.
-    if pid is not None and has_open(pid, path):
+    if pid is not None and has_file_open(pid, path):
         _send(pid, step, group=False)
 
 

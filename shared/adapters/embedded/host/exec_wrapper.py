@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 _USAGE_FAULT = 64
 
 
-def become(parent_pid: int, death_signal: int, user_id: int, group_id: int) -> None:
+def drop_rights(parent_pid: int, death_signal: int, user_id: int, group_id: int) -> None:
     """Change user (unless it is -1) and ask for `death_signal` when the parent dies (Linux)."""
     if user_id >= 0:
         os.setgroups([])
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(_USAGE_FAULT)
     parent_pid, death_signal, user_id, group_id = (int(text) for text in arguments[:4])
     program = arguments[4:]
-    become(parent_pid, death_signal, user_id, group_id)
+    drop_rights(parent_pid, death_signal, user_id, group_id)
     try:
         os.execvp(program[0], program)  # noqa: S606 - replacing ourselves is the purpose
     except OSError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.embedded.host import log_files
-from shared.adapters.embedded.host.unix_user import Account, give
+from shared.adapters.embedded.host.unix_user import UnixUser, change_owner
 from shared.errors import EmbeddedServerError
 
 _PRIVATE = 0o700
@@ -21,7 +21,7 @@ class Home:
     """The names inside the state directory; `path` is absolute and free of symlinks."""
 
     path: Path
-    owner: Account | None
+    owner: UnixUser | None
     """To whom files made by root are given: the directory's owner, when that is not root."""
 
     @property
@@ -52,7 +52,7 @@ class Home:
         """Return the lock file that one of our processes holds while it lives; made if absent."""
         path = self.path / "run" / f"{name}.lock"
         path.touch(mode=0o600)
-        give(path, self.owner)
+        change_owner(path, self.owner)
         return path
 
     def ready_file(self, name: str) -> Path:
@@ -62,12 +62,12 @@ class Home:
     def open_log(self, name: str) -> int:
         """Open one log file for appending and return the descriptor."""
         descriptor = log_files.open_log(self.log(name))
-        give(self.log(name), self.owner)
+        change_owner(self.log(name), self.owner)
         return descriptor
 
-    def bound_logs(self) -> None:
+    def truncate_logs(self) -> None:
         """Set aside what has made a log longer than 4 MiB. Raises OSError."""
-        log_files.bound_logs(self.path / "log")
+        log_files.truncate_logs(self.path / "log")
 
 
 def open_home(path: Path) -> Home:
@@ -81,9 +81,9 @@ def open_home(path: Path) -> Home:
         home = Home(resolved, _owner_of(resolved))
         for directory in (resolved / "log", resolved / "run"):
             directory.mkdir(mode=_PRIVATE, exist_ok=True)
-            give(directory, home.owner)
+            change_owner(directory, home.owner)
         home.lock.touch(mode=0o600)
-        give(home.lock, home.owner)
+        change_owner(home.lock, home.owner)
     except OSError as error:
         raise EmbeddedServerError(
             f"the state directory {resolved} cannot be used by user {os.geteuid()}"
@@ -105,8 +105,8 @@ def _make_directory(path: Path) -> None:
         path.chmod(_PASSABLE if above.st_uid == 0 else _PRIVATE)
 
 
-def _owner_of(path: Path) -> Account | None:
+def _owner_of(path: Path) -> UnixUser | None:
     owner = path.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return None
-    return Account(owner.st_uid, owner.st_gid, f"user {owner.st_uid}")
+    return UnixUser(owner.st_uid, owner.st_gid, f"user {owner.st_uid}")

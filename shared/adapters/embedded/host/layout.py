@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.embedded.host.home import Home
-from shared.adapters.embedded.host.outside_state import make_outside_state, make_own_directory
-from shared.adapters.embedded.host.unix_user import Account, can_reach, choose_account, give
+from shared.adapters.embedded.host.outside_state import make_external_state, make_private_directory
+from shared.adapters.embedded.host.unix_user import (
+    UnixUser,
+    can_execute,
+    change_owner,
+    choose_server_user,
+)
 from shared.errors import EmbeddedServerError
 
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
@@ -26,7 +31,7 @@ class Layout:
     """All places of one home's servers."""
 
     home: Home
-    account: Account | None
+    user: UnixUser | None
     state: Path
     """Holds the data: the home, or a directory elsewhere that the home links to."""
     runtime: Path
@@ -75,11 +80,11 @@ class Layout:
 
 def choose_layout(home: Home, environ: Mapping[str, str]) -> Layout:
     """Decide and make the places; raises EmbeddedServerError when there is none."""
-    account = choose_account(home.path / "postgres", home.path)
+    user = choose_server_user(home.path / "postgres", home.path)
     try:
-        state = _choose_state(home, account)
-        runtime = _choose_runtime(home, account, environ)
-        layout = Layout(home, account, state, runtime)
+        state = _choose_state(home, user)
+        runtime = _choose_runtime(home, user, environ)
+        layout = Layout(home, user, state, runtime)
         make_runtime(layout)
     except OSError as error:
         raise EmbeddedServerError(
@@ -91,13 +96,13 @@ def choose_layout(home: Home, environ: Mapping[str, str]) -> Layout:
 
 def make_runtime(layout: Layout) -> None:
     """Make the sockets' directories where they are missing; raises EmbeddedServerError."""
-    if not make_own_directory(layout.runtime, _runtime_mode(layout.account)):
+    if not make_private_directory(layout.runtime, _runtime_mode(layout.user)):
         raise EmbeddedServerError(
             f"{layout.runtime} is needed for the servers' sockets but cannot be made, or belongs"
             " to another user: remove it, or set XDG_RUNTIME_DIR to a short directory of yours"
         )
     layout.sockets.mkdir(mode=0o700, exist_ok=True)
-    give(layout.sockets, layout.account)
+    change_owner(layout.sockets, layout.user)
 
 
 def remove_runtime(layout: Layout) -> None:
@@ -109,7 +114,7 @@ def remove_runtime(layout: Layout) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def _choose_state(home: Home, account: Account | None) -> Path:
+def _choose_state(home: Home, user: UnixUser | None) -> Path:
     link = home.state_link
     if link.is_symlink():
         if not link.is_dir():
@@ -118,26 +123,26 @@ def _choose_state(home: Home, account: Account | None) -> Path:
                 f" type `rm {link}` to start with empty servers"
             )
         return link.resolve()
-    if account is None or can_reach(account, home.path):
+    if user is None or can_execute(user, home.path):
         return home.path
     if (home.path / "postgres").exists() or (home.path / "valkey").exists():
         raise EmbeddedServerError(
-            f"the servers run as {account.name}, who can no longer enter {home.path}:"
+            f"the servers run as {user.name}, who can no longer enter {home.path}:"
             " restore its permissions, or set DARKROOM_HOME to a new directory"
         )
-    return make_outside_state(home, account)
+    return make_external_state(home, user)
 
 
-def _choose_runtime(home: Home, account: Account | None, environ: Mapping[str, str]) -> Path:
+def _choose_runtime(home: Home, user: UnixUser | None, environ: Mapping[str, str]) -> Path:
     name = f"darkroom-{os.geteuid()}-{home.key}"
     tried: list[str] = []
     for base in _runtime_bases(environ):
         runtime = base / name
         tried.append(str(runtime))
         usable = _is_short(runtime) and os.access(base, os.W_OK | os.X_OK)
-        if not usable or not make_own_directory(runtime, _runtime_mode(account)):
+        if not usable or not make_private_directory(runtime, _runtime_mode(user)):
             continue
-        if account is None or can_reach(account, runtime):
+        if user is None or can_execute(user, runtime):
             return runtime
         shutil.rmtree(runtime, ignore_errors=True)
     raise EmbeddedServerError(
@@ -146,8 +151,8 @@ def _choose_runtime(home: Home, account: Account | None, environ: Mapping[str, s
     )
 
 
-def _runtime_mode(account: Account | None) -> int:
-    return 0o700 if account is None else 0o711
+def _runtime_mode(user: UnixUser | None) -> int:
+    return 0o700 if user is None else 0o711
 
 
 def _runtime_bases(environ: Mapping[str, str]) -> Iterable[Path]:

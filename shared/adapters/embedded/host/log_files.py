@@ -18,7 +18,7 @@ def open_log(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
-def bound_logs(directory: Path, bytes_kept: int = _BYTES_KEPT) -> None:
+def truncate_logs(directory: Path, bytes_kept: int = _BYTES_KEPT) -> None:
     """Set aside the content of each log that has grown past its limit, while it is written to.
 
     Whoever writes has it open for appending, so that the next line stands at its beginning. Raises
@@ -30,7 +30,7 @@ def bound_logs(directory: Path, bytes_kept: int = _BYTES_KEPT) -> None:
             os.truncate(path, 0)
 
 
-def quote_log(path: Path) -> str:
+def format_log_tail(path: Path) -> str:
     """Return the end of the log as a block to append to an error's sentence."""
     lines = _last_lines(path)
     if not lines:

@@ -22,7 +22,7 @@ def is_alive(pid: int) -> bool:
     return bool(state) and not state.startswith("Z")
 
 
-def has_open(pid: int, path: Path) -> bool:
+def has_file_open(pid: int, path: Path) -> bool:
     """Whether the process has `path` open; where that cannot be seen, whether it is alive."""
     if not _has_proc():
         return is_alive(pid)
@@ -33,7 +33,7 @@ def has_open(pid: int, path: Path) -> bool:
     return any(_points_to(link, path) for link in links)
 
 
-def is_postgres_on(pid: int, data_directory: Path) -> bool:
+def is_postgres_of(pid: int, data_directory: Path) -> bool:
     """Whether the process is a live Postgres server of this data directory."""
     if not is_alive(pid):
         return False

@@ -13,7 +13,7 @@ _OVERFLOW_ID = 65534
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UnixUser:
     """An unprivileged user, with its main group."""
 
     user_id: int
@@ -21,7 +21,7 @@ class Account:
     name: str
 
 
-def choose_account(*owned: Path) -> Account | None:
+def choose_server_user(*owned: Path) -> UnixUser | None:
     """Return whom to run the servers as, or None for "as we are", which is so unless root.
 
     Root takes the first owner of `owned` (existing paths) who is not root, so that a person who
@@ -31,23 +31,23 @@ def choose_account(*owned: Path) -> Account | None:
         return None
     for path in owned:
         if path.exists() and path.stat().st_uid != 0:
-            return Account(path.stat().st_uid, path.stat().st_gid, f"user {path.stat().st_uid}")
+            return UnixUser(path.stat().st_uid, path.stat().st_gid, f"user {path.stat().st_uid}")
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
-        return Account(_OVERFLOW_ID, _OVERFLOW_ID, f"user {_OVERFLOW_ID}")
-    return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+        return UnixUser(_OVERFLOW_ID, _OVERFLOW_ID, f"user {_OVERFLOW_ID}")
+    return UnixUser(entry.pw_uid, entry.pw_gid, entry.pw_name)
 
 
-def can_reach(account: Account, path: Path) -> bool:
+def can_execute(user: UnixUser, path: Path) -> bool:
     """Whether that user may enter a directory or run a program there: tried, not computed.
 
     Trying it also honours access lists and read-only mounts. Call it as root only.
     """
     answer = subprocess.run(
         ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)],
-        user=account.user_id,
-        group=account.group_id,
+        user=user.user_id,
+        group=user.group_id,
         extra_groups=[],
         cwd="/",
         stdin=subprocess.DEVNULL,
@@ -58,7 +58,7 @@ def can_reach(account: Account, path: Path) -> bool:
     return answer.returncode == 0
 
 
-def give(path: Path, account: Account | None) -> None:
+def change_owner(path: Path, user: UnixUser | None) -> None:
     """Make that user the owner of `path` itself; nothing to do without one."""
-    if account is not None:
-        os.chown(path, account.user_id, account.group_id, follow_symlinks=False)
+    if user is not None:
+        os.chown(path, user.user_id, user.group_id, follow_symlinks=False)

@@ -12,12 +12,12 @@ from urllib.parse import quote
 from shared.adapters.embedded.host.child_process import Command, spawn, stop
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.layout import Layout
-from shared.adapters.embedded.host.log_files import quote_log
-from shared.adapters.embedded.host.process_info import is_postgres_on
-from shared.adapters.embedded.host.unix_user import give
+from shared.adapters.embedded.host.log_files import format_log_tail
+from shared.adapters.embedded.host.process_info import is_postgres_of
+from shared.adapters.embedded.host.unix_user import change_owner
 from shared.adapters.embedded.servers import postgres_protocol as wire
-from shared.adapters.embedded.servers.program_copies import reachable
-from shared.adapters.embedded.servers.server_programs import Program, SearchPlaces, find_postgres
+from shared.adapters.embedded.servers.program_copies import ensure_executable
+from shared.adapters.embedded.servers.server_programs import Program, SearchPaths, find_postgres
 from shared.adapters.embedded.servers.server_protocol import server_environ
 from shared.errors import EmbeddedServerError
 
@@ -47,9 +47,9 @@ class Postgres:
     stop_signals = (signal.SIGINT, signal.SIGQUIT)  # fast: SIGTERM would wait for the clients
 
     def __init__(
-        self, layout: Layout, places: SearchPlaces, environ: Mapping[str, str], *, fsync: bool
+        self, layout: Layout, paths: SearchPaths, environ: Mapping[str, str], *, fsync: bool
     ) -> None:
-        self._layout, self._places = layout, places
+        self._layout, self._paths = layout, paths
         self._environ = server_environ(environ)
         self._fsync = fsync
 
@@ -68,7 +68,7 @@ class Postgres:
 
     async def prepare(self, *, lock: int, log: int, deadline: Deadline) -> Command:
         """See `Server`."""
-        program = reachable(find_postgres(self._places), self._layout)
+        program = ensure_executable(find_postgres(self._paths), self._layout)
         data = self._layout.postgres_data
         if not data.exists():
             await self._initialise(program, lock=lock, log=log, deadline=deadline)
@@ -78,7 +78,7 @@ class Postgres:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._command([str(program.path), "-D", str(data), *options], signal.SIGINT)
 
-    async def answers(self) -> bool:
+    async def is_ready(self) -> bool:
         """See `Server`; creates the database where it is missing."""
         try:
             await wire.execute(self._socket, DATABASE, *self._durability())
@@ -93,7 +93,7 @@ class Postgres:
             return False
         return True
 
-    async def insist_on_fsync(self) -> None:
+    async def require_fsync(self) -> None:
         """From now on every commit reaches the disk, even if an earlier client did without."""
         if self._fsync:
             return
@@ -125,7 +125,7 @@ class Postgres:
         unfinished = layout.postgres_data.with_name("postgres.unfinished")
         await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        give(unfinished, layout.account)
+        change_owner(unfinished, layout.user)
         argv = [str(program.directory / "initdb"), "-D", str(unfinished), "-U", wire.ROLE]
         argv += ["--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         process = await spawn(self._command(argv, signal.SIGTERM), log=log, lock=lock)
@@ -167,7 +167,7 @@ class Postgres:
         if pid_file.exists():
             pid = pid_file.read_text(encoding="utf-8", errors="replace").split("\n")[0].strip()
             is_number = pid.isascii() and pid.isdigit()
-            if is_number and is_postgres_on(int(pid), self._layout.postgres_data):
+            if is_number and is_postgres_of(int(pid), self._layout.postgres_data):
                 raise EmbeddedServerError(
                     f"Postgres process {pid}, which Darkroom did not start, uses"
                     f" {self._layout.postgres_data}: stop it with `kill -INT {pid}`"
@@ -176,7 +176,7 @@ class Postgres:
         self.clean_up()
 
     def _command(self, argv: list[str], death_signal: signal.Signals) -> Command:
-        return Command(tuple(argv), self._environ, Path("/"), self._layout.account, death_signal)
+        return Command(tuple(argv), self._environ, Path("/"), self._layout.user, death_signal)
 
     def _quote(self) -> str:
-        return quote_log(self._layout.home.log(self.name))
+        return format_log_tail(self._layout.home.log(self.name))

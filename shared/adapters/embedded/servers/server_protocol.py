@@ -42,7 +42,7 @@ class Server(Protocol):
         Called with the server's lock held, so no such server runs. Raises EmbeddedServerError.
         """
 
-    async def answers(self) -> bool:
+    async def is_ready(self) -> bool:
         """Whether the server is ready for clients; made so as to be asked again and again."""
 
     def clean_up(self) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from shared.adapters.embedded.host.child_process import Command
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.layout import Layout
-from shared.adapters.embedded.host.unix_user import give
-from shared.adapters.embedded.servers.program_copies import reachable
-from shared.adapters.embedded.servers.server_programs import SearchPlaces, find_valkey
+from shared.adapters.embedded.host.unix_user import change_owner
+from shared.adapters.embedded.servers.program_copies import ensure_executable
+from shared.adapters.embedded.servers.server_programs import SearchPaths, find_valkey
 from shared.adapters.embedded.servers.server_protocol import server_environ
 
 _ANSWER_SECONDS = 5.0
@@ -27,8 +27,8 @@ class Valkey:
     title = "Valkey"
     stop_signals = (signal.SIGTERM,)
 
-    def __init__(self, layout: Layout, places: SearchPlaces, environ: Mapping[str, str]) -> None:
-        self._layout, self._places = layout, places
+    def __init__(self, layout: Layout, paths: SearchPaths, environ: Mapping[str, str]) -> None:
+        self._layout, self._paths = layout, paths
         self._environ = server_environ(environ)
 
     @property
@@ -38,19 +38,19 @@ class Valkey:
 
     async def prepare(self, *, lock: int, log: int, deadline: Deadline) -> Command:
         """See `Server`."""
-        program = reachable(find_valkey(self._places), self._layout)
+        program = ensure_executable(find_valkey(self._paths), self._layout)
         data = self._layout.valkey_data
         data.mkdir(mode=0o700, exist_ok=True)
-        give(data, self._layout.account)
+        change_owner(data, self._layout.user)
         self.clean_up()
         argv = [str(program.path), "--port", "0", "--daemonize", "no"]
         argv += ["--unixsocket", str(self._layout.valkey_socket), "--unixsocketperm", "700"]
         argv += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
         argv += ["--maxmemory-policy", "noeviction"]
         # Its data directory is its working directory, so that no path needs Valkey's quoting.
-        return Command(tuple(argv), self._environ, data, self._layout.account, signal.SIGTERM)
+        return Command(tuple(argv), self._environ, data, self._layout.user, signal.SIGTERM)
 
-    async def answers(self) -> bool:
+    async def is_ready(self) -> bool:
         """See `Server`; false also while the append-only file is being read."""
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
