@@ -29,7 +29,7 @@ import orjson
 
 from bench.at_rest import cpu_seconds
 from producer import Producer, TextToImage
-from shared.adapters.event_loop import loop_factory
+from shared.adapters.async_tasks import loop_factory
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 

@@ -33,12 +33,23 @@ Errors of libraries never leave an adapter: they are the `__cause__` of one of t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from shared.fault import Fault as Fault  # noqa: PLC0414
-from shared.fault import cap_faults
-from shared.key_refusals import KEY_REFUSAL_MESSAGES, KeyRefusal
+FAULTS_MAX = 1_000
+"""How many faults a refusal lists: one for each job of a batch."""
+KeyRefusal = Literal["missing", "malformed", "unknown", "revoked"]
+"""Why a key was refused; `revoked` is told only to who presents the whole key."""
+KEY_REFUSAL_MESSAGES: dict[KeyRefusal, str] = {
+    "missing": "an API key is needed; send it in the header `Authorization: Bearer dk_...`",
+    "malformed": (
+        "this is no API key: one is dk_, 12 letters or digits, _, and 43 letters or digits,"
+        " as `darkroom keys create` printed it"
+    ),
+    "unknown": "this API key is not known here; ask an operator for one",
+    "revoked": "this API key was revoked; ask an operator for another",
+}
 
 
 class DarkroomError(Exception):
@@ -295,3 +306,21 @@ class EmbeddedServerError(ConfigurationError):
     """Postgres or Valkey could not be found or started on this machine."""
 
     code = "embedded_server"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a request: where it is, and a sentence saying what is allowed."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+def cap_faults(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return the faults that a refusal lists; the last one counts those that it leaves out."""
+    more = len(faults) - FAULTS_MAX
+    shown = tuple(faults[:FAULTS_MAX])
+    return (*shown, Fault("", f"and {more:,} more")) if more > 0 else shown

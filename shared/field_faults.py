@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared.errors import Fault
-from shared.fault import FAULTS_MAX
+from shared.errors import FAULTS_MAX, Fault
 
 _SHOWN_LENGTH = 60
 _NAME_LENGTH = 80

@@ -13,13 +13,14 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
-from shared.adapters.monitoring.health_endpoints import HealthEndpoints
-from shared.adapters.monitoring.monitored_health import make_health_endpoints
-from shared.adapters.monitoring.process_gauges import export_process_gauges
-from shared.adapters.monitoring.readiness_checks import make_readiness_checks
-from shared.adapters.postgres.clock_skew import measure_clock
+from shared.adapters.monitoring.gauges import export_process_gauges
+from shared.adapters.monitoring.health_endpoints import (
+    HealthEndpoints,
+    make_health_endpoints,
+    make_readiness_checks,
+)
 from shared.adapters.postgres.database import Database, connect_database
-from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.postgres.server_clock import ServerClock, measure_clock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.redis_presence import database_address, redis_address

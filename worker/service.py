@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.event_loop import loop_factory
+from shared.adapters.async_tasks import loop_factory, stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.log_setup import set_up_logging
 from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents

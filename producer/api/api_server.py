@@ -23,11 +23,10 @@ from producer.orders.order_batcher import OrderQueue
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
+from shared.adapters.monitoring.gauges import export_process_gauges
+from shared.adapters.monitoring.health_endpoints import make_health_endpoints, make_readiness_checks
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
-from shared.adapters.monitoring.monitored_health import make_health_endpoints
-from shared.adapters.monitoring.process_gauges import export_process_gauges
 from shared.adapters.monitoring.push_channels import export_push_channels
-from shared.adapters.monitoring.readiness_checks import make_readiness_checks
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry

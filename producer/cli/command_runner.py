@@ -16,7 +16,7 @@ from producer.billing import Till
 from producer.cli.display.error_output import tell
 from producer.cli.exit_codes import ExitCode, code_of
 from producer.client import Producer
-from shared.adapters.event_loop import loop_factory
+from shared.adapters.async_tasks import loop_factory
 from shared.adapters.log_setup import set_up_logging
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.servers import Servers, open_servers

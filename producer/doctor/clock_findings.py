@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 from redis.asyncio import Redis
 
 from producer.doctor.finding import Finding
-from shared.adapters.postgres.clock_skew import SKEW_LIMIT_SECONDS, measure_clock
 from shared.adapters.postgres.database import Queries
-from shared.adapters.postgres.server_clock import ServerClock
-from shared.adapters.processes.process_rows import list_processes
+from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS, ServerClock, measure_clock
+from shared.adapters.processes.process_records import list_processes
 from shared.adapters.redis.deliveries import connect_redis, translated_redis_errors
 from shared.errors import RedisDown
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from producer.doctor.finding import Finding
 from shared.adapters.postgres.database import Queries
+from shared.adapters.processes.process_records import ALIVE_SECONDS, ProcessRow, list_processes
 from shared.adapters.processes.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
-from shared.adapters.processes.process_rows import ALIVE_SECONDS, ProcessRow, list_processes
 from shared.adapters.processes.redis_presence import Presence, fetch_presences, redis_address
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown

@@ -31,9 +31,9 @@ from shared.errors import (
     Fault,
     InvalidRequest,
     KeyNotFound,
+    KeyRefusal,
     KeyRefused,
 )
-from shared.key_refusals import KeyRefusal
 
 MEMORY_SECONDS = 1.0
 """How old what a process knows of a key may be: within this time a revocation holds everywhere."""

@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager
 from producer.keys.key_store import Caller
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
-from shared.errors import DarkroomError, KeyRefused
-from shared.key_refusals import KeyRefusal
+from shared.errors import DarkroomError, KeyRefusal, KeyRefused
 
 CHECK_SECONDS = 0.5
 """How often the keys of what is open are checked, while anything is open."""

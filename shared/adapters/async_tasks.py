@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _AGAIN_SECONDS = 0.2
@@ -28,3 +28,12 @@ async def stop_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in ended:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the loop, for `asyncio.Runner`; None means asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:  # uvloop has no build for every system; asyncio's own loop will do
+        return None
+    return uvloop.new_event_loop

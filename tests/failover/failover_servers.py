@@ -15,10 +15,10 @@ from random import SystemRandom
 from typing import Any
 
 from shared.adapters.embedded.host.unix_user import UnixUser, change_owner, choose_server_user
-from shared.adapters.embedded.servers.program_copies import ensure_executable_by
 from shared.adapters.embedded.servers.server_programs import (
     Program,
     SearchPaths,
+    ensure_executable_by,
     find_postgres,
     find_valkey,
 )

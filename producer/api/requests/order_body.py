@@ -19,8 +19,7 @@ from pydantic import (
 from producer.orders.order import Order
 from producer.orders.order_fields import faults_of_small_print
 from shared.catalog import ImageRequest, get_family
-from shared.errors import Fault, InvalidRequest
-from shared.fault import FAULTS_MAX
+from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
 
 DEFAULT_MODEL = "gpt-4o-image"

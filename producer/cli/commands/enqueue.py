@@ -35,7 +35,7 @@ from producer.cli.exit_codes import ExitCode, code_of_ended
 from producer.cli.options import AsJson, Timeout
 from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import job_to_json
-from shared.adapters.processes.process_rows import ALIVE_SECONDS
+from shared.adapters.processes.process_records import ALIVE_SECONDS
 from shared.catalog import ImageRequest, get_family
 from shared.catalog.families.gpt4o_image import TextToImage
 from shared.domain.job import Job

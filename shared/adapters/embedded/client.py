@@ -9,8 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from shared.adapters.embedded.attachment import WatchdogGone, ask, attach, find_watchdog
-from shared.adapters.embedded.attachment_keeper import PersistentAttachment
+from shared.adapters.embedded.attachment import (
+    PersistentAttachment,
+    WatchdogGone,
+    ask,
+    attach,
+    find_watchdog,
+)
 from shared.adapters.embedded.control_messages import AttachRequest, EnsureRequest
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.home import Home, open_home

@@ -15,7 +15,6 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.adapters.http.expect_header import unmet_expectation
 from shared.adapters.http.http_connection import ConnectionLimits, LimitedConnection
 from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import ConfigurationError
@@ -255,3 +254,11 @@ def _log_lack_of_descriptors_once(loop: asyncio.AbstractEventLoop) -> None:
     handle.is_darkroom = True  # type: ignore[attr-defined]
     if not getattr(before, "is_darkroom", False):
         loop.set_exception_handler(handle)
+
+
+def unmet_expectation(request: web.BaseRequest) -> str | None:
+    """Return why the request is refused for its header `Expect`, or None where it is not."""
+    given = request.headers.getall("Expect", [])
+    if [one.strip().lower() for one in given] in ([], ["100-continue"]):
+        return None
+    return "the only expectation that is met is `Expect: 100-continue`, given once"

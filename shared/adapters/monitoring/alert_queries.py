@@ -8,9 +8,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from shared.adapters.postgres.clock_skew import SKEW_LIMIT_SECONDS
 from shared.adapters.postgres.database import Queries
-from shared.adapters.processes.process_rows import ALIVE_SECONDS
+from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS
+from shared.adapters.processes.process_records import ALIVE_SECONDS
 from shared.adapters.redis.deliveries import translated_redis_errors
 from shared.catalog import list_families
 from shared.domain.alerts.alert_rules import (
@@ -66,7 +66,7 @@ async def read_system_state(queries: Queries) -> SystemState:
             QUEUED_COUNT_MAX,
         )
     except OverflowError as error:
-        # A worker does not read such moments, see `shared.adapters.postgres.stored_timestamps`.
+        # A worker does not read such moments, see `shared.adapters.postgres.session_setup`.
         raise DatabaseRefused(
             f"a moment in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
         ) from error

@@ -30,8 +30,23 @@ from shared.adapters.http.http_server import (
     make_json_refusal,
 )
 from shared.adapters.http.slow_readers import PacedResponse
-from shared.adapters.monitoring.alert_monitor import alert_to_json
-from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, FIXES, incidents
+from shared.adapters.monitoring.alert_monitor import AlertMonitor, alert_to_json
+from shared.adapters.monitoring.gauges import (
+    AlertGauges,
+    DependencyGauges,
+    QueueGauges,
+    refresh_all,
+)
+from shared.adapters.monitoring.incident_log import (
+    DEPENDENCY_DOWN,
+    FIXES,
+    POSTGRES,
+    REDIS,
+    incidents,
+)
+from shared.adapters.postgres.database import Database, Queries
+from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.domain.alerts.alert import Alert
 from shared.errors import DarkroomError
 
@@ -211,3 +226,51 @@ async def serve_http(
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+def make_readiness_checks(
+    database: Database, delivery_queue: DeliveryQueue, processes: ProcessRegistry
+) -> Mapping[str, Check]:
+    """Return the checks by server, and the one of whether Redis is shared.
+
+    Those of servers raise the server's own words while it refuses.
+
+    Redis is written to at each check. What is written to Postgres is the row of this process,
+    every five seconds, so that asking often costs nothing.
+    """
+
+    async def check_postgres() -> None:
+        await database.ping()
+        if processes.last_error is not None:
+            raise processes.last_error
+
+    return {
+        POSTGRES: check_postgres,
+        REDIS: delivery_queue.ping,
+        "shared_redis": processes.shared_redis.check,
+    }
+
+
+def make_health_endpoints(
+    checks: Mapping[str, Check],
+    registry: CollectorRegistry,
+    queries: Queries,
+    monitor: AlertMonitor,
+    metrics_key: SecretStr | None = None,
+) -> HealthEndpoints:
+    """Return the three routes of a process that watches its Darkroom."""
+
+    async def alerts() -> Sequence[Alert]:
+        return (await monitor.read()).alerts
+
+    return HealthEndpoints(
+        checks=checks,
+        registry=registry,
+        refresh=refresh_all(
+            DependencyGauges(registry, checks).refresh,
+            QueueGauges(registry, queries).refresh,
+            AlertGauges(registry, monitor).refresh,
+        ),
+        alerts=alerts,
+        metrics_key=metrics_key,
+    )

@@ -10,8 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import isnan
+
+from shared.adapters.monitoring.incident_log import POSTGRES, incidents
+from shared.adapters.postgres.database import Queries
 
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+SKEW_LIMIT_SECONDS = 5.0
+"""From this skew on it is reported. Jobs do not depend on it; the dates of log lines do."""
+CLOCK_SKEW = "clock_skew"
 
 
 def monotonic_seconds() -> float:
@@ -74,3 +83,26 @@ class ServerClock:
         if self._server_at_zero is None:
             return float("nan")
         return (self._local() - self.now()) / timedelta(seconds=1)
+
+
+async def measure_clock(queries: Queries, clock: ServerClock) -> None:
+    """Ask Postgres for the time. Raises `PostgresDown` or `DatabaseRefused`."""
+    sent_at = clock.monotonic()
+    (row,) = await queries.fetch("database_time")
+    clock.observe(row["at"], sent_at)
+
+
+def report_skew(skew_seconds: float) -> None:
+    """Log the skew when it passes the limit, and when it is below again: a line per change."""
+    if isnan(skew_seconds):
+        return
+    if abs(skew_seconds) <= SKEW_LIMIT_SECONDS:
+        incidents.record_success(CLOCK_SKEW, POSTGRES)
+        return
+    direction = "ahead of" if skew_seconds > 0 else "behind"
+    incidents.record_failure(
+        CLOCK_SKEW,
+        POSTGRES,
+        f"this machine's clock is {abs(skew_seconds):.0f} s {direction} Postgres's",
+        fix="set it by NTP; no job is decided by it, but the dates of its log lines are wrong",
+    )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.adapters.postgres.stored_timestamps import clamp_timestamps
 from shared.stored_json import read_stored_json
 
 if TYPE_CHECKING:
     from shared.adapters.postgres.database import Connection
+
+
+EARLIEST_TIMESTAMP = datetime(1, 1, 2, tzinfo=UTC)
+"""Stands for every moment before it. A day inside the calendar, so that any time zone has it."""
+LATEST_TIMESTAMP = datetime(9999, 12, 30, tzinfo=UTC)
+"""Stands for every moment after it."""
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 async def prepare_connection(
@@ -46,3 +54,32 @@ async def skip_session_reset(_: Connection) -> None:
     transaction: no session settings, cursors, locks or listeners; an open transaction is rolled
     back by the driver all the same.
     """
+
+
+async def clamp_timestamps(connection: Connection) -> None:
+    """Make the connection read every timestamptz.
+
+    Timestamps outside Python's range are read as `EARLIEST_TIMESTAMP` or `LATEST_TIMESTAMP`.
+    """
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        encoder=_to_stored,
+        decoder=_from_stored,
+        format="tuple",
+    )
+
+
+def _from_stored(stored: tuple[int]) -> datetime:
+    (microseconds,) = stored
+    try:
+        moment = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return LATEST_TIMESTAMP if microseconds > 0 else EARLIEST_TIMESTAMP
+    return min(max(moment, EARLIEST_TIMESTAMP), LATEST_TIMESTAMP)
+
+
+def _to_stored(moment: Any) -> tuple[int]:
+    if not isinstance(moment, datetime):
+        raise TypeError(f"a datetime is needed, not {type(moment).__name__}")
+    return ((moment.astimezone(UTC) - _EPOCH) // _MICROSECOND,)

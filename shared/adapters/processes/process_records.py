@@ -6,13 +6,18 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from shared.adapters.processes.process_rows import ProcessKind
+from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.redis_presence import Presence
 from shared.kie_accounts import KieKey
+
+ALIVE_SECONDS = 15.0
+"""A process not seen for this long is not alive."""
+ProcessKind = Literal["worker", "api"]
 
 
 def own_version() -> str:
@@ -82,3 +87,34 @@ class HeartbeatResult:
     """When the rows were read; by Postgres's clock (epoch, seconds)."""
     key_fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Those of this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One row of the registry, for people and gauges."""
+
+    id: UUID
+    kind: ProcessKind
+    name: str
+    version: str
+    redis: str
+    started_at: datetime
+    seen_at: datetime
+    redis_seen_at: datetime | None
+    clock_skew_seconds: float | None
+    stopped_at: datetime | None
+    limits: Mapping[str, Any]
+    detail: Mapping[str, Any]
+    started_seconds_ago: float
+    seen_seconds_ago: float
+    redis_seen_seconds_ago: float | None
+    is_alive: bool
+    """Seen within `ALIVE_SECONDS` and not stopped."""
+
+
+async def list_processes(
+    queries: Queries, *, look_back_seconds: float = 3600.0
+) -> list[ProcessRow]:
+    """Return the processes seen lately, newest first. Raises `PostgresDown`."""
+    rows = await queries.fetch("list_processes", ALIVE_SECONDS, look_back_seconds)
+    return [ProcessRow(**dict(row)) for row in rows]

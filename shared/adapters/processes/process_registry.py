@@ -17,16 +17,15 @@ import structlog
 from redis.asyncio import Redis
 
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.postgres.clock_skew import report_skew
 from shared.adapters.postgres.database import Queries
-from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.postgres.server_clock import ServerClock, report_skew
 from shared.adapters.processes.process_records import (
+    ALIVE_SECONDS,
     ClockSkew,
     HeartbeatResult,
     LiveWorker,
     Process,
 )
-from shared.adapters.processes.process_rows import ALIVE_SECONDS
 from shared.adapters.processes.redis_presence import Presence, RedisPresence
 from shared.adapters.processes.shared_redis_check import RedisSharing, SharedRedisCheck
 from shared.adapters.redis.deliveries import stop_if_cancelled

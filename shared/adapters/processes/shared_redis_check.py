@@ -20,8 +20,12 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.processes.process_records import HeartbeatResult, LiveWorker, Process
-from shared.adapters.processes.process_rows import ALIVE_SECONDS
+from shared.adapters.processes.process_records import (
+    ALIVE_SECONDS,
+    HeartbeatResult,
+    LiveWorker,
+    Process,
+)
 from shared.adapters.processes.redis_presence import Presence
 from shared.errors import ConfigurationError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
@@ -24,8 +25,8 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
-
-from shared.adapters.redis.cancellable_writes import CancellableWrites
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 # The client takes these words off the server's answer and makes them a class.
 _CODES: tuple[tuple[type[RedisError], str], ...] = (
@@ -115,3 +116,31 @@ def _tracked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
                 raise
 
     return TrackedConnection
+
+
+class CancellableWrites(AbstractConnection):
+    """A connection whose writes end when their task is cancelled. To be mixed into another one."""
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        """Write a command that is packed already; connects first where there is no connection."""
+        if not self.is_connected:
+            await self.connect()  # type: ignore[no-untyped-call]
+        elif check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        parts = [command.encode()] if isinstance(command, str) else command
+        parts = [parts] if isinstance(parts, bytes) else parts
+        try:
+            async with asyncio.timeout(self.socket_timeout or None):
+                await self._send_packed_command(parts)
+        except TimeoutError:
+            await self.disconnect(nowait=True)
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        except OSError as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"Error while writing to socket: {error}") from error
+        except BaseException:
+            # Half a command may have been written: nothing else can follow it.
+            await self.disconnect(nowait=True)
+            raise

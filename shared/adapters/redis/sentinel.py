@@ -16,8 +16,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from shared.adapters.redis.cancellable_writes import CancellableWrites
-from shared.adapters.redis.connection_pool import ReconnectingPool
+from shared.adapters.redis.connection_pool import CancellableWrites, ReconnectingPool
 from shared.server_urls import SentinelUrl
 
 _ANSWER_SECONDS = 1.0

@@ -15,9 +15,13 @@ from arq.connections import ArqRedis
 
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.server_clock import ServerClock
-from shared.adapters.processes.process_records import Process
+from shared.adapters.processes.process_records import (
+    ALIVE_SECONDS,
+    Process,
+    ProcessKind,
+    list_processes,
+)
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.process_rows import ALIVE_SECONDS, ProcessKind, list_processes
 from shared.adapters.processes.redis_presence import (
     PRESENCE_TTL_MS,
     PRESENCES_KEY,

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.monitoring.queue_gauges import QueueGauges
+from shared.adapters.monitoring.gauges import QueueGauges
 from shared.adapters.monitoring.queue_snapshot import QueueSnapshot, read_failures, read_snapshot
 from shared.adapters.postgres.database import Queries
 from shared.domain import job_events

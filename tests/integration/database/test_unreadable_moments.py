@@ -17,7 +17,7 @@ from producer.doctor import examine
 from producer.orders.order import Order
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.postgres.job_rows import credits_to_json
-from shared.adapters.postgres.stored_timestamps import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
+from shared.adapters.postgres.session_setup import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 from shared.errors import DatabaseRefused
 from tests.support.deployment import Workshop, text_to_image
 from worker.store.job_store import JobStore

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shared.adapters.event_loop import loop_factory
+from shared.adapters.async_tasks import loop_factory
 from shared.adapters.http.http_connection import LimitedConnection
 from shared.adapters.http.slow_readers import (
     SLOW_READER_BYTES_MIN,

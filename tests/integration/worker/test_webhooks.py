@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 
 from producer import Job, Order, Producer
 from producer.doctor import examine_books
-from shared.adapters.monitoring.queue_gauges import QueueGauges
+from shared.adapters.monitoring.gauges import QueueGauges
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.job_rows import job_to_json
 from shared.adapters.redis.deliveries import Lane

@@ -16,8 +16,7 @@ from producer.api.requests.order_body import (
     read_order,
 )
 from producer.api.responses.problems import problem_of
-from shared.errors import Fault, InvalidRequest
-from shared.fault import FAULTS_MAX
+from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 
 ORDER = {"task": "text-to-image", "prompt": "p", "aspect_ratio": "1:1", "account_id": "acme"}
 ANSWER_BYTES_MAX = 512 * 1024

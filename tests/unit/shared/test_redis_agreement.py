@@ -8,8 +8,12 @@ from uuid import UUID
 import pytest
 import structlog
 
-from shared.adapters.processes.process_records import HeartbeatResult, LiveWorker, Process
-from shared.adapters.processes.process_rows import ProcessKind
+from shared.adapters.processes.process_records import (
+    HeartbeatResult,
+    LiveWorker,
+    Process,
+    ProcessKind,
+)
 from shared.adapters.processes.redis_presence import Presence
 from shared.adapters.processes.shared_redis_check import (
     RedisSharing,

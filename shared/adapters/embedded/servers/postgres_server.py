@@ -16,8 +16,12 @@ from shared.adapters.embedded.host.log_files import format_log_tail
 from shared.adapters.embedded.host.process_info import is_postgres_of
 from shared.adapters.embedded.host.unix_user import change_owner
 from shared.adapters.embedded.servers import postgres_protocol as wire
-from shared.adapters.embedded.servers.program_copies import ensure_executable
-from shared.adapters.embedded.servers.server_programs import Program, SearchPaths, find_postgres
+from shared.adapters.embedded.servers.server_programs import (
+    Program,
+    SearchPaths,
+    ensure_executable,
+    find_postgres,
+)
 from shared.adapters.embedded.servers.server_protocol import server_environ
 from shared.errors import EmbeddedServerError
 

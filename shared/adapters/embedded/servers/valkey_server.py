@@ -10,8 +10,11 @@ from shared.adapters.embedded.host.child_process import Command
 from shared.adapters.embedded.host.deadline import Deadline
 from shared.adapters.embedded.host.layout import Layout
 from shared.adapters.embedded.host.unix_user import change_owner
-from shared.adapters.embedded.servers.program_copies import ensure_executable
-from shared.adapters.embedded.servers.server_programs import SearchPaths, find_valkey
+from shared.adapters.embedded.servers.server_programs import (
+    SearchPaths,
+    ensure_executable,
+    find_valkey,
+)
 from shared.adapters.embedded.servers.server_protocol import server_environ
 
 _ANSWER_SECONDS = 5.0
