@@ -21,7 +21,6 @@ ACCOUNT_NAME_RULE = (
 )
 _FINGERPRINT_LENGTH = 16
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
-_BRAKE = "darkroom:brake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +29,6 @@ class KieKey:
 
     name: str
     key: SecretStr
-
-
-def brake_key(account: str) -> str:
-    """Return where Redis keeps the brake of this account."""
-    # As it was when there was one account: workers of before and after an upgrade share it.
-    return _BRAKE if account == DEFAULT_ACCOUNT else f"{_BRAKE}:{account}"
-
-
-def family_brake_key(account: str, model: str) -> str:
-    """Return where Redis keeps the brake of one model family at this account."""
-    return f"darkroom:family_brake:{account}:{model}"
 
 
 def key_fingerprints(keys: Iterable[KieKey], salt: str) -> dict[str, str]:

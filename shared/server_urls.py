@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 SENTINEL_SHAPE = "redis+sentinel://[user:password@]host[:port][,host[:port]...]/service[/database]"
 _SENTINEL_PORT = 26379
+_REDIS_PORT = 6379
+_REDIS_DATABASE = "0"
 _SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 _WRITABLE = frozenset({"read-write", "primary"})
 
@@ -107,3 +109,29 @@ def find_host_fault(url: str) -> str | None:
         if "," in parts.netloc and not is_named:
             return "several hosts are host or host:port each, separated by commas"
     return None
+
+
+def redis_address(url: str) -> str:
+    """Return host:port/db of a Redis URL, or its socket and db: what may be shown and logged."""
+    if is_sentinel_url(url):
+        return read_sentinel_url(url).display_address
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    if parts.scheme == "unix":
+        return f"{unquote(parts.path)}/{options.get('db', [_REDIS_DATABASE])[0]}"
+    path = parts.path.strip("/")
+    database = options.get("db", [path or _REDIS_DATABASE])[0]
+    return f"{parts.hostname or 'localhost'}:{parts.port or _REDIS_PORT}/{database}"
+
+
+def database_address(url: str) -> str:
+    """Return host:port/name of a database URL: what may be shown and logged.
+
+    A host may be a list, or a socket's folder in the query.
+    """
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    hosts = parts.netloc.rpartition("@")[2] or options.get("host", ["localhost"])[0]
+    port = options.get("port")
+    name = parts.path.strip("/") or options.get("dbname", [""])[0] or "postgres"
+    return f"{hosts}{':' + port[0] if port else ''}/{name}"

@@ -23,9 +23,9 @@ from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.server_clock import ServerClock, measure_clock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import database_address, redis_address
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
+from shared.server_urls import database_address, redis_address
 from shared.settings import Settings
 from worker.batching.change_publisher import Announcer, saying_by
 from worker.batching.poll_delivery import PollDeliveries

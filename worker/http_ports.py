@@ -9,7 +9,8 @@ from aiohttp import web
 
 from shared.adapters.http.descriptor_limit import max_listener_connections
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
-from shared.adapters.monitoring.health_endpoints import HealthEndpoints, serve_http
+from shared.adapters.http.http_server import serve_http
+from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.settings import Settings
 from worker.callbacks.receiver import CallbackReceiver, refuse_as_kie_reads
 

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from shared.adapters.async_tasks import loop_factory, stop_tasks
+from shared.adapters.async_tasks import loop_factory, stop_if_cancelled, stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.log_setup import set_up_logging
 from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
-from shared.adapters.redis.deliveries import Lane, stop_if_cancelled
+from shared.adapters.redis.deliveries import Lane
 from shared.errors import DependencyDown
 from shared.settings import Settings
 from worker.bootstrap import Rooms, open_worker

@@ -30,10 +30,10 @@ from shared.adapters.monitoring.push_channels import export_push_channels
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import database_address, redis_address
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import open_servers
 from shared.errors import DarkroomError
+from shared.server_urls import database_address, redis_address
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)

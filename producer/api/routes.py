@@ -14,8 +14,8 @@ from producer.api.handlers import audit_handlers, billing_handlers, event_handle
 from producer.audit_entries import Act
 from producer.list_pages import PAGE_BYTES
 from producer.orders.order import KEY_LENGTH
-from shared.adapters.postgres.job_rows import JOB_FIELDS
 from shared.domain.lifecycle import JobState
+from shared.job_json import JOB_FIELDS
 
 _JOB_ID = {"id": {"type": "string", "format": "uuid"}}
 _ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": 200}}

@@ -10,7 +10,8 @@ from producer.doctor.finding import Finding
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS, ServerClock, measure_clock
 from shared.adapters.processes.process_records import list_processes
-from shared.adapters.redis.deliveries import connect_redis, translated_redis_errors
+from shared.adapters.redis.deliveries import connect_redis
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
 
 _FIX = (

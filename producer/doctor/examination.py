@@ -20,7 +20,8 @@ from shared.adapters.monitoring.incident_log import FIXES, POSTGRES, REDIS
 from shared.adapters.postgres.database import Database, Queries, connect_database
 from shared.adapters.postgres.migrations import definition_status, migration_status
 from shared.adapters.postgres.sql_definitions import SqlDefinition
-from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis, translated_redis_errors
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import connect_redis
-from shared.adapters.redis.lost_write_log import LOST_WRITES_KEY, LostWriteEvidence, LostWriteLog
+from shared.adapters.redis.lost_write_log import LostWriteEvidence, LostWriteLog
+from shared.redis_keys import LOST_WRITES_KEY
 
 _NAMED_AT_MOST = 5
 FIX = (

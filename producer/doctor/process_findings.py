@@ -11,9 +11,10 @@ from producer.doctor.finding import Finding
 from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.process_records import ALIVE_SECONDS, ProcessRow, list_processes
 from shared.adapters.processes.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
-from shared.adapters.processes.redis_presence import Presence, fetch_presences, redis_address
+from shared.adapters.processes.redis_presence import Presence, fetch_presences
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
+from shared.server_urls import redis_address
 
 _AGAIN_SECONDS = HEARTBEAT_SECONDS + 1
 """Until every live process has written once more."""

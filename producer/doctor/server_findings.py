@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from producer.doctor.finding import Finding
-from shared.adapters.processes.redis_presence import database_address, redis_address
 from shared.adapters.servers import Servers
+from shared.server_urls import database_address, redis_address
 from shared.settings import Settings
 
 

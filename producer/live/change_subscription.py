@@ -10,11 +10,11 @@ import structlog
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.monitoring.push_channels import PushChannel
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, decode_changes
+from shared.adapters.redis.change_messages import Change, decode_changes
 from shared.adapters.redis.deliveries import DeliveryQueue
-from shared.adapters.redis.subscription import subscribed
-from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
+from shared.adapters.redis.subscription import SUBSCRIPTION_CHECK, SubscriptionCheck, subscribed
 from shared.errors import RedisDown
+from shared.redis_keys import CHANGES_CHANNEL
 
 log = structlog.get_logger(__name__)
 

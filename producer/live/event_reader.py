@@ -20,11 +20,10 @@ from producer.live.event_frames import HEARTBEAT, StoredEvent, frame_of, standst
 from producer.live.event_listeners import Circle, Entry, Listener
 from producer.live.event_queries import look_since, snapshot_now
 from producer.live.positions import Position, Snapshot, safe_positions
-from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import stop_if_cancelled
 from shared.errors import DarkroomError
 
 log = structlog.get_logger(__name__)

@@ -30,6 +30,18 @@ async def stop_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
             raise error
 
 
+def stop_if_cancelled() -> None:
+    """Raise a cancellation that was lost; every loop around Redis needs it to be stoppable.
+
+    Connections of this package lose none (`CancellableWrites`). This is the second guard, for what
+    else a loop waits for: `asyncio.wait_for` before Python 3.12 swallows a cancellation that comes
+    at the moment when the awaited thing is done.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return what makes the loop, for `asyncio.Runner`; None means asyncio's own."""
     try:

@@ -7,26 +7,12 @@ would wait for ever.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 _KEEPALIVE_IDLE_SECONDS = 15
 _KEEPALIVE_INTERVAL_SECONDS = 5
 _KEEPALIVE_PROBES = 3
 _UNACKNOWLEDGED_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionCheck:
-    """How often a connection for pushes is proven to be alive."""
-
-    interval_seconds: float = 15.0
-    """How long a connection may be quiet before a push is sent to itself."""
-    deadline_seconds: float = 5.0
-    """How long that push may take before the connection is given up and opened again."""
-
-
-SUBSCRIPTION_CHECK = SubscriptionCheck()
 
 
 def tcp_options(*, ends_unacknowledged: bool = True) -> dict[int, int]:

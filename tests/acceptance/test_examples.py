@@ -25,8 +25,8 @@ from examples.python_client import read_frames
 from examples.webhook_receiver import BODY_BYTES, NotGenuine, verify
 from producer.api import serving_api
 from producer.keys.key_store import KeyRing, Role
-from shared.adapters.postgres.job_rows import job_to_json
 from shared.domain.lifecycle import JobState
+from shared.job_json import job_to_json
 from tests.fakes.lossy_proxy import losing
 from tests.support.deployment import Workshop, eventually, free_port
 

@@ -13,8 +13,8 @@ import pytest
 
 from producer.api import serving_api
 from producer.orders.order import Order
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import connect_redis
+from shared.redis_keys import CHANGES_CHANNEL
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Workshop, eventually, text_to_image
 

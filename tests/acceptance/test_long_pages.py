@@ -16,7 +16,7 @@ import pytest
 from producer.keys.key_store import Role
 from producer.list_pages import PAGE_BYTES
 from producer.orders.order import Order
-from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
+from shared.job_json import JOB_FIELDS, job_to_json
 from tests.acceptance.test_hostile_callers import api_process
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of

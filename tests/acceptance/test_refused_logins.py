@@ -20,7 +20,7 @@ import pytest
 from pydantic import SecretStr
 
 from producer import JobState
-from shared.adapters.monitoring.health_endpoints import serve_http
+from shared.adapters.http.http_server import serve_http
 from shared.adapters.postgres.database import Connection
 from tests.support.database_pool import DatabasePool
 from tests.support.deployment import Workshop, eventually, fast_simulator_config

@@ -17,11 +17,11 @@ from pydantic import SecretStr
 
 from producer import JobState
 from shared.adapters.monitoring.alert_queries import read_system_state
-from shared.adapters.processes.redis_presence import PRESENCES_KEY
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, connect_redis
 from shared.adapters.servers import Servers
 from shared.domain.alerts.alert_rules import find_alerts
 from shared.errors import ConfigurationError
+from shared.redis_keys import PRESENCES_KEY
 from tests.support.deployment import (
     WAIT_SECONDS,
     Workshop,

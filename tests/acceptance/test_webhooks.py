@@ -9,8 +9,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from producer import InvalidRequest, Job, Producer
-from shared.adapters.postgres.job_rows import job_to_json
 from shared.adapters.servers import Servers
+from shared.job_json import job_to_json
 from tests.fakes.fake_webhook_receiver import Received, Receiver, never_answer, receiving
 from tests.support.deployment import Workshop, eventually, text_to_image
 

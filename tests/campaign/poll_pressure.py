@@ -9,8 +9,8 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.redis.deliveries import DeliveryQueue, Lane, stop_if_cancelled
+from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane
 from shared.errors import RedisDown
 from tests.campaign.campaign_deployment import House
 from tests.campaign.campaign_options import Options

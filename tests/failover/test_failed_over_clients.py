@@ -18,16 +18,15 @@ from pydantic import ValidationError
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.adapters.postgres.primary_host import connect_to_primary
-from shared.adapters.processes.redis_presence import redis_address
 from shared.adapters.redis.deliveries import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
     DeliveryQueue,
     connect_redis,
-    translated_redis_errors,
 )
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import DependencyDown, RedisDown
-from shared.server_urls import read_sentinel_url
+from shared.server_urls import read_sentinel_url, redis_address
 from shared.settings import Settings
 from tests.failover.failover_servers import Programs, free_port
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.kie_accounts import ACCOUNT_NAME_RULE, brake_key
+from shared.kie_accounts import ACCOUNT_NAME_RULE
+from shared.redis_keys import brake_key
 from shared.settings import Settings, load_settings
 
 ONE = "0123456789abcdef0123456789ABCDEF"

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.monitoring.incident_log import REDIS, incidents
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, encode_changes
-from shared.adapters.redis.deliveries import stop_if_cancelled
+from shared.adapters.redis.change_messages import Change, encode_changes
 from shared.errors import RedisDown
+from shared.redis_keys import CHANGES_CHANNEL
 from worker.batching.micro_batch import Tempo
 from worker.batching.redis_scripts import Scripts
 

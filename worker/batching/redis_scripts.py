@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from shared.adapters.redis.deliveries import to_redis_down, translated_redis_errors
+from shared.adapters.redis.lua_scripts import load_script
+from shared.adapters.redis.redis_errors import to_redis_down, translated_redis_errors
 from worker.batching.micro_batch import Gathering, Tempo
 
 _CLOSE_SECONDS = 1.0
@@ -22,17 +20,6 @@ _CLOSE_SECONDS = 1.0
 Key = str
 Argument = str | int | float
 _Call = tuple[str, Sequence[Key], Sequence[Argument | bytes]]
-
-
-@cache
-def _source(name: str) -> str:
-    return files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-
-
-@cache
-def _digest(name: str) -> str:
-    # What Redis itself calls a script by; nothing here is a secret.
-    return sha1(_source(name).encode(), usedforsecurity=False).hexdigest()
 
 
 class Scripts:
@@ -79,7 +66,7 @@ class Scripts:
             if unknown:
                 # A Redis that was restarted has forgotten them: what was unknown has not run.
                 for name in {calls[number][0] for number in unknown}:
-                    await self.redis.script_load(_source(name))
+                    await self.redis.script_load(load_script("worker", name).source)
                 again = await self._pipeline([calls[number] for number in unknown])
                 for number, reply in zip(unknown, again, strict=True):
                     replies[number] = reply
@@ -88,7 +75,9 @@ class Scripts:
     async def _pipeline(self, calls: Sequence[_Call]) -> list[Any]:
         pipe = self.redis.pipeline(transaction=False)
         for name, keys, args in calls:
-            pipe.execute_command("EVALSHA", _digest(name), len(keys), *keys, *args)
+            pipe.execute_command(
+                "EVALSHA", load_script("worker", name).digest, len(keys), *keys, *args
+            )
         return await pipe.execute(raise_on_error=False)
 
 

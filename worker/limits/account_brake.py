@@ -9,9 +9,10 @@ from typing import cast
 
 import structlog
 
-from shared.adapters.redis.deliveries import translated_redis_errors
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.domain.lifecycle import Reason
-from shared.kie_accounts import DEFAULT_ACCOUNT, brake_key
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from shared.redis_keys import brake_key
 from worker.batching.redis_scripts import Scripts
 from worker.limits.family_brake import RULES, FamilyBrake, Rules
 

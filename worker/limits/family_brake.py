@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from shared.domain.lifecycle import Reason
-from shared.kie_accounts import family_brake_key
+from shared.redis_keys import family_brake_key
 from worker.batching.redis_scripts import Scripts
 
 log = structlog.get_logger(__name__)

@@ -21,17 +21,12 @@ from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_pref
 from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
+from shared.adapters.async_tasks import stop_if_cancelled
 from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.monitoring.push_channels import PushChannel
-from shared.adapters.redis.deliveries import (
-    RERUN_KEY_PREFIX,
-    Lane,
-    deserialize,
-    local_now_ms,
-    serialize,
-    stop_if_cancelled,
-)
+from shared.adapters.redis.deliveries import Lane, deserialize, local_now_ms, serialize
 from shared.errors import RedisDown
+from shared.redis_keys import RERUN_KEY_PREFIX
 from worker.batching.micro_batch import BEATS_PER_SECOND, Gathering
 from worker.batching.redis_scripts import Scripts
 from worker.limits.submit_gates import Gates

@@ -14,8 +14,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from shared.adapters.async_tasks import stop_if_cancelled
 from shared.adapters.monitoring.incident_log import incidents
-from shared.adapters.redis.deliveries import stop_if_cancelled, translated_redis_errors
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import DependencyDown
 
 LONGEST_TICK_SECONDS = 10.0

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from uuid import UUID
 
+from shared.adapters.async_tasks import stop_if_cancelled
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.monitoring.push_channels import PushChannel
 from shared.adapters.postgres.database import (
@@ -25,8 +26,7 @@ from shared.adapters.postgres.database import (
     translated_postgres_errors,
 )
 from shared.adapters.postgres.primary_host import connect_to_primary
-from shared.adapters.redis.deliveries import stop_if_cancelled
-from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
+from shared.adapters.redis.subscription import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.errors import DarkroomError, DependencyDown, PostgresDown
 from worker.recovery.reconciler import Reconciler
 

@@ -6,10 +6,10 @@ import asyncio
 
 from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.monitoring.push_channels import PushChannel
-from shared.adapters.redis.deliveries import WAKE_UP_CHANNEL, DeliveryQueue
-from shared.adapters.redis.subscription import subscribed
-from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
+from shared.adapters.redis.deliveries import DeliveryQueue
+from shared.adapters.redis.subscription import SUBSCRIPTION_CHECK, SubscriptionCheck, subscribed
 from shared.errors import RedisDown
+from shared.redis_keys import WAKE_UP_CHANNEL
 from worker.queue.leased_worker import LeasedWorker
 
 _RECONNECT_SECONDS = 1.0

@@ -13,10 +13,11 @@ import structlog
 
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Delivery, Lane, lane_of, translated_redis_errors
+from shared.adapters.redis.deliveries import Delivery, Lane, lane_of
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.domain import job_events
-from shared.domain.alerts.system_state import WIPED_KEY
 from shared.errors import DatabaseRefused, RowBusy, StaleJob
+from shared.redis_keys import WIPED_KEY
 from worker.callbacks.callback_handler import CallbackDesk
 from worker.dependencies import Deps
 from worker.limits.throttle import GUARD_MS, POLL_WINDOW_MS

@@ -21,7 +21,7 @@ import orjson
 import structlog
 from redis.asyncio import Redis
 
-from shared.adapters.redis.deliveries import translated_redis_errors
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
 
 log = structlog.get_logger(__name__)

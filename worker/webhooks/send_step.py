@@ -17,9 +17,10 @@ import orjson
 import structlog
 
 from shared.adapters.monitoring.incident_log import incidents
-from shared.adapters.postgres.job_rows import job_from_row, job_to_json, timestamp_to_json
+from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job, replace_fields
 from shared.errors import DarkroomError
+from shared.job_json import job_to_json, timestamp_to_json
 from worker.dependencies import Deps
 from worker.webhooks.http_sender import Answer
 from worker.webhooks.retry_schedule import next_try_at, read_retry_after

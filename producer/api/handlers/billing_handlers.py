@@ -17,8 +17,8 @@ from producer.api.requests.order_body import Grant, PriceChange, read_change
 from producer.api.requests.query_parameters import Query, read_object
 from producer.api.responses.http_errors import PriceNotFound
 from producer.billing import Account
-from shared.adapters.postgres.job_rows import credits_to_json, timestamp_to_json
 from shared.errors import PriceMissing
+from shared.job_json import credits_to_json, timestamp_to_json
 
 _LISTED = 50
 _MOST_LISTED = 1_000

@@ -19,11 +19,11 @@ from producer.jobs.job_repository import Entered
 from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from shared.adapters.http.slow_readers import PacedResponse
-from shared.adapters.postgres.job_rows import JOB_FIELDS, job_to_json
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import AccountNotFound, Fault, InvalidRequest
 from shared.field_faults import format_value
+from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
 MOST_LISTED = 1_000

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from producer.api.responses.http_errors import HttpRefusal
 from shared import errors
-from shared.adapters.postgres.job_rows import credits_to_json
 from shared.errors import DarkroomError, Fault
+from shared.job_json import credits_to_json
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:darkroom:problem:"

@@ -14,7 +14,7 @@ from producer.cli.display.console import data_console, plain_table, put, put_jso
 from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import NOTHING, credits_text, moment_text, printable
 from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, read_credits
-from shared.adapters.postgres.job_rows import credits_to_json, timestamp_to_json
+from shared.job_json import credits_to_json, timestamp_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
 

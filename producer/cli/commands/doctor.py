@@ -10,7 +10,7 @@ from producer.cli.display.text_format import count_text, moment_text, printable
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
 from producer.doctor import Finding, examine
-from shared.adapters.postgres.job_rows import timestamp_to_json
+from shared.job_json import timestamp_to_json
 from shared.settings import Settings
 
 _DEPENDENCIES = frozenset(

@@ -17,8 +17,8 @@ from producer.cli.display.job_tables import job_page, jobs_table, story_to_json
 from producer.cli.display.text_format import command_text, credits_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson, JobId, Limit, Timeout
-from shared.adapters.postgres.job_rows import job_to_json
 from shared.domain.lifecycle import JobState
+from shared.job_json import job_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry, resolve.")
 app.command()(resolve)

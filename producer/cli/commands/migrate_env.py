@@ -11,11 +11,11 @@ from producer.cli.command_runner import run
 from producer.cli.display.console import data_console, plain_table, put, put_json, say
 from producer.cli.display.text_format import count_text, moment_text, seconds_text
 from producer.cli.options import AsJson
-from shared.adapters.postgres.job_rows import timestamp_to_json
 from shared.adapters.postgres.migrations import Migration, definition_status, migration_status
 from shared.adapters.postgres.migrations import migrate as apply_migrations
 from shared.adapters.postgres.sql_definitions import SqlDefinition
 from shared.adapters.servers import open_servers
+from shared.job_json import timestamp_to_json
 from shared.settings import Settings
 
 ENV_LINGER_SECONDS = 600.0

@@ -20,7 +20,7 @@ from producer.cli.display.text_format import (
     times_text,
 )
 from producer.cli.options import AsJson, Credits, Limit, Reason
-from shared.adapters.postgres.job_rows import credits_to_json
+from shared.job_json import credits_to_json
 from shared.settings import ChargeBasis
 
 app = typer.Typer(no_args_is_help=True, help="Read and change prices.")

@@ -23,9 +23,9 @@ from producer.cli.display.text_format import (
     shortened,
 )
 from producer.cli.options import AsJson, JobId, read_reason
-from shared.adapters.postgres.job_rows import job_to_json
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
+from shared.job_json import job_to_json
 
 ANSWER_LENGTH = 2_000
 """How much of Kie's answer is shown; `--json` has all of it."""

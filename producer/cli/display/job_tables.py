@@ -26,8 +26,8 @@ from producer.cli.display.text_format import (
     span_text,
     state_text,
 )
-from shared.adapters.postgres.job_rows import credits_to_json, job_to_json, timestamp_to_json
 from shared.domain.job import Job
+from shared.job_json import credits_to_json, job_to_json, timestamp_to_json
 from shared.stored_json import read_stored_object
 
 Story = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -23,9 +23,9 @@ from producer.cli.display.text_format import (
 )
 from shared.adapters.monitoring.alert_monitor import alert_to_json
 from shared.adapters.monitoring.queue_snapshot import LateDeliveries
-from shared.adapters.postgres.job_rows import credits_to_json, timestamp_to_json
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.system_state import SubmitPause
+from shared.job_json import credits_to_json, timestamp_to_json
 
 _LATE_SECONDS = 60.0
 

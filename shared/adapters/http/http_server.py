@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -209,6 +210,32 @@ async def listen(
             f"cannot listen on {host}:{port} ({error.strerror or error}): another process has the"
             f" port; set {settings}, or 0 for a free one"
         ) from error
+
+
+@asynccontextmanager
+async def serve_http(
+    host: str,
+    port: int,
+    routes: Iterable[web.RouteDef],
+    *,
+    name: str = "worker",
+    refuse: RefusalFormatter = make_json_refusal,
+    limits: ConnectionLimits | None = None,
+    settings: str = "API_PORT or WORKER_HTTP_PORT",
+) -> AsyncIterator[int]:
+    """Serve these routes for as long as the block lasts; yields the port, chosen where it was 0.
+
+    Raises `ConfigurationError` where the port cannot be had.
+    """
+    app = web.Application()
+    app.add_routes(routes)
+    runner = LimitedRunner(app, name=name, refuse=refuse, limits=limits, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        await listen(runner, host, port, settings=settings)
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
 
 
 def _find_encoding_fault(request: web.BaseRequest) -> str | None:

@@ -12,16 +12,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.monitoring.alert_queries import read_redis_state, read_system_state
 from shared.adapters.monitoring.incident_log import IncidentLog, incidents
 from shared.adapters.postgres.database import Queries
-from shared.adapters.postgres.job_rows import timestamp_to_json
-from shared.adapters.redis.deliveries import stop_if_cancelled
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import RedisState, SystemState
 from shared.errors import DarkroomError, RedisDown
+from shared.job_json import timestamp_to_json
 
 BUSY_INTERVAL_SECONDS = 5.0
 IDLE_INTERVAL_SECONDS = 10.0

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS
 from shared.adapters.processes.process_records import ALIVE_SECONDS
-from shared.adapters.redis.deliveries import translated_redis_errors
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.catalog import list_families
 from shared.domain.alerts.alert_rules import (
     ENDED_JOBS_MAX,
@@ -24,7 +24,6 @@ from shared.domain.alerts.alert_rules import (
 )
 from shared.domain.alerts.system_state import (
     QUEUED_COUNT_MAX,
-    WIPED_KEY,
     EndedJob,
     FailingReceiver,
     KeyDifference,
@@ -37,7 +36,7 @@ from shared.domain.alerts.system_state import (
     SystemState,
 )
 from shared.errors import DatabaseRefused
-from shared.kie_accounts import brake_key, family_brake_key
+from shared.redis_keys import WIPED_KEY, brake_key, family_brake_key
 
 _LISTS = (
     *("differing_keys", "ended", "failing", "lockers", "renamed_keys", "skewed", "unpriced"),

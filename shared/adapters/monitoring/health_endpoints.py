@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
-    Iterable,
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -22,13 +19,6 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import SecretStr
 
-from shared.adapters.http.http_connection import ConnectionLimits
-from shared.adapters.http.http_server import (
-    LimitedRunner,
-    RefusalFormatter,
-    listen,
-    make_json_refusal,
-)
 from shared.adapters.http.slow_readers import PacedResponse
 from shared.adapters.monitoring.alert_monitor import AlertMonitor, alert_to_json
 from shared.adapters.monitoring.gauges import (
@@ -200,32 +190,6 @@ def _refuse_without_key() -> web.Response:
     return web.json_response(
         problem, status=401, headers=headers, content_type="application/problem+json"
     )
-
-
-@asynccontextmanager
-async def serve_http(
-    host: str,
-    port: int,
-    routes: Iterable[web.RouteDef],
-    *,
-    name: str = "worker",
-    refuse: RefusalFormatter = make_json_refusal,
-    limits: ConnectionLimits | None = None,
-    settings: str = "API_PORT or WORKER_HTTP_PORT",
-) -> AsyncIterator[int]:
-    """Serve these routes for as long as the block lasts; yields the port, chosen where it was 0.
-
-    Raises `ConfigurationError` where the port cannot be had.
-    """
-    app = web.Application()
-    app.add_routes(routes)
-    runner = LimitedRunner(app, name=name, refuse=refuse, limits=limits, shutdown_timeout=2)
-    await runner.setup()
-    try:
-        await listen(runner, host, port, settings=settings)
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
 
 
 def make_readiness_checks(

@@ -19,8 +19,8 @@ from typing import Any
 
 import structlog
 
-from shared.adapters.postgres.job_rows import timestamp_to_json
 from shared.errors import DarkroomError, PostgresDown, RedisDown
+from shared.job_json import timestamp_to_json
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from redis.asyncio import Redis
 
-from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import ServerClock, report_skew
 from shared.adapters.processes.process_records import (
@@ -28,7 +28,6 @@ from shared.adapters.processes.process_records import (
 )
 from shared.adapters.processes.redis_presence import Presence, RedisPresence
 from shared.adapters.processes.shared_redis_check import RedisSharing, SharedRedisCheck
-from shared.adapters.redis.deliveries import stop_if_cancelled
 from shared.errors import ConfigurationError, DarkroomError, PostgresDown, RedisDown
 from shared.kie_accounts import key_fingerprints
 

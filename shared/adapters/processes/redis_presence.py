@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
 import orjson
 from redis.asyncio import Redis
 
-from shared.adapters.redis.deliveries import translated_redis_errors
-from shared.server_urls import is_sentinel_url, read_sentinel_url
+from shared.adapters.redis.lua_scripts import load_script
+from shared.adapters.redis.redis_errors import translated_redis_errors
+from shared.redis_keys import PRESENCES_KEY
 
-PRESENCES_KEY = "darkroom:processes"
 PRESENCE_TTL_MS = 15_000
 """How long a mark outlives its process."""
-
-_DEFAULT_PORT = 6379
-_DEFAULT_DATABASE = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +32,6 @@ class Presence:
     """Where its Postgres is, without a password."""
 
 
-@cache
-def _source() -> str:
-    return files("shared").joinpath("lua", "record_presence.lua").read_text(encoding="utf-8")
-
-
 class RedisPresence:
     """Writes the mark of one process and reads the marks of all."""
 
@@ -50,7 +39,7 @@ class RedisPresence:
         self, redis: Redis, *, process_id: UUID, kind: str, name: str, database: str
     ) -> None:
         self._redis = redis
-        self._script = redis.register_script(_source())
+        self._script = redis.register_script(load_script("shared", "record_presence").source)
         self._text = orjson.dumps(
             {"id": str(process_id), "kind": kind, "name": name, "database": database}
         )
@@ -105,29 +94,3 @@ def read_presences(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Presen
         except (ValueError, KeyError, TypeError):
             continue
     return presences
-
-
-def redis_address(url: str) -> str:
-    """Return host:port/db of a Redis URL, or its socket and db: what may be shown and logged."""
-    if is_sentinel_url(url):
-        return read_sentinel_url(url).display_address
-    parts = urlsplit(url)
-    options = parse_qs(parts.query)
-    if parts.scheme == "unix":
-        return f"{unquote(parts.path)}/{options.get('db', [_DEFAULT_DATABASE])[0]}"
-    path = parts.path.strip("/")
-    database = options.get("db", [path or _DEFAULT_DATABASE])[0]
-    return f"{parts.hostname or 'localhost'}:{parts.port or _DEFAULT_PORT}/{database}"
-
-
-def database_address(url: str) -> str:
-    """Return host:port/name of a database URL: what may be shown and logged.
-
-    A host may be a list, or a socket's folder in the query.
-    """
-    parts = urlsplit(url)
-    options = parse_qs(parts.query)
-    hosts = parts.netloc.rpartition("@")[2] or options.get("host", ["localhost"])[0]
-    port = options.get("port")
-    name = parts.path.strip("/") or options.get("dbname", [""])[0] or "postgres"
-    return f"{hosts}{':' + port[0] if port else ''}/{name}"

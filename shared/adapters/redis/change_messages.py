@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-CHANGES_CHANNEL = "darkroom:changes"
-"""Each message on it names the jobs for which events have just been committed."""
 _ENDED = "!"
 
 

@@ -8,65 +8,18 @@ so a connection on which such an answer came is closed, and the next one reaches
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ExecAbortError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import (
+    RedisError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-# The client takes these words off the server's answer and makes them a class.
-_CODES: tuple[tuple[type[RedisError], str], ...] = (
-    (ReadOnlyError, "READONLY "),
-    (BusyLoadingError, "LOADING "),
-    (OutOfMemoryError, "OOM "),
-    (NoPermissionError, "NOPERM "),
-    (NoScriptError, "NOSCRIPT "),
-    (ExecAbortError, "EXECABORT "),
-)
-_ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
-# The client wraps what the server said about one of many commands, and repeats the command.
-_PIPELINE = re.compile(r"^Command # [0-9]+ \(.*?\) of pipeline caused error: \(['\"]", re.DOTALL)
-_TOO_MANY_CLIENTS = "max number of clients reached"
-_SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ")
-
-
-def error_text(error: Exception) -> str:
-    """Return the server's own words, its code in front, or what went wrong on the way to it."""
-    error = _answer_of(error)
-    text = _PIPELINE.sub("", str(error)).removesuffix("',)").removesuffix('",)')
-    text = text or type(error).__name__
-    return next((code for kind, code in _CODES if isinstance(error, kind)), "") + text
-
-
-def is_server_reply(error: Exception) -> bool:
-    """Return whether the server answered, and said that it cannot do this."""
-    return isinstance(_answer_of(error), _ANSWERS) or _TOO_MANY_CLIENTS in str(error)
-
-
-def _answer_of(error: Exception) -> Exception:
-    """Return the server's answer where it came while a connection was being made."""
-    while error.args and isinstance(error.args[0], RedisError):
-        error = error.args[0]
-    return error
-
-
-def requires_reconnect(error: RedisError) -> bool:
-    """Return whether another connection may reach a server that can do it."""
-    return error_text(error).startswith(_SPOILING)
+from shared.adapters.redis.redis_errors import requires_reconnect
 
 
 class ReconnectingPool(BlockingConnectionPool):

@@ -6,14 +6,11 @@ and a delivery made twice is the same delivery, because its arq id is the job's.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from importlib.resources import files
 from typing import Any, cast
 from uuid import UUID
 
@@ -22,14 +19,21 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio.connection import ConnectionPool
-from redis.exceptions import RedisError
 
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, encode_changes
-from shared.adapters.redis.connection_pool import ReconnectingPool, error_text, is_server_reply
+from shared.adapters.redis.change_messages import Change, encode_changes
+from shared.adapters.redis.connection_pool import ReconnectingPool
+from shared.adapters.redis.lua_scripts import load_script
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.adapters.redis.sentinel import primary_pool
 from shared.adapters.tcp_keepalive import tcp_options
 from shared.domain.lifecycle import JobState
-from shared.errors import RedisDown
+from shared.redis_keys import (
+    ARQ_PROBE_KEY,
+    CHANGES_CHANNEL,
+    RERUN_KEY_PREFIX,
+    WAKE_UP_CHANNEL,
+    WRITE_PROBE_KEY,
+)
 from shared.server_urls import is_sentinel_url, read_sentinel_url
 
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -43,21 +47,11 @@ PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
 WAKE_UP_WINDOW_MS = 500
 """Workers are woken for what is due within this time."""
 
-WRITE_PROBE_KEY = "darkroom:probe"
-"""Written, and published to, to find out whether anything can be written."""
-ARQ_PROBE_KEY = "arq:probe"
 PROBE_TTL_MS = 60_000
 
-RERUN_KEY_PREFIX = "darkroom:hasten:"
 RERUN_TTL_MS = 60_000
 
 _PLACE = "@"
-
-_CLOSED_TRANSPORT = "unable to perform operation on <"
-
-WAKE_UP_CHANNEL = "darkroom:wake"
-"""A message here says: something may be due now, look. It names the lanes that shall, by their
-queues and with spaces between; an empty one means all."""
 
 
 class Lane(StrEnum):
@@ -105,11 +99,6 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", orjson.loads(data))
 
 
-@cache
-def _source_of(name: str) -> str:
-    return files("shared").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-
-
 def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
     """Return what arq's payload has before the job id and after it."""
     payload = serialize_job(lane.function, (_PLACE,), {}, None, moment_ms, serializer=serialize)
@@ -119,38 +108,6 @@ def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
 def local_now_ms() -> int:
     """Return this machine's time in arq's unit. It may be wrong: no delivery is due by it."""
     return int(time.time() * 1000)
-
-
-@contextmanager
-def translated_redis_errors() -> Iterator[None]:
-    """Turn the client's errors into `RedisDown`, with the cause kept."""
-    try:
-        yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise to_redis_down(error) from error
-    except RuntimeError as error:
-        # uvloop's word for a connection that was closed while the client was writing to it.
-        if _CLOSED_TRANSPORT not in str(error):
-            raise
-        raise to_redis_down(error) from error
-
-
-def to_redis_down(error: Exception) -> RedisDown:
-    """Return what a client's error means: no answer, or an answer that it cannot be done now."""
-    what = "cannot do this now" if is_server_reply(error) else "does not answer"
-    return RedisDown(f"Redis {what}: {error_text(error)}")
-
-
-def stop_if_cancelled() -> None:
-    """Raise a cancellation that was lost; every loop around Redis needs it to be stoppable.
-
-    Connections of this package lose none (`CancellableWrites`). This is the second guard, for what
-    else a loop waits for: `asyncio.wait_for` before Python 3.12 swallows a cancellation that comes
-    at the moment when the awaited thing is done.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
@@ -193,9 +150,9 @@ class DeliveryQueue:
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
-        self._deliver_script = redis.register_script(_source_of("deliver"))
-        self._hasten_script = redis.register_script(_source_of("make_due_now"))
-        self._probe_script = redis.register_script(_source_of("write_probe"))
+        self._deliver_script = redis.register_script(load_script("shared", "deliver").source)
+        self._hasten_script = redis.register_script(load_script("shared", "make_due_now").source)
+        self._probe_script = redis.register_script(load_script("shared", "write_probe").source)
 
     async def deliver(
         self,

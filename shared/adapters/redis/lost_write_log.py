@@ -14,12 +14,10 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from shared.adapters.redis.deliveries import Lane, translated_redis_errors
+from shared.adapters.redis.deliveries import Lane
+from shared.adapters.redis.redis_errors import translated_redis_errors
+from shared.redis_keys import LOST_WRITES_KEY, NEWEST_EVENT_KEY
 
-LOST_WRITES_KEY = "darkroom:lost"
-"""A hash: by job id, or `writes`, what is known of the loss."""
-NEWEST_EVENT_KEY = "darkroom:newest_event"
-"""The newest event that Postgres had when it was last looked at."""
 MOST_KEPT = 10_000
 _WRITES = "writes"
 _PAGE_LENGTH = 5_000

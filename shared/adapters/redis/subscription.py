@@ -5,19 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from secrets import token_hex
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from shared.adapters.redis.deliveries import stop_if_cancelled, translated_redis_errors
-from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck
+from shared.adapters.async_tasks import stop_if_cancelled
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
+from shared.redis_keys import ECHO_CHANNEL_PREFIX
 
 LISTEN_SECONDS = 5.0
 """How long one look for messages lasts where none comes."""
-_ECHO_PREFIX = "darkroom:echo:"
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionCheck:
+    """How often a connection for pushes is proven to be alive."""
+
+    interval_seconds: float = 15.0
+    """How long a connection may be quiet before a push is sent to itself."""
+    deadline_seconds: float = 5.0
+    """How long that push may take before the connection is given up and opened again."""
+
+
+SUBSCRIPTION_CHECK = SubscriptionCheck()
 
 
 @asynccontextmanager
@@ -30,7 +44,7 @@ async def subscribed(
     `RedisDown`, also from the iteration.
     """
     pubsub = redis.pubsub()
-    echo = _ECHO_PREFIX + token_hex(8)
+    echo = ECHO_CHANNEL_PREFIX + token_hex(8)
     try:
         with translated_redis_errors():
             await pubsub.subscribe(channel, echo)

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.process_alert_rules import find_process_alerts
 from shared.domain.alerts.system_state import (
-    WIPED_KEY,
     EndedJob,
     RedisState,
     SubmitPause,
@@ -121,7 +120,7 @@ def _redis_alerts(redis: RedisState) -> Iterator[Alert]:
             "Redis lost its keys while workers ran: every open job was delivered again, none is"
             " lost",
             "find out why: noeviction and the append-only file must be on, and nobody may flush it;"
-            f" told for an hour, or until `DEL {WIPED_KEY}`",
+            " told for an hour, or until `DEL darkroom:wiped`",
             since=redis.wiped_at,
         )
     if not redis.saves:

@@ -7,8 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-WIPED_KEY = "darkroom:wiped"
-"""The key in which a worker notes, for an hour, when it found Redis without its keys."""
 QUEUED_COUNT_MAX = 10_000
 """Queued jobs are counted up to this: looking must cost the same however many there are."""
 

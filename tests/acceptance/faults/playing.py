@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from producer import Producer
-from shared.adapters.monitoring.health_endpoints import serve_http
+from shared.adapters.http.http_server import serve_http
 from shared.adapters.servers import Servers
 from tests.acceptance.cli.driving import Darkroom, Said
 from tests.support.deployment import Workshop, eventually

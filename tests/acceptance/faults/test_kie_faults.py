@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.kie_accounts import family_brake_key
+from shared.redis_keys import family_brake_key
 from tests.acceptance.faults.playing import Cause, Fault, Stage, play
 
 _FORGET_ENDS = (

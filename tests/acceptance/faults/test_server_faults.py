@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from shared.adapters.postgres.database import Connection
-from shared.domain.alerts.system_state import WIPED_KEY
+from shared.redis_keys import WIPED_KEY
 from tests.acceptance.faults.playing import Cause, Fault, Stage, play
 from tests.support.deployment import eventually
 from worker.recovery.reconciler import EPOCH_KEY

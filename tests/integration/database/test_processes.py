@@ -22,14 +22,10 @@ from shared.adapters.processes.process_records import (
     list_processes,
 )
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import (
-    PRESENCE_TTL_MS,
-    PRESENCES_KEY,
-    database_address,
-    read_presences,
-    redis_address,
-)
+from shared.adapters.processes.redis_presence import PRESENCE_TTL_MS, read_presences
 from shared.adapters.redis.deliveries import connect_redis
+from shared.redis_keys import PRESENCES_KEY
+from shared.server_urls import database_address, redis_address
 from tests.support.deployment import eventually
 
 

@@ -16,9 +16,9 @@ from producer.cli.display.queue_tables import queue_page
 from producer.doctor import examine
 from producer.orders.order import Order
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
-from shared.adapters.postgres.job_rows import credits_to_json
 from shared.adapters.postgres.session_setup import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 from shared.errors import DatabaseRefused
+from shared.job_json import credits_to_json
 from tests.support.deployment import Workshop, text_to_image
 from worker.store.job_store import JobStore
 

@@ -17,8 +17,8 @@ from producer.live.change_subscription import Subscription
 from producer.live.event_feed import EventFeed
 from producer.live.event_reader import Pace
 from shared.adapters.postgres.database import Database, Queries
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import DeliveryQueue
+from shared.redis_keys import CHANGES_CHANNEL
 from tests.support.deployment import eventually, text_to_image
 
 HEAR_SECONDS = 20.0

@@ -13,9 +13,9 @@ from producer.doctor.process_findings import examine_processes
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import redis_address
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
+from shared.server_urls import redis_address
 from tests.support.deployment import another_database
 
 SHARED, ALONE, SAME = (

@@ -17,12 +17,10 @@ from uuid_utils.compat import uuid7
 from producer import Job, Order, Producer
 from producer.doctor import examine_books
 from shared.adapters.postgres.database import Database
-from shared.adapters.postgres.job_rows import job_to_json
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, decode_changes
+from shared.adapters.redis.change_messages import Change, decode_changes
 from shared.adapters.redis.deliveries import (
     DELIVERIES_PER_SCRIPT,
     PAYLOAD_TTL_MS,
-    WAKE_UP_CHANNEL,
     Delivery,
     DeliveryQueue,
     Lane,
@@ -31,6 +29,8 @@ from shared.adapters.redis.deliveries import (
 )
 from shared.adapters.redis.subscription import subscribed
 from shared.adapters.servers import Servers
+from shared.job_json import job_to_json
+from shared.redis_keys import CHANGES_CHANNEL, WAKE_UP_CHANNEL
 from tests.integration.producer.shelf import callers_connection, open_account
 from tests.support.deployment import image_to_image, text_to_image
 

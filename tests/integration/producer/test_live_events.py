@@ -25,9 +25,9 @@ from producer.live.event_feed import EventFeed
 from producer.live.event_queries import NAMED_JOBS_MAX
 from producer.live.event_reader import Pace
 from shared.adapters.postgres.database import Database
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.adapters.servers import Servers
+from shared.redis_keys import CHANGES_CHANNEL
 from tests.integration.producer.hearing import (
     account_ear,
     enqueued,

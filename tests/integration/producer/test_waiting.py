@@ -17,9 +17,10 @@ from producer import Job, JobNotFound, JobState, Producer, WaitTimedOut
 from producer.jobs.end_waiter import RECHECK_SECONDS, watching_ends
 from producer.jobs.job_repository import JobBook
 from shared.adapters.postgres.database import Database, Queries
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change
+from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import DeliveryQueue, open_redis
 from shared.adapters.servers import Servers
+from shared.redis_keys import CHANGES_CHANNEL
 from tests.integration.producer.shelf import open_account, producer_without_redis
 from tests.support.deployment import eventually, text_to_image
 

@@ -12,10 +12,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 from shared.adapters.redis.deliveries import connect_redis
+from shared.adapters.redis.lua_scripts import load_script
 from worker.batching.redis_scripts import Argument, Key, Scripts
 from worker.limits.throttle import Limit, Throttle, Throttled
 
@@ -40,7 +40,7 @@ class GrantCounting(Scripts):
         """Run the mutated script."""
         if name == "throttle_answered":
             return 1
-        source = files("worker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+        source = load_script("worker", name).source
         mutant = source.replace("'ZADD', log, now + horizon", "'ZADD', log, now + window")
         assert mutant != source, "the rule that this mutant removes stands elsewhere now"
         given = [*args] if items is None else [*args, json.dumps(items)]

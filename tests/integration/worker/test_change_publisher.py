@@ -12,7 +12,7 @@ import structlog
 from arq.connections import ArqRedis
 
 from producer import Job
-from shared.adapters.redis.change_messages import CHANGES_CHANNEL, Change, decode_changes
+from shared.adapters.redis.change_messages import Change, decode_changes
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.kie_outcomes import (
     Accepted,
@@ -25,6 +25,7 @@ from shared.domain.kie_outcomes import (
     TryLater,
 )
 from shared.domain.lifecycle import Reason
+from shared.redis_keys import CHANGES_CHANNEL
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
 from tests.integration.worker.worker_setup import Rooms

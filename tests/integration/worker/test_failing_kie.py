@@ -15,7 +15,8 @@ import structlog
 from arq.connections import ArqRedis
 
 from producer import Job
-from shared.kie_accounts import DEFAULT_ACCOUNT, family_brake_key
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from shared.redis_keys import family_brake_key
 from tests.integration.worker.worker_setup import running_lanes
 from tests.support.deployment import Workshop, eventually
 from worker.bootstrap import open_worker

@@ -25,10 +25,12 @@ from producer.live.change_subscription import Subscription
 from shared.adapters.monitoring.push_channels import PushChannel, export_push_channels
 from shared.adapters.postgres.database import Queries, connect_database
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import WAKE_UP_CHANNEL, DeliveryQueue, Lane, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
+from shared.adapters.redis.subscription import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.adapters.servers import Servers
-from shared.adapters.tcp_keepalive import SUBSCRIPTION_CHECK, SubscriptionCheck, tcp_options
+from shared.adapters.tcp_keepalive import tcp_options
 from shared.errors import DependencyDown
+from shared.redis_keys import WAKE_UP_CHANNEL
 from tests.integration.worker.bare_lanes import (
     CalledLane,
     Runs,

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from producer.keys.key_store import KeyRing
-from shared.adapters.monitoring.health_endpoints import HealthEndpoints, serve_http
+from shared.adapters.http.http_server import serve_http
+from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.bare_lanes import redis_behind_a_relay

@@ -5,7 +5,8 @@ from __future__ import annotations
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 
-from shared.adapters.redis.deliveries import RERUN_KEY_PREFIX, Lane
+from shared.adapters.redis.deliveries import Lane
+from shared.redis_keys import RERUN_KEY_PREFIX
 from tests.integration.worker.bare_lanes import deliver, owner_of, score_of
 from worker.batching.redis_scripts import Scripts
 from worker.limits.submit_gates import Gates

@@ -14,7 +14,7 @@ from producer import Job
 from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
-from shared.domain.alerts.system_state import WIPED_KEY
+from shared.redis_keys import WIPED_KEY
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 

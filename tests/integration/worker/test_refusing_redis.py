@@ -15,13 +15,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from shared.adapters.embedded import acquire_servers
-from shared.adapters.redis.deliveries import (
-    Delivery,
-    DeliveryQueue,
-    Lane,
-    connect_redis,
-    translated_redis_errors,
-)
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, connect_redis
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
 from tests.integration.worker.bare_lanes import Runs, deliver, is_gone, lane_over, running, seen
 from tests.support.deployment import eventually

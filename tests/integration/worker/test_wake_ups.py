@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from arq.connections import ArqRedis
 
-from shared.adapters.redis.deliveries import WAKE_UP_CHANNEL, Delivery, DeliveryQueue, Lane
+from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
+from shared.redis_keys import WAKE_UP_CHANNEL
 from tests.integration.worker.bare_lanes import (
     CalledLane,
     Runs,

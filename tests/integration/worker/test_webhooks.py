@@ -18,11 +18,11 @@ from producer import Job, Order, Producer
 from producer.doctor import examine_books
 from shared.adapters.monitoring.gauges import QueueGauges
 from shared.adapters.postgres.database import Database
-from shared.adapters.postgres.job_rows import job_to_json
 from shared.adapters.redis.deliveries import Lane
 from shared.adapters.servers import Servers
 from shared.domain import job_events
 from shared.errors import StaleJob
+from shared.job_json import job_to_json
 from shared.settings import Settings
 from tests.fakes.fake_webhook_receiver import Received, Receiver, receiving
 from tests.integration.worker.bare_lanes import running

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shared.adapters.redis.deliveries import translated_redis_errors
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
 from worker.batching.micro_batch import Gathering
 

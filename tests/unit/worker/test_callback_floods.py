@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from shared.adapters.monitoring.health_endpoints import HealthEndpoints, serve_http
+from shared.adapters.http.http_server import serve_http
+from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.postgres.server_clock import ServerClock
 from worker.callbacks.receiver import QUERIES_AT_ONCE, USUAL_BODY_BYTES, CallbackReceiver
 
