@@ -1,20 +1,35 @@
-"""Which URLs Kie may be asked to fetch: public ones, judged by their text alone.
-
-Nothing is resolved here, so a public name that points at a private address passes. What is
-refused could not work (Kie is outside), or could point Kie at its own insides.
-"""
+"""Checks of request fields that several request models share."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BeforeValidator
 
 from shared.domain.public_addresses import find_url_fault
 
 URL_LENGTH_MAX = 2048
+NON_BLANK_TEXT_SCHEMA: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+"""JSON Schema of a text that is not blank and has no NUL character."""
+
+
+def optional(check: Callable[[object], object]) -> BeforeValidator:
+    """Return a validator that runs `check` on every value except None."""
+    return BeforeValidator(lambda value: None if value is None else check(value))
+
+
+def has_lone_surrogate(text: str) -> bool:
+    """Return whether the text has half of a surrogate pair, which UTF-8 cannot encode."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def check_public_url(value: object) -> str:
-    """Return the URL unchanged, or raise `ValueError` with a sentence saying what is wrong.
+    """Return the URL unchanged. Raises `ValueError` with a sentence that says what is wrong.
 
-    The sentence never repeats more than the host: a signed URL's query is a secret.
+    Kie fetches these URLs, so they must name a public host. Only the text is checked: a public
+    name that resolves to a private address passes. The sentence repeats at most the host, because
+    the query of a signed URL is a secret.
     """
     if not isinstance(value, str):
         raise ValueError("must be text: a public http:// or https:// URL")

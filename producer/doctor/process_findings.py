@@ -9,9 +9,9 @@ from uuid import UUID
 
 from producer.doctor.finding import Finding
 from shared.adapters.postgres.database import Queries
-from shared.adapters.processes.process_records import ALIVE_SECONDS, ProcessRow, list_processes
+from shared.adapters.processes.process_records import ProcessRow, list_processes
 from shared.adapters.processes.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
-from shared.adapters.processes.redis_presence import Presence, fetch_presences
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence, fetch_presences
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 from shared.server_urls import redis_address

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-SIZES = ("1:1", "3:2", "2:3")
-VARIANTS = (1, 2, 4)
+from shared.catalog.families.gpt4o_image import ASPECT_RATIOS, QUANTITIES
+
+SIZES = ASPECT_RATIOS
+VARIANTS = QUANTITIES
 FALLBACK_MODELS = ("GPT_IMAGE_1", "FLUX_MAX")
 MAX_FILES = 5
 

@@ -34,7 +34,7 @@ from producer.cli.display.text_format import (
 from producer.cli.exit_codes import ExitCode, code_of_ended
 from producer.cli.options import AsJson, Timeout
 from producer.orders.order import Order
-from shared.adapters.processes.process_records import ALIVE_SECONDS
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.catalog import ImageRequest, get_family
 from shared.catalog.families.gpt4o_image import TextToImage
 from shared.domain.job import Job

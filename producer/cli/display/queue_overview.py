@@ -11,7 +11,6 @@ from uuid import UUID
 from producer.cli.command_runner import Desk
 from shared.adapters.monitoring.alert_monitor import read_alerts
 from shared.adapters.monitoring.queue_snapshot import (
-    RECENT_SECONDS,
     FailedJob,
     LateDeliveries,
     QueueSnapshot,
@@ -22,6 +21,7 @@ from shared.adapters.monitoring.queue_snapshot import (
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.alert_rules import RECENT_JOBS_SECONDS
 from shared.domain.alerts.system_state import LostWorker, SubmitPause
 
 _FAILURES_SHOWN = 5
@@ -69,22 +69,22 @@ class QueueView:
     @property
     def accepted_per_minute(self) -> float:
         """How many jobs came in."""
-        return self.accepted * 60 / RECENT_SECONDS
+        return self.accepted * 60 / RECENT_JOBS_SECONDS
 
     @property
     def succeeded_per_minute(self) -> float:
         """How many jobs ended with images."""
-        return self.snapshot.succeeded * 60 / RECENT_SECONDS
+        return self.snapshot.succeeded * 60 / RECENT_JOBS_SECONDS
 
     @property
     def failed_per_minute(self) -> float:
         """How many jobs failed."""
-        return self.snapshot.failed * 60 / RECENT_SECONDS
+        return self.snapshot.failed * 60 / RECENT_JOBS_SECONDS
 
     @property
     def ended_per_minute(self) -> float:
         """How many jobs ended, well or not."""
-        cancelled = self.snapshot.cancelled * 60 / RECENT_SECONDS
+        cancelled = self.snapshot.cancelled * 60 / RECENT_JOBS_SECONDS
         return self.succeeded_per_minute + self.failed_per_minute + cancelled
 
 
@@ -123,7 +123,7 @@ async def _read_accounts(
 
 
 async def _read_accepted(database: Database, now: datetime) -> int:
-    since_ms = int((now - timedelta(seconds=RECENT_SECONDS)).timestamp() * 1000)
+    since_ms = int((now - timedelta(seconds=RECENT_JOBS_SECONDS)).timestamp() * 1000)
     # A version-7 id begins with its moment: 48 bits of milliseconds.
     row = await database.fetch_row("accepted_since", UUID(int=since_ms << 80))
     return int(row["accepted"]) if row is not None else 0

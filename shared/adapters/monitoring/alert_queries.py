@@ -10,14 +10,14 @@ from redis.asyncio import Redis
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS
-from shared.adapters.processes.process_records import ALIVE_SECONDS
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.catalog import list_families
 from shared.domain.alerts.alert_rules import (
     ENDED_JOBS_MAX,
     LOCKED_SECONDS,
     LOST_WORKER_SECONDS,
-    RECENT_SECONDS,
+    RECENT_JOBS_SECONDS,
     SLOW_TASK_FACTOR,
     SLOW_TASK_SECONDS_DEFAULT,
     SLOW_TASK_SECONDS_MIN,
@@ -53,7 +53,7 @@ async def read_system_state(queries: Queries) -> SystemState:
     try:
         (row,) = await queries.fetch(
             "read_situation",
-            RECENT_SECONDS,
+            RECENT_JOBS_SECONDS,
             ENDED_JOBS_MAX,
             SLOW_TASK_SECONDS_DEFAULT,
             SLOW_TASK_FACTOR,

@@ -15,13 +15,13 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.shared_redis_check import RedisSharing
 from shared.domain.alerts.alert import ALERT_NAMES, REDIS_ALERT_NAMES
+from shared.domain.lifecycle import OPEN
 from shared.errors import DarkroomError
 
 Refresh = Callable[[], Awaitable[None]]
 
 
 _FRESH_SECONDS = 2.0
-_OPEN_STATES = ("queued", "submitting", "unknown", "generating")
 _VALUES = {
     RedisSharing.SHARED: 1.0,
     RedisSharing.NOT_SHARED: 0.0,
@@ -148,7 +148,7 @@ class QueueGauges:
             self._blank()
             raise
         self._read_at = self._monotonic()
-        for state in _OPEN_STATES:
+        for state in sorted(OPEN):
             self._open.labels(state).set(getattr(snapshot, state))
         self._depth.set(snapshot.queued)
         self._in_flight.set(snapshot.in_flight)
@@ -157,7 +157,7 @@ class QueueGauges:
         self._webhooks.set(webhooks["pending"] if webhooks is not None else 0)
 
     def _blank(self) -> None:
-        for state in _OPEN_STATES:
+        for state in sorted(OPEN):
             self._open.labels(state).set(nan)
         for gauge in (self._depth, self._in_flight, self._oldest, self._webhooks, self._held):
             gauge.set(nan)

@@ -8,8 +8,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
+from shared.domain.alerts.alert_rules import RECENT_JOBS_SECONDS
 
-RECENT_SECONDS = 300.0
 LATE_SECONDS = 86_400.0
 """How far back late deliveries are summed."""
 
@@ -68,7 +68,7 @@ async def read_late_deliveries(queries: Queries) -> LateDeliveries:
 
 async def read_snapshot(queries: Queries) -> QueueSnapshot:
     """Return the queue as it is now. Raises `PostgresDown`."""
-    row = await queries.fetch_row("queue_snapshot", RECENT_SECONDS)
+    row = await queries.fetch_row("queue_snapshot", RECENT_JOBS_SECONDS)
     return QueueSnapshot(**dict(row or {}))
 
 

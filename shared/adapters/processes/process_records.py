@@ -11,19 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+from shared import PROJECT
 from shared.adapters.postgres.database import Queries
-from shared.adapters.processes.redis_presence import Presence
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence
 from shared.kie_accounts import KieKey
 
-ALIVE_SECONDS = 15.0
-"""A process not seen for this long is not alive."""
 ProcessKind = Literal["worker", "api"]
 
 
 def own_version() -> str:
     """Return the version of Darkroom that runs here."""
     try:
-        return version("darkroom-queue")
+        return version(PROJECT)
     except PackageNotFoundError:
         return "unknown"
 

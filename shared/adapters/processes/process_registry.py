@@ -20,13 +20,12 @@ from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import ServerClock, report_skew
 from shared.adapters.processes.process_records import (
-    ALIVE_SECONDS,
     ClockSkew,
     HeartbeatResult,
     LiveWorker,
     Process,
 )
-from shared.adapters.processes.redis_presence import Presence, RedisPresence
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence, RedisPresence
 from shared.adapters.processes.shared_redis_check import RedisSharing, SharedRedisCheck
 from shared.errors import ConfigurationError, DarkroomError, PostgresDown, RedisDown
 from shared.kie_accounts import key_fingerprints

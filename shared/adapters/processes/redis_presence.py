@@ -13,8 +13,9 @@ from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.redis_keys import PRESENCES_KEY
 
-PRESENCE_TTL_MS = 15_000
-"""How long a mark outlives its process."""
+ALIVE_SECONDS = 15.0
+"""A process counts as alive this long after its newest heartbeat, in Postgres and in Redis."""
+PRESENCE_TTL_MS = int(1000 * ALIVE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.adapters.processes.process_records import (
-    ALIVE_SECONDS,
-    HeartbeatResult,
-    LiveWorker,
-    Process,
-)
-from shared.adapters.processes.redis_presence import Presence
+from shared.adapters.processes.process_records import HeartbeatResult, LiveWorker, Process
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence
 from shared.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)

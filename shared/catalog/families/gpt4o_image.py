@@ -7,9 +7,9 @@ image models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
@@ -25,20 +25,36 @@ from shared.catalog.model_family import (
 from shared.domain.kie_outcomes import PollOutcome, SubmitOutcome
 from shared.errors import Fault
 from shared.field_faults import format_value
-from shared.request_fields import URL_LENGTH_MAX, check_public_url
+from shared.request_fields import (
+    NON_BLANK_TEXT_SCHEMA,
+    URL_LENGTH_MAX,
+    check_public_url,
+    has_lone_surrogate,
+    optional,
+)
 
 PROMPT_LENGTH_MAX = 20_000
 IMAGES_MAX = 5
-ASPECT_RATIOS = ("1:1", "3:2", "2:3")
-QUANTITIES = (1, 2, 4)
-FALLBACK_MODELS = ("GPT_IMAGE_1", "FLUX_MAX")
+AspectRatio = Literal["1:1", "3:2", "2:3"]
+Quantity = Literal[1, 2, 4]
+FallbackModel = Literal["GPT_IMAGE_1", "FLUX_MAX"]
+ASPECT_RATIOS: tuple[str, ...] = get_args(AspectRatio)
+QUANTITIES: tuple[int, ...] = get_args(Quantity)
+FALLBACK_MODELS: tuple[str, ...] = get_args(FallbackModel)
+
+
+def _list(values: Sequence[object], conjunction: str) -> str:
+    """Return the values in a sentence: `1, 2 or 4`."""
+    *first, last = map(str, values)
+    return f"{', '.join(first)} {conjunction} {last}"
+
 
 _PROMPT = f"text of 1 to {PROMPT_LENGTH_MAX:,} characters"
-_ASPECT_RATIO = "one of 1:1, 3:2, 2:3"
-_QUANTITY = "how many images: 1, 2 or 4"
+_ASPECT_RATIO = f"one of {', '.join(ASPECT_RATIOS)}"
+_QUANTITY = f"how many images: {_list(QUANTITIES, 'or')}"
 _IMAGES = f"1 to {IMAGES_MAX} public http:// or https:// image URLs"
 _MASK = "a public URL of a mask (black is changed, white is kept), with exactly one image"
-_FALLBACK = "GPT_IMAGE_1 or FLUX_MAX"
+_FALLBACK = _list(FALLBACK_MODELS, "or")
 
 
 def _check_prompt(value: object) -> str:
@@ -50,20 +66,22 @@ def _check_prompt(value: object) -> str:
         raise ValueError(f"is {len(value):,} characters long; it must be {_PROMPT}")
     if "\0" in value:
         raise ValueError("contains a NUL character, which cannot be stored; remove it")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if has_lone_surrogate(value):
         raise ValueError("contains half of a character (a lone surrogate); send valid Unicode")
     return value
 
 
 def _check_aspect_ratio(value: object) -> object:
     if not isinstance(value, str) or value not in ASPECT_RATIOS:
-        raise ValueError(f"is {format_value(value)}; allowed: 1:1, 3:2, 2:3")
+        raise ValueError(f"is {format_value(value)}; allowed: {', '.join(ASPECT_RATIOS)}")
     return value
 
 
 def _check_quantity(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int) or value not in QUANTITIES:
-        raise ValueError(f"is {format_value(value)}; allowed: the numbers 1, 2 and 4")
+        raise ValueError(
+            f"is {format_value(value)}; allowed: the numbers {_list(QUANTITIES, 'and')}"
+        )
     return value
 
 
@@ -76,7 +94,7 @@ def _check_flag(value: object) -> object:
 def _check_fallback(value: object) -> object:
     if not isinstance(value, str) or value not in FALLBACK_MODELS:
         raise ValueError(
-            f"is {format_value(value)}; allowed: GPT_IMAGE_1, FLUX_MAX, or leave it out"
+            f"is {format_value(value)}; allowed: {', '.join(FALLBACK_MODELS)}, or leave it out"
         )
     return value
 
@@ -90,12 +108,7 @@ def _check_images(value: object) -> object:
     return tuple(value[:IMAGES_MAX])
 
 
-def _optional(check: Callable[[object], object]) -> BeforeValidator:
-    return BeforeValidator(lambda value: None if value is None else check(value))
-
-
 # What the checks say, as far as JSON Schema can say it, for the OpenAPI document.
-NON_BLANK_TEXT_SCHEMA: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 PUBLIC_URL_SCHEMA: dict[str, Any] = {"format": "public-url"}
 _MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
     "if": {"properties": {"mask_url": {"type": "string"}}, "required": ["mask_url"]},
@@ -137,16 +150,16 @@ class _Gpt4oRequest(ImageRequest):
         "enableFallback": "fallback_model",
     }
 
-    aspect_ratio: Annotated[Literal["1:1", "3:2", "2:3"], BeforeValidator(_check_aspect_ratio)] = (
-        Field(description=_ASPECT_RATIO)
+    aspect_ratio: Annotated[AspectRatio, BeforeValidator(_check_aspect_ratio)] = Field(
+        description=_ASPECT_RATIO
     )
-    quantity: Annotated[Literal[1, 2, 4], BeforeValidator(_check_quantity)] = Field(
+    quantity: Annotated[Quantity, BeforeValidator(_check_quantity)] = Field(
         default=1, description=_QUANTITY
     )
     enhance_prompt: _Flag = Field(default=False, description="whether Kie refines the prompt")
-    fallback_model: Annotated[
-        Literal["GPT_IMAGE_1", "FLUX_MAX"] | None, _optional(_check_fallback)
-    ] = Field(default=None, description=f"the model to fall back to: {_FALLBACK}")
+    fallback_model: Annotated[FallbackModel | None, optional(_check_fallback)] = Field(
+        default=None, description=f"the model to fall back to: {_FALLBACK}"
+    )
     upload_cn: _Flag = Field(default=False, description="whether to upload through China")
 
     @property
@@ -222,13 +235,13 @@ class ImageToImage(_Gpt4oRequest):
     image_urls: Annotated[Sequence[_Url], BeforeValidator(_check_images)] = Field(
         description=_IMAGES, min_length=1, max_length=IMAGES_MAX
     )
-    prompt: Annotated[str | None, _optional(_check_prompt)] = Field(
+    prompt: Annotated[str | None, optional(_check_prompt)] = Field(
         default=None,
         description=_PROMPT,
         max_length=PROMPT_LENGTH_MAX,
         json_schema_extra=NON_BLANK_TEXT_SCHEMA,
     )
-    mask_url: Annotated[str | None, _optional(check_public_url)] = Field(
+    mask_url: Annotated[str | None, optional(check_public_url)] = Field(
         default=None,
         description=_MASK,
         max_length=URL_LENGTH_MAX,

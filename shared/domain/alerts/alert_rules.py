@@ -20,7 +20,7 @@ from shared.domain.alerts.system_state import (
 )
 from shared.domain.lifecycle import JobState, Reason
 
-RECENT_SECONDS = 300.0
+RECENT_JOBS_SECONDS = 300.0
 """How far back ended jobs count: long enough for a job a minute, short enough to be news."""
 ENDED_JOBS_MAX = 50
 """How many of the newest ended jobs count: at a high rate a change shows within seconds."""

@@ -15,14 +15,9 @@ from arq.connections import ArqRedis
 
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.server_clock import ServerClock
-from shared.adapters.processes.process_records import (
-    ALIVE_SECONDS,
-    Process,
-    ProcessKind,
-    list_processes,
-)
+from shared.adapters.processes.process_records import Process, ProcessKind, list_processes
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.redis_presence import PRESENCE_TTL_MS, read_presences
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS, PRESENCE_TTL_MS, read_presences
 from shared.adapters.redis.deliveries import connect_redis
 from shared.redis_keys import PRESENCES_KEY
 from shared.server_urls import database_address, redis_address

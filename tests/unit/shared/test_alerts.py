@@ -25,6 +25,7 @@ from shared.domain.alerts.system_state import (
     SubmitPause,
     SystemState,
 )
+from shared.redis_keys import WIPED_KEY
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 WELL = SystemState(
@@ -334,3 +335,9 @@ def test_cancelled_jobs_count_neither_way() -> None:
 def test_a_long_queue_is_not_counted_to_its_end() -> None:
     (alert,) = judged(due=QUEUED_COUNT_MAX, waiting_since=ago(301), last_submitted_at=ago(1))
     assert alert.detail.startswith("10000 jobs or more are due")
+
+
+def test_the_fix_of_a_wiped_redis_names_its_key() -> None:
+    found = find_alerts(WELL, RedisState(wiped_at=NOW))
+    (alert,) = (one for one in found if one.name == "redis_was_wiped")
+    assert f"`DEL {WIPED_KEY}`" in alert.fix

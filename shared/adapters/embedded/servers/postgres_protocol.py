@@ -9,7 +9,6 @@ from pathlib import Path
 ROLE = "darkroom"
 STARTING_UP = frozenset({"57P01", "57P02", "57P03"})
 NO_SUCH_DATABASE = "3D000"
-DATABASE_EXISTS = "42P04"
 _PROTOCOL_VERSION = 3 << 16
 _ANSWER_SECONDS = 30.0
 
