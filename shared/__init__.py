@@ -1,4 +1,4 @@
-"""What both the producer and the worker stand on: domain, catalog, errors, settings, adapters."""
+"""Code that the producer and the worker share: domain, catalog, errors, settings and adapters."""
 
 PROJECT = "darkroom-queue"
-"""Proof that this `shared` is ours; the start-up guard compares it, see `shared.package_guard`."""
+"""The name of the distribution. `shared.package_guard` compares it at start-up."""

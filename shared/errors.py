@@ -14,20 +14,20 @@ DarkroomError
 │   ├── KeyRefused            the API key is missing, malformed, unknown or revoked
 │   ├── TooLateToCancel       the job has left the queue
 │   └── WouldLeaveDebt        more credits would be taken than are available
-├── WaitTimedOut              the job is not terminal yet; it goes on
-├── StaleJob                  somebody else moved the job first: stop, do nothing
+├── WaitTimedOut              the job is not terminal yet; it continues
+├── StaleJob                  another process moved the job first
 ├── DatabaseRefused           a rule of the database refused the data; nothing was stored
-├── TooEarly                  not yet, by Postgres's clock: come back after the wait
+├── TooEarly                  not due yet by Postgres's clock: retry after the wait
 ├── DependencyDown            try again later
-│   ├── PostgresDown          it does not answer, or answers that it cannot do it now
-│   ├── RedisDown             the same of Redis
+│   ├── PostgresDown          no reply, or a reply that it cannot run the statement now
+│   ├── RedisDown             no reply, or a reply that it cannot run the command now
 │   └── RowBusy               another session holds a lock that the call needs
 └── ConfigurationError        the operator must change something
     ├── SchemaOutdated        `darkroom migrate` has not been run
     ├── MigrationFailed
     └── EmbeddedServerError   Postgres or Valkey could not be started here
 
-Errors of libraries never leave an adapter: they are the `__cause__` of one of these.
+An adapter never raises a library's error. It raises one of these, with that error as `__cause__`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from decimal import Decimal
 from typing import ClassVar, Literal
 
 FAULTS_MAX = 1_000
-"""How many faults a refusal lists: one for each job of a batch."""
+"""The maximum number of faults in one `InvalidRequest`: one for each job of a batch."""
 KeyRefusal = Literal["missing", "malformed", "unknown", "revoked"]
-"""Why a key was refused; `revoked` is told only to who presents the whole key."""
+"""Why an API key is refused. `revoked` is returned only for a complete, correct key."""
 KEY_REFUSAL_MESSAGES: dict[KeyRefusal, str] = {
     "missing": "an API key is needed; send it in the header `Authorization: Bearer dk_...`",
     "malformed": (
@@ -53,20 +53,20 @@ KEY_REFUSAL_MESSAGES: dict[KeyRefusal, str] = {
 
 
 class DarkroomError(Exception):
-    """The root: catch it to catch everything that Darkroom raises on purpose."""
+    """The base class of all errors that Darkroom raises deliberately."""
 
     code: ClassVar[str] = "error"
-    """Stable, for programs: the last part of the problem `type` over HTTP."""
+    """A stable code for programs. It is the last part of the problem `type` over HTTP."""
 
 
 class RequestRefused(DarkroomError):
-    """Nothing was stored; the same call would be refused again until the caller changes it."""
+    """Nothing was stored. The same call is refused again until the caller changes it."""
 
     code = "request_refused"
 
 
 class InvalidRequest(RequestRefused):
-    """The request breaks rules; `faults` lists them, not only the first, up to a thousand."""
+    """The request breaks rules. `faults` lists all of them, up to 1,000."""
 
     code = "invalid_request"
 
@@ -76,7 +76,7 @@ class InvalidRequest(RequestRefused):
 
 
 class InsufficientCredits(RequestRefused):
-    """The account has fewer credits available than the hold needs."""
+    """The account has fewer available credits than the hold needs."""
 
     code = "insufficient_credits"
 
@@ -90,7 +90,7 @@ class InsufficientCredits(RequestRefused):
 
 
 class IdempotencyConflict(RequestRefused):
-    """The idempotency key already names a different request of the same account."""
+    """The idempotency key was already used for a different request of the same account."""
 
     code = "idempotency_conflict"
 
@@ -103,7 +103,7 @@ class IdempotencyConflict(RequestRefused):
 
 
 class PriceMissing(RequestRefused):
-    """There is no row in `pricing` for what was asked, so it cannot be sold."""
+    """`pricing` has no row for this model, task and quantity."""
 
     code = "price_missing"
 
@@ -116,7 +116,7 @@ class PriceMissing(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """What was named does not exist."""
+    """The named object does not exist."""
 
     code = "not_found"
 
@@ -150,7 +150,7 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
     def __init__(self, name: str) -> None:
-        """`name` must be no secret: a prefix, an id, or what was typed instead, cut short."""
+        """`name` must not be a secret: pass a prefix, an id, or the shortened input."""
         self.name = name
         super().__init__(f"no API key has the prefix or id {name!r}; see `darkroom keys list`")
 
@@ -162,7 +162,7 @@ class AlreadyExists(RequestRefused):
 
 
 class KeyRefused(RequestRefused):
-    """Whoever asks is not recognised; `reason` says why. The message never repeats the key."""
+    """The caller is not authenticated. `reason` says why. The message never contains the key."""
 
     code = "key_refused"
 
@@ -172,7 +172,7 @@ class KeyRefused(RequestRefused):
 
 
 class TooLateToCancel(RequestRefused):
-    """Kie has no cancel: only a job that still waits in the queue can be cancelled."""
+    """The job has left the queue. Kie cannot cancel tasks, so only queued jobs can be cancelled."""
 
     code = "too_late_to_cancel"
 
@@ -185,7 +185,7 @@ class TooLateToCancel(RequestRefused):
 
 
 class WaitTimedOut(DarkroomError):
-    """The wait is over, the job is not: it goes on, and another wait may be started."""
+    """The wait timed out before the job ended. The job continues, and the caller can wait again."""
 
     code = "wait_timed_out"
 
@@ -195,7 +195,7 @@ class WaitTimedOut(DarkroomError):
 
 
 class StaleJob(DarkroomError):
-    """The guarded statement found the job elsewhere: somebody else moved it, so stop."""
+    """The guarded statement found the job in another state: another process came first."""
 
     code = "stale_job"
 
@@ -205,7 +205,7 @@ class StaleJob(DarkroomError):
 
 
 class TooEarly(DarkroomError):
-    """It is not yet time, by Postgres's clock, for what was asked; nothing was written."""
+    """The event is not due yet by Postgres's clock. Nothing was written."""
 
     code = "too_early"
 
@@ -215,15 +215,15 @@ class TooEarly(DarkroomError):
 
 
 class WouldLeaveDebt(RequestRefused):
-    """An adjustment takes more credits than are available, and no debt was asked for."""
+    """An adjustment takes more credits than are available, and debt was not allowed."""
 
     code = "would_leave_debt"
 
 
 class DatabaseRefused(DarkroomError):
-    """A rule of the database refused the data; nothing was stored, and trying again is useless.
+    """A rule of the database refused the data. Nothing was stored, and a retry cannot succeed.
 
-    Rules are our own triggers and constraints, and what a column's type can hold.
+    Rules are Darkroom's triggers and constraints, and the range of a column's type.
     """
 
     code = "database_refused"
@@ -243,16 +243,16 @@ class DatabaseRefused(DarkroomError):
 
 
 class DependencyDown(DarkroomError):
-    """A server that Darkroom needs cannot serve now; the call may be tried again later."""
+    """A server that Darkroom needs cannot serve the call now. The call can be retried later."""
 
     code = "dependency_down"
 
 
 class PostgresDown(DependencyDown):
-    """Postgres does not answer, or answers that it cannot do this now.
+    """Postgres does not reply, or replies that it cannot run the statement now.
 
-    With a `sqlstate` of the server nothing was stored, unless its class is 08 or 57P or it is
-    40003; without one the statement may have been carried out before the answer was lost.
+    With a `sqlstate` nothing was stored, except for classes 08 and 57P and for 40003. Without a
+    `sqlstate` the statement may have been committed before its reply was lost.
     """
 
     code = "postgres_down"
@@ -263,23 +263,23 @@ class PostgresDown(DependencyDown):
 
 
 class RedisDown(DependencyDown):
-    """Redis or Valkey does not answer, or answers that it cannot do this now.
+    """Redis or Valkey does not reply, or replies that it cannot run the command now.
 
-    Jobs are safe in Postgres and go on when it is back.
+    Jobs are stored in Postgres and continue when Redis is available again.
     """
 
     code = "redis_down"
 
 
 class RowBusy(DependencyDown):
-    """Another session holds a lock that the call needs; nothing was stored."""
+    """Another session holds a lock that the call needs. Nothing was stored."""
 
     code = "row_busy"
 
     def __init__(
         self, what: str, *, wait_seconds: float = 1.0, sqlstate: str | None = None
     ) -> None:
-        """`what` names the row; without `sqlstate` it was found locked a moment before."""
+        """`what` names the row. `sqlstate` is None if a check found the lock beforehand."""
         self.what, self.wait_seconds, self.sqlstate = what, wait_seconds, sqlstate
         super().__init__(f"{what} is locked by another session; nothing was stored")
 
@@ -291,13 +291,13 @@ class ConfigurationError(DarkroomError):
 
 
 class SchemaOutdated(ConfigurationError):
-    """The database has fewer (or other) migrations than this version of Darkroom needs."""
+    """The schema of the database is not the one that this version of Darkroom needs."""
 
     code = "schema_outdated"
 
 
 class MigrationFailed(ConfigurationError):
-    """A migration was refused; it left nothing behind, because each is one transaction."""
+    """A migration was refused. It changed nothing, because each migration is one transaction."""
 
     code = "migration_failed"
 
@@ -310,7 +310,7 @@ class EmbeddedServerError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a request: where it is, and a sentence saying what is allowed."""
+    """One fault of a request: the path of the field, and a sentence that says what is allowed."""
 
     field: str
     message: str
@@ -320,7 +320,7 @@ class Fault:
 
 
 def cap_faults(faults: Sequence[Fault]) -> tuple[Fault, ...]:
-    """Return the faults that a refusal lists; the last one counts those that it leaves out."""
+    """Return at most `FAULTS_MAX` faults, and one more that counts the rest."""
     more = len(faults) - FAULTS_MAX
     shown = tuple(faults[:FAULTS_MAX])
     return (*shown, Fault("", f"and {more:,} more")) if more > 0 else shown

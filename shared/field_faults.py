@@ -1,4 +1,4 @@
-"""Turns what pydantic finds wrong with a request into sentences for the person who wrote it."""
+"""Turns pydantic's errors into faults with sentences for the caller."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _NAME_LENGTH = 80
 
 @dataclass(frozen=True, slots=True)
 class FieldRules:
-    """What a refusal may tell about the fields of one request model."""
+    """What the faults of one request model say about its fields."""
 
     task: str
     allowed: Mapping[str, str]
-    """Each field with a phrase saying what it takes."""
+    """Each field with a phrase that says which values it takes."""
     unsupported_fields: Mapping[str, str]
-    """Fields that people expect but that do not exist, each with the sentence that says so."""
+    """Fields that callers expect but that do not exist, each with its own sentence."""
     field_aliases: Mapping[str, str]
-    """Names by which a field is known elsewhere, each with ours."""
+    """Other names of fields, each with our name."""
 
 
 def format_value(value: object) -> str:
-    """Show a refused value in a message: shortened, on one line, whatever it is."""
+    """Format a refused value of any type for a message: short and on one line."""
     if isinstance(value, str):
         short = value if len(value) <= _SHOWN_LENGTH else value[: _SHOWN_LENGTH - 1] + "…"
         return repr(short)
@@ -38,7 +38,7 @@ def format_value(value: object) -> str:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, int):
-        # Python refuses to print an integer of thousands of digits.
+        # Python raises an error for integers of more than 4,300 digits.
         return repr(value) if value.bit_length() < 200 else "a very long number"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
@@ -46,14 +46,14 @@ def format_value(value: object) -> str:
 
 
 def format_field_name(name: object) -> str:
-    """Return a field name that is safe to print: unknown names are the caller's own text."""
+    """Return a field name that is safe to print. Unknown names come from the caller."""
     text = name if isinstance(name, str) else format_value(name)
     printable = "".join(c if c.isprintable() else "?" for c in text[:_NAME_LENGTH])
     return printable or "(empty name)"
 
 
 def list_field_faults(error: ValidationError, rules: FieldRules) -> list[Fault]:
-    """Return one fault for each thing that pydantic found, in its order, up to `FAULTS_MAX`."""
+    """Return one fault for each error of pydantic, in its order, up to `FAULTS_MAX`."""
     found = error.errors(include_url=False, include_input=False)[:FAULTS_MAX]
     return [_fault(one["type"], one["loc"], one.get("ctx"), one["msg"], rules) for one in found]
 
@@ -72,7 +72,7 @@ def _fault(
         return Fault(path, _unknown_field(str(location[-1]), rules))
     if error_type == "missing":
         return Fault(path, f"is required: {rules.allowed[str(location[0])]}")
-    # Our own validators raise ValueError with the whole sentence; pydantic keeps it here.
+    # Our validators raise ValueError with the whole sentence. Pydantic stores it in the context.
     reason = (context or {}).get("error")
     return Fault(path, str(reason) if isinstance(reason, ValueError) else message)
 

@@ -1,8 +1,8 @@
-"""Our accounts at Kie: their names, and how KIE_API_KEYS gives each of them its key.
+"""The Kie accounts of this deployment: their names and keys, as KIE_API_KEYS lists them.
 
-A name is shown wherever an account is meant; a key is shown nowhere. So no text is taken for a
-name that could be a key, nor the other way round: a pair written the wrong way about is refused,
-whatever it holds, and what is said about a pair is its position alone.
+Names are printed and logged, keys never are. A pair is therefore refused if its key could be a
+name or its name could be a key, so that a swapped pair never shows a key. Faults identify a pair
+by its position only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 DEFAULT_ACCOUNT = "default"
-"""The name of the one account of KIE_API_KEY, of the simulator's, and of all attempts before it."""
+"""The account of KIE_API_KEY and of the simulator. Attempts without an account belong to it."""
 ACCOUNT_NAME_RULE = (
     "a name is a lower-case letter, then up to 19 lower-case letters, digits or hyphens"
 )
@@ -32,7 +32,7 @@ class KieKey:
 
 
 def key_fingerprints(keys: Iterable[KieKey], salt: str) -> dict[str, str]:
-    """Return for each account what is equal where the key is, and tells nothing else about it."""
+    """Return a keyed hash of each account's key. Equal keys have equal hashes."""
     return {
         one.name: hmac.digest(salt.encode(), one.key.get_secret_value().encode(), "sha256").hex()[
             :_FINGERPRINT_LENGTH
@@ -42,18 +42,18 @@ def key_fingerprints(keys: Iterable[KieKey], salt: str) -> dict[str, str]:
 
 
 def parse_account_keys(text: str) -> tuple[KieKey, ...]:
-    """Return the accounts of a text without faults, in its order."""
+    """Parse `name=key` pairs without faults. The order is kept."""
     pairs = (part.partition("=") for part in text.split(","))
     return tuple(KieKey(name.strip(), SecretStr(key.strip())) for name, _, key in pairs)
 
 
 def parse_account_names(text: str) -> tuple[str, ...]:
-    """Return the names of a list of names without faults, in its order."""
+    """Parse a list of names without faults. The order is kept."""
     return tuple(part.strip() for part in text.split(","))
 
 
 def find_account_name_faults(text: str) -> list[str]:
-    """Return every fault of names separated by commas, none of which shows a name."""
+    """Return all faults of a comma-separated list of names. No fault contains a name."""
     names = [part.strip() for part in text.split(",")]
     faults = [
         f"name {position} is none: {ACCOUNT_NAME_RULE}"
@@ -64,7 +64,7 @@ def find_account_name_faults(text: str) -> list[str]:
 
 
 def find_account_key_faults(text: str) -> list[str]:
-    """Return every fault of `name=key` pairs separated by commas, none of which shows a pair."""
+    """Return all faults of comma-separated `name=key` pairs. No fault contains a name or key."""
     parts = [part.strip() for part in text.split(",")]
     faults = [
         f"pair {position} {fault}"
@@ -87,7 +87,7 @@ def _fault(part: str) -> str | None:
     if not key or not name:
         return f"has no {'name' if key else 'key'}"
     if _NAME.fullmatch(key):
-        # Either way about, nobody can tell which of the two is the secret.
+        # It cannot be decided which of the two is the secret.
         return "has a key that could be a name: if it is key=name, write name=key"
     if not _NAME.fullmatch(name):
         return f"has a name that is none: {ACCOUNT_NAME_RULE}"

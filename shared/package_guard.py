@@ -1,7 +1,7 @@
-"""Stops a process whose `shared`, `producer` or `worker` is somebody else's package.
+"""Stops a process that imports a foreign package named `shared`, `producer` or `worker`.
 
-The three names are generic and fixed, and pip installs a second package of the same name over
-ours without a word. Better one sentence at start-up than a strange error later.
+The three names are generic, and pip installs another package of the same name over ours without
+a warning. The guard reports this at start-up, before it causes errors that are hard to explain.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PACKAGES = ("shared", "producer", "worker")
 
 
 def require_own_packages(project: str = "darkroom-queue") -> None:
-    """Raise `ConfigurationError`, naming the file, where a room of Darkroom is not Darkroom's."""
+    """Raise `ConfigurationError` if one of the three packages is not part of Darkroom."""
     found = getattr(shared, "PROJECT", None)
     if found != project:
         raise ConfigurationError(

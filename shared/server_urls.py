@@ -1,4 +1,4 @@
-"""Reads URLs that name several servers: a Postgres with its standbys, a Redis behind Sentinels."""
+"""Parses URLs of servers, also of Postgres with standbys and of Redis behind Sentinels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WRITABLE = frozenset({"read-write", "primary"})
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """The Sentinels to ask for the primary of a service, and how to log in to it."""
+    """The Sentinels of a service, and the credentials of its primary."""
 
     sentinels: tuple[tuple[str, int], ...]
     service: str
@@ -29,18 +29,18 @@ class SentinelUrl:
 
     @property
     def display_address(self) -> str:
-        """What may be shown: the Sentinels, the service and the database."""
+        """The Sentinels, the service and the database, without credentials."""
         hosts = ",".join(f"{host}:{port}" for host, port in self.sentinels)
         return f"{hosts}/{self.service}/{self.database}"
 
 
 def is_sentinel_url(url: str) -> bool:
-    """Return whether the scheme is one of the Sentinels'."""
+    """Return whether the scheme is a Sentinel scheme."""
     return url.partition("://")[0] in SENTINEL_SCHEMES
 
 
 def read_sentinel_url(url: str) -> SentinelUrl:
-    """Read a URL of that scheme. Raises `ValueError` with a sentence that repeats no password."""
+    """Parse a Sentinel URL. Raises `ValueError` with a message without passwords."""
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
@@ -78,9 +78,9 @@ def _sentinel(text: str) -> tuple[str, int]:
 
 
 def split_hosts(url: str) -> tuple[str, ...]:
-    """Return a URL of Postgres for each host that it names; of one host, the URL as it is.
+    """Return one Postgres URL for each host in the URL. A URL with one host is returned unchanged.
 
-    Where there are several, each asks for a server that takes writes: a standby is of no use.
+    With several hosts, each returned URL requires a server that takes writes.
     """
     parts = urlsplit(url)
     login, at, hosts = parts.netloc.rpartition("@")
@@ -96,7 +96,7 @@ def split_hosts(url: str) -> tuple[str, ...]:
 
 
 def find_host_fault(url: str) -> str | None:
-    """Return what is wrong with the hosts of a URL of Postgres, in a sentence; None: nothing."""
+    """Return a sentence on what is wrong with the hosts of a Postgres URL, or None."""
     parts = urlsplit(url)
     wanted = parse_qs(parts.query).get("target_session_attrs", ["read-write"])[0]
     if wanted not in _WRITABLE and "," in parts.netloc:
@@ -112,7 +112,7 @@ def find_host_fault(url: str) -> str | None:
 
 
 def redis_address(url: str) -> str:
-    """Return host:port/db of a Redis URL, or its socket and db: what may be shown and logged."""
+    """Return host:port/db of a Redis URL, or its socket and db, without credentials."""
     if is_sentinel_url(url):
         return read_sentinel_url(url).display_address
     parts = urlsplit(url)
@@ -125,9 +125,9 @@ def redis_address(url: str) -> str:
 
 
 def database_address(url: str) -> str:
-    """Return host:port/name of a database URL: what may be shown and logged.
+    """Return host:port/name of a Postgres URL, without credentials.
 
-    A host may be a list, or a socket's folder in the query.
+    The host can be a list of hosts, or the directory of a socket in the query.
     """
     parts = urlsplit(url)
     options = parse_qs(parts.query)

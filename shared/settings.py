@@ -1,7 +1,7 @@
-"""Every setting, its default and its unit: the environment is read here and nowhere else.
+"""All settings with their defaults and units. No other module reads the environment.
 
-Unset means the default, and an empty value means unset. `.env` in the working directory is
-read. One error lists every fault. `.env.example` lists the same names; a test holds them equal.
+An unset or empty variable means the default. `.env` in the working directory is read too. One
+error lists all faults. `.env.example` lists the same names; a test compares them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CrashPoint = Literal[
 
 
 def _require_scheme(value: SecretStr, name: str, schemes: tuple[str, ...]) -> SecretStr:
-    # Checked by hand: pydantic's own DSN types refuse socket URLs.
+    # Pydantic's DSN types refuse socket URLs.
     if urlsplit(value.get_secret_value()).scheme not in schemes:
         allowed = ", ".join(f"{scheme}://" for scheme in schemes)
         raise ValueError(f"{name} must begin with one of {allowed}")
@@ -78,7 +78,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Settings(BaseSettings):
-    """The settings of one Darkroom process; frozen once read."""
+    """The settings of one Darkroom process. Immutable."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -93,54 +93,54 @@ class Settings(BaseSettings):
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """Redis or Valkey 7.0 or newer. Default: an embedded Valkey."""
     darkroom_home: Path = Path(".darkroom")
-    """State of the embedded servers; processes that share it share the servers."""
+    """State of the embedded servers. Processes with the same directory share the servers."""
 
     kie_api_key: SecretStr | None = None
-    """Kie's Bearer token. Default: the bundled simulator, with embedded servers only."""
+    """Kie's Bearer token. Default: the bundled simulator, which needs embedded servers."""
     kie_api_keys: SecretStr | None = None
     """Several Kie accounts instead: `name=key` pairs separated by commas."""
     kie_accounts: str | None = None
-    """The names of those accounts, for processes that have no keys, such as the API."""
+    """The names of the Kie accounts, for processes without keys, such as the API."""
     kie_base_url: HttpUrl = "https://api.kie.ai"
     """Without `/api/v1`."""
     kie_callback_url: HttpUrl | None = None
     """Public base URL of the worker's callback receiver. Default: poll only."""
     kie_webhook_hmac_key: SecretStr | None = None
-    """When set, unsigned or wrongly signed callbacks are refused."""
+    """If set, callbacks without a valid signature are refused."""
     kie_submits_per_10_seconds: int = Field(default=20, ge=0, le=10_000)
-    """Per Kie account, over all workers; 0 means no limit."""
+    """Per Kie account, for all workers together. 0 means no limit."""
     kie_polls_per_second_per_task: int = Field(default=3, ge=1, le=3)
-    """In any sliding second; may be lowered, never raised above Kie's 3."""
+    """In any sliding second. Kie's own limit is 3."""
     kie_request_timeout_seconds: float = Field(default=30, gt=0, le=300)
     kie_drift_alert_credits: float = Field(default=50, gt=0, le=1_000_000)
-    """How many credits Kie's balance may stray from what our attempts explain before an alert."""
+    """How far Kie's balance may differ from our attempts before an alert, in credits."""
 
     charge_basis: ChargeBasis = "current"
-    """Which price a success is charged by: in force at success, quoted at enqueue, the lower."""
+    """The price of a success: in force at success, quoted at enqueue, or the lower one."""
     job_deadline_seconds: float = Field(default=1800, gt=0, le=86_400)
-    """From submission to `failed`/`deadline_exceeded`, after one last look."""
+    """From submission to `failed`/`deadline_exceeded`, after a final poll."""
     unknown_limit_seconds: float = Field(default=900, gt=0, le=86_400)
     """How long an `unknown` submission waits for evidence."""
 
     api_host: str = "127.0.0.1"
     api_port: Port = 8080
-    """The producer's HTTP port; 0 takes a free one."""
+    """The API's HTTP port. 0 means a free port."""
     worker_http_host: str = "127.0.0.1"
     worker_http_port: Port = 8081
-    """The worker's port for callbacks, health and metrics; 0 takes a free one."""
+    """The worker's port for callbacks, health and metrics. 0 means a free port."""
     callback_http_host: str | None = None
-    """Where the worker listens on `CALLBACK_HTTP_PORT`. Default: `WORKER_HTTP_HOST`."""
+    """The listen address of `CALLBACK_HTTP_PORT`. Default: `WORKER_HTTP_HOST`."""
     callback_http_port: Port | None = None
-    """A port for callbacks alone. Default: none, they come on `WORKER_HTTP_PORT`."""
+    """A separate port for callbacks. Default: none; callbacks use `WORKER_HTTP_PORT`."""
 
     metrics_key: SecretStr | None = None
-    """What `/metrics` of the API and of workers asks for. Default: it answers anybody."""
+    """The key that `/metrics` of the API and of workers requires. Default: no key."""
 
     webhooks_allow_loopback: bool = False
-    """For development: webhooks may go to this machine, 127.0.0.0/8 and ::1."""
+    """For development: allows webhooks to this machine (127.0.0.0/8 and ::1)."""
 
     darkroom_crash_at: CrashPoint | None = None
-    """For drills: the worker kills itself at this point. Default: never."""
+    """For tests of recovery: the worker kills itself at this point. Default: never."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
@@ -167,14 +167,14 @@ class Settings(BaseSettings):
 
     @property
     def kie_keys(self) -> tuple[KieKey, ...]:
-        """The accounts at Kie by name, each with its key; none means the bundled simulator."""
+        """The Kie accounts with their keys. Empty means the bundled simulator."""
         if self.kie_api_keys is not None:
             return parse_account_keys(self.kie_api_keys.get_secret_value())
         return () if self.kie_api_key is None else (KieKey(DEFAULT_ACCOUNT, self.kie_api_key),)
 
     @property
     def kie_account_names(self) -> tuple[str, ...]:
-        """The names of our accounts at Kie, the simulator's included."""
+        """The names of the Kie accounts, including the simulator's."""
         if self.kie_keys:
             return tuple(one.name for one in self.kie_keys)
         return (
@@ -185,7 +185,7 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment and `.env`; raise one `ConfigurationError` that lists every fault."""
+    """Read the environment and `.env`. Raises one `ConfigurationError` that lists all faults."""
     try:
         return Settings()
     except ValidationError as error:

@@ -1,8 +1,8 @@
-"""Reads JSON that Postgres has stored, which holds more than can be read or written again here.
+"""Reads JSON from Postgres that Python cannot represent or write again.
 
-Postgres's jsonb has numbers of any size and any depth. One row with such a value must not keep
-others from being read with it, or written out with it: its value is replaced by an object that
-says so.
+jsonb stores numbers of any size and nesting of any depth. A value that cannot be read is replaced
+by an object with the key `unreadable_json`, so that it does not make other rows of the same query
+unreadable.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any, cast
 import orjson
 
 UNREADABLE_KEY = "unreadable_json"
-"""The one key of what stands for a value that cannot be read; it says why."""
+"""The only key of the object that replaces an unreadable value. Its value is the reason."""
 MAX_JSON_DEPTH = 100
-"""How deep a value may be nested. What holds it is nested a few levels itself."""
+"""The maximum nesting of a value. Objects around it add a few levels."""
 
 _STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE]([+-]?[0-9]+)')
 _EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
 
 
 def stored_length(text: bytes) -> int:
-    """Return how long JSON text is once Postgres has stored it, spaces between its parts aside.
+    """Return the length of JSON text as Postgres stores it, without spaces between its parts.
 
-    jsonb writes every number digit by digit: `1e308` becomes 309 digits, `1e-308` becomes 310
-    characters. The length is never less than it will be.
+    jsonb writes all digits of a number: `1e308` becomes 309 digits, `1e-308` becomes 310
+    characters. The result is an upper bound.
     """
     if not _EXPONENT.search(text):
         return len(text)
@@ -35,19 +35,19 @@ def stored_length(text: bytes) -> int:
 
 
 def read_stored_json(text: str) -> Any:
-    """Return the value, or an object with the one key `unreadable_json`. Raises nothing."""
+    """Return the value, or an object with the key `unreadable_json`. Raises nothing."""
     try:
         value = orjson.loads(text)
     except ValueError as error:
         return {UNREADABLE_KEY: str(error)}
-    # Counting is quick, and nothing is nested deeper than it has brackets.
+    # Counting brackets is fast, and their number limits the depth.
     if text.count("[") + text.count("{") > MAX_JSON_DEPTH and exceeds_depth(value, MAX_JSON_DEPTH):
         return {UNREADABLE_KEY: f"it is nested deeper than {MAX_JSON_DEPTH} levels"}
     return value
 
 
 def read_stored_object(value: Any) -> Mapping[str, Any]:
-    """Return a JSON object, from what a connection gave: the value, or its text without a codec."""
+    """Return a JSON object from a column. `value` is text on a connection without a codec."""
     read = read_stored_json(value) if isinstance(value, str) else value
     if isinstance(read, Mapping):
         return cast("Mapping[str, Any]", read)
@@ -55,7 +55,7 @@ def read_stored_object(value: Any) -> Mapping[str, Any]:
 
 
 def exceeds_depth(value: object, levels: int) -> bool:
-    """Return whether lists and objects are nested in the value by more than so many levels."""
+    """Return whether lists and objects in the value are nested deeper than `levels`."""
     layer = [value]
     for _ in range(levels + 1):
         holders = [one for one in layer if isinstance(one, list | tuple | Mapping)]

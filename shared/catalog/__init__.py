@@ -1,4 +1,4 @@
-"""What Darkroom can generate: one file per model family, found by being in `families`."""
+"""The catalog of model families. Each module of `shared.catalog.families` defines one family."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 @cache
 def list_families() -> Mapping[str, ModelFamily]:
-    """Return every family by name: each module in `shared.catalog.families` has one."""
+    """Return all families by name."""
     found: dict[str, ModelFamily] = {}
     for module in iter_modules(families.__path__):
         one: ModelFamily = import_module(f"{families.__name__}.{module.name}").FAMILY
@@ -33,7 +33,7 @@ def list_families() -> Mapping[str, ModelFamily]:
 
 
 def get_family(name: str) -> ModelFamily:
-    """Return the family of that name, or raise `InvalidRequest` naming the ones there are."""
+    """Return the family of that name. Raises `InvalidRequest` with the existing names."""
     try:
         return list_families()[name]
     except KeyError:

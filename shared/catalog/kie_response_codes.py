@@ -1,8 +1,8 @@
-"""The envelope around every answer of Kie, and what its number means for a submit and a poll.
+"""Parses the envelope of Kie's responses, and maps response codes to outcomes.
 
-Kie says a number twice: as the HTTP status and as `code` in the body, mostly with HTTP 200 for
-errors too. Both are read. Where they disagree, the reading that can never send a paid request
-twice, nor end a task, wins.
+Kie sends a code twice: as the HTTP status, and as `code` in the body. Errors often have HTTP 200.
+Both codes are read. If they disagree, the outcome is the one that cannot send a paid request twice
+or end a task.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ RETRY_LATER_CODES: Mapping[int, Reason] = {
     455: Reason.MAINTENANCE,
     550: Reason.PROVIDER_FULL,
 }
-"""Nothing was created; the same request may pass later."""
+"""No task was created. The same request may succeed later."""
 ACCOUNT_BLOCKED_CODES = frozenset({401, 402, 403, 433})
-"""Key, credits, a bare 403 of the proxy in front, a capped key: nobody can submit."""
+"""Wrong key, no credits, a 403 of Kie's proxy, or a capped key. The account cannot submit."""
 REQUEST_REFUSED_CODES = frozenset({400, 404, 422, 451, 505})
-"""Nothing was created; the request itself is at fault."""
+"""No task was created. The request itself is wrong."""
 SLOW_DOWN_CODES = frozenset({429, 455})
 TASK_FAILED_CODES = frozenset({408, 501})
-"""In the answer to a poll: Kie's own word that its provider will not deliver."""
+"""In a response to a poll: Kie's provider will not deliver."""
 _NO_RECORD_CODE = 422
-# In the answer to a poll: "The record does not exist", "recordInfo is null".
+"""In a response to a poll: "The record does not exist", "recordInfo is null"."""
 
 _SERVER_ERROR = 500
 _NAME = (
@@ -58,26 +58,26 @@ _REQUEST_FAULT_IN_500 = re.compile(
     r"|.{0,80}\u4e0d\u80fd\u4e3a\u7a7a\u3002?",
     re.IGNORECASE,
 )
-"""The whole words of a fault of the request that Kie has sent as HTTP 200 with code 500: recorded,
-or in the same form. The last means "cannot be empty". Any other 500 may have made a task."""
+"""Messages of request faults that Kie sends as HTTP 200 with code 500, as recorded or in the same
+form. The last alternative means "cannot be empty". Any other 500 may have created a task."""
 _TASK_ID_LENGTH_MAX = 200
 _QUOTED_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An answer taken apart: the two numbers, Kie's words, and what they wrap."""
+    """A parsed response: both codes, Kie's message, and the data."""
 
     status: int
     code: int | None
-    """None where the body was not JSON or had no number."""
+    """None if the body is not JSON or has no code."""
     message: str
-    """`msg` of the body, else the start of the body itself."""
+    """`msg` of the body, or the start of a body that is not JSON."""
     data: Any
 
     @property
     def is_http_success(self) -> bool:
-        """Whether HTTP itself saw no fault; the code may still name one."""
+        """Whether the HTTP status is 2xx. The code may still be an error."""
         return 200 <= self.status < 300
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class Envelope:
 
 
 def parse_envelope(response: KieResponse) -> Envelope:
-    """Take an answer apart; whatever is not as documented becomes None or the raw text."""
+    """Parse a response. Parts that are not as documented become None or the raw text."""
     body = response.body
     if not isinstance(body, Mapping):
         return Envelope(response.status, None, response.text[:_QUOTED_LENGTH].strip(), None)
@@ -99,7 +99,7 @@ def parse_envelope(response: KieResponse) -> Envelope:
 
 
 def parse_integer(value: object) -> int | None:
-    """Read an integer that may have come as text or as `200.0`; None for anything else."""
+    """Parse an integer, also from text or a float such as `200.0`. Returns None otherwise."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -113,11 +113,11 @@ def parse_integer(value: object) -> int | None:
 
 
 def read_submit(response: KieResponse) -> SubmitOutcome:
-    """Say what Kie's answer to a creation means, for every family.
+    """Return the outcome of a response to a submit. Applies to all families.
 
-    Accepted needs HTTP 2xx, code 200 and a task id. A refusal needs both numbers to name one
-    (or HTTP alone, where the body has none) and no task id. What speaks of the endpoint is
-    `WrongEndpoint` where nothing was certainly created. All the rest is `Ambiguous`.
+    `Accepted` needs HTTP 2xx, code 200 and a task id. A refusal needs no task id and a refusal code
+    in both places, or in HTTP alone if the body has no code. A response of another endpoint is
+    `WrongEndpoint` if certainly no task was created. All other responses are `Ambiguous`.
     """
     envelope = parse_envelope(response)
     task_id, has_task_id = _task_id(envelope.data)
@@ -149,13 +149,13 @@ def _is_request_fault_in_500(envelope: Envelope) -> bool:
 
 
 def _deciding_number(envelope: Envelope) -> int | None:
-    """Return the number that both signals allow, or None where they leave it open."""
+    """Return the code that status and body agree on, or None."""
     status, code = envelope.status, envelope.code
     if envelope.is_http_success:
         return code if code == SUCCESS_CODE or _is_refusal(code) else None
     if _is_refusal(status) and (code is None or _is_refusal(code)):
         return status if code is None else code
-    # HTTP 500 around code 429, or HTTP 422 around code 200: a task may exist.
+    # HTTP 500 with code 429, or HTTP 422 with code 200: a task may exist.
     return None
 
 
@@ -168,7 +168,7 @@ def _is_refusal(number: int | None) -> bool:
 
 
 def _task_id(data: object) -> tuple[str | None, bool]:
-    """Return the task id if it is usable, and whether there was any sign of one."""
+    """Return the task id if it is valid, and whether the data has any task id."""
     if not isinstance(data, Mapping):
         return None, False
     given = data.get("taskId") or data.get("task_id")
@@ -185,7 +185,7 @@ def _unclear(envelope: Envelope, has_task_id: bool) -> Ambiguous:
 
 
 def read_poll(response: KieResponse, read_task_record: Callable[[Any], PollOutcome]) -> PollOutcome:
-    """Say what Kie's answer to a poll means; `read_task_record` judges `data` once Kie says 200."""
+    """Return the outcome of a response to a poll. `read_task_record` reads `data` of code 200."""
     envelope = parse_envelope(response)
     if envelope.is_http_success and envelope.code == SUCCESS_CODE:
         return read_task_record(envelope.data)
@@ -197,7 +197,7 @@ def read_poll(response: KieResponse, read_task_record: Callable[[Any], PollOutco
         return NoVerdict(str(envelope), account_blocked=True)
     if numbers & SLOW_DOWN_CODES:
         return NoVerdict(str(envelope), slow_down=True)
-    # A bare HTTP 408 or 501 is a proxy's; only Kie's own code ends a task.
+    # HTTP 408 or 501 without an envelope is from a proxy. Only Kie's own code ends a task.
     by_kie = envelope.is_http_success or envelope.status == envelope.code
     if envelope.code in TASK_FAILED_CODES and by_kie:
         if isinstance(read_task_record(envelope.data), Delivered | Unreadable):

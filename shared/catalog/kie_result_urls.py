@@ -1,8 +1,8 @@
-"""Finds the images in a task record that says success: all of them for certain, or none.
+"""Finds the image URLs in a task record that reports success: all of them, or none.
 
-Kie's pages name several places for the same list. Each is read, and where two are filled they must
-name the same images. One entry that is not a whole URL makes the list unreadable: how many images
-were made, and so what is charged, would be a guess.
+Kie's documentation names several fields for the same list. All fields are read. If two have values,
+they must name the same images. One entry that is not a complete URL makes the list unreadable,
+because the number of images, and therefore the charge, would be a guess.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _CONTAINERS = ("response", "resultJson", "resultInfoJson", "info")
 """4o image and Flux Kontext, the Market, Midjourney, the callbacks."""
 _MAY_BE_THE_LIST = frozenset({"response", "resultJson"})
 _URL_OF_OBJECT = "resultUrl"
-"""Midjourney has an object per image."""
+"""Midjourney has one object per image."""
 _NEVER_IN_A_URL = frozenset('"<>\\^`{|} ')
 
 
 @dataclass(frozen=True, slots=True)
 class ResultUrls:
-    """The images of one record, or why they cannot be read."""
+    """The image URLs of one record, or why they cannot be read."""
 
     urls: tuple[str, ...]
-    """Each image once: two equal URLs are one image."""
+    """The distinct URLs. Two equal URLs are one image."""
     fault: str | None = None
-    """What makes them unreadable; None where `urls` is certain."""
+    """Why the images are unreadable. None if `urls` is certain."""
 
 
 def read_result_urls(record: Mapping[str, object]) -> ResultUrls:
-    """Return the images that the record names; without any, the fault says so."""
+    """Return the image URLs of the record. Without any URL, the fault says so."""
     found: dict[frozenset[str], tuple[str, ...]] = {}
-    for place, value in _filled_places(record):
+    for field, value in _filled_fields(record):
         urls = _urls_of(value)
         if urls is None:
-            return ResultUrls((), f"{place} is not a list of whole image URLs")
+            return ResultUrls((), f"{field} is not a list of whole image URLs")
         found.setdefault(frozenset(urls), urls)
     if not found:
         return ResultUrls((), "no image URL")
@@ -50,12 +50,12 @@ def read_result_urls(record: Mapping[str, object]) -> ResultUrls:
 
 
 def has_result_field(record: Mapping[str, object]) -> bool:
-    """Return whether any place of a result is filled, readable or not."""
-    return next(_filled_places(record), None) is not None
+    """Return whether any result field has a value, valid or not."""
+    return next(_filled_fields(record), None) is not None
 
 
 def parse_json_text(value: object) -> object:
-    """Return what a JSON text holds, and anything else as it is."""
+    """Parse a JSON text. Other values are returned unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -64,17 +64,17 @@ def parse_json_text(value: object) -> object:
         return value
 
 
-def _filled_places(record: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    yield from _filled_fields(record)
+def _filled_fields(record: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    yield from _filled_fields_in(record)
     for name in _CONTAINERS:
         container = parse_json_text(record.get(name))
         if isinstance(container, Mapping):
-            yield from _filled_fields(container)
+            yield from _filled_fields_in(container)
         elif name in _MAY_BE_THE_LIST and not _is_blank(container):
             yield name, container
 
 
-def _filled_fields(container: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+def _filled_fields_in(container: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for name in _FIELDS:
         value = parse_json_text(container.get(name))
         if not _is_blank(value):
@@ -88,7 +88,7 @@ def _is_blank(value: object) -> bool:
 
 
 def _urls_of(value: object) -> tuple[str, ...] | None:
-    """Return each distinct URL in the order given, or None where one entry is not a URL."""
+    """Return the distinct URLs in their order, or None if an entry is not a URL."""
     if isinstance(value, str):
         entries: list[object] = [*value.split(",")]
     elif isinstance(value, list):
@@ -100,7 +100,7 @@ def _urls_of(value: object) -> tuple[str, ...] | None:
 
 
 def _is_whole_url(text: str) -> bool:
-    """Return whether the text is one http(s) URL, with no second one run into it."""
+    """Return whether the text is exactly one http(s) URL."""
     if len(text) > _URL_LENGTH_MAX or not text.isprintable() or text.count("://") != 1:
         return False
     if not _NEVER_IN_A_URL.isdisjoint(text):

@@ -1,9 +1,9 @@
-"""Reads Kie's task record: by `successFlag` and `status`, and by the Market's `state`.
+"""Reads Kie's task record: `successFlag` and `status`, and `state` of the Market API.
 
-Read leniently, decided strictly. Delivered needs a success verdict, no contradicting failure, and
-images that are certain. Failed needs a failure verdict and nothing that says otherwise. A success
-that is contradicted, or whose images are not certain, is unreadable: an operator decides. Whatever
-else Kie sends decides nothing, and is asked for again until the job's deadline.
+`Delivered` needs a success signal, no failure signal, and certain images. `TaskFailed` needs a
+failure signal and no contradiction. A success that is contradicted, or whose images are not
+certain, is `Unreadable`, and an operator decides. All other records decide nothing: the task is
+polled until the job's deadline.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from shared.domain.lifecycle import Reason
 
 _INPUT_AT_FAULT = 400
 _REQUEST_AT_FAULT = frozenset({400, 422, 451})
-# "Internal Error, Please try again later" has come under code 400, and was refunded.
+# Kie has sent "Internal Error, Please try again later" with code 400, and refunded the task.
 _UPSTREAM_WORDS = re.compile(r"internal error|try again|timed? ?out|server", re.IGNORECASE)
-# "Content-Type" is a word of HTTP, not of a policy.
+# "Content-Type" does not indicate a policy violation.
 _POLICY_WORDS = re.compile(
     r"polic(?:y|ies)|flagged|moderat|nsfw|violat|\bcontent\b(?![- ](?:type|length))", re.IGNORECASE
 )
@@ -55,21 +55,22 @@ _STATES = {
 
 
 def read_task_record(data: Any) -> PollOutcome:
-    """Judge the `data` of a record-info answer whose code is 200."""
+    """Return the outcome for the `data` of a record-info response with code 200."""
     record = parse_json_text(data)
     if not isinstance(record, Mapping):
         return NoVerdict("Kie answered 200 without a task record", lacks_record=record is None)
-    flag, words = _signal_of_flag(record), (_signal_of_status(record), _signal_of_state(record))
-    said = {flag, *words} - {_Signal.NOTHING}
-    if _Signal.SUCCESS in said:
-        return _success(record, is_contradicted=_Signal.FAILURE in said)
-    if not said:
+    flag = _signal_of_flag(record)
+    states = (_signal_of_status(record), _signal_of_state(record))
+    signals = {flag, *states} - {_Signal.NOTHING}
+    if _Signal.SUCCESS in signals:
+        return _success(record, is_contradicted=_Signal.FAILURE in signals)
+    if not signals:
         return _undecided(record)
-    if _Signal.FAILURE not in said:
+    if _Signal.FAILURE not in signals:
         return Pending(_progress(record.get("progress")))
-    # A flag still 0 beside a final word is one that nobody set, so the word counts. A failure
-    # beside a word that says "running" is not believed: it may mean a new stage of the work.
-    if _Signal.RUNNING in words:
+    # A flag of 0 beside a final state was never set, so the state counts. A failure beside a
+    # running state is not trusted: the task may be in a new stage.
+    if _Signal.RUNNING in states:
         return NoVerdict(f"Kie contradicts itself: {_quote(record)}", has_record=True)
     return _failure(record)
 
@@ -92,7 +93,7 @@ def _undecided(record: Mapping[str, Any]) -> PollOutcome:
 
 
 def read_callback_url(data: Any) -> str | None:
-    """Return `callBackUrl` from the `paramJson` of a record: the request as Kie took it."""
+    """Return `callBackUrl` of a record's `paramJson`, which is the request as Kie accepted it."""
     record = parse_json_text(data)
     params = parse_json_text(record.get("paramJson")) if isinstance(record, Mapping) else None
     url = params.get("callBackUrl") if isinstance(params, Mapping) else None
@@ -103,7 +104,7 @@ def _signal_of_flag(record: Mapping[str, Any]) -> _Signal:
     flag = parse_integer(record.get("successFlag"))
     if flag is None:
         return _Signal.NOTHING
-    # Documented are 0, 1 and 2; a sibling's recorded failure used 3.
+    # The documentation has 0, 1 and 2. A recorded failure of another model has 3.
     return {0: _Signal.RUNNING, 1: _Signal.SUCCESS}.get(flag, _Signal.FAILURE)
 
 
@@ -116,7 +117,7 @@ def _signal_of_status(record: Mapping[str, Any]) -> _Signal:
 
 
 def _signal_of_state(record: Mapping[str, Any]) -> _Signal:
-    """Read the Market's word; one that is not in its list says nothing."""
+    """Read `state` of the Market API. Unknown states are no signal."""
     state = record.get("state")
     word = state.strip().lower() if isinstance(state, str) else ""
     return _STATES.get(word, _Signal.NOTHING)
@@ -136,15 +137,15 @@ def _failure(record: Mapping[str, Any]) -> TaskFailed:
     code = parse_integer(record.get("errorCode"))
     if code is None:
         code = parse_integer(record.get("failCode"))
-    # Code 400 means any fault of the input, so the words tell a policy from a broken file. Some
-    # refusals come without a code.
+    # Code 400 means any fault of the input, so the message tells a policy violation from an invalid
+    # file. Some refusals have no code.
     by_policy = code in {None, _INPUT_AT_FAULT} and _POLICY_WORDS.search(message) is not None
     reason = Reason.CONTENT_POLICY if by_policy else Reason.PROVIDER_FAILED
     is_request_fault = by_policy or (
         code in _REQUEST_AT_FAULT and not _UPSTREAM_WORDS.search(message)
     )
-    said = message or f"Kie reports {_quote(record)} and gives no cause"
-    return TaskFailed(reason, said, is_request_fault)
+    message = message or f"Kie reports {_quote(record)} and gives no cause"
+    return TaskFailed(reason, message, is_request_fault)
 
 
 def _first_text(record: Mapping[str, Any], *names: str) -> str:
@@ -163,7 +164,7 @@ def _progress(value: object) -> float:
 
 
 def _parse_time(value: object) -> datetime | None:
-    """Read epoch milliseconds or ISO text with a zone; text without one could be any zone."""
+    """Parse epoch milliseconds, or ISO text with a time zone. Text without a zone is ambiguous."""
     milliseconds = parse_integer(value)
     try:
         if milliseconds:

@@ -1,4 +1,4 @@
-"""What a model family must say about itself: the contract of every file in this folder."""
+"""The interface of a model family, and HTTP requests and responses of Kie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.field_faults import FieldRules, format_field_name, format_value, lis
 
 @dataclass(frozen=True, slots=True)
 class KieRequest:
-    """An HTTP request for Kie, without host and key: the client adds those."""
+    """An HTTP request to Kie. The client adds host and key."""
 
     method: str
     path: str
@@ -26,27 +26,26 @@ class KieRequest:
 
 @dataclass(frozen=True, slots=True)
 class KieResponse:
-    """An HTTP answer of Kie, with the body parsed where it is JSON.
+    """An HTTP response of Kie. A JSON body is parsed.
 
-    Kie sends errors as an HTTP status, as `code` in the body, or both (recorded traffic), so a
-    family must look at either.
+    Kie sends errors as an HTTP status, as `code` in the body, or as both. A family must check
+    both.
     """
 
     status: int
     body: Any
-    """The parsed JSON, or None where the body was not JSON."""
+    """The parsed JSON, or None if the body is not JSON."""
     text: str
-    """The start of the body as text, for messages; may be empty where the body is an object."""
+    """The start of the body as text, for messages. May be empty if the body is an object."""
     location: str = ""
-    """Where a redirect points, without its query."""
+    """The target of a redirect, without its query."""
 
 
 class ImageRequest(BaseModel):
-    """The base of every family's request models: frozen, and strict about unknown fields.
+    """The base class of all request models. Immutable. Unknown fields are refused.
 
-    Building one, by hand or through `ModelFamily.validate`, gives a valid request or raises
-    `shared.errors.InvalidRequest` with every fault at once. Each field needs a description: a
-    phrase saying what it takes, which the refusals quote.
+    The constructor raises `shared.errors.InvalidRequest` with all faults at once. Each field needs
+    a description, a phrase that says which values it takes: faults quote it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -56,9 +55,9 @@ class ImageRequest(BaseModel):
     task: ClassVar[str]
     """The task, as in `pricing.task` and `jobs.task`."""
     unsupported_fields: ClassVar[Mapping[str, str]] = {}
-    """Fields that people expect but Kie does not have, each with the sentence that says so."""
+    """Fields that callers expect but Kie does not have, each with its own sentence."""
     field_aliases: ClassVar[Mapping[str, str]] = {}
-    """Kie's own names of our fields, for "did you mean"."""
+    """Kie's names of our fields, for "did you mean"."""
 
     def __init__(self, /, **fields: Any) -> None:
         faults: list[Fault] = []
@@ -66,15 +65,15 @@ class ImageRequest(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             faults += list_field_faults(error, self._field_rules())
-        # Rules between fields look at what was given, because pydantic checks them only once
-        # each field by itself is right, and the caller is to hear of everything at once.
+        # Rules between fields get the raw values. Pydantic would check such rules only after all
+        # fields are valid, but one error must list all faults.
         faults += self.find_cross_field_faults(fields)
         if faults:
             raise InvalidRequest(faults)
 
     @classmethod
     def find_cross_field_faults(cls, fields: Mapping[str, Any]) -> list[Fault]:
-        """Return what is wrong between fields, as given; each by itself may be wrong, too."""
+        """Return the faults between fields. The values are raw and may be invalid themselves."""
         del fields
         return []
 
@@ -86,48 +85,48 @@ class ImageRequest(BaseModel):
     @property
     @abstractmethod
     def price_quantity(self) -> int:
-        """The quantity under which `pricing` has its row."""
+        """The quantity of the row in `pricing`."""
 
 
 class ModelFamily(Protocol):
-    """One model as Kie offers it. Pure: builds requests and reads answers, sends nothing."""
+    """One model of Kie. Pure: builds requests and reads responses, but sends nothing."""
 
     name: str
     """As in `pricing.model` and `jobs.model`."""
     tasks: Mapping[str, type[ImageRequest]]
-    """Each task's request model."""
+    """The request model of each task."""
 
     def validate(self, task: object, fields: object) -> ImageRequest:
-        """Return the request, or raise `shared.errors.InvalidRequest` with every fault at once."""
+        """Return the request. Raises `shared.errors.InvalidRequest` with all faults at once."""
         ...
 
     def build_submit(self, request: ImageRequest, *, callback_url: str | None) -> KieRequest:
-        """Build the one paid POST of an attempt."""
+        """Return the paid POST of an attempt."""
         ...
 
     def build_poll(self, task_id: str) -> KieRequest:
-        """Build the question whether the task has ended."""
+        """Return the request that queries a task."""
         ...
 
     def read_submit(self, response: KieResponse) -> SubmitOutcome:
-        """Say what the answer to a submit means; whatever is unclear is `Ambiguous`."""
+        """Return the outcome of a response to a submit. Unclear responses are `Ambiguous`."""
         ...
 
     def read_poll(self, response: KieResponse) -> PollOutcome:
-        """Say what the answer to a poll means; whatever is unclear is `NoVerdict`."""
+        """Return the outcome of a response to a poll. Unclear responses are `NoVerdict`."""
         ...
 
     def read_callback_url(self, response: KieResponse) -> str | None:
-        """Return the callback URL that the task was made with, where the answer echoes it."""
+        """Return the callback URL of the task if the response echoes it."""
         ...
 
 
 def validate_task(
     tasks: Mapping[str, type[ImageRequest]], task: object, fields: object
 ) -> ImageRequest:
-    """Return the request of that task, or raise `InvalidRequest`: every family's `validate`.
+    """Return the request of that task. Raises `InvalidRequest` with all faults at once.
 
-    Takes anything, because both come from outside.
+    Implements `ModelFamily.validate`. Both arguments are untrusted and may have any type.
     """
     if not isinstance(task, str) or task not in tasks:
         known = ", ".join(repr(one) for one in sorted(tasks))

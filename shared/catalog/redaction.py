@@ -1,7 +1,7 @@
-"""Shows an answer of Kie to an operator, without what must not be stored a second time.
+"""Redacts a response of Kie, so that it can be stored and shown to operators.
 
-Prompts, input images, keys and callback URLs are left out. Numbers, result URLs and Kie's own
-state words stay; any other text is shown as its length.
+Prompts, input images, keys and callback URLs are removed. Numbers, result URLs and Kie's state
+values stay. Other texts are replaced by their length.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHOWN_TEXT = frozenset(
 
 
 def redact(data: object) -> str:
-    """Return the data as JSON text of limited length, with what is secret or private left out."""
+    """Return the data as JSON text of limited length, without secret or private values."""
     text = orjson.dumps(_shown("", data, 0), default=str).decode()
     return text if len(text) <= ANSWER_LENGTH_MAX else text[: ANSWER_LENGTH_MAX - 1] + "…"
 
@@ -54,7 +54,7 @@ def _shown(name: str, value: object, depth: int) -> object:
 
 
 def _shown_number(value: object) -> object:
-    # orjson writes no integer beyond 64 bits.
+    # orjson cannot encode integers above 64 bits.
     return value if isinstance(value, int) and abs(value) < 2**53 else str(value)[:40]
 
 

@@ -1,7 +1,7 @@
-"""Recognises answers that speak of the endpoint, not of the job or the task.
+"""Recognises responses that are not from Kie's endpoint.
 
-Whoever answers so is not the route that was asked: Kie has moved it, a proxy or a login page stands
-in front of it, or KIE_BASE_URL points elsewhere. Every job would be answered the same way.
+Kie has moved the endpoint, a proxy or a login page replies instead of Kie, or KIE_BASE_URL is
+wrong. Every job would get the same response.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from shared.catalog.model_family import KieResponse
 
 _NOT_THE_ROUTE = frozenset({404, 405, 406, 407, 410, 421, 426, 511})
-"""HTTP statuses that name the route, the method, or a proxy that wants something first."""
+"""HTTP statuses about the route, the method, or a proxy's requirements."""
 _KIES_OWN = frozenset({400, 422, 451, 505})
-"""Numbers about a request. Kie sends them in its envelope; without one they are somebody else's."""
+"""Codes about a request. Kie always sends them in its envelope."""
 _REDIRECTS = frozenset({301, 302, 307, 308})
-"""Not 303: it may follow a POST that was carried out."""
+"""Not 303, which may follow a processed POST."""
 _ROUTE_CODES = frozenset({405, 410})
 _ROUTE_WORDS = re.compile(
     r"no message available|\bno (?:static )?resource|\bno handler|\broute\b"
-    # Kie documents code 404 as "The requested resource or endpoint does not exist": a request's.
+    # Kie documents code 404 as "The requested resource or endpoint does not exist".
     r"|(?<!resource or )\bendpoint\b"
     r"|\b(?:request )?method\b|/api/v[0-9]|\bapi (?:is |was |has been )?"
     r"(?:not found|removed|retired|deprecated|offline|no longer)",
@@ -31,19 +31,19 @@ _ROUTE_WORDS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EndpointFault:
-    """Why an answer is not the endpoint's own."""
+    """Why a response is not from Kie's endpoint."""
 
     message: str
     is_certain: bool
-    """Whether the request was certainly not carried out."""
+    """Whether the request was certainly not processed."""
 
 
 def find_endpoint_fault(
     response: KieResponse, code: int | None, message: str
 ) -> EndpointFault | None:
-    """Return what is wrong with the endpoint, or None where the answer is about the request.
+    """Return what is wrong with the endpoint, or None if the response is from Kie.
 
-    `code` and `message` are those of Kie's envelope; `code` is None where there is no envelope.
+    `code` and `message` are those of Kie's envelope. `code` is None without an envelope.
     """
     status = response.status
     if code is not None:
@@ -61,7 +61,7 @@ def find_endpoint_fault(
 
 def _fault_in_envelope(status: int, code: int, message: str) -> EndpointFault | None:
     agrees = 200 <= status < 300 or status == code
-    # In Kie's own envelope a bare 404 is about the request, as its page says.
+    # In Kie's envelope, 404 alone is about the request, as Kie documents.
     speaks = code in _ROUTE_CODES or (code == 404 and _ROUTE_WORDS.search(message) is not None)
     if agrees and speaks:
         return EndpointFault(f"code {code}: {message}" if message else f"code {code}", True)
@@ -69,7 +69,7 @@ def _fault_in_envelope(status: int, code: int, message: str) -> EndpointFault | 
 
 
 def _fault_of_success(response: KieResponse) -> EndpointFault | None:
-    """HTTP success around something that is not Kie's: it may have been put there by anybody."""
+    """Check a 2xx response without Kie's envelope, which any server may have sent."""
     body = response.body
     if body is None:
         start = response.text.lstrip("\ufeff \t\r\n")[:200].lower()

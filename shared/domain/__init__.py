@@ -1,1 +1,1 @@
-"""The rules of the trade, pure: no input, no output, no clock of its own."""
+"""The rules of the domain. Pure: no input or output, and no clock."""

@@ -1,7 +1,7 @@
-"""What can happen to a job: one frozen class per event, with exactly the facts it stores.
+"""The events of a job: one immutable class per event, with the facts that the event stores.
 
-Names are past participles. A wrong combination of facts cannot be built: only `Submitted`
-carries a task id, only `Completed` carries images.
+A wrong combination of facts cannot be built: only `Submitted` has a task id, and only `Completed`
+has images. The class names are stored in `job_events.event`.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a job."""
+    """The base class of all events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed(Event):
-    """A worker committed the intent to POST, under an unguessable token, before it POSTs."""
+    """A worker has committed its intent to POST, with an unguessable token, before the POST."""
 
     token: str
     worker: str
     provider_account: str
-    """By which of our accounts at Kie; its key alone can ask about the task."""
+    """The Kie account of the attempt. Only its key can query the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Event):
-    """The caller took the job back while it waited."""
+    """The job was cancelled while it was queued."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted(Event):
-    """Kie gave a task id."""
+    """Kie accepted the task and returned its id."""
 
     provider_task_id: str
     deadline_seconds: float
@@ -41,7 +41,7 @@ class Submitted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Deferred(Event):
-    """The attempt certainly created nothing; the job waits again, for at least the delay."""
+    """The attempt certainly created no task. The job is queued again, for at least the delay."""
 
     reason: str
     message: str
@@ -50,14 +50,14 @@ class Deferred(Event):
 
 @dataclass(frozen=True, slots=True)
 class Rejected(Event):
-    """Kie refused the request as such; sending it again would be refused again."""
+    """Kie refused the request. The same request would be refused again."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeUnknown(Event):
-    """The POST may have created a paid task, but no task id came back."""
+    """The POST may have created a paid task, but no task id was received."""
 
     reason: str
     message: str
@@ -65,26 +65,26 @@ class OutcomeUnknown(Event):
 
 @dataclass(frozen=True, slots=True)
 class SubmissionLost(Event):
-    """No evidence of a task turned up within the limit."""
+    """No evidence of a task was found within the limit."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Progressed(Event):
-    """Kie reports progress, 0 to 1."""
+    """Kie reported progress, 0 to 1."""
 
     progress: float
 
 
 @dataclass(frozen=True, slots=True)
 class HeldForReview(Event):
-    """Kie reports a success whose images are not certain; the hold stays, an operator decides."""
+    """Kie reported success, but the images are not certain. An operator decides; the hold stays."""
 
     reason: str
     message: str
     answer: str
-    """What Kie answered, for the operator: without prompts, keys and callback URLs."""
+    """Kie's response for the operator, without prompts, keys and callback URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Completed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ProviderFailed(Event):
-    """Kie gave its verdict: no images."""
+    """Kie reported that the task failed."""
 
     reason: str
     message: str
@@ -105,6 +105,6 @@ class ProviderFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class DeadlineExceeded(Event):
-    """The deadline passed, and a last look found the task still not done."""
+    """The deadline passed, and a final poll found the task unfinished."""
 
     message: str

@@ -1,7 +1,7 @@
-"""What Kie's answers mean for a job: the words that catalog and Kie client speak to the worker.
+"""The outcomes of Kie's responses: what a response to a submit or a poll means for a job.
 
-A submit's verdict says above all whether a paid task may exist; a poll's verdict says whether
-the task has ended. Money depends on nothing else.
+The outcome of a submit says whether a paid task may exist. The outcome of a poll says whether the
+task has ended. All decisions about money depend on these two facts.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-# --- the answer to a submit ---------------------------------------------------------------
+# --- outcomes of a submit -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A task exists, and this is its id."""
+    """A task was created, with this id."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class TryLater:
-    """Certainly no task; the same request may succeed later (429, 455, 550, never connected)."""
+    """Certainly no task. The same request may succeed later (429, 455, 550, no connection)."""
 
     reason: str
     message: str
@@ -29,7 +29,7 @@ class TryLater:
 
 @dataclass(frozen=True, slots=True)
 class AccountBlocked:
-    """Certainly no task; nobody can submit until the Kie account is mended (401, 402, 403, 433)."""
+    """Certainly no task. The Kie account cannot submit until it is fixed (401, 402, 403, 433)."""
 
     message: str
     code: int
@@ -37,7 +37,7 @@ class AccountBlocked:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Certainly no task; the request itself is at fault (400, 404, 422, 505)."""
+    """Certainly no task. The request itself is wrong (400, 404, 422, 505)."""
 
     message: str
     code: int
@@ -45,8 +45,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class WrongEndpoint:
-    """Certainly no task: not the endpoint that makes tasks has answered, so each job would be
-    answered alike (404 without an envelope, a redirect, a certificate of another host).
+    """Certainly no task: the response is not from Kie's endpoint.
+
+    Every job would get the same response (404 without an envelope, a redirect, a certificate of
+    another host).
     """
 
     message: str
@@ -54,51 +56,49 @@ class WrongEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """A task may exist, and may have been paid for: never send the request again."""
+    """A paid task may exist. The request must never be sent again."""
 
     reason: str
     message: str
     wrong_endpoint: bool = False
-    """Whether not Kie seems to have answered (a web page, another service's JSON)."""
+    """Whether the response seems to be from another server (a web page, foreign JSON)."""
 
 
 SubmitOutcome = Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
 
-# --- the answer to a poll -----------------------------------------------------------------
+# --- outcomes of a poll -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Still generating; `progress` is 0 to 1."""
+    """The task is not finished. `progress` is 0 to 1."""
 
     progress: float
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A success verdict and at least one URL: the only thing that may be charged for."""
+    """Kie reports success with at least one image URL. Only this outcome is charged."""
 
     result_urls: tuple[str, ...]
-    """Each image once."""
+    """The distinct URLs."""
     finished_at: datetime | None = None
-    """When Kie says it was done; for measuring our lag, never for deciding anything."""
+    """When Kie finished the task. Used to measure delays, never to decide anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """Kie's own verdict that there will be no images."""
+    """Kie reports that the task failed and has no images."""
 
     reason: str
     message: str
     is_request_fault: bool = field(default=False, compare=False)
-    """Whether the request is at fault (its content, its input images), not Kie."""
+    """Whether the request caused the failure (its content or its input images)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Kie reports a success, and which images it made is not certain: charge nothing, give up
-    nothing.
-    """
+    """Kie reports success, but the images are not certain. Nothing is charged or released."""
 
     message: str
     answer: str
@@ -107,21 +107,20 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class NoVerdict:
-    """The answer decides nothing (5xx, timeout, garbage, 404 and 422, 429): ask again later.
-
-    `wrong_endpoint` is set where not Kie's endpoint has answered, which says nothing of the task;
-    `slow_down` where Kie asked for fewer questions (429, 455), `account_blocked` where
-    the account is at fault (401, 402, 403, 433), `has_record` where Kie did show the task's record
-    but it says neither yes nor no: a last look that gets one has seen all there is to see.
-    `lacks_record` is set where Kie itself says that it has no such record.
-    """
+    """Nothing is decided (5xx, timeout, invalid body, 404, 422, 429). Poll again later."""
 
     message: str
     has_record: bool = False
+    """Kie returned the record of the task, but it says neither success nor failure. A final poll
+    with this outcome is complete."""
     slow_down: bool = False
+    """Kie asked for fewer requests (429, 455)."""
     account_blocked: bool = False
+    """The Kie account is at fault (401, 402, 403, 433)."""
     lacks_record: bool = False
+    """Kie has no record of the task."""
     wrong_endpoint: bool = False
+    """The response is not from Kie's endpoint, so it says nothing about the task."""
 
 
 PollOutcome = Pending | Delivered | TaskFailed | Unreadable | NoVerdict
@@ -129,8 +128,8 @@ PollOutcome = Pending | Delivered | TaskFailed | Unreadable | NoVerdict
 
 @dataclass(frozen=True, slots=True)
 class TaskLookup:
-    """What Kie says of a task that somebody claims is ours."""
+    """What Kie reports about a task that a callback or an operator attributes to us."""
 
     outcome: PollOutcome
     callback_url: str | None
-    """The callback URL with which the task was made, as Kie echoes it; None where it does not."""
+    """The callback URL of the task, as Kie echoes it. None if Kie does not echo it."""

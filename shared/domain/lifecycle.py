@@ -1,8 +1,8 @@
-"""The life of a job, in one table: which event moves it from which states to which.
+"""The state machine of a job: which event moves it from which states to which state.
 
-Read this first. Every write of a job's state goes through a guarded SQL statement whose
-`from` and `to` are taken from `TRANSITIONS`, so nothing can move a job in a way that is not
-written here. *State* says where a job is; *reason* says why it is there.
+Read this first. Every write of a job's state is a guarded SQL statement whose source and target
+states come from `TRANSITIONS`. No other transition is possible. The *state* says where a job is.
+The *reason* says why.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from shared.domain.job_events import Event
 
 
 class JobState(StrEnum):
-    """Where a job is. Labels are stored in `jobs.state`; a CHECK there lists the same words."""
+    """The state of a job. `jobs.state` stores the values, and a CHECK there lists them."""
 
     QUEUED = "queued"
     """Accepted, credits held, waiting to be submitted."""
     SUBMITTING = "submitting"
-    """The intent to POST is committed; the POST may be under way."""
+    """The intent to POST is committed. The POST may be in progress."""
     UNKNOWN = "unknown"
-    """The POST may have reached Kie, but no task id came back. The hold is kept."""
+    """The POST may have reached Kie, but no task id was received. The hold stays."""
     GENERATING = "generating"
-    """Kie gave a task id; the task is being polled."""
+    """Kie returned a task id. The task is polled."""
     SUCCEEDED = "succeeded"
-    """Kie delivered; the credits were captured in the same statement."""
+    """Kie delivered. The credits were captured in the same statement."""
     FAILED = "failed"
-    """It ended without images; the hold was released in the same statement."""
+    """The job ended without images. The hold was released in the same statement."""
     CANCELLED = "cancelled"
-    """It was taken back before it was submitted; the hold was released."""
+    """The job was cancelled before it was submitted. The hold was released."""
 
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 """States that never change."""
 OPEN = frozenset(JobState) - TERMINAL
-"""States that hold credits and must end some day."""
+"""States that hold credits. Each must reach a terminal state."""
 IN_FLIGHT = frozenset({JobState.SUBMITTING, JobState.UNKNOWN, JobState.GENERATING})
 """States in which a paid task may exist at Kie."""
 
 
 class Reason(StrEnum):
-    """Why a job is where it is: stable words for programs; `message` holds the sentence."""
+    """Why a job is in its state: stable codes for programs. `message` has the sentence."""
 
-    # queued again, because the attempt certainly created nothing
+    # queued again, because the attempt certainly created no task
     RATE_LIMITED = "rate_limited"
     MAINTENANCE = "maintenance"
     PROVIDER_FULL = "provider_full"
@@ -56,7 +56,7 @@ class Reason(StrEnum):
     REPLY_LOST = "reply_lost"
     SERVER_ERROR = "server_error"
     WORKER_LOST = "worker_lost"
-    # generating; and failed, where an operator found no images
+    # generating; also failed, if an operator found no images
     RESULT_UNREADABLE = "result_unreadable"
     # failed
     REJECTED = "rejected"
@@ -83,10 +83,10 @@ def _row(event: type[Event], sources: set[JobState], target: JobState) -> Transi
 
 
 _S = JobState
-# A submit's reply may arrive after another worker has already declared the attempt unknown
-# (its lease lapsed, Redis was wiped). The reply is better evidence than the declaration, so
-# Submitted, Deferred and Rejected are accepted from `unknown` as well. All of them are fenced
-# by the attempt number: a reply to an older attempt moves nothing.
+# A reply to a submit may arrive after another worker has declared the attempt unknown (the lease
+# expired, or Redis was wiped). The reply is better evidence, so Submitted, Deferred and Rejected
+# are accepted from `unknown` too. The attempt number fences them: a reply to an older attempt
+# changes nothing.
 _REPLY_IS_AWAITED = {_S.SUBMITTING, _S.UNKNOWN}
 
 TRANSITIONS: tuple[Transition, ...] = (
@@ -108,23 +108,23 @@ _BY_EVENT = {transition.event: transition for transition in TRANSITIONS}
 
 
 def transition_of(event: type[Event]) -> Transition:
-    """Return the one row of the table for `event`: each event leads to exactly one state."""
+    """Return the row of the table for `event`. Each event has exactly one target state."""
     return _BY_EVENT[event]
 
 
 def next_state(state: JobState, event: type[Event]) -> JobState | None:
-    """Return where `event` leads from `state`, or None where the table has no such row."""
+    """Return the state after `event` in `state`, or None if the table has no such row."""
     transition = _BY_EVENT[event]
     return transition.target if state in transition.sources else None
 
 
 def event_name(event: type[Event]) -> str:
-    """Return the word stored in `job_events.event`: `ProviderFailed` → `provider_failed`."""
+    """Return the value of `job_events.event`: `ProviderFailed` → `provider_failed`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
 
 
 def to_mermaid() -> str:
-    """Draw the table as a Mermaid state diagram; `docs/lifecycle.md` holds this very text."""
+    """Return the table as a Mermaid state diagram. `docs/lifecycle.md` contains the same text."""
     lines = ["stateDiagram-v2", f"    [*] --> {JobState.QUEUED}: enqueued"]
     for transition in TRANSITIONS:
         lines += [

@@ -1,10 +1,10 @@
-"""Which addresses may be named: public ones of the internet, and no other. Pure: no look-ups.
+"""Decides which URLs and addresses are public. Pure: does no DNS queries.
 
-A caller names a URL and somebody's servers connect to it: ours to tell of a job's end, Kie's to
-fetch an image. Without these rules any caller could have them talk to what only they can reach:
-neighbours, metadata services, their own ports. The URL is
-judged by its text when it is given, and every address that its host resolves to is judged again
-when a connection is opened, so that a name which changes its mind gains nothing.
+Our workers send webhooks to URLs of callers, and Kie fetches images from them. Without these rules
+a caller could make these servers connect to addresses that only they can reach: private networks,
+metadata services, their own ports. A URL is checked by its text when a caller sends it. Each
+address that its host resolves to is checked again when a connection is opened, so a host name
+whose address changes later is refused too.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _PRIVATE_ZONES = (
     *("lan", "home", "corp", "home.arpa", "onion", "invalid"),
 )
 _LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-# Written out: what `ipaddress` calls global differs between versions of Python, and includes
-# multicast and relays.
+# An explicit list: `ipaddress.is_global` differs between Python versions, and includes multicast
+# and relays.
 _NOT_PUBLIC_IPV4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
         *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
         *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-        # In a public range, but a cloud answers here on the inside.
+        # In a public range, but an internal service of a cloud provider.
         "168.63.129.16/32",
     )
 )
@@ -42,7 +42,7 @@ _NOT_PUBLIC_IPV6 = tuple(
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _HOST_CATEGORIES = frozenset({"Ll", "Lu", "Lo", "Lm", "Mn", "Mc", "Nd"})
-"""Letters, marks and digits; not what this version's tables do not know."""
+"""Letters, marks and digits. Characters that this Unicode version does not know are excluded."""
 _INVISIBLE_CHARACTERS = frozenset(
     (
         *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
@@ -51,15 +51,15 @@ _INVISIBLE_CHARACTERS = frozenset(
         *range(0xE0000, 0xE1000),
     )
 )
-"""Letters and marks that are drawn as nothing, which some programs leave out."""
+"""Invisible letters and marks, which some programs remove."""
 _HINT = "; it must be a public address of the internet"
 
 
 def find_url_fault(url: str, *, allow_loopback: bool) -> str | None:
-    """Return a sentence on why nothing may be sent to this URL, or None where it may.
+    """Return a sentence on why this URL is not allowed, or None.
 
-    `allow_loopback` is the development setting: this machine, by name or by address, may be meant.
-    The sentence names no more than the host: the rest may be a secret.
+    `allow_loopback` allows this machine, by name or address, for development. The sentence contains
+    at most the host, because the rest of the URL may be a secret.
     """
     if any(one.isspace() or not one.isprintable() or one == "\\" for one in url):
         return "must not contain spaces, control characters or backslashes; encode them"
@@ -79,9 +79,9 @@ def find_url_fault(url: str, *, allow_loopback: bool) -> str | None:
 
 
 def find_address_fault(address: str, *, allow_loopback: bool) -> str | None:
-    """Return why no connection may be opened to this IP address, or None where it may.
+    """Return a sentence on why connections to this IP address are not allowed, or None.
 
-    `address` is as the resolver gives it: numeric, of either family, in its usual notation.
+    `address` is a numeric IPv4 or IPv6 address, as a resolver returns it.
     """
     try:
         parsed = ipaddress.ip_address(address)
@@ -99,14 +99,14 @@ def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if address.scope_id is not None:
         return False
     if address in _NAT64:
-        # A network without IPv4 reaches public IPv4 hosts through these; they are what they embed.
+        # NAT64: the embedded IPv4 address decides.
         return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    # All other forms that embed an IPv4 address, mapped ones above all, lie outside of 2000::/3.
+    # Other forms that embed an IPv4 address, such as mapped ones, are outside of 2000::/3.
     return address in _PUBLIC_IPV6 and not any(address in one for one in _NOT_PUBLIC_IPV6)
 
 
 def _host_of(parts: SplitResult) -> str:
-    """Return the host as it is looked up; raises `ValueError` where programs would differ on it."""
+    """Return the host as resolvers see it. Raises `ValueError` if programs may disagree on it."""
     host = parts.hostname or ""
     if not host.isascii():
         if not _is_unambiguous(host):
@@ -116,10 +116,10 @@ def _host_of(parts: SplitResult) -> str:
 
 
 def _is_unambiguous(host: str) -> bool:
-    """Return whether every resolver reads these letters as the same host.
+    """Return whether all resolvers interpret these characters as the same host.
 
-    Full-width and segmented digits, circled ones and foreign dots become an address somewhere and a
-    name elsewhere, by the age of each program's Unicode tables; so do characters that are dropped.
+    Some programs convert full-width, segmented and circled digits and non-ASCII dots to an IP
+    address, or remove invisible characters. Others keep them as part of a name.
     """
     if unicodedata.normalize("NFKC", host) != unicodedata.normalize("NFC", host):
         return False
@@ -138,7 +138,7 @@ def _host_fault(host: str, *, allow_loopback: bool) -> str | None:
         return find_address_fault(host, allow_loopback=allow_loopback)
     if _ends_in_number(host):
         if not _is_plain_ipv4(host):
-            # Resolvers read `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` as addresses, too.
+            # Resolvers accept `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` as addresses.
             return f"has the host {shown}: an IP address is written as four decimal numbers"
         return find_address_fault(host, allow_loopback=allow_loopback)
     labels = host.split(".")
@@ -153,7 +153,7 @@ def _host_fault(host: str, *, allow_loopback: bool) -> str | None:
 
 
 def _ends_in_number(host: str) -> bool:
-    # As browsers decide it: such a host is an address, whatever stands before its last dot.
+    # The rule of the URL standard: the last label alone decides whether a host is an address.
     return re.fullmatch(r"[0-9]+|0x.*", host.rpartition(".")[2]) is not None
 
 

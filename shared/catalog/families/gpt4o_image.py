@@ -1,8 +1,7 @@
 """The family `gpt-4o-image`: Kie's 4o image API, text to image and image to image.
 
-Kie offers three aspect ratios and 1, 2 or 4 images a task, and has no output format, quality or
-style. It publishes no limit for the prompt: 20,000 characters are what it allows its newer GPT
-image models.
+Kie has no options for output format, quality or style. It publishes no limit for the prompt. The
+limit here is the one of its newer GPT image models.
 """
 
 from __future__ import annotations
@@ -104,11 +103,11 @@ def _check_images(value: object) -> object:
         raise ValueError(f"must be a list of {_IMAGES}, not {format_value(value)}")
     if not value:
         raise ValueError(f"is empty; give {_IMAGES}")
-    # Too many are refused by `find_cross_field_faults`, so that the first ones are still checked.
+    # `find_cross_field_faults` refuses too many images. The first ones are still checked here.
     return tuple(value[:IMAGES_MAX])
 
 
-# What the checks say, as far as JSON Schema can say it, for the OpenAPI document.
+# The checks as JSON Schema, for the OpenAPI document.
 PUBLIC_URL_SCHEMA: dict[str, Any] = {"format": "public-url"}
 _MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
     "if": {"properties": {"mask_url": {"type": "string"}}, "required": ["mask_url"]},
@@ -132,7 +131,7 @@ _UNSUPPORTED_FIELDS = {
 
 
 class _Gpt4oRequest(ImageRequest):
-    """What both tasks share."""
+    """Fields of both tasks."""
 
     model: ClassVar[str] = "gpt-4o-image"
     unsupported_fields: ClassVar[Mapping[str, str]] = _UNSUPPORTED_FIELDS
@@ -164,13 +163,13 @@ class _Gpt4oRequest(ImageRequest):
 
     @property
     def price_quantity(self) -> int:
-        """The number of images that Kie is asked for."""
+        """The number of requested images."""
         return self.quantity
 
     def kie_fields(self) -> dict[str, Any]:
-        """Return Kie's fields for what both tasks share: only those that were asked for.
+        """Return Kie's fields for the options of both tasks. Default values are omitted.
 
-        Kie's current page knows `size` alone, and its defaults are ours.
+        Kie's current documentation has only `size`. Its defaults equal ours.
         """
         options: dict[str, Any] = {"size": self.aspect_ratio}
         if self.quantity != 1:
@@ -185,7 +184,7 @@ class _Gpt4oRequest(ImageRequest):
 
 
 class TextToImage(_Gpt4oRequest):
-    """Images from a prompt alone; raises `InvalidRequest` with every fault at once."""
+    """Images from a prompt. Raises `InvalidRequest` with all faults at once."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -210,7 +209,7 @@ class TextToImage(_Gpt4oRequest):
 
 
 class ImageToImage(_Gpt4oRequest):
-    """Images from other images; raises `InvalidRequest` with every fault at once."""
+    """Images from other images. Raises `InvalidRequest` with all faults at once."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -250,7 +249,7 @@ class ImageToImage(_Gpt4oRequest):
 
     @classmethod
     def find_cross_field_faults(cls, fields: Mapping[str, Any]) -> list[Fault]:
-        """Refuse more images than Kie takes, and a mask that Kie would silently ignore."""
+        """Refuse more images than Kie accepts, and a mask that Kie would silently ignore."""
         given = fields.get("image_urls")
         count = len(given) if isinstance(given, list | tuple) else 0
         faults = []

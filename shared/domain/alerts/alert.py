@@ -1,4 +1,4 @@
-"""One alert, and the names that alerts can have."""
+"""The alert, and all alert names."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ ALERT_NAMES = (
     "webhooks_fail",
     "worker_lost",
 )
-"""Every name that an alert can have: labels of a metric, and stable."""
+"""All alert names. They are stable, and labels of a metric."""
 REDIS_ALERT_NAMES = frozenset(
     {
         *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
         *("redis_is_replica", "redis_was_wiped", "submits_paused"),
     }
 )
-"""The names about which nothing is known while Redis is away."""
+"""Alerts whose state is unknown while Redis is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that is wrong."""
+    """One problem of a running deployment."""
 
     name: str
     detail: str
     fix: str
-    """What an operator does about it."""
+    """What an operator can do."""
     since: datetime | None = None
-    """When it began; None where nothing tells."""
+    """When the problem began. None if unknown."""
     subject: str = ""
-    """Which account, worker or receiver; empty where there is one only."""
+    """The account, worker or receiver. Empty if the alert has no subject."""

@@ -1,7 +1,7 @@
-"""What is wrong at the moment, judged from what was read: one list for every output.
+"""Finds alerts in the state of a deployment.
 
-`darkroom doctor`, `darkroom queue`, `/readyz`, `/metrics` and the log all tell these alerts, in the
-same words: what is wrong, since when, and what to do.
+`darkroom doctor`, `darkroom queue`, `/readyz`, `/metrics` and the log show the same alerts: what is
+wrong, since when, and what to do.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from shared.domain.alerts.system_state import (
 from shared.domain.lifecycle import JobState, Reason
 
 RECENT_JOBS_SECONDS = 300.0
-"""How far back ended jobs count: long enough for a job a minute, short enough to be news."""
+"""Jobs that ended within this time count for `jobs_fail` and for the rates of the queue."""
 ENDED_JOBS_MAX = 50
-"""How many of the newest ended jobs count: at a high rate a change shows within seconds."""
+"""The number of ended jobs that count. At a high rate this makes alerts react in seconds."""
 FAILURES_MIN = 5
-"""Fewer failures than this are no alert, whatever their share."""
+"""The minimum number of failures for `jobs_fail`."""
 STALLED_SECONDS = 12.0
-"""How long jobs may wait without any being submitted. Kie's own window is 10 s, so that a healthy
-lane that is limited by it submits in any 12."""
+"""How long due jobs may wait without any submit. Kie's rate limit has a window of 10 s, so a
+healthy worker at that limit submits at least once in 12 s."""
 BACKLOG_SECONDS = 300.0
-"""How long the oldest job may wait while others are submitted: a backlog of minutes is normal."""
+"""How long the oldest job may wait while others are submitted. Shorter backlogs are normal."""
 SLOW_TASK_FACTOR = 2.0
-"""A task runs long at twice the 95th percentile of its kind: few of a healthy Kie do."""
+"""A task is slow at this multiple of the 95th percentile of its kind."""
 SLOW_TASK_SECONDS_MIN = 8.0
-"""What is shorter is a matter of when polls are made, not of the task."""
+"""Below this, the poll interval dominates the measured time."""
 SLOW_TASK_SECONDS_DEFAULT = 300.0
-"""A task of a kind without completion times runs long after this: Kie's page speaks of minutes."""
+"""The limit for kinds of tasks without recorded completion times."""
 SLOW_TASK_SHARE = 0.2
 SLOW_TASKS_MIN = 3
-"""So many tasks, and so large a share of all that generate, must run long for an alert."""
+"""`tasks_run_long` needs this number of slow tasks and this share of all running tasks."""
 CONNECTIONS_SHARE = 0.9
 MEMORY_SHARE = 0.9
-"""From this share of its limit on, a server is nearly full."""
+"""The share of a server's limit from which an alert is raised."""
 LOCKED_SECONDS = 8.0
-"""How long a transaction may lock rows: our own statements take milliseconds."""
+"""How long a transaction may lock rows. Darkroom's statements take milliseconds."""
 LOST_WORKER_SECONDS = 3600.0
-"""How long a worker that died is shown where none was started after it."""
+"""How long `worker_lost` lasts if no worker starts afterwards."""
 
 
 def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Alert]:
-    """Return what is wrong, the worst first; `redis` is None where Redis did not answer."""
+    """Return the alerts, the most severe first. `redis` is None if Redis did not reply."""
     alerts: list[Alert] = [*_server_alerts(system_state), *find_process_alerts(system_state)]
     if redis is not None:
         alerts += _redis_alerts(redis)
@@ -269,7 +269,7 @@ def _failure_alerts(state: SystemState) -> Iterator[Alert]:
 
 
 def _find_streak_start(failed: Sequence[EndedJob], ended: Sequence[EndedJob]) -> datetime:
-    """Return the first failure after the last success, or the first of all."""
+    """Return the time of the first failure after the last success, or of the first failure."""
     last_success = max((job.at for job in ended if job.state == JobState.SUCCEEDED), default=None)
     after = [job.at for job in failed if last_success is None or job.at > last_success]
     return min(after or [job.at for job in failed])

@@ -1,4 +1,4 @@
-"""What is wrong with the processes of a Darkroom."""
+"""Finds alerts about worker and API processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from shared.domain.alerts.system_state import SystemState
 
 
 def find_process_alerts(state: SystemState) -> Iterator[Alert]:
-    """Return what is wrong with the workers and API processes."""
-    # Who is alive is known by what each process writes, and now none of them can.
+    """Return the alerts about worker and API processes."""
+    # Without writes to Postgres no process can report that it is alive.
     if not (state.is_standby or state.is_read_only):
         yield from _worker_alerts(state)
         yield from _key_alerts(state)

@@ -1,4 +1,4 @@
-"""What is read of a Darkroom at one moment, to judge what is wrong with it."""
+"""The state of a deployment at one time, as the alert rules need it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from decimal import Decimal
 from uuid import UUID
 
 QUEUED_COUNT_MAX = 10_000
-"""Queued jobs are counted up to this: looking must cost the same however many there are."""
+"""Queued jobs are counted up to this number, so that the query has a bounded cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """How one job ended lately."""
+    """A job that ended recently."""
 
     state: str
     reason: str | None
@@ -23,7 +23,7 @@ class EndedJob:
 
 @dataclass(frozen=True, slots=True)
 class FailingReceiver:
-    """A webhook endpoint that did not take what it was sent."""
+    """A webhook endpoint whose messages are not accepted."""
 
     url: str
     messages: int
@@ -33,7 +33,7 @@ class FailingReceiver:
 
 @dataclass(frozen=True, slots=True)
 class SkewedProcess:
-    """A process on a machine whose clock is wrong."""
+    """A process whose clock differs from Postgres's."""
 
     name: str
     seconds: float
@@ -42,7 +42,7 @@ class SkewedProcess:
 
 @dataclass(frozen=True, slots=True)
 class ProcessWithoutRedis:
-    """A process that is alive and cannot write to its Redis."""
+    """A live process that cannot write to its Redis."""
 
     name: str
     error: str | None
@@ -51,18 +51,18 @@ class ProcessWithoutRedis:
 
 @dataclass(frozen=True, slots=True)
 class KeyDifference:
-    """A Kie account whose key is not the same at all workers alive, or accounts with one key."""
+    """A Kie account with different keys on live workers, or a key with several account names."""
 
     account: str
-    """Its name; the names, where one key has several."""
+    """The account name, or all names of the key."""
     at: str
-    """Which workers have which."""
+    """Which workers have which key or name."""
     since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """A database session that keeps rows of jobs or accounts locked for long."""
+    """A database session that has locked rows of jobs or accounts for a long time."""
 
     pid: int
     who: str
@@ -71,7 +71,7 @@ class LockHolder:
 
 @dataclass(frozen=True, slots=True)
 class LostWorker:
-    """A worker that died without a word."""
+    """A worker that ended without a clean stop."""
 
     name: str
     seen_at: datetime
@@ -79,7 +79,7 @@ class LostWorker:
 
 @dataclass(frozen=True, slots=True)
 class SystemState:
-    """What Postgres knows of the system at one moment, `at`, by its own clock."""
+    """What Postgres knows, at the time `at` of its own clock. Field names are SQL column names."""
 
     at: datetime
     is_standby: bool
@@ -89,13 +89,13 @@ class SystemState:
     queued: int
     due: int
     waiting_since: datetime | None
-    """Since when the job waits that has waited longest of those whose `run_at` has come."""
+    """Since when the longest waiting due job has waited."""
     last_submitted_at: datetime | None
     tasks: int
     long: int
     long_since: datetime | None
     held: int
-    """Successes whose images cannot be read."""
+    """Jobs held because their images cannot be read."""
     held_since: datetime | None
     unknown: int
     unknown_since: datetime | None
@@ -108,16 +108,16 @@ class SystemState:
     late_credits: Decimal
     late_since: datetime | None
     in_doubt: int
-    """Late tasks that succeeded without it being certain with which images, or for which job."""
+    """Late tasks that succeeded, but whose images or job are not certain."""
     in_doubt_since: datetime | None
     in_doubt_job: UUID | None
-    """The job of the one that has been in doubt longest."""
+    """The job of the oldest of them."""
     skewed: tuple[SkewedProcess, ...]
     without_redis: tuple[ProcessWithoutRedis, ...]
     differing_keys: tuple[KeyDifference, ...]
-    """Of accounts whose workers have different keys."""
+    """Accounts with different keys on different workers."""
     renamed_keys: tuple[KeyDifference, ...]
-    """Of keys that have several names."""
+    """Keys with several account names."""
     dead_webhooks: int
     dead_since: datetime | None
     workers_alive: int
@@ -127,12 +127,12 @@ class SystemState:
 
     @property
     def queued_text(self) -> str:
-        """How many jobs are queued, in words."""
+        """The number of queued jobs as text."""
         return _count_text(self.queued)
 
     @property
     def due_text(self) -> str:
-        """How many of them may be submitted now, in words."""
+        """The number of due jobs as text."""
         return _count_text(self.due)
 
 
@@ -142,7 +142,7 @@ def _count_text(jobs: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SubmitPause:
-    """Why no worker submits at the moment, or submits with care, by one Kie account."""
+    """Why submits of one Kie account are paused or limited."""
 
     until: datetime
     level: int
@@ -151,22 +151,22 @@ class SubmitPause:
     since: datetime | None = None
 
     def is_on(self, now: datetime) -> bool:
-        """Whether nothing is submitted at that moment; after it, one job feels the way."""
+        """Return whether submits are paused at that time. Later, one job at a time is sent."""
         return self.until > now
 
 
 @dataclass(frozen=True, slots=True)
 class RedisState:
-    """What Redis says about itself, and about the brakes."""
+    """The state of Redis, and of the brakes stored in it."""
 
     pauses: tuple[tuple[str, SubmitPause], ...] = ()
-    """By the name of the Kie account."""
+    """By Kie account."""
     family_pauses: tuple[tuple[str, str, SubmitPause], ...] = ()
-    """By the name of the Kie account and the model."""
+    """By Kie account and model."""
     is_replica: bool = False
     policy: str = "noeviction"
     memory_share: float = 0.0
-    """0 to 1; 0 where there is no limit."""
+    """0 to 1. 0 if there is no limit."""
     saves: bool = True
     wiped_at: datetime | None = None
-    """When a running worker last found that Redis had lost its keys, within the last hour."""
+    """When a worker last found that Redis had lost its keys, within the last hour."""
