@@ -9,15 +9,14 @@ from typing import Any
 from shared.domain.job import Job
 
 _INTEGER_MAX = 2**63 - 1
-"""The largest integer that is written out."""
+"""Larger numbers are written as floats."""
 _FLOAT_MAX = Decimal(10) ** 308
 
 
 def credits_to_json(credits: Decimal | None) -> int | float | None:
-    """Return credits as a JSON number: whole where they are whole.
+    """Return credits as a JSON number. Whole amounts are integers.
 
-    What no JSON number is (NaN, infinity) is None: one such row must not keep others from being
-    written out with it.
+    NaN and infinity become None, because JSON has no such numbers.
     """
     if credits is None or not credits.is_finite():
         return None
@@ -26,9 +25,9 @@ def credits_to_json(credits: Decimal | None) -> int | float | None:
     return int(credits) if credits == credits.to_integral_value() else float(credits)
 
 
-def timestamp_to_json(moment: datetime | None) -> str | None:
-    """Return a moment as RFC 3339 in UTC, or None."""
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
+def timestamp_to_json(time: datetime | None) -> str | None:
+    """Return a time as RFC 3339 text in UTC, or None."""
+    return time.isoformat().replace("+00:00", "Z") if time else None
 
 
 JOB_FIELDS = (
@@ -36,11 +35,11 @@ JOB_FIELDS = (
     *("provider_task_id", "result_urls", "late_result_urls", "credits_quoted", "credits_charged"),
     *("attempt", "created_at", "submitted_at", "finished_at", "metadata", "priority", "run_at"),
 )
-"""The fields of the job object, in its order."""
+"""The fields of the job object, in order."""
 
 
 def job_to_json(job: Job) -> dict[str, Any]:
-    """Return the job object of the public contract."""
+    """Return the job object of the public API."""
     return {
         "id": str(job.id),
         "account_id": job.account_id,

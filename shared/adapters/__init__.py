@@ -1,1 +1,1 @@
-"""The only rooms of `shared` that do input and output."""
+"""The modules of `shared` that do input and output."""

@@ -1,4 +1,4 @@
-"""Ends background tasks for certain."""
+"""Stops asyncio tasks reliably, and chooses the event loop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LIMIT_SECONDS = 10.0
 
 
 async def stop_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks until all have ended; raise the first error that one of them ended with.
+    """Cancel the tasks until all have ended. Raises the first error of a task.
 
-    Once is not enough on Python 3.11: `asyncio.wait_for`, which redis-py sends every command
-    under, swallows a cancellation that meets the end of its wait (python/cpython#81839).
+    Cancels repeatedly, because `asyncio.wait_for` of Python 3.11, which redis-py uses for every
+    command, can drop a cancellation (python/cpython#81839).
     """
     waiting = set(tasks)
     ended: set[asyncio.Task[Any]] = set()
@@ -31,11 +31,11 @@ async def stop_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def stop_if_cancelled() -> None:
-    """Raise a cancellation that was lost; every loop around Redis needs it to be stoppable.
+    """Raise `CancelledError` if a cancellation of this task was dropped. Call it in every loop.
 
-    Connections of this package lose none (`CancellableWrites`). This is the second guard, for what
-    else a loop waits for: `asyncio.wait_for` before Python 3.12 swallows a cancellation that comes
-    at the moment when the awaited thing is done.
+    Connections of this package do not drop cancellations (`CancellableWrites`). Other awaited calls
+    may: `asyncio.wait_for` before Python 3.12 drops a cancellation that arrives when the awaited
+    call has just finished.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -43,9 +43,9 @@ def stop_if_cancelled() -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the loop, for `asyncio.Runner`; None means asyncio's own."""
+    """Return the `loop_factory` for `asyncio.Runner`: uvloop's, or None without uvloop."""
     try:
         import uvloop  # noqa: PLC0415
-    except ImportError:  # uvloop has no build for every system; asyncio's own loop will do
+    except ImportError:  # uvloop has no build for some systems
         return None
     return uvloop.new_event_loop

@@ -1,4 +1,4 @@
-"""Lets each name have only so many of something at once, so that no name takes all of it."""
+"""Limits how many blocks run at once for each name, so that no name uses all of a resource."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class ConcurrencyLimit:
-    """At most `limit_per_name` blocks run at once for each name; the others wait in their order."""
+    """Runs at most `limit_per_name` blocks at once for each name. Others wait in FIFO order."""
 
     def __init__(self, limit_per_name: int) -> None:
         self._limit_per_name = limit_per_name
@@ -17,10 +17,10 @@ class ConcurrencyLimit:
 
     @asynccontextmanager
     async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
-        """Hold one share of each name for the block."""
+        """Hold one slot of each name for the block."""
         held: list[str] = []
         try:
-            # In one order, so that two callers never wait for each other.
+            # Sorted, so that two callers cannot wait for each other.
             for name in sorted(set(names)):
                 await self._acquire(name)
                 held.append(name)
@@ -40,7 +40,7 @@ class ConcurrencyLimit:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self._release(name)  # it was handed over in the moment of the cancellation
+                self._release(name)  # the slot was passed on just before the cancellation
             raise
 
     def _release(self, name: str) -> None:
@@ -48,7 +48,7 @@ class ConcurrencyLimit:
         while waiting:
             waiter = waiting.pop(0)
             if not waiter.done():
-                waiter.set_result(None)  # the share goes from hand to hand
+                waiter.set_result(None)  # pass the slot on
                 break
         else:
             self._in_use[name] -= 1

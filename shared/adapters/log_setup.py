@@ -1,4 +1,4 @@
-"""Sets up logging: one line per event, for people on a terminal and as JSON elsewhere."""
+"""Configures logging: one line per event, formatted for a terminal or as JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from structlog.typing import Processor
 
 from shared.settings import Settings
 
-# Their news is ours to tell, or not news at all.
+# Darkroom logs what matters of these libraries itself.
 _QUIET_LIBRARIES = ("arq", "aiohttp.access", "asyncio")
-# During an outage its pool says every second, with a traceback, what we say in a line.
+# During an outage its pool logs a traceback every second. Darkroom logs one line.
 _SILENT_LIBRARIES = ("asyncpg",)
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Send every log line, ours and the libraries', to stderr in the configured form."""
+    """Write all log lines, including those of libraries, to stderr in the configured format."""
     as_console = settings.log_format == "console" or (
         settings.log_format is None and sys.stderr.isatty()
     )

@@ -1,4 +1,4 @@
-"""Says which Postgres and which Redis to use: the given ones, or embedded ones started here."""
+"""Chooses Postgres and Redis: the configured servers, or embedded ones."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ REDIS_NOT_GIVEN = (
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where Postgres and Redis are; keep the block of `open_servers` open while using them."""
+    """The URLs of Postgres and Redis. Valid inside the block of `open_servers`."""
 
     database_url: str
     redis_url: str
-    """Empty where the block was opened with `needs_redis` false and none is given."""
+    """Empty if `needs_redis` is false and no Redis is configured."""
     embedded: EmbeddedServers | None
-    """The lease on the embedded servers, or None where both URLs were given."""
+    """The attachment to the embedded servers. None if both URLs are configured."""
     has_given_database: bool
 
 
@@ -41,12 +41,13 @@ async def open_servers(
     check_schema: bool = True,
     linger_seconds: float = 3.0,
 ) -> AsyncIterator[Servers]:
-    """Use the given servers, or start embedded ones and keep them for as long as the block lasts.
+    """Use the configured servers, or run embedded ones for the duration of the block.
 
-    An embedded database is migrated by itself; a given one is refused with `SchemaOutdated` unless
-    `darkroom migrate` has been run, and with `ConfigurationError` unless Redis is given as well:
-    every machine would start one of its own. With `needs_redis` false it may be missing. Raises
-    `EmbeddedServerError` and `PostgresDown`.
+    An embedded database is migrated automatically. A configured database needs
+    `darkroom migrate`, else `SchemaOutdated` is raised. A configured database also needs a
+    configured Redis, else `ConfigurationError` is raised, because each machine would start its own
+    Redis. With `needs_redis` false Redis may be missing. Raises `EmbeddedServerError` and
+    `PostgresDown`.
     """
     given_database, given_redis = settings.database_url, settings.redis_url
     needs_valkey = given_redis is None and given_database is None

@@ -1,7 +1,7 @@
-"""Tells a long connection that is quiet from one that is dead: heartbeats, and socket settings.
+"""Socket options that detect dead TCP connections.
 
-A NAT or a firewall that forgets a connection says so to neither side. What waits for pushes on it
-would wait for ever.
+A NAT or firewall can drop an idle connection without notifying either side. A reader on such a
+connection would wait forever.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ _UNACKNOWLEDGED_MS = 10_000
 
 
 def tcp_options(*, ends_unacknowledged: bool = True) -> dict[int, int]:
-    """Return the options at level `IPPROTO_TCP` that this system has, by number.
+    """Return the keepalive options at level `IPPROTO_TCP` that this system supports, by number.
 
-    An idle connection is probed every few seconds, which also keeps a NAT from forgetting it. With
-    `ends_unacknowledged`, what is sent and not acknowledged ends the connection after ten seconds,
-    not after a quarter of an hour.
+    Idle connections are probed every few seconds, which also keeps them open in a NAT. With
+    `ends_unacknowledged`, the connection ends if sent data is not acknowledged for 10 s.
     """
     wanted = {
         "TCP_KEEPIDLE": _KEEPALIVE_IDLE_SECONDS,
@@ -33,7 +32,7 @@ def tcp_options(*, ends_unacknowledged: bool = True) -> dict[int, int]:
 
 
 def keep_alive(connection: Any, *, ends_unacknowledged: bool = True) -> None:
-    """Set keepalive and the options above on a TCP socket; any other socket is left as it is."""
+    """Set keepalive and `tcp_options` on a TCP socket. Other sockets are not changed."""
     if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

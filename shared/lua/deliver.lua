@@ -1,14 +1,13 @@
--- Makes deliveries as arq's own enqueue_job writes them; those already there stay as they are. Calls
--- the lanes for those that are due soon, unless something was due in them already: then a worker has
--- been called for that, or looks when it has room, and finds these beside it.
--- KEYS: the queue of each group of deliveries that are due at the same moment
--- ARGV: 1 arq's job prefix, 2 wake channel, 3 within how long due means soon (ms), 4 changes channel or '',
--- 5 what is said there, 6 arq's in-progress prefix where what is running now is to run once more, or
--- '', 7 the hasten prefix, 8 how long that is remembered (ms), then for each group: prefix of its arq
--- ids, payload before and after the job id, how long payloads are kept (ms), delay until they are due
--- by this clock (ms), and the job ids, one right behind the other.
+-- Adds deliveries with the keys of arq's enqueue_job. Existing deliveries are not changed. Wakes the
+-- lanes of deliveries that are due soon. A lane that already has due deliveries is not woken: its
+-- workers were woken for those, or claim as soon as they have a free slot, and find the new ones too.
+-- KEYS: the queue of each group of deliveries with the same lane and delay
+-- ARGV: 1 arq's job prefix, 2 wake-up channel, 3 wake-up window (ms), 4 changes channel or '', 5 the
+-- message for it, 6 arq's in-progress prefix if running deliveries must run once more, or '', 7 prefix
+-- of rerun keys, 8 their TTL (ms), then for each group: prefix of its arq ids, payload before and after
+-- the job id, TTL of payloads (ms), delay by this clock (ms), and the job ids without separators.
 local ID_LENGTH = 36
--- Well below what one call takes from Lua's stack.
+-- Well below the maximum number of arguments of one call.
 local MOST_IN_ONE_CALL = 2000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -1,6 +1,6 @@
--- Makes an existing delivery due now, or again at once where it is running now, and calls its lane.
--- KEYS: 1 queue, 2 the hasten key of the delivery
--- ARGV: 1 arq id, 2 how long a run remembers that it was hastened (ms), 3 wake channel
+-- Makes an existing delivery due now, and wakes its lane. A running delivery runs once more.
+-- KEYS: 1 queue, 2 the rerun key of the delivery
+-- ARGV: 1 arq id, 2 TTL of the rerun key (ms), 3 wake-up channel
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])

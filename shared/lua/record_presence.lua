@@ -1,9 +1,9 @@
--- Marks a process as alive in this Redis, drops the marks of those that are not, and returns all
--- marks. Redis's own clock decides.
--- KEYS: 1 the marks, a sorted set: each mark is "<since> <text>", its score when it was last written
--- ARGV: 1 the text of this process, 2 since when it marks itself here (ms), or '' the first time,
--- 3 how long a mark lasts (ms)
--- Returns since, and a list of each mark and its score.
+-- Records the presence of a process in this Redis, removes expired presences, and returns all.
+-- Times are Redis's.
+-- KEYS: 1 a sorted set of presences: members are "<since> <text>", scores the times of the last write
+-- ARGV: 1 the text of this process, 2 the time of its first write (ms), or '' at the first write, 3 the
+-- TTL of a presence (ms)
+-- Returns the time of the first write, and a list of members and scores.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local since = ARGV[2]

@@ -1,5 +1,5 @@
--- Writes to find out whether Darkroom may write: a key under each prefix, and a message.
--- KEYS: 1 a key of Darkroom's, 2 a key of arq's; ARGV: 1 how long they stay (ms), 2 a channel.
+-- Tests whether Darkroom can write: writes a key with each prefix, and publishes a message.
+-- KEYS: 1 a key of Darkroom, 2 a key of arq; ARGV: 1 their TTL (ms), 2 a channel
 redis.call('SET', KEYS[1], '', 'PX', ARGV[1])
 redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
 return redis.call('PUBLISH', ARGV[2], '')

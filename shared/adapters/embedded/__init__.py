@@ -1,6 +1,7 @@
 """Real Postgres and Valkey servers on this machine, shared by all processes of one home.
 
-The first client starts a watchdog, which owns both servers; the last one out ends them.
+The first client starts a watchdog process, which runs both servers. They stop when no client is
+left.
 """
 
 from shared.adapters.embedded.client import EmbeddedServers, acquire_servers, find_running_servers

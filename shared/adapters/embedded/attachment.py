@@ -1,4 +1,4 @@
-"""The client's side: finds the watchdog of a home or starts one, and holds a lease on it."""
+"""Attaches a client to the watchdog of a home, and starts the watchdog if needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shared.errors import EmbeddedServerError
 
 _RETRY_SECONDS = 0.01
 _ANSWER_MARGIN_SECONDS = 2.0
-"""The watchdog fails first when time is over, since it can say more about why."""
+"""The watchdog times out first, because its error has more details."""
 
 
 _FIRST_PAUSE_SECONDS = 0.5
@@ -38,15 +38,16 @@ logger = logging.getLogger(__name__)
 
 
 class WatchdogGone(Exception):
-    """There is no watchdog, or it ended before it answered."""
+    """There is no watchdog, or it ended before it replied."""
 
 
 def attach(
     home: Home, request: AttachRequest, deadline: Deadline
 ) -> tuple[socket.socket, dict[str, str]]:
-    """Attach to the watchdog of this home, starting it where needed.
+    """Attach to the watchdog of this home, and start it if needed.
 
-    Returns the connection, which is the lease, and the URLs. Raises EmbeddedServerError.
+    Returns the URLs and the connection. The attachment lasts until the connection is closed.
+    Raises EmbeddedServerError.
     """
     while True:
         try:
@@ -63,9 +64,9 @@ def attach(
 
 
 def ask(home: Home, request: Request, timeout_seconds: float) -> dict[str, str]:
-    """Have one request granted over a connection of its own.
+    """Send one request on a new connection, and return the reply.
 
-    Raises EmbeddedServerError when it is refused, WatchdogGone when nobody is there.
+    Raises EmbeddedServerError if the request is refused, or WatchdogGone without a watchdog.
     """
     connection = _connect(home)
     with connection:
@@ -73,9 +74,9 @@ def ask(home: Home, request: Request, timeout_seconds: float) -> dict[str, str]:
 
 
 def find_watchdog(home: Home) -> int | None:
-    """Return the process that runs the servers of this home, or None; starts and makes nothing.
+    """Return the process id of the watchdog of this home, or None. Starts and creates nothing.
 
-    Raises EmbeddedServerError where it is another user's.
+    Raises EmbeddedServerError if the watchdog belongs to another user.
     """
     try:
         _connect(home).close()
@@ -135,11 +136,11 @@ def _ask(connection: socket.socket, request: Request, timeout_seconds: float) ->
 def _start_watchdog_unless_locked(home: Home, deadline: Deadline) -> None:
     lock = take_lock(home.lock)
     if lock is None:
-        # A watchdog is starting or ending, or another client is starting one: look again soon.
+        # A watchdog is starting or ending, or another client is starting one. The caller retries.
         return
     try:
         if home.address_file.exists():
-            # Nobody holds the lock, so whoever wrote this is dead.
+            # Nobody holds the lock, so the process that wrote this file is dead.
             home.address_file.unlink(missing_ok=True)
         _start_watchdog(home, lock, deadline)
     finally:
@@ -168,7 +169,7 @@ def _run_watchdog(home: Home, descriptors: tuple[int, int], log: int, deadline: 
     lock, status = descriptors
     try:
         subprocess.run(
-            # -P: the module comes from this project, never from the working directory.
+            # -P: import the module from this project, never from the working directory.
             [
                 *(sys.executable, "-P", "-m", "shared.adapters.embedded.watchdog", str(home.path)),
                 *("--lock-fd", str(lock), "--status-fd", str(status)),
@@ -190,7 +191,7 @@ def _run_watchdog(home: Home, descriptors: tuple[int, int], log: int, deadline: 
 
 
 def _read_status(status: socket.socket, deadline: Deadline) -> str:
-    """Read until the watchdog closes its end, which it also does by dying."""
+    """Read until the watchdog closes its end or dies."""
     parts: list[bytes] = []
     try:
         while True:
@@ -204,29 +205,29 @@ def _read_status(status: socket.socket, deadline: Deadline) -> str:
 
 
 class PersistentAttachment:
-    """Holds the connection that is the lease and watches, on a thread, that it stays open."""
+    """An attachment that is renewed by a thread if the watchdog is killed."""
 
     def __init__(self, connection: socket.socket, reattach: Callable[[], socket.socket]) -> None:
-        """Take over `connection`; `reattach` returns a new one or raises EmbeddedServerError."""
+        """Take over `connection`. `reattach` returns a new one or raises EmbeddedServerError."""
         self._connection, self._reattach = connection, reattach
         self._closing = threading.Event()
         self._waker, self._wakened = socket.socketpair()
-        self._thread = threading.Thread(target=self._watch, name="darkroom-lease", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="darkroom-attachment", daemon=True)
         self._thread.start()
 
     @property
     def is_closed(self) -> bool:
-        """Whether the lease was given back."""
+        """Whether the attachment was closed."""
         return self._closing.is_set()
 
     def close(self) -> None:
-        """Give the lease back; again and again does no harm."""
+        """Close the attachment. Can be called repeatedly."""
         if self._closing.is_set():
             return
         self._closing.set()
         self._waker.send(b"\0")
         self._thread.join(_JOIN_SECONDS)
-        # Closed, not shut down: the copy of a forked process goes on holding the same lease.
+        # Closed, not shut down: the copy in a forked process stays attached.
         self._connection.close()
         self._waker.close()
 
@@ -237,7 +238,7 @@ class PersistentAttachment:
                     self._replace()
 
     def _wait_for_its_end(self) -> bool:
-        """Return True when the lease broke, False when woken: by us, or by a fork of us."""
+        """Return True if the connection broke, or False if woken by this process or its fork."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._connection, selectors.EVENT_READ)
             selector.register(self._wakened, selectors.EVENT_READ)

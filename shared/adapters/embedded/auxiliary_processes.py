@@ -1,4 +1,4 @@
-"""Auxiliary processes: programs that all clients of a home share, run once by the watchdog."""
+"""Auxiliary processes: programs that the watchdog runs once for all clients of a home."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shared.errors import EmbeddedServerError
 READY_FILE_VARIABLE = "DARKROOM_READY_FILE"
 _STOP_SIGNALS = (signal.SIGTERM,)
 _STEP_SECONDS = 3.0
-"""An auxiliary process has this long to obey SIGTERM before it is killed."""
+"""How long an auxiliary process may take to end after SIGTERM before it is killed."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class _Running:
 
     @property
     def is_alive(self) -> bool:
-        # The kernel knows of its death a moment before the event loop is told the return code.
+        # The kernel reports the death before the event loop has the return code.
         return self.process.returncode is None and is_alive(self.process.pid)
 
 
@@ -52,9 +52,9 @@ class AuxiliaryProcesses:
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def ensure(self, request: EnsureRequest) -> dict[str, str]:
-        """Return what the process of that name wrote when it became ready, starting it if needed.
+        """Return what the process of that name wrote when it became ready. Starts it if needed.
 
-        Raises EmbeddedServerError when it ends first or is not ready in time.
+        Raises EmbeddedServerError if it ends before it is ready, or is not ready in time.
         """
         deadline = Deadline.after(request.timeout_seconds)
         turn = self._turns.setdefault(request.name, asyncio.Lock())
@@ -74,7 +74,7 @@ class AuxiliaryProcesses:
             turn.release()
 
     async def stop(self) -> None:
-        """End all of them."""
+        """Stop all processes."""
         await asyncio.gather(*(_stop(running.process) for running in self._running.values()))
         for name in self._running:
             self._home.ready_file(name).unlink(missing_ok=True)
@@ -86,7 +86,7 @@ class AuxiliaryProcesses:
         try:
             answer = await self._wait_for_answer(request, process, ready_file, deadline)
         except BaseException:
-            # Also when the watchdog itself is told to end: nothing half-started stays behind.
+            # Also on cancellation: a partially started process must not stay behind.
             await _stop(process)
             raise
         logger.info("%s is ready (process %d)", request.name, process.pid)

@@ -1,4 +1,4 @@
-"""What a process that needs the embedded servers holds in its hands."""
+"""The client of the embedded servers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _RETRY_SECONDS = 0.02
 
 
 class EmbeddedServers:
-    """A lease on the servers of one home; they run at least until it is released.
+    """An attachment to the servers of one home. They run at least until it is released.
 
-    The lease also ends with this process, however that dies. Should the watchdog be killed, a new
-    one is started and the URLs stay the same. Usable from any thread.
+    The attachment also ends with this process. If the watchdog is killed, a new one is started, and
+    the URLs stay the same. Thread-safe.
     """
 
     def __init__(self, home: Home, request: AttachRequest, deadline: Deadline) -> None:
@@ -42,9 +42,9 @@ class EmbeddedServers:
         self._attachment = PersistentAttachment(connection, reattach)
         self.home: Path = home.path
         self.database_url: str | None = urls.get("database_url")
-        """For asyncpg and psql; None when Postgres was not asked for."""
+        """For asyncpg and psql. None if Postgres was not requested."""
         self.redis_url: str | None = urls.get("redis_url")
-        """For redis-py; None when Valkey was not asked for."""
+        """For redis-py. None if Valkey was not requested."""
 
     def ensure_process(
         self,
@@ -54,13 +54,13 @@ class EmbeddedServers:
         env: Mapping[str, str] | None = None,
         timeout_seconds: float = 20.0,
     ) -> dict[str, str]:
-        """Have a program running that all clients of this home share; return what it said.
+        """Run a program that all clients of this home share, and return its JSON object.
 
-        It starts on first demand or when it died, in this process's directory and environment
-        with `env` on top, and is stopped with the servers. It is ready once it has moved a file
-        with one JSON object of strings to the path in `DARKROOM_READY_FILE`; that is returned.
-        While a process of this name lives it is reused, whatever `argv` says.
-        Raises EmbeddedServerError when it ends first or is not ready in time.
+        The program starts at the first call, or after it died, in the directory and environment of
+        this process, plus `env`. It stops with the servers. It is ready when it has moved a file
+        with one JSON object of strings to the path in `DARKROOM_READY_FILE`. The object is
+        returned. A live process of this name is reused, even if `argv` differs.
+        Raises EmbeddedServerError if it ends before it is ready, or is not ready in time.
         """
         environ = {**os.environ, **(env or {})}
         request = EnsureRequest(name, tuple(argv), environ, os.getcwd(), timeout_seconds)
@@ -73,14 +73,14 @@ class EmbeddedServers:
                     raise EmbeddedServerError(
                         f"the watchdog of {self.home} is gone, so {name!r} cannot be started"
                     ) from error
-                # It was killed; the keeper of our lease is starting its successor.
+                # The watchdog was killed. The attachment's thread starts a new one.
                 time.sleep(_RETRY_SECONDS)
         raise EmbeddedServerError(
             "the lease on the embedded servers was released: call acquire_servers again"
         )
 
     def release(self) -> None:
-        """Give the lease back; again and again does no harm."""
+        """Release the servers. Can be called repeatedly."""
         self._attachment.close()
 
     def __enter__(self) -> EmbeddedServers:
@@ -96,9 +96,9 @@ class EmbeddedServers:
 
 
 def find_running_servers(home: Path) -> int | None:
-    """Return the process that runs the servers of a home, or None; starts and makes nothing.
+    """Return the process id of the watchdog of a home, or None. Starts and creates nothing.
 
-    Raises EmbeddedServerError where it is another user's.
+    Raises EmbeddedServerError if the watchdog belongs to another user.
     """
     return find_watchdog(Home(home.resolve(), None))
 
@@ -112,12 +112,12 @@ def acquire_servers(
     fsync: bool = True,
     timeout_seconds: float = 60.0,
 ) -> EmbeddedServers:
-    """Return a lease on running servers, starting them where needed; blocks until they answer.
+    """Start the servers of a home if needed, and return an attachment. Blocks until they are ready.
 
-    They keep running for `linger_seconds` after the last lease of this home ended (the greatest
-    that was asked for). `fsync=False` is for tests: commits may be lost with the machine, not
-    with the process; it ends as soon as one client asks for `fsync=True`.
-    Raises EmbeddedServerError, with the end of the server's log where that helps.
+    The servers keep running for `linger_seconds` after the last client has left. The greatest value
+    of all clients counts. `fsync=False` is for tests: commits may be lost if the machine crashes.
+    It ends as soon as one client requests `fsync=True`.
+    Raises EmbeddedServerError, if possible with the end of the server's log.
     """
     deadline = Deadline.after(timeout_seconds)
     request = AttachRequest(postgres, valkey, linger_seconds, fsync, timeout_seconds)

@@ -1,4 +1,4 @@
-"""What client and watchdog say to each other: one JSON object per line, on a private socket."""
+"""The messages between client and watchdog: one JSON object per line, on a private socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TAKEN_NAMES = frozenset({"postgres", "valkey", "watchdog"})
 
 @dataclass(frozen=True, slots=True)
 class AttachRequest:
-    """Asks for servers, for as long as the connection lasts: it is the client's lease."""
+    """Requests servers for as long as the connection is open."""
 
     postgres: bool
     valkey: bool
@@ -28,7 +28,7 @@ class AttachRequest:
 
 @dataclass(frozen=True, slots=True)
 class EnsureRequest:
-    """Asks for an auxiliary process to be running and ready."""
+    """Requests a running auxiliary process."""
 
     name: str
     argv: tuple[str, ...]
@@ -54,13 +54,13 @@ _KINDS: dict[str, type[AttachRequest] | type[EnsureRequest]] = {
 
 
 def encode_request(request: Request) -> bytes:
-    """Return the line that asks for it."""
+    """Encode a request as a line."""
     kind = next(name for name, cls in _KINDS.items() if isinstance(request, cls))
     return _encode({"request": kind, **asdict(request)})
 
 
 def decode_request(line: bytes) -> Request:
-    """Read a request line; raises EmbeddedServerError when it is none."""
+    """Decode a request. Raises EmbeddedServerError for an invalid line."""
     try:
         fields: dict[str, Any] = json.loads(line)
         kind = _KINDS[fields.pop("request")]
@@ -75,17 +75,17 @@ def decode_request(line: bytes) -> Request:
 
 
 def encode_answer(values: Mapping[str, str]) -> bytes:
-    """Return the line that grants a request."""
+    """Encode a successful reply as a line."""
     return _encode({"values": dict(values)})
 
 
 def encode_failure(message: str) -> bytes:
-    """Return the line that says why a request was not granted."""
+    """Encode a failure as a line."""
     return _encode({"failure": message})
 
 
 def decode_answer(line: bytes) -> dict[str, str]:
-    """Read the answer to a request; raises EmbeddedServerError when it was not granted."""
+    """Decode a reply. Raises EmbeddedServerError for a failure."""
     answer: dict[str, Any] = json.loads(line)
     if "failure" in answer:
         raise EmbeddedServerError(str(answer["failure"]))

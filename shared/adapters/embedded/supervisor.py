@@ -1,4 +1,4 @@
-"""Keeps one server running: starts it on first demand, and again whenever it dies."""
+"""Starts one server at the first request, and restarts it when it dies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shared.adapters.embedded.servers.server_protocol import Server
 from shared.errors import EmbeddedServerError
 
 START_SECONDS = 120.0
-"""One start may take this long: recovery after a crash reads the log that the crash left."""
+"""The timeout of a start, which includes recovery after a crash."""
 STEADY_SECONDS = 10.0
-"""A server that lived this long is restarted at once when it dies."""
+"""A server that has run this long is restarted without an increased pause."""
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Owns the process of one server."""
+    """Runs the process of one server."""
 
     def __init__(self, server: Server, home: Home) -> None:
         self._server, self._home = server, home
@@ -33,9 +33,9 @@ class Supervisor:
         self._ready = asyncio.Event()
 
     async def wait_until_ready(self, deadline: Deadline) -> None:
-        """Return when the server answers, starting it where needed.
+        """Wait until the server is ready. Starts it if needed.
 
-        Raises EmbeddedServerError with the end of its log when it fails or the deadline passes.
+        Raises EmbeddedServerError with the end of its log if it fails or the deadline passes.
         """
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep_running())
@@ -55,11 +55,11 @@ class Supervisor:
         raise EmbeddedServerError(f"{self._server.title} does not answer yet{self._quote()}")
 
     async def stop(self) -> None:
-        """End the server and reap it."""
+        """Stop the server and wait for its end."""
         self._ready.clear()
         if self._task is not None:
             self._task.cancel()
-            # Its failure, if any, has been reported to the clients that waited for it.
+            # Its error was reported to the waiting clients.
             await asyncio.gather(self._task, return_exceptions=True)
         if self._process is not None:
             await stop(self._process, self._server.stop_signals)

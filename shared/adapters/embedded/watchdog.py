@@ -1,6 +1,6 @@
-"""The watchdog process: owns the servers of one home while any client holds a connection to it.
+"""The watchdog process: runs the servers of one home while at least one client is connected.
 
-The connection is the client's lease, because the kernel closes it however the client dies.
+A client is attached by its connection, because the kernel closes it when the client dies.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ logger = logging.getLogger("darkroom.watchdog")
 
 
 FIRST_CLIENT_SECONDS = 10.0
-"""How long a new watchdog waits for the client that started it, which may have died meanwhile."""
+"""How long a new watchdog waits for the client that started it, which may have died."""
 
 
 class Watchdog:
-    """Serves the control socket and runs the servers that clients ask for."""
+    """Serves the control socket, and runs the servers that clients request."""
 
     def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
         self._layout, self._environ = layout, environ
@@ -64,7 +64,7 @@ class Watchdog:
         self._postgres_supervisor: Supervisor | None = None
 
     async def run(self, status: IO[str]) -> None:
-        """Serve until the last client is gone, then stop everything; says so on `status`."""
+        """Serve until the last client has left, then stop everything. Writes READY to `status`."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._clients.stop)
@@ -79,14 +79,14 @@ class Watchdog:
             await self._clients.wait_until_unused()
         finally:
             truncating.cancel()
-            # First unreachable, then stopping: a client that comes now starts the next watchdog.
+            # Close the socket before stopping, so that a new client starts the next watchdog.
             control.close()
             self._layout.control_socket.unlink(missing_ok=True)
             self._layout.home.address_file.unlink(missing_ok=True)
             await self._stop_everything()
 
     async def _truncate_logs(self) -> None:
-        """Keep the logs small, as callers can have a server write to its log."""
+        """Truncate logs at intervals, because callers can make a server write to its log."""
         while True:
             await asyncio.sleep(_TRUNCATE_LOGS_SECONDS)
             try:
@@ -158,7 +158,7 @@ class Watchdog:
         path = self._layout.control_socket
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
-        # Whoever may connect may have programs run, so not even for a moment may others.
+        # Clients can run programs, so the socket must never be accessible to other users.
         previous = os.umask(0o177)
         try:
             listener.bind(str(path))
@@ -176,7 +176,7 @@ class Watchdog:
 
 
 def main(arguments: list[str]) -> None:
-    """Read HOME --lock-fd N --status-fd N, go into the background and watch."""
+    """Parse HOME --lock-fd N --status-fd N, fork into the background, and run the watchdog."""
     parser = argparse.ArgumentParser(prog="watchdog")
     parser.add_argument("home", type=Path)
     parser.add_argument("--lock-fd", type=int, required=True)
@@ -184,7 +184,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     home = open_home(options.home)
     if os.fork() != 0:
-        # The client waits for this process, so that it never has the watchdog as a zombie child.
+        # The client waits for this process, so the watchdog never becomes its zombie child.
         os._exit(0)
     _redirect_output(home)
     record_holder(options.lock_fd, os.getpid())
@@ -207,7 +207,7 @@ async def _watch(layout: Layout, status: IO[str]) -> None:
 
 
 async def _take_runtime(layout: Layout) -> int:
-    # If somebody removed the home of a running watchdog, that one still uses our socket paths.
+    # A running watchdog whose home was removed still uses the same socket paths.
     deadline = Deadline.after(_PREDECESSOR_SECONDS)
     while True:
         make_runtime(layout)
@@ -219,7 +219,7 @@ async def _take_runtime(layout: Layout) -> int:
                 deadline=deadline,
             )
         except FileNotFoundError:
-            # It has ended and taken the directory with it: make that again.
+            # It has ended and removed the directory. Create it again.
             continue
 
 
@@ -241,7 +241,7 @@ def _report(status: IO[str], text: str) -> None:
 
 
 class ClientCount:
-    """The open connections, and how long to linger after the last."""
+    """Counts the clients of the watchdog, and decides when it ends."""
 
     def __init__(self, first_client_seconds: float = FIRST_CLIENT_SECONDS) -> None:
         self._open = 0
@@ -251,24 +251,24 @@ class ClientCount:
         self._changed = asyncio.Event()
 
     def add(self) -> None:
-        """Count a client that came."""
+        """Count a new client."""
         self._open += 1
         self._changed.set()
 
     def remove(self, linger_seconds: float) -> None:
-        """Count a client that went; the greatest linger that any of them asked for holds."""
+        """Count a client that has left. The greatest `linger_seconds` of all clients counts."""
         self._open -= 1
         self._linger_seconds = max(self._linger_seconds, linger_seconds)
         self._leave_at = Deadline.after(self._linger_seconds)
         self._changed.set()
 
     def stop(self) -> None:
-        """Be abandoned now, whoever is connected."""
+        """End the wait now, also with connected clients."""
         self._ended = True
         self._changed.set()
 
     async def wait_until_unused(self) -> None:
-        """Return when no client is left and the last one's linger is over."""
+        """Wait until no client is left and the linger time has passed."""
         while not self._ended:
             if self._open == 0 and self._leave_at.is_over:
                 return

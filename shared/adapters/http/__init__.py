@@ -1,1 +1,1 @@
-"""HTTP servers: listeners and connections with limits and deadlines."""
+"""HTTP servers with limits and deadlines for listeners and connections."""

@@ -1,6 +1,6 @@
-"""Divides the file descriptors of a process: what its listeners may take, and what is kept back.
+"""Limits how many file descriptors of a process its listeners may use.
 
-A process that has run out of descriptors reaches neither Postgres nor Redis nor Kie.
+A process without free descriptors cannot connect to Postgres, Redis or Kie.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ import resource
 from contextlib import suppress
 
 RESERVED_DESCRIPTORS = 256
-"""Kept for servers and files by a process that mostly listens."""
+"""Descriptors reserved for outgoing connections and files."""
 _RESERVED_PART_MAX = 0.75
-"""Of a limit so low that it has no room for connections beside what is reserved."""
+"""The maximum share of reserved descriptors, for low limits."""
 _ENOUGH = 65_536
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process have as many descriptors as its hard limit allows, 65,536 at most."""
+    """Raise the soft limit to the hard limit, at most to 65,536."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # Some systems have a lower limit of their own than the hard limit says.
+        # Some systems allow less than their hard limit.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def max_listener_connections(reserved: int = RESERVED_DESCRIPTORS, limit: int | None = None) -> int:
-    """Return how many connections all listeners of this process may hold together.
+    """Return the maximum number of connections of all listeners of this process together.
 
-    `limit` is the most descriptors that the process may have. Default: the soft limit in force.
+    `limit` is the number of descriptors of the process. Default: the current soft limit.
     """
     if limit is None:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

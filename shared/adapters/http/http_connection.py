@@ -1,8 +1,8 @@
-"""One connection of an HTTP server, which ends by itself where its peer does not go on.
+"""An HTTP connection that is closed when the client is too slow to send its request.
 
-aiohttp waits for an hour for the next request, for ever for a body that nobody reads, and takes in
-what is left of a refused body. Here each phase has a deadline, and a body that was refused unread
-closes the connection.
+aiohttp waits an hour for the next request, without limit for a request body, and reads the rest of
+a refused body. Here each phase has a deadline, and refusing an unread body closes the
+connection.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ if TYPE_CHECKING:
     from shared.adapters.http.http_server import LimitedServer
 
 CONNECTIONS_MAX = 2_000
-"""For each listener, where the limit of descriptors leaves room for as many."""
+"""The maximum for each listener. A low limit of descriptors lowers it."""
 _BAD_REQUEST = range(400, 500)
 _NEVER = float("inf")
 
 RequestPart = Literal["idle", "head", "body"]
-"""What a peer still has to send: a next request, the rest of a head, the rest of a body."""
+"""What the client has to send next: a request, the rest of a head, or the rest of a body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """The deadlines of each connection, and how many there may be."""
+    """The deadlines of a connection, and the maximum number of connections."""
 
     head_seconds: float = 10.0
-    """From the connection, or from the first byte of a later request, to the end of the head."""
+    """From the connection, or the first byte of a later request, to the end of the head."""
     body_seconds: float = 20.0
     """From the end of the head to the end of the body."""
     idle_seconds: float = 75.0
-    """From the end of an answer to the first byte of the next request."""
+    """From the end of a response to the first byte of the next request."""
     discard_seconds: float = 1.0
-    """How long a peer whose body was refused unread may take to read the answer."""
+    """How long a client may take to read the response after its body was refused unread."""
     discard_bytes: int = 256 * 1024
-    """How much of what such a peer goes on sending is taken meanwhile, to be thrown away."""
+    """How many bytes of such a body are read and discarded meanwhile."""
     connections: int = field(
         default_factory=lambda: min(CONNECTIONS_MAX, max_listener_connections())
     )
     peer_share_max: float = 0.5
-    """How large a part of the connections one peer may hold."""
+    """The maximum share of the connections for one client address."""
 
     @property
     def connections_of_peer(self) -> int:
-        """How many connections one peer may hold."""
+        """The maximum number of connections of one client address."""
         return max(1, round(self.connections * self.peer_share_max))
 
     def seconds(self, part: RequestPart) -> float:
-        """Return how long a peer may take for this."""
+        """Return the deadline for this part of a request."""
         match part:
             case "idle":
                 return self.idle_seconds
@@ -72,7 +72,7 @@ class ConnectionLimits:
 
 
 class LimitedConnection(ReadTimeoutConnection):
-    """A connection with deadlines for head, body and idling."""
+    """A connection with deadlines for head, body and idle time."""
 
     _server: LimitedServer
     peer = ""
@@ -80,9 +80,9 @@ class LimitedConnection(ReadTimeoutConnection):
     _due = _NEVER
     _timer: asyncio.TimerHandle | None = None
     _body: StreamReader | None = None
-    """The body of the request that came last."""
+    """The body of the newest request."""
     _discarded = -1
-    """How many bytes were thrown away; -1 where none need be."""
+    """The number of discarded bytes. -1 while nothing is discarded."""
     _peer_is_done: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,13 +91,13 @@ class LimitedConnection(ReadTimeoutConnection):
         self.peer = peer_of(opened)
         refusal = self._server.admit(self)
         if refusal is not None:
-            # No handler is started for it: it costs no more than these bytes.
+            # No handler is started, so a refused connection is cheap.
             self._force_close = True
             opened.write(refusal)
             opened.close()
             return
         super().connection_made(transport)
-        # A stream of events is written to for hours: its reader may vanish without a word.
+        # Event streams last for hours, and their clients may disappear without closing.
         keep_alive(opened.get_extra_info("socket"), ends_unacknowledged=False)
         self._wait_for("head")
 
@@ -117,7 +117,7 @@ class LimitedConnection(ReadTimeoutConnection):
         if self._discarded >= 0:
             self._discarded += len(data)
             if self._discarded > self._server.limits.discard_bytes:
-                # What it sends now stays with it. It may still read the answer.
+                # Stop reading from the client. It can still read the response.
                 self._pause_transport_reading()
             return
         heads = self._request_count
@@ -151,9 +151,9 @@ class LimitedConnection(ReadTimeoutConnection):
         message: str | None = None,
     ) -> web.StreamResponse:
         if request.writer.output_size > 0 or self.transport is None:
-            raise ConnectionError("the answer was begun, or its reader is gone")
+            raise ConnectionError("the response was begun, or its reader is gone")
         if status in _BAD_REQUEST:
-            # Its text repeats what was sent: the kind of error alone is logged.
+            # The error's text contains what the client sent, so only its type is logged.
             incidents.record_failure(
                 "request_not_read", self._server.name, type(exc).__name__, level="info"
             )
@@ -171,17 +171,17 @@ class LimitedConnection(ReadTimeoutConnection):
         return answer
 
     def abort(self) -> None:
-        """End the connection at once: what it was still to send or to get is lost."""
+        """Close the connection immediately. Unsent and unread data is lost."""
         self._note_peer_is_done()
         if self.transport is not None:
             reset(self.transport)
 
     def _wait_for(self, part: RequestPart | None) -> None:
-        """Note what the peer has to send now; None: nothing, it is our turn."""
+        """Record what the client has to send next. None while the server has to reply."""
         self._awaited_part = part
         self._server.set_waiting(self, is_waiting=part is not None)
         if part is None:
-            # The timer stays as it is: to set it anew for each request costs more than its end.
+            # The timer is kept: setting a new one for each request costs more than an early end.
             self._due = _NEVER
             return
         self._due = self._loop.time() + self._server.limits.seconds(part)
@@ -206,9 +206,10 @@ class LimitedConnection(ReadTimeoutConnection):
         self.abort()
 
     async def _discard_unread_body(self) -> None:
-        """Let the peer read the answer, and throw away what it is still sending.
+        """Discard the rest of the body while the client reads the response.
 
-        A close with bytes unread resets the connection, and the answer could be lost with it.
+        Closing a socket with unread bytes resets the connection, and the client could lose the
+        response.
         """
         if self.transport is None:
             return
@@ -227,7 +228,7 @@ class LimitedConnection(ReadTimeoutConnection):
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
-    """Return whose connection it is: an IPv4 address, the /64 of an IPv6 address, or nothing."""
+    """Return the client address: IPv4, the /64 of IPv6, or an empty string."""
     name = transport.get_extra_info("peername")
     if not isinstance(name, tuple):
         return ""
@@ -236,5 +237,5 @@ def peer_of(transport: asyncio.BaseTransport) -> str:
         return str(address)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
-    # One machine commonly has a whole /64 to itself.
+    # One machine commonly has a whole /64.
     return str(IPv6Network((address, 64), strict=False))

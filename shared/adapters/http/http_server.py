@@ -1,7 +1,7 @@
-"""The one way in which a process of Darkroom listens for HTTP.
+"""The HTTP server of all processes of Darkroom.
 
-Each listener has deadlines and caps for its connections, takes no compressed body, and logs what
-it refuses by its changes.
+Each listener limits its connections, has deadlines for requests, refuses compressed bodies, and
+logs refusals as incidents.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 RefusalFormatter = Callable[[web.BaseRequest | None, int, str, str], web.Response]
-"""Makes an answer with which a listener itself refuses, in the form of its other answers: of the
-request (None where a connection is refused as such), the status, a code and a sentence."""
+"""Formats a refusal of the listener itself like other responses of the server. Takes the request
+(None for a refused connection), the status, a code and a sentence."""
 
 
 def make_json_refusal(
@@ -42,15 +42,15 @@ def make_json_refusal(
 
 @dataclass(slots=True)
 class _Peer:
-    """The connections of one peer."""
+    """The connections of one client address."""
 
     open: set[LimitedConnection] = field(default_factory=set)
     waiting: dict[LimitedConnection, None] = field(default_factory=dict)
-    """Those that still have to send something, the longest wait first."""
+    """Those that wait for their client, the longest wait first."""
 
 
 class LimitedServer(web.Server):
-    """Makes the connections of one listener, counts them, and refuses those beyond the caps."""
+    """Creates and counts the connections of one listener, and refuses those above its limits."""
 
     def __init__(
         self,
@@ -70,14 +70,14 @@ class LimitedServer(web.Server):
         self._open: set[LimitedConnection] = set()
         self._peers: dict[str, _Peer] = {}
         self._waiting: dict[LimitedConnection, None] = {}
-        """Those that still have to send something, the longest wait first."""
+        """Those that wait for their client, the longest wait first."""
         self._too_many = _as_bytes(
             refuse(None, 503, "no_connection_left", "every connection is in use; try again")
         )
         self._too_many_of_peer = _as_bytes(
             refuse(None, 429, "too_many_connections", "too many connections from this address")
         )
-        # A refused body is not read to its end, nor is any body unpacked.
+        # Refused bodies are not read to the end, and bodies are never decompressed.
         options |= {"auto_decompress": False, "lingering_time": 0, "access_log": None}
         super().__init__(self._handle, **options)
 
@@ -86,14 +86,14 @@ class LimitedServer(web.Server):
 
     @property
     def open_connections(self) -> int:
-        """How many connections this listener holds now."""
+        """The number of open connections."""
         return len(self._open)
 
     def admit(self, connection: LimitedConnection) -> bytes | None:
-        """Count a new connection, or return the answer with which it is refused.
+        """Count a new connection, or return the response that refuses it.
 
-        Where all places are taken, the connection that has kept us waiting longest makes room: of
-        the same peer where that one has its part, else of all.
+        At a limit, the connection that has waited longest for its client is closed instead: one of
+        the same client address if that is at its limit, else one of all.
         """
         limits = self.limits
         peer = self._peers.setdefault(connection.peer, _Peer())
@@ -112,7 +112,7 @@ class LimitedServer(web.Server):
         return None
 
     def remove(self, connection: LimitedConnection) -> None:
-        """Count the connection no longer; again and again does no harm."""
+        """Stop counting the connection. Can be called repeatedly."""
         if connection not in self._open:
             return
         peer = self._peers[connection.peer]
@@ -125,7 +125,7 @@ class LimitedServer(web.Server):
             incidents.record_success(_REFUSED, self.name)
 
     def set_waiting(self, connection: LimitedConnection, *, is_waiting: bool) -> None:
-        """Note whether a connection still has to send something."""
+        """Record whether the connection waits for its client."""
         if connection not in self._open:
             return
         for held in (self._waiting, self._peers[connection.peer].waiting):
@@ -163,7 +163,7 @@ class LimitedServer(web.Server):
 
 
 class LimitedRunner(web.AppRunner):
-    """Runs an application behind a `LimitedServer`."""
+    """Runs an application on a `LimitedServer`."""
 
     __slots__ = ("_guard",)
 
@@ -196,9 +196,9 @@ class LimitedRunner(web.AppRunner):
 async def listen(
     runner: web.BaseRunner, host: str, port: int, *, settings: str = "another port"
 ) -> None:
-    """Listen on an address; every listener of Darkroom is opened here.
+    """Listen on an address. All listeners of Darkroom are opened here.
 
-    `settings` names what to change where the port is taken. Raises `ConfigurationError`.
+    `settings` names the settings to change if the port is in use. Raises `ConfigurationError`.
     """
     if not isinstance(runner.server, LimitedServer):
         raise TypeError("a listener without deadlines and caps")
@@ -223,9 +223,9 @@ async def serve_http(
     limits: ConnectionLimits | None = None,
     settings: str = "API_PORT or WORKER_HTTP_PORT",
 ) -> AsyncIterator[int]:
-    """Serve these routes for as long as the block lasts; yields the port, chosen where it was 0.
+    """Serve these routes for the duration of the block. Yields the port, also if `port` is 0.
 
-    Raises `ConfigurationError` where the port cannot be had.
+    Raises `ConfigurationError` if the port is not available.
     """
     app = web.Application()
     app.add_routes(routes)
@@ -239,7 +239,7 @@ async def serve_http(
 
 
 def _find_encoding_fault(request: web.BaseRequest) -> str | None:
-    """Return what is wrong with the body's encoding, or None where it has none."""
+    """Return a sentence on an unsupported Content-Encoding, or None."""
     given = ",".join(request.headers.getall("Content-Encoding"))
     for name in given.split(","):
         if name.strip().lower() not in {"", "identity"}:
@@ -251,7 +251,7 @@ def _find_encoding_fault(request: web.BaseRequest) -> str | None:
 
 
 def _as_bytes(refusal: web.Response) -> bytes:
-    """Return the refusal as it is written to a connection for which no handler is started."""
+    """Return the bytes of a refusal, for a connection without a handler."""
     body = refusal.body if isinstance(refusal.body, bytes) else b""
     head = (
         f"HTTP/1.1 {refusal.status} {refusal.reason}\r\n"
@@ -264,7 +264,7 @@ def _as_bytes(refusal: web.Response) -> bytes:
 
 
 def _log_lack_of_descriptors_once(loop: asyncio.AbstractEventLoop) -> None:
-    """Log by its changes, without a traceback, that no connection can be accepted."""
+    """Log a lack of descriptors as an incident, instead of a traceback for each connection."""
     before = loop.get_exception_handler()
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -284,7 +284,9 @@ def _log_lack_of_descriptors_once(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def unmet_expectation(request: web.BaseRequest) -> str | None:
-    """Return why the request is refused for its header `Expect`, or None where it is not."""
+    """Return why the header `Expect` is refused, or None.
+
+    aiohttp repeats an unknown expectation in its response, which fails for some values."""
     given = request.headers.getall("Expect", [])
     if [one.strip().lower() for one in given] in ([], ["100-continue"]):
         return None

@@ -1,4 +1,4 @@
-"""Reads the body of a request, within its limit and its time."""
+"""Reads a request body within a size limit and a timeout."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 BODY_TIMEOUT_SECONDS = 15.0
-"""How long a body may take to arrive."""
+"""The default timeout."""
 
 
 class BodyFault(Enum):
-    """Why a body was not read to its end."""
+    """Why a body was not read completely."""
 
     TOO_LARGE = "too large"
     TOO_SLOW = "too slow"
@@ -25,9 +25,9 @@ class BodyFault(Enum):
 async def read_body(
     request: web.BaseRequest, limit_bytes: int, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> bytes | BodyFault:
-    """Return the body as it was sent, or why it was not read.
+    """Return the body, or why it was not read.
 
-    One that says itself that it is too large is refused before a byte of it is read.
+    A Content-Length above the limit is refused before anything is read.
     """
     if (request.content_length or 0) > limit_bytes:
         return BodyFault.TOO_LARGE

@@ -1,7 +1,7 @@
-"""Ends a connection whose peer does not read what it is sent.
+"""Closes connections whose client does not read its responses.
 
-What a peer has not taken yet lies in this process. One that asks for much and reads nothing would
-have it lie there for as long as it likes.
+Response bytes that a client has not read stay in this process's memory. A client that requests
+large responses and never reads them would keep that memory indefinitely.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import cast
 from aiohttp import web
 
 SLOW_READER_SECONDS = 30.0
-"""In each stretch of this length a peer takes at least so many bytes, or all that there is."""
+"""In this time a client must read `SLOW_READER_BYTES_MIN`, or all there is."""
 SLOW_READER_BYTES_MIN = 32 * 1024
 _MOST_UNREAD = 64 * 1024
-"""Above this, both event loops ask for a pause unless told otherwise."""
+"""Above this size of the write buffer, both event loops pause writing by default."""
 _LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 _PIECE_BYTES = 32 * 1024
 _KERNEL_BYTES = 64 * 1024
-"""What the kernel keeps for a peer. With the megabytes that it grows to, a slow peer would seem to
-take nothing for a long time, and much at once."""
+"""The size of the kernel's send buffer. It would grow to megabytes, and a slow client would appear
+to read nothing for a long time."""
 
 
 class ReadTimeoutConnection(web.RequestHandler):
-    """A connection of aiohttp's server that has such a deadline.
+    """A connection of aiohttp's server with a deadline for reading responses.
 
-    While more than 64 KiB wait nothing is written to them, and after a close nothing can be: what
-    the buffer has lost meanwhile is what the peer has taken.
+    No data is added to a write buffer above 64 KiB or to a closed connection, so any decrease of
+    the buffer is what the client has read.
     """
 
     slow_reader_seconds = SLOW_READER_SECONDS
@@ -39,10 +39,10 @@ class ReadTimeoutConnection(web.RequestHandler):
     _waiting_bytes = 0
     _check: asyncio.TimerHandle | None = None
     on_response_read: Callable[[], None] | None = None
-    """Called once, when the answer that is being sent has been taken, or can never be."""
+    """Called once, when the client has read the current response, or is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # aiohttp forgets its own when it closes it, which is not yet the end of it.
+        # aiohttp drops its reference when it starts to close the transport.
         self._socket = cast("asyncio.Transport", transport)
         _bound_kernel(transport.get_extra_info("socket"))
         super().connection_made(transport)
@@ -63,10 +63,10 @@ class ReadTimeoutConnection(web.RequestHandler):
             self._notify_response_read()
 
     async def wait_until_read(self) -> bool:
-        """Wait until no more than 64 KiB wait; return whether the peer is still there.
+        """Wait until the write buffer is at most 64 KiB. Returns whether the client is connected.
 
-        aiohttp has waited for the same, except under uvloop, which writes, and asks for a pause,
-        only when the callbacks of the moment have run.
+        aiohttp waits for the same, except with uvloop, which writes and pauses only after the
+        current callbacks.
         """
         try:
             while self._socket is not None and self._socket.get_write_buffer_size() > _MOST_UNREAD:
@@ -124,16 +124,15 @@ class ReadTimeoutConnection(web.RequestHandler):
 def _bound_kernel(connection: socket.socket | None) -> None:
     if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    # It may be gone already, which the first write finds out.
+    # The connection may be closed already. The next write reports it.
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End the connection at once, here and in the kernel.
+    """Close the connection immediately, also in the kernel.
 
-    After a mere close the kernel would keep what it holds for the peer for minutes, and offer it
-    again and again.
+    After a normal close the kernel would keep unsent data for minutes.
     """
     connection = transport.get_extra_info("socket")
     with suppress(OSError, AttributeError):
@@ -142,7 +141,7 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 def call_after_response_read(request: web.BaseRequest, callback: Callable[[], None]) -> None:
-    """Have this called once the answer to the request has been read, or its reader is gone."""
+    """Call `callback` once the client has read the response, or is gone."""
     connection = request.protocol
     if isinstance(connection, ReadTimeoutConnection) and connection.transport is not None:
         connection.on_response_read = callback
@@ -151,9 +150,9 @@ def call_after_response_read(request: web.BaseRequest, callback: Callable[[], No
 
 
 class PacedResponse(web.Response):
-    """An answer of any length, of which no more than a little waits for its peer at once.
+    """A response of any length that is written in pieces of 32 KiB.
 
-    What is handed over whole is copied, for each peer and for as long as it does not read.
+    aiohttp would copy the whole body into the write buffer of each slow client.
     """
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -169,5 +168,5 @@ class PacedResponse(web.Response):
                 isinstance(connection, ReadTimeoutConnection)
                 and not await connection.wait_until_read()
             ):
-                raise ConnectionResetError("the reader of the answer is gone")
+                raise ConnectionResetError("the reader of the response is gone")
         return await web.StreamResponse.write_eof(self)

@@ -1,1 +1,1 @@
-"""Health endpoints, gauges, alerts and the log of incidents."""
+"""Health endpoints, gauges, alerts and the incident log."""

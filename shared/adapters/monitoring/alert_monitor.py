@@ -1,4 +1,4 @@
-"""Watches a Darkroom from inside a process: reads its alerts, and logs those that begin or end."""
+"""Reads the alerts of a deployment at intervals, and logs when they begin and end."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from shared.job_json import timestamp_to_json
 
 BUSY_INTERVAL_SECONDS = 5.0
 IDLE_INTERVAL_SECONDS = 10.0
-"""How often a process looks by itself, for its log: an idle one less often."""
+"""The interval of reads for the log. An idle deployment is read less often."""
 CACHE_SECONDS = 2.0
-"""How old an answer may be that is given to whoever asks."""
+"""How long a result is cached for callers of `AlertMonitor.read`."""
 REDIS_TIMEOUT_SECONDS = 2.0
-"""How long Redis may take; Postgres has the timeout of its statements."""
+"""The timeout of Redis. Statements of Postgres have their own timeout."""
 RECOVERY_SECONDS = 12.0
-"""After an outage of Postgres, how long no process is taken for lost: two of its beats."""
+"""How long liveness alerts are suppressed after an outage of Postgres: two heartbeats."""
 _LIVENESS_ALERTS = frozenset({"worker_lost", "no_worker"})
 _REMINDER_SECONDS = 600.0
 _CALM_SECONDS = 3.0
@@ -38,18 +38,18 @@ _CALM_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class AlertReport:
-    """What was found at one look."""
+    """The result of one read."""
 
     alerts: tuple[Alert, ...]
     system_state: SystemState
     redis: RedisState | None
-    """None where Redis did not answer: nothing is known of what only it tells."""
+    """None if Redis did not reply. Then the alerts of Redis are unknown."""
     redis_error: str | None = None
-    """Why it did not."""
+    """The error of Redis."""
 
 
 async def read_alerts(queries: Queries, redis: Redis, accounts: Sequence[str]) -> AlertReport:
-    """Look once. Raises `PostgresDown`; without Redis its part is left out."""
+    """Read the alerts once. Raises `PostgresDown`. Without Redis its alerts are omitted."""
     system_state = await read_system_state(queries)
     try:
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
@@ -63,7 +63,7 @@ async def read_alerts(queries: Queries, redis: Redis, accounts: Sequence[str]) -
 
 
 class AlertMonitor:
-    """The alerts of a Darkroom as one of its processes sees them."""
+    """The alerts of a deployment, as one process reads them."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class AlertMonitor:
         self._reading = asyncio.Lock()
 
     async def read(self) -> AlertReport:
-        """Return what is wrong, as of the last two seconds. Raises `PostgresDown`."""
+        """Return the alerts, at most two seconds old. Raises `PostgresDown`."""
         async with self._reading:
             last = self._last
             if last is not None and self._monotonic() - self._read_at < CACHE_SECONDS:
@@ -105,7 +105,9 @@ class AlertMonitor:
             return found
 
     def _without_liveness_alerts(self, found: AlertReport) -> AlertReport:
-        """Take no process for lost before it could write again, after an outage of Postgres."""
+        """Suppress `worker_lost` and `no_worker` for 12 s after a Postgres outage.
+
+        Processes could not write heartbeats during the outage."""
         if found.system_state.is_read_only or found.system_state.is_standby:
             self._unwritable_since = self._monotonic()
         if self._monotonic() - self._unwritable_since >= RECOVERY_SECONDS:
@@ -115,7 +117,7 @@ class AlertMonitor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look from time to time for as long as the block lasts."""
+        """Read and log the alerts at intervals during the block."""
         task = asyncio.create_task(self._read_at_intervals())
         try:
             yield
@@ -123,7 +125,7 @@ class AlertMonitor:
             await stop_tasks([task])
 
     async def _read_at_intervals(self) -> None:
-        # A process that has just started is not in the registry yet.
+        # The registry does not have this process yet.
         await asyncio.sleep(BUSY_INTERVAL_SECONDS)
         while True:
             is_idle = True
@@ -136,7 +138,7 @@ class AlertMonitor:
             await asyncio.sleep(IDLE_INTERVAL_SECONDS if is_idle else BUSY_INTERVAL_SECONDS)
 
     def _with_start_times(self, found: AlertReport) -> AlertReport:
-        """Give what does not say since when it is so the moment at which it was first seen."""
+        """Set `since` of alerts without a start time to the time at which they were first seen."""
         keys = {(alert.name, alert.subject) for alert in found.alerts}
         self._first_seen = {key: at for key, at in self._first_seen.items() if key in keys}
         for key in keys:
@@ -171,7 +173,7 @@ class AlertMonitor:
 
 
 def alert_to_json(alert: Alert) -> dict[str, Any]:
-    """Return the alert as every JSON output shows it."""
+    """Return the JSON object of an alert."""
     return {
         "name": alert.name,
         "subject": alert.subject,

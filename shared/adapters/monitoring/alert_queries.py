@@ -1,4 +1,4 @@
-"""Reads what alerts are judged by: one statement of Postgres and one round trip to Redis."""
+"""Reads the state for the alert rules: one Postgres statement and one round trip to Redis."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ _MOMENT_OUT_OF_RANGE = "22008"
 
 
 async def read_system_state(queries: Queries) -> SystemState:
-    """Return what Postgres knows. Raises `PostgresDown`, and `DatabaseRefused` where a moment that
-    counts is none of Python's calendar.
+    """Return the state in Postgres.
+
+    Raises `PostgresDown`, or `DatabaseRefused` for a timestamp outside Python's range.
     """
     try:
         (row,) = await queries.fetch(
@@ -65,7 +66,7 @@ async def read_system_state(queries: Queries) -> SystemState:
             QUEUED_COUNT_MAX,
         )
     except OverflowError as error:
-        # A worker does not read such moments, see `shared.adapters.postgres.session_setup`.
+        # Only pools with `clamps_timestamps` read such timestamps.
         raise DatabaseRefused(
             f"a moment in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
         ) from error
@@ -100,7 +101,7 @@ def _key_differences(rows: Sequence[tuple[str, str, float]]) -> tuple[KeyDiffere
 
 
 async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
-    """Return what Redis says. Raises `RedisDown`."""
+    """Return the state in Redis. Raises `RedisDown`."""
     with translated_redis_errors():
         pipe = redis.pipeline(transaction=False)
         for name in accounts:
@@ -131,7 +132,7 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
 
 
 def _read_pause(values: Mapping[bytes, bytes]) -> SubmitPause | None:
-    """Return the pause that a brake's fields stand for, or None where it is off."""
+    """Return the pause of a brake's hash, or None if the brake is off."""
     fields = {name.decode(): value.decode(errors="replace") for name, value in values.items()}
     if int(fields.get("level", "0")) == 0:
         return None

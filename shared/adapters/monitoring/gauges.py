@@ -1,4 +1,4 @@
-"""Shows alerts, and whether the servers serve, as Prometheus gauges. Unknown is NaN."""
+"""Exports alerts, servers, queue and process as Prometheus gauges. Unknown values are NaN."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VALUES = {
 
 
 class AlertGauges:
-    """What is wrong at the moment, by name, and the workers that are alive and lost."""
+    """Gauges of the alerts by name, and of live and lost workers."""
 
     def __init__(self, registry: CollectorRegistry, monitor: AlertMonitor) -> None:
         self._monitor = monitor
@@ -49,7 +49,7 @@ class AlertGauges:
         self._blank()
 
     async def refresh(self) -> None:
-        """Bring the gauges up to date. Raises `PostgresDown`, and shows NaN then."""
+        """Update the gauges. Raises `PostgresDown`, and sets them to NaN."""
         try:
             found = await self._monitor.read()
         except BaseException:
@@ -70,7 +70,7 @@ class AlertGauges:
 
 
 class DependencyGauges:
-    """Whether each server serves this process: the checks of `/readyz`."""
+    """Gauges of the checks of `/readyz`."""
 
     def __init__(
         self, registry: CollectorRegistry, checks: Mapping[str, Callable[[], Awaitable[None]]]
@@ -84,7 +84,7 @@ class DependencyGauges:
         )
 
     async def refresh(self) -> None:
-        """Run every check."""
+        """Run all checks and update the gauges."""
         await asyncio.gather(*(self._run(name) for name in self._checks))
 
     async def _run(self, name: str) -> None:
@@ -98,7 +98,7 @@ class DependencyGauges:
 
 
 def refresh_all(*refreshes: Refresh) -> Refresh:
-    """Return what brings all of these up to date, each as far as it can be."""
+    """Return a function that runs all refreshes. Errors of servers are ignored."""
 
     async def refresh() -> None:
         answers = await asyncio.gather(*(one() for one in refreshes), return_exceptions=True)
@@ -110,7 +110,7 @@ def refresh_all(*refreshes: Refresh) -> Refresh:
 
 
 class QueueGauges:
-    """Gauges that any process with a database can show; they say the same everywhere."""
+    """Gauges of the queue, read at most every 2 s. They are equal on all processes."""
 
     def __init__(
         self,
@@ -137,14 +137,14 @@ class QueueGauges:
         self._blank()
 
     async def refresh(self) -> None:
-        """Bring the gauges up to date. Raises `PostgresDown`, and shows NaN then."""
+        """Update the gauges. Raises `PostgresDown`, and sets them to NaN."""
         if self._monotonic() - self._read_at < _FRESH_SECONDS:
             return
         try:
             snapshot = await read_snapshot(self._queries)
             webhooks = await self._queries.fetch_row("pending_webhooks")
         except BaseException:
-            # The last value is not what is: nobody knows now.
+            # Old values would be wrong.
             self._blank()
             raise
         self._read_at = self._monotonic()
@@ -164,7 +164,7 @@ class QueueGauges:
 
 
 def export_process_gauges(registry: CollectorRegistry, processes: ProcessRegistry) -> None:
-    """Show the skew and whether Redis is shared; NaN where it is not known."""
+    """Export the clock skew and whether Redis is shared."""
 
     def read_skew() -> float:
         is_known = processes.clock_skew is not None and processes.last_error is None

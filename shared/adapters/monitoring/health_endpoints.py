@@ -1,4 +1,4 @@
-"""Serves `/healthz`, `/readyz` and `/metrics` over HTTP, on the API and on the worker alike."""
+"""Serves `/healthz`, `/readyz` and `/metrics` over HTTP, on the API and on workers."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class HealthEndpoints:
-    """What a process says about itself."""
+    """The three health endpoints of a process."""
 
     checks: Mapping[str, Check]
-    """By name: each raises a `DarkroomError` while its dependency is away."""
+    """Readiness checks by name. Each raises a `DarkroomError` if its dependency is unavailable."""
     registry: CollectorRegistry
     refresh: Refresh
-    """Called before each scrape, to bring gauges up to date."""
+    """Called before each scrape, to update gauges."""
     timeout_seconds: float = CHECK_TIMEOUT_SECONDS
-    """How long a check or the refresh may take."""
+    """The timeout of each check and of the refresh."""
     alerts: Alerts | None = None
-    """What is wrong at the moment; raises a `DarkroomError` where nobody knows."""
+    """Returns the current alerts. Raises a `DarkroomError` if they are unknown."""
     metrics_key: SecretStr | None = None
-    """What `/metrics` asks for as `Authorization: Bearer`; None: it answers anybody."""
+    """The key that `/metrics` requires as `Authorization: Bearer`. None means no key."""
     _failing_since: dict[str, datetime] = field(default_factory=dict)
     _running: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the three routes."""
+        """Return the routes of the three endpoints."""
         return [
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
@@ -82,10 +82,9 @@ class HealthEndpoints:
         return web.json_response(body, status=status)
 
     async def _run_once(self, name: str, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
-        """Return what the work returns; whoever asks while it runs gets the same answer.
+        """Run the work, and return its result. Concurrent calls share one run.
 
-        It asks servers, and nobody needs a key for it: a flood of requests must not be a flood of
-        queries.
+        The endpoints need no key, so many requests must not cause many queries.
         """
         running = self._running.get(name)
         if running is None:
@@ -107,13 +106,13 @@ class HealthEndpoints:
         told = {
             "status": "ready" if is_ready else "not ready",
             "checks": body,
-            # Null: nobody knows.
+            # Null means unknown.
             "alerts": None if alerts is None and not down else [*down, *(alerts or ())],
         }
         return told, 200 if is_ready else 503
 
     def _down_alerts(self, checks: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Return an alert for each check that fails, with the moment since which it does."""
+        """Return an alert for each failing check, with the time of its first failure."""
         for name, answer in checks.items():
             if answer == "ok":
                 self._failing_since.pop(name, None)
@@ -152,7 +151,7 @@ class HealthEndpoints:
             async with asyncio.timeout(self.timeout_seconds):
                 await self.refresh()
         except (DarkroomError, TimeoutError):
-            # Counters of this process are still worth reading while Postgres is away.
+            # Without Postgres the counters of this process are still exported.
             pass
         return generate_latest(self.registry)
 
@@ -168,7 +167,7 @@ class HealthEndpoints:
 
 
 def _has_key(request: web.Request, key: SecretStr) -> bool:
-    """Return whether the request has this key, and one only."""
+    """Return whether the request has exactly one Authorization header, with this key."""
     given = request.headers.getall("Authorization", [])
     if len(given) != 1:
         return False
@@ -195,12 +194,10 @@ def _refuse_without_key() -> web.Response:
 def make_readiness_checks(
     database: Database, delivery_queue: DeliveryQueue, processes: ProcessRegistry
 ) -> Mapping[str, Check]:
-    """Return the checks by server, and the one of whether Redis is shared.
+    """Return the readiness checks of both servers, and whether Redis is shared.
 
-    Those of servers raise the server's own words while it refuses.
-
-    Redis is written to at each check. What is written to Postgres is the row of this process,
-    every five seconds, so that asking often costs nothing.
+    The check of Redis writes a key. The check of Postgres uses the result of this process's
+    heartbeat, so that frequent checks cause no writes.
     """
 
     async def check_postgres() -> None:
@@ -222,7 +219,7 @@ def make_health_endpoints(
     monitor: AlertMonitor,
     metrics_key: SecretStr | None = None,
 ) -> HealthEndpoints:
-    """Return the three routes of a process that watches its Darkroom."""
+    """Return the health endpoints of a process, with gauges and alerts."""
 
     async def alerts() -> Sequence[Alert]:
         return (await monitor.read()).alerts

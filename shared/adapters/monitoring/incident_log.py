@@ -1,9 +1,9 @@
-"""Logs repeated failures by their changes: a line when one begins, and one when it is over.
+"""Logs repeated failures as incidents: one line when an incident begins, and one when it ends.
 
-A retry loop reports every failed try and every success here. The first failure of a subject is
-logged at once, a new error of the same subject once, and the rest is counted and told at most once
-a minute. An incident is over when a success has come and nothing has failed for a while since, so
-that tries that fail and succeed in turn remain one incident.
+A retry loop records every failure and every success. The first failure of a subject is logged
+immediately, and each new error text once. Further failures are counted, and logged at most once a
+minute. An incident ends after a success followed by `calm_seconds` without a failure. Alternating
+failures and successes therefore stay one incident.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from shared.job_json import timestamp_to_json
 log = structlog.get_logger(__name__)
 
 REMINDER_SECONDS = 60.0
-"""How often a lasting incident is told again."""
+"""How often a continuing incident is logged again."""
 CALM_SECONDS = 8.0
-"""How long nothing may fail before an incident is over. Longer than the pauses of most retry
-loops, and short enough that the end is told within 15 s."""
+"""The time without a failure after which an incident ends. Longer than the pauses of most retry
+loops, and short enough that the end is logged within 15 s."""
 EXPIRY_SECONDS = 600.0
-"""After so long without a failure the next one begins anew, whether a success was noted or not."""
+"""After this time without a failure, the next failure begins a new incident."""
 DISTINCT_ERRORS_MAX = 5
-"""How many different errors of one incident are logged as they appear."""
+"""The number of different error texts of one incident that are logged."""
 
 DEPENDENCY_DOWN = "dependency_down"
 POSTGRES = "postgres"
@@ -41,14 +41,14 @@ FIXES = {
     POSTGRES: "mend what Postgres says; where it does not answer, start it or mend DATABASE_URL",
     REDIS: "mend what Redis says; where it does not answer, start it or mend REDIS_URL",
 }
-"""By dependency: what an operator does about it."""
+"""What an operator can do, by dependency."""
 
 _NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+")
 
 
 @dataclass(slots=True)
 class _Incident:
-    """One subject that fails at the moment."""
+    """The state of one incident."""
 
     level: str
     since: datetime
@@ -64,7 +64,7 @@ class _Incident:
 
 
 class IncidentLog:
-    """The incidents of one process, each by its event name and subject."""
+    """The incidents of one process, by event name and subject."""
 
     def __init__(
         self,
@@ -92,10 +92,10 @@ class IncidentLog:
         since: datetime | None = None,
         **facts: Any,
     ) -> None:
-        """Note one failed try. `facts` are logged with the lines that this try causes.
+        """Record one failure. `facts` are added to the lines that this failure causes.
 
-        `calm_seconds` is for what is tried again more rarely than usual, and `since` for what
-        began before its first report.
+        `calm_seconds` overrides the default for work with rare retries. `since` is the start of an
+        incident that began before its first record.
         """
         now, key = self._monotonic(), (event, subject)
         incident = self._incidents.get(key)
@@ -121,7 +121,7 @@ class IncidentLog:
             self._log_change(key, incident, "still", error=text, **facts, **_totals(incident, now))
 
     def record_success(self, event: str, subject: str) -> None:
-        """Note that the same works: the incident, if any, is over unless it fails again soon."""
+        """Record a success. The incident ends if no failure follows within `calm_seconds`."""
         if not self._incidents:
             return
         incident = self._incidents.get((event, subject))
@@ -131,7 +131,7 @@ class IncidentLog:
         self._close_when_quiet(event, subject, incident)
 
     def record_outage(self, error: DarkroomError, *, doing: str, **facts: Any) -> None:
-        """Note that a server did not serve, and what was being done."""
+        """Record that a dependency was unavailable, and what the caller was doing."""
         subject = dependency_of(error)
         advice = FIXES.get(subject)
         if advice is not None:
@@ -139,18 +139,18 @@ class IncidentLog:
         self.record_failure(DEPENDENCY_DOWN, subject, error, doing=doing, **facts)
 
     def record_recovery(self, *dependencies: str) -> None:
-        """Note that these servers serve."""
+        """Record that these dependencies are available."""
         if self._incidents:
             for dependency in dependencies:
                 self.record_success(DEPENDENCY_DOWN, dependency)
 
     def since(self, event: str, subject: str) -> datetime | None:
-        """Return when the incident of this subject began, or None where there is none."""
+        """Return when the incident of this subject began, or None."""
         incident = self._incidents.get((event, subject))
         return incident.since if incident is not None else None
 
     def clear(self) -> None:
-        """Forget every incident without a word."""
+        """Remove all incidents without logging."""
         for incident in self._incidents.values():
             if incident.closing is not None:
                 incident.closing.cancel()
@@ -167,7 +167,7 @@ class IncidentLog:
             del self._incidents[event, subject]
             self._log_change((event, subject), incident, "over", **_totals(incident, now))
         elif incident.closing is None:
-            # The next success may be far away, and the end shall be told soon.
+            # The next success may come much later, but the end must be logged soon.
             incident.closing = asyncio.get_running_loop().call_later(
                 left_seconds + 0.01, self._recheck, event, subject, incident
             )
@@ -187,7 +187,7 @@ class IncidentLog:
 
 
 def dependency_of(error: DarkroomError) -> str:
-    """Return the name of the server that did not serve, or the code of another error."""
+    """Return the name of the unavailable server, or the code of another error."""
     match error:
         case PostgresDown():
             return POSTGRES
@@ -207,4 +207,4 @@ def _totals(incident: _Incident, now: float) -> dict[str, Any]:
 
 
 incidents = IncidentLog()
-"""The incidents of this process, as its log is this process's."""
+"""The incidents of this process."""

@@ -1,7 +1,7 @@
-"""Measures the paths of pushes: whether each is open, and what had to be found without a push.
+"""Measures push channels: whether each is open, and how many items were found by polling instead.
 
-No push is needed for correctness: something looks at intervals and finds what a lost push would
-have told. These figures and log lines say when that is what the system lives on.
+Pushes are not needed for correctness, because polling finds the same items later. These metrics
+and log lines show when the system depends on polling.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from prometheus_client.registry import Collector, CollectorRegistry
 log = structlog.get_logger(__name__)
 
 _LOGGED_AFTER = 3
-"""Finds without a push between them before it is logged: one alone may have met its push midway."""
+"""Consecutive finds without a push before a log line. A single one may have raced with its push."""
 
 
 class PushChannel:
-    """One path. `fallback` says in words what finds the same, and how soon."""
+    """One push channel. `fallback` describes what finds the same items, and how soon."""
 
     def __init__(
         self, name: str, fallback: str, monotonic: Callable[[], float] = time.monotonic
@@ -29,22 +29,22 @@ class PushChannel:
         self.name = name
         self.fallback = fallback
         self.is_open: bool | None = None
-        """None: nobody has asked for pushes yet."""
+        """None before the first subscription."""
         self.found = 0
-        """How many items were found without a push."""
+        """The number of items found without a push."""
         self._monotonic = monotonic
         self._closed_at = 0.0
         self._consecutive = 0
 
     def record_open(self) -> None:
-        """Note that pushes arrive from now on; logged where they did not before."""
+        """Record that the channel is open. Logged if it was closed."""
         if self.is_open is False:
             seconds = self._monotonic() - self._closed_at
             log.info("push_connection_restored", path=self.name, after_seconds=round(seconds, 1))
         self.is_open = True
 
     def record_closed(self, error: str) -> None:
-        """Note that pushes are lost from now on; logged at the first call after `record_open`."""
+        """Record that the channel is closed. Logged at the first call after `record_open`."""
         if self.is_open is not False:
             self._closed_at = self._monotonic()
             log.warning(
@@ -53,18 +53,18 @@ class PushChannel:
         self.is_open = False
 
     def record_push(self) -> None:
-        """Note that a push has arrived."""
+        """Record that a push has arrived."""
         self._consecutive = 0
 
     def record_found_without_push(self, count: int) -> None:
-        """Note what was found without a push; logged at the third find in a row."""
+        """Record items found without a push. Logged at the third consecutive find."""
         self.found += count
         self._consecutive += 1
         if self._consecutive == _LOGGED_AFTER:
             log.warning("pushes_missing", path=self.name, found=count, meanwhile=self.fallback)
 
     def record_claimed(self, count: int) -> None:
-        """Note what was claimed now: found without a push if the connection is known to be dead."""
+        """Record claimed items. They count as found without a push while the channel is closed."""
         if count and self.is_open is False:
             self.record_found_without_push(count)
 
@@ -74,7 +74,7 @@ class _PushChannelCollector(Collector):
         self._paths = tuple(paths)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the figures of every path."""
+        """Yield the metrics of all channels."""
         found = CounterMetricFamily(
             "darkroom_fallback_total",
             "Items found by looking that a push should tell",
@@ -93,5 +93,5 @@ class _PushChannelCollector(Collector):
 
 
 def export_push_channels(registry: CollectorRegistry, paths: Iterable[PushChannel]) -> None:
-    """Let a registry show the figures of these paths."""
+    """Export the metrics of these channels."""
     registry.register(_PushChannelCollector(paths))

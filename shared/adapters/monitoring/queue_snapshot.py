@@ -1,4 +1,4 @@
-"""Reads the state of the queue: one query for the first screen, for scrapes and for waiting."""
+"""Reads a snapshot of the queue in one query."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from shared.adapters.postgres.database import Queries
 from shared.domain.alerts.alert_rules import RECENT_JOBS_SECONDS
 
 LATE_SECONDS = 86_400.0
-"""How far back late deliveries are summed."""
+"""The period of `LateDeliveries`."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """The queue at one moment; `succeeded`, `failed` and times are of the last five minutes."""
+    """The queue at one time. Ended jobs and durations are those of the last five minutes."""
 
     queued: int
     submitting: int
     unknown: int
     generating: int
     oldest_waiting_seconds: float
-    """How long the oldest job waits that is due: since then, or since it was accepted."""
+    """How long the oldest due job has waited since it was due or accepted."""
     succeeded: int
     failed: int
     cancelled: int
@@ -36,13 +36,13 @@ class QueueSnapshot:
 
     @property
     def in_flight(self) -> int:
-        """Jobs for which a paid task may exist at Kie."""
+        """The number of jobs with a possible paid task at Kie."""
         return self.submitting + self.unknown + self.generating
 
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """One failed job, as the first screen lists it."""
+    """One failed job."""
 
     id: UUID
     account_id: str
@@ -53,21 +53,21 @@ class FailedJob:
 
 @dataclass(frozen=True, slots=True)
 class LateDeliveries:
-    """What Kie delivered, in the last day, after the end of its job."""
+    """What Kie delivered after the end of its job, within the last day."""
 
     tasks: int
     provider_credits: Decimal
-    """What Kie charged us for them; no account was charged."""
+    """What Kie charged us. No account of ours was charged."""
 
 
 async def read_late_deliveries(queries: Queries) -> LateDeliveries:
-    """Return what came late in the last day. Raises `PostgresDown`."""
+    """Return the late deliveries of the last day. Raises `PostgresDown`."""
     row = await queries.fetch_row("late_deliveries", LATE_SECONDS)
     return LateDeliveries(**dict(row or {}))
 
 
 async def read_snapshot(queries: Queries) -> QueueSnapshot:
-    """Return the queue as it is now. Raises `PostgresDown`."""
+    """Return the current snapshot. Raises `PostgresDown`."""
     row = await queries.fetch_row("queue_snapshot", RECENT_JOBS_SECONDS)
     return QueueSnapshot(**dict(row or {}))
 

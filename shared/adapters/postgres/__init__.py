@@ -1,1 +1,1 @@
-"""Postgres: connections, named queries, migrations, rows of jobs."""
+"""Postgres: connections, named queries, migrations and rows of jobs."""

@@ -1,4 +1,4 @@
-"""The way to Postgres: a pool that runs named queries, and driver errors turned into ours."""
+"""A pool of Postgres connections that runs named queries and translates errors of the driver."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _Result = TypeVar("_Result")
 COMMAND_TIMEOUT_SECONDS = 15.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 _MOST_IDLE_SECONDS = 60.0
-"""How long an unused connection is kept: less than any NAT on the way remembers it."""
+"""The maximum idle time of a connection: below the timeout of common NATs."""
 
-# The driver's own words for a connection that broke.
+# The driver's errors for a broken connection.
 _CONNECTION_LOST = (asyncpg.ConnectionDoesNotExistError, asyncpg.ConnectionFailureError)
 
 _TRIES = 4
-"""How often a single statement is run that the server rolled back and asks to be run again."""
+"""How often a statement runs if the server rolls it back and asks for a retry."""
 _FIRST_PAUSE_SECONDS = 0.02
 _RENEWAL_SECONDS = 1.0
-"""All connections of a pool are given up at most once in this time."""
+"""The minimum time between two discards of all connections of a pool."""
 
 
 @contextmanager
 def translated_postgres_errors() -> Iterator[None]:
-    """Turn the driver's errors into `PostgresDown` or `DatabaseRefused`, with the cause kept."""
+    """Translate errors of the driver to `PostgresDown`, `RowBusy` or `DatabaseRefused`."""
     try:
         yield
     except DarkroomError:
@@ -55,9 +55,9 @@ def translated_postgres_errors() -> Iterator[None]:
         raise _translated(error) from error
     except (
         asyncpg.InterfaceError,
-        # "Another operation is in progress": the connection of a server that has just died.
+        # "Another operation is in progress", after the server has just died.
         asyncpg.InternalClientError,
-        # Bytes that are not of Postgres's protocol.
+        # The bytes are not Postgres's protocol.
         BufferError,
         OSError,
         TimeoutError,
@@ -93,7 +93,7 @@ def _text(error: BaseException) -> str:
 
 
 class KeptAliveConnection(_DriverConnection):
-    """A connection whose socket is probed while it is idle."""
+    """A connection with TCP keepalive."""
 
     def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
@@ -101,7 +101,7 @@ class KeptAliveConnection(_DriverConnection):
 
 
 class Queries(Protocol):
-    """What runs named queries: the pool, or one connection inside a transaction."""
+    """Runs named queries: the pool, or one connection inside a transaction."""
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Run the query of that name and return its rows."""
@@ -113,7 +113,7 @@ class Queries(Protocol):
 
 
 class ConnectionQueries:
-    """Runs named queries on one given connection."""
+    """Runs named queries on one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -130,16 +130,16 @@ class ConnectionQueries:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ConnectionQueries]:
-        """Open a transaction, or a savepoint where one is open already."""
+        """Open a transaction, or a savepoint inside an open transaction."""
         with translated_postgres_errors():
             async with self.connection.transaction():
                 yield self
 
 
 class Database:
-    """A pool of connections; create it with `connect_database`, which closes it again.
+    """A pool of connections. Create it with `connect_database`, which also closes it.
 
-    A connection on which the server said that it cannot serve is not used again.
+    A connection is discarded after an error that says that its server cannot serve.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Database:
         self._failed_queries = FailedQueries(monotonic)
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
-        """Run the query of that name on any connection and return its rows."""
+        """Run the query of that name on a free connection and return its rows."""
 
         async def fetch(connection: Connection) -> list[asyncpg.Record]:
             return await connection.fetch(get_query(query), *args)
@@ -166,7 +166,7 @@ class Database:
         return await self._run(query, fetch)
 
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
-        """Run the query of that name on any connection and return its first row, if any."""
+        """Run the query of that name on a free connection and return its first row, or None."""
 
         async def fetch_row(connection: Connection) -> asyncpg.Record | None:
             return await connection.fetchrow(get_query(query), *args)
@@ -176,7 +176,7 @@ class Database:
     async def _run(
         self, query: str, statement: Callable[[Connection], Awaitable[_Result]]
     ) -> _Result:
-        """Run one statement; run it again where the server has certainly rolled it back."""
+        """Run one statement. Retry it if the server has certainly rolled it back."""
         tries = 1
         while True:
             try:
@@ -198,11 +198,11 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ConnectionQueries]:
-        """Open a transaction on one connection: committed at the end, rolled back on error."""
+        """Open a transaction on one connection. Commits at the end, or rolls back on an error."""
         with translated_postgres_errors():
             async with self.pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
                 try:
-                    # Whatever level the server, the database or the role has as its default.
+                    # Independent of the default of server, database and role.
                     async with connection.transaction(isolation="read_committed"):
                         yield ConnectionQueries(connection)
                 except (asyncpg.PostgresError, PostgresDown) as error:
@@ -210,7 +210,7 @@ class Database:
                     raise
 
     async def ping(self) -> None:
-        """Raise `PostgresDown` unless the server answers, and does what it was last asked to do."""
+        """Raise `PostgresDown` if the server does not reply, or if a query has failed recently."""
         with translated_postgres_errors():
             await self.pool.fetchval("SELECT 1", timeout=CONNECT_TIMEOUT_SECONDS)
         refusal = self._failed_queries.newest()
@@ -225,7 +225,7 @@ class Database:
         if sqlstates.breaks_all_connections(sqlstate) and (
             now - self._renewed_at >= _RENEWAL_SECONDS
         ):
-            # A server that was demoted still answers what is read, and answers it from the past.
+            # A demoted server still serves reads, with old data.
             self._renewed_at = now
             await self.pool.expire_connections()
 
@@ -240,11 +240,11 @@ async def connect_database(
     lock_timeout_seconds: float | None = None,
     clamps_timestamps: bool = False,
 ) -> AsyncIterator[Database]:
-    """Open a pool of at most `connections`, or raise `PostgresDown`; close it at the end.
+    """Open a pool of at most `connections`, and close it at the end. Raises `PostgresDown`.
 
     A statement that waits longer than `lock_timeout_seconds` for a lock raises `RowBusy`. With
-    `clamps_timestamps` a moment that Python's calendar does not have is read as its first or last
-    one: for who shows rows. Without, its row cannot be read: for who decides by it.
+    `clamps_timestamps`, timestamps outside Python's range are read as the first or last one in
+    range, for output. Without it, reading such a row raises an error, for decisions.
     """
     with translated_postgres_errors():
         pool = await asyncpg.create_pool(
@@ -265,10 +265,10 @@ async def connect_database(
     try:
         yield Database(pool)
     finally:
-        # Terminate rather than wait: whoever still holds a connection here is being cancelled.
+        # Do not wait: tasks that still hold a connection are being cancelled.
         pool.terminate()
 
 
 def as_dicts(rows: Iterable[asyncpg.Record]) -> list[dict[str, Any]]:
-    """Return rows as plain dictionaries: a driver's record never leaves an adapter."""
+    """Return rows as dictionaries. Records of the driver are used in adapters only."""
     return [dict(row) for row in rows]

@@ -1,4 +1,4 @@
-"""Remembers which queries a Postgres that answers could not run, for as long as that matters."""
+"""Records which queries a reachable Postgres could not run recently."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from shared.adapters.postgres.named_queries import is_write
 from shared.errors import PostgresDown
 
 FAILED_QUERY_SECONDS = 30.0
-"""Whoever is told that a process is not ready may ask nothing of it any more: then it may be."""
+"""Failures expire, because a process that is not ready may get no further requests."""
 
 
 class FailedQueries:
-    """The queries of one pool that the server could not run when they were last asked for.
+    """The queries of one pool whose last run failed because of the server.
 
-    What the server could not do counts until it does that or writes something else. What it may
-    not do to one table counts until it does just that.
+    A failure counts until the same query succeeds, or until any write succeeds. A failure that may
+    concern one table counts until the same query succeeds.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -24,14 +24,14 @@ class FailedQueries:
         self._errors: dict[str, tuple[PostgresDown, float]] = {}
 
     def record_failure(self, query: str, error: PostgresDown) -> None:
-        """Note that the query could not be run."""
-        # What another session holds for a while, or one row causes, says nothing of the server.
+        """Record that the query failed."""
+        # Locks and faults of single rows say nothing about the server.
         if error.sqlstate is not None and not sqlstates.may_concern_one_row(error.sqlstate):
             self._errors.pop(query, None)
             self._errors[query] = (error, self._monotonic())
 
     def record_success(self, query: str) -> None:
-        """Note that the query was run."""
+        """Record that the query succeeded."""
         if not self._errors:
             return
         self._errors.pop(query, None)
@@ -43,7 +43,7 @@ class FailedQueries:
             }
 
     def newest(self) -> PostgresDown | None:
-        """Return why the newest of them was refused, or None where there is none."""
+        """Return the error of the newest failure, or None."""
         for error, failed_at in reversed(self._errors.values()):
             if self._monotonic() - failed_at < FAILED_QUERY_SECONDS:
                 return PostgresDown(str(error), sqlstate=error.sqlstate)

@@ -1,4 +1,4 @@
-"""Turns rows of `jobs` into `Job`, and a `Job` into the JSON object of the contract."""
+"""Turns rows of `jobs` into `Job`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = structlog.get_logger(__name__)
 
 _LOGGED_MAX = 10_000
 _logged_job_ids: set[UUID] = set()
-"""The jobs whose rows were said to be unreadable."""
+"""The jobs whose unreadable rows were logged."""
 
 
 def job_from_row(row: asyncpg.Record) -> Job:
-    """Return the job that a row of `jobs` describes, with its attempt's account if it has that."""
+    """Return the job of a row of `jobs`, with the account of its attempt if the row has it."""
     return Job(
         id=UUID(int=row["id"].int),
         account_id=row["account_id"],
@@ -61,10 +61,7 @@ def _urls_or_none(value: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def jobs_from_rows(rows: Iterable[asyncpg.Record]) -> list[Job]:
-    """Return the jobs of these rows, without those that this version cannot read.
-
-    Each of those is logged once: one row does not keep the others from being shown.
-    """
+    """Return the jobs of these rows. Unreadable rows are skipped and logged once."""
     jobs = []
     for row in rows:
         try:
@@ -76,9 +73,9 @@ def jobs_from_rows(rows: Iterable[asyncpg.Record]) -> list[Job]:
 
 
 def read_json_object(value: Any, job_id: UUID) -> Mapping[str, Any]:
-    """Read a JSON object of a job; what cannot be read is logged once and replaced by a fault.
+    """Read a JSON object of a job. An unreadable value is logged once and replaced.
 
-    It comes as text on a caller's own connection without a codec.
+    The value is text on a caller's connection, which has no codec for jsonb.
     """
     read = read_stored_object(value)
     if UNREADABLE_KEY in read and _is_first_log(job_id):

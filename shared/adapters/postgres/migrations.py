@@ -1,7 +1,6 @@
-"""Brings a database's schema up to date from the folder `sql`.
+"""Applies the numbered migrations of the folder `sql`, one transaction per file.
 
-Numbered migrations come first, one transaction per file, then
-`shared.adapters.postgres.sql_definitions`.
+Afterwards `shared.adapters.postgres.sql_definitions` applies functions, roles and rights.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from shared.adapters.postgres.sql_definitions import (
 from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
 
 _FILE_NAME = re.compile(r"^([0-9]{4})_([a-z0-9_]+)\.sql$")
-# Any constant will do; it must only be the same in every version of Darkroom.
+# The lock key is arbitrary, but the same in every version of Darkroom.
 _ACCESS_RULE_CLASS = "42"
 _LOCK_KEY = 0x6461726B726F6F6D
 _OLDEST_SERVER = 150_000
@@ -51,7 +50,7 @@ COMMENT ON COLUMN darkroom_migrations.applied_at IS 'When it was applied.';
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file of `sql/migrations`, and when this database had it (None: not yet)."""
+    """One file of `sql/migrations`. `applied_at` is None if it was not applied."""
 
     number: int
     name: str
@@ -61,9 +60,9 @@ class Migration:
 
 
 def read_migrations(folder: Path | None = None) -> list[Migration]:
-    """Return the files of a folder `sql` in order.
+    """Return the migrations of a folder `sql` in order.
 
-    Raises `MigrationFailed` where a number is missing, or a name is not of this form.
+    Raises `MigrationFailed` if a number is missing or a file name is invalid.
     """
     migrations: list[Migration] = []
     for file in sorted(((folder or sql_folder()) / "migrations").glob("*.sql")):
@@ -84,10 +83,10 @@ async def migrate(
     *,
     on_definition: Callable[[SqlDefinition], object] = lambda _: None,
 ) -> list[Migration]:
-    """Apply the migrations that are missing and return them, then the definitions that changed.
+    """Apply missing migrations and changed definitions. Returns the applied migrations.
 
-    `folder` is a folder `sql`, by default the one of this version. Several callers at once take
-    turns. Raises `MigrationFailed` (nothing of the failed file remains) or `PostgresDown`.
+    `folder` is a folder `sql`, by default that of this version. Concurrent calls run one after the
+    other. Raises `MigrationFailed` (the failed file changed nothing) or `PostgresDown`.
     """
     try:
         return await _migrate(url, folder, on_definition)
@@ -104,7 +103,7 @@ async def _migrate(
         connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             _require_server_version(connection)
-            # A migration that cannot have its locks must fail, not queue up everybody behind it.
+            # A migration that waits for a lock blocks later queries on the table. It must fail.
             await connection.execute("SET lock_timeout = '60s'; SET statement_timeout = '15min'")
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
             await connection.execute(_CREATE_TABLE)
@@ -115,12 +114,12 @@ async def _migrate(
                 on_definition(one)
             return missing
         finally:
-            # Closing the connection gives the advisory lock back, whatever happened.
+            # Closing the connection releases the advisory lock.
             await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
 
 
 async def migration_status(url: str) -> list[Migration]:
-    """Return every migration with the moment it was applied; changes nothing."""
+    """Return all migrations with the times at which they were applied. Changes nothing."""
     with translated_postgres_errors():
         connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
@@ -130,7 +129,7 @@ async def migration_status(url: str) -> list[Migration]:
 
 
 async def definition_status(url: str) -> list[SqlDefinition]:
-    """Return every definition with the moment it was applied; changes nothing."""
+    """Return all definitions with the times at which they were applied. Changes nothing."""
     with translated_postgres_errors():
         connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:
@@ -140,7 +139,7 @@ async def definition_status(url: str) -> list[SqlDefinition]:
 
 
 async def require_current_schema(url: str) -> None:
-    """Raise `SchemaOutdated` unless the database has every migration and these definitions."""
+    """Raise `SchemaOutdated` if a migration is missing or a definition differs."""
     with translated_postgres_errors():
         connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
         try:

@@ -1,4 +1,4 @@
-"""Hands out SQL by name from `sql/queries`: no statement is ever built from strings."""
+"""Returns SQL statements by name from `sql/queries`. No statement is built from strings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _WRITE = re.compile(
     r"^[^-]*(\b(INSERT INTO|UPDATE|DELETE FROM)\b|\bFROM darkroom_\w+\()", re.MULTILINE
 )
-"""What goes through a function of `sql/functions` is a write."""
+"""A call of a function of `sql/functions` counts as a write."""
 
 
 def sql_folder() -> Path:
-    """Return the folder `sql`: of the checkout, or as packed into an installed wheel."""
+    """Return the folder `sql` of the checkout, or of the installed wheel."""
     checkout = Path(__file__).parents[3] / "sql"
     return checkout if (checkout / "migrations").is_dir() else Path(__file__).parents[2] / "_sql"
 
@@ -33,16 +33,16 @@ def _all_queries() -> dict[str, str]:
 
 
 def get_query(name: str) -> str:
-    """Return the statement under that name; a name that does not exist is a programmer's error."""
+    """Return the statement with that name. Raises `KeyError` for an unknown name."""
     return _all_queries()[name]
 
 
 @cache
 def is_write(name: str) -> bool:
-    """Return whether the statement under that name writes rows."""
+    """Return whether the statement with that name writes rows."""
     return _WRITE.search(get_query(name)) is not None
 
 
 def query_names() -> frozenset[str]:
-    """Return every name there is."""
+    """Return all names."""
     return frozenset(_all_queries())

@@ -1,4 +1,4 @@
-"""Opens a connection to whichever of several hosts is the primary at the moment."""
+"""Connects to the primary among several Postgres hosts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import asyncpg
 from shared.server_urls import split_hosts
 
 _BETWEEN_HOSTS_SECONDS = 0.2
-"""How long a host is waited for before the next is asked as well."""
+"""How long to wait for a host before connecting to the next one in parallel."""
 
 
 async def connect_to_primary(url: str, **options: Any) -> Any:
-    """Return a connection to the first host that takes writes. Takes the options of the driver.
+    """Return a connection to the first host that accepts writes. Takes the options of the driver.
 
-    The driver itself asks one host after the other within one timeout: a host that is dead without
-    a word, as a machine without power is, would use it up, and the primary never be asked. Here
-    the next one is asked soon, and all of them stay in the race. Raises what the driver raises.
+    The driver tries one host after the other within one timeout. A host that does not reply, such
+    as a machine without power, would use up the timeout before the primary is tried. Here the
+    hosts are tried in parallel, each a little after the previous one. Raises errors of the
+    driver.
     """
     urls = split_hosts(url)
     if len(urls) == 1:
@@ -55,7 +56,7 @@ async def _cancel_all(waiting: set[asyncio.Task[Any]]) -> None:
 
 
 def _most_informative(errors: list[BaseException]) -> BaseException:
-    """Return what a server said of the login, or else that none takes writes, or the last one."""
+    """Return an authentication error if any, else that no host accepts writes, else the last."""
     for kind in (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
         for error in errors:
             if isinstance(error, kind):

@@ -1,8 +1,8 @@
-"""Tells the time of a server, without asking it each time.
+"""Estimates the time of Postgres's clock, and reports a wrong clock of this machine.
 
-What is decided by moments that Postgres wrote is decided by Postgres's clock. This machine's own
-may be wrong by an hour, and may be set while the process runs. So it is not read: between two
-answers of the server, time passes by a monotonic clock.
+Decisions about times that Postgres stored use Postgres's clock. This machine's clock may be wrong,
+or may be set while the process runs, so it is not used. Between two replies of the server the
+estimate advances by a monotonic clock.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 SKEW_LIMIT_SECONDS = 5.0
-"""From this skew on it is reported. Jobs do not depend on it; the dates of log lines do."""
+"""A larger skew is reported. It affects the dates of log lines, but no job."""
 CLOCK_SKEW = "clock_skew"
 
 
 def monotonic_seconds() -> float:
-    """Return the seconds since some moment; never set, and counting while the machine sleeps."""
+    """Return monotonic seconds that also advance while the machine sleeps."""
     if _BOOT_CLOCK is None:
         return time.monotonic()
     return time.clock_gettime(_BOOT_CLOCK)
 
 
 def local_now() -> datetime:
-    """Return the moment by this machine's own clock, which may be wrong; in UTC."""
+    """Return the time of this machine's clock, which may be wrong, in UTC."""
     return datetime.now(UTC)
 
 
 class ServerClock:
-    """The clock of a server, as its answers tell it.
+    """An estimate of a server's clock from its replies.
 
-    Each answer says that the server's moment lies between the sending of the question and its
-    arrival. The estimate is moved only as far as the newest answer demands, so that a slow answer
-    makes it no worse, and a server whose clock was set is followed at the next answer.
+    The time in a reply lies between the sending of the query and the arrival of the reply. Each
+    reply moves the estimate only as far as these bounds require, so a slow reply does not make it
+    worse, and a change of the server's clock is followed at the next reply.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ServerClock:
         self._server_at_zero: datetime | None = None
 
     def observe(self, server_time: datetime, sent_at: float) -> None:
-        """Take in an answer to a question that was sent at `sent_at`, by `monotonic`."""
+        """Update the estimate from a reply to a query that was sent at `sent_at` of `monotonic`."""
         earliest = server_time - timedelta(seconds=self._monotonic())
         latest = server_time - timedelta(seconds=sent_at)
         known = self._server_at_zero
@@ -64,36 +64,36 @@ class ServerClock:
 
     @property
     def is_known(self) -> bool:
-        """Whether the server has ever answered."""
+        """Whether the server has replied at least once."""
         return self._server_at_zero is not None
 
     def now(self) -> datetime:
-        """Return the server's moment, in UTC; this machine's own until the server has answered."""
+        """Return the server's time in UTC. Before the first reply, return this machine's time."""
         if self._server_at_zero is None:
             return self._local()
         return self._server_at_zero + timedelta(seconds=self._monotonic())
 
     def monotonic(self) -> float:
-        """Return seconds that measure how long something takes; no date."""
+        """Return monotonic seconds, to measure durations."""
         return self._monotonic()
 
     @property
     def skew_seconds(self) -> float:
-        """This machine's clock minus the server's; NaN until the server has answered."""
+        """This machine's clock minus the server's. NaN before the first reply."""
         if self._server_at_zero is None:
             return float("nan")
         return (self._local() - self.now()) / timedelta(seconds=1)
 
 
 async def measure_clock(queries: Queries, clock: ServerClock) -> None:
-    """Ask Postgres for the time. Raises `PostgresDown` or `DatabaseRefused`."""
+    """Read Postgres's time into the clock. Raises `PostgresDown` or `DatabaseRefused`."""
     sent_at = clock.monotonic()
     (row,) = await queries.fetch("database_time")
     clock.observe(row["at"], sent_at)
 
 
 def report_skew(skew_seconds: float) -> None:
-    """Log the skew when it passes the limit, and when it is below again: a line per change."""
+    """Log one line when the skew exceeds the limit, and one when it is below again."""
     if isnan(skew_seconds):
         return
     if abs(skew_seconds) <= SKEW_LIMIT_SECONDS:

@@ -1,4 +1,4 @@
-"""How sessions of our own pools are set up, whatever the defaults of server, role and pooler."""
+"""Sets up sessions of our pools, independent of defaults of server, role and pooler."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 EARLIEST_TIMESTAMP = datetime(1, 1, 2, tzinfo=UTC)
-"""Stands for every moment before it. A day inside the calendar, so that any time zone has it."""
+"""Replaces all earlier timestamps. One day after the first of Python, for any time zone."""
 LATEST_TIMESTAMP = datetime(9999, 12, 30, tzinfo=UTC)
-"""Stands for every moment after it."""
+"""Replaces all later timestamps."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -27,11 +27,11 @@ async def prepare_connection(
     *,
     clamps_timestamps: bool = False,
 ) -> None:
-    """Make a connection of our own pool read and write jsonb as objects, and run READ COMMITTED.
+    """Set READ COMMITTED, the lock timeout, and codecs for jsonb and timestamps.
 
-    Our statements are guarded for READ COMMITTED; a stricter default would only refuse them. It is
-    said here and not at the start of the connection, because poolers refuse parameters there that
-    they do not know. Whether the server is read-only is its own affair: that is never overruled.
+    Our guarded statements are written for READ COMMITTED. A stricter default would make them fail.
+    The settings are not startup parameters, because poolers refuse unknown startup parameters.
+    `default_transaction_read_only` is never changed.
     """
     settings = "SET default_transaction_isolation TO 'read committed'"
     if lock_timeout_seconds is not None:
@@ -48,11 +48,10 @@ async def prepare_connection(
 
 
 async def skip_session_reset(_: Connection) -> None:
-    """Skip the statement with which the driver resets a session at every return to the pool.
+    """Skip the statement by which the driver resets a session when it returns to the pool.
 
-    It would be a second round trip for every statement. Nothing of ours outlives its
-    transaction: no session settings, cursors, locks or listeners; an open transaction is rolled
-    back by the driver all the same.
+    The reset would add a round trip to every statement. Our sessions have no state that outlives a
+    transaction. The driver still rolls back an open transaction.
     """
 
 

@@ -1,7 +1,7 @@
-"""Applies the SQL files that may change between versions: roles, functions, and rights.
+"""Applies the SQL files that may change between versions: roles, functions and rights.
 
-A numbered migration is applied once and never changes. These files are applied again, in the same
-run of `darkroom migrate`, whenever their text has changed: each replaces what it defined before.
+A numbered migration is applied once and never changes. `darkroom migrate` applies these files again
+when their text has changed. Each replaces its earlier definitions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, Schema
 
 _ROLES = "roles"
 _RIGHTS = "rights"
-"""Applied whenever anything else was: a new function is open to everybody until then."""
+"""Applied after every change: a new function is executable by everybody until then."""
 
 _CREATE_TABLE = """
 CREATE TABLE IF NOT EXISTS darkroom_definitions (
@@ -50,11 +50,11 @@ class SqlDefinition:
     checksum: str
     sql: str
     applied_at: datetime | None = None
-    """When the database had this text; None: it has another, or none."""
+    """When this text was applied. None if the database has another text or none."""
 
 
 def read_definitions(folder: Path | None = None) -> list[SqlDefinition]:
-    """Return the files of a folder `sql` in the order in which they are applied."""
+    """Return the definitions of a folder `sql` in the order of their application."""
     root = folder or sql_folder()
     functions = sorted((root / "functions").glob("*.sql"))
     files = [root / f"{_ROLES}.sql", *functions, root / f"{_RIGHTS}.sql"]
@@ -72,7 +72,7 @@ def read_definitions(folder: Path | None = None) -> list[SqlDefinition]:
 async def compare_definitions(
     connection: Connection, folder: Path | None = None
 ) -> list[SqlDefinition]:
-    """Return every file with the moment when the database had its text; change nothing."""
+    """Return all definitions with the times at which their text was applied. Changes nothing."""
     exists = await connection.fetchval("SELECT to_regclass('public.darkroom_definitions')")
     rows = (
         await connection.fetch("SELECT name, checksum, applied_at FROM darkroom_definitions")
@@ -89,9 +89,9 @@ async def compare_definitions(
 async def apply_definitions(
     connection: Connection, folder: Path | None, *, schema_changed: bool
 ) -> list[SqlDefinition]:
-    """Apply what has changed, in one transaction, and return it. The caller holds the lock.
+    """Apply the changed definitions in one transaction, and return them. The caller holds the lock.
 
-    Raises `MigrationFailed` with nothing applied.
+    Raises `MigrationFailed`. Then nothing was applied.
     """
     await connection.execute(_CREATE_TABLE)
     known = await compare_definitions(connection, folder)
@@ -108,7 +108,7 @@ async def apply_definitions(
 
 
 def require_same_definitions(definitions: list[SqlDefinition]) -> None:
-    """Raise `SchemaOutdated` where the database has another text than this version of Darkroom."""
+    """Raise `SchemaOutdated` if a definition in the database differs from this version's."""
     other = [one.name for one in definitions if not one.applied_at]
     if other:
         raise SchemaOutdated(
@@ -118,7 +118,7 @@ def require_same_definitions(definitions: list[SqlDefinition]) -> None:
 
 
 async def _is_unchanged(connection: Connection) -> bool:
-    """Return whether the server has the same roles, and they the same rights, as the last time."""
+    """Return whether roles and rights on the server are the same as at the last application."""
     had = await connection.fetchrow(
         "SELECT roles, rights FROM darkroom_definitions WHERE name = $1", _RIGHTS
     )

@@ -1,4 +1,4 @@
-"""What a process says about itself at each beat, and what it finds."""
+"""The data of a heartbeat: what a process writes, what it reads, and the rows of the registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ProcessKind = Literal["worker", "api"]
 
 
 def own_version() -> str:
-    """Return the version of Darkroom that runs here."""
+    """Return the installed version of Darkroom."""
     try:
         return version(PROJECT)
     except PackageNotFoundError:
@@ -29,17 +29,17 @@ def own_version() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process, as it introduces itself."""
+    """The identity of one process."""
 
     kind: ProcessKind
     redis: str
-    """Its Redis without a password, as `redis_address` writes it."""
+    """Its Redis without credentials, from `redis_address`."""
     database: str
-    """Its Postgres without a password, as `database_address` writes it."""
+    """Its Postgres without credentials, from `database_address`."""
     limits: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that all workers should have alike, by the names of the environment variables."""
+    """Settings that must be equal on all workers, by environment variable."""
     keys: tuple[KieKey, ...] = field(default=(), repr=False)
-    """Its keys at Kie; only fingerprints of them leave it."""
+    """Its Kie keys. Only their fingerprints leave the process."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     version: str = field(default_factory=own_version)
     id: UUID = field(default_factory=uuid4)
@@ -51,46 +51,46 @@ class ClockSkew:
 
     seconds: float
     error_seconds: float
-    """The newest round trip: the true skew is at most this far away."""
+    """The duration of the newest round trip, which bounds the error of `seconds`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
-    """Another worker of this database that was alive, and its Redis with it, at the last beat."""
+    """Another live worker of this database, as read at the last heartbeat."""
 
     id: UUID
     name: str
     redis: str
     limits: Mapping[str, Any]
     key_fingerprints: Mapping[str, str]
-    """By the name of the Kie account."""
+    """By Kie account."""
     started: float
-    """When it started; by Postgres's clock (epoch, seconds)."""
+    """When it started, by Postgres's clock (epoch seconds)."""
     marked: float
-    """When it had last written its mark in its Redis; by Postgres's clock (epoch, seconds)."""
+    """When it last wrote its presence to its Redis, by Postgres's clock (epoch seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatResult:
-    """What one beat found: the marks in Redis were read before the rows in Postgres."""
+    """The result of one heartbeat. Presences were read from Redis before rows from Postgres."""
 
     presences: tuple[Presence, ...] | None
-    """The marks in this process's Redis, its own among them; None where Redis did not answer."""
+    """The presences in this process's Redis, including its own. None if Redis did not reply."""
     workers: tuple[LiveWorker, ...]
-    """The other live workers of this database, oldest first."""
+    """The other live workers of this database, the oldest first."""
     unknown_ids: frozenset[UUID]
-    """Marked in this Redis, but no process of this database."""
+    """Presences in this Redis that are no process of this database."""
     started: float
-    """When this process started; by Postgres's clock (epoch, seconds)."""
+    """When this process started, by Postgres's clock (epoch seconds)."""
     at: float
-    """When the rows were read; by Postgres's clock (epoch, seconds)."""
+    """When the rows were read, by Postgres's clock (epoch seconds)."""
     key_fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """Those of this process."""
+    """The fingerprints of this process."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """One row of the registry, for people and gauges."""
+    """One row of the registry."""
 
     id: UUID
     kind: ProcessKind
@@ -108,12 +108,12 @@ class ProcessRow:
     seen_seconds_ago: float
     redis_seen_seconds_ago: float | None
     is_alive: bool
-    """Seen within `ALIVE_SECONDS` and not stopped."""
+    """Whether a heartbeat was written within `ALIVE_SECONDS`, and the process has not stopped."""
 
 
 async def list_processes(
     queries: Queries, *, look_back_seconds: float = 3600.0
 ) -> list[ProcessRow]:
-    """Return the processes seen lately, newest first. Raises `PostgresDown`."""
+    """Return the processes with a recent heartbeat, the newest first. Raises `PostgresDown`."""
     rows = await queries.fetch("list_processes", ALIVE_SECONDS, look_back_seconds)
     return [ProcessRow(**dict(row)) for row in rows]

@@ -1,8 +1,8 @@
-"""The registry of processes: each worker and API process writes a row and a mark every 5 s.
+"""The registry of processes: each worker and API process writes a heartbeat every 5 s.
 
-The row, in Postgres, says who is alive by Postgres's clock. The mark, in Redis, is how processes of
-one database find out whether they share one Redis. Both writes are real: their outcome says whether
-the servers take writes now.
+A heartbeat is a row in Postgres and a presence in Redis. The row shows which processes are alive,
+by Postgres's clock. The presence shows whether the processes of one database share one Redis. Both
+writes also test whether the servers accept writes.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _POSTGRES_TIMEOUT_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 2.0
 _STOP_TIMEOUT_SECONDS = 2.0
 _FIRST_INTERVAL_SECONDS = 0.5
-"""Between the beats of a worker that waits for the proof that its Redis is shared."""
+"""The interval while a worker waits for the result of the shared Redis check."""
 
 
 class ProcessRegistry:
-    """This process's entry in the registry."""
+    """The entry of this process in the registry."""
 
     def __init__(
         self,
@@ -56,18 +56,18 @@ class ProcessRegistry:
     ) -> None:
         self.process = process
         self.last_error: DarkroomError | None = None
-        """Why the last write to Postgres failed, in the server's own words; None: it went well."""
+        """The error of the last write to Postgres. None if it succeeded."""
         self.last_redis_error: DarkroomError | None = None
-        """Why the last write to Redis failed; None: it went well."""
+        """The error of the last write to Redis. None if it succeeded."""
         self.failing_since: float | None = None
-        """Since when writes to Postgres fail, by the loop's clock; None: they go well."""
+        """Since when writes to Postgres fail, by the loop's clock. None if they succeed."""
         self.redis_failing_since: float | None = None
         self.clock_skew: ClockSkew | None = None
-        """As measured at the last beat that reached Postgres."""
+        """The skew at the last heartbeat that reached Postgres."""
         self.last_heartbeat: HeartbeatResult | None = None
-        """What the last beat found that reached Postgres."""
+        """The result of the last heartbeat that reached Postgres."""
         self.shared_redis = SharedRedisCheck(process)
-        """Whether this process uses the same Redis as the others of its database."""
+        """Checks whether this process uses the same Redis as the others of its database."""
         self._queries = queries
         self._presence = RedisPresence(
             redis,
@@ -83,11 +83,11 @@ class ProcessRegistry:
         self._key_fingerprints: dict[str, str] = {}
 
     async def send_heartbeat(self) -> HeartbeatResult | None:
-        """Write the mark and the row; return what they tell, or None where Postgres did not.
+        """Write presence and row. Returns the result, or None if Postgres did not reply.
 
-        One Redis command and one statement. No error is raised for a server; see `last_error`.
+        Uses one Redis command and one statement. Errors of servers are stored in `last_error`.
         """
-        # The row first: a mark without a row is that of another database's process.
+        # Write the row first: a presence without a row belongs to another database.
         if self.last_heartbeat is None and await self._record(None) is None:
             return None
         heartbeat = await self._record(await self._write_presence())
@@ -96,7 +96,7 @@ class ProcessRegistry:
         return heartbeat
 
     async def stop(self) -> None:
-        """Say that this process has stopped, where its servers answer within 2 s."""
+        """Record that this process has stopped, if the servers reply within 2 s."""
         for step in (self._presence.remove, self._write_stopped):
             try:
                 async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
@@ -106,7 +106,7 @@ class ProcessRegistry:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Beat every `interval_seconds` for as long as the block lasts, then say it has stopped."""
+        """Send heartbeats during the block, then record that the process has stopped."""
         sending = asyncio.create_task(self._send_at_intervals())
         try:
             yield
@@ -115,10 +115,10 @@ class ProcessRegistry:
             await self.stop()
 
     async def wait_for_shared_redis(self) -> None:
-        """Return when this process is known to use the same Redis as the others of its database.
+        """Wait until this process is known to use the same Redis as the others of its database.
 
-        Returns as well where a server is away, so that nothing can be known. Raises
-        `ConfigurationError` where this process uses another Redis. For use inside `running`.
+        Also returns if a server is unavailable, because then nothing can be known. Raises
+        `ConfigurationError` if this process uses another Redis. Call it inside `running`.
         """
         has_logged = False
         while True:
@@ -150,7 +150,7 @@ class ProcessRegistry:
             await asyncio.sleep(max(began + self._seconds_to_next() - loop.time(), 0))
 
     def _seconds_to_next(self) -> float:
-        """Return the interval; a shorter one while the others' marks are still looked for."""
+        """Return the interval, which is shorter while the shared Redis check is undecided."""
         is_open = self.shared_redis.state is RedisSharing.UNKNOWN and not self._a_server_is_away
         return (
             min(_FIRST_INTERVAL_SECONDS, self._interval_seconds)
@@ -197,12 +197,12 @@ class ProcessRegistry:
             KEEP_SECONDS,
             self._key_fingerprints,
         )
-        # The first write learns the salt, and the second, which follows at once, tells them.
+        # The first write reads the salt. The second one follows immediately with the fingerprints.
         salt: str | None = row["key_salt"]
         self._key_fingerprints = key_fingerprints(process.keys, salt) if salt else {}
         self._clock.observe(row["at"], sent_at)
         skew_seconds = self._clock.skew_seconds
-        # Read last: a process that stands still between two readings of clocks adds to the error.
+        # Read last, so that a pause between two readings of clocks counts as error.
         error_seconds = self._clock.monotonic() - sent_at
         self.clock_skew = ClockSkew(skew_seconds, error_seconds)
         report_skew(self.clock_skew.seconds)

@@ -1,4 +1,4 @@
-"""The marks of live processes in Redis: one sorted set, written by each process at every beat."""
+"""The presence of live processes in Redis: a sorted set that each heartbeat updates."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ PRESENCE_TTL_MS = int(1000 * ALIVE_SECONDS)
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """One process that is alive in this Redis."""
+    """One live process in this Redis."""
 
     process_id: UUID
     since_ms: int
-    """When it first marked itself here, by the clock of Redis."""
+    """When it first wrote its presence, by Redis's clock."""
     seen_ms: int
-    """When it last did."""
+    """When it last wrote its presence, by Redis's clock."""
     kind: str
     name: str
     database: str
-    """Where its Postgres is, without a password."""
+    """Its Postgres, without credentials."""
 
 
 class RedisPresence:
-    """Writes the mark of one process and reads the marks of all."""
+    """Writes the presence of one process, and reads those of all."""
 
     def __init__(
         self, redis: Redis, *, process_id: UUID, kind: str, name: str, database: str
@@ -47,9 +47,9 @@ class RedisPresence:
         self._since = b""
 
     async def write(self) -> list[Presence]:
-        """Write the mark of this process; return all marks, its own among them.
+        """Write the presence of this process. Returns all presences, including its own.
 
-        One command. Raises `RedisDown`.
+        Uses one command. Raises `RedisDown`.
         """
         with translated_redis_errors():
             self._since, scored = await self._script(
@@ -58,14 +58,14 @@ class RedisPresence:
         return read_presences(list(zip(scored[::2], scored[1::2], strict=True)))
 
     async def remove(self) -> None:
-        """Take the mark of this process away. Raises `RedisDown`."""
+        """Remove the presence of this process. Raises `RedisDown`."""
         if self._since:
             with translated_redis_errors():
                 await self._redis.zrem(PRESENCES_KEY, self._since + b" " + self._text)
 
 
 async def fetch_presences(redis: Redis) -> list[Presence]:
-    """Return the marks that have not expired by Redis's clock; writes none. Raises `RedisDown`."""
+    """Return the presences that have not expired. Writes nothing. Raises `RedisDown`."""
     with translated_redis_errors():
         pipe = redis.pipeline(transaction=False)
         pipe.time()
@@ -76,7 +76,7 @@ async def fetch_presences(redis: Redis) -> list[Presence]:
 
 
 def read_presences(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Presence]:
-    """Return the marks that these members and scores stand for; what cannot be read is left out."""
+    """Parse members and scores of the sorted set. Invalid members are skipped."""
     presences = []
     for member, score in scored:
         since, _, text = member.partition(b" ")

@@ -1,14 +1,14 @@
-"""Judges at each beat whether a process uses the Redis that its database's workers share.
+"""Checks at each heartbeat whether all workers of a database share one Redis.
 
-Throttles, brakes and leases hold only where all workers of a database use one Redis, and no other
-database uses it. Each worker marks itself in its Redis and says in its row when it did. Where the
-row of a worker goes on saying so and its mark does not appear here, the two use different Redises.
-Marks whose process has no row are those of another database.
+Throttles, brakes and leases are correct only if all workers of a database use one Redis, and no
+other database uses it. Each worker writes its presence to its Redis, and the time of that write to
+its row in Postgres. If a worker's row keeps being updated but its presence never appears in this
+Redis, the two processes use different Redis servers. A presence without a row belongs to another
+database.
 
-One process decides for all: of the workers in different Redises the oldest goes on, and of the
-databases in one Redis the one that was there first. A mark that is missing once proves nothing: a
-Redis may have been wiped, and is marked again within a beat. It must be missing after two different
-writes.
+If workers use different Redis servers, only the oldest worker continues. If several databases share
+one Redis, only the first one continues. A presence that is missing once proves nothing, because
+Redis may have been wiped. It must be missing after two different writes.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ KEYS_FIX = (
 )
 _WRITES_NEEDED = 2
 _PRESENCE_CERTAIN_SECONDS = ALIVE_SECONDS - 3
-"""A mark that was written so long ago may have expired."""
+"""A presence older than this may have expired."""
 
 
 class RedisSharing(StrEnum):
-    """What is known about the Redis of this process."""
+    """Whether the Redis of this process is shared with the other workers."""
 
     UNKNOWN = "open"
-    """Nothing yet, or there is a doubt since the start."""
+    """Not known yet."""
     SHARED = "proven"
     NOT_SHARED = "refuted"
 
 
 class SharedRedisCheck:
-    """The judgement of one process, beat by beat."""
+    """The check of one process. Each heartbeat updates it."""
 
     def __init__(self, process: Process) -> None:
         self.state = RedisSharing.UNKNOWN
         self.reason = "Redis and Postgres were not both reached yet"
-        """Why it is not proven, in a sentence for operators."""
+        """Why the Redis is not known to be shared, as a sentence for operators."""
         self._process = process
         self._previous: Mapping[UUID, float] = {}
         self._suspected: dict[UUID, set[float]] = {}
@@ -61,20 +61,20 @@ class SharedRedisCheck:
         self._key_difference = ""
 
     def may_claim(self) -> bool:
-        """Return whether jobs may be claimed: this process uses the shared Redis."""
+        """Return whether jobs may be claimed: the Redis is known to be shared."""
         return self.state is RedisSharing.SHARED
 
     async def check(self) -> None:
-        """Raise `ConfigurationError` where a worker may not claim, or another Redis is used."""
+        """Raise `ConfigurationError` if another Redis is used, or a worker may not claim."""
         is_worker = self._process.kind == "worker"
         if self.state is RedisSharing.NOT_SHARED or (is_worker and not self.may_claim()):
             raise ConfigurationError(self.reason)
 
     def update(self, result: HeartbeatResult) -> None:
-        """Take what a beat has found into account."""
+        """Update the check with the result of a heartbeat."""
         self._compare_limits(result)
         if result.presences is not None:
-            # Without an answer of Redis nothing new is known.
+            # Without a reply of Redis nothing new is known.
             self._compare_presences(result, result.presences)
         self._previous = {worker.id: worker.marked for worker in result.workers}
 
@@ -93,7 +93,7 @@ class SharedRedisCheck:
             is_certain = seen is not None and result.at - seen < _PRESENCE_CERTAIN_SECONDS
             suspected[missing.id] = {seen} if seen is not None and is_certain else set()
             sentences.append((missing.id, self._describe_other_redis(missing)))
-        # What is in doubt no more is forgotten.
+        # Drop processes that are no longer suspected.
         self._suspected = {
             who: self._suspected.get(who, set()) | new for who, new in suspected.items()
         }
@@ -119,7 +119,7 @@ class SharedRedisCheck:
     def _first_database(
         self, result: HeartbeatResult, presences: tuple[Presence, ...]
     ) -> Presence | None:
-        """Return the first mark of this Redis where it is that of another database."""
+        """Return the first presence of this Redis if it belongs to another database."""
         first = min(
             presences, key=lambda presence: (presence.since_ms, presence.process_id), default=None
         )
@@ -128,7 +128,7 @@ class SharedRedisCheck:
     def _oldest_worker(
         self, result: HeartbeatResult, presences: tuple[Presence, ...]
     ) -> LiveWorker | None:
-        """Return the oldest worker of this database where its mark is not in this Redis."""
+        """Return the oldest worker of this database if its presence is not in this Redis."""
         if not result.workers:
             return None
         oldest, own = result.workers[0], (result.started, self._process.id)
@@ -168,7 +168,7 @@ class SharedRedisCheck:
 
 
 def differing_limits(process: Process, workers: tuple[LiveWorker, ...]) -> str:
-    """Say which settings differ between this worker and others, or return an empty string."""
+    """Return a sentence on settings that differ from other workers, or an empty string."""
     own: Mapping[str, Any] = process.limits
     parts = []
     for name, value in own.items():
@@ -183,7 +183,7 @@ def differing_limits(process: Process, workers: tuple[LiveWorker, ...]) -> str:
 
 
 def differing_keys(result: HeartbeatResult) -> str:
-    """Say which Kie accounts have another key at other workers, or the same under another name."""
+    """Return a sentence on Kie accounts whose keys or names differ from other workers."""
     parts = []
     for account, own in result.key_fingerprints.items():
         others = [

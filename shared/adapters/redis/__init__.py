@@ -1,1 +1,1 @@
-"""Redis: connections, deliveries, messages between processes."""
+"""Redis: connections, deliveries, and messages between processes."""

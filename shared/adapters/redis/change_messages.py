@@ -1,7 +1,7 @@
-"""The news of changed jobs, as they travel over Redis: which jobs, and whether they have ended.
+"""Messages over Redis that name changed jobs, and say whether they have ended.
 
-A message is a hint and no more. Whoever hears it reads the truth from Postgres, and whoever does
-not hear it finds out by looking.
+A message is only a hint. Receivers read the job from Postgres, and also find changes without
+messages by polling.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ class Change:
 
     job_id: UUID
     has_ended: bool = False
-    """Whether that event is the end of the job."""
+    """Whether the event ended the job."""
 
 
 def encode_changes(changes: Iterable[Change]) -> str:
-    """Write changes as one message: job ids between blanks, those that ended after a `!`."""
+    """Encode changes as one message: job ids separated by spaces, with `!` before ended jobs."""
     return " ".join(
         f"{_ENDED}{change.job_id}" if change.has_ended else str(change.job_id) for change in changes
     )
 
 
 def decode_changes(message: str) -> list[Change]:
-    """Read what `encode_changes` wrote. Raises `ValueError` where it is anything else."""
+    """Decode a message of `encode_changes`. Raises `ValueError` for other messages."""
     return [
         Change(UUID(word.removeprefix(_ENDED)), word.startswith(_ENDED)) for word in message.split()
     ]

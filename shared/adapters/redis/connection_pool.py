@@ -1,8 +1,8 @@
-"""Connections to Redis that are given up once the server says that it is not the right one.
+"""A pool that closes connections to a server that is no longer the primary.
 
-After a failover the old primary may come back as a replica, and another server stand behind the
-same address. The old connections still work, and everything that is written over them is refused:
-so a connection on which such an answer came is closed, and the next one reaches who is there now.
+After a failover the old primary may return as a replica, while the address leads to another server.
+The old connections still work, but the replica refuses all writes. A connection with such a reply
+is closed, and a new one reaches the current primary.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.adapters.redis.redis_errors import requires_reconnect
 
 
 class ReconnectingPool(BlockingConnectionPool):
-    """A pool that closes a connection on which the server said that it may not be written to."""
+    """A pool that closes connections whose server has refused writes."""
 
     def __init__(self, **options: Any) -> None:
         kind = options.pop("connection_class", None)
@@ -32,10 +32,10 @@ class ReconnectingPool(BlockingConnectionPool):
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def release(self, connection: AbstractConnection) -> None:
-        """Take a connection back. Where one is spoiled, those that are idle lead there as well.
+        """Return a connection to the pool. With a broken connection all idle ones are closed too.
 
-        It is taken back in any case: where this is cancelled, by a task of its own. The client
-        would count it as in use for good, and a pool that loses all of them serves nobody.
+        The connection is returned even if this call is cancelled, by a separate task. Otherwise
+        the pool would count it as in use forever, and could run out of connections.
         """
         try:
             await self._release(connection)
@@ -55,13 +55,13 @@ class ReconnectingPool(BlockingConnectionPool):
 
 
 def _tracked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """Return that kind of connection, which notes when an answer has spoiled it."""
+    """Return a subclass of the connection that records replies of a wrong server."""
 
     class TrackedConnection(CancellableWrites, kind):  # type: ignore[valid-type, misc]
         is_broken = False
 
         async def read_response(self, *args: Any, **options: Any) -> Any:
-            """Read the next answer."""
+            """Read the next reply."""
             try:
                 return await super().read_response(*args, **options)
             except RedisError as error:
@@ -72,12 +72,15 @@ def _tracked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
 
 
 class CancellableWrites(AbstractConnection):
-    """A connection whose writes end when their task is cancelled. To be mixed into another one."""
+    """A mixin: writes of the connection never drop a cancellation.
+
+    redis-py writes inside `asyncio.wait_for`, which on Python 3.11 drops a cancellation that
+    arrives just after the write. The cancelled task would continue."""
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
     ) -> None:
-        """Write a command that is packed already; connects first where there is no connection."""
+        """Write a packed command. Connects first if the connection is closed."""
         if not self.is_connected:
             await self.connect()  # type: ignore[no-untyped-call]
         elif check_health:
@@ -94,6 +97,6 @@ class CancellableWrites(AbstractConnection):
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"Error while writing to socket: {error}") from error
         except BaseException:
-            # Half a command may have been written: nothing else can follow it.
+            # A command may have been written partially, so the connection cannot be used again.
             await self.disconnect(nowait=True)
             raise

@@ -1,7 +1,7 @@
-"""Delivers jobs through arq: one of the two files that know arq (the other is the worker's claim).
+"""Adds deliveries of jobs to arq's queues. Only this module and the worker's claim use arq.
 
-Redis holds nothing that Postgres does not know: a lost delivery is made again by the reconciler,
-and a delivery made twice is the same delivery, because its arq id is the job's.
+Redis holds no data that Postgres does not have. The reconciler replaces lost deliveries. A delivery
+that is added twice exists once, because its arq id contains the job id.
 """
 
 from __future__ import annotations
@@ -39,23 +39,22 @@ from shared.server_urls import is_sentinel_url, read_sentinel_url
 CONNECT_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 5.0
 DELIVERIES_PER_SCRIPT = 500
-"""Deliveries made in one script: Redis does nothing else meanwhile."""
-# arq drops a job whose payload has expired. The reconciler would deliver it again; a month makes
-# that the exception.
+"""The maximum number of deliveries in one script, during which Redis runs nothing else."""
+# arq drops a delivery whose payload has expired. The reconciler then adds it again.
 PAYLOAD_TTL_MS = 30 * 24 * 3600 * 1000
 
 WAKE_UP_WINDOW_MS = 500
-"""Workers are woken for what is due within this time."""
+"""Workers are woken for deliveries that are due within this time."""
 
 PROBE_TTL_MS = 60_000
 
 RERUN_TTL_MS = 60_000
 
-_PLACE = "@"
+_ID_PLACEHOLDER = "@"
 
 
 class Lane(StrEnum):
-    """The arq queues. The value is the queue's key and the arq function's name follows."""
+    """The queues of arq. The value is the Redis key of the queue."""
 
     SUBMIT = "darkroom:submit"
     POLL = "darkroom:poll"
@@ -63,16 +62,16 @@ class Lane(StrEnum):
 
     @property
     def function(self) -> str:
-        """The name of the arq function that this lane runs."""
+        """The name of the arq function of this lane."""
         return f"{self.name.lower()}_job"
 
     def arq_id(self, job_id: UUID) -> str:
-        """Return the id under which arq knows the delivery of this job, or webhook message."""
+        """Return the arq id of the delivery of this job or webhook message."""
         return f"{self.name.lower()}:{job_id}"
 
 
 def lane_of(state: JobState) -> Lane | None:
-    """Return the lane in which a job of this state must have a delivery, if any."""
+    """Return the lane in which a job in this state must have a delivery, or None."""
     if state in {JobState.QUEUED, JobState.SUBMITTING}:
         return Lane.SUBMIT
     return Lane.POLL if state is JobState.GENERATING else None
@@ -80,47 +79,49 @@ def lane_of(state: JobState) -> Lane | None:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery to make: this job, in this lane, due after a delay that Redis counts."""
+    """One delivery: a job, a lane, and a delay by Redis's clock."""
 
     job_id: UUID
     """In the webhook lane, the id of the webhook message."""
     lane: Lane
     delay_ms: int = 0
-    """Below 0: it has been due for so long, and comes before what is due later."""
+    """A negative delay means overdue. Overdue deliveries are claimed first."""
 
 
 def serialize(value: dict[str, Any]) -> bytes:
-    """Encode arq's own dictionaries as JSON: unlike pickle, reading it runs nobody's code."""
+    """Encode a dictionary of arq as JSON. Unlike pickle, decoding cannot run code."""
     return orjson.dumps(value, default=repr)
 
 
 def deserialize(data: bytes) -> dict[str, Any]:
-    """Decode what `serialize` encoded."""
+    """Decode a result of `serialize`."""
     return cast("dict[str, Any]", orjson.loads(data))
 
 
 def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
-    """Return what arq's payload has before the job id and after it."""
-    payload = serialize_job(lane.function, (_PLACE,), {}, None, moment_ms, serializer=serialize)
-    return payload.split(_PLACE.encode())
+    """Return arq's payload as the parts before and after the job id."""
+    payload = serialize_job(
+        lane.function, (_ID_PLACEHOLDER,), {}, None, moment_ms, serializer=serialize
+    )
+    return payload.split(_ID_PLACEHOLDER.encode())
 
 
 def local_now_ms() -> int:
-    """Return this machine's time in arq's unit. It may be wrong: no delivery is due by it."""
+    """Return this machine's time in milliseconds. It may be wrong. Due times use Redis's clock."""
     return int(time.time() * 1000)
 
 
 def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
-    """Return a client for that URL. Nothing is sent before the first command."""
+    """Return a client for that URL. It connects at the first command."""
     options: dict[str, Any] = {
         "max_connections": connections,
         "timeout": ANSWER_TIMEOUT_SECONDS,
         "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        # A peer that is gone without a word must not hang a worker.
+        # A server that disappears must not block a worker.
         "socket_timeout": ANSWER_TIMEOUT_SECONDS,
         "health_check_interval": 30,
     }
-    if not url.startswith("unix:"):  # for Unix sockets the client refuses these
+    if not url.startswith("unix:"):  # the client refuses these for Unix sockets
         options |= {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}
     if is_sentinel_url(url):
         pool = primary_pool(read_sentinel_url(url), **options)
@@ -137,7 +138,7 @@ def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
 
 @asynccontextmanager
 async def connect_redis(url: str, *, connections: int = 50) -> AsyncIterator[ArqRedis]:
-    """Open a client and close it with its pool at the end."""
+    """Open a client. Closes the client and its pool at the end."""
     redis = open_redis(url, connections=connections)
     try:
         yield redis
@@ -146,12 +147,14 @@ async def connect_redis(url: str, *, connections: int = 50) -> AsyncIterator[Arq
 
 
 class DeliveryQueue:
-    """Puts jobs into arq's queues and spreads the news about them."""
+    """Adds deliveries to arq's queues, and publishes changes of jobs."""
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
         self._deliver_script = redis.register_script(load_script("shared", "deliver").source)
-        self._hasten_script = redis.register_script(load_script("shared", "make_due_now").source)
+        self._make_due_now_script = redis.register_script(
+            load_script("shared", "make_due_now").source
+        )
         self._probe_script = redis.register_script(load_script("shared", "write_probe").source)
 
     async def deliver(
@@ -161,11 +164,11 @@ class DeliveryQueue:
         changes: Sequence[Change] = (),
         rerun_if_running: bool = False,
     ) -> None:
-        """Make these deliveries; those already there stay as they are. Raises `RedisDown`.
+        """Add these deliveries. Existing deliveries are not changed. Raises `RedisDown`.
 
-        Writes what arq's own `enqueue_job` writes, in one script and round trip per 500. The
-        changes are announced by the way. With `rerun_if_running`, what is running now will run
-        once more, at once: for what may have changed after that run looked.
+        Writes the same keys as arq's `enqueue_job`, in one round trip per 500 deliveries. The same
+        script publishes `changes`. With `rerun_if_running`, a delivery that is running now runs
+        once more afterwards, because its run may have read older data.
         """
         with translated_redis_errors():
             for start in range(0, max(len(deliveries), len(changes)), DELIVERIES_PER_SCRIPT):
@@ -182,7 +185,7 @@ class DeliveryQueue:
         arguments: list[str | int | bytes] = [
             job_key_prefix,
             WAKE_UP_CHANNEL,
-            # What is due later is found in time by the look that every lane takes twice a second.
+            # Each lane checks twice a second, which finds later deliveries in time.
             WAKE_UP_WINDOW_MS,
             CHANGES_CHANNEL if changes else "",
             encode_changes(changes),
@@ -197,19 +200,19 @@ class DeliveryQueue:
         await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)
 
     async def make_due_now(self, job_id: UUID, lane: Lane) -> None:
-        """Make an existing delivery due now, or again at once where it is running now.
+        """Make an existing delivery due now. A running delivery runs once more afterwards.
 
         Raises `RedisDown`.
         """
         arq_id = lane.arq_id(job_id)
         with translated_redis_errors():
-            await self._hasten_script(
+            await self._make_due_now_script(
                 keys=[lane.value, RERUN_KEY_PREFIX + arq_id],
                 args=[arq_id, RERUN_TTL_MS, WAKE_UP_CHANNEL],
             )
 
     async def find_missing(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Return those of the parcels that have no delivery in Redis. Raises `RedisDown`."""
+        """Return the deliveries that are not in Redis. Raises `RedisDown`."""
         lacking: list[Delivery] = []
         with translated_redis_errors():
             for lane in Lane:
@@ -226,12 +229,12 @@ class DeliveryQueue:
         return lacking
 
     async def publish_changes(self, changes: Sequence[Change]) -> None:
-        """Tell whoever listens that these jobs have new events. Raises `RedisDown`."""
+        """Publish that these jobs have new events. Raises `RedisDown`."""
         with translated_redis_errors():
             await self.redis.publish(CHANGES_CHANNEL, encode_changes(changes))
 
     async def ping(self) -> None:
-        """Raise `RedisDown` unless the server answers and takes what is written to it."""
+        """Raise `RedisDown` if the server does not reply or refuses writes."""
         with translated_redis_errors():
             await self._probe_script(
                 keys=[WRITE_PROBE_KEY, ARQ_PROBE_KEY], args=[PROBE_TTL_MS, WRITE_PROBE_KEY]

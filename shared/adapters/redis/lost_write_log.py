@@ -1,8 +1,8 @@
-"""Keeps in Redis what shows that Postgres has lost writes, as a standby that lagged has.
+"""Stores evidence in Redis that Postgres has lost writes, for example after a failover.
 
-Postgres cannot know what it has lost. Redis still has deliveries of jobs that Postgres does not
-know, and workers remember tasks at Kie. What they notice is kept here for the doctor, until an
-operator deletes the key.
+Postgres cannot detect its lost writes. But Redis still has deliveries of lost jobs, and workers
+still know task ids. Workers store this evidence here for `darkroom doctor`, until an operator
+deletes the key.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ _PAGE_LENGTH = 5_000
 
 @dataclass(frozen=True, slots=True)
 class LostJob:
-    """A job that Postgres does not know any more, or knows only as it was before its task."""
+    """A job that Postgres has lost, or whose task Postgres has lost."""
 
     job_id: str
     task_id: str | None
-    """Its task at Kie, which is paid for; None where no worker remembers one."""
+    """Its paid task at Kie. None if no worker knows one."""
     account: str | None
-    """The account at Kie that the task belongs to."""
+    """The Kie account of the task."""
     is_known: bool = False
-    """Whether Postgres knows the job, though not the task."""
+    """Whether Postgres has the job, but not the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventPosition:
-    """One event of `job_events`."""
+    """The position of one event of `job_events`."""
 
     event_id: int
     at: str
-    """When it happened, as Postgres writes a moment."""
+    """The time of the event, in Postgres's text format."""
 
 
 @dataclass(frozen=True, slots=True)
 class LostWriteEvidence:
-    """All that was noticed."""
+    """All stored evidence."""
 
     jobs: Sequence[LostJob]
     missing_events: Sequence[tuple[EventPosition, EventPosition | None]]
-    """An event that was there and is gone, with the newest one that was there instead."""
+    """Each event that disappeared, with the newest event that existed instead."""
 
 
 class LostWriteLog:
-    """The evidence in one Redis. Every method raises `RedisDown`."""
+    """The evidence in one Redis. All methods raise `RedisDown`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def count(self) -> int:
-        """Return how many pieces of evidence there are."""
+        """Return the number of pieces of evidence."""
         with translated_redis_errors():
             return int(await self._redis.hlen(LOST_WRITES_KEY))  # type: ignore[misc]
 
     async def add_jobs(self, jobs: Sequence[LostJob]) -> None:
-        """Keep what is known of these jobs; a task id that was kept before stays."""
+        """Store these jobs. A stored task id is not overwritten by None."""
         if not jobs or await self.count() >= MOST_KEPT:
             return
         with translated_redis_errors():
@@ -77,18 +77,18 @@ class LostWriteLog:
                 await pipe.execute()
 
     async def newest_event(self) -> EventPosition | None:
-        """Return the newest event of the last look."""
+        """Return the newest event of the last comparison, or None."""
         with translated_redis_errors():
             value = await self._redis.get(NEWEST_EVENT_KEY)
         return None if value is None else EventPosition(**orjson.loads(value))
 
     async def set_newest_event(self, newest_event: EventPosition) -> None:
-        """Remember the newest event."""
+        """Store the newest event."""
         with translated_redis_errors():
             await self._redis.set(NEWEST_EVENT_KEY, orjson.dumps(asdict(newest_event)))
 
     async def add_missing_event(self, gone: EventPosition, newest: EventPosition | None) -> None:
-        """Keep that an event is gone, and which was the newest one instead."""
+        """Store that an event has disappeared, and which event is the newest now."""
         value = {"gone": asdict(gone), "newest": None if newest is None else asdict(newest)}
         with translated_redis_errors():
             field = f"{_WRITES}:{gone.event_id}"
@@ -114,7 +114,7 @@ class LostWriteLog:
         return LostWriteEvidence(jobs, missing_events)
 
     async def delivered_jobs(self) -> list[str]:
-        """Return the ids of the jobs that have a delivery, the first thousands of each lane."""
+        """Return the ids of jobs with a delivery, up to 5,000 of each lane."""
         names = []
         with translated_redis_errors():
             for lane in (Lane.SUBMIT, Lane.POLL):

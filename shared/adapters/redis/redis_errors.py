@@ -1,4 +1,4 @@
-"""Reads errors of the Redis client, and turns them into `RedisDown`."""
+"""Classifies errors of the Redis client, and translates them to `RedisDown`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from shared.errors import RedisDown
 
-# The client takes these words off the server's answer and makes them a class.
+# The client removes these codes from the server's message, and uses a class instead.
 _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (ReadOnlyError, "READONLY "),
     (BusyLoadingError, "LOADING "),
@@ -30,7 +30,7 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (ExecAbortError, "EXECABORT "),
 )
 _ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
-# The client wraps what the server said about one of many commands, and repeats the command.
+# The client's prefix of an error in a pipeline.
 _PIPELINE = re.compile(r"^Command # [0-9]+ \(.*?\) of pipeline caused error: \(['\"]", re.DOTALL)
 _TOO_MANY_CLIENTS = "max number of clients reached"
 _SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ")
@@ -39,26 +39,26 @@ _CLOSED_TRANSPORT = "unable to perform operation on <"
 
 @contextmanager
 def translated_redis_errors() -> Iterator[None]:
-    """Turn the client's errors into `RedisDown`, with the cause kept."""
+    """Translate errors of the client to `RedisDown`, with the error as cause."""
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise to_redis_down(error) from error
     except RuntimeError as error:
-        # uvloop's word for a connection that was closed while the client was writing to it.
+        # uvloop's error for a write to a closed connection.
         if _CLOSED_TRANSPORT not in str(error):
             raise
         raise to_redis_down(error) from error
 
 
 def to_redis_down(error: Exception) -> RedisDown:
-    """Return what a client's error means: no answer, or an answer that it cannot be done now."""
+    """Return `RedisDown` for an error of the client."""
     what = "cannot do this now" if is_server_reply(error) else "does not answer"
     return RedisDown(f"Redis {what}: {error_text(error)}")
 
 
 def error_text(error: Exception) -> str:
-    """Return the server's own words, its code in front, or what went wrong on the way to it."""
+    """Return the server's message with its code, or the client's own message."""
     error = _answer_of(error)
     text = _PIPELINE.sub("", str(error)).removesuffix("',)").removesuffix('",)')
     text = text or type(error).__name__
@@ -66,17 +66,17 @@ def error_text(error: Exception) -> str:
 
 
 def is_server_reply(error: Exception) -> bool:
-    """Return whether the server answered, and said that it cannot do this."""
+    """Return whether the server replied with an error."""
     return isinstance(_answer_of(error), _ANSWERS) or _TOO_MANY_CLIENTS in str(error)
 
 
 def _answer_of(error: Exception) -> Exception:
-    """Return the server's answer where it came while a connection was being made."""
+    """Return the server's error if the client has wrapped it while connecting."""
     while error.args and isinstance(error.args[0], RedisError):
         error = error.args[0]
     return error
 
 
 def requires_reconnect(error: RedisError) -> bool:
-    """Return whether another connection may reach a server that can do it."""
+    """Return whether a new connection may reach a server that can run the command."""
     return error_text(error).startswith(_SPOILING)

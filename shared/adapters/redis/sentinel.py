@@ -1,8 +1,7 @@
-"""Connects to the primary that the Sentinels name at the moment.
+"""Connects to the primary that the Sentinels report.
 
-Each new connection asks, and a connection whose server turns out to be a replica is dropped. So a
-failover needs no restart: connections to the dead primary break, and their successors find the new
-one.
+Each new connection queries the Sentinels, and a connection to a replica is closed. After a failover
+new connections therefore reach the new primary without a restart.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from shared.adapters.redis.connection_pool import CancellableWrites, Reconnectin
 from shared.server_urls import SentinelUrl
 
 _ANSWER_SECONDS = 1.0
-"""How long a Sentinel may take. The others are asked at the same time."""
+"""The timeout of one Sentinel. All Sentinels are queried in parallel."""
 _REMEMBERED_SECONDS = 0.3
-"""How long an answer serves further connections: a pool opens many at once after a failover."""
+"""How long a result is cached: a pool opens many connections after a failover."""
 
 Address = tuple[str, int]
 
 
 class _SentinelConnection(CancellableWrites, Connection):
-    """Leads to a Sentinel."""
+    """A connection to a Sentinel."""
 
 
 class _TlsSentinelConnection(CancellableWrites, SSLConnection):
-    """Leads to a Sentinel over TLS."""
+    """A connection to a Sentinel over TLS."""
 
 
 class Sentinels:
@@ -45,7 +44,7 @@ class Sentinels:
         self._asked_at = float("-inf")
 
     async def primary(self) -> Address:
-        """Return where the primary is, by the most of the Sentinels. Raises a `RedisError`."""
+        """Return the address that most Sentinels report. Raises a `RedisError`."""
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if self._primary is None or now - self._asked_at > _REMEMBERED_SECONDS:
@@ -54,7 +53,7 @@ class Sentinels:
             return self._primary
 
     def forget(self) -> None:
-        """Ask again before the next connection."""
+        """Discard the cached address."""
         self._primary = None
 
     async def _ask_all(self) -> Address:
@@ -108,7 +107,7 @@ class Sentinels:
 
 
 class _PrimaryConnection(AbstractConnection):
-    """Connects to the primary of the moment. The pool closes it where that is one no more."""
+    """A connection to the current primary. The pool closes it when the server becomes a replica."""
 
     sentinels: Sentinels
     host: str
@@ -138,7 +137,7 @@ class _TlsConnection(_PrimaryConnection, SSLConnection):
 
 
 def primary_pool(url: SentinelUrl, **options: Any) -> ReconnectingPool:
-    """Return a pool of connections to the primary; takes the options of the client's own pool."""
+    """Return a pool of connections to the primary. Takes the options of the client's pool."""
     return ReconnectingPool(
         connection_class=_TlsConnection if url.has_tls else _PlainConnection,
         sentinels=Sentinels(url),

@@ -1,4 +1,4 @@
-"""Listens to a channel of Redis on a connection of its own, and notices where that is dead."""
+"""Subscribes to a Redis channel on a separate connection, and detects a dead connection."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shared.errors import RedisDown
 from shared.redis_keys import ECHO_CHANNEL_PREFIX
 
 LISTEN_SECONDS = 5.0
-"""How long one look for messages lasts where none comes."""
+"""The maximum duration of one read without a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionCheck:
-    """How often a connection for pushes is proven to be alive."""
+    """How a subscription checks that messages still arrive."""
 
     interval_seconds: float = 15.0
-    """How long a connection may be quiet before a push is sent to itself."""
+    """The time without a message after which the subscription publishes a message to itself."""
     deadline_seconds: float = 5.0
-    """How long that push may take before the connection is given up and opened again."""
+    """How long that message may take before the connection counts as dead."""
 
 
 SUBSCRIPTION_CHECK = SubscriptionCheck()
@@ -38,10 +38,10 @@ SUBSCRIPTION_CHECK = SubscriptionCheck()
 async def subscribed(
     redis: Redis, channel: str, check: SubscriptionCheck = SUBSCRIPTION_CHECK
 ) -> AsyncIterator[AsyncIterator[str]]:
-    """Subscribe to a channel on a connection of its own; yields its messages.
+    """Subscribe to a channel on a separate connection, and yield its messages.
 
-    While nothing comes, a message to itself proves at intervals that messages would arrive. Raises
-    `RedisDown`, also from the iteration.
+    Without messages, the subscription publishes a message to itself at intervals, to check that
+    messages arrive. Raises `RedisDown`, also from the iteration.
     """
     pubsub = redis.pubsub()
     echo = ECHO_CHANNEL_PREFIX + token_hex(8)
@@ -50,7 +50,7 @@ async def subscribed(
             await pubsub.subscribe(channel, echo)
         yield _messages(redis, pubsub, echo, check)
     finally:
-        # To the end, also where this is cancelled meanwhile: else the pool would lose a connection.
+        # Shielded from cancellation, else the pool would lose the connection.
         await asyncio.shield(_close(pubsub))
 
 
@@ -82,7 +82,7 @@ async def _messages(
                 f" {check.interval_seconds + check.deadline_seconds:g} s"
             )
         else:
-            # By a connection of the pool: whoever publishes must reach whoever listens.
+            # Published on a connection of the pool, as other publishers do.
             with translated_redis_errors():
                 await redis.publish(echo, b"")
             is_asked, give_up_at = True, loop.time() + check.deadline_seconds

@@ -1,1 +1,1 @@
-"""What the embedded servers use of the machine: files, users, processes."""
+"""Files, users and processes of the machine, for the embedded servers."""

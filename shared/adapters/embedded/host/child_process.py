@@ -1,4 +1,4 @@
-"""Starts processes that end with the watchdog, and ends them step by step."""
+"""Starts processes that end with the watchdog, and stops them by a sequence of signals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.errors import EmbeddedServerError
 
 POLL_SECONDS = 0.02
 STEP_SECONDS = 8.0
-"""How long a process may take to obey one signal before the next, harsher one is sent."""
+"""How long a process may take to end after a signal before the next one is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Command:
     directory: Path
     user: UnixUser | None
     death_signal: signal.Signals
-    """Sent by the kernel when the watchdog dies (Linux)."""
+    """The signal that the kernel sends when the watchdog dies (Linux)."""
 
 
 async def spawn(command: Command, *, log: int, lock: int) -> asyncio.subprocess.Process:
-    """Start the program in a session of its own, keeping `lock`; output goes to `log`.
+    """Start the program in a new session. It inherits `lock` and writes to `log`.
 
-    Call it on the main thread: the kernel's death signal follows the thread that spawned.
+    Call it on the main thread: the kernel sends the death signal when the calling thread ends.
     """
     user = command.user
     process = await asyncio.create_subprocess_exec(
@@ -65,9 +65,9 @@ async def stop(
     group: bool = False,
     step_seconds: float = STEP_SECONDS,
 ) -> None:
-    """Send each signal in turn until the process has ended, then SIGKILL, and reap it.
+    """Send the signals in order, then SIGKILL, until the process has ended.
 
-    With `group`, its whole process group is signalled: for programs that start others.
+    With `group` its process group gets the signals, for programs that start others.
     """
     for step in (*signals, signal.SIGKILL):
         if process.returncode is not None:
@@ -89,9 +89,9 @@ async def take_over_lock(
     deadline: Deadline,
     step_seconds: float = STEP_SECONDS,
 ) -> int:
-    """Take the lock, first stopping an orphan that an earlier watchdog left behind with it.
+    """Take the lock, and stop an orphan of an earlier watchdog that holds it.
 
-    Returns the descriptor. Raises EmbeddedServerError when the orphan outlives the deadline.
+    Returns the descriptor. Raises EmbeddedServerError if the orphan does not end in time.
     """
     steps = iter((*signals, signal.SIGKILL))
     next_step = Deadline.after(0)
@@ -110,7 +110,7 @@ async def take_over_lock(
 
 def _signal_holder(path: Path, step: signal.Signals) -> None:
     pid = read_holder(path)
-    # The recorded process may be gone while children of it end on their own and keep the lock.
+    # The recorded process may have ended while its children still hold the lock.
     if pid is not None and has_file_open(pid, path):
         _send(pid, step, group=False)
 

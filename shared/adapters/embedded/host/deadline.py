@@ -1,4 +1,4 @@
-"""A moment on the monotonic clock after which a wait is over."""
+"""A point on the monotonic clock at which waits time out."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """One deadline that several waits share, so that their sum keeps the promise."""
+    """A deadline that several waits share."""
 
     at_seconds: float
 
     @classmethod
     def after(cls, timeout_seconds: float) -> Deadline:
-        """Return the deadline that lies `timeout_seconds` from now."""
+        """Return the deadline `timeout_seconds` from now."""
         return cls(time.monotonic() + timeout_seconds)
 
     @property
     def remaining_seconds(self) -> float:
-        """Seconds left; never negative."""
+        """The seconds left. Never negative."""
         return max(0.0, self.at_seconds - time.monotonic())
 
     @property
     def is_over(self) -> bool:
-        """Whether the moment has come."""
+        """Whether the deadline has passed."""
         return self.remaining_seconds <= 0.0

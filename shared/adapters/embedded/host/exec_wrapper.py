@@ -1,8 +1,8 @@
-"""Become an unprivileged program that ends when its parent ends.
+"""Runs a program without root rights that ends when its parent ends.
 
-Run by path with `python -I -S`, so it imports nothing of Darkroom. It is a program of its own
-because the kernel forgets the parent-death signal when the user id changes: the order must be
-user first, signal second, program last, and code between fork and exec must not be Python's.
+Executed by path with `python -I -S`, so it imports nothing of Darkroom. It is a separate program,
+because the kernel clears the parent-death signal when the user id changes. The order must be user,
+signal, exec, and a forked process should not run Python code before exec.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _USAGE_FAULT = 64
 
 
 def drop_rights(parent_pid: int, death_signal: int, user_id: int, group_id: int) -> None:
-    """Change user (unless it is -1) and ask for `death_signal` when the parent dies (Linux)."""
+    """Change the user unless it is -1, and set the parent-death signal (Linux)."""
     if user_id >= 0:
         os.setgroups([])
         os.setgid(group_id)
@@ -26,12 +26,12 @@ def drop_rights(parent_pid: int, death_signal: int, user_id: int, group_id: int)
         if libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent_pid:
-        # The parent died before the signal was armed, so nobody would ever stop the program.
+        # The parent died before the signal was set, so it will never be sent.
         raise SystemExit(f"the parent process {parent_pid} is gone")
 
 
 def main(arguments: list[str]) -> None:
-    """Read PARENT_PID SIGNAL USER GROUP PROGRAM ARGUMENT... and become that program."""
+    """Parse PARENT_PID SIGNAL USER GROUP PROGRAM ARGUMENT... and execute the program."""
     if len(arguments) < 5:
         raise SystemExit(_USAGE_FAULT)
     parent_pid, death_signal, user_id, group_id = (int(text) for text in arguments[:4])

@@ -1,7 +1,7 @@
-"""Lock files: the kernel frees a lock when its last holder dies, however it dies.
+"""Lock files: the kernel releases a lock when its last holder ends.
 
-A holder passes its descriptor to the process that shall keep the lock, so a lock that is taken
-proves a live process. That is what a PID file cannot do: a PID may be a zombie's, or reused.
+A holder can pass its descriptor to a child process, which then holds the lock too. A held lock
+proves a live process. A PID file cannot, because a PID may be a zombie's or reused.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def take_lock(path: Path) -> int | None:
-    """Lock `path` (made if absent) and return its descriptor, or None when somebody holds it.
+    """Lock `path` (created if missing). Returns the descriptor, or None if the lock is held.
 
-    The caller closes the descriptor; the lock lasts until every copy of it is closed.
+    The caller closes the descriptor. The lock lasts until all copies of it are closed.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -28,18 +28,18 @@ def take_lock(path: Path) -> int | None:
             raise
         if _is_still_at(path, descriptor):
             return descriptor
-        # The file was removed between opening and locking, so this lock would exclude nobody.
+        # The file was removed before it was locked, so this lock has no effect.
         os.close(descriptor)
 
 
 def record_holder(descriptor: int, pid: int) -> None:
-    """Write into the lock file which process holds it."""
+    """Write the id of the holding process into the lock file."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{pid}\n".encode(), 0)
 
 
 def read_holder(path: Path) -> int | None:
-    """Return the PID recorded in the lock file, or None; trust it only while the lock is held."""
+    """Return the PID in the lock file, or None. Valid only while the lock is held."""
     try:
         text = path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The state directory that processes share to share the servers: `DARKROOM_HOME`."""
+"""The state directory `DARKROOM_HOME`. Processes with the same home share the servers."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from shared.errors import EmbeddedServerError
 
 _PRIVATE = 0o700
 _PASSABLE = 0o711
-"""Others may pass through to what is theirs, but see no names."""
+"""Other users can enter the directory, but not list it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The names inside the state directory; `path` is absolute and free of symlinks."""
+    """The paths inside the state directory. `path` is absolute and has no symlinks."""
 
     path: Path
     owner: UnixUser | None
-    """To whom files made by root are given: the directory's owner, when that is not root."""
+    """The owner of files that root creates: the directory's owner if that is not root."""
 
     @property
     def key(self) -> str:
-        """A short name for this home, to build short paths elsewhere."""
+        """A short name of this home, for short paths elsewhere."""
         return hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
 
     @property
     def lock(self) -> Path:
-        """Held by the watchdog for as long as it lives."""
+        """The lock that the watchdog holds."""
         return self.path / "lock"
 
     @property
     def address_file(self) -> Path:
-        """Where a running watchdog can be reached."""
+        """The file with the address of the watchdog."""
         return self.path / "watchdog.json"
 
     @property
     def state_link(self) -> Path:
-        """Points to the data when the servers' user cannot enter this directory."""
+        """A link to the data if the servers' user cannot enter this directory."""
         return self.path / "state"
 
     def log(self, name: str) -> Path:
@@ -49,31 +49,31 @@ class Home:
         return self.path / "log" / f"{name}.log"
 
     def process_lock(self, name: str) -> Path:
-        """Return the lock file that one of our processes holds while it lives; made if absent."""
+        """Return the lock file of a child process. Creates it if missing."""
         path = self.path / "run" / f"{name}.lock"
         path.touch(mode=0o600)
         change_owner(path, self.owner)
         return path
 
     def ready_file(self, name: str) -> Path:
-        """Return where an auxiliary process says that it is ready."""
+        """Return the file that an auxiliary process writes when it is ready."""
         return self.path / "run" / f"{name}.ready.json"
 
     def open_log(self, name: str) -> int:
-        """Open one log file for appending and return the descriptor."""
+        """Open a log file for appending, and return the descriptor."""
         descriptor = log_files.open_log(self.log(name))
         change_owner(self.log(name), self.owner)
         return descriptor
 
     def truncate_logs(self) -> None:
-        """Set aside what has made a log longer than 4 MiB. Raises OSError."""
+        """Move the content of logs above 4 MiB to `.log.1`. Raises OSError."""
         log_files.truncate_logs(self.path / "log")
 
 
 def open_home(path: Path) -> Home:
-    """Make the state directory where it is missing and return its names.
+    """Create the state directory if it is missing, and return its paths.
 
-    Raises EmbeddedServerError when it cannot be made or belongs to somebody else.
+    Raises EmbeddedServerError if it cannot be created or belongs to another user.
     """
     resolved = path.resolve()
     try:
@@ -99,7 +99,7 @@ def _make_directory(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=_PRIVATE, exist_ok=True)
     if os.geteuid() == 0:
-        # Root in somebody's project (sudo, or a bind mount) leaves that person's files behind.
+        # Root in a user's project (sudo, or a bind mount) creates files for that user.
         above = path.parent.stat()
         os.chown(path, above.st_uid, above.st_gid)
         path.chmod(_PASSABLE if above.st_uid == 0 else _PRIVATE)

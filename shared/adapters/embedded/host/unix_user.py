@@ -1,4 +1,4 @@
-"""The operating-system user that the servers run as: Postgres refuses to run as root."""
+"""The Unix user of the servers. Postgres refuses to run as root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OVERFLOW_ID = 65534
 
 @dataclass(frozen=True, slots=True)
 class UnixUser:
-    """An unprivileged user, with its main group."""
+    """An unprivileged user with its primary group."""
 
     user_id: int
     group_id: int
@@ -22,10 +22,10 @@ class UnixUser:
 
 
 def choose_server_user(*owned: Path) -> UnixUser | None:
-    """Return whom to run the servers as, or None for "as we are", which is so unless root.
+    """Return the user of the servers, or None for the current user, unless that is root.
 
-    Root takes the first owner of `owned` (existing paths) who is not root, so that a person who
-    once typed `sudo` can go on without it; else `nobody`.
+    For root, return the first owner of the existing paths in `owned` that is not root, so that a
+    user can continue without `sudo`. Otherwise return `nobody`.
     """
     if os.geteuid() != 0:
         return None
@@ -40,9 +40,9 @@ def choose_server_user(*owned: Path) -> UnixUser | None:
 
 
 def can_execute(user: UnixUser, path: Path) -> bool:
-    """Whether that user may enter a directory or run a program there: tried, not computed.
+    """Return whether the user can enter the directory or execute the program.
 
-    Trying it also honours access lists and read-only mounts. Call it as root only.
+    Tests it as that user, so access lists and mount options count too. Only root can call it.
     """
     answer = subprocess.run(
         ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)],
@@ -59,6 +59,6 @@ def can_execute(user: UnixUser, path: Path) -> bool:
 
 
 def change_owner(path: Path, user: UnixUser | None) -> None:
-    """Make that user the owner of `path` itself; nothing to do without one."""
+    """Make the user the owner of `path` itself. Does nothing if `user` is None."""
     if user is not None:
         os.chown(path, user.user_id, user.group_id, follow_symlinks=False)

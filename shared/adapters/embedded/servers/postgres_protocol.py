@@ -1,4 +1,4 @@
-"""As much of Postgres's protocol as it takes to see that a server is ready and give it orders."""
+"""A minimal client of Postgres's protocol, which runs statements without results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANSWER_SECONDS = 30.0
 
 
 class PostgresRefusal(Exception):
-    """The server answered with an error; `code` is its SQLSTATE."""
+    """The server replied with an error. `code` is its SQLSTATE."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -22,9 +22,9 @@ class PostgresRefusal(Exception):
 
 
 async def execute(socket: Path, database: str, *statements: str) -> None:
-    """Connect, run the statements one by one, disconnect.
+    """Connect, run the statements one by one, and disconnect.
 
-    Raises PostgresRefusal for an answer, OSError (ConnectionError included) when nobody answers.
+    Raises PostgresRefusal for an error of the server, or OSError without a reply.
     """
     async with asyncio.timeout(_ANSWER_SECONDS):
         reader, writer = await asyncio.open_unix_connection(str(socket))
@@ -59,7 +59,7 @@ async def _until_ready(reader: asyncio.StreamReader) -> None:
         if kind == b"E":
             refusal = _read_refusal(payload)
             if refusal.code.startswith(("57", "3D", "28", "53")):
-                # After these the server hangs up instead of saying that it is ready.
+                # After these errors the server closes the connection.
                 raise refusal
         elif kind == b"Z":
             if refusal is not None:

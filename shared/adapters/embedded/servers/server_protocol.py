@@ -1,4 +1,4 @@
-"""What the watchdog needs to know about a server in order to run it."""
+"""The interface of a server that the watchdog runs."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 def server_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a server: without secrets, and without settings (PGDATA, PGPORT).
+    """Return the environment of a server, without secrets and settings such as PGDATA.
 
-    Other processes of the servers' user can read it, and settings would be meant for others.
+    Other processes of the servers' user can read it.
     """
     passed = {name: environ[name] for name in _PASSED_ON if name in environ}
     return {**passed, "LC_ALL": "C"}
 
 
 class Server(Protocol):
-    """One kind of server: how to start it, how to see that it answers, how to stop it."""
+    """One kind of server: how to start, check and stop it."""
 
     @property
     def name(self) -> str:
-        """Names its log and its lock."""
+        """The name of its log and lock."""
 
     @property
     def title(self) -> str:
-        """As people write it."""
+        """The name for messages."""
 
     @property
     def stop_signals(self) -> Sequence[signal.Signals]:
-        """The gentlest first; SIGKILL is added."""
+        """The signals to stop it, in order. SIGKILL follows."""
 
     async def prepare(self, *, lock: int, log: int, deadline: Deadline) -> Command:
-        """Make the data directory where needed, and return how to start the server.
+        """Create the data directory if needed, and return the command that starts the server.
 
-        Called with the server's lock held, so no such server runs. Raises EmbeddedServerError.
+        The caller holds the server's lock, so no such server runs. Raises EmbeddedServerError.
         """
 
     async def is_ready(self) -> bool:
-        """Whether the server is ready for clients; made so as to be asked again and again."""
+        """Return whether the server is ready for clients. Called repeatedly."""
 
     def clean_up(self) -> None:
-        """Remove what a stopped server leaves outside its data."""
+        """Remove files that a stopped server leaves outside its data."""

@@ -1,4 +1,4 @@
-"""The embedded Valkey: its data directory, its command line, its readiness."""
+"""The embedded Valkey: its data directory, command line and readiness."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ANSWER_SECONDS = 5.0
 
 
 class Valkey:
-    """A Valkey of one home, with an append-only file.
+    """The Valkey of one home, with an append-only file.
 
-    Valkey itself does not notice a second server on its directory: our lock is what prevents it.
+    Valkey does not detect a second server on its directory. Our lock prevents it.
     """
 
     name = "valkey"
@@ -36,7 +36,7 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """The URL that redis-py understands."""
+        """The URL for redis-py."""
         return f"unix://{self._layout.valkey_socket}"
 
     async def prepare(self, *, lock: int, log: int, deadline: Deadline) -> Command:
@@ -50,11 +50,11 @@ class Valkey:
         argv += ["--unixsocket", str(self._layout.valkey_socket), "--unixsocketperm", "700"]
         argv += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
         argv += ["--maxmemory-policy", "noeviction"]
-        # Its data directory is its working directory, so that no path needs Valkey's quoting.
+        # The data directory is the working directory, so that no path needs Valkey's quoting.
         return Command(tuple(argv), self._environ, data, self._layout.user, signal.SIGTERM)
 
     async def is_ready(self) -> bool:
-        """See `Server`; false also while the append-only file is being read."""
+        """See `Server`. False while Valkey loads the append-only file."""
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(str(self._layout.valkey_socket))
