@@ -169,7 +169,7 @@ def _parse_time(value: object) -> datetime | None:
     try:
         if milliseconds:
             return datetime.fromtimestamp(milliseconds / 1000, UTC)
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
     except (ValueError, OverflowError, OSError):
         return None
-    return moment if moment is not None and moment.tzinfo is not None else None
+    return time if time is not None and time.tzinfo is not None else None

@@ -72,13 +72,13 @@ async def clamp_timestamps(connection: Connection) -> None:
 def _from_stored(stored: tuple[int]) -> datetime:
     (microseconds,) = stored
     try:
-        moment = _EPOCH + timedelta(microseconds=microseconds)
+        timestamp = _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:
         return LATEST_TIMESTAMP if microseconds > 0 else EARLIEST_TIMESTAMP
-    return min(max(moment, EARLIEST_TIMESTAMP), LATEST_TIMESTAMP)
+    return min(max(timestamp, EARLIEST_TIMESTAMP), LATEST_TIMESTAMP)
 
 
-def _to_stored(moment: Any) -> tuple[int]:
-    if not isinstance(moment, datetime):
-        raise TypeError(f"a datetime is needed, not {type(moment).__name__}")
-    return ((moment.astimezone(UTC) - _EPOCH) // _MICROSECOND,)
+def _to_stored(timestamp: Any) -> tuple[int]:
+    if not isinstance(timestamp, datetime):
+        raise TypeError(f"a datetime is needed, not {type(timestamp).__name__}")
+    return ((timestamp.astimezone(UTC) - _EPOCH) // _MICROSECOND,)

@@ -98,10 +98,10 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", orjson.loads(data))
 
 
-def _payload_around_id(lane: Lane, moment_ms: int) -> list[bytes]:
+def _payload_around_id(lane: Lane, time_ms: int) -> list[bytes]:
     """Return arq's payload as the parts before and after the job id."""
     payload = serialize_job(
-        lane.function, (_ID_PLACEHOLDER,), {}, None, moment_ms, serializer=serialize
+        lane.function, (_ID_PLACEHOLDER,), {}, None, time_ms, serializer=serialize
     )
     return payload.split(_ID_PLACEHOLDER.encode())
 
@@ -178,7 +178,7 @@ class DeliveryQueue:
     async def _deliver_page(
         self, deliveries: Sequence[Delivery], changes: Sequence[Change], rerun_if_running: bool
     ) -> None:
-        moment = local_now_ms()
+        time_ms = local_now_ms()
         groups: dict[tuple[Lane, int], list[str]] = {}
         for delivery in deliveries:
             groups.setdefault((delivery.lane, delivery.delay_ms), []).append(str(delivery.job_id))
@@ -195,7 +195,7 @@ class DeliveryQueue:
         ]
         for (lane, delay_ms), job_ids in groups.items():
             keep_ms = max(delay_ms, 0) + PAYLOAD_TTL_MS
-            arguments += [f"{lane.name.lower()}:", *_payload_around_id(lane, moment)]
+            arguments += [f"{lane.name.lower()}:", *_payload_around_id(lane, time_ms)]
             arguments += [keep_ms, delay_ms, "".join(job_ids)]
         await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)
 
