@@ -13,11 +13,11 @@ from pathlib import Path
 from bench.figures.callback_lag import measure_callbacks
 from bench.figures.cpu_per_job import SIMULATOR, measure_burst, measure_pairs, simulator_options
 from bench.figures.enqueue_cost import measure_enqueueing
-from bench.figures.figure_options import Options, read_command_line
+from bench.figures.figure_options import FigureOptions, read_command_line
 from bench.figures.figure_report import BEGIN, END, Findings, write_figures
-from bench.figures.redis_commands import measure_crowding
+from bench.figures.redis_commands import measure_redis_commands
 from bench.figures.sustained_rate import measure_sustained
-from bench.measurement.bench_deployment import House, open_house
+from bench.measurement.bench_deployment import BenchDeployment, open_bench_deployment
 from bench.measurement.measured_process import end_on_sigterm
 from bench.peers.peer_environments import PeerUnavailableError
 from tests.support.report_page import rewrite_section
@@ -40,42 +40,42 @@ def main() -> int:
     return 0
 
 
-async def _measure(options: Options) -> str:
+async def _measure(options: FigureOptions) -> str:
     end_on_sigterm()
     load = os.getloadavg()[0]
     found = Findings()
     if "enqueue" in options.figures:
-        async with _house(options) as house:
-            found.enqueued = await measure_enqueueing(house, options.rounds)
+        async with _house(options) as deployment:
+            found.enqueued = await measure_enqueueing(deployment, options.rounds)
     if "callbacks" in options.figures:
-        async with _house(options) as house:
-            found.called = await measure_callbacks(house, options.rounds)
+        async with _house(options) as deployment:
+            found.called = await measure_callbacks(deployment, options.rounds)
     if "speed" in options.figures:
-        async with _house(options) as house:
-            found.speed = await measure_pairs(house, options)
+        async with _house(options) as deployment:
+            found.speed = await measure_pairs(deployment, options)
     if "sustained" in options.figures:
-        async with _house(options) as house:
-            found.sustained = await measure_sustained(house, options)
+        async with _house(options) as deployment:
+            found.sustained = await measure_sustained(deployment, options)
     if "burst" in options.figures:
-        async with _house(options) as house:
-            found.burst = await measure_burst(house, options)
+        async with _house(options) as deployment:
+            found.burst = await measure_burst(deployment, options)
     if "crowd" in options.figures:
-        async with _house(options) as house:
+        async with _house(options) as deployment:
             has_arq = "arq" in options.peers
-            found.commands = await measure_crowding(
-                house, options.rounds, options.jobs, arq=has_arq
+            found.commands = await measure_redis_commands(
+                deployment, options.rounds, options.jobs, arq=has_arq
             )
     return write_figures(found, options, (load, os.getloadavg()[0]))
 
 
 @asynccontextmanager
-async def _house(options: Options) -> AsyncIterator[House]:
+async def _house(options: FigureOptions) -> AsyncIterator[BenchDeployment]:
     """Open a house of its own for each figure: what one leaves behind would be work for another."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        async with open_house(
+        async with open_bench_deployment(
             Path(folder), simulator=simulator_options(options.seed), module=SIMULATOR
-        ) as house:
-            yield house
+        ) as deployment:
+            yield deployment
 
 
 if __name__ == "__main__":

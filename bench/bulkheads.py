@@ -19,9 +19,9 @@ from time import monotonic
 
 import asyncpg
 
-from bench.measurement.bench_deployment import ACCOUNT, House, open_house
+from bench.measurement.bench_deployment import ACCOUNT, BenchDeployment, open_bench_deployment
 from bench.measurement.measured_process import end_on_sigterm, running
-from bench.measurement.pipelines import Darkroom, log_folder
+from bench.measurement.pipelines import DarkroomPipeline, log_folder
 from producer import Job, JobState, Order, Producer
 from shared.catalog.families.gpt4o_image import TextToImage
 
@@ -48,11 +48,11 @@ async def ten_jobs(producer: Producer) -> float:
 
 
 @asynccontextmanager
-async def locked_account(house: House, producer: Producer) -> AsyncIterator[None]:
+async def locked_account(deployment: BenchDeployment, producer: Producer) -> AsyncIterator[None]:
     """40 jobs end while another session holds the row of their account for 30 s."""
     jobs = await producer.enqueue_many([order_for(TROUBLE, 2.0) for _ in range(40)])
     await asyncio.gather(*(_is_generating(producer, job) for job in jobs))
-    session = await asyncpg.connect(house.servers.database_url)
+    session = await asyncpg.connect(deployment.servers.database_url)
     await session.execute("BEGIN")
     await session.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", TROUBLE)
     locked_at = monotonic()
@@ -66,7 +66,7 @@ async def locked_account(house: House, producer: Producer) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def many_jobs(_: House, producer: Producer) -> AsyncIterator[None]:
+async def many_jobs(_: BenchDeployment, producer: Producer) -> AsyncIterator[None]:
     """500 jobs of one account end while the ten run."""
     jobs = await producer.enqueue_many([order_for(TROUBLE, 4.0) for _ in range(500)])
     yield
@@ -74,7 +74,7 @@ async def many_jobs(_: House, producer: Producer) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def silent_receiver(_: House, producer: Producer) -> AsyncIterator[None]:
+async def silent_receiver(_: BenchDeployment, producer: Producer) -> AsyncIterator[None]:
     """500 webhooks of one account go to a receiver that accepts and never answers."""
     writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
@@ -90,10 +90,10 @@ async def silent_receiver(_: House, producer: Producer) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def bad_row(house: House, producer: Producer) -> AsyncIterator[None]:
+async def bad_row(deployment: BenchDeployment, producer: Producer) -> AsyncIterator[None]:
     """The request of one queued job has a number that nobody can read."""
     job = await producer.enqueue(order_for(TROUBLE, 0.1).request, account_id=TROUBLE)
-    session = await asyncpg.connect(house.servers.database_url)
+    session = await asyncpg.connect(deployment.servers.database_url)
     await session.execute("UPDATE jobs SET request = '{\"n\": 1e400}' WHERE id = $1", job.id)
     await session.close()
     yield
@@ -104,7 +104,7 @@ async def _is_generating(producer: Producer, job: Job) -> None:
         await asyncio.sleep(0.1)
 
 
-Case = Callable[[House, Producer], AbstractAsyncContextManager[None]]
+Case = Callable[[BenchDeployment, Producer], AbstractAsyncContextManager[None]]
 CASES: dict[str, Case] = {
     "locked account row": locked_account,
     "500 jobs of one account": many_jobs,
@@ -118,18 +118,18 @@ async def measure(case: Case) -> tuple[float, float]:
     end_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         async with (
-            open_house(Path(folder), simulator=["--seed", "1"]) as house,
-            Producer.over(house.servers, webhooks_allow_loopback=True) as producer,
+            open_bench_deployment(Path(folder), simulator=["--seed", "1"]) as deployment,
+            Producer.over(deployment.servers, webhooks_allow_loopback=True) as producer,
         ):
             await producer.till.create_account(TROUBLE)
             await producer.till.grant(TROUBLE, Decimal(1_000_000), "for the measurement")
-            program = Darkroom().worker(house)
+            program = DarkroomPipeline().worker(deployment)
             environ = {**program.environ, "WEBHOOKS_ALLOW_LOOPBACK": "true"}
-            logs, ready = log_folder(house, "darkroom"), program.ready
+            logs, ready = log_folder(deployment, "darkroom"), program.ready
             async with running(program.arguments, environ, folder=logs, ready=ready):
                 await ten_jobs(producer)  # it warms up
                 alone = await ten_jobs(producer)
-                async with case(house, producer):
+                async with case(deployment, producer):
                     beside = await ten_jobs(producer)
     return alone, beside
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from bench.measurement.bench_deployment import House
+from bench.measurement.bench_deployment import BenchDeployment
 from bench.measurement.measured_process import running
 
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
@@ -20,10 +20,12 @@ _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
 class Crew:
     """The workers, each started again when it is killed."""
 
-    def __init__(self, house: House, environs: Sequence[dict[str, str]], dice: Random):
-        self._house = house
+    def __init__(
+        self, deployment: BenchDeployment, environs: Sequence[dict[str, str]], rng: Random
+    ):
+        self._house = deployment
         self._environs = environs
-        self._dice = dice
+        self._dice = rng
         self._pids: dict[int, int] = {}
         self.kills = 0
 
@@ -54,11 +56,13 @@ class Crew:
 
 
 @asynccontextmanager
-async def killed_workers(house: House, workers: int, dice: Random) -> AsyncIterator[Crew]:
+async def killed_workers(
+    deployment: BenchDeployment, workers: int, rng: Random
+) -> AsyncIterator[Crew]:
     """Keep so many running for as long as the block lasts; the first receives the callbacks."""
-    port = dice.randrange(_LOWEST_PORT, _HIGHEST_PORT)
+    port = rng.randrange(_LOWEST_PORT, _HIGHEST_PORT)
     environ = {
-        **house.environ,
+        **deployment.environ,
         "KIE_SUBMITS_PER_10_SECONDS": "0",
         "KIE_CALLBACK_URL": f"http://127.0.0.1:{port}",
         "WORKER_HTTP_PORT": "0",
@@ -66,7 +70,7 @@ async def killed_workers(house: House, workers: int, dice: Random) -> AsyncItera
     }
     environs = [dict(environ) for _ in range(workers)]
     environs[0]["WORKER_HTTP_PORT"] = str(port)
-    crew = Crew(house, environs, dice)
+    crew = Crew(deployment, environs, rng)
     keepers = [asyncio.create_task(crew.keep(number)) for number in range(workers)]
     try:
         yield crew

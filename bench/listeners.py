@@ -206,7 +206,7 @@ async def write(
     servers: Servers, job_ids: list[UUID], events: int, rate: float
 ) -> dict[int, float]:
     """Commit events at random moments of that mean rate; return when each was committed."""
-    dice = random.Random(SEED)  # noqa: S311
+    rng = random.Random(SEED)  # noqa: S311
     committed: dict[int, float] = {}
     async with (
         connect_database(servers.database_url, connections=4) as database,
@@ -215,9 +215,9 @@ async def write(
         announcer = Announcer(saying_by(Scripts(redis)))
         due = time.monotonic()
         for _ in range(events):
-            due += dice.expovariate(rate)
+            due += rng.expovariate(rate)
             await asyncio.sleep(max(due - time.monotonic(), 0))
-            await write_one(database, announcer, dice.choice(job_ids), committed)
+            await write_one(database, announcer, rng.choice(job_ids), committed)
         await announcer.close()
     return committed
 

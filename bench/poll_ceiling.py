@@ -24,7 +24,7 @@ from typing import Any
 from uuid import UUID
 
 from bench.killed_workers import killed_workers
-from bench.measurement.bench_deployment import ACCOUNT, House, open_house
+from bench.measurement.bench_deployment import ACCOUNT, BenchDeployment, open_bench_deployment
 from producer import Order, Producer, TextToImage
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
 from tests.support.report_page import rewrite_section
@@ -111,28 +111,31 @@ async def press(options: Options, folder: Path) -> Finding:
     simulator += ["--create-latency", "0", "--poll-latency", "0", "--request-log", "1000"]
     for fault in _CALLBACKS:
         simulator += ["--fault", fault]
-    dice, pressure = Random(options.seed), Pressure()  # noqa: S311  # no secrets
-    async with open_house(folder, simulator=simulator) as house, AsyncExitStack() as stack:
-        job_ids = await _place(house, options.tasks)
-        crew = await stack.enter_async_context(killed_workers(house, options.workers, dice))
-        await _until(house, _SUBMITTED_SECONDS, options.tasks, "creates", "created")
+    rng, pressure = Random(options.seed), Pressure()  # noqa: S311  # no secrets
+    async with (
+        open_bench_deployment(folder, simulator=simulator) as deployment,
+        AsyncExitStack() as stack,
+    ):
+        job_ids = await _place(deployment, options.tasks)
+        crew = await stack.enter_async_context(killed_workers(deployment, options.workers, rng))
+        await _until(deployment, _SUBMITTED_SECONDS, options.tasks, "creates", "created")
         started_at = time.monotonic()
         others = [
-            asyncio.create_task(_hasten(house, job_ids, dice, pressure)),
+            asyncio.create_task(_hasten(deployment, job_ids, rng, pressure)),
             asyncio.create_task(crew.reap(options.seconds_per_kill)),
         ]
         stack.callback(lambda: [one.cancel() for one in others])
-        await _until(house, _LONGEST_SECONDS, options.polls, "polls", "arrived")
+        await _until(deployment, _LONGEST_SECONDS, options.polls, "polls", "arrived")
         took_seconds = time.monotonic() - started_at
-        tasks = await house.tasks()
+        tasks = await deployment.tasks()
         windows = Counter(int(task["worst_window"]) for task in tasks)
-        record = await house.record()
+        record = await deployment.record()
         pressure.kills = crew.kills
     return Finding(record, windows, pressure, took_seconds, (load, os.getloadavg()[0]))
 
 
-async def _place(house: House, tasks: int) -> list[UUID]:
-    async with Producer.over(house.servers) as producer:
+async def _place(deployment: BenchDeployment, tasks: int) -> list[UUID]:
+    async with Producer.over(deployment.servers) as producer:
         jobs = await producer.enqueue_many(
             [
                 Order(
@@ -145,11 +148,11 @@ async def _place(house: House, tasks: int) -> list[UUID]:
     return [job.id for job in jobs]
 
 
-async def _until(house: House, seconds: float, enough: int, *path: str) -> None:
+async def _until(deployment: BenchDeployment, seconds: float, enough: int, *path: str) -> None:
     """Wait for a figure of the record; raises TimeoutError, but is content with late polls."""
     deadline = time.monotonic() + seconds
     while True:
-        record: Any = await house.record()
+        record: Any = await deployment.record()
         for word in path:
             record = record[word]
         if record >= enough:
@@ -161,12 +164,14 @@ async def _until(house: House, seconds: float, enough: int, *path: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _hasten(house: House, job_ids: Sequence[UUID], dice: Random, pressure: Pressure) -> None:
+async def _hasten(
+    deployment: BenchDeployment, job_ids: Sequence[UUID], rng: Random, pressure: Pressure
+) -> None:
     """Make random jobs due now, as an operator's refresh and every callback do."""
-    async with connect_redis(house.servers.redis_url) as redis:
+    async with connect_redis(deployment.servers.redis_url) as redis:
         delivery_queue = DeliveryQueue(redis)
         while True:
-            some = dice.sample(job_ids, min(_HASTENED_AT_ONCE, len(job_ids)))
+            some = rng.sample(job_ids, min(_HASTENED_AT_ONCE, len(job_ids)))
             await asyncio.gather(*(delivery_queue.make_due_now(one, Lane.POLL) for one in some))
             pressure.hastened += len(some)
             await asyncio.sleep(_HASTEN_PAUSE_SECONDS)

@@ -8,14 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.measurement.bench_deployment import open_house
+from bench.measurement.bench_deployment import open_bench_deployment
 from bench.measurement.measured_process import end_on_sigterm
 from bench.scaling.history_cost import measure_history
 from bench.scaling.history_databases import Size
 from bench.scaling.scale_options import ScaleOptions, read_scale_options
 from bench.scaling.scale_report import marks_of, write_costs, write_flights, write_growth
-from bench.scaling.tasks_in_flight import Load, measure_flight
-from bench.scaling.worker_growth import measure_accounts, measure_crew
+from bench.scaling.tasks_in_flight import Load, measure_tasks_in_flight
+from bench.scaling.worker_growth import measure_accounts, measure_workers
 from tests.support.report_page import rewrite_section
 from tests.support.run_description import describe_run
 
@@ -63,7 +63,7 @@ async def _flights(options: ScaleOptions) -> str:
         Load(tasks, options.task_seconds, options.watch_seconds, options.seed)
         for tasks in options.tasks
     ]
-    return write_flights([await measure_flight(load) for load in loads])
+    return write_flights([await measure_tasks_in_flight(load) for load in loads])
 
 
 async def _history(options: ScaleOptions) -> str:
@@ -76,13 +76,17 @@ async def _history(options: ScaleOptions) -> str:
 async def _growth(options: ScaleOptions) -> str:
     simulator = ["--seed", str(options.seed), *_SHORT_TASKS]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        async with open_house(Path(folder), simulator=simulator) as house:
+        async with open_bench_deployment(Path(folder), simulator=simulator) as deployment:
             # One that is not counted: the timetable learns, and every table has its first rows.
-            await measure_crew(house, 1, max(options.jobs // 4, 50))
-            crews = [await measure_crew(house, one, options.jobs) for one in options.workers]
+            await measure_workers(deployment, 1, max(options.jobs // 4, 50))
+            crews = [
+                await measure_workers(deployment, one, options.jobs) for one in options.workers
+            ]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        async with open_house(Path(folder), simulator=simulator) as house:
-            accounts = await measure_accounts(house, options.account_rounds, options.account_jobs)
+        async with open_bench_deployment(Path(folder), simulator=simulator) as deployment:
+            accounts = await measure_accounts(
+                deployment, options.account_rounds, options.account_jobs
+            )
     return write_growth(crews, accounts)
 
 

@@ -15,12 +15,12 @@ from platform import python_version
 from bench.polling.duration_models import MAIN, OTHERS, recorded
 from bench.polling.lag_plot import Panel, Point, draw
 from bench.polling.poll_simulation import (
+    DurationModel,
     Figures,
-    Found,
-    KiesAdvice,
+    KieAdvicePolicy,
     Learned,
-    RuleOfThumb,
-    World,
+    SimulatedTask,
+    UnlearnedPolicy,
     figures_of,
     simulate,
 )
@@ -75,15 +75,17 @@ def _describe(options: Namespace) -> str:
     return f"`{command}`, Python {python_version()}; {options.tasks:,} tasks each."
 
 
-def _compare(world: World, options: Namespace, *, brief: bool = False) -> Iterable[Sequence[str]]:
+def _compare(
+    world: DurationModel, options: Namespace, *, brief: bool = False
+) -> Iterable[Sequence[str]]:
     """Yield the rows of one world; everybody goes through the same tasks."""
     warm = min(WARM_UP_TASKS, options.tasks // 2)
     tasks = options.tasks + warm
-    advice = simulate(world, KiesAdvice(), tasks, options.seed)
+    advice = simulate(world, KieAdvicePolicy(), tasks, options.seed)
     ours = simulate(world, Learned(options.seed, POLL_IS_WORTH_SECONDS), tasks, options.seed)
     yield _row(world.name, "Kie's advice", advice[warm:], advice[warm:])
     if not brief:
-        thumb = simulate(world, RuleOfThumb(), tasks, options.seed)
+        thumb = simulate(world, UnlearnedPolicy(), tasks, options.seed)
         yield _row("", "rule of thumb", thumb[warm:], advice[warm:])
         cold = min(COLD_TASKS, options.tasks)
         yield _row("", f"learned, the first {cold}", ours[:cold], advice[:cold])
@@ -91,7 +93,9 @@ def _compare(world: World, options: Namespace, *, brief: bool = False) -> Iterab
     yield _row("", "learned, warm", ours[warm:], advice[warm:])
 
 
-def _row(name: str, timetable: str, found: Sequence[Found], advice: Sequence[Found]) -> list[str]:
+def _row(
+    name: str, timetable: str, found: Sequence[SimulatedTask], advice: Sequence[SimulatedTask]
+) -> list[str]:
     ours, theirs = figures_of(found), figures_of(advice)
     seconds = (ours.p50_seconds, ours.p95_seconds, ours.p99_seconds)
     ratios = (ours.polls / theirs.polls, ours.p95_seconds / theirs.p95_seconds)
@@ -102,12 +106,12 @@ def _row(name: str, timetable: str, found: Sequence[Found], advice: Sequence[Fou
     ]
 
 
-def _panel(world: World, options: Namespace) -> Panel:
+def _panel(world: DurationModel, options: Namespace) -> Panel:
     """Return the curve of one world, over all trade-offs."""
     warm = min(WARM_UP_TASKS, options.tasks // 2)
     tasks = options.tasks + warm
 
-    def figures(policy: KiesAdvice | Learned) -> Figures:
+    def figures(policy: KieAdvicePolicy | Learned) -> Figures:
         return figures_of(simulate(world, policy, tasks, options.seed)[warm:])
 
     curve = [figures(Learned(options.seed, trade_off)) for trade_off in TRADE_OFFS]
@@ -116,8 +120,8 @@ def _panel(world: World, options: Namespace) -> Panel:
         title=world.name,
         curve=[Point(one.polls, one.p95_seconds) for one in curve],
         chosen=chosen,
-        advice=_point(figures(KiesAdvice())),
-        thumb=_point(figures(RuleOfThumb())),
+        advice=_point(figures(KieAdvicePolicy())),
+        thumb=_point(figures(UnlearnedPolicy())),
     )
 
 

@@ -16,18 +16,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
-from bench.measurement.bench_deployment import House, open_house
+from bench.measurement.bench_deployment import BenchDeployment, open_bench_deployment
 from bench.measurement.measured_process import end_on_sigterm, running
-from bench.measurement.pipelines import Darkroom, log_folder, place_evenly
+from bench.measurement.pipelines import DarkroomPipeline, log_folder, place_evenly
 from bench.measurement.statement_counts import connect_unlogged
 from bench.measurement.worker_run import read_lags, wait_until_all_ended
 from bench.polling.poll_simulation import (
     ROUND_TRIP_SECONDS,
-    Found,
-    KiesAdvice,
+    DurationModel,
+    KieAdvicePolicy,
     Learned,
-    Policy,
-    World,
+    PollPolicy,
+    SimulatedTask,
     figures_of,
     simulate,
 )
@@ -68,8 +68,8 @@ async def _measure(options: Namespace) -> str:
     simulator = ["--seed", str(options.seed), "--create-latency", "0", *latency]
     simulator += ["--distribution", options.distribution]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        async with open_house(Path(folder), simulator=simulator) as house:
-            taken, found = await _run(house, options.jobs, known)
+        async with open_bench_deployment(Path(folder), simulator=simulator) as deployment:
+            taken, found = await _run(deployment, options.jobs, known)
     command = (
         f"python -m bench.timetable_in_earnest --distribution {options.distribution}"
         f" --jobs {options.jobs} --seed {options.seed}"
@@ -86,30 +86,32 @@ def draw_times(distribution: str, seed: int, count: int) -> list[float]:
     return [durations.draw(randomness) for _ in range(count)]
 
 
-async def _run(house: House, jobs: int, known: Sequence[float]) -> tuple[list[float], list[Found]]:
+async def _run(
+    deployment: BenchDeployment, jobs: int, known: Sequence[float]
+) -> tuple[list[float], list[SimulatedTask]]:
     """Return the time that each task took, and how seldom and how late all were found."""
-    ours = Darkroom()
-    await _teach(house, known)
-    program = ours.worker(house)
-    folder = log_folder(house, "timetable")
+    ours = DarkroomPipeline()
+    await _teach(deployment, known)
+    program = ours.worker(deployment)
+    folder = log_folder(deployment, "timetable")
     async with (
         running(program.arguments, program.environ, folder=folder, ready=program.ready),
-        Producer.over(house.servers) as producer,
+        Producer.over(deployment.servers) as producer,
     ):
         await place_evenly(producer, jobs, jobs / JOBS_PER_SECOND)
-        await wait_until_all_ended(house, ours)
-    tasks = await house.tasks()
+        await wait_until_all_ended(deployment, ours)
+    tasks = await deployment.tasks()
     taken = [task["finished_at"] - task["created_at"] for task in tasks]
-    polls = (await house.record())["polls"]["arrived"]
-    lags = await read_lags(house, ours)
+    polls = (await deployment.record())["polls"]["arrived"]
+    lags = await read_lags(deployment, ours)
     # The record counts all polls together: the mean is all that is made of them.
     share = polls // len(lags)
     more = polls - share * len(lags)
-    return taken, [Found(share + (number < more), lag) for number, lag in enumerate(lags)]
+    return taken, [SimulatedTask(share + (number < more), lag) for number, lag in enumerate(lags)]
 
 
-async def _teach(house: House, known: Sequence[float]) -> None:
-    connection = await connect_unlogged(house)
+async def _teach(deployment: BenchDeployment, known: Sequence[float]) -> None:
+    connection = await connect_unlogged(deployment)
     try:
         await connection.executemany(
             "INSERT INTO completion_times (model, task, quantity, seconds)"
@@ -121,23 +123,25 @@ async def _teach(house: House, known: Sequence[float]) -> None:
 
 
 def compare(
-    taken: Sequence[float], found: Sequence[Found], known: Sequence[float], seed: int
+    taken: Sequence[float], found: Sequence[SimulatedTask], known: Sequence[float], seed: int
 ) -> Iterable[Sequence[str]]:
     """Yield a row for Kie's advice and for ours, in simulation and in earnest."""
 
-    def simulated(policy: Policy) -> list[Found]:
+    def simulated(policy: PollPolicy) -> list[SimulatedTask]:
         times = iter([*known, *taken])
-        world = World("as taken", lambda random, gone: next(times))
+        world = DurationModel("as taken", lambda random, gone: next(times))
         return simulate(world, policy, len(known) + len(taken), seed)[len(known) :]
 
-    advice = simulated(KiesAdvice())
+    advice = simulated(KieAdvicePolicy())
     yield _row("Kie's advice, simulated", advice, advice)
     learned = simulated(Learned(seed, POLL_IS_WORTH_SECONDS))
     yield _row("learned, simulated", learned, advice)
     yield _row("learned, a worker", found, advice)
 
 
-def _row(name: str, found: Sequence[Found], advice: Sequence[Found]) -> Sequence[str]:
+def _row(
+    name: str, found: Sequence[SimulatedTask], advice: Sequence[SimulatedTask]
+) -> Sequence[str]:
     ours, theirs = figures_of(found), figures_of(advice)
     figures = (ours.polls, ours.p50_seconds, ours.p95_seconds)
     ratios = (ours.polls / theirs.polls, ours.p95_seconds / theirs.p95_seconds)

@@ -19,7 +19,7 @@ import asyncpg
 import uvloop
 
 from bench.peers.kie_calls import Kie, open_kie
-from bench.peers.peer_settings import read_setting, say_ready
+from bench.peers.peer_settings import read_peer_settings, report_ready
 from bench.peers.peer_tables import describe, skip_session_reset
 
 AT_ONCE = 100
@@ -34,7 +34,7 @@ _WRITES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LoopLoad:
     """What each job is made of."""
 
     jobs: int
@@ -51,7 +51,7 @@ def share(number: int, per_job: float) -> int:
     return int((number + 1) * per_job) - int(number * per_job)
 
 
-def poll_moments(polls: int, shape: Shape) -> list[float]:
+def poll_moments(polls: int, shape: LoopLoad) -> list[float]:
     """Return when to poll, in seconds after the create; the last one finds the task done."""
     early = [
         min(shape.first_seconds + index * shape.gap_seconds, shape.end_seconds)
@@ -63,7 +63,7 @@ def poll_moments(polls: int, shape: Shape) -> list[float]:
 class BareLoop:
     """All jobs side by side, as many requests at once as a worker has slots."""
 
-    def __init__(self, kie: Kie, pool: asyncpg.Pool, shape: Shape) -> None:
+    def __init__(self, kie: Kie, pool: asyncpg.Pool, shape: LoopLoad) -> None:
         self._kie = kie
         self._pool = pool
         self._shape = shape
@@ -100,8 +100,8 @@ class BareLoop:
 
 async def main() -> None:
     """Wait, do the jobs, wait."""
-    shape = Shape(**json.loads(sys.argv[1]))
-    setting = read_setting()
+    shape = LoopLoad(**json.loads(sys.argv[1]))
+    setting = read_peer_settings()
     loop = asyncio.get_running_loop()
     go, stop = asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGCONT, go.set)
@@ -112,7 +112,7 @@ async def main() -> None:
         ) as pool,
         open_kie(setting) as kie,
     ):
-        say_ready()
+        report_ready()
         await go.wait()
         await BareLoop(kie, pool, shape).run()
         await stop.wait()

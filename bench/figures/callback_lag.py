@@ -7,9 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from bench.measurement.bench_deployment import House
+from bench.measurement.bench_deployment import BenchDeployment
 from bench.measurement.measured_process import cpu_seconds, running
-from bench.measurement.pipelines import Darkroom, Program, log_folder, order_of, place_evenly
+from bench.measurement.pipelines import (
+    DarkroomPipeline,
+    Program,
+    log_folder,
+    order_of,
+    place_evenly,
+)
 from bench.measurement.run_statistics import percentile
 from bench.measurement.statement_counts import connect_unlogged
 from bench.measurement.worker_run import read_lags, wait_until_all_ended
@@ -22,7 +28,7 @@ _WARM_UP_JOBS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class CallbackRun:
     """One run at one rate."""
 
     rate: int
@@ -59,12 +65,12 @@ class CallbackLag:
     worker_share: float
 
 
-async def measure_callbacks(house: House, rounds: int) -> list[Called]:
+async def measure_callbacks(deployment: BenchDeployment, rounds: int) -> list[CallbackRun]:
     """Offer jobs at every rate to one worker, as often as there are rounds."""
     found = []
     for _ in range(rounds):
         for rate in RATES:
-            found.append(await _offer(house, rate))
+            found.append(await _offer(deployment, rate))
             lag = lag_of(found[-1:])
             sys.stderr.write(
                 f"callbacks at {rate} jobs/s: p50 {lag.p50_ms:.0f} ms, p99 {lag.p99_ms:.0f} ms,"
@@ -73,7 +79,7 @@ async def measure_callbacks(house: House, rounds: int) -> list[Called]:
     return found
 
 
-def lag_of(runs: Sequence[Called]) -> CallbackLag:
+def lag_of(runs: Sequence[CallbackRun]) -> CallbackLag:
     """Return the figures of runs at one rate, of which there is at least one."""
     lags = list(chain.from_iterable(run.lags for run in runs))
     jobs = len(lags)
@@ -91,31 +97,31 @@ def lag_of(runs: Sequence[Called]) -> CallbackLag:
     )
 
 
-async def _offer(house: House, rate: int) -> Called:
-    await house.start_over()
-    ours = Darkroom()
-    program = with_callbacks(ours.worker(house))
-    folder = log_folder(house, f"callbacks {rate}")
+async def _offer(deployment: BenchDeployment, rate: int) -> CallbackRun:
+    await deployment.start_over()
+    ours = DarkroomPipeline()
+    program = with_callbacks(ours.worker(deployment))
+    folder = log_folder(deployment, f"callbacks {rate}")
     async with (
         running(program.arguments, program.environ, folder=folder, ready=program.ready) as pid,
-        Producer.over(house.servers) as producer,
+        Producer.over(deployment.servers) as producer,
     ):
         # A new worker does not trust callbacks yet, and everything is done for the first time.
         await producer.enqueue_many([order_of(number) for number in range(_WARM_UP_JOBS)])
-        await wait_until_all_ended(house, ours)
-        await house.start_over()
-        await _forget_callbacks(house)
+        await wait_until_all_ended(deployment, ours)
+        await deployment.start_over()
+        await _forget_callbacks(deployment)
         before = cpu_seconds(pid)
         await place_evenly(producer, int(rate * OFFERED_SECONDS), OFFERED_SECONDS)
         worker = cpu_seconds(pid) - before
-        await wait_until_all_ended(house, ours)
-    record = await house.record()
-    return Called(
+        await wait_until_all_ended(deployment, ours)
+    record = await deployment.record()
+    return CallbackRun(
         rate=rate,
-        lags=await read_lags(house, ours),
+        lags=await read_lags(deployment, ours),
         polls=record["polls"]["arrived"],
         callbacks=record["callbacks"]["sent"],
-        hastened=await _count_hastened(house),
+        hastened=await _count_hastened(deployment),
         worker_share=worker / OFFERED_SECONDS,
     )
 
@@ -127,16 +133,16 @@ def with_callbacks(program: Program) -> Program:
     return replace(program, environ=environ)
 
 
-async def _forget_callbacks(house: House) -> None:
-    connection = await connect_unlogged(house)
+async def _forget_callbacks(deployment: BenchDeployment) -> None:
+    connection = await connect_unlogged(deployment)
     try:
         await connection.execute("TRUNCATE callback_inbox")
     finally:
         await connection.close()
 
 
-async def _count_hastened(house: House) -> int:
-    connection = await connect_unlogged(house)
+async def _count_hastened(deployment: BenchDeployment) -> int:
+    connection = await connect_unlogged(deployment)
     try:
         return int(
             await connection.fetchval(

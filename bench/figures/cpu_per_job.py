@@ -6,17 +6,27 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.figures.bare_loop import Shape
-from bench.figures.figure_options import Options
-from bench.measurement.bench_deployment import House
-from bench.measurement.pipelines import BareLoop, Contestant, Darkroom, Pace, Peer
+from bench.figures.bare_loop import LoopLoad
+from bench.figures.figure_options import FigureOptions
+from bench.measurement.bench_deployment import BenchDeployment
+from bench.measurement.pipelines import (
+    BareLoopPipeline,
+    DarkroomPipeline,
+    PeerPipeline,
+    Pipeline,
+    PollSchedule,
+)
 from bench.measurement.run_statistics import Round, Run, turned
 from bench.measurement.worker_run import count_statements, measure
 
 SIMULATOR = "worker.simulator"
-PACE = Pace(first_seconds=2.5, gap_seconds=2.5)
+POLL_SCHEDULE = PollSchedule(first_seconds=2.5, gap_seconds=2.5)
 """When the peers and the bare loop poll: as Kie's page advises for the first 30 seconds."""
-TICKING = {"saq": Pace(1.7, 1.8), "streaq": Pace(2.2, 2.2), "taskiq": Pace(1.1, 1.55)}
+TICKING_POLL_SCHEDULES = {
+    "saq": PollSchedule(1.7, 1.8),
+    "streaq": PollSchedule(2.2, 2.2),
+    "taskiq": PollSchedule(1.1, 1.55),
+}
 """Of peers that look only every second (or half a second: streaQ): asked for earlier, the polls
 come about when all others make theirs."""
 _TASK_SECONDS = 8.0
@@ -32,7 +42,7 @@ def simulator_options(seed: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class PairedRuns:
     """All that the rounds gave."""
 
     rounds: list[Round]
@@ -40,57 +50,60 @@ class Measured:
     """Per job and contestant, counted beforehand."""
 
 
-def peers_of(libraries: Sequence[str]) -> list[Peer]:
+def peers_of(libraries: Sequence[str]) -> list[PeerPipeline]:
     """Return the tuned pipelines on these libraries, at their paces."""
-    return [Peer(library, TICKING.get(library, PACE), is_tuned=True) for library in libraries]
+    return [
+        PeerPipeline(library, TICKING_POLL_SCHEDULES.get(library, POLL_SCHEDULE), is_tuned=True)
+        for library in libraries
+    ]
 
 
-async def measure_pairs(house: House, options: Options) -> Measured:
+async def measure_pairs(deployment: BenchDeployment, options: FigureOptions) -> PairedRuns:
     """Run Darkroom and the bare loop, for the processor time per job (P1)."""
-    ours = Darkroom()
-    statements = await _count_all(house, [ours], options.jobs)
+    ours = DarkroomPipeline()
+    statements = await _count_all(deployment, [ours], options.jobs)
     rounds: list[Round] = []
     for number in range(options.rounds):
-        mine = await _run(house, ours, options.jobs, number)
-        floor = BareLoop(shape_of(mine, statements[ours.name]))
-        rounds.append([mine, await _run(house, floor, options.jobs, number)])
-    return Measured(rounds, {**statements, BareLoop.name: statements[ours.name]})
+        mine = await _run(deployment, ours, options.jobs, number)
+        floor = BareLoopPipeline(load_of(mine, statements[ours.name]))
+        rounds.append([mine, await _run(deployment, floor, options.jobs, number)])
+    return PairedRuns(rounds, {**statements, BareLoopPipeline.name: statements[ours.name]})
 
 
-async def measure_burst(house: House, options: Options) -> Measured:
+async def measure_burst(deployment: BenchDeployment, options: FigureOptions) -> PairedRuns:
     """Run Darkroom and its peers through jobs that were all placed before (P2 as a burst)."""
-    everybody: list[Contestant] = [Darkroom(), *peers_of(options.peers)]
-    contestants = {one.name: one for one in everybody}
-    statements = await _count_all(house, everybody, options.jobs)
+    everybody: list[Pipeline] = [DarkroomPipeline(), *peers_of(options.peers)]
+    pipelines = {one.name: one for one in everybody}
+    statements = await _count_all(deployment, everybody, options.jobs)
     rounds: list[Round] = []
     for number in range(options.rounds):
-        order = [contestants[name] for name in turned(list(contestants), number)]
-        rounds.append([await _run(house, one, options.rate_jobs, number) for one in order])
-    return Measured(rounds, statements)
+        order = [pipelines[name] for name in turned(list(pipelines), number)]
+        rounds.append([await _run(deployment, one, options.rate_jobs, number) for one in order])
+    return PairedRuns(rounds, statements)
 
 
-def shape_of(run: Run, statements: float) -> Shape:
+def load_of(run: Run, statements: float) -> LoopLoad:
     """Return the bare loop that makes as many polls as that run did, and those statements."""
-    return Shape(
+    return LoopLoad(
         jobs=run.jobs,
         polls=run.polls_per_job,
         statements=statements,
-        first_seconds=PACE.first_seconds,
-        gap_seconds=PACE.gap_seconds,
+        first_seconds=POLL_SCHEDULE.first_seconds,
+        gap_seconds=POLL_SCHEDULE.gap_seconds,
         end_seconds=_LONGEST_TASK_SECONDS,
     )
 
 
 async def _count_all(
-    house: House, contestants: Sequence[Contestant], jobs: int
+    deployment: BenchDeployment, pipelines: Sequence[Pipeline], jobs: int
 ) -> dict[str, float]:
     """Count everybody's statements per job, which also warms up."""
     some = max(jobs // 4, 10)
-    return {one.name: await count_statements(house, one, some) for one in contestants}
+    return {one.name: await count_statements(deployment, one, some) for one in pipelines}
 
 
-async def _run(house: House, contestant: Contestant, jobs: int, number: int) -> Run:
-    run = await measure(house, contestant, jobs)
+async def _run(deployment: BenchDeployment, pipeline: Pipeline, jobs: int, number: int) -> Run:
+    run = await measure(deployment, pipeline, jobs)
     sys.stderr.write(
         f"round {number + 1}: {run.name}, {jobs} jobs: {run.cpu_ms_per_job:.2f} ms a job,"
         f" {run.jobs_per_second:.0f} jobs/s, {run.polls_per_job:.2f} polls a job, the simulated"

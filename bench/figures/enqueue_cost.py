@@ -14,7 +14,7 @@ import asyncpg
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 
-from bench.measurement.bench_deployment import ACCOUNT, House
+from bench.measurement.bench_deployment import ACCOUNT, BenchDeployment
 from bench.measurement.pipelines import order_of
 from producer import Producer
 
@@ -25,7 +25,7 @@ _COMMIT = "INSERT INTO peers.jobs (id, account_id, prompt, quantity) VALUES ($1,
 
 
 @dataclass(frozen=True, slots=True)
-class Enqueued:
+class EnqueueRates:
     """One round: rates in jobs per second, and medians in seconds."""
 
     many_rate: float
@@ -34,21 +34,21 @@ class Enqueued:
     bare_seconds: float
 
 
-async def measure_enqueueing(house: House, rounds: int) -> list[Enqueued]:
+async def measure_enqueueing(deployment: BenchDeployment, rounds: int) -> list[EnqueueRates]:
     """Enqueue in every way, as often as there are rounds; no worker runs."""
-    await house.start_over()
-    settings = RedisSettings(unix_socket_path=house.servers.redis_url.removeprefix("unix://"))
+    await deployment.start_over()
+    settings = RedisSettings(unix_socket_path=deployment.servers.redis_url.removeprefix("unix://"))
     arq = await create_pool(settings)
-    postgres = await asyncpg.connect(house.servers.database_url)
+    postgres = await asyncpg.connect(deployment.servers.database_url)
     try:
-        async with Producer.over(house.servers) as producer:
+        async with Producer.over(deployment.servers) as producer:
             await _enqueue_many(producer, MANY // 10)
             await _enqueue_to_arq(arq, MANY // 10)
             found = []
             for number in range(rounds):
                 found.append(await _round(producer, arq, postgres, number))
                 sys.stderr.write(f"round {number + 1}: {found[-1]}\n")
-                await house.flush_redis()
+                await deployment.flush_redis()
             return found
     finally:
         await postgres.close()
@@ -57,7 +57,7 @@ async def measure_enqueueing(house: House, rounds: int) -> list[Enqueued]:
 
 async def _round(
     producer: Producer, arq: ArqRedis, postgres: asyncpg.Connection[Any], number: int
-) -> Enqueued:
+) -> EnqueueRates:
     async def single(_: int) -> None:
         order = order_of(0)
         await producer.enqueue(order.request, account_id=ACCOUNT)
@@ -76,7 +76,7 @@ async def _round(
     # Every other round the other way round, so that none always comes first.
     for index in list(results)[:: 1 if number % 2 == 0 else -1]:
         results[index] = await parts[index]()
-    return Enqueued(*(results[index] for index in sorted(results)))
+    return EnqueueRates(*(results[index] for index in sorted(results)))
 
 
 async def _enqueue_many(producer: Producer, jobs: int) -> float:

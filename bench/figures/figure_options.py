@@ -20,7 +20,7 @@ _PAGE = Path(__file__).parents[1] / "README.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class FigureOptions:
     """One measurement. The seed repeats what the simulated Kie draws, not the machine's moods."""
 
     rounds: int = 5
@@ -54,9 +54,9 @@ class Options:
         )
 
 
-def read_command_line(arguments: Sequence[str]) -> Options:
+def read_command_line(arguments: Sequence[str]) -> FigureOptions:
     """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
-    defaults = Options()
+    defaults = FigureOptions()
     parser = _parser(defaults)
     given = parser.parse_args(arguments)
     if given.rate_jobs is not None and "burst" not in given.figures:
@@ -67,7 +67,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
             parser.error(f"{option} is for the figure sustained: add it to --figures")
     if "burst" in given.figures and not given.peers:
         parser.error("the figure burst is a race: give it peers")
-    return Options(
+    return FigureOptions(
         rounds=given.rounds,
         jobs=given.jobs,
         rate_jobs=given.rate_jobs or defaults.rate_jobs,
@@ -80,7 +80,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     )
 
 
-def _parser(defaults: Options) -> argparse.ArgumentParser:
+def _parser(defaults: FigureOptions) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures Darkroom beside a bare loop and beside its peers, in rounds.",

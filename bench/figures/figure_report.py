@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench.figures.callback_lag import CallbackLag, Called, lag_of
-from bench.figures.cpu_per_job import Measured
-from bench.figures.enqueue_cost import MANY, Enqueued
-from bench.figures.figure_options import Options
-from bench.figures.redis_commands import CROWD, Commands
+from bench.figures.callback_lag import CallbackLag, CallbackRun, lag_of
+from bench.figures.cpu_per_job import PairedRuns
+from bench.figures.enqueue_cost import MANY, EnqueueRates
+from bench.figures.figure_options import FigureOptions
+from bench.figures.redis_commands import MANY_WORKERS, CommandCounts
 from bench.figures.sustained_rate import Sustained
 from bench.figures.sustained_report import is_bound, say_sustained, sustained_ratio
-from bench.measurement.pipelines import BareLoop, Darkroom
+from bench.measurement.pipelines import BareLoopPipeline, DarkroomPipeline
 from bench.measurement.run_statistics import (
     Round,
     cpu_ratio,
@@ -42,15 +42,15 @@ _SPREAD_HEAD = ("median", "min", "max")
 class Findings:
     """What was measured; the rest is left empty."""
 
-    speed: Measured = field(default_factory=lambda: Measured([], {}))
+    speed: PairedRuns = field(default_factory=lambda: PairedRuns([], {}))
     sustained: Sustained = field(default_factory=Sustained)
-    burst: Measured = field(default_factory=lambda: Measured([], {}))
-    enqueued: list[Enqueued] = field(default_factory=list)
-    commands: list[Commands] = field(default_factory=list)
-    called: list[Called] = field(default_factory=list)
+    burst: PairedRuns = field(default_factory=lambda: PairedRuns([], {}))
+    enqueued: list[EnqueueRates] = field(default_factory=list)
+    commands: list[CommandCounts] = field(default_factory=list)
+    called: list[CallbackRun] = field(default_factory=list)
 
 
-def write_figures(found: Findings, options: Options, loads: tuple[float, float]) -> str:
+def write_figures(found: Findings, options: FigureOptions, loads: tuple[float, float]) -> str:
     """Return the section as Markdown."""
     speed, burst = found.speed, found.burst
     parts = [
@@ -60,12 +60,12 @@ def write_figures(found: Findings, options: Options, loads: tuple[float, float])
     if speed.rounds:
         parts += [
             f"P1, {options.jobs} jobs, rounds: {options.rounds}.",
-            _contestants(speed, (Darkroom.name, BareLoop.name)),
+            _contestants(speed, (DarkroomPipeline.name, BareLoopPipeline.name)),
         ]
     parts += say_sustained(found.sustained, options.offered_seconds)
     if burst.rounds:
         said = f"P2 as a burst, {options.rate_jobs} jobs, rounds: {options.rounds}. {_OF_THE_BURST}"
-        parts += [wrapped(said), _contestants(burst, (Darkroom.name, *_peers_in(burst)))]
+        parts += [wrapped(said), _contestants(burst, (DarkroomPipeline.name, *_peers_in(burst)))]
     parts += _verdict_on_kie(found)
     parts += [*_said_of_enqueueing(found.enqueued), *_said_of_commands(found.commands)]
     if found.called:
@@ -77,21 +77,21 @@ def _name(libraries: Sequence[str]) -> str:
     return ", ".join(f"{one} {version_of(one)}" for one in libraries) or "none"
 
 
-def _peers_in(burst: Measured) -> list[str]:
-    return sorted({run.name for runs in burst.rounds for run in runs} - {Darkroom.name})
+def _peers_in(burst: PairedRuns) -> list[str]:
+    return sorted({run.name for runs in burst.rounds for run in runs} - {DarkroomPipeline.name})
 
 
 def _ratios(found: Findings) -> Iterator[tuple[str, ...]]:
     speed, burst, enqueued = found.speed, found.burst, found.enqueued
     if speed.rounds:
-        ratio = cpu_ratio(speed.rounds, Darkroom.name, BareLoop.name)
+        ratio = cpu_ratio(speed.rounds, DarkroomPipeline.name, BareLoopPipeline.name)
         yield ("P1", "worker CPU per job ÷ the bare loop's", ratio.shown(), "≤ 1.5")
     if (sustained := sustained_ratio(found.sustained)) is not None:
         bound = " (of bounds, see below)" if is_bound(found.sustained) else ""
         what = f"jobs/s that one worker process carries ÷ the best peer's{bound}"
         yield ("P2", what, sustained.shown(), "≥ 3")
     if burst.rounds:
-        ratio = rate_ratio(burst.rounds, Darkroom.name, _peers_in(burst))
+        ratio = rate_ratio(burst.rounds, DarkroomPipeline.name, _peers_in(burst))
         what = "P2 as a burst: jobs/s until the last job has ended ÷ the best peer's"
         yield ("burst", what, ratio.shown(), "")
     for rate in dict.fromkeys(one.rate for one in found.called):
@@ -109,12 +109,12 @@ def _ratios(found: Findings) -> Iterator[tuple[str, ...]]:
         yield ("P6", what, ratio.shown(), "≤ 1.3")
     for name in dict.fromkeys(one.name for one in found.commands):
         mine = [one.crowded / one.alone for one in found.commands if one.name == name]
-        what = f"Redis commands per job, {CROWD} workers ÷ 1: {name}"
-        goal = "≤ 1.15" if name == Darkroom.name else ""
+        what = f"Redis commands per job, {MANY_WORKERS} workers ÷ 1: {name}"
+        goal = "≤ 1.15" if name == DarkroomPipeline.name else ""
         yield ("P7", what, spread(mine).shown(), goal)
 
 
-def _said_of_enqueueing(enqueued: Sequence[Enqueued]) -> Iterator[str]:
+def _said_of_enqueueing(enqueued: Sequence[EnqueueRates]) -> Iterator[str]:
     if not enqueued:
         return
     rates = [spread([getattr(one, name) for one in enqueued]).median for name in _RATES]
@@ -125,15 +125,18 @@ def _said_of_enqueueing(enqueued: Sequence[Enqueued]) -> Iterator[str]:
     )
 
 
-def _said_of_commands(commands: Sequence[Commands]) -> Iterator[str]:
+def _said_of_commands(commands: Sequence[CommandCounts]) -> Iterator[str]:
     for name in dict.fromkeys(one.name for one in commands):
         mine = [one for one in commands if one.name == name]
         alone = spread([one.alone for one in mine]).median
         crowded = spread([one.crowded for one in mine]).median
-        yield f"P7: {name}: {alone:.1f} commands per job alone, {crowded:.1f} with {CROWD} workers."
+        yield (
+            f"P7: {name}: {alone:.1f} commands per job alone, {crowded:.1f} with"
+            f" {MANY_WORKERS} workers."
+        )
 
 
-def _lags_by_rate(called: Sequence[Called], rounds: int) -> str:
+def _lags_by_rate(called: Sequence[CallbackRun], rounds: int) -> str:
     head = (
         *("P3a: jobs/s offered", "jobs", "lag p50, ms", "p95", "p99", "p99 of the worst round"),
         *("polls a job", "callbacks a job", "of which hastened", "worker, % of a core"),
@@ -155,7 +158,7 @@ def _lag_row(lag: CallbackLag) -> tuple[str, ...]:
     )
 
 
-def _contestants(found: Measured, names: Sequence[str]) -> str:
+def _contestants(found: PairedRuns, names: Sequence[str]) -> str:
     head = (
         "contestant",
         *("CPU ms a job", "min", "max"),

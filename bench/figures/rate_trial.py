@@ -19,16 +19,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bench.figures.rate_search import Outcome, Tried, guess_rate
-from bench.measurement.bench_deployment import House
+from bench.measurement.bench_deployment import BenchDeployment
 from bench.measurement.measured_process import cpu_seconds, running
-from bench.measurement.pipelines import Darkroom, Peer, log_folder
+from bench.measurement.pipelines import DarkroomPipeline, PeerPipeline, log_folder
 from bench.measurement.run_statistics import percentile
 from bench.measurement.statement_counts import connect_unlogged
 from bench.measurement.worker_run import read_lags, wait_until_all_ended
 
 LATE_SECONDS = 5.0
 COLD_SECONDS = 5.0
-PATIENCE_SECONDS = 45.0
+DRAIN_SECONDS = 45.0
 """After the offering: longer than the longest task, and the delays that are allowed."""
 _PLACED_LATE_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
@@ -74,32 +74,37 @@ class Trial:
         return self.polls / self.jobs
 
 
-async def try_rate(house: House, contestant: Darkroom | Peer, rate: int, seconds: float) -> Trial:
+async def try_rate(
+    deployment: BenchDeployment,
+    pipeline: DarkroomPipeline | PeerPipeline,
+    rate: int,
+    seconds: float,
+) -> Trial:
     """Offer so many jobs per second for so many seconds to a new worker, and judge it."""
-    await house.start_over()
+    await deployment.start_over()
     jobs = round(rate * seconds)
-    program = contestant.worker(house)
-    folder = log_folder(house, contestant.name)
+    program = pipeline.worker(deployment)
+    folder = log_folder(deployment, pipeline.name)
     async with running(
         program.arguments, program.environ, folder=folder, ready=program.ready
     ) as pid:
-        since, worker, kie = time.time(), cpu_seconds(pid), cpu_seconds(house.kie_pid)
+        since, worker, kie = time.time(), cpu_seconds(pid), cpu_seconds(deployment.kie_pid)
         _, worker_share = await asyncio.gather(
-            contestant.place_over(house, jobs, seconds), _share_at_last(pid, seconds)
+            pipeline.place_over(deployment, jobs, seconds), _share_at_last(pid, seconds)
         )
-        kie_share = (cpu_seconds(house.kie_pid) - kie) / (time.time() - since)
-        all_ended = await _have_all_ended(house, contestant)
+        kie_share = (cpu_seconds(deployment.kie_pid) - kie) / (time.time() - since)
+        all_ended = await _have_all_ended(deployment, pipeline)
         worker = cpu_seconds(pid) - worker
-        record = await house.record()
-        placed, created = await _read_curves(house, contestant, since)
+        record = await deployment.record()
+        placed, created = await _read_curves(deployment, pipeline, since)
         begun = placed[0] + COLD_SECONDS
-        lags = await read_lags(house, contestant, created_since=begun)
-        if not all_ended and isinstance(contestant, Darkroom):
+        lags = await read_lags(deployment, pipeline, created_since=begun)
+        if not all_ended and isinstance(pipeline, DarkroomPipeline):
             # Its books stay: what is left over would be work for the worker of the next trial.
-            await wait_until_all_ended(house, contestant, look_seconds=_LOOK_SECONDS)
+            await wait_until_all_ended(deployment, pipeline, look_seconds=_LOOK_SECONDS)
     delays = delays_between(placed, created, since=begun)
     return Trial(
-        name=contestant.name,
+        name=pipeline.name,
         rate=rate,
         jobs=jobs,
         outcome=judge(lateness_of(placed, rate), delays, lags, all_ended=all_ended),
@@ -151,22 +156,24 @@ async def _share_at_last(pid: int, seconds: float) -> float:
     return (cpu_seconds(pid) - before) / (time.monotonic() - started_at)
 
 
-async def _have_all_ended(house: House, contestant: Darkroom | Peer) -> bool:
+async def _have_all_ended(
+    deployment: BenchDeployment, pipeline: DarkroomPipeline | PeerPipeline
+) -> bool:
     with suppress(TimeoutError):
         await wait_until_all_ended(
-            house, contestant, within_seconds=PATIENCE_SECONDS, look_seconds=_LOOK_SECONDS
+            deployment, pipeline, within_seconds=DRAIN_SECONDS, look_seconds=_LOOK_SECONDS
         )
         return True
     return False
 
 
 async def _read_curves(
-    house: House, contestant: Darkroom | Peer, since: float
+    deployment: BenchDeployment, pipeline: DarkroomPipeline | PeerPipeline, since: float
 ) -> tuple[list[float], list[float]]:
     """Return when jobs were placed, and when tasks were created, each in order (epoch)."""
-    tasks, connection = await asyncio.gather(house.tasks(), connect_unlogged(house))
+    tasks, connection = await asyncio.gather(deployment.tasks(), connect_unlogged(deployment))
     try:
-        placed = await contestant.placed(connection, since)
+        placed = await pipeline.placed(connection, since)
     finally:
         await connection.close()
     return sorted(placed), sorted(task["created_at"] for task in tasks)

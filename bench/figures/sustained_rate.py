@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.figures.cpu_per_job import peers_of
-from bench.figures.figure_options import Options
+from bench.figures.figure_options import FigureOptions
 from bench.figures.rate_search import Outcome, Tried, next_rate
 from bench.figures.rate_trial import Trial, try_rate
-from bench.measurement.bench_deployment import House
-from bench.measurement.pipelines import Darkroom, Peer
+from bench.measurement.bench_deployment import BenchDeployment
+from bench.measurement.pipelines import DarkroomPipeline, PeerPipeline
 from bench.measurement.run_statistics import percentile, turned
 
 SCREENING_RATE = 100
 SCREENING_SECONDS = 20.0
-FINALISTS = 2
+PEERS_MEASURED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +43,33 @@ class Sustained:
         return carried[-1] if carried else None
 
 
-async def measure_sustained(house: House, options: Options) -> Sustained:
+async def measure_sustained(deployment: BenchDeployment, options: FigureOptions) -> Sustained:
     """Screen everybody, and find the rates of those who go on."""
-    contestants: dict[str, Darkroom | Peer] = {Darkroom.name: Darkroom()}
-    contestants |= {peer.name: peer for peer in peers_of(options.peers)}
+    pipelines: dict[str, DarkroomPipeline | PeerPipeline] = {
+        DarkroomPipeline.name: DarkroomPipeline()
+    }
+    pipelines |= {peer.name: peer for peer in peers_of(options.peers)}
     screened = [
-        _told("screening", await try_rate(house, one, SCREENING_RATE, SCREENING_SECONDS))
-        for one in contestants.values()
+        _told("screening", await try_rate(deployment, one, SCREENING_RATE, SCREENING_SECONDS))
+        for one in pipelines.values()
     ]
     guesses = {trial.name: trial.tried.guess for trial in screened}
-    finalists = [Darkroom.name, *best_peers(screened)]
+    finalists = [DarkroomPipeline.name, *best_peers(screened)]
     trials: dict[str, list[Trial]] = {name: [] for name in finalists}
     found = Sustained(screened, trials)
     for number in range(options.sustained_rounds):
         for name in turned(finalists, number):
             rate = next_rate(found.tried(name)) if trials[name] else guesses[name]
-            trial = await try_rate(house, contestants[name], rate, options.offered_seconds)
+            trial = await try_rate(deployment, pipelines[name], rate, options.offered_seconds)
             trials[name].append(_told(f"round {number + 1}", trial))
     return found
 
 
 def best_peers(screened: Sequence[Trial]) -> list[str]:
     """Return the names of the peers of whom most is to be expected, at most two, best first."""
-    peers = [trial for trial in screened if trial.name != Darkroom.name]
+    peers = [trial for trial in screened if trial.name != DarkroomPipeline.name]
     best = sorted(peers, key=lambda trial: trial.tried.guess, reverse=True)
-    return [trial.name for trial in best[:FINALISTS]]
+    return [trial.name for trial in best[:PEERS_MEASURED]]
 
 
 def _told(when: str, trial: Trial) -> Trial:

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 
 from bench.figures.rate_search import Outcome, is_bracketed, rate_of, ratio_to_best
 from bench.figures.rate_trial import LATE_SECONDS, Trial
-from bench.figures.sustained_rate import FINALISTS, SCREENING_RATE, SCREENING_SECONDS, Sustained
-from bench.measurement.pipelines import Darkroom
+from bench.figures.sustained_rate import (
+    PEERS_MEASURED,
+    SCREENING_RATE,
+    SCREENING_SECONDS,
+    Sustained,
+)
+from bench.measurement.pipelines import DarkroomPipeline
 from bench.measurement.run_statistics import Spread, percentile
 from tests.support.report_page import table, wrapped
 
@@ -21,8 +26,8 @@ _SCREENING_HEAD = ("contestant", "carried", *_COSTS_HEAD, "first guess, jobs/s")
 
 def sustained_ratio(found: Sustained) -> Spread | None:
     """Return Darkroom's rate in terms of the best peer's; None where no peer was measured."""
-    peers = {name: found.tried(name) for name in found.trials if name != Darkroom.name}
-    return ratio_to_best(found.tried(Darkroom.name), peers) if peers else None
+    peers = {name: found.tried(name) for name in found.trials if name != DarkroomPipeline.name}
+    return ratio_to_best(found.tried(DarkroomPipeline.name), peers) if peers else None
 
 
 def is_bound(found: Sustained) -> bool:
@@ -34,7 +39,7 @@ def say_sustained(found: Sustained, offered_seconds: int) -> Iterator[str]:
     """Yield the paragraphs and tables, as Markdown; nothing where nothing was tried."""
     if not found.trials:
         return
-    rounds = len(found.trials[Darkroom.name])
+    rounds = len(found.trials[DarkroomPipeline.name])
     yield wrapped(
         f"P2: jobs offered evenly for {offered_seconds} s, rounds: {rounds}. Carried: all jobs"
         f" end, and 95 % are submitted within {LATE_SECONDS:g} s of being placed and settled within"
@@ -46,8 +51,8 @@ def say_sustained(found: Sustained, offered_seconds: int) -> Iterator[str]:
     yield from _warnings(found)
     yield wrapped(
         f"P2, the screening: {SCREENING_RATE} jobs/s for {SCREENING_SECONDS:g} s. Darkroom and the"
-        f" {FINALISTS} peers with the highest guess went on. A guess is the rate that would take"
-        " 0.8 of a core. Darkroom's timetable has learned nothing yet."
+        f" {PEERS_MEASURED} peers with the highest guess went on. A guess is the rate that would"
+        " take 0.8 of a core. Darkroom's timetable has learned nothing yet."
     )
     yield table(_SCREENING_HEAD, map(_screening_row, found.screened))
 

@@ -33,7 +33,7 @@ _SETTINGS = frozenset(Settings.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class BenchDeployment:
     """Servers that are up, and the environment of processes that use them."""
 
     folder: Path
@@ -70,13 +70,13 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_bench_deployment(
     folder: Path,
     *,
     simulator: Sequence[str],
     module: str = "worker.simulator",
     fsync: bool = True,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[BenchDeployment]:
     """Start everything; all of it ends with the block.
 
     `module` is the program that is the simulated Kie, `simulator` what its command line gets.
@@ -108,7 +108,7 @@ async def open_house(
                 "KIE_API_KEY": kie["api_key"],
             }
             pid = int(kie["pid"])
-            yield House(folder, servers, kie["base_url"], pid, environ, session)
+            yield BenchDeployment(folder, servers, kie["base_url"], pid, environ, session)
     finally:
         await asyncio.to_thread(embedded.release)
 

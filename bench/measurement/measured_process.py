@@ -86,7 +86,7 @@ async def run_to_its_end(
 
 
 @asynccontextmanager
-async def held_still(pid: int) -> AsyncIterator[None]:
+async def suspended(pid: int) -> AsyncIterator[None]:
     """Freeze a process while the block lasts, so that what is prepared is not yet worked on."""
     os.kill(pid, signal.SIGSTOP)
     try:

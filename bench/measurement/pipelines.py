@@ -12,20 +12,20 @@ from typing import Protocol
 
 import asyncpg
 
-from bench.figures.bare_loop import Shape
-from bench.measurement.bench_deployment import ACCOUNT, House
+from bench.figures.bare_loop import LoopLoad
+from bench.measurement.bench_deployment import ACCOUNT, BenchDeployment
 from bench.measurement.measured_process import run_to_its_end
 from bench.peers.job_placement import TICK_SECONDS, due
 from bench.peers.peer_environments import python_of, version_of
 from bench.peers.peer_settings import READY
-from bench.peers.peer_tables import Book, describe
+from bench.peers.peer_tables import JobTable, describe
 from producer import Order, Producer, TextToImage
 
 _BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollSchedule:
     """How a hand-made pipeline polls."""
 
     first_seconds: float
@@ -41,17 +41,17 @@ class Program:
     ready: str
 
 
-class Contestant(Protocol):
+class Pipeline(Protocol):
     """Somebody who can work through jobs."""
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
 
-    def worker(self, house: House) -> Program:
+    def worker(self, deployment: BenchDeployment) -> Program:
         """Return how to start one of its workers."""
 
-    async def place(self, house: House, jobs: int) -> None:
+    async def place(self, deployment: BenchDeployment, jobs: int) -> None:
         """Place this many jobs at once."""
 
     async def count_open(self, connection: asyncpg.Connection) -> int:
@@ -64,16 +64,16 @@ class Contestant(Protocol):
         """Return when each ended job ended (epoch), by the name of its task at Kie."""
 
 
-class Darkroom:
+class DarkroomPipeline:
     """Ours, with its own timetable of polls, and nothing set but the addresses."""
 
     name = "Darkroom"
 
-    def worker(self, house: House) -> Program:
+    def worker(self, deployment: BenchDeployment) -> Program:
         """Return how to start a worker: as anybody would, quiet in its log as all others are."""
         port = free_port()
         environ = {
-            **house.environ,
+            **deployment.environ,
             "KIE_SUBMITS_PER_10_SECONDS": "0",
             "WORKER_HTTP_PORT": str(port),
             "LOG_LEVEL": "WARNING",
@@ -81,16 +81,16 @@ class Darkroom:
         arguments = (sys.executable, "-m", "worker")
         return Program(arguments, environ, f"http://127.0.0.1:{port}/healthz")
 
-    async def place(self, house: House, jobs: int) -> None:
+    async def place(self, deployment: BenchDeployment, jobs: int) -> None:
         """Place this many jobs at once."""
-        async with Producer.over(house.servers) as producer:
+        async with Producer.over(deployment.servers) as producer:
             for start in range(0, jobs, _BATCH):
                 numbers = range(start, min(start + _BATCH, jobs))
                 await producer.enqueue_many([order_of(number) for number in numbers])
 
-    async def place_over(self, house: House, jobs: int, seconds: float) -> None:
+    async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place this many jobs evenly over the seconds."""
-        async with Producer.over(house.servers) as producer:
+        async with Producer.over(deployment.servers) as producer:
             await place_evenly(producer, jobs, seconds)
 
     async def placed(self, connection: asyncpg.Connection, since: float) -> list[float]:
@@ -125,7 +125,7 @@ class Darkroom:
         return {row["provider_task_id"]: float(row["ended"]) for row in rows}
 
 
-class _InPeerTables:
+class _PeerTablesMixin:
     """What the bare loop and the peers have in common: the plain tables."""
 
     async def count_open(self, connection: asyncpg.Connection) -> int:
@@ -149,17 +149,17 @@ class _InPeerTables:
         return {row["task_id"]: float(row["ended"]) for row in rows}
 
 
-class BareLoop(_InPeerTables):
+class BareLoopPipeline(_PeerTablesMixin):
     """The floor, with the polls and statements per job that it is told to make."""
 
     name = "bare loop"
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: LoopLoad) -> None:
         self._shape = shape
 
-    def worker(self, house: House) -> Program:
+    def worker(self, deployment: BenchDeployment) -> Program:
         """Return how to start it; it begins when it goes on after being held still."""
-        environ = peer_environ(house, Pace(1, 1), is_tuned=True)
+        environ = peer_environ(deployment, PollSchedule(1, 1), is_tuned=True)
         arguments = (
             sys.executable,
             "-m",
@@ -168,19 +168,19 @@ class BareLoop(_InPeerTables):
         )
         return Program(arguments, environ, READY)
 
-    async def place(self, house: House, jobs: int) -> None:
+    async def place(self, deployment: BenchDeployment, jobs: int) -> None:
         """Make the rows that it will write to."""
-        connection = await asyncpg.connect(house.servers.database_url)
+        connection = await asyncpg.connect(deployment.servers.database_url)
         try:
-            await Book(connection).place(range(jobs))
+            await JobTable(connection).place(range(jobs))
         finally:
             await connection.close()
 
 
-class Peer(_InPeerTables):
+class PeerPipeline(_PeerTablesMixin):
     """A pipeline of `bench/peers/`, in the environment of its library."""
 
-    def __init__(self, library: str, pace: Pace, *, is_tuned: bool) -> None:
+    def __init__(self, library: str, pace: PollSchedule, *, is_tuned: bool) -> None:
         self._library = library
         self._pace = pace
         self._is_tuned = is_tuned
@@ -196,19 +196,19 @@ class Peer(_InPeerTables):
         """The file of the pipeline, as Python imports it."""
         return f"bench.peers.{self._library}_pipeline"
 
-    def worker(self, house: House) -> Program:
+    def worker(self, deployment: BenchDeployment) -> Program:
         """Return how to start a worker."""
         arguments = (str(self._python), "-m", self.module, "work")
-        return Program(arguments, self.environ(house), READY)
+        return Program(arguments, self.environ(deployment), READY)
 
-    async def place(self, house: House, jobs: int) -> None:
+    async def place(self, deployment: BenchDeployment, jobs: int) -> None:
         """Place this many jobs at once, from a process of the peer's own environment."""
-        await self.place_over(house, jobs, 0)
+        await self.place_over(deployment, jobs, 0)
 
-    async def place_over(self, house: House, jobs: int, seconds: float) -> None:
+    async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place this many jobs evenly over the seconds, from a process of its own."""
         arguments = self.placing(jobs, seconds)
-        await run_to_its_end(arguments, self.environ(house), folder=house.folder)
+        await run_to_its_end(arguments, self.environ(deployment), folder=deployment.folder)
 
     async def placed(self, connection: asyncpg.Connection, since: float) -> list[float]:
         """Return when each job was placed that was placed since then (epoch)."""
@@ -224,9 +224,9 @@ class Peer(_InPeerTables):
         given = json.dumps({"jobs": jobs, "seconds": seconds})
         return (str(self._python), "-m", self.module, "place", given)
 
-    def environ(self, house: House) -> dict[str, str]:
+    def environ(self, deployment: BenchDeployment) -> dict[str, str]:
         """Return the environment of its processes."""
-        return peer_environ(house, self._pace, is_tuned=self._is_tuned)
+        return peer_environ(deployment, self._pace, is_tuned=self._is_tuned)
 
 
 async def place_evenly(producer: Producer, jobs: int, seconds: float) -> None:
@@ -241,10 +241,12 @@ async def place_evenly(producer: Producer, jobs: int, seconds: float) -> None:
         await asyncio.sleep(TICK_SECONDS)
 
 
-def peer_environ(house: House, pace: Pace, *, is_tuned: bool) -> dict[str, str]:
+def peer_environ(
+    deployment: BenchDeployment, pace: PollSchedule, *, is_tuned: bool
+) -> dict[str, str]:
     """Return what `bench.peers.peer_settings` reads."""
     return {
-        **house.environ,
+        **deployment.environ,
         "PEER_FIRST_POLL_SECONDS": f"{pace.first_seconds:g}",
         "PEER_POLL_SECONDS": f"{pace.gap_seconds:g}",
         "PEER_TUNED": "1" if is_tuned else "0",
@@ -267,8 +269,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def log_folder(house: House, name: str) -> Path:
+def log_folder(deployment: BenchDeployment, name: str) -> Path:
     """Return a folder of its own for what a process writes."""
-    folder = house.folder / name.replace(" ", "-")
+    folder = deployment.folder / name.replace(" ", "-")
     folder.mkdir(exist_ok=True)
     return folder

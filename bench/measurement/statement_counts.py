@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from bench.measurement.bench_deployment import House
+from bench.measurement.bench_deployment import BenchDeployment
 
 _RESETS = "pg_advisory_unlock_all"
 _MARKS = ("LOG:  execute ", "LOG:  statement: ")
@@ -22,43 +22,43 @@ def count(lines: Iterable[str]) -> int:
     return sum(any(mark in line for mark in _MARKS) and _RESETS not in line for line in lines)
 
 
-def log_size(house: House) -> int:
+def log_size(deployment: BenchDeployment) -> int:
     """Return how long the log of Postgres is now, in bytes."""
-    return _log(house).stat().st_size
+    return _log(deployment).stat().st_size
 
 
-def count_since(house: House, offset: int) -> int:
+def count_since(deployment: BenchDeployment, offset: int) -> int:
     """Return how many statements were logged from that length of the log on."""
-    with _log(house).open("rb") as log:
+    with _log(deployment).open("rb") as log:
         log.seek(offset)
         return count(log.read().decode(errors="replace").splitlines())
 
 
 @asynccontextmanager
-async def logged(house: House) -> AsyncIterator[None]:
+async def logged(deployment: BenchDeployment) -> AsyncIterator[None]:
     """Have Postgres log every statement of the sessions that begin while the block lasts."""
-    await _say(house, "ALTER DATABASE darkroom SET log_statement = 'all'")
+    await _say(deployment, "ALTER DATABASE darkroom SET log_statement = 'all'")
     try:
         yield
     finally:
-        await _say(house, "ALTER DATABASE darkroom RESET log_statement")
+        await _say(deployment, "ALTER DATABASE darkroom RESET log_statement")
 
 
-async def connect_unlogged(house: House) -> asyncpg.Connection:
+async def connect_unlogged(deployment: BenchDeployment) -> asyncpg.Connection:
     """Connect for a look of our own, which is never logged."""
     return await asyncpg.connect(
-        house.servers.database_url, server_settings={"log_statement": "none"}
+        deployment.servers.database_url, server_settings={"log_statement": "none"}
     )
 
 
-async def _say(house: House, statement: str) -> None:
-    connection = await connect_unlogged(house)
+async def _say(deployment: BenchDeployment, statement: str) -> None:
+    connection = await connect_unlogged(deployment)
     try:
         await connection.execute(statement)
     finally:
         await connection.close()
 
 
-def _log(house: House) -> Path:
-    assert house.servers.embedded is not None
-    return house.servers.embedded.home / "log" / "postgres.log"
+def _log(deployment: BenchDeployment) -> Path:
+    assert deployment.servers.embedded is not None
+    return deployment.servers.embedded.home / "log" / "postgres.log"

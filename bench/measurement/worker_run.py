@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bench.measurement.bench_deployment import House
-from bench.measurement.measured_process import cpu_seconds, held_still, running
-from bench.measurement.pipelines import Contestant, log_folder
+from bench.measurement.bench_deployment import BenchDeployment
+from bench.measurement.measured_process import cpu_seconds, running, suspended
+from bench.measurement.pipelines import Pipeline, log_folder
 from bench.measurement.run_statistics import Run
 from bench.measurement.statement_counts import connect_unlogged, count_since, log_size, logged
 
@@ -15,29 +15,29 @@ _LOOK_SECONDS = 0.05
 _LONGEST_SECONDS = 600.0
 
 
-async def measure(house: House, contestant: Contestant, jobs: int) -> Run:
+async def measure(deployment: BenchDeployment, pipeline: Pipeline, jobs: int) -> Run:
     """Let one worker of the contestant work through the jobs; raises TimeoutError after 600 s.
 
     The jobs are placed while the worker is held still, so that neither placing nor starting is
     measured.
     """
-    await house.start_over()
-    program = contestant.worker(house)
-    folder = log_folder(house, contestant.name)
+    await deployment.start_over()
+    program = pipeline.worker(deployment)
+    folder = log_folder(deployment, pipeline.name)
     async with running(
         program.arguments, program.environ, folder=folder, ready=program.ready
     ) as pid:
-        async with held_still(pid):
-            await contestant.place(house, jobs)
-            worker, kie = cpu_seconds(pid), cpu_seconds(house.kie_pid)
-            logged_before, started_at = log_size(house), time.time()
-        ended_at = await wait_until_all_ended(house, contestant)
-        worker, kie = cpu_seconds(pid) - worker, cpu_seconds(house.kie_pid) - kie
-        statements = count_since(house, logged_before)
-    record = await house.record()
-    lags = await read_lags(house, contestant)
+        async with suspended(pid):
+            await pipeline.place(deployment, jobs)
+            worker, kie = cpu_seconds(pid), cpu_seconds(deployment.kie_pid)
+            logged_before, started_at = log_size(deployment), time.time()
+        ended_at = await wait_until_all_ended(deployment, pipeline)
+        worker, kie = cpu_seconds(pid) - worker, cpu_seconds(deployment.kie_pid) - kie
+        statements = count_since(deployment, logged_before)
+    record = await deployment.record()
+    lags = await read_lags(deployment, pipeline)
     return Run(
-        name=contestant.name,
+        name=pipeline.name,
         jobs=jobs,
         seconds=ended_at - started_at,
         cpu_seconds=worker,
@@ -49,18 +49,18 @@ async def measure(house: House, contestant: Contestant, jobs: int) -> Run:
 
 
 async def read_lags(
-    house: House, contestant: Contestant, *, created_since: float = 0.0
+    deployment: BenchDeployment, pipeline: Pipeline, *, created_since: float = 0.0
 ) -> tuple[float, ...]:
     """Return how long after its task's end at Kie each job was settled, in seconds.
 
     Tasks created before `created_since` (epoch) are left out.
     """
-    connection = await connect_unlogged(house)
+    connection = await connect_unlogged(deployment)
     try:
-        ends = await contestant.ends(connection)
+        ends = await pipeline.ends(connection)
     finally:
         await connection.close()
-    tasks = await house.tasks()
+    tasks = await deployment.tasks()
     return tuple(
         ends[task["task_id"]] - task["finished_at"]
         for task in tasks
@@ -70,29 +70,29 @@ async def read_lags(
     )
 
 
-async def count_statements(house: House, contestant: Contestant, jobs: int) -> float:
+async def count_statements(deployment: BenchDeployment, pipeline: Pipeline, jobs: int) -> float:
     """Return how many statements per job a worker sends to Postgres, in a run of its own.
 
     Logging them costs time, so such a run is not measured for anything else.
     """
-    async with logged(house):
-        run = await measure(house, contestant, jobs)
+    async with logged(deployment):
+        run = await measure(deployment, pipeline, jobs)
     return run.statements / jobs
 
 
 async def wait_until_all_ended(
-    house: House,
-    contestant: Contestant,
+    deployment: BenchDeployment,
+    pipeline: Pipeline,
     *,
     within_seconds: float = _LONGEST_SECONDS,
     look_seconds: float = _LOOK_SECONDS,
 ) -> float:
     """Return when the last job ended (epoch); raises TimeoutError where that takes longer."""
-    connection = await connect_unlogged(house)
+    connection = await connect_unlogged(deployment)
     try:
         async with asyncio.timeout(within_seconds):
-            while await contestant.count_open(connection):
+            while await pipeline.count_open(connection):
                 await asyncio.sleep(look_seconds)
-        return await contestant.last_end(connection)
+        return await pipeline.last_end(connection)
     finally:
         await connection.close()

@@ -21,10 +21,10 @@ from arq.worker import run_worker
 
 from bench.peers.job_placement import place_all
 from bench.peers.kie_calls import open_kie
-from bench.peers.peer_settings import read_setting, say_ready
-from bench.peers.peer_tables import open_book
+from bench.peers.peer_settings import read_peer_settings, report_ready
+from bench.peers.peer_tables import open_job_table
 
-SETTING = read_setting()
+SETTING = read_peer_settings()
 REDIS = RedisSettings(unix_socket_path=SETTING.redis_path)
 TUNED: dict[str, Any] = {
     "max_jobs": 100,
@@ -60,9 +60,9 @@ async def poll(ctx: dict[str, Any], number: int, task_id: str) -> None:
 async def startup(ctx: dict[str, Any]) -> None:
     """Open what the functions use."""
     stack = ctx["stack"] = AsyncExitStack()
-    ctx["book"] = await stack.enter_async_context(open_book(SETTING))
+    ctx["book"] = await stack.enter_async_context(open_job_table(SETTING))
     ctx["kie"] = await stack.enter_async_context(open_kie(SETTING))
-    say_ready()
+    report_ready()
 
 
 async def shutdown(ctx: dict[str, Any]) -> None:

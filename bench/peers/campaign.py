@@ -12,7 +12,14 @@ from pathlib import Path
 
 from bench.measurement.measured_process import end_on_sigterm
 from bench.peers.kill_report import BEGIN, END, write_section
-from bench.peers.kill_run import Aftermath, Blows, DarkroomFighter, Fighter, PeerFighter, endure
+from bench.peers.kill_run import (
+    DarkroomTarget,
+    KillPlan,
+    KillResult,
+    KillTarget,
+    PeerTarget,
+    run_under_kills,
+)
 from bench.peers.peer_environments import PeerUnavailableError
 from tests.support.report_page import rewrite_section
 
@@ -20,12 +27,12 @@ LIBRARIES = ("arq", "saq", "streaq")
 _LONGEST_PATIENCE_SECONDS = 3600.0
 
 
-def read_command_line(arguments: Sequence[str]) -> tuple[Blows, tuple[str, ...], Path | None]:
+def read_command_line(arguments: Sequence[str]) -> tuple[KillPlan, tuple[str, ...], Path | None]:
     """Return the blows, who takes them, and the page to rewrite, if any.
 
     Leaves through SystemExit where the arguments are wrong.
     """
-    defaults = Blows()
+    defaults = KillPlan()
     parser = argparse.ArgumentParser(
         prog="python -m bench.peers.campaign",
         description="Kills the workers of Darkroom and of pipelines made by hand on its peers, and"
@@ -41,7 +48,7 @@ def read_command_line(arguments: Sequence[str]) -> tuple[Blows, tuple[str, ...],
     parser.add_argument("--peers", type=_libraries, default=LIBRARIES, metavar="NAME,...")
     parser.add_argument("--report", type=Path, help="rewrite the section of this page")
     given = parser.parse_args(arguments)
-    blows = Blows(
+    blows = KillPlan(
         jobs=given.jobs,
         kills=given.kills,
         workers=given.workers,
@@ -56,7 +63,7 @@ def main() -> int:
     """Run it; 0 when everybody was measured, 1 where a peer could not be installed."""
     blows, libraries, page = read_command_line(sys.argv[1:])
     try:
-        fighters: list[Fighter] = [DarkroomFighter(), *map(PeerFighter, libraries)]
+        fighters: list[KillTarget] = [DarkroomTarget(), *map(PeerTarget, libraries)]
     except PeerUnavailableError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -78,7 +85,7 @@ def main() -> int:
     return 0
 
 
-async def _endure_all(fighters: Sequence[Fighter], blows: Blows) -> list[Aftermath]:
+async def _endure_all(fighters: Sequence[KillTarget], blows: KillPlan) -> list[KillResult]:
     """One is beaten at a time; the patience with those who were overlaps with the next."""
     end_on_sigterm()
     turn = asyncio.Lock()
@@ -93,11 +100,11 @@ async def _endure_all(fighters: Sequence[Fighter], blows: Blows) -> list[Afterma
 
 
 async def _one(
-    fighter: Fighter, blows: Blows, folder: Path, turn: asyncio.Lock, *, flush: bool
-) -> Aftermath:
+    fighter: KillTarget, blows: KillPlan, folder: Path, turn: asyncio.Lock, *, flush: bool
+) -> KillResult:
     own = folder / f"{fighter.name.split()[0].lower()}{'-flushed' if flush else ''}"
     own.mkdir()
-    found = await endure(fighter, blows, own, turn, flush=flush)
+    found = await run_under_kills(fighter, blows, own, turn, flush=flush)
     sys.stderr.write(f"{found}\n")
     return found
 

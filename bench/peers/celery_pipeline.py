@@ -26,10 +26,10 @@ from psycopg_pool import ConnectionPool
 
 from bench.peers.job_placement import place_all
 from bench.peers.kie_calls import GENERATE, RECORD_INFO, create_body, read_task_id, read_urls
-from bench.peers.peer_settings import read_setting, say_ready
+from bench.peers.peer_settings import read_peer_settings, report_ready
 from bench.peers.peer_tables import LOAD, SETTLE, STORE_TASK
 
-SETTING = read_setting()
+SETTING = read_peer_settings()
 THREADS = 16
 app = Celery("peers", broker=f"redis+socket://{SETTING.redis_path}")
 app.conf.update(
@@ -38,7 +38,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
 )
 here = threading.local()
-book: dict[str, Any] = {}
+job_table: dict[str, Any] = {}
 
 
 @app.task(name="submit")
@@ -65,7 +65,7 @@ def poll(self: Task, number: int, task_id: str) -> None:
 
 def ask(statement: str, *values: object) -> Any:
     """Run a statement on a connection of the pool; return its first row, if it has any."""
-    with book["pool"].connection() as connection:
+    with job_table["pool"].connection() as connection:
         cursor = connection.execute(statement, values)
         return cursor.fetchone() if cursor.description else None
 
@@ -82,7 +82,7 @@ def session() -> requests.Session:
 @worker_ready.connect
 def tell(**_: Any) -> None:
     """Tell whoever started the worker."""
-    say_ready()
+    report_ready()
 
 
 async def enqueue_all() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
     # RawCursor takes $1, $2 as asyncpg does, so that the statements are everybody's.
     kwargs = {"cursor_factory": psycopg.RawCursor, "autocommit": True}
     with ConnectionPool(SETTING.database_url, kwargs=kwargs, min_size=4, max_size=THREADS) as pool:
-        book["pool"] = pool
+        job_table["pool"] = pool
         options = ["--pool", "threads", "--concurrency", str(THREADS), "--loglevel", "WARNING"]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         app.worker_main(["worker", *options, *quiet])

@@ -9,8 +9,8 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-from bench.peers.peer_settings import read_setting
-from bench.peers.peer_tables import open_book
+from bench.peers.peer_settings import read_peer_settings
+from bench.peers.peer_tables import open_job_table
 
 Enqueue = Callable[[Sequence[int]], Awaitable[None]]
 _AT_ONCE = 500
@@ -33,13 +33,13 @@ async def place_all(enqueue: Enqueue) -> None:
     given = json.loads(sys.argv[-1])
     jobs, seconds = int(given["jobs"]), float(given["seconds"])
     clock = asyncio.get_running_loop().time
-    async with open_book(read_setting(), connections=2) as book:
+    async with open_job_table(read_peer_settings(), connections=2) as job_table:
         started_at, placed = clock(), 0
         while placed < jobs:
             until = min(due(clock() - started_at, jobs, seconds), placed + _AT_ONCE)
             if until > placed:
                 numbers = range(placed, until)
-                await book.place(numbers)
+                await job_table.place(numbers)
                 await enqueue(numbers)
                 placed = until
             if seconds > 0:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from bench.peers.peer_settings import Setting
+from bench.peers.peer_settings import PeerSettings
 
 GENERATE = "/api/v1/gpt4o-image/generate"
 RECORD_INFO = "/api/v1/gpt4o-image/record-info"
@@ -65,7 +65,7 @@ class Kie:
 
 
 @asynccontextmanager
-async def open_kie(setting: Setting, connections: int = 100) -> AsyncIterator[Kie]:
+async def open_kie(setting: PeerSettings, connections: int = 100) -> AsyncIterator[Kie]:
     """Open a session with as many connections at most."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),

@@ -9,8 +9,8 @@ from bench.peers.kill_run import (
     KIES_ADVICE,
     TASK_SECONDS,
     UNKNOWN_LIMIT_SECONDS,
-    Aftermath,
-    Blows,
+    KillPlan,
+    KillResult,
 )
 from tests.support.report_page import table, wrapped
 from tests.support.run_description import describe_run
@@ -32,8 +32,8 @@ _HEAD = (
 
 
 def write_section(
-    found: Sequence[Aftermath],
-    blows: Blows,
+    found: Sequence[KillResult],
+    blows: KillPlan,
     libraries: Sequence[str],
     loads: tuple[float, float],
 ) -> str:
@@ -54,7 +54,7 @@ def write_section(
     return "\n\n".join(parts) + "\n"
 
 
-def _introduction(blows: Blows) -> str:
+def _introduction(blows: KillPlan) -> str:
     return (
         f"{blows.jobs} orders over {blows.window_seconds:g} s, {blows.workers} workers, `kill -9`"
         f" of a worker at {blows.kills} random moments of that time, while all are up; whoever dies"
@@ -67,7 +67,7 @@ def _introduction(blows: Blows) -> str:
     )
 
 
-def _command(blows: Blows, libraries: Sequence[str]) -> str:
+def _command(blows: KillPlan, libraries: Sequence[str]) -> str:
     return (
         f"python -m bench.peers.campaign --jobs {blows.jobs} --kills {blows.kills}"
         f" --workers {blows.workers} --seed {blows.seed}"
@@ -76,7 +76,7 @@ def _command(blows: Blows, libraries: Sequence[str]) -> str:
     )
 
 
-def _row(one: Aftermath) -> tuple[str, ...]:
+def _row(one: KillResult) -> tuple[str, ...]:
     faults = (one.paid_again, one.never_asked, one.stuck, one.without_images, one.charged_again)
     return (
         one.name,
@@ -88,7 +88,7 @@ def _row(one: Aftermath) -> tuple[str, ...]:
     )
 
 
-def _legend(blows: Blows) -> Iterator[str]:
+def _legend(blows: KillPlan) -> Iterator[str]:
     yield "paid again: tasks that Kie made, and was paid for, beyond the first one of a job"
     yield "never asked: jobs that Kie never heard of"
     yield (
@@ -104,7 +104,7 @@ def _legend(blows: Blows) -> Iterator[str]:
     yield "longest: from an order to its end, of those that ended; last end: after the last order"
 
 
-def _not_comparable(blows: Blows) -> str:
+def _not_comparable(blows: KillPlan) -> str:
     return (
         "Darkroom ran with callbacks, which tell it of tasks whose reply was lost with a worker;"
         " the hand-made pipelines only poll, as their authors would begin. With more code around"

@@ -15,12 +15,12 @@ from typing import Protocol
 
 import asyncpg
 
-from bench.measurement.bench_deployment import House, open_house
-from bench.measurement.pipelines import Pace, Peer, free_port, log_folder, order_of
+from bench.measurement.bench_deployment import BenchDeployment, open_bench_deployment
+from bench.measurement.pipelines import PeerPipeline, PollSchedule, free_port, log_folder, order_of
 from bench.peers.job_placement import due
 from bench.peers.peer_settings import READY
 from producer import Producer
-from tests.support.restarted_process import Keeper
+from tests.support.restarted_process import RestartedProcess
 
 TASK_SECONDS = 6.0
 CREATE_SECONDS = 0.4
@@ -35,7 +35,7 @@ _ANOTHER_UP_SECONDS = 10.0
 _CALM_SECONDS = 10.0
 """After the last order, before the next contestant may begin: most work is done by then."""
 
-KIES_ADVICE = Pace(first_seconds=2.5, gap_seconds=2.5)
+KIES_ADVICE = PollSchedule(first_seconds=2.5, gap_seconds=2.5)
 """How often Kie advises to poll in the first half minute."""
 UNKNOWN_LIMIT_SECONDS = 60
 _TICK_SECONDS = 0.05
@@ -54,7 +54,7 @@ SELECT prompt, state, extract(epoch FROM created_at)::float8 AS placed,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blows:
+class KillPlan:
     """What befalls each contestant; the seed repeats the moments and the victims."""
 
     jobs: int = 200
@@ -67,7 +67,7 @@ class Blows:
 
 
 @dataclass(frozen=True, slots=True)
-class Aftermath:
+class KillResult:
     """What became of the jobs. The simulated Kie's record is the judge of what was paid."""
 
     name: str
@@ -102,24 +102,24 @@ class End:
     charges: int
 
 
-class Fighter(Protocol):
+class KillTarget(Protocol):
     """Somebody who can be put through the blows."""
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
 
-    def keeper(self, house: House, number: int) -> Keeper:
+    def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
         """Return what keeps worker `number` (from 1) running."""
 
-    async def place_over(self, house: House, jobs: int, seconds: float) -> None:
+    async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place the jobs evenly over the seconds."""
 
     async def ends(self, connection: asyncpg.Connection) -> Sequence[End]:
         """Return how its jobs stand."""
 
 
-class DarkroomFighter:
+class DarkroomTarget:
     """Ours, with callbacks on; the first worker receives them, on a port that stays the same."""
 
     name = "Darkroom"
@@ -127,10 +127,10 @@ class DarkroomFighter:
     def __init__(self) -> None:
         self._port = free_port()
 
-    def keeper(self, house: House, number: int) -> Keeper:
+    def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
         """Return what keeps worker `number` (from 1) running."""
         environ = {
-            **house.environ,
+            **deployment.environ,
             "KIE_SUBMITS_PER_10_SECONDS": "0",
             "KIE_CALLBACK_URL": f"http://127.0.0.1:{self._port}",
             "KIE_WEBHOOK_HMAC_KEY": "the-campaign's-webhook-key",
@@ -140,13 +140,15 @@ class DarkroomFighter:
         }
         name = f"worker {number}"
         arguments = [sys.executable, "-m", "worker"]
-        folder = log_folder(house, self.name)
-        return Keeper(name, arguments, environ, started_word="worker_started", folder=folder)
+        folder = log_folder(deployment, self.name)
+        return RestartedProcess(
+            name, arguments, environ, started_word="worker_started", folder=folder
+        )
 
-    async def place_over(self, house: House, jobs: int, seconds: float) -> None:
+    async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place the jobs evenly over the seconds."""
         clock = asyncio.get_running_loop().time
-        async with Producer.over(house.servers) as producer:
+        async with Producer.over(deployment.servers) as producer:
             started_at, placed = clock(), 0
             while placed < jobs:
                 until = due(clock() - started_at, jobs, seconds)
@@ -160,31 +162,31 @@ class DarkroomFighter:
         return await _ends(connection, _DARKROOM_ENDS)
 
 
-class PeerFighter:
+class PeerTarget:
     """A pipeline of `bench/peers/`, every option of its library at its default."""
 
     def __init__(self, library: str) -> None:
-        self._peer = Peer(library, KIES_ADVICE, is_tuned=False)
+        self._peer = PeerPipeline(library, KIES_ADVICE, is_tuned=False)
 
     @property
     def name(self) -> str:
         """The library and its version."""
         return self._peer.name
 
-    def keeper(self, house: House, number: int) -> Keeper:
+    def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
         """Return what keeps worker `number` (from 1) running."""
-        program = self._peer.worker(house)
-        return Keeper(
+        program = self._peer.worker(deployment)
+        return RestartedProcess(
             f"worker {number}",
             program.arguments,
             program.environ,
             started_word=READY,
-            folder=log_folder(house, self.name),
+            folder=log_folder(deployment, self.name),
         )
 
-    async def place_over(self, house: House, jobs: int, seconds: float) -> None:
+    async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place the jobs evenly over the seconds, from a process of its own."""
-        await self._peer.place_over(house, jobs, seconds)
+        await self._peer.place_over(deployment, jobs, seconds)
 
     async def ends(self, connection: asyncpg.Connection) -> Sequence[End]:
         """Return how its jobs stand."""
@@ -199,24 +201,28 @@ async def _ends(connection: asyncpg.Connection, query: str) -> Sequence[End]:
     ]
 
 
-async def endure(
-    fighter: Fighter, blows: Blows, folder: Path, turn: asyncio.Lock, *, flush: bool
-) -> Aftermath:
+async def run_under_kills(
+    fighter: KillTarget, blows: KillPlan, folder: Path, turn: asyncio.Lock, *, flush: bool
+) -> KillResult:
     """Put one contestant through the blows; `turn` keeps two from being beaten at once."""
     random = Random(blows.seed)  # noqa: S311
     async with (
         _in_turn(turn) as over,
-        open_house(folder, simulator=("--seed", str(blows.seed), *SIMULATOR)) as house,
-        _kept(fighter, house, blows) as keepers,
+        open_bench_deployment(
+            folder, simulator=("--seed", str(blows.seed), *SIMULATOR)
+        ) as deployment,
+        _kept(fighter, deployment, blows) as keepers,
     ):
-        placing = asyncio.create_task(fighter.place_over(house, blows.jobs, blows.window_seconds))
-        kills = await _strike(house, keepers, blows, random, flush=flush)
+        placing = asyncio.create_task(
+            fighter.place_over(deployment, blows.jobs, blows.window_seconds)
+        )
+        kills = await _kill_workers(deployment, keepers, blows, random, flush=flush)
         await placing
         placed_at = time.time()
-        await _wait(house, fighter, blows, _CALM_SECONDS)
+        await _wait(deployment, fighter, blows, _CALM_SECONDS)
         over.set()
-        await _wait(house, fighter, blows, blows.patience_seconds - (time.time() - placed_at))
-        return await _judge(house, fighter, kills, flushed=flush)
+        await _wait(deployment, fighter, blows, blows.patience_seconds - (time.time() - placed_at))
+        return await _judge(deployment, fighter, kills, flushed=flush)
 
 
 @asynccontextmanager
@@ -242,9 +248,11 @@ async def _in_turn(turn: asyncio.Lock) -> AsyncIterator[asyncio.Event]:
 
 
 @asynccontextmanager
-async def _kept(fighter: Fighter, house: House, blows: Blows) -> AsyncIterator[list[Keeper]]:
+async def _kept(
+    fighter: KillTarget, deployment: BenchDeployment, blows: KillPlan
+) -> AsyncIterator[list[RestartedProcess]]:
     """Keep the workers running: whoever dies is started again at once."""
-    keepers = [fighter.keeper(house, number) for number in range(1, blows.workers + 1)]
+    keepers = [fighter.keeper(deployment, number) for number in range(1, blows.workers + 1)]
     tasks = [asyncio.create_task(keeper.run()) for keeper in keepers]
     try:
         async with asyncio.timeout(60):
@@ -256,8 +264,13 @@ async def _kept(fighter: Fighter, house: House, blows: Blows) -> AsyncIterator[l
         await asyncio.gather(*tasks)
 
 
-async def _strike(
-    house: House, keepers: list[Keeper], blows: Blows, random: Random, *, flush: bool
+async def _kill_workers(
+    deployment: BenchDeployment,
+    keepers: list[RestartedProcess],
+    blows: KillPlan,
+    random: Random,
+    *,
+    flush: bool,
 ) -> int:
     """Kill at the drawn moments, wipe Redis once where asked; return how many were killed."""
     clock = asyncio.get_running_loop().time
@@ -268,13 +281,13 @@ async def _strike(
     for moment, is_flush in sorted(moments):
         await asyncio.sleep(max(0, started_at + moment - clock()))
         if is_flush:
-            await house.flush_redis()
+            await deployment.flush_redis()
         else:
             killed += await _kill_somebody(keepers, random)
     return killed
 
 
-async def _kill_somebody(keepers: list[Keeper], random: Random) -> int:
+async def _kill_somebody(keepers: list[RestartedProcess], random: Random) -> int:
     """Kill a worker while another is up; on a slow machine wait for that, but not for long."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_ANOTHER_UP_SECONDS):
@@ -287,9 +300,11 @@ async def _kill_somebody(keepers: list[Keeper], random: Random) -> int:
     return 1
 
 
-async def _wait(house: House, fighter: Fighter, blows: Blows, seconds: float) -> None:
+async def _wait(
+    deployment: BenchDeployment, fighter: KillTarget, blows: KillPlan, seconds: float
+) -> None:
     """Wait until every job has ended, or the seconds are over."""
-    connection = await asyncpg.connect(house.servers.database_url)
+    connection = await asyncpg.connect(deployment.servers.database_url)
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, 0)):
@@ -302,17 +317,19 @@ async def _wait(house: House, fighter: Fighter, blows: Blows, seconds: float) ->
         await connection.close()
 
 
-async def _judge(house: House, fighter: Fighter, kills: int, *, flushed: bool) -> Aftermath:
-    connection = await asyncpg.connect(house.servers.database_url)
+async def _judge(
+    deployment: BenchDeployment, fighter: KillTarget, kills: int, *, flushed: bool
+) -> KillResult:
+    connection = await asyncpg.connect(deployment.servers.database_url)
     try:
         ends = await fighter.ends(connection)
     finally:
         await connection.close()
-    record = await house.record()
-    paid = Counter(task["prompt"] for task in await house.tasks())
+    record = await deployment.record()
+    paid = Counter(task["prompt"] for task in await deployment.tasks())
     ended = [(end, end.ended_epoch) for end in ends if end.ended_epoch is not None]
     last_order = max(end.placed_epoch for end in ends)
-    return Aftermath(
+    return KillResult(
         name=fighter.name,
         flushed=flushed,
         jobs=len(ends),

@@ -12,7 +12,7 @@ ACCOUNT = "peers"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PeerSettings:
     """Where the servers are, and how the pipeline is to be run."""
 
     database_url: str
@@ -32,10 +32,10 @@ class Setting:
         return self.redis_url.removeprefix("unix://")
 
 
-def read_setting() -> Setting:
+def read_peer_settings() -> PeerSettings:
     """Read the environment; raises KeyError where a name lacks."""
     environ = os.environ
-    return Setting(
+    return PeerSettings(
         database_url=environ["DATABASE_URL"],
         redis_url=environ["REDIS_URL"],
         kie_url=environ["KIE_BASE_URL"],
@@ -46,7 +46,7 @@ def read_setting() -> Setting:
     )
 
 
-def say_ready() -> None:
+def report_ready() -> None:
     """Tell whoever started this process that it takes jobs."""
     sys.stderr.write(f"{READY}\n")
     sys.stderr.flush()

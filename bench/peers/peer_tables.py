@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from bench.peers.peer_settings import ACCOUNT, Setting
+from bench.peers.peer_settings import ACCOUNT, PeerSettings
 
 PLACE = """
 INSERT INTO peers.jobs (id, account_id, prompt, quantity)
@@ -40,7 +40,7 @@ SELECT settled.account_id, settled.id, settled.credits, account.balance FROM set
 QUANTITIES = (1, 2, 4)
 
 
-class Book:
+class JobTable:
     """The statements of the pipeline over one pool of connections."""
 
     def __init__(self, pool: Any) -> None:
@@ -66,7 +66,7 @@ class Book:
 
 
 @asynccontextmanager
-async def open_book(setting: Setting, connections: int = 10) -> AsyncIterator[Book]:
+async def open_job_table(setting: PeerSettings, connections: int = 10) -> AsyncIterator[JobTable]:
     """Open a pool; ten connections, as Darkroom's worker has.
 
     Tuned, its connections are not wiped between two statements, which halves the round trips.
@@ -75,7 +75,7 @@ async def open_book(setting: Setting, connections: int = 10) -> AsyncIterator[Bo
     async with asyncpg.create_pool(
         setting.database_url, min_size=1, max_size=connections, **tuned
     ) as pool:
-        yield Book(pool)
+        yield JobTable(pool)
 
 
 async def skip_session_reset(_: Any) -> None:

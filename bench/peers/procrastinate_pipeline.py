@@ -20,10 +20,10 @@ from procrastinate.exceptions import ConnectorException
 
 from bench.peers.job_placement import place_all
 from bench.peers.kie_calls import open_kie
-from bench.peers.peer_settings import read_setting, say_ready
-from bench.peers.peer_tables import open_book
+from bench.peers.peer_settings import read_peer_settings, report_ready
+from bench.peers.peer_tables import open_job_table
 
-SETTING = read_setting()
+SETTING = read_peer_settings()
 TUNED: dict[str, Any] = {
     "concurrency": 100,
     "fetch_job_polling_interval": 0.1,
@@ -70,14 +70,14 @@ async def look_after(seconds: float, number: int, task_id: str) -> None:
 
 async def work() -> None:
     """Make the tables of the library where they lack, and run the worker."""
-    async with app.open_async(), open_book(SETTING) as book, open_kie(SETTING) as kie:
-        rooms.update(book=book, kie=kie)
+    async with app.open_async(), open_job_table(SETTING) as job_table, open_kie(SETTING) as kie:
+        rooms.update(job_table=job_table, kie=kie)
         try:
             await app.schema_manager.apply_schema_async()
         except ConnectorException as error:
             if "already exists" not in repr(error.__cause__):
                 raise
-        say_ready()
+        report_ready()
         await app.run_worker_async(**(TUNED if SETTING.is_tuned else {}))
 
 

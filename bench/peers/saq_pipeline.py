@@ -23,10 +23,10 @@ from saq.worker import start
 
 from bench.peers.job_placement import place_all
 from bench.peers.kie_calls import open_kie
-from bench.peers.peer_settings import read_setting, say_ready
-from bench.peers.peer_tables import open_book
+from bench.peers.peer_settings import read_peer_settings, report_ready
+from bench.peers.peer_tables import open_job_table
 
-SETTING = read_setting()
+SETTING = read_peer_settings()
 OPTIONS: dict[str, Any] = {"ttl": -1} if SETTING.is_tuned else {}
 # Queue.from_url knows no sockets.
 queue = RedisQueue(Redis.from_url(SETTING.redis_url))
@@ -60,9 +60,9 @@ async def look_after(seconds: float, number: int, task_id: str) -> None:
 async def startup(ctx: dict[str, Any]) -> None:
     """Open what the functions use."""
     stack = ctx["stack"] = AsyncExitStack()
-    ctx["book"] = await stack.enter_async_context(open_book(SETTING))
+    ctx["book"] = await stack.enter_async_context(open_job_table(SETTING))
     ctx["kie"] = await stack.enter_async_context(open_kie(SETTING))
-    say_ready()
+    report_ready()
 
 
 async def shutdown(ctx: dict[str, Any]) -> None:

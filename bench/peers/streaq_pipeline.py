@@ -21,10 +21,10 @@ from streaq import StreaqRetry, Worker
 
 from bench.peers.job_placement import place_all
 from bench.peers.kie_calls import Kie, open_kie
-from bench.peers.peer_settings import read_setting, say_ready
-from bench.peers.peer_tables import Book, open_book
+from bench.peers.peer_settings import read_peer_settings, report_ready
+from bench.peers.peer_tables import JobTable, open_job_table
 
-SETTING = read_setting()
+SETTING = read_peer_settings()
 TUNED_WORKER: dict[str, Any] = {"concurrency": 100, "anyio_kwargs": {"use_uvloop": True}}
 TUNED_TASK: dict[str, Any] = {"ttl": 0, "silent": True}
 WORKER = TUNED_WORKER if SETTING.is_tuned else {}
@@ -35,16 +35,16 @@ TASK = TUNED_TASK if SETTING.is_tuned else {}
 class Rooms:
     """What the tasks use."""
 
-    book: Book
+    job_table: JobTable
     kie: Kie
 
 
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[Rooms]:
     """Open what the tasks use."""
-    async with open_book(SETTING) as book, open_kie(SETTING) as kie:
-        say_ready()
-        yield Rooms(book, kie)
+    async with open_job_table(SETTING) as job_table, open_kie(SETTING) as kie:
+        report_ready()
+        yield Rooms(job_table, kie)
 
 
 worker = Worker(redis_url=SETTING.redis_url, lifespan=lifespan, **WORKER)
@@ -54,10 +54,10 @@ worker = Worker(redis_url=SETTING.redis_url, lifespan=lifespan, **WORKER)
 async def submit(number: int) -> None:
     """Pay for the job's task, unless it has one, and have it polled."""
     rooms = worker.context
-    prompt, quantity, task_id = await rooms.book.load(number)
+    prompt, quantity, task_id = await rooms.job_table.load(number)
     if task_id is None:
         task_id = await rooms.kie.create(prompt, quantity)
-        await rooms.book.store_task(number, task_id)
+        await rooms.job_table.store_task(number, task_id)
     await poll.enqueue(number, task_id).start(delay=timedelta(seconds=SETTING.first_poll_seconds))
 
 
@@ -67,7 +67,7 @@ async def poll(number: int, task_id: str) -> None:
     urls = await worker.context.kie.look(task_id)
     if urls is None:
         raise StreaqRetry("still generating", delay=timedelta(seconds=SETTING.poll_seconds))
-    await worker.context.book.settle(number, urls)
+    await worker.context.job_table.settle(number, urls)
 
 
 async def enqueue_all() -> None:

@@ -25,10 +25,10 @@ from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker
 
 from bench.peers.job_placement import place_all
 from bench.peers.kie_calls import open_kie
-from bench.peers.peer_settings import read_setting, say_ready
-from bench.peers.peer_tables import open_book
+from bench.peers.peer_settings import read_peer_settings, report_ready
+from bench.peers.peer_tables import open_job_table
 
-SETTING = read_setting()
+SETTING = read_peer_settings()
 AT_ONCE = 200 if SETTING.is_tuned else 100
 TICK = timedelta(seconds=1)
 
@@ -67,14 +67,14 @@ async def look_after(seconds: float, number: int, task_id: str) -> None:
 async def work() -> None:
     """Run the worker until it is cancelled, with a scheduler beside it."""
     async with AsyncExitStack() as stack:
-        rooms["book"] = await stack.enter_async_context(open_book(SETTING))
+        rooms["book"] = await stack.enter_async_context(open_job_table(SETTING))
         rooms["kie"] = await stack.enter_async_context(open_kie(SETTING))
         await schedule_source.startup()
         await broker.startup()
         beside = [sys.executable, "-m", "bench.peers.taskiq_pipeline", "schedule"]
         with subprocess.Popen(beside) as process:  # noqa: ASYNC220
             try:
-                say_ready()
+                report_ready()
                 await run_receiver_task(broker, max_async_tasks=AT_ONCE, max_prefetch=AT_ONCE)
             finally:
                 process.kill()

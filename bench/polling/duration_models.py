@@ -6,7 +6,7 @@ from math import exp, floor
 from pathlib import Path
 from random import Random
 
-from bench.polling.poll_simulation import World
+from bench.polling.poll_simulation import DurationModel
 from worker.simulator import Durations
 
 _LOGNORMAL = Durations("lognormal", 35.0, 0.4)
@@ -31,34 +31,36 @@ def _hundredths(share: float) -> float:
 
 
 MAIN = (
-    World("steady (lognormal, 35 s)", _steady),
-    World("bimodal (25 and 110 s)", lambda random, _: _BIMODAL.draw(random)),
-    World("heavy tail (from 20 s)", lambda random, _: _HEAVY.draw(random)),
-    World("drifting (20 to 80 s)", _drifting),
+    DurationModel("steady (lognormal, 35 s)", _steady),
+    DurationModel("bimodal (25 and 110 s)", lambda random, _: _BIMODAL.draw(random)),
+    DurationModel("heavy tail (from 20 s)", lambda random, _: _HEAVY.draw(random)),
+    DurationModel("drifting (20 to 80 s)", _drifting),
 )
 """What P3b names, from the simulated Kie's own shapes, and a slow drift."""
 
 OTHERS = (
-    World("wide lognormal (sigma 0.6)", lambda random, _: 35.0 * exp(0.6 * random.gauss(0, 1))),
-    World("jumping (25 and 75 s)", _jumping),
-    World("constant (4.5 s)", lambda random, _: 4.5),
-    World(
+    DurationModel(
+        "wide lognormal (sigma 0.6)", lambda random, _: 35.0 * exp(0.6 * random.gauss(0, 1))
+    ),
+    DurationModel("jumping (25 and 75 s)", _jumping),
+    DurationModel("constant (4.5 s)", lambda random, _: 4.5),
+    DurationModel(
         "steady, progress tells the end",
         _steady,
         progress=lambda seconds, elapsed: _hundredths(elapsed / seconds),
     ),
-    World(
+    DurationModel(
         "steady, progress tells nothing",
         _steady,
         progress=lambda seconds, elapsed: _hundredths(1.0 - exp(-elapsed / 35.0)),
     ),
-    World("steady, Kie does not date ends", _steady, said=lambda seconds: None),
-    World("steady, Kie's clock 5 s behind", _steady, said=lambda seconds: seconds - 5.0),
-    World("steady, Kie's clock 5 s ahead", _steady, said=lambda seconds: seconds + 5.0),
+    DurationModel("steady, Kie does not date ends", _steady, said=lambda seconds: None),
+    DurationModel("steady, Kie's clock 5 s behind", _steady, said=lambda seconds: seconds - 5.0),
+    DurationModel("steady, Kie's clock 5 s ahead", _steady, said=lambda seconds: seconds + 5.0),
 )
 
 
-def recorded(path: Path) -> World:
+def recorded(path: Path) -> DurationModel:
     """Return the world of a file of seconds, one per line, taken in turn and over again.
 
     Raises ValueError where a line is no positive number.
@@ -66,4 +68,6 @@ def recorded(path: Path) -> World:
     seconds = [float(line) for line in path.read_text(encoding="utf-8").split()]
     if not seconds or min(seconds) <= 0:
         raise ValueError(f"{path} must have one positive number of seconds per line")
-    return World(f"recorded ({len(seconds)} tasks)", lambda random, gone: random.choice(seconds))
+    return DurationModel(
+        f"recorded ({len(seconds)} tasks)", lambda random, gone: random.choice(seconds)
+    )

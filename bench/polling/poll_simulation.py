@@ -34,7 +34,7 @@ _KIND = TaskKind("gpt-4o-image", "text-to-image", 1)
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class DurationModel:
     """How long the n-th task takes, and what Kie tells about it."""
 
     name: str
@@ -47,14 +47,14 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SimulatedTask:
     """One task: how often it was asked about, and how long after its end it was settled."""
 
     polls: int
     lag_seconds: float
 
 
-class Policy(Protocol):
+class PollPolicy(Protocol):
     """A timetable under measurement; times are seconds since the task id."""
 
     def first(self) -> float:
@@ -74,7 +74,7 @@ class Policy(Protocol):
         ...
 
 
-class KiesAdvice:
+class KieAdvicePolicy:
     """Every 2.5 s for the first 30 s, every 7.5 s to 2 minutes, then every 20 s."""
 
     def first(self) -> float:
@@ -90,7 +90,7 @@ class KiesAdvice:
         pass
 
 
-class RuleOfThumb(KiesAdvice):
+class UnlearnedPolicy(KieAdvicePolicy):
     """Darkroom's timetable without any experience."""
 
     def first(self) -> float:
@@ -134,7 +134,9 @@ class Learned:
             self._timetable.replan(kind)
 
 
-def simulate(world: World, policy: Policy, tasks: int, seed: int) -> list[Found]:
+def simulate(
+    world: DurationModel, policy: PollPolicy, tasks: int, seed: int
+) -> list[SimulatedTask]:
     """Run that many tasks; returns them in the order in which they came.
 
     Worlds and arrivals are the same for every policy with the same seed.
@@ -149,7 +151,7 @@ def simulate(world: World, policy: Policy, tasks: int, seed: int) -> list[Found]
         seconds.append(min(world.draw(durations, number / tasks), DEADLINE_SECONDS - 1))
         heappush(looks, (now, -number - 1))
     polls = [0] * tasks
-    found = [Found(0, 0.0)] * tasks
+    found = [SimulatedTask(0, 0.0)] * tasks
     while looks:
         now, number = heappop(looks)
         policy.tick(now)
@@ -161,7 +163,7 @@ def simulate(world: World, policy: Policy, tasks: int, seed: int) -> list[Found]
         sent = now - started[number]
         answered = sent + ROUND_TRIP_SECONDS
         if seconds[number] <= sent + ROUND_TRIP_SECONDS / 2:
-            found[number] = Found(polls[number], answered - seconds[number])
+            found[number] = SimulatedTask(polls[number], answered - seconds[number])
             policy.found(number, answered, world.said(seconds[number]))
             continue
         progress = world.progress(seconds[number], sent + ROUND_TRIP_SECONDS / 2)
@@ -180,7 +182,7 @@ class Figures:
     p99_seconds: float
 
 
-def figures_of(found: Sequence[Found]) -> Figures:
+def figures_of(found: Sequence[SimulatedTask]) -> Figures:
     """Return polls per task and quantiles of the lag."""
     lags = sorted(one.lag_seconds for one in found)
     at = [lags[min(int(len(lags) * share), len(lags) - 1)] for share in (0.5, 0.95, 0.99)]

@@ -54,7 +54,7 @@ assert _RECONCILED <= PAGE_LENGTH
 
 
 @dataclass(slots=True)
-class Costs:
+class StatementCosts:
     """Seconds of every statement, by its name: one median per round, the same round in both."""
 
     small: dict[str, list[float]] = field(default_factory=dict)
@@ -70,9 +70,9 @@ class Costs:
         return 1000 * median(self.small[name]), 1000 * median(self.large[name])
 
 
-async def measure_history(large: Size, rounds: int) -> Costs:
+async def measure_history(large: Size, rounds: int) -> StatementCosts:
     """Fill both databases and run the rounds, after one that is not counted."""
-    costs = Costs()
+    costs = StatementCosts()
     async with open_histories(large) as (small, big):
         for number in range(-1, rounds):
             pairs = [(small, costs.small), (big, costs.large)]

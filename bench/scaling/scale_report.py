@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.measurement.run_statistics import spread
-from bench.scaling.history_cost import CHORES, FIRST_SCREEN, LISTS, MOVES, Costs
+from bench.scaling.history_cost import CHORES, FIRST_SCREEN, LISTS, MOVES, StatementCosts
 from bench.scaling.history_databases import SMALL
 from bench.scaling.scale_options import ScaleOptions
-from bench.scaling.tasks_in_flight import ON_TIME_SECONDS, SIGMA, Flight
-from bench.scaling.worker_growth import MANY_ACCOUNTS, STORES, Accounts, Crew
+from bench.scaling.tasks_in_flight import ON_TIME_SECONDS, SIGMA, LoadResult
+from bench.scaling.worker_growth import MANY_ACCOUNTS, STORES, AccountRates, WorkerGroupRun
 from tests.support.report_page import table, wrapped
 
 P8_GOAL = 1.3
@@ -21,7 +21,7 @@ def marks_of(figure: str) -> tuple[str, str]:
     return f"<!-- {figure}: written by `make bench-scale` -->", f"<!-- end of {figure} -->"
 
 
-def write_flights(flights: Sequence[Flight]) -> str:
+def write_flights(flights: Sequence[LoadResult]) -> str:
     """Return the table of P4."""
     head = (
         *("tasks in flight", "fewest seen", "sent within 250 ms, %", "late p50 / p95 / p99, ms"),
@@ -52,7 +52,7 @@ def write_flights(flights: Sequence[Flight]) -> str:
     )
 
 
-def _flight_row(flight: Flight) -> tuple[str, ...]:
+def _flight_row(flight: LoadResult) -> tuple[str, ...]:
     late = (f"{1000 * flight.lateness.percentile(percent):.0f}" for percent in _PERCENTS)
     return (
         f"{flight.load.tasks:,}",
@@ -69,7 +69,7 @@ def _flight_row(flight: Flight) -> tuple[str, ...]:
     )
 
 
-def write_costs(costs: Costs, options: ScaleOptions) -> str:
+def write_costs(costs: StatementCosts, options: ScaleOptions) -> str:
     """Return the table of P8 and the sentence of E3."""
     names = [*MOVES, *LISTS, *CHORES, FIRST_SCREEN]
     head = ("statement", "median", "min", "max", "small, ms", "large, ms")
@@ -89,18 +89,18 @@ def write_costs(costs: Costs, options: ScaleOptions) -> str:
     )
 
 
-def _cost_row(costs: Costs, name: str) -> tuple[str, ...]:
+def _cost_row(costs: StatementCosts, name: str) -> tuple[str, ...]:
     small, large = costs.milliseconds(name)
     return (name, costs.ratio(name).shown(), f"{small:.2f}", f"{large:.2f}")
 
 
-def write_growth(crews: Sequence[Crew], accounts: Sequence[Accounts]) -> str:
+def write_growth(crews: Sequence[WorkerGroupRun], accounts: Sequence[AccountRates]) -> str:
     """Return the table of workers and the sentences about accounts."""
     head = ("workers", "jobs/s", "worker CPU ms a job", "Redis commands a job", "busy cores")
     return "\n\n".join((table(head, map(_crew_row, crews)), *_said_of_accounts(accounts)))
 
 
-def _crew_row(crew: Crew) -> tuple[str, ...]:
+def _crew_row(crew: WorkerGroupRun) -> tuple[str, ...]:
     return (
         str(crew.workers),
         f"{crew.jobs_per_second:.0f}",
@@ -110,7 +110,7 @@ def _crew_row(crew: Crew) -> tuple[str, ...]:
     )
 
 
-def _said_of_accounts(accounts: Sequence[Accounts]) -> Iterator[str]:
+def _said_of_accounts(accounts: Sequence[AccountRates]) -> Iterator[str]:
     enqueued = spread([one.enqueued_hot / one.enqueued_spread for one in accounts])
     settled = spread([one.settled_hot / one.settled_spread for one in accounts])
     many = f"{MANY_ACCOUNTS:,}"

@@ -23,10 +23,10 @@ from typing import Any
 import asyncpg
 from redis.asyncio import Redis
 
-from bench.measurement.bench_deployment import House, open_house
+from bench.measurement.bench_deployment import BenchDeployment, open_bench_deployment
 from bench.measurement.cpu_cores import busy_seconds, memory_mb, one_core_set_aside, put_on_core
 from bench.measurement.measured_process import cpu_seconds, running
-from bench.measurement.pipelines import Darkroom, log_folder, order_of
+from bench.measurement.pipelines import DarkroomPipeline, log_folder, order_of
 from bench.peers.peer_tables import QUANTITIES
 from bench.scaling.poll_lateness import Lateness, read_lateness
 from producer import Producer
@@ -70,7 +70,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class LoadResult:
     """What came of one load, while all its tasks were in flight."""
 
     load: Load
@@ -118,21 +118,21 @@ class _Counts:
     busy: float
 
 
-async def measure_flight(load: Load) -> Flight:
+async def measure_tasks_in_flight(load: Load) -> LoadResult:
     """Let a new worker in a new house carry the load."""
     options = ["--seed", str(load.seed), "--duration", f"{load.task_seconds:g}"]
     options += ["--sigma", f"{SIGMA:g}", "--request-log", "1000"]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, one_core_set_aside() as core:
-        async with open_house(Path(folder), simulator=options) as house:
-            await _teach(house, load)
-            program = Darkroom().worker(house)
-            log = log_folder(house, "worker")
+        async with open_bench_deployment(Path(folder), simulator=options) as deployment:
+            await _store_completion_times(deployment, load)
+            program = DarkroomPipeline().worker(deployment)
+            log = log_folder(deployment, "worker")
             async with (
                 running(program.arguments, program.environ, folder=log, ready=program.ready) as pid,
-                _watching(house, pid, program.ready.replace("/healthz", "/metrics")) as watch,
+                _watching(deployment, pid, program.ready.replace("/healthz", "/metrics")) as watch,
             ):
                 put_on_core(pid, core)
-                flight = await _carry(watch, load)
+                flight = await _run_load(watch, load)
     sys.stderr.write(
         f"{load.tasks} tasks: {100 * flight.on_time:.2f} % on time, {flight.lateness.count} polls"
         f" in {flight.seconds:.0f} s, worker {100 * flight.worker_share:.0f} % of a core,"
@@ -141,16 +141,16 @@ async def measure_flight(load: Load) -> Flight:
     return flight
 
 
-async def _teach(house: House, load: Load) -> None:
+async def _store_completion_times(deployment: BenchDeployment, load: Load) -> None:
     """Store completion times as a day's work would have left them: the timetable is not cold."""
-    dice = Random(load.seed)  # noqa: S311  # no secrets
+    rng = Random(load.seed)  # noqa: S311  # no secrets
     durations = Durations(median_seconds=load.task_seconds, sigma=SIGMA)
     rows = [
-        ("gpt-4o-image", "text-to-image", quantity, durations.draw(dice))
+        ("gpt-4o-image", "text-to-image", quantity, durations.draw(rng))
         for quantity in QUANTITIES
         for _ in range(WINDOW_LENGTH)
     ]
-    async with connect_database(house.servers.database_url) as database:
+    async with connect_database(deployment.servers.database_url) as database:
         columns = map(list, zip(*rows, strict=True))
         await database.fetch("record_completion_times", *columns, WINDOW_LENGTH)
 
@@ -159,9 +159,9 @@ class _Watch:
     """Places jobs and reads counts."""
 
     def __init__(
-        self, house: House, pid: int, metrics_url: str, redis: Redis, postgres: Any
+        self, deployment: BenchDeployment, pid: int, metrics_url: str, redis: Redis, postgres: Any
     ) -> None:
-        self._house = house
+        self._house = deployment
         self._metrics_url = metrics_url
         self._redis = redis
         self._postgres = postgres
@@ -214,18 +214,20 @@ class _Watch:
 
 
 @asynccontextmanager
-async def _watching(house: House, pid: int, metrics_url: str) -> AsyncIterator[_Watch]:
-    postgres = await asyncpg.connect(house.servers.database_url)
+async def _watching(
+    deployment: BenchDeployment, pid: int, metrics_url: str
+) -> AsyncIterator[_Watch]:
+    postgres = await asyncpg.connect(deployment.servers.database_url)
     try:
-        async with Redis.from_url(house.servers.redis_url) as redis:
-            watch = _Watch(house, pid, metrics_url, redis, postgres)
+        async with Redis.from_url(deployment.servers.redis_url) as redis:
+            watch = _Watch(deployment, pid, metrics_url, redis, postgres)
             watch.valkey_pid = int((await redis.info("server"))["process_id"])
             yield watch
     finally:
         await postgres.close()
 
 
-async def _carry(watch: _Watch, load: Load) -> Flight:
+async def _run_load(watch: _Watch, load: Load) -> LoadResult:
     started_at = time.monotonic()
     async with watch.producing() as producer:
         while (passed := time.monotonic() - started_at) < load.fill_seconds:
@@ -237,17 +239,17 @@ async def _carry(watch: _Watch, load: Load) -> Flight:
                 break  # it does not get there: the figures say so
             await asyncio.sleep(_LOOK_SECONDS)
         before = await watch.counts()
-        flying = []
+        in_flight = []
         while time.monotonic() - before.at < load.watch_seconds:
             # A little more than wanted: some always wait to be submitted.
-            flying.append(await watch.keep_open(producer, int(load.tasks * 1.02)))
+            in_flight.append(await watch.keep_open(producer, int(load.tasks * 1.02)))
             await asyncio.sleep(_LOOK_SECONDS)
         after, unsent = await watch.counts(), await watch.overdue()
     seconds = after.at - before.at
-    return Flight(
+    return LoadResult(
         load=load,
-        fewest=min(flying),
-        usual=median(flying),
+        fewest=min(in_flight),
+        usual=median(in_flight),
         seconds=seconds,
         ended=after.ended - before.ended,
         lateness=after.lateness.since(before.lateness),

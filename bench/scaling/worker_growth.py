@@ -14,10 +14,10 @@ from uuid import uuid4
 import asyncpg
 from redis.asyncio import Redis
 
-from bench.measurement.bench_deployment import ACCOUNT, House
+from bench.measurement.bench_deployment import ACCOUNT, BenchDeployment
 from bench.measurement.cpu_cores import busy_seconds
-from bench.measurement.measured_process import cpu_seconds, held_still, running
-from bench.measurement.pipelines import Darkroom, log_folder, order_of
+from bench.measurement.measured_process import cpu_seconds, running, suspended
+from bench.measurement.pipelines import DarkroomPipeline, log_folder, order_of
 from bench.measurement.worker_run import wait_until_all_ended
 from producer import Order, Producer
 from shared.adapters.postgres.database import connect_database
@@ -37,7 +37,7 @@ _GRANT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerGroupRun:
     """What a number of workers did with the same jobs."""
 
     workers: int
@@ -50,7 +50,7 @@ class Crew:
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class AccountRates:
     """Jobs per second, with all jobs on one account and spread over many."""
 
     enqueued_hot: float
@@ -59,30 +59,30 @@ class Accounts:
     settled_spread: float
 
 
-async def measure_crew(house: House, workers: int, jobs: int) -> Crew:
+async def measure_workers(deployment: BenchDeployment, workers: int, jobs: int) -> WorkerGroupRun:
     """Let that many workers, all started beforehand, work through the jobs."""
-    await house.start_over()
-    contestant = Darkroom()
-    async with AsyncExitStack() as stack, Redis.from_url(house.servers.redis_url) as redis:
+    await deployment.start_over()
+    pipeline = DarkroomPipeline()
+    async with AsyncExitStack() as stack, Redis.from_url(deployment.servers.redis_url) as redis:
         pids = []
         for number in range(workers):
-            program = contestant.worker(house)
+            program = pipeline.worker(deployment)
             started = running(
                 program.arguments,
                 program.environ,
-                folder=log_folder(house, f"worker {number}"),
+                folder=log_folder(deployment, f"worker {number}"),
                 ready=program.ready,
             )
             pids.append(await stack.enter_async_context(started))
         async with AsyncExitStack() as still:
             for pid in pids:
-                await still.enter_async_context(held_still(pid))
-            await contestant.place(house, jobs)
+                await still.enter_async_context(suspended(pid))
+            await pipeline.place(deployment, jobs)
             await redis.config_resetstat()
             cpu, busy, started_at = sum(map(cpu_seconds, pids)), busy_seconds(), time.time()
-        seconds = await wait_until_all_ended(house, contestant) - started_at
+        seconds = await wait_until_all_ended(deployment, pipeline) - started_at
         stats = await redis.info("commandstats")
-        crew = Crew(
+        crew = WorkerGroupRun(
             workers=workers,
             jobs_per_second=jobs / seconds,
             cpu_ms_per_job=1000 * (sum(map(cpu_seconds, pids)) - cpu) / jobs,
@@ -93,22 +93,24 @@ async def measure_crew(house: House, workers: int, jobs: int) -> Crew:
     return crew
 
 
-async def measure_accounts(house: House, rounds: int, jobs: int) -> list[Accounts]:
+async def measure_accounts(
+    deployment: BenchDeployment, rounds: int, jobs: int
+) -> list[AccountRates]:
     """Enqueue and settle as many jobs on one account and over many; in alternating order."""
-    await _open_accounts(house)
+    await _open_accounts(deployment)
     found = []
     for number in range(rounds):
         rates = {}
         for is_hot in (True, False) if number % 2 == 0 else (False, True):
-            rates[is_hot] = await _enqueue_and_settle(house, jobs, is_hot=is_hot)
-            await house.flush_redis()
-        found.append(Accounts(rates[True][0], rates[False][0], rates[True][1], rates[False][1]))
+            rates[is_hot] = await _enqueue_and_settle(deployment, jobs, is_hot=is_hot)
+            await deployment.flush_redis()
+        found.append(AccountRates(rates[True][0], rates[False][0], rates[True][1], rates[False][1]))
         sys.stderr.write(f"round {number + 1}: {found[-1]}\n")
     return found
 
 
-async def _open_accounts(house: House) -> None:
-    connection = await asyncpg.connect(house.servers.database_url)
+async def _open_accounts(deployment: BenchDeployment) -> None:
+    connection = await asyncpg.connect(deployment.servers.database_url)
     try:
         await connection.execute(
             "INSERT INTO accounts (id)"
@@ -125,7 +127,9 @@ async def _open_accounts(house: House) -> None:
         await connection.close()
 
 
-async def _enqueue_and_settle(house: House, jobs: int, *, is_hot: bool) -> tuple[float, float]:
+async def _enqueue_and_settle(
+    deployment: BenchDeployment, jobs: int, *, is_hot: bool
+) -> tuple[float, float]:
     orders = [
         Order(
             request=order_of(number).request,
@@ -133,7 +137,7 @@ async def _enqueue_and_settle(house: House, jobs: int, *, is_hot: bool) -> tuple
         )
         for number in range(jobs)
     ]
-    async with Producer.over(house.servers) as producer:
+    async with Producer.over(deployment.servers) as producer:
         started_at = time.perf_counter()
         made: list[Job] = []
         for start in range(0, jobs, CALL):
@@ -143,7 +147,7 @@ async def _enqueue_and_settle(house: House, jobs: int, *, is_hot: bool) -> tuple
         stores = [
             JobStore(
                 await stack.enter_async_context(
-                    connect_database(house.servers.database_url, connections=10)
+                    connect_database(deployment.servers.database_url, connections=10)
                 )
             )
             for _ in range(STORES)

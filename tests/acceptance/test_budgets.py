@@ -25,7 +25,7 @@ from tests.acceptance.test_hostile_input import check_refused, rows
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.acceptance.test_long_pages import ask_and_read_nothing
-from tests.support.api_client import Answer, ApiClient
+from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.deployment import Workshop, eventually
 
 
@@ -48,7 +48,7 @@ async def limited_api(workshop: Workshop, budgets: Budgets) -> AsyncIterator[Api
         await runner.cleanup()
 
 
-def check_too_much(answer: Answer) -> None:
+def check_too_much(answer: ApiResponse) -> None:
     problem = check_refused(answer, 429)
     assert problem["type"] == "urn:darkroom:problem:too_much_at_once"
     assert int(answer.headers["Retry-After"]) > 0

@@ -17,7 +17,7 @@ from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import check_refused, exchange, rows, unmoved
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
-from tests.support.api_client import Answer, ApiClient
+from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.deployment import Workshop
 
 SIGNS = {
@@ -44,7 +44,7 @@ FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data
 
 async def ask(
     api: ApiClient, endpoint: Endpoint, headers: dict[str, str], body: bytes = b"{}"
-) -> Answer:
+) -> ApiResponse:
     given = {"Content-Type": "application/json", **headers}
     data = None if endpoint.method == "GET" else body
     return await api.send(endpoint.method, path_of(endpoint), data=data, headers=given)

@@ -27,7 +27,7 @@ from producer.api import serving_api
 from producer.keys.key_store import KeyRing, Role
 from shared.domain.lifecycle import JobState
 from shared.job_json import job_to_json
-from tests.fakes.lossy_proxy import losing
+from tests.fakes.lossy_proxy import open_lossy_proxy
 from tests.support.deployment import Workshop, eventually, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -174,7 +174,7 @@ async def test_every_fault_is_shown(workshop: Workshop, name: str) -> None:
 async def test_a_lost_answer_and_an_outage_place_no_second_job(
     workshop: Workshop, name: str
 ) -> None:
-    async with serving(workshop) as url, workshop.worker(), losing(url) as proxy:
+    async with serving(workshop) as url, workshop.worker(), open_lossy_proxy(url) as proxy:
         proxy.refusals, proxy.lost_answers = 1, 1
         said = await run(CLIENTS[name], DARKROOM_URL=proxy.url)
     assert said.code == 0, said.err
@@ -189,7 +189,7 @@ async def test_a_lost_answer_and_an_outage_place_no_second_job(
 async def test_a_stream_that_breaks_off_is_taken_up_where_it_broke(
     workshop: Workshop, name: str
 ) -> None:
-    async with serving(workshop) as url, workshop.worker(), losing(url) as proxy:
+    async with serving(workshop) as url, workshop.worker(), open_lossy_proxy(url) as proxy:
         proxy.cut_streams = 1
         said = await run(CLIENTS[name], DARKROOM_URL=proxy.url)
     assert said.code == 0, said.err

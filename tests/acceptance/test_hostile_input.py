@@ -20,7 +20,7 @@ import pytest
 
 from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES
 from tests.acceptance.test_http_jobs import order
-from tests.support.api_client import Answer, ApiClient
+from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.deployment import Workshop
 
 JSON = {"Content-Type": "application/json"}
@@ -69,7 +69,7 @@ ODD_URLS = (
 )
 
 
-def check_refused(answer: Answer, *statuses: int) -> dict[str, Any]:
+def check_refused(answer: ApiResponse, *statuses: int) -> dict[str, Any]:
     """Fail unless the answer is one of these refusals, in full; return the problem."""
     assert answer.status in statuses, f"{answer.status}: {answer.body}"
     assert answer.headers["Content-Type"].startswith("application/problem+json")
@@ -176,7 +176,9 @@ async def test_moments_that_no_database_holds_are_refused(workshop: Workshop) ->
 # --- bodies -----------------------------------------------------------------------------------
 
 
-async def send_raw(api: ApiClient, body: Any, path: str = "/v1/jobs", **headers: str) -> Answer:
+async def send_raw(
+    api: ApiClient, body: Any, path: str = "/v1/jobs", **headers: str
+) -> ApiResponse:
     given = {**JSON, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return await api.send("POST", path, data=body, headers=given)
 

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Workshop, eventually
-from tests.support.tcp_relay import Relay, relay_to
+from tests.support.tcp_relay import TcpRelay, relay_to
 
 
 @asynccontextmanager
 async def api_behind_relays(
     workshop: Workshop,
-) -> AsyncIterator[tuple[ApiClient, Relay, Relay]]:
+) -> AsyncIterator[tuple[ApiClient, TcpRelay, TcpRelay]]:
     """Run the API behind a relay to Postgres and one to Valkey; yields it with both."""
     assert workshop.settings.database_url is not None
     assert workshop.settings.redis_url is not None

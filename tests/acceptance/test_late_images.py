@@ -9,7 +9,7 @@ import pytest
 
 from producer import Job, Producer
 from shared.adapters.servers import Servers
-from tests.fakes.fake_webhook_receiver import Receiver, receiving
+from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
 from tests.support.deployment import Workshop, eventually, text_to_image
 
 SLOW = "[[sim: duration=4]]"
@@ -24,7 +24,7 @@ async def producer(servers: Servers) -> AsyncIterator[Producer]:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
     async with receiving() as receiver:
         yield receiver
 
@@ -43,7 +43,7 @@ async def images_came(workshop: Workshop, job: Job, *, check_now: bool) -> Job:
 
 @pytest.mark.parametrize("has_callbacks", [True, False])
 async def test_images_that_come_after_the_deadline_are_kept_shown_and_told(
-    workshop: Workshop, receiver: Receiver, has_callbacks: bool
+    workshop: Workshop, receiver: FakeWebhookReceiver, has_callbacks: bool
 ) -> None:
     changes = {"job_deadline_seconds": 1.0, "webhooks_allow_loopback": True}
     running = workshop.worker_with_callbacks if has_callbacks else workshop.worker

@@ -14,8 +14,8 @@ from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyRing, Role
 from shared.adapters.servers import Servers
 from tests.acceptance.test_http_jobs import order
-from tests.fakes.fake_webhook_receiver import Receiver, receiving
-from tests.support.api_client import Answer, ApiClient
+from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
+from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.database_logins import logged_in
 from tests.support.deployment import Workshop, eventually, text_to_image
 
@@ -30,7 +30,7 @@ async def producer(servers: Servers) -> AsyncIterator[Producer]:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
     async with receiving() as receiver:
         yield receiver
 
@@ -55,7 +55,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
         api = nobody.with_key(key)
         made = (await api.post("/v1/jobs", order())).expect(202)
         job = f"/v1/jobs/{made['id']}"
-        played: dict[tuple[str, str], Callable[[], Awaitable[Answer]]] = {
+        played: dict[tuple[str, str], Callable[[], Awaitable[ApiResponse]]] = {
             ("POST", "/v1/jobs"): lambda: api.post("/v1/jobs", order()),
             ("POST", "/v1/jobs/batch"): lambda: api.post(
                 "/v1/jobs/batch", {"jobs": [order(), order()]}
@@ -88,11 +88,11 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
     await workshop.check_books()
 
 
-async def _opened(api: ApiClient, key: str, path: str) -> Answer:
+async def _opened(api: ApiClient, key: str, path: str) -> ApiResponse:
     """Open a stream and close it again."""
     headers = {"Authorization": f"Bearer {key}"}
     async with api.session.get(path, headers=headers) as response:
-        return Answer(response.status, response.headers, None)
+        return ApiResponse(response.status, response.headers, None)
 
 
 async def _is_healthy(api: ApiClient) -> bool:
@@ -100,7 +100,7 @@ async def _is_healthy(api: ApiClient) -> bool:
 
 
 async def test_a_worker_lives_its_whole_life_as_a_login_of_its_own_role(
-    workshop: Workshop, receiver: Receiver, worker_url: SecretStr
+    workshop: Workshop, receiver: FakeWebhookReceiver, worker_url: SecretStr
 ) -> None:
     changes: dict[str, Any] = {
         "database_url": worker_url,

@@ -10,11 +10,11 @@ from producer.keys.key_store import Role
 from tests.acceptance.test_hostile_input import check_refused, send_raw
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
-from tests.support.api_client import Answer, ApiClient
+from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.deployment import Workshop
 
 
-def check(answer: Answer, status: int, code: str) -> dict[str, Any]:
+def check(answer: ApiResponse, status: int, code: str) -> dict[str, Any]:
     """Fail unless the answer is this problem; return it."""
     problem = check_refused(answer, status)
     assert problem["type"] == f"urn:darkroom:problem:{code}"

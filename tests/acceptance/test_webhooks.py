@@ -11,7 +11,12 @@ from standardwebhooks import Webhook
 from producer import InvalidRequest, Job, Producer
 from shared.adapters.servers import Servers
 from shared.job_json import job_to_json
-from tests.fakes.fake_webhook_receiver import Received, Receiver, never_answer, receiving
+from tests.fakes.fake_webhook_receiver import (
+    FakeWebhookReceiver,
+    ReceivedWebhook,
+    never_answer,
+    receiving,
+)
 from tests.support.deployment import Workshop, eventually, text_to_image
 
 
@@ -23,12 +28,12 @@ async def producer(servers: Servers) -> AsyncIterator[Producer]:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
     async with receiving() as receiver:
         yield receiver
 
 
-async def told(workshop: Workshop, receiver: Receiver, jobs: list[Job]) -> None:
+async def told(workshop: Workshop, receiver: FakeWebhookReceiver, jobs: list[Job]) -> None:
     """Wait until every end is told and recorded; fail unless each is one verified message."""
 
     async def is_recorded() -> bool:
@@ -47,7 +52,7 @@ async def told(workshop: Workshop, receiver: Receiver, jobs: list[Job]) -> None:
 
 
 async def test_success_failure_and_cancellation_are_told(
-    workshop: Workshop, receiver: Receiver
+    workshop: Workshop, receiver: FakeWebhookReceiver
 ) -> None:
     url = f"{receiver.url}/hook"
     cancelled = await workshop.enqueue(webhook_url=url)
@@ -68,7 +73,7 @@ async def test_success_failure_and_cancellation_are_told(
 
 
 async def test_a_job_that_is_not_to_be_told_of_is_not(
-    workshop: Workshop, receiver: Receiver
+    workshop: Workshop, receiver: FakeWebhookReceiver
 ) -> None:
     async with workshop.worker(webhooks_allow_loopback=True):
         quiet = await workshop.ended(await workshop.enqueue())
@@ -78,7 +83,7 @@ async def test_a_job_that_is_not_to_be_told_of_is_not(
 
 
 async def test_a_worker_killed_while_it_sends_leaves_the_telling_to_another(
-    workshop: Workshop, receiver: Receiver
+    workshop: Workshop, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answering = never_answer
     async with workshop.worker_process(WEBHOOKS_ALLOW_LOOPBACK="true") as doomed:
@@ -93,7 +98,7 @@ async def test_a_worker_killed_while_it_sends_leaves_the_telling_to_another(
 
 
 async def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_receiver_that_hangs(
-    workshop: Workshop, receiver: Receiver
+    workshop: Workshop, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answering = never_answer
     async with workshop.worker_process(WEBHOOKS_ALLOW_LOOPBACK="true") as process:
@@ -106,9 +111,9 @@ async def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_receiver_that_h
 
 
 async def test_two_workers_tell_each_end_and_a_flush_loses_none(
-    workshop: Workshop, receiver: Receiver
+    workshop: Workshop, receiver: FakeWebhookReceiver
 ) -> None:
-    async def stumble(received: Received) -> int:
+    async def stumble(received: ReceivedWebhook) -> int:
         seen = [one for one in receiver.requests if one.job_id == received.job_id]
         return 503 if len(seen) == 1 and received.job_id.int % 3 == 0 else 200
 
@@ -126,7 +131,7 @@ async def test_two_workers_tell_each_end_and_a_flush_loses_none(
 
 
 async def test_without_the_development_setting_this_machine_is_not_sent_to(
-    workshop: Workshop, receiver: Receiver, servers: Servers
+    workshop: Workshop, receiver: FakeWebhookReceiver, servers: Servers
 ) -> None:
     async with Producer.over(servers) as strict:
         with pytest.raises(InvalidRequest, match=r"webhook_url: points at 127\.0\.0\.1"):

@@ -7,7 +7,7 @@ import sys
 
 from tests.campaign.campaign_options import read_command_line
 from tests.campaign.campaign_report import rewrite_section, write_report
-from tests.campaign.campaign_run import conduct
+from tests.campaign.campaign_run import run_campaign
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
         f"{options.jobs} jobs, {options.kills} kills, {options.workers} workers, seed"
         f" {options.seed}: some {options.window_seconds + 30:.0f} s\n"
     )
-    verdict = asyncio.run(conduct(options))
+    verdict = asyncio.run(run_campaign(options))
     report = write_report(verdict)
     sys.stdout.write(report)
     if options.report is not None:

@@ -27,12 +27,12 @@ from shared.adapters.postgres.migrations import migrate
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import grants
 from tests.campaign.simulator_faults import simulator_arguments
-from tests.campaign.webhook_recorder import Postbox, open_postbox
+from tests.campaign.webhook_recorder import WebhookRecorder, open_postbox
 from tests.support.skewed_clock import SkewedClock
-from tests.support.tcp_relay import Relay, relay_to
+from tests.support.tcp_relay import TcpRelay, relay_to
 
 ROOT = Path(__file__).parents[2]
 HMAC_KEY = "the-campaign's-webhook-key"
@@ -44,7 +44,7 @@ _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class CampaignDeployment:
     """Everything that is not killed for good."""
 
     folder: Path
@@ -57,8 +57,8 @@ class House:
     """Of a Darkroom process that reaches the servers directly."""
     cut_environ: dict[str, str]
     """Of one that reaches them through the relays."""
-    relays: tuple[Relay, Relay]
-    postbox: Postbox
+    relays: tuple[TcpRelay, TcpRelay]
+    postbox: WebhookRecorder
     clock: SkewedClock
     """The clock of one worker; right until it is set."""
 
@@ -95,7 +95,9 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
+async def open_campaign_deployment(
+    folder: Path, options: CampaignOptions
+) -> AsyncIterator[CampaignDeployment]:
     """Start the servers and the simulated Kie, with accounts; end them afterwards."""
     async with AsyncExitStack() as stack:
         embedded = await asyncio.to_thread(
@@ -114,7 +116,7 @@ async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
         relays, cut_urls = await _open_relays(servers, stack)
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=5))
         cut_environ = {**environ, **cut_urls}
-        yield House(
+        yield CampaignDeployment(
             folder=folder,
             servers=servers,
             embedded=embedded,
@@ -129,14 +131,16 @@ async def open_house(folder: Path, options: Options) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def open_house_over(folder: Path, options: Options, servers: Servers) -> AsyncIterator[House]:
+async def open_house_over(
+    folder: Path, options: CampaignOptions, servers: Servers
+) -> AsyncIterator[CampaignDeployment]:
     """Start the simulated Kie over servers that somebody else keeps; no link can be cut."""
     async with AsyncExitStack() as stack:
         await migrate(servers.database_url)
         await _open_accounts(servers, options)
         kie = await stack.enter_async_context(_simulator(folder, options))
         environ = _environment(servers, kie, options)
-        yield House(
+        yield CampaignDeployment(
             folder=folder,
             servers=servers,
             embedded=None,
@@ -144,13 +148,13 @@ async def open_house_over(folder: Path, options: Options, servers: Servers) -> A
             kie_url=kie["base_url"],
             environ=environ,
             cut_environ=environ,
-            relays=(Relay(""), Relay("")),
+            relays=(TcpRelay(""), TcpRelay("")),
             postbox=await stack.enter_async_context(open_postbox()),
             clock=SkewedClock(folder, 0),
         )
 
 
-async def _open_accounts(servers: Servers, options: Options) -> None:
+async def _open_accounts(servers: Servers, options: CampaignOptions) -> None:
     async with Producer.over(servers) as producer:
         for account, credits in grants(options.jobs).items():
             await producer.till.create_account(account)
@@ -158,7 +162,7 @@ async def _open_accounts(servers: Servers, options: Options) -> None:
 
 
 @asynccontextmanager
-async def _simulator(folder: Path, options: Options) -> AsyncIterator[dict[str, str]]:
+async def _simulator(folder: Path, options: CampaignOptions) -> AsyncIterator[dict[str, str]]:
     ready = folder / "kie.ready.json"
     arguments = [sys.executable, "-m", "worker.simulator", *simulator_arguments(options)]
     arguments += ["--hmac-key", HMAC_KEY]
@@ -191,7 +195,7 @@ def _clean_environment() -> dict[str, str]:
 _SETTINGS = frozenset(Settings.model_fields)
 
 
-def _environment(servers: Servers, kie: dict[str, str], options: Options) -> dict[str, str]:
+def _environment(servers: Servers, kie: dict[str, str], options: CampaignOptions) -> dict[str, str]:
     callbacks, api = islice(_free_ports(), 2)
     called_back = {"KIE_CALLBACK_URL": f"http://127.0.0.1:{callbacks}"}
     return {
@@ -223,7 +227,7 @@ def _free_ports() -> Iterator[int]:
 
 async def _open_relays(
     servers: Servers, stack: AsyncExitStack
-) -> tuple[tuple[Relay, Relay], dict[str, str]]:
+) -> tuple[tuple[TcpRelay, TcpRelay], dict[str, str]]:
     """Open a relay before each server; return them with the URLs that lead through them."""
     parts = urlsplit(servers.database_url)
     directory = unquote(parts.netloc.partition("@")[2].partition(":")[0])

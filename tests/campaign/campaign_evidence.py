@@ -15,7 +15,7 @@ import orjson
 
 from producer.doctor import Finding, examine_books
 from shared.adapters.postgres.database import Database, connect_database
-from tests.campaign.campaign_deployment import House
+from tests.campaign.campaign_deployment import CampaignDeployment
 from tests.campaign.webhook_recorder import Webhook
 from tests.support.restarted_process import Death
 
@@ -136,17 +136,19 @@ class Evidence:
     """Every process that died by SIGKILL."""
 
 
-async def read_summary(session: aiohttp.ClientSession, house: House) -> dict[str, Any]:
+async def read_summary(
+    session: aiohttp.ClientSession, deployment: CampaignDeployment
+) -> dict[str, Any]:
     """Return the figures of the simulated Kie's record as of now."""
-    return dict(orjson.loads(await _get(session, f"{house.kie_url}/simulator/record")))
+    return dict(orjson.loads(await _get(session, f"{deployment.kie_url}/simulator/record")))
 
 
-async def read_record(house: House) -> Record:
+async def read_record(deployment: CampaignDeployment) -> Record:
     """Fetch the whole record of the simulated Kie."""
-    url = f"{house.kie_url}/simulator/record"
+    url = f"{deployment.kie_url}/simulator/record"
     timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        summary = await read_summary(session, house)
+        summary = await read_summary(session, deployment)
         tasks = [orjson.loads(line) for line in (await _get(session, f"{url}/tasks")).splitlines()]
         requests = orjson.loads(await _get(session, f"{url}/requests?limit={_ALL}"))
     polls: defaultdict[str, list[float]] = defaultdict(list)
@@ -172,9 +174,9 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
         return await answer.read()
 
 
-async def read_tables(house: House) -> Tables:
+async def read_tables(deployment: CampaignDeployment) -> Tables:
     """Read Darkroom's own tables, and have the doctor examine the books."""
-    async with connect_database(house.servers.database_url, connections=2) as database:
+    async with connect_database(deployment.servers.database_url, connections=2) as database:
         rows = database.pool.fetch
         jobs = await rows(
             "SELECT *, extract(epoch FROM created_at)::float8 AS created,"
@@ -263,7 +265,7 @@ async def _prices(database: Database) -> Mapping[int, Price]:
     }
 
 
-def read_refused(house: House) -> frozenset[str]:
+def read_refused(deployment: CampaignDeployment) -> frozenset[str]:
     """Return the keys of the orders that were refused."""
-    path = house.refused
+    path = deployment.refused
     return frozenset(path.read_text("ascii").split()) if path.exists() else frozenset()

@@ -10,7 +10,7 @@ from decimal import Decimal
 from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, Reason
 from tests.campaign.campaign_evidence import Evidence, JobRow, Price, Task
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import (
     PRICES,
     count_orders,
@@ -36,7 +36,7 @@ _COMMIT_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Zero:
+class ZeroCount:
     """Something that must not have happened: who it happened to, nobody where all is well."""
 
     what: str
@@ -60,7 +60,7 @@ class GivenUp:
     never_paid: Sequence[str]
 
 
-def judge(evidence: Evidence, options: Options) -> list[Zero]:
+def judge(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
     """Return every zero, kept or not."""
     jobs, record = evidence.tables.jobs, evidence.record
     cases = _Cases(evidence)
@@ -69,33 +69,39 @@ def judge(evidence: Evidence, options: Options) -> list[Zero]:
     orders = {key_of(number) for number in range(count_orders(options.jobs))}
     prompts = {job.prompt for job in jobs}
     return [
-        Zero("orders lost", sorted(orders - set(keys) - refused)),
-        Zero("orders that became two jobs", [key for key, times in keys.items() if times > 1]),
-        Zero("jobs not ended", cases.where(lambda job, _: job.state not in _ENDED)),
-        Zero(
+        ZeroCount("orders lost", sorted(orders - set(keys) - refused)),
+        ZeroCount("orders that became two jobs", [key for key, times in keys.items() if times > 1]),
+        ZeroCount("jobs not ended", cases.where(lambda job, _: job.state not in _ENDED)),
+        ZeroCount(
             "prompts paid more than once",
             [prompt for prompt, tasks in record.by_prompt().items() if len(tasks) > 1],
         ),
-        Zero("tasks of nobody's", [task.id for task in record.tasks if task.prompt not in prompts]),
-        Zero(
+        ZeroCount(
+            "tasks of nobody's", [task.id for task in record.tasks if task.prompt not in prompts]
+        ),
+        ZeroCount(
             "successes without exactly one task",
             cases.where(lambda job, tasks: job.state == "succeeded" and len(tasks) != 1),
         ),
-        Zero("successes whose task did not succeed", cases.where(_is_false_success)),
-        Zero("successes with another task's id or images", cases.where(_is_mixed_up)),
-        Zero("late images that are another's, or that were charged", cases.where(_is_late_wrongly)),
-        Zero("failures by Kie's verdict that Kie did not give", cases.where(_is_false_failure)),
-        Zero("failures for any other reason", cases.where(_is_other_failure)),
-        Zero("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
-        Zero("paid tasks given up though a worker had the reply", _forgotten(evidence, cases)),
+        ZeroCount("successes whose task did not succeed", cases.where(_is_false_success)),
+        ZeroCount("successes with another task's id or images", cases.where(_is_mixed_up)),
+        ZeroCount(
+            "late images that are another's, or that were charged", cases.where(_is_late_wrongly)
+        ),
+        ZeroCount(
+            "failures by Kie's verdict that Kie did not give", cases.where(_is_false_failure)
+        ),
+        ZeroCount("failures for any other reason", cases.where(_is_other_failure)),
+        ZeroCount("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
+        ZeroCount("paid tasks given up though a worker had the reply", _forgotten(evidence, cases)),
         *_money(evidence, cases, options),
-        Zero(
+        ZeroCount(
             f"tasks polled more than {POLLS_PER_SECOND_MAX} times in any sliding second",
             [task.id for task in record.tasks if task.worst_window > POLLS_PER_SECOND_MAX],
         ),
         *_webhooks(evidence),
-        Zero("broken invariants of the books", _broken(evidence)),
-        Zero(
+        ZeroCount("broken invariants of the books", _broken(evidence)),
+        ZeroCount(
             "steps that a bug ended",
             [event for event in evidence.loud_lines if event.startswith("step_failed")],
         ),
@@ -193,7 +199,7 @@ def _is_price_of(price: Price, job: JobRow) -> bool:
     )
 
 
-def _money(evidence: Evidence, cases: _Cases, options: Options) -> list[Zero]:
+def _money(evidence: Evidence, cases: _Cases, options: CampaignOptions) -> list[ZeroCount]:
     captures = evidence.tables.captures
     keys = {job.id: job.key for job in evidence.tables.jobs}
 
@@ -208,27 +214,29 @@ def _money(evidence: Evidence, cases: _Cases, options: Options) -> list[Zero]:
         return not (is_right and _is_price_of(price, job))
 
     return [
-        Zero("jobs charged twice", cases.where(lambda job, _: len(captures.get(job.id, [])) > 1)),
-        Zero(
+        ZeroCount(
+            "jobs charged twice", cases.where(lambda job, _: len(captures.get(job.id, [])) > 1)
+        ),
+        ZeroCount(
             "jobs charged without success",
             cases.where(lambda job, _: job.id in captures and job.state != "succeeded"),
         ),
-        Zero(
+        ZeroCount(
             "successes not charged the price in force when they ended",
             cases.where(is_charged_wrongly),
         ),
-        Zero(
+        ZeroCount(
             "holds beyond what their account owned", [keys[one] for one in evidence.tables.overheld]
         ),
-        Zero(
+        ZeroCount(
             "accounts whose balance is not the grant less their successes",
             _wrong(evidence, options),
         ),
-        Zero("credits that Kie kept and no job accounts for", _drift(evidence)),
+        ZeroCount("credits that Kie kept and no job accounts for", _drift(evidence)),
     ]
 
 
-def _wrong(evidence: Evidence, options: Options) -> list[str]:
+def _wrong(evidence: Evidence, options: CampaignOptions) -> list[str]:
     wrong = []
     for account, grant in grants(options.jobs).items():
         spent = sum(
@@ -254,7 +262,7 @@ def _drift(evidence: Evidence) -> list[str]:
     return [] if kept == expected else [f"Kie kept {kept}, jobs account for {expected}"]
 
 
-def _webhooks(evidence: Evidence) -> list[Zero]:
+def _webhooks(evidence: Evidence) -> list[ZeroCount]:
     jobs = {str(job.id): job for job in evidence.tables.jobs}
     secrets, messages = evidence.tables.endpoint_secrets, defaultdict[str, set[str]](set)
     late = defaultdict[str, set[str]](set)
@@ -273,17 +281,17 @@ def _webhooks(evidence: Evidence) -> list[Zero]:
             false.append(f"{job.key if job else 'nobody'}: {webhook}")
     told = [job for job in jobs.values() if is_told(number_of(job.key)) and job.state in _ENDED]
     return [
-        Zero(
+        ZeroCount(
             "ends of which no webhook came", [one.key for one in told if not messages[str(one.id)]]
         ),
-        Zero(
+        ZeroCount(
             "ends told by two webhooks", [jobs[one].key for one in jobs if len(messages[one]) > 1]
         ),
-        Zero(
+        ZeroCount(
             "late images told by two webhooks",
             [jobs[one].key for one in jobs if len(late[one]) > 1],
         ),
-        Zero("webhooks that tell another end, or are not signed", false),
+        ZeroCount("webhooks that tell another end, or are not signed", false),
     ]
 
 

@@ -18,7 +18,7 @@ _FEWEST_KILLS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class CampaignOptions:
     """One campaign. The seed repeats the plan and the orders, not how processes interleave."""
 
     jobs: int = 5_000
@@ -56,7 +56,7 @@ class Options:
         return 2 * self.unknown_limit_seconds + 20 * self.task_seconds
 
 
-def read_command_line(arguments: Sequence[str]) -> Options:
+def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
     """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.campaign",
@@ -80,7 +80,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     parser.add_argument("--keep-logs", action="store_true", help="of a clean run too")
     given = parser.parse_args(arguments)
     seed = SystemRandom().randrange(_SEEDS) if given.seed is None else given.seed
-    return Options(
+    return CampaignOptions(
         jobs=given.jobs,
         kills=given.kills,
         workers=given.workers,

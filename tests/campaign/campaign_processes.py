@@ -12,30 +12,30 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tests.campaign.campaign_deployment import House
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_deployment import CampaignDeployment
+from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import OrderBook
 from tests.campaign.order_process import STARTED
-from tests.support.restarted_process import Death, Keeper
+from tests.support.restarted_process import Death, RestartedProcess
 
 _STARTED_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class CampaignProcesses:
     """Everybody who may be killed. The first worker receives the callbacks."""
 
-    workers: tuple[Keeper, ...]
-    api: Keeper
-    producer: Keeper
+    workers: tuple[RestartedProcess, ...]
+    api: RestartedProcess
+    producer: RestartedProcess
 
     @property
-    def cut_off(self) -> Keeper:
+    def cut_off(self) -> RestartedProcess:
         """The worker that reaches the servers through the relays."""
         return self.workers[-1]
 
     @property
-    def everybody(self) -> tuple[Keeper, ...]:
+    def everybody(self) -> tuple[RestartedProcess, ...]:
         """All of them."""
         return (*self.workers, self.api, self.producer)
 
@@ -50,20 +50,22 @@ class Crew:
 
 
 @asynccontextmanager
-async def running_workers(house: House, options: Options) -> AsyncIterator[tuple[Keeper, ...]]:
+async def running_workers(
+    deployment: CampaignDeployment, options: CampaignOptions
+) -> AsyncIterator[tuple[RestartedProcess, ...]]:
     """Keep the workers running for as long as the block lasts; yields once all have started."""
-    receiver = urlsplit(house.environ.get("KIE_CALLBACK_URL", "")).port or 0
-    environs = [dict(house.environ) for _ in range(options.workers)]
-    environs[-1] = dict(house.cut_environ)
-    environs[options.workers // 2] |= house.clock.environment
+    receiver = urlsplit(deployment.environ.get("KIE_CALLBACK_URL", "")).port or 0
+    environs = [dict(deployment.environ) for _ in range(options.workers)]
+    environs[-1] = dict(deployment.cut_environ)
+    environs[options.workers // 2] |= deployment.clock.environment
     environs[0]["WORKER_HTTP_PORT"] = str(receiver)
     keepers = tuple(
-        Keeper(
+        RestartedProcess(
             f"worker {number}",
             [sys.executable, "-m", "worker"],
             environ,
             started_word="worker_started",
-            folder=house.folder,
+            folder=deployment.folder,
         )
         for number, environ in enumerate(environs, start=1)
     )
@@ -79,14 +81,14 @@ async def running_workers(house: House, options: Options) -> AsyncIterator[tuple
 
 
 @asynccontextmanager
-async def running_api(house: House) -> AsyncIterator[Keeper]:
+async def running_api(deployment: CampaignDeployment) -> AsyncIterator[RestartedProcess]:
     """Keep the HTTP API running for as long as the block lasts; yields once it has started."""
-    keeper = Keeper(
+    keeper = RestartedProcess(
         "api",
         [sys.executable, "-m", "producer", "api"],
-        house.environ,
+        deployment.environ,
         started_word="api_started",
-        folder=house.folder,
+        folder=deployment.folder,
     )
     task = asyncio.create_task(keeper.run())
     try:
@@ -101,8 +103,8 @@ async def running_api(house: House) -> AsyncIterator[Keeper]:
 
 @asynccontextmanager
 async def running_producer(
-    house: House, options: Options, started_epoch: float
-) -> AsyncIterator[Keeper]:
+    deployment: CampaignDeployment, options: CampaignOptions, started_epoch: float
+) -> AsyncIterator[RestartedProcess]:
     """Keep a producer running that places all orders over the window from that moment."""
     book = OrderBook(options.seed, options.jobs, started_epoch, options.window_seconds)
     given = {
@@ -110,16 +112,16 @@ async def running_producer(
         "jobs": book.jobs,
         "started_epoch": book.started_epoch,
         "window_seconds": book.window_seconds,
-        "progress": str(house.folder / "placed"),
-        "refused": str(house.refused),
-        "webhook_url": house.postbox.url,
+        "progress": str(deployment.folder / "placed"),
+        "refused": str(deployment.refused),
+        "webhook_url": deployment.postbox.url,
     }
-    keeper = Keeper(
+    keeper = RestartedProcess(
         "producer",
         [sys.executable, "-m", "tests.campaign.order_process", orjson.dumps(given).decode()],
-        house.environ,
+        deployment.environ,
         started_word=STARTED,
-        folder=house.folder,
+        folder=deployment.folder,
     )
     task = asyncio.create_task(keeper.run())
     try:

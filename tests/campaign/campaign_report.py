@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tests.campaign.campaign_deployment import ROOT
 from tests.campaign.campaign_invariants import name_some
-from tests.campaign.campaign_run import Verdict
+from tests.campaign.campaign_run import CampaignResult
 from tests.campaign.fault_plan import CRASH_POINTS, FaultKind
 from tests.campaign.recovery_times import Moved, percentile
-from tests.campaign.simulator_faults import faults_of
+from tests.campaign.simulator_faults import list_simulator_faults
 
 BEGIN = "<!-- report: written by `make campaign` -->"
 END = "<!-- end of report -->"
@@ -42,7 +42,7 @@ NOT_TESTED = (
 )
 
 
-def write_report(verdict: Verdict) -> str:
+def write_report(verdict: CampaignResult) -> str:
     """Return the whole report as Markdown."""
     parts = (
         _head(verdict),
@@ -82,7 +82,7 @@ def _paragraph(*sentences: str, lead: str = "") -> str:
     )
 
 
-def _head(verdict: Verdict) -> Iterator[str]:
+def _head(verdict: CampaignResult) -> Iterator[str]:
     options = verdict.options
     started = datetime.fromtimestamp(verdict.started_epoch, UTC)
     kills = len(verdict.deaths) + sum(verdict.done.get(kind, 0) for kind in _SERVER_KILLS)
@@ -129,7 +129,7 @@ def _commit() -> str:
     return f"{commit} with uncommitted changes" if changed else commit
 
 
-def _faults(verdict: Verdict) -> Iterator[str]:
+def _faults(verdict: CampaignResult) -> Iterator[str]:
     yield "### Faults"
     yield ""
     yield "| fault | times |"
@@ -148,7 +148,9 @@ def _faults(verdict: Verdict) -> Iterator[str]:
         missed = ", ".join(f"{count} x {kind.value}" for kind, count in verdict.not_done.items())
         yield _paragraph(f"Found nobody to befall: {missed}.")
         yield ""
-    switches = ", ".join(f"`{name}={value}`" for name, value in faults_of(verdict.options).items())
+    switches = ", ".join(
+        f"`{name}={value}`" for name, value in list_simulator_faults(verdict.options).items()
+    )
     yield _paragraph(
         f"The simulated Kie: {switches}; its replies to create took around 0.4 s.",
         f"Workers were started {verdict.starts} times;",
@@ -156,7 +158,7 @@ def _faults(verdict: Verdict) -> Iterator[str]:
     )
 
 
-def _zeros(verdict: Verdict) -> Iterator[str]:
+def _zeros(verdict: CampaignResult) -> Iterator[str]:
     yield "### What must be zero"
     yield ""
     yield "| | count |"
@@ -166,7 +168,7 @@ def _zeros(verdict: Verdict) -> Iterator[str]:
         yield f"| {zero.what} | {count} |"
 
 
-def _ends(verdict: Verdict) -> Iterator[str]:
+def _ends(verdict: CampaignResult) -> Iterator[str]:
     evidence, lost = verdict.evidence, verdict.given_up
     record = evidence.record.summary
     yield "### How the jobs ended"
@@ -196,11 +198,11 @@ def _ends(verdict: Verdict) -> Iterator[str]:
     )
 
 
-def _refused(verdict: Verdict) -> frozenset[str]:
+def _refused(verdict: CampaignResult) -> frozenset[str]:
     return verdict.evidence.refused - {job.key for job in verdict.evidence.tables.jobs}
 
 
-def _recovered(verdict: Verdict) -> int:
+def _recovered(verdict: CampaignResult) -> int:
     went_on = 0
     for events in verdict.evidence.tables.events.values():
         names = [name for _, name in events]
@@ -209,7 +211,7 @@ def _recovered(verdict: Verdict) -> int:
     return went_on
 
 
-def _times(verdict: Verdict) -> Iterator[str]:
+def _times(verdict: CampaignResult) -> Iterator[str]:
     yield "### How soon jobs moved again"
     yield ""
     yield _paragraph(
@@ -247,7 +249,7 @@ def _times(verdict: Verdict) -> Iterator[str]:
     yield from _slowest(verdict, manned)
 
 
-def _slowest(verdict: Verdict, manned: Iterable[Moved]) -> Iterator[str]:
+def _slowest(verdict: CampaignResult, manned: Iterable[Moved]) -> Iterator[str]:
     yield ""
     yield "The slowest of them, while another worker and both servers were up:"
     yield ""

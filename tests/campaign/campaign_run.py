@@ -16,7 +16,7 @@ from random import Random
 import aiohttp
 import asyncpg
 
-from tests.campaign.campaign_deployment import House, open_house
+from tests.campaign.campaign_deployment import CampaignDeployment, open_campaign_deployment
 from tests.campaign.campaign_evidence import (
     Evidence,
     read_record,
@@ -24,14 +24,19 @@ from tests.campaign.campaign_evidence import (
     read_summary,
     read_tables,
 )
-from tests.campaign.campaign_invariants import GivenUp, Zero, given_up, judge
-from tests.campaign.campaign_options import Options
-from tests.campaign.campaign_processes import Crew, running_api, running_producer, running_workers
-from tests.campaign.fault_injector import Reaper
+from tests.campaign.campaign_invariants import GivenUp, ZeroCount, given_up, judge
+from tests.campaign.campaign_options import CampaignOptions
+from tests.campaign.campaign_processes import (
+    CampaignProcesses,
+    running_api,
+    running_producer,
+    running_workers,
+)
+from tests.campaign.fault_injector import FaultInjector
 from tests.campaign.fault_plan import FaultKind, draw_plan
 from tests.campaign.lease_watch import LeaseWatch
-from tests.campaign.outage_watch import Outage, OutageWatch
-from tests.campaign.poll_pressure import hastening
+from tests.campaign.outage_watch import OutageInterval, OutageWatch
+from tests.campaign.poll_pressure import requesting_polls
 from tests.campaign.recovery_times import Moved, Stall, longest_stalls, moved_again
 from tests.support.restarted_process import Death
 
@@ -41,12 +46,12 @@ _OPEN_WEBHOOKS = "SELECT count(*) FROM webhook_messages WHERE state = 'pending'"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CampaignResult:
     """All that a report tells."""
 
-    options: Options
+    options: CampaignOptions
     evidence: Evidence
-    zeros: list[Zero]
+    zeros: list[ZeroCount]
     given_up: GivenUp
     deaths: list[Death]
     done: dict[FaultKind, int]
@@ -55,7 +60,7 @@ class Verdict:
     refused_starts: int
     moved: list[Moved]
     blind_kills: int
-    outages: list[Outage]
+    outages: list[OutageInterval]
     stalls: list[Stall]
     started_epoch: float
     took_seconds: float
@@ -68,7 +73,7 @@ class Verdict:
         return all(zero.is_kept for zero in self.zeros)
 
 
-async def conduct(options: Options) -> Verdict:
+async def run_campaign(options: CampaignOptions) -> CampaignResult:
     """Run a campaign in a folder of its own, which stays behind where the verdict is not clean."""
     folder = Path(tempfile.mkdtemp(prefix="campaign-"))
     keep = True
@@ -83,31 +88,31 @@ async def conduct(options: Options) -> Verdict:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _conduct(folder: Path, options: Options) -> Verdict:
+async def _conduct(folder: Path, options: CampaignOptions) -> CampaignResult:
     started, load = time.monotonic(), os.getloadavg()[0]
     random = Random(options.seed)
-    async with open_house(folder, options) as house:
-        watch, outages = LeaseWatch(house), OutageWatch(house)
-        async with running_workers(house, options) as workers, running_api(house) as api:
+    async with open_campaign_deployment(folder, options) as deployment:
+        watch, outages = LeaseWatch(deployment), OutageWatch(deployment)
+        async with running_workers(deployment, options) as workers, running_api(deployment) as api:
             started_epoch = time.time()
             async with (
-                running_producer(house, options, started_epoch) as producer,
-                hastening(house, options),
+                running_producer(deployment, options, started_epoch) as producer,
+                requesting_polls(deployment, options),
             ):
-                crew = Crew(workers, api, producer)
-                reaper = Reaper(house, crew, watch, outages, random)
+                crew = CampaignProcesses(workers, api, producer)
+                reaper = FaultInjector(deployment, crew, watch, outages, random)
                 await reaper.carry_out(draw_plan(options, random))
-                await _wait_until_all_ended(house, options, crew)
+                await _wait_until_all_ended(deployment, options, crew)
         deaths = crew.deaths()
         evidence = Evidence(
-            record=await read_record(house),
-            tables=await read_tables(house),
-            refused=read_refused(house),
-            webhooks=tuple(house.postbox.webhooks),
+            record=await read_record(deployment),
+            tables=await read_tables(deployment),
+            refused=read_refused(deployment),
+            webhooks=tuple(deployment.postbox.webhooks),
             loud_lines=crew.loud_lines(),
             deaths=deaths,
         )
-    return Verdict(
+    return CampaignResult(
         options=options,
         evidence=evidence,
         zeros=judge(evidence, options),
@@ -133,7 +138,9 @@ async def _conduct(folder: Path, options: Options) -> Verdict:
     )
 
 
-async def _wait_until_all_ended(house: House, options: Options, crew: Crew) -> None:
+async def _wait_until_all_ended(
+    deployment: CampaignDeployment, options: CampaignOptions, crew: CampaignProcesses
+) -> None:
     """Return when every job and every task has ended; or late, for the judge to say so."""
     with suppress(TimeoutError):
         async with (
@@ -142,17 +149,17 @@ async def _wait_until_all_ended(house: House, options: Options, crew: Crew) -> N
         ):
             while not (
                 crew.producer.has_finished
-                and await _count(house, _OPEN_JOBS) == 0
-                and await _count(house, _OPEN_WEBHOOKS) == 0
-                and (await read_summary(session, house))["tasks"]["generating"] == 0
+                and await _count(deployment, _OPEN_JOBS) == 0
+                and await _count(deployment, _OPEN_WEBHOOKS) == 0
+                and (await read_summary(session, deployment))["tasks"]["generating"] == 0
             ):
                 await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _count(house: House, statement: str) -> int | None:
+async def _count(deployment: CampaignDeployment, statement: str) -> int | None:
     """Return what the statement counts, or None while Postgres is away."""
     try:
-        connection = await asyncpg.connect(house.servers.database_url, timeout=5)
+        connection = await asyncpg.connect(deployment.servers.database_url, timeout=5)
     except (asyncpg.PostgresError, OSError, TimeoutError):
         return None
     try:

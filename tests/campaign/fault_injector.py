@@ -15,14 +15,14 @@ from random import Random
 import asyncpg
 from redis.exceptions import RedisError
 
-from tests.campaign.campaign_deployment import House
+from tests.campaign.campaign_deployment import CampaignDeployment
 from tests.campaign.campaign_orders import ACCOUNTS, PRICES
-from tests.campaign.campaign_processes import Crew
-from tests.campaign.fault_plan import Fault, FaultKind
+from tests.campaign.campaign_processes import CampaignProcesses
+from tests.campaign.fault_plan import FaultKind, PlannedFault
 from tests.campaign.lease_watch import LeaseWatch
 from tests.campaign.outage_watch import OutageWatch
-from tests.support.restarted_process import Keeper
-from tests.support.tcp_relay import Trouble
+from tests.support.restarted_process import RestartedProcess
+from tests.support.tcp_relay import LinkFault
 
 _VICTIM_SECONDS = 10.0
 _INSIST_SECONDS = 40.0
@@ -38,13 +38,18 @@ _AWAY = (
 )
 
 
-class Reaper:
+class FaultInjector:
     """Does the harm, and counts what was done."""
 
     def __init__(
-        self, house: House, crew: Crew, watch: LeaseWatch, outages: OutageWatch, random: Random
+        self,
+        deployment: CampaignDeployment,
+        crew: CampaignProcesses,
+        watch: LeaseWatch,
+        outages: OutageWatch,
+        random: Random,
     ) -> None:
-        self._house = house
+        self._house = deployment
         self._crew = crew
         self._watch = watch
         self._outages = outages
@@ -56,7 +61,7 @@ class Reaper:
         self.not_done: Counter[FaultKind] = Counter()
         """Faults that found nobody to befall."""
 
-    async def carry_out(self, plan: Sequence[Fault]) -> None:
+    async def carry_out(self, plan: Sequence[PlannedFault]) -> None:
         """Do everything at its moment; return when the last fault is over."""
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -65,8 +70,8 @@ class Reaper:
                 # None waits for another: a kill may fall into an outage.
                 group.create_task(self._befall(fault))
 
-    async def _befall(self, fault: Fault) -> None:
-        acts: dict[FaultKind, Callable[[Fault], Awaitable[bool]]] = {
+    async def _befall(self, fault: PlannedFault) -> None:
+        acts: dict[FaultKind, Callable[[PlannedFault], Awaitable[bool]]] = {
             FaultKind.KILL_WORKER: self._kill_worker,
             FaultKind.DRILL: self._kill_worker,
             FaultKind.KILL_PRODUCER: partial(self._kill, self._crew.producer),
@@ -76,9 +81,9 @@ class Reaper:
             FaultKind.FLUSH: self._flush,
             FaultKind.FREEZE_WORKER: self._freeze_worker,
             FaultKind.CUT_OFF_WORKER: self._cut_off_worker,
-            FaultKind.SLOW_LINKS: partial(self._trouble_links, Trouble.SLOW),
-            FaultKind.LOSE_REQUESTS: partial(self._trouble_links, Trouble.REQUESTS_LOST),
-            FaultKind.LOSE_REPLIES: partial(self._trouble_links, Trouble.REPLIES_LOST),
+            FaultKind.SLOW_LINKS: partial(self._trouble_links, LinkFault.SLOW),
+            FaultKind.LOSE_REQUESTS: partial(self._trouble_links, LinkFault.REQUESTS_LOST),
+            FaultKind.LOSE_REPLIES: partial(self._trouble_links, LinkFault.REPLIES_LOST),
             FaultKind.HANG_VALKEY: self._hang_valkey,
             FaultKind.CHANGE_PRICE: self._change_price,
             FaultKind.REFUSE_WRITES: self._refuse_writes,
@@ -89,7 +94,7 @@ class Reaper:
         was_done = await acts[fault.kind](fault)
         (self.done if was_done else self.not_done)[fault.kind] += 1
 
-    async def _victim(self) -> Keeper | None:
+    async def _victim(self) -> RestartedProcess | None:
         """Choose a worker that is up, and wait a while for another to be up beside it.
 
         So the pace fits the machine: a slow one would otherwise have all workers killed as they
@@ -103,10 +108,10 @@ class Reaper:
         victims = [keeper for keeper in up if not keeper.is_in_a_drill] or up
         return self._random.choice(victims) if victims else None
 
-    def _up(self) -> list[Keeper]:
+    def _up(self) -> list[RestartedProcess]:
         return [keeper for keeper in self._crew.workers if keeper.is_up]
 
-    async def _kill_worker(self, fault: Fault) -> bool:
+    async def _kill_worker(self, fault: PlannedFault) -> bool:
         async with self._choosing:
             victim = await self._victim()
             before = await self._watch.look()
@@ -119,7 +124,7 @@ class Reaper:
         await self._watch.note_orphans(before, killed_epoch)
         return True
 
-    async def _kill(self, keeper: Keeper, _: Fault) -> bool:
+    async def _kill(self, keeper: RestartedProcess, _: PlannedFault) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(_VICTIM_SECONDS):
                 while not keeper.is_up and not keeper.has_finished:
@@ -129,17 +134,17 @@ class Reaper:
         keeper.kill()
         return True
 
-    async def _kill_server(self, name: str, _: Fault) -> bool:
+    async def _kill_server(self, name: str, _: PlannedFault) -> bool:
         killed_epoch = await self._house.kill_server(name)
         if killed_epoch is None:
             return False
         await self._outages.until_it_answers(name, killed_epoch)
         return True
 
-    async def _flush(self, _: Fault) -> bool:
+    async def _flush(self, _: PlannedFault) -> bool:
         return await _insist(self._house.redis.flushall)
 
-    async def _change_price(self, _: Fault) -> bool:
+    async def _change_price(self, _: PlannedFault) -> bool:
         """As an admin does: an UPDATE that holds from the next settlement."""
         quantity, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
 
@@ -151,7 +156,7 @@ class Reaper:
 
         return await _insist(change)
 
-    async def _freeze_worker(self, fault: Fault) -> bool:
+    async def _freeze_worker(self, fault: PlannedFault) -> bool:
         """Stop a worker for longer than its leases: it wakes up believing that it owns them."""
         victim = await self._victim()
         pid = victim.send(signal.SIGSTOP) if victim is not None else None
@@ -165,7 +170,7 @@ class Reaper:
             victim.come_back()
         return True
 
-    async def _cut_off_worker(self, fault: Fault) -> bool:
+    async def _cut_off_worker(self, fault: PlannedFault) -> bool:
         """Take the servers away from one worker, which lives on and still reaches Kie."""
         async with self._cutting:
             for relay in self._house.relays:
@@ -177,7 +182,7 @@ class Reaper:
             self._crew.cut_off.come_back()
         return True
 
-    async def _trouble_links(self, trouble: Trouble, fault: Fault) -> bool:
+    async def _trouble_links(self, trouble: LinkFault, fault: PlannedFault) -> bool:
         """Spoil the links of one worker, which hears nothing of it but silence or delay."""
         async with self._cutting:
             for relay in self._house.relays:
@@ -189,7 +194,7 @@ class Reaper:
             self._crew.cut_off.come_back()
         return True
 
-    async def _skew_clock(self, fault: Fault) -> bool:
+    async def _skew_clock(self, fault: PlannedFault) -> bool:
         """Set the clock of one worker, and of its successors, minutes ahead or behind."""
         async with self._skewing:
             minutes = self._random.choice((-60, -10, -1, 1, 10, 40))
@@ -198,14 +203,14 @@ class Reaper:
             self._house.clock.set(0)
         return True
 
-    async def _freeze_links(self, _: Fault) -> bool:
+    async def _freeze_links(self, _: PlannedFault) -> bool:
         """Let the open links of one worker go silent for good, as a NAT does that forgets them."""
         async with self._cutting:
             for relay in self._house.relays:
                 relay.freeze()
         return True
 
-    async def _refuse_writes(self, fault: Fault) -> bool:
+    async def _refuse_writes(self, fault: PlannedFault) -> bool:
         """Make Postgres read-only for a while: it answers, and refuses every write."""
         refused_epoch = time.time()
         if not await _insist(partial(self._make_writable, False)):
@@ -218,7 +223,7 @@ class Reaper:
         await self._outages.until_it_answers("postgres", refused_epoch)
         return True
 
-    async def _lock_account(self, fault: Fault) -> bool:
+    async def _lock_account(self, fault: PlannedFault) -> bool:
         """Hold the row lock of one account in a session of its own."""
         account = self._random.choice(ACCOUNTS)
         # Where a kill of Postgres ends the session, it ends the lock early.
@@ -242,7 +247,7 @@ class Reaper:
         finally:
             connection.terminate()
 
-    async def _hang_valkey(self, fault: Fault) -> bool:
+    async def _hang_valkey(self, fault: PlannedFault) -> bool:
         """Stop Valkey so that it accepts and does not answer."""
         pid = await self._house.wait_for_server("valkey")
         if pid is None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import get_args
 
 from shared.settings import CrashPoint
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_options import CampaignOptions
 
 CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 
@@ -39,7 +39,7 @@ class FaultKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PlannedFault:
     """One fault, so many seconds after the start."""
 
     at_seconds: float
@@ -66,52 +66,52 @@ _FIRST_SHARE, _LAST_SHARE = 0.05, 0.95
 _LONG_OUTAGE_SECONDS = 30.0
 
 
-def draw_plan(options: Options, random: Random) -> list[Fault]:
+def draw_plan(options: CampaignOptions, random: Random) -> list[PlannedFault]:
     """Return the faults in the order of their moments; they kill exactly as often as asked."""
     window = options.window_seconds
     bare = [*_kills(options.kills, random), *_others(options, random)]
     moments = [random.uniform(_FIRST_SHARE * window, _LAST_SHARE * window) for _ in bare]
     placed = [
-        Fault(moment, fault.kind, fault.point, fault.length_seconds)
+        PlannedFault(moment, fault.kind, fault.point, fault.length_seconds)
         for moment, fault in zip(moments, bare, strict=True)
     ]
     return sorted(placed, key=lambda fault: fault.at_seconds)
 
 
-def _kills(kills: int, random: Random) -> Iterator[Fault]:
+def _kills(kills: int, random: Random) -> Iterator[PlannedFault]:
     drills = max(1, round(kills * _DRILLS))
     points = cycle(random.sample(CRASH_POINTS, len(CRASH_POINTS)))
-    yield from (Fault(0, FaultKind.DRILL, next(points)) for _ in range(drills))
+    yield from (PlannedFault(0, FaultKind.DRILL, next(points)) for _ in range(drills))
     others = [
-        Fault(0, kind)
+        PlannedFault(0, kind)
         for kind, share in _SHARES.items()
         for _ in range(max(1, round(kills * share)))
     ]
     yield from others
-    yield from [Fault(0, FaultKind.KILL_WORKER)] * max(0, kills - 2 * drills - len(others))
+    yield from [PlannedFault(0, FaultKind.KILL_WORKER)] * max(0, kills - 2 * drills - len(others))
 
 
-def _others(options: Options, random: Random) -> Iterator[Fault]:
+def _others(options: CampaignOptions, random: Random) -> Iterator[PlannedFault]:
     kills, is_harsh = options.kills, options.weather == "harsh"
-    yield from [Fault(0, FaultKind.FLUSH)] * max(1, kills // _KILLS_PER_FLUSH)
-    yield from [Fault(0, FaultKind.CHANGE_PRICE)] * max(1, kills // _KILLS_PER_PRICE)
+    yield from [PlannedFault(0, FaultKind.FLUSH)] * max(1, kills // _KILLS_PER_FLUSH)
+    yield from [PlannedFault(0, FaultKind.CHANGE_PRICE)] * max(1, kills // _KILLS_PER_PRICE)
     for _ in range(kills // (_KILLS_PER_FREEZE_IF_HARSH if is_harsh else _KILLS_PER_FREEZE)):
         # In harsh weather long enough for another worker to have settled everything meanwhile.
         seconds = random.uniform(13, 15) if is_harsh else random.uniform(11, 14)
-        yield Fault(0, FaultKind.FREEZE_WORKER, None, seconds)
+        yield PlannedFault(0, FaultKind.FREEZE_WORKER, None, seconds)
     for _ in range(kills // _KILLS_PER_CUT):
-        yield Fault(0, FaultKind.CUT_OFF_WORKER, None, random.uniform(4, 15))
+        yield PlannedFault(0, FaultKind.CUT_OFF_WORKER, None, random.uniform(4, 15))
     for kind in (FaultKind.SLOW_LINKS, FaultKind.LOSE_REQUESTS, FaultKind.LOSE_REPLIES):
         for _ in range(kills // _KILLS_PER_TROUBLE):
-            yield Fault(0, kind, None, random.uniform(2, 8))
+            yield PlannedFault(0, kind, None, random.uniform(2, 8))
     for _ in range(max(1, kills // _KILLS_PER_REFUSAL)):
-        yield Fault(0, FaultKind.REFUSE_WRITES, None, random.uniform(2, 10))
+        yield PlannedFault(0, FaultKind.REFUSE_WRITES, None, random.uniform(2, 10))
     for _ in range(max(1, kills // _KILLS_PER_LOCK)):
-        yield Fault(0, FaultKind.LOCK_ACCOUNT, None, random.uniform(3, 15))
+        yield PlannedFault(0, FaultKind.LOCK_ACCOUNT, None, random.uniform(3, 15))
     for _ in range(max(1, kills // _KILLS_PER_SKEW)):
-        yield Fault(0, FaultKind.SKEW_CLOCK, None, random.uniform(10, 30))
+        yield PlannedFault(0, FaultKind.SKEW_CLOCK, None, random.uniform(10, 30))
     for _ in range(kills // _KILLS_PER_FROZEN_LINKS):
-        yield Fault(0, FaultKind.FREEZE_LINKS)
+        yield PlannedFault(0, FaultKind.FREEZE_LINKS)
     for number in range(kills // _KILLS_PER_HANG):
         seconds = _LONG_OUTAGE_SECONDS if number == 0 else random.uniform(3, 8)
-        yield Fault(0, FaultKind.HANG_VALKEY, None, seconds)
+        yield PlannedFault(0, FaultKind.HANG_VALKEY, None, seconds)

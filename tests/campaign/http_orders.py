@@ -21,7 +21,7 @@ class UnexpectedAnswer(Exception):
     """The API answered what it never should: the campaign's orders will be missing, and seen."""
 
 
-class OrdersOverHttp:
+class HttpOrders:
     """Repeats every POST, under the same Idempotency-Key, until it is answered."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, refused: Path) -> None:

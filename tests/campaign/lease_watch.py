@@ -11,7 +11,7 @@ from arq.constants import in_progress_key_prefix
 from redis.exceptions import RedisError
 
 from shared.adapters.redis.deliveries import Lane
-from tests.campaign.campaign_deployment import House
+from tests.campaign.campaign_deployment import CampaignDeployment
 from worker.queue.leased_worker import LEASE_MS
 
 _LANES = {Lane.SUBMIT.name.lower(): "submitting", Lane.POLL.name.lower(): "polling"}
@@ -36,8 +36,8 @@ class Orphan:
 class LeaseWatch:
     """Notes the orphans of every kill, where Valkey was there to tell."""
 
-    def __init__(self, house: House) -> None:
-        self._redis = house.redis
+    def __init__(self, deployment: CampaignDeployment) -> None:
+        self._redis = deployment.redis
         self.orphans: list[Orphan] = []
         self.blind_kills = 0
         """Kills of which Valkey, being away itself, could not tell the orphans."""

@@ -20,7 +20,7 @@ from producer import Producer
 from shared.errors import PostgresDown
 from shared.settings import load_settings
 from tests.campaign.campaign_orders import OrderBook, comes_by_client, is_short, is_taken_back
-from tests.campaign.http_orders import OrdersOverHttp
+from tests.campaign.http_orders import HttpOrders
 
 STARTED = "the producer has started"
 _OVERLAP = 10
@@ -30,11 +30,11 @@ _REPEATED_SHARE = 0.1
 _TWICE_AT_ONCE_SHARE = 0.1
 
 
-class Orderer:
+class OrderProcess:
     """Places orders, in doubt twice: the idempotency keys make one job of them."""
 
     def __init__(
-        self, producer: Producer, api: OrdersOverHttp, book: OrderBook, progress: Path
+        self, producer: Producer, api: HttpOrders, book: OrderBook, progress: Path
     ) -> None:
         self._producer = producer
         self._api = api
@@ -105,8 +105,8 @@ async def place_orders(arguments: str) -> None:
     async with Producer.connect(settings) as producer, aiohttp.ClientSession() as session:
         sys.stderr.write(f"{STARTED}\n")
         sys.stderr.flush()
-        api = OrdersOverHttp(session, base_url, Path(given["refused"]))
-        await Orderer(producer, api, book, Path(given["progress"])).place_all()
+        api = HttpOrders(session, base_url, Path(given["refused"]))
+        await OrderProcess(producer, api, book, Path(given["progress"])).place_all()
 
 
 if __name__ == "__main__":

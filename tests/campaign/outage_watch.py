@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import asyncpg
 from redis.exceptions import RedisError
 
-from tests.campaign.campaign_deployment import House
+from tests.campaign.campaign_deployment import CampaignDeployment
 
 _ASK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05
@@ -19,7 +19,7 @@ _LONGEST_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class OutageInterval:
     """A time (epoch) in which a server did not answer."""
 
     server: str
@@ -30,9 +30,9 @@ class Outage:
 class OutageWatch:
     """Notes the outages that the reaper causes."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self.outages: list[Outage] = []
+    def __init__(self, deployment: CampaignDeployment) -> None:
+        self._house = deployment
+        self.outages: list[OutageInterval] = []
 
     async def until_it_answers(self, server: str, from_epoch: float) -> None:
         """Note an outage of `valkey` or `postgres` that began then, once it is over."""
@@ -41,7 +41,7 @@ class OutageWatch:
             async with asyncio.timeout(_LONGEST_SECONDS):
                 while not await _answers(ask):
                     await asyncio.sleep(_PAUSE_SECONDS)
-        self.outages.append(Outage(server, from_epoch, time.time()))
+        self.outages.append(OutageInterval(server, from_epoch, time.time()))
 
     async def _ask_valkey(self) -> None:
         await self._house.redis.ping()
@@ -63,7 +63,7 @@ async def _answers(ask: Callable[[], Awaitable[None]]) -> bool:
     return True
 
 
-def overlap_seconds(from_epoch: float, to_epoch: float, outages: Sequence[Outage]) -> float:
+def overlap_seconds(from_epoch: float, to_epoch: float, outages: Sequence[OutageInterval]) -> float:
     """Return for how much of that time at least one server was away."""
     away, reached = 0.0, from_epoch
     for outage in sorted(outages, key=lambda one: one.from_epoch):

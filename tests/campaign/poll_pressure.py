@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane
 from shared.errors import RedisDown
-from tests.campaign.campaign_deployment import House
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_deployment import CampaignDeployment
+from tests.campaign.campaign_options import CampaignOptions
 
 _AT_ONCE = 20
 _PAUSE_SECONDS = 0.05
@@ -21,21 +21,23 @@ _AFTER_AN_OUTAGE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def hastening(house: House, options: Options) -> AsyncIterator[None]:
+async def requesting_polls(
+    deployment: CampaignDeployment, options: CampaignOptions
+) -> AsyncIterator[None]:
     """Hasten the polls of random jobs for as long as the block lasts."""
-    tasks = [asyncio.create_task(_hasten(house))] if options.weather == "harsh" else []
+    tasks = [asyncio.create_task(_hasten(deployment))] if options.weather == "harsh" else []
     try:
         yield
     finally:
         await stop_tasks(tasks)
 
 
-async def _hasten(house: House) -> None:
-    delivery_queue = DeliveryQueue(house.redis)
+async def _hasten(deployment: CampaignDeployment) -> None:
+    delivery_queue = DeliveryQueue(deployment.redis)
     while True:
         stop_if_cancelled()
         try:
-            arq_ids = await house.redis.zrandmember(Lane.POLL.value, _AT_ONCE)
+            arq_ids = await deployment.redis.zrandmember(Lane.POLL.value, _AT_ONCE)
             for lane, _, job_id in (arq_id.decode().partition(":") for arq_id in arq_ids):
                 if lane == Lane.POLL.name.lower():
                     await delivery_queue.make_due_now(UUID(job_id), Lane.POLL)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from tests.campaign.campaign_evidence import Evidence, JobRow
 from tests.campaign.lease_watch import Orphan
-from tests.campaign.outage_watch import Outage, overlap_seconds
+from tests.campaign.outage_watch import OutageInterval, overlap_seconds
 from tests.support.restarted_process import Death
 
 # A poll that the dead worker had sent may arrive, and its last statement commit, after its death.
@@ -69,7 +69,7 @@ def moved_again(
     deaths: Sequence[Death],
     orphans: Sequence[Orphan],
     lives: Sequence[tuple[float, float]],
-    outages: Sequence[Outage],
+    outages: Sequence[OutageInterval],
 ) -> list[Moved]:
     """Return what became of every job in the hands of a worker that died.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_options import CampaignOptions
 
 USUAL = {
     "lost_reply": "0.01",
@@ -24,17 +24,17 @@ USUAL = {
 HARSH = {**USUAL, "lost_reply": "0.15", "callback_early": "0.5", "callback_forged": "1"}
 
 
-def faults_of(options: Options) -> Mapping[str, str]:
+def list_simulator_faults(options: CampaignOptions) -> Mapping[str, str]:
     """Return the fault switches of the simulated Kie."""
     return HARSH if options.weather == "harsh" else USUAL
 
 
-def simulator_arguments(options: Options) -> Sequence[str]:
+def simulator_arguments(options: CampaignOptions) -> Sequence[str]:
     """Return what the simulator is told on its command line."""
     arguments = ["--seed", str(options.seed), "--creates-per-10-seconds", "0"]
     arguments += ["--create-latency", "0.4", "--poll-latency", f"{options.poll_latency_seconds:g}"]
     arguments += ["--latency-jitter", "0.5", "--duration", f"{options.task_seconds:g}"]
     arguments += ["--request-log", "5000000"]
-    for name, value in faults_of(options).items():
+    for name, value in list_simulator_faults(options).items():
         arguments += ["--fault", f"{name}={value}"]
     return arguments

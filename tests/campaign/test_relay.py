@@ -10,11 +10,11 @@ from random import Random
 
 import pytest
 
-from tests.support.tcp_relay import Relay, Trouble, relay_to
+from tests.support.tcp_relay import LinkFault, TcpRelay, relay_to
 
 
 @asynccontextmanager
-async def echo_behind_a_relay(folder: Path) -> AsyncIterator[tuple[Relay, list[bytes]]]:
+async def echo_behind_a_relay(folder: Path) -> AsyncIterator[tuple[TcpRelay, list[bytes]]]:
     """Run a server that answers in capitals; yields the relay before it and what it has heard."""
     heard: list[bytes] = []
 
@@ -30,7 +30,7 @@ async def echo_behind_a_relay(folder: Path) -> AsyncIterator[tuple[Relay, list[b
         yield relay, heard
 
 
-async def ask(relay: Relay, words: bytes) -> bytes:
+async def ask(relay: TcpRelay, words: bytes) -> bytes:
     """Ask over a link of its own, and give up after a moment."""
     reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
     try:
@@ -49,14 +49,14 @@ async def test_an_open_relay_passes_everything_on(tmp_path: Path) -> None:
 async def test_a_slow_link_is_split_and_loses_nothing(tmp_path: Path) -> None:
     words = b"many small pieces " * 60
     async with echo_behind_a_relay(tmp_path) as (relay, heard):
-        relay.trouble = Trouble.SLOW
+        relay.trouble = LinkFault.SLOW
         assert await ask(relay, words) == words.upper()
         assert len(heard) > 1
 
 
 async def test_a_lost_request_is_never_heard(tmp_path: Path) -> None:
     async with echo_behind_a_relay(tmp_path) as (relay, heard):
-        relay.trouble = Trouble.REQUESTS_LOST
+        relay.trouble = LinkFault.REQUESTS_LOST
         with pytest.raises(TimeoutError):
             await ask(relay, b"hello")
         assert heard == []
@@ -66,7 +66,7 @@ async def test_a_lost_request_is_never_heard(tmp_path: Path) -> None:
 
 async def test_a_lost_reply_was_to_something_that_was_done(tmp_path: Path) -> None:
     async with echo_behind_a_relay(tmp_path) as (relay, heard):
-        relay.trouble = Trouble.REPLIES_LOST
+        relay.trouble = LinkFault.REPLIES_LOST
         with pytest.raises(TimeoutError):
             await ask(relay, b"hello")
         assert heard == [b"hello"]
@@ -75,7 +75,7 @@ async def test_a_lost_reply_was_to_something_that_was_done(tmp_path: Path) -> No
 async def test_a_link_that_has_lost_something_stays_silent(tmp_path: Path) -> None:
     async with echo_behind_a_relay(tmp_path) as (relay, heard):
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
-        relay.trouble = Trouble.REPLIES_LOST
+        relay.trouble = LinkFault.REPLIES_LOST
         writer.write(b"one")
         async with asyncio.timeout(2):
             while not heard:

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_report import write_report
-from tests.campaign.campaign_run import conduct
+from tests.campaign.campaign_run import run_campaign
 
-SHORT = Options(
+SHORT = CampaignOptions(
     jobs=60,
     kills=8,
     workers=2,
@@ -25,7 +25,7 @@ SHORT = Options(
 # Half a minute, where the machine has time for it.
 @pytest.mark.timeout(240)
 async def test_kill_9_of_everybody_loses_nothing_and_pays_and_charges_once() -> None:
-    verdict = await conduct(SHORT)
+    verdict = await run_campaign(SHORT)
     report = write_report(verdict)
     sys.stdout.write(report)
     assert verdict.deaths

@@ -35,7 +35,7 @@ class Webhook:
         return any(hmac.compare_digest(right, one) for one in self.signature.split())
 
 
-class Postbox:
+class WebhookRecorder:
     """What has arrived so far."""
 
     def __init__(self) -> None:
@@ -70,9 +70,9 @@ class Postbox:
 
 
 @asynccontextmanager
-async def open_postbox() -> AsyncIterator[Postbox]:
+async def open_postbox() -> AsyncIterator[WebhookRecorder]:
     """Receive on a loopback port for as long as the block lasts."""
-    postbox = Postbox()
+    postbox = WebhookRecorder()
     app = web.Application()
     app.router.add_post("/ends", postbox.take)
     runner = web.AppRunner(app, access_log=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.campaign.campaign_report import rewrite_between
 from tests.failover.failover_report import MARKS, write_report
-from tests.failover.failover_run import Plan, conduct
+from tests.failover.failover_run import FailoverPlan, run_failover
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
     for standby, (begin, end) in MARKS.items():
         if given.standby not in (None, standby):
             continue
-        outcomes = [asyncio.run(conduct(plan)) for plan in _plans(given, standby)]
+        outcomes = [asyncio.run(run_failover(plan)) for plan in _plans(given, standby)]
         is_clean = is_clean and all(outcome.is_clean() for outcome in outcomes)
         report = write_report(outcomes)
         sys.stdout.write(report)
@@ -42,10 +42,10 @@ def main() -> int:
     return 0 if is_clean else 1
 
 
-def _plans(given: argparse.Namespace, standby: str) -> Iterator[Plan]:
+def _plans(given: argparse.Namespace, standby: str) -> Iterator[FailoverPlan]:
     is_synchronous = standby == "synchronous"
     for callbacks in (True, False) if is_synchronous else (True,):
-        yield Plan(
+        yield FailoverPlan(
             jobs=given.jobs,
             times=given.times,
             workers=given.workers,

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tests.campaign.campaign_invariants import Zero, name_some
-from tests.failover.failover_run import GOAL_SECONDS, Outcome, seconds_until_moved
+from tests.campaign.campaign_invariants import ZeroCount, name_some
+from tests.failover.failover_run import GOAL_SECONDS, FailoverResult, seconds_until_moved
 
 MARKS = {
     "synchronous": ("<!-- failover: written by `make failover` -->", "<!-- failover: end -->"),
@@ -19,12 +19,12 @@ MARKS = {
 """By kind of standby: where its section of the page begins and ends."""
 
 
-def write_report(outcomes: Sequence[Outcome]) -> str:
+def write_report(outcomes: Sequence[FailoverResult]) -> str:
     """Return the section."""
     return "\n".join(_lines(outcomes)) + "\n"
 
 
-def _lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _lines(outcomes: Sequence[FailoverResult]) -> Iterator[str]:
     today = time.strftime("%Y-%m-%d", time.gmtime())
     yield f"Measured {today}, all servers on one machine: a Postgres"
     yield "primary with one standby, a Valkey primary with one replica and three Sentinels."
@@ -33,13 +33,13 @@ def _lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield from _one(outcome)
 
 
-def _title(outcome: Outcome) -> str:
+def _title(outcome: FailoverResult) -> str:
     plan = outcome.plan
     standby = "synchronous" if plan.is_synchronous else "asynchronous"
     return f"{standby} standby, callbacks {'on' if plan.callbacks else 'off'}"
 
 
-def _one(outcome: Outcome) -> Iterator[str]:
+def _one(outcome: FailoverResult) -> Iterator[str]:
     plan = outcome.plan
     yield f"### Failover: {_title(outcome)}"
     yield ""
@@ -70,7 +70,7 @@ def _one(outcome: Outcome) -> Iterator[str]:
     yield from _doctor(outcome)
 
 
-def _losses(outcome: Outcome) -> Iterator[str]:
+def _losses(outcome: FailoverResult) -> Iterator[str]:
     lost = next(len(zero.who) for zero in outcome.zeros if zero.what == "orders lost")
     gone = [job for job in outcome.losses.jobs if not job.is_known]
     orphans = outcome.orphans()
@@ -81,7 +81,7 @@ def _losses(outcome: Outcome) -> Iterator[str]:
     yield ""
 
 
-def _zeros(zeros: Sequence[Zero]) -> Iterator[str]:
+def _zeros(zeros: Sequence[ZeroCount]) -> Iterator[str]:
     yield "| what must be zero | count |"
     yield "|---|---|"
     for zero in zeros:
@@ -89,14 +89,14 @@ def _zeros(zeros: Sequence[Zero]) -> Iterator[str]:
         yield f"| {zero.what} | {count} |"
 
 
-def _ends(outcome: Outcome) -> Iterator[str]:
+def _ends(outcome: FailoverResult) -> Iterator[str]:
     ends = Counter((job.state, job.reason) for job in outcome.evidence.tables.jobs)
     named = (f"{state}{f': {reason}' if reason else ''} {n}" for (state, reason), n in ends.items())
     yield f"How the jobs ended: {', '.join(sorted(named))}. The simulated"
     yield "Kie loses 1 % of its replies to create on purpose, which only callbacks can make up for."
 
 
-def _doctor(outcome: Outcome) -> Iterator[str]:
+def _doctor(outcome: FailoverResult) -> Iterator[str]:
     bad = [one for one in outcome.doctor if not one["ok"]]
     if not bad and outcome.doctor_code == 0:
         yield f"`darkroom doctor` at the end: all is well, {len(outcome.doctor)} checks."

@@ -19,7 +19,7 @@ import orjson
 from shared.adapters.redis.lost_write_log import LostWriteEvidence, LostWriteLog
 from shared.adapters.servers import Servers
 from shared.domain.lifecycle import Reason
-from tests.campaign.campaign_deployment import House, open_house_over
+from tests.campaign.campaign_deployment import CampaignDeployment, open_house_over
 from tests.campaign.campaign_evidence import (
     Evidence,
     read_record,
@@ -27,10 +27,15 @@ from tests.campaign.campaign_evidence import (
     read_summary,
     read_tables,
 )
-from tests.campaign.campaign_invariants import Zero, judge
-from tests.campaign.campaign_options import Options
-from tests.campaign.campaign_processes import Crew, running_api, running_producer, running_workers
-from tests.failover.failover_servers import Programs
+from tests.campaign.campaign_invariants import ZeroCount, judge
+from tests.campaign.campaign_options import CampaignOptions
+from tests.campaign.campaign_processes import (
+    CampaignProcesses,
+    running_api,
+    running_producer,
+    running_workers,
+)
+from tests.failover.failover_servers import ServerPrograms
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
 from tests.failover.valkey_pair import ValkeyPair, running_valkey_pair
 from tests.support.eventually import until, within
@@ -76,7 +81,7 @@ _FEWEST_OPEN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class FailoverPlan:
     """One failover campaign."""
 
     jobs: int = 400
@@ -96,9 +101,9 @@ class Plan:
         return ordering_seconds + self.longest_wait_seconds + _AROUND_SECONDS
 
     @property
-    def options(self) -> Options:
+    def options(self) -> CampaignOptions:
         """The same as the judge of the campaigns wants it."""
-        return Options(
+        return CampaignOptions(
             jobs=self.jobs,
             kills=1,
             seconds_per_kill=2 * self.times * self.seconds_between,
@@ -121,12 +126,12 @@ class Failover:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FailoverResult:
     """All that a report tells."""
 
-    plan: Plan
+    plan: FailoverPlan
     evidence: Evidence
-    zeros: Sequence[Zero]
+    zeros: Sequence[ZeroCount]
     failovers: Sequence[Failover]
     doctor: Sequence[dict[str, Any]]
     """What `darkroom doctor` found at the end, a finding each."""
@@ -155,7 +160,7 @@ class Outcome:
         return {task.id for task in self.evidence.record.tasks} - owned
 
 
-def seconds_until_moved(outcome: Outcome, failover: Failover) -> tuple[float, float, int]:
+def seconds_until_moved(outcome: FailoverResult, failover: Failover) -> tuple[float, float, int]:
     """Return after how many seconds the first open job moved, and the last; and how many there are.
 
     A job moves by an event or a poll. Those that were open at the promotion are counted, up to
@@ -175,7 +180,7 @@ def seconds_until_moved(outcome: Outcome, failover: Failover) -> tuple[float, fl
     return (moves[0], moves[-1], len(moves)) if moves else (float("inf"), float("inf"), 0)
 
 
-async def conduct(plan: Plan) -> Outcome:
+async def run_failover(plan: FailoverPlan) -> FailoverResult:
     """Run a campaign in a folder of its own, which stays behind where the outcome is not clean."""
     folder = Path(tempfile.mkdtemp(prefix="failover-"))
     folder.chmod(0o755)
@@ -191,8 +196,8 @@ async def conduct(plan: Plan) -> Outcome:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _over(folder: Path, plan: Plan) -> Outcome:
-    programs = Programs(folder / "servers")
+async def _over(folder: Path, plan: FailoverPlan) -> FailoverResult:
+    programs = ServerPrograms(folder / "servers")
     async with (
         running_postgres_pair(programs, is_synchronous=plan.is_synchronous) as postgres,
         running_valkey_pair(programs) as valkey,
@@ -200,29 +205,31 @@ async def _over(folder: Path, plan: Plan) -> Outcome:
         return await _conduct(folder, plan, postgres, valkey)
 
 
-async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: ValkeyPair) -> Outcome:
+async def _conduct(
+    folder: Path, plan: FailoverPlan, postgres: PostgresPair, valkey: ValkeyPair
+) -> FailoverResult:
     began = time.monotonic()
     servers = Servers(postgres.url, valkey.url, None, has_given_database=True)
     options = plan.options
-    async with open_house_over(folder, options, servers) as house:
-        async with running_workers(house, options) as workers, running_api(house) as api:
+    async with open_house_over(folder, options, servers) as deployment:
+        async with running_workers(deployment, options) as workers, running_api(deployment) as api:
             started_epoch = time.time()
-            async with running_producer(house, options, started_epoch) as producer:
-                crew = Crew(workers, api, producer)
-                failovers = await _fail_over(house, plan, postgres, valkey, started_epoch)
-                await _until_all_ended(house, crew, plan.longest_wait_seconds)
-                code, findings = await _ask_doctor(house)
+            async with running_producer(deployment, options, started_epoch) as producer:
+                crew = CampaignProcesses(workers, api, producer)
+                failovers = await _fail_over(deployment, plan, postgres, valkey, started_epoch)
+                await _until_all_ended(deployment, crew, plan.longest_wait_seconds)
+                code, findings = await _ask_doctor(deployment)
         evidence = Evidence(
-            record=await within(_READ_SECONDS, "Kie's record is read", read_record(house)),
-            tables=await within(_READ_SECONDS, "the tables are read", read_tables(house)),
-            refused=read_refused(house),
-            webhooks=tuple(house.postbox.webhooks),
+            record=await within(_READ_SECONDS, "Kie's record is read", read_record(deployment)),
+            tables=await within(_READ_SECONDS, "the tables are read", read_tables(deployment)),
+            refused=read_refused(deployment),
+            webhooks=tuple(deployment.postbox.webhooks),
             loud_lines=crew.loud_lines(),
         )
-        lost_writes = LostWriteLog(house.redis)
+        lost_writes = LostWriteLog(deployment.redis)
         losses = await within(_READ_SECONDS, "the lost writes are read", lost_writes.read())
         promotions = await valkey.count_promotions()
-    return Outcome(
+    return FailoverResult(
         plan=plan,
         evidence=evidence,
         zeros=[*judge(evidence, options), _given_up_without_cause(evidence)],
@@ -235,10 +242,10 @@ async def _conduct(folder: Path, plan: Plan, postgres: PostgresPair, valkey: Val
     )
 
 
-def _given_up_without_cause(evidence: Evidence) -> Zero:
+def _given_up_without_cause(evidence: Evidence) -> ZeroCount:
     """Without callbacks a lost reply is never found again; but no worker dies in this campaign."""
     tasks = evidence.record.by_prompt()
-    return Zero(
+    return ZeroCount(
         _WITHOUT_CAUSE,
         [
             job.key
@@ -250,10 +257,14 @@ def _given_up_without_cause(evidence: Evidence) -> Zero:
 
 
 async def _fail_over(
-    house: House, plan: Plan, postgres: PostgresPair, valkey: ValkeyPair, started_epoch: float
+    deployment: CampaignDeployment,
+    plan: FailoverPlan,
+    postgres: PostgresPair,
+    valkey: ValkeyPair,
+    started_epoch: float,
 ) -> list[Failover]:
     async def are_open() -> bool:
-        return (await _count(house, _OPEN_JOBS) or 0) >= _FEWEST_OPEN
+        return (await _count(deployment, _OPEN_JOBS) or 0) >= _FEWEST_OPEN
 
     done = []
     for number in range(2 * plan.times):
@@ -270,7 +281,7 @@ async def _fail_over(
     return done
 
 
-async def _fail_over_postgres(plan: Plan, postgres: PostgresPair) -> Failover:
+async def _fail_over_postgres(plan: FailoverPlan, postgres: PostgresPair) -> Failover:
     if not plan.is_synchronous:
         await postgres.stall_standby()
         await asyncio.sleep(_STALLED_SECONDS)
@@ -279,24 +290,26 @@ async def _fail_over_postgres(plan: Plan, postgres: PostgresPair) -> Failover:
     return Failover("Postgres", died_epoch, await postgres.promote())
 
 
-async def _until_all_ended(house: House, crew: Crew, longest_seconds: float) -> None:
+async def _until_all_ended(
+    deployment: CampaignDeployment, crew: CampaignProcesses, longest_seconds: float
+) -> None:
     """Return when every job and every task has ended; or late, for the judge to say so."""
     ends_at = time.monotonic() + longest_seconds
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         while time.monotonic() < ends_at:
             if (
                 crew.producer.has_finished
-                and await _count(house, _OPEN) == 0
-                and (await read_summary(session, house))["tasks"]["generating"] == 0
+                and await _count(deployment, _OPEN) == 0
+                and (await read_summary(session, deployment))["tasks"]["generating"] == 0
             ):
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _count(house: House, statement: str) -> int | None:
+async def _count(deployment: CampaignDeployment, statement: str) -> int | None:
     """Return the count, or None where Postgres cannot tell it now."""
     try:
-        connection = await asyncpg.connect(house.servers.database_url, timeout=5)
+        connection = await asyncpg.connect(deployment.servers.database_url, timeout=5)
     except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
         return None
     try:
@@ -307,7 +320,7 @@ async def _count(house: House, statement: str) -> int | None:
         connection.terminate()
 
 
-async def _ask_doctor(house: House) -> tuple[int, list[dict[str, Any]]]:
+async def _ask_doctor(deployment: CampaignDeployment) -> tuple[int, list[dict[str, Any]]]:
     """Run `darkroom doctor --json` beside the workers; return its exit code and findings."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -315,8 +328,8 @@ async def _ask_doctor(house: House) -> tuple[int, list[dict[str, Any]]]:
         "producer",
         "doctor",
         "--json",
-        env=house.environ,
-        cwd=house.folder,
+        env=deployment.environ,
+        cwd=deployment.folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )

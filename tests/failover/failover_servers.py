@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 @dataclass(slots=True)
-class Programs:
+class ServerPrograms:
     """Starts programs in a folder that their user can enter."""
 
     folder: Path

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from tests.failover.failover_servers import Programs, end, free_port
+from tests.failover.failover_servers import ServerPrograms, end, free_port
 from tests.support.eventually import until, within
 
 USER = "darkroom"
@@ -24,7 +24,7 @@ _DEAD_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Node:
+class PostgresNode:
     """One server of the pair."""
 
     name: str
@@ -36,11 +36,11 @@ class Node:
 class PostgresPair:
     """The two servers. With `is_synchronous`, no commit is answered that the standby lacks."""
 
-    def __init__(self, programs: Programs, *, is_synchronous: bool) -> None:
+    def __init__(self, programs: ServerPrograms, *, is_synchronous: bool) -> None:
         self._programs = programs
         self._is_synchronous = is_synchronous
         self.primary, self.standby = (
-            Node(name, free_port(), programs.folder / name) for name in ("pg-a", "pg-b")
+            PostgresNode(name, free_port(), programs.folder / name) for name in ("pg-a", "pg-b")
         )
 
     @property
@@ -129,7 +129,7 @@ class PostgresPair:
 
         await until(is_streaming, "the standby follows")
 
-    async def _serve(self, node: Node) -> None:
+    async def _serve(self, node: PostgresNode) -> None:
         settings = {
             "port": str(node.port),
             "listen_addresses": "127.0.0.1",
@@ -160,11 +160,13 @@ class PostgresPair:
 
         await until(answers, f"{node.name} answers")
 
-    async def _execute(self, node: Node, statement: str, database: str = "postgres") -> None:
+    async def _execute(
+        self, node: PostgresNode, statement: str, database: str = "postgres"
+    ) -> None:
         await self._fetch(node, statement, database)
 
     async def _fetch(
-        self, node: Node, statement: str, database: str = "postgres"
+        self, node: PostgresNode, statement: str, database: str = "postgres"
     ) -> list[dict[str, Any]]:
         connection = await asyncpg.connect(
             host="127.0.0.1", port=node.port, user=USER, database=database, timeout=10
@@ -179,7 +181,7 @@ class PostgresPair:
 
 @asynccontextmanager
 async def running_postgres_pair(
-    programs: Programs, *, is_synchronous: bool = True
+    programs: ServerPrograms, *, is_synchronous: bool = True
 ) -> AsyncIterator[PostgresPair]:
     """Run a primary and its standby for as long as the block lasts."""
     pair = PostgresPair(programs, is_synchronous=is_synchronous)

@@ -28,7 +28,7 @@ from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import DependencyDown, RedisDown
 from shared.server_urls import read_sentinel_url, redis_address
 from shared.settings import Settings
-from tests.failover.failover_servers import Programs, free_port
+from tests.failover.failover_servers import ServerPrograms, free_port
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
 from tests.failover.valkey_pair import SERVICE, ValkeyPair, running_valkey_pair
 from tests.support.deployment import eventually
@@ -39,10 +39,10 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @asynccontextmanager
-async def _programs() -> AsyncIterator[Programs]:
+async def _programs() -> AsyncIterator[ServerPrograms]:
     with TemporaryDirectory(prefix="failover-") as folder:
         Path(folder).chmod(0o755)
-        yield Programs(Path(folder) / "servers")
+        yield ServerPrograms(Path(folder) / "servers")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tests.failover.failover_servers import Programs, end, free_port
+from tests.failover.failover_servers import ServerPrograms, end, free_port
 from tests.support.eventually import until, within
 
 SERVICE = "darkroom"
@@ -29,7 +29,7 @@ _FAILOVER_MS = 6_000
 
 
 @dataclass(slots=True)
-class Node:
+class ValkeyNode:
     """One server: a data server or a Sentinel."""
 
     name: str
@@ -41,13 +41,13 @@ class Node:
 class ValkeyPair:
     """The two data servers and their Sentinels."""
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: ServerPrograms) -> None:
         self._programs = programs
         self.primary, self.replica = self._node("valkey-a"), self._node("valkey-b")
         self.sentinels = [self._node(f"sentinel-{number}") for number in (1, 2, 3)]
 
-    def _node(self, name: str) -> Node:
-        return Node(name, free_port(), self._programs.make_folder(name))
+    def _node(self, name: str) -> ValkeyNode:
+        return ValkeyNode(name, free_port(), self._programs.make_folder(name))
 
     @property
     def url(self) -> str:
@@ -99,7 +99,7 @@ class ValkeyPair:
         await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
         await self._until_settled()
 
-    async def order(self, node: Node, *command: str) -> Any:
+    async def order(self, node: ValkeyNode, *command: str) -> Any:
         """Give one server a command, as an operator does, and return its answer."""
         return await _ask(node, *command)
 
@@ -127,7 +127,7 @@ class ValkeyPair:
         for node in (*self.sentinels, self.replica, self.primary):
             await end(node.process, signal.SIGKILL)
 
-    async def _serve(self, node: Node, *options: str) -> None:
+    async def _serve(self, node: ValkeyNode, *options: str) -> None:
         arguments = [self._programs.valkey_server(), "--port", str(node.port), "--bind"]
         arguments += ["127.0.0.1", "--dir", str(node.data), "--appendonly", "yes", "--save", ""]
         arguments += ["--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0"]
@@ -138,7 +138,7 @@ class ValkeyPair:
 
         await until(answers, f"{node.name} answers")
 
-    async def _watch(self, node: Node) -> None:
+    async def _watch(self, node: ValkeyNode) -> None:
         lines = [
             f"port {node.port}",
             "bind 127.0.0.1",
@@ -155,7 +155,7 @@ class ValkeyPair:
             node.name, [program, str(configuration), "--sentinel"]
         )
 
-    async def _role(self, node: Node) -> str | None:
+    async def _role(self, node: ValkeyNode) -> str | None:
         try:
             role = await _ask(node, "ROLE")
         except (RedisError, OSError):
@@ -181,7 +181,7 @@ class ValkeyPair:
                 return False
         return True
 
-    async def _facts(self, sentinel: Node) -> dict[str, str]:
+    async def _facts(self, sentinel: ValkeyNode) -> dict[str, str]:
         raw = await _ask(sentinel, "SENTINEL", "MASTER", SERVICE)
         known = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
         return {_text(key): _text(value) for key, value in known.items()}
@@ -191,7 +191,7 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-async def _ask(node: Node, *command: str) -> Any:
+async def _ask(node: ValkeyNode, *command: str) -> Any:
     client = Redis(host="127.0.0.1", port=node.port, socket_timeout=2, socket_connect_timeout=2)
     try:
         asking: Awaitable[Any] = client.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -201,7 +201,7 @@ async def _ask(node: Node, *command: str) -> Any:
 
 
 @asynccontextmanager
-async def running_valkey_pair(programs: Programs) -> AsyncIterator[ValkeyPair]:
+async def running_valkey_pair(programs: ServerPrograms) -> AsyncIterator[ValkeyPair]:
     """Run two Valkeys and three Sentinels for as long as the block lasts."""
     pair = ValkeyPair(programs)
     try:

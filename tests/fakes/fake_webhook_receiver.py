@@ -18,7 +18,7 @@ from tests.support.deployment import eventually
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedWebhook:
     """One request as it came."""
 
     method: str
@@ -44,19 +44,19 @@ class Received:
         return UUID(self.object["data"]["id"])
 
 
-Answering = Callable[[Received], Awaitable[web.StreamResponse | int]]
+Answering = Callable[[ReceivedWebhook], Awaitable[web.StreamResponse | int]]
 
 
 @dataclass(slots=True)
-class Receiver:
+class FakeWebhookReceiver:
     """What came, in order, and how to answer what comes next."""
 
     url: str
     answering: Answering | None = None
     """Called for each request; returns a status or a whole response. Default: 204."""
-    requests: list[Received] = field(default_factory=list)
+    requests: list[ReceivedWebhook] = field(default_factory=list)
 
-    def to(self, path: str) -> list[Received]:
+    def to(self, path: str) -> list[ReceivedWebhook]:
         """Return the requests to that path."""
         return [one for one in self.requests if one.path == path]
 
@@ -64,7 +64,7 @@ class Receiver:
         """Answer the first requests of each message with these, and all later ones with 204."""
         seen: Counter[str] = Counter()
 
-        async def answer(received: Received) -> int:
+        async def answer(received: ReceivedWebhook) -> int:
             number = seen[received.headers["webhook-id"]]
             seen[received.headers["webhook-id"]] += 1
             return statuses[number] if number < len(statuses) else 204
@@ -81,7 +81,7 @@ class Receiver:
 
     async def receive(self, request: web.BaseRequest) -> web.StreamResponse:
         """Note one request and answer it; the handler of the server."""
-        received = Received(
+        received = ReceivedWebhook(
             method=request.method,
             path=request.path,
             query=request.rel_url.raw_query_string,
@@ -96,9 +96,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving() -> AsyncIterator[FakeWebhookReceiver]:
     """Run a receiver for as long as the block lasts; `url` has no path."""
-    receiver = Receiver("")
+    receiver = FakeWebhookReceiver("")
     runner = web.ServerRunner(web.Server(receiver.receive, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -109,7 +109,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         await runner.cleanup()
 
 
-async def never_answer(_: Received) -> int:
+async def never_answer(_: ReceivedWebhook) -> int:
     """Be the answering of an endpoint that hangs."""
     await asyncio.sleep(3600)
     return 204

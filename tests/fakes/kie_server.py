@@ -13,7 +13,7 @@ from aiohttp import web
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedRequest:
     """One request as the server saw it."""
 
     method: str
@@ -27,7 +27,7 @@ class KieServer:
     """Answers each request with the next scripted answer, and remembers the requests."""
 
     def __init__(self) -> None:
-        self.received: list[Received] = []
+        self.received: list[ReceivedRequest] = []
         self._script: deque[web.Response] = deque()
         self.base_url = ""
 
@@ -46,7 +46,7 @@ class KieServer:
         """Note the request and take the next answer of the script."""
         body = await request.json() if request.can_read_body else None
         self.received.append(
-            Received(request.method, request.path, request.query, request.headers, body)
+            ReceivedRequest(request.method, request.path, request.query, request.headers, body)
         )
         # 418 means nothing to the client, so a forgotten answer fails the test that forgot it.
         return self._script.popleft() if self._script else web.Response(status=418)

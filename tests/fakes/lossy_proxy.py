@@ -80,7 +80,7 @@ def _break_off(request: web.BaseRequest) -> None:
 
 
 @asynccontextmanager
-async def losing(target: str) -> AsyncIterator[LossyProxy]:
+async def open_lossy_proxy(target: str) -> AsyncIterator[LossyProxy]:
     """Run a proxy to that URL for as long as the block lasts."""
     async with aiohttp.ClientSession() as session:
         proxy = LossyProxy(target, session)

@@ -9,13 +9,13 @@ from tests.campaign.campaign_report import rewrite_between
 from tests.hostile.hostile_invariants import faults_of
 from tests.hostile.hostile_options import read_command_line
 from tests.hostile.hostile_report import BEGIN, END, write_report
-from tests.hostile.hostile_run import conduct
+from tests.hostile.hostile_run import run_attack
 
 
 def main() -> int:
     """Run a campaign; 0 where everything is as it must be."""
     options = read_command_line(sys.argv[1:])
-    outcome = asyncio.run(conduct(options))
+    outcome = asyncio.run(run_attack(options))
     report = write_report(outcome)
     sys.stdout.write(report)
     if options.report is not None:

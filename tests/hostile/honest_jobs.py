@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from tests.hostile.hostile_deployment import HONEST, Stage
+from tests.hostile.hostile_deployment import HONEST, HostileDeployment
 
 DURATION_SECONDS = 1.0
 """How long the simulated Kie takes for each of them."""
@@ -43,16 +43,18 @@ def at_part(values: list[float], part: float) -> float:
     return ranked[min(len(ranked) - 1, int(part * len(ranked)))] if ranked else float("inf")
 
 
-async def play(stage: Stage, name: str, jobs: int, seconds: float) -> Phase:
+async def run_honest_jobs(
+    deployment: HostileDeployment, name: str, jobs: int, seconds: float
+) -> Phase:
     """Place so many jobs evenly over that time, and wait until all have ended."""
     phase = Phase()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    headers = {"Authorization": f"Bearer {stage.keys[HONEST]}"}
-    base = f"http://127.0.0.1:{stage.api_port}"
+    headers = {"Authorization": f"Bearer {deployment.keys[HONEST]}"}
+    base = f"http://127.0.0.1:{deployment.api_port}"
     timeout = aiohttp.ClientTimeout(total=40)
     async with aiohttp.ClientSession(base, headers=headers, timeout=timeout) as session:
-        probing = asyncio.create_task(_probe(stage, phase))
+        probing = asyncio.create_task(_probe(deployment, phase))
         tasks = []
         for number in range(jobs):
             await asyncio.sleep(max(0.0, began + number * seconds / jobs - loop.time()))
@@ -109,10 +111,10 @@ async def _insist(
         await asyncio.sleep(_AGAIN_AFTER_SECONDS)
 
 
-async def _probe(stage: Stage, phase: Phase) -> None:
+async def _probe(deployment: HostileDeployment, phase: Phase) -> None:
     """Look at `/healthz` of both processes twice a second, each time on a new connection."""
     while True:
-        for port in (stage.api_port, stage.worker_port):
+        for port in (deployment.api_port, deployment.worker_port):
             began = time.monotonic()
             try:
                 async with (

@@ -13,7 +13,7 @@ ADDRESSES = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class HostileConnection:
     """An open connection; the attack is over at `ends_at`, by the loop's clock."""
 
     reader: asyncio.StreamReader
@@ -79,7 +79,7 @@ def _is_over(connection: socket.socket) -> bool:
 @asynccontextmanager
 async def connect(
     port: int, number: int, ends_at: float, *, buffer_bytes: int | None = None
-) -> AsyncIterator[Wire]:
+) -> AsyncIterator[HostileConnection]:
     """Open the connection of that number. Raises `OSError`."""
     opened = socket.socket()
     opened.setblocking(False)
@@ -95,6 +95,6 @@ async def connect(
         opened.close()
         raise
     try:
-        yield Wire(reader, writer, ends_at)
+        yield HostileConnection(reader, writer, ends_at)
     finally:
         writer.transport.abort()

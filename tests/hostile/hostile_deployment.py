@@ -18,9 +18,9 @@ from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from tests.hostile.hostile_options import Options
+from tests.hostile.hostile_options import HostileOptions
 from tests.support.deployment import environment, free_port
-from tests.support.restarted_process import Keeper
+from tests.support.restarted_process import RestartedProcess
 
 HONEST, LONG, POOR = "honest", "long", "poor"
 """The accounts: one does its work, one has long jobs to list, one has no credits."""
@@ -29,7 +29,7 @@ _KIE_ANSWERS_AT_ONCE = ("--create-latency", "0", "--poll-latency", "0")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class HostileDeployment:
     """What is running, and how it is reached."""
 
     folder: Path
@@ -39,8 +39,8 @@ class Stage:
     """By account: the key of a service."""
     api_port: int
     worker_port: int
-    worker: Keeper
-    api: Keeper
+    worker: RestartedProcess
+    api: RestartedProcess
     environ: dict[str, str]
 
     @property
@@ -58,7 +58,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, options: Options) -> AsyncIterator[Stage]:
+async def open_hostile_deployment(
+    folder: Path, options: HostileOptions
+) -> AsyncIterator[HostileDeployment]:
     """Start everything; end it afterwards."""
     async with AsyncExitStack() as stack:
         embedded = await asyncio.to_thread(acquire_servers, folder / "home", linger_seconds=0)
@@ -83,7 +85,9 @@ async def open_stage(folder: Path, options: Options) -> AsyncIterator[Stage]:
         api = _keeper("api", ["-m", "producer", "api"], environ, folder, options)
         for keeper in (worker, api):
             await stack.enter_async_context(_running(keeper))
-        yield Stage(folder, database, producer, keys, api_port, worker_port, worker, api, environ)
+        yield HostileDeployment(
+            folder, database, producer, keys, api_port, worker_port, worker, api, environ
+        )
 
 
 async def _open_accounts(producer: Producer, database: Database) -> dict[str, str]:
@@ -116,10 +120,14 @@ def _environment(
 
 
 def _keeper(
-    role: str, arguments: Sequence[str], environ: dict[str, str], folder: Path, options: Options
-) -> Keeper:
+    role: str,
+    arguments: Sequence[str],
+    environ: dict[str, str],
+    folder: Path,
+    options: HostileOptions,
+) -> RestartedProcess:
     limited = f'ulimit -n {options.descriptors}; exec "$0" "$@"'
-    return Keeper(
+    return RestartedProcess(
         role,
         ["sh", "-c", limited, sys.executable, *arguments],
         environ,
@@ -129,7 +137,7 @@ def _keeper(
 
 
 @asynccontextmanager
-async def _running(keeper: Keeper) -> AsyncIterator[None]:
+async def _running(keeper: RestartedProcess) -> AsyncIterator[None]:
     task = asyncio.create_task(keeper.run())
     try:
         async with asyncio.timeout(_STARTED_SECONDS):

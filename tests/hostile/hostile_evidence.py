@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.hostile.hostile_deployment import HONEST, Stage
+from tests.hostile.hostile_deployment import HONEST, HostileDeployment
 
 _LOOK_SECONDS = 0.5
 _DOCTOR_SECONDS = 60.0
@@ -27,15 +27,15 @@ SELECT (SELECT count(*) FROM jobs WHERE account_id <> $1) AS jobs_of_hostile_acc
 """
 
 
-async def stored(stage: Stage, honest_jobs: int) -> dict[str, int]:
+async def stored(deployment: HostileDeployment, honest_jobs: int) -> dict[str, int]:
     """Return how many rows there are of what attackers might have had stored."""
-    row = await stage.database.pool.fetchrow(_STORED, HONEST, honest_jobs)
+    row = await deployment.database.pool.fetchrow(_STORED, HONEST, honest_jobs)
     assert row is not None
     return dict(row)
 
 
 @dataclass(slots=True)
-class Watch:
+class ResourceWatch:
     """The most that each process had so far."""
 
     memory_bytes: dict[str, int]
@@ -48,10 +48,10 @@ def _memory_bytes(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
-async def watch(stage: Stage, seen: Watch) -> None:
+async def watch(deployment: HostileDeployment, seen: ResourceWatch) -> None:
     """Note memory and descriptors of the processes until cancelled."""
     while True:
-        for name, pid in stage.pids().items():
+        for name, pid in deployment.pids().items():
             with suppress(OSError, ValueError):
                 held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
                 seen.descriptors[name] = max(seen.descriptors.get(name, 0), held)
@@ -60,17 +60,19 @@ async def watch(stage: Stage, seen: Watch) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def log_bytes(stage: Stage) -> dict[str, int]:
+def log_bytes(deployment: HostileDeployment) -> dict[str, int]:
     """Return how long each log is now."""
-    return {name: path.stat().st_size if path.exists() else 0 for name, path in stage.logs.items()}
+    return {
+        name: path.stat().st_size if path.exists() else 0 for name, path in deployment.logs.items()
+    }
 
 
-async def ask_doctor(stage: Stage) -> tuple[int, str]:
+async def ask_doctor(deployment: HostileDeployment) -> tuple[int, str]:
     """Run `darkroom doctor` in that Darkroom; return its exit code and what it says."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "producer", "doctor"),
-        env=stage.environ,
-        cwd=stage.folder,
+        env=deployment.environ,
+        cwd=deployment.folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.hostile.attack_kinds import ALWAYS_ALLOWED, EXPECTED
 from tests.hostile.honest_jobs import Phase
-from tests.hostile.hostile_evidence import Watch
-from tests.hostile.hostile_options import MEMORY_BYTES_MAX, Options
+from tests.hostile.hostile_evidence import ResourceWatch
+from tests.hostile.hostile_options import MEMORY_BYTES_MAX, HostileOptions
 
 HEALTH_SECONDS_MAX = 5.0
 LOG_BYTES_MAX = 128 * 1024
@@ -17,15 +17,15 @@ LOG_BYTES_MAX = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class HostileResult:
     """All that a report tells."""
 
-    options: Options
+    options: HostileOptions
     alone: Phase
     attacked: Phase
     attack: dict[str, Any]
     """What the attackers say: how many connections, and what became of them by kind."""
-    watch: Watch
+    watch: ResourceWatch
     log_growth: dict[str, int]
     stored_before: dict[str, int]
     stored_after: dict[str, int]
@@ -48,7 +48,7 @@ class Outcome:
         ]
 
 
-def faults_of(outcome: Outcome) -> list[str]:
+def faults_of(outcome: HostileResult) -> list[str]:
     """Return everything that is not as it must be."""
     return [
         *_of_honest_jobs(outcome),
@@ -58,7 +58,7 @@ def faults_of(outcome: Outcome) -> list[str]:
     ]
 
 
-def _of_honest_jobs(outcome: Outcome) -> Iterator[str]:
+def _of_honest_jobs(outcome: HostileResult) -> Iterator[str]:
     options = outcome.options
     for name, phase in (("alone", outcome.alone), ("under attack", outcome.attacked)):
         yield from (f"{name}: {one}" for one in phase.not_succeeded)
@@ -73,7 +73,7 @@ def _of_honest_jobs(outcome: Outcome) -> Iterator[str]:
         yield f"only {outcome.attack['connections']} hostile connections"
 
 
-def _of_processes(outcome: Outcome) -> Iterator[str]:
+def _of_processes(outcome: HostileResult) -> Iterator[str]:
     for name, held in outcome.watch.memory_bytes.items():
         if held > MEMORY_BYTES_MAX:
             yield f"{name} had {held / 2**20:.0f} MiB"
@@ -84,7 +84,7 @@ def _of_processes(outcome: Outcome) -> Iterator[str]:
         yield f"{outcome.tracebacks} tracebacks in the logs"
 
 
-def _of_the_database(outcome: Outcome) -> Iterator[str]:
+def _of_the_database(outcome: HostileResult) -> Iterator[str]:
     for name, count in outcome.stored_after.items():
         if count != outcome.stored_before[name]:
             yield f"stored: {name} was {outcome.stored_before[name]}, is {count}"

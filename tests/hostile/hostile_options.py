@@ -12,7 +12,7 @@ MEMORY_BYTES_MAX = 300 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class HostileOptions:
     """One campaign: honest jobs alone, then as many beside hostile connections."""
 
     jobs: int = 200
@@ -32,7 +32,7 @@ class Options:
     """The page whose section is rewritten. Default: none, the report is only printed."""
 
 
-def read_command_line(arguments: Sequence[str]) -> Options:
+def read_command_line(arguments: Sequence[str]) -> HostileOptions:
     """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.hostile",
@@ -46,7 +46,7 @@ def read_command_line(arguments: Sequence[str]) -> Options:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, help="rewrite the section of this page")
     given = parser.parse_args(arguments)
-    return Options(
+    return HostileOptions(
         jobs=given.jobs,
         seconds=given.seconds,
         connections=given.connections,

@@ -6,19 +6,19 @@ import time
 from collections.abc import Iterator
 
 from tests.hostile.honest_jobs import Phase, at_part
-from tests.hostile.hostile_invariants import Outcome, faults_of
+from tests.hostile.hostile_invariants import HostileResult, faults_of
 from tests.hostile.hostile_options import MEMORY_BYTES_MAX
 
 BEGIN = "<!-- hostile: written by `make hostile` -->"
 END = "<!-- hostile: end -->"
 
 
-def write_report(outcome: Outcome) -> str:
+def write_report(outcome: HostileResult) -> str:
     """Return the section."""
     return "\n".join(_lines(outcome)) + "\n"
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(outcome: HostileResult) -> Iterator[str]:
     options, attack = outcome.options, outcome.attack
     today = time.strftime("%Y-%m-%d", time.gmtime())
     yield f"Measured {today}, attackers and attacked on one machine: {attack['connections']:,}"
@@ -40,7 +40,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield from (f"- {fault}" for fault in faults)
 
 
-def _phases(outcome: Outcome) -> Iterator[str]:
+def _phases(outcome: HostileResult) -> Iterator[str]:
     yield "| honest jobs | succeeded | median s | p95 s | longest s | again | `/healthz` p95 ms |"
     yield "|---|---|---|---|---|---|---|"
     for name, phase in (("alone", outcome.alone), ("under attack", outcome.attacked)):
@@ -53,7 +53,7 @@ def _row(phase: Phase) -> str:
     return " | ".join([*times, str(phase.tried_again), f"{health:.0f}"])
 
 
-def _judged(outcome: Outcome) -> Iterator[str]:
+def _judged(outcome: HostileResult) -> Iterator[str]:
     options, watch = outcome.options, outcome.watch
     yield "| | allowed | was |"
     yield "|---|---|---|"
@@ -73,7 +73,7 @@ def _judged(outcome: Outcome) -> Iterator[str]:
     yield f"| exit code of `darkroom doctor` | 0 | {outcome.doctor[0]} |"
 
 
-def _kinds(outcome: Outcome) -> Iterator[str]:
+def _kinds(outcome: HostileResult) -> Iterator[str]:
     yield "| hostile connections | how many | what became of them |"
     yield "|---|---|---|"
     for kind, outcomes in sorted(outcome.attack["outcomes"].items()):

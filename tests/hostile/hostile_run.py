@@ -17,23 +17,23 @@ import orjson
 from producer import Order
 from shared.catalog.families.gpt4o_image import TextToImage
 from tests.hostile.attack_kinds import Target
-from tests.hostile.honest_jobs import play
-from tests.hostile.hostile_deployment import LONG, POOR, Stage, open_stage
-from tests.hostile.hostile_evidence import Watch, ask_doctor, log_bytes, stored, watch
-from tests.hostile.hostile_invariants import Outcome, faults_of
-from tests.hostile.hostile_options import Options
+from tests.hostile.honest_jobs import run_honest_jobs
+from tests.hostile.hostile_deployment import LONG, POOR, HostileDeployment, open_hostile_deployment
+from tests.hostile.hostile_evidence import ResourceWatch, ask_doctor, log_bytes, stored, watch
+from tests.hostile.hostile_invariants import HostileResult, faults_of
+from tests.hostile.hostile_options import HostileOptions
 
 _LONG_PROMPT = "a very long story " * 250
 _ATTACK_MARGIN_SECONDS = 30.0
 
 
-async def conduct(options: Options) -> Outcome:
+async def run_attack(options: HostileOptions) -> HostileResult:
     """Run a campaign in a folder of its own, which stays behind where something is wrong."""
     folder = Path(tempfile.mkdtemp(prefix="hostile-"))
     keep = True
     try:
-        async with open_stage(folder, options) as stage:
-            outcome = await _conduct(stage, options)
+        async with open_hostile_deployment(folder, options) as deployment:
+            outcome = await _conduct(deployment, options)
         keep = bool(faults_of(outcome))
         return outcome
     finally:
@@ -43,50 +43,54 @@ async def conduct(options: Options) -> Outcome:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _conduct(stage: Stage, options: Options) -> Outcome:
-    await _place_long_jobs(stage, options)
-    alone = await play(stage, "alone", options.jobs, options.seconds)
-    stored_before = await stored(stage, options.jobs)
-    lengths = log_bytes(stage)
-    seen = Watch({}, {})
-    watching = asyncio.create_task(watch(stage, seen))
+async def _conduct(deployment: HostileDeployment, options: HostileOptions) -> HostileResult:
+    await _place_long_jobs(deployment, options)
+    alone = await run_honest_jobs(deployment, "alone", options.jobs, options.seconds)
+    stored_before = await stored(deployment, options.jobs)
+    lengths = log_bytes(deployment)
+    seen = ResourceWatch({}, {})
+    watching = asyncio.create_task(watch(deployment, seen))
     try:
-        async with _attacking(stage, options) as attacking:
-            attacked = await play(stage, "attacked", options.jobs, options.seconds)
+        async with _attacking(deployment, options) as attacking:
+            attacked = await run_honest_jobs(deployment, "attacked", options.jobs, options.seconds)
             told, _ = await attacking.communicate()
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    return Outcome(
+    return HostileResult(
         options=options,
         alone=alone,
         attacked=attacked,
         attack=orjson.loads(told),
         watch=seen,
-        log_growth={name: length - lengths[name] for name, length in log_bytes(stage).items()},
+        log_growth={name: length - lengths[name] for name, length in log_bytes(deployment).items()},
         stored_before=stored_before,
-        stored_after=await stored(stage, 2 * options.jobs),
-        doctor=await ask_doctor(stage),
+        stored_after=await stored(deployment, 2 * options.jobs),
+        doctor=await ask_doctor(deployment),
         tracebacks=sum(
-            stage.logs[name].read_text(encoding="utf-8").count("Traceback")
+            deployment.logs[name].read_text(encoding="utf-8").count("Traceback")
             for name in ("worker", "api")
         ),
     )
 
 
-async def _place_long_jobs(stage: Stage, options: Options) -> None:
+async def _place_long_jobs(deployment: HostileDeployment, options: HostileOptions) -> None:
     """Have one hostile account own long jobs that wait for a year that does not come."""
     run_at = datetime.now(UTC) + timedelta(days=300)
     request = TextToImage(prompt=_LONG_PROMPT[:5_000], aspect_ratio="1:1")
     orders = [
         Order(request=request, account_id=LONG, run_at=run_at) for _ in range(options.long_jobs)
     ]
-    await stage.producer.enqueue_many(orders)
+    await deployment.producer.enqueue_many(orders)
 
 
 @asynccontextmanager
-async def _attacking(stage: Stage, options: Options) -> AsyncIterator[asyncio.subprocess.Process]:
-    target = Target(stage.api_port, stage.worker_port, stage.keys[LONG], stage.keys[POOR])
+async def _attacking(
+    deployment: HostileDeployment, options: HostileOptions
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    target = Target(
+        deployment.api_port, deployment.worker_port, deployment.keys[LONG], deployment.keys[POOR]
+    )
     given = {
         "target": asdict(target),
         "connections": options.connections,
@@ -95,7 +99,7 @@ async def _attacking(stage: Stage, options: Options) -> AsyncIterator[asyncio.su
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.hostile.attack_process", orjson.dumps(given).decode()),
-        env=stage.environ,
+        env=deployment.environ,
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,
     )

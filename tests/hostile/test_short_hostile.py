@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from tests.hostile.hostile_invariants import faults_of
-from tests.hostile.hostile_options import Options
+from tests.hostile.hostile_options import HostileOptions
 from tests.hostile.hostile_report import write_report
-from tests.hostile.hostile_run import conduct
+from tests.hostile.hostile_run import run_attack
 
-SHORT = Options(
+SHORT = HostileOptions(
     jobs=12,
     seconds=3.5,
     connections=500,
@@ -23,7 +23,7 @@ SHORT = Options(
 
 @pytest.mark.timeout(180)
 async def test_hostile_connections_harm_no_honest_job_and_leave_nothing_behind() -> None:
-    outcome = await conduct(SHORT)
+    outcome = await run_attack(SHORT)
     report = write_report(outcome)
     sys.stdout.write(report)
     assert not faults_of(outcome), report

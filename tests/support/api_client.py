@@ -11,7 +11,7 @@ import orjson
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """One answer, read to its end."""
 
     status: int
@@ -42,21 +42,21 @@ class ApiClient:
         """Return the same client under that key."""
         return ApiClient(self.session, key)
 
-    async def get(self, path: str, **query: Any) -> Answer:
+    async def get(self, path: str, **query: Any) -> ApiResponse:
         """GET with that query."""
         return await self.send("GET", path, params={k: str(v) for k, v in query.items()})
 
-    async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+    async def post(self, path: str, body: Any = None, **headers: str) -> ApiResponse:
         """POST this JSON; headers by their names with underscores."""
         return await self._send_json("POST", path, body, headers)
 
-    async def put(self, path: str, body: Any) -> Answer:
+    async def put(self, path: str, body: Any) -> ApiResponse:
         """PUT this JSON."""
         return await self._send_json("PUT", path, body, {})
 
     async def _send_json(
         self, method: str, path: str, body: Any, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> ApiResponse:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
             given.setdefault("Content-Type", "application/json")
@@ -65,10 +65,10 @@ class ApiClient:
 
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
-    ) -> Answer:
+    ) -> ApiResponse:
         """Send anything at all."""
         given = {**self._headers, **(headers or {})}
         async with self.session.request(method, path, headers=given, **options) as response:
             raw = await response.read()
             body = orjson.loads(raw) if raw and "json" in response.content_type else None
-            return Answer(response.status, response.headers, body)
+            return ApiResponse(response.status, response.headers, body)

@@ -30,7 +30,7 @@ class Death:
     point: str | None = None
 
 
-class Keeper:
+class RestartedProcess:
     """One program and its successors. `run` it as a task, then `stop` it."""
 
     def __init__(

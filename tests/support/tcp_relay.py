@@ -13,7 +13,7 @@ _LONGEST_PIECE_BYTES = 400
 _LONGEST_PAUSE_SECONDS = 0.05
 
 
-class Trouble(StrEnum):
+class LinkFault(StrEnum):
     """What can befall the links of a relay that stays open."""
 
     SLOW = "slow"
@@ -24,7 +24,7 @@ class Trouble(StrEnum):
     """What is asked is heard and done, and the answer is lost."""
 
 
-class Relay:
+class TcpRelay:
     """While open it passes everything on; while cut it refuses, and has dropped every link."""
 
     def __init__(self, socket_path: str, random: Random | None = None) -> None:
@@ -34,7 +34,7 @@ class Relay:
         self._links: set[asyncio.Task[None]] = set()
         self._generation = 0
         self.port = 0
-        self.trouble: Trouble | None = None
+        self.trouble: LinkFault | None = None
         """Holds from now on, for links old and new."""
 
     async def restore(self) -> None:
@@ -70,8 +70,8 @@ class Relay:
                 far_reader, far_writer = await asyncio.open_unix_connection(self._socket_path)
                 writers.append(far_writer)
                 pumps = {
-                    asyncio.create_task(self._pump(reader, far_writer, Trouble.REQUESTS_LOST)),
-                    asyncio.create_task(self._pump(far_reader, writer, Trouble.REPLIES_LOST)),
+                    asyncio.create_task(self._pump(reader, far_writer, LinkFault.REQUESTS_LOST)),
+                    asyncio.create_task(self._pump(far_reader, writer, LinkFault.REPLIES_LOST)),
                 }
                 try:
                     # Whichever side goes first takes the other with it.
@@ -85,7 +85,7 @@ class Relay:
                 one.transport.abort()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loss: Trouble
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loss: LinkFault
     ) -> None:
         is_deaf, generation = False, self._generation
         with suppress(OSError):
@@ -96,13 +96,13 @@ class Relay:
                 if is_deaf:
                     continue
                 for piece in self._pieces(data):
-                    if self.trouble is Trouble.SLOW:
+                    if self.trouble is LinkFault.SLOW:
                         await asyncio.sleep(self._random.uniform(0, _LONGEST_PAUSE_SECONDS))
                     writer.write(piece)
                     await writer.drain()
 
     def _pieces(self, data: bytes) -> list[bytes]:
-        if self.trouble is not Trouble.SLOW:
+        if self.trouble is not LinkFault.SLOW:
             return [data]
         pieces = []
         while data:
@@ -113,9 +113,9 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay_to(socket_path: str, random: Random | None = None) -> AsyncIterator[Relay]:
+async def relay_to(socket_path: str, random: Random | None = None) -> AsyncIterator[TcpRelay]:
     """Open a relay to the server on that Unix socket, and drop its links at the end."""
-    relay = Relay(socket_path, random)
+    relay = TcpRelay(socket_path, random)
     await relay.restore()
     try:
         yield relay

@@ -18,7 +18,12 @@ from shared.adapters.redis.deliveries import Lane, local_now_ms
 from shared.adapters.servers import Servers
 from shared.errors import PostgresDown
 from shared.settings import Settings
-from tests.fakes.fake_webhook_receiver import Received, Receiver, never_answer, receiving
+from tests.fakes.fake_webhook_receiver import (
+    FakeWebhookReceiver,
+    ReceivedWebhook,
+    never_answer,
+    receiving,
+)
 from tests.integration.worker.worker_setup import Rooms, listen, open_rooms
 from tests.support.deployment import eventually, text_to_image
 from worker.queue.lanes import build_webhook_lane
@@ -30,7 +35,7 @@ from worker.webhooks.send_concurrency import NEW_PER_ACCOUNT, PER_ENDPOINT
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
     async with receiving() as receiver:
         yield receiver
 
@@ -79,7 +84,7 @@ async def cancelled_jobs(rooms: Rooms, url: str, count: int) -> list[Job]:
 
 
 async def test_an_end_is_told_within_a_moment(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     async with at_work(rooms, database_url):
         lags = []
@@ -93,7 +98,7 @@ async def test_an_end_is_told_within_a_moment(
 
 
 async def test_an_endpoint_that_never_answers_delays_no_other(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answering = _hang_on_the_dead
     async with at_work(rooms, database_url):
@@ -118,7 +123,12 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
     ("messages", "hosts", "most"), [(500, 1, PER_ENDPOINT), (150, 150, NEW_PER_ACCOUNT)]
 )
 async def test_receivers_of_one_account_that_never_answer_delay_no_other_account(
-    rooms: Rooms, receiver: Receiver, database_url: str, messages: int, hosts: int, most: int
+    rooms: Rooms,
+    receiver: FakeWebhookReceiver,
+    database_url: str,
+    messages: int,
+    hosts: int,
+    most: int,
 ) -> None:
     async with silent_hosts(hosts) as (urls, connected), at_work(rooms, database_url):
         orders = [
@@ -177,7 +187,7 @@ async def _is(number: int, at_least: int) -> bool:
 
 
 async def test_many_messages_to_one_quick_endpoint_all_arrive_once(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     async with at_work(rooms, database_url):
         jobs = await cancelled_jobs(rooms, f"{receiver.url}/hook", 300)
@@ -188,7 +198,7 @@ async def test_many_messages_to_one_quick_endpoint_all_arrive_once(
 
 
 async def test_a_wiped_redis_loses_no_message(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answer_in_turn(500)
     async with at_work(rooms, database_url):
@@ -206,7 +216,7 @@ async def test_a_wiped_redis_loses_no_message(
 
 
 async def test_while_postgres_is_away_messages_wait(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     class AwayAtFirst:
         """A way to Postgres that is closed for the first three questions."""
@@ -233,7 +243,7 @@ async def test_while_postgres_is_away_messages_wait(
 
 
 async def test_nonsense_from_a_notifier_is_ignored(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     async with at_work(rooms, database_url):
         nobody = "00000000-0000-0000-0000-000000000000"
@@ -244,7 +254,7 @@ async def test_nonsense_from_a_notifier_is_ignored(
 
 
 async def test_a_drained_lane_hands_back_what_it_could_not_end(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answering = never_answer
     async with at_work(rooms, database_url):
@@ -258,7 +268,7 @@ async def test_a_drained_lane_hands_back_what_it_could_not_end(
 
 
 async def test_a_replay_hastens_a_message_that_waits_for_hours(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answer_in_turn(500)
     async with at_work(rooms, database_url):
@@ -305,7 +315,7 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
 
 
 async def test_dead_messages_of_a_whole_account_are_sent_anew_by_the_workers(
-    rooms: Rooms, receiver: Receiver, database_url: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     async with at_work(rooms, database_url):
         receiver.answer_in_turn(410)
@@ -316,7 +326,7 @@ async def test_dead_messages_of_a_whole_account_are_sent_anew_by_the_workers(
     assert len({one.headers["webhook-id"] for one in receiver.requests}) == 20
 
 
-async def _hang_on_the_dead(received: Received) -> int:
+async def _hang_on_the_dead(received: ReceivedWebhook) -> int:
     return await never_answer(received) if received.path == "/dead" else 204
 
 

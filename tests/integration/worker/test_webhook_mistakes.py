@@ -16,7 +16,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from shared.stored_json import MAX_JSON_DEPTH
-from tests.fakes.fake_webhook_receiver import Receiver, receiving
+from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
 from tests.integration.worker.test_webhooks import ended, message_of, try_once
 from tests.integration.worker.worker_setup import Rooms, open_rooms
 from tests.unit.producer.test_nesting import JSON_KINDS
@@ -56,7 +56,7 @@ class BrokenSender:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
     async with receiving() as receiver:
         yield receiver
 
@@ -93,7 +93,7 @@ async def try_until_dead(rooms: Rooms, job: Job) -> list[float]:
     "error", [TypeError("not serializable"), RecursionError("too deep"), KeyError("state")]
 )
 async def test_a_bug_on_the_way_backs_off_and_ends_with_one_traceback(
-    rooms: Rooms, receiver: Receiver, error: Exception
+    rooms: Rooms, receiver: FakeWebhookReceiver, error: Exception
 ) -> None:
     job = await ended(rooms, receiver.url)
     sender: Any = BrokenSender(error)
@@ -113,7 +113,7 @@ async def test_a_bug_on_the_way_backs_off_and_ends_with_one_traceback(
 
 @pytest.mark.parametrize(("statement", "said"), BROKEN.values(), ids=BROKEN.keys())
 async def test_a_row_that_cannot_be_sent_counts_its_tries_and_ends(
-    rooms: Rooms, receiver: Receiver, statement: str, said: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, statement: str, said: str
 ) -> None:
     job = await ended(rooms, receiver.url)
     other = await ended(rooms, f"{receiver.url}/other")
@@ -131,7 +131,9 @@ async def test_a_row_that_cannot_be_sent_counts_its_tries_and_ends(
     assert (await message_of(rooms, other))["state"] == "delivered"
 
 
-async def test_a_mended_row_is_sent_at_the_next_try(rooms: Rooms, receiver: Receiver) -> None:
+async def test_a_mended_row_is_sent_at_the_next_try(
+    rooms: Rooms, receiver: FakeWebhookReceiver
+) -> None:
     job = await ended(rooms, receiver.url)
     await rooms.sql("UPDATE jobs SET due_at = '20000-01-01' WHERE id = $1", job.id)
     assert await try_once(rooms, job)
@@ -143,7 +145,7 @@ async def test_a_mended_row_is_sent_at_the_next_try(rooms: Rooms, receiver: Rece
 
 @pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
 async def test_notes_as_deep_as_may_be_are_stored_listed_and_sent(
-    rooms: Rooms, receiver: Receiver, kind: Any
+    rooms: Rooms, receiver: FakeWebhookReceiver, kind: Any
 ) -> None:
     for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH):
         job = await ended(rooms, receiver.url, metadata=kind(depth))

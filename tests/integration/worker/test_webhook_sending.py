@@ -11,7 +11,12 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tests.fakes.fake_webhook_receiver import Received, Receiver, never_answer, receiving
+from tests.fakes.fake_webhook_receiver import (
+    FakeWebhookReceiver,
+    ReceivedWebhook,
+    never_answer,
+    receiving,
+)
 from worker.webhooks.dns_resolver import ThreadedResolver
 from worker.webhooks.http_sender import ANSWER_BYTES_READ, Answer, Sender
 
@@ -52,7 +57,7 @@ class ScriptedNames(AbstractResolver):
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
     async with receiving() as receiver:
         yield receiver
 
@@ -68,7 +73,7 @@ async def send(url: str, *, body: bytes = b"{}", **options: object) -> Answer:
 
 @pytest.mark.parametrize("address", INNER)
 async def test_a_public_name_that_resolves_to_an_inner_address_is_not_connected_to(
-    receiver: Receiver, address: str
+    receiver: FakeWebhookReceiver, address: str
 ) -> None:
     port = receiver.url.rpartition(":")[2]
     answer = await send(f"http://shop.example:{port}/", resolver=ScriptedNames([address]))
@@ -78,7 +83,7 @@ async def test_a_public_name_that_resolves_to_an_inner_address_is_not_connected_
     assert receiver.requests == []
 
 
-async def test_a_name_that_changes_its_mind_gains_nothing(receiver: Receiver) -> None:
+async def test_a_name_that_changes_its_mind_gains_nothing(receiver: FakeWebhookReceiver) -> None:
     names = ScriptedNames(["203.0.113.9"], ["127.0.0.1"], ["10.0.0.1", "::1"])
     url = f"http://shop.example:{receiver.url.rpartition(':')[2]}/"
     async with Sender(timeout_seconds=1, resolver=names) as sender:
@@ -89,7 +94,9 @@ async def test_a_name_that_changes_its_mind_gains_nothing(receiver: Receiver) ->
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "localhost", "0x7f.1"])
-async def test_an_inner_host_is_not_even_looked_up(receiver: Receiver, host: str) -> None:
+async def test_an_inner_host_is_not_even_looked_up(
+    receiver: FakeWebhookReceiver, host: str
+) -> None:
     names = ScriptedNames(["127.0.0.1"])
     answer = await send(f"http://{host}:{receiver.url.rpartition(':')[2]}/", resolver=names)
     assert (answer.error or "").startswith("not sent: the URL ")
@@ -98,7 +105,7 @@ async def test_an_inner_host_is_not_even_looked_up(receiver: Receiver, host: str
 
 
 async def test_the_development_setting_reaches_this_machine_by_address_and_by_name(
-    receiver: Receiver,
+    receiver: FakeWebhookReceiver,
 ) -> None:
     port = receiver.url.rpartition(":")[2]
     for host in ("127.0.0.1", "localhost"):
@@ -115,8 +122,10 @@ async def test_the_development_setting_opens_no_other_address() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_an_answer_and_not_followed(receiver: Receiver, status: int) -> None:
-    async def redirect(_: Received) -> web.Response:
+async def test_a_redirect_is_an_answer_and_not_followed(
+    receiver: FakeWebhookReceiver, status: int
+) -> None:
+    async def redirect(_: ReceivedWebhook) -> web.Response:
         places = ["http://169.254.169.254/latest/meta-data/", f"{receiver.url}/elsewhere"]
         headers = {"Location": places[status % 2]}
         return web.Response(status=status, headers=headers)
@@ -131,7 +140,7 @@ async def test_a_redirect_is_an_answer_and_not_followed(receiver: Receiver, stat
 
 
 async def test_a_proxy_of_the_environment_is_not_used(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: FakeWebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, receiver.url)
@@ -140,8 +149,8 @@ async def test_a_proxy_of_the_environment_is_not_used(
     assert receiver.requests == []
 
 
-async def test_cookies_of_one_receiver_are_not_kept(receiver: Receiver) -> None:
-    async def set_cookie(_: Received) -> web.Response:
+async def test_cookies_of_one_receiver_are_not_kept(receiver: FakeWebhookReceiver) -> None:
+    async def set_cookie(_: ReceivedWebhook) -> web.Response:
         return web.Response(headers={"Set-Cookie": "seen=1; Path=/"})
 
     receiver.answering = set_cookie
@@ -161,7 +170,9 @@ async def test_cookies_of_one_receiver_are_not_kept(receiver: Receiver) -> None:
         *("/\N{LATIN SMALL LETTER E WITH ACUTE}?q=\N{HOT BEVERAGE}", "/?#frag%0d%0a"),
     ],
 )
-async def test_an_encoded_line_break_stays_encoded(receiver: Receiver, tail: str) -> None:
+async def test_an_encoded_line_break_stays_encoded(
+    receiver: FakeWebhookReceiver, tail: str
+) -> None:
     assert (await send(receiver.url + tail, allow_loopback=True)).is_taken
     (received,) = receiver.requests
     assert "x-evil" not in received.headers
@@ -171,13 +182,15 @@ async def test_an_encoded_line_break_stays_encoded(receiver: Receiver, tail: str
 @pytest.mark.parametrize(
     "tail", ["/\r\nX-Evil: 1", "/\nX-Evil:1", "/?a=\r\n\r\nGET /x HTTP/1.1", "/\x00", "/ HTTP/1.0"]
 )
-async def test_a_raw_line_break_is_never_sent(receiver: Receiver, tail: str) -> None:
+async def test_a_raw_line_break_is_never_sent(receiver: FakeWebhookReceiver, tail: str) -> None:
     answer = await send(receiver.url + tail, allow_loopback=True)
     assert (answer.error or "").startswith("not sent: the URL must not contain")
     assert receiver.requests == []
 
 
-async def test_what_is_signed_into_a_query_is_not_written_anew(receiver: Receiver) -> None:
+async def test_what_is_signed_into_a_query_is_not_written_anew(
+    receiver: FakeWebhookReceiver,
+) -> None:
     query = "sig=a%2Fb%3D%3d&x=%41+y&empty=&z=~'()*"
     await send(f"{receiver.url}/A%2Fb//c/../d?{query}", allow_loopback=True)
     (received,) = receiver.requests
@@ -188,23 +201,23 @@ async def test_what_is_signed_into_a_query_is_not_written_anew(receiver: Receive
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-async def test_any_2xx_is_taken(receiver: Receiver, status: int) -> None:
+async def test_any_2xx_is_taken(receiver: FakeWebhookReceiver, status: int) -> None:
     receiver.answer_in_turn(status)
     answer = await send(receiver.url, allow_loopback=True)
     assert (answer.status, answer.is_taken) == (status, True)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 429, 500, 503])
-async def test_nothing_else_is(receiver: Receiver, status: int) -> None:
+async def test_nothing_else_is(receiver: FakeWebhookReceiver, status: int) -> None:
     receiver.answer_in_turn(status)
     answer = await send(receiver.url, allow_loopback=True)
     assert (answer.status, answer.error) == (status, f"answered {status}")
 
 
-async def test_an_answer_without_end_is_not_read(receiver: Receiver) -> None:
+async def test_an_answer_without_end_is_not_read(receiver: FakeWebhookReceiver) -> None:
     written = 0
 
-    async def pour(received: Received) -> web.StreamResponse:
+    async def pour(received: ReceivedWebhook) -> web.StreamResponse:
         nonlocal written
         response = web.StreamResponse()
         response.headers["Content-Encoding"] = "gzip"
@@ -225,8 +238,8 @@ async def test_an_answer_without_end_is_not_read(receiver: Receiver) -> None:
     assert written < ANSWER_BYTES_READ + 16 * 1024 * 1024
 
 
-async def test_an_answer_that_drips_holds_nobody_up(receiver: Receiver) -> None:
-    async def drip(received: Received) -> web.StreamResponse:
+async def test_an_answer_that_drips_holds_nobody_up(receiver: FakeWebhookReceiver) -> None:
+    async def drip(received: ReceivedWebhook) -> web.StreamResponse:
         response = web.StreamResponse(status=200)
         await response.prepare(received.request)
         await asyncio.sleep(3600)
@@ -238,7 +251,7 @@ async def test_an_answer_that_drips_holds_nobody_up(receiver: Receiver) -> None:
     assert answer.seconds < 5
 
 
-async def test_no_answer_is_given_up_in_time(receiver: Receiver) -> None:
+async def test_no_answer_is_given_up_in_time(receiver: FakeWebhookReceiver) -> None:
     receiver.answering = never_answer
     answer = await send(receiver.url, allow_loopback=True, timeout_seconds=0.3)
     assert (answer.status, answer.is_taken) == (None, False)

@@ -24,7 +24,7 @@ from shared.domain import job_events
 from shared.errors import StaleJob
 from shared.job_json import job_to_json
 from shared.settings import Settings
-from tests.fakes.fake_webhook_receiver import Received, Receiver, receiving
+from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, ReceivedWebhook, receiving
 from tests.integration.worker.bare_lanes import running
 from tests.integration.worker.worker_setup import Rooms, open_rooms
 from tests.support.deployment import eventually, text_to_image
@@ -38,7 +38,7 @@ DAY_SECONDS = 24 * 3600
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
     async with receiving() as receiver:
         yield receiver
 
@@ -100,7 +100,7 @@ async def lane_running(rooms: Rooms) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("how", ["succeeded", "failed", "cancelled"])
 async def test_each_end_writes_one_message_with_the_event_of_that_end(
-    rooms: Rooms, receiver: Receiver, how: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, how: str
 ) -> None:
     job = await ended(rooms, f"{receiver.url}/hook?order=7", how)
     message = await message_of(rooms, job)
@@ -109,7 +109,9 @@ async def test_each_end_writes_one_message_with_the_event_of_that_end(
     assert message["created_at"] == job.finished_at
 
 
-async def test_what_is_told_twice_is_one_message(rooms: Rooms, receiver: Receiver) -> None:
+async def test_what_is_told_twice_is_one_message(
+    rooms: Rooms, receiver: FakeWebhookReceiver
+) -> None:
     job = await ended(rooms, receiver.url)
     with pytest.raises(StaleJob):
         await rooms.deps.store.settle(
@@ -120,7 +122,9 @@ async def test_what_is_told_twice_is_one_message(rooms: Rooms, receiver: Receive
     await message_of(rooms, job)
 
 
-async def test_a_rolled_back_end_leaves_no_message(rooms: Rooms, receiver: Receiver) -> None:
+async def test_a_rolled_back_end_leaves_no_message(
+    rooms: Rooms, receiver: FakeWebhookReceiver
+) -> None:
     job = await rooms.enqueue(webhook_url=receiver.url)
     async with rooms.database.pool.acquire() as connection:
         transaction = connection.transaction()
@@ -142,7 +146,7 @@ async def test_a_job_without_a_webhook_leaves_nothing(rooms: Rooms) -> None:
 
 
 async def test_jobs_that_differ_in_the_query_share_an_endpoint_and_accounts_do_not(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     await rooms.producer.till.create_account("other")
     await rooms.producer.till.grant("other", Decimal(100), "for the test")
@@ -180,7 +184,7 @@ async def test_two_batches_that_name_the_same_endpoints_do_not_wait_for_each_oth
 
 
 async def test_the_receiver_gets_the_job_signed_as_the_standard_says(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     job = await ended(rooms, f"{receiver.url}/hook?order=7%2F8", metadata={"order": 7})
     assert await try_once(rooms, job) is None
@@ -201,7 +205,7 @@ async def test_the_receiver_gets_the_job_signed_as_the_standard_says(
 
 
 async def test_every_try_has_the_same_id_and_body_and_a_timestamp_of_its_own(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answer_in_turn(500, 503)
     job = await ended(rooms, receiver.url)
@@ -216,7 +220,7 @@ async def test_every_try_has_the_same_id_and_body_and_a_timestamp_of_its_own(
 
 
 async def test_while_a_rotation_lasts_old_and_new_secret_verify_and_afterwards_the_new_alone(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     url = f"{receiver.url}/hook"
     first = await ended(rooms, url)
@@ -235,11 +239,11 @@ async def test_while_a_rotation_lasts_old_and_new_secret_verify_and_afterwards_t
 
 
 async def test_a_worker_stopped_between_the_sending_and_the_recording_sends_again(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     arrived, blocked = asyncio.Event(), asyncio.Event()
 
-    async def hang_once(_: Received) -> int:
+    async def hang_once(_: ReceivedWebhook) -> int:
         if not arrived.is_set():
             arrived.set()
             await blocked.wait()
@@ -258,7 +262,9 @@ async def test_a_worker_stopped_between_the_sending_and_the_recording_sends_agai
     assert len({one.headers["webhook-id"] for one in receiver.requests}) == 1
 
 
-async def test_two_workers_at_once_record_one_delivery(rooms: Rooms, receiver: Receiver) -> None:
+async def test_two_workers_at_once_record_one_delivery(
+    rooms: Rooms, receiver: FakeWebhookReceiver
+) -> None:
     job = await ended(rooms, receiver.url)
     await asyncio.gather(try_once(rooms, job), try_once(rooms, job))
     assert (await message_of(rooms, job))["tries"] == 1
@@ -270,7 +276,7 @@ async def test_two_workers_at_once_record_one_delivery(rooms: Rooms, receiver: R
 
 
 async def test_a_failure_is_recorded_and_tried_again_later(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answer_in_turn(500)
     job = await ended(rooms, receiver.url)
@@ -287,8 +293,10 @@ async def test_a_failure_is_recorded_and_tried_again_later(
     assert rooms.registry.get_sample_value("darkroom_webhooks_total", {"outcome": "failed"}) == 1
 
 
-async def test_a_receiver_may_ask_for_more_time(rooms: Rooms, receiver: Receiver) -> None:
-    async def busy(_: Received) -> web.Response:
+async def test_a_receiver_may_ask_for_more_time(
+    rooms: Rooms, receiver: FakeWebhookReceiver
+) -> None:
+    async def busy(_: ReceivedWebhook) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": "600"})
 
     receiver.answering = busy
@@ -297,7 +305,7 @@ async def test_a_receiver_may_ask_for_more_time(rooms: Rooms, receiver: Receiver
 
 
 async def test_a_message_that_nobody_takes_is_dead_after_a_day(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answer_in_turn(*[500] * 50)
     job = await ended(rooms, receiver.url)
@@ -314,7 +322,7 @@ async def test_a_message_that_nobody_takes_is_dead_after_a_day(
 
 
 async def test_a_message_that_was_never_tried_for_days_is_still_tried(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     job = await ended(rooms, receiver.url)
     rooms.clock.advance(3 * DAY_SECONDS)
@@ -322,7 +330,7 @@ async def test_a_message_that_was_never_tried_for_days_is_still_tried(
     assert (await message_of(rooms, job))["state"] == "delivered"
 
 
-async def test_gone_means_dead_at_once(rooms: Rooms, receiver: Receiver) -> None:
+async def test_gone_means_dead_at_once(rooms: Rooms, receiver: FakeWebhookReceiver) -> None:
     receiver.answer_in_turn(410)
     job = await ended(rooms, receiver.url)
     assert await try_once(rooms, job) is None
@@ -331,14 +339,14 @@ async def test_gone_means_dead_at_once(rooms: Rooms, receiver: Receiver) -> None
 
 
 async def test_a_replay_while_it_is_being_sent_keeps_its_new_day(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answer_in_turn(500)
     job = await ended(rooms, receiver.url)
     await try_once(rooms, job)
     rooms.clock.advance(60)
 
-    async def replay_meanwhile(_: Received) -> int:
+    async def replay_meanwhile(_: ReceivedWebhook) -> int:
         await rooms.producer.webhooks.replay((await message_of(rooms, job))["id"])
         return 500
 
@@ -352,7 +360,7 @@ async def test_a_replay_while_it_is_being_sent_keeps_its_new_day(
 
 
 async def test_a_wiped_redis_gets_every_due_message_again_and_no_later_one(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     jobs = [await ended(rooms, receiver.url, "cancelled") for _ in range(7)]
     late = await ended(rooms, receiver.url, "cancelled")
@@ -369,7 +377,7 @@ async def test_a_wiped_redis_gets_every_due_message_again_and_no_later_one(
 
 
 async def test_the_outbox_walks_through_all_pages_and_begins_again(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     for _ in range(7):
         await ended(rooms, receiver.url, "cancelled")
@@ -412,7 +420,7 @@ async def _reaches(rooms: Rooms, job: Job, state: str) -> None:
     ],
 )
 async def test_an_end_without_its_one_message_is_found_in_the_books(
-    rooms: Rooms, receiver: Receiver, corruption: str, said: str
+    rooms: Rooms, receiver: FakeWebhookReceiver, corruption: str, said: str
 ) -> None:
     name = "every end with a webhook has its message"
     job = await ended(rooms, receiver.url)
@@ -425,7 +433,7 @@ async def test_an_end_without_its_one_message_is_found_in_the_books(
 
 
 async def test_a_job_of_before_webhooks_were_sent_is_told_of_but_owes_no_message(
-    rooms: Rooms, receiver: Receiver
+    rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
     job = await rooms.enqueue(webhook_url=receiver.url)
     old = await rooms.enqueue(webhook_url=receiver.url)
@@ -438,7 +446,9 @@ async def test_a_job_of_before_webhooks_were_sent_is_told_of_but_owes_no_message
     assert [one async for one in examine_books(rooms.database) if not one.ok] == []
 
 
-async def test_the_gauge_shows_how_many_are_not_taken(rooms: Rooms, receiver: Receiver) -> None:
+async def test_the_gauge_shows_how_many_are_not_taken(
+    rooms: Rooms, receiver: FakeWebhookReceiver
+) -> None:
     jobs = [await ended(rooms, receiver.url) for _ in range(3)]
     await try_once(rooms, jobs[0])
     await QueueGauges(rooms.registry, rooms.database).refresh()

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.figures.figure_options import FIGURES, Options, read_command_line
+from bench.figures.figure_options import FIGURES, FigureOptions, read_command_line
 from bench.peers import campaign
-from bench.peers.kill_run import Blows
+from bench.peers.kill_run import KillPlan
 from bench.peers.peer_environments import peers
 
 ALL = ("arq", "celery", "procrastinate", "saq", "streaq", "taskiq")
 
 
 def test_without_arguments_everybody_is_measured_in_five_rounds_of_3000_jobs() -> None:
-    assert read_command_line([]) == Options(
+    assert read_command_line([]) == FigureOptions(
         rounds=5, jobs=3_000, seed=7, peers=ALL, figures=FIGURES, sustained_rounds=6, page=None
     )
     assert "burst" not in FIGURES
@@ -55,13 +55,13 @@ def test_peers_may_be_left_out() -> None:
 
 
 def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
-    options = Options(rounds=3, jobs=20, seed=1, peers=("arq", "saq"))
+    options = FigureOptions(rounds=3, jobs=20, seed=1, peers=("arq", "saq"))
     assert read_command_line(options.command.split()[3:]) == options
-    nobody = Options(rounds=3, jobs=20, seed=1, peers=())
+    nobody = FigureOptions(rounds=3, jobs=20, seed=1, peers=())
     assert read_command_line(nobody.command.split()[3:]) == nobody
-    burst = Options(rate_jobs=30, peers=("arq",), figures=("burst",))
+    burst = FigureOptions(rate_jobs=30, peers=("arq",), figures=("burst",))
     assert read_command_line(burst.command.split()[3:]) == burst
-    sustained = Options(
+    sustained = FigureOptions(
         sustained_rounds=3, offered_seconds=40, peers=("arq",), figures=("sustained",)
     )
     assert read_command_line(sustained.command.split()[3:]) == sustained
@@ -92,7 +92,7 @@ def test_a_wrong_argument_is_refused_with_what_is_allowed(
 
 def test_the_campaign_gives_everybody_twelve_kills_in_24_seconds() -> None:
     blows, libraries, page = campaign.read_command_line([])
-    assert blows == Blows(jobs=200, kills=12, window_seconds=24, patience_seconds=360)
+    assert blows == KillPlan(jobs=200, kills=12, window_seconds=24, patience_seconds=360)
     assert libraries == ("arq", "saq", "streaq")
     assert page is None
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.figures.bare_loop import Shape, poll_moments, share
-from bench.measurement.bench_deployment import open_house
-from bench.measurement.pipelines import BareLoop
+from bench.figures.bare_loop import LoopLoad, poll_moments, share
+from bench.measurement.bench_deployment import open_bench_deployment
+from bench.measurement.pipelines import BareLoopPipeline
 from bench.measurement.statement_counts import count
 from bench.measurement.worker_run import count_statements, measure
 from bench.peers.job_placement import due
 
-SHAPE = Shape(jobs=6, polls=2, statements=5, first_seconds=0.2, gap_seconds=0.2, end_seconds=0.5)
+SHAPE = LoopLoad(jobs=6, polls=2, statements=5, first_seconds=0.2, gap_seconds=0.2, end_seconds=0.5)
 
 
 @pytest.mark.parametrize("per_job", [0.0, 0.3, 1.0, 2.5, 11.16])
@@ -25,7 +25,7 @@ def test_jobs_share_what_there_is_so_that_the_sum_is_right(per_job: float) -> No
 
 
 def test_the_last_poll_finds_the_task_done_whatever_their_number() -> None:
-    shape = Shape(1, 4, 8, first_seconds=2, gap_seconds=1, end_seconds=4.8)
+    shape = LoopLoad(1, 4, 8, first_seconds=2, gap_seconds=1, end_seconds=4.8)
     assert poll_moments(1, shape) == [4.8]
     assert poll_moments(4, shape) == [2, 3, 4, 4.8]
     assert poll_moments(6, shape) == [2, 3, 4, 4.8, 4.8, 4.8]
@@ -54,9 +54,11 @@ async def test_the_bare_loop_does_its_jobs_with_the_polls_and_statements_asked_f
 ) -> None:
     shape = replace(SHAPE, statements=per_job)
     simulator = ["--create-latency", "0", "--poll-latency", "0", "--duration", "0.3"]
-    async with open_house(tmp_path, simulator=[*simulator, "--sigma", "0"], fsync=False) as house:
-        run = await measure(house, BareLoop(shape), shape.jobs)
-        statements = await count_statements(house, BareLoop(shape), shape.jobs)
+    async with open_bench_deployment(
+        tmp_path, simulator=[*simulator, "--sigma", "0"], fsync=False
+    ) as deployment:
+        run = await measure(deployment, BareLoopPipeline(shape), shape.jobs)
+        statements = await count_statements(deployment, BareLoopPipeline(shape), shape.jobs)
     assert run.polls_per_job == 2
     assert 0.5 < run.seconds < 10
     assert run.cpu_seconds < run.seconds

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from bench.figures.callback_lag import Called, lag_of, with_callbacks
-from bench.figures.figure_options import Options, read_command_line
+from bench.figures.callback_lag import CallbackRun, lag_of, with_callbacks
+from bench.figures.figure_options import FigureOptions, read_command_line
 from bench.figures.figure_report import Findings, write_figures
 from bench.measurement.pipelines import Program
 from bench.measurement.run_statistics import percentile
 
 SLOWEST = 1.0
-RUN = Called(
+RUN = CallbackRun(
     rate=20,
     lags=(*[0.01] * 98, 0.2, SLOWEST),
     polls=200,
@@ -50,7 +50,7 @@ def test_the_worker_is_told_its_own_port_as_the_address_to_call_back() -> None:
 
 def test_the_page_has_both_quantiles_per_rate_with_their_goals_and_a_table() -> None:
     found = Findings(called=[RUN, replace(RUN, rate=100), replace(RUN, lags=(0.02,) * 100)])
-    text = write_figures(found, Options(rounds=2, peers=()), (0, 0))
+    text = write_figures(found, FigureOptions(rounds=2, peers=()), (0, 0))
     lag = "finish-to-settled lag with callbacks"
     assert f"| P3a | {lag}, p50, ms, at 20 jobs/s | 15 | 10 | 20 | ≤ 50 |" in text
     assert f"| P3a | {lag}, p99, ms, at 20 jobs/s | 510 | 20 | 1000 | ≤ 250 |" in text

@@ -13,9 +13,9 @@ import pytest
 from bench.measurement.measured_process import (
     cpu_seconds,
     end_on_sigterm,
-    held_still,
     run_to_its_end,
     running,
+    suspended,
 )
 
 BUSY = "import sys\nprint('ready', file=sys.stderr, flush=True)\nwhile True: pass"
@@ -26,7 +26,7 @@ async def test_a_process_is_ready_when_it_says_so_and_works_only_when_it_is_let(
 ) -> None:
     program = (sys.executable, "-c", BUSY)
     async with running(program, os.environ, folder=tmp_path, ready="ready") as pid:
-        async with held_still(pid):
+        async with suspended(pid):
             before = cpu_seconds(pid)
             await asyncio.sleep(0.2)
             assert cpu_seconds(pid) - before <= 0.02

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.figures.cpu_per_job import Measured
-from bench.figures.enqueue_cost import Enqueued
-from bench.figures.figure_options import Options
+from bench.figures.cpu_per_job import PairedRuns
+from bench.figures.enqueue_cost import EnqueueRates
+from bench.figures.figure_options import FigureOptions
 from bench.figures.figure_report import Findings, write_figures
-from bench.figures.redis_commands import Commands
+from bench.figures.redis_commands import CommandCounts
 from bench.measurement.run_statistics import Run
 from bench.peers.kill_report import write_section
-from bench.peers.kill_run import Aftermath, Blows
+from bench.peers.kill_run import KillPlan, KillResult
 
 OURS = Run(
     name="Darkroom",
@@ -25,14 +25,14 @@ OURS = Run(
 FLOOR = replace(OURS, name="bare loop", cpu_seconds=0.2)
 PEER = replace(OURS, name="saq 0.26.4", cpu_seconds=0.6, seconds=25)
 STATEMENTS = {"Darkroom": 8.0, "bare loop": 8.0, "saq 0.26.4": 3.0}
-PAIR = Measured([[OURS, FLOOR]], STATEMENTS)
-BURST = Measured([[PEER, OURS]], STATEMENTS)
+PAIR = PairedRuns([[OURS, FLOOR]], STATEMENTS)
+BURST = PairedRuns([[PEER, OURS]], STATEMENTS)
 ALL = Findings(speed=PAIR, burst=BURST)
-OPTIONS = Options(
+OPTIONS = FigureOptions(
     rounds=1, jobs=100, rate_jobs=100, seed=5, peers=("saq",), figures=("speed", "burst")
 )
 
-STEADY = Aftermath(
+STEADY = KillResult(
     name="Darkroom",
     flushed=False,
     jobs=200,
@@ -58,7 +58,7 @@ def test_the_figures_hold_the_ratios_and_everybodys_row() -> None:
 
 def test_a_lag_is_shown_of_whoever_has_one() -> None:
     late = replace(OURS, lags=tuple(number / 100 for number in range(1, 101)))
-    pair = Measured([[late, FLOOR]], STATEMENTS)
+    pair = PairedRuns([[late, FLOOR]], STATEMENTS)
     text = write_figures(Findings(speed=pair), OPTIONS, (0.1, 0.9))
     assert "| 10 | 10 | 10 | 4.00 | 0.51 | 0.96 | 8.00 | 10 |" in text
     assert "| bare loop | 2.00 | 2.00 | 2.00 | 10 | 10 | 10 | 4.00 | - | - | 8.00 | 10 |" in text
@@ -89,12 +89,12 @@ def test_a_busy_simulator_is_not_passed_over() -> None:
     calm = write_figures(Findings(PAIR), OPTIONS, (0, 0))
     assert "10 % of a core at most: no bottleneck" in calm
     busy = replace(FLOOR, kie_cpu_seconds=9)
-    text = write_figures(Findings(Measured([[OURS, busy]], STATEMENTS)), OPTIONS, (0, 0))
+    text = write_figures(Findings(PairedRuns([[OURS, busy]], STATEMENTS)), OPTIONS, (0, 0))
     assert "took 90 % of a core: it may have been the bottleneck" in text
 
 
 def test_enqueueing_is_held_against_the_bare_calls() -> None:
-    rounds = [Enqueued(9_000, 3_000, 0.003, 0.002), Enqueued(8_000, 4_000, 0.004, 0.002)]
+    rounds = [EnqueueRates(9_000, 3_000, 0.003, 0.002), EnqueueRates(8_000, 4_000, 0.004, 0.002)]
     text = write_figures(Findings(enqueued=rounds), OPTIONS, (0, 0))
     assert "`enqueue_job` under `gather` | 2.50 | 2.00 | 3.00 | ≥ 3 |" in text
     assert "one bare `enqueue_job` | 1.75 | 1.50 | 2.00 | ≤ 1.3 |" in text
@@ -103,7 +103,7 @@ def test_enqueueing_is_held_against_the_bare_calls() -> None:
 
 
 def test_commands_per_job_are_told_for_everybody_and_have_a_goal_for_us() -> None:
-    commands = [Commands("Darkroom", 10, 11), Commands("arq 0.28.0", 16, 48)]
+    commands = [CommandCounts("Darkroom", 10, 11), CommandCounts("arq 0.28.0", 16, 48)]
     text = write_figures(Findings(commands=commands), OPTIONS, (0, 0))
     assert "8 workers ÷ 1: Darkroom | 1.10 | 1.10 | 1.10 | ≤ 1.15 |" in text
     assert "8 workers ÷ 1: arq 0.28.0 | 3.00 | 3.00 | 3.00 |  |" in text
@@ -113,7 +113,7 @@ def test_commands_per_job_are_told_for_everybody_and_have_a_goal_for_us() -> Non
 def test_the_campaign_has_a_table_for_kills_and_one_for_a_wiped_redis() -> None:
     beaten = replace(STEADY, name="saq 0.26.4", paid_again=3, stuck=40, last_seconds=90.0)
     flushed = [replace(one, flushed=True) for one in (STEADY, beaten)]
-    text = write_section([STEADY, beaten, *flushed], Blows(), ("saq",), (0.5, 0.6))
+    text = write_section([STEADY, beaten, *flushed], KillPlan(), ("saq",), (0.5, 0.6))
     assert text.count("| Darkroom | 200 | 12 | 0 | 0 | 0 | 0 | 0 | 19.0 | 12.0 |") == 2
     assert text.count("| saq 0.26.4 | 200 | 12 | **3** | 0 | **40** | 0 | 0 |") == 2
     assert "one `FLUSHALL`" in text

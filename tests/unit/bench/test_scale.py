@@ -9,12 +9,12 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from bench.scaling import scale_options
-from bench.scaling.history_cost import CHORES, FIRST_SCREEN, LISTS, MOVES, Costs
+from bench.scaling.history_cost import CHORES, FIRST_SCREEN, LISTS, MOVES, StatementCosts
 from bench.scaling.poll_lateness import Lateness, read_lateness
 from bench.scaling.scale_options import FIGURES, ScaleOptions, read_scale_options
 from bench.scaling.scale_report import marks_of, write_costs, write_flights, write_growth
-from bench.scaling.tasks_in_flight import Flight, Load
-from bench.scaling.worker_growth import Accounts, Crew
+from bench.scaling.tasks_in_flight import Load, LoadResult
+from bench.scaling.worker_growth import AccountRates, WorkerGroupRun
 from worker.metrics import Metrics
 
 EDGES = (0.1, 0.25, 1.0, inf)
@@ -24,8 +24,8 @@ def lateness(*polls: int) -> Lateness:
     return Lateness(EDGES, polls, 1.0)
 
 
-def flight(tasks: int, late: Lateness, *, fewest: int | None = None, unsent: int = 0) -> Flight:
-    return Flight(
+def flight(tasks: int, late: Lateness, *, fewest: int | None = None, unsent: int = 0) -> LoadResult:
+    return LoadResult(
         load=Load(tasks, 120.0, 45.0, 7),
         fewest=tasks if fewest is None else fewest,
         usual=tasks,
@@ -93,7 +93,7 @@ def test_a_percentile_lies_evenly_inside_its_bucket() -> None:
     ],
 )
 def test_a_load_is_carried_if_it_was_there_and_99_of_100_polls_were_on_time(
-    one: Flight, is_carried: bool
+    one: LoadResult, is_carried: bool
 ) -> None:
     assert one.is_carried is is_carried
 
@@ -112,15 +112,15 @@ def test_statements_above_the_goal_are_named() -> None:
         {name: [0.001, 0.002] for name in names},
     )
     large["settle"] = [0.002, 0.004]
-    text = write_costs(Costs(small, large), ScaleOptions())
+    text = write_costs(StatementCosts(small, large), ScaleOptions())
     assert "| settle | 2.00 | 2.00 | 2.00 | 1.50 | 3.00 |" in text
     assert "Above 1.3: settle." in text
     assert "1.5 ms" in text
 
 
 def test_crews_and_accounts_are_tables() -> None:
-    crews = [Crew(1, 100.0, 2.5, 10.0, 1.5), Crew(8, 150.0, 3.0, 12.0, 2.0)]
-    text = write_growth(crews, [Accounts(5_000, 10_000, 3_000, 3_000)])
+    crews = [WorkerGroupRun(1, 100.0, 2.5, 10.0, 1.5), WorkerGroupRun(8, 150.0, 3.0, 12.0, 2.0)]
+    text = write_growth(crews, [AccountRates(5_000, 10_000, 3_000, 3_000)])
     assert "| 8 | 150 | 3.00 | 12.0 | 2.0 |" in text
     assert "| `enqueue_many`, jobs/s | 0.50 | 0.50 | 0.50 | 5,000 | 10,000 |" in text
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.figures.figure_options import Options
+from bench.figures.figure_options import FigureOptions
 from bench.figures.figure_report import Findings, write_figures
 from bench.figures.rate_search import Outcome
 from bench.figures.rate_trial import Trial, delays_between, judge, lateness_of
@@ -108,7 +108,7 @@ BRACKETED = findings(
 
 
 def test_the_figures_hold_the_ratio_the_trials_and_the_screening() -> None:
-    text = write_figures(BRACKETED, Options(peers=("arq",), sustained_rounds=2), (0.1, 0.9))
+    text = write_figures(BRACKETED, FigureOptions(peers=("arq",), sustained_rounds=2), (0.1, 0.9))
     assert "| P2 | jobs/s that one worker process carries ÷ the best peer's | 2.00 | 2" in text
     row = "| Darkroom | 684 | 684 | 684 | 600 yes, 780 no | 600 | 75 | 1.25 | 3.00 | 1.00 | 2.00 |"
     assert f"{row} 0.25 | 30 |" in text
@@ -121,7 +121,7 @@ def test_the_figures_hold_the_ratio_the_trials_and_the_screening() -> None:
 
 def test_a_rate_that_was_seen_from_one_side_only_is_told_as_a_bound() -> None:
     found = findings([OURS], [replace(PEER, outcome=NO)])
-    text = " ".join(write_figures(found, Options(peers=("arq",)), (0, 0)).split())
+    text = " ".join(write_figures(found, FigureOptions(peers=("arq",)), (0, 0)).split())
     assert "÷ the best peer's (of bounds, see below) | 2" in text
     assert "**Darkroom: the outcome never changed. The rate is somewhere above 600 jobs/s" in text
     assert "**arq 0.28.0: the outcome never changed. The rate is somewhere below 300 jobs/s" in text
@@ -131,7 +131,7 @@ def test_a_rate_that_was_seen_from_one_side_only_is_told_as_a_bound() -> None:
 def test_rounds_whose_placing_fell_behind_are_named() -> None:
     late = replace(PEER, rate=390, outcome=LATE)
     found = findings([OURS, OURS], [PEER, late])
-    text = " ".join(write_figures(found, Options(peers=("arq",)), (0, 0)).split())
+    text = " ".join(write_figures(found, FigureOptions(peers=("arq",)), (0, 0)).split())
     assert "300 yes, 390 placed late" in text
     assert "**arq 0.28.0: at 390 jobs/s the placing fell behind." in text
 
@@ -139,6 +139,6 @@ def test_rounds_whose_placing_fell_behind_are_named() -> None:
 def test_without_peers_there_is_a_rate_and_no_ratio() -> None:
     alone = Sustained([OURS], {"Darkroom": [OURS]})
     assert sustained_ratio(alone) is None
-    text = write_figures(Findings(sustained=alone), Options(), (0, 0))
+    text = write_figures(Findings(sustained=alone), FigureOptions(), (0, 0))
     assert "| P2 |" not in text
     assert "| Darkroom | 684 |" in text

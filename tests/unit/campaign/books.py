@@ -10,7 +10,7 @@ from uuid import UUID
 from producer.doctor import Finding
 from tests.campaign.campaign_evidence import Capture, Evidence, JobRow, Price, Record, Tables, Task
 from tests.campaign.campaign_invariants import judge
-from tests.campaign.campaign_options import Options
+from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import (
     count_orders,
     grants,
@@ -22,7 +22,7 @@ from tests.campaign.campaign_orders import (
 from tests.campaign.webhook_recorder import Webhook
 from worker.webhooks.webhook_signature import sign
 
-OPTIONS = Options(jobs=3, kills=7, seed=1)
+OPTIONS = CampaignOptions(jobs=3, kills=7, seed=1)
 ENDED_EPOCH = 1_000.0
 SECRET = "whsec_c2VjcmV0"
 PRICES = {
@@ -97,7 +97,7 @@ def evidence_of(
     return Evidence(record=record, tables=tables, refused=frozenset(refused), webhooks=webhooks)
 
 
-def broken(evidence: Evidence, options: Options = OPTIONS) -> list[str]:
+def broken(evidence: Evidence, options: CampaignOptions = OPTIONS) -> list[str]:
     """Return which zeros are none."""
     return [zero.what for zero in judge(evidence, options) if not zero.is_kept]
 

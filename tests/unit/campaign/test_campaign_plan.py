@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.campaign.campaign_options import Options, Weather
+from tests.campaign.campaign_options import CampaignOptions, Weather
 from tests.campaign.campaign_orders import (
     SHORT_ACCOUNT,
     OrderBook,
@@ -20,7 +20,7 @@ from tests.campaign.campaign_orders import (
     order_of,
 )
 from tests.campaign.fault_plan import FaultKind, draw_plan
-from tests.campaign.outage_watch import Outage, overlap_seconds
+from tests.campaign.outage_watch import OutageInterval, overlap_seconds
 
 _DEATHS = {
     FaultKind.DRILL: 2,
@@ -37,7 +37,7 @@ _DEATHS = {
 def test_a_plan_kills_exactly_as_often_as_asked_and_every_kind_of_process(
     kills: int, weather: Weather
 ) -> None:
-    plan = draw_plan(Options(kills=kills, seed=1, weather=weather), Random(1))
+    plan = draw_plan(CampaignOptions(kills=kills, seed=1, weather=weather), Random(1))
     times = Counter(fault.kind for fault in plan)
     assert sum(times[kind] * deaths for kind, deaths in _DEATHS.items()) == kills
     assert all(times[kind] for kind in _DEATHS)
@@ -64,10 +64,10 @@ def test_a_third_of_the_orders_comes_by_the_client_and_some_are_taken_back() -> 
 
 def test_outages_that_overlap_each_other_count_once() -> None:
     outages = [
-        Outage("postgres", 14.0, 16.0),
-        Outage("valkey", 10.0, 15.0),
-        Outage("valkey", 11.0, 12.0),
-        Outage("postgres", 30.0, 40.0),
+        OutageInterval("postgres", 14.0, 16.0),
+        OutageInterval("valkey", 10.0, 15.0),
+        OutageInterval("valkey", 11.0, 12.0),
+        OutageInterval("postgres", 30.0, 40.0),
     ]
     assert overlap_seconds(12.0, 35.0, outages) == pytest.approx(4.0 + 5.0)
     assert overlap_seconds(17.0, 29.0, outages) == 0.0

@@ -8,7 +8,7 @@ import pytest
 
 from tests.campaign.campaign_evidence import Attempt, Evidence
 from tests.campaign.lease_watch import Orphan
-from tests.campaign.outage_watch import Outage
+from tests.campaign.outage_watch import OutageInterval
 from tests.campaign.recovery_times import Moved, moved_again
 from tests.support.restarted_process import Death
 from tests.unit.campaign.books import evidence_of, succeeded
@@ -26,7 +26,7 @@ def lost_at_10_and_moved_at_20() -> Evidence:
     return replace(evidence, tables=tables)
 
 
-def measured(*orphans: Orphan, outages: tuple[Outage, ...] = ()) -> list[Moved]:
+def measured(*orphans: Orphan, outages: tuple[OutageInterval, ...] = ()) -> list[Moved]:
     deaths = [Death(10.0, "worker 1", 7)]
     return moved_again(lost_at_10_and_moved_at_20(), deaths, orphans, [(0.0, 99.0)], outages)
 
@@ -48,7 +48,9 @@ def test_one_death_seen_twice_is_one() -> None:
 
 
 def test_an_outage_is_counted_as_far_as_it_fell_into_the_time() -> None:
-    (moved,) = measured(outages=(Outage("valkey", 8.0, 13.0), Outage("postgres", 19.5, 40.0)))
+    (moved,) = measured(
+        outages=(OutageInterval("valkey", 8.0, 13.0), OutageInterval("postgres", 19.5, 40.0))
+    )
     assert moved.outage_seconds == pytest.approx(3.5)
 
 

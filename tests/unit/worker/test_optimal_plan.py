@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.polling.duration_models import MAIN, OTHERS
-from bench.polling.poll_simulation import KiesAdvice, Learned, World, figures_of, simulate
+from bench.polling.poll_simulation import (
+    DurationModel,
+    KieAdvicePolicy,
+    Learned,
+    figures_of,
+    simulate,
+)
 from worker.poll_timing import WINDOW_LENGTH, plan_looks
 from worker.poll_timing.completion_distribution import Distribution
 from worker.poll_timing.next_poll import LEAST_GAP_SECONDS
@@ -96,16 +102,18 @@ def test_the_distribution_lies_close_to_what_was_seen() -> None:
 
 
 @pytest.mark.parametrize("world", MAIN[:3], ids=lambda world: world.name)
-def test_polls_and_lag_are_well_below_those_of_kies_advice(world: World) -> None:
-    advice = figures_of(simulate(world, KiesAdvice(), 2_500, 7)[700:])
+def test_polls_and_lag_are_well_below_those_of_kies_advice(world: DurationModel) -> None:
+    advice = figures_of(simulate(world, KieAdvicePolicy(), 2_500, 7)[700:])
     ours = figures_of(simulate(world, Learned(7, POLL_IS_WORTH_SECONDS), 2_500, 7)[700:])
     assert ours.polls <= 0.65 * advice.polls
     assert ours.p95_seconds <= 0.65 * advice.p95_seconds
 
 
 @pytest.mark.parametrize("world", HARDER, ids=lambda world: world.name)
-def test_polls_and_lag_are_below_those_of_kies_advice_whatever_kie_does(world: World) -> None:
-    advice = figures_of(simulate(world, KiesAdvice(), 2_500, 7)[700:])
+def test_polls_and_lag_are_below_those_of_kies_advice_whatever_kie_does(
+    world: DurationModel,
+) -> None:
+    advice = figures_of(simulate(world, KieAdvicePolicy(), 2_500, 7)[700:])
     ours = figures_of(simulate(world, Learned(7, POLL_IS_WORTH_SECONDS), 2_500, 7)[700:])
     assert ours.polls <= 0.85 * advice.polls
     assert ours.p95_seconds <= 0.85 * advice.p95_seconds
