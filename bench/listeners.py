@@ -38,8 +38,8 @@ from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
-from worker.batching.change_publisher import Announcer, saying_by
-from worker.batching.redis_scripts import Scripts
+from worker.batching.change_publisher import ChangePublisher, send_with
+from worker.batching.redis_scripts import RedisScripts
 
 SEED = 7
 OWN_JOB_EVENTS, OWN_JOB_RATE = 4_000, 200.0
@@ -212,23 +212,23 @@ async def write(
         connect_database(servers.database_url, connections=4) as database,
         connect_redis(servers.redis_url) as redis,
     ):
-        announcer = Announcer(saying_by(Scripts(redis)))
+        publisher = ChangePublisher(send_with(RedisScripts(redis)))
         due = time.monotonic()
         for _ in range(events):
             due += rng.expovariate(rate)
             await asyncio.sleep(max(due - time.monotonic(), 0))
-            await write_one(database, announcer, rng.choice(job_ids), committed)
-        await announcer.close()
+            await write_one(database, publisher, rng.choice(job_ids), committed)
+        await publisher.close()
     return committed
 
 
 async def write_one(
-    database: Database, announcer: Announcer, job_id: UUID, committed: dict[int, float]
+    database: Database, publisher: ChangePublisher, job_id: UUID, committed: dict[int, float]
 ) -> None:
     """Commit one event and announce it, as a step of a worker does."""
     event_id = await database.pool.fetchval(_WRITE, job_id)
     committed[event_id] = time.time()
-    announcer.note(Change(job_id))
+    publisher.publish(Change(job_id))
 
 
 def report(

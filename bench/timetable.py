@@ -25,7 +25,7 @@ from bench.polling.poll_simulation import (
     simulate,
 )
 from tests.support.report_page import rewrite_section, table
-from worker.poll_timing.optimal_plan import POLL_IS_WORTH_SECONDS
+from worker.poll_timing.optimal_plan import POLL_COST_IN_LAG_SECONDS
 
 _DOCS = Path(__file__).parents[1] / "docs"
 PAGE = _DOCS / "decisions" / "0012-learned-timetable.md"
@@ -34,7 +34,7 @@ BEGIN = "<!-- figures: written by `python -m bench.timetable --write` -->"
 END = "<!-- end of figures -->"
 WARM_UP_TASKS = 2_000
 COLD_TASKS = 200
-TRADE_OFFS = (0.5, 0.65, 0.9, POLL_IS_WORTH_SECONDS, 1.6, 2.2, 3.0, 4.0)
+TRADE_OFFS = (0.5, 0.65, 0.9, POLL_COST_IN_LAG_SECONDS, 1.6, 2.2, 3.0, 4.0)
 _HEAD = ("completion times", "timetable", "polls", "p50 s", "p95 s", "p99 s", "polls ÷", "p95 ÷")
 
 
@@ -82,7 +82,7 @@ def _compare(
     warm = min(WARM_UP_TASKS, options.tasks // 2)
     tasks = options.tasks + warm
     advice = simulate(world, KieAdvicePolicy(), tasks, options.seed)
-    ours = simulate(world, Learned(options.seed, POLL_IS_WORTH_SECONDS), tasks, options.seed)
+    ours = simulate(world, Learned(options.seed, POLL_COST_IN_LAG_SECONDS), tasks, options.seed)
     yield _row(world.name, "Kie's advice", advice[warm:], advice[warm:])
     if not brief:
         thumb = simulate(world, UnlearnedPolicy(), tasks, options.seed)
@@ -115,7 +115,7 @@ def _panel(world: DurationModel, options: Namespace) -> Panel:
         return figures_of(simulate(world, policy, tasks, options.seed)[warm:])
 
     curve = [figures(Learned(options.seed, trade_off)) for trade_off in TRADE_OFFS]
-    chosen = TRADE_OFFS.index(POLL_IS_WORTH_SECONDS)
+    chosen = TRADE_OFFS.index(POLL_COST_IN_LAG_SECONDS)
     return Panel(
         title=world.name,
         curve=[Point(one.polls, one.p95_seconds) for one in curve],

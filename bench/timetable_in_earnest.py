@@ -35,7 +35,7 @@ from producer import Producer
 from tests.support.report_page import table
 from tests.support.run_description import describe_run
 from worker.poll_timing import WINDOW_LENGTH
-from worker.poll_timing.optimal_plan import POLL_IS_WORTH_SECONDS
+from worker.poll_timing.optimal_plan import POLL_COST_IN_LAG_SECONDS
 from worker.simulator import Durations
 from worker.simulator.durations import DISTRIBUTIONS
 
@@ -134,7 +134,7 @@ def compare(
 
     advice = simulated(KieAdvicePolicy())
     yield _row("Kie's advice, simulated", advice, advice)
-    learned = simulated(Learned(seed, POLL_IS_WORTH_SECONDS))
+    learned = simulated(Learned(seed, POLL_COST_IN_LAG_SECONDS))
     yield _row("learned, simulated", learned, advice)
     yield _row("learned, a worker", found, advice)
 

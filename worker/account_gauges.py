@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, REDIS, incidents
 
-BALANCE_SHOWN_SECONDS = 150.0
+BALANCE_FRESH_SECONDS = 150.0
 """How long a check of Kie's balance is shown by the worker that made it."""
 
 
-class AccountGauges:
+class KieAccountMetrics:
     """Gauges by the name of the account, as this worker knows them."""
 
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
@@ -35,20 +35,20 @@ class AccountGauges:
             "darkroom_kie_account_missing", "1 where tasks are of an account that has no key here"
         )
 
-    def show_balance(self, account: str, balance: Decimal, drift: Decimal) -> None:
+    def set_balance(self, account: str, balance: Decimal, drift: Decimal) -> None:
         """Show the check that was made here, for a few minutes: the next may be another's."""
-        until = self._monotonic() + BALANCE_SHOWN_SECONDS
+        until = self._monotonic() + BALANCE_FRESH_SECONDS
         for gauge, value in ((self._balance, float(balance)), (self._drift, float(drift))):
             gauge.labels(account).set_function(partial(self._while_fresh, value, until))
 
     def _while_fresh(self, value: float, until: float) -> float:
         return value if self._monotonic() < until else nan
 
-    def show_brake(self, account: str, level: Callable[[], int]) -> None:
+    def track_brake_level(self, account: str, level: Callable[[], int]) -> None:
         """Show the level of an account's brake, as this worker last saw it; NaN without Redis."""
         self._brake.labels(account).set_function(partial(_level_if_known, level))
 
-    def show_missing(self, account: str) -> None:
+    def set_key_missing(self, account: str) -> None:
         """Show that there are tasks of an account that has no key here."""
         self._missing.labels(account).set(1)
 

@@ -27,34 +27,34 @@ from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.server_urls import database_address, redis_address
 from shared.settings import Settings
-from worker.batching.change_publisher import Announcer, saying_by
-from worker.batching.poll_delivery import PollDeliveries
-from worker.batching.redis_scripts import Scripts
-from worker.busy_row_metrics import watched_busy_rows
-from worker.crash_points import crash_at
-from worker.dependencies import Deps
-from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.batching.change_publisher import ChangePublisher, send_with
+from worker.batching.poll_delivery import PollDeliveryBatch
+from worker.batching.redis_scripts import RedisScripts
+from worker.busy_row_metrics import busy_rows_with_metrics
+from worker.crash_points import crash_hook_for
+from worker.dependencies import Dependencies
+from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.kie.kie_client import KieClient
-from worker.kie.simulator_choice import Provider, choose_provider
-from worker.limits.account_brake import Brake
-from worker.limits.account_concurrency import KieExchanges
-from worker.limits.submit_gates import share_of
+from worker.kie.simulator_choice import KieConnection, choose_kie
+from worker.limits.account_brake import AccountBrake
+from worker.limits.account_concurrency import AccountConcurrency
+from worker.limits.submit_gates import slots_per_account
 from worker.limits.throttle import Throttle, poll_limit, submit_limit
 from worker.metrics import Metrics
 from worker.poll_timing.completion_times import CompletionTimes
-from worker.poll_timing.overload import Patience
+from worker.poll_timing.overload import OverloadControl
 from worker.queue.lanes import POLLS_AT_ONCE
 from worker.queue.leased_worker import LEASE_MS
-from worker.recovery.task_id_backup import EvidenceStore
+from worker.recovery.task_id_backup import TaskIdBackup
 from worker.store.job_store import JobStore
-from worker.webhooks.http_sender import Sender
+from worker.webhooks.http_sender import WebhookSender
 
 log = structlog.get_logger(__name__)
 
 DATABASE_CONNECTIONS = 10
 LOCK_TIMEOUT_SECONDS = 0.3
 """How long a statement of one job waits for a lock while it has one of the connections."""
-_ALIKE = (
+_SETTINGS_THAT_MUST_MATCH = (
     "kie_base_url",
     "kie_submits_per_10_seconds",
     "kie_polls_per_second_per_task",
@@ -66,10 +66,10 @@ _ALIKE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class WorkerResources:
     """A worker that is ready to run."""
 
-    deps: Deps
+    deps: Dependencies
     database: Database
     servers: Servers
     health: HealthEndpoints
@@ -78,11 +78,11 @@ class Rooms:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
+async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
     """Open everything a worker needs, or raise what the operator must change."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
-        provider = await choose_provider(settings, servers)
+        provider = await choose_kie(settings, servers)
         database = await stack.enter_async_context(_connect(servers))
         clock = await _open_clock(database)
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
@@ -91,42 +91,44 @@ async def open_worker(settings: Settings) -> AsyncIterator[Rooms]:
         processes = ProcessRegistry(database, redis, process, clock=clock)
         await stack.enter_async_context(processes.running())
         metrics = Metrics(registry)
-        sender = Sender(allow_loopback=settings.webhooks_allow_loopback)
+        sender = WebhookSender(allow_loopback=settings.webhooks_allow_loopback)
         await stack.enter_async_context(sender)
-        scripts = await stack.enter_async_context(aclosing(Scripts(redis)))
+        scripts = await stack.enter_async_context(aclosing(RedisScripts(redis)))
         delivery_queue = DeliveryQueue(redis)
-        announcer = Announcer(saying_by(scripts))
-        stack.push_async_callback(announcer.close)
+        publisher = ChangePublisher(send_with(scripts))
+        stack.push_async_callback(publisher.close)
         submits, polls = _open_throttles(settings, scripts)
         export_process_gauges(registry, processes)
-        deps = Deps(
+        deps = Dependencies(
             settings=settings,
-            store=JobStore(database, watched_busy_rows(registry)),
+            store=JobStore(database, busy_rows_with_metrics(registry)),
             delivery_queue=delivery_queue,
-            poll_deliveries=PollDeliveries(delivery_queue),
+            poll_delivery=PollDeliveryBatch(delivery_queue),
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
-            submits=submits,
-            polls=polls,
-            poll_exchanges=KieExchanges(share_of(len(provider.keys), POLLS_AT_ONCE)),
+            submit_throttle=submits,
+            poll_throttle=polls,
+            poll_concurrency=AccountConcurrency(
+                slots_per_account(len(provider.keys), POLLS_AT_ONCE)
+            ),
             metrics=metrics,
             clock=clock,
             random=Random(),  # noqa: S311
             sleep=asyncio.sleep,
             worker_name=processes.process.name,
             lease_seconds=LEASE_MS / 1000,
-            evidence=EvidenceStore(redis, settings.darkroom_home),
-            reach=crash_at(settings.darkroom_crash_at),
-            sender=sender,
-            announce=announcer.note,
+            task_id_backup=TaskIdBackup(redis, settings.darkroom_home),
+            check_crash_point=crash_hook_for(settings.darkroom_crash_at),
+            webhook_sender=sender,
+            publish_change=publisher.publish,
             may_claim=processes.shared_redis.may_claim,
         )
-        await stack.enter_async_context(CompletionTimes(database, deps.timetable))
-        await stack.enter_async_context(Patience(deps.timetable, metrics.patience))
+        await stack.enter_async_context(CompletionTimes(database, deps.poll_planner))
+        await stack.enter_async_context(OverloadControl(deps.poll_planner, metrics.lag_factor))
         watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
         checks = make_readiness_checks(database, delivery_queue, processes)
         health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
-        yield Rooms(deps, database, servers, health, processes)
+        yield WorkerResources(deps, database, servers, health, processes)
 
 
 async def _open_clock(database: Database) -> ServerClock:
@@ -140,12 +142,12 @@ def _describe_process(settings: Settings, servers: Servers) -> Process:
         "worker",
         redis=redis_address(servers.redis_url),
         database=database_address(servers.database_url),
-        limits={name.upper(): getattr(settings, name) for name in _ALIKE},
+        limits={name.upper(): getattr(settings, name) for name in _SETTINGS_THAT_MUST_MATCH},
         keys=settings.kie_keys,
     )
 
 
-def _open_throttles(settings: Settings, scripts: Scripts) -> tuple[Throttle, Throttle]:
+def _open_throttles(settings: Settings, scripts: RedisScripts) -> tuple[Throttle, Throttle]:
     """Return the throttle of submits and that of polls."""
     timeout_seconds = settings.kie_request_timeout_seconds
     submits = submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
@@ -165,20 +167,20 @@ def _connect(servers: Servers) -> AbstractAsyncContextManager[Database]:
 async def _open_accounts(
     stack: AsyncExitStack,
     settings: Settings,
-    provider: Provider,
-    scripts: Scripts,
+    provider: KieConnection,
+    scripts: RedisScripts,
     metrics: Metrics,
-) -> KieAccounts:
+) -> KieAccountPool:
     accounts = []
     for one in provider.keys:
         client = KieClient(
             base_url=provider.base_url,
             api_key=one.key,
             timeout_seconds=settings.kie_request_timeout_seconds,
-            on_answer=partial(metrics.count_answer, one.name),
+            on_response=partial(metrics.count_kie_response, one.name),
         )
         kie = await stack.enter_async_context(client)
-        brake = Brake(scripts, one.name)
-        metrics.accounts.show_brake(one.name, partial(getattr, brake, "highest_level"))
+        brake = AccountBrake(scripts, one.name)
+        metrics.accounts.track_brake_level(one.name, partial(getattr, brake, "highest_level"))
         accounts.append(KieAccount(one.name, kie, brake))
-    return KieAccounts(accounts, on_missing=metrics.accounts.show_missing)
+    return KieAccountPool(accounts, on_missing=metrics.accounts.set_key_missing)

@@ -6,10 +6,10 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from worker.store.busy_rows import KINDS, BusyRows
+from worker.store.busy_rows import ROW_KINDS, BusyRows
 
 
-def watched_busy_rows(registry: CollectorRegistry) -> BusyRows:
+def busy_rows_with_metrics(registry: CollectorRegistry) -> BusyRows:
     """Return busy rows that Prometheus is shown."""
     found = Counter(
         "darkroom_busy_rows_total",
@@ -24,7 +24,7 @@ def watched_busy_rows(registry: CollectorRegistry) -> BusyRows:
         registry=registry,
     )
     busy = BusyRows(on_busy=lambda kind: found.labels(kind).inc())
-    for kind in KINDS:
+    for kind in ROW_KINDS:
         found.labels(kind)
         now.labels(kind).set_function(partial(busy.count, kind))
     return busy

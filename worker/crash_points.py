@@ -16,17 +16,17 @@ from shared.settings import CrashPoint
 
 log = structlog.get_logger(__name__)
 
-Reach = Callable[[CrashPoint], None]
+CrashPointHook = Callable[[CrashPoint], None]
 
 
-def reach_nothing(_: CrashPoint) -> None:
+def ignore_crash_points(_: CrashPoint) -> None:
     """Go on: no drill is on."""
 
 
-def crash_at(point: CrashPoint | None) -> Reach:
+def crash_hook_for(point: CrashPoint | None) -> CrashPointHook:
     """Return what the steps call at each point: it kills the process at the named one."""
     if point is None:
-        return reach_nothing
+        return ignore_crash_points
 
     def reach(reached: CrashPoint) -> None:
         if reached == point:

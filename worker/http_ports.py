@@ -12,14 +12,14 @@ from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimi
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.settings import Settings
-from worker.callbacks.receiver import CallbackReceiver, refuse_as_kie_reads
+from worker.callbacks.receiver import CallbackReceiver, kie_style_refusal
 
 DESCRIPTORS_RESERVED = 768
 """Kept for Postgres, Redis, webhooks and Kie: a worker connects to more than connects to it."""
 
 
 @asynccontextmanager
-async def listening(
+async def open_http_ports(
     settings: Settings, health: HealthEndpoints, receiver: CallbackReceiver
 ) -> AsyncIterator[dict[str, str]]:
     """Listen for as long as the block lasts; yields the addresses by name, `host:port`.
@@ -33,7 +33,7 @@ async def listening(
         routes = [*health.routes(), *receiver.routes()]
         limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, free))
         async with serve_http(
-            host, port, routes, refuse=refuse_as_kie_reads, limits=limits
+            host, port, routes, refuse=kie_style_refusal, limits=limits
         ) as real_port:
             yield {"http": f"{host}:{real_port}"}
         return
@@ -43,8 +43,8 @@ async def listening(
             serve_http(
                 host,
                 port,
-                [*health.routes(), web.post("/callbacks/kie/{token}", _point_to_the_other_port)],
-                refuse=refuse_as_kie_reads,
+                [*health.routes(), web.post("/callbacks/kie/{token}", _refuse_wrong_port)],
+                refuse=kie_style_refusal,
                 limits=limits,
                 settings="WORKER_HTTP_PORT",
             )
@@ -56,7 +56,7 @@ async def listening(
                 settings.callback_http_port,
                 receiver.routes(),
                 name="callbacks",
-                refuse=refuse_as_kie_reads,
+                refuse=kie_style_refusal,
                 limits=limits,
                 settings="CALLBACK_HTTP_PORT",
             )
@@ -64,6 +64,6 @@ async def listening(
         yield {"http": f"{host}:{real_port}", "callbacks": f"{callback_host}:{callback_port}"}
 
 
-async def _point_to_the_other_port(_request: web.Request) -> web.Response:
+async def _refuse_wrong_port(_request: web.Request) -> web.Response:
     detail = "callbacks come on CALLBACK_HTTP_PORT here"
-    return refuse_as_kie_reads(None, 404, "not_found", detail)
+    return kie_style_refusal(None, 404, "not_found", detail)

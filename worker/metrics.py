@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from shared.adapters.monitoring.push_channels import PushChannel, export_push_channels
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from worker.account_gauges import AccountGauges
+from worker.account_gauges import KieAccountMetrics
 
-_POLL_LATENESS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 20, 60)
-_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
+_LATENESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 20, 60)
+_DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
 class Metrics:
@@ -27,7 +27,7 @@ class Metrics:
             return Counter(name, help_text, labels, registry=registry)
 
         def seconds(name: str, help_text: str, *labels: str) -> Histogram:
-            return Histogram(name, help_text, labels, registry=registry, buckets=_SECONDS)
+            return Histogram(name, help_text, labels, registry=registry, buckets=_DURATION_BUCKETS)
 
         self.jobs_ended = counter(
             "darkroom_jobs_total", "Jobs that ended here", "state", "reason", "model"
@@ -38,7 +38,7 @@ class Metrics:
             "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
         )
         self.poll_lateness = _poll_lateness(registry)
-        self.patience = _patience(registry)
+        self.lag_factor = _lag_factor(registry)
         self.requests = seconds(
             "darkroom_kie_request_seconds",
             "Requests to Kie by account, endpoint and code",
@@ -64,16 +64,16 @@ class Metrics:
         self.webhook_seconds = seconds(
             "darkroom_webhook_seconds", "Tries to send a webhook, until the answer", "outcome"
         )
-        self.accounts = AccountGauges(registry, monotonic)
-        self.dispatch_path, self.wake_path = _push_paths(registry, monotonic)
-        self._answers: dict[tuple[str, str, str], Histogram] = {}
+        self.accounts = KieAccountMetrics(registry, monotonic)
+        self.dispatch_pushes, self.wake_pushes = _push_paths(registry, monotonic)
+        self._histogram_by_labels: dict[tuple[str, str, str], Histogram] = {}
 
-    def count_answer(self, account: str, endpoint: str, code: str, seconds: float) -> None:
+    def count_kie_response(self, account: str, endpoint: str, code: str, seconds: float) -> None:
         """Note one answer of Kie to one of our accounts, or the lack of one."""
         key = (account, endpoint, code)
-        histogram = self._answers.get(key)
+        histogram = self._histogram_by_labels.get(key)
         if histogram is None:
-            histogram = self._answers[key] = self.requests.labels(*key)
+            histogram = self._histogram_by_labels[key] = self.requests.labels(*key)
         histogram.observe(seconds)
 
     def count_late_delivery(self, provider_credits: Decimal) -> None:
@@ -98,7 +98,7 @@ class Metrics:
             began_at = max(job.run_at, job.created_at)
             self.wait.observe(max((job.submitted_at - began_at).total_seconds(), 0))
 
-    def count_end(self, job: Job, lag_seconds: float | None = None) -> None:
+    def count_job_end(self, job: Job, lag_seconds: float | None = None) -> None:
         """Note the end of a job."""
         self.jobs_ended.labels(job.state.value, job.reason or "", job.model).inc()
         if job.finished_at is not None and job.submitted_at is not None:
@@ -128,7 +128,7 @@ def _push_paths(
     return dispatch, wake
 
 
-def _patience(registry: CollectorRegistry) -> Gauge:
+def _lag_factor(registry: CollectorRegistry) -> Gauge:
     return Gauge(
         "darkroom_poll_patience",
         "How many times the usual lag a poll is worth; above 1 the worker is overloaded",
@@ -156,5 +156,5 @@ def _poll_lateness(registry: CollectorRegistry) -> Histogram:
         "darkroom_poll_lateness_seconds",
         "From the moment a poll was due to the moment it was sent",
         registry=registry,
-        buckets=_POLL_LATENESS,
+        buckets=_LATENESS_BUCKETS,
     )

@@ -17,15 +17,15 @@ from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import DependencyDown
 from shared.settings import Settings
-from worker.bootstrap import Rooms, open_worker
-from worker.callbacks.callback_handler import CallbackDesk
+from worker.bootstrap import WorkerResources, open_worker
+from worker.callbacks.callback_handler import CallbackHandler
 from worker.callbacks.receiver import CallbackReceiver
-from worker.http_ports import listening
+from worker.http_ports import open_http_ports
 from worker.queue.lanes import build_lanes, build_periodic, build_webhook_lane
 from worker.queue.leased_worker import LeasedWorker
-from worker.queue.postgres_notifications import dispatch_on_notify
+from worker.queue.postgres_notifications import deliver_on_notify
 from worker.queue.wake_ups import forward_wake_ups
-from worker.recovery.lost_write_detection import watch_losses
+from worker.recovery.lost_write_detection import watch_lost_writes
 from worker.recovery.reconciler import Reconciler
 
 log = structlog.get_logger(__name__)
@@ -42,12 +42,12 @@ def run_service(settings: Settings) -> None:
     """Run one worker until it is told to stop, then drain it."""
     set_up_logging(settings)
     raise_descriptor_limit()
-    _collect_garbage_seldom()
+    _raise_garbage_thresholds()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve(settings))
 
 
-def _collect_garbage_seldom() -> None:
+def _raise_garbage_thresholds() -> None:
     """Look for cycles after ten thousand new objects, not after Python's seven hundred.
 
     Nearly all that a step makes goes when the last who holds it lets go, and looking through it in
@@ -64,7 +64,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_worker(settings) as rooms, working(rooms) as lane_tasks:
+    async with open_worker(settings) as resources, run_lanes(resources) as lane_tasks:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, *lane_tasks], return_when="FIRST_COMPLETED")
         await stop_tasks([stopping])
@@ -72,36 +72,38 @@ async def serve(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
+async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Do the worker's work for as long as the block lasts, then drain; yields the lanes' tasks.
 
     A lane's task ends only by an error, which is raised when the block is left.
     """
-    deps, settings = rooms.deps, rooms.deps.settings
-    desk = CallbackDesk(deps, rooms.database)
-    reconciler = Reconciler(deps, callbacks=desk)
+    deps, settings = resources.deps, resources.deps.settings
+    handler = CallbackHandler(deps, resources.database)
+    reconciler = Reconciler(deps, callbacks=handler)
     lanes = [*build_lanes(deps), build_webhook_lane(deps)]
 
-    def take(inbox_id: int) -> None:
+    def handle_if_shared(inbox_id: int) -> None:
         # Otherwise it stays in the inbox: the limits that handling keeps are in the shared Redis.
         if deps.may_claim():
-            desk.take(inbox_id)
+            handler.take(inbox_id)
 
-    receiver = CallbackReceiver(rooms.database, deps.clock, settings.kie_webhook_hmac_key, take)
-    async with listening(settings, rooms.health, receiver) as addresses:
+    receiver = CallbackReceiver(
+        resources.database, deps.clock, settings.kie_webhook_hmac_key, handle_if_shared
+    )
+    async with open_http_ports(settings, resources.health, receiver) as addresses:
         # Kie gives up on a callback after some seconds: they are stored meanwhile.
-        await rooms.processes.wait_for_shared_redis()
+        await resources.processes.wait_for_shared_redis()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
         others = [
             asyncio.create_task(
-                forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_path)
+                forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes)
             ),
             asyncio.create_task(
-                dispatch_on_notify(
-                    rooms.servers.database_url,
+                deliver_on_notify(
+                    resources.servers.database_url,
                     reconciler,
                     deps.queries,
-                    deps.metrics.dispatch_path,
+                    deps.metrics.dispatch_pushes,
                 )
             ),
             asyncio.create_task(_reconcile_at_start(reconciler)),
@@ -109,7 +111,7 @@ async def working(rooms: Rooms) -> AsyncIterator[list[asyncio.Task[None]]]:
                 asyncio.create_task(one.run_until_cancelled())
                 for one in build_periodic(deps, reconciler)
             ),
-            asyncio.create_task(watch_losses(deps)),
+            asyncio.create_task(watch_lost_writes(deps)),
         ]
         log.info("worker_started", name=deps.worker_name, **addresses)
         try:
@@ -124,12 +126,12 @@ async def _drain(settings: Settings, lanes: list[LeasedWorker]) -> None:
     log.info("draining", timeout_seconds=timeout_seconds)
     # A poll can be asked again by anybody, and a webhook sent again; a POST in flight to Kie is
     # known to this process alone.
-    patience_seconds = {
+    drain_seconds = {
         Lane.SUBMIT: timeout_seconds,
         Lane.POLL: _POLL_DRAIN_SECONDS,
         Lane.WEBHOOK: _WEBHOOK_DRAIN_SECONDS,
     }
-    await asyncio.gather(*(lane.drain(patience_seconds[lane.lane]) for lane in lanes))
+    await asyncio.gather(*(lane.drain(drain_seconds[lane.lane]) for lane in lanes))
 
 
 async def _reconcile_at_start(reconciler: Reconciler) -> None:

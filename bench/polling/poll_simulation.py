@@ -18,10 +18,10 @@ from uuid import UUID
 
 from worker.poll_timing import (
     WINDOW_LENGTH,
-    Ending,
-    Sighting,
+    PollObservation,
+    PollPlanner,
+    SuccessTiming,
     TaskKind,
-    Timetable,
     seconds_until_next_poll,
 )
 from worker.poll_timing.completion_times import INTERVAL_SECONDS
@@ -97,40 +97,40 @@ class UnlearnedPolicy(KieAdvicePolicy):
         return 2.0
 
     def again(self, number: int, elapsed: float, progress: float) -> float:
-        sighting = Sighting(elapsed, progress)
+        sighting = PollObservation(elapsed, progress)
         return seconds_until_next_poll(sighting, DEADLINE_SECONDS - elapsed)
 
 
 class Learned:
     """Darkroom's timetable, which begins without experience and shares it as workers do."""
 
-    def __init__(self, seed: int, poll_is_worth_seconds: float) -> None:
-        self._timetable = Timetable(poll_is_worth_seconds)
+    def __init__(self, seed: int, poll_cost_in_lag_seconds: float) -> None:
+        self._timetable = PollPlanner(poll_cost_in_lag_seconds)
         self._random = Random(seed)  # noqa: S311
         self._window: list[tuple[float, float]] = []
         self._share_at = 0.0
 
     def first(self) -> float:
-        return self._timetable.first_look_seconds(_KIND)
+        return self._timetable.first_poll_delay_seconds(_KIND)
 
     def again(self, number: int, elapsed: float, progress: float) -> float:
-        sighting = Sighting(elapsed, progress)
-        self._timetable.saw_pending(UUID(int=number), sighting)
+        sighting = PollObservation(elapsed, progress)
+        self._timetable.record_pending(UUID(int=number), sighting)
         return self._timetable.seconds_until_next_poll(_KIND, sighting, DEADLINE_SECONDS - elapsed)
 
     def found(self, number: int, elapsed: float, said: float | None) -> None:
-        ending = Ending(elapsed, said, self._random.random())
-        self._timetable.saw_success(UUID(int=number), _KIND, ending)
+        ending = SuccessTiming(elapsed, said, self._random.random())
+        self._timetable.record_success(UUID(int=number), _KIND, ending)
 
     def tick(self, now: float) -> None:
         if now < self._share_at:
             return
         self._share_at = now + INTERVAL_SECONDS
         # As the column `keep_rank` of `completion_times` has it.
-        fresh = self._timetable.take_fresh()
+        fresh = self._timetable.take_new_completions()
         ranked = [(now / 120 - log(self._random.expovariate(1)), one.seconds) for one in fresh]
         self._window = sorted([*self._window, *ranked])[-WINDOW_LENGTH:]
-        for kind in self._timetable.adopt({_KIND: tuple(one for _, one in self._window)}):
+        for kind in self._timetable.load_windows({_KIND: tuple(one for _, one in self._window)}):
             self._timetable.replan(kind)
 
 

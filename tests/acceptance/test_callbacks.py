@@ -18,8 +18,8 @@ from tests.support.deployment import (
     free_port,
     text_to_image,
 )
-from worker.bootstrap import Rooms
-from worker.callbacks.kie_signature import sign
+from worker.bootstrap import WorkerResources
+from worker.callbacks.kie_signature import kie_signature
 from worker.simulator import running_simulator
 
 
@@ -36,7 +36,7 @@ async def _token_of(workshop: Workshop, job: Job) -> str:
     return str(rows[0]["token"])
 
 
-async def _call(rooms: Rooms, token: str, body: Any, **headers: str) -> int:
+async def _call(rooms: WorkerResources, token: str, body: Any, **headers: str) -> int:
     url = f"{rooms.deps.settings.kie_callback_url}/callbacks/kie/{token}"
     data = body if isinstance(body, bytes) else None
     async with (
@@ -196,9 +196,18 @@ async def test_with_a_key_unsigned_stale_and_wrong_signatures_are_refused(
         token, body = await _token_of(workshop, job), _body("b" * 32)
         now = str(int(rooms.deps.clock.now().timestamp()))
         old = str(int(now) - 301)
-        signed = {"X-Webhook-Timestamp": now, "X-Webhook-Signature": sign(key, "b" * 32, now)}
-        stale = {"X-Webhook-Timestamp": old, "X-Webhook-Signature": sign(key, "b" * 32, old)}
-        other = {"X-Webhook-Timestamp": now, "X-Webhook-Signature": sign(key, "c" * 32, now)}
+        signed = {
+            "X-Webhook-Timestamp": now,
+            "X-Webhook-Signature": kie_signature(key, "b" * 32, now),
+        }
+        stale = {
+            "X-Webhook-Timestamp": old,
+            "X-Webhook-Signature": kie_signature(key, "b" * 32, old),
+        }
+        other = {
+            "X-Webhook-Timestamp": now,
+            "X-Webhook-Signature": kie_signature(key, "c" * 32, now),
+        }
         assert await _call(rooms, token, body) == 401
         assert await _call(rooms, token, body, **stale) == 401
         assert await _call(rooms, token, body, **other) == 401

@@ -24,8 +24,8 @@ from shared.adapters.http.http_server import serve_http
 from shared.adapters.postgres.database import Connection
 from tests.support.database_pool import DatabasePool
 from tests.support.deployment import Workshop, eventually, fast_simulator_config
-from worker.bootstrap import Rooms as WorkerRooms
-from worker.recovery.task_id_backup import EVIDENCE_KEY
+from worker.bootstrap import WorkerResources as WorkerRooms
+from worker.recovery.task_id_backup import BACKUP_KEY
 from worker.simulator import Durations, Simulator, running_simulator
 
 PASSWORD = "first"
@@ -166,7 +166,7 @@ async def both_are_paid_and_kept(workshop: Workshop, rooms: WorkerRooms) -> None
     """Wait until Kie has made both tasks, and their ids are kept where Postgres is not needed."""
 
     async def are_kept() -> bool:
-        return bool(await rooms.deps.delivery_queue.redis.hlen(EVIDENCE_KEY) == 2)  # type: ignore[misc]
+        return bool(await rooms.deps.delivery_queue.redis.hlen(BACKUP_KEY) == 2)  # type: ignore[misc]
 
     await eventually(are_kept, "both task ids are kept in Redis")
     summary: Any = workshop.simulator.record.summary()

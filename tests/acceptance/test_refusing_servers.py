@@ -15,7 +15,7 @@ from producer import Job, JobState
 from shared.adapters.postgres.database import Connection
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Workshop, eventually, fast_simulator_config
-from worker.recovery.task_id_backup import EVIDENCE_KEY
+from worker.recovery.task_id_backup import BACKUP_KEY
 from worker.simulator import Durations, Simulator, running_simulator
 
 JOBS = 5
@@ -132,7 +132,7 @@ async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
                 await eventually(is_told, "every task id is in the log")
                 await _check_the_api(api, sqlstate, words)
                 kept: dict[bytes, bytes] = await rooms.deps.delivery_queue.redis.hgetall(  # type: ignore[misc]
-                    EVIDENCE_KEY
+                    BACKUP_KEY
                 )
                 assert len(kept) == JOBS
             ended = [await workshop.ended(job, 60) for job in jobs]
@@ -148,7 +148,7 @@ async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
             return (await api.get("/readyz")).status == 200
 
         await eventually(is_ready, "the API is ready again", 15)
-        assert not await rooms.deps.delivery_queue.redis.exists(EVIDENCE_KEY)
+        assert not await rooms.deps.delivery_queue.redis.exists(BACKUP_KEY)
     workshop.check_paid_once()
     await workshop.check_books()
 

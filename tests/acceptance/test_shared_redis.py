@@ -32,7 +32,7 @@ from tests.support.deployment import (
 )
 from tests.support.forked_programs import WORKER, start_program
 from tests.support.server_outage import Outage, outage_of
-from worker.bootstrap import Rooms as WorkerRooms
+from worker.bootstrap import WorkerResources as WorkerRooms
 
 SELECT_1 = b"SELECT 1\r\n"
 KILLED_FOR_SECONDS = 15.0

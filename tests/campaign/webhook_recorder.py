@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from worker.webhooks.webhook_signature import sign
+from worker.webhooks.webhook_signature import webhook_signature
 
 _REFUSED_ONE_IN, _LEFT_WITHOUT_ANSWER_ONE_IN = 11, 13
 
@@ -31,7 +31,7 @@ class Webhook:
 
     def is_signed_with(self, secret: str) -> bool:
         """Whether one of its signatures is that secret's."""
-        right = sign(secret, self.message, self.timestamp, self.body)
+        right = webhook_signature(secret, self.message, self.timestamp, self.body)
         return any(hmac.compare_digest(right, one) for one in self.signature.split())
 
 

@@ -35,7 +35,7 @@ from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Refere
 from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, Post, Stage
 from tests.model.stale_writes import WRITES
 from tests.support.deployment import text_to_image
-from worker.steps.unreadable_success import CONFIRMATIONS
+from worker.steps.unreadable_success import UNREADABLE_ANSWERS_BEFORE_REVIEW
 
 MODEL, TASK = "gpt-4o-image", "text-to-image"
 ACCOUNTS = ("acme", "bolt")
@@ -347,7 +347,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def kie_cannot_be_read(self, pick: int, late_seconds: float) -> None:
         """Kie reports a success whose images are not certain: held, whatever the time."""
         job = _pick(pick, self.ref.jobs_in("generating"))
-        for _ in range(CONFIRMATIONS):
+        for _ in range(UNREADABLE_ANSWERS_BEFORE_REVIEW):
             verdict = Unreadable("two fields name different images", "{}")
             self._poll(job, verdict, late_seconds=late_seconds)
         self.ref.held(job)
@@ -468,11 +468,11 @@ class LifeOfJobs(RuleBasedStateMachine):
         try:
             self.stage.run(verdict)
         except InvalidRequest:
-            assert not job.is_held
+            assert not job.is_under_review
             assert not self.ref.settles_late(job, images)
             return
         job.notes["resolved_by_operator"] += 1
-        if not job.is_held:
+        if not job.is_under_review:
             assert self.ref.settles_late(job, images)
             self.seen["settled late"] += 1
             return

@@ -85,10 +85,10 @@ class RefJob:
     def is_in_doubt(self) -> bool:
         """Whether an operator may have to settle it, or one of its late tasks."""
         doubts = any(late.is_in_doubt for late in self.late_tasks.values())
-        return doubts or self.is_held
+        return doubts or self.is_under_review
 
     @property
-    def is_held(self) -> bool:
+    def is_under_review(self) -> bool:
         """Whether it waits for an operator, or for an answer that can be read."""
         return self.state == "generating" and self.reason == "result_unreadable"
 

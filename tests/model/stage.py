@@ -34,16 +34,16 @@ from shared.domain.kie_outcomes import Pending, PollOutcome, SubmitOutcome, Task
 from shared.errors import StaleJob, TooEarly
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings
-from worker.batching.poll_delivery import PollDeliveries
-from worker.callbacks.callback_handler import CallbackDesk
-from worker.dependencies import Deps
-from worker.kie.account_pool import KieAccount, KieAccounts
-from worker.limits.account_brake import Brake
+from worker.batching.poll_delivery import PollDeliveryBatch
+from worker.callbacks.callback_handler import CallbackHandler
+from worker.dependencies import Dependencies
+from worker.kie.account_pool import KieAccount, KieAccountPool
+from worker.limits.account_brake import AccountBrake
 from worker.limits.throttle import Throttle
 from worker.metrics import Metrics
-from worker.recovery.late_task_checks import LateTasks
+from worker.recovery.late_task_checks import LateTaskChecks
 from worker.recovery.reconciler import Reconciler
-from worker.recovery.task_id_backup import EvidenceStore
+from worker.recovery.task_id_backup import TaskIdBackup
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
 from worker.store.job_store import JobStore
@@ -122,7 +122,7 @@ class NoRedis:
 
     level = 0
     is_paused = False
-    is_watched = False
+    needs_success_reports = False
 
     async def deliver(self, deliveries: object, *, changes: object = ()) -> None:
         """Forget it: the model delivers."""
@@ -133,20 +133,20 @@ class NoRedis:
     async def make_due_now(self, job_id: object, lane: object) -> None:
         """The model polls when it likes."""
 
-    def of_family(self, model: str) -> NoRedis:
+    def family_brake(self, model: str) -> NoRedis:
         """Return the brake of a family: this one."""
         del model
         return self
 
-    async def endpoint_is_wrong(self, *_: object) -> float:
+    async def record_wrong_endpoint(self, *_: object) -> float:
         """Return the pause."""
         return _FAR_SECONDS
 
-    async def submit_is_uncertain(self, *_: object) -> float:
+    async def record_uncertain_submit(self, *_: object) -> float:
         """Never slow down: the model decides what is submitted."""
         return 0.0
 
-    async def task_went_wrong(self, *_: object) -> float:
+    async def record_task_failure(self, *_: object) -> float:
         """Never slow down: the model decides what is submitted."""
         return 0.0
 
@@ -182,10 +182,10 @@ class Stage:
 
     runner: asyncio.Runner
     database: Database
-    deps: Deps
+    deps: Dependencies
     kie: SlowKie
     producer: Producer
-    callbacks: CallbackDesk
+    callbacks: CallbackHandler
     posts: list[Post] = field(default_factory=list)
 
     @property
@@ -296,7 +296,7 @@ class Stage:
             "UPDATE late_tasks SET next_check_at = now() - interval '1 s' FROM jobs"
             " WHERE jobs.id = job_id AND jobs.finished_at IS NOT NULL AND outcome IS NULL"
         )
-        await LateTasks(self.deps, most=1_000).check_due()
+        await LateTaskChecks(self.deps, most=1_000).check_due()
 
     # --- the database's side ------------------------------------------------------------------
 
@@ -340,22 +340,22 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
     database, settings = runner.run(_open(stack, url, home))
     no_redis, kie = NoRedis(), SlowKie()
     delivery_queue = cast("DeliveryQueue", no_redis)
-    deps = Deps(
+    deps = Dependencies(
         settings=settings,
         store=JobStore(database),
         delivery_queue=delivery_queue,
-        poll_deliveries=PollDeliveries(delivery_queue),
-        accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, cast("Brake", no_redis))]),
-        submits=cast("Throttle", no_redis),
-        polls=cast("Throttle", no_redis),
+        poll_delivery=PollDeliveryBatch(delivery_queue),
+        accounts=KieAccountPool([KieAccount(DEFAULT_ACCOUNT, kie, cast("AccountBrake", no_redis))]),
+        submit_throttle=cast("Throttle", no_redis),
+        poll_throttle=cast("Throttle", no_redis),
         metrics=Metrics(CollectorRegistry()),
         clock=LaterClock(),
         random=Random(0),
         sleep=asyncio.sleep,
         worker_name="model",
-        evidence=EvidenceStore(cast("Any", no_redis), home),
+        task_id_backup=TaskIdBackup(cast("Any", no_redis), home),
         lease_seconds=LEASE_SECONDS,
     )
     watch = EndWatch(JobBook(database), Subscription(delivery_queue))
     producer = Producer(database, delivery_queue, watch, job_deadline_seconds=DEADLINE_SECONDS)
-    return Stage(runner, database, deps, kie, producer, CallbackDesk(deps, database))
+    return Stage(runner, database, deps, kie, producer, CallbackHandler(deps, database))

@@ -28,8 +28,8 @@ from shared.domain.job import Job
 from shared.settings import Settings
 from tests.support.api_client import ApiClient
 from tests.support.forked_programs import WORKER, Process, start_program
-from worker.bootstrap import Rooms, open_worker
-from worker.service import working
+from worker.bootstrap import WorkerResources, open_worker
+from worker.service import run_lanes
 from worker.simulator import Durations, Simulator, SimulatorConfig
 
 WAIT_SECONDS = 30.0
@@ -135,14 +135,14 @@ class Workshop:
         assert summary["polls"]["over_limit"] == 0, summary
 
     @asynccontextmanager
-    async def worker(self, **changes: Any) -> AsyncIterator[Rooms]:
+    async def worker(self, **changes: Any) -> AsyncIterator[WorkerResources]:
         """Run a worker inside this process; changes are to its settings."""
         settings = self.settings.model_copy(update=changes)
-        async with open_worker(settings) as rooms, working(rooms):
+        async with open_worker(settings) as rooms, run_lanes(rooms):
             yield rooms
 
     @asynccontextmanager
-    async def worker_with_callbacks(self, **changes: Any) -> AsyncIterator[Rooms]:
+    async def worker_with_callbacks(self, **changes: Any) -> AsyncIterator[WorkerResources]:
         """Run a worker that Kie can call back; yields when it listens."""
         port = free_port()
         changes = {

@@ -11,55 +11,57 @@ from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.redis.change_messages import Change, encode_changes
 from shared.errors import RedisDown
 from shared.redis_keys import CHANGES_CHANNEL
-from worker.batching.micro_batch import Tempo
-from worker.batching.redis_scripts import Scripts
+from worker.batching.micro_batch import BatchInterval
+from worker.batching.redis_scripts import RedisScripts
 
-OUTAGE_SECONDS = 1.0
+PAUSE_AFTER_OUTAGE_SECONDS = 1.0
 """How long nothing is said after Redis did not answer; listeners look by themselves meanwhile."""
-BACKLOG_LENGTH = 10_000
+MAX_BACKLOG = 10_000
 CLOSE_SECONDS = 1.0
 
-Announce = Callable[[Change], None]
-Say = Callable[[Sequence[Change]], Awaitable[None]]
+PublishChange = Callable[[Change], None]
+SendChanges = Callable[[Sequence[Change]], Awaitable[None]]
 """Publishes changes; raises `RedisDown`."""
 
 
-def announce_to_nobody(_: Change) -> None:
+def discard_change(_: Change) -> None:
     """Be the way to announce of a worker to which nobody listens."""
 
 
-def saying_by(scripts: Scripts) -> Say:
-    """Return the way to say changes that takes a busy worker no round trip of its own."""
+def send_with(scripts: RedisScripts) -> SendChanges:
+    """Return the way to send changes that takes a busy worker no round trip of its own."""
 
-    async def say(changes: Sequence[Change]) -> None:
+    async def send(changes: Sequence[Change]) -> None:
         words = (CHANGES_CHANNEL, encode_changes(changes))
-        await scripts.run("publish", (), words, has_time=True)
+        await scripts.run("publish", (), words, may_wait=True)
 
-    return say
+    return send
 
 
-class Announcer:
+class ChangePublisher:
     """Collects the changes of a worker and publishes them together, in the background.
 
     The first changes after a pause are told at once. While messages follow each other, each takes
     along what came meanwhile. What cannot be told is dropped: it is a hint.
     """
 
-    def __init__(self, say: Say, *, outage_seconds: float = OUTAGE_SECONDS) -> None:
-        self._say = say
+    def __init__(
+        self, send: SendChanges, *, outage_seconds: float = PAUSE_AFTER_OUTAGE_SECONDS
+    ) -> None:
+        self._send = send
         self._outage_seconds = outage_seconds
         self._backlog: dict[UUID, bool] = {}
-        self._tempo = Tempo()
+        self._interval = BatchInterval()
         self._task: asyncio.Task[None] | None = None
 
-    def note(self, change: Change) -> None:
+    def publish(self, change: Change) -> None:
         """Announce the change soon. Never waits, never raises."""
-        if len(self._backlog) >= BACKLOG_LENGTH:
+        if len(self._backlog) >= MAX_BACKLOG:
             self._backlog.clear()
         has_ended = change.has_ended or self._backlog.get(change.job_id, False)
         self._backlog[change.job_id] = has_ended
         if self._task is None:
-            self._task = asyncio.create_task(self._tell())
+            self._task = asyncio.create_task(self._publish_all())
 
     async def close(self) -> None:
         """Announce what is left, within a second."""
@@ -68,10 +70,10 @@ class Announcer:
         if self._task is not None:
             await stop_tasks([self._task])
 
-    async def _tell(self) -> None:
+    async def _publish_all(self) -> None:
         try:
             while self._backlog:
-                await self._tempo.keep()
+                await self._interval.wait()
                 changes = [Change(*item) for item in self._backlog.items()]
                 self._backlog.clear()
                 if not await self._publish(changes):
@@ -83,7 +85,7 @@ class Announcer:
     async def _publish(self, changes: list[Change]) -> bool:
         """Publish, and return whether Redis took it."""
         try:
-            await self._say(changes)
+            await self._send(changes)
         except RedisDown as error:
             incidents.record_outage(error, doing="announce_changes")
             return False

@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import to_redis_down, translated_redis_errors
-from worker.batching.micro_batch import Gathering, Tempo
+from worker.batching.micro_batch import BatchInterval, MicroBatch
 
 _CLOSE_SECONDS = 1.0
 
@@ -22,7 +22,7 @@ Argument = str | int | float
 _Call = tuple[str, Sequence[Key], Sequence[Argument | bytes]]
 
 
-class Scripts:
+class RedisScripts:
     """The scripts by name, over one Redis client. One per process: its calls travel together.
 
     Calls are sent in the order in which they were made. Redis runs each as a whole.
@@ -30,7 +30,7 @@ class Scripts:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._calls: Gathering[_Call, Any] = Gathering(self._send, tempo=Tempo())
+        self._batch: MicroBatch[_Call, Any] = MicroBatch(self._send, interval=BatchInterval())
 
     async def aclose(self) -> None:
         """Wait until what is still to be said has been said, a second at most."""
@@ -38,7 +38,7 @@ class Scripts:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.sleep(0)  # what was told just now comes here in the next turn
-                await self._calls.flush()
+                await self._batch.flush()
 
     async def run(
         self,
@@ -47,17 +47,17 @@ class Scripts:
         args: Sequence[Argument],
         items: Sequence[Argument] | None = None,
         *,
-        has_time: bool = False,
+        may_wait: bool = False,
     ) -> Any:
         """Run `worker/lua/<name>.lua` and return its reply. Raises `RedisDown`.
 
-        With `has_time` it may wait for company, at the tempo of a busy worker or until the next
+        With `may_wait` it may wait for company, at the interval of a busy worker or until the next
         call that has none: for what nobody waits for. A script that takes many items finds them
         as one JSON array in its last argument: the client takes longer to write a hundred
         arguments than the server to read an array.
         """
         said = args if items is None else (*args, orjson.dumps(items))
-        return await self._calls.ask((name, keys, said), is_urgent=not has_time)
+        return await self._batch.send_and_wait((name, keys, said), is_urgent=not may_wait)
 
     async def _send(self, calls: Sequence[_Call]) -> list[Any]:
         with translated_redis_errors():

@@ -24,40 +24,42 @@ from shared.domain.job import Job
 from shared.domain.kie_outcomes import Pending, TaskFailed, TaskLookup
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
-from worker.callbacks.stored_callback import Claim, claim_from_row
-from worker.dependencies import Deps
-from worker.limits.account_concurrency import KieExchanges
-from worker.limits.submit_gates import share_of
+from worker.callbacks.stored_callback import StoredCallback, callback_from_row
+from worker.dependencies import Dependencies
+from worker.limits.account_concurrency import AccountConcurrency
+from worker.limits.submit_gates import slots_per_account
 from worker.limits.throttle import Throttled
-from worker.recovery.late_task_checks import LateTasks, was_made_by
+from worker.recovery.late_task_checks import LateTaskChecks, callback_url_has_token
 from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 20
+MAX_CALLBACKS_AT_ONCE = 20
 """As many callbacks that have just come are handled at once, and as many by the sweep."""
 SWEEP_SECONDS = 2.0
 SWEEP_WAIT_SECONDS = 2.0
 """How long whoever sweeps waits for it; what takes longer goes on by itself."""
 _PAGE_LENGTH = 500
-_KIES_VERDICTS = frozenset({Reason.PROVIDER_FAILED, Reason.CONTENT_POLICY})
-_VERDICT_ON_LATE = {"delivered": "late_success", "refuted": "refuted"}
+_KIE_FAILURE_REASONS = frozenset({Reason.PROVIDER_FAILED, Reason.CONTENT_POLICY})
+_LATE_TASK_OUTCOMES = {"delivered": "late_success", "refuted": "refuted"}
 
 
-class _ShareInUse(Exception):
+class _AccountConcurrencyReached(Exception):
     """This Kie account has its share of the questions under way; the callback stays unhandled."""
 
 
-class CallbackDesk:
+class CallbackHandler:
     """Handles callbacks at once where it can; the sweep makes up for what it could not."""
 
-    def __init__(self, deps: Deps, queries: Queries) -> None:
+    def __init__(self, deps: Dependencies, queries: Queries) -> None:
         self._deps = deps
         self._queries = queries
-        self._late_tasks = LateTasks(deps)
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._sweep_slots = asyncio.Semaphore(AT_ONCE)
-        self._exchanges = KieExchanges(share_of(len(deps.accounts), AT_ONCE))
+        self._late_tasks = LateTaskChecks(deps)
+        self._slots = asyncio.Semaphore(MAX_CALLBACKS_AT_ONCE)
+        self._sweep_slots = asyncio.Semaphore(MAX_CALLBACKS_AT_ONCE)
+        self._concurrency = AccountConcurrency(
+            slots_per_account(len(deps.accounts), MAX_CALLBACKS_AT_ONCE)
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.Task[None] | None = None
 
@@ -81,7 +83,7 @@ class CallbackDesk:
         done, _ = await asyncio.wait([self._sweep], timeout=SWEEP_WAIT_SECONDS)
         return bool(done)
 
-    async def jobs_to_judge(self) -> set[UUID]:
+    async def jobs_with_unhandled_callbacks(self) -> set[UUID]:
         """Return the jobs for whose attempts a callback is still unhandled."""
         rows = await self._queries.fetch("jobs_with_unhandled_callbacks")
         return {UUID(int=row["job_id"].int) for row in rows}
@@ -95,7 +97,7 @@ class CallbackDesk:
                 await self.handle(inbox_id)
             except DependencyDown as error:
                 incidents.record_outage(error, doing="handle_callback")
-            except _ShareInUse:
+            except _AccountConcurrencyReached:
                 pass  # said once for the account; the sweep comes back to it
             except (Throttled, StaleJob) as error:
                 # It stays in the inbox; the sweep comes back to it.
@@ -109,38 +111,38 @@ class CallbackDesk:
         row = await self._queries.fetch_row("callback_by_id", inbox_id)
         if row is None:
             return
-        claim = claim_from_row(row)
-        job = await self._deps.store.load(claim.job_id)
-        verdict = await self._judge(claim, job)
+        callback = callback_from_row(row)
+        job = await self._deps.store.load(callback.job_id)
+        verdict = await self._decide(callback, job)
         if verdict is not None:
             await self._queries.fetch_row("judge_callback", inbox_id, verdict)
 
-    async def _judge(self, claim: Claim, job: Job) -> str | None:
-        is_newest = claim.number == job.attempt
+    async def _decide(self, callback: StoredCallback, job: Job) -> str | None:
+        is_newest = callback.number == job.attempt
         match job.state:
-            case JobState.GENERATING if is_newest and job.provider_task_id == claim.task_id:
+            case JobState.GENERATING if is_newest and job.provider_task_id == callback.task_id:
                 await self._deps.delivery_queue.make_due_now(job.id, Lane.POLL)
                 return "hastened"
             case JobState.SUBMITTING if is_newest:
                 return None  # early: the reply to the POST is still on its way
             case JobState.UNKNOWN if is_newest:
-                return await self._recover(claim, job)
-            case JobState.SUCCEEDED if job.provider_task_id == claim.task_id:
+                return await self._recover(callback, job)
+            case JobState.SUCCEEDED if job.provider_task_id == callback.task_id:
                 return "late"
-            case JobState.FAILED if job.reason in _KIES_VERDICTS:
-                if not await self._may_have_delivered(claim, job):
+            case JobState.FAILED if job.reason in _KIE_FAILURE_REASONS:
+                if not await self._may_have_delivered(callback, job):
                     return "late"
-        return await self._check_late(claim, job)
+        return await self._check_late(callback, job)
 
-    async def _recover(self, claim: Claim, job: Job) -> str | None:
-        examination = await self._examine(claim, job)
-        is_ours = was_made_by(claim.token, examination)
+    async def _recover(self, callback: StoredCallback, job: Job) -> str | None:
+        examination = await self._examine(callback, job)
+        is_ours = callback_url_has_token(callback.token, examination)
         if is_ours is None:
             return None
         if not is_ours:
-            log.warning("callback_refuted", job_id=str(job.id), claimed_task_id=claim.task_id)
+            log.warning("callback_refuted", job_id=str(job.id), claimed_task_id=callback.task_id)
             return "refuted"
-        event = job_events.Submitted(claim.task_id, self._deps.settings.job_deadline_seconds)
+        event = job_events.Submitted(callback.task_id, self._deps.settings.job_deadline_seconds)
         try:
             recovered = await self._deps.store.record_submitted(job, event)
         except DatabaseRefused as error:
@@ -150,34 +152,34 @@ class CallbackDesk:
             log.error(
                 "task_of_another_job",
                 job_id=str(job.id),
-                attempt=claim.number,
-                account=claim.provider_account,
-                provider_task_id=claim.task_id,
+                attempt=callback.number,
+                account=callback.provider_account,
+                provider_task_id=callback.task_id,
                 error=str(error),
             )
             return "refuted"
-        self._deps.announce(Change(job.id))
+        self._deps.publish_change(Change(job.id))
         self._deps.metrics.count_submitted(recovered)
-        log.info("submission_recovered", job_id=str(job.id), provider_task_id=claim.task_id)
+        log.info("submission_recovered", job_id=str(job.id), provider_task_id=callback.task_id)
         await self._deps.delivery_queue.deliver([Delivery(job.id, Lane.POLL)])
         return "confirmed"
 
-    async def _may_have_delivered(self, claim: Claim, job: Job) -> bool:
+    async def _may_have_delivered(self, callback: StoredCallback, job: Job) -> bool:
         """Return whether Kie no longer says that the task failed."""
-        examination = await self._examine(claim, job)
+        examination = await self._examine(callback, job)
         return not isinstance(examination.outcome, TaskFailed | Pending)
 
-    async def _check_late(self, claim: Claim, job: Job) -> str:
+    async def _check_late(self, callback: StoredCallback, job: Job) -> str:
         """Note the task, and keep its images if the job has ended and they are there."""
-        await self._late_tasks.note(job.id, claim.number, claim.task_id)
+        await self._late_tasks.record_claimed_task(job.id, callback.number, callback.task_id)
         outcomes = await self._late_tasks.check_job(job.id)
-        return _VERDICT_ON_LATE.get(outcomes.get(claim.task_id) or "", "late")
+        return _LATE_TASK_OUTCOMES.get(outcomes.get(callback.task_id) or "", "late")
 
-    async def _examine(self, claim: Claim, job: Job) -> TaskLookup:
-        account = claim.provider_account or ""
-        if self._exchanges.wait_seconds(account) > 0:
-            raise _ShareInUse
-        with self._exchanges.under_way(account):
-            async with self._deps.polls.slot(claim.task_id):
-                kie = self._deps.accounts.kie_of(claim.provider_account)
-                return await kie.examine(get_family(job.model), claim.task_id)
+    async def _examine(self, callback: StoredCallback, job: Job) -> TaskLookup:
+        account = callback.provider_account or ""
+        if self._concurrency.wait_before_start(account) > 0:
+            raise _AccountConcurrencyReached
+        with self._concurrency.counted(account):
+            async with self._deps.poll_throttle.permit(callback.task_id):
+                kie = self._deps.accounts.client_of(callback.provider_account)
+                return await kie.examine(get_family(job.model), callback.task_id)

@@ -15,13 +15,13 @@ from datetime import datetime
 WINDOW_SECONDS = 300
 
 
-def sign(key: str, task_id: str, timestamp: str) -> str:
+def kie_signature(key: str, task_id: str, timestamp: str) -> str:
     """Return the signature as Kie computes it."""
     message = f"{task_id}.{timestamp}".encode()
     return base64.b64encode(hmac.new(key.encode(), message, hashlib.sha256).digest()).decode()
 
 
-def signature_fault(
+def find_signature_fault(
     key: str, task_id: str, timestamp: str, signature: str, now: datetime
 ) -> str | None:
     """Return what is wrong with a signature, or None where it is right."""
@@ -31,6 +31,6 @@ def signature_fault(
         return "the timestamp is not in Unix seconds"
     if abs(now.timestamp() - int(timestamp)) > WINDOW_SECONDS:
         return f"the timestamp is more than {WINDOW_SECONDS} s away from now"
-    right = sign(key, task_id, timestamp).encode()
+    right = kie_signature(key, task_id, timestamp).encode()
     is_right = hmac.compare_digest(right, signature.encode(errors="replace"))
     return None if is_right else "the signature is wrong"

@@ -20,7 +20,7 @@ from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, r
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError
-from worker.callbacks.kie_signature import signature_fault
+from worker.callbacks.kie_signature import find_signature_fault
 from worker.clock import Clock
 
 BODY_BYTES_MAX = 64 * 1024
@@ -33,14 +33,14 @@ _TASKS_PER_TOKEN_MAX = 8
 QUERIES_AT_ONCE = 4
 """Of a worker's ten connections to Postgres. A flood of callbacks leaves jobs the others."""
 
-Received = Callable[[int], None]
+OnStored = Callable[[int], None]
 
 
 class CallbackReceiver:
     """The route `POST /callbacks/kie/{token}`."""
 
     def __init__(
-        self, queries: Queries, clock: Clock, hmac_key: SecretStr | None, received: Received
+        self, queries: Queries, clock: Clock, hmac_key: SecretStr | None, received: OnStored
     ) -> None:
         self._queries = queries
         self._clock = clock
@@ -56,9 +56,9 @@ class CallbackReceiver:
         token = request.match_info["token"]
         if not _TOKEN.fullmatch(token):
             # None of ours looks so: no database need be asked, and some cannot even be asked for.
-            return _refuse_stranger()
-        if not await self._may_be_read(request, token):
-            return _refuse_stranger()
+            return _refuse_unknown_token()
+        if not await self._may_read_body(request, token):
+            return _refuse_unknown_token()
         body = await read_body(request, BODY_BYTES_MAX)
         if isinstance(body, BodyFault):
             return _refuse_body(body)
@@ -66,7 +66,7 @@ class CallbackReceiver:
         if len(task_ids) != 1:
             return _refuse(400, "the body is not a callback: it must name one task")
         if self._hmac_key is not None:
-            fault = signature_fault(
+            fault = find_signature_fault(
                 self._hmac_key.get_secret_value(),
                 task_ids[0],
                 request.headers.get("X-Webhook-Timestamp", ""),
@@ -78,7 +78,7 @@ class CallbackReceiver:
                 return _refuse(401, fault)
         return await self._store(token, task_ids[0])
 
-    async def _may_be_read(self, request: web.Request, token: str) -> bool:
+    async def _may_read_body(self, request: web.Request, token: str) -> bool:
         """Return whether the body is worth reading: it is short, or the token is known.
 
         Parsing a body of a usual length takes a small part of the time of a query. Nothing longer
@@ -105,7 +105,7 @@ class CallbackReceiver:
             incidents.record_outage(error, doing="store_callback")
             return _refuse(503, "cannot be stored now; please repeat")
         if row is None:
-            return _refuse_stranger()
+            return _refuse_unknown_token()
         incidents.record_recovery(POSTGRES)
         incidents.record_success("callback_refused", "signature")
         incidents.record_success("callback_for_nobody", "token")
@@ -120,10 +120,10 @@ def _task_ids(body: bytes) -> list[str]:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return []
-    return list(dict.fromkeys(_named(parsed)))
+    return list(dict.fromkeys(_candidate_ids(parsed)))
 
 
-def _named(parsed: Any) -> Iterator[str]:
+def _candidate_ids(parsed: Any) -> Iterator[str]:
     if not isinstance(parsed, dict):
         return
     data = parsed.get("data")
@@ -133,7 +133,7 @@ def _named(parsed: Any) -> Iterator[str]:
             yield value
 
 
-def _refuse_stranger() -> web.Response:
+def _refuse_unknown_token() -> web.Response:
     incidents.record_failure("callback_for_nobody", "token", "no attempt has this token")
     return _refuse(404, "no attempt has this token")
 
@@ -148,7 +148,7 @@ def _refuse_body(fault: BodyFault) -> web.Response:
             return _refuse(400, "the body broke off before its end")
 
 
-def refuse_as_kie_reads(
+def kie_style_refusal(
     _request: web.BaseRequest | None, status: int, _code: str, detail: str
 ) -> web.Response:
     """Return what the worker's listeners refuse themselves, in the form of Kie's own answers."""

@@ -9,7 +9,7 @@ import asyncpg
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class StoredCallback:
     """A stored callback with the attempt that its token names."""
 
     token: str = field(repr=False)
@@ -21,9 +21,9 @@ class Claim:
     outcome: str | None
 
 
-def claim_from_row(row: asyncpg.Record) -> Claim:
+def callback_from_row(row: asyncpg.Record) -> StoredCallback:
     """Return the claim of a row of `callback_by_id`."""
-    return Claim(
+    return StoredCallback(
         token=row["token"],
         task_id=row["claimed_task_id"],
         job_id=UUID(int=row["job_id"].int),

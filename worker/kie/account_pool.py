@@ -17,15 +17,15 @@ from shared.catalog import ImageRequest, ModelFamily, list_families
 from shared.domain.kie_outcomes import NoVerdict, PollOutcome, SubmitOutcome, TaskLookup, TryLater
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from worker.kie.kie_client import Kie
-from worker.limits.account_brake import Brake
+from worker.kie.kie_client import KieApi
+from worker.limits.account_brake import AccountBrake
 from worker.limits.family_brake import FamilyBrake
-from worker.limits.submit_gates import Gate
+from worker.limits.submit_gates import SubmitGate
 from worker.limits.throttle import Limit
 
 log = structlog.get_logger(__name__)
 
-_LOG = "kie"
+_THROTTLE_NAME = "kie"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +33,22 @@ class KieAccount:
     """One of our accounts at Kie."""
 
     name: str
-    kie: Kie
-    brake: Brake
+    kie: KieApi
+    brake: AccountBrake
 
     @property
-    def submits(self) -> str:
+    def throttle_name(self) -> str:
         """The name of its log among those of the submit throttle."""
         # As it was when there was one account: workers of before and after an upgrade share it.
-        return _LOG if self.name == DEFAULT_ACCOUNT else f"{_LOG}:{self.name}"
+        return _THROTTLE_NAME if self.name == DEFAULT_ACCOUNT else f"{_THROTTLE_NAME}:{self.name}"
 
-    def gate(self, limit: Limit) -> Gate:
+    def gate(self, limit: Limit) -> SubmitGate:
         """Return what holds its submits back."""
-        brakes = tuple(self.brake.of_family(name) for name in sorted(list_families()))
-        return Gate(limit.key(self.submits), limit.requests, self.brake, brakes)
+        brakes = tuple(self.brake.family_brake(name) for name in sorted(list_families()))
+        return SubmitGate(limit.key(self.throttle_name), limit.requests, self.brake, brakes)
 
 
-class KieAccounts:
+class KieAccountPool:
     """The accounts by name, and which of them each claimed submit is to be sent with."""
 
     def __init__(
@@ -56,9 +56,9 @@ class KieAccounts:
     ) -> None:
         self._accounts = tuple(accounts)
         self._by_name = {account.name: account for account in accounts}
-        self._missing: dict[str, Kie] = {}
+        self._missing: dict[str, KieApi] = {}
         self._on_missing = on_missing
-        self._turn = 0
+        self._next_index = 0
         self.given: dict[str, int] = {}
         """By delivery: the place of the account whose slot its claim has reserved."""
 
@@ -68,7 +68,7 @@ class KieAccounts:
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def for_submit(self, delivery: str) -> KieAccount:
+    def account_for_submit(self, delivery: str) -> KieAccount:
         """Return the account to submit with: the reserved one, or else the next that may.
 
         Nothing is reserved for what another worker than ours has claimed, such as arq's own.
@@ -76,34 +76,34 @@ class KieAccounts:
         place = self.given.get(delivery)
         if place is not None:
             return self._accounts[place]
-        turn, self._turn = self._turn, (self._turn + 1) % len(self._accounts)
+        turn, self._next_index = self._next_index, (self._next_index + 1) % len(self._accounts)
         in_turn = self._accounts[turn:] + self._accounts[:turn]
         return next((one for one in in_turn if not one.brake.is_paused), in_turn[0])
 
-    def others_may_submit(self, account: KieAccount, model: str) -> bool:
+    def has_other_open_account(self, account: KieAccount, model: str) -> bool:
         """Return whether any other account is not held back, as far as this worker knows."""
         return any(
-            one is not account and one.brake.level == 0 and one.brake.of_family(model).level == 0
+            one is not account and one.brake.level == 0 and one.brake.family_brake(model).level == 0
             for one in self._accounts
         )
 
-    def brake_of(self, name: str | None, model: str) -> FamilyBrake | None:
+    def family_brake_of(self, name: str | None, model: str) -> FamilyBrake | None:
         """Return the brake of a model family at this account; None where it is not configured."""
         account = self._by_name.get(name or "")
-        return None if account is None else account.brake.of_family(model)
+        return None if account is None else account.brake.family_brake(model)
 
-    def kie_of(self, name: str | None) -> Kie:
+    def client_of(self, name: str | None) -> KieApi:
         """Return the Kie that knows the tasks of this account.
 
         Where no key of that name is configured, it is one that never has an answer.
         """
         account = self._by_name.get(name or "")
-        return self._miss(name or "") if account is None else account.kie
+        return self._client_without_key(name or "") if account is None else account.kie
 
-    def _miss(self, name: str) -> Kie:
+    def _client_without_key(self, name: str) -> KieApi:
         missing = self._missing.get(name)
         if missing is None:
-            missing = self._missing[name] = KeylessKie(name)
+            missing = self._missing[name] = ClientWithoutKey(name)
             log.critical(
                 "kie_account_missing",
                 account=name,
@@ -114,7 +114,7 @@ class KieAccounts:
         return missing
 
 
-class KeylessKie:
+class ClientWithoutKey:
     """The Kie of an account whose key we do not have: like one that refuses our key."""
 
     def __init__(self, name: str) -> None:

@@ -19,22 +19,22 @@ import structlog
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Queries
 from shared.domain.lifecycle import JobState, Reason
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount
 
 log = structlog.get_logger(__name__)
 
-CHECK_SECONDS = 60.0
-_GAP_SECONDS = 45.0
+BALANCE_CHECK_SECONDS = 60.0
+_MIN_SECONDS_BETWEEN_CHECKS = 45.0
 _CHECKS_QUIET_SECONDS = 90.0
 """Longer than the minute between two checks."""
 _LOOK_BACK_SECONDS = 3600.0
 # Kie books a task a little after it took the request, and a refund a little after the failure.
 _BOOKING_SECONDS = 60.0
-_NEVER_OVER = datetime.max.replace(tzinfo=UTC)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _REFUNDED = frozenset({Reason.PROVIDER_FAILED, Reason.CONTENT_POLICY})
 
-Verdict = Literal["first", "ok", "drift", "topped_up", "unknown"]
+BalanceStatus = Literal["first", "ok", "drift", "topped_up", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Footing:
+class Baseline:
     """The check that another is measured from, and the drift that was not yet told there."""
 
     reading: Reading
@@ -74,7 +74,7 @@ class Footing:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class KieDelays:
     """How long Kie may take: to get a POST, and to end a task that we lost sight of."""
 
     post_seconds: float
@@ -82,7 +82,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
+class ExpectedSpend:
     """What attempts should have cost between two readings."""
 
     low: Decimal
@@ -92,16 +92,16 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class BalanceCheckResult:
     """What a check found; see the comments of `provider_balance_checks`."""
 
-    verdict: Verdict
+    verdict: BalanceStatus
     drift: Decimal = Decimal(0)
     unexplained: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Movement:
+class _CreditMovement:
     """A charge or a refund: whether it is sure, and between which moments it happens."""
 
     sure: bool
@@ -120,14 +120,14 @@ class _Movement:
         return self.earliest <= reading.at and self.latest >= reading.asked_at
 
 
-def expect_spend(
-    attempts: Iterable[PaidAttempt], since: Reading | None, until: Reading, patience: Patience
-) -> Expectation:
+def calculate_expected_spend(
+    attempts: Iterable[PaidAttempt], since: Reading | None, until: Reading, delays: KieDelays
+) -> ExpectedSpend:
     """Return what the attempts should have cost between the readings; refunds count below 0."""
     low = high = Decimal(0)
     settled = True
     for attempt in attempts:
-        charge, refund = _charge(attempt, patience), _refund(attempt, patience)
+        charge, refund = _charge(attempt, delays), _refund(attempt, delays)
         least, most = charge.between(since, until)
         settled = settled and not charge.straddles(until)
         if refund is not None:
@@ -138,68 +138,74 @@ def expect_spend(
             least = max(least, 0)  # what began since then cannot give back more than it took
         low += least * attempt.credits
         high += most * attempt.credits
-    return Expectation(low, high, settled)
+    return ExpectedSpend(low, high, settled)
 
 
-def judge_balance(
-    reading: Reading, footing: Footing | None, expected: Expectation, alert_credits: Decimal
-) -> Judgement:
-    """Return what the balance says, given what was to be expected since the footing."""
-    if footing is None:
-        return Judgement("first")
-    spent = footing.reading.balance - reading.balance
+def classify_balance(
+    reading: Reading, baseline: Baseline | None, expected: ExpectedSpend, alert_credits: Decimal
+) -> BalanceCheckResult:
+    """Return what the balance says, given what was to be expected since the baseline."""
+    if baseline is None:
+        return BalanceCheckResult("first")
+    spent = baseline.reading.balance - reading.balance
     drift = spent - min(max(spent, expected.low), expected.high)
-    rose = reading.balance > min(footing.reading.balance, footing.newest_balance)
+    rose = reading.balance > min(baseline.reading.balance, baseline.newest_balance)
     if drift < 0 and rose:
-        return Judgement("topped_up", drift, footing.unexplained)
-    unexplained = footing.unexplained + drift
+        return BalanceCheckResult("topped_up", drift, baseline.unexplained)
+    unexplained = baseline.unexplained + drift
     if abs(unexplained) > alert_credits:
-        return Judgement("drift", drift, unexplained)
+        return BalanceCheckResult("drift", drift, unexplained)
     too_wide = expected.high - expected.low > alert_credits
-    return Judgement("unknown" if too_wide else "ok", drift, unexplained)
+    return BalanceCheckResult("unknown" if too_wide else "ok", drift, unexplained)
 
 
-def _charge(attempt: PaidAttempt, patience: Patience) -> _Movement:
-    latest = _after(attempt.sent_at, patience.post_seconds)
+def _charge(attempt: PaidAttempt, delays: KieDelays) -> _CreditMovement:
+    latest = _after(attempt.sent_at, delays.post_seconds)
     if attempt.outcome == "accepted" and attempt.answered_at is not None:
         latest = min(latest, attempt.answered_at)
     sure = attempt.outcome == "accepted" or attempt.has_task
-    return _Movement(sure, attempt.sent_at, latest)
+    return _CreditMovement(sure, attempt.sent_at, latest)
 
 
-def _refund(attempt: PaidAttempt, patience: Patience) -> _Movement | None:
+def _refund(attempt: PaidAttempt, delays: KieDelays) -> _CreditMovement | None:
     if attempt.succeeded_late or attempt.state == JobState.SUCCEEDED:
         return None
     if attempt.failed_late_at is not None:
-        return _Movement(True, attempt.sent_at, _after(attempt.failed_late_at, _BOOKING_SECONDS))
+        return _CreditMovement(
+            True, attempt.sent_at, _after(attempt.failed_late_at, _BOOKING_SECONDS)
+        )
     if attempt.state == JobState.GENERATING:
         # Kie may have ended it already: we learn of that with the next poll.
-        return _Movement(False, attempt.sent_at, _NEVER_OVER)
+        return _CreditMovement(False, attempt.sent_at, _END_OF_TIME)
     ended_at = attempt.finished_at or attempt.sent_at
     if attempt.outcome == "accepted" and attempt.reason in _REFUNDED:
-        return _Movement(True, attempt.sent_at, _after(ended_at, _BOOKING_SECONDS))
+        return _CreditMovement(True, attempt.sent_at, _after(ended_at, _BOOKING_SECONDS))
     # Given up or lost from sight: whether and when Kie gave anything back, we do not learn.
     begun_at = ended_at if attempt.outcome == "accepted" else attempt.sent_at
-    latest = _after(begun_at, patience.task_seconds + _BOOKING_SECONDS)
-    return _Movement(False, attempt.sent_at, latest)
+    latest = _after(begun_at, delays.task_seconds + _BOOKING_SECONDS)
+    return _CreditMovement(False, attempt.sent_at, latest)
 
 
 def _after(moment: datetime, seconds: float) -> datetime:
     return moment + timedelta(seconds=seconds)
 
 
-def _footing(state: Mapping[str, Any]) -> Footing | None:
+def _baseline_from_row(state: Mapping[str, Any]) -> Baseline | None:
     if state["from_id"] is None:
         return None
     past = Reading(state["from_asked_at"], state["from_at"], state["from_balance"])
-    return Footing(past, state["newest_balance"], state["from_unexplained"])
+    return Baseline(past, state["newest_balance"], state["from_unexplained"])
 
 
-class ProviderBalance:
+class BalanceCheck:
     """Checks the balance of one Kie account; of any number of workers, one writes the row."""
 
     def __init__(
-        self, deps: Deps, account: KieAccount, *, gap_seconds: float = _GAP_SECONDS
+        self,
+        deps: Dependencies,
+        account: KieAccount,
+        *,
+        gap_seconds: float = _MIN_SECONDS_BETWEEN_CHECKS,
     ) -> None:
         self._deps = deps
         self._account = account
@@ -207,11 +213,11 @@ class ProviderBalance:
         self._gap_seconds = gap_seconds
         settings = deps.settings
         self._alert_credits = Decimal(str(settings.kie_drift_alert_credits))
-        self._patience = Patience(
+        self._delays = KieDelays(
             settings.kie_request_timeout_seconds + _BOOKING_SECONDS, settings.job_deadline_seconds
         )
 
-    async def check(self) -> Judgement | None:
+    async def check(self) -> BalanceCheckResult | None:
         """Check once. None: too early, another worker was first, or Kie does not say.
 
         Raises `PostgresDown`.
@@ -234,51 +240,55 @@ class ProviderBalance:
         incidents.record_success("provider_balance_unread", name)
         needs = dict(await self._queries.fetch_row("balance_needed") or {})
         reading = Reading(state["asked_at"], needs["at"], balance)
-        footing = _footing(state)
-        expected = await self._expect(footing, reading)
-        found = judge_balance(reading, footing, expected, self._alert_credits)
+        baseline = _baseline_from_row(state)
+        expected = await self._expect(baseline, reading)
+        found = classify_balance(reading, baseline, expected, self._alert_credits)
         written = await self._queries.fetch_row(
             "record_balance_check",
             *(state["newest_id"], reading.asked_at, reading.at, balance, state["from_id"]),
             state["from_balance"],
-            *((expected.low, expected.high) if footing else (None, None)),
+            *((expected.low, expected.high) if baseline else (None, None)),
             *(found.drift, found.unexplained, expected.settled, found.verdict, name),
         )
         if written is None:
             return None
-        self._tell(found, reading, footing, expected)
+        self._report(found, reading, baseline, expected)
         # Any account may get any job that waits: this is the share of each.
         needed = needs["needed"] / len(self._deps.accounts)
-        _note_low(name, balance, needed)
+        _report_low_balance(name, balance, needed)
         return found
 
-    async def _expect(self, footing: Footing | None, reading: Reading) -> Expectation:
-        since = footing.reading if footing else None
+    async def _expect(self, baseline: Baseline | None, reading: Reading) -> ExpectedSpend:
+        since = baseline.reading if baseline else None
         rows = await self._queries.fetch(
             "attempts_that_may_cost",
             (since or reading).asked_at,
-            self._patience.task_seconds + self._patience.post_seconds,
+            self._delays.task_seconds + self._delays.post_seconds,
             self._account.name,
         )
         # Ten thousand tasks in flight take a fifth of a second, which polls should not wait for.
         return await asyncio.to_thread(
-            lambda: expect_spend(
-                [PaidAttempt(**dict(row)) for row in rows], since, reading, self._patience
+            lambda: calculate_expected_spend(
+                [PaidAttempt(**dict(row)) for row in rows], since, reading, self._delays
             )
         )
 
-    def _tell(
-        self, found: Judgement, reading: Reading, footing: Footing | None, expected: Expectation
+    def _report(
+        self,
+        found: BalanceCheckResult,
+        reading: Reading,
+        baseline: Baseline | None,
+        expected: ExpectedSpend,
     ) -> None:
         name = self._account.name
-        self._deps.metrics.accounts.show_balance(name, reading.balance, found.unexplained)
-        if footing is None:
+        self._deps.metrics.accounts.set_balance(name, reading.balance, found.unexplained)
+        if baseline is None:
             return
         figures = {
             "account": name,
             "balance": str(reading.balance),
-            "previous_balance": str(footing.reading.balance),
-            "since": footing.reading.at.isoformat(),
+            "previous_balance": str(baseline.reading.balance),
+            "since": baseline.reading.at.isoformat(),
             "expected_spend": f"{expected.low} to {expected.high}",
             "drift": str(found.drift),
             "unexplained": str(found.unexplained),
@@ -289,7 +299,7 @@ class ProviderBalance:
             log.info("provider_balance_topped_up", **figures)
 
 
-def _note_low(account: str, balance: Decimal, needed: Decimal) -> None:
+def _report_low_balance(account: str, balance: Decimal, needed: Decimal) -> None:
     if balance >= needed:
         incidents.record_success("provider_balance_low", account)
         return

@@ -63,12 +63,12 @@ class ReplyLost:
     timed_out: bool
 
 
-class _BrokenExchangeError(ClientError):
+class _ConnectionBrokenError(ClientError):
     """Stands for the errors after which aiohttp would silently send a GET again."""
 
 
 @dataclass(slots=True)
-class _Flight:
+class _RequestProgress:
     """How far one request got, told by aiohttp's own trace signals."""
 
     started: bool = False
@@ -87,7 +87,7 @@ def _open_socket(info: AddrInfoType) -> socket.socket:
     return opened
 
 
-class KieWire:
+class KieHttp:
     """The worker's way to one Kie account: one pool of connections, opened and closed as a context
     manager.
 
@@ -105,13 +105,13 @@ class KieWire:
         self._traced: ClientSession | None = None
         self._untraced: ClientSession | None = None
 
-    async def __aenter__(self) -> KieWire:
+    async def __aenter__(self) -> KieHttp:
         connector = aiohttp.TCPConnector(
             limit=self._connections,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
             socket_factory=_open_socket,
         )
-        self._traced = self._open(connector, [_flight_recorder()])
+        self._traced = self._open(connector, [_progress_tracer()])
         self._untraced = self._open(connector, [])
         return self
 
@@ -149,18 +149,18 @@ class KieWire:
         session = self._traced if request.method == "POST" else self._untraced
         if session is None or session.closed:
             raise RuntimeError("the Kie client is not open: use it inside `async with`")
-        flight = _Flight()
+        progress = _RequestProgress()
         try:
-            return await self._send(session, request, flight)
+            return await self._send(session, request, progress)
         except TimeoutError as error:
-            return self._lost(error, flight, timed_out=True)
+            return self._classify_failure(error, progress, timed_out=True)
         # Whatever breaks after the request may have been written leaves a paid task possible,
         # so no error of the library may escape and read as "nothing happened".
         except Exception as error:
-            return self._lost(error, flight, timed_out=False)
+            return self._classify_failure(error, progress, timed_out=False)
 
     async def _send(
-        self, session: ClientSession, request: KieRequest, flight: _Flight
+        self, session: ClientSession, request: KieRequest, progress: _RequestProgress
     ) -> KieResponse:
         async with session.request(
             request.method,
@@ -168,7 +168,7 @@ class KieWire:
             params=dict(request.query),
             json=None if request.body is None else dict(request.body),
             allow_redirects=False,
-            trace_request_ctx=flight,
+            trace_request_ctx=progress,
         ) as response:
             content, is_whole = await _read_body(response)
         try:
@@ -180,9 +180,11 @@ class KieWire:
         location = _location(response) if 300 <= response.status < 400 else ""
         return KieResponse(response.status, body, text, location)
 
-    def _lost(self, error: Exception, flight: _Flight, *, timed_out: bool) -> NeverSent | ReplyLost:
+    def _classify_failure(
+        self, error: Exception, progress: _RequestProgress, *, timed_out: bool
+    ) -> NeverSent | ReplyLost:
         unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL)
-        if unsent or flight.certainly_never_sent:
+        if unsent or progress.certainly_never_sent:
             cause = "it took too long" if timed_out else _describe(error)
             message = f"no connection to Kie at {self.base_url}: {cause}"
             return NeverSent(message, wrong_endpoint=isinstance(error, ClientSSLError))
@@ -219,10 +221,10 @@ async def _never_resend(
         raise
     except (ClientOSError, ServerDisconnectedError) as error:
         # aiohttp retries exactly these two, and looks for them outside of this middleware.
-        raise _BrokenExchangeError(_describe(error)) from error
+        raise _ConnectionBrokenError(_describe(error)) from error
 
 
-def _flight_recorder() -> TraceConfig:
+def _progress_tracer() -> TraceConfig:
     recorder = TraceConfig()
 
     async def note_start(_: ClientSession, context: SimpleNamespace, __: object) -> None:
@@ -238,7 +240,7 @@ def _flight_recorder() -> TraceConfig:
 
 
 def _describe(error: BaseException) -> str:
-    if isinstance(error, _BrokenExchangeError):
+    if isinstance(error, _ConnectionBrokenError):
         return str(error)
     words = str(error) or "no further words"
     return f"{type(error).__name__} ({words})"

@@ -31,13 +31,13 @@ from shared.domain.kie_outcomes import (
     WrongEndpoint,
 )
 from shared.domain.lifecycle import Reason
-from worker.kie.http_exchange import KieWire, NeverSent, ReplyLost
+from worker.kie.http_exchange import KieHttp, NeverSent, ReplyLost
 
 MESSAGE_LENGTH_MAX = 500
 ANSWER_LENGTH_MAX = 4_000
 _CREDIT = KieRequest("GET", "/api/v1/chat/credit")
 
-AnswerHook = Callable[[str, str, float], None]
+ResponseHook = Callable[[str, str, float], None]
 """Called once per exchange: 'submit', 'poll' or 'credit'; the outcome; the seconds it took.
 
 The outcome is Kie's number as text ('200', '429', 'other' outside of 100 to 599), or
@@ -45,7 +45,7 @@ The outcome is Kie's number as text ('200', '429', 'other' outside of 100 to 599
 """
 
 
-class Kie(Protocol):
+class KieApi(Protocol):
     """What the worker asks of Kie. Never raises for anything that Kie or the network does."""
 
     async def submit(
@@ -68,7 +68,7 @@ class Kie(Protocol):
 
 
 class KieClient:
-    """`Kie` over HTTP. Use it as an async context manager; it owns one connection pool.
+    """`KieApi` over HTTP. Use it as an async context manager; it owns one connection pool.
 
     The pool has room for all that the lanes run at once: a poll that waits for one is late.
 
@@ -82,22 +82,22 @@ class KieClient:
         api_key: SecretStr,
         timeout_seconds: float,
         connections: int = 1_200,
-        on_answer: AnswerHook | None = None,
+        on_response: ResponseHook | None = None,
     ) -> None:
-        self._wire = KieWire(
+        self._http = KieHttp(
             base_url=base_url,
             api_key=api_key,
             timeout_seconds=timeout_seconds,
             connections=connections,
         )
         self._api_key = api_key
-        self._on_answer = on_answer
+        self._on_answer = on_response
 
     def __repr__(self) -> str:
-        return f"KieClient({self._wire.base_url})"
+        return f"KieClient({self._http.base_url})"
 
     async def __aenter__(self) -> KieClient:
-        await self._wire.__aenter__()
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
@@ -106,7 +106,7 @@ class KieClient:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._wire.__aexit__(exc_type, exc, traceback)
+        await self._http.__aexit__(exc_type, exc, traceback)
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
@@ -115,32 +115,32 @@ class KieClient:
         outgoing = family.build_submit(request, callback_url=callback_url)
         match await self._exchange("submit", outgoing):
             case NeverSent(message, wrong_endpoint=True):
-                return WrongEndpoint(self._plain(message))
+                return WrongEndpoint(self._sanitize(message))
             case NeverSent(message):
-                return TryLater(Reason.UNREACHABLE, self._plain(message))
+                return TryLater(Reason.UNREACHABLE, self._sanitize(message))
             case ReplyLost(message):
-                return Ambiguous(Reason.REPLY_LOST, self._plain(message))
+                return Ambiguous(Reason.REPLY_LOST, self._sanitize(message))
             case KieResponse() as answer:
                 verdict = family.read_submit(answer)
         if isinstance(verdict, Accepted):
             return verdict
-        return replace(verdict, message=self._plain(verdict.message))
+        return replace(verdict, message=self._sanitize(verdict.message))
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Ask once what became of a task; `NoVerdict` means to ask again later."""
         match await self._exchange("poll", family.build_poll(task_id)):
-            case NeverSent() | ReplyLost() as lack:
-                return self._plain_verdict(_no_verdict(lack))
+            case NeverSent() | ReplyLost() as failure:
+                return self._sanitize_outcome(_no_verdict(failure))
             case KieResponse() as answer:
-                return self._plain_verdict(family.read_poll(answer))
+                return self._sanitize_outcome(family.read_poll(answer))
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Ask once what became of a task, and read how it was made."""
         match await self._exchange("poll", family.build_poll(task_id)):
-            case NeverSent() | ReplyLost() as lack:
-                return TaskLookup(self._plain_verdict(_no_verdict(lack)), None)
+            case NeverSent() | ReplyLost() as failure:
+                return TaskLookup(self._sanitize_outcome(_no_verdict(failure)), None)
             case KieResponse() as answer:
-                verdict = self._plain_verdict(family.read_poll(answer))
+                verdict = self._sanitize_outcome(family.read_poll(answer))
                 return TaskLookup(verdict, family.read_callback_url(answer))
 
     async def credit(self) -> Decimal | None:
@@ -158,20 +158,20 @@ class KieClient:
     ) -> KieResponse | NeverSent | ReplyLost:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        outcome = await self._wire.exchange(request)
+        outcome = await self._http.exchange(request)
         if self._on_answer is not None:
-            self._on_answer(endpoint, _outcome_word(outcome), loop.time() - started)
+            self._on_answer(endpoint, _metric_code(outcome), loop.time() - started)
         return outcome
 
-    def _plain_verdict(self, verdict: PollOutcome) -> PollOutcome:
+    def _sanitize_outcome(self, verdict: PollOutcome) -> PollOutcome:
         if isinstance(verdict, Pending | Delivered):
             return verdict
         if isinstance(verdict, Unreadable):
-            answer = self._plain(verdict.answer, ANSWER_LENGTH_MAX)
-            return Unreadable(self._plain(verdict.message), answer)
-        return replace(verdict, message=self._plain(verdict.message))
+            answer = self._sanitize(verdict.answer, ANSWER_LENGTH_MAX)
+            return Unreadable(self._sanitize(verdict.message), answer)
+        return replace(verdict, message=self._sanitize(verdict.message))
 
-    def _plain(self, message: str, length_max: int = MESSAGE_LENGTH_MAX) -> str:
+    def _sanitize(self, message: str, length_max: int = MESSAGE_LENGTH_MAX) -> str:
         # In this order: a control character inside an echoed key would hide it from the search,
         # and shortening first could leave half a key.
         spaced = " ".join(message.split())
@@ -180,12 +180,12 @@ class KieClient:
         return line if len(line) <= length_max else line[: length_max - 1] + "…"
 
 
-def _no_verdict(lack: NeverSent | ReplyLost) -> NoVerdict:
-    is_wrong = isinstance(lack, NeverSent) and lack.wrong_endpoint
-    return NoVerdict(lack.message, wrong_endpoint=is_wrong)
+def _no_verdict(failure: NeverSent | ReplyLost) -> NoVerdict:
+    is_wrong = isinstance(failure, NeverSent) and failure.wrong_endpoint
+    return NoVerdict(failure.message, wrong_endpoint=is_wrong)
 
 
-def _outcome_word(outcome: KieResponse | NeverSent | ReplyLost) -> str:
+def _metric_code(outcome: KieResponse | NeverSent | ReplyLost) -> str:
     match outcome:
         case NeverSent():
             return "unreachable"

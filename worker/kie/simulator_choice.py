@@ -20,21 +20,21 @@ SIMULATOR_NAME = "kie-simulator"
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class KieConnection:
     """Where Kie is, and the keys it knows us by, one for each of our accounts."""
 
     base_url: str
     keys: tuple[KieKey, ...]
 
 
-async def choose_provider(settings: Settings, servers: Servers) -> Provider:
+async def choose_kie(settings: Settings, servers: Servers) -> KieConnection:
     """Return the real Kie where keys are set, else the simulator, which is said loudly.
 
     Raises `ConfigurationError` over a given database without a key: simulated images must never
     be charged to real accounts.
     """
     if settings.kie_keys:
-        return Provider(settings.kie_base_url, settings.kie_keys)
+        return KieConnection(settings.kie_base_url, settings.kie_keys)
     if servers.has_given_database or servers.embedded is None:
         raise ConfigurationError(
             "KIE_API_KEY is not set, and DATABASE_URL is: simulated images must never be charged"
@@ -50,4 +50,4 @@ async def choose_provider(settings: Settings, servers: Servers) -> Provider:
         base_url=address["base_url"],
     )
     key = KieKey(DEFAULT_ACCOUNT, SecretStr(address["api_key"]))
-    return Provider(address["base_url"], (key,))
+    return KieConnection(address["base_url"], (key,))

@@ -13,37 +13,37 @@ from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.redis_keys import brake_key
-from worker.batching.redis_scripts import Scripts
-from worker.limits.family_brake import RULES, FamilyBrake, Rules
+from worker.batching.redis_scripts import RedisScripts
+from worker.limits.family_brake import DEFAULT_RULES, FamilyBrake, FamilyBrakeRules
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class PauseRange:
     """Pauses that double from the first to the longest."""
 
-    first_ms: int
-    longest_ms: int
+    first_pause_ms: int
+    longest_pause_ms: int
 
 
 # Kie is busy: doubling pauses from a second. The account is refused: nobody can submit until a
 # person mends it, so look again seldom.
-BUSY = Steps(1_000, 30_000)
-BLOCKED = Steps(15_000, 300_000)
+BUSY_PAUSES = PauseRange(1_000, 30_000)
+BLOCKED_PAUSES = PauseRange(15_000, 300_000)
 
 
-class Brake:
+class AccountBrake:
     """The brake of one Kie account, kept in Redis."""
 
     def __init__(
         self,
-        scripts: Scripts,
+        scripts: RedisScripts,
         account: str = DEFAULT_ACCOUNT,
         *,
-        busy: Steps = BUSY,
-        blocked: Steps = BLOCKED,
-        family_rules: Rules = RULES,
+        busy: PauseRange = BUSY_PAUSES,
+        blocked: PauseRange = BLOCKED_PAUSES,
+        family_rules: FamilyBrakeRules = DEFAULT_RULES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scripts = scripts
@@ -63,7 +63,7 @@ class Brake:
         """Whether a pause is on that this process knows of; claims know better, and look."""
         return self._monotonic() < self._paused_until
 
-    def of_family(self, model: str) -> FamilyBrake:
+    def family_brake(self, model: str) -> FamilyBrake:
         """Return the brake of one model family at this account."""
         found = self._families.get(model)
         if found is None:
@@ -77,11 +77,11 @@ class Brake:
         """The level of this brake or of a family's, whichever is higher."""
         return max([self.level, *(one.level for one in self._families.values())])
 
-    def observe(self, level: int) -> None:
+    def set_level(self, level: int) -> None:
         """Note the level that a claim has just seen."""
         self.level = level
 
-    async def slow_down(self, reason: str, message: str) -> float:
+    async def apply(self, reason: str, message: str) -> float:
         """Pause this account's submits by all workers, longer each time in a row.
 
         Returns the pause in seconds.
@@ -91,7 +91,9 @@ class Brake:
         blocked = reason == Reason.ACCOUNT_REFUSED
         steps = self._blocked if blocked else self._busy
         level, pause_ms, is_news = await self._scripts.run(
-            "account_brake_apply", [self.key], [steps.first_ms, steps.longest_ms, reason, message]
+            "account_brake_apply",
+            [self.key],
+            [steps.first_pause_ms, steps.longest_pause_ms, reason, message],
         )
         pause_seconds = float(pause_ms) / 1000
         self._paused_until = self._monotonic() + pause_seconds
@@ -107,7 +109,7 @@ class Brake:
             )
         return pause_seconds
 
-    async def ease(self) -> int:
+    async def reduce(self) -> int:
         """Take a step back after a submit that went well; return the level that is left."""
         level = self.level = int(await self._scripts.run("account_brake_reduce", [self.key], []))
         if level == 0:

@@ -16,19 +16,19 @@ from itertools import count
 from shared.adapters.monitoring.incident_log import incidents
 
 LONGEST_WAIT_SECONDS = 30.0
-_SHORTEST_PACE_SECONDS = 0.2
+_SHORTEST_SPACING_SECONDS = 0.2
 _EVENT = "kie_account_slow"
 _MEANING = "its polls wait for each other; those of the other Kie accounts go on"
 
 
 @dataclass(slots=True)
 class _Account:
-    under_way: dict[int, float] = field(default_factory=dict)
+    in_flight: dict[int, float] = field(default_factory=dict)
     """When each poll began."""
-    next_turn_at: float = 0.0
+    next_return_at: float = 0.0
 
 
-class KieExchanges:
+class AccountConcurrency:
     """One worker's own count, in memory. Without `limit_per_name` nothing is ever held back."""
 
     def __init__(
@@ -39,7 +39,7 @@ class KieExchanges:
         self._accounts: dict[str, _Account] = {}
         self._numbers = count()
 
-    def wait_seconds(self, name: str) -> float:
+    def wait_before_start(self, name: str) -> float:
         """Return 0 where a poll of this account may begin, or after how long to come again.
 
         Each that is told to wait has the next turn: thousands do not come back in one moment.
@@ -48,33 +48,33 @@ class KieExchanges:
         if (
             self.limit_per_name is None
             or account is None
-            or len(account.under_way) < self.limit_per_name
+            or len(account.in_flight) < self.limit_per_name
         ):
             return 0.0
         now = self._monotonic()
-        oldest_seconds = now - min(account.under_way.values())
-        step = max(oldest_seconds, _SHORTEST_PACE_SECONDS) / self.limit_per_name
-        account.next_turn_at = min(
-            max(account.next_turn_at, now) + step, now + LONGEST_WAIT_SECONDS
+        oldest_seconds = now - min(account.in_flight.values())
+        step = max(oldest_seconds, _SHORTEST_SPACING_SECONDS) / self.limit_per_name
+        account.next_return_at = min(
+            max(account.next_return_at, now) + step, now + LONGEST_WAIT_SECONDS
         )
-        words = f"{len(account.under_way)} polls are under way, the oldest for a while"
+        words = f"{len(account.in_flight)} polls are under way, the oldest for a while"
         incidents.record_failure(
             _EVENT, name, words, meaning=_MEANING, oldest_seconds=round(oldest_seconds, 1)
         )
-        return max(account.next_turn_at - now, step)
+        return max(account.next_return_at - now, step)
 
     @contextmanager
-    def under_way(self, name: str) -> Iterator[None]:
+    def counted(self, name: str) -> Iterator[None]:
         """Count one poll of this account for the block."""
         if self.limit_per_name is None:
             yield
             return
         account = self._accounts.setdefault(name, _Account())
         number = next(self._numbers)
-        account.under_way[number] = self._monotonic()
+        account.in_flight[number] = self._monotonic()
         try:
             yield
         finally:
-            del account.under_way[number]
-            if len(account.under_way) <= self.limit_per_name // 2:
+            del account.in_flight[number]
+            if len(account.in_flight) <= self.limit_per_name // 2:
                 incidents.record_success(_EVENT, name)

@@ -16,10 +16,10 @@ from secrets import token_hex
 from types import TracebackType
 
 from shared.errors import DarkroomError
-from worker.batching.micro_batch import Gathering
-from worker.batching.redis_scripts import Scripts
+from worker.batching.micro_batch import MicroBatch
+from worker.batching.redis_scripts import RedisScripts
 
-GUARD_MS = 25
+WINDOW_MARGIN_MS = 25
 """Added to every window: clocks tick in whole milliseconds and do not run at quite one speed."""
 POLL_WINDOW_MS = 1_000
 """The sliding window of Kie's limit on polls of one task."""
@@ -72,39 +72,39 @@ class _Request:
 class Throttle:
     """Grants requests against a limit kept in Redis. Redis down means wait, never guess."""
 
-    def __init__(self, scripts: Scripts, limit: Limit) -> None:
+    def __init__(self, scripts: RedisScripts, limit: Limit) -> None:
         self.scripts = scripts
         self.limit = limit
-        self._counted_ms = limit.window_ms + GUARD_MS
-        self._grants: Gathering[_Request, int] = Gathering(self._grant)
-        self._answers: Gathering[_Request, int] = Gathering(self._note_answers)
+        self._counted_ms = limit.window_ms + WINDOW_MARGIN_MS
+        self._acquire_batch: MicroBatch[_Request, int] = MicroBatch(self._acquire_all)
+        self._answered_batch: MicroBatch[_Request, int] = MicroBatch(self._mark_all_answered)
         # No two requests to Kie may share an id, whichever process they come from.
         self._process, self._numbers = token_hex(8), count()
 
-    def slot(self, name: str, reserved_for: str = "") -> AbstractAsyncContextManager[None]:
+    def permit(self, name: str, reservation_of: str = "") -> AbstractAsyncContextManager[None]:
         """Send the request inside this block: granted on entry, noted as answered on exit.
 
-        `reserved_for` is the delivery for which a claim has kept a slot. Raises `Throttled` with
+        `reservation_of` is the delivery for which a claim has kept a slot. Raises `Throttled` with
         the wait where the limit is reached, and `RedisDown`.
         """
         key = self.limit.key(name)
         if not key:
-            return _Slot(self, None)
+            return _Permit(self, None)
         request_id = f"{self._process}:{next(self._numbers)}"
-        reservation = f"reserved:{reserved_for}" if reserved_for else ""
-        return _Slot(self, _Request(key, request_id, reservation))
+        reservation = f"reserved:{reservation_of}" if reservation_of else ""
+        return _Permit(self, _Request(key, request_id, reservation))
 
-    async def grant(self, request: _Request) -> None:
+    async def acquire(self, request: _Request) -> None:
         """Enter a slot. Raises `Throttled` and `RedisDown`."""
-        wait_ms = await self._grants.ask(request)
+        wait_ms = await self._acquire_batch.send_and_wait(request)
         if wait_ms > 0:
             raise Throttled(wait_ms / 1000)
 
-    def note_answer(self, request: _Request) -> None:
+    def mark_answered(self, request: _Request) -> None:
         """Leave a slot; where it cannot be noted, the request counts until its horizon."""
-        self._answers.tell(request)
+        self._answered_batch.send_later(request)
 
-    async def _grant(self, requests: Sequence[_Request]) -> Sequence[int]:
+    async def _acquire_all(self, requests: Sequence[_Request]) -> Sequence[int]:
         limit = self.limit
         items: list[str] = []
         for one in requests:
@@ -113,15 +113,15 @@ class Throttle:
         waits: list[int] = await self.scripts.run("throttle_acquire", (), arguments, items)
         return waits
 
-    async def _note_answers(self, requests: Sequence[_Request]) -> Sequence[int]:
+    async def _mark_all_answered(self, requests: Sequence[_Request]) -> Sequence[int]:
         items: list[str] = []
         for one in requests:
             items += (one.key, one.id)
-        await self.scripts.run("throttle_answered", (), (self._counted_ms,), items, has_time=True)
+        await self.scripts.run("throttle_answered", (), (self._counted_ms,), items, may_wait=True)
         return [1] * len(requests)
 
 
-class _Slot(AbstractAsyncContextManager[None]):
+class _Permit(AbstractAsyncContextManager[None]):
     """The block inside which one request is sent; without a request there is no limit."""
 
     __slots__ = ("_request", "_throttle")
@@ -132,7 +132,7 @@ class _Slot(AbstractAsyncContextManager[None]):
 
     async def __aenter__(self) -> None:
         if self._request is not None:
-            await self._throttle.grant(self._request)
+            await self._throttle.acquire(self._request)
 
     async def __aexit__(
         self,
@@ -143,4 +143,4 @@ class _Slot(AbstractAsyncContextManager[None]):
         # A cancelled request is cut off, but may arrive yet: it counts until its horizon. So does
         # one whose answer cannot be noted: slower, never too fast.
         if self._request is not None and (exc is None or isinstance(exc, Exception)):
-            self._throttle.note_answer(self._request)
+            self._throttle.mark_answered(self._request)

@@ -1,31 +1,31 @@
 """When to ask about a task next: pure, from what is known about it and others of its kind."""
 
 from .next_poll import (
-    FIRST_LOOK_SECONDS,
-    LAST_LOOK_RETRY_SECONDS,
-    LONGEST_SECONDS,
-    SHORTEST_SECONDS,
-    Known,
-    Sighting,
+    FIRST_POLL_SECONDS,
+    LAST_POLL_RETRY_SECONDS,
+    LONGEST_GAP_SECONDS,
+    SHORTEST_GAP_SECONDS,
+    PollObservation,
+    PollPlan,
     backoff_seconds,
     seconds_until_next_poll,
 )
-from .optimal_plan import WINDOW_LENGTH, plan_looks
-from .poll_planner import Completion, Ending, TaskKind, Timetable
+from .optimal_plan import WINDOW_LENGTH, plan_polls
+from .poll_planner import CompletionTime, PollPlanner, SuccessTiming, TaskKind
 
 __all__ = [
-    "FIRST_LOOK_SECONDS",
-    "LAST_LOOK_RETRY_SECONDS",
-    "LONGEST_SECONDS",
-    "SHORTEST_SECONDS",
+    "FIRST_POLL_SECONDS",
+    "LAST_POLL_RETRY_SECONDS",
+    "LONGEST_GAP_SECONDS",
+    "SHORTEST_GAP_SECONDS",
     "WINDOW_LENGTH",
-    "Completion",
-    "Ending",
-    "Known",
-    "Sighting",
+    "CompletionTime",
+    "PollObservation",
+    "PollPlan",
+    "PollPlanner",
+    "SuccessTiming",
     "TaskKind",
-    "Timetable",
     "backoff_seconds",
-    "plan_looks",
+    "plan_polls",
     "seconds_until_next_poll",
 ]

@@ -6,7 +6,7 @@ soon as ends are found by polls alone, the polls tighten again by themselves.
 
 from __future__ import annotations
 
-STRETCH_MAX = 4.0
+MAX_INTERVAL_FACTOR = 4.0
 _MEMORY = 0.1
 """The weight of the newest end: about the last twenty count."""
 _TRUSTED_FROM = 0.8
@@ -20,15 +20,17 @@ class CallbackTrust:
         self._share = 0.0
         self._ends = 0
 
-    def observe(self, was_called_back: bool) -> None:
+    def record(self, had_callback: bool) -> None:
         """Note one end: whether a callback had come for it."""
         self._ends += 1
         # The first ends count evenly, or the start would weigh for long.
         weight = max(_MEMORY, 1 / self._ends)
-        self._share += weight * (float(was_called_back) - self._share)
+        self._share += weight * (float(had_callback) - self._share)
 
-    def stretch(self) -> float:
+    def interval_factor(self) -> float:
         """Return by how much gaps between polls may be longer: 1 without trust, at most 4."""
         if self._ends < _PROVEN_AFTER or self._share <= _TRUSTED_FROM:
             return 1.0
-        return 1.0 + (STRETCH_MAX - 1.0) * (self._share - _TRUSTED_FROM) / (1.0 - _TRUSTED_FROM)
+        return 1.0 + (MAX_INTERVAL_FACTOR - 1.0) * (self._share - _TRUSTED_FROM) / (
+            1.0 - _TRUSTED_FROM
+        )

@@ -11,12 +11,12 @@ _KNOTS_MIN = 8
 _MARGIN = 0.02
 _MARGIN_SECONDS = 0.1
 _STEP_SECONDS = 0.001
-_DOUBT = 1.0
+_PRIOR_WEIGHT = 1.0
 """As many completions as the broad guess counts for."""
-_BREADTH = 0.8
+_PRIOR_SIGMA = 0.8
 """Of the broad guess: the sigma of a lognormal around the median."""
 _TAIL_EXPONENT = 1.5
-_LEAST_RATIO = 1e-9
+_MIN_RATIO = 1e-9
 
 
 class Distribution:
@@ -32,7 +32,7 @@ class Distribution:
         self._seen = sorted(seconds)
         self.count = len(self._seen)
         self.median = self.quantile(0.5)
-        self._doubt = _DOUBT / (self.count + _DOUBT)
+        self._prior_weight = _PRIOR_WEIGHT / (self.count + _PRIOR_WEIGHT)
         self._at, self._share = self._knots()
 
     @property
@@ -56,9 +56,9 @@ class Distribution:
         """Return the share of tasks that has ended by then."""
         if seconds <= 0:
             return 0.0
-        ratio = max(seconds / self.median, _LEAST_RATIO)
-        guess = 0.5 * (1.0 + erf(log(ratio) / (_BREADTH * sqrt(2.0))))
-        return (1.0 - self._doubt) * self._seen_by(seconds) + self._doubt * guess
+        ratio = max(seconds / self.median, _MIN_RATIO)
+        guess = 0.5 * (1.0 + erf(log(ratio) / (_PRIOR_SIGMA * sqrt(2.0))))
+        return (1.0 - self._prior_weight) * self._seen_by(seconds) + self._prior_weight * guess
 
     def _seen_by(self, seconds: float) -> float:
         if seconds <= self.shortest:

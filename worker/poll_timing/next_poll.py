@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-FIRST_LOOK_SECONDS = 2.0
+FIRST_POLL_SECONDS = 2.0
 """Kie's fastest images take longer than this."""
-SHORTEST_SECONDS = 1.0
-LONGEST_SECONDS = 15.0
+SHORTEST_GAP_SECONDS = 1.0
+LONGEST_GAP_SECONDS = 15.0
 LEAST_GAP_SECONDS = 0.35
 """No plan has shorter gaps: with them, three questions never fall into one second."""
-LAST_LOOK_RETRY_SECONDS = 5.0
+LAST_POLL_RETRY_SECONDS = 5.0
 _SHARE_OF_ELAPSED = 0.12
 _SHARE_OF_REMAINING = 0.5
 _LEAST_SHARE_OF_GAP = 0.25
@@ -20,7 +20,7 @@ _PROGRESS_LONGEST_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class PollObservation:
     """What the last answer said about a task."""
 
     elapsed_seconds: float
@@ -30,30 +30,30 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PollPlan:
     """What experience says about a kind of task; without any, rules of thumb hold."""
 
-    looks: tuple[float, ...] = ()
+    poll_times: tuple[float, ...] = ()
     """When to look, in seconds since the task id was given; rising."""
     progress_error: float | None = None
     """How far Kie's progress misses the end, as a share of what remains; None: unproved."""
 
 
-_NOTHING = Known()
+_NOTHING = PollPlan()
 
 
-def first_look_seconds(known: Known = _NOTHING) -> float:
+def first_poll_delay_seconds(known: PollPlan = _NOTHING) -> float:
     """Return how long after the task id to look for the first time."""
-    return known.looks[0] if known.looks else FIRST_LOOK_SECONDS
+    return known.poll_times[0] if known.poll_times else FIRST_POLL_SECONDS
 
 
 def seconds_until_next_poll(
-    sighting: Sighting,
+    sighting: PollObservation,
     seconds_to_deadline: float,
-    stretch: float = 1.0,
-    known: Known = _NOTHING,
+    interval_factor: float = 1.0,
+    known: PollPlan = _NOTHING,
 ) -> float:
-    """Return how long to wait before asking again; `stretch` is at least 1.
+    """Return how long to wait before asking again; `interval_factor` is at least 1.
 
     With a plan, its next look. Without one, or past its end, the gaps grow with the time that has
     passed, so the lag stays a fixed share of the whole. Progress counts in full where it has
@@ -62,26 +62,26 @@ def seconds_until_next_poll(
     All but the first look is stretched while callbacks can be relied on. Never past the deadline,
     which gets a look of its own.
     """
-    first_seconds = first_look_seconds(known)
+    first_seconds = first_poll_delay_seconds(known)
     if sighting.elapsed_seconds < first_seconds:
         delay = first_seconds - sighting.elapsed_seconds
         return min(max(delay, 0.0), max(seconds_to_deadline, 0.0))
     if seconds_to_deadline <= 0:
-        return LAST_LOOK_RETRY_SECONDS
-    delay = _gap_seconds(sighting.elapsed_seconds, known.looks)
+        return LAST_POLL_RETRY_SECONDS
+    delay = _gap_seconds(sighting.elapsed_seconds, known.poll_times)
     if 0 < sighting.progress < 1:
-        delay = _by_progress(sighting, delay, known)
-    return min(delay * stretch, max(seconds_to_deadline, 0.05))
+        delay = _delay_by_progress(sighting, delay, known)
+    return min(delay * interval_factor, max(seconds_to_deadline, 0.05))
 
 
-def look_before(found_seconds: float, known: Known = _NOTHING) -> float:
+def previous_poll_seconds(observed_seconds: float, known: PollPlan = _NOTHING) -> float:
     """Return when the look before the one that found the end will have been; 0 where none."""
-    if known.looks and found_seconds <= known.looks[-1] + LONGEST_SECONDS:
-        index = bisect_left(known.looks, found_seconds - LEAST_GAP_SECONDS)
-        return known.looks[index - 1] if index else 0.0
-    if found_seconds < FIRST_LOOK_SECONDS + SHORTEST_SECONDS:
+    if known.poll_times and observed_seconds <= known.poll_times[-1] + LONGEST_GAP_SECONDS:
+        index = bisect_left(known.poll_times, observed_seconds - LEAST_GAP_SECONDS)
+        return known.poll_times[index - 1] if index else 0.0
+    if observed_seconds < FIRST_POLL_SECONDS + SHORTEST_GAP_SECONDS:
         return 0.0
-    return max(found_seconds - _rule_of_thumb_seconds(found_seconds), 0.0)
+    return max(observed_seconds - _default_gap_seconds(observed_seconds), 0.0)
 
 
 def backoff_seconds(
@@ -92,24 +92,26 @@ def backoff_seconds(
     return whole * (0.5 + 0.5 * jitter)
 
 
-def _gap_seconds(elapsed_seconds: float, looks: tuple[float, ...]) -> float:
-    if looks and elapsed_seconds + LEAST_GAP_SECONDS <= looks[-1]:
-        index = bisect_left(looks, elapsed_seconds + LEAST_GAP_SECONDS)
-        return looks[index] - elapsed_seconds
-    return _rule_of_thumb_seconds(elapsed_seconds)
+def _gap_seconds(elapsed_seconds: float, poll_times: tuple[float, ...]) -> float:
+    if poll_times and elapsed_seconds + LEAST_GAP_SECONDS <= poll_times[-1]:
+        index = bisect_left(poll_times, elapsed_seconds + LEAST_GAP_SECONDS)
+        return poll_times[index] - elapsed_seconds
+    return _default_gap_seconds(elapsed_seconds)
 
 
-def _rule_of_thumb_seconds(elapsed_seconds: float) -> float:
-    return min(max(elapsed_seconds * _SHARE_OF_ELAPSED, SHORTEST_SECONDS), LONGEST_SECONDS)
+def _default_gap_seconds(elapsed_seconds: float) -> float:
+    return min(max(elapsed_seconds * _SHARE_OF_ELAPSED, SHORTEST_GAP_SECONDS), LONGEST_GAP_SECONDS)
 
 
-def _by_progress(sighting: Sighting, gap: float, known: Known) -> float:
+def _delay_by_progress(sighting: PollObservation, gap: float, known: PollPlan) -> float:
     elapsed = sighting.elapsed_seconds
     left = elapsed / sighting.progress - elapsed
     if known.progress_error is not None:
         delay = left * (1.0 + known.progress_error) + _PROGRESS_MARGIN_SECONDS
         least = max(gap * _LEAST_SHARE_OF_GAP, LEAST_GAP_SECONDS)
         return min(max(delay, least), max(elapsed, _PROGRESS_LONGEST_SECONDS))
-    if known.looks:
+    if known.poll_times:
         return gap
-    return min(max(left * _SHARE_OF_REMAINING, gap * _LEAST_SHARE_OF_GAP, SHORTEST_SECONDS), gap)
+    return min(
+        max(left * _SHARE_OF_REMAINING, gap * _LEAST_SHARE_OF_GAP, SHORTEST_GAP_SECONDS), gap
+    )

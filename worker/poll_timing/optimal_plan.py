@@ -1,7 +1,7 @@
 """The best moments to look at a task, from how long others of its kind took.
 
 A look costs one poll. Lag costs its square, so that long waits count for more: a lag of
-`POLL_IS_WORTH_SECONDS` costs as much as a poll, twice the lag as much as four. The cheapest set of
+`POLL_COST_IN_LAG_SECONDS` costs as much as a poll, twice the lag as much as four. The cheapest set of
 moments, out of some two hundred, is found backwards from the last (dynamic programming).
 """
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from .completion_distribution import Distribution
 from .next_poll import LEAST_GAP_SECONDS
 
-POLL_IS_WORTH_SECONDS = 1.2
+POLL_COST_IN_LAG_SECONDS = 1.2
 """The trade-off between polls and lag; bench/timetable.py draws the curve."""
 WINDOW_LENGTH = 300
 """How many completions of a kind count: a sample of the last minutes, the older ones fade."""
 PLAN_FROM = 16
 """With fewer completions there is no plan."""
-_MOMENTS = 200
-_PAST_THE_LONGEST = 1.3
+_CANDIDATES = 200
+_BEYOND_LONGEST_FACTOR = 1.3
 _LONGEST_SHARE_OF_ELAPSED = 0.25
 _LONGEST_AT_LEAST_SECONDS = 3.0
 _LONGEST_AT_MOST_SECONDS = 30.0
@@ -29,29 +29,29 @@ _JUST_AFTER_SECONDS = 0.1
 """A look so long after a quantile finds what ended there."""
 
 
-def plan_looks(
-    seconds: Sequence[float], poll_is_worth_seconds: float = POLL_IS_WORTH_SECONDS
+def plan_polls(
+    seconds: Sequence[float], poll_cost_in_lag_seconds: float = POLL_COST_IN_LAG_SECONDS
 ) -> tuple[float, ...]:
     """Return when to look, rising; () where fewer than `PLAN_FROM` completions are known.
 
-    Between looks there is never less than `LEAST_GAP_SECONDS`, and after the first never more
+    Between poll_times there is never less than `LEAST_GAP_SECONDS`, and after the first never more
     than a quarter of the time that has passed (but three seconds at least, thirty at most): what
     nobody has seen yet is found all the same. Takes a few milliseconds.
     """
     if len(seconds) < PLAN_FROM:
         return ()
-    grid = _Grid.over(Distribution(seconds), poll_is_worth_seconds)
-    following = _cheapest_way(grid)
-    looks = []
-    here = following[0]
-    while here:
-        looks.append(grid.at[here])
-        here = following[here]
-    return tuple(looks)
+    grid = _CandidateTimes.over(Distribution(seconds), poll_cost_in_lag_seconds)
+    following = _cheapest_next(grid)
+    poll_times = []
+    current = following[0]
+    while current:
+        poll_times.append(grid.at[current])
+        current = following[current]
+    return tuple(poll_times)
 
 
 @dataclass(frozen=True, slots=True)
-class _Grid:
+class _CandidateTimes:
     """Moments to choose from; `moments` are running sums of share x seconds^k, for k = 0, 1, 2."""
 
     at: list[float]
@@ -59,8 +59,8 @@ class _Grid:
     lag_price: float
 
     @classmethod
-    def over(cls, distribution: Distribution, poll_is_worth_seconds: float) -> _Grid:
-        at = _choices(distribution)
+    def over(cls, distribution: Distribution, poll_cost_in_lag_seconds: float) -> _CandidateTimes:
+        at = _candidate_times(distribution)
         ended = [distribution.ended_by(moment) for moment in at]
         first, second = [0.0], [0.0]
         for index in range(1, len(at)):
@@ -68,14 +68,14 @@ class _Grid:
             left, right = at[index - 1], at[index]
             first.append(first[-1] + share * (left + right) / 2)
             second.append(second[-1] + share * (left * left + left * right + right * right) / 3)
-        return cls(at, (ended, first, second), poll_is_worth_seconds**-2)
+        return cls(at, (ended, first, second), poll_cost_in_lag_seconds**-2)
 
 
-def _choices(distribution: Distribution) -> list[float]:
+def _candidate_times(distribution: Distribution) -> list[float]:
     """Half of the moments by the hundredths of those seen, half by even ratios, and 0."""
-    half = _MOMENTS // 2
+    half = _CANDIDATES // 2
     earliest = max(LEAST_GAP_SECONDS, min(distribution.shortest, distribution.median * 0.3))
-    latest = max(distribution.longest * _PAST_THE_LONGEST, earliest + 1.0)
+    latest = max(distribution.longest * _BEYOND_LONGEST_FACTOR, earliest + 1.0)
     ratio = (latest / earliest) ** (1 / (half - 1))
     moments = {round(earliest * ratio**index, 3) for index in range(half)}
     quantiles = (distribution.quantile((index + 0.5) / half) for index in range(half))
@@ -83,43 +83,43 @@ def _choices(distribution: Distribution) -> list[float]:
     return [0.0, *sorted(moments)]
 
 
-def _cheapest_way(grid: _Grid) -> list[int]:
+def _cheapest_next(grid: _CandidateTimes) -> list[int]:
     """Return for each moment the index of the look that best follows it; 0: none does."""
     at, ended = grid.at, grid.moments[0]
     last = len(at) - 1
     cost = [0.0] * (last + 1)
     following = [0] * (last + 1)
-    for here in range(last - 1, -1, -1):
-        from_index, to_index = _reach(at, here)
+    for current in range(last - 1, -1, -1):
+        from_index, to_index = _reach(at, current)
         if from_index > last:
             continue
-        alive = 1.0 - ended[here]
-        ways = [
-            (_lag_cost(grid, here, there) + cost[there], there)
-            for there in range(from_index, to_index)
+        alive = 1.0 - ended[current]
+        options = [
+            (_lag_cost(grid, current, next_index) + cost[next_index], next_index)
+            for next_index in range(from_index, to_index)
         ]
-        least, following[here] = min(ways)
-        cost[here] = alive + least
+        least, following[current] = min(options)
+        cost[current] = alive + least
     return following
 
 
-def _reach(at: list[float], here: int) -> tuple[int, int]:
-    from_index = bisect_left(at, at[here] + LEAST_GAP_SECONDS)
-    if here == 0:
+def _reach(at: list[float], current: int) -> tuple[int, int]:
+    from_index = bisect_left(at, at[current] + LEAST_GAP_SECONDS)
+    if current == 0:
         return from_index, len(at)
-    longest = max(at[here] * _LONGEST_SHARE_OF_ELAPSED, _LONGEST_AT_LEAST_SECONDS)
+    longest = max(at[current] * _LONGEST_SHARE_OF_ELAPSED, _LONGEST_AT_LEAST_SECONDS)
     longest = min(longest, _LONGEST_AT_MOST_SECONDS)
-    return from_index, max(bisect_right(at, at[here] + longest), from_index + 1)
+    return from_index, max(bisect_right(at, at[current] + longest), from_index + 1)
 
 
-def _lag_cost(grid: _Grid, here: int, there: int) -> float:
+def _lag_cost(grid: _CandidateTimes, current: int, next_index: int) -> float:
     """Return what the squared lag costs of those that end in between and are found `there`."""
-    look = grid.at[there]
+    look = grid.at[next_index]
     zeroth, first, second = grid.moments
-    share = zeroth[there] - zeroth[here]
+    share = zeroth[next_index] - zeroth[current]
     squares = (
         look * look * share
-        - 2 * look * (first[there] - first[here])
-        + (second[there] - second[here])
+        - 2 * look * (first[next_index] - first[current])
+        + (second[next_index] - second[current])
     )
     return grid.lag_price * squares

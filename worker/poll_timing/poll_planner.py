@@ -9,9 +9,15 @@ from uuid import UUID
 
 from shared.domain.job import Job
 
-from .next_poll import Known, Sighting, first_look_seconds, look_before, seconds_until_next_poll
-from .optimal_plan import POLL_IS_WORTH_SECONDS, WINDOW_LENGTH, plan_looks
-from .signal_trust import Pace
+from .next_poll import (
+    PollObservation,
+    PollPlan,
+    first_poll_delay_seconds,
+    previous_poll_seconds,
+    seconds_until_next_poll,
+)
+from .optimal_plan import POLL_COST_IN_LAG_SECONDS, WINDOW_LENGTH, plan_polls
+from .signal_trust import ProgressAccuracy
 
 _SIGHTINGS_MAX = 20_000
 _LEAST_SECONDS = 0.01
@@ -36,7 +42,7 @@ class TaskKind(NamedTuple):
         return cls(job.model, job.task, job.quantity)
 
 
-class Completion(NamedTuple):
+class CompletionTime(NamedTuple):
     """One task that succeeded, so many seconds after Kie gave its id."""
 
     kind: TaskKind
@@ -44,58 +50,64 @@ class Completion(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class SuccessTiming:
     """How a success was found; all in seconds since Kie gave the task id."""
 
-    found_seconds: float
-    said_seconds: float | None
+    observed_seconds: float
+    reported_seconds: float | None
     """When it was done by Kie's own clock; None where Kie does not say."""
-    somewhere: float = 0.5
-    """0 to 1, drawn evenly: where between two looks the end is put that nobody dates."""
+    position: float = 0.5
+    """0 to 1, drawn evenly: where between two poll_times the end is put that nobody dates."""
 
 
 @dataclass(slots=True)
-class _Experience:
+class _KindState:
     window: tuple[float, ...] = ()
-    looks: tuple[float, ...] = ()
+    poll_times: tuple[float, ...] = ()
     planned_from: tuple[float, ...] = ()
     overdue_seconds: float = 0.0
     """0: nothing is known of it yet."""
-    pace: Pace = field(default_factory=Pace)
+    progress_accuracy: ProgressAccuracy = field(default_factory=ProgressAccuracy)
 
 
-class Timetable:
-    """Answers when to look next, and is told what the looks found. Does no input or output.
+class PollPlanner:
+    """Answers when to look next, and is told what the poll_times found. Does no input or output.
 
-    Completions are gathered until `take_fresh`; what all workers saw comes back by `adopt`, and
+    Completions are gathered until `take_new_completions`; what all workers saw comes back by `load_windows`, and
     `replan` makes plans of it. Between two plans an answer is a look-up in a table.
     """
 
     def __init__(
         self,
-        poll_is_worth_seconds: float = POLL_IS_WORTH_SECONDS,
+        poll_cost_in_lag_seconds: float = POLL_COST_IN_LAG_SECONDS,
         overdue_unlearned_seconds: float = OVERDUE_UNLEARNED_SECONDS,
     ) -> None:
-        self._poll_is_worth_seconds = poll_is_worth_seconds
+        self._poll_is_worth_seconds = poll_cost_in_lag_seconds
         self._overdue_unlearned_seconds = overdue_unlearned_seconds
-        self._patience = 1.0
-        self._kinds: dict[TaskKind, _Experience] = {}
-        self._fresh: list[Completion] = []
-        self._sightings: dict[UUID, Sighting] = {}
+        self._lag_factor = 1.0
+        self._kinds: dict[TaskKind, _KindState] = {}
+        self._fresh: list[CompletionTime] = []
+        self._sightings: dict[UUID, PollObservation] = {}
         self._was_used = False
 
     # --- asked by the steps -----------------------------------------------------------------
 
-    def first_look_seconds(self, kind: TaskKind) -> float:
+    def first_poll_delay_seconds(self, kind: TaskKind) -> float:
         """Return how long after the task id to look for the first time."""
         self._was_used = True
-        return first_look_seconds(self._known(kind))
+        return first_poll_delay_seconds(self._known(kind))
 
     def seconds_until_next_poll(
-        self, kind: TaskKind, sighting: Sighting, seconds_to_deadline: float, stretch: float = 1.0
+        self,
+        kind: TaskKind,
+        sighting: PollObservation,
+        seconds_to_deadline: float,
+        interval_factor: float = 1.0,
     ) -> float:
         """Return how long to wait before asking again; see the function of that name."""
-        return seconds_until_next_poll(sighting, seconds_to_deadline, stretch, self._known(kind))
+        return seconds_until_next_poll(
+            sighting, seconds_to_deadline, interval_factor, self._known(kind)
+        )
 
     def overdue_seconds(self, kind: TaskKind) -> float:
         """Return after how long a task of this kind takes far longer than any did."""
@@ -105,7 +117,7 @@ class Timetable:
 
     # --- told by the steps ------------------------------------------------------------------
 
-    def saw_pending(self, job_id: UUID, sighting: Sighting) -> None:
+    def record_pending(self, job_id: UUID, sighting: PollObservation) -> None:
         """Note that the task was still generating."""
         self._was_used = True
         self._sightings.pop(job_id, None)
@@ -113,29 +125,29 @@ class Timetable:
             del self._sightings[next(iter(self._sightings))]
         self._sightings[job_id] = sighting
 
-    def saw_success(self, job_id: UUID, kind: TaskKind, ending: Ending) -> None:
+    def record_success(self, job_id: UUID, kind: TaskKind, ending: SuccessTiming) -> None:
         """Learn from a success.
 
-        Kie's clock is believed within what our own looks saw: not before the last look that found
+        Kie's clock is believed within what our own poll_times saw: not before the last look that found
         the task generating, not after the one that found it done. Where Kie does not say when, or
         its clock is plainly wrong, the end is put somewhere between the two.
         """
         self._was_used = True
         last = self._sightings.pop(job_id, None)
         seconds = max(self._dated(kind, ending, last), _LEAST_SECONDS)
-        self.put_back([Completion(kind, seconds)])
+        self.return_completions([CompletionTime(kind, seconds)])
         if last is not None:
-            self._kinds.setdefault(kind, _Experience()).pace.observe(last, seconds)
+            self._kinds.setdefault(kind, _KindState()).progress_accuracy.record(last, seconds)
 
-    def _dated(self, kind: TaskKind, ending: Ending, last: Sighting | None) -> float:
-        found, said = ending.found_seconds, ending.said_seconds
+    def _dated(self, kind: TaskKind, ending: SuccessTiming, last: PollObservation | None) -> float:
+        found, said = ending.observed_seconds, ending.reported_seconds
         after = min(last.elapsed_seconds, found) if last is not None else 0.0
         slack = _CLOCK_SLACK_SECONDS
         if said is not None and after - slack <= said <= found + slack:
             return min(max(said, after), found)
         if last is None:  # the last look was another worker's, or there was none
-            after = look_before(found, self._known(kind))
-        return after + ending.somewhere * (found - after)
+            after = previous_poll_seconds(found, self._known(kind))
+        return after + ending.position * (found - after)
 
     def forget(self, job_id: UUID) -> None:
         """Drop what was seen of a job that ended otherwise."""
@@ -143,26 +155,26 @@ class Timetable:
 
     # --- shared with other workers ----------------------------------------------------------
 
-    def take_use(self) -> bool:
+    def take_used(self) -> bool:
         """Return whether it was used since the last call: a worker at rest need not share."""
         was_used, self._was_used = self._was_used, False
         return was_used
 
-    def take_fresh(self) -> list[Completion]:
+    def take_new_completions(self) -> list[CompletionTime]:
         """Return the completions seen since the last call, oldest first."""
         fresh, self._fresh = self._fresh, []
         return fresh
 
-    def put_back(self, completions: Iterable[Completion]) -> None:
-        """Keep completions until the next `take_fresh`; of too many, the newest."""
+    def return_completions(self, completions: Iterable[CompletionTime]) -> None:
+        """Keep completions until the next `take_new_completions`; of too many, the newest."""
         self._fresh.extend(completions)
         if len(self._fresh) > 10 * WINDOW_LENGTH:
             del self._fresh[: -5 * WINDOW_LENGTH]
 
-    def adopt(self, windows: Mapping[TaskKind, Iterable[float]]) -> list[TaskKind]:
+    def load_windows(self, windows: Mapping[TaskKind, Iterable[float]]) -> list[TaskKind]:
         """Take over what all workers saw, oldest first; returns the kinds that need a new plan."""
         for kind, seconds in windows.items():
-            experience = self._kinds.setdefault(kind, _Experience())
+            experience = self._kinds.setdefault(kind, _KindState())
             experience.window = tuple(seconds)[-WINDOW_LENGTH:]
             longest_seconds = max(experience.window, default=0.0)
             if longest_seconds > 0:
@@ -171,22 +183,22 @@ class Timetable:
                 )
         return [kind for kind, known in self._kinds.items() if known.window != known.planned_from]
 
-    def be_patient(self, patience: float) -> list[TaskKind]:
+    def set_lag_factor(self, lag_factor: float) -> list[TaskKind]:
         """Let a poll be worth so many times the usual lag, from the next plans on; returns the
         kinds that need a new one.
         """
-        self._patience = patience
-        return [kind for kind, known in self._kinds.items() if known.looks]
+        self._lag_factor = lag_factor
+        return [kind for kind, known in self._kinds.items() if known.poll_times]
 
     def replan(self, kind: TaskKind) -> None:
         """Make the plan of one kind from its window; takes a few milliseconds."""
         experience = self._kinds[kind]
-        worth_seconds = self._poll_is_worth_seconds * self._patience
-        experience.looks = plan_looks(experience.window, worth_seconds)
+        cost_seconds = self._poll_is_worth_seconds * self._lag_factor
+        experience.poll_times = plan_polls(experience.window, cost_seconds)
         experience.planned_from = experience.window
 
-    def _known(self, kind: TaskKind) -> Known:
+    def _known(self, kind: TaskKind) -> PollPlan:
         experience = self._kinds.get(kind)
         if experience is None:
-            return Known()
-        return Known(experience.looks, experience.pace.error)
+            return PollPlan()
+        return PollPlan(experience.poll_times, experience.progress_accuracy.error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .next_poll import Sighting
+from .next_poll import PollObservation
 
 _MEMORY = 0.05
 _PROVED_AFTER = 20
@@ -10,21 +10,21 @@ _PROVED_BELOW = 0.15
 _WORST = 2.0
 
 
-class Pace:
+class ProgressAccuracy:
     """Experience with the progress of one kind of task."""
 
     def __init__(self) -> None:
         self._error = 0.0
         self._ends = 0
 
-    def observe(self, last: Sighting, seconds: float) -> None:
+    def record(self, last: PollObservation, seconds: float) -> None:
         """Note an end after so many seconds, and what was seen last before it."""
         if not 0 < last.progress < 1:
             return
-        foretold = last.elapsed_seconds / last.progress
-        left = max(foretold - last.elapsed_seconds, 1.0)
+        predicted = last.elapsed_seconds / last.progress
+        left = max(predicted - last.elapsed_seconds, 1.0)
         self._ends += 1
-        error = min(abs(seconds - foretold) / left, _WORST)
+        error = min(abs(seconds - predicted) / left, _WORST)
         self._error += max(_MEMORY, 1 / self._ends) * (error - self._error)
 
     @property

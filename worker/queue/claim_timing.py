@@ -1,19 +1,19 @@
-"""When a lane looks into its queue: in a tempo while it is busy, at once where somebody calls."""
+"""When a lane looks into its queue: in a interval while it is busy, at once where somebody calls."""
 
 from __future__ import annotations
 
 import asyncio
 
-from worker.batching.micro_batch import BEATS_PER_SECOND, Tempo, wait_for
+from worker.batching.micro_batch import BATCHES_PER_SECOND, BatchInterval, wait_at_most
 
-FALLBACK_SECONDS = 12 / BEATS_PER_SECOND
+FALLBACK_CLAIM_SECONDS = 12 / BATCHES_PER_SECOND
 """The longest sleep between looks, for deliveries that came without a wake-up. Whole beats, so that
 the looks of idle lanes fall together with whatever else the worker does."""
-_LOOKS_PER_SECOND = BEATS_PER_SECOND / 2
+_CLAIMS_PER_SECOND = BATCHES_PER_SECOND / 2
 """Of a busy lane: what is due by itself, a poll for the most part, waits up to 80 ms."""
 
 
-class Looks:
+class ClaimTiming:
     """The looks of one lane, one after the other.
 
     What somebody calls for, so many times a second at most, does not wait until the lane would look
@@ -21,20 +21,20 @@ class Looks:
     """
 
     def __init__(self, calls_per_second: float) -> None:
-        self._called = asyncio.Event()
-        self._by_itself = Tempo(_LOOKS_PER_SECOND)
-        self._by_call = Tempo(calls_per_second)
+        self._is_woken = asyncio.Event()
+        self._scheduled = BatchInterval(_CLAIMS_PER_SECOND)
+        self._woken = BatchInterval(calls_per_second)
 
-    def call(self) -> None:
+    def wake(self) -> None:
         """Say that something may be due, or that there is room again."""
-        self._called.set()
+        self._is_woken.set()
 
-    async def wait_for_turn(self) -> None:
+    async def wait_until_allowed(self) -> None:
         """Wait until the next look may be made, which then answers all calls so far."""
-        await self._by_itself.keep(self._called)
-        if self._called.is_set():
-            await self._by_call.keep()
-        self._called.clear()
+        await self._scheduled.wait(self._is_woken)
+        if self._is_woken.is_set():
+            await self._woken.wait()
+        self._is_woken.clear()
 
     async def sleep(self, delay_seconds: float) -> None:
         """Wait until a look is worthwhile: after the delay, at a call, or at the fallback.
@@ -43,5 +43,5 @@ class Looks:
         look in one round trip.
         """
         now = asyncio.get_running_loop().time()
-        until_fallback = FALLBACK_SECONDS - now % FALLBACK_SECONDS
-        await wait_for(self._called, min(delay_seconds, until_fallback))
+        until_fallback = FALLBACK_CLAIM_SECONDS - now % FALLBACK_CLAIM_SECONDS
+        await wait_at_most(self._is_woken, min(delay_seconds, until_fallback))

@@ -16,7 +16,7 @@ _give_up: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
 _delivery: ContextVar[str] = ContextVar("delivery", default="")
 
 
-class Slots:
+class LaneSlots:
     """The slots of one lane; `count` is told which delivery gives its slot up or has it again."""
 
     def __init__(self, most: int, count: Callable[[str, int], None]) -> None:

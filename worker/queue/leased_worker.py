@@ -27,27 +27,27 @@ from shared.adapters.monitoring.push_channels import PushChannel
 from shared.adapters.redis.deliveries import Lane, deserialize, local_now_ms, serialize
 from shared.errors import RedisDown
 from shared.redis_keys import RERUN_KEY_PREFIX
-from worker.batching.micro_batch import BEATS_PER_SECOND, Gathering
-from worker.batching.redis_scripts import Scripts
-from worker.limits.submit_gates import Gates
-from worker.queue.claim_timing import FALLBACK_SECONDS, Looks
-from worker.queue.delivery_run import Slots, use_slot_for
+from worker.batching.micro_batch import BATCHES_PER_SECOND, MicroBatch
+from worker.batching.redis_scripts import RedisScripts
+from worker.limits.submit_gates import SubmitGates
+from worker.queue.claim_timing import FALLBACK_CLAIM_SECONDS, ClaimTiming
+from worker.queue.delivery_run import LaneSlots, use_slot_for
 from worker.queue.due_time import due_at
 
 log = structlog.get_logger(__name__)
 
 LEASE_MS = 10_000
 """How long a claim outlives its worker: the time until a killed worker's jobs move again."""
-_WAKES_PER_SECOND = {Lane.POLL: BEATS_PER_SECOND * 2}
+_MAX_WAKE_UPS_PER_SECOND = {Lane.POLL: BATCHES_PER_SECOND * 2}
 """What Kie has called for waits up to 20 ms in it; others, new jobs for one, up to 40 ms."""
 # Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
 _RUN_TIMEOUT_SECONDS = 24 * 3600
 # From a claim to the POST it takes one look at the job and one commit.
-_RESERVED_MS = 5_000
+_RESERVATION_MS = 5_000
 _UNLIMITED_TRIES = 1_000_000_000
 _HAND_BACK_SECONDS = 5.0
 
-JobFunction = Callable[..., Coroutine[Any, Any, None]]
+ArqFunction = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Snoozed(Retry):
@@ -63,12 +63,12 @@ class LeasedWorker(Worker):
     def __init__(
         self,
         lane: Lane,
-        function: JobFunction,
+        function: ArqFunction,
         *,
         redis: ArqRedis,
-        scripts: Scripts | None = None,
+        scripts: RedisScripts | None = None,
         max_jobs: int,
-        gates: Gates | None = None,
+        gates: SubmitGates | None = None,
         lease_ms: int = LEASE_MS,
     ) -> None:
         super().__init__(
@@ -87,16 +87,16 @@ class LeasedWorker(Worker):
         self.lane = lane
         self.lease_ms = lease_ms
         self.owner = token_hex(8)
-        self._gates = gates or Gates()
-        self.wake_path = PushChannel("wake", "each lane looks twice a second")
-        self._scripts = scripts or Scripts(redis)
+        self._gates = gates or SubmitGates()
+        self.wake_pushes = PushChannel("wake", "each lane looks twice a second")
+        self._scripts = scripts or RedisScripts(redis)
         self._function = function
-        self._own = f"{lane.name.lower()}:"
-        self._ends = Gathering[tuple[str, str | int], int](self._end_runs)
+        self._arq_id_prefix = f"{lane.name.lower()}:"
+        self._run_ends = MicroBatch[tuple[str, str | int], int](self._send_run_ends)
         self._scores: dict[str, int] = {}
-        self._looks = Looks(_WAKES_PER_SECOND.get(lane, BEATS_PER_SECOND))
+        self._timing = ClaimTiming(_MAX_WAKE_UPS_PER_SECOND.get(lane, BATCHES_PER_SECOND))
         self._claiming = asyncio.Lock()
-        self._slots = Slots(max_jobs, self._note_slot)
+        self._slots = LaneSlots(max_jobs, self._note_slot)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class LeasedWorker(Worker):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew_leases())
             while True:
-                await self._looks.wait_for_turn()
+                await self._timing.wait_until_allowed()
                 try:
                     delay_seconds = await self._claim_due()
                 except (RedisDown, RedisError, OSError) as error:
@@ -117,36 +117,36 @@ class LeasedWorker(Worker):
                 else:
                     incidents.record_recovery(REDIS)
                 stop_if_cancelled()
-                await self._looks.sleep(delay_seconds)
+                await self._timing.sleep(delay_seconds)
 
     def wake(self) -> None:
         """Look at once: something may be due, or a slot is free."""
-        self._looks.call()
+        self._timing.wake()
 
     async def _claim_due(self) -> float:
         """Claim and start what is due; return the seconds until the next look is worthwhile."""
-        room = self.max_jobs - self.job_counter
-        limit_per_name = (gates := self._gates).limit_per_name(room)
-        if not self.allow_pick_jobs or room <= 0 or not any(limit_per_name):
-            return FALLBACK_SECONDS
-        arguments: list[str | int] = [room, self.lease_ms, self.owner, in_progress_key_prefix]
+        free_slots = self.max_jobs - self.job_counter
+        limit_per_name = (gates := self._gates).limit_per_name(free_slots)
+        if not self.allow_pick_jobs or free_slots <= 0 or not any(limit_per_name):
+            return FALLBACK_CLAIM_SECONDS
+        arguments: list[str | int] = [free_slots, self.lease_ms, self.owner, in_progress_key_prefix]
         arguments += [
             gates.limit,
             RERUN_KEY_PREFIX,
-            _RESERVED_MS,
-            *gates.arguments_of(limit_per_name),
+            _RESERVATION_MS,
+            *gates.claim_arguments(limit_per_name),
         ]
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
-            first = 1 + gates.levels_told
+            first = 1 + gates.level_count
             claimed = (reply[start::4] for start in range(first, first + 4))
             now = self.loop.time()
             for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
                 with due_at(now - int(late_ms) / 1000):
                     self._start(arq_id.decode(), int(score), int(gate))
-        self.wake_path.record_claimed((len(reply) - first) // 4)
-        gates.observe(reply[1:first])
-        return FALLBACK_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
+        self.wake_pushes.record_claimed((len(reply) - first) // 4)
+        gates.set_levels(reply[1:first])
+        return FALLBACK_CLAIM_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
 
     def _start(self, arq_id: str, score: int, gate: int) -> None:
         running = self.tasks.get(arq_id)
@@ -155,32 +155,32 @@ class LeasedWorker(Worker):
             return
         self.job_counter += 1
         self._scores[arq_id] = score
-        self._gates.note_claim(arq_id, gate)
+        self._gates.record_claim(arq_id, gate)
         task = self.loop.create_task(self.run_job(arq_id, score))
         self.tasks[arq_id] = task
         task.add_done_callback(partial(self._note_end, arq_id))
 
     def _note_end(self, arq_id: str, task: asyncio.Task[None]) -> None:
-        self._count_running(-1)
+        self._change_running(-1)
         # Unless the next run of the same delivery has begun already.
         if self.tasks.get(arq_id) is task:
             del self.tasks[arq_id]
             self._scores.pop(arq_id, None)
-            self._gates.note_end(arq_id)
+            self._gates.record_run_end(arq_id)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # Its lease lapses and it is delivered again: nothing is lost, but say so.
             log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
 
     def _note_slot(self, arq_id: str, change: int) -> None:
-        self._count_running(change)
-        self._gates.note_slot(arq_id, is_used=change > 0)
+        self._change_running(change)
+        self._gates.record_slot_use(arq_id, is_used=change > 0)
 
-    def _count_running(self, change: int) -> None:
+    def _change_running(self, change: int) -> None:
         self.job_counter += change
         # A slot is free: look at once rather than after the fallback.
         is_first_free = change < 0 and self.job_counter == self.max_jobs - 1
-        if is_first_free or self._gates.any_holds_back:
+        if is_first_free or self._gates.limits_claims:
             self.wake()
 
     # --- leases -----------------------------------------------------------------------------
@@ -203,19 +203,19 @@ class LeasedWorker(Worker):
 
         Who made a delivery wrote all that it says into its id, so there is nothing to read first.
         """
-        if not job_id.startswith(self._own):
+        if not job_id.startswith(self._arq_id_prefix):
             await super().run_job(job_id, score)
             return
         use_slot_for(job_id)
         outcome: str | int = "finish"
         try:
-            await self._function(self.ctx, job_id.removeprefix(self._own))
+            await self._function(self.ctx, job_id.removeprefix(self._arq_id_prefix))
         except Snoozed as snoozed:
             outcome = snoozed.defer_score or 0
         except asyncio.CancelledError:
             outcome = 0  # handed back, for anybody to run at once
         # Nobody waits for it: where it is lost, the lease lapses and the delivery comes again.
-        self._ends.tell((job_id, outcome))
+        self._run_ends.send_later((job_id, outcome))
 
     async def finish_job(
         self,
@@ -245,19 +245,19 @@ class LeasedWorker(Worker):
             # has no delay: it is handed back at once.
             due_ms = self._scores[job_id] + incr_score if incr_score else local_now_ms()
             outcome = max(due_ms - local_now_ms(), 0)
-        await self._ends.ask((job_id, outcome))
+        await self._run_ends.send_and_wait((job_id, outcome))
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
         """End a run that arq could not start, in one fenced round trip; overrides arq's."""
-        await self._ends.ask((job_id, "finish"))
+        await self._run_ends.send_and_wait((job_id, "finish"))
 
-    async def _end_runs(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
+    async def _send_run_ends(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
         arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
         arguments += [retry_key_prefix, RERUN_KEY_PREFIX]
-        keys = [self.queue_name, *self._gates.logs]
+        keys = [self.queue_name, *self._gates.throttle_keys]
         items = [word for end in ends for word in end]
         run = self._scripts.run
-        replies: list[int] = await run("finish", keys, arguments, items, has_time=True)
+        replies: list[int] = await run("finish", keys, arguments, items, may_wait=True)
         return replies
 
     async def drain(self, timeout_seconds: float) -> None:
@@ -273,10 +273,10 @@ class LeasedWorker(Worker):
                 await asyncio.wait(late, timeout=_HAND_BACK_SECONDS)
         try:
             async with asyncio.timeout(_HAND_BACK_SECONDS):
-                await self._ends.flush()
+                await self._run_ends.flush()
         except TimeoutError:
             log.warning("not_handed_back", lane=self.lane.name, meaning="their leases lapse")
 
 
-def _as_arq_function(function: JobFunction, name: str) -> Function:
+def _as_arq_function(function: ArqFunction, name: str) -> Function:
     return func(function, name=name, max_tries=_UNLIMITED_TRIES, keep_result=0)

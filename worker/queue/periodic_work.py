@@ -19,7 +19,7 @@ from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import DependencyDown
 
-LONGEST_TICK_SECONDS = 10.0
+LONGEST_CHECK_SECONDS = 10.0
 """How long a worker waits at most before it asks again whether it is its turn."""
 _TIMEOUT_SECONDS = 300.0
 _SHARE_OF_INTERVAL = 0.9
@@ -35,7 +35,7 @@ class PeriodicWork:
     run: Callable[[], Awaitable[Any]]
 
 
-class Periodic:
+class PeriodicRunner:
     """One worker's share of some periodic work. Any number of workers share it."""
 
     def __init__(
@@ -46,12 +46,12 @@ class Periodic:
         self.work = work
         self._worker_name = worker_name
         # Shorter than the interval, so that whoever had the last turn may have the next.
-        self._turn_ms = int(work.interval_seconds * _SHARE_OF_INTERVAL * 1000)
+        self._lock_ms = int(work.interval_seconds * _SHARE_OF_INTERVAL * 1000)
 
     async def run_until_cancelled(self) -> None:
         """Run the work whenever it is this worker's turn; outlives outages and errors."""
         while True:
-            await asyncio.sleep(min(self.work.interval_seconds, LONGEST_TICK_SECONDS))
+            await asyncio.sleep(min(self.work.interval_seconds, LONGEST_CHECK_SECONDS))
             try:
                 await self.run_if_due()
             except DependencyDown as down:
@@ -78,7 +78,7 @@ class Periodic:
             return False
         with translated_redis_errors():
             is_due = await self._redis.set(
-                _KEY_PREFIX + self.work.name, self._worker_name, nx=True, px=self._turn_ms
+                _KEY_PREFIX + self.work.name, self._worker_name, nx=True, px=self._lock_ms
             )
         if is_due:
             async with asyncio.timeout(_TIMEOUT_SECONDS):

@@ -30,7 +30,7 @@ from shared.adapters.redis.subscription import SUBSCRIPTION_CHECK, SubscriptionC
 from shared.errors import DarkroomError, DependencyDown, PostgresDown
 from worker.recovery.reconciler import Reconciler
 
-CHANNEL = "darkroom_dispatch"
+JOBS_CHANNEL = "darkroom_dispatch"
 WEBHOOK_CHANNEL = "darkroom_webhooks"
 """A message here is the ids of a webhook message and its endpoint, with a blank between."""
 ECHO_CHANNEL = "darkroom_echo"
@@ -40,43 +40,43 @@ _MESSAGES_KEPT = 50_000
 
 
 @dataclass(slots=True)
-class _News:
+class _PendingNotifications:
     """What came since the last look."""
 
-    has_come: asyncio.Event = field(default_factory=asyncio.Event)
+    has_pending: asyncio.Event = field(default_factory=asyncio.Event)
     of_jobs: bool = False
     of_messages: list[tuple[UUID, UUID]] = field(default_factory=list)
 
-    def note_jobs(self, *_: object) -> None:
+    def add_job(self, *_: object) -> None:
         self.of_jobs = True
-        self.has_come.set()
+        self.has_pending.set()
 
-    def note_message(self, *notification: object) -> None:
+    def add_webhook(self, *notification: object) -> None:
         # Whoever may connect may notify: what is no id is nothing. Beyond that many, the outbox
         # finds the rest.
         with suppress(ValueError):
             message_id, endpoint_id = map(UUID, str(notification[-1]).split(" "))
             if len(self.of_messages) < _MESSAGES_KEPT:
                 self.of_messages.append((message_id, endpoint_id))
-                self.has_come.set()
+                self.has_pending.set()
 
 
-async def dispatch_on_notify(
+async def deliver_on_notify(
     database_url: str,
     reconciler: Reconciler,
     queries: Queries,
-    path: PushChannel,
+    pushes: PushChannel,
     heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
 ) -> None:
     """Listen until cancelled; reconnect after every outage, and when a heartbeat is not heard."""
     while True:
         try:
-            await _Listener(reconciler, queries, path, heartbeat).run(database_url)
+            await _Listener(reconciler, queries, pushes, heartbeat).run(database_url)
         except DarkroomError as error:
             incidents.record_outage(error, doing="listen_for_dispatches")
-            path.record_closed(str(error))
+            pushes.record_closed(str(error))
         else:
-            path.record_closed("the server has closed the connection")
+            pushes.record_closed("the server has closed the connection")
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
@@ -87,15 +87,15 @@ class _Listener:
         self,
         reconciler: Reconciler,
         queries: Queries,
-        path: PushChannel,
+        pushes: PushChannel,
         heartbeat: SubscriptionCheck,
     ) -> None:
         self._reconciler = reconciler
         self._queries = queries
-        self._path = path
+        self._pushes = pushes
         self._heartbeat = heartbeat
         self._token = token_hex(8)
-        self._news = _News()
+        self._news = _PendingNotifications()
 
     async def run(self, database_url: str) -> None:
         """Listen until the connection ends. Raises `PostgresDown` and `DatabaseRefused`."""
@@ -108,55 +108,55 @@ class _Listener:
                 connection_class=KeptAliveConnection,
             )
             try:
-                connection.add_termination_listener(lambda _: news.has_come.set())
-                await connection.add_listener(WEBHOOK_CHANNEL, news.note_message)
+                connection.add_termination_listener(lambda _: news.has_pending.set())
+                await connection.add_listener(WEBHOOK_CHANNEL, news.add_webhook)
                 await connection.add_listener(ECHO_CHANNEL, self._note_echo)
-                await connection.add_listener(CHANNEL, news.note_jobs)
-                self._path.record_open()
+                await connection.add_listener(JOBS_CHANNEL, news.add_job)
+                self._pushes.record_open()
                 incidents.record_recovery(POSTGRES)
                 while not connection.is_closed():
                     await self._wait()
-                    await self._act()
+                    await self._deliver()
                     stop_if_cancelled()
             finally:
                 connection.terminate()
 
     def _note_echo(self, *notification: object) -> None:
         if notification[-1] == self._token:
-            self._news.has_come.set()
+            self._news.has_pending.set()
 
     async def _wait(self) -> None:
         """Return when something has come. Raises `PostgresDown` where no heartbeat is heard."""
         news, heartbeat = self._news, self._heartbeat
         with suppress(TimeoutError):
             async with asyncio.timeout(heartbeat.interval_seconds):
-                await news.has_come.wait()
+                await news.has_pending.wait()
                 return
         try:
             async with asyncio.timeout(heartbeat.deadline_seconds):
                 await self._queries.fetch("notify_echo", self._token)
-                await news.has_come.wait()
+                await news.has_pending.wait()
         except TimeoutError:
             raise PostgresDown(
                 "the listening connection is dead: nothing has arrived on it for"
                 f" {heartbeat.interval_seconds + heartbeat.deadline_seconds:g} s"
             ) from None
 
-    async def _act(self) -> None:
+    async def _deliver(self) -> None:
         news = self._news
-        news.has_come.clear()
+        news.has_pending.clear()
         if news.of_jobs or news.of_messages:
-            self._path.record_push()
+            self._pushes.record_push()
         try:
-            await _act_on(news, self._reconciler)
+            await _deliver_pending(news, self._reconciler)
         except DependencyDown as error:
             incidents.record_outage(error, doing="dispatch")
 
 
-async def _act_on(news: _News, reconciler: Reconciler) -> None:
+async def _deliver_pending(news: _PendingNotifications, reconciler: Reconciler) -> None:
     jobs, news.of_jobs = news.of_jobs, False
     messages, news.of_messages = news.of_messages, []
     if messages:
         await reconciler.outbox.deliver(messages)
     if jobs:
-        await reconciler.deliver_fresh(settling_seconds=0)
+        await reconciler.deliver_recent(grace_seconds=0)

@@ -18,22 +18,22 @@ _RECONNECT_SECONDS = 1.0
 async def forward_wake_ups(
     delivery_queue: DeliveryQueue,
     lanes: list[LeasedWorker],
-    path: PushChannel,
+    pushes: PushChannel,
     heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
 ) -> None:
     """Wake whom somebody delivers to; on an outage the fallback carries on alone.
 
-    What the lanes claim meanwhile is counted on the path.
+    What the lanes claim meanwhile is counted on the pushes.
     """
     for lane in lanes:
-        lane.wake_path = path
+        lane.wake_pushes = pushes
     while True:
         try:
             async with subscribed(delivery_queue.redis, WAKE_UP_CHANNEL, heartbeat) as messages:
-                path.record_open()
+                pushes.record_open()
                 incidents.record_recovery(REDIS)
                 async for message in messages:
-                    path.record_push()
+                    pushes.record_push()
                     called = message.split()
                     for lane in lanes:
                         # To look for what others were called for costs a round trip each.
@@ -41,5 +41,5 @@ async def forward_wake_ups(
                             lane.wake()
         except RedisDown as error:
             incidents.record_outage(error, doing="listen_for_wake_ups")
-            path.record_closed(str(error))
+            pushes.record_closed(str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)

@@ -29,7 +29,7 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.late_results import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
 from shared.errors import DatabaseRefused, DependencyDown
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 from worker.limits.throttle import Throttled
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class LateTask:
     job_id: UUID
     attempt: int
     task_id: str
-    is_claimed: bool
+    named_by_callback: bool
     """Whether only a callback names it: then Kie's record must show this attempt's URL."""
     checks: int
     is_in_doubt: bool
@@ -62,17 +62,17 @@ class LateTask:
         return self.job_id, self.attempt, self.task_id
 
 
-def was_made_by(token: str, examination: TaskLookup) -> bool | None:
+def callback_url_has_token(token: str, examination: TaskLookup) -> bool | None:
     """Return whether Kie shows that the attempt of this token made the task; None: it is silent."""
     if examination.callback_url is None:
         return None
     return examination.callback_url.rstrip("/").endswith(f"/callbacks/kie/{token}")
 
 
-class LateTasks:
+class LateTaskChecks:
     """One worker's checks of late tasks; any number of workers may run them at once."""
 
-    def __init__(self, deps: Deps, *, most: int = MOST_AT_ONCE) -> None:
+    def __init__(self, deps: Dependencies, *, most: int = MOST_AT_ONCE) -> None:
         self._deps = deps
         self._most = most
         # Longer than a check takes; a worker that is lost meanwhile holds the task no longer.
@@ -84,7 +84,7 @@ class LateTasks:
         await asyncio.gather(*map(self._check_safely, late_tasks))
         return len(late_tasks)
 
-    async def note(self, job_id: UUID, attempt: int, task_id: str) -> None:
+    async def record_claimed_task(self, job_id: UUID, attempt: int, task_id: str) -> None:
         """Note a task that a callback names, to be checked as soon as its job has ended."""
         await self._deps.queries.fetch_row("note_late_task", job_id, attempt, task_id)
 
@@ -122,35 +122,35 @@ class LateTasks:
             )
 
     async def _check(self, late: LateTask) -> str | None:
-        async with self._deps.polls.slot(late.task_id):
-            kie = self._deps.accounts.kie_of(late.provider_account)
+        async with self._deps.poll_throttle.permit(late.task_id):
+            kie = self._deps.accounts.client_of(late.provider_account)
             examination = await kie.examine(get_family(late.model), late.task_id)
         verdict = examination.outcome
-        if late.is_claimed and not isinstance(verdict, NoVerdict):
-            is_ours = was_made_by(late.token, examination)
+        if late.named_by_callback and not isinstance(verdict, NoVerdict):
+            is_ours = callback_url_has_token(late.token, examination)
             if is_ours is False:
                 return await self._end(late, "refuted")
             # Whose it is matters once it has delivered; until then Kie may come to say it.
             if is_ours is None and not isinstance(verdict, Pending):
-                return await self._end(late, "unproven", said_of_success(verdict))
+                return await self._end(late, "unproven", describe_success_answer(verdict))
         match verdict:
             case Delivered():
-                return await self._keep(late, verdict)
+                return await self._store_images(late, verdict)
             case TaskFailed():
                 return await self._end_failed(late, verdict)
             case Unreadable():
                 # Asked again, as the shape may be known later; the answer is for people.
-                said = said_of_success(verdict)
+                answer_text = describe_success_answer(verdict)
                 if not late.is_in_doubt:
-                    self._tell_doubt("late_result_unreadable", late, said)
-                return await self._put_off(late, has_no_record=False, said=said)
+                    self._log_doubt("late_result_unreadable", late, answer_text)
+                return await self._reschedule(late, has_no_record=False, answer_text=answer_text)
             case Pending() | NoVerdict(has_record=True):
-                return await self._put_off(late, has_no_record=False)
+                return await self._reschedule(late, has_no_record=False)
             case NoVerdict(lacks_record=True):
-                return await self._put_off(late, has_no_record=True)
-        return await self._put_off(late, has_no_record=None)
+                return await self._reschedule(late, has_no_record=True)
+        return await self._reschedule(late, has_no_record=None)
 
-    async def _keep(self, late: LateTask, delivered: Delivered) -> str | None:
+    async def _store_images(self, late: LateTask, delivered: Delivered) -> str | None:
         """Store the images once, whoever else finds them, and tell of them."""
         try:
             row = await self._deps.queries.fetch_row(
@@ -169,7 +169,7 @@ class LateTasks:
         if row is None:
             return await self._end(late, "refuted")
         self._deps.metrics.count_late_delivery(row["provider_credits"])
-        self._deps.announce(Change(late.job_id))
+        self._deps.publish_change(Change(late.job_id))
         log.error(
             "delivered_late",
             job_id=str(late.job_id),
@@ -185,17 +185,19 @@ class LateTasks:
             "record_failed_late", *late.key, failed.reason, failed.message, FAILED_LATE
         )
         if row is not None:
-            self._deps.announce(Change(late.job_id))
+            self._deps.publish_change(Change(late.job_id))
             log.info("failed_late", job_id=str(late.job_id), provider_task_id=late.task_id)
         return "failed"
 
-    async def _end(self, late: LateTask, outcome: str, said: str | None = None) -> str | None:
+    async def _end(
+        self, late: LateTask, outcome: str, answer_text: str | None = None
+    ) -> str | None:
         """End the checks; None: another worker has stored an outcome meanwhile."""
-        row = await self._deps.queries.fetch_row("end_late_task", *late.key, outcome, said)
+        row = await self._deps.queries.fetch_row("end_late_task", *late.key, outcome, answer_text)
         if row is None:
             return None
         if row["is_in_doubt"]:
-            self._tell_doubt("late_task_unproven", late, said)
+            self._log_doubt("late_task_unproven", late, answer_text)
             return outcome
         log.warning(
             "late_task_not_ours",
@@ -205,31 +207,31 @@ class LateTasks:
         )
         return outcome
 
-    async def _put_off(
-        self, late: LateTask, *, has_no_record: bool | None, said: str | None = None
+    async def _reschedule(
+        self, late: LateTask, *, has_no_record: bool | None, answer_text: str | None = None
     ) -> str | None:
         delay_seconds = check_delay_seconds(
             late.checks, self._deps.random.random(), is_answered=has_no_record is not None
         )
         row = await self._deps.queries.fetch_row(
-            "record_late_check", *late.key, delay_seconds, has_no_record, said
+            "record_late_check", *late.key, delay_seconds, has_no_record, answer_text
         )
         return row["outcome"] if row is not None else None
 
     @staticmethod
-    def _tell_doubt(event: str, late: LateTask, said: str | None) -> None:
+    def _log_doubt(event: str, late: LateTask, answer_text: str | None) -> None:
         log.error(
             event,
             job_id=str(late.job_id),
             provider_task_id=late.task_id,
-            answer=said,
+            answer=answer_text,
             meaning="Kie was paid for images that are not certain to be this job's, or not known."
             f" Settle it: darkroom jobs resolve {late.job_id} --delivered URL --reason TEXT, or"
             " --undelivered --reason TEXT",
         )
 
 
-def said_of_success(verdict: PollOutcome) -> str | None:
+def describe_success_answer(verdict: PollOutcome) -> str | None:
     """Return what Kie said, for an operator who looks for images in it; None: there are none."""
     match verdict:
         case Delivered(urls):
@@ -244,7 +246,7 @@ def _late_task_from_row(row: asyncpg.Record) -> LateTask:
         job_id=UUID(int=row["job_id"].int),
         attempt=row["attempt"],
         task_id=row["provider_task_id"],
-        is_claimed=row["is_claimed"],
+        named_by_callback=row["is_claimed"],
         checks=row["checks"],
         is_in_doubt=row["is_in_doubt"],
         model=row["model"],

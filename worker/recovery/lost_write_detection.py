@@ -16,24 +16,24 @@ from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.lost_write_log import EventPosition, LostJob, LostWriteLog
 from shared.domain.job import Job
 from shared.errors import DarkroomError, DependencyDown, JobNotFound
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 5.0
 
 
-async def keep_missing(deps: Deps, job_id: UUID, known: Job | None) -> None:
+async def record_missing_job(deps: Dependencies, job_id: UUID, known: Job | None) -> None:
     """Keep that a job which had a delivery is not in Postgres; `known` is how it was seen last."""
-    await _keep(deps, _lost(job_id, known))
+    await _record_lost(deps, _lost_job(job_id, known))
 
 
-async def keep_if_gone_back(deps: Deps, known: Job) -> None:
+async def record_if_rolled_back(deps: Dependencies, known: Job) -> None:
     """Keep a task whose job is gone, or is again as it was before the task."""
     try:
         now = await deps.store.load(known.id)
     except JobNotFound:
-        await keep_missing(deps, known.id, known)
+        await record_missing_job(deps, known.id, known)
         return
     except DependencyDown as error:
         incidents.record_outage(error, doing="look_for_losses")
@@ -42,10 +42,10 @@ async def keep_if_gone_back(deps: Deps, known: Job) -> None:
         now.attempt == known.attempt and now.provider_task_id is None and not now.is_terminal
     )
     if is_before:
-        await _keep(deps, _lost(known.id, known, is_known=True))
+        await _record_lost(deps, _lost_job(known.id, known, is_known=True))
 
 
-async def load_or_keep_task(deps: Deps, job: Job, task_id: str) -> Job | None:
+async def load_or_record_lost_task(deps: Dependencies, job: Job, task_id: str) -> Job | None:
     """Return the job as it is now; keep its new task where Postgres has lost job or attempt."""
     try:
         now: Job | None = await deps.store.load(job.id)
@@ -53,17 +53,17 @@ async def load_or_keep_task(deps: Deps, job: Job, task_id: str) -> Job | None:
         now = None
     if now is None or now.attempt < job.attempt:
         lost = LostJob(str(job.id), task_id, job.provider_account, is_known=now is not None)
-        await _keep(deps, lost)
+        await _record_lost(deps, lost)
     return now
 
 
-def _lost(job_id: UUID, known: Job | None, *, is_known: bool = False) -> LostJob:
+def _lost_job(job_id: UUID, known: Job | None, *, is_known: bool = False) -> LostJob:
     task_id = None if known is None else known.provider_task_id
     account = None if known is None else known.provider_account
     return LostJob(str(job_id), task_id, account, is_known)
 
 
-async def _keep(deps: Deps, *lost: LostJob) -> None:
+async def _record_lost(deps: Dependencies, *lost: LostJob) -> None:
     for one in lost:
         log.error(
             "job_lost",
@@ -78,7 +78,7 @@ async def _keep(deps: Deps, *lost: LostJob) -> None:
         incidents.record_outage(error, doing="keep_losses")
 
 
-async def compare_mark(deps: Deps) -> None:
+async def check_event_mark(deps: Dependencies) -> None:
     """Check that the newest event of the last look is still there. Raises `DependencyDown`."""
     evidence = LostWriteLog(deps.delivery_queue.redis)
     mark = await evidence.newest_event()
@@ -100,7 +100,7 @@ async def compare_mark(deps: Deps) -> None:
         await evidence.set_newest_event(newest)
 
 
-async def watch_losses(deps: Deps) -> None:
+async def watch_lost_writes(deps: Dependencies) -> None:
     """Whenever any worker has noticed a loss, check all tasks that this one remembers."""
     seen = 0
     while True:
@@ -114,7 +114,9 @@ async def watch_losses(deps: Deps) -> None:
             incidents.record_outage(error, doing="look_for_losses")
 
 
-async def _check_remembered(deps: Deps) -> None:
-    known = deps.store.memory.all()
+async def _check_remembered(deps: Dependencies) -> None:
+    known = deps.store.cache.all()
     rows = await deps.queries.fetch("missing_jobs", list(known))
-    await _keep(deps, *(_lost(UUID(int=row["id"].int), known[row["id"]]) for row in rows))
+    await _record_lost(
+        deps, *(_lost_job(UUID(int=row["id"].int), known[row["id"]]) for row in rows)
+    )

@@ -26,7 +26,7 @@ class OpenJob:
     """Until then, when it was read; below 0 where it is due."""
 
 
-async def overdue_unknown(
+async def fetch_overdue_unknown(
     queries: Queries, limit_seconds: float, most: int
 ) -> list[tuple[UUID, int]]:
     """Return id and attempt of unknown submissions older than the limit."""
@@ -34,20 +34,20 @@ async def overdue_unknown(
     return [(UUID(int=row["id"].int), row["attempt"]) for row in rows]
 
 
-async def fresh_open(
-    queries: Queries, newest_seconds: float, settling_seconds: float, most: int
+async def fetch_recent_open_jobs(
+    queries: Queries, newest_seconds: float, grace_seconds: float, most: int
 ) -> list[OpenJob]:
     """Return queued and generating jobs that changed lately, but not just now."""
-    rows = await queries.fetch("fresh_open_jobs", newest_seconds, settling_seconds, most)
+    rows = await queries.fetch("fresh_open_jobs", newest_seconds, grace_seconds, most)
     return _open_jobs_from(rows)
 
 
-async def open_after(
-    queries: Queries, last: OpenJob | None, settling_seconds: float, most: int
+async def fetch_open_jobs_page(
+    queries: Queries, last: OpenJob | None, grace_seconds: float, most: int
 ) -> list[OpenJob]:
     """Return the page of open jobs that follows the last one of a page; None: the first."""
     place = (last.state.value, last.due_at, last.id) if last else _BEFORE_ALL
-    rows = await queries.fetch("open_jobs_after", *place, most, settling_seconds)
+    rows = await queries.fetch("open_jobs_after", *place, most, grace_seconds)
     return _open_jobs_from(rows)
 
 

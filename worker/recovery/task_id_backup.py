@@ -26,17 +26,17 @@ from shared.errors import RedisDown
 
 log = structlog.get_logger(__name__)
 
-EVIDENCE_KEY = "darkroom:evidence"
+BACKUP_KEY = "darkroom:evidence"
 """A hash: by job and attempt, what Kie said."""
-KEEP_AFTER_SECONDS = 1.0
+BACK_UP_AFTER_SECONDS = 1.0
 """What Postgres has neither stored nor refused after this time is kept as evidence."""
-PLACES = ("file", "redis")
-FOLDER = "evidence"
+BACKUP_PLACES = ("file", "redis")
+BACKUP_FOLDER = "evidence"
 """In `DARKROOM_HOME`: one file for each attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PaidTask:
     """Kie accepted this attempt and named its task."""
 
     job_id: UUID
@@ -53,7 +53,7 @@ class Evidence:
         return f"{self.job_id}.{self.attempt}"
 
     @property
-    def facts(self) -> dict[str, object]:
+    def log_fields(self) -> dict[str, object]:
         """What a line in the log says, so that a person finds the task."""
         return {
             "job_id": str(self.job_id),
@@ -63,58 +63,60 @@ class Evidence:
         }
 
 
-class EvidenceStore:
+class TaskIdBackup:
     """The evidence of all workers in one Redis, and that of one home in its files."""
 
     def __init__(
-        self, redis: Redis, home: Path, *, keep_after_seconds: float = KEEP_AFTER_SECONDS
+        self, redis: Redis, home: Path, *, back_up_after_seconds: float = BACK_UP_AFTER_SECONDS
     ) -> None:
-        self.keep_after_seconds = keep_after_seconds
+        self.back_up_after_seconds = back_up_after_seconds
         self._redis = redis
-        self._folder = home / FOLDER
+        self._folder = home / BACKUP_FOLDER
         self._unreadable: set[str] = set()
 
-    async def keep(self, evidence: Evidence) -> frozenset[str]:
+    async def save(self, paid_task: PaidTask) -> frozenset[str]:
         """Write it to both places; return where it is safe now: `redis`, `file`. Never raises."""
         outcomes = await asyncio.gather(
-            _succeeds(partial(asyncio.to_thread, self._write_file, evidence)),
-            _succeeds(partial(self._write_redis, evidence)),
+            _succeeds(partial(asyncio.to_thread, self._write_file, paid_task)),
+            _succeeds(partial(self._write_redis, paid_task)),
         )
-        return frozenset(name for name, is_safe in zip(PLACES, outcomes, strict=True) if is_safe)
+        return frozenset(
+            name for name, is_safe in zip(BACKUP_PLACES, outcomes, strict=True) if is_safe
+        )
 
-    async def forget(self, evidence: Evidence) -> None:
+    async def remove(self, paid_task: PaidTask) -> None:
         """Take it away, once Postgres has it. What stays by mistake is read again, without harm."""
         await asyncio.gather(
-            _succeeds(partial(asyncio.to_thread, self._remove_file, evidence)),
-            _succeeds(partial(self._remove_from_redis, evidence)),
+            _succeeds(partial(asyncio.to_thread, self._remove_file, paid_task)),
+            _succeeds(partial(self._remove_from_redis, paid_task)),
         )
 
-    async def read(self) -> list[Evidence]:
+    async def read_all(self) -> list[PaidTask]:
         """Return all evidence of this Redis and this home. Raises `RedisDown`."""
         with translated_redis_errors():
-            found = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(EVIDENCE_KEY))
+            found = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(BACKUP_KEY))
         texts = {name.decode(errors="replace"): text for name, text in found.items()}
         texts |= await asyncio.to_thread(self._read_files)
         return [one for name, text in texts.items() if (one := self._parse(name, text))]
 
-    async def _write_redis(self, evidence: Evidence) -> None:
+    async def _write_redis(self, paid_task: PaidTask) -> None:
         with translated_redis_errors():
             await cast(
                 "Awaitable[int]",
-                self._redis.hset(EVIDENCE_KEY, evidence.name, _text_of(evidence)),
+                self._redis.hset(BACKUP_KEY, paid_task.name, _text_of(paid_task)),
             )
 
-    async def _remove_from_redis(self, evidence: Evidence) -> None:
+    async def _remove_from_redis(self, paid_task: PaidTask) -> None:
         with translated_redis_errors():
-            await cast("Awaitable[int]", self._redis.hdel(EVIDENCE_KEY, evidence.name))
+            await cast("Awaitable[int]", self._redis.hdel(BACKUP_KEY, paid_task.name))
 
-    def _write_file(self, evidence: Evidence) -> None:
+    def _write_file(self, paid_task: PaidTask) -> None:
         """Write it so that it is there whole or not at all, and on the disk."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._folder / f"{evidence.name}.json"
+        path = self._folder / f"{paid_task.name}.json"
         new = path.with_suffix(f".{os.getpid()}.new")
         with new.open("wb") as file:
-            file.write(_text_of(evidence).encode())
+            file.write(_text_of(paid_task).encode())
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
@@ -124,8 +126,8 @@ class EvidenceStore:
         finally:
             os.close(folder)
 
-    def _remove_file(self, evidence: Evidence) -> None:
-        (self._folder / f"{evidence.name}.json").unlink(missing_ok=True)
+    def _remove_file(self, paid_task: PaidTask) -> None:
+        (self._folder / f"{paid_task.name}.json").unlink(missing_ok=True)
 
     def _read_files(self) -> dict[str, bytes]:
         if not self._folder.is_dir():
@@ -138,10 +140,10 @@ class EvidenceStore:
                 self._say_unreadable(path.stem, str(error))
         return texts
 
-    def _parse(self, name: str, text: bytes) -> Evidence | None:
+    def _parse(self, name: str, text: bytes) -> PaidTask | None:
         try:
             value = orjson.loads(text)
-            return Evidence(
+            return PaidTask(
                 UUID(value["job_id"]),
                 int(value["attempt"]),
                 str(value["task_id"]),
@@ -158,8 +160,8 @@ class EvidenceStore:
             log.error("evidence_not_readable", name=name, content=what)
 
 
-def _text_of(evidence: Evidence) -> str:
-    return orjson.dumps(asdict(evidence)).decode()
+def _text_of(paid_task: PaidTask) -> str:
+    return orjson.dumps(asdict(paid_task)).decode()
 
 
 async def _succeeds(step: Callable[[], Awaitable[object]]) -> bool:

@@ -9,69 +9,69 @@ from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.domain import job_events
 from shared.domain.job import replace_fields
 from shared.errors import DatabaseRefused, DependencyDown, JobNotFound, StaleJob
-from worker.dependencies import Deps
-from worker.recovery.task_id_backup import Evidence
+from worker.dependencies import Dependencies
+from worker.recovery.task_id_backup import PaidTask
 from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
 
-class EvidenceRecovery:
+class TaskIdRecovery:
     """Brings evidence into Postgres. Any number of workers may do so at once without harm."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     async def run_once(self) -> None:
         """Store all evidence that can be read. Raises `PostgresDown` or `RedisDown`."""
-        for evidence in await self._deps.evidence.read():
+        for paid_task in await self._deps.task_id_backup.read_all():
             try:
-                is_settled = await self._store(evidence)
+                is_settled = await self._store(paid_task)
             except DependencyDown:
                 raise
             except Exception:
                 # A bug of ours: one piece of evidence must not keep the others from being stored.
-                log.exception("evidence_failed", **evidence.facts)
+                log.exception("evidence_failed", **paid_task.log_fields)
                 continue
             if is_settled:
-                await self._deps.evidence.forget(evidence)
+                await self._deps.task_id_backup.remove(paid_task)
 
-    async def _store(self, evidence: Evidence) -> bool:
+    async def _store(self, paid_task: PaidTask) -> bool:
         """Store one task id; return whether Postgres has it, so that nothing else need keep it."""
         deps = self._deps
-        event = job_events.Submitted(evidence.task_id, deps.settings.job_deadline_seconds)
+        event = job_events.Submitted(paid_task.task_id, deps.settings.job_deadline_seconds)
         try:
-            job = await deps.store.load(evidence.job_id)
+            job = await deps.store.load(paid_task.job_id)
             attempted = replace_fields(
-                job, attempt=evidence.attempt, provider_account=evidence.account
+                job, attempt=paid_task.attempt, provider_account=paid_task.account
             )
             recovered = await deps.store.record_submitted(attempted, event)
         except JobNotFound:
             # A database that was restored, or another one: nobody may take this away unread.
-            self._tell_once("evidence_without_job", evidence)
+            self._log_once("evidence_without_job", paid_task)
             return False
         except StaleJob:
             # The worker stored it itself, or the attempt has it now as a task without a job.
-            await self._tell_stray(evidence)
+            await self._log_stray_task(paid_task)
             return True
         except DatabaseRefused as error:
             is_taken = error.constraint == ONE_JOB_PER_TASK
             event_name = "task_of_another_job" if is_taken else "task_id_refused"
-            self._tell_once(event_name, evidence, error=str(error))
+            self._log_once(event_name, paid_task, error=str(error))
             return is_taken
-        deps.announce(Change(recovered.id))
+        deps.publish_change(Change(recovered.id))
         deps.metrics.count_submitted(recovered)
-        log.warning("submission_recovered", **evidence.facts, by="evidence")
+        log.warning("submission_recovered", **paid_task.log_fields, by="evidence")
         await deps.delivery_queue.deliver([Delivery(recovered.id, Lane.POLL, 0)])
         return True
 
-    async def _tell_stray(self, evidence: Evidence) -> None:
-        job = await self._deps.store.load(evidence.job_id)
-        if job.provider_task_id != evidence.task_id:
-            log.error("task_without_job", **evidence.facts, state=job.state.value)
+    async def _log_stray_task(self, paid_task: PaidTask) -> None:
+        job = await self._deps.store.load(paid_task.job_id)
+        if job.provider_task_id != paid_task.task_id:
+            log.error("task_without_job", **paid_task.log_fields, state=job.state.value)
 
-    def _tell_once(self, event: str, evidence: Evidence, **facts: object) -> None:
-        if evidence.name not in self._told:
-            self._told.add(evidence.name)
-            log.error(event, **evidence.facts, **facts)
+    def _log_once(self, event: str, paid_task: PaidTask, **facts: object) -> None:
+        if paid_task.name not in self._logged:
+            self._logged.add(paid_task.name)
+            log.error(event, **paid_task.log_fields, **facts)

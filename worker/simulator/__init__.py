@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from .clocks import Clocks
+from .clocks import SimulatorClocks
 from .durations import Durations
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
 from .http_routes import Simulator, running_simulator
-from .request_record import Record
+from .request_record import RequestRecord
 from .simulator_config import SimulatorConfig
 
 __all__ = [
-    "Clocks",
     "Durations",
     "FaultError",
     "FaultSwitches",
-    "Record",
+    "RequestRecord",
     "Simulator",
+    "SimulatorClocks",
     "SimulatorConfig",
     "running_simulator",
 ]

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 
 from .fault_switches import FaultSwitches
-from .simulated_task import Task
+from .simulated_task import SimulatedTask
 
 FORGED_KINDS = ("body", "failure", "task", "token", "signature", "unsigned", "garbage")
 
-_STRANGER_URL = "https://forged.invalid/picture.png"
+_FORGED_URL = "https://forged.invalid/picture.png"
 _FORGED_AFTER_AT_MOST_SECONDS = 2.0
 
 
@@ -47,13 +47,13 @@ class CallbackPost:
 
 
 def plan_callbacks(
-    task: Task, faults: FaultSwitches, draw: Callable[[float], bool]
+    task: SimulatedTask, faults: FaultSwitches, draw: Callable[[float], bool]
 ) -> tuple[PlannedCallback, ...]:
     """Everything that will be sent to the task's callback address; nothing when it has none."""
     if not task.request.call_back_url:
         return ()
     planned = []
-    duration = task.fate.duration_seconds
+    duration = task.planned.duration_seconds
     if draw(faults.callback_early):
         planned.append(PlannedCallback("early", 0.0))
     if draw(faults.callback_forged):
@@ -75,7 +75,7 @@ def sign(key: str, task_id: str, timestamp: int) -> str:
 
 
 def write_callback(
-    task: Task, kind: str, *, base_url: str, hmac_key: str, timestamp: int
+    task: SimulatedTask, kind: str, *, base_url: str, hmac_key: str, timestamp: int
 ) -> CallbackPost:
     """The post of one callback; signed when there is a key, unless the forgery forbids it."""
     task_id = task.id
@@ -92,15 +92,15 @@ def write_callback(
     return CallbackPost(url, _write_body(task, task_id, kind, base_url), headers)
 
 
-def _write_body(task: Task, task_id: str, kind: str, base_url: str) -> bytes:
+def _write_body(task: SimulatedTask, task_id: str, kind: str, base_url: str) -> bytes:
     if kind == "forged_garbage":
         return b'{"code":200,"data":{"taskId":'
     if kind == "forged_failure":
         return _envelope(400, "Generation failed", task_id, None)
     if kind.startswith("forged_"):
-        urls = [_STRANGER_URL] * task.request.n_variants
+        urls = [_FORGED_URL] * task.request.n_variants
         return _envelope(200, "success", task_id, {"result_urls": urls})
-    outcome = task.fate.outcome
+    outcome = task.planned.outcome
     if kind == "early":
         urls = task.image_urls(base_url, task.request.n_variants)
         return _envelope(200, "success", task_id, {"result_urls": urls})

@@ -8,19 +8,19 @@ import logging
 import aiohttp
 
 from .callback_plan import CallbackPost, PlannedCallback, plan_callbacks, write_callback
-from .provider_state import Kie
+from .provider_state import SimulatedProvider
 from .request_record import SentCallback
-from .simulated_task import Task
+from .simulated_task import SimulatedTask
 
 _log = logging.getLogger(__name__)
 
 _STATUS_TAKEN = 200
 
 
-class Courier:
+class CallbackSender:
     """Sends callbacks until closed; must be opened inside a running event loop."""
 
-    def __init__(self, kie: Kie) -> None:
+    def __init__(self, kie: SimulatedProvider) -> None:
         self._kie = kie
         self._closed = False
         self._under_way: set[asyncio.Task[None]] = set()
@@ -39,7 +39,7 @@ class Courier:
         await asyncio.gather(*under_way, return_exceptions=True)
         await self._session.close()
 
-    def watch(self, task: Task) -> None:
+    def schedule_callbacks(self, task: SimulatedTask) -> None:
         """Send each callback of a task just created when its time comes."""
         kie = self._kie
         loop = asyncio.get_running_loop()
@@ -49,7 +49,7 @@ class Courier:
             else:
                 loop.call_later(planned.after_seconds, self._start, task, planned)
 
-    def _start(self, task: Task, planned: PlannedCallback) -> None:
+    def _start(self, task: SimulatedTask, planned: PlannedCallback) -> None:
         # After a reset the task is unknown, and a callback for it would belong to no run.
         if self._closed or task.id not in self._kie.record.tasks:
             return
@@ -57,7 +57,7 @@ class Courier:
         self._under_way.add(delivery)
         delivery.add_done_callback(self._under_way.discard)
 
-    async def _deliver(self, task: Task, planned: PlannedCallback) -> None:
+    async def _deliver(self, task: SimulatedTask, planned: PlannedCallback) -> None:
         kie = self._kie
         record = kie.record
         deliveries = 1 + (kie.config.callback_retries if planned.is_retried else 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Clocks:
+class SimulatorClocks:
     """Where time comes from.
 
     ``monotonic`` (seconds) ages tasks and counts arrivals, so a stepped wall clock cannot

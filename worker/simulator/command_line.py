@@ -37,11 +37,11 @@ def list_faults() -> str:
     """The table of fault switches as text, one per paragraph."""
     lines = []
     for switch in describe_switches().values():
-        where = "" if not switch.says.account_wide else "; not in a prompt"
+        where = "" if not switch.description.account_wide else "; not in a prompt"
         default = "unset" if switch.default is None else switch.default
         lines.append(f"{switch.name} = {default}")
-        lines.append(f"    {switch.says.meaning}")
-        lines.append(f"    ({switch.says.kind.allowed}{where})")
+        lines.append(f"    {switch.description.meaning}")
+        lines.append(f"    ({switch.description.kind.allowed}{where})")
     return "\n".join(lines) + "\n"
 
 

@@ -13,8 +13,8 @@ from aiohttp import web
 from .fault_switch_parser import as_values, describe_switches, read_switches, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
-from .provider_state import Kie
-from .simulated_account import Account
+from .provider_state import SimulatedProvider
+from .simulated_account import SimulatedAccount
 
 _ROWS_PER_CHUNK = 500
 _DEFAULT_LIMIT = 100
@@ -43,10 +43,10 @@ class BadControlError(ValueError):
     """A control request is wrong; the message says what is allowed."""
 
 
-class Control:
+class ControlRoutes:
     """Answers everything under /simulator with real HTTP statuses."""
 
-    def __init__(self, kie: Kie) -> None:
+    def __init__(self, kie: SimulatedProvider) -> None:
         self._kie = kie
         self._handlers: dict[tuple[str, str], Handler] = {
             ("GET", "/simulator"): self._help,
@@ -66,7 +66,7 @@ class Control:
         handler = self._handlers.get((request.method, request.path.rstrip("/")))
         if handler is None:
             return _json({"error": "no such control route; GET /simulator lists them"}, 404)
-        self._kie.settle_due()
+        self._kie.finish_due_tasks()
         try:
             return await handler(request)
         except (BadControlError, FaultError) as error:
@@ -105,9 +105,9 @@ class Control:
             name: {
                 "value": values[name],
                 "default": switch.default,
-                "allowed": switch.says.kind.allowed,
-                "meaning": switch.says.meaning,
-                "in_prompt": not switch.says.account_wide,
+                "allowed": switch.description.kind.allowed,
+                "meaning": switch.description.meaning,
+                "in_prompt": not switch.description.account_wide,
             }
             for name, switch in describe_switches().items()
         }
@@ -130,10 +130,10 @@ class Control:
             account.overrides = {}
         return _json(as_values(self._faults_in_force(account)))
 
-    def _faults_in_force(self, account: Account | None) -> FaultSwitches:
+    def _faults_in_force(self, account: SimulatedAccount | None) -> FaultSwitches:
         return self._kie.faults if account is None else self._kie.faults_of(account)
 
-    def _read_account(self, request: web.BaseRequest) -> Account | None:
+    def _read_account(self, request: web.BaseRequest) -> SimulatedAccount | None:
         given = request.query.get("account")
         if given is None:
             return None

@@ -9,42 +9,42 @@ from functools import cache
 from typing import Any, cast, get_args, get_type_hints
 
 from .fault_switches import FaultSwitches
-from .fault_values import FaultError, Says, SwitchValue
+from .fault_values import FaultError, SwitchDescription, SwitchValue
 
 Overrides = Mapping[str, SwitchValue]
 
 
 @dataclass(frozen=True, slots=True)
-class SwitchDescription:
+class SwitchEntry:
     """One row of the table: a switch, its default, and what it says of itself."""
 
     name: str
     default: SwitchValue
-    says: Says
+    description: SwitchDescription
 
     def read(self, given: object) -> SwitchValue:
         """The value for this text or JSON value; raises FaultError naming the switch."""
         try:
-            return self.says.kind.read(given)
+            return self.description.kind.read(given)
         except FaultError as error:
             raise FaultError(f"{self.name}: {error}") from None
 
 
 @cache
-def describe_switches() -> Mapping[str, SwitchDescription]:
+def describe_switches() -> Mapping[str, SwitchEntry]:
     """The whole table by name, in its own order."""
     hints = get_type_hints(FaultSwitches, include_extras=True)
     return {
-        entry.name: SwitchDescription(
+        entry.name: SwitchEntry(
             entry.name,
             cast("SwitchValue", entry.default),
-            cast("Says", get_args(hints[entry.name])[1]),
+            cast("SwitchDescription", get_args(hints[entry.name])[1]),
         )
         for entry in fields(FaultSwitches)
     }
 
 
-def find_switch(name: str) -> SwitchDescription:
+def find_switch(name: str) -> SwitchEntry:
     """The switch of this name; raises FaultError naming the nearest ones."""
     table = describe_switches()
     if name in table:

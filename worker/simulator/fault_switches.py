@@ -12,10 +12,10 @@ from .fault_values import (
     RATE,
     SECONDS,
     YES_OR_NO,
-    Says,
+    SwitchDescription,
     choice_of,
 )
-from .task_ends import OUTCOMES
+from .task_ends import TASK_ENDS
 
 JUNK = choice_of(
     *("none", "html", "html_200", "empty", "garbage", "not_object", "cloudflare"),
@@ -33,7 +33,7 @@ URL_SPELLING = choice_of("camel", "snake", "both")
 PROGRESS_FORM = choice_of("by_clock", "by_duration", "stuck")
 GENERATING_STATUS = choice_of("GENERATING", "QUEUED", "PENDING")
 BURST_SCOPE = choice_of("create", "poll", "all")
-OUTCOME = choice_of(*OUTCOMES, may_be_unset=True)
+OUTCOME = choice_of(*TASK_ENDS, may_be_unset=True)
 FORGED_KIND = choice_of(
     "body", "failure", "task", "token", "signature", "unsigned", "garbage", "all"
 )
@@ -49,150 +49,197 @@ class FaultSwitches:
 
     # The whole account.
     account_code: Annotated[
-        int, Says(CODE, "every route of the API answers this code (401, 455, …)", account_wide=True)
+        int,
+        SwitchDescription(
+            CODE, "every route of the API answers this code (401, 455, …)", account_wide=True
+        ),
     ] = 0
     refuse_default_user_agent: Annotated[
         bool,
-        Says(
+        SwitchDescription(
             YES_OR_NO,
             "403 'error code: 1010' to a library's default User-Agent",
             account_wide=True,
         ),
     ] = False
     validation_code: Annotated[
-        int, Says(CODE, "code of a validation failure; Kie has also sent 500", account_wide=True)
+        int,
+        SwitchDescription(
+            CODE, "code of a validation failure; Kie has also sent 500", account_wide=True
+        ),
     ] = 422
     burst_code: Annotated[
-        int, Says(CODE, "code answered during bursts (455, 550, 429, 500)", account_wide=True)
+        int,
+        SwitchDescription(
+            CODE, "code answered during bursts (455, 550, 429, 500)", account_wide=True
+        ),
     ] = 0
     burst_every_seconds: Annotated[
-        float, Says(SECONDS, "a burst starts this often", account_wide=True)
+        float, SwitchDescription(SECONDS, "a burst starts this often", account_wide=True)
     ] = 60.0
     burst_seconds: Annotated[
-        float, Says(SECONDS, "how long each burst lasts", account_wide=True)
+        float, SwitchDescription(SECONDS, "how long each burst lasts", account_wide=True)
     ] = 5.0
     burst_scope: Annotated[
-        str, Says(BURST_SCOPE, "which calls a burst refuses", account_wide=True)
+        str, SwitchDescription(BURST_SCOPE, "which calls a burst refuses", account_wide=True)
     ] = "create"
 
     # The form of answers.
     error_form: Annotated[
         str,
-        Says(
+        SwitchDescription(
             ERROR_FORM,
             "errors as HTTP 200 with the code in the body, as the real HTTP status with "
             "the same body, as a bare status and text, or any of it",
         ),
     ] = "body"
     missing_form: Annotated[
-        str, Says(MISSING_FORM, "how an unknown task is told: 422, 404, or 200 without data")
+        str,
+        SwitchDescription(
+            MISSING_FORM, "how an unknown task is told: 422, 404, or 200 without data"
+        ),
     ] = "422"
 
     # Creating a task.
     submit_code: Annotated[
-        int, Says(CODE, "create is refused with this code, nothing is created")
+        int, SwitchDescription(CODE, "create is refused with this code, nothing is created")
     ] = 0
-    submit_code_rate: Annotated[float, Says(RATE, "share of creates that submit_code refuses")] = (
-        1.0
-    )
+    submit_code_rate: Annotated[
+        float, SwitchDescription(RATE, "share of creates that submit_code refuses")
+    ] = 1.0
     submit_code_times: Annotated[
-        int, Says(COUNT, "refuse only the first N creates of one prompt; 0 = all of them")
+        int,
+        SwitchDescription(COUNT, "refuse only the first N creates of one prompt; 0 = all of them"),
     ] = 0
     submit_code_creates: Annotated[
-        bool, Says(YES_OR_NO, "submit_code is answered although the task was created")
+        bool, SwitchDescription(YES_OR_NO, "submit_code is answered although the task was created")
     ] = False
-    create_junk: Annotated[str, Says(JUNK, "create answers something that is no envelope")] = "none"
-    create_junk_rate: Annotated[float, Says(RATE, "share of creates that answer create_junk")] = 1.0
+    create_junk: Annotated[
+        str, SwitchDescription(JUNK, "create answers something that is no envelope")
+    ] = "none"
+    create_junk_rate: Annotated[
+        float, SwitchDescription(RATE, "share of creates that answer create_junk")
+    ] = 1.0
     create_junk_creates: Annotated[
-        bool, Says(YES_OR_NO, "create_junk is answered although the task was created")
+        bool, SwitchDescription(YES_OR_NO, "create_junk is answered although the task was created")
     ] = False
-    create_reset: Annotated[float, Says(RATE, "connection reset before the task exists")] = 0.0
-    lost_reply: Annotated[
-        float, Says(RATE, "the task exists and is charged, the connection closes unanswered")
+    create_reset: Annotated[
+        float, SwitchDescription(RATE, "connection reset before the task exists")
     ] = 0.0
-    create_hang: Annotated[float, Says(RATE, "the task exists, the reply comes much later")] = 0.0
+    lost_reply: Annotated[
+        float,
+        SwitchDescription(RATE, "the task exists and is charged, the connection closes unanswered"),
+    ] = 0.0
+    create_hang: Annotated[
+        float, SwitchDescription(RATE, "the task exists, the reply comes much later")
+    ] = 0.0
     create_hang_seconds: Annotated[
-        float, Says(SECONDS, "how much later a hanging create replies")
+        float, SwitchDescription(SECONDS, "how much later a hanging create replies")
     ] = 60.0
 
     # What becomes of the task.
     duration: Annotated[
-        float | None, Says(OPTIONAL_SECONDS, "exact duration of tasks; unset = the distribution")
+        float | None,
+        SwitchDescription(OPTIONAL_SECONDS, "exact duration of tasks; unset = the distribution"),
     ] = None
-    never_ends: Annotated[float, Says(RATE, "the task stays GENERATING for ever")] = 0.0
-    outcome: Annotated[str | None, Says(OUTCOME, "how tasks end; unset = by the rates below")] = (
-        None
-    )
-    generate_failed_rate: Annotated[
-        float, Says(RATE, "share of tasks that end GENERATE_FAILED (500)")
-    ] = 0.0
-    create_task_failed_rate: Annotated[
-        float, Says(RATE, "share of tasks that end CREATE_TASK_FAILED")
-    ] = 0.0
-    content_policy_rate: Annotated[
-        float, Says(RATE, "share of tasks refused for content policy (400)")
-    ] = 0.0
-    image_fetch_failed_rate: Annotated[
-        float, Says(RATE, "share of tasks whose input cannot be fetched (451)")
-    ] = 0.0
-    unknown_status_rate: Annotated[
-        float, Says(RATE, "share of tasks that end with status ARCHIVED, flag 4")
-    ] = 0.0
-    success_without_urls: Annotated[float, Says(RATE, "success, but the list of URLs is empty")] = (
+    never_ends: Annotated[float, SwitchDescription(RATE, "the task stays GENERATING for ever")] = (
         0.0
     )
-    missing_urls: Annotated[int, Says(COUNT, "success with this many URLs fewer than asked")] = 0
+    outcome: Annotated[
+        str | None, SwitchDescription(OUTCOME, "how tasks end; unset = by the rates below")
+    ] = None
+    generate_failed_rate: Annotated[
+        float, SwitchDescription(RATE, "share of tasks that end GENERATE_FAILED (500)")
+    ] = 0.0
+    create_task_failed_rate: Annotated[
+        float, SwitchDescription(RATE, "share of tasks that end CREATE_TASK_FAILED")
+    ] = 0.0
+    content_policy_rate: Annotated[
+        float, SwitchDescription(RATE, "share of tasks refused for content policy (400)")
+    ] = 0.0
+    image_fetch_failed_rate: Annotated[
+        float, SwitchDescription(RATE, "share of tasks whose input cannot be fetched (451)")
+    ] = 0.0
+    unknown_status_rate: Annotated[
+        float, SwitchDescription(RATE, "share of tasks that end with status ARCHIVED, flag 4")
+    ] = 0.0
+    success_without_urls: Annotated[
+        float, SwitchDescription(RATE, "success, but the list of URLs is empty")
+    ] = 0.0
+    missing_urls: Annotated[
+        int, SwitchDescription(COUNT, "success with this many URLs fewer than asked")
+    ] = 0
 
     # Asking for the task.
     visible_after_seconds: Annotated[
-        float, Says(SECONDS, "a new task is 'unknown' for this long")
+        float, SwitchDescription(SECONDS, "a new task is 'unknown' for this long")
     ] = 0.0
-    poll_code: Annotated[int, Says(CODE, "record-info answers this code instead of the task")] = 0
-    poll_code_rate: Annotated[float, Says(RATE, "share of polls that answer poll_code")] = 1.0
-    poll_code_times: Annotated[
-        int, Says(COUNT, "only the first N polls of a task; 0 = all of them")
+    poll_code: Annotated[
+        int, SwitchDescription(CODE, "record-info answers this code instead of the task")
     ] = 0
-    poll_junk: Annotated[str, Says(JUNK, "record-info answers something that is no envelope")] = (
-        "none"
-    )
-    poll_junk_rate: Annotated[float, Says(RATE, "share of polls that answer poll_junk")] = 1.0
-    poll_drop: Annotated[float, Says(RATE, "a poll's connection is closed without an answer")] = 0.0
-    poll_reset: Annotated[float, Says(RATE, "a poll's connection is reset without an answer")] = 0.0
-    poll_hang: Annotated[float, Says(RATE, "a poll's answer comes much later")] = 0.0
-    poll_hang_seconds: Annotated[float, Says(SECONDS, "how much later a hanging poll answers")] = (
-        60.0
-    )
+    poll_code_rate: Annotated[
+        float, SwitchDescription(RATE, "share of polls that answer poll_code")
+    ] = 1.0
+    poll_code_times: Annotated[
+        int, SwitchDescription(COUNT, "only the first N polls of a task; 0 = all of them")
+    ] = 0
+    poll_junk: Annotated[
+        str, SwitchDescription(JUNK, "record-info answers something that is no envelope")
+    ] = "none"
+    poll_junk_rate: Annotated[
+        float, SwitchDescription(RATE, "share of polls that answer poll_junk")
+    ] = 1.0
+    poll_drop: Annotated[
+        float, SwitchDescription(RATE, "a poll's connection is closed without an answer")
+    ] = 0.0
+    poll_reset: Annotated[
+        float, SwitchDescription(RATE, "a poll's connection is reset without an answer")
+    ] = 0.0
+    poll_hang: Annotated[float, SwitchDescription(RATE, "a poll's answer comes much later")] = 0.0
+    poll_hang_seconds: Annotated[
+        float, SwitchDescription(SECONDS, "how much later a hanging poll answers")
+    ] = 60.0
 
     # The shape of record-info.
-    failure_flag: Annotated[str, Says(FAILURE_FLAG, "successFlag of failed tasks")] = "2"
-    market_state: Annotated[
-        bool, Says(YES_OR_NO, "record-info has the Market's state, and no flag and no status")
-    ] = False
-    omit_status: Annotated[bool, Says(YES_OR_NO, "record-info has no status field")] = False
-    generating_status: Annotated[str, Says(GENERATING_STATUS, "status word while running")] = (
-        "GENERATING"
+    failure_flag: Annotated[str, SwitchDescription(FAILURE_FLAG, "successFlag of failed tasks")] = (
+        "2"
     )
+    market_state: Annotated[
+        bool,
+        SwitchDescription(
+            YES_OR_NO, "record-info has the Market's state, and no flag and no status"
+        ),
+    ] = False
+    omit_status: Annotated[
+        bool, SwitchDescription(YES_OR_NO, "record-info has no status field")
+    ] = False
+    generating_status: Annotated[
+        str, SwitchDescription(GENERATING_STATUS, "status word while running")
+    ] = "GENERATING"
     time_form: Annotated[
-        str, Says(TIME_FORM, "times as epoch ms, 'YYYY-MM-DD HH:mm:ss' (UTC) or ISO Z")
+        str, SwitchDescription(TIME_FORM, "times as epoch ms, 'YYYY-MM-DD HH:mm:ss' (UTC) or ISO Z")
     ] = "ms"
     response_form: Annotated[
         str,
-        Says(
+        SwitchDescription(
             RESPONSE_FORM,
             "where a success has its URLs: response as an object, as JSON text, or null; one text "
             "with commas; at the top; resultJson; an object per image; or with a broken one",
         ),
     ] = "object"
     failed_response: Annotated[
-        str, Says(FAILED_RESPONSE, "response of a failure: null or an empty list of URLs")
+        str,
+        SwitchDescription(FAILED_RESPONSE, "response of a failure: null or an empty list of URLs"),
     ] = "null"
-    url_spelling: Annotated[str, Says(URL_SPELLING, "resultUrls, result_urls, or both")] = "camel"
+    url_spelling: Annotated[
+        str, SwitchDescription(URL_SPELLING, "resultUrls, result_urls, or both")
+    ] = "camel"
     success_error_code: Annotated[
-        int, Says(CODE, "errorCode of a success; an old document shows 400")
+        int, SwitchDescription(CODE, "errorCode of a success; an old document shows 400")
     ] = 0
     progress_form: Annotated[
         str,
-        Says(
+        SwitchDescription(
             PROGRESS_FORM,
             "progress by time alone (betrays nothing), by the task's own duration "
             "(betrays when it ends), or stuck at 0.00",
@@ -200,22 +247,27 @@ class FaultSwitches:
     ] = "by_clock"
 
     # Callbacks.
-    callback_lost: Annotated[float, Says(RATE, "no callback is sent for the task")] = 0.0
+    callback_lost: Annotated[float, SwitchDescription(RATE, "no callback is sent for the task")] = (
+        0.0
+    )
     callback_duplicates: Annotated[
-        int, Says(COUNT, "the callback is sent this many times more, at once")
+        int, SwitchDescription(COUNT, "the callback is sent this many times more, at once")
     ] = 0
     callback_late_seconds: Annotated[
-        float, Says(SECONDS, "the callback comes this long after the end")
+        float, SwitchDescription(SECONDS, "the callback comes this long after the end")
     ] = 0.0
     callback_early: Annotated[
-        float, Says(RATE, "a success callback comes before the reply to create, and is false")
+        float,
+        SwitchDescription(
+            RATE, "a success callback comes before the reply to create, and is false"
+        ),
     ] = 0.0
     callback_forged: Annotated[
-        float, Says(RATE, "a stranger's callback comes while the task runs")
+        float, SwitchDescription(RATE, "a stranger's callback comes while the task runs")
     ] = 0.0
     callback_forged_kind: Annotated[
         str,
-        Says(
+        SwitchDescription(
             FORGED_KIND,
             "what the stranger gets wrong: invented URLs under a good signature, an "
             "invented failure, another task's id, the token, the signature, no "
@@ -225,8 +277,8 @@ class FaultSwitches:
 
     # Images.
     image_expires_seconds: Annotated[
-        float, Says(SECONDS, "images are 404 this long after the end; 0 = never")
+        float, SwitchDescription(SECONDS, "images are 404 this long after the end; 0 = never")
     ] = 0.0
     image_error_rate: Annotated[
-        float, Says(RATE, "share of image downloads that answer HTTP 503")
+        float, SwitchDescription(RATE, "share of image downloads that answer HTTP 503")
     ] = 0.0

@@ -95,7 +95,7 @@ def choice_of(*choices: str, may_be_unset: bool = False) -> ValueKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Says:
+class SwitchDescription:
     """What the table says about one switch; account-wide ones cannot stand in a prompt."""
 
     kind: ValueKind

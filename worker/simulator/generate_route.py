@@ -14,26 +14,26 @@ from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
 from .prompt_directives import read_directives
-from .provider_state import Caller, Kie
-from .responses import CLOSED, RESET, RefusedError, Reply, junk, success
-from .simulated_account import Account
-from .simulated_task import Task
+from .provider_state import Caller, SimulatedProvider
+from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply, success
+from .simulated_account import SimulatedAccount
+from .simulated_task import SimulatedTask
 
 
 @dataclass(frozen=True, slots=True)
-class Creation:
+class CreateResult:
     """The answer to a create call and the task that exists because of it, if any.
 
     The task exists before its answer is on its way, as with the real service.
     """
 
-    reply: Reply
-    task: Task | None = None
+    reply: SimulatedResponse
+    task: SimulatedTask | None = None
 
 
-def answer_create(kie: Kie, caller: Caller, raw: bytes) -> Creation:
+def answer_create(kie: SimulatedProvider, caller: Caller, raw: bytes) -> CreateResult:
     """Decide one create call; every refusal is counted by its reason."""
-    kie.settle_due()
+    kie.finish_due_tasks()
     kie.record.create_arrivals.arrive(kie.clocks.monotonic())
     try:
         account = kie.check_caller(caller, "create")
@@ -41,18 +41,18 @@ def answer_create(kie: Kie, caller: Caller, raw: bytes) -> Creation:
         request = _parse(kie, faults, raw)
         overrides = _directives(kie, request)
         faults = with_switches(faults, overrides)
-        spoilt = _refuse(kie, account, request, faults)
+        wrong_reply = _refuse(kie, account, request, faults)
     except RefusedError as refused:
         kie.record.creates_refused[refused.reason] += 1
-        return Creation(refused.reply)
+        return CreateResult(refused.reply)
     task = kie.open_task(account, request, faults, overrides)
     if task is None:
         kie.record.creates_refused["credits"] += 1
-        return Creation(kie.error(402, faults=faults))
-    return Creation(_tell(kie, task, faults, spoilt=spoilt), task)
+        return CreateResult(kie.error(402, faults=faults))
+    return CreateResult(_build_reply(kie, task, faults, wrong_reply=wrong_reply), task)
 
 
-def _parse(kie: Kie, faults: FaultSwitches, raw: bytes) -> CreateRequest:
+def _parse(kie: SimulatedProvider, faults: FaultSwitches, raw: bytes) -> CreateRequest:
     try:
         return parse_create_request(raw)
     except NotJsonError:
@@ -61,7 +61,7 @@ def _parse(kie: Kie, faults: FaultSwitches, raw: bytes) -> CreateRequest:
         raise RefusedError("validation", kie.error(faults.validation_code, str(fault))) from None
 
 
-def _directives(kie: Kie, request: CreateRequest) -> Overrides:
+def _directives(kie: SimulatedProvider, request: CreateRequest) -> Overrides:
     try:
         return read_directives(request.prompt)
     except FaultError as fault:
@@ -70,8 +70,8 @@ def _directives(kie: Kie, request: CreateRequest) -> Overrides:
 
 
 def _refuse(
-    kie: Kie, account: Account, request: CreateRequest, faults: FaultSwitches
-) -> Reply | None:
+    kie: SimulatedProvider, account: SimulatedAccount, request: CreateRequest, faults: FaultSwitches
+) -> SimulatedResponse | None:
     """Raise RefusedError when nothing is to be created.
 
     A returned reply is what is answered although the task is created; None means the truth.
@@ -82,8 +82,8 @@ def _refuse(
         raise RefusedError("rate_limit", kie.error(429, faults=faults))
     if faults.create_junk != "none" and kie.draw(faults.create_junk_rate):
         if faults.create_junk_creates:
-            return junk(faults.create_junk)
-        raise RefusedError(f"junk_{faults.create_junk}", junk(faults.create_junk))
+            return malformed_reply(faults.create_junk)
+        raise RefusedError(f"junk_{faults.create_junk}", malformed_reply(faults.create_junk))
     code = faults.submit_code
     if (
         code
@@ -97,13 +97,19 @@ def _refuse(
     return None
 
 
-def _tell(kie: Kie, task: Task, faults: FaultSwitches, *, spoilt: Reply | None) -> Reply:
+def _build_reply(
+    kie: SimulatedProvider,
+    task: SimulatedTask,
+    faults: FaultSwitches,
+    *,
+    wrong_reply: SimulatedResponse | None,
+) -> SimulatedResponse:
     if kie.draw(faults.lost_reply):
         task.reply_lost = True
         kie.record.replies_lost += 1
         return CLOSED
-    reply = success({"taskId": task.id}) if spoilt is None else spoilt
-    if spoilt is not None:
+    reply = success({"taskId": task.id}) if wrong_reply is None else wrong_reply
+    if wrong_reply is not None:
         task.reply_lost = True
         kie.record.replies_lost += 1
     if kie.draw(faults.create_hang):

@@ -12,17 +12,17 @@ from aiohttp import web
 
 from shared.adapters.http.http_server import LimitedServer, listen
 
-from .callback_sender import Courier
-from .clocks import Clocks
-from .control_routes import Control
+from .callback_sender import CallbackSender
+from .clocks import SimulatorClocks
+from .control_routes import ControlRoutes
 from .fault_switch_parser import read_switches, with_switches
 from .fault_switches import FaultSwitches
 from .generate_route import answer_create
 from .other_routes import answer_credit, answer_download_url, answer_image
-from .provider_state import Caller, Kie
+from .provider_state import Caller, SimulatedProvider
 from .record_info_route import answer_record_info
-from .request_record import Record, SeenRequest
-from .responses import NOT_FOUND, TOO_LARGE, Reply
+from .request_record import RequestRecord, SeenRequest
+from .responses import NOT_FOUND, TOO_LARGE, SimulatedResponse
 from .simulator_config import SimulatorConfig
 
 _GENERATE = "/api/v1/gpt4o-image/generate"
@@ -38,17 +38,17 @@ _SHUTDOWN_SECONDS = 0.2
 _LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 
 # A route answers with its reply and the id of the task concerned, empty when there is none.
-Route = Callable[[web.BaseRequest], Awaitable[tuple[Reply, str]]]
+Route = Callable[[web.BaseRequest], Awaitable[tuple[SimulatedResponse, str]]]
 
 
 class Simulator:
     """A simulator that listens. Use :func:`running_simulator` to have it closed again."""
 
-    def __init__(self, kie: Kie) -> None:
+    def __init__(self, kie: SimulatedProvider) -> None:
         self._kie = kie
         self._listening_url = ""
-        self._control = Control(kie)
-        self._courier = Courier(kie)
+        self._control = ControlRoutes(kie)
+        self._callback_sender = CallbackSender(kie)
         self._routes: dict[tuple[str, str], tuple[str, Route]] = {
             ("POST", _GENERATE): ("create", self._create),
             ("GET", _RECORD_INFO): ("poll", self._poll),
@@ -71,9 +71,9 @@ class Simulator:
         return self._kie.config.api_key
 
     @property
-    def record(self) -> Record:
+    def record(self) -> RequestRecord:
         """The record as of now; a reset replaces it."""
-        self._kie.settle_due()
+        self._kie.finish_due_tasks()
         return self._kie.record
 
     @property
@@ -112,7 +112,7 @@ class Simulator:
     async def stop(self) -> None:
         """Stop listening, cut off what hangs, and send no more callbacks."""
         await self._runner.cleanup()
-        await self._courier.close()
+        await self._callback_sender.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
@@ -126,7 +126,7 @@ class Simulator:
         except web.HTTPRequestEntityTooLarge:
             reply, task_id = TOO_LARGE, ""
         record.note_request(
-            name, SeenRequest(arrived_epoch, request.method, path, task_id, reply.noted)
+            name, SeenRequest(arrived_epoch, request.method, path, task_id, reply.record_code)
         )
         await self._wait(name, reply)
         return _send(request, reply)
@@ -139,7 +139,7 @@ class Simulator:
             return "image", self._image
         return "unknown", self._unknown
 
-    async def _wait(self, name: str, reply: Reply) -> None:
+    async def _wait(self, name: str, reply: SimulatedResponse) -> None:
         config = self._kie.config
         if name == "create":
             latency = self._kie.draw_latency(config.create_latency_seconds)
@@ -151,38 +151,38 @@ class Simulator:
         if seconds > 0.0:
             await asyncio.sleep(seconds)
 
-    async def _create(self, request: web.BaseRequest) -> tuple[Reply, str]:
+    async def _create(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         raw = await request.read()
         creation = answer_create(self._kie, _caller(request), raw)
         if creation.task is None:
             return creation.reply, ""
-        self._courier.watch(creation.task)
+        self._callback_sender.schedule_callbacks(creation.task)
         return creation.reply, creation.task.id
 
-    async def _poll(self, request: web.BaseRequest) -> tuple[Reply, str]:
+    async def _poll(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         task_id = request.query.get("taskId", "")
         return answer_record_info(self._kie, _caller(request), task_id), task_id
 
-    async def _download_url(self, request: web.BaseRequest) -> tuple[Reply, str]:
+    async def _download_url(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         raw = await request.read()
         return answer_download_url(self._kie, _caller(request), raw), ""
 
-    async def _credit(self, request: web.BaseRequest) -> tuple[Reply, str]:
+    async def _credit(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_credit(self._kie, _caller(request)), ""
 
-    async def _image(self, request: web.BaseRequest) -> tuple[Reply, str]:
+    async def _image(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_image(self._kie, request.path, request.query.get("until", "")), ""
 
-    async def _unknown(self, _request: web.BaseRequest) -> tuple[Reply, str]:
+    async def _unknown(self, _request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return NOT_FOUND, ""
 
 
 @asynccontextmanager
 async def running_simulator(
-    config: SimulatorConfig | None = None, *, clocks: Clocks | None = None
+    config: SimulatorConfig | None = None, *, clocks: SimulatorClocks | None = None
 ) -> AsyncIterator[Simulator]:
     """A simulator listening on a real socket of this process until the block is left."""
-    simulator = Simulator(Kie(config or SimulatorConfig(), clocks=clocks))
+    simulator = Simulator(SimulatedProvider(config or SimulatorConfig(), clocks=clocks))
     try:
         await simulator.start()
         yield simulator
@@ -195,7 +195,7 @@ def _caller(request: web.BaseRequest) -> Caller:
     return Caller(headers.get("Authorization", ""), headers.get("User-Agent", ""))
 
 
-def _send(request: web.BaseRequest, reply: Reply) -> web.Response:
+def _send(request: web.BaseRequest, reply: SimulatedResponse) -> web.Response:
     transport = request.transport
     if reply.ending != "send" and transport is not None:
         connection: socket.socket | None = transport.get_extra_info("socket")

@@ -29,7 +29,7 @@ def read_directives(prompt: str) -> Overrides:
             if not equals:
                 raise FaultError(f"{pair.strip()!r} in a directive is not of the form name=value")
             switch = find_switch(name)
-            if switch.says.account_wide:
+            if switch.description.account_wide:
                 raise FaultError(f"{name} concerns the whole account and cannot stand in a prompt")
             values[name] = switch.read(value)
     return values

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 
-from .clocks import Clocks
+from .clocks import SimulatorClocks
 from .create_request import CreateRequest
 from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
-from .request_record import Record
-from .responses import RefusedError, Reply, error, junk
-from .simulated_account import CREDITS_BY_VARIANTS, Account
-from .simulated_task import Fate, Task
+from .request_record import RequestRecord
+from .responses import RefusedError, SimulatedResponse, error, malformed_reply
+from .simulated_account import CREDITS_BY_QUANTITY, SimulatedAccount
+from .simulated_task import PlannedEnd, SimulatedTask
 from .simulator_config import SimulatorConfig
 from .sliding_windows import SlidingLimit
-from .task_ends import OUTCOMES, SUCCESS, Outcome
+from .task_ends import SUCCESS, TASK_ENDS, TaskEnd
 
 _PROMPTS_KEPT = 100_000
 _LIBRARY_USER_AGENT = re.compile(r"^$|^python|^aiohttp|^go-http|^curl|^okhttp", re.IGNORECASE)
@@ -39,18 +39,18 @@ def _fresh_id() -> str:
     return uuid.uuid4().hex
 
 
-class Kie:
+class SimulatedProvider:
     """The accounts, their tasks and their limits. Nothing here waits or does I/O."""
 
     def __init__(
         self,
         config: SimulatorConfig,
         *,
-        clocks: Clocks | None = None,
+        clocks: SimulatorClocks | None = None,
         new_task_id: Callable[[], str] = _fresh_id,
     ) -> None:
         self.config = config
-        self.clocks = clocks or Clocks()
+        self.clocks = clocks or SimulatorClocks()
         self.base_url = config.public_url.rstrip("/")
         self._new_task_id = new_task_id
         self.reset()
@@ -67,7 +67,7 @@ class Kie:
         self.faults = config.faults
         self.started_at = self.clocks.monotonic()
         self.accounts = tuple(
-            Account(
+            SimulatedAccount(
                 config.starting_credits,
                 number=number,
                 creates_per_10_seconds=config.creates_per_10_seconds,
@@ -78,12 +78,12 @@ class Kie:
             f"Bearer {key}": account
             for key, account in zip(config.api_keys, self.accounts, strict=True)
         }
-        self.record = Record(self.clocks, self.accounts, config.request_log_size)
+        self.record = RequestRecord(self.clocks, self.accounts, config.request_log_size)
         self._ends: list[tuple[float, str]] = []
         self._refusals_by_prompt: OrderedDict[str, int] = OrderedDict()
 
     @property
-    def account(self) -> Account:
+    def account(self) -> SimulatedAccount:
         """The first account, which is the only one unless more keys are given."""
         return self.accounts[0]
 
@@ -105,28 +105,30 @@ class Kie:
         jitter = self.config.latency_jitter
         return seconds * (1.0 + jitter * (2.0 * self._draws.random() - 1.0))
 
-    def faults_for(self, task: Task) -> FaultSwitches:
+    def faults_for(self, task: SimulatedTask) -> FaultSwitches:
         """The switches in force for one task: today's, with its own directives over them."""
         return with_switches(self.faults_of(task.account), task.overrides)
 
-    def faults_of(self, account: Account) -> FaultSwitches:
+    def faults_of(self, account: SimulatedAccount) -> FaultSwitches:
         """The switches in force for one account: everybody's, with its own over them."""
         return with_switches(self.faults, account.overrides)
 
-    def error(self, code: int, message: str = "", *, faults: FaultSwitches | None = None) -> Reply:
+    def error(
+        self, code: int, message: str = "", *, faults: FaultSwitches | None = None
+    ) -> SimulatedResponse:
         """An error reply in the form that the switches ask for."""
         form = (faults or self.faults).error_form
         if form == "mixed":
             form = self._draws.choice(("body", "status", "bare"))
         return error(code, message, form)
 
-    def check_caller(self, caller: Caller, call: str) -> Account:
+    def check_caller(self, caller: Caller, call: str) -> SimulatedAccount:
         """The account that calls; RefusedError when it as a whole, or this caller, is refused.
 
         ``call`` is create, poll or other: bursts concern only some calls.
         """
         if self.faults.refuse_default_user_agent and _LIBRARY_USER_AGENT.search(caller.user_agent):
-            raise RefusedError("user_agent", junk("cloudflare"))
+            raise RefusedError("user_agent", malformed_reply("cloudflare"))
         account = self._account_by_authorization.get(caller.authorization)
         if account is None:
             raise RefusedError("authorization", self.error(401))
@@ -139,7 +141,7 @@ class Kie:
             raise RefusedError(f"burst_{code}", self.error(code, faults=faults))
         return account
 
-    def find_task(self, account: Account, task_id: str) -> Task | None:
+    def find_task(self, account: SimulatedAccount, task_id: str) -> SimulatedTask | None:
         """The task if it is this account's own; another's is as unknown to it as none at all."""
         task = self.record.tasks.get(task_id)
         if task is None or task.account is account:
@@ -168,20 +170,20 @@ class Kie:
 
     def open_task(
         self,
-        account: Account,
+        account: SimulatedAccount,
         request: CreateRequest,
         faults: FaultSwitches,
         overrides: Overrides,
-    ) -> Task | None:
+    ) -> SimulatedTask | None:
         """Charge for a new task and create it; None when the credits are short."""
-        credits = CREDITS_BY_VARIANTS[request.n_variants]
+        credits = CREDITS_BY_QUANTITY[request.n_variants]
         if not account.charge(credits):
             return None
-        task = Task(
+        task = SimulatedTask(
             id=self._new_task_id(),
             account=account,
             request=request,
-            fate=self._decide_fate(request, faults),
+            planned=self._plan_end(request, faults),
             credits=credits,
             created_at=self.clocks.monotonic(),
             created_epoch=self.clocks.epoch(),
@@ -192,34 +194,34 @@ class Kie:
             heappush(self._ends, (task.finish_at, task.id))
         return task
 
-    def settle_due(self) -> None:
+    def finish_due_tasks(self) -> None:
         """Count every task that has ended by now and refund the failed ones."""
         now = self.clocks.monotonic()
         while self._ends and self._ends[0][0] <= now:
             task = self.record.tasks[heappop(self._ends)[1]]
-            self.record.outcomes[task.fate.outcome.name] += 1
-            if not task.fate.outcome.success:
+            self.record.outcomes[task.planned.outcome.name] += 1
+            if not task.planned.outcome.success:
                 task.account.refund(task.credits)
 
-    def _decide_fate(self, request: CreateRequest, faults: FaultSwitches) -> Fate:
+    def _plan_end(self, request: CreateRequest, faults: FaultSwitches) -> PlannedEnd:
         drawn = self.config.durations.draw(self._duration_draws)
         typical = self.config.durations.typical_seconds
         if faults.duration is not None:
             drawn = typical = faults.duration
         if self.draw(faults.never_ends):
             drawn = math.inf
-        outcome = self._decide_outcome(faults)
+        outcome = self._choose_end(faults)
         url_count = max(0, request.n_variants - faults.missing_urls) if outcome.success else 0
         if url_count and self.draw(faults.success_without_urls):
             url_count = 0
         flag = faults.failure_flag
         if flag == "mixed":
             flag = self._draws.choice("23")
-        return Fate(outcome, drawn, typical, url_count, outcome.flag or int(flag))
+        return PlannedEnd(outcome, drawn, typical, url_count, outcome.flag or int(flag))
 
-    def _decide_outcome(self, faults: FaultSwitches) -> Outcome:
+    def _choose_end(self, faults: FaultSwitches) -> TaskEnd:
         if faults.outcome is not None:
-            return OUTCOMES[faults.outcome]
+            return TASK_ENDS[faults.outcome]
         for rate, name in (
             (faults.generate_failed_rate, "generate_failed"),
             (faults.create_task_failed_rate, "create_task_failed"),
@@ -228,5 +230,5 @@ class Kie:
             (faults.unknown_status_rate, "unknown_status"),
         ):
             if self.draw(rate):
-                return OUTCOMES[name]
+                return TASK_ENDS[name]
         return SUCCESS

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 import orjson
 
 from .fault_switches import FaultSwitches
-from .simulated_task import Task
+from .simulated_task import SimulatedTask
 
 
 def describe_task(
-    task: Task, faults: FaultSwitches, *, now: float, base_url: str
+    task: SimulatedTask, faults: FaultSwitches, *, now: float, base_url: str
 ) -> dict[str, object]:
     """The ``data`` of a record-info answer at this monotonic time."""
     finished = task.is_finished(now)
-    outcome = task.fate.outcome
+    outcome = task.planned.outcome
     data: dict[str, object] = {
         "taskId": task.id,
         "paramJson": task.request.param_json,
@@ -30,7 +30,7 @@ def describe_task(
     if not faults.omit_status:
         data["status"] = outcome.status if finished else faults.generating_status
     if finished:
-        data["successFlag"] = 1 if outcome.success else task.fate.failure_flag
+        data["successFlag"] = 1 if outcome.success else task.planned.failure_flag
         data["errorCode"] = outcome.error_code
         data["errorMessage"] = outcome.error_message
         if outcome.success and faults.success_error_code:
@@ -45,7 +45,7 @@ def describe_task(
     return data
 
 
-def _show_elsewhere(task: Task, faults: FaultSwitches, base_url: str) -> dict[str, object]:
+def _show_elsewhere(task: SimulatedTask, faults: FaultSwitches, base_url: str) -> dict[str, object]:
     """The URLs of a success in another place than the 4o page has them."""
     urls = task.result_urls(base_url)
     match faults.response_form:
@@ -62,9 +62,9 @@ def _show_elsewhere(task: Task, faults: FaultSwitches, base_url: str) -> dict[st
     return {}
 
 
-def _show_progress(task: Task, faults: FaultSwitches, now: float) -> str:
+def _show_progress(task: SimulatedTask, faults: FaultSwitches, now: float) -> str:
     if task.is_finished(now):
-        return "1.00" if task.fate.outcome.success else "0.00"
+        return "1.00" if task.planned.outcome.success else "0.00"
     if faults.progress_form == "by_clock":
         share = task.progress_by_clock(now)
     elif faults.progress_form == "by_duration":
@@ -85,8 +85,8 @@ def _show_time(epoch: float, form: str) -> object:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _show_response(task: Task, faults: FaultSwitches, base_url: str) -> object:
-    if task.fate.outcome.success:
+def _show_response(task: SimulatedTask, faults: FaultSwitches, base_url: str) -> object:
+    if task.planned.outcome.success:
         if faults.response_form == "null":
             return None
         urls = task.result_urls(base_url)

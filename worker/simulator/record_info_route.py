@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .fault_switches import FaultSwitches
-from .provider_state import Caller, Kie
+from .provider_state import Caller, SimulatedProvider
 from .record_info_body import describe_task
-from .responses import CLOSED, RESET, RefusedError, Reply, junk, success
-from .simulated_task import Task
+from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply, success
+from .simulated_task import SimulatedTask
 
 MISSING_MESSAGE = "The record does not exist"
 
 
-def answer_record_info(kie: Kie, caller: Caller, task_id: str) -> Reply:
+def answer_record_info(kie: SimulatedProvider, caller: Caller, task_id: str) -> SimulatedResponse:
     """Decide one poll; it counts as an arrival of its task whatever the answer is.
 
     The answer shows the task as it stood when the poll arrived.
     """
-    kie.settle_due()
+    kie.finish_due_tasks()
     now = kie.clocks.monotonic()
     in_last_second = kie.record.note_poll(task_id, now)
     try:
@@ -37,27 +37,29 @@ def answer_record_info(kie: Kie, caller: Caller, task_id: str) -> Reply:
     return _answer_about(kie, task, now)
 
 
-def _answer_about(kie: Kie, task: Task, now: float) -> Reply:
+def _answer_about(kie: SimulatedProvider, task: SimulatedTask, now: float) -> SimulatedResponse:
     faults = kie.faults_for(task)
-    reply = _break(kie, task, faults)
+    reply = _fault_reply(kie, task, faults)
     if reply is None and now - task.created_at < faults.visible_after_seconds:
         reply = _missing(kie, faults)
     if reply is None:
-        if task.told_epoch is None and task.is_finished(now):
-            task.told_epoch = kie.clocks.epoch()
+        if task.first_reported_epoch is None and task.is_finished(now):
+            task.first_reported_epoch = kie.clocks.epoch()
         reply = success(describe_task(task, faults, now=now, base_url=kie.base_url))
     if kie.draw(faults.poll_hang):
         return replace(reply, extra_delay_seconds=faults.poll_hang_seconds)
     return reply
 
 
-def _break(kie: Kie, task: Task, faults: FaultSwitches) -> Reply | None:
+def _fault_reply(
+    kie: SimulatedProvider, task: SimulatedTask, faults: FaultSwitches
+) -> SimulatedResponse | None:
     if kie.draw(faults.poll_reset):
         return RESET
     if kie.draw(faults.poll_drop):
         return CLOSED
     if faults.poll_junk != "none" and kie.draw(faults.poll_junk_rate):
-        return junk(faults.poll_junk)
+        return malformed_reply(faults.poll_junk)
     times = faults.poll_code_times
     if (
         faults.poll_code
@@ -68,7 +70,7 @@ def _break(kie: Kie, task: Task, faults: FaultSwitches) -> Reply | None:
     return None
 
 
-def _missing(kie: Kie, faults: FaultSwitches) -> Reply:
+def _missing(kie: SimulatedProvider, faults: FaultSwitches) -> SimulatedResponse:
     if faults.missing_form == "null":
         return success(None)
     return kie.error(int(faults.missing_form), MISSING_MESSAGE, faults=faults)

@@ -6,12 +6,12 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .clocks import Clocks
-from .simulated_account import Account, describe_account, describe_credits
-from .simulated_task import Task
+from .clocks import SimulatorClocks
+from .simulated_account import SimulatedAccount, describe_account, describe_credits
+from .simulated_task import SimulatedTask
 from .sliding_windows import ArrivalWindow
 
-_STRANGERS_KEPT = 10_000
+_MAX_UNKNOWN_IDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,16 @@ class SentCallback:
         }
 
 
-class Record:
+class RequestRecord:
     """Exact counters over everything since the start or the last reset; logs are bounded."""
 
-    def __init__(self, clocks: Clocks, accounts: Sequence[Account], log_size: int) -> None:
+    def __init__(
+        self, clocks: SimulatorClocks, accounts: Sequence[SimulatedAccount], log_size: int
+    ) -> None:
         self._clocks = clocks
         self.accounts = tuple(accounts)
         self.started_epoch = clocks.epoch()
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, SimulatedTask] = {}
         self.requests: deque[SeenRequest] = deque(maxlen=log_size)
         self.callbacks: deque[SentCallback] = deque(maxlen=log_size)
         self.answers: Counter[tuple[str, str]] = Counter()
@@ -77,20 +79,20 @@ class Record:
         self.outcomes: Counter[str] = Counter()
         self.poll_arrivals = ArrivalWindow(1.0)
         self.polls_over_limit = 0
-        self.polls_of_strangers = 0
+        self.polls_of_unknown_tasks = 0
         self.asked_by_other_accounts = 0
         self.worst_window = 0
         self.worst_task_id = ""
         self.callback_answers: Counter[tuple[str, str]] = Counter()
         self.callbacks_given_up = 0
-        self._strangers: OrderedDict[str, ArrivalWindow] = OrderedDict()
+        self._unknown_ids: OrderedDict[str, ArrivalWindow] = OrderedDict()
 
     @property
-    def account(self) -> Account:
+    def account(self) -> SimulatedAccount:
         """The first account, which is the only one unless more keys are given."""
         return self.accounts[0]
 
-    def note_task(self, task: Task) -> None:
+    def note_task(self, task: SimulatedTask) -> None:
         """A task was created and charged."""
         self.tasks[task.id] = task
         self.creates_admitted.arrive(task.created_at)
@@ -104,7 +106,7 @@ class Record:
         """A poll arrived; return how many of this id the last second holds, this one too."""
         self.poll_arrivals.arrive(now)
         task = self.tasks.get(task_id)
-        window = task.arrivals if task is not None else self._stranger(task_id)
+        window = task.arrivals if task is not None else self._window_of_unknown(task_id)
         held = window.arrive(now)
         if window.worst > self.worst_window:
             self.worst_window = window.worst
@@ -121,13 +123,13 @@ class Record:
         self.callback_answers[sent.kind, sent.answer] += 1
         self.callbacks.append(sent)
 
-    def _stranger(self, task_id: str) -> ArrivalWindow:
-        self.polls_of_strangers += 1
-        window = self._strangers.get(task_id)
+    def _window_of_unknown(self, task_id: str) -> ArrivalWindow:
+        self.polls_of_unknown_tasks += 1
+        window = self._unknown_ids.get(task_id)
         if window is None:
-            window = self._strangers[task_id] = ArrivalWindow(1.0)
-            if len(self._strangers) > _STRANGERS_KEPT:
-                self._strangers.popitem(last=False)
+            window = self._unknown_ids[task_id] = ArrivalWindow(1.0)
+            if len(self._unknown_ids) > _MAX_UNKNOWN_IDS:
+                self._unknown_ids.popitem(last=False)
         return window
 
     def summary(self) -> dict[str, object]:
@@ -152,7 +154,7 @@ class Record:
             "polls": {
                 "arrived": self.poll_arrivals.total,
                 "over_limit": self.polls_over_limit,
-                "of_unknown_tasks": self.polls_of_strangers,
+                "of_unknown_tasks": self.polls_of_unknown_tasks,
                 "of_other_accounts": self.asked_by_other_accounts,
                 "worst_window_per_task": self.worst_window,
                 "worst_task_id": self.worst_task_id or None,

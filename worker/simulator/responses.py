@@ -11,22 +11,22 @@ import orjson
 
 JSON_TYPE = "application/json;charset=UTF-8"
 
-Ending = Literal["send", "close", "reset"]
+ConnectionEnd = Literal["send", "close", "reset"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SimulatedResponse:
     """One answer, ready to send.
 
-    ``noted`` is what the record writes down: the code in the body, or a word for an answer
+    ``record_code`` is what the record writes down: the code in the body, or a word for an answer
     without one. ``ending`` other than send breaks the connection instead of answering.
     """
 
-    noted: str
+    record_code: str
     body: bytes = b""
     http_status: int = 200
     content_type: str = JSON_TYPE
-    ending: Ending = "send"
+    ending: ConnectionEnd = "send"
     extra_delay_seconds: float = 0.0
     location: str = ""
     """Where a redirect points."""
@@ -35,7 +35,7 @@ class Reply:
 class RefusedError(Exception):
     """A request is refused with this reply; ``reason`` is the record's word for why."""
 
-    def __init__(self, reason: str, reply: Reply) -> None:
+    def __init__(self, reason: str, reply: SimulatedResponse) -> None:
         super().__init__(reason)
         self.reason = reason
         self.reply = reply
@@ -61,12 +61,12 @@ MESSAGES: Mapping[int, str] = MappingProxyType(
 )
 
 
-def success(data: object) -> Reply:
+def success(data: object) -> SimulatedResponse:
     """The envelope of a success."""
-    return Reply("200", orjson.dumps({"code": 200, "msg": "success", "data": data}))
+    return SimulatedResponse("200", orjson.dumps({"code": 200, "msg": "success", "data": data}))
 
 
-def error(code: int, message: str = "", form: str = "body") -> Reply:
+def error(code: int, message: str = "", form: str = "body") -> SimulatedResponse:
     """An error in one of the forms ``body``, ``status`` and ``bare``.
 
     An authorization failure has no ``data`` key, as recorded from the real service.
@@ -74,14 +74,16 @@ def error(code: int, message: str = "", form: str = "body") -> Reply:
     text = message or MESSAGES.get(code, "error")
     http_status = code if 200 <= code <= 599 else 500
     if form == "bare":
-        return Reply(str(code), text.encode(), http_status, "text/plain;charset=UTF-8")
+        return SimulatedResponse(str(code), text.encode(), http_status, "text/plain;charset=UTF-8")
     envelope: dict[str, object] = {"code": code, "msg": text}
     if code != 401:
         envelope["data"] = None
-    return Reply(str(code), orjson.dumps(envelope), http_status if form == "status" else 200)
+    return SimulatedResponse(
+        str(code), orjson.dumps(envelope), http_status if form == "status" else 200
+    )
 
 
-def junk(kind: str) -> Reply:
+def malformed_reply(kind: str) -> SimulatedResponse:
     """An answer that is no envelope; kind is one of the junk switches' choices but none."""
     return _JUNK[kind]
 
@@ -90,7 +92,7 @@ _BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>cloudfla
 _MAINTENANCE = b"<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>"
 
 
-def _spring(noted: str, status: int, error_words: str) -> Reply:
+def _framework_error(record_code: str, status: int, error_words: str) -> SimulatedResponse:
     """What Kie's framework answers for a route that it does not have: recorded, no envelope."""
     body = {
         "timestamp": "2026-03-27T19:30:00.000+00:00",
@@ -99,27 +101,29 @@ def _spring(noted: str, status: int, error_words: str) -> Reply:
         "message": "No message available",
         "path": "/api/v1/gpt4o-image/generate",
     }
-    return Reply(noted, orjson.dumps(body), status)
+    return SimulatedResponse(record_code, orjson.dumps(body), status)
 
 
-_JUNK: Mapping[str, Reply] = MappingProxyType(
+_JUNK: Mapping[str, SimulatedResponse] = MappingProxyType(
     {
-        "html": Reply("junk:html", _BAD_GATEWAY, 502, "text/html"),
-        "html_200": Reply("junk:html_200", _MAINTENANCE, 200, "text/html"),
-        "empty": Reply("junk:empty"),
-        "garbage": Reply("junk:garbage", b'{"code":200,"msg":"succ'),
-        "not_object": Reply("junk:not_object", b"[]"),
-        "no_route": _spring("junk:no_route", 404, "Not Found"),
-        "no_method": _spring("junk:no_method", 405, "Method Not Allowed"),
-        "redirect": Reply(
+        "html": SimulatedResponse("junk:html", _BAD_GATEWAY, 502, "text/html"),
+        "html_200": SimulatedResponse("junk:html_200", _MAINTENANCE, 200, "text/html"),
+        "empty": SimulatedResponse("junk:empty"),
+        "garbage": SimulatedResponse("junk:garbage", b'{"code":200,"msg":"succ'),
+        "not_object": SimulatedResponse("junk:not_object", b"[]"),
+        "no_route": _framework_error("junk:no_route", 404, "Not Found"),
+        "no_method": _framework_error("junk:no_method", 405, "Method Not Allowed"),
+        "redirect": SimulatedResponse(
             "junk:redirect", b"", 302, "text/html", location="https://login.example/?next=kie"
         ),
-        "other_json": Reply("junk:other_json", b'{"service":"something else","ok":true}'),
-        "cloudflare": Reply("junk:cloudflare", b"error code: 1010", 403, "text/plain"),
+        "other_json": SimulatedResponse(
+            "junk:other_json", b'{"service":"something else","ok":true}'
+        ),
+        "cloudflare": SimulatedResponse("junk:cloudflare", b"error code: 1010", 403, "text/plain"),
     }
 )
 
 NOT_FOUND = error(404, form="status")
 TOO_LARGE = error(413, "Request body too large", "status")
-CLOSED = Reply("closed", ending="close")
-RESET = Reply("reset", ending="reset")
+CLOSED = SimulatedResponse("closed", ending="close")
+RESET = SimulatedResponse("reset", ending="reset")

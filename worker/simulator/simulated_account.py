@@ -9,12 +9,12 @@ from types import MappingProxyType
 from .fault_switch_parser import Overrides
 from .sliding_windows import ArrivalWindow, SlidingLimit
 
-CREDITS_BY_VARIANTS: Mapping[int, Decimal] = MappingProxyType(
+CREDITS_BY_QUANTITY: Mapping[int, Decimal] = MappingProxyType(
     {1: Decimal(6), 2: Decimal(7), 4: Decimal(8)}
 )
 
 
-class Account:
+class SimulatedAccount:
     """Credits of one account; a task is charged when created and refunded when it fails.
 
     Accounts are numbered from 1 in the order of their keys. `overrides` are fault switches for this
@@ -61,7 +61,7 @@ class Account:
         return describe_credits((self,))
 
 
-def describe_credits(accounts: Sequence[Account]) -> dict[str, float]:
+def describe_credits(accounts: Sequence[SimulatedAccount]) -> dict[str, float]:
     """The credit part of the record: of these accounts together."""
     spent = sum(account.spent for account in accounts)
     refunded = sum(account.refunded for account in accounts)
@@ -74,7 +74,7 @@ def describe_credits(accounts: Sequence[Account]) -> dict[str, float]:
     }
 
 
-def describe_account(account: Account) -> dict[str, object]:
+def describe_account(account: SimulatedAccount) -> dict[str, object]:
     """What the record says of one account."""
     return {
         "account": account.number,

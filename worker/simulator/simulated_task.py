@@ -8,20 +8,20 @@ from decimal import Decimal
 
 from .create_request import CreateRequest
 from .fault_switch_parser import Overrides
-from .simulated_account import Account
+from .simulated_account import SimulatedAccount
 from .sliding_windows import ArrivalWindow
-from .task_ends import Outcome
+from .task_ends import TaskEnd
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class PlannedEnd:
     """What was decided about a task when it was created.
 
     ``duration_seconds`` is infinite for a task that never ends; ``typical_seconds`` is what
     progress is measured against.
     """
 
-    outcome: Outcome
+    outcome: TaskEnd
     duration_seconds: float
     typical_seconds: float
     url_count: int
@@ -29,13 +29,13 @@ class Fate:
 
 
 @dataclass(slots=True, eq=False)
-class Task:
+class SimulatedTask:
     """One paid task; ``created_at`` is monotonic, ``created_epoch`` dates it for people."""
 
     id: str
-    account: Account
+    account: SimulatedAccount
     request: CreateRequest
-    fate: Fate
+    planned: PlannedEnd
     credits: Decimal
     created_at: float
     created_epoch: float
@@ -43,17 +43,17 @@ class Task:
     arrivals: ArrivalWindow = field(default_factory=lambda: ArrivalWindow(1.0))
     reply_lost: bool = False
     # When a poll first told of the end; what a poller's lag is measured from.
-    told_epoch: float | None = None
+    first_reported_epoch: float | None = None
 
     @property
     def finish_at(self) -> float:
         """The monotonic time of its end; infinite when there is none."""
-        return self.created_at + self.fate.duration_seconds
+        return self.created_at + self.planned.duration_seconds
 
     @property
     def finish_epoch(self) -> float:
         """The wall-clock time of its end; infinite when there is none."""
-        return self.created_epoch + self.fate.duration_seconds
+        return self.created_epoch + self.planned.duration_seconds
 
     def is_finished(self, now: float) -> bool:
         """Whether it has ended by this monotonic time."""
@@ -61,19 +61,19 @@ class Task:
 
     def progress_by_clock(self, now: float) -> float:
         """Progress that grows with age alone, so that it cannot betray when the task ends."""
-        if self.fate.typical_seconds <= 0:
+        if self.planned.typical_seconds <= 0:
             return 0.0
-        return 1.0 - math.exp(-(now - self.created_at) / self.fate.typical_seconds)
+        return 1.0 - math.exp(-(now - self.created_at) / self.planned.typical_seconds)
 
     def progress_by_duration(self, now: float) -> float:
         """The share of its own duration that has passed; 0 when it never ends."""
-        if self.fate.duration_seconds <= 0:
+        if self.planned.duration_seconds <= 0:
             return 0.0
-        return min(1.0, (now - self.created_at) / self.fate.duration_seconds)
+        return min(1.0, (now - self.created_at) / self.planned.duration_seconds)
 
     def result_urls(self, base_url: str) -> list[str]:
         """Full addresses of the images that it ends with."""
-        return self.image_urls(base_url, self.fate.url_count)
+        return self.image_urls(base_url, self.planned.url_count)
 
     def image_urls(self, base_url: str, count: int) -> list[str]:
         """Addresses of this many images, numbered from 1, whether they exist or not."""
@@ -82,7 +82,7 @@ class Task:
     def describe(self, now: float) -> dict[str, object]:
         """Its row in the record; ``credits`` is what it has cost so far, net of a refund."""
         finished = self.is_finished(now)
-        refunded = finished and not self.fate.outcome.success
+        refunded = finished and not self.planned.outcome.success
         return {
             "task_id": self.id,
             "account": self.account.number,
@@ -93,8 +93,8 @@ class Task:
             "token": self.request.callback_token or None,
             "created_at": self.created_epoch,
             "finished_at": self.finish_epoch if finished else None,
-            "told_at": self.told_epoch,
-            "outcome": self.fate.outcome.name if finished else "generating",
+            "told_at": self.first_reported_epoch,
+            "outcome": self.planned.outcome.name if finished else "generating",
             "arrivals": self.arrivals.total,
             "worst_window": self.arrivals.worst,
             "credits": 0.0 if refunded else float(self.credits),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TaskEnd:
     """One ending; ``error_code`` and ``error_message`` are what record-info and callbacks say."""
 
     name: str
@@ -27,26 +27,26 @@ class Outcome:
         return self.error_code or 500
 
 
-SUCCESS = Outcome("success", "SUCCESS", None, "", success=True)
+SUCCESS = TaskEnd("success", "SUCCESS", None, "", success=True)
 
 _FAILURES = (
-    Outcome(
+    TaskEnd(
         "generate_failed",
         "GENERATE_FAILED",
         500,
         "internal error, please try again later.",
     ),
-    Outcome("create_task_failed", "CREATE_TASK_FAILED", 500, "Failed to get user token"),
-    Outcome(
+    TaskEnd("create_task_failed", "CREATE_TASK_FAILED", 500, "Failed to get user token"),
+    TaskEnd(
         "content_policy",
         "GENERATE_FAILED",
         400,
         "Your content was flagged by OpenAI as violating content policies",
     ),
-    Outcome("image_fetch_failed", "GENERATE_FAILED", 451, "Failed to download the image"),
-    Outcome("unknown_status", "ARCHIVED", None, "", flag=4),
+    TaskEnd("image_fetch_failed", "GENERATE_FAILED", 451, "Failed to download the image"),
+    TaskEnd("unknown_status", "ARCHIVED", None, "", flag=4),
 )
 
-OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
+TASK_ENDS: Mapping[str, TaskEnd] = MappingProxyType(
     {outcome.name: outcome for outcome in (SUCCESS, *_FAILURES)}
 )

@@ -12,35 +12,35 @@ from shared.domain.job import Job
 from shared.domain.kie_outcomes import TaskFailed
 from shared.domain.lifecycle import Reason
 from shared.errors import RedisDown
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 
 
-async def note_delivered(deps: Deps, job: Job) -> None:
+async def report_task_success(deps: Dependencies, job: Job) -> None:
     """Note that a task ended with images."""
-    brake = deps.accounts.brake_of(job.provider_account, job.model)
-    if brake is not None and brake.is_watched:
-        await _quietly(brake.delivered(job.id))
+    brake = deps.accounts.family_brake_of(job.provider_account, job.model)
+    if brake is not None and brake.needs_success_reports:
+        await _quietly(brake.record_delivered(job.id))
 
 
-async def note_failed(deps: Deps, job: Job, verdict: TaskFailed) -> None:
+async def report_task_failure(deps: Dependencies, job: Job, verdict: TaskFailed) -> None:
     """Note that Kie failed a task, unless the request itself was at fault."""
-    brake = deps.accounts.brake_of(job.provider_account, job.model)
+    brake = deps.accounts.family_brake_of(job.provider_account, job.model)
     if brake is None:
         return
     if not verdict.is_request_fault:
-        await _quietly(brake.task_went_wrong(job.id, verdict.reason, verdict.message))
+        await _quietly(brake.record_task_failure(job.id, verdict.reason, verdict.message))
     elif brake.level > 0:
-        await _quietly(brake.release(job.id))
+        await _quietly(brake.end_probe(job.id))
 
 
-async def note_overdue(deps: Deps, job: Job, elapsed_seconds: float) -> None:
+async def report_task_overdue(deps: Dependencies, job: Job, elapsed_seconds: float) -> None:
     """Note, once for each task, that it takes far longer than any of its kind did."""
-    brake = deps.accounts.brake_of(job.provider_account, job.model)
-    if brake is None or job.id in deps.overdue:
+    brake = deps.accounts.family_brake_of(job.provider_account, job.model)
+    if brake is None or job.id in deps.overdue_jobs:
         return
-    deps.overdue.add(job.id)
+    deps.overdue_jobs.add(job.id)
     message = f"tasks do not end: one is not done after {elapsed_seconds:.0f} s"
-    await _quietly(brake.task_went_wrong(job.id, Reason.DEADLINE_EXCEEDED, message))
+    await _quietly(brake.record_task_failure(job.id, Reason.DEADLINE_EXCEEDED, message))
 
 
 async def _quietly(redis_call: Awaitable[object]) -> None:

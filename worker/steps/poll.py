@@ -22,131 +22,133 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
-from worker.dependencies import Deps
-from worker.poll_timing import Ending, Sighting, TaskKind, backoff_seconds
+from worker.dependencies import Dependencies
+from worker.poll_timing import PollObservation, SuccessTiming, TaskKind, backoff_seconds
 from worker.queue.due_time import lateness_seconds
-from worker.steps.brake_reports import note_delivered, note_failed, note_overdue
-from worker.steps.job_end import announce_end
-from worker.steps.unreadable_success import RECHECK_SECONDS, hold_for_review, is_held
+from worker.steps.brake_reports import report_task_failure, report_task_overdue, report_task_success
+from worker.steps.job_end import report_job_end
+from worker.steps.unreadable_success import REVIEW_POLL_SECONDS, hold_for_review, is_under_review
 
-LAST_LOOK_LIMIT_SECONDS = 300.0
+LAST_POLL_LIMIT_SECONDS = 300.0
 """How long after the deadline a last look is tried while Kie does not answer it."""
-_ENDPOINT_ADVICE = (
+_WRONG_ENDPOINT_ADVICE = (
     "not Kie's endpoint answers the polls: no job fails for it, and none ends. Compare"
     " KIE_BASE_URL, proxy and DNS with Kie's documentation of this model"
 )
-WRONG_ENDPOINT_SECONDS = 60.0
+WRONG_ENDPOINT_POLL_SECONDS = 60.0
 """How long until a task past its deadline is asked about again while not Kie's endpoint answers."""
-_ASKED_TO_SLOW_DOWN_SECONDS = 5.0
+_SLOW_DOWN_SECONDS = 5.0
 _UNDECIDED_QUIET_SECONDS = 45.0
 """Longer than the longest pause between two tries: a task that stays so is one incident."""
 
 
-async def poll_job(deps: Deps, job_id: UUID) -> float | None:
+async def poll_job(deps: Dependencies, job_id: UUID) -> float | None:
     """Ask about the job's task once; return when to ask again, or None when it has ended."""
     job = await deps.store.load_for_poll(job_id)
     if job.state is not JobState.GENERATING or job.provider_task_id is None:
-        deps.faults.pop(job_id, None)
-        deps.timetable.forget(job_id)
+        deps.undecided_polls.pop(job_id, None)
+        deps.poll_planner.forget(job_id)
         return None
     # What Kie says cannot be stored now: not asked again before it can be.
-    deps.store.busy.keep_waiting(job_id)
+    deps.store.busy.raise_if_still_busy(job_id)
     account = job.provider_account or ""
-    wait_seconds = deps.poll_exchanges.wait_seconds(account)
+    wait_seconds = deps.poll_concurrency.wait_before_start(account)
     if wait_seconds > 0:
         return wait_seconds
-    with deps.poll_exchanges.under_way(account):
-        verdict = await _ask(deps, job, job.provider_task_id)
+    with deps.poll_concurrency.counted(account):
+        verdict = await _query_task(deps, job, job.provider_task_id)
     if not isinstance(verdict, NoVerdict):
         incidents.record_success("poll_undecided", account)
-    return await _act_on(deps, job, verdict)
+    return await _apply_outcome(deps, job, verdict)
 
 
-async def _ask(deps: Deps, job: Job, task_id: str) -> PollOutcome:
-    async with deps.polls.slot(task_id):
+async def _query_task(deps: Dependencies, job: Job, task_id: str) -> PollOutcome:
+    async with deps.poll_throttle.permit(task_id):
         deps.metrics.count_poll(lateness_seconds(asyncio.get_running_loop().time()))
-        kie = deps.accounts.kie_of(job.provider_account)
+        kie = deps.accounts.client_of(job.provider_account)
         return await kie.poll(get_family(job.model), task_id)
 
 
-async def _act_on(deps: Deps, job: Job, verdict: PollOutcome) -> float | None:
-    deps.reach("after_poll")
-    was_called_back = False
+async def _apply_outcome(deps: Dependencies, job: Job, verdict: PollOutcome) -> float | None:
+    deps.check_crash_point("after_poll")
+    had_callback = False
     if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
-        was_called_back = await deps.store.was_called_back(job)
-        deps.trust.observe(was_called_back)
+        had_callback = await deps.store.has_callback(job)
+        deps.callback_trust.record(had_callback)
     match verdict:
         case Delivered():
             settled = await _settle(deps, job, verdict)
-            _learn(deps, settled, verdict, was_called_back)
-            await note_delivered(deps, job)
+            _record_completion_time(deps, settled, verdict, had_callback)
+            await report_task_success(deps, job)
         case TaskFailed(reason, message):
-            deps.timetable.forget(job.id)
+            deps.poll_planner.forget(job.id)
             failed = await deps.store.fail(job, job_events.ProviderFailed(reason, message))
-            announce_end(deps, failed)
-            await note_failed(deps, job, verdict)
+            report_job_end(deps, failed)
+            await report_task_failure(deps, job, verdict)
         case Pending(progress):
-            return await _look_again(deps, job, progress)
+            return await _poll_again(deps, job, progress)
         case Unreadable():
             is_overdue = _seconds_to_deadline(deps, job) <= 0
             return await hold_for_review(deps, job, verdict, is_overdue=is_overdue)
         case NoVerdict():
-            return await _bear_with(deps, job, verdict)
+            return await _poll_again_undecided(deps, job, verdict)
     return None
 
 
-async def _settle(deps: Deps, job: Job, verdict: Delivered) -> Job:
+async def _settle(deps: Dependencies, job: Job, verdict: Delivered) -> Job:
     count, asked = len(verdict.result_urls), job.quantity
     note = f"{count} of {asked} images were delivered" if count < asked else None
     event = job_events.Completed(verdict.result_urls, note)
     settled = await deps.store.settle(job, event, deps.settings.charge_basis)
-    deps.reach("after_settle")
+    deps.check_crash_point("after_settle")
     lag_seconds = None
     if verdict.finished_at is not None and settled.finished_at is not None:
         lag_seconds = (settled.finished_at - verdict.finished_at).total_seconds()
-    announce_end(deps, settled, lag_seconds)
+    report_job_end(deps, settled, lag_seconds)
     return settled
 
 
-def _learn(deps: Deps, settled: Job, verdict: Delivered, was_called_back: bool) -> None:
+def _record_completion_time(
+    deps: Dependencies, settled: Job, verdict: Delivered, had_callback: bool
+) -> None:
     """Teach the timetable how long the task took."""
     if settled.finished_at is None or settled.submitted_at is None:
         return
-    found_seconds = (settled.finished_at - settled.submitted_at) / timedelta(seconds=1)
-    said_seconds = None
+    observed_seconds = (settled.finished_at - settled.submitted_at) / timedelta(seconds=1)
+    reported_seconds = None
     if verdict.finished_at is not None:
-        said_seconds = (verdict.finished_at - settled.submitted_at) / timedelta(seconds=1)
-    elif was_called_back:
-        said_seconds = found_seconds
-    ending = Ending(found_seconds, said_seconds, deps.random.random())
-    deps.timetable.saw_success(settled.id, TaskKind.of(settled), ending)
+        reported_seconds = (verdict.finished_at - settled.submitted_at) / timedelta(seconds=1)
+    elif had_callback:
+        reported_seconds = observed_seconds
+    ending = SuccessTiming(observed_seconds, reported_seconds, deps.random.random())
+    deps.poll_planner.record_success(settled.id, TaskKind.of(settled), ending)
 
 
-async def _look_again(deps: Deps, job: Job, progress: float) -> float | None:
-    deps.faults.pop(job.id, None)
+async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | None:
+    deps.undecided_polls.pop(job.id, None)
     if progress > job.progress:
         # The next poll says it again where somebody else holds the row.
         with suppress(RowBusy):
             await deps.store.record_progress(job, job_events.Progressed(progress))
-            deps.announce(Change(job.id))
-    if is_held(job):
-        return RECHECK_SECONDS
+            deps.publish_change(Change(job.id))
+    if is_under_review(job):
+        return REVIEW_POLL_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
     if left_seconds <= 0:
         await _exceed_deadline(deps, job, "the last look found it still generating")
         return None
-    sighting = Sighting(_elapsed_seconds(deps, job), progress)
-    deps.timetable.saw_pending(job.id, sighting)
-    if sighting.elapsed_seconds > deps.timetable.overdue_seconds(TaskKind.of(job)):
-        await note_overdue(deps, job, sighting.elapsed_seconds)
-    return deps.timetable.seconds_until_next_poll(
-        TaskKind.of(job), sighting, left_seconds, deps.trust.stretch()
+    sighting = PollObservation(_elapsed_seconds(deps, job), progress)
+    deps.poll_planner.record_pending(job.id, sighting)
+    if sighting.elapsed_seconds > deps.poll_planner.overdue_seconds(TaskKind.of(job)):
+        await report_task_overdue(deps, job, sighting.elapsed_seconds)
+    return deps.poll_planner.seconds_until_next_poll(
+        TaskKind.of(job), sighting, left_seconds, deps.callback_trust.interval_factor()
     )
 
 
-async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
+async def _poll_again_undecided(deps: Dependencies, job: Job, verdict: NoVerdict) -> float | None:
     """An answer that decides nothing is never held against the job; only its deadline is."""
-    tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
+    tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
     if verdict.wrong_endpoint:
         incidents.record_failure(
             "poll_endpoint_wrong",
@@ -155,7 +157,7 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
             level="critical",
             calm_seconds=_UNDECIDED_QUIET_SECONDS,
             job_id=str(job.id),
-            meaning=_ENDPOINT_ADVICE,
+            meaning=_WRONG_ENDPOINT_ADVICE,
         )
     incidents.record_failure(
         "poll_undecided",
@@ -164,13 +166,13 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
         calm_seconds=_UNDECIDED_QUIET_SECONDS,
         job_id=str(job.id),
     )
-    if is_held(job):
-        return RECHECK_SECONDS
+    if is_under_review(job):
+        return REVIEW_POLL_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
     if verdict.wrong_endpoint and left_seconds <= 0:
         # Nothing was learned of the task: it ends once Kie itself answers again.
-        return WRONG_ENDPOINT_SECONDS
-    limit_seconds = 0.0 if verdict.has_record else -LAST_LOOK_LIMIT_SECONDS
+        return WRONG_ENDPOINT_POLL_SECONDS
+    limit_seconds = 0.0 if verdict.has_record else -LAST_POLL_LIMIT_SECONDS
     if left_seconds <= limit_seconds:
         await _exceed_deadline(deps, job, f"the last look: {verdict.message}")
         return None
@@ -178,29 +180,29 @@ async def _bear_with(deps: Deps, job: Job, verdict: NoVerdict) -> float | None:
     if left_seconds > 0:
         delay_seconds = min(delay_seconds, left_seconds)
     if verdict.slow_down or verdict.account_blocked:
-        delay_seconds = max(delay_seconds, _ASKED_TO_SLOW_DOWN_SECONDS)
+        delay_seconds = max(delay_seconds, _SLOW_DOWN_SECONDS)
     return delay_seconds
 
 
-async def _exceed_deadline(deps: Deps, job: Job, message: str) -> None:
+async def _exceed_deadline(deps: Dependencies, job: Job, message: str) -> None:
     event = job_events.DeadlineExceeded(
         f"not done {deps.settings.job_deadline_seconds:g} s after submission; {message}"
     )
     ended = await deps.store.exceed_deadline(job, event)
-    deps.timetable.forget(job.id)
-    was_noted = job.id in deps.overdue
-    announce_end(deps, ended)
+    deps.poll_planner.forget(job.id)
+    was_noted = job.id in deps.overdue_jobs
+    report_job_end(deps, ended)
     if not was_noted:
-        await note_overdue(deps, job, _elapsed_seconds(deps, job))
-        deps.overdue.discard(job.id)
+        await report_task_overdue(deps, job, _elapsed_seconds(deps, job))
+        deps.overdue_jobs.discard(job.id)
 
 
-def _elapsed_seconds(deps: Deps, job: Job) -> float:
+def _elapsed_seconds(deps: Dependencies, job: Job) -> float:
     since = job.submitted_at or job.created_at
     return max((deps.clock.now() - since) / timedelta(seconds=1), 0.0)
 
 
-def _seconds_to_deadline(deps: Deps, job: Job) -> float:
+def _seconds_to_deadline(deps: Dependencies, job: Job) -> float:
     if job.deadline_at is None:
         return deps.settings.job_deadline_seconds
     return (job.deadline_at - deps.clock.now()) / timedelta(seconds=1)

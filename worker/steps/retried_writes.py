@@ -15,19 +15,21 @@ from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.redis.change_messages import Change
 from shared.domain.job import Job
 from shared.errors import DependencyDown, RowBusy, StaleJob
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 from worker.poll_timing import backoff_seconds
 from worker.queue.delivery_run import slot_given_up
-from worker.recovery.task_id_backup import PLACES, Evidence
+from worker.recovery.task_id_backup import BACKUP_PLACES, PaidTask
 
 log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 5.0
 
-Write = Callable[[], Awaitable[Job]]
+StoreWrite = Callable[[], Awaitable[Job]]
 
 
-async def insist(deps: Deps, write: Write, *, may_be_put_off: bool = False) -> Job:
+async def write_until_stored(
+    deps: Dependencies, write: StoreWrite, *, raise_if_busy: bool = False
+) -> Job:
     """Write, and while Postgres cannot, keep trying. Raises what the write raises otherwise.
 
     So it is where another session holds the row; but what may be put off raises `RowBusy` then,
@@ -38,7 +40,7 @@ async def insist(deps: Deps, write: Write, *, may_be_put_off: bool = False) -> J
         try:
             moved = await write()
         except DependencyDown as error:
-            if may_be_put_off and tries == 0 and isinstance(error, RowBusy):
+            if raise_if_busy and tries == 0 and isinstance(error, RowBusy):
                 raise
             tries += 1
             _note_failure(error, "store_answer")
@@ -47,12 +49,14 @@ async def insist(deps: Deps, write: Write, *, may_be_put_off: bool = False) -> J
             return _stored(deps, moved)
 
 
-async def insist_on_task(deps: Deps, evidence: Evidence, write: Write) -> Job:
+async def write_task_id_until_stored(
+    deps: Dependencies, paid_task: PaidTask, write: StoreWrite
+) -> Job:
     """Write the task id of a paid task, and while Postgres cannot, keep it as evidence.
 
     The evidence stays where the process ends first, which is said at ERROR with the task id.
     """
-    safe = _Safekeeping(deps, evidence)
+    safe = _PendingBackup(deps, paid_task)
     tries = 0
     try:
         while True:
@@ -61,64 +65,64 @@ async def insist_on_task(deps: Deps, evidence: Evidence, write: Write) -> Job:
             except DependencyDown as error:
                 tries += 1
                 _note_failure(error, "store_task_id")
-                await safe.keep(error)
+                await safe.save(error)
                 await _pause(deps, tries)
             else:
-                await safe.forget()
+                await safe.remove()
                 return _stored(deps, moved)
     except asyncio.CancelledError:
-        log.error("task_id_not_stored", **safe.facts, tries=tries)
+        log.error("task_id_not_stored", **safe.log_fields, tries=tries)
         raise
     except StaleJob:
         # Postgres has it, as the job's task or on the attempt alone.
-        await safe.forget()
+        await safe.remove()
         raise
     finally:
         safe.close()
 
 
-class _Safekeeping:
+class _PendingBackup:
     """The evidence of one task id, from the moment that it is slow or fails to be stored."""
 
-    def __init__(self, deps: Deps, evidence: Evidence) -> None:
-        self._store, self._evidence = deps.evidence, evidence
+    def __init__(self, deps: Dependencies, paid_task: PaidTask) -> None:
+        self._store, self._paid_task = deps.task_id_backup, paid_task
         self._kept: frozenset[str] = frozenset()
-        self._is_told = False
+        self._is_logged = False
         self._early: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._store.keep_after_seconds, self._keep_early)
+        self._timer = loop.call_later(self._store.back_up_after_seconds, self._back_up_when_slow)
 
     @property
-    def facts(self) -> dict[str, object]:
+    def log_fields(self) -> dict[str, object]:
         """What a person needs to find the task."""
-        return {**self._evidence.facts, "kept_in": sorted(self._kept)}
+        return {**self._paid_task.log_fields, "kept_in": sorted(self._kept)}
 
-    async def keep(self, error: Exception) -> None:
+    async def save(self, error: Exception) -> None:
         """Keep it wherever it is not kept yet."""
         self._timer.cancel()
-        if not self._is_told:
+        if not self._is_logged:
             # Before anything else can go wrong.
-            self._is_told = True
-            log.error("task_id_not_stored_yet", **self.facts, error=str(error))
-        if len(self._kept) < len(PLACES):
-            self._kept |= await self._store.keep(self._evidence)
+            self._is_logged = True
+            log.error("task_id_not_stored_yet", **self.log_fields, error=str(error))
+        if len(self._kept) < len(BACKUP_PLACES):
+            self._kept |= await self._store.save(self._paid_task)
 
-    async def forget(self) -> None:
+    async def remove(self) -> None:
         """Take it away again."""
         self._timer.cancel()
         if self._early is not None:
             await self._early
         if self._kept:
-            await self._store.forget(self._evidence)
+            await self._store.remove(self._paid_task)
 
     def close(self) -> None:
         """Keep nothing any more."""
         self._timer.cancel()
 
-    def _keep_early(self) -> None:
-        seconds = self._store.keep_after_seconds
+    def _back_up_when_slow(self) -> None:
+        seconds = self._store.back_up_after_seconds
         error = TimeoutError(f"Postgres has not answered for {seconds:g} s")
-        self._early = asyncio.create_task(self.keep(error))
+        self._early = asyncio.create_task(self.save(error))
 
 
 def _note_failure(error: DependencyDown, doing: str) -> None:
@@ -127,14 +131,14 @@ def _note_failure(error: DependencyDown, doing: str) -> None:
         incidents.record_outage(error, doing=doing)
 
 
-async def _pause(deps: Deps, tries: int) -> None:
+async def _pause(deps: Dependencies, tries: int) -> None:
     """Wait before the next try, without a slot of the lane."""
     random = deps.random.random()
     with slot_given_up():
         await deps.sleep(backoff_seconds(tries, random, first=0.2, longest=_LONGEST_PAUSE_SECONDS))
 
 
-def _stored(deps: Deps, moved: Job) -> Job:
+def _stored(deps: Dependencies, moved: Job) -> Job:
     incidents.record_recovery(POSTGRES)
-    deps.announce(Change(moved.id))
+    deps.publish_change(Change(moved.id))
     return moved

@@ -25,43 +25,43 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount
 from worker.poll_timing import TaskKind, backoff_seconds
-from worker.recovery.lost_write_detection import load_or_keep_task
-from worker.recovery.task_id_backup import Evidence
-from worker.steps.job_end import announce_end
-from worker.steps.retried_writes import insist, insist_on_task
+from worker.recovery.lost_write_detection import load_or_record_lost_task
+from worker.recovery.task_id_backup import PaidTask
+from worker.steps.job_end import report_job_end
+from worker.steps.retried_writes import write_task_id_until_stored, write_until_stored
 from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
 STALE_CLAIM_SECONDS = 5.0
 """A claim that took longer than this does not lead to a POST any more."""
-_UNFIT_SECONDS = 60.0
-_NEARLY_DUE_SECONDS = 0.25
+_UNKNOWN_MODEL_RETRY_SECONDS = 60.0
+_DUE_TOLERANCE_SECONDS = 0.25
 """What is due so soon is left to the claim, which Postgres judges: here its clock is estimated."""
-_ELSEWHERE_SECONDS = 0.1
+_OTHER_ACCOUNT_RETRY_SECONDS = 0.1
 """After this a job is claimed again, for another Kie account than the one that is held back."""
 
 
-async def submit_job(deps: Deps, job_id: UUID) -> float | None:
+async def submit_job(deps: Dependencies, job_id: UUID) -> float | None:
     """Do what the job's state asks of the submit lane."""
     job = await deps.store.load(job_id)
     match job.state:
         case JobState.QUEUED:
             return await _submit(deps, job)
         case JobState.SUBMITTING:
-            await _give_up_on_lost_worker(deps, job)
+            await _mark_lost_submission_unknown(deps, job)
         case JobState.GENERATING:
             # The poll's delivery may never have been made: it is made here, or it is there.
-            await deps.poll_deliveries.deliver(job.id, 0)
+            await deps.poll_delivery.deliver(job.id, 0)
     return None
 
 
-async def _submit(deps: Deps, job: Job) -> float | None:
+async def _submit(deps: Dependencies, job: Job) -> float | None:
     early_seconds = (job.due_at - deps.clock.now()).total_seconds()
-    if early_seconds > _NEARLY_DUE_SECONDS:
+    if early_seconds > _DUE_TOLERANCE_SECONDS:
         return early_seconds
     try:
         model = get_family(job.model)
@@ -71,47 +71,49 @@ async def _submit(deps: Deps, job: Job) -> float | None:
         incidents.record_failure(
             "job_not_in_catalog", job.model, error, level="error", job_id=str(job.id)
         )
-        return _UNFIT_SECONDS
+        return _UNKNOWN_MODEL_RETRY_SECONDS
     delivery = Lane.SUBMIT.arq_id(job.id)
-    account = deps.accounts.for_submit(delivery)
-    wait_seconds = await _wait_for_family(deps, account, job)
+    account = deps.accounts.account_for_submit(delivery)
+    wait_seconds = await _family_brake_wait(deps, account, job)
     if wait_seconds > 0:
         return wait_seconds
-    async with deps.submits.slot(account.submits, reserved_for=delivery):
+    async with deps.submit_throttle.permit(account.throttle_name, reservation_of=delivery):
         claim = job_events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
-        deps.reach("before_claim")
+        deps.check_crash_point("before_claim")
         asked_at = deps.clock.monotonic()
-        claimed = await insist(deps, lambda: deps.store.claim(job, claim), may_be_put_off=True)
-        deps.reach("after_claim")
+        claimed = await write_until_stored(
+            deps, lambda: deps.store.claim(job, claim), raise_if_busy=True
+        )
+        deps.check_crash_point("after_claim")
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
-            return await _take_back(deps, claimed)
+            return await _undo_slow_claim(deps, claimed)
         verdict = await account.kie.submit(
             model, request, callback_url=_callback_url(deps, claim.token)
         )
-    deps.reach("after_post")
+    deps.check_crash_point("after_post")
     return await _store_verdict(deps, account, claimed, verdict)
 
 
-async def _wait_for_family(deps: Deps, account: KieAccount, job: Job) -> float:
+async def _family_brake_wait(deps: Dependencies, account: KieAccount, job: Job) -> float:
     """Return how long a job of a slowed family waits; nothing of it has been written yet."""
-    brake = account.brake.of_family(job.model)
+    brake = account.brake.family_brake(job.model)
     if brake.level == 0:
         return 0.0
-    wait_seconds = await brake.enter(job.id)
-    if wait_seconds > 0 and deps.accounts.others_may_submit(account, job.model):
-        return min(wait_seconds, _ELSEWHERE_SECONDS)
+    wait_seconds = await brake.probe_wait_seconds(job.id)
+    if wait_seconds > 0 and deps.accounts.has_other_open_account(account, job.model):
+        return min(wait_seconds, _OTHER_ACCOUNT_RETRY_SECONDS)
     return wait_seconds
 
 
-async def _take_back(deps: Deps, job: Job) -> float:
+async def _undo_slow_claim(deps: Dependencies, job: Job) -> float:
     """The claim took so long that its lease and its slot may be gone: nothing has been sent."""
     message = "the database was away while the attempt was claimed; nothing was sent"
     event = job_events.Deferred(Reason.UNREACHABLE, message, 0.0)
-    await insist(deps, lambda: deps.store.record_deferred(job, event))
+    await write_until_stored(deps, lambda: deps.store.record_deferred(job, event))
     return backoff_seconds(1, deps.random.random())
 
 
-async def _give_up_on_lost_worker(deps: Deps, job: Job) -> None:
+async def _mark_lost_submission_unknown(deps: Dependencies, job: Job) -> None:
     """Another worker committed the intent to POST, and its lease has lapsed; else `TooEarly`.
 
     Posting again might buy the images twice, so nobody ever does. If that worker is alive after
@@ -124,13 +126,13 @@ async def _give_up_on_lost_worker(deps: Deps, job: Job) -> None:
         ),
         lease_seconds=deps.lease_seconds,
     )
-    deps.announce(Change(job.id))
+    deps.publish_change(Change(job.id))
     deps.metrics.unknown.labels(Reason.WORKER_LOST).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=Reason.WORKER_LOST)
 
 
 async def _store_verdict(
-    deps: Deps, account: KieAccount, job: Job, verdict: SubmitOutcome
+    deps: Dependencies, account: KieAccount, job: Job, verdict: SubmitOutcome
 ) -> float | None:
     match verdict:
         case Accepted(task_id):
@@ -140,115 +142,134 @@ async def _store_verdict(
         case AccountBlocked(message):
             return await _defer(deps, account, job, Reason.ACCOUNT_REFUSED, message)
         case WrongEndpoint(message):
-            return await _wait_for_endpoint(deps, account, job, message)
+            return await _defer_for_wrong_endpoint(deps, account, job, message)
         case Refused(message):
             event = job_events.Rejected(message)
-            announce_end(deps, await insist(deps, lambda: deps.store.reject(job, event)))
-            await _release_family(account, job)
+            report_job_end(
+                deps, await write_until_stored(deps, lambda: deps.store.reject(job, event))
+            )
+            await _end_family_probe(account, job)
         case Ambiguous():
             await _store_unknown(deps, account, job, verdict)
     return None
 
 
-async def _store_unknown(deps: Deps, account: KieAccount, job: Job, verdict: Ambiguous) -> None:
+async def _store_unknown(
+    deps: Dependencies, account: KieAccount, job: Job, verdict: Ambiguous
+) -> None:
     """A paid task may exist: the hold stays, and several in a row slow this family down."""
     reason, message = verdict.reason, verdict.message
     unknown = job_events.OutcomeUnknown(reason, message)
-    await insist(deps, lambda: deps.store.record_unknown(job, unknown))
+    await write_until_stored(deps, lambda: deps.store.record_unknown(job, unknown))
     deps.metrics.unknown.labels(reason).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
-    brake = account.brake.of_family(job.model)
+    brake = account.brake.family_brake(job.model)
     if verdict.wrong_endpoint:
-        await _quietly(brake.endpoint_is_wrong(job.id, message))
+        await _quietly(brake.record_wrong_endpoint(job.id, message))
     else:
-        await _quietly(brake.submit_is_uncertain(job.id, reason, message))
+        await _quietly(brake.record_uncertain_submit(job.id, reason, message))
 
 
-async def _wait_for_endpoint(deps: Deps, account: KieAccount, job: Job, message: str) -> float:
+async def _defer_for_wrong_endpoint(
+    deps: Dependencies, account: KieAccount, job: Job, message: str
+) -> float:
     """Back to the queue: this attempt certainly created nothing, and no other would."""
     try:
-        delay_seconds = await account.brake.of_family(job.model).endpoint_is_wrong(job.id, message)
+        delay_seconds = await account.brake.family_brake(job.model).record_wrong_endpoint(
+            job.id, message
+        )
     except RedisDown:
         delay_seconds = 5.0
-    return await _put_back(deps, account, job, Reason.WRONG_ENDPOINT, message, delay_seconds)
+    return await _return_to_queue(deps, account, job, Reason.WRONG_ENDPOINT, message, delay_seconds)
 
 
-async def _release_family(account: KieAccount, job: Job) -> None:
+async def _end_family_probe(account: KieAccount, job: Job) -> None:
     """Let the next feeler of a slowed family go: this job's submit has proved nothing."""
-    brake = account.brake.of_family(job.model)
+    brake = account.brake.family_brake(job.model)
     if brake.level > 0:
-        await _quietly(brake.release(job.id))
+        await _quietly(brake.end_probe(job.id))
 
 
-async def _store_accepted(deps: Deps, account: KieAccount, job: Job, task_id: str) -> float | None:
+async def _store_accepted(
+    deps: Dependencies, account: KieAccount, job: Job, task_id: str
+) -> float | None:
     event = job_events.Submitted(task_id, deps.settings.job_deadline_seconds)
-    evidence = Evidence(job.id, job.attempt, task_id, account.name, deps.clock.now().isoformat())
+    paid_task = PaidTask(job.id, job.attempt, task_id, account.name, deps.clock.now().isoformat())
     try:
-        submitted = await insist_on_task(
-            deps, evidence, lambda: deps.store.record_submitted(job, event)
+        submitted = await write_task_id_until_stored(
+            deps, paid_task, lambda: deps.store.record_submitted(job, event)
         )
     except DatabaseRefused as error:
-        await _keep_refused_task(deps, job, evidence, error)
+        await _store_refused_task_id(deps, job, paid_task, error)
         return None
     except StaleJob:
         # Either our own first try got through though its reply was lost, or the job has ended.
-        found = await load_or_keep_task(deps, job, task_id)
+        found = await load_or_record_lost_task(deps, job, task_id)
         if found is None or found.provider_task_id != task_id:
-            log.error("task_without_job", **evidence.facts)
+            log.error("task_without_job", **paid_task.log_fields)
             return None
         submitted = found
-    deps.reach("after_submitted")
+    deps.check_crash_point("after_submitted")
     deps.metrics.count_submitted(submitted)
     if account.brake.level > 0:
-        await _quietly(account.brake.ease())
-    family_brake = account.brake.of_family(job.model)
-    if family_brake.is_watched:
-        await _quietly(family_brake.accepted(job.id))
-    first_look_seconds = await _first_look_seconds(deps, submitted)
-    await _quietly(deps.poll_deliveries.deliver(submitted.id, first_look_seconds))
+        await _quietly(account.brake.reduce())
+    family_brake = account.brake.family_brake(job.model)
+    if family_brake.needs_success_reports:
+        await _quietly(family_brake.record_accepted(job.id))
+    first_poll_delay_seconds = await _first_poll_delay(deps, submitted)
+    await _quietly(deps.poll_delivery.deliver(submitted.id, first_poll_delay_seconds))
     return None
 
 
-async def _keep_refused_task(
-    deps: Deps, job: Job, evidence: Evidence, error: DatabaseRefused
+async def _store_refused_task_id(
+    deps: Dependencies, job: Job, paid_task: PaidTask, error: DatabaseRefused
 ) -> None:
     """A rule refused the task id of a paid task: keep it in the job's message for a person."""
     if error.constraint == ONE_JOB_PER_TASK:
-        log.error("task_of_another_job", **evidence.facts, error=str(error))
-        message = f"Kie named task {evidence.task_id}, which another job has"
+        log.error("task_of_another_job", **paid_task.log_fields, error=str(error))
+        message = f"Kie named task {paid_task.task_id}, which another job has"
     else:
-        log.error("task_id_refused", **evidence.facts, error=str(error), sqlstate=error.sqlstate)
-        message = f"Kie made task {evidence.task_id}, but it could not be stored: {error}"
+        log.error(
+            "task_id_refused", **paid_task.log_fields, error=str(error), sqlstate=error.sqlstate
+        )
+        message = f"Kie made task {paid_task.task_id}, but it could not be stored: {error}"
     unknown = job_events.OutcomeUnknown(Reason.REPLY_LOST, message)
-    await insist(deps, lambda: deps.store.record_unknown(job, unknown))
-    await deps.evidence.forget(evidence)
+    await write_until_stored(deps, lambda: deps.store.record_unknown(job, unknown))
+    await deps.task_id_backup.remove(paid_task)
 
 
-async def _first_look_seconds(deps: Deps, job: Job) -> float:
+async def _first_poll_delay(deps: Dependencies, job: Job) -> float:
     """Look at once where Kie called back before its reply was stored."""
-    if deps.settings.kie_callback_url is None or not await deps.store.was_called_back(job):
-        return deps.timetable.first_look_seconds(TaskKind.of(job))
+    if deps.settings.kie_callback_url is None or not await deps.store.has_callback(job):
+        return deps.poll_planner.first_poll_delay_seconds(TaskKind.of(job))
     return 0.0
 
 
-async def _defer(deps: Deps, account: KieAccount, job: Job, reason: str, message: str) -> float:
+async def _defer(
+    deps: Dependencies, account: KieAccount, job: Job, reason: str, message: str
+) -> float:
     """Back to the queue: this attempt certainly created nothing."""
     try:
-        delay_seconds = await account.brake.slow_down(reason, message)
+        delay_seconds = await account.brake.apply(reason, message)
     except RedisDown:
         delay_seconds = 5.0
-    await _release_family(account, job)
-    return await _put_back(deps, account, job, reason, message, delay_seconds)
+    await _end_family_probe(account, job)
+    return await _return_to_queue(deps, account, job, reason, message, delay_seconds)
 
 
-async def _put_back(
-    deps: Deps, account: KieAccount, job: Job, reason: str, message: str, delay_seconds: float
+async def _return_to_queue(
+    deps: Dependencies,
+    account: KieAccount,
+    job: Job,
+    reason: str,
+    message: str,
+    delay_seconds: float,
 ) -> float:
-    if deps.accounts.others_may_submit(account, job.model):
+    if deps.accounts.has_other_open_account(account, job.model):
         delay_seconds = 0.0  # the pause is this account's alone: another takes the job
     delay_seconds += backoff_seconds(1, deps.random.random())
     event = job_events.Deferred(reason, message, delay_seconds)
-    await insist(deps, lambda: deps.store.record_deferred(job, event))
+    await write_until_stored(deps, lambda: deps.store.record_deferred(job, event))
     return delay_seconds
 
 
@@ -260,6 +281,6 @@ async def _quietly(redis_call: Awaitable[object]) -> None:
         incidents.record_outage(error, doing="deliver_poll")
 
 
-def _callback_url(deps: Deps, token: str) -> str | None:
+def _callback_url(deps: Dependencies, token: str) -> str | None:
     base = deps.settings.kie_callback_url
     return f"{base}/callbacks/kie/{token}" if base else None

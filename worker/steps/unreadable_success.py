@@ -13,40 +13,42 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import Unreadable
 from shared.domain.lifecycle import Reason
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 from worker.poll_timing import backoff_seconds
 
 log = structlog.get_logger(__name__)
 
-RECHECK_SECONDS = 300.0
+REVIEW_POLL_SECONDS = 300.0
 """How long until a held task is asked about again: Kie may yet answer readably."""
-CONFIRMATIONS = 3
+UNREADABLE_ANSWERS_BEFORE_REVIEW = 3
 """So many unreadable answers in a row hold a job: the first may show a record half written."""
-_CONFIRM_SECONDS = 3.0
+_CONFIRM_POLL_SECONDS = 3.0
 
 
-def is_held(job: Job) -> bool:
+def is_under_review(job: Job) -> bool:
     """Return whether the job waits for an operator, or for an answer that can be read."""
     return job.reason == Reason.RESULT_UNREADABLE
 
 
-async def hold_for_review(deps: Deps, job: Job, verdict: Unreadable, *, is_overdue: bool) -> float:
+async def hold_for_review(
+    deps: Dependencies, job: Job, verdict: Unreadable, *, is_overdue: bool
+) -> float:
     """Hold the job once the answer is confirmed; return when to ask again."""
-    tries = deps.faults[job.id] = deps.faults.get(job.id, 0) + 1
-    if not is_held(job):
-        if tries < CONFIRMATIONS and not is_overdue:
-            return backoff_seconds(tries, deps.random.random(), first=_CONFIRM_SECONDS)
-        await _hold(deps, job, verdict)
-    deps.faults.pop(job.id, None)
-    return RECHECK_SECONDS
+    tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
+    if not is_under_review(job):
+        if tries < UNREADABLE_ANSWERS_BEFORE_REVIEW and not is_overdue:
+            return backoff_seconds(tries, deps.random.random(), first=_CONFIRM_POLL_SECONDS)
+        await _start_review(deps, job, verdict)
+    deps.undecided_polls.pop(job.id, None)
+    return REVIEW_POLL_SECONDS
 
 
-async def _hold(deps: Deps, job: Job, verdict: Unreadable) -> None:
+async def _start_review(deps: Dependencies, job: Job, verdict: Unreadable) -> None:
     event = job_events.HeldForReview(Reason.RESULT_UNREADABLE, verdict.message, verdict.answer)
     await deps.store.hold_for_review(job, event)
-    deps.timetable.forget(job.id)
+    deps.poll_planner.forget(job.id)
     deps.metrics.held_for_review.labels(Reason.RESULT_UNREADABLE).inc()
-    deps.announce(Change(job.id))
+    deps.publish_change(Change(job.id))
     log.error(
         "result_unreadable",
         job_id=str(job.id),

@@ -13,17 +13,17 @@ from uuid import UUID
 from shared.domain.job import Job, replace_fields
 from shared.domain.lifecycle import JobState
 
-MOST_REMEMBERED = 20_000
+MAX_CACHED_JOBS = 20_000
 
 
-class JobMemory:
-    """The newest generating jobs, without what only the submit needs."""
+class JobCache:
+    """The newest generating jobs, without what only the submit required."""
 
-    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+    def __init__(self, most: int = MAX_CACHED_JOBS) -> None:
         self._most = most
         self._jobs: OrderedDict[UUID, Job] = OrderedDict()
 
-    def recall(self, job_id: UUID) -> Job | None:
+    def get(self, job_id: UUID) -> Job | None:
         """Return the job as it was last seen, or None."""
         return self._jobs.get(job_id)
 

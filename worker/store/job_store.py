@@ -19,11 +19,11 @@ from shared.domain.job import Job, replace_fields
 from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
 from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
 from shared.settings import ChargeBasis
-from worker.batching.micro_batch import BEATS_PER_SECOND
-from worker.store.busy_rows import BusyRows, Needs
-from worker.store.job_cache import JobMemory
-from worker.store.job_reads import JobReads
-from worker.store.settlements import settled_job
+from worker.batching.micro_batch import BATCHES_PER_SECOND
+from worker.store.busy_rows import BusyRows, RequiredRows
+from worker.store.job_cache import JobCache
+from worker.store.job_reads import BatchedReads
+from worker.store.settlements import _settled_job
 from worker.store.single_statements import SingleStatements
 from worker.store.statement_batches import BatchedStatement
 
@@ -31,7 +31,7 @@ ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 """The constraint that refuses a task id which another job has."""
 
 # From which states each event leads, to which, and its name.
-_GUARDS = {
+_TRANSITION_PARAMETERS = {
     one.event: (
         tuple(sorted(state.value for state in one.sources)),
         one.target.value,
@@ -48,13 +48,13 @@ class JobStore:
         self.queries = queries
         self.busy = busy or BusyRows()
         self._single = SingleStatements(queries, self.busy)
-        self.memory = JobMemory()
-        self._reads = JobReads(queries)
+        self.cache = JobCache()
+        self._reads = BatchedReads(queries)
         self._claims = BatchedStatement(queries, "claim_jobs", self.busy)
         self._submitted = BatchedStatement(queries, "record_submitted", self.busy)
         # Nobody acts on how far a task has come: every other beat will do.
         self._progress = BatchedStatement(
-            queries, "record_progress", self.busy, most=200, per_second=BEATS_PER_SECOND / 2
+            queries, "record_progress", self.busy, most=200, per_second=BATCHES_PER_SECOND / 2
         )
         self._settlements = BatchedStatement(queries, "settle_jobs", self.busy)
 
@@ -71,11 +71,11 @@ class JobStore:
         What is remembered lacks the request and the caller's notes, and may be out of date: every
         write is guarded, so that is found out in time. Raises `JobNotFound`.
         """
-        known = self.memory.recall(job_id)
+        known = self.cache.get(job_id)
         if known is not None:
             return known
         job = await self.load(job_id)
-        self.memory.keep(job)
+        self.cache.keep(job)
         return job
 
     async def claim(self, job: Job, event: job_events.Claimed) -> Job:
@@ -83,17 +83,17 @@ class JobStore:
 
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
         """
-        sources, target, name = _GUARDS[job_events.Claimed]
+        sources, target, name = _TRANSITION_PARAMETERS[job_events.Claimed]
         row = await self._claims.run(
-            Needs.of(job),
+            RequiredRows.of(job),
             (event.token, event.provider_account),
             (sources, target, event.worker, name),
         )
         if row is None:
             found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
             if found is None:
-                raise await self._refusal(job, event, "due_seconds")
-            return self._remembered(job_from_row(found))
+                raise await self._why_not_moved(job, event, "due_seconds")
+            return self._cached(job_from_row(found))
         claimed = replace_fields(
             job,
             state=JobState(target),
@@ -103,13 +103,13 @@ class JobStore:
             attempted_at=row["attempted_at"],
             provider_account=event.provider_account,
         )
-        return self._remembered(claimed)
+        return self._cached(claimed)
 
     async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
         """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
-        sources, target, name = _GUARDS[job_events.Submitted]
+        sources, target, name = _TRANSITION_PARAMETERS[job_events.Submitted]
         row = await self._submitted.run(
-            Needs.of(job),
+            RequiredRows.of(job),
             (job.attempt, event.provider_task_id),
             (sources, target, event.deadline_seconds, name),
         )
@@ -127,17 +127,17 @@ class JobStore:
             submitted_at=row["submitted_at"],
             deadline_at=row["deadline_at"],
         )
-        return self._remembered(submitted)
+        return self._cached(submitted)
 
-    async def was_called_back(self, job: Job) -> bool:
+    async def has_callback(self, job: Job) -> bool:
         """Return whether a callback for the newest attempt came before its reply was stored."""
         return await self.queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
 
     async def record_deferred(self, job: Job, event: job_events.Deferred) -> Job:
         """Put the job back into the queue: this attempt certainly created nothing."""
-        sources, target, name = _GUARDS[job_events.Deferred]
+        sources, target, name = _TRANSITION_PARAMETERS[job_events.Deferred]
         row = await self._single.run(
-            Needs.of(job),
+            RequiredRows.of(job),
             "record_deferred",
             job.id,
             job.attempt,
@@ -148,7 +148,7 @@ class JobStore:
             event.delay_seconds,
             name,
         )
-        return self._moved(row, job.id, name)
+        return self._job_or_stale(row, job.id, name)
 
     async def record_unknown(
         self, job: Job, event: job_events.OutcomeUnknown, *, lease_seconds: float = 0.0
@@ -158,9 +158,9 @@ class JobStore:
         That a worker was lost is believed of an attempt that is older than the lease, by Postgres's
         clock; else raises `TooEarly`.
         """
-        sources, target, name = _GUARDS[job_events.OutcomeUnknown]
+        sources, target, name = _TRANSITION_PARAMETERS[job_events.OutcomeUnknown]
         row = await self._single.run(
-            Needs.of(job),
+            RequiredRows.of(job),
             "record_unknown",
             job.id,
             job.attempt,
@@ -172,27 +172,27 @@ class JobStore:
             lease_seconds,
         )
         if row is None:
-            raise await self._refusal(job, event, "attempted_seconds", lease_seconds)
-        return self._remembered(job_from_row(row))
+            raise await self._why_not_moved(job, event, "attempted_seconds", lease_seconds)
+        return self._cached(job_from_row(row))
 
     async def record_progress(self, job: Job, event: job_events.Progressed) -> None:
         """Store Kie's progress."""
-        sources, _, name = _GUARDS[job_events.Progressed]
+        sources, _, name = _TRANSITION_PARAMETERS[job_events.Progressed]
         row = await self._progress.run(
-            Needs.of(job), (job.attempt, event.progress), (sources, name)
+            RequiredRows.of(job), (job.attempt, event.progress), (sources, name)
         )
         if row is None:
             raise self._stale(job.id, name)
-        self.memory.keep(replace_fields(job, progress=event.progress))
+        self.cache.keep(replace_fields(job, progress=event.progress))
 
     async def hold_for_review(self, job: Job, event: job_events.HeldForReview) -> Job:
         """Keep the hold until Kie's answer can be read, or an operator has decided.
 
-        A job that is held for the same reason already is stale: it is said once.
+        A job that is busy for the same reason already is stale: it is said once.
         """
-        sources, target, name = _GUARDS[job_events.HeldForReview]
+        sources, target, name = _TRANSITION_PARAMETERS[job_events.HeldForReview]
         row = await self._single.run(
-            Needs.of(job),
+            RequiredRows.of(job),
             "hold_for_review",
             job.id,
             job.attempt,
@@ -206,21 +206,21 @@ class JobStore:
         if row is None:
             raise self._stale(job.id, name)
         # The row alone does not say which Kie account knows the task.
-        return self._remembered(replace_fields(job, reason=event.reason, message=event.message))
+        return self._cached(replace_fields(job, reason=event.reason, message=event.message))
 
     async def settle(self, job: Job, event: job_events.Completed, basis: ChargeBasis) -> Job:
         """Success: images, charge and ledger in one statement."""
-        sources, target, name = _GUARDS[job_events.Completed]
+        sources, target, name = _TRANSITION_PARAMETERS[job_events.Completed]
         urls = orjson.dumps(event.result_urls).decode()
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
-            Needs.of(job, moves_money=True),
+            RequiredRows.of(job, moves_money=True),
             (job.attempt, urls, delivered, event.message),
             (sources, target, basis, name),
         )
         if row is None:
             raise self._stale(job.id, name)
-        return self._remembered(settled_job(job, event, row))
+        return self._cached(_settled_job(job, event, row))
 
     async def reject(self, job: Job, event: job_events.Rejected) -> Job:
         """Kie refused the request as such: failed, hold released."""
@@ -235,19 +235,21 @@ class JobStore:
 
         Raises `TooEarly` where the deadline has not passed by Postgres's clock.
         """
-        words = (Reason.DEADLINE_EXCEEDED, event.message, None)
-        needs = Needs.of(job, moves_money=True)
-        row = await self._run_release(needs, job.attempt, event, *words)
+        end_values = (Reason.DEADLINE_EXCEEDED, event.message, None)
+        required = RequiredRows.of(job, moves_money=True)
+        row = await self._run_release(required, job.attempt, event, *end_values)
         if row is None:
-            raise await self._refusal(job, event, "deadline_seconds")
-        return self._remembered(job_from_row(row))
+            raise await self._why_not_moved(job, event, "deadline_seconds")
+        return self._cached(job_from_row(row))
 
     async def lose_submission(
         self, job_id: UUID, attempt: int, event: job_events.SubmissionLost
     ) -> Job:
         """No evidence within the limit: failed, hold released, the attempt marked lost."""
-        needs = Needs(job_id, account_id="", moves_money=True)
-        return await self._end(needs, attempt, event, Reason.SUBMISSION_LOST, event.message, "lost")
+        required = RequiredRows(job_id, account_id="", moves_money=True)
+        return await self._end(
+            required, attempt, event, Reason.SUBMISSION_LOST, event.message, "lost"
+        )
 
     async def _release(
         self,
@@ -257,28 +259,30 @@ class JobStore:
         message: str,
         attempt_outcome: str | None,
     ) -> Job:
-        words = (reason, message, attempt_outcome)
-        return await self._end(Needs.of(job, moves_money=True), job.attempt, event, *words)
+        end_values = (reason, message, attempt_outcome)
+        return await self._end(
+            RequiredRows.of(job, moves_money=True), job.attempt, event, *end_values
+        )
 
     async def _end(
-        self, needs: Needs, attempt: int, event: job_events.Event, *words: str | None
+        self, required: RequiredRows, attempt: int, event: job_events.Event, *end_values: str | None
     ) -> Job:
-        row = await self._run_release(needs, attempt, event, *words)
-        return self._moved(row, needs.job_id, event_name(type(event)))
+        row = await self._run_release(required, attempt, event, *end_values)
+        return self._job_or_stale(row, required.job_id, event_name(type(event)))
 
     async def _run_release(
-        self, needs: Needs, attempt: int, event: job_events.Event, *words: str | None
+        self, required: RequiredRows, attempt: int, event: job_events.Event, *end_values: str | None
     ) -> asyncpg.Record | None:
-        """End a job without images; `words` are reason, message and the attempt's outcome."""
-        sources, target, name = _GUARDS[type(event)]
-        arguments = (needs.job_id, attempt, sources, target, *words, name)
-        return await self._single.run(needs, "release_job", *arguments)
+        """End a job without images; `end_values` are reason, message and the attempt's outcome."""
+        sources, target, name = _TRANSITION_PARAMETERS[type(event)]
+        arguments = (required.job_id, attempt, sources, target, *end_values, name)
+        return await self._single.run(required, "release_job", *arguments)
 
-    async def _refusal(
+    async def _why_not_moved(
         self, job: Job, event: job_events.Event, moment: str, after_seconds: float = 0.0
     ) -> DarkroomError:
         """Return why a statement that is bound to a moment of the job has moved nothing."""
-        sources, _, name = _GUARDS[type(event)]
+        sources, _, name = _TRANSITION_PARAMETERS[type(event)]
         row = await self.queries.fetch_row("time_left", job.id, job.attempt, sources)
         stale = self._stale(job.id, name)
         left_seconds = row[moment] if row is not None else None
@@ -286,15 +290,15 @@ class JobStore:
             return stale
         return TooEarly(stale.job_id, name, left_seconds + after_seconds)
 
-    def _moved(self, row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
+    def _job_or_stale(self, row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
         if row is None:
             raise self._stale(job_id, event)
-        return self._remembered(job_from_row(row))
+        return self._cached(job_from_row(row))
 
-    def _remembered(self, job: Job) -> Job:
-        self.memory.keep(job)
+    def _cached(self, job: Job) -> Job:
+        self.cache.keep(job)
         return job
 
     def _stale(self, job_id: UUID, event: str) -> StaleJob:
-        self.memory.forget(job_id)
+        self.cache.forget(job_id)
         return StaleJob(str(job_id), event)

@@ -12,7 +12,7 @@ from shared.domain.lifecycle import JobState
 log = structlog.get_logger(__name__)
 
 
-def settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> Job:
+def _settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> Job:
     """Return the job after its success; logs where `pricing` has lost its row."""
     if row["price_row_missing"]:
         log.critical(

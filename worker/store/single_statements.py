@@ -9,7 +9,7 @@ import asyncpg
 from shared.adapters.concurrency_limit import ConcurrencyLimit
 from shared.adapters.postgres.database import Queries
 from shared.errors import RowBusy
-from worker.store.busy_rows import BusyRows, Needs, Row, find_held
+from worker.store.busy_rows import BusyRows, RequiredRows, RowRef, find_locked_rows
 
 MOST_PER_ACCOUNT = 3
 """Of the worker's connections; beyond it the moves of one account wait in memory."""
@@ -23,24 +23,24 @@ class SingleStatements:
         self._busy = busy
         self._shares = ConcurrencyLimit(MOST_PER_ACCOUNT)
 
-    async def run(self, needs: Needs, query: str, *args: Any) -> asyncpg.Record | None:
-        """Run the query and return its row, or None where the guard held.
+    async def run(self, required: RequiredRows, query: str, *args: Any) -> asyncpg.Record | None:
+        """Run the query and return its row, or None where the guard busy.
 
         Raises `RowBusy` with nothing written, and `PostgresDown`.
         """
-        async with self._shares.hold([needs.account_id]):
-            # Asked for here: whoever had the share before may have found the row held.
-            if self._busy.admit(needs):
-                async with self._busy.apart:
-                    return await self._run(needs, query, *args)
-            return await self._run(needs, query, *args)
+        async with self._shares.hold([required.account_id]):
+            # Asked for here: whoever had the share before may have found the row busy.
+            if self._busy.start_retry(required):
+                async with self._busy.separate_connections:
+                    return await self._run(required, query, *args)
+            return await self._run(required, query, *args)
 
-    async def _run(self, needs: Needs, query: str, *args: Any) -> asyncpg.Record | None:
+    async def _run(self, required: RequiredRows, query: str, *args: Any) -> asyncpg.Record | None:
         try:
             row = await self._queries.fetch_row(query, *args)
         except RowBusy as error:
-            held = await find_held(self._queries, [needs])
-            self._busy.note_held(held or {Row("job", str(needs.job_id))})
-            raise self._busy.error_for(needs) from error
-        self._busy.note_free(needs)
+            busy = await find_locked_rows(self._queries, [required])
+            self._busy.mark_busy(busy or {RowRef("job", str(required.job_id))})
+            raise self._busy.error_for(required) from error
+        self._busy.mark_free(required)
         return row

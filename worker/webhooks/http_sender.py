@@ -30,14 +30,14 @@ TIMEOUT_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
 ANSWER_BYTES_READ = 4_096
 _ANSWER_SECONDS = 1.0
-AT_ONCE = 128
+MAX_SENDS_AT_ONCE = 128
 """As many tries a worker has under way at most."""
 _KEEP_ALIVE_SECONDS = 15.0
 _ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendResult:
     """What became of one try."""
 
     status: int | None
@@ -49,7 +49,7 @@ class Answer:
     """The receiver's own header, unread."""
 
     @property
-    def is_taken(self) -> bool:
+    def is_accepted(self) -> bool:
         """Whether the receiver says that it has the message."""
         return self.error is None
 
@@ -58,7 +58,7 @@ class ForbiddenAddress(OSError):
     """A host resolved to an address to which no webhook may go."""
 
 
-class Sender:
+class WebhookSender:
     """The worker's one way out for webhooks. Use it as an async context manager."""
 
     def __init__(
@@ -70,10 +70,10 @@ class Sender:
     ) -> None:
         self._allow_loopback = allow_loopback
         self._timeout_seconds = timeout_seconds
-        self._resolver = resolver or ThreadedResolver(AT_ONCE)
+        self._resolver = resolver or ThreadedResolver(MAX_SENDS_AT_ONCE)
         self._session: ClientSession | None = None
 
-    async def __aenter__(self) -> Sender:
+    async def __aenter__(self) -> WebhookSender:
         self._session = ClientSession(
             connector=aiohttp.TCPConnector(
                 # How many go to one endpoint or host is decided by turns, before the clock runs.
@@ -89,7 +89,7 @@ class Sender:
                 sock_connect=min(CONNECT_SECONDS, self._timeout_seconds),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": _name(), "Content-Type": "application/json"},
+            headers={"User-Agent": _user_agent(), "Content-Type": "application/json"},
             # A small answer that unpacks to a large one stays small.
             auto_decompress=False,
             trust_env=False,
@@ -106,22 +106,22 @@ class Sender:
             await self._session.close()
             await self._resolver.close()
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> SendResult:
         """Send once. Raises nothing for anything that the receiver or the network does."""
         if self._session is None:
             raise RuntimeError("the sender is not open: use it inside `async with`")
         fault = find_url_fault(url, allow_loopback=self._allow_loopback)
         if fault is not None:
-            return Answer(None, f"not sent: the URL {fault}", 0.0)
+            return SendResult(None, f"not sent: the URL {fault}", 0.0)
         began = monotonic()
         try:
             status, retry_after = await self._post(self._session, url, headers, body)
         except TimeoutError:
             seconds = monotonic() - began
-            return Answer(None, f"no answer within {seconds:.1f} s", seconds)
+            return SendResult(None, f"no answer within {seconds:.1f} s", seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(None, _sentence(error), monotonic() - began)
-        return Answer(status, _fault_of(status), monotonic() - began, retry_after)
+            return SendResult(None, _describe_error(error), monotonic() - began)
+        return SendResult(status, _status_fault(status), monotonic() - began, retry_after)
 
     async def _post(
         self, session: ClientSession, url: str, headers: Mapping[str, str], body: bytes
@@ -147,11 +147,11 @@ class Sender:
         return opened
 
 
-def _name() -> str:
+def _user_agent() -> str:
     return f"Darkroom/{user_agent().rpartition('/')[2]}"
 
 
-def _fault_of(status: int) -> str | None:
+def _status_fault(status: int) -> str | None:
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
@@ -159,7 +159,7 @@ def _fault_of(status: int) -> str | None:
     return f"answered {status}"
 
 
-def _sentence(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, ForbiddenAddress):
         return f"not sent: the host {cause}"

@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 PAGE_LENGTH = 2_000
 HORIZON_SECONDS = 60.0
 """Messages due later than this have time to be found by a later look."""
-AT_ONCE = 100
+DUE_AT_ONCE_PER_ENDPOINT = 100
 """As many messages of one endpoint are due at once; the rest follow at a pace."""
-GAP_MS = 2.5
-_SETTLING_SECONDS = 2.0
+SPACING_MS = 2.5
+_GRACE_SECONDS = 2.0
 _ENDPOINTS_KEPT = 5_000
-_Place = tuple[datetime, UUID]
-_START: _Place = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+_Cursor = tuple[datetime, UUID]
+_FIRST: _Cursor = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 class Outbox:
@@ -51,8 +51,8 @@ class Outbox:
         self._page_length = page_length
         self._on_found = on_found
         self._monotonic = monotonic
-        self._place = _START
-        self._spent_ms: dict[UUID, float] = {}
+        self._cursor = _FIRST
+        self._next_due_ms: dict[UUID, float] = {}
 
     async def deliver(self, messages: Sequence[tuple[UUID, UUID]]) -> None:
         """Deliver messages, each given with its endpoint, now or as soon as its turn comes.
@@ -76,9 +76,9 @@ class Outbox:
         """
         rows = await self._queries.fetch(
             "pending_webhooks_after",
-            *self._place,
+            *self._cursor,
             HORIZON_SECONDS,
-            _SETTLING_SECONDS,
+            _GRACE_SECONDS,
             self._page_length,
         )
         deliveries = [
@@ -103,20 +103,20 @@ class Outbox:
             if self._on_found is not None:
                 self._on_found(len(lacking))
         is_last = len(rows) < self._page_length
-        self._place = _START if is_last else (rows[-1]["next_try_at"], rows[-1]["id"])
+        self._cursor = _FIRST if is_last else (rows[-1]["next_try_at"], rows[-1]["id"])
         return is_last
 
     async def check_all(self) -> None:
         """Look through every page from the first: Redis was wiped. Raises as `check_page` does."""
-        self._place = _START
+        self._cursor = _FIRST
         while not await self.check_page():
             pass
 
     def _delay_ms(self, endpoint_id: UUID, least_ms: int, now_ms: float) -> int:
         """Return in how long the next message of this endpoint is due, and count it."""
-        if len(self._spent_ms) >= _ENDPOINTS_KEPT:
-            self._spent_ms = {one: at for one, at in self._spent_ms.items() if at > now_ms}
+        if len(self._next_due_ms) >= _ENDPOINTS_KEPT:
+            self._next_due_ms = {one: at for one, at in self._next_due_ms.items() if at > now_ms}
         earliest_ms = now_ms + least_ms
-        spent_ms = max(self._spent_ms.get(endpoint_id, 0.0), earliest_ms)
-        self._spent_ms[endpoint_id] = spent_ms + GAP_MS
-        return max(least_ms, int(spent_ms - AT_ONCE * GAP_MS - now_ms))
+        spent_ms = max(self._next_due_ms.get(endpoint_id, 0.0), earliest_ms)
+        self._next_due_ms[endpoint_id] = spent_ms + SPACING_MS
+        return max(least_ms, int(spent_ms - DUE_AT_ONCE_PER_ENDPOINT * SPACING_MS - now_ms))

@@ -21,20 +21,20 @@ from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job, replace_fields
 from shared.errors import DarkroomError
 from shared.job_json import job_to_json, timestamp_to_json
-from worker.dependencies import Deps
-from worker.webhooks.http_sender import Answer
+from worker.dependencies import Dependencies
+from worker.webhooks.http_sender import SendResult
 from worker.webhooks.retry_schedule import next_try_at, read_retry_after
-from worker.webhooks.send_concurrency import NoRoom
+from worker.webhooks.send_concurrency import ConcurrencyReached
 from worker.webhooks.webhook_signature import signed_headers
 
 log = structlog.get_logger(__name__)
 
-GONE = 410
+STATUS_GONE = 410
 """The status by which a receiver says that it wants no more: it is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class OutgoingMessage:
     """A pending message: where it goes and how often that was tried, without what it says."""
 
     id: UUID
@@ -70,9 +70,9 @@ class Message:
         )
 
 
-async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
+async def send_webhook(deps: Dependencies, message_id: UUID) -> float | None:
     """Send a pending message once; return after how many seconds again, or None if it is over."""
-    row, fault = await _read(deps, message_id)
+    row, fault = await _fetch_message(deps, message_id)
     if row is None:
         return None
     message, now = _message_from_row(row), deps.clock.now()
@@ -80,19 +80,23 @@ async def send_webhook(deps: Deps, message_id: UUID) -> float | None:
     if early_seconds > 0:
         return early_seconds
     try:
-        with deps.turns.turn(message.endpoint, message.host, message.account_id):
+        with deps.send_concurrency.reserve(message.endpoint, message.host, message.account_id):
             answer = await _send(deps, message, fault or row, now)
-    except NoRoom as full:
+    except ConcurrencyReached as full:
         if message.tries > 0 and now >= message.retry_until:
-            return await _record_failed(deps, message, Answer(None, "no room for a last try", 0.0))
+            return await _record_failed(
+                deps, message, SendResult(None, "no room for a last try", 0.0)
+            )
         return full.wait_seconds * (1 + 0.1 * deps.random.random())
-    if not answer.is_taken:
+    if not answer.is_accepted:
         return await _record_failed(deps, message, answer)
     await _record_delivered(deps, message, answer)
     return None
 
 
-async def _read(deps: Deps, message_id: UUID) -> tuple[asyncpg.Record | None, Exception | None]:
+async def _fetch_message(
+    deps: Dependencies, message_id: UUID
+) -> tuple[asyncpg.Record | None, Exception | None]:
     """Return the message with its job; without it, and why, where the job cannot be read."""
     try:
         return await deps.queries.fetch_row("webhook_to_send", message_id), None
@@ -104,8 +108,8 @@ async def _read(deps: Deps, message_id: UUID) -> tuple[asyncpg.Record | None, Ex
 
 
 async def _send(
-    deps: Deps, message: Message, read: asyncpg.Record | Exception, now: datetime
-) -> Answer:
+    deps: Dependencies, message: OutgoingMessage, read: asyncpg.Record | Exception, now: datetime
+) -> SendResult:
     """Send it with the job that was read.
 
     A mistake of ours on the way counts as a try like any other that failed: it is made ever more
@@ -116,7 +120,7 @@ async def _send(
             raise read
         body = message.body(_job_from_row(read))
         headers = signed_headers(message.secrets, message.id, now, body)
-        answer = await deps.sender.send(message.url, headers, body)
+        answer = await deps.webhook_sender.send(message.url, headers, body)
     except DarkroomError:
         raise
     except Exception as error:
@@ -129,12 +133,14 @@ async def _send(
             job_id=str(message.job_id),
             exc_info=True,
         )
-        return Answer(None, f"not sent: a mistake of ours ({type(error).__name__})", 0.0)
+        return SendResult(None, f"not sent: a mistake of ours ({type(error).__name__})", 0.0)
     incidents.record_success("webhook_not_sent", "our own mistake")
     return answer
 
 
-async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> None:
+async def _record_delivered(
+    deps: Dependencies, message: OutgoingMessage, answer: SendResult
+) -> None:
     if await deps.queries.fetch_row("record_webhook_delivered", message.id, answer.status) is None:
         return
     deps.metrics.count_webhook("delivered", answer.seconds)
@@ -149,10 +155,12 @@ async def _record_delivered(deps: Deps, message: Message, answer: Answer) -> Non
     )
 
 
-async def _record_failed(deps: Deps, message: Message, answer: Answer) -> float | None:
+async def _record_failed(
+    deps: Dependencies, message: OutgoingMessage, answer: SendResult
+) -> float | None:
     now, tries = deps.clock.now(), message.tries + 1
     again_at = None
-    if answer.status != GONE:
+    if answer.status != STATUS_GONE:
         again_at = next_try_at(
             tries,
             now,
@@ -170,7 +178,7 @@ async def _record_failed(deps: Deps, message: Message, answer: Answer) -> float 
     return None if again_at is None else (again_at - now).total_seconds()
 
 
-def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> None:
+def _log_failed(message: OutgoingMessage, answer: SendResult, again_at: datetime | None) -> None:
     error = answer.error or f"status {answer.status}"
     facts: dict[str, Any] = {
         "message_id": str(message.id),
@@ -190,9 +198,9 @@ def _log_failed(message: Message, answer: Answer, again_at: datetime | None) -> 
     )
 
 
-def _message_from_row(row: asyncpg.Record) -> Message:
+def _message_from_row(row: asyncpg.Record) -> OutgoingMessage:
     secrets = (row["secret"], row["previous_secret"])
-    return Message(
+    return OutgoingMessage(
         id=UUID(int=row["message_id"].int),
         job_id=UUID(int=row["message_job_id"].int),
         account_id=row["message_account_id"],

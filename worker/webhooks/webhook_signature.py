@@ -13,12 +13,12 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - the public mark of a secret, not one
 """What stands before a secret's Base64, so that people and scanners know one when they see it."""
 
 
-def message_name(message_id: UUID) -> str:
+def message_header_id(message_id: UUID) -> str:
     """Return the id that receivers see: the same for every try of one message."""
     return f"msg_{message_id.hex}"
 
 
-def sign(secret: str, message: str, timestamp: int, body: bytes) -> str:
+def webhook_signature(secret: str, message: str, timestamp: int, body: bytes) -> str:
     """Return the signature `v1,<Base64>` of a body; `timestamp` is in Unix seconds."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     signed = f"{message}.{timestamp}.".encode() + body
@@ -32,9 +32,11 @@ def signed_headers(
 
     `moment` is when this try is sent: receivers refuse what is too old, to be safe from replays.
     """
-    message, timestamp = message_name(message_id), int(moment.timestamp())
+    message, timestamp = message_header_id(message_id), int(moment.timestamp())
     return {
         "webhook-id": message,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(sign(one, message, timestamp, body) for one in secrets),
+        "webhook-signature": " ".join(
+            webhook_signature(one, message, timestamp, body) for one in secrets
+        ),
     }

@@ -18,7 +18,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
 from tests.integration.database.desk import Desk, completed, submitted
 from tests.integration.database.test_batched_moves import Counted, generating
-from worker.store.busy_rows import BusyRows, Needs
+from worker.store.busy_rows import BusyRows, RequiredRows
 from worker.store.job_store import JobStore
 
 
@@ -174,17 +174,17 @@ async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(de
 def test_a_row_is_tried_at_growing_intervals_and_forgotten_when_nobody_needs_it() -> None:
     now = [0.0]
     busy = BusyRows(monotonic=lambda: now[0])
-    needs = Needs(uuid4(), "acme", moves_money=True)
+    needs = RequiredRows(uuid4(), "acme", moves_money=True)
     waits = []
     for _ in range(8):
-        busy.note_held([needs.rows[-1]])
+        busy.mark_busy([needs.rows[-1]])
         waits.append(busy.error_for(needs).wait_seconds)
         with pytest.raises(RowBusy):
-            busy.admit(needs)
+            busy.start_retry(needs)
         now[0] += 10
-        assert busy.admit(needs)
+        assert busy.start_retry(needs)
         with pytest.raises(RowBusy):
-            busy.admit(needs)
+            busy.start_retry(needs)
     assert waits[0] < 0.5
     assert waits[-1] > 3
     assert busy.count("account") == 1

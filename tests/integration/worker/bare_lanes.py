@@ -105,7 +105,7 @@ class CalledLane(LeasedWorker):
         self.calls += 1
 
 
-def wake_path() -> PushChannel:
+def wake_pushes() -> PushChannel:
     """Return a path for wake-ups, as a worker's metrics have one."""
     return PushChannel("wake", "each lane looks twice a second")
 

@@ -16,7 +16,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.worker.worker_setup import Rooms, open_rooms
-from worker.batching.redis_scripts import Scripts
+from worker.batching.redis_scripts import RedisScripts
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def embedded_redis_url(embedded: EmbeddedServers) -> str:
 
 
 @pytest.fixture
-async def scripts(redis: ArqRedis) -> AsyncIterator[Scripts]:
+async def scripts(redis: ArqRedis) -> AsyncIterator[RedisScripts]:
     """The worker's scripts, over the Valkey of the tests."""
-    async with aclosing(Scripts(redis)) as scripts:
+    async with aclosing(RedisScripts(redis)) as scripts:
         yield scripts
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.redis.lua_scripts import load_script
-from worker.batching.redis_scripts import Argument, Key, Scripts
+from worker.batching.redis_scripts import Argument, Key, RedisScripts
 from worker.limits.throttle import Limit, Throttle, Throttled
 
 COROUTINES = 4
@@ -25,7 +25,7 @@ COROUTINES = 4
 LIMIT = Limit("test:m8", 3, 1_000, 2_000)
 
 
-class GrantCounting(Scripts):
+class GrantCounting(RedisScripts):
     """The scripts with the rule removed: a grant counts for a window, answered or not."""
 
     async def run(
@@ -35,7 +35,7 @@ class GrantCounting(Scripts):
         args: Sequence[Argument],
         items: Sequence[Argument] | None = None,
         *,
-        has_time: bool = False,
+        may_wait: bool = False,
     ) -> Any:
         """Run the mutated script."""
         if name == "throttle_answered":
@@ -52,7 +52,7 @@ async def hammer(throttle: Throttle, port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
         try:
-            async with throttle.slot("task"):
+            async with throttle.permit("task"):
                 writer.write(b"?")
                 if not await reader.read(1):
                     return
@@ -60,7 +60,7 @@ async def hammer(throttle: Throttle, port: int) -> None:
             await asyncio.sleep(throttled.wait_seconds)
 
 
-async def main(redis_url: str, port: int, scripts: type[Scripts]) -> None:
+async def main(redis_url: str, port: int, scripts: type[RedisScripts]) -> None:
     """Hammer with several coroutines at once."""
     async with connect_redis(redis_url) as redis:
         throttle = Throttle(scripts(redis), LIMIT)
@@ -68,5 +68,5 @@ async def main(redis_url: str, port: int, scripts: type[Scripts]) -> None:
 
 
 if __name__ == "__main__":
-    chosen = GrantCounting if "--counting-grants" in sys.argv else Scripts
+    chosen = GrantCounting if "--counting-grants" in sys.argv else RedisScripts
     asyncio.run(main(sys.argv[1], int(sys.argv[2]), chosen))

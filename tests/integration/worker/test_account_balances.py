@@ -18,8 +18,8 @@ from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.support.deployment import Workshop, fast_simulator_config, text_to_image
 from worker.bootstrap import open_worker
-from worker.dependencies import Deps
-from worker.kie.balance_check import Judgement, ProviderBalance
+from worker.dependencies import Dependencies
+from worker.kie.balance_check import BalanceCheck, BalanceCheckResult
 from worker.simulator import Simulator, running_simulator
 from worker.steps.submit import submit_job
 
@@ -48,7 +48,7 @@ class Office:
     """One worker's deps without lanes, and its eye on both balances."""
 
     workshop: Workshop
-    deps: Deps
+    deps: Dependencies
 
     async def submit(self, name: str) -> None:
         """Submit a job with this account."""
@@ -57,10 +57,10 @@ class Office:
         self.deps.accounts.given[Lane.SUBMIT.arq_id(job.id)] = names.index(name)
         await submit_job(self.deps, job.id)
 
-    async def check(self) -> dict[str, Judgement | None]:
+    async def check(self) -> dict[str, BalanceCheckResult | None]:
         """Check every account."""
         return {
-            account.name: await ProviderBalance(self.deps, account, gap_seconds=0).check()
+            account.name: await BalanceCheck(self.deps, account, gap_seconds=0).check()
             for account in self.deps.accounts
         }
 

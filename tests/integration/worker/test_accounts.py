@@ -27,11 +27,11 @@ from shared.domain.lifecycle import Reason
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.worker_setup import Rooms
 from tests.support.deployment import eventually
-from worker.callbacks.callback_handler import CallbackDesk
-from worker.kie.account_pool import KieAccount, KieAccounts
-from worker.limits.account_brake import Brake
-from worker.queue.lanes import as_arq_function
-from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
+from worker.callbacks.callback_handler import CallbackHandler
+from worker.kie.account_pool import KieAccount, KieAccountPool
+from worker.limits.account_brake import AccountBrake
+from worker.queue.lanes import arq_function_of
+from worker.steps.poll import LAST_POLL_LIMIT_SECONDS
 from worker.steps.submit import submit_job
 from worker.store.job_store import JobStore
 
@@ -48,9 +48,12 @@ class House:
     @classmethod
     def over(cls, rooms: Rooms, kies: dict[str, FakeKie]) -> House:
         """Return a worker just started: it remembers nothing."""
-        accounts = KieAccounts(
-            [KieAccount(name, kie, Brake(rooms.deps.scripts, name)) for name, kie in kies.items()],
-            on_missing=rooms.deps.metrics.accounts.show_missing,
+        accounts = KieAccountPool(
+            [
+                KieAccount(name, kie, AccountBrake(rooms.deps.scripts, name))
+                for name, kie in kies.items()
+            ],
+            on_missing=rooms.deps.metrics.accounts.set_key_missing,
         )
         return cls(rooms.with_deps(accounts=accounts, store=JobStore(rooms.database)), kies)
 
@@ -160,7 +163,7 @@ async def test_a_stock_arq_worker_sends_with_all_accounts(
         states = {(await house.rooms.now_is(job)).state.value for job in jobs}
         return states == {"generating"}
 
-    step = cast("Any", as_arq_function(house.rooms.deps, submit_job))
+    step = cast("Any", arq_function_of(house.rooms.deps, submit_job))
     async with connect_redis(embedded_redis_url) as redis:
         worker = Worker(
             functions=[func(step, name=Lane.SUBMIT.function)],
@@ -295,7 +298,7 @@ async def test_without_its_key_a_task_ends_only_well_past_its_deadline(house: Ho
     without = house.restarted("studio")
     await without.rooms.let_pass(house.rooms.deps.settings.job_deadline_seconds + 1)
     assert await without.rooms.poll(job) is not None
-    await without.rooms.let_pass(LAST_LOOK_LIMIT_SECONDS)
+    await without.rooms.let_pass(LAST_POLL_LIMIT_SECONDS)
     assert await without.rooms.poll(job) is None
     after = await house.rooms.now_is(job)
     assert (after.state, after.reason) == ("failed", "deadline_exceeded")
@@ -312,7 +315,7 @@ async def test_without_its_key_a_callback_stays_in_the_inbox_until_the_key_is_ba
 
 
 async def test_an_account_without_a_key_answers_nothing_at_all(house: House) -> None:
-    keyless = house.rooms.deps.accounts.kie_of("gone")
+    keyless = house.rooms.deps.accounts.client_of("gone")
     family: Any = None
     assert await keyless.credit() is None
     assert isinstance(await keyless.poll(family, "t1"), NoVerdict)
@@ -327,5 +330,5 @@ async def _call_back(house: House, job: Job) -> int:
         " SELECT token, 't1' FROM job_attempts WHERE job_id = $1 RETURNING id",
         job.id,
     )
-    await CallbackDesk(house.rooms.deps, house.rooms.database).handle(row["id"])
+    await CallbackHandler(house.rooms.deps, house.rooms.database).handle(row["id"])
     return int(row["id"])

@@ -19,23 +19,23 @@ from shared.domain.lifecycle import Reason
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.worker_setup import Rooms, running_lanes
 from tests.support.deployment import Workshop, eventually
-from worker.batching.redis_scripts import Scripts
+from worker.batching.redis_scripts import RedisScripts
 from worker.bootstrap import open_worker
-from worker.dependencies import Deps
-from worker.kie.account_pool import KieAccounts
-from worker.limits.account_brake import Brake, Steps
+from worker.dependencies import Dependencies
+from worker.kie.account_pool import KieAccountPool
+from worker.limits.account_brake import AccountBrake, PauseRange
 
-QUICK = Steps(first_ms=60, longest_ms=200)
+QUICK = PauseRange(first_pause_ms=60, longest_pause_ms=200)
 BUSY = [Reason.RATE_LIMITED, Reason.MAINTENANCE, Reason.PROVIDER_FULL]
 
 
 @pytest.fixture
-def brake(redis: ArqRedis) -> Brake:
+def brake(redis: ArqRedis) -> AccountBrake:
     """A brake whose pauses are over soon."""
-    return Brake(Scripts(redis), busy=QUICK, blocked=QUICK)
+    return AccountBrake(RedisScripts(redis), busy=QUICK, blocked=QUICK)
 
 
-async def when_released(brake: Brake, redis: ArqRedis) -> None:
+async def when_released(brake: AccountBrake, redis: ArqRedis) -> None:
     """Wait until the pause is over."""
 
     async def is_over() -> bool:
@@ -46,67 +46,69 @@ async def when_released(brake: Brake, redis: ArqRedis) -> None:
     await eventually(is_over, "the pause is over", 2)
 
 
-async def test_pauses_in_a_row_double_up_to_the_longest(brake: Brake, redis: ArqRedis) -> None:
+async def test_pauses_in_a_row_double_up_to_the_longest(
+    brake: AccountBrake, redis: ArqRedis
+) -> None:
     pauses = []
     for _ in range(4):
-        pauses.append(await brake.slow_down(Reason.RATE_LIMITED, "429"))
+        pauses.append(await brake.apply(Reason.RATE_LIMITED, "429"))
         await when_released(brake, redis)
     assert pauses == [0.06, 0.12, 0.2, 0.2]
     assert brake.level == 4
 
 
 async def test_many_refusals_of_one_moment_are_one_step(redis: ArqRedis) -> None:
-    brake = Brake(Scripts(redis))
-    pauses = [await brake.slow_down(Reason.RATE_LIMITED, "429") for _ in range(20)]
+    brake = AccountBrake(RedisScripts(redis))
+    pauses = [await brake.apply(Reason.RATE_LIMITED, "429") for _ in range(20)]
     assert brake.level == 1
     assert pauses[0] == 1
     assert all(0.5 < pause <= 1 for pause in pauses)
 
 
-async def test_it_is_released_step_by_step(brake: Brake, redis: ArqRedis) -> None:
+async def test_it_is_released_step_by_step(brake: AccountBrake, redis: ArqRedis) -> None:
     for _ in range(3):
-        await brake.slow_down(Reason.MAINTENANCE, "455")
+        await brake.apply(Reason.MAINTENANCE, "455")
         await when_released(brake, redis)
-    assert [await brake.ease() for _ in range(3)] == [2, 1, 0]
+    assert [await brake.reduce() for _ in range(3)] == [2, 1, 0]
     assert await brake.reason() is None
-    assert await brake.ease() == 0
+    assert await brake.reduce() == 0
 
 
 async def test_a_success_that_was_sent_before_the_pause_does_not_end_it(redis: ArqRedis) -> None:
-    brake = Brake(Scripts(redis))
-    await brake.slow_down(Reason.RATE_LIMITED, "429")
-    assert await brake.ease() == 1
+    brake = AccountBrake(RedisScripts(redis))
+    await brake.apply(Reason.RATE_LIMITED, "429")
+    assert await brake.reduce() == 1
     assert await brake.reason() == "rate_limited"
 
 
-async def test_another_process_sees_the_same_brake(brake: Brake, redis: ArqRedis) -> None:
-    await brake.slow_down(Reason.PROVIDER_FULL, "550")
-    assert await Brake(Scripts(redis)).reason() == "provider_full"
+async def test_another_process_sees_the_same_brake(brake: AccountBrake, redis: ArqRedis) -> None:
+    await brake.apply(Reason.PROVIDER_FULL, "550")
+    assert await AccountBrake(RedisScripts(redis)).reason() == "provider_full"
 
 
 @pytest.mark.parametrize("busy_first", [False, True], ids=["alone", "while-kie-is-busy"])
 async def test_an_account_refusal_is_said_loudly_once(
-    brake: Brake, redis: ArqRedis, busy_first: bool
+    brake: AccountBrake, redis: ArqRedis, busy_first: bool
 ) -> None:
     with structlog.testing.capture_logs() as logs:
         if busy_first:
-            await brake.slow_down(Reason.RATE_LIMITED, "429")
+            await brake.apply(Reason.RATE_LIMITED, "429")
             await when_released(brake, redis)
         for _ in range(5):
-            await brake.slow_down(Reason.ACCOUNT_REFUSED, "402 credits")
-            await brake.slow_down(Reason.ACCOUNT_REFUSED, "402 credits")
+            await brake.apply(Reason.ACCOUNT_REFUSED, "402 credits")
+            await brake.apply(Reason.ACCOUNT_REFUSED, "402 credits")
             await when_released(brake, redis)
     assert Counter(log["log_level"] for log in logs)["critical"] == 1
 
 
 async def test_an_account_refusal_after_a_recovery_is_said_again(
-    brake: Brake, redis: ArqRedis
+    brake: AccountBrake, redis: ArqRedis
 ) -> None:
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
-            await brake.slow_down(Reason.ACCOUNT_REFUSED, "401 key")
+            await brake.apply(Reason.ACCOUNT_REFUSED, "401 key")
             await when_released(brake, redis)
-            await brake.ease()
+            await brake.reduce()
     assert Counter(log["log_level"] for log in logs)["critical"] == 2
 
 
@@ -137,9 +139,9 @@ async def test_a_lane_claims_nothing_while_the_pause_is_on_and_then_feels_the_wa
     brake = _quick_brake(rooms.deps)
     rooms = rooms.with_kie(kie, brake)
     for _ in range(2):
-        await brake.slow_down(Reason.RATE_LIMITED, "429")
+        await brake.apply(Reason.RATE_LIMITED, "429")
         await when_released(brake, rooms.redis)
-    await brake.slow_down(Reason.RATE_LIMITED, "429")
+    await brake.apply(Reason.RATE_LIMITED, "429")
     jobs = [await rooms.enqueue() for _ in range(6)]
     async with running_lanes(rooms.deps):
         await eventually(lambda: _are(rooms, "generating", len(jobs)), "all are generating")
@@ -195,14 +197,14 @@ async def _two_workers(workshop: Workshop) -> AsyncIterator[None]:
         for _ in range(2):
             rooms = await stack.enter_async_context(open_worker(workshop.settings))
             (account,) = rooms.deps.accounts
-            quick = KieAccounts([replace(account, brake=_quick_brake(rooms.deps))])
+            quick = KieAccountPool([replace(account, brake=_quick_brake(rooms.deps))])
             deps = replace(rooms.deps, accounts=quick)
             await stack.enter_async_context(running_lanes(deps))
         yield
 
 
-def _quick_brake(deps: Deps) -> Brake:
-    return Brake(Scripts(deps.delivery_queue.redis), busy=QUICK, blocked=QUICK)
+def _quick_brake(deps: Dependencies) -> AccountBrake:
+    return AccountBrake(RedisScripts(deps.delivery_queue.redis), busy=QUICK, blocked=QUICK)
 
 
 async def _are(rooms: Rooms, state: str, count: int) -> bool:

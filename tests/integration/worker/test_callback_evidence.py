@@ -14,7 +14,11 @@ from shared.domain import job_events
 from shared.domain.kie_outcomes import Pending, TaskLookup
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.worker_setup import Rooms
-from worker.callbacks.callback_handler import AT_ONCE, SWEEP_WAIT_SECONDS, CallbackDesk
+from worker.callbacks.callback_handler import (
+    MAX_CALLBACKS_AT_ONCE,
+    SWEEP_WAIT_SECONDS,
+    CallbackHandler,
+)
 from worker.recovery.reconciler import Reconciler
 
 TOKEN = "the-token-of-this-attempt"
@@ -42,7 +46,7 @@ async def verdicts(rooms: Rooms) -> list[str | None]:
 
 async def test_a_record_that_names_no_callback_url_proves_nothing(rooms: Rooms) -> None:
     job, inbox_id = await unknown_job_called_back(rooms)
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     assert await rooms.now_is(job) == job
     assert await verdicts(rooms) == [None], "it stays in the inbox until there is evidence"
 
@@ -62,7 +66,7 @@ async def test_only_a_record_made_with_the_attempts_own_url_is_believed(
 ) -> None:
     job, inbox_id = await unknown_job_called_back(rooms)
     rooms.kie.callback_urls[TASK] = f"https://darkroom.example{path}"
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     after = await rooms.now_is(job)
     assert (after.state, after.provider_task_id) == (
         state,
@@ -78,7 +82,7 @@ async def test_once_the_job_has_ended_a_record_without_a_url_is_asked_for_only_o
     await rooms.deps.store.lose_submission(
         job.id, job.attempt, job_events.SubmissionLost("too late")
     )
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     assert await verdicts(rooms) == ["late"]
 
 
@@ -87,7 +91,7 @@ async def test_what_could_not_be_judged_within_an_hour_is_not_asked_about_for_ev
 ) -> None:
     await unknown_job_called_back(rooms)
     await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '61 minutes'")
-    await CallbackDesk(rooms.deps, rooms.database).sweep()
+    await CallbackHandler(rooms.deps, rooms.database).sweep()
     assert rooms.kie.poll_calls == []
     assert await verdicts(rooms) == [None]
 
@@ -124,7 +128,7 @@ async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_me
     await rooms.sql("UPDATE jobs SET updated_at = now() - interval '10 seconds'")
     kie = SlowKie()
     slow = rooms.with_kie(kie)
-    desk = CallbackDesk(slow.deps, slow.database)
+    desk = CallbackHandler(slow.deps, slow.database)
     reconciler = Reconciler(slow.deps, callbacks=desk)
     started_at = monotonic()
     for _ in range(2):
@@ -142,7 +146,7 @@ async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_me
 
 async def test_a_sweep_asks_about_many_callbacks_at_once(rooms: Rooms) -> None:
     await rooms.sql("SELECT grant_credits('acme', 1000, 'for the test')")
-    for number in range(AT_ONCE + 5):
+    for number in range(MAX_CALLBACKS_AT_ONCE + 5):
         job = await rooms.enqueue()
         token = f"the-token-of-attempt-{number}"
         claimed = await rooms.deps.store.claim(job, job_events.Claimed(token, "test:1", "default"))
@@ -157,9 +161,9 @@ async def test_a_sweep_asks_about_many_callbacks_at_once(rooms: Rooms) -> None:
         )
     kie = SlowKie()
     slow = rooms.with_kie(kie)
-    desk = CallbackDesk(slow.deps, slow.database)
+    desk = CallbackHandler(slow.deps, slow.database)
     assert not await desk.sweep()
-    assert kie.asked == AT_ONCE
+    assert kie.asked == MAX_CALLBACKS_AT_ONCE
     kie.answers.set()
     assert await desk.sweep()
-    assert kie.asked == AT_ONCE + 5
+    assert kie.asked == MAX_CALLBACKS_AT_ONCE + 5

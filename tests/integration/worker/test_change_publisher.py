@@ -30,9 +30,9 @@ from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
 from tests.integration.worker.worker_setup import Rooms
 from tests.support.deployment import eventually
-from worker.batching.change_publisher import BACKLOG_LENGTH, Announcer, saying_by
-from worker.batching.micro_batch import BEATS_PER_SECOND
-from worker.batching.redis_scripts import Scripts
+from worker.batching.change_publisher import MAX_BACKLOG, ChangePublisher, send_with
+from worker.batching.micro_batch import BATCHES_PER_SECOND
+from worker.batching.redis_scripts import RedisScripts
 from worker.recovery.reconciler import Reconciler
 
 URL = "https://example.com/1.png"
@@ -77,49 +77,49 @@ async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
 
 
 async def test_changes_of_one_moment_are_one_message(redis: ArqRedis) -> None:
-    announcer = Announcer(saying_by(Scripts(redis)))
+    publisher = ChangePublisher(send_with(RedisScripts(redis)))
     changes = [Change(uuid4(), has_ended=number % 2 == 0) for number in range(50)]
     async with reading(redis) as paper:
         for change in changes:
-            announcer.note(change)
+            publisher.publish(change)
         await paper.reaches(50)
     assert paper.messages == [changes]
-    await announcer.close()
+    await publisher.close()
 
 
 async def test_a_busy_worker_says_much_in_few_messages_and_all_of_it(redis: ArqRedis) -> None:
-    announcer = Announcer(saying_by(Scripts(redis)))
+    publisher = ChangePublisher(send_with(RedisScripts(redis)))
     loop = asyncio.get_running_loop()
     async with reading(redis) as paper:
         began = loop.time()
         for _ in range(400):
-            announcer.note(Change(uuid4()))
+            publisher.publish(Change(uuid4()))
             await asyncio.sleep(0)
         took = loop.time() - began
         await paper.reaches(400)
     # Twenty at once, and then one a beat.
-    assert len(paper.messages) <= 22 + took * BEATS_PER_SECOND
-    await announcer.close()
+    assert len(paper.messages) <= 22 + took * BATCHES_PER_SECOND
+    await publisher.close()
 
 
 async def test_an_end_among_the_changes_of_a_job_is_not_forgotten(redis: ArqRedis) -> None:
-    announcer, job_id = Announcer(saying_by(Scripts(redis))), uuid4()
+    publisher, job_id = ChangePublisher(send_with(RedisScripts(redis))), uuid4()
     async with reading(redis) as paper:
-        announcer.note(Change(job_id))
-        announcer.note(Change(job_id, has_ended=True))
-        announcer.note(Change(job_id))
+        publisher.publish(Change(job_id))
+        publisher.publish(Change(job_id, has_ended=True))
+        publisher.publish(Change(job_id))
         await paper.reaches(1)
     assert paper.changes == [Change(job_id, has_ended=True)]
-    await announcer.close()
+    await publisher.close()
 
 
 async def test_what_is_left_is_said_before_the_worker_stops(redis: ArqRedis) -> None:
-    announcer = Announcer(saying_by(Scripts(redis)))
+    publisher = ChangePublisher(send_with(RedisScripts(redis)))
     async with reading(redis) as paper:
-        announcer.note(Change(uuid4()))
+        publisher.publish(Change(uuid4()))
         await asyncio.sleep(0)
-        announcer.note(Change(uuid4()))
-        await announcer.close()
+        publisher.publish(Change(uuid4()))
+        await publisher.close()
         await paper.reaches(2)
 
 
@@ -132,31 +132,31 @@ async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
         redis_behind_a_relay(embedded_redis_url) as (outage, url),
         connect_redis(url) as far,
     ):
-        say = saying_by(Scripts(far))
+        say = send_with(RedisScripts(far))
 
         async def counting(changes: Sequence[Change]) -> None:
             tries.append(len(changes))
             await say(changes)
 
-        announcer = Announcer(counting, outage_seconds=0.05)
+        publisher = ChangePublisher(counting, outage_seconds=0.05)
         await outage.cut()
         with structlog.testing.capture_logs() as logs:
-            for _ in range(BACKLOG_LENGTH * 2 + 10):
-                announcer.note(Change(uuid4()))
+            for _ in range(MAX_BACKLOG * 2 + 10):
+                publisher.publish(Change(uuid4()))
 
             async def has_tried() -> bool:
                 return len(tries) >= 1
 
             await eventually(has_tried, "a try")
-            announcer.note(Change(uuid4()))
-            await announcer.close()
+            publisher.publish(Change(uuid4()))
+            await publisher.close()
         assert {log["event"] for log in logs} == {"dependency_down"}
-        assert max(tries) <= BACKLOG_LENGTH
+        assert max(tries) <= MAX_BACKLOG
         await outage.restore()
         async with reading(redis) as paper:
-            announcer.note(Change(uuid4()))
+            publisher.publish(Change(uuid4()))
             await paper.reaches(1)
-        await announcer.close()
+        await publisher.close()
 
 
 # --- the steps ------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
 async def noted(rooms: Rooms) -> AsyncIterator[tuple[Rooms, list[Change]]]:
     """Yield the rooms with a list of what they announce."""
     changes: list[Change] = []
-    yield rooms.with_deps(announce=changes.append), changes
+    yield rooms.with_deps(publish_change=changes.append), changes
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ async def test_what_the_reconciler_delivers_is_announced(rooms: Rooms, redis: Ar
     job = await rooms.enqueue()
     await redis.flushall()
     async with noted(rooms) as (own, changes):
-        await Reconciler(own.deps).deliver_fresh(settling_seconds=0)
+        await Reconciler(own.deps).deliver_recent(grace_seconds=0)
     assert changes == [Change(job.id)]
 
 

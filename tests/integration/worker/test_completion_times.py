@@ -19,13 +19,13 @@ from shared.errors import DatabaseRefused, PostgresDown
 from tests.integration.worker.worker_setup import Rooms
 from tests.support.deployment import eventually, text_to_image
 from worker.poll_timing import (
-    FIRST_LOOK_SECONDS,
+    FIRST_POLL_SECONDS,
     WINDOW_LENGTH,
-    Completion,
-    Ending,
-    Sighting,
+    CompletionTime,
+    PollObservation,
+    PollPlanner,
+    SuccessTiming,
     TaskKind,
-    Timetable,
 )
 from worker.poll_timing.completion_times import CompletionTimes
 
@@ -53,9 +53,9 @@ class Shaky:
         return rows[0] if rows else None
 
 
-def having_seen(kind: TaskKind, seconds: Iterable[float]) -> Timetable:
-    timetable = Timetable()
-    timetable.put_back(Completion(kind, one) for one in seconds)
+def having_seen(kind: TaskKind, seconds: Iterable[float]) -> PollPlanner:
+    timetable = PollPlanner()
+    timetable.return_completions(CompletionTime(kind, one) for one in seconds)
     return timetable
 
 
@@ -88,7 +88,7 @@ async def test_a_success_teaches_how_long_the_task_took_by_kies_own_clock(rooms:
     assert job.submitted_at is not None
     rooms.kie.polls.append(Delivered((URL,) * 4, job.submitted_at + timedelta(seconds=33)))
     await rooms.poll(job)
-    assert rooms.deps.timetable.take_fresh() == [Completion(FOUR, 33.0)]
+    assert rooms.deps.poll_planner.take_new_completions() == [CompletionTime(FOUR, 33.0)]
 
 
 async def test_an_end_without_a_date_is_put_between_the_last_two_looks(rooms: Rooms) -> None:
@@ -98,7 +98,7 @@ async def test_an_end_without_a_date_is_put_between_the_last_two_looks(rooms: Ro
     await rooms.poll(job)
     await submitted_ago(rooms, job, 40)
     await rooms.poll(job)
-    (completion,) = rooms.deps.timetable.take_fresh()
+    (completion,) = rooms.deps.poll_planner.take_new_completions()
     assert 30 <= completion.seconds <= 42
 
 
@@ -112,7 +112,7 @@ async def test_an_end_without_a_date_that_was_called_back_ended_just_now(rooms: 
     )
     rooms.kie.polls.append(Delivered((URL,)))
     await rooms.poll(job)
-    (completion,) = rooms.deps.timetable.take_fresh()
+    (completion,) = rooms.deps.poll_planner.take_new_completions()
     assert completion.seconds == pytest.approx(40, abs=2)
 
 
@@ -129,13 +129,13 @@ async def test_ends_without_images_teach_nothing(
     await rooms.poll(job)
     await rooms.let_pass(late_seconds)
     assert await rooms.poll(job) is None
-    assert rooms.deps.timetable.take_fresh() == []
+    assert rooms.deps.poll_planner.take_new_completions() == []
 
 
 async def test_a_poll_follows_the_plan_of_its_kind(rooms: Rooms) -> None:
-    timetable = rooms.deps.timetable
-    await CompletionTimes(rooms.database, having_seen(KIND, [60.0] * 200)).share()
-    await CompletionTimes(rooms.database, timetable).share()
+    timetable = rooms.deps.poll_planner
+    await CompletionTimes(rooms.database, having_seen(KIND, [60.0] * 200)).exchange_times()
+    await CompletionTimes(rooms.database, timetable).exchange_times()
     planned, unknown = await generating(rooms), await generating(rooms, quantity=4)
     rooms.clock.advance(20)
     rooms.kie.polls += [Pending(0)] * 2
@@ -148,22 +148,22 @@ async def test_a_poll_follows_the_plan_of_its_kind(rooms: Rooms) -> None:
 
 async def test_what_one_worker_saw_another_plans_by(rooms: Rooms) -> None:
     one, other = having_seen(KIND, [40.0] * 200), having_seen(FOUR, [60.0] * 200)
-    await CompletionTimes(rooms.database, one).share()
-    await CompletionTimes(rooms.database, other).share()
-    assert one.first_look_seconds(FOUR) == FIRST_LOOK_SECONDS
-    assert other.first_look_seconds(KIND) > 30
-    await CompletionTimes(rooms.database, one).share()
-    assert one.first_look_seconds(FOUR) > 40
+    await CompletionTimes(rooms.database, one).exchange_times()
+    await CompletionTimes(rooms.database, other).exchange_times()
+    assert one.first_poll_delay_seconds(FOUR) == FIRST_POLL_SECONDS
+    assert other.first_poll_delay_seconds(KIND) > 30
+    await CompletionTimes(rooms.database, one).exchange_times()
+    assert one.first_poll_delay_seconds(FOUR) > 40
     assert len(await stored(rooms)) == 400
 
 
 async def test_each_kind_keeps_so_many_completions_and_the_old_ones_fade(rooms: Rooms) -> None:
     for _ in range(4):
-        await CompletionTimes(rooms.database, having_seen(KIND, [20.0] * 200)).share()
+        await CompletionTimes(rooms.database, having_seen(KIND, [20.0] * 200)).exchange_times()
     await rooms.sql("UPDATE completion_times SET keep_rank = keep_rank - 30")  # an hour ago
     newest = [float(second) for second in range(1, 101)]
-    await CompletionTimes(rooms.database, having_seen(KIND, newest)).share()
-    await CompletionTimes(rooms.database, having_seen(FOUR, [90.0])).share()
+    await CompletionTimes(rooms.database, having_seen(KIND, newest)).exchange_times()
+    await CompletionTimes(rooms.database, having_seen(FOUR, [90.0])).exchange_times()
     rows = await stored(rooms)
     of_kind = [row["seconds"] for row in rows if row["quantity"] == 1]
     assert len(of_kind) == WINDOW_LENGTH
@@ -175,8 +175,8 @@ async def test_a_burst_is_learned_from_as_a_whole_not_from_its_slow_end(rooms: R
     # Tasks that begin together end in the order of how long they take.
     for start in range(0, 3_000, 500):
         ended = [float(second) for second in range(start + 1, start + 501)]
-        await CompletionTimes(rooms.database, having_seen(KIND, ended)).share()
-    await CompletionTimes(rooms.database, having_seen(FOUR, [90.0])).share()
+        await CompletionTimes(rooms.database, having_seen(KIND, ended)).exchange_times()
+    await CompletionTimes(rooms.database, having_seen(FOUR, [90.0])).exchange_times()
     kept = sorted(row["seconds"] for row in await stored(rooms) if row["quantity"] == 1)
     assert len(kept) == WINDOW_LENGTH
     # Six standard deviations of the median of 300 drawn from 3,000.
@@ -186,22 +186,22 @@ async def test_a_burst_is_learned_from_as_a_whole_not_from_its_slow_end(rooms: R
 async def test_workers_that_share_at_once_do_not_hinder_each_other(rooms: Rooms) -> None:
     async def one_worker() -> None:
         for _ in range(5):
-            await CompletionTimes(rooms.database, having_seen(KIND, [20.0] * 150)).share()
+            await CompletionTimes(rooms.database, having_seen(KIND, [20.0] * 150)).exchange_times()
 
     await asyncio.gather(*(one_worker() for _ in range(6)))
-    await CompletionTimes(rooms.database, having_seen(KIND, [21.0])).share()
+    await CompletionTimes(rooms.database, having_seen(KIND, [21.0])).exchange_times()
     assert len(await stored(rooms)) <= WINDOW_LENGTH + 1
 
 
 async def test_an_emptied_table_is_filled_again_and_plans_stay(rooms: Rooms) -> None:
     timetable = having_seen(KIND, [40.0] * 50)
     times = CompletionTimes(rooms.database, timetable)
-    await times.share()
+    await times.exchange_times()
     await rooms.sql("DELETE FROM completion_times")
-    await times.share()
-    assert timetable.first_look_seconds(KIND) > 30
-    timetable.put_back([Completion(KIND, 41.0)])
-    await times.share()
+    await times.exchange_times()
+    assert timetable.first_poll_delay_seconds(KIND) > 30
+    timetable.return_completions([CompletionTime(KIND, 41.0)])
+    await times.exchange_times()
     assert len(await stored(rooms)) == 1
 
 
@@ -220,26 +220,26 @@ async def test_no_row_can_hold_what_no_task_can_have_taken(rooms: Rooms, seconds
 async def test_a_worker_shares_by_itself_and_writes_down_the_rest_when_it_stops(
     rooms: Rooms,
 ) -> None:
-    await CompletionTimes(rooms.database, having_seen(KIND, [40.0] * 50)).share()
-    timetable = Timetable()
+    await CompletionTimes(rooms.database, having_seen(KIND, [40.0] * 50)).exchange_times()
+    timetable = PollPlanner()
 
     async def has_learned() -> bool:
-        return timetable.first_look_seconds(KIND) > FIRST_LOOK_SECONDS
+        return timetable.first_poll_delay_seconds(KIND) > FIRST_POLL_SECONDS
 
     async with CompletionTimes(rooms.database, timetable, interval_seconds=0.01):
         await eventually(has_learned, "the worker knows what others saw")
-        timetable.saw_success((await rooms.enqueue()).id, FOUR, Ending(91.0, 90.0))
+        timetable.record_success((await rooms.enqueue()).id, FOUR, SuccessTiming(91.0, 90.0))
     assert [row["seconds"] for row in await stored(rooms)][50:] == [90.0]
 
 
 async def test_a_worker_at_rest_asks_nothing(rooms: Rooms) -> None:
-    shaky, timetable = Shaky(rooms.database), Timetable()
+    shaky, timetable = Shaky(rooms.database), PollPlanner()
 
     async def has_asked_twice() -> bool:
         return len(shaky.asked) == 2
 
     async with CompletionTimes(shaky, timetable, interval_seconds=0.01):
-        timetable.saw_pending((await rooms.enqueue()).id, Sighting(1, 0))
+        timetable.record_pending((await rooms.enqueue()).id, PollObservation(1, 0))
         await eventually(has_asked_twice, "once at its start, once when it was used")
         await asyncio.sleep(0.1)  # ten intervals in which nothing may be asked
     assert shaky.asked == ["read_completion_times"] * 2
@@ -261,11 +261,11 @@ async def test_whatever_goes_wrong_sharing_goes_on_and_nothing_seen_is_lost(
     shaky.error = error
 
     async def has_tried() -> bool:
-        timetable.first_look_seconds(KIND)  # in use
+        timetable.first_poll_delay_seconds(KIND)  # in use
         return len(shaky.asked) >= 3
 
     async def is_stored() -> bool:
-        timetable.first_look_seconds(KIND)
+        timetable.first_poll_delay_seconds(KIND)
         return len(await stored(rooms)) == 50
 
     with structlog.testing.capture_logs() as logs:

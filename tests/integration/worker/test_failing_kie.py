@@ -20,19 +20,19 @@ from shared.redis_keys import family_brake_key
 from tests.integration.worker.worker_setup import running_lanes
 from tests.support.deployment import Workshop, eventually
 from worker.bootstrap import open_worker
-from worker.dependencies import Deps
-from worker.kie.account_pool import KieAccounts
-from worker.limits.account_brake import Brake
-from worker.limits.family_brake import Rule, Rules
-from worker.poll_timing import Timetable
+from worker.dependencies import Dependencies
+from worker.kie.account_pool import KieAccountPool
+from worker.limits.account_brake import AccountBrake
+from worker.limits.family_brake import FamilyBrakeRules, PauseRule
+from worker.poll_timing import PollPlanner
 from worker.poll_timing.poll_planner import OVERDUE_UNLEARNED_SECONDS
 
 KEY = family_brake_key(DEFAULT_ACCOUNT, "gpt-4o-image")
-RULES = Rules(
-    uncertain=Rule(3, 200, 800),
-    endpoint=Rule(1, 200, 800),
-    tasks=Rule(3, 200, 800),
-    task_hold_ms=30_000,
+RULES = FamilyBrakeRules(
+    uncertain_submits=PauseRule(3, 200, 800),
+    wrong_endpoint=PauseRule(1, 200, 800),
+    failed_tasks=PauseRule(3, 200, 800),
+    task_probe_ms=30_000,
 )
 FIRST, REST = 4, 20
 
@@ -40,18 +40,18 @@ FIRST, REST = 4, 20
 @asynccontextmanager
 async def workers(
     workshop: Workshop, count: int = 2, *, overdue_seconds: float = OVERDUE_UNLEARNED_SECONDS
-) -> AsyncIterator[list[Deps]]:
+) -> AsyncIterator[list[Dependencies]]:
     """Run so many workers in this process, whose family brakes have short pauses."""
     async with AsyncExitStack() as stack:
         running = []
         for _ in range(count):
             rooms = await stack.enter_async_context(open_worker(workshop.settings))
             (account,) = rooms.deps.accounts
-            brake = Brake(rooms.deps.scripts, family_rules=RULES)
+            brake = AccountBrake(rooms.deps.scripts, family_rules=RULES)
             deps = replace(
                 rooms.deps,
-                accounts=KieAccounts([replace(account, brake=brake)]),
-                timetable=Timetable(overdue_unlearned_seconds=overdue_seconds),
+                accounts=KieAccountPool([replace(account, brake=brake)]),
+                poll_planner=PollPlanner(overdue_unlearned_seconds=overdue_seconds),
             )
             await stack.enter_async_context(running_lanes(deps))
             running.append(deps)
@@ -91,7 +91,7 @@ async def test_a_kie_that_answers_500_burns_the_first_few_jobs_and_no_more(
         rest = await enqueued(workshop, REST)
         await level_reaches(redis, 3)
         told = await states(workshop, rest)
-        assert told["unknown"] + told["submitting"] <= 4, "one feeler at a time, over both workers"
+        assert told["unknown"] + told["submitting"] <= 4, "one probe at a time, over both workers"
         workshop.simulator.set_faults(submit_code=0)
         await all_are(workshop, rest, "succeeded", "unknown")
     told = await states(workshop, rest)

@@ -26,17 +26,17 @@ from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from tests.support.deployment import eventually, text_to_image
-from worker.batching.redis_scripts import Scripts
-from worker.limits.account_brake import Brake
-from worker.limits.family_brake import FamilyBrake, Rule, Rules
+from worker.batching.redis_scripts import RedisScripts
+from worker.limits.account_brake import AccountBrake
+from worker.limits.family_brake import FamilyBrake, FamilyBrakeRules, PauseRule
 from worker.poll_timing.poll_planner import OVERDUE_UNLEARNED_SECONDS
-from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS, WRONG_ENDPOINT_SECONDS
+from worker.steps.poll import LAST_POLL_LIMIT_SECONDS, WRONG_ENDPOINT_POLL_SECONDS
 
 MODEL = "gpt-4o-image"
-RULES = Rules(
-    uncertain=Rule(3, 60, 240),
-    endpoint=Rule(1, 60, 240),
-    tasks=Rule(3, 60, 240),
+RULES = FamilyBrakeRules(
+    uncertain_submits=PauseRule(3, 60, 240),
+    wrong_endpoint=PauseRule(1, 60, 240),
+    failed_tasks=PauseRule(3, 60, 240),
     window_ms=5_000,
 )
 LOST = Ambiguous(Reason.SERVER_ERROR, "Kie answered 500")
@@ -45,7 +45,7 @@ LOST = Ambiguous(Reason.SERVER_ERROR, "Kie answered 500")
 @pytest.fixture
 def brake(redis: ArqRedis) -> FamilyBrake:
     """A brake whose pauses are over soon."""
-    return FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=RULES)
+    return FamilyBrake(RedisScripts(redis), DEFAULT_ACCOUNT, MODEL, rules=RULES)
 
 
 async def when_open(brake: FamilyBrake, redis: ArqRedis) -> None:
@@ -60,14 +60,14 @@ async def when_open(brake: FamilyBrake, redis: ArqRedis) -> None:
 
 
 async def uncertain(brake: FamilyBrake, job_id: UUID | None = None) -> float:
-    return await brake.submit_is_uncertain(job_id or uuid4(), "server_error", "500")
+    return await brake.record_uncertain_submit(job_id or uuid4(), "server_error", "500")
 
 
 async def applied(brake: FamilyBrake, redis: ArqRedis, *, tasks: bool = False) -> None:
     """Apply it, and wait until the pause is over."""
     for _ in range(3):
         if tasks:
-            await brake.task_went_wrong(uuid4(), "provider_failed", "broken")
+            await brake.record_task_failure(uuid4(), "provider_failed", "broken")
         else:
             await uncertain(brake)
     assert brake.level == 1
@@ -85,15 +85,15 @@ async def test_a_success_between_them_begins_the_row_anew(brake: FamilyBrake) ->
     for _ in range(5):
         assert await uncertain(brake) == 0
         assert await uncertain(brake) == 0
-        assert brake.is_watched
-        await brake.accepted(uuid4())
-        assert not brake.is_watched
+        assert brake.needs_success_reports
+        await brake.record_accepted(uuid4())
+        assert not brake.needs_success_reports
     assert brake.level == 0
 
 
 async def test_a_row_that_takes_too_long_begins_anew(redis: ArqRedis) -> None:
-    rules = Rules(uncertain=Rule(3, 60, 240), window_ms=40)
-    brake = FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=rules)
+    rules = FamilyBrakeRules(uncertain_submits=PauseRule(3, 60, 240), window_ms=40)
+    brake = FamilyBrake(RedisScripts(redis), DEFAULT_ACCOUNT, MODEL, rules=rules)
     await uncertain(brake)
     await uncertain(brake)
 
@@ -105,37 +105,37 @@ async def test_a_row_that_takes_too_long_begins_anew(redis: ArqRedis) -> None:
 
 
 async def test_a_wrong_endpoint_pauses_at_once(brake: FamilyBrake) -> None:
-    assert await brake.endpoint_is_wrong(uuid4(), "404") == 0.06
+    assert await brake.record_wrong_endpoint(uuid4(), "404") == 0.06
 
 
 async def test_one_job_at_a_time_feels_the_way_over_all_workers(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
-    other = FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=RULES)
+    other = FamilyBrake(RedisScripts(redis), DEFAULT_ACCOUNT, MODEL, rules=RULES)
     first, second = uuid4(), uuid4()
     for _ in range(3):
         await uncertain(brake)
-    assert 0 < await other.enter(first) <= 0.06
+    assert 0 < await other.probe_wait_seconds(first) <= 0.06
     await when_open(brake, redis)
-    assert await brake.enter(first) == 0
-    assert await brake.enter(first) == 0, "its own delivery may come twice"
-    assert await other.enter(second) > 0
-    await brake.release(first)
-    assert await other.enter(second) == 0
+    assert await brake.probe_wait_seconds(first) == 0
+    assert await brake.probe_wait_seconds(first) == 0, "its own delivery may come twice"
+    assert await other.probe_wait_seconds(second) > 0
+    await brake.end_probe(first)
+    assert await other.probe_wait_seconds(second) == 0
 
 
 async def test_a_feeler_whose_worker_was_killed_keeps_nobody_out_for_ever(
     redis: ArqRedis,
 ) -> None:
-    rules = Rules(uncertain=Rule(3, 10, 10), submit_hold_ms=80)
-    brake = FamilyBrake(Scripts(redis), DEFAULT_ACCOUNT, MODEL, rules=rules)
+    rules = FamilyBrakeRules(uncertain_submits=PauseRule(3, 10, 10), submit_probe_ms=80)
+    brake = FamilyBrake(RedisScripts(redis), DEFAULT_ACCOUNT, MODEL, rules=rules)
     await applied(brake, redis)
-    assert await brake.enter(uuid4()) == 0
+    assert await brake.probe_wait_seconds(uuid4()) == 0
 
     async def is_let_in() -> bool:
-        return await brake.enter(UUID(int=7)) == 0
+        return await brake.probe_wait_seconds(UUID(int=7)) == 0
 
-    await eventually(is_let_in, "the next feeler goes", 2)
+    await eventually(is_let_in, "the next probe goes", 2)
 
 
 async def test_only_feelers_make_the_pause_longer(brake: FamilyBrake, redis: ArqRedis) -> None:
@@ -144,9 +144,9 @@ async def test_only_feelers_make_the_pause_longer(brake: FamilyBrake, redis: Arq
         assert await uncertain(brake) == 0, "it was sent before the pause"
     pauses = []
     for _ in range(4):
-        feeler = uuid4()
-        assert await brake.enter(feeler) == 0
-        pauses.append(await uncertain(brake, feeler))
+        probe = uuid4()
+        assert await brake.probe_wait_seconds(probe) == 0
+        pauses.append(await uncertain(brake, probe))
         await when_open(brake, redis)
     assert pauses == [0.12, 0.24, 0.24, 0.24]
 
@@ -156,26 +156,26 @@ async def test_feelers_that_pass_open_the_family_in_a_few_steps(
 ) -> None:
     await applied(brake, redis)
     for _ in range(3):
-        feeler = uuid4()
-        await brake.enter(feeler)
-        await uncertain(brake, feeler)
+        probe = uuid4()
+        await brake.probe_wait_seconds(probe)
+        await uncertain(brake, probe)
         await when_open(brake, redis)
     levels = [brake.level]
     while brake.level:
-        feeler = uuid4()
-        assert await brake.enter(feeler) == 0
-        await brake.accepted(feeler)
+        probe = uuid4()
+        assert await brake.probe_wait_seconds(probe) == 0
+        await brake.record_accepted(probe)
         levels.append(brake.level)
     assert levels == [4, 2, 1, 0]
-    assert await brake.enter(uuid4()) == 0
+    assert await brake.probe_wait_seconds(uuid4()) == 0
 
 
 async def test_what_was_sent_before_the_pause_does_not_end_it(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
     await applied(brake, redis)
-    await brake.accepted(uuid4())
-    await brake.delivered(uuid4())
+    await brake.record_accepted(uuid4())
+    await brake.record_delivered(uuid4())
     assert brake.level == 1
 
 
@@ -183,23 +183,23 @@ async def test_where_tasks_went_wrong_a_feeler_must_end_well(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
     await applied(brake, redis, tasks=True)
-    feeler = uuid4()
-    assert await brake.enter(feeler) == 0
-    await brake.accepted(feeler)
+    probe = uuid4()
+    assert await brake.probe_wait_seconds(probe) == 0
+    await brake.record_accepted(probe)
     assert brake.level == 1
-    assert await brake.enter(uuid4()) > 0, "its task has not ended"
-    await brake.delivered(feeler)
+    assert await brake.probe_wait_seconds(uuid4()) > 0, "its task has not ended"
+    await brake.record_delivered(probe)
     assert brake.level == 0
 
 
 async def test_tasks_and_submits_that_go_wrong_are_counted_apart(brake: FamilyBrake) -> None:
     for _ in range(2):
         await uncertain(brake)
-        await brake.task_went_wrong(uuid4(), "provider_failed", "broken")
+        await brake.record_task_failure(uuid4(), "provider_failed", "broken")
     assert brake.level == 0
-    await brake.accepted(uuid4())
-    assert brake.is_watched, "the row of tasks goes on"
-    await brake.task_went_wrong(uuid4(), "provider_failed", "broken")
+    await brake.record_accepted(uuid4())
+    assert brake.needs_success_reports, "the row of tasks goes on"
+    await brake.record_task_failure(uuid4(), "provider_failed", "broken")
     assert brake.level == 1
 
 
@@ -209,16 +209,16 @@ async def test_a_wiped_redis_forgets_it_and_it_is_learned_again(
     for _ in range(3):
         await uncertain(brake)
     await redis.flushall()
-    assert await brake.enter(uuid4()) == 0
+    assert await brake.probe_wait_seconds(uuid4()) == 0
     assert [await uncertain(brake) for _ in range(3)] == [0, 0, 0.06]
 
 
 async def test_the_reason_and_since_when_are_kept(brake: FamilyBrake, redis: ArqRedis) -> None:
     await applied(brake, redis)
     before = await redis.hgetall(brake.key)  # type: ignore[misc]
-    feeler = uuid4()
-    await brake.enter(feeler)
-    await uncertain(brake, feeler)
+    probe = uuid4()
+    await brake.probe_wait_seconds(probe)
+    await uncertain(brake, probe)
     after = await redis.hgetall(brake.key)  # type: ignore[misc]
     assert (after[b"reason"], after[b"message"]) == (b"server_error", b"500")
     assert after[b"since"] == before[b"since"]
@@ -228,12 +228,12 @@ async def test_a_pause_is_said_loudly_once_and_the_rest_quietly(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
     with structlog.testing.capture_logs() as logs:
-        await brake.endpoint_is_wrong(uuid4(), "404")
+        await brake.record_wrong_endpoint(uuid4(), "404")
         for _ in range(3):
             await when_open(brake, redis)
-            feeler = uuid4()
-            await brake.enter(feeler)
-            await brake.endpoint_is_wrong(feeler, "404")
+            probe = uuid4()
+            await brake.probe_wait_seconds(probe)
+            await brake.record_wrong_endpoint(probe, "404")
     levels = Counter(log["log_level"] for log in logs if log["event"] == "submits_paused")
     assert levels == {"critical": 1, "warning": 3}
     assert all("KIE_BASE_URL" in log["meaning"] for log in logs)
@@ -245,12 +245,12 @@ async def test_a_pause_is_said_loudly_once_and_the_rest_quietly(
 @pytest.fixture
 def quick(rooms: Rooms) -> Rooms:
     """The worker's rooms, with a family brake whose pauses are over soon."""
-    return rooms.with_kie(rooms.kie, Brake(rooms.deps.scripts, family_rules=RULES))
+    return rooms.with_kie(rooms.kie, AccountBrake(rooms.deps.scripts, family_rules=RULES))
 
 
 def family_of(rooms: Rooms) -> FamilyBrake:
     (account,) = rooms.deps.accounts
-    return account.brake.of_family(MODEL)
+    return account.brake.family_brake(MODEL)
 
 
 async def submitted(rooms: Rooms, verdict: SubmitOutcome) -> Job:
@@ -294,7 +294,7 @@ async def test_what_a_feeler_is_answered_opens_prolongs_or_proves_nothing(
     await submitted(quick, verdict)
     assert family_of(quick).level == level
     if level == 1:
-        assert await family_of(quick).enter(uuid4()) == 0, "the next feeler may go"
+        assert await family_of(quick).probe_wait_seconds(uuid4()) == 0, "the next probe may go"
 
 
 async def test_a_wrong_endpoint_puts_the_job_back_and_costs_nothing(quick: Rooms) -> None:
@@ -358,7 +358,7 @@ async def test_deadlines_in_a_row_pause_the_family(quick: Rooms) -> None:
         await quick.poll(job)
         assert (await quick.now_is(job)).reason == "deadline_exceeded"
     assert family_of(quick).level == 1
-    assert not quick.deps.overdue
+    assert not quick.deps.overdue_jobs
 
 
 async def test_a_feeler_that_is_delivered_opens_a_family_that_was_paused_for_its_tasks(
@@ -367,13 +367,13 @@ async def test_a_feeler_that_is_delivered_opens_a_family_that_was_paused_for_its
     for number in range(3):
         await failed_task(quick, number, TaskFailed("provider_failed", "Internal Error"))
     await when_open(family_of(quick), quick.redis)
-    feeler = await submitted(quick, Accepted("feeler"))
-    assert feeler.state == "generating"
+    probe = await submitted(quick, Accepted("probe"))
+    assert probe.state == "generating"
     assert family_of(quick).level == 1
     waiting = await quick.enqueue(text_to_image())
     assert (await quick.submit(waiting) or 0) > 0
     quick.kie.polls.append(Delivered(("https://example.com/1.png",)))
-    await quick.poll(feeler)
+    await quick.poll(probe)
     assert family_of(quick).level == 0
 
 
@@ -381,9 +381,9 @@ async def test_a_poll_that_not_kies_endpoint_answers_ends_no_job_whatever_the_ti
     quick: Rooms,
 ) -> None:
     job = await submitted(quick, Accepted("t1"))
-    quick.clock.advance(1801 + LAST_LOOK_LIMIT_SECONDS * 10)
+    quick.clock.advance(1801 + LAST_POLL_LIMIT_SECONDS * 10)
     quick.kie.polls += [NoVerdict("404", wrong_endpoint=True)] * 2
-    assert [await quick.poll(job) for _ in range(2)] == [WRONG_ENDPOINT_SECONDS] * 2
+    assert [await quick.poll(job) for _ in range(2)] == [WRONG_ENDPOINT_POLL_SECONDS] * 2
     assert (await quick.now_is(job)).state == "generating"
     quick.kie.polls.append(Delivered(("https://example.com/1.png",)))
     await quick.poll(job)
@@ -395,4 +395,4 @@ async def test_success_asks_redis_for_nothing_more(quick: Rooms) -> None:
     quick.kie.polls.append(Delivered(("https://example.com/1.png",)))
     await quick.poll(job)
     assert not await quick.redis.exists(family_of(quick).key)
-    assert not family_of(quick).is_watched
+    assert not family_of(quick).needs_success_reports

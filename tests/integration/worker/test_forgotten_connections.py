@@ -39,12 +39,12 @@ from tests.integration.worker.bare_lanes import (
     redis_behind_a_relay,
     running,
     seen,
-    wake_path,
+    wake_pushes,
 )
 from tests.integration.worker.worker_setup import Rooms, listen
 from tests.support.deployment import eventually, text_to_image
 from tests.support.server_outage import Outage, outage_of
-from worker.queue.postgres_notifications import dispatch_on_notify
+from worker.queue.postgres_notifications import deliver_on_notify
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler
 
@@ -111,7 +111,7 @@ def test_a_dead_connection_is_replaced_within_half_a_minute_by_default() -> None
 async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arrive_again(
     rooms: Rooms, database_url: str
 ) -> None:
-    path = rooms.deps.metrics.dispatch_path
+    path = rooms.deps.metrics.dispatch_pushes
     async with _postgres_behind_a_relay(database_url) as (outage, far_url):
         with capture_logs() as lines:
             task = asyncio.create_task(listen(rooms.deps, far_url, heartbeat=_QUICK))
@@ -140,7 +140,7 @@ async def test_a_listener_of_another_server_than_the_pool_is_told_from_a_live_on
 ) -> None:
     # After a failover the connection may hang on to a primary that nobody writes to any more.
     other = f"{database_url.rpartition('/')[0]}/postgres"
-    path = rooms.deps.metrics.dispatch_path
+    path = rooms.deps.metrics.dispatch_pushes
     task = asyncio.create_task(listen(rooms.deps, other, heartbeat=_QUICK))
     async with _running(task):
         await eventually(lambda: _is_closed(path), "the listener hears nothing of the pool")
@@ -149,11 +149,11 @@ async def test_a_listener_of_another_server_than_the_pool_is_told_from_a_live_on
 async def test_a_quiet_listen_connection_that_lives_is_kept(
     rooms: Rooms, database_url: str
 ) -> None:
-    path = rooms.deps.metrics.dispatch_path
+    path = rooms.deps.metrics.dispatch_pushes
     with capture_logs() as lines:
         queries = CountedQueries(rooms.deps.queries)
         task = asyncio.create_task(
-            dispatch_on_notify(database_url, Reconciler(rooms.deps), queries, path, _QUICK)
+            deliver_on_notify(database_url, Reconciler(rooms.deps), queries, path, _QUICK)
         )
         async with _running(task):
             await eventually(lambda: _is_open(path), "it listens")
@@ -164,7 +164,7 @@ async def test_a_quiet_listen_connection_that_lives_is_kept(
 
 
 async def test_a_forgotten_subscription_to_wake_ups_is_replaced(embedded_redis_url: str) -> None:
-    path = wake_path()
+    path = wake_pushes()
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
         connect_redis(far_url) as far,
@@ -304,7 +304,7 @@ async def test_what_the_reconciler_finds_for_want_of_a_notification_is_counted(
         await callers.close()
     await rooms.sql("UPDATE jobs SET updated_at = now() - interval '5 s'")
     await Reconciler(rooms.deps).run_once()
-    assert rooms.deps.metrics.dispatch_path.found == 1
+    assert rooms.deps.metrics.dispatch_pushes.found == 1
     assert rooms.registry.get_sample_value("darkroom_fallback_total", {"path": "dispatch"}) == 1
 
 
@@ -329,9 +329,9 @@ async def test_a_wait_whose_push_was_lost_is_answered_by_looking_and_counted(
 
 
 async def test_claims_made_while_wake_ups_are_lost_are_counted(redis: ArqRedis) -> None:
-    path, runs = wake_path(), Runs()
+    path, runs = wake_pushes(), Runs()
     lane = lane_over(redis, runs, lane=Lane.SUBMIT)
-    lane.wake_path = path
+    lane.wake_pushes = path
     async with running(lane):
         path.record_open()
         await deliver(redis, 2, lane=Lane.SUBMIT)

@@ -14,8 +14,8 @@ from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.integration.worker.worker_setup import Rooms
-from worker.recovery.late_task_checks import LateTasks
-from worker.webhooks.http_sender import Sender
+from worker.recovery.late_task_checks import LateTaskChecks
+from worker.webhooks.http_sender import WebhookSender
 from worker.webhooks.send_step import send_webhook
 
 HOOK = "https://shop.example/hook"
@@ -37,7 +37,7 @@ async def given_up(rooms: Rooms) -> Job:
 async def deliver_late(rooms: Rooms) -> None:
     await rooms.sql("UPDATE late_tasks SET next_check_at = now()")
     rooms.kie.polls.append(Delivered(URLS))
-    assert await LateTasks(rooms.deps).check_due() == 1
+    assert await LateTaskChecks(rooms.deps).check_due() == 1
 
 
 async def broken_books(rooms: Rooms) -> set[str]:
@@ -109,11 +109,13 @@ async def test_nobody_takes_late_images_back_or_tells_of_them_twice(
 async def test_late_images_may_be_added_to_those_there_are(rooms: Rooms) -> None:
     job = await given_up(rooms)
     await deliver_late(rooms)
-    await LateTasks(rooms.deps).note(job.id, 1, "a second task of the same POST")
+    await LateTaskChecks(rooms.deps).record_claimed_task(
+        job.id, 1, "a second task of the same POST"
+    )
     await rooms.sql("UPDATE late_tasks SET is_claimed = false WHERE outcome IS NULL")
     more = ("https://images.example/3.png",)
     rooms.kie.polls.append(Delivered(more))
-    assert await LateTasks(rooms.deps).check_due() == 1
+    assert await LateTaskChecks(rooms.deps).check_due() == 1
     assert (await rooms.now_is(job)).late_result_urls == URLS + more
     assert await broken_books(rooms) == set()
     rows = await rooms.sql("SELECT id FROM webhook_messages WHERE event = 'job.delivered_late'")
@@ -122,8 +124,11 @@ async def test_late_images_may_be_added_to_those_there_are(rooms: Rooms) -> None
 
 async def test_each_message_tells_the_same_at_every_try(rooms: Rooms) -> None:
     job = await given_up(rooms)
-    async with receiving() as receiver, Sender(allow_loopback=True, timeout_seconds=2) as sender:
-        rooms = rooms.with_deps(sender=sender)
+    async with (
+        receiving() as receiver,
+        WebhookSender(allow_loopback=True, timeout_seconds=2) as sender,
+    ):
+        rooms = rooms.with_deps(webhook_sender=sender)
         await rooms.sql("UPDATE webhook_messages SET url = $1", receiver.url)
         (end,) = await rooms.sql("SELECT id FROM webhook_messages")
         receiver.answer_in_turn(500)

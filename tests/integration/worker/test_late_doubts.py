@@ -35,7 +35,7 @@ from tests.integration.worker.test_late_tasks import (
     late_tasks,
 )
 from tests.integration.worker.worker_setup import Rooms
-from worker.callbacks.callback_handler import CallbackDesk
+from worker.callbacks.callback_handler import CallbackHandler
 
 SAID = '{"resultUrls":["https://images.example/1.png","oops"]}'
 UNREADABLE = Unreadable("one of 2 images has no whole URL", SAID)
@@ -74,7 +74,7 @@ async def in_doubt(rooms: Rooms, doubt: Doubt) -> Job:
     await check(rooms, TaskFailed("provider_failed", "no"))
     inbox_id = await called_back(rooms, job, doubt.task_id)
     rooms.kie.polls.append(doubt.verdict)
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     return job
 
 
@@ -148,7 +148,7 @@ async def test_a_dismissed_task_is_checked_no_more(rooms: Rooms, doubt: Doubt) -
     assert (settled.state, settled.late_result_urls) == ("failed", None)
     assert await outcome_of(rooms, doubt) == ("dismissed", False)
     assert await check(rooms) == 0
-    await CallbackDesk(rooms.deps, rooms.database).handle(
+    await CallbackHandler(rooms.deps, rooms.database).handle(
         await called_back(rooms, job, doubt.task_id)
     )
     assert await outcome_of(rooms, doubt) == ("dismissed", False), "a callback does not reopen it"
@@ -208,7 +208,7 @@ async def test_a_task_that_another_job_has_is_nobody_elses_doubt(rooms: Rooms) -
 async def test_of_several_tasks_in_doubt_an_operator_names_one(rooms: Rooms) -> None:
     job = await in_doubt(rooms, DOUBTS["which images"])
     rooms.kie.polls.append(UNREADABLE)
-    await CallbackDesk(rooms.deps, rooms.database).handle(await called_back(rooms, job, CLAIMED))
+    await CallbackHandler(rooms.deps, rooms.database).handle(await called_back(rooms, job, CLAIMED))
     with pytest.raises(InvalidRequest, match=f"'{TASK}', '{CLAIMED}' are in doubt"):
         await rooms.producer.resolve_delivered(job.id, URLS, "which?")
     with pytest.raises(InvalidRequest, match="'task-9' is not in doubt"):

@@ -24,8 +24,8 @@ from shared.domain.kie_outcomes import (
 )
 from shared.errors import StaleJob
 from tests.integration.worker.worker_setup import START, Rooms
-from worker.callbacks.callback_handler import CallbackDesk
-from worker.recovery.late_task_checks import LateTasks
+from worker.callbacks.callback_handler import CallbackHandler
+from worker.recovery.late_task_checks import LateTaskChecks
 
 TASK = "t" * 32
 URLS = ("https://images.example/1.png", "https://images.example/2.png")
@@ -54,7 +54,7 @@ async def check(rooms: Rooms, *verdicts: PollOutcome) -> int:
     """Let the next check be due, and make it."""
     await make_due(rooms)
     rooms.kie.polls.extend(verdicts)
-    return await LateTasks(rooms.deps).check_due()
+    return await LateTaskChecks(rooms.deps).check_due()
 
 
 async def late_tasks(rooms: Rooms) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ async def test_a_task_given_up_at_its_deadline_is_checked_and_its_images_are_kep
     rooms: Rooms,
 ) -> None:
     job = await given_up(rooms)
-    assert await LateTasks(rooms.deps).check_due() == 0, "the first check is a minute later"
+    assert await LateTaskChecks(rooms.deps).check_due() == 0, "the first check is a minute later"
     assert await check(rooms, Pending(0.5)) == 1
     assert (await rooms.now_is(job)).late_result_urls is None
     assert await check(rooms, Delivered(URLS)) == 1
@@ -143,7 +143,7 @@ async def test_a_callback_for_a_task_given_up_has_it_checked_at_once(rooms: Room
     job = await given_up(rooms)
     inbox_id = await called_back(rooms, job)
     rooms.kie.polls.append(Delivered(URLS))
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "late_success"
     await check_kept(rooms, job)
 
@@ -153,7 +153,7 @@ async def test_a_callback_that_comes_again_after_the_end_counts(rooms: Rooms) ->
     rooms.kie.submits.append(Accepted(TASK))
     await rooms.submit(job)
     inbox_id = await called_back(rooms, job)
-    desk = CallbackDesk(rooms.deps, rooms.database)
+    desk = CallbackHandler(rooms.deps, rooms.database)
     await desk.handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "hastened"
     await exceed_deadline(rooms, job)
@@ -177,7 +177,7 @@ async def test_a_failure_that_turns_to_success_is_kept_by_its_callback(
     await rooms.poll(job)
     inbox_id = await called_back(rooms, job)
     rooms.kie.polls.extend([says, says])
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == ("late_success" if is_kept else "late")
     if is_kept:
         await check_kept(rooms, job)
@@ -190,7 +190,7 @@ async def test_images_of_an_attempt_that_kie_refused_are_kept_after_the_end(room
     rooms.kie.submits.append(TryLater("rate_limited", "429"))
     await rooms.submit(job)
     inbox_id = await called_back(rooms, job)
-    desk = CallbackDesk(rooms.deps, rooms.database)
+    desk = CallbackHandler(rooms.deps, rooms.database)
     await desk.handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "late"
     assert await check(rooms) == 0, "an open job is not told of late images"
@@ -215,7 +215,7 @@ async def test_a_claimed_task_that_is_not_provably_ours_is_not_kept(
         rooms.kie.callback_urls[claimed] = url
     inbox_id = await called_back(rooms, job, claimed)
     rooms.kie.polls.append(Delivered(URLS))
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == verdict
     outcomes = {one["provider_task_id"]: one["outcome"] for one in await late_tasks(rooms)}
     assert outcomes == {TASK: None, claimed: outcome}
@@ -226,7 +226,7 @@ async def test_a_callback_that_kie_cannot_confirm_now_is_checked_later(rooms: Ro
     job = await given_up(rooms)
     inbox_id = await called_back(rooms, job)
     rooms.kie.polls.append(NoVerdict("Kie answered 500"))
-    await CallbackDesk(rooms.deps, rooms.database).handle(inbox_id)
+    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "late"
     assert await check(rooms, Delivered(URLS)) == 1
     await check_kept(rooms, job)
@@ -249,9 +249,9 @@ async def test_two_workers_find_it_at_once_and_it_is_kept_and_told_once(rooms: R
     job = await given_up(rooms, webhook_url=HOOK)
     await make_due(rooms)
     rooms.kie.polls.extend([Delivered(URLS)] * 20)
-    desk = CallbackDesk(rooms.deps, rooms.database)
+    desk = CallbackHandler(rooms.deps, rooms.database)
     inbox_id = await called_back(rooms, job)
-    checks = [LateTasks(rooms.deps).check_due() for _ in range(6)]
+    checks = [LateTaskChecks(rooms.deps).check_due() for _ in range(6)]
     await asyncio.gather(*checks, *(desk.handle(inbox_id) for _ in range(3)))
     await check_kept(rooms, job)
     rows = await rooms.sql("SELECT event FROM webhook_messages ORDER BY created_at, event DESC")
@@ -261,7 +261,7 @@ async def test_two_workers_find_it_at_once_and_it_is_kept_and_told_once(rooms: R
 async def test_what_was_found_and_not_stored_is_found_again(rooms: Rooms) -> None:
     job = await given_up(rooms)
     await make_due(rooms)
-    crashing = LateTasks(rooms.deps)
+    crashing = LateTaskChecks(rooms.deps)
     claimed = await rooms.deps.queries.fetch("claim_late_tasks", 60.0, ["default"], 10, None)
     assert len(claimed) == 1, "a worker has claimed the check, and is killed before it stores"
     rooms.kie.polls.append(Delivered(URLS))

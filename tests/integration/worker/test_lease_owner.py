@@ -8,8 +8,8 @@ from arq.constants import in_progress_key_prefix
 from shared.adapters.redis.deliveries import Lane
 from shared.redis_keys import RERUN_KEY_PREFIX
 from tests.integration.worker.bare_lanes import deliver, owner_of, score_of
-from worker.batching.redis_scripts import Scripts
-from worker.limits.submit_gates import Gates
+from worker.batching.redis_scripts import RedisScripts
+from worker.limits.submit_gates import SubmitGates
 
 LEASE_MS = 60_000
 
@@ -23,7 +23,7 @@ async def test_a_lease_is_renewed_by_its_owner_alone(redis: ArqRedis) -> None:
 
     async def renew_as(owner: str) -> int:
         arguments = (owner, LEASE_MS, in_progress_key_prefix)
-        return int(await Scripts(redis).run("renew", [Lane.POLL.value], arguments, [arq_id]))
+        return int(await RedisScripts(redis).run("renew", [Lane.POLL.value], arguments, [arq_id]))
 
     assert await renew_as("somebody whose lease has lapsed") == 0
     assert await redis.pttl(lease_key) <= 20_000
@@ -38,10 +38,10 @@ async def test_a_delivery_that_is_due_but_leased_is_claimed_by_nobody_else(redis
     lease_key = in_progress_key_prefix + Lane.POLL.arq_id(held)
     await redis.set(lease_key, "the owner", px=20_000)
     arguments: list[str | int | float] = [10, LEASE_MS, "another", in_progress_key_prefix]
-    gates = Gates()
-    arguments += [gates.limit, RERUN_KEY_PREFIX, 1_000, *gates.arguments_of([10])]
-    reply = await Scripts(redis).run("claim", [Lane.POLL.value, *gates.keys], arguments)
-    claimed = reply[1 + gates.levels_told :: 4]
+    gates = SubmitGates()
+    arguments += [gates.limit, RERUN_KEY_PREFIX, 1_000, *gates.claim_arguments([10])]
+    reply = await RedisScripts(redis).run("claim", [Lane.POLL.value, *gates.keys], arguments)
+    claimed = reply[1 + gates.level_count :: 4]
     assert [arq_id.decode() for arq_id in claimed] == [Lane.POLL.arq_id(free)]
     assert await owner_of(redis, held) == "the owner"
     assert await redis.pttl(lease_key) <= 20_000

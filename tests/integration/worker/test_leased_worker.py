@@ -22,7 +22,7 @@ from tests.integration.worker.bare_lanes import (
     running,
     score_of,
     seen,
-    wake_path,
+    wake_pushes,
 )
 from tests.support.deployment import eventually
 from worker.queue.leased_worker import Snoozed
@@ -170,7 +170,7 @@ async def test_a_wake_up_starts_a_delivery_within_tens_of_milliseconds(redis: Ar
         started_at.append(monotonic())
 
     lane = lane_over(redis, Runs(note))
-    forwarding = asyncio.create_task(forward_wake_ups(DeliveryQueue(redis), [lane], wake_path()))
+    forwarding = asyncio.create_task(forward_wake_ups(DeliveryQueue(redis), [lane], wake_pushes()))
     lags = []
     try:
         async with running(lane):

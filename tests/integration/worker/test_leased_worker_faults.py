@@ -33,15 +33,15 @@ from tests.integration.worker.bare_lanes import (
     running,
     score_of,
     seen,
-    wake_path,
+    wake_pushes,
 )
 from tests.support.deployment import eventually
-from worker.batching.redis_scripts import Argument, Key, Scripts
+from worker.batching.redis_scripts import Argument, Key, RedisScripts
 from worker.queue.leased_worker import Snoozed
 from worker.queue.wake_ups import forward_wake_ups
 
 
-class HeldScripts(Scripts):
+class HeldScripts(RedisScripts):
     """Keeps the answers of claims to itself until it is let go."""
 
     def __init__(self, redis: ArqRedis) -> None:
@@ -55,10 +55,10 @@ class HeldScripts(Scripts):
         args: Sequence[Argument],
         items: Sequence[Argument] | None = None,
         *,
-        has_time: bool = False,
+        may_wait: bool = False,
     ) -> Any:
         """Send the call at once, and give its answer away late."""
-        answer = await super().run(name, keys, args, items, has_time=has_time)
+        answer = await super().run(name, keys, args, items, may_wait=may_wait)
         if name == "claim":
             self.has_claimed.set()
             await self.let_go.wait()
@@ -279,7 +279,7 @@ async def test_the_loop_survives_its_connections_being_killed(
     async with connect_redis(embedded_redis_url) as client:
         lane = lane_over(client, runs)
         forwarding = asyncio.create_task(
-            forward_wake_ups(DeliveryQueue(client), [lane], wake_path())
+            forward_wake_ups(DeliveryQueue(client), [lane], wake_pushes())
         )
         async with running(lane):
             for number in range(1, 3):
@@ -304,7 +304,7 @@ async def test_the_loop_waits_for_a_server_that_comes_later(
         worker = lane_over(client, runs)
         async with running(worker):
             forwarding = asyncio.create_task(
-                forward_wake_ups(DeliveryQueue(client), [worker], wake_path())
+                forward_wake_ups(DeliveryQueue(client), [worker], wake_pushes())
             )
             await asyncio.sleep(0)
             assert runs.count.total() == 0
@@ -342,7 +342,7 @@ async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
 
 async def test_forwarding_wake_ups_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
     for turns in range(60):
-        task = asyncio.create_task(forward_wake_ups(DeliveryQueue(redis), [], wake_path()))
+        task = asyncio.create_task(forward_wake_ups(DeliveryQueue(redis), [], wake_pushes()))
         for _ in range(turns % 30):
             await asyncio.sleep(0)
         task.cancel()

@@ -23,17 +23,17 @@ from tests.integration.worker.bare_lanes import (
     running,
 )
 from tests.support.deployment import eventually
-from worker.batching.redis_scripts import Scripts
+from worker.batching.redis_scripts import RedisScripts
 from worker.kie.account_pool import KieAccount
-from worker.limits.account_brake import Brake, Steps
-from worker.limits.submit_gates import Gates
+from worker.limits.account_brake import AccountBrake, PauseRange
+from worker.limits.submit_gates import SubmitGates
 from worker.limits.throttle import submit_limit
 from worker.queue.leased_worker import LeasedWorker, Snoozed
 
 NAMES = ("default", "studio", "archive")
 SLOTS = 100
-LONG = Steps(first_ms=60_000, longest_ms=60_000)
-SHORT = Steps(first_ms=100, longest_ms=100)
+LONG = PauseRange(first_pause_ms=60_000, longest_pause_ms=60_000)
+SHORT = PauseRange(first_pause_ms=100, longest_pause_ms=100)
 REFUSED = Reason.ACCOUNT_REFUSED
 
 
@@ -41,17 +41,19 @@ class Floor:
     """A submit lane over so many accounts, which notes by which account each delivery came."""
 
     def __init__(
-        self, redis: ArqRedis, accounts: int, *, limit: int, body: Body, steps: Steps = LONG
+        self, redis: ArqRedis, accounts: int, *, limit: int, body: Body, steps: PauseRange = LONG
     ) -> None:
         self.redis = redis
-        scripts = Scripts(redis)
-        self.brakes = [Brake(scripts, name, busy=steps, blocked=steps) for name in NAMES[:accounts]]
+        scripts = RedisScripts(redis)
+        self.brakes = [
+            AccountBrake(scripts, name, busy=steps, blocked=steps) for name in NAMES[:accounts]
+        ]
         self.limit = submit_limit(limit, 30)
         gates = [
             KieAccount(name, FakeKie(), brake).gate(self.limit)
             for name, brake in zip(NAMES, self.brakes, strict=False)
         ]
-        self.gates = Gates(gates, slots=SLOTS)
+        self.gates = SubmitGates(gates, slots=SLOTS)
         self.came: Counter[str] = Counter()
         self.order: list[str] = []
         self.running: Counter[str] = Counter()
@@ -75,7 +77,7 @@ class Floor:
 
     async def reserved(self) -> list[int]:
         """Return how many slots are reserved in each account's log."""
-        return [int(await self.redis.zcard(log)) for log in self.gates.logs]
+        return [int(await self.redis.zcard(log)) for log in self.gates.throttle_keys]
 
 
 async def test_what_is_due_is_spread_evenly_and_none_is_over_its_limit(redis: ArqRedis) -> None:
@@ -110,7 +112,7 @@ async def test_the_account_with_most_room_comes_first(redis: ArqRedis) -> None:
     floor = Floor(redis, 2, limit=20, body=blocked_by(gate))
     seconds, _ = await redis.time()
     taken = {f"taken {number}": seconds * 1000 + 60_000 for number in range(15)}
-    await redis.zadd(floor.gates.logs[0], taken)
+    await redis.zadd(floor.gates.throttle_keys[0], taken)
     await deliver(redis, 15, lane=Lane.SUBMIT)
     async with running(floor.lane):
         await floor.runs.reach(15)
@@ -132,14 +134,14 @@ async def test_without_limits_the_accounts_take_turns(redis: ArqRedis, together:
             await floor.runs.reach(9 if together else number)
         await floor.runs.reach(9)
         assert floor.order == ["default", "studio", "archive"] * 3
-        assert floor.gates.logs == []
+        assert floor.gates.throttle_keys == []
         gate.set()
 
 
 async def test_a_braked_account_gets_nothing_and_the_others_go_on(redis: ArqRedis) -> None:
     gate = asyncio.Event()
     floor = Floor(redis, 2, limit=20, body=blocked_by(gate))
-    await floor.brakes[0].slow_down(REFUSED, "402")
+    await floor.brakes[0].apply(REFUSED, "402")
     await deliver(redis, 30, lane=Lane.SUBMIT)
     async with running(floor.lane):
         await floor.runs.reach(20)
@@ -156,7 +158,7 @@ async def test_after_its_pause_one_job_feels_the_way_while_the_others_go_on(
         raise Snoozed(0.001)
 
     floor = Floor(redis, 2, limit=0, body=come_back, steps=SHORT)
-    await floor.brakes[0].slow_down(REFUSED, "402")
+    await floor.brakes[0].apply(REFUSED, "402")
     await deliver(redis, 50, lane=Lane.SUBMIT)
     async with running(floor.lane):
         await eventually(lambda: _has_come(floor, "default", 3), "the braked account was tried")
@@ -172,7 +174,7 @@ async def test_a_pause_that_a_person_has_set_holds_until_it_is_deleted(redis: Ar
     # As docs/operations.md says it.
     pause = {"level": 1, "until": 4_102_444_800_000, "reason": "retired", "message": "for good"}
     await redis.hset(floor.brakes[1].key, mapping=pause)  # type: ignore[misc]
-    await floor.brakes[1].ease()
+    await floor.brakes[1].reduce()
     await deliver(redis, 20, lane=Lane.SUBMIT)
     async with running(floor.lane):
         await floor.runs.reach(20)
@@ -188,7 +190,7 @@ async def test_a_pause_that_a_person_has_set_holds_until_it_is_deleted(redis: Ar
 async def test_all_accounts_full_or_paused_means_nothing_is_claimed(redis: ArqRedis) -> None:
     gate = asyncio.Event()
     floor = Floor(redis, 2, limit=3, body=blocked_by(gate))
-    await floor.brakes[1].slow_down(REFUSED, "401")
+    await floor.brakes[1].apply(REFUSED, "401")
     await deliver(redis, 10, lane=Lane.SUBMIT)
     async with running(floor.lane):
         await floor.runs.reach(3)
@@ -216,7 +218,7 @@ async def test_an_end_gives_its_slot_back_whichever_account_it_was_of(redis: Arq
 
 async def test_one_account_keeps_the_log_that_older_workers_use(redis: ArqRedis) -> None:
     floor = Floor(redis, 2, limit=20, body=blocked_by(asyncio.Event()))
-    assert floor.gates.logs == [
+    assert floor.gates.throttle_keys == [
         "darkroom:throttle:submit:kie",
         "darkroom:throttle:submit:kie:studio",
     ]

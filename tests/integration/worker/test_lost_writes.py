@@ -16,8 +16,8 @@ from shared.domain.kie_outcomes import Accepted, Delivered, Pending, SubmitOutco
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import deliver
 from tests.integration.worker.worker_setup import Rooms
-from worker.queue.lanes import as_arq_function
-from worker.recovery.lost_write_detection import compare_mark
+from worker.queue.lanes import arq_function_of
+from worker.recovery.lost_write_detection import check_event_mark
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
 
@@ -48,7 +48,7 @@ async def test_a_job_that_is_gone_when_a_worker_submits_it_is_kept(
     job = await rooms.enqueue()
     await _lose(rooms, job)
     with capture_logs() as lines:
-        await as_arq_function(rooms.deps, submit_job)({}, str(job.id))
+        await arq_function_of(rooms.deps, submit_job)({}, str(job.id))
     assert [one["log_level"] for one in lines if one["event"] == "job_lost"] == ["error"]
     await rooms.redis.delete(Lane.SUBMIT.value)
     told = await describe_losses(rooms.database, servers.redis_url)
@@ -59,7 +59,7 @@ async def test_a_task_whose_job_is_gone_is_kept_with_its_id(rooms: Rooms, server
     job = await _generating(rooms)
     await _lose(rooms, job)
     rooms.kie.polls.append(Delivered(("https://x/1.png",)))
-    await as_arq_function(rooms.deps, poll_job)({}, str(job.id))
+    await arq_function_of(rooms.deps, poll_job)({}, str(job.id))
     told = await describe_losses(rooms.database, servers.redis_url)
     assert told is not None
     assert str(job.id) in told
@@ -76,7 +76,7 @@ async def test_a_job_that_went_back_to_the_time_before_its_task_is_kept(
         job.id,
     )
     rooms.kie.polls.append(Delivered(("https://x/1.png",)))
-    await as_arq_function(rooms.deps, poll_job)({}, str(job.id))
+    await arq_function_of(rooms.deps, poll_job)({}, str(job.id))
     told = await describe_losses(rooms.database, servers.redis_url)
     assert told is not None
     assert "1 jobs are as they were before their task" in told
@@ -105,16 +105,16 @@ async def test_an_event_that_is_gone_tells_of_writes_that_nobody_else_met(
     rooms: Rooms, servers: Servers
 ) -> None:
     first = await rooms.enqueue()
-    await compare_mark(rooms.deps)
+    await check_event_mark(rooms.deps)
     second = await rooms.enqueue()
-    await compare_mark(rooms.deps)
+    await check_event_mark(rooms.deps)
     await rooms.redis.delete(Lane.SUBMIT.value)
-    await compare_mark(rooms.deps)
+    await check_event_mark(rooms.deps)
     assert await describe_losses(rooms.database, servers.redis_url) is None
     await _lose(rooms, second)
     with capture_logs() as lines:
-        await compare_mark(rooms.deps)
-        await compare_mark(rooms.deps)
+        await check_event_mark(rooms.deps)
+        await check_event_mark(rooms.deps)
     assert [one["event"] for one in lines] == ["writes_lost"]
     told = await describe_losses(rooms.database, servers.redis_url)
     assert told is not None
@@ -124,11 +124,11 @@ async def test_an_event_that_is_gone_tells_of_writes_that_nobody_else_met(
 
 async def test_what_has_merely_ended_or_moved_on_is_no_loss(rooms: Rooms) -> None:
     job = await _generating(rooms)
-    await compare_mark(rooms.deps)
+    await check_event_mark(rooms.deps)
     rooms.kie.polls.append(Delivered(("https://x/1.png",)))
-    await as_arq_function(rooms.deps, poll_job)({}, str(job.id))
-    await as_arq_function(rooms.deps, poll_job)({}, str(job.id))
-    await compare_mark(rooms.deps)
+    await arq_function_of(rooms.deps, poll_job)({}, str(job.id))
+    await arq_function_of(rooms.deps, poll_job)({}, str(job.id))
+    await check_event_mark(rooms.deps)
     assert await LostWriteLog(rooms.redis).count() == 0
 
 

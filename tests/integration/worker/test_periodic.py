@@ -17,7 +17,7 @@ from tests.support.deployment import Workshop, eventually
 from worker.bootstrap import open_worker
 from worker.dependencies import always
 from worker.queue.lanes import build_periodic
-from worker.queue.periodic_work import Periodic, PeriodicWork
+from worker.queue.periodic_work import PeriodicRunner, PeriodicWork
 from worker.recovery.reconciler import Reconciler
 
 
@@ -48,7 +48,9 @@ async def running(redis: ArqRedis, runs: Runs, workers: int, seconds: float) -> 
     await redis.flushall()
     work = PeriodicWork("test", seconds, runs.run)
     tasks = [
-        asyncio.create_task(Periodic(redis, work, f"test:{number}", always).run_until_cancelled())
+        asyncio.create_task(
+            PeriodicRunner(redis, work, f"test:{number}", always).run_until_cancelled()
+        )
         for number in range(workers)
     ]
     try:
@@ -78,8 +80,8 @@ async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis:
     await redis.flushall()
     runs = Runs()
     work = PeriodicWork("test", 0.3, runs.run)
-    assert await Periodic(redis, work, "lost:1", always).run_if_due()
-    other = Periodic(redis, work, "alive:1", always)
+    assert await PeriodicRunner(redis, work, "lost:1", always).run_if_due()
+    other = PeriodicRunner(redis, work, "alive:1", always)
     assert not await other.run_if_due()
 
     async def has_its_turn() -> bool:
@@ -92,7 +94,7 @@ async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis:
 async def test_a_wiped_redis_delays_nothing(redis: ArqRedis) -> None:
     await redis.flushall()
     runs = Runs()
-    work = Periodic(redis, PeriodicWork("test", 3600, runs.run), "test:1", always)
+    work = PeriodicRunner(redis, PeriodicWork("test", 3600, runs.run), "test:1", always)
     assert await work.run_if_due()
     await redis.flushall()
     assert await work.run_if_due()
@@ -102,7 +104,9 @@ async def test_without_redis_nothing_is_run_and_the_caller_is_told() -> None:
     runs = Runs()
     async with connect_redis("redis://127.0.0.1:1", connections=1) as nobody:
         with pytest.raises(RedisDown):
-            await Periodic(nobody, PeriodicWork("test", 5, runs.run), "a:1", always).run_if_due()
+            await PeriodicRunner(
+                nobody, PeriodicWork("test", 5, runs.run), "a:1", always
+            ).run_if_due()
     assert runs.moments == []
 
 
@@ -112,11 +116,11 @@ async def test_a_worker_that_may_not_claim_takes_no_turn_and_leaves_it_to_anothe
     await redis.flushall()
     runs, agreement = Runs(), {"proven": False}
     work = PeriodicWork("test", 3600, runs.run)
-    doubtful = Periodic(redis, work, "doubtful:1", lambda: agreement["proven"])
+    doubtful = PeriodicRunner(redis, work, "doubtful:1", lambda: agreement["proven"])
     assert not await doubtful.run_if_due()
     assert runs.moments == []
     assert await redis.dbsize() == 0, "its turn was taken in a Redis that is not proven"
-    assert await Periodic(redis, work, "proven:1", always).run_if_due()
+    assert await PeriodicRunner(redis, work, "proven:1", always).run_if_due()
     await redis.flushall()
     agreement["proven"] = True
     assert await doubtful.run_if_due()

@@ -7,13 +7,13 @@ from arq.connections import ArqRedis
 from shared.adapters.redis.deliveries import Lane, local_now_ms
 from tests.integration.worker.bare_lanes import seen
 from tests.support.deployment import Workshop, text_to_image
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 
 LONG = "[[sim: duration=60]]"
 OVERDUE_SECONDS = 5.0
 
 
-def lateness(deps: Deps, which: str) -> float:
+def lateness(deps: Dependencies, which: str) -> float:
     """Return the sample of the histogram whose name ends so: `count`, `sum`."""
     (metric,) = deps.metrics.poll_lateness.collect()
     return next(one.value for one in metric.samples if one.name.endswith(f"_{which}"))

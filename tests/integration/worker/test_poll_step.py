@@ -26,11 +26,11 @@ from shared.domain.lifecycle import Reason
 from shared.errors import PostgresDown, RedisDown, StaleJob
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from tests.support.deployment import text_to_image
-from worker.batching.change_publisher import Announcer, saying_by
-from worker.batching.redis_scripts import Scripts
+from worker.batching.change_publisher import ChangePublisher, send_with
+from worker.batching.redis_scripts import RedisScripts
 from worker.limits.throttle import Throttled
-from worker.poll_timing import LONGEST_SECONDS
-from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
+from worker.poll_timing import LONGEST_GAP_SECONDS
+from worker.steps.poll import LAST_POLL_LIMIT_SECONDS
 from worker.store.job_store import JobStore
 
 URL = "https://example.com/1.png"
@@ -164,7 +164,7 @@ async def test_the_poll_before_the_deadline_is_put_on_it(rooms: Rooms) -> None:
     rooms.kie.polls.append(Pending(0))
     delay_seconds = await rooms.poll(job)
     assert delay_seconds == pytest.approx(left_seconds, abs=0.5)
-    assert left_seconds < LONGEST_SECONDS
+    assert left_seconds < LONGEST_GAP_SECONDS
 
 
 async def test_a_last_look_that_kie_does_not_answer_is_tried_again_but_not_for_ever(
@@ -175,7 +175,7 @@ async def test_a_last_look_that_kie_does_not_answer_is_tried_again_but_not_for_e
     rooms.kie.polls += [NoVerdict("502")] * 2
     assert await rooms.poll(job) is not None
     assert (await rooms.now_is(job)).state == "generating"
-    await rooms.let_pass(LAST_LOOK_LIMIT_SECONDS)
+    await rooms.let_pass(LAST_POLL_LIMIT_SECONDS)
     assert await rooms.poll(job) is None
     ended = await rooms.now_is(job)
     assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")
@@ -238,9 +238,9 @@ async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(rooms: Roo
     async with connect_redis(f"unix://{rooms.deps.settings.darkroom_home}/nobody.sock") as nobody:
         with pytest.raises(RedisDown):
             await DeliveryQueue(nobody).publish_changes([Change(job.id, has_ended=True)])
-        announcer = Announcer(saying_by(Scripts(nobody)), outage_seconds=0)
-        assert await rooms.with_deps(announce=announcer.note).poll(job) is None
-        await announcer.close()
+        publisher = ChangePublisher(send_with(RedisScripts(nobody)), outage_seconds=0)
+        assert await rooms.with_deps(publish_change=publisher.publish).poll(job) is None
+        await publisher.close()
     assert (await rooms.now_is(job)).state == "succeeded"
 
 

@@ -32,13 +32,13 @@ from tests.support.deployment import (
     text_to_image,
 )
 from worker.bootstrap import open_worker
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount
-from worker.kie.balance_check import ProviderBalance
+from worker.kie.balance_check import BalanceCheck
 from worker.limits.throttle import Throttled
 from worker.metrics import Metrics
 from worker.queue.lanes import build_periodic
-from worker.recovery.late_task_checks import LateTasks
+from worker.recovery.late_task_checks import LateTaskChecks
 from worker.recovery.reconciler import Reconciler
 from worker.simulator import running_simulator
 from worker.steps.poll import poll_job
@@ -51,13 +51,13 @@ TABLE = "provider_balance_checks"
 class Office:
     """One worker's deps without lanes, and its eye on Kie's balance."""
 
-    def __init__(self, workshop: Workshop, deps: Deps) -> None:
+    def __init__(self, workshop: Workshop, deps: Dependencies) -> None:
         self.workshop = workshop
         self.registry = CollectorRegistry()
         self.deps = replace(deps, metrics=Metrics(self.registry))
         (account,) = deps.accounts
         self.account: KieAccount = account
-        self.balance = ProviderBalance(self.deps, account, gap_seconds=0)
+        self.balance = BalanceCheck(self.deps, account, gap_seconds=0)
 
     async def check(self) -> dict[str, Any]:
         """Check, and return the row that was written."""
@@ -201,7 +201,7 @@ async def test_tasks_under_way_are_within_the_range_and_exact_at_the_end(office:
 
 async def test_what_comes_late_is_explained(office: Office) -> None:
     sql = office.workshop.run_sql
-    late_tasks = LateTasks(office.deps)
+    late_tasks = LateTaskChecks(office.deps)
     rows = []
     for directive in ("duration=0.1", "duration=0.1, outcome=generate_failed", "lost_reply=1"):
         job = await office.submit(directive)
@@ -357,7 +357,7 @@ async def test_when_postgres_is_away_the_check_is_put_off(office: Office) -> Non
 # --- several workers --------------------------------------------------------------------------
 
 
-def periodic_check(deps: Deps) -> Callable[[], Any]:
+def periodic_check(deps: Dependencies) -> Callable[[], Any]:
     """Return the check of the balances as a worker runs it, when it is its turn."""
     works = build_periodic(deps, Reconciler(deps))
     (one,) = (one for one in works if one.work.name == "check_balance")
@@ -386,7 +386,7 @@ async def test_two_workers_at_the_same_moment_write_one_row(
         for _ in range(checked_before):
             await office.check()
         account = replace(office.account, kie=MeetingKie(asyncio.Barrier(2)))
-        workers = [ProviderBalance(office.deps, account, gap_seconds=0) for _ in range(2)]
+        workers = [BalanceCheck(office.deps, account, gap_seconds=0) for _ in range(2)]
         with structlog.testing.capture_logs() as logs:
             found = await asyncio.gather(*(worker.check() for worker in workers))
         assert sorted(one is None for one in found) == [False, True]
@@ -416,7 +416,7 @@ async def test_the_service_checks_and_may_not_rewrite(office: Office, database_u
     url = f"{database_url}{'&' if '?' in database_url else '?'}role=darkroom_service"
     async with connect_database(url) as database:
         deps = replace(office.deps, store=JobStore(database))
-        balance = ProviderBalance(deps, office.account, gap_seconds=0)
+        balance = BalanceCheck(deps, office.account, gap_seconds=0)
         assert await balance.check() is not None
         for statement in (f"UPDATE {TABLE} SET drift = 0", f"DELETE FROM {TABLE}"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

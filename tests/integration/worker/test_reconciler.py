@@ -86,7 +86,7 @@ async def test_deliveries_that_live_keep_their_due_times(rooms: Rooms) -> None:
     before = await _scores(rooms)
     assert len(before) == 4
     await Reconciler(rooms.deps).run_once()
-    await Reconciler(rooms.deps).deliver_fresh(0)
+    await Reconciler(rooms.deps).deliver_recent(0)
     assert await _scores(rooms) == before
     assert now.state == "queued"
 

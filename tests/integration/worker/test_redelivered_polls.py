@@ -7,7 +7,7 @@ import pytest
 from shared.adapters.redis.deliveries import Lane, local_now_ms
 from shared.domain import job_events
 from tests.integration.worker.worker_setup import Rooms
-from worker.limits.throttle import GUARD_MS, POLL_WINDOW_MS
+from worker.limits.throttle import POLL_WINDOW_MS, WINDOW_MARGIN_MS
 from worker.recovery.reconciler import Reconciler
 
 
@@ -25,5 +25,5 @@ async def test_after_a_wipe_polls_alone_wait_until_what_was_asked_before_counts_
     await Reconciler(rooms.deps).run_once()
     due_ms = await rooms.redis.zscore(lane.value, lane.arq_id(job.id))
     assert due_ms is not None
-    waits_ms = POLL_WINDOW_MS + GUARD_MS
+    waits_ms = POLL_WINDOW_MS + WINDOW_MARGIN_MS
     assert (due_ms >= wiped_ms + waits_ms) == (lane is Lane.POLL), due_ms - wiped_ms

@@ -21,7 +21,7 @@ from shared.errors import RedisDown
 from tests.integration.worker.bare_lanes import Runs, deliver, is_gone, lane_over, running, seen
 from tests.support.deployment import eventually
 from tests.support.server_outage import outage_of
-from worker.batching.redis_scripts import Scripts
+from worker.batching.redis_scripts import RedisScripts
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ REFUSALS = pytest.mark.parametrize(
 async def test_what_it_says_is_told_in_its_own_words_and_ends_with_it(
     redis: ArqRedis, operator: ArqRedis, refuse: Change, mend: Change, words: str
 ) -> None:
-    delivery_queue, scripts = DeliveryQueue(redis), Scripts(redis)
+    delivery_queue, scripts = DeliveryQueue(redis), RedisScripts(redis)
     delivery = Delivery(uuid4(), Lane.SUBMIT)
 
     async def make_a_delivery() -> None:
@@ -157,7 +157,7 @@ async def test_behind_the_same_address_the_promoted_server_is_found(
 async def test_a_server_without_our_scripts_is_given_them(
     redis: ArqRedis, operator: ArqRedis, forget: str
 ) -> None:
-    delivery_queue, scripts = DeliveryQueue(redis), Scripts(redis)
+    delivery_queue, scripts = DeliveryQueue(redis), RedisScripts(redis)
     for _ in range(2):
         await delivery_queue.deliver([Delivery(uuid4(), Lane.SUBMIT)])
         await scripts.run("account_brake_reduce", ["darkroom:brake"], [])
@@ -193,7 +193,7 @@ async def test_a_forbidden_key_is_named_by_the_server(
             with pytest.raises(RedisDown, match=r"cannot do this now: .*[Nn]o permissions|NOPERM"):
                 await DeliveryQueue(redis).ping()
             with pytest.raises(RedisDown, match="cannot do this now: NOPERM"):
-                await Scripts(redis).run("account_brake_reduce", ["darkroom:brake"], [])
+                await RedisScripts(redis).run("account_brake_reduce", ["darkroom:brake"], [])
             await _run(operator, "ACL", "SETUSER", "narrow", "~darkroom:*")
             await DeliveryQueue(redis).ping()
     finally:

@@ -21,8 +21,8 @@ from shared.domain.kie_outcomes import (
 from shared.errors import PostgresDown, StaleJob
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from tests.support.deployment import text_to_image
-from worker.steps.poll import LAST_LOOK_LIMIT_SECONDS
-from worker.steps.unreadable_success import CONFIRMATIONS, RECHECK_SECONDS
+from worker.steps.poll import LAST_POLL_LIMIT_SECONDS
+from worker.steps.unreadable_success import REVIEW_POLL_SECONDS, UNREADABLE_ANSWERS_BEFORE_REVIEW
 from worker.store.job_store import JobStore
 
 URL = "https://example.com/1.png"
@@ -48,7 +48,7 @@ async def poll(rooms: Rooms, job: Job, *verdicts: PollOutcome) -> list[float | N
 
 async def held(rooms: Rooms) -> Job:
     job = await generating(rooms)
-    await poll(rooms, job, *[UNREADABLE] * CONFIRMATIONS)
+    await poll(rooms, job, *[UNREADABLE] * UNREADABLE_ANSWERS_BEFORE_REVIEW)
     return await rooms.now_is(job)
 
 
@@ -56,9 +56,9 @@ async def test_an_unreadable_success_is_confirmed_and_then_held_with_its_credits
     rooms: Rooms,
 ) -> None:
     job = await generating(rooms)
-    *first, last = await poll(rooms, job, *[UNREADABLE] * CONFIRMATIONS)
+    *first, last = await poll(rooms, job, *[UNREADABLE] * UNREADABLE_ANSWERS_BEFORE_REVIEW)
     assert all(delay is not None and delay < 10 for delay in first)
-    assert last == RECHECK_SECONDS
+    assert last == REVIEW_POLL_SECONDS
     after = await rooms.now_is(job)
     assert (after.state, after.reason) == ("generating", "result_unreadable")
     assert after.message == UNREADABLE.message
@@ -79,7 +79,7 @@ async def test_the_answer_is_kept_for_operators_and_not_in_the_callers_timeline(
 async def test_it_is_said_and_counted_once(rooms: Rooms) -> None:
     job = await generating(rooms)
     with structlog.testing.capture_logs() as logs:
-        await poll(rooms, job, *[UNREADABLE] * (CONFIRMATIONS + 4))
+        await poll(rooms, job, *[UNREADABLE] * (UNREADABLE_ANSWERS_BEFORE_REVIEW + 4))
     (said,) = [log for log in logs if log["event"] == "result_unreadable"]
     assert said["log_level"] == "error"
     assert said["answer"] == UNREADABLE.answer
@@ -105,8 +105,8 @@ async def test_a_record_that_was_half_written_is_read_as_soon_as_it_is_whole(
 )
 async def test_no_deadline_ends_a_held_job(rooms: Rooms, verdict: PollOutcome) -> None:
     job = await held(rooms)
-    await rooms.let_pass(1801 + LAST_LOOK_LIMIT_SECONDS * 10)
-    assert await poll(rooms, job, verdict, verdict) == [RECHECK_SECONDS] * 2
+    await rooms.let_pass(1801 + LAST_POLL_LIMIT_SECONDS * 10)
+    assert await poll(rooms, job, verdict, verdict) == [REVIEW_POLL_SECONDS] * 2
     after = await rooms.now_is(job)
     assert (after.state, after.reason) == ("generating", "result_unreadable")
     assert await rooms.money() == (START, PRICE)
@@ -115,7 +115,7 @@ async def test_no_deadline_ends_a_held_job(rooms: Rooms, verdict: PollOutcome) -
 async def test_at_the_deadline_an_unreadable_success_is_held_at_once(rooms: Rooms) -> None:
     job = await generating(rooms)
     await rooms.let_pass(1801)
-    assert await poll(rooms, job, UNREADABLE) == [RECHECK_SECONDS]
+    assert await poll(rooms, job, UNREADABLE) == [REVIEW_POLL_SECONDS]
     assert (await rooms.now_is(job)).reason == "result_unreadable"
 
 
@@ -141,13 +141,13 @@ async def test_kie_may_yet_answer_readably(
 async def test_two_workers_hold_a_job_once(rooms: Rooms) -> None:
     job = await generating(rooms)
     await rooms.let_pass(1801)
-    other = rooms.with_deps(store=JobStore(rooms.database), faults={})
+    other = rooms.with_deps(store=JobStore(rooms.database), undecided_polls={})
     for one in (rooms, other):
         # Each remembers the job as it was before either held it.
         await one.deps.store.load_for_poll(job.id)
     rooms.kie.polls += [UNREADABLE] * 2
     outcomes = await asyncio.gather(rooms.poll(job), other.poll(job), return_exceptions=True)
-    assert all(one == RECHECK_SECONDS or isinstance(one, StaleJob) for one in outcomes)
+    assert all(one == REVIEW_POLL_SECONDS or isinstance(one, StaleJob) for one in outcomes)
     assert (await rooms.events(job)).count("held_for_review") == 1
 
 
@@ -163,5 +163,5 @@ async def test_with_postgres_away_it_is_held_at_the_next_poll(rooms: Rooms) -> N
     with pytest.raises(PostgresDown):
         await rooms.with_deps(store=Away(rooms.database)).poll(job)
     assert (await rooms.now_is(job)).reason is None
-    assert await rooms.poll(job) == RECHECK_SECONDS
+    assert await rooms.poll(job) == REVIEW_POLL_SECONDS
     assert (await rooms.now_is(job)).reason == "result_unreadable"

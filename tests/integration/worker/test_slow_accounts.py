@@ -18,10 +18,10 @@ from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import deliver, running, seen
 from tests.integration.worker.test_leased_worker_gates import SLOTS, Floor
 from tests.integration.worker.worker_setup import Rooms
-from worker.kie.account_pool import KieAccount, KieAccounts
-from worker.limits.account_brake import Brake
-from worker.limits.account_concurrency import LONGEST_WAIT_SECONDS, KieExchanges
-from worker.limits.submit_gates import share_of
+from worker.kie.account_pool import KieAccount, KieAccountPool
+from worker.limits.account_brake import AccountBrake
+from worker.limits.account_concurrency import LONGEST_WAIT_SECONDS, AccountConcurrency
+from worker.limits.submit_gates import slots_per_account
 from worker.queue.delivery_run import slot_given_up
 
 
@@ -104,10 +104,11 @@ async def test_polls_beyond_an_accounts_share_go_back_to_the_queue(rooms: Rooms)
     studio, archive = SlowKie(), FakeKie()
     by_name = {"studio": studio, "archive": archive}
     accounts = [
-        KieAccount(name, kie, Brake(rooms.deps.scripts, name)) for name, kie in by_name.items()
+        KieAccount(name, kie, AccountBrake(rooms.deps.scripts, name))
+        for name, kie in by_name.items()
     ]
-    exchanges = KieExchanges(1)
-    two = rooms.with_deps(accounts=KieAccounts(accounts), poll_exchanges=exchanges)
+    exchanges = AccountConcurrency(1)
+    two = rooms.with_deps(accounts=KieAccountPool(accounts), poll_concurrency=exchanges)
     jobs = [await two.enqueue() for _ in range(4)]
     for number, job in enumerate(jobs):
         (studio, archive)[number % 2].submits.append(Accepted(f"t{number}"))
@@ -131,21 +132,21 @@ async def test_polls_beyond_an_accounts_share_go_back_to_the_queue(rooms: Rooms)
 
 async def test_turns_are_dealt_out_one_after_the_other() -> None:
     clock = FakeClock()
-    exchanges = KieExchanges(10, monotonic=clock.monotonic)
-    assert exchanges.wait_seconds("studio") == 0
+    exchanges = AccountConcurrency(10, monotonic=clock.monotonic)
+    assert exchanges.wait_before_start("studio") == 0
     with ExitStack() as ten:
         for _ in range(9):
-            ten.enter_context(exchanges.under_way("studio"))
-        with exchanges.under_way("studio"):
+            ten.enter_context(exchanges.counted("studio"))
+        with exchanges.counted("studio"):
             clock.advance(20)
-            waits = [exchanges.wait_seconds("studio") for _ in range(5)]
+            waits = [exchanges.wait_before_start("studio") for _ in range(5)]
             assert waits == pytest.approx([2, 4, 6, 8, 10], rel=0.05)
-            assert exchanges.wait_seconds("archive") == 0
-            many = [exchanges.wait_seconds("studio") for _ in range(1_000)]
+            assert exchanges.wait_before_start("archive") == 0
+            many = [exchanges.wait_before_start("studio") for _ in range(1_000)]
             assert max(many) == pytest.approx(LONGEST_WAIT_SECONDS)
-        assert exchanges.wait_seconds("studio") == 0
+        assert exchanges.wait_before_start("studio") == 0
 
 
 @pytest.mark.parametrize(("accounts", "share"), [(1, None), (2, 500), (3, 333), (2_000, 1)])
 def test_each_of_several_accounts_has_an_equal_share(accounts: int, share: int | None) -> None:
-    assert share_of(accounts, 1_000) == share
+    assert slots_per_account(accounts, 1_000) == share

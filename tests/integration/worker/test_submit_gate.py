@@ -14,8 +14,8 @@ from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.integration.worker.bare_lanes import Runs, commands, deliver, lane_over, running
 from tests.support.deployment import Workshop, eventually, fast_simulator_config
-from worker.batching.redis_scripts import Scripts
-from worker.limits.submit_gates import Gate, Gates
+from worker.batching.redis_scripts import RedisScripts
+from worker.limits.submit_gates import SubmitGate, SubmitGates
 from worker.limits.throttle import Throttle, submit_limit
 from worker.simulator import Simulator, running_simulator
 
@@ -70,13 +70,13 @@ async def test_two_workers_share_the_limit_without_a_single_429_and_close_to_it(
 
 
 async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(
-    redis: ArqRedis, scripts: Scripts
+    redis: ArqRedis, scripts: RedisScripts
 ) -> None:
     throttle = Throttle(scripts, submit_limit(5, 30))
     granted = asyncio.Semaphore(0)
 
     async def hold(job_id: str) -> None:
-        async with throttle.slot("kie", reserved_for=Lane.SUBMIT.arq_id(UUID(job_id))):
+        async with throttle.permit("kie", reservation_of=Lane.SUBMIT.arq_id(UUID(job_id))):
             granted.release()
             await asyncio.Event().wait()
 
@@ -86,15 +86,15 @@ async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(
                 await granted.acquire()
 
     full = Runs(hold)
-    gates = [Gate(throttle.limit.key("kie"), 5)]
+    gates = [SubmitGate(throttle.limit.key("kie"), 5)]
     await deliver(redis, 5, lane=Lane.SUBMIT)
-    async with running(lane_over(redis, full, lane=Lane.SUBMIT, gates=Gates(gates))):
+    async with running(lane_over(redis, full, lane=Lane.SUBMIT, gates=SubmitGates(gates))):
         await has_been_granted(5)
         await deliver(redis, 100, lane=Lane.SUBMIT)
         others = [Runs() for _ in range(3)]
         before = await commands(redis)
         async with running(
-            *(lane_over(redis, runs, lane=Lane.SUBMIT, gates=Gates(gates)) for runs in others)
+            *(lane_over(redis, runs, lane=Lane.SUBMIT, gates=SubmitGates(gates)) for runs in others)
         ):
             started_at = monotonic()
             await eventually(lambda: _looked(redis, before["evalsha"] + 12), "all have looked")

@@ -25,7 +25,7 @@ from shared.domain.lifecycle import JobState, Reason
 from shared.errors import JobNotFound, PostgresDown, StaleJob, TooEarly
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
-from worker.poll_timing import FIRST_LOOK_SECONDS
+from worker.poll_timing import FIRST_POLL_SECONDS
 from worker.steps.submit import submit_job
 from worker.store.job_store import JobStore
 
@@ -111,7 +111,7 @@ async def test_an_accepted_job_has_its_first_poll_delivered(rooms: Rooms) -> Non
     await rooms.submit(job)
     due_in = await rooms.delivery_due_in_seconds(job.id, Lane.POLL)
     assert due_in is not None
-    assert FIRST_LOOK_SECONDS - 1 < due_in <= FIRST_LOOK_SECONDS
+    assert FIRST_POLL_SECONDS - 1 < due_in <= FIRST_POLL_SECONDS
     deadline_at = (await rooms.now_is(job)).deadline_at
     assert deadline_at is not None
     assert abs((deadline_at - rooms.clock.now()).total_seconds() - 1800) < 30

@@ -21,7 +21,7 @@ from shared.errors import PostgresDown, RedisDown
 from tests.integration.worker.worker_setup import Rooms
 from tests.support.deployment import eventually
 from worker.recovery.reconciler import Reconciler
-from worker.recovery.task_id_backup import EVIDENCE_KEY, FOLDER, Evidence, EvidenceStore
+from worker.recovery.task_id_backup import BACKUP_FOLDER, BACKUP_KEY, PaidTask, TaskIdBackup
 from worker.store.job_store import JobStore
 
 
@@ -50,7 +50,7 @@ class RefusingStore(JobStore):
 @pytest.fixture
 def folder(rooms: Rooms) -> Path:
     """Where the files are."""
-    return rooms.deps.settings.darkroom_home / FOLDER
+    return rooms.deps.settings.darkroom_home / BACKUP_FOLDER
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def insisting_worker(
 
 async def in_redis(rooms: Rooms) -> dict[str, Any]:
     """Return the evidence in Redis."""
-    found = await rooms.redis.hgetall(EVIDENCE_KEY)  # type: ignore[misc]
+    found = await rooms.redis.hgetall(BACKUP_KEY)  # type: ignore[misc]
     return {name.decode(): orjson.loads(text) for name, text in found.items()}
 
 
@@ -96,12 +96,12 @@ async def test_at_the_first_failure_it_is_kept_in_redis_and_in_a_file(
 
 
 async def test_a_postgres_that_does_not_answer_is_not_waited_for(rooms: Rooms) -> None:
-    evidence = EvidenceStore(
-        rooms.redis, rooms.deps.settings.darkroom_home, keep_after_seconds=0.05
+    evidence = TaskIdBackup(
+        rooms.redis, rooms.deps.settings.darkroom_home, back_up_after_seconds=0.05
     )
     store = RefusingStore(rooms)
     store.hangs, store.refuses = asyncio.Event(), False
-    async with insisting_worker(rooms, store, evidence=evidence) as (job, submit):
+    async with insisting_worker(rooms, store, task_id_backup=evidence) as (job, submit):
 
         async def is_kept() -> bool:
             return bool(await in_redis(rooms))
@@ -130,7 +130,7 @@ async def test_on_the_good_path_nothing_is_written_at_all(rooms: Rooms, folder: 
     await rooms.submit(job)
     assert (await rooms.now_is(job)).provider_task_id == "t1"
     assert not folder.exists()
-    assert not await rooms.redis.exists(EVIDENCE_KEY)
+    assert not await rooms.redis.exists(BACKUP_KEY)
 
 
 async def lose_nothing(_: Rooms, __: Path) -> None:
@@ -173,8 +173,8 @@ async def test_a_dead_workers_task_id_is_stored_before_its_job_is_given_up(
 
 
 async def test_while_redis_cannot_be_read_no_unknown_job_is_given_up(rooms: Rooms) -> None:
-    class AwayRedis(EvidenceStore):
-        async def read(self) -> list[Evidence]:
+    class AwayRedis(TaskIdBackup):
+        async def read_all(self) -> list[PaidTask]:
             raise RedisDown("Redis does not answer: a drill")
 
     job = await rooms.enqueue()
@@ -182,7 +182,7 @@ async def test_while_redis_cannot_be_read_no_unknown_job_is_given_up(rooms: Room
     await _declare_unknown_long_ago(rooms, job)
     away = AwayRedis(rooms.redis, rooms.deps.settings.darkroom_home)
     with pytest.raises(RedisDown):
-        await Reconciler(rooms.with_deps(evidence=away).deps).run_once()
+        await Reconciler(rooms.with_deps(task_id_backup=away).deps).run_once()
     assert (await rooms.now_is(job)).state == "unknown"
     await Reconciler(rooms.deps).run_once()
     assert (await rooms.now_is(job)).state == "failed"
@@ -246,9 +246,9 @@ async def test_evidence_that_nobody_can_use_stays_and_is_told_once(
     async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
         pass
     folder.joinpath("torn.json").write_bytes(b'{"job_id": "')
-    await rooms.redis.hset(EVIDENCE_KEY, "strange", "42")  # type: ignore[misc]
-    stranger = Evidence(uuid4(), 1, "t7", "default", "now")
-    await rooms.deps.evidence.keep(stranger)
+    await rooms.redis.hset(BACKUP_KEY, "strange", "42")  # type: ignore[misc]
+    stranger = PaidTask(uuid4(), 1, "t7", "default", "now")
+    await rooms.deps.task_id_backup.save(stranger)
     reconciler = Reconciler(rooms.deps)
     with structlog.testing.capture_logs() as logs:
         await reconciler.run_once()
@@ -265,9 +265,9 @@ async def test_one_place_is_enough(rooms: Rooms, tmp_path: Path, away: str) -> N
     if away == "file":
         home.write_text("a file where the folder should be")
     else:
-        await rooms.redis.set(EVIDENCE_KEY, "no hash")
-    evidence = EvidenceStore(rooms.redis, home)
-    kept = await evidence.keep(Evidence(uuid4(), 1, "t1", "default", "now"))
+        await rooms.redis.set(BACKUP_KEY, "no hash")
+    evidence = TaskIdBackup(rooms.redis, home)
+    kept = await evidence.save(PaidTask(uuid4(), 1, "t1", "default", "now"))
     assert kept == {"file", "redis"} - {away}
 
 

@@ -13,15 +13,15 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import StaleJob
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
 from tests.support.deployment import eventually
-from worker.batching.redis_scripts import Scripts
-from worker.limits.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit
+from worker.batching.redis_scripts import RedisScripts
+from worker.limits.throttle import WINDOW_MARGIN_MS, Limit, Throttle, Throttled, poll_limit
 
 WINDOW_MS = 200
 HORIZON_MS = 600
 
 
 @pytest.fixture
-def throttle(scripts: Scripts) -> Throttle:
+def throttle(scripts: RedisScripts) -> Throttle:
     """At most 3 in 0.2 s; an unanswered request counts for 0.6 s."""
     return Throttle(scripts, Limit("test:log", 3, WINDOW_MS, HORIZON_MS))
 
@@ -29,7 +29,7 @@ def throttle(scripts: Scripts) -> Throttle:
 async def ask(throttle: Throttle, name: str = "task") -> float:
     """Send one request that is answered at once; return the wait where it is refused, else 0."""
     try:
-        async with throttle.slot(name):
+        async with throttle.permit(name):
             return 0
     except Throttled as throttled:
         return throttled.wait_seconds
@@ -46,7 +46,7 @@ async def ask_until_granted(throttle: Throttle, name: str = "task") -> float:
 
 async def test_the_limit_is_granted_and_the_next_is_told_to_wait(throttle: Throttle) -> None:
     assert [await ask(throttle) for _ in range(3)] == [0, 0, 0]
-    assert 0 < await ask(throttle) <= (WINDOW_MS + GUARD_MS) / 1000
+    assert 0 < await ask(throttle) <= (WINDOW_MS + WINDOW_MARGIN_MS) / 1000
 
 
 async def test_the_wait_is_right_to_a_few_milliseconds(throttle: Throttle) -> None:
@@ -64,13 +64,13 @@ async def test_an_unanswered_request_counts_and_an_answer_counts_from_when_it_ca
 ) -> None:
     async with AsyncExitStack() as unanswered:
         for _ in range(3):
-            await unanswered.enter_async_context(throttle.slot("task"))
-        await asyncio.sleep((WINDOW_MS + GUARD_MS + 50) / 1000)
+            await unanswered.enter_async_context(throttle.permit("task"))
+        await asyncio.sleep((WINDOW_MS + WINDOW_MARGIN_MS + 50) / 1000)
         assert await ask(throttle) > 0, "a window has gone by since the grant, but not the answer"
     answered_at = monotonic()
     waited = await ask_until_granted(throttle)
     assert waited >= WINDOW_MS / 1000
-    assert monotonic() - answered_at < (WINDOW_MS + GUARD_MS) / 1000 + 0.15
+    assert monotonic() - answered_at < (WINDOW_MS + WINDOW_MARGIN_MS) / 1000 + 0.15
 
 
 async def test_nobody_is_told_to_wait_longer_than_an_answer_now_would_count(
@@ -78,15 +78,15 @@ async def test_nobody_is_told_to_wait_longer_than_an_answer_now_would_count(
 ) -> None:
     async with AsyncExitStack() as unanswered:
         for _ in range(3):
-            await unanswered.enter_async_context(throttle.slot("task"))
-        assert await ask(throttle) == (WINDOW_MS + GUARD_MS) / 1000
+            await unanswered.enter_async_context(throttle.permit("task"))
+        assert await ask(throttle) == (WINDOW_MS + WINDOW_MARGIN_MS) / 1000
 
 
 async def test_a_request_that_is_never_answered_counts_until_its_horizon(
     throttle: Throttle,
 ) -> None:
     granted_at = monotonic()
-    abandoned = [throttle.slot("task") for _ in range(3)]
+    abandoned = [throttle.permit("task") for _ in range(3)]
     for slot in abandoned:
         await slot.__aenter__()
     await ask_until_granted(throttle)
@@ -99,7 +99,7 @@ async def test_a_cancelled_request_counts_until_its_horizon_because_it_may_arriv
     throttle: Throttle,
 ) -> None:
     async def send_for_ever() -> None:
-        async with throttle.slot("task"):
+        async with throttle.permit("task"):
             inside.release()
             await asyncio.Event().wait()
 
@@ -116,11 +116,11 @@ async def test_a_cancelled_request_counts_until_its_horizon_because_it_may_arriv
 
 
 async def test_an_answer_after_the_horizon_counts_for_a_whole_window(
-    redis: ArqRedis, scripts: Scripts
+    redis: ArqRedis, scripts: RedisScripts
 ) -> None:
     # The log's own life is a second longer than the horizon; an answer then must prolong it.
     throttle = Throttle(scripts, Limit("test:log", 1, 2_000, 100))
-    async with throttle.slot("task"):
+    async with throttle.permit("task"):
         await asyncio.sleep(0.9)
 
     async def lives_longer() -> bool:
@@ -134,10 +134,10 @@ async def test_an_error_inside_the_block_is_passed_on_and_counts_as_answered(
     throttle: Throttle,
 ) -> None:
     with pytest.raises(StaleJob):
-        async with throttle.slot("task"):
+        async with throttle.permit("task"):
             raise StaleJob("1", "claimed")
     assert [await ask(throttle) for _ in range(2)] == [0, 0]
-    assert 0 < await ask(throttle) <= (WINDOW_MS + GUARD_MS) / 1000
+    assert 0 < await ask(throttle) <= (WINDOW_MS + WINDOW_MARGIN_MS) / 1000
 
 
 async def test_each_name_has_its_own_log(throttle: Throttle) -> None:
@@ -148,7 +148,7 @@ async def test_each_name_has_its_own_log(throttle: Throttle) -> None:
 
 
 async def test_the_log_of_a_forgotten_task_goes_away_by_itself(
-    redis: ArqRedis, scripts: Scripts
+    redis: ArqRedis, scripts: RedisScripts
 ) -> None:
     throttle = Throttle(scripts, poll_limit(3, 8))
     await ask(throttle)
@@ -156,17 +156,17 @@ async def test_the_log_of_a_forgotten_task_goes_away_by_itself(
 
 
 async def test_with_redis_away_at_the_answer_the_request_counts_on(
-    redis: ArqRedis, scripts: Scripts, embedded_redis_url: str
+    redis: ArqRedis, scripts: RedisScripts, embedded_redis_url: str
 ) -> None:
     limit = Limit("test:log", 1, WINDOW_MS, 60_000)
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, url),
         connect_redis(url) as relayed,
-        aclosing(Scripts(relayed)) as cut_off,
-        Throttle(cut_off, limit).slot("task"),
+        aclosing(RedisScripts(relayed)) as cut_off,
+        Throttle(cut_off, limit).permit("task"),
     ):
         await outage.cut()
-    assert await ask(Throttle(scripts, limit)) == (WINDOW_MS + GUARD_MS) / 1000
+    assert await ask(Throttle(scripts, limit)) == (WINDOW_MS + WINDOW_MARGIN_MS) / 1000
     score = (await redis.zrange("test:log:task", 0, -1, withscores=True))[0][1]
     seconds, microseconds = await redis.time()
     assert score - (seconds * 1000 + microseconds / 1000) > 50_000
@@ -183,7 +183,7 @@ async def test_the_answers_of_a_busy_worker_are_noted_before_its_client_is_close
     redis: ArqRedis,
 ) -> None:
     names = [f"task {number}" for number in range(30)]  # more than are noted without a tempo
-    async with aclosing(Scripts(redis)) as scripts:
+    async with aclosing(RedisScripts(redis)) as scripts:
         throttle = Throttle(scripts, Limit("test:log", 1, WINDOW_MS, 60_000))
         assert [await ask(throttle, name) for name in names] == [0] * len(names)
     seconds, _ = await redis.time()

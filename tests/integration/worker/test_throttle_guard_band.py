@@ -6,7 +6,7 @@ import asyncio
 
 from arq.connections import ArqRedis
 
-from worker.batching.redis_scripts import Scripts
+from worker.batching.redis_scripts import RedisScripts
 from worker.limits.throttle import Limit, Throttle
 
 WINDOW_MS = 10_000
@@ -17,10 +17,10 @@ CLOCK_ERROR_MS = 2 + WINDOW_MS / 1_000
 
 
 async def test_an_answered_request_counts_for_longer_than_the_window_by_what_clocks_may_err(
-    redis: ArqRedis, scripts: Scripts
+    redis: ArqRedis, scripts: RedisScripts
 ) -> None:
     throttle = Throttle(scripts, Limit("test:log", 1, WINDOW_MS, HORIZON_MS))
-    async with throttle.slot("task"):
+    async with throttle.permit("task"):
         answered_ms = await _server_ms(redis)
     counts_until_ms = await _end_of_count(redis, until_answered_ms=answered_ms + HORIZON_MS / 2)
     assert counts_until_ms - answered_ms >= WINDOW_MS + CLOCK_ERROR_MS

@@ -19,7 +19,7 @@ from tests.integration.worker.bare_lanes import (
     lane_over,
     running,
     seen,
-    wake_path,
+    wake_pushes,
 )
 from tests.support.deployment import eventually
 from worker.queue.wake_ups import forward_wake_ups
@@ -79,7 +79,7 @@ async def _called_lanes(
         CalledLane(Lane.WEBHOOK, redis),
     )
     forwarding = asyncio.create_task(
-        forward_wake_ups(DeliveryQueue(redis), list(lanes), wake_path())
+        forward_wake_ups(DeliveryQueue(redis), list(lanes), wake_pushes())
     )
     try:
         await eventually(lambda: _is_listened_to(redis), "the wake-ups are listened to")

@@ -29,9 +29,9 @@ from tests.support.deployment import eventually, text_to_image
 from worker.queue.lanes import build_webhook_lane
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler
-from worker.webhooks.http_sender import Sender
-from worker.webhooks.outbox import AT_ONCE, GAP_MS, Outbox
-from worker.webhooks.send_concurrency import NEW_PER_ACCOUNT, PER_ENDPOINT
+from worker.webhooks.http_sender import WebhookSender
+from worker.webhooks.outbox import DUE_AT_ONCE_PER_ENDPOINT, SPACING_MS, Outbox
+from worker.webhooks.send_concurrency import MAX_PER_ENDPOINT, MAX_UNPROVEN_PER_ACCOUNT
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ async def rooms(
     """Rooms with credits for hundreds of jobs, whose webhooks may reach this machine."""
     async with (
         Producer.over(servers, webhooks_allow_loopback=True) as producer,
-        Sender(allow_loopback=True) as sender,
+        WebhookSender(allow_loopback=True) as sender,
         open_rooms(settings, producer, database, redis) as rooms,
     ):
         await rooms.sql("SELECT grant_credits('acme', 100000, 'for the test')")
-        yield rooms.with_deps(sender=sender)
+        yield rooms.with_deps(webhook_sender=sender)
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def at_work(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(lane.run_until_cancelled()),
         asyncio.create_task(
-            forward_wake_ups(rooms.deps.delivery_queue, [lane], rooms.deps.metrics.wake_path)
+            forward_wake_ups(rooms.deps.delivery_queue, [lane], rooms.deps.metrics.wake_pushes)
         ),
         asyncio.create_task(listen(rooms.deps, database_url, reconciler)),
     ]
@@ -112,7 +112,7 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
             lags.append(receiver.to(f"/alive/{number}")[0].at - ended_at)
         assert sorted(lags)[5] < 1.0, lags
         assert max(lags) < 5.0, lags
-        assert len(receiver.to("/dead")) <= PER_ENDPOINT
+        assert len(receiver.to("/dead")) <= MAX_PER_ENDPOINT
     waiting = await rooms.sql(
         "SELECT count(*) AS n FROM webhook_messages WHERE state = 'pending' AND tries = 0"
     )
@@ -120,7 +120,8 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
 
 
 @pytest.mark.parametrize(
-    ("messages", "hosts", "most"), [(500, 1, PER_ENDPOINT), (150, 150, NEW_PER_ACCOUNT)]
+    ("messages", "hosts", "most"),
+    [(500, 1, MAX_PER_ENDPOINT), (150, 150, MAX_UNPROVEN_PER_ACCOUNT)],
 )
 async def test_receivers_of_one_account_that_never_answer_delay_no_other_account(
     rooms: Rooms,
@@ -309,9 +310,9 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
     assert due[600:] == sorted(due[600:])
     # Redis counts each call's delays from when the call arrives there.
     assert due[600] >= due[599] - (ended_ms - began_ms)
-    assert all(one <= ended_ms for one in due[:AT_ONCE])
+    assert all(one <= ended_ms for one in due[:DUE_AT_ONCE_PER_ENDPOINT])
     # Redis keeps whole milliseconds of it.
-    assert due[-1] >= began_ms + (1_000 - AT_ONCE - 1) * GAP_MS - 2
+    assert due[-1] >= began_ms + (1_000 - DUE_AT_ONCE_PER_ENDPOINT - 1) * SPACING_MS - 2
 
 
 async def test_dead_messages_of_a_whole_account_are_sent_anew_by_the_workers(

@@ -20,7 +20,7 @@ from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
 from tests.integration.worker.test_webhooks import ended, message_of, try_once
 from tests.integration.worker.worker_setup import Rooms, open_rooms
 from tests.unit.producer.test_nesting import JSON_KINDS
-from worker.webhooks.http_sender import Answer, Sender
+from worker.webhooks.http_sender import SendResult, WebhookSender
 from worker.webhooks.retry_schedule import DELAYS_SECONDS
 
 BROKEN = {
@@ -49,7 +49,7 @@ class BrokenSender:
     error: Exception
     times: int = 0
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> SendResult:
         """Raise, as a bug of ours would."""
         self.times += 1
         raise self.error
@@ -68,10 +68,10 @@ async def rooms(
     settings = settings.model_copy(update={"webhooks_allow_loopback": True})
     async with (
         Producer.over(servers, webhooks_allow_loopback=True) as producer,
-        Sender(allow_loopback=True, timeout_seconds=2) as sender,
+        WebhookSender(allow_loopback=True, timeout_seconds=2) as sender,
         open_rooms(settings, producer, database, redis) as rooms,
     ):
-        yield rooms.with_deps(sender=sender)
+        yield rooms.with_deps(webhook_sender=sender)
 
 
 async def try_until_dead(rooms: Rooms, job: Job) -> list[float]:
@@ -97,7 +97,7 @@ async def test_a_bug_on_the_way_backs_off_and_ends_with_one_traceback(
 ) -> None:
     job = await ended(rooms, receiver.url)
     sender: Any = BrokenSender(error)
-    broken = rooms.with_deps(sender=sender)
+    broken = rooms.with_deps(webhook_sender=sender)
     with capture_logs() as lines:
         delays = await try_until_dead(broken, job)
     message = await message_of(rooms, job)

@@ -18,7 +18,7 @@ from tests.fakes.fake_webhook_receiver import (
     receiving,
 )
 from worker.webhooks.dns_resolver import ThreadedResolver
-from worker.webhooks.http_sender import ANSWER_BYTES_READ, Answer, Sender
+from worker.webhooks.http_sender import ANSWER_BYTES_READ, SendResult, WebhookSender
 
 NOT_SENT = "not sent: the host points at {}, which is not public"
 INNER = [
@@ -62,9 +62,9 @@ async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
         yield receiver
 
 
-async def send(url: str, *, body: bytes = b"{}", **options: object) -> Answer:
+async def send(url: str, *, body: bytes = b"{}", **options: object) -> SendResult:
     """Send once, from a sender of its own."""
-    async with Sender(**{"timeout_seconds": 2.0, **options}) as sender:  # type: ignore[arg-type]
+    async with WebhookSender(**{"timeout_seconds": 2.0, **options}) as sender:  # type: ignore[arg-type]
         return await sender.send(url, {"webhook-id": "msg_1"}, body)
 
 
@@ -77,7 +77,7 @@ async def test_a_public_name_that_resolves_to_an_inner_address_is_not_connected_
 ) -> None:
     port = receiver.url.rpartition(":")[2]
     answer = await send(f"http://shop.example:{port}/", resolver=ScriptedNames([address]))
-    assert not answer.is_taken
+    assert not answer.is_accepted
     assert answer.status is None
     assert (answer.error or "").startswith("not sent: the host points at ")
     assert receiver.requests == []
@@ -86,9 +86,9 @@ async def test_a_public_name_that_resolves_to_an_inner_address_is_not_connected_
 async def test_a_name_that_changes_its_mind_gains_nothing(receiver: FakeWebhookReceiver) -> None:
     names = ScriptedNames(["203.0.113.9"], ["127.0.0.1"], ["10.0.0.1", "::1"])
     url = f"http://shop.example:{receiver.url.rpartition(':')[2]}/"
-    async with Sender(timeout_seconds=1, resolver=names) as sender:
+    async with WebhookSender(timeout_seconds=1, resolver=names) as sender:
         answers = [await sender.send(url, {}, b"{}") for _ in range(3)]
-    assert [answer.is_taken for answer in answers] == [False] * 3
+    assert [answer.is_accepted for answer in answers] == [False] * 3
     assert names.asked == ["shop.example"] * 3
     assert receiver.requests == []
 
@@ -109,7 +109,7 @@ async def test_the_development_setting_reaches_this_machine_by_address_and_by_na
 ) -> None:
     port = receiver.url.rpartition(":")[2]
     for host in ("127.0.0.1", "localhost"):
-        assert (await send(f"http://{host}:{port}/", allow_loopback=True)).is_taken
+        assert (await send(f"http://{host}:{port}/", allow_loopback=True)).is_accepted
     assert len(receiver.requests) == 2
 
 
@@ -154,7 +154,7 @@ async def test_cookies_of_one_receiver_are_not_kept(receiver: FakeWebhookReceive
         return web.Response(headers={"Set-Cookie": "seen=1; Path=/"})
 
     receiver.answering = set_cookie
-    async with Sender(allow_loopback=True) as sender:
+    async with WebhookSender(allow_loopback=True) as sender:
         for _ in range(2):
             await sender.send(receiver.url, {}, b"{}")
     assert [one.headers.get("cookie") for one in receiver.requests] == [None, None]
@@ -173,7 +173,7 @@ async def test_cookies_of_one_receiver_are_not_kept(receiver: FakeWebhookReceive
 async def test_an_encoded_line_break_stays_encoded(
     receiver: FakeWebhookReceiver, tail: str
 ) -> None:
-    assert (await send(receiver.url + tail, allow_loopback=True)).is_taken
+    assert (await send(receiver.url + tail, allow_loopback=True)).is_accepted
     (received,) = receiver.requests
     assert "x-evil" not in received.headers
     assert received.body == b"{}"
@@ -204,7 +204,7 @@ async def test_what_is_signed_into_a_query_is_not_written_anew(
 async def test_any_2xx_is_taken(receiver: FakeWebhookReceiver, status: int) -> None:
     receiver.answer_in_turn(status)
     answer = await send(receiver.url, allow_loopback=True)
-    assert (answer.status, answer.is_taken) == (status, True)
+    assert (answer.status, answer.is_accepted) == (status, True)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 429, 500, 503])
@@ -232,7 +232,7 @@ async def test_an_answer_without_end_is_not_read(receiver: FakeWebhookReceiver) 
     receiver.answering = pour
     began = monotonic()
     answer = await send(receiver.url, allow_loopback=True)
-    assert answer.is_taken
+    assert answer.is_accepted
     assert monotonic() - began < 2
     # Beyond what was read there are the buffers of both sides.
     assert written < ANSWER_BYTES_READ + 16 * 1024 * 1024
@@ -247,14 +247,14 @@ async def test_an_answer_that_drips_holds_nobody_up(receiver: FakeWebhookReceive
 
     receiver.answering = drip
     answer = await send(receiver.url, allow_loopback=True, timeout_seconds=10.0)
-    assert answer.is_taken
+    assert answer.is_accepted
     assert answer.seconds < 5
 
 
 async def test_no_answer_is_given_up_in_time(receiver: FakeWebhookReceiver) -> None:
     receiver.answering = never_answer
     answer = await send(receiver.url, allow_loopback=True, timeout_seconds=0.3)
-    assert (answer.status, answer.is_taken) == (None, False)
+    assert (answer.status, answer.is_accepted) == (None, False)
     assert (answer.error or "").startswith("no answer within 0.")
 
 
@@ -277,7 +277,7 @@ async def test_an_answer_that_is_no_http_is_a_failure_of_its_own() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         answer = await send(f"http://127.0.0.1:{port}/", allow_loopback=True)
-    assert not answer.is_taken
+    assert not answer.is_accepted
     assert len(answer.error or "") <= 220
 
 

@@ -30,7 +30,7 @@ from tests.integration.worker.worker_setup import Rooms, open_rooms
 from tests.support.deployment import eventually, text_to_image
 from worker.queue.lanes import build_webhook_lane
 from worker.recovery.reconciler import Reconciler
-from worker.webhooks.http_sender import Sender
+from worker.webhooks.http_sender import WebhookSender
 from worker.webhooks.outbox import Outbox
 from worker.webhooks.send_step import send_webhook
 
@@ -51,10 +51,10 @@ async def rooms(
     settings = settings.model_copy(update={"webhooks_allow_loopback": True})
     async with (
         Producer.over(servers, webhooks_allow_loopback=True) as producer,
-        Sender(allow_loopback=True, timeout_seconds=2) as sender,
+        WebhookSender(allow_loopback=True, timeout_seconds=2) as sender,
         open_rooms(settings, producer, database, redis) as rooms,
     ):
-        yield rooms.with_deps(sender=sender)
+        yield rooms.with_deps(webhook_sender=sender)
 
 
 async def ended(rooms: Rooms, url: str, how: str = "succeeded", **options: Any) -> Job:

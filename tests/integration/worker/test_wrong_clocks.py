@@ -91,6 +91,6 @@ async def test_a_clock_that_is_set_during_a_claim_makes_no_claim_stale(
             rooms.clock.set_wrong(jump_seconds)
 
     rooms.kie.submits.append(Accepted("t1"))
-    await rooms.with_deps(reach=reach).submit(job)
+    await rooms.with_deps(check_crash_point=reach).submit(job)
     assert (await rooms.now_is(job)).state == "generating"
     assert len(rooms.kie.submit_calls) == 1

@@ -23,20 +23,20 @@ from shared.settings import Settings
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_kie import FakeKie
 from tests.support.deployment import text_to_image
-from worker.batching.poll_delivery import PollDeliveries
-from worker.batching.redis_scripts import Scripts
-from worker.dependencies import Deps
-from worker.kie.account_pool import KieAccount, KieAccounts
+from worker.batching.poll_delivery import PollDeliveryBatch
+from worker.batching.redis_scripts import RedisScripts
+from worker.dependencies import Dependencies
+from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.kie.kie_client import Kie
-from worker.limits.account_brake import Brake
+from worker.limits.account_brake import AccountBrake
 from worker.limits.throttle import Throttle, poll_limit, submit_limit
 from worker.metrics import Metrics
 from worker.queue.lanes import build_lanes, build_periodic
 from worker.queue.leased_worker import LeasedWorker
-from worker.queue.postgres_notifications import dispatch_on_notify
+from worker.queue.postgres_notifications import deliver_on_notify
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler
-from worker.recovery.task_id_backup import EvidenceStore
+from worker.recovery.task_id_backup import TaskIdBackup
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
 from worker.store.job_store import JobStore
@@ -49,7 +49,7 @@ START = Decimal(100)
 class Rooms:
     """One job's way through the steps, called by hand."""
 
-    deps: Deps
+    deps: Dependencies
     producer: Producer
     database: Database
     redis: ArqRedis
@@ -62,10 +62,10 @@ class Rooms:
         """Return the same rooms with other deps."""
         return replace(self, deps=replace(self.deps, **changes))
 
-    def with_kie(self, kie: Kie, brake: Brake | None = None) -> Rooms:
+    def with_kie(self, kie: Kie, brake: AccountBrake | None = None) -> Rooms:
         """Return the same rooms over another Kie, with one account there."""
-        brake = brake or Brake(self.deps.scripts)
-        return self.with_deps(accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, brake)]))
+        brake = brake or AccountBrake(self.deps.scripts)
+        return self.with_deps(accounts=KieAccountPool([KieAccount(DEFAULT_ACCOUNT, kie, brake)]))
 
     def with_settings(self, **changes: Any) -> Rooms:
         """Return the same rooms with other settings."""
@@ -147,41 +147,41 @@ async def open_rooms(
         slept.append(seconds)
         clock.advance(seconds)
 
-    async with aclosing(Scripts(redis)) as scripts:
-        deps = Deps(
+    async with aclosing(RedisScripts(redis)) as scripts:
+        deps = Dependencies(
             settings=settings,
             store=JobStore(database),
             delivery_queue=DeliveryQueue(redis),
-            poll_deliveries=PollDeliveries(DeliveryQueue(redis)),
-            accounts=KieAccounts([KieAccount(DEFAULT_ACCOUNT, kie, Brake(scripts))]),
-            submits=Throttle(scripts, submit_limit(0, 30)),
-            polls=Throttle(scripts, poll_limit(3, 8)),
+            poll_delivery=PollDeliveryBatch(DeliveryQueue(redis)),
+            accounts=KieAccountPool([KieAccount(DEFAULT_ACCOUNT, kie, AccountBrake(scripts))]),
+            submit_throttle=Throttle(scripts, submit_limit(0, 30)),
+            poll_throttle=Throttle(scripts, poll_limit(3, 8)),
             metrics=Metrics(registry),
             clock=clock,
             random=Random(1),
             sleep=sleep,
             worker_name="test:1",
-            evidence=EvidenceStore(redis, settings.darkroom_home),
+            task_id_backup=TaskIdBackup(redis, settings.darkroom_home),
             lease_seconds=10.0,
         )
         yield Rooms(deps, producer, database, redis, kie, clock, registry, slept)
 
 
 async def listen(
-    deps: Deps, database_url: str, reconciler: Reconciler | None = None, **options: Any
+    deps: Dependencies, database_url: str, reconciler: Reconciler | None = None, **options: Any
 ) -> None:
     """Dispatch on notifications until cancelled, as the service does."""
-    path = deps.metrics.dispatch_path
+    path = deps.metrics.dispatch_pushes
     reconciler = reconciler or Reconciler(deps)
-    await dispatch_on_notify(database_url, reconciler, deps.queries, path, **options)
+    await deliver_on_notify(database_url, reconciler, deps.queries, path, **options)
 
 
 @asynccontextmanager
-async def running_lanes(deps: Deps) -> AsyncIterator[list[LeasedWorker]]:
+async def running_lanes(deps: Dependencies) -> AsyncIterator[list[LeasedWorker]]:
     """Run both lanes over these rooms, as the service does."""
     lanes = build_lanes(deps)
     tasks = [
-        asyncio.create_task(forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_path))
+        asyncio.create_task(forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes))
     ]
     tasks += [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
     tasks += [

@@ -20,7 +20,7 @@ from tests.campaign.campaign_orders import (
     number_of,
 )
 from tests.campaign.webhook_recorder import Webhook
-from worker.webhooks.webhook_signature import sign
+from worker.webhooks.webhook_signature import webhook_signature
 
 OPTIONS = CampaignOptions(jobs=3, kills=7, seed=1)
 ENDED_EPOCH = 1_000.0
@@ -56,7 +56,7 @@ def webhook_of(
 ) -> Webhook:
     """A webhook that tells of its end."""
     name, body = f"{message}_{job.id}", b"{}"
-    signature = f"v1,older {sign(secret, name, 7, body)}"
+    signature = f"v1,older {webhook_signature(secret, name, 7, body)}"
     told = event or f"job.{state or job.state}"
     return Webhook(name, str(job.id), told, state or job.state, 7, signature, body)
 

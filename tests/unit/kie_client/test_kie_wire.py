@@ -54,7 +54,7 @@ def client_for(
         base_url=base_url,
         api_key=SecretStr("kie-key"),
         timeout_seconds=timeout_seconds,
-        on_answer=note,
+        on_response=note,
     )
 
 

@@ -21,7 +21,7 @@ from tests.unit.shared.listeners import Connection, listener
 from tests.unit.shared.test_connections import GET, post
 from worker.bootstrap import DATABASE_CONNECTIONS
 from worker.http_ports import DESCRIPTORS_RESERVED
-from worker.webhooks.http_sender import AT_ONCE as WEBHOOKS_AT_ONCE
+from worker.webhooks.http_sender import MAX_SENDS_AT_ONCE as WEBHOOKS_AT_ONCE
 
 ROOT = Path(__file__).parents[3]
 OTHER, THIRD = "127.0.0.2", "127.0.0.3"

@@ -11,10 +11,10 @@ import pytest
 
 from tests.unit.simulator.fake_kie import TEN_SECONDS, FakeKie, read
 from worker.simulator.fault_switch_parser import read_switches
-from worker.simulator.generate_route import Creation, answer_create
+from worker.simulator.generate_route import CreateResult, answer_create
 from worker.simulator.other_routes import answer_credit, answer_download_url
 from worker.simulator.provider_state import Caller
-from worker.simulator.simulated_task import Task
+from worker.simulator.simulated_task import SimulatedTask
 from worker.simulator.simulator_config import SimulatorConfig
 
 FIRST, SECOND = (Caller(f"Bearer {key}", "tests/1") for key in ("one", "two"))
@@ -33,11 +33,11 @@ def fake() -> FakeKie:
     return FakeKie(TWO)
 
 
-def create(fake: FakeKie, caller: Caller) -> Creation:
+def create(fake: FakeKie, caller: Caller) -> CreateResult:
     return answer_create(fake.kie, caller, orjson.dumps({"prompt": "a lighthouse", "size": "1:1"}))
 
 
-def created(fake: FakeKie, caller: Caller) -> Task:
+def created(fake: FakeKie, caller: Caller) -> SimulatedTask:
     task = create(fake, caller).task
     assert task is not None
     return task
@@ -62,7 +62,7 @@ def test_a_failed_task_is_refunded_to_the_account_that_paid() -> None:
     fake = FakeKie(TWO, outcome="generate_failed")
     created(fake, SECOND)
     fake.time.advance(10)
-    fake.kie.settle_due()
+    fake.kie.finish_due_tasks()
     assert [account.refunded for account in fake.kie.accounts] == [0, 6]
 
 

@@ -18,7 +18,7 @@ from worker.simulator.callback_plan import (
     plan_callbacks,
     write_callback,
 )
-from worker.simulator.simulated_task import Task
+from worker.simulator.simulated_task import SimulatedTask
 
 ADDRESS = "https://worker.example/callbacks/kie/0123456789abcdef?job=7"
 
@@ -29,7 +29,7 @@ def planned(fake: FakeKie) -> list[tuple[str, float]]:
     return [(callback.kind, callback.after_seconds) for callback in plan]
 
 
-def written(task: Task, kind: str, key: str = "k3y") -> CallbackPost:
+def written(task: SimulatedTask, kind: str, key: str = "k3y") -> CallbackPost:
     return write_callback(task, kind, base_url="http://sim", hmac_key=key, timestamp=1_800_000_000)
 
 

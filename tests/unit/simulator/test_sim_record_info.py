@@ -52,13 +52,13 @@ def test_an_unknown_status_word_comes_with_an_unknown_flag() -> None:
     ],
 )
 def test_outcomes_can_be_mixed_by_rates(rate: dict[str, object], outcome: str) -> None:
-    assert FakeKie(**rate).created().fate.outcome.name == outcome
+    assert FakeKie(**rate).created().planned.outcome.name == outcome
 
 
 def test_a_rate_of_a_half_fails_about_half() -> None:
     fake = FakeKie(generate_failed_rate=0.5)
     fake.kie.create_limit.limit = 0
-    failed = sum(not fake.created().fate.outcome.success for _ in range(400))
+    failed = sum(not fake.created().planned.outcome.success for _ in range(400))
     assert 150 < failed < 250
 
 
@@ -68,7 +68,7 @@ def test_failed_tasks_can_carry_flag_3() -> None:
 
 def test_failure_flags_can_be_mixed() -> None:
     fake = FakeKie(outcome="generate_failed", failure_flag="mixed")
-    assert {fake.created().fate.failure_flag for _ in range(20)} == {2, 3}
+    assert {fake.created().planned.failure_flag for _ in range(20)} == {2, 3}
 
 
 def test_the_status_field_can_be_missing() -> None:

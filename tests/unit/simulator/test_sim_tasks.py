@@ -10,7 +10,7 @@ import pytest
 from tests.unit.simulator.fake_kie import CALLER, START_EPOCH, TEN_SECONDS, FakeKie, read
 from worker.simulator.durations import Durations
 from worker.simulator.other_routes import answer_credit, answer_download_url, answer_image
-from worker.simulator.provider_state import Caller, Kie
+from worker.simulator.provider_state import Caller, SimulatedProvider
 from worker.simulator.simulator_config import SimulatorConfig
 
 
@@ -37,8 +37,8 @@ def test_progress_advances_and_does_not_betray_the_end() -> None:
     config = SimulatorConfig(durations=Durations(median_seconds=10.0, sigma=1.0), seed=4)
     fake = FakeKie(config)
     first, second = fake.created(), fake.created()
-    assert first.fate.duration_seconds != second.fate.duration_seconds
-    fake.time.advance(min(first.fate.duration_seconds, second.fate.duration_seconds) / 2)
+    assert first.planned.duration_seconds != second.planned.duration_seconds
+    fake.time.advance(min(first.planned.duration_seconds, second.planned.duration_seconds) / 2)
     early = fake.shown(first)["progress"]
     assert early == fake.shown(second)["progress"]
     assert 0 < float(early) < 1
@@ -126,7 +126,7 @@ def test_polls_of_unknown_tasks_are_counted_and_throttled_too() -> None:
     answers = [read(fake.poll("0" * 32)) for _ in range(4)]
     assert answers[0] == {"code": 422, "msg": "The record does not exist", "data": None}
     assert answers[3]["code"] == 429
-    assert fake.kie.record.polls_of_strangers == 4
+    assert fake.kie.record.polls_of_unknown_tasks == 4
     assert fake.kie.record.worst_window == 4
 
 
@@ -158,15 +158,15 @@ def test_a_seed_repeats_durations_whatever_else_is_drawn_but_never_ids() -> None
         stormy.kie.draw(0.5)
     ours = [calm.created() for _ in range(10)]
     theirs = [stormy.created() for _ in range(10)]
-    assert [task.fate.duration_seconds for task in ours] == [
-        task.fate.duration_seconds for task in theirs
+    assert [task.planned.duration_seconds for task in ours] == [
+        task.planned.duration_seconds for task in theirs
     ]
     assert not {task.id for task in ours} & {task.id for task in theirs}
 
 
 def test_ids_can_be_injected() -> None:
     numbers = count(1)
-    kie = Kie(SimulatorConfig(), new_task_id=lambda: f"{next(numbers):032x}")
+    kie = SimulatedProvider(SimulatorConfig(), new_task_id=lambda: f"{next(numbers):032x}")
     fake = FakeKie()
     fake.kie = kie
     assert fake.created().id == "0" * 31 + "1"
@@ -178,7 +178,7 @@ def test_a_reset_forgets_everything_and_restores_the_faults() -> None:
     task = fake.created()
     fake.kie.reset()
     fake.time.advance(20)
-    fake.kie.settle_due()
+    fake.kie.finish_due_tasks()
     assert fake.kie.record.tasks == {}
     assert fake.kie.account.balance == 1_000_000
     assert fake.kie.faults.poll_code == 0

@@ -9,15 +9,17 @@ import pytest
 
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
-from worker.batching.micro_batch import Gathering
+from worker.batching.micro_batch import MicroBatch
 
 
 async def test_whoever_asked_hears_of_a_bug_instead_of_being_cancelled() -> None:
     async def send(_: Sequence[int]) -> Sequence[int]:
         raise KeyError("a bug")
 
-    gathering: Gathering[int, int] = Gathering(send)
-    replies = await asyncio.gather(gathering.ask(1), gathering.ask(2), return_exceptions=True)
+    gathering: MicroBatch[int, int] = MicroBatch(send)
+    replies = await asyncio.gather(
+        gathering.send_and_wait(1), gathering.send_and_wait(2), return_exceptions=True
+    )
     assert [type(reply) for reply in replies] == [KeyError, KeyError]
 
 
@@ -27,10 +29,10 @@ async def test_a_gathering_goes_on_after_a_bug() -> None:
             raise KeyError("a bug")
         return items
 
-    gathering: Gathering[int, int] = Gathering(send)
+    gathering: MicroBatch[int, int] = MicroBatch(send)
     with pytest.raises(KeyError):
-        await gathering.ask(1)
-    assert await gathering.ask(2) == 2
+        await gathering.send_and_wait(1)
+    assert await gathering.send_and_wait(2) == 2
 
 
 def test_a_connection_that_uvloop_found_closed_is_an_outage() -> None:

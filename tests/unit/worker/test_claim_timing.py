@@ -1,10 +1,10 @@
-"""When a lane looks: at a call, at the fallback that all lanes share, and in its tempo."""
+"""When a lane timing: at a call, at the fallback that all lanes share, and in its interval."""
 
 from __future__ import annotations
 
 import asyncio
 
-from worker.queue.claim_timing import FALLBACK_SECONDS, Looks
+from worker.queue.claim_timing import FALLBACK_CLAIM_SECONDS, ClaimTiming
 
 
 async def test_lanes_that_nobody_calls_look_at_the_same_moment() -> None:
@@ -12,30 +12,30 @@ async def test_lanes_that_nobody_calls_look_at_the_same_moment() -> None:
     ends: list[float] = []
 
     async def sleep_out() -> None:
-        await Looks(25).sleep(10)
+        await ClaimTiming(25).sleep(10)
         ends.append(loop.time())
 
     early = asyncio.create_task(sleep_out())
     late = loop.create_future()
-    loop.call_later(FALLBACK_SECONDS / 2, late.set_result, None)
+    loop.call_later(FALLBACK_CLAIM_SECONDS / 2, late.set_result, None)
     await late
     await asyncio.gather(early, sleep_out())
     # Or the fallback came between the two beginnings, and they are one apart.
-    apart = (ends[1] - ends[0]) % FALLBACK_SECONDS
-    assert min(apart, FALLBACK_SECONDS - apart) < 0.1, ends
+    apart = (ends[1] - ends[0]) % FALLBACK_CLAIM_SECONDS
+    assert min(apart, FALLBACK_CLAIM_SECONDS - apart) < 0.1, ends
 
 
 async def test_no_sleep_is_longer_than_the_fallback() -> None:
-    async with asyncio.timeout(FALLBACK_SECONDS + 0.5):
-        await Looks(25).sleep(3600)
+    async with asyncio.timeout(FALLBACK_CLAIM_SECONDS + 0.5):
+        await ClaimTiming(25).sleep(3600)
 
 
 async def test_a_call_ends_the_sleep_at_once_and_is_answered_by_the_look() -> None:
-    looks = Looks(25)
+    timing = ClaimTiming(25)
     loop = asyncio.get_running_loop()
     began = loop.time()
     for _ in range(5):  # the fallback may end one of these sleeps by chance, not all
-        loop.call_soon(looks.call)
-        await looks.sleep(3600)
-        await looks.wait_for_turn()
-    assert loop.time() - began < FALLBACK_SECONDS
+        loop.call_soon(timing.call)
+        await timing.sleep(3600)
+        await timing.wait_until_allowed()
+    assert loop.time() - began < FALLBACK_CLAIM_SECONDS

@@ -9,31 +9,31 @@ from uuid import uuid4
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from worker.store.job_cache import JobMemory
+from worker.store.job_cache import JobCache
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_it_remembers_a_generating_job_without_its_request() -> None:
-    memory, job = JobMemory(), generating()
+    memory, job = JobCache(), generating()
     memory.keep(job)
-    known = memory.recall(job.id)
+    known = memory.get(job.id)
     assert known == replace(job, request={}, metadata={})
 
 
 def test_it_forgets_a_job_that_is_seen_in_another_state() -> None:
-    memory, job = JobMemory(), generating()
+    memory, job = JobCache(), generating()
     memory.keep(job)
     memory.keep(replace(job, state=JobState.FAILED))
-    assert memory.recall(job.id) is None
+    assert memory.get(job.id) is None
 
 
 def test_it_forgets_the_oldest_when_it_is_full() -> None:
-    memory = JobMemory(most=2)
+    memory = JobCache(most=2)
     jobs = [generating() for _ in range(3)]
     for job in jobs:
         memory.keep(job)
-    assert [memory.recall(job.id) is not None for job in jobs] == [False, True, True]
+    assert [memory.get(job.id) is not None for job in jobs] == [False, True, True]
 
 
 def generating() -> Job:

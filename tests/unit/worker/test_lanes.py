@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from shared.adapters.redis.lost_write_log import MOST_KEPT
 from shared.errors import JobNotFound, PostgresDown, RedisDown, StaleJob
-from worker.dependencies import Deps
+from worker.dependencies import Dependencies
 from worker.limits.throttle import Throttled
 from worker.metrics import Metrics
-from worker.queue.lanes import as_arq_function
+from worker.queue.lanes import arq_function_of
 from worker.queue.leased_worker import Snoozed
-from worker.store.job_cache import JobMemory
+from worker.store.job_cache import JobCache
 
 REGISTRY_NAME = "darkroom_throttle_waits_total"
 
@@ -35,16 +35,16 @@ async def outcome_of(answer: float | Exception | None) -> tuple[float | None, li
     """Run a step that returns or raises that; return its snooze, what was logged, the registry."""
     registry = CollectorRegistry()
     deps = cast(
-        "Deps",
+        "Dependencies",
         SimpleNamespace(
             metrics=Metrics(registry),
             random=Random(1),
-            store=SimpleNamespace(memory=JobMemory()),
+            store=SimpleNamespace(memory=JobCache()),
             delivery_queue=SimpleNamespace(redis=FullRedis()),
         ),
     )
 
-    async def poll_job(_: Deps, job_id: UUID) -> float | None:
+    async def poll_job(_: Dependencies, job_id: UUID) -> float | None:
         assert isinstance(job_id, UUID)
         if isinstance(answer, Exception):
             raise answer
@@ -52,7 +52,7 @@ async def outcome_of(answer: float | Exception | None) -> tuple[float | None, li
 
     with structlog.testing.capture_logs() as logs:
         try:
-            await as_arq_function(deps, poll_job)({}, str(uuid4()))
+            await arq_function_of(deps, poll_job)({}, str(uuid4()))
             delay_seconds = None
         except Snoozed as snoozed:
             delay_seconds = (snoozed.defer_score or 0) / 1000

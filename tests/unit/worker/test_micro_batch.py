@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.errors import RedisDown
-from worker.batching.micro_batch import Gathering, Tempo
+from worker.batching.micro_batch import BatchInterval, MicroBatch
 
 
 class Sender:
@@ -32,19 +32,23 @@ class Sender:
 
 async def test_what_comes_in_one_moment_goes_together_in_order() -> None:
     sender = Sender()
-    gathering: Gathering[int, int] = Gathering(sender)
-    assert await asyncio.gather(*(gathering.ask(number) for number in (2, 4, 6))) == [4, 8, 12]
+    gathering: MicroBatch[int, int] = MicroBatch(sender)
+    assert await asyncio.gather(*(gathering.send_and_wait(number) for number in (2, 4, 6))) == [
+        4,
+        8,
+        12,
+    ]
     assert sender.groups == [[2, 4, 6]]
 
 
 async def test_what_comes_while_an_answer_is_under_way_goes_next() -> None:
     sender = Sender()
     sender.may_answer.clear()
-    gathering: Gathering[int, int] = Gathering(sender)
-    first = asyncio.create_task(gathering.ask(2))
+    gathering: MicroBatch[int, int] = MicroBatch(sender)
+    first = asyncio.create_task(gathering.send_and_wait(2))
     while not sender.groups:
         await asyncio.sleep(0)
-    others = [asyncio.create_task(gathering.ask(number)) for number in (4, 6)]
+    others = [asyncio.create_task(gathering.send_and_wait(number)) for number in (4, 6)]
     await asyncio.sleep(0)
     sender.may_answer.set()
     assert await asyncio.gather(first, *others) == [4, 8, 12]
@@ -53,13 +57,13 @@ async def test_what_comes_while_an_answer_is_under_way_goes_next() -> None:
 
 async def test_no_group_is_longer_than_the_most() -> None:
     sender = Sender()
-    gathering: Gathering[int, int] = Gathering(sender, most=2)
-    await asyncio.gather(*(gathering.ask(number) for number in (2, 4, 6, 8, 10)))
+    gathering: MicroBatch[int, int] = MicroBatch(sender, most=2)
+    await asyncio.gather(*(gathering.send_and_wait(number) for number in (2, 4, 6, 8, 10)))
     assert sender.groups == [[2, 4], [6, 8], [10]]
 
 
 async def test_one_failure_is_told_to_whoever_asked_alone() -> None:
-    gathering: Gathering[int, int] = Gathering(Sender())
+    gathering: MicroBatch[int, int] = MicroBatch(Sender())
     replies = await asyncio.gather(*map(gathering.ask, (2, 3, 4)), return_exceptions=True)
     assert replies[0] == 4
     assert isinstance(replies[1], ValueError)
@@ -67,17 +71,17 @@ async def test_one_failure_is_told_to_whoever_asked_alone() -> None:
 
 
 async def test_an_outage_is_told_to_all_and_then_it_goes_on() -> None:
-    gathering: Gathering[int, int] = Gathering(Sender())
+    gathering: MicroBatch[int, int] = MicroBatch(Sender())
     replies = await asyncio.gather(*map(gathering.ask, (2, 13)), return_exceptions=True)
     assert [type(reply) for reply in replies] == [RedisDown, RedisDown]
-    assert await gathering.ask(2) == 4
+    assert await gathering.send_and_wait(2) == 4
 
 
 async def test_whoever_left_is_not_missed() -> None:
     sender = Sender()
     sender.may_answer.clear()
-    gathering: Gathering[int, int] = Gathering(sender)
-    asks = [asyncio.create_task(gathering.ask(number)) for number in (2, 4)]
+    gathering: MicroBatch[int, int] = MicroBatch(sender)
+    asks = [asyncio.create_task(gathering.send_and_wait(number)) for number in (2, 4)]
     while not sender.groups:
         await asyncio.sleep(0)
     asks[0].cancel()
@@ -87,21 +91,21 @@ async def test_whoever_left_is_not_missed() -> None:
 
 
 async def test_a_bug_is_told_to_whoever_asked_and_stops_nobody_else() -> None:
-    gathering: Gathering[int, int] = Gathering(Sender())
+    gathering: MicroBatch[int, int] = MicroBatch(Sender())
     with pytest.raises(ZeroDivisionError):
-        await gathering.ask(99)
-    assert await gathering.ask(2) == 4
+        await gathering.send_and_wait(99)
+    assert await gathering.send_and_wait(2) == 4
 
 
 async def test_what_is_only_told_is_done_and_a_failure_is_logged() -> None:
     sender = Sender()
-    gathering: Gathering[int, int] = Gathering(sender)
+    gathering: MicroBatch[int, int] = MicroBatch(sender)
     with capture_logs() as logs:
-        gathering.tell(4)
-        assert await gathering.ask(2) == 4
-        gathering.tell(13)
+        gathering.send_later(4)
+        assert await gathering.send_and_wait(2) == 4
+        gathering.send_later(13)
         with pytest.raises(RedisDown):
-            await gathering.ask(6)
+            await gathering.send_and_wait(6)
         await asyncio.sleep(0)
     assert sender.groups == [[4, 2], [13, 6]]
     assert [entry["event"] for entry in logs] == ["dependency_down"]
@@ -110,9 +114,9 @@ async def test_what_is_only_told_is_done_and_a_failure_is_logged() -> None:
 async def test_what_was_only_told_is_done_after_a_flush() -> None:
     sender = Sender()
     sender.may_answer.clear()
-    gathering: Gathering[int, int] = Gathering(sender, most=1)
-    gathering.tell(2)
-    gathering.tell(4)
+    gathering: MicroBatch[int, int] = MicroBatch(sender, most=1)
+    gathering.send_later(2)
+    gathering.send_later(4)
     flushed = asyncio.create_task(gathering.flush())
     while not sender.groups:
         await asyncio.sleep(0)
@@ -123,82 +127,90 @@ async def test_what_was_only_told_is_done_after_a_flush() -> None:
 
 
 def test_the_first_few_go_at_once_and_then_so_many_per_second() -> None:
-    tempo = Tempo(100, burst=3)
-    waits = [tempo.seconds_until_next(10.0) for _ in range(6)]
+    interval = BatchInterval(100, burst=3)
+    waits = [interval.seconds_until_next(10.0) for _ in range(6)]
     assert waits[:4] == [0, 0, 0, 0]
     assert waits[4:] == pytest.approx([0.01, 0.02])
 
 
 def test_whoever_waits_waits_for_a_beat_that_all_share() -> None:
-    eager, late, slow = Tempo(25, burst=0), Tempo(25, burst=0), Tempo(12.5, burst=0)
-    for tempo, began in ((eager, 10.001), (late, 10.013), (slow, 10.019)):
-        assert tempo.seconds_until_next(began) == 0
-        assert tempo.seconds_until_next(began + 0.001) > 0
+    eager, late, slow = (
+        BatchInterval(25, burst=0),
+        BatchInterval(25, burst=0),
+        BatchInterval(12.5, burst=0),
+    )
+    for interval, began in ((eager, 10.001), (late, 10.013), (slow, 10.019)):
+        assert interval.seconds_until_next(began) == 0
+        assert interval.seconds_until_next(began + 0.001) > 0
     beats = [
-        began + tempo.seconds_until_next(began)
-        for tempo, began in ((eager, 10.021), (late, 10.033), (slow, 10.039))
+        began + interval.seconds_until_next(began)
+        for interval, began in ((eager, 10.021), (late, 10.033), (slow, 10.039))
     ]
     assert [beat / 0.04 for beat in beats] == pytest.approx([round(beat / 0.04) for beat in beats])
 
 
 def test_one_that_follows_the_beat_does_so_by_its_offset() -> None:
-    tempo = Tempo(25, burst=0, offset_seconds=0.006)
-    assert tempo.seconds_until_next(10.0) == 0
-    assert 10.001 + tempo.seconds_until_next(10.001) == pytest.approx(10.046)
-    assert 10.047 + tempo.seconds_until_next(10.047) == pytest.approx(10.086)
+    interval = BatchInterval(25, burst=0, offset_seconds=0.006)
+    assert interval.seconds_until_next(10.0) == 0
+    assert 10.001 + interval.seconds_until_next(10.001) == pytest.approx(10.046)
+    assert 10.047 + interval.seconds_until_next(10.047) == pytest.approx(10.086)
 
 
 def test_waiting_for_beats_is_never_more_often_than_the_tempo() -> None:
-    tempo, now = Tempo(25, burst=3), 10.0
+    interval, now = BatchInterval(25, burst=3), 10.0
     for _ in range(250):
-        now += tempo.seconds_until_next(now) + 0.0007
+        now += interval.seconds_until_next(now) + 0.0007
     assert now - 10.0 >= (250 - 4) / 25
 
 
 async def test_however_many_were_hurried_the_next_waits_for_one_gap_alone() -> None:
-    tempo, hurry = Tempo(20, burst=0), asyncio.Event()
+    interval, hurry = BatchInterval(20, burst=0), asyncio.Event()
     loop = asyncio.get_running_loop()
-    tempo.seconds_until_next(loop.time())
+    interval.seconds_until_next(loop.time())
     for _ in range(100):
         loop.call_soon(hurry.set)
-        await tempo.keep(hurry)
+        await interval.wait(hurry)
         hurry.clear()
-    assert tempo.seconds_until_next(loop.time()) <= 2 * 0.05
+    assert interval.seconds_until_next(loop.time()) <= 2 * 0.05
 
 
 def test_a_pause_gives_the_first_few_back() -> None:
-    tempo = Tempo(100, burst=3)
+    interval = BatchInterval(100, burst=3)
     for _ in range(10):
-        tempo.seconds_until_next(10.0)
-    assert [tempo.seconds_until_next(20.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0])
+        interval.seconds_until_next(10.0)
+    assert [interval.seconds_until_next(20.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0])
 
 
 async def test_beyond_the_tempo_what_comes_meanwhile_goes_together() -> None:
     sender = Sender()
-    gathering: Gathering[int, int] = Gathering(sender, tempo=Tempo(20, burst=0))
-    assert await gathering.ask(2) == 4
-    assert await asyncio.gather(*(gathering.ask(number) for number in (4, 6, 8))) == [8, 12, 16]
+    gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(20, burst=0))
+    assert await gathering.send_and_wait(2) == 4
+    assert await asyncio.gather(*(gathering.send_and_wait(number) for number in (4, 6, 8))) == [
+        8,
+        12,
+        16,
+    ]
     assert sender.groups == [[2], [4, 6, 8]]
 
 
 async def test_what_is_urgent_keeps_no_tempo_and_takes_along_whoever_waits_for_it() -> None:
     sender = Sender()
-    gathering: Gathering[int, int] = Gathering(sender, tempo=Tempo(0.001, burst=0))
-    assert await gathering.ask(2) == 4
-    waiting = asyncio.create_task(gathering.ask(4))
+    gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
+    assert await gathering.send_and_wait(2) == 4
+    waiting = asyncio.create_task(gathering.send_and_wait(4))
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        assert await gathering.ask(6, is_urgent=True) == 12
+        assert await gathering.send_and_wait(6, is_urgent=True) == 12
         assert await waiting == 8
     assert sender.groups == [[2], [4, 6]]
 
 
 async def test_after_a_hurry_the_tempo_is_kept_again() -> None:
     sender = Sender()
-    gathering: Gathering[int, int] = Gathering(sender, tempo=Tempo(0.001, burst=0))
-    assert await gathering.ask(2, is_urgent=True) == 4
-    assert await gathering.ask(4) == 8
-    late = asyncio.create_task(gathering.ask(6))
+    gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
+    assert await gathering.send_and_wait(2, is_urgent=True) == 4
+    assert await gathering.send_and_wait(4) == 8
+    late = asyncio.create_task(gathering.send_and_wait(6))
     _, waiting = await asyncio.wait([late], timeout=0.05)
     assert waiting == {late}
     assert sender.groups == [[2], [4]]
@@ -207,11 +219,13 @@ async def test_after_a_hurry_the_tempo_is_kept_again() -> None:
 
 async def test_what_is_urgent_goes_at_once_even_behind_more_than_fits_together() -> None:
     sender = Sender()
-    gathering: Gathering[int, int] = Gathering(sender, most=2, tempo=Tempo(0.001, burst=0))
-    assert await gathering.ask(2) == 4
-    asks = [asyncio.create_task(gathering.ask(number)) for number in (4, 6, 8)]
+    gathering: MicroBatch[int, int] = MicroBatch(
+        sender, most=2, interval=BatchInterval(0.001, burst=0)
+    )
+    assert await gathering.send_and_wait(2) == 4
+    asks = [asyncio.create_task(gathering.send_and_wait(number)) for number in (4, 6, 8)]
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        assert await gathering.ask(10, is_urgent=True) == 20
+        assert await gathering.send_and_wait(10, is_urgent=True) == 20
         assert await asyncio.gather(*asks) == [8, 12, 16]
     assert sender.groups == [[2], [4, 6], [8, 10]]

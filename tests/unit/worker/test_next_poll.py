@@ -7,16 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.poll_timing import (
-    FIRST_LOOK_SECONDS,
-    LAST_LOOK_RETRY_SECONDS,
-    LONGEST_SECONDS,
-    SHORTEST_SECONDS,
-    Known,
-    Sighting,
+    FIRST_POLL_SECONDS,
+    LAST_POLL_RETRY_SECONDS,
+    LONGEST_GAP_SECONDS,
+    SHORTEST_GAP_SECONDS,
+    PollObservation,
+    PollPlan,
     backoff_seconds,
     seconds_until_next_poll,
 )
-from worker.poll_timing.next_poll import LEAST_GAP_SECONDS, first_look_seconds, look_before
+from worker.poll_timing.next_poll import (
+    LEAST_GAP_SECONDS,
+    first_poll_delay_seconds,
+    previous_poll_seconds,
+)
 
 ELAPSED = st.floats(0, 100_000)
 PROGRESS = st.floats(0, 1)
@@ -26,54 +30,58 @@ NO_DEADLINE = 1_000_000.0
 
 @given(ELAPSED, PROGRESS, LEFT)
 def test_the_delay_is_bounded(elapsed: float, progress: float, left: float) -> None:
-    assert 0 <= seconds_until_next_poll(Sighting(elapsed, progress), left) <= LONGEST_SECONDS
+    assert (
+        0
+        <= seconds_until_next_poll(PollObservation(elapsed, progress), left)
+        <= LONGEST_GAP_SECONDS
+    )
 
 
-@given(st.floats(FIRST_LOOK_SECONDS, 100_000), PROGRESS)
+@given(st.floats(FIRST_POLL_SECONDS, 100_000), PROGRESS)
 def test_after_the_first_look_gaps_are_never_shorter_than_the_shortest(
     elapsed: float, progress: float
 ) -> None:
-    delay = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE)
-    assert SHORTEST_SECONDS <= delay <= LONGEST_SECONDS
+    delay = seconds_until_next_poll(PollObservation(elapsed, progress), NO_DEADLINE)
+    assert SHORTEST_GAP_SECONDS <= delay <= LONGEST_GAP_SECONDS
 
 
-@given(st.floats(0, FIRST_LOOK_SECONDS, exclude_max=True), PROGRESS)
+@given(st.floats(0, FIRST_POLL_SECONDS, exclude_max=True), PROGRESS)
 def test_the_first_look_comes_when_kies_fastest_images_are_done(
     elapsed: float, progress: float
 ) -> None:
-    delay = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE)
-    assert elapsed + delay == pytest.approx(FIRST_LOOK_SECONDS)
+    delay = seconds_until_next_poll(PollObservation(elapsed, progress), NO_DEADLINE)
+    assert elapsed + delay == pytest.approx(FIRST_POLL_SECONDS)
 
 
 @given(ELAPSED, PROGRESS, st.floats(0.05, 100_000))
 def test_no_look_is_put_past_the_deadline(elapsed: float, progress: float, left: float) -> None:
-    assert seconds_until_next_poll(Sighting(elapsed, progress), left) <= left
+    assert seconds_until_next_poll(PollObservation(elapsed, progress), left) <= left
 
 
 @given(ELAPSED, ELAPSED)
 def test_without_progress_the_gaps_grow_with_the_time_that_has_passed(
     one: float, other: float
 ) -> None:
-    sooner, later = sorted((max(one, FIRST_LOOK_SECONDS), max(other, FIRST_LOOK_SECONDS)))
-    gaps = [seconds_until_next_poll(Sighting(at, 0), NO_DEADLINE) for at in (sooner, later)]
+    sooner, later = sorted((max(one, FIRST_POLL_SECONDS), max(other, FIRST_POLL_SECONDS)))
+    gaps = [seconds_until_next_poll(PollObservation(at, 0), NO_DEADLINE) for at in (sooner, later)]
     assert gaps[0] <= gaps[1]
 
 
-@given(st.floats(FIRST_LOOK_SECONDS, 1_000), st.floats(0.01, 0.99))
+@given(st.floats(FIRST_POLL_SECONDS, 1_000), st.floats(0.01, 0.99))
 def test_progress_hastens_to_half_of_what_remains_but_never_to_less_than_a_quarter_of_the_gap(
     elapsed: float, progress: float
 ) -> None:
-    gap = seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE)
-    delay = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE)
+    gap = seconds_until_next_poll(PollObservation(elapsed, 0), NO_DEADLINE)
+    delay = seconds_until_next_poll(PollObservation(elapsed, progress), NO_DEADLINE)
     half_of_the_rest = (elapsed / progress - elapsed) / 2
-    assert SHORTEST_SECONDS <= delay <= gap
+    assert SHORTEST_GAP_SECONDS <= delay <= gap
     assert delay >= min(half_of_the_rest, gap) - 1e-9
-    assert delay <= max(half_of_the_rest, gap / 2, SHORTEST_SECONDS)
+    assert delay <= max(half_of_the_rest, gap / 2, SHORTEST_GAP_SECONDS)
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])
 def test_progress_that_says_nothing_is_not_believed(progress: float) -> None:
-    assert seconds_until_next_poll(Sighting(50, progress), NO_DEADLINE) == pytest.approx(6)
+    assert seconds_until_next_poll(PollObservation(50, progress), NO_DEADLINE) == pytest.approx(6)
 
 
 @given(st.floats(10, 1_800))
@@ -82,18 +90,18 @@ def test_a_whole_life_ends_with_a_look_at_the_deadline_and_never_breaks_kies_lim
 ) -> None:
     looks = [0.0]
     while looks[-1] < deadline - 0.05:
-        delay = seconds_until_next_poll(Sighting(looks[-1], 0), deadline - looks[-1])
+        delay = seconds_until_next_poll(PollObservation(looks[-1], 0), deadline - looks[-1])
         assert delay > 0
         looks.append(looks[-1] + delay)
     assert looks[-1] <= deadline + 1e-6
     assert max(sum(1 for at in looks if start <= at < start + 1) for start in looks) <= 3
-    assert len(looks) < 40 + deadline / LONGEST_SECONDS
+    assert len(looks) < 40 + deadline / LONGEST_GAP_SECONDS
 
 
 # --- with experience ------------------------------------------------------------------------
 
 GAPS = st.lists(st.floats(LEAST_GAP_SECONDS, 30), min_size=1, max_size=30)
-PLAN = Known(looks=(18.0, 20.0, 23.0, 30.0))
+PLAN = PollPlan(poll_times=(18.0, 20.0, 23.0, 30.0))
 
 
 def _looks(gaps: list[float]) -> tuple[float, ...]:
@@ -101,23 +109,23 @@ def _looks(gaps: list[float]) -> tuple[float, ...]:
 
 
 def test_a_plan_says_when_to_look_first() -> None:
-    assert first_look_seconds() == FIRST_LOOK_SECONDS
-    assert first_look_seconds(PLAN) == 18
-    assert seconds_until_next_poll(Sighting(5, 0), NO_DEADLINE, 4.0, PLAN) == 13
+    assert first_poll_delay_seconds() == FIRST_POLL_SECONDS
+    assert first_poll_delay_seconds(PLAN) == 18
+    assert seconds_until_next_poll(PollObservation(5, 0), NO_DEADLINE, 4.0, PLAN) == 13
 
 
 @pytest.mark.parametrize(("elapsed", "delay"), [(18.1, 1.9), (19.8, 3.2), (20.1, 2.9), (29.5, 0.5)])
 def test_the_next_look_is_the_next_of_the_plan_that_is_not_too_close(
     elapsed: float, delay: float
 ) -> None:
-    found = seconds_until_next_poll(Sighting(elapsed, 0.5), NO_DEADLINE, known=PLAN)
+    found = seconds_until_next_poll(PollObservation(elapsed, 0.5), NO_DEADLINE, known=PLAN)
     assert found == pytest.approx(delay)
 
 
 @given(st.floats(30, 10_000))
 def test_past_the_plan_the_rule_of_thumb_holds(elapsed: float) -> None:
-    assert seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE, known=PLAN) == (
-        seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE)
+    assert seconds_until_next_poll(PollObservation(elapsed, 0), NO_DEADLINE, known=PLAN) == (
+        seconds_until_next_poll(PollObservation(elapsed, 0), NO_DEADLINE)
     )
 
 
@@ -125,57 +133,65 @@ def test_past_the_plan_the_rule_of_thumb_holds(elapsed: float) -> None:
 def test_whatever_is_known_two_looks_are_never_too_close(
     gaps: list[float], elapsed: float, progress: float, error: float | None
 ) -> None:
-    known = Known(_looks(gaps), error)
-    answered = max(elapsed, known.looks[0])
-    delay = seconds_until_next_poll(Sighting(answered, progress), NO_DEADLINE, known=known)
+    known = PollPlan(_looks(gaps), error)
+    answered = max(elapsed, known.poll_times[0])
+    delay = seconds_until_next_poll(PollObservation(answered, progress), NO_DEADLINE, known=known)
     assert delay >= LEAST_GAP_SECONDS - 1e-9
 
 
 @given(GAPS, ELAPSED, PROGRESS, st.floats(0.05, 100_000), st.floats(1, 4))
 def test_whatever_is_known_no_look_is_put_past_the_deadline(
-    gaps: list[float], elapsed: float, progress: float, left: float, stretch: float
+    gaps: list[float], elapsed: float, progress: float, left: float, interval_factor: float
 ) -> None:
-    known = Known(_looks(gaps), 0.1)
-    assert seconds_until_next_poll(Sighting(elapsed, progress), left, stretch, known) <= left
+    known = PollPlan(_looks(gaps), 0.1)
+    assert (
+        seconds_until_next_poll(PollObservation(elapsed, progress), left, interval_factor, known)
+        <= left
+    )
 
 
 @pytest.mark.parametrize("left", [0.0, -1.0])
 def test_a_last_look_is_tried_again_whatever_the_plan_says(left: float) -> None:
-    again = seconds_until_next_poll(Sighting(19, 0), left, known=PLAN)
-    assert again == LAST_LOOK_RETRY_SECONDS
+    again = seconds_until_next_poll(PollObservation(19, 0), left, known=PLAN)
+    assert again == LAST_POLL_RETRY_SECONDS
 
 
 @given(st.floats(18, 1_000), PROGRESS)
 def test_with_a_plan_progress_that_proved_nothing_moves_nothing(
     elapsed: float, progress: float
 ) -> None:
-    told = seconds_until_next_poll(Sighting(elapsed, progress), NO_DEADLINE, known=PLAN)
-    untold = seconds_until_next_poll(Sighting(elapsed, 0), NO_DEADLINE, known=PLAN)
+    told = seconds_until_next_poll(PollObservation(elapsed, progress), NO_DEADLINE, known=PLAN)
+    untold = seconds_until_next_poll(PollObservation(elapsed, 0), NO_DEADLINE, known=PLAN)
     assert told == untold
 
 
 def test_proved_progress_puts_the_look_just_after_the_end_that_it_foretells() -> None:
-    known = Known(PLAN.looks, progress_error=0.05)
-    assert seconds_until_next_poll(Sighting(20, 0.5), NO_DEADLINE, known=known) == 20
-    assert seconds_until_next_poll(Sighting(20, 0.8), NO_DEADLINE, known=known) == pytest.approx(
-        5 * 1.05 + 0.3
-    )
+    known = PollPlan(PLAN.poll_times, progress_error=0.05)
+    assert seconds_until_next_poll(PollObservation(20, 0.5), NO_DEADLINE, known=known) == 20
+    assert seconds_until_next_poll(
+        PollObservation(20, 0.8), NO_DEADLINE, known=known
+    ) == pytest.approx(5 * 1.05 + 0.3)
 
 
 def test_proved_progress_that_is_stuck_short_of_the_end_does_not_make_polls_rain() -> None:
-    known = Known(PLAN.looks, progress_error=0.0)
-    delay = seconds_until_next_poll(Sighting(100, 0.999), NO_DEADLINE, known=known)
-    assert delay == pytest.approx(LONGEST_SECONDS * 0.2)
+    known = PollPlan(PLAN.poll_times, progress_error=0.0)
+    delay = seconds_until_next_poll(PollObservation(100, 0.999), NO_DEADLINE, known=known)
+    assert delay == pytest.approx(LONGEST_GAP_SECONDS * 0.2)
 
 
 @given(GAPS, st.floats(0, 2_000))
 def test_the_look_before_an_end_lies_before_it(gaps: list[float], found: float) -> None:
-    for known in (Known(), Known(_looks(gaps))):
-        assert 0 <= look_before(found, known) <= found
+    for known in (PollPlan(), PollPlan(_looks(gaps))):
+        assert 0 <= previous_poll_seconds(found, known) <= found
 
 
 def test_the_look_before_an_end_is_taken_from_the_plan() -> None:
-    assert [look_before(found, PLAN) for found in (18.1, 20.1, 23.1, 30.1)] == [0, 18, 20, 23]
+    assert [previous_poll_seconds(found, PLAN) for found in (18.1, 20.1, 23.1, 30.1)] == [
+        0,
+        18,
+        20,
+        23,
+    ]
 
 
 # --- backoff --------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from bench.polling.poll_simulation import (
     figures_of,
     simulate,
 )
-from worker.poll_timing import WINDOW_LENGTH, plan_looks
+from worker.poll_timing import WINDOW_LENGTH, plan_polls
 from worker.poll_timing.completion_distribution import Distribution
 from worker.poll_timing.next_poll import LEAST_GAP_SECONDS
-from worker.poll_timing.optimal_plan import PLAN_FROM, POLL_IS_WORTH_SECONDS
+from worker.poll_timing.optimal_plan import PLAN_FROM, POLL_COST_IN_LAG_SECONDS
 
 SECONDS = st.lists(
     st.one_of(st.floats(0.01, 1_800), st.sampled_from([0.01, 4.5, 35.0])),
@@ -36,7 +36,7 @@ HARDER = [world for world in (*MAIN, *OTHERS) if re.search("drift|not date|ahead
 def test_looks_are_never_too_close_and_after_the_first_never_too_far(
     seconds: list[float],
 ) -> None:
-    looks = plan_looks(seconds)
+    looks = plan_polls(seconds)
     assert looks[0] >= LEAST_GAP_SECONDS - 1e-9
     for one, other in pairwise(looks):
         longest = min(max(one / 4, 3.0), 30.0)
@@ -47,23 +47,23 @@ def test_looks_are_never_too_close_and_after_the_first_never_too_far(
 @given(SECONDS)
 @settings(max_examples=60, deadline=None)
 def test_the_last_look_comes_after_the_longest_that_was_seen(seconds: list[float]) -> None:
-    assert plan_looks(seconds)[-1] >= max(seconds)
+    assert plan_polls(seconds)[-1] >= max(seconds)
 
 
 def test_too_little_experience_makes_no_plan() -> None:
-    assert plan_looks([30.0] * (PLAN_FROM - 1)) == ()
-    assert plan_looks([30.0] * PLAN_FROM) != ()
+    assert plan_polls([30.0] * (PLAN_FROM - 1)) == ()
+    assert plan_polls([30.0] * PLAN_FROM) != ()
 
 
 def test_tasks_that_all_take_equally_long_are_found_by_the_first_look() -> None:
-    first = plan_looks([35.0] * WINDOW_LENGTH)[0]
+    first = plan_polls([35.0] * WINDOW_LENGTH)[0]
     assert 35.0 <= first <= 35.3
 
 
 def test_looks_gather_where_tasks_end() -> None:
     random = Random(1)
     humps = [random.gauss(25, 2) for _ in range(200)] + [random.gauss(110, 4) for _ in range(100)]
-    looks = plan_looks(humps)
+    looks = plan_polls(humps)
 
     def per_second(start: float, end: float) -> float:
         return sum(1 for look in looks if start <= look < end) / (end - start)
@@ -76,7 +76,7 @@ def test_looks_gather_where_tasks_end() -> None:
 def test_who_pays_more_for_lag_looks_more_often() -> None:
     random = Random(1)
     seconds = [random.lognormvariate(3.55, 0.4) for _ in range(WINDOW_LENGTH)]
-    counts = [len(plan_looks(seconds, worth)) for worth in (0.5, POLL_IS_WORTH_SECONDS, 4.0)]
+    counts = [len(plan_polls(seconds, worth)) for worth in (0.5, POLL_COST_IN_LAG_SECONDS, 4.0)]
     assert counts[0] > counts[1] > counts[2]
 
 
@@ -104,7 +104,7 @@ def test_the_distribution_lies_close_to_what_was_seen() -> None:
 @pytest.mark.parametrize("world", MAIN[:3], ids=lambda world: world.name)
 def test_polls_and_lag_are_well_below_those_of_kies_advice(world: DurationModel) -> None:
     advice = figures_of(simulate(world, KieAdvicePolicy(), 2_500, 7)[700:])
-    ours = figures_of(simulate(world, Learned(7, POLL_IS_WORTH_SECONDS), 2_500, 7)[700:])
+    ours = figures_of(simulate(world, Learned(7, POLL_COST_IN_LAG_SECONDS), 2_500, 7)[700:])
     assert ours.polls <= 0.65 * advice.polls
     assert ours.p95_seconds <= 0.65 * advice.p95_seconds
 
@@ -114,6 +114,6 @@ def test_polls_and_lag_are_below_those_of_kies_advice_whatever_kie_does(
     world: DurationModel,
 ) -> None:
     advice = figures_of(simulate(world, KieAdvicePolicy(), 2_500, 7)[700:])
-    ours = figures_of(simulate(world, Learned(7, POLL_IS_WORTH_SECONDS), 2_500, 7)[700:])
+    ours = figures_of(simulate(world, Learned(7, POLL_COST_IN_LAG_SECONDS), 2_500, 7)[700:])
     assert ours.polls <= 0.85 * advice.polls
     assert ours.p95_seconds <= 0.85 * advice.p95_seconds

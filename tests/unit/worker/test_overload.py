@@ -9,8 +9,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from worker.metrics import Metrics
-from worker.poll_timing import Sighting, TaskKind, Timetable
-from worker.poll_timing.overload import AT_EASE_BELOW, BUSY_FROM, STEPS, Clocks, Patience
+from worker.poll_timing import PollObservation, PollPlanner, TaskKind
+from worker.poll_timing.overload import (
+    LAG_FACTORS,
+    OVERLOADED_FROM,
+    RELAXED_BELOW,
+    CpuClocks,
+    OverloadControl,
+)
 
 KIND = TaskKind("gpt-4o-image", "text_to_image", 1)
 
@@ -21,15 +27,15 @@ class Machine:
     def __init__(self) -> None:
         self.cpu_seconds = self.monotonic = 100.0
         self.registry = CollectorRegistry()
-        self.timetable = Timetable()
-        clocks = Clocks(lambda: self.cpu_seconds, lambda: self.monotonic)
-        self.patience = Patience(self.timetable, Metrics(self.registry).patience, clocks)
+        self.planner = PollPlanner()
+        clocks = CpuClocks(lambda: self.cpu_seconds, lambda: self.monotonic)
+        self.lag_factor = OverloadControl(self.planner, Metrics(self.registry).lag_factor, clocks)
 
     async def works(self, share: float) -> float:
-        """Pass three seconds at that share of a core, and look; returns the patience shown."""
+        """Pass three seconds at that share of a core, and measure; returns the patience shown."""
         self.monotonic += 3.0
         self.cpu_seconds += 3.0 * share
-        await self.patience.look()
+        await self.lag_factor.measure()
         shown = self.registry.get_sample_value("darkroom_poll_patience")
         assert shown is not None
         return shown
@@ -40,11 +46,11 @@ def completion_times() -> Sequence[float]:
     return [random.lognormvariate(2.1, 0.35) for _ in range(300)]
 
 
-def count_polls(timetable: Timetable, until_seconds: float) -> int:
-    at, polls = timetable.first_look_seconds(KIND), 0
+def count_polls(planner: PollPlanner, until_seconds: float) -> int:
+    at, polls = planner.first_poll_delay_seconds(KIND), 0
     while at < until_seconds:
         polls += 1
-        at += timetable.seconds_until_next_poll(KIND, Sighting(at, 0.0), 1_000.0)
+        at += planner.seconds_until_next_poll(KIND, PollObservation(at, 0.0), 1_000.0)
     return polls
 
 
@@ -55,7 +61,7 @@ async def test_it_grows_step_by_step_while_the_worker_is_busy_and_shrinks_when_i
     assert (busy, calm) == ([1.6, 2.5, 2.5, 2.5], [1.6, 1.0, 1.0])
 
 
-@pytest.mark.parametrize("share", [AT_EASE_BELOW + 0.01, (AT_EASE_BELOW + BUSY_FROM) / 2])
+@pytest.mark.parametrize("share", [RELAXED_BELOW + 0.01, (RELAXED_BELOW + OVERLOADED_FROM) / 2])
 async def test_in_between_it_stays_as_it_is(share: float) -> None:
     machine = Machine()
     assert await machine.works(share) == 1.0
@@ -65,20 +71,20 @@ async def test_in_between_it_stays_as_it_is(share: float) -> None:
 
 async def test_a_patient_worker_asks_less_often_about_the_tasks_that_it_watches() -> None:
     machine = Machine()
-    machine.timetable.adopt({KIND: completion_times()})
-    machine.timetable.replan(KIND)
-    polls = [count_polls(machine.timetable, 20.0)]
-    for _ in STEPS[1:]:
+    machine.planner.load_windows({KIND: completion_times()})
+    machine.planner.replan(KIND)
+    polls = [count_polls(machine.planner, 20.0)]
+    for _ in LAG_FACTORS[1:]:
         await machine.works(1.0)
-        polls.append(count_polls(machine.timetable, 20.0))
+        polls.append(count_polls(machine.planner, 20.0))
     assert polls == sorted(polls, reverse=True)
     assert polls[-1] < 0.7 * polls[0], polls
 
 
 async def test_what_is_learned_later_is_planned_with_the_same_patience() -> None:
-    machine, calm = Machine(), Timetable()
+    machine, calm = Machine(), PollPlanner()
     await machine.works(1.0)
-    for timetable in (machine.timetable, calm):
-        for kind in timetable.adopt({KIND: completion_times()}):
-            timetable.replan(kind)
-    assert count_polls(machine.timetable, 20.0) < count_polls(calm, 20.0)
+    for planner in (machine.planner, calm):
+        for kind in planner.load_windows({KIND: completion_times()}):
+            planner.replan(kind)
+    assert count_polls(machine.planner, 20.0) < count_polls(calm, 20.0)

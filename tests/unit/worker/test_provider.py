@@ -14,7 +14,7 @@ from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.servers import Servers
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from worker.kie.simulator_choice import SIMULATOR_NAME, choose_provider
+from worker.kie.simulator_choice import SIMULATOR_NAME, choose_kie
 
 
 class EmbeddedStandIn:
@@ -38,7 +38,7 @@ OVER_EMBEDDED = Servers(
 @pytest.mark.parametrize("has_given_database", [True, False])
 async def test_with_a_key_the_real_kie_is_used(has_given_database: bool) -> None:
     servers = replace(OVER_EMBEDDED, has_given_database=has_given_database)
-    provider = await choose_provider(Settings(kie_api_key=SecretStr("real")), servers)
+    provider = await choose_kie(Settings(kie_api_key=SecretStr("real")), servers)
     assert provider.base_url == "https://api.kie.ai"
     assert [(one.name, one.key.get_secret_value()) for one in provider.keys] == [
         ("default", "real")
@@ -50,12 +50,12 @@ async def test_over_a_given_database_without_a_key_it_refuses(has_embedded_redis
     embedded = OVER_EMBEDDED.embedded if has_embedded_redis else None
     servers = replace(OVER_EMBEDDED, embedded=embedded, has_given_database=True)
     with pytest.raises(ConfigurationError, match=r"KIE_API_KEY is not set.*real accounts"):
-        await choose_provider(Settings(), servers)
+        await choose_kie(Settings(), servers)
 
 
 async def test_over_embedded_servers_without_a_key_it_is_simulated_and_says_so_loudly() -> None:
     with structlog.testing.capture_logs() as logs:
-        provider = await choose_provider(Settings(), OVER_EMBEDDED)
+        provider = await choose_kie(Settings(), OVER_EMBEDDED)
     assert provider.base_url == "http://127.0.0.1:1"
     assert STAND_IN.asked[-1][0] == SIMULATOR_NAME
     assert [(log["log_level"], log["event"]) for log in logs] == [("warning", "KIE IS SIMULATED")]

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from worker.account_gauges import BALANCE_SHOWN_SECONDS, AccountGauges
+from worker.account_gauges import BALANCE_FRESH_SECONDS, KieAccountMetrics
 from worker.kie.balance_check import (
-    Expectation,
-    Footing,
+    Baseline,
+    ExpectedSpend,
+    KieDelays,
     PaidAttempt,
-    Patience,
     Reading,
-    expect_spend,
-    judge_balance,
+    calculate_expected_spend,
+    classify_balance,
 )
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-PATIENCE = Patience(post_seconds=90, task_seconds=1800)
+PATIENCE = KieDelays(post_seconds=90, task_seconds=1800)
 LIMIT = Decimal(50)
 
 
@@ -119,51 +119,53 @@ def given_up(sent: float, **changes: Any) -> PaidAttempt:
     ],
 )
 def test_an_attempt_explains(one: PaidAttempt, low: object, high: object, settled: bool) -> None:
-    found = expect_spend([one], SINCE, UNTIL, PATIENCE)
-    assert found == Expectation(Decimal(str(low)), Decimal(str(high)), settled)
+    found = calculate_expected_spend([one], SINCE, UNTIL, PATIENCE)
+    assert found == ExpectedSpend(Decimal(str(low)), Decimal(str(high)), settled)
 
 
 def test_a_lost_one_stays_in_doubt_over_a_long_look_back() -> None:
-    found = expect_spend([lost(-3000)], reading(-4000), UNTIL, PATIENCE)
-    assert found == Expectation(Decimal(0), Decimal(6), settled=True)
+    found = calculate_expected_spend([lost(-3000)], reading(-4000), UNTIL, PATIENCE)
+    assert found == ExpectedSpend(Decimal(0), Decimal(6), settled=True)
 
 
 def test_a_task_recovered_by_a_late_callback_was_charged_when_it_was_sent() -> None:
     recovered = attempt(-120, answered_at=at(300), finished_at=at(320))
-    found = expect_spend([recovered], SINCE, UNTIL, PATIENCE)
-    assert found == Expectation(Decimal(0), Decimal(0), settled=True)
+    found = calculate_expected_spend([recovered], SINCE, UNTIL, PATIENCE)
+    assert found == ExpectedSpend(Decimal(0), Decimal(0), settled=True)
 
 
 def test_attempts_add_up_and_one_on_its_way_unsettles_all() -> None:
-    found = expect_spend(
+    found = calculate_expected_spend(
         [attempt(10), attempt(20, credits=Decimal(8)), unknown(30), failed(40)],
         SINCE,
         UNTIL,
         PATIENCE,
     )
-    assert found == Expectation(Decimal(14), Decimal(20), settled=False)
+    assert found == ExpectedSpend(Decimal(14), Decimal(20), settled=False)
 
 
 def test_without_attempts_nothing_is_explained_and_all_is_settled() -> None:
-    assert expect_spend([], SINCE, UNTIL, PATIENCE) == Expectation(Decimal(0), Decimal(0), True)
+    assert calculate_expected_spend([], SINCE, UNTIL, PATIENCE) == ExpectedSpend(
+        Decimal(0), Decimal(0), True
+    )
 
 
 def test_without_an_earlier_reading_nothing_is_expected_but_settledness_is_known() -> None:
-    found = expect_spend([generating(300)], None, UNTIL, PATIENCE)
-    assert found == Expectation(Decimal(0), Decimal(0), settled=False)
+    found = calculate_expected_spend([generating(300)], None, UNTIL, PATIENCE)
+    assert found == ExpectedSpend(Decimal(0), Decimal(0), settled=False)
 
 
 def test_what_one_check_leaves_open_the_next_never_calls_drift() -> None:
     """A task that fails at Kie before we notice: the balance is ahead of our books, then not."""
     middle = reading(300)
-    before = expect_spend([generating(250)], SINCE, middle, PATIENCE)
+    before = calculate_expected_spend([generating(250)], SINCE, middle, PATIENCE)
     assert before.low <= 0 <= before.high  # charged and refunded at Kie, generating with us
-    after = expect_spend([failed(250, finished_at=at(310))], middle, UNTIL, PATIENCE)
+    after = calculate_expected_spend([failed(250, finished_at=at(310))], middle, UNTIL, PATIENCE)
     assert after.low <= 0 <= after.high
 
 
-def footing(balance: int = 1000, newest: int = 1000, unexplained: int = 0) -> Footing:
-    return Footing(reading(0, balance), Decimal(newest), Decimal(unexplained))
+def baseline(balance: int = 1000, newest: int = 1000, unexplained: int = 0) -> Baseline:
+    return Baseline(reading(0, balance), Decimal(newest), Decimal(unexplained))
 
 
 @pytest.mark.parametrize(
@@ -185,16 +187,16 @@ def footing(balance: int = 1000, newest: int = 1000, unexplained: int = 0) -> Fo
     ],
 )
 def test_a_balance_is_judged(balance: int, low: int, high: int, drift: int, verdict: str) -> None:
-    expected = Expectation(Decimal(low), Decimal(high), settled=True)
-    found = judge_balance(reading(600, balance), footing(), expected, LIMIT)
+    expected = ExpectedSpend(Decimal(low), Decimal(high), settled=True)
+    found = classify_balance(reading(600, balance), baseline(), expected, LIMIT)
     assert (found.verdict, found.drift) == (verdict, drift)
 
 
-NOTHING = Expectation(Decimal(0), Decimal(0), settled=True)
+NOTHING = ExpectedSpend(Decimal(0), Decimal(0), settled=True)
 
 
 def test_the_first_reading_has_nothing_to_be_compared_with() -> None:
-    found = judge_balance(reading(0, 7), None, NOTHING, LIMIT)
+    found = classify_balance(reading(0, 7), None, NOTHING, LIMIT)
     assert (found.verdict, found.drift, found.unexplained) == ("first", 0, 0)
 
 
@@ -202,26 +204,26 @@ def test_the_first_reading_has_nothing_to_be_compared_with() -> None:
     ("carried", "verdict"), [(40, "ok"), (41, "drift"), (-60, "ok"), (-61, "drift")]
 )
 def test_small_drifts_add_up_to_an_alert(carried: int, verdict: str) -> None:
-    found = judge_balance(reading(600, 990), footing(unexplained=carried), NOTHING, LIMIT)
+    found = classify_balance(reading(600, 990), baseline(unexplained=carried), NOTHING, LIMIT)
     assert (found.verdict, found.drift) == (verdict, 10)
     assert found.unexplained == carried + 10
 
 
 def test_a_top_up_is_seen_although_much_was_spent_since_the_footing() -> None:
-    expected = Expectation(Decimal(900), Decimal(900), settled=True)
-    found = judge_balance(reading(600, 600), footing(newest=100), expected, LIMIT)
+    expected = ExpectedSpend(Decimal(900), Decimal(900), settled=True)
+    found = classify_balance(reading(600, 600), baseline(newest=100), expected, LIMIT)
     assert (found.verdict, found.drift) == ("topped_up", -500)
 
 
 def test_a_top_up_keeps_what_was_unexplained_before_it() -> None:
-    found = judge_balance(reading(600, 5000), footing(unexplained=30), NOTHING, LIMIT)
+    found = classify_balance(reading(600, 5000), baseline(unexplained=30), NOTHING, LIMIT)
     assert (found.verdict, found.unexplained) == ("topped_up", 30)
 
 
 def test_the_gauges_show_a_check_until_another_worker_may_have_made_the_next() -> None:
     now = [100.0]
     registry = CollectorRegistry()
-    gauges = AccountGauges(registry, lambda: now[0])
+    gauges = KieAccountMetrics(registry, lambda: now[0])
 
     def shown() -> list[float]:
         names = ("darkroom_provider_balance_credits", "darkroom_provider_balance_drift_credits")
@@ -229,8 +231,8 @@ def test_the_gauges_show_a_check_until_another_worker_may_have_made_the_next() -
         return [value for value in values if value is not None and not isnan(value)]
 
     assert shown() == []
-    gauges.show_balance("studio", Decimal("60.62"), Decimal(-7))
-    now[0] += BALANCE_SHOWN_SECONDS - 1
+    gauges.set_balance("studio", Decimal("60.62"), Decimal(-7))
+    now[0] += BALANCE_FRESH_SECONDS - 1
     assert shown() == [60.62, -7]
     now[0] += 1
     assert shown() == []

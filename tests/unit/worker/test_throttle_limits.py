@@ -8,8 +8,15 @@ import pytest
 
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
-from worker.batching.redis_scripts import Scripts
-from worker.limits.throttle import GUARD_MS, Limit, Throttle, Throttled, poll_limit, submit_limit
+from worker.batching.redis_scripts import RedisScripts
+from worker.limits.throttle import (
+    WINDOW_MARGIN_MS,
+    Limit,
+    Throttle,
+    Throttled,
+    poll_limit,
+    submit_limit,
+)
 
 
 def test_polls_are_limited_per_task_and_second() -> None:
@@ -21,7 +28,7 @@ def test_polls_are_limited_per_task_and_second() -> None:
 def test_submits_are_limited_per_10_seconds_and_count_longer_than_a_post_may_take() -> None:
     limit = submit_limit(20, 30.0)
     assert (limit.requests, limit.window_ms) == (20, 10_000)
-    assert limit.horizon_ms >= 30_000 + limit.window_ms + GUARD_MS
+    assert limit.horizon_ms >= 30_000 + limit.window_ms + WINDOW_MARGIN_MS
 
 
 def test_the_logs_of_polls_and_submits_are_apart() -> None:
@@ -40,8 +47,8 @@ def test_throttled_says_how_long_to_wait() -> None:
 async def test_without_a_limit_no_redis_is_asked(tmp_path: Path) -> None:
     sent = False
     async with connect_redis(f"unix://{tmp_path}/nobody.sock") as redis:
-        throttle = Throttle(Scripts(redis), Limit("x", 0, 1_000, 10_000))
-        async with throttle.slot("a"):
+        throttle = Throttle(RedisScripts(redis), Limit("x", 0, 1_000, 10_000))
+        async with throttle.permit("a"):
             sent = True
     assert sent
 
@@ -49,8 +56,8 @@ async def test_without_a_limit_no_redis_is_asked(tmp_path: Path) -> None:
 async def test_redis_down_raises_and_sends_nothing(tmp_path: Path) -> None:
     sent = False
     async with connect_redis(f"unix://{tmp_path}/nobody.sock") as redis:
-        throttle = Throttle(Scripts(redis), poll_limit(3, 8))
+        throttle = Throttle(RedisScripts(redis), poll_limit(3, 8))
         with pytest.raises(RedisDown, match="Redis does not answer"):
-            async with throttle.slot("a"):
+            async with throttle.permit("a"):
                 sent = True
     assert not sent

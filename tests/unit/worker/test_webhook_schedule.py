@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.webhooks.retry_schedule import next_try_at, read_retry_after
-from worker.webhooks.send_concurrency import LONGEST_WAIT_SECONDS, UNPROVEN, NoRoom, Turns
+from worker.webhooks.send_concurrency import (
+    LONGEST_WAIT_SECONDS,
+    MAX_UNPROVEN_REQUESTS,
+    ConcurrencyReached,
+    SendConcurrency,
+)
 
 START = datetime(2031, 5, 1, 12, tzinfo=UTC)
 END = START + timedelta(days=1)
@@ -91,11 +96,11 @@ def test_no_retry_after_is_an_error(text: str) -> None:
 
 
 class Bench:
-    """Turns by a clock that the test moves."""
+    """The limits by a clock that the test moves."""
 
     def __init__(self, **options: int) -> None:
         self.now = 1_000.0
-        self.turns = Turns(monotonic=lambda: self.now, **options)
+        self.turns = SendConcurrency(monotonic=lambda: self.now, **options)
         self.held = ExitStack()
 
     def take(
@@ -104,7 +109,7 @@ class Bench:
         """Begin a request that does not end; return the wait where there is no room."""
         try:
             self.held.enter_context(self._turn(endpoint, host, account_id))
-        except NoRoom as full:
+        except ConcurrencyReached as full:
             return full.wait_seconds
         return None
 
@@ -117,7 +122,7 @@ class Bench:
         self, endpoint: str, host: str | None, account_id: str | None = None
     ) -> AbstractContextManager[None]:
         # An account of its own unless one is named.
-        return self.turns.turn(endpoint, host or endpoint, account_id or endpoint)
+        return self.turns.reserve(endpoint, host or endpoint, account_id or endpoint)
 
     def fill(self, endpoint: str, host: str | None = None) -> int:
         """Begin requests until there is no room; return how many."""
@@ -138,7 +143,7 @@ def test_an_endpoint_has_its_few_places_and_another_has_its_own() -> None:
 
 def test_an_endpoint_that_has_never_answered_gets_two() -> None:
     bench = Bench()
-    assert bench.fill("a") == UNPROVEN == 2
+    assert bench.fill("a") == MAX_UNPROVEN_REQUESTS == 2
 
 
 def test_endpoints_of_one_host_share_its_places() -> None:
@@ -152,7 +157,7 @@ def test_endpoints_of_one_host_share_its_places() -> None:
 def test_a_place_is_given_back_when_sending_fails() -> None:
     bench = Bench()
     for _ in range(10):
-        with pytest.raises(ZeroDivisionError), bench.turns.turn("a", "a", "acme"):
+        with pytest.raises(ZeroDivisionError), bench.turns.reserve("a", "a", "acme"):
             raise ZeroDivisionError
     assert bench.fill("a") == 8
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from worker.webhooks.webhook_signature import message_name, sign, signed_headers
+from worker.webhooks.webhook_signature import message_header_id, signed_headers, webhook_signature
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -22,7 +22,9 @@ def now() -> datetime:
 
 
 def test_the_published_test_vector_comes_out() -> None:
-    signature = sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    signature = webhook_signature(
+        SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    )
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
@@ -38,7 +40,7 @@ def test_it_signs_what_the_standard_library_signs() -> None:
     moment = now()
     (signature,) = signed_headers([OLD_SECRET], ID, moment, BODY)["webhook-signature"].split()
     assert signature == Webhook(OLD_SECRET).sign(
-        msg_id=message_name(ID), timestamp=moment, data=BODY.decode()
+        msg_id=message_header_id(ID), timestamp=moment, data=BODY.decode()
     )
 
 
