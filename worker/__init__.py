@@ -1,1 +1,1 @@
-"""The way through: claims jobs, submits them to Kie, polls until the end, settles."""
+"""The worker: claims jobs, submits them to Kie, polls until they end, and charges for successes."""

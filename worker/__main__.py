@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     import shared
 
-    # Not even our errors are there, so this `shared` is somebody else's.
+    # The module of our errors is missing, so this `shared` is another package.
     sys.exit(
         f"darkroom worker: the package 'shared' at {shared.__file__} is not Darkroom's ({error}):"
         " install darkroom-queue in an environment of its own"
@@ -18,10 +18,10 @@ except ImportError as error:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; return 0, or with a sentence on stderr 1 or 6 (server down)."""
+    """Run until SIGTERM or SIGINT. Returns 0, or 1 or 6 (server down) with an error on stderr."""
     try:
         require_own_packages()
-        # Imported after the guard: a foreign package should meet its sentence, not a traceback.
+        # Imported after the guard, so that a foreign package causes its own error and no traceback.
         from shared.settings import load_settings  # noqa: PLC0415
         from worker.service import run_service  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The composition root: opens every room of the worker, and closes them in reverse."""
+"""Opens every connection of the worker, builds `Dependencies`, and closes all in reverse order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from shared.settings import Settings
 from worker.batching.change_publisher import ChangePublisher, send_with
 from worker.batching.poll_delivery import PollDeliveryBatch
 from worker.batching.redis_scripts import RedisScripts
-from worker.busy_row_metrics import busy_rows_with_metrics
 from worker.crash_points import crash_hook_for
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount, KieAccountPool
@@ -40,7 +39,7 @@ from worker.limits.account_brake import AccountBrake
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
 from worker.limits.throttle import Throttle, poll_limit, submit_limit
-from worker.metrics import Metrics
+from worker.metrics import Metrics, busy_rows_with_metrics
 from worker.poll_timing.completion_times import CompletionTimes
 from worker.poll_timing.overload import OverloadControl
 from worker.queue.lanes import POLLS_AT_ONCE
@@ -53,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 DATABASE_CONNECTIONS = 10
 LOCK_TIMEOUT_SECONDS = 0.3
-"""How long a statement of one job waits for a lock while it has one of the connections."""
+"""How long a statement of one job waits for a lock. It uses a connection meanwhile."""
 _SETTINGS_THAT_MUST_MATCH = (
     "kie_base_url",
     "kie_submits_per_10_seconds",
@@ -62,7 +61,7 @@ _SETTINGS_THAT_MUST_MATCH = (
     "job_deadline_seconds",
     "unknown_limit_seconds",
 )
-"""Settings that mean the same job, limit or price at every worker, so that none may differ."""
+"""Settings that decide a limit, a price or an end. All workers must have the same values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,12 @@ class WorkerResources:
     servers: Servers
     health: HealthEndpoints
     processes: ProcessRegistry
-    """This process's entry among the processes of this database."""
+    """The record of this process among the processes of this database."""
 
 
 @asynccontextmanager
 async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
-    """Open everything a worker needs, or raise what the operator must change."""
+    """Open everything that a worker needs, or raise what an operator must change."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         provider = await choose_kie(settings, servers)
@@ -99,6 +98,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         stack.push_async_callback(publisher.close)
         submits, polls = _open_throttles(settings, scripts)
         export_process_gauges(registry, processes)
+        polls_each = slots_per_account(len(provider.keys), POLLS_AT_ONCE)
         deps = Dependencies(
             settings=settings,
             store=JobStore(database, busy_rows_with_metrics(registry)),
@@ -107,9 +107,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
             submit_throttle=submits,
             poll_throttle=polls,
-            poll_concurrency=AccountConcurrency(
-                slots_per_account(len(provider.keys), POLLS_AT_ONCE)
-            ),
+            poll_concurrency=AccountConcurrency(polls_each),
             metrics=metrics,
             clock=clock,
             random=Random(),  # noqa: S311
@@ -148,7 +146,7 @@ def _describe_process(settings: Settings, servers: Servers) -> Process:
 
 
 def _open_throttles(settings: Settings, scripts: RedisScripts) -> tuple[Throttle, Throttle]:
-    """Return the throttle of submits and that of polls."""
+    """Return the throttle of submits and the throttle of polls."""
     timeout_seconds = settings.kie_request_timeout_seconds
     submits = submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
     polls = poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)

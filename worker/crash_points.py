@@ -1,7 +1,7 @@
-"""Named moments at which a worker can be told to die, for drills: see docs/operations.md.
+"""Named points at which a worker kills itself, for drills: see docs/operations.md.
 
-Each stands between two steps of a job's life. `DARKROOM_CRASH_AT` names one; the process then
-kills itself there, as hard as the system can, the first time it gets to it.
+Each point stands between two steps of a job's life. `DARKROOM_CRASH_AT` names one. The process
+sends itself SIGKILL the first time it reaches that point.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ CrashPointHook = Callable[[CrashPoint], None]
 
 
 def ignore_crash_points(_: CrashPoint) -> None:
-    """Go on: no drill is on."""
+    """Do nothing. The default where no drill is configured."""
 
 
 def crash_hook_for(point: CrashPoint | None) -> CrashPointHook:
-    """Return what the steps call at each point: it kills the process at the named one."""
+    """Return the function that steps call at each point. It kills the process at `point`."""
     if point is None:
         return ignore_crash_points
 

@@ -1,10 +1,12 @@
-"""What a step needs, gathered once by the composition root and handed to every step."""
+"""Everything a step needs. Built once by `bootstrap`, and passed to every step."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
+from typing import Protocol
 from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
@@ -13,14 +15,13 @@ from shared.settings import Settings
 from worker.batching.change_publisher import PublishChange, discard_change
 from worker.batching.poll_delivery import PollDeliveryBatch
 from worker.batching.redis_scripts import RedisScripts
-from worker.clock import Clock
 from worker.crash_points import CrashPointHook, ignore_crash_points
 from worker.kie.account_pool import KieAccountPool
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.throttle import Throttle
 from worker.metrics import Metrics
 from worker.poll_timing import PollPlanner
-from worker.poll_timing.callback_trust import CallbackTrust
+from worker.poll_timing.signal_trust import CallbackTrust
 from worker.recovery.task_id_backup import TaskIdBackup
 from worker.store.job_store import JobStore
 from worker.webhooks.http_sender import WebhookSender
@@ -29,14 +30,28 @@ from worker.webhooks.send_concurrency import SendConcurrency
 Sleep = Callable[[float], Awaitable[None]]
 
 
+class Clock(Protocol):
+    """The clock as an argument. The worker uses Postgres's clock (`ServerClock`), because it
+    compares the time with moments that Postgres stores.
+    """
+
+    def now(self) -> datetime:
+        """Return the current moment by Postgres's clock, timezone-aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return monotonic seconds. Use them to measure how long something takes."""
+        ...
+
+
 def always_true() -> bool:
-    """Return that it is so."""
+    """Return True."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The worker's rooms, as the steps see them."""
+    """The settings, connections, limits and shared state of one worker."""
 
     settings: Settings
     store: JobStore
@@ -54,32 +69,32 @@ class Dependencies:
     task_id_backup: TaskIdBackup
     """The task ids that Postgres could not store yet."""
     check_crash_point: CrashPointHook = ignore_crash_points
-    """Called between steps; kills the process there when a drill says so."""
+    """Called at each crash point."""
     callback_trust: CallbackTrust = field(default_factory=CallbackTrust)
-    """This worker's experience with callbacks."""
+    """How reliable callbacks have been for this worker."""
     poll_planner: PollPlanner = field(default_factory=PollPlanner)
-    """What is known about how long tasks take; says when to look next."""
+    """How long tasks take. Decides when each is polled next."""
     may_claim: Callable[[], bool] = always_true
-    """Whether this worker uses the Redis that the workers of its database share."""
+    """Returns whether this worker uses the same Redis as the other workers of its database."""
     publish_change: PublishChange = discard_change
-    """Called after every event that is stored; never waits, never raises."""
+    """Called after every event that is stored. Never waits and never raises."""
     poll_concurrency: AccountConcurrency = field(default_factory=AccountConcurrency)
-    """How many polls of each Kie account are under way."""
+    """How many polls of each Kie account run at once."""
     webhook_sender: WebhookSender = field(default_factory=WebhookSender)
-    """The way out for webhooks; the composition root opens it."""
+    """The HTTP client for webhooks. `bootstrap` opens it."""
     send_concurrency: SendConcurrency = field(default_factory=SendConcurrency)
-    """Who may send a webhook from here now."""
+    """The limits of concurrent webhooks."""
     undecided_polls: dict[UUID, int] = field(default_factory=dict)
-    """Answers in a row that decided nothing, per job in flight here."""
+    """By job that is polled here: how many answers in a row decided nothing."""
     overdue_jobs: set[UUID] = field(default_factory=set)
-    """Jobs in flight here whose tasks take far longer than any of their kind did."""
+    """Jobs polled here whose tasks take far longer than any of their kind did."""
 
     @property
     def scripts(self) -> RedisScripts:
-        """The one way to Redis on which the scripts of this worker travel together."""
+        """The scripts of this worker. Calls of one moment share a round trip."""
         return self.poll_throttle.scripts
 
     @property
     def queries(self) -> Queries:
-        """The store's own way to Postgres, for what is no move of a job."""
+        """The queries of the store, for statements that move no job."""
         return self.store.queries

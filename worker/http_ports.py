@@ -1,4 +1,4 @@
-"""The worker's listeners: health, metrics, and callbacks beside them or on their own port."""
+"""The HTTP ports of the worker: health, metrics, and callbacks on the same port or their own."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimi
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.settings import Settings
+from worker.callbacks.callback_url import ROUTE
 from worker.callbacks.receiver import CallbackReceiver, kie_style_refusal
 
 DESCRIPTORS_RESERVED = 768
-"""Kept for Postgres, Redis, webhooks and Kie: a worker connects to more than connects to it."""
+"""Descriptors reserved for Postgres, Redis, webhooks and Kie: a worker opens more connections than
+it accepts."""
 
 
 @asynccontextmanager
 async def open_http_ports(
     settings: Settings, health: HealthEndpoints, receiver: CallbackReceiver
 ) -> AsyncIterator[dict[str, str]]:
-    """Listen for as long as the block lasts; yields the addresses by name, `host:port`.
+    """Listen while the block runs. Yields the addresses by name, as `host:port`.
 
-    Where callbacks have a port of their own, no number of them takes a connection from `/healthz`.
-    Raises `ConfigurationError` where a port cannot be had.
+    Where callbacks have a port of their own, no number of them uses the connections of `/healthz`.
+    Raises `ConfigurationError` where a port is not available.
     """
     host, port = settings.worker_http_host, settings.worker_http_port
     free = max_listener_connections(DESCRIPTORS_RESERVED)
@@ -43,7 +45,7 @@ async def open_http_ports(
             serve_http(
                 host,
                 port,
-                [*health.routes(), web.post("/callbacks/kie/{token}", _refuse_wrong_port)],
+                [*health.routes(), web.post(ROUTE, _refuse_wrong_port)],
                 refuse=kie_style_refusal,
                 limits=limits,
                 settings="WORKER_HTTP_PORT",

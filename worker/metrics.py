@@ -1,24 +1,29 @@
-"""What the worker counts and times, for Prometheus."""
+"""The Prometheus metrics of the worker."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
+from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, REDIS, incidents
 from shared.adapters.monitoring.push_channels import PushChannel, export_push_channels
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from worker.account_gauges import KieAccountMetrics
+from worker.store.busy_rows import ROW_KINDS, BusyRows
 
 _LATENESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 20, 60)
 _DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
 class Metrics:
-    """The worker's own instruments; gauges of the queue are read from Postgres at each scrape."""
+    """The counters and histograms of the worker. Gauges of the queue are read from Postgres at each
+    scrape.
+    """
 
     def __init__(
         self, registry: CollectorRegistry, monotonic: Callable[[], float] = time.monotonic
@@ -69,7 +74,7 @@ class Metrics:
         self._histogram_by_labels: dict[tuple[str, str, str], Histogram] = {}
 
     def count_kie_response(self, account: str, endpoint: str, code: str, seconds: float) -> None:
-        """Note one answer of Kie to one of our accounts, or the lack of one."""
+        """Count one response of Kie to one of our accounts, or its absence."""
         key = (account, endpoint, code)
         histogram = self._histogram_by_labels.get(key)
         if histogram is None:
@@ -77,29 +82,31 @@ class Metrics:
         histogram.observe(seconds)
 
     def count_late_delivery(self, provider_credits: Decimal) -> None:
-        """Note images that came after the end of their job, and what they cost us."""
+        """Count images that came after the end of their job, and what they cost us."""
         self.late_deliveries.inc()
         self.late_provider_credits.inc(float(provider_credits))
 
     def count_webhook(self, outcome: str, seconds: float) -> None:
-        """Note one try to send a webhook: `delivered`, `failed` (tried again later) or `dead`."""
+        """Count one try to send a webhook: `delivered`, `failed` (tried again later) or `dead`."""
         self.webhooks.labels(outcome).inc()
         self.webhook_seconds.labels(outcome).observe(seconds)
 
     def count_poll(self, lateness_seconds: float | None) -> None:
-        """Note a poll that is sent now; None where nobody knows when it was due."""
+        """Count a poll that is sent now. `lateness_seconds` is None where it is not known when it
+        was due.
+        """
         if lateness_seconds is not None:
             self.poll_lateness.observe(lateness_seconds)
 
     def count_submitted(self, job: Job) -> None:
-        """Note how long a job waited for its task id."""
+        """Record how long a job waited for its task id."""
         if job.submitted_at is not None:
-            # A moment in the past may be asked for: such a job waits since it was accepted.
+            # `run_at` may be in the past. Such a job waits from the moment it was accepted.
             began_at = max(job.run_at, job.created_at)
             self.wait.observe(max((job.submitted_at - began_at).total_seconds(), 0))
 
     def count_job_end(self, job: Job, lag_seconds: float | None = None) -> None:
-        """Note the end of a job."""
+        """Count the end of a job."""
         self.jobs_ended.labels(job.state.value, job.reason or "", job.model).inc()
         if job.finished_at is not None and job.submitted_at is not None:
             self.run.observe(max((job.finished_at - job.submitted_at).total_seconds(), 0))
@@ -121,9 +128,9 @@ def _held_for_review(registry: CollectorRegistry) -> Counter:
 def _push_paths(
     registry: CollectorRegistry, monotonic: Callable[[], float]
 ) -> tuple[PushChannel, PushChannel]:
-    """Return the paths of Postgres's notifications and of Redis's wake-ups."""
-    dispatch = PushChannel("dispatch", "the reconciler looks every 5 s", monotonic)
-    wake = PushChannel("wake", "each lane looks twice a second", monotonic)
+    """Return the push channels of Postgres's notifications and of Redis's wake-ups."""
+    dispatch = PushChannel("dispatch", "the reconciler runs every 5 s", monotonic)
+    wake = PushChannel("wake", "each lane claims twice a second", monotonic)
     export_push_channels(registry, (dispatch, wake))
     return dispatch, wake
 
@@ -131,7 +138,7 @@ def _push_paths(
 def _lag_factor(registry: CollectorRegistry) -> Gauge:
     return Gauge(
         "darkroom_poll_patience",
-        "How many times the usual lag a poll is worth; above 1 the worker is overloaded",
+        "Factor by which an overloaded worker raises the lag that one poll may save",
         registry=registry,
     )
 
@@ -158,3 +165,72 @@ def _poll_lateness(registry: CollectorRegistry) -> Histogram:
         registry=registry,
         buckets=_LATENESS_BUCKETS,
     )
+
+
+BALANCE_FRESH_SECONDS = 150.0
+"""How long the result of a balance check is exported by the worker that made it."""
+
+
+class KieAccountMetrics:
+    """Gauges per Kie account, with the values that this worker knows."""
+
+    def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
+        def gauge(name: str, help_text: str) -> Gauge:
+            return Gauge(name, help_text, ["account"], registry=registry)
+
+        self._monotonic = monotonic
+        self._balance = gauge("darkroom_provider_balance_credits", "Credits left at Kie")
+        self._drift = gauge(
+            "darkroom_provider_balance_drift_credits",
+            "Credits that Kie took and our attempts do not explain",
+        )
+        self._brake = gauge(
+            "darkroom_submit_brake_level", "How hard submits are slowed down; 0 means not at all"
+        )
+        self._missing = gauge(
+            "darkroom_kie_account_missing", "1 where tasks are of an account that has no key here"
+        )
+
+    def set_balance(self, account: str, balance: Decimal, drift: Decimal) -> None:
+        """Export this check for a few minutes. Another worker may make the next one."""
+        until = self._monotonic() + BALANCE_FRESH_SECONDS
+        for gauge, value in ((self._balance, float(balance)), (self._drift, float(drift))):
+            gauge.labels(account).set_function(partial(self._while_fresh, value, until))
+
+    def _while_fresh(self, value: float, until: float) -> float:
+        return value if self._monotonic() < until else nan
+
+    def track_brake_level(self, account: str, level: Callable[[], int]) -> None:
+        """Export the level of an account's brake as this worker last read it; NaN without Redis."""
+        self._brake.labels(account).set_function(partial(_level_if_known, level))
+
+    def set_key_missing(self, account: str) -> None:
+        """Export that there are tasks of an account that has no key here."""
+        self._missing.labels(account).set(1)
+
+
+def _level_if_known(level: Callable[[], int]) -> float:
+    # The level is stored in Redis. While Redis is down, the last value may be out of date.
+    is_known = incidents.since(DEPENDENCY_DOWN, REDIS) is None
+    return level() if is_known else nan
+
+
+def busy_rows_with_metrics(registry: CollectorRegistry) -> BusyRows:
+    """Return `BusyRows` with their metrics."""
+    found = Counter(
+        "darkroom_busy_rows_total",
+        "Rows found to be held by another session",
+        ["kind"],
+        registry=registry,
+    )
+    now = Gauge(
+        "darkroom_busy_rows_now",
+        "Rows that another session holds now, as far as this worker knows",
+        ["kind"],
+        registry=registry,
+    )
+    busy = BusyRows(on_busy=lambda kind: found.labels(kind).inc())
+    for kind in ROW_KINDS:
+        found.labels(kind)
+        now.labels(kind).set_function(partial(busy.count, kind))
+    return busy

@@ -1,4 +1,4 @@
-"""Runs a worker process: the lanes, the reconciler, the HTTP port; drains on SIGTERM."""
+"""Runs a worker process: the lanes, the reconciler and the HTTP ports. Drains on SIGTERM."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from worker.recovery.reconciler import Reconciler
 log = structlog.get_logger(__name__)
 
 DRAIN_MARGIN_SECONDS = 10.0
-"""Added to the request timeout: a POST in flight ends, and its reply is stored."""
+"""Added to the request timeout, so that a POST in flight ends and its reply is stored."""
 _RETRY_START_SECONDS = 5.0
 _POLL_DRAIN_SECONDS = 3.0
 _GARBAGE_THRESHOLDS = (10_000, 10, 10)
@@ -39,7 +39,7 @@ _WEBHOOK_DRAIN_SECONDS = 5.0
 
 
 def run_service(settings: Settings) -> None:
-    """Run one worker until it is told to stop, then drain it."""
+    """Run one worker until SIGTERM or SIGINT, then drain it."""
     set_up_logging(settings)
     raise_descriptor_limit()
     _raise_garbage_thresholds()
@@ -48,18 +48,18 @@ def run_service(settings: Settings) -> None:
 
 
 def _raise_garbage_thresholds() -> None:
-    """Look for cycles after ten thousand new objects, not after Python's seven hundred.
+    """Search for reference cycles after ten thousand new objects, instead of Python's seven
+    hundred.
 
-    Nearly all that a step makes goes when the last who holds it lets go, and looking through it in
-    vain took a good part of a busy worker's processor time. What was imported is never looked
-    through.
+    Nearly every object of a step is freed by its reference count. The searches used a large part of
+    a busy worker's processor time and found nothing. Imported modules are never searched.
     """
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 async def serve(settings: Settings) -> None:
-    """Open the worker, run it until SIGTERM or SIGINT, drain it."""
+    """Open the worker, run it until SIGTERM or SIGINT, and drain it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,9 +73,10 @@ async def serve(settings: Settings) -> None:
 
 @asynccontextmanager
 async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Do the worker's work for as long as the block lasts, then drain; yields the lanes' tasks.
+    """Run the lanes and the background tasks while the block runs, then drain. Yields the lanes'
+    tasks.
 
-    A lane's task ends only by an error, which is raised when the block is left.
+    A lane's task ends only with an error, which is raised when the block is left.
     """
     deps, settings = resources.deps, resources.deps.settings
     handler = CallbackHandler(deps, resources.database)
@@ -83,7 +84,8 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
     lanes = [*build_lanes(deps), build_webhook_lane(deps)]
 
     def handle_if_shared(inbox_id: int) -> None:
-        # Otherwise it stays in the inbox: the limits that handling keeps are in the shared Redis.
+        # Otherwise the callback stays in the inbox: the limits of its handling are in the shared
+        # Redis.
         if deps.may_claim():
             handler.take(inbox_id)
 
@@ -91,7 +93,7 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
         resources.database, deps.clock, settings.kie_webhook_hmac_key, handle_if_shared
     )
     async with open_http_ports(settings, resources.health, receiver) as addresses:
-        # Kie gives up on a callback after some seconds: they are stored meanwhile.
+        # Callbacks are stored from here on: Kie stops repeating one after some seconds.
         await resources.processes.wait_for_shared_redis()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
         others = [
@@ -124,8 +126,7 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
 async def _drain(settings: Settings, lanes: list[LeasedWorker]) -> None:
     timeout_seconds = settings.kie_request_timeout_seconds + DRAIN_MARGIN_SECONDS
     log.info("draining", timeout_seconds=timeout_seconds)
-    # A poll can be asked again by anybody, and a webhook sent again; a POST in flight to Kie is
-    # known to this process alone.
+    # Any worker can repeat a poll or a webhook. Only this process knows a POST that is in flight.
     drain_seconds = {
         Lane.SUBMIT: timeout_seconds,
         Lane.POLL: _POLL_DRAIN_SECONDS,
@@ -135,7 +136,7 @@ async def _drain(settings: Settings, lanes: list[LeasedWorker]) -> None:
 
 
 async def _reconcile_at_start(reconciler: Reconciler) -> None:
-    """Reconcile once. Until that has succeeded, nobody else reads the evidence in this home."""
+    """Reconcile until it succeeds once: only this worker reads the task ids in its home."""
     while True:
         try:
             await reconciler.run_once()

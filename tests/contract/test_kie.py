@@ -29,7 +29,7 @@ from shared.domain.kie_outcomes import (
 )
 from tests.fakes.fake_kie import FakeKie
 from tests.fakes.kie_server import KieServer, kie_server
-from worker.kie.kie_client import Kie, KieClient
+from worker.kie.kie_client import KieApi, KieClient
 
 REQUEST = TextToImage(prompt="a lighthouse", aspect_ratio="3:2", quantity=2)
 CALLBACK = "https://here.example/callbacks/kie/token"
@@ -63,7 +63,7 @@ class Scripted(Protocol):
     """A Kie together with the script behind it."""
 
     @property
-    def kie(self) -> Kie: ...
+    def kie(self) -> KieApi: ...
     def will_submit(self, verdict: SubmitOutcome) -> None: ...
     def will_poll(self, verdict: PollOutcome) -> None: ...
     def will_credit(self, credits: Decimal | None) -> None: ...

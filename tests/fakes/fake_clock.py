@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class FakeClock:
-    """`worker.clock.Clock` for tests: the machine's clock, moved as far as a test likes.
+    """`worker.dependencies.Clock` for tests: the machine's clock, moved as far as a test likes.
 
     It goes on by itself, because what it is compared with is often the clock of Postgres.
     """

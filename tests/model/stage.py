@@ -282,7 +282,7 @@ class Stage:
 
     async def sweep_unknown(self) -> None:
         """End the unknown submissions whose limit has passed, as the reconciler does."""
-        await Reconciler(self.deps).end_overdue_unknown()
+        await Reconciler(self.deps).unknown_submissions.end_overdue()
 
     async def handle_callback(self, inbox_id: int, verdict: PollOutcome, *, silent: bool) -> None:
         """Handle one stored callback."""

@@ -1,4 +1,4 @@
-"""Tells whoever listens which jobs have new events, without making any step wait for it."""
+"""Publishes the ids of changed jobs to Redis in the background. Steps never wait for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.batching.micro_batch import BatchInterval
 from worker.batching.redis_scripts import RedisScripts
 
 PAUSE_AFTER_OUTAGE_SECONDS = 1.0
-"""How long nothing is said after Redis did not answer; listeners look by themselves meanwhile."""
+"""The pause after Redis did not answer. Listeners poll Postgres meanwhile."""
 MAX_BACKLOG = 10_000
 CLOSE_SECONDS = 1.0
 
@@ -25,11 +25,11 @@ SendChanges = Callable[[Sequence[Change]], Awaitable[None]]
 
 
 def discard_change(_: Change) -> None:
-    """Be the way to announce of a worker to which nobody listens."""
+    """Discard the change. The default where no publisher is configured."""
 
 
 def send_with(scripts: RedisScripts) -> SendChanges:
-    """Return the way to send changes that takes a busy worker no round trip of its own."""
+    """Return a function that publishes through the batch of scripts, in their round trip."""
 
     async def send(changes: Sequence[Change]) -> None:
         words = (CHANGES_CHANNEL, encode_changes(changes))
@@ -39,10 +39,10 @@ def send_with(scripts: RedisScripts) -> SendChanges:
 
 
 class ChangePublisher:
-    """Collects the changes of a worker and publishes them together, in the background.
+    """Collects the changes of a worker and publishes them in batches.
 
-    The first changes after a pause are told at once. While messages follow each other, each takes
-    along what came meanwhile. What cannot be told is dropped: it is a hint.
+    The first change after a pause is published at once. While one batch follows another, each holds
+    the changes that came meanwhile. A change that cannot be published is dropped: it is a hint.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ChangePublisher:
         self._task: asyncio.Task[None] | None = None
 
     def publish(self, change: Change) -> None:
-        """Announce the change soon. Never waits, never raises."""
+        """Publish the change soon. Never waits and never raises."""
         if len(self._backlog) >= MAX_BACKLOG:
             self._backlog.clear()
         has_ended = change.has_ended or self._backlog.get(change.job_id, False)
@@ -64,7 +64,7 @@ class ChangePublisher:
             self._task = asyncio.create_task(self._publish_all())
 
     async def close(self) -> None:
-        """Announce what is left, within a second."""
+        """Publish what is left, within a second."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
         if self._task is not None:
@@ -83,7 +83,7 @@ class ChangePublisher:
             self._task = None
 
     async def _publish(self, changes: list[Change]) -> bool:
-        """Publish, and return whether Redis took it."""
+        """Publish the changes. Returns False where Redis is down."""
         try:
             await self._send(changes)
         except RedisDown as error:

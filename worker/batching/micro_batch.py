@@ -1,10 +1,9 @@
-"""Gathers what is asked for in one moment, so that it can be sent in one piece.
+"""Sends items that come close together as one batch, at most so often.
 
-The first who asks waits for nobody; those who ask while an answer is under way go together next.
-With a interval, a busy one also lets a few milliseconds pass between two sendings, because waking
-another process costs more than all that is said to it. So an idle worker loses nothing, and a busy
-one pays for one round trip instead of a hundred. What is urgent keeps no interval, and takes along
-whoever waits for it.
+The first item is sent at once. Items that arrive while a batch is in flight form the next batch.
+With an interval, a busy sender also leaves a few milliseconds between two batches: to wake another
+process costs more than the work of one item. An urgent item is sent without waiting for the
+interval, together with every item that waits.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from shared.errors import DarkroomError
 log = structlog.get_logger(__name__)
 
 BATCHES_PER_SECOND = 25
-"""How often a busy worker speaks to Redis, and to Postgres about one kind of move: what falls due
-in between waits up to 40 ms and shares the cost of waking the other side."""
+"""The most batches of one kind that a busy worker sends in a second. An item waits up to 40 ms."""
 POSTGRES_OFFSET_SECONDS = 0.006
-"""By then the answers to what was asked at the beat have mostly come."""
+"""How long after a tick the batches for Postgres are sent. Most replies of Redis to the batches of
+that tick have arrived by then, and their steps add to the same batch."""
 _BURST = 20
 _ROUNDING = 1e-6
 
@@ -35,18 +34,18 @@ Result = TypeVar("Result")
 
 
 async def wait_at_most(event: asyncio.Event, most_seconds: float) -> None:
-    """Wait until the event is set, so long at most."""
+    """Return when the event is set, or after that many seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(most_seconds):
             await event.wait()
 
 
 class BatchInterval:
-    """How fast sendings may follow each other: the first few at once, then so many per second.
+    """The least time between two batches. After a pause the first few may follow at once.
 
-    Those that wait do so until the next beat of a clock that all tempos of the loop share, so that
-    a busy process wakes up once for what falls together, which is dear: its caches are cold. An
-    offset lets this one follow the beat, for what the others' sendings have led to by then.
+    A batch that waits is sent at the next tick of a clock that all intervals of the event loop
+    share, so that a busy process wakes up once for all of them. `offset_seconds` moves the ticks of
+    this interval, so that it includes what the batches of the tick have led to.
     """
 
     def __init__(
@@ -62,15 +61,15 @@ class BatchInterval:
         self._next_at = float("-inf")
 
     def seconds_until_next(self, now: float) -> float:
-        """Return how long to wait before sending; whoever asks is counted as sending then."""
+        """Return how long to wait before sending. The caller is counted as sending then."""
         self._next_at = max(self._next_at + self._gap_seconds, now - self._ahead_seconds)
         if self._next_at <= now:
             return 0.0
-        beats = ceil((self._next_at - self._offset_seconds) / self._gap_seconds - _ROUNDING)
-        return max(beats * self._gap_seconds + self._offset_seconds - now, 0.0)
+        ticks = ceil((self._next_at - self._offset_seconds) / self._gap_seconds - _ROUNDING)
+        return max(ticks * self._gap_seconds + self._offset_seconds - now, 0.0)
 
     async def wait(self, urgent: asyncio.Event | None = None) -> None:
-        """Wait until it is time for the next, or until there is a urgent."""
+        """Wait until the next batch may be sent, or until `urgent` is set."""
         if urgent is not None and urgent.is_set():
             return
         loop = asyncio.get_running_loop()
@@ -81,15 +80,16 @@ class BatchInterval:
             await asyncio.sleep(delay_seconds)
             return
         await wait_at_most(urgent, delay_seconds)
-        # Counted as sent when it was to be, each hurried one would push the next further away.
+        # Sent earlier than counted: without this, each urgent batch would delay the next one.
         self._next_at = min(self._next_at, loop.time())
 
 
 class MicroBatch(Generic[Item, Result]):
-    """Hands items on in the order in which they came, at most `most` together.
+    """Sends items in the order in which they came, at most `most` in a batch.
 
-    `send` returns one reply per item, in their order; an exception among the replies is raised to
-    whoever asked for that item, and one that `send` raises, to all of them.
+    `send` returns one result for each item, in their order. An exception among the results is
+    raised to the caller of that item. An exception that `send` raises is raised to all callers of
+    the batch.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class MicroBatch(Generic[Item, Result]):
         self._sending: asyncio.Task[None] | None = None
 
     async def send_and_wait(self, item: Item, *, is_urgent: bool = False) -> Result:
-        """Hand the item on and return its reply; an urgent one at once, whatever the interval."""
+        """Send the item and return its result. An urgent item does not wait for the interval."""
         reply: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         if is_urgent:
             self._urgent.set()
@@ -115,11 +115,11 @@ class MicroBatch(Generic[Item, Result]):
         return await reply
 
     def send_later(self, item: Item) -> None:
-        """Hand the item on without waiting; an error is logged and forgotten."""
+        """Send the item in the background. An error is logged and not raised."""
         self._add(item, None)
 
     async def flush(self) -> None:
-        """Wait until all that was handed on has been answered, or given up."""
+        """Wait until every item is sent and answered, or has failed."""
         while self._sending is not None:
             await asyncio.wait([self._sending])
 
@@ -149,11 +149,11 @@ class MicroBatch(Generic[Item, Result]):
         try:
             replies = await self._send([item for item, _ in taken])
         except Exception as error:
-            # Of a bug too it is those who asked that must hear: cancelled, their loops would end
-            # without a word.
+            # A bug is raised to the callers as well. If they were cancelled instead, their loops
+            # would end without a log line.
             replies = [error] * len(taken)
         except BaseException:
-            # The end of the process: whoever waits must not do so for ever.
+            # The process ends: no caller may wait for ever.
             _cancel(taken)
             raise
         unawaited_error: Exception | None = None
@@ -161,7 +161,7 @@ class MicroBatch(Generic[Item, Result]):
             if reply is None:
                 unawaited_error = value if isinstance(value, Exception) else unawaited_error
             elif reply.done():
-                continue  # whoever asked has been cancelled
+                continue  # the caller was cancelled
             elif isinstance(value, Exception):
                 reply.set_exception(value)
             else:

@@ -1,4 +1,4 @@
-"""Delivers the polls of new tasks: those that come together in one round trip."""
+"""Delivers the first polls of new tasks, in batches."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from worker.batching.micro_batch import BatchInterval, MicroBatch
 
 
 class PollDeliveryBatch:
-    """The way from the submit step to the poll lane."""
+    """The first polls that the submit steps of this worker deliver."""
 
     def __init__(self, delivery_queue: DeliveryQueue) -> None:
         self._delivery_queue = delivery_queue
-        # The first poll of a task is seconds away: it can wait for the beat.
+        # The first poll of a task is seconds away, so its delivery can wait for the interval.
         self._parcels: MicroBatch[Delivery, None] = MicroBatch(
             self._deliver, interval=BatchInterval()
         )
 
     async def deliver(self, job_id: UUID, delay_seconds: float) -> None:
-        """Have the job polled after the delay; one that is delivered already stays as it is.
+        """Have the job polled after the delay. A delivery that exists already is left as it is.
 
         Raises `RedisDown`.
         """

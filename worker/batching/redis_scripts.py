@@ -1,4 +1,4 @@
-"""Runs the Lua scripts of `worker/lua`: all that is asked for in one moment is one round trip."""
+"""Runs the Lua scripts of `worker/lua`. Calls of one moment share a round trip."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _Call = tuple[str, Sequence[Key], Sequence[Argument | bytes]]
 
 
 class RedisScripts:
-    """The scripts by name, over one Redis client. One per process: its calls travel together.
+    """The scripts by name, over one Redis client. One instance per process shares its batches.
 
-    Calls are sent in the order in which they were made. Redis runs each as a whole.
+    Calls are sent in the order in which they were made. Redis runs each script as a whole.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -33,11 +33,11 @@ class RedisScripts:
         self._batch: MicroBatch[_Call, Any] = MicroBatch(self._send, interval=BatchInterval())
 
     async def aclose(self) -> None:
-        """Wait until what is still to be said has been said, a second at most."""
-        # Later the client is closed, and would connect once more for what nobody waits for.
+        """Wait until the calls that were made are answered, a second at most."""
+        # A call after the client is closed would open a connection again.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await asyncio.sleep(0)  # what was told just now comes here in the next turn
+                await asyncio.sleep(0)  # a call of this moment starts its batch in the next turn
                 await self._batch.flush()
 
     async def run(
@@ -51,20 +51,20 @@ class RedisScripts:
     ) -> Any:
         """Run `worker/lua/<name>.lua` and return its reply. Raises `RedisDown`.
 
-        With `may_wait` it may wait for company, at the interval of a busy worker or until the next
-        call that has none: for what nobody waits for. A script that takes many items finds them
-        as one JSON array in its last argument: the client takes longer to write a hundred
-        arguments than the server to read an array.
+        With `may_wait` the call may wait for the interval of a busy worker, or for the next urgent
+        call: use it where no caller waits for the reply. A script that takes many items reads them
+        as one JSON array from its last argument, because the client needs longer to write a
+        hundred arguments than the server to parse one array.
         """
-        said = args if items is None else (*args, orjson.dumps(items))
-        return await self._batch.send_and_wait((name, keys, said), is_urgent=not may_wait)
+        arguments = args if items is None else (*args, orjson.dumps(items))
+        return await self._batch.send_and_wait((name, keys, arguments), is_urgent=not may_wait)
 
     async def _send(self, calls: Sequence[_Call]) -> list[Any]:
         with translated_redis_errors():
             replies = await self._pipeline(calls)
             unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if unknown:
-                # A Redis that was restarted has forgotten them: what was unknown has not run.
+                # A restarted Redis has no scripts. A script that is unknown has not run.
                 for name in {calls[number][0] for number in unknown}:
                     await self.redis.script_load(load_script("worker", name).source)
                 again = await self._pipeline([calls[number] for number in unknown])

@@ -1,17 +1,19 @@
-"""Acts on stored callbacks: hastens a poll, or recovers a reply that was lost.
+"""Acts on stored callbacks: polls the task at once, or recovers a reply that was lost.
 
-A callback is a hint. For a task that we know, it only makes the next poll due now. For a submit
-whose outcome is unknown it offers a task id, which is believed when record-info itself shows that
-the task was made with this attempt's callback URL: nobody but Kie and us knows its token. A task
-that its job does not wait for is noted, and its images are kept without a charge.
+A callback is a hint. For a known task it only makes the next poll due now. For a submission whose
+outcome is unknown it proposes a task id, which is believed when record-info shows that the task was
+made with the callback URL of this attempt: only Kie and this system know its token. A task for
+which its job does not wait is stored as a late task, and its images are stored without a charge.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from shared.adapters.monitoring.incident_log import incidents
@@ -24,7 +26,6 @@ from shared.domain.job import Job
 from shared.domain.kie_outcomes import Pending, TaskFailed, TaskLookup
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, DependencyDown, StaleJob
-from worker.callbacks.stored_callback import StoredCallback, callback_from_row
 from worker.dependencies import Dependencies
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
@@ -35,21 +36,48 @@ from worker.store.job_store import ONE_JOB_PER_TASK
 log = structlog.get_logger(__name__)
 
 MAX_CALLBACKS_AT_ONCE = 20
-"""As many callbacks that have just come are handled at once, and as many by the sweep."""
+"""So many new callbacks are handled at once, and so many by the sweep."""
 SWEEP_SECONDS = 2.0
 SWEEP_WAIT_SECONDS = 2.0
-"""How long whoever sweeps waits for it; what takes longer goes on by itself."""
+"""How long the caller of `sweep` waits. What takes longer continues in the background."""
 _PAGE_LENGTH = 500
 _KIE_FAILURE_REASONS = frozenset({Reason.PROVIDER_FAILED, Reason.CONTENT_POLICY})
 _LATE_TASK_OUTCOMES = {"delivered": "late_success", "refuted": "refuted"}
 
 
+@dataclass(frozen=True, slots=True)
+class StoredCallback:
+    """A stored callback with the attempt of its token."""
+
+    token: str = field(repr=False)
+    task_id: str
+    job_id: UUID
+    number: int
+    provider_account: str
+    """The Kie account with which the attempt was sent."""
+    outcome: str | None
+
+
+def callback_from_row(row: asyncpg.Record) -> StoredCallback:
+    """Return the callback of a row of `callback_by_id`."""
+    return StoredCallback(
+        token=row["token"],
+        task_id=row["claimed_task_id"],
+        job_id=UUID(int=row["job_id"].int),
+        number=row["number"],
+        provider_account=row["provider_account"],
+        outcome=row["outcome"],
+    )
+
+
 class _AccountConcurrencyReached(Exception):
-    """This Kie account has its share of the questions under way; the callback stays unhandled."""
+    """Kie is queried about as many callbacks of this account as its limit allows. The callback
+    stays unhandled.
+    """
 
 
 class CallbackHandler:
-    """Handles callbacks at once where it can; the sweep makes up for what it could not."""
+    """Handles new callbacks at once. The sweep handles those that are left."""
 
     def __init__(self, deps: Dependencies, queries: Queries) -> None:
         self._deps = deps
@@ -64,7 +92,7 @@ class CallbackHandler:
         self._sweep: asyncio.Task[None] | None = None
 
     def take(self, inbox_id: int) -> None:
-        """Handle a callback that has just been stored, after its sender has been answered."""
+        """Handle a callback that has just been stored, after its sender has the response."""
         task = asyncio.create_task(self._handle_safely(inbox_id, self._slots))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -72,8 +100,8 @@ class CallbackHandler:
     async def sweep(self) -> bool:
         """Handle what is still unhandled: early callbacks, and those of a crashed worker.
 
-        Returns whether all of it was tried. A Kie that answers slowly keeps nobody: after two
-        seconds the sweep goes on by itself, and the next call waits for the same one.
+        Returns whether all of it was tried. A slow Kie does not delay the caller: after two seconds
+        the sweep continues in the background, and the next call waits for the same sweep.
         """
         if self._sweep is None or self._sweep.done():
             rows = await self._queries.fetch("unhandled_callbacks", SWEEP_SECONDS, _PAGE_LENGTH)
@@ -84,7 +112,7 @@ class CallbackHandler:
         return bool(done)
 
     async def jobs_with_unhandled_callbacks(self) -> set[UUID]:
-        """Return the jobs for whose attempts a callback is still unhandled."""
+        """Return the jobs whose attempts have an unhandled callback."""
         rows = await self._queries.fetch("jobs_with_unhandled_callbacks")
         return {UUID(int=row["job_id"].int) for row in rows}
 
@@ -98,16 +126,16 @@ class CallbackHandler:
             except DependencyDown as error:
                 incidents.record_outage(error, doing="handle_callback")
             except _AccountConcurrencyReached:
-                pass  # said once for the account; the sweep comes back to it
+                pass  # logged once for the account; the sweep handles it later
             except (Throttled, StaleJob) as error:
-                # It stays in the inbox; the sweep comes back to it.
+                # It stays in the inbox, and the sweep handles it later.
                 log.info("callback_put_off", inbox_id=inbox_id, error=str(error))
             except Exception:
-                # A bug of ours: one callback must never keep the sweep from the others.
+                # A bug with one callback must not prevent the sweep of the others.
                 log.exception("callback_failed", inbox_id=inbox_id)
 
     async def handle(self, inbox_id: int) -> None:
-        """Act on one callback; what cannot be judged yet stays in the inbox."""
+        """Act on one callback. One that cannot be decided yet stays in the inbox."""
         row = await self._queries.fetch_row("callback_by_id", inbox_id)
         if row is None:
             return
@@ -148,7 +176,7 @@ class CallbackHandler:
         except DatabaseRefused as error:
             if error.constraint != ONE_JOB_PER_TASK:
                 raise
-            # Another job has this task: one of the two was told so by mistake.
+            # Another job has this task: Kie returned its id to one of the two by mistake.
             log.error(
                 "task_of_another_job",
                 job_id=str(job.id),
@@ -165,12 +193,12 @@ class CallbackHandler:
         return "confirmed"
 
     async def _may_have_delivered(self, callback: StoredCallback, job: Job) -> bool:
-        """Return whether Kie no longer says that the task failed."""
+        """Return whether Kie no longer reports that the task failed."""
         examination = await self._examine(callback, job)
         return not isinstance(examination.outcome, TaskFailed | Pending)
 
     async def _check_late(self, callback: StoredCallback, job: Job) -> str:
-        """Note the task, and keep its images if the job has ended and they are there."""
+        """Store the late task, and its images where the job has ended and they exist."""
         await self._late_tasks.record_claimed_task(job.id, callback.number, callback.task_id)
         outcomes = await self._late_tasks.check_job(job.id)
         return _LATE_TASK_OUTCOMES.get(outcomes.get(callback.task_id) or "", "late")

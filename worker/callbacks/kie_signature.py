@@ -1,7 +1,7 @@
-"""Checks Kie's webhook signature: Base64 of HMAC-SHA256 over `taskId.timestamp`.
+"""Verifies Kie's webhook signature: Base64 of HMAC-SHA256 over `taskId.timestamp`.
 
-Source: docs.kie.ai/common-api/webhook-verification. It does not cover the body, so a valid
-signature says that something happened to the task, never that the body is true. Kie publishes no
+Source: docs.kie.ai/common-api/webhook-verification. The signature does not cover the body. A valid
+one proves that something happened to the task, and not that the body is true. Kie publishes no
 window for the timestamp; five minutes are allowed either way.
 """
 
@@ -31,6 +31,6 @@ def find_signature_fault(
         return "the timestamp is not in Unix seconds"
     if abs(now.timestamp() - int(timestamp)) > WINDOW_SECONDS:
         return f"the timestamp is more than {WINDOW_SECONDS} s away from now"
-    right = kie_signature(key, task_id, timestamp).encode()
-    is_right = hmac.compare_digest(right, signature.encode(errors="replace"))
+    expected = kie_signature(key, task_id, timestamp).encode()
+    is_right = hmac.compare_digest(expected, signature.encode(errors="replace"))
     return None if is_right else "the signature is wrong"

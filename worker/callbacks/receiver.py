@@ -1,8 +1,7 @@
-"""Answers Kie's callbacks: check, store, 200 within milliseconds; the work comes after.
+"""The HTTP route for Kie's callbacks: check, store, answer 200.
 
-Kie waits 15 seconds for a 200 and gives up after three retries, so everything that takes time is
-left to `worker.callbacks.callback_handler`, and a callback that was answered is in the inbox for
-good.
+Kie waits 15 s for a 200 and gives up after three retries. So everything that takes time is left to
+`worker.callbacks.callback_handler`, and a callback that was answered is in the inbox for good.
 """
 
 from __future__ import annotations
@@ -20,18 +19,20 @@ from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, r
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError
+from worker.callbacks.callback_url import ROUTE
 from worker.callbacks.kie_signature import find_signature_fault
-from worker.clock import Clock
+from worker.dependencies import Clock
 
 BODY_BYTES_MAX = 64 * 1024
 USUAL_BODY_BYTES = 8 * 1024
-"""More than any callback that Kie documents."""
+"""Longer than any callback that Kie documents."""
 _TASK_ID_LENGTH_MAX = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
-"""What `secrets.token_urlsafe` writes, of any length that it may have had."""
+"""The alphabet of `secrets.token_urlsafe`. The length has changed between versions."""
 _TASKS_PER_TOKEN_MAX = 8
 QUERIES_AT_ONCE = 4
-"""Of a worker's ten connections to Postgres. A flood of callbacks leaves jobs the others."""
+"""Of the ten connections of a worker to Postgres. A flood of callbacks leaves the others
+to jobs."""
 
 OnStored = Callable[[int], None]
 
@@ -49,13 +50,13 @@ class CallbackReceiver:
         self._slots = asyncio.Semaphore(QUERIES_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the one route."""
-        return [web.post("/callbacks/kie/{token}", self._receive)]
+        """Return the route."""
+        return [web.post(ROUTE, self._receive)]
 
     async def _receive(self, request: web.Request) -> web.Response:
         token = request.match_info["token"]
         if not _TOKEN.fullmatch(token):
-            # None of ours looks so: no database need be asked, and some cannot even be asked for.
+            # No token of ours has this form, and Postgres cannot even be queried for some of them.
             return _refuse_unknown_token()
         if not await self._may_read_body(request, token):
             return _refuse_unknown_token()
@@ -79,10 +80,10 @@ class CallbackReceiver:
         return await self._store(token, task_ids[0])
 
     async def _may_read_body(self, request: web.Request, token: str) -> bool:
-        """Return whether the body is worth reading: it is short, or the token is known.
+        """Return whether to read the body: it is short, or the token is known.
 
-        Parsing a body of a usual length takes a small part of the time of a query. Nothing longer
-        is read for a token that no attempt has.
+        To parse a short body takes a small part of the time of a query. A longer body is read only
+        for a token that an attempt has.
         """
         length = request.content_length
         if length is not None and length <= USUAL_BODY_BYTES:
@@ -92,7 +93,7 @@ class CallbackReceiver:
                 return await self._queries.fetch_row("attempt_of_token", token) is not None
         except DarkroomError as error:
             incidents.record_outage(error, doing="store_callback")
-            return True  # what cannot be stored is answered with 503, to be repeated
+            return True  # where it cannot be stored, the answer is 503, and Kie repeats it
 
     async def _store(self, token: str, task_id: str) -> web.Response:
         try:
@@ -101,7 +102,7 @@ class CallbackReceiver:
                     "receive_callback", token, task_id, _TASKS_PER_TOKEN_MAX
                 )
         except DarkroomError as error:
-            # Not stored, so not a 200: Kie will say it again.
+            # It is not stored, so Kie must repeat it.
             incidents.record_outage(error, doing="store_callback")
             return _refuse(503, "cannot be stored now; please repeat")
         if row is None:
@@ -115,7 +116,7 @@ class CallbackReceiver:
 
 
 def _task_ids(body: bytes) -> list[str]:
-    """Return the task ids that stand in any of the three places where Kie's pages show one."""
+    """Return the task ids in the three places where Kie's documentation has one."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -151,7 +152,7 @@ def _refuse_body(fault: BodyFault) -> web.Response:
 def kie_style_refusal(
     _request: web.BaseRequest | None, status: int, _code: str, detail: str
 ) -> web.Response:
-    """Return what the worker's listeners refuse themselves, in the form of Kie's own answers."""
+    """Return a response of the worker's ports in the form of Kie's own responses."""
     return _refuse(status, detail)
 
 

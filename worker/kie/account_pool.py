@@ -1,8 +1,7 @@
-"""Our accounts at Kie as the steps see them: each with its own client, limit and brake.
+"""Our accounts at Kie, each with its own client, limit and brake.
 
-A submit is sent with the account whose slot the claim has reserved for it. Everything that is
-asked about a task goes to the account that made it, and to no other: Kie knows a task by its maker
-alone.
+A submit is sent with the account whose slot its claim has reserved. A task is queried with the
+account that made it, because Kie returns a task to no other account.
 """
 
 from __future__ import annotations
@@ -38,18 +37,19 @@ class KieAccount:
 
     @property
     def throttle_name(self) -> str:
-        """The name of its log among those of the submit throttle."""
-        # As it was when there was one account: workers of before and after an upgrade share it.
+        """The name of its log in the submit throttle."""
+        # The default account has the name from before there were several: running workers share the
+        # log.
         return _THROTTLE_NAME if self.name == DEFAULT_ACCOUNT else f"{_THROTTLE_NAME}:{self.name}"
 
     def gate(self, limit: Limit) -> SubmitGate:
-        """Return what holds its submits back."""
+        """Return the gate of its submits: the limit and the brakes."""
         brakes = tuple(self.brake.family_brake(name) for name in sorted(list_families()))
         return SubmitGate(limit.key(self.throttle_name), limit.requests, self.brake, brakes)
 
 
 class KieAccountPool:
-    """The accounts by name, and which of them each claimed submit is to be sent with."""
+    """The Kie accounts of this worker."""
 
     def __init__(
         self, accounts: Sequence[KieAccount], *, on_missing: Callable[[str], None] | None = None
@@ -59,8 +59,6 @@ class KieAccountPool:
         self._missing: dict[str, KieApi] = {}
         self._on_missing = on_missing
         self._next_index = 0
-        self.given: dict[str, int] = {}
-        """By delivery: the place of the account whose slot its claim has reserved."""
 
     def __iter__(self) -> Iterator[KieAccount]:
         return iter(self._accounts)
@@ -68,34 +66,35 @@ class KieAccountPool:
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def account_for_submit(self, delivery: str) -> KieAccount:
-        """Return the account to submit with: the reserved one, or else the next that may.
+    def account_for_submit(self, reserved: int | None) -> KieAccount:
+        """Return the account to submit with: the reserved one, or else the next that is not paused.
 
-        Nothing is reserved for what another worker than ours has claimed, such as arq's own.
+        No account is reserved where another program has claimed the delivery, such as arq itself.
         """
-        place = self.given.get(delivery)
-        if place is not None:
-            return self._accounts[place]
-        turn, self._next_index = self._next_index, (self._next_index + 1) % len(self._accounts)
-        in_turn = self._accounts[turn:] + self._accounts[:turn]
+        if reserved is not None:
+            return self._accounts[reserved]
+        first, self._next_index = self._next_index, (self._next_index + 1) % len(self._accounts)
+        in_turn = self._accounts[first:] + self._accounts[:first]
         return next((one for one in in_turn if not one.brake.is_paused), in_turn[0])
 
     def has_other_open_account(self, account: KieAccount, model: str) -> bool:
-        """Return whether any other account is not held back, as far as this worker knows."""
+        """Return whether another account may submit now, as far as this worker knows."""
         return any(
             one is not account and one.brake.level == 0 and one.brake.family_brake(model).level == 0
             for one in self._accounts
         )
 
     def family_brake_of(self, name: str | None, model: str) -> FamilyBrake | None:
-        """Return the brake of a model family at this account; None where it is not configured."""
+        """Return the brake of a model family at this account; None where the account is not
+        configured.
+        """
         account = self._by_name.get(name or "")
         return None if account is None else account.brake.family_brake(model)
 
     def client_of(self, name: str | None) -> KieApi:
-        """Return the Kie that knows the tasks of this account.
+        """Return the client of this account.
 
-        Where no key of that name is configured, it is one that never has an answer.
+        Where no key of that name is configured, it is a client that never has an answer.
         """
         account = self._by_name.get(name or "")
         return self._client_without_key(name or "") if account is None else account.kie
@@ -115,7 +114,7 @@ class KieAccountPool:
 
 
 class ClientWithoutKey:
-    """The Kie of an account whose key we do not have: like one that refuses our key."""
+    """The client of an account whose key is not configured: like one whose key Kie refuses."""
 
     def __init__(self, name: str) -> None:
         self._message = f"no key of the Kie account {name!r} is configured"
@@ -123,19 +122,19 @@ class ClientWithoutKey:
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
     ) -> SubmitOutcome:
-        """Nothing was sent."""
+        """Return that nothing was sent."""
         del family, request, callback_url
         return TryLater(Reason.ACCOUNT_REFUSED, self._message)
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
-        """Nothing is known."""
+        """Return that nothing is known."""
         del family, task_id
         return NoVerdict(self._message, account_blocked=True)
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
-        """Nothing is known."""
+        """Return that nothing is known."""
         return TaskLookup(await self.poll(family, task_id), None)
 
     async def credit(self) -> Decimal | None:
-        """Nothing is known."""
+        """Return that nothing is known."""
         return None

@@ -1,7 +1,7 @@
-"""One HTTP exchange with Kie: sent at most once, and honest about whether it was sent at all.
+"""One HTTP exchange with Kie. It is sent at most once, and the result states whether it was sent.
 
-aiohttp resends a GET whose kept connection broke, without telling; here a broken exchange is
-reported instead, so that every query the throttle granted reaches Kie at most once.
+aiohttp repeats a GET whose reused connection broke. Here a broken exchange is returned instead, so
+that every query that the throttle permits reaches Kie at most once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from shared.catalog import KieRequest, KieResponse
 from shared.errors import ConfigurationError
 
 BODY_BYTES_MAX = 1024 * 1024
-"""A longer answer is not read to its end and counts as unreadable."""
+"""A longer response is not read to its end and counts as unreadable."""
 CONNECT_SECONDS_MAX = 5.0
 _KEEP_ALIVE_SECONDS = 15
 _TEXT_LENGTH = 500
@@ -48,28 +48,28 @@ _CHUNK_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class NeverSent:
-    """No connection was made, so Kie certainly got nothing."""
+    """No connection was made, so Kie has received nothing."""
 
     message: str
     wrong_endpoint: bool = False
-    """Whether somebody else than Kie answers there: TLS with Kie could not be agreed."""
+    """Whether another server answers there: the TLS handshake with Kie failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyLost:
-    """The request may have reached Kie, but no whole answer came back."""
+    """The request may have reached Kie, but no complete response came back."""
 
     message: str
     timed_out: bool
 
 
 class _ConnectionBrokenError(ClientError):
-    """Stands for the errors after which aiohttp would silently send a GET again."""
+    """Replaces the errors after which aiohttp would repeat a GET."""
 
 
 @dataclass(slots=True)
 class _RequestProgress:
-    """How far one request got, told by aiohttp's own trace signals."""
+    """How far one request got, from the trace signals of aiohttp."""
 
     started: bool = False
     connected: bool = False
@@ -82,17 +82,17 @@ class _RequestProgress:
 def _open_socket(info: AddrInfoType) -> socket.socket:
     family, kind, protocol, _, _ = info
     opened = socket.socket(family=family, type=kind, proto=protocol)
-    # How long a request may go unacknowledged, the timeout of the request decides.
+    # The timeout of the request limits how long it may be unacknowledged.
     keep_alive(opened, ends_unacknowledged=False)
     return opened
 
 
 class KieHttp:
-    """The worker's way to one Kie account: one pool of connections, opened and closed as a context
+    """The HTTP client of one Kie account, with one connection pool. Use it as an async context
     manager.
 
-    Only of a POST must be known for certain whether it was sent, so only a POST is traced:
-    that makes a request dearer.
+    Only a POST is traced, because only for a POST it matters whether it was sent, and a trace makes
+    each request more expensive.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class KieHttp:
                 sock_connect=min(CONNECT_SECONDS_MAX, self._timeout_seconds),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # Without a name of its own, Cloudflare answers a bare 403 that reads like a bad key.
+            # Cloudflare answers the default User-Agent with a bare 403 that looks like a wrong key.
             headers={
                 "User-Agent": user_agent(),
                 "Accept": "application/json",
@@ -145,7 +145,7 @@ class KieHttp:
                 await session.close()
 
     async def exchange(self, request: KieRequest) -> KieResponse | NeverSent | ReplyLost:
-        """Send the request once and return the answer, or what became of it instead."""
+        """Send the request once. Returns the response, or why there is none."""
         session = self._traced if request.method == "POST" else self._untraced
         if session is None or session.closed:
             raise RuntimeError("the Kie client is not open: use it inside `async with`")
@@ -154,8 +154,8 @@ class KieHttp:
             return await self._send(session, request, progress)
         except TimeoutError as error:
             return self._classify_failure(error, progress, timed_out=True)
-        # Whatever breaks after the request may have been written leaves a paid task possible,
-        # so no error of the library may escape and read as "nothing happened".
+        # Any error after the request may have been written leaves a paid task possible. So no error
+        # of the library may escape and be taken for a request that was not sent.
         except Exception as error:
             return self._classify_failure(error, progress, timed_out=False)
 
@@ -175,7 +175,7 @@ class KieHttp:
             body = orjson.loads(content) if is_whole else None
         except orjson.JSONDecodeError:
             body = None
-        # An object speaks for itself.
+        # The text is needed only where the body is not a JSON object.
         text = "" if type(body) is dict else _start(content)
         location = _location(response) if 300 <= response.status < 400 else ""
         return KieResponse(response.status, body, text, location)
@@ -194,7 +194,7 @@ class KieHttp:
 
 
 def _location(response: ClientResponse) -> str:
-    # A query may hold what is secret.
+    # A query string may hold a secret.
     return response.headers.get("Location", "").partition("?")[0][:200]
 
 
@@ -220,7 +220,7 @@ async def _never_resend(
     except ClientConnectorError:
         raise
     except (ClientOSError, ServerDisconnectedError) as error:
-        # aiohttp retries exactly these two, and looks for them outside of this middleware.
+        # aiohttp repeats a GET after exactly these two errors, outside of this middleware.
         raise _ConnectionBrokenError(_describe(error)) from error
 
 
@@ -242,8 +242,8 @@ def _progress_tracer() -> TraceConfig:
 def _describe(error: BaseException) -> str:
     if isinstance(error, _ConnectionBrokenError):
         return str(error)
-    words = str(error) or "no further words"
-    return f"{type(error).__name__} ({words})"
+    text = str(error) or "no further words"
+    return f"{type(error).__name__} ({text})"
 
 
 def _checked_base_url(base_url: str) -> str:
@@ -273,9 +273,9 @@ def _checked_key(api_key: SecretStr) -> SecretStr:
 
 @cache
 def user_agent() -> str:
-    """Return the name that Kie sees: `darkroom-queue/<version>`."""
+    """Return the User-Agent of requests to Kie: `darkroom-queue/<version>`."""
     try:
         return f"{PROJECT}/{version(PROJECT)}"
     except PackageNotFoundError:
-        # Run from a source folder that was never installed.
+        # The package is run from a source folder and not installed.
         return f"{PROJECT}/0"

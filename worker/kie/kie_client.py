@@ -1,7 +1,7 @@
-"""Speaks to Kie: each call becomes one HTTP exchange, and ends in a verdict, never an error.
+"""Kie's API as methods. Each call is one HTTP exchange and returns a verdict, never an error.
 
-The API key stands in the Authorization header alone. Kie's words reach a verdict on one line,
-shortened, and without the key should an answer echo it.
+The API key is only in the Authorization header. Kie's messages are put on one line and shortened,
+and the key is removed should a response echo it.
 """
 
 from __future__ import annotations
@@ -38,15 +38,14 @@ ANSWER_LENGTH_MAX = 4_000
 _CREDIT = KieRequest("GET", "/api/v1/chat/credit")
 
 ResponseHook = Callable[[str, str, float], None]
-"""Called once per exchange: 'submit', 'poll' or 'credit'; the outcome; the seconds it took.
+"""Called once per exchange with 'submit', 'poll' or 'credit', the outcome, and the seconds it took.
 
-The outcome is Kie's number as text ('200', '429', 'other' outside of 100 to 599), or
-'unreadable', 'timeout', 'unreachable' or 'reply_lost'.
-"""
+The outcome is Kie's code as text ('200', '429', 'other' outside of 100 to 599), or 'unreadable',
+'timeout', 'unreachable' or 'reply_lost'."""
 
 
 class KieApi(Protocol):
-    """What the worker asks of Kie. Never raises for anything that Kie or the network does."""
+    """The calls to Kie that the worker makes. None raises for an error of Kie or of the network."""
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
@@ -55,24 +54,24 @@ class KieApi(Protocol):
         ...
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
-        """Ask once what became of a task."""
+        """Query a task once."""
         ...
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
-        """Ask once about a task that somebody claims is ours, and how it was made."""
+        """Query a task once, and return its callback URL as well."""
         ...
 
     async def credit(self) -> Decimal | None:
-        """Return the credits left on the Kie account; None when they cannot be known."""
+        """Return the credits left on the Kie account; None where they are not known."""
         ...
 
 
 class KieClient:
     """`KieApi` over HTTP. Use it as an async context manager; it owns one connection pool.
 
-    The pool has room for all that the lanes run at once: a poll that waits for one is late.
-
-    Raises `ConfigurationError` when the base URL or the key cannot work.
+    The pool is as large as the number of requests that the lanes may run at once, because a poll
+    that waits for a connection is late. Raises `ConfigurationError` where the base URL or the key
+    is not usable.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class KieClient:
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
     ) -> SubmitOutcome:
-        """Send the one paid POST of an attempt; `Ambiguous` means that a task may exist."""
+        """Send the one paid POST of an attempt. `Ambiguous` means that a task may exist."""
         outgoing = family.build_submit(request, callback_url=callback_url)
         match await self._exchange("submit", outgoing):
             case NeverSent(message, wrong_endpoint=True):
@@ -127,7 +126,7 @@ class KieClient:
         return replace(verdict, message=self._sanitize(verdict.message))
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
-        """Ask once what became of a task; `NoVerdict` means to ask again later."""
+        """Query a task once. `NoVerdict` means to query again later."""
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent() | ReplyLost() as failure:
                 return self._sanitize_outcome(_no_verdict(failure))
@@ -135,7 +134,7 @@ class KieClient:
                 return self._sanitize_outcome(family.read_poll(answer))
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
-        """Ask once what became of a task, and read how it was made."""
+        """Query a task once, and return its callback URL as well."""
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent() | ReplyLost() as failure:
                 return TaskLookup(self._sanitize_outcome(_no_verdict(failure)), None)
@@ -172,8 +171,8 @@ class KieClient:
         return replace(verdict, message=self._sanitize(verdict.message))
 
     def _sanitize(self, message: str, length_max: int = MESSAGE_LENGTH_MAX) -> str:
-        # In this order: a control character inside an echoed key would hide it from the search,
-        # and shortening first could leave half a key.
+        # The order matters: a control character inside an echoed key would hide the key from the
+        # search, and shortening first could leave half of it.
         spaced = " ".join(message.split())
         line = "".join(c for c in spaced if c.isprintable())
         line = line.replace(self._api_key.get_secret_value(), "[key]")
@@ -201,7 +200,7 @@ def _metric_code(outcome: KieResponse | NeverSent | ReplyLost) -> str:
     number = envelope.code if envelope.is_http_success else envelope.status
     if number is None:
         return "unreadable"
-    # A bound on the number of metric series, whatever Kie sends.
+    # Limits the number of metric series.
     return str(number) if 100 <= number < 600 else "other"
 
 
@@ -209,7 +208,7 @@ def _credits(data: object) -> Decimal | None:
     if isinstance(data, bool) or not isinstance(data, int | float | str):
         return None
     try:
-        # Through text: a float's own digits, not its binary tail.
+        # Converts through text, so that a float has its shortest digits.
         left = Decimal(str(data))
     except InvalidOperation:
         return None

@@ -1,4 +1,4 @@
-"""Chooses the Kie to talk to: the real one, or the bundled simulator where nothing is at stake."""
+"""Chooses the Kie to use at start: the real one, or the bundled simulator."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ SIMULATOR_NAME = "kie-simulator"
 
 @dataclass(frozen=True, slots=True)
 class KieConnection:
-    """Where Kie is, and the keys it knows us by, one for each of our accounts."""
+    """The base URL of Kie and our keys, one for each account."""
 
     base_url: str
     keys: tuple[KieKey, ...]
 
 
 async def choose_kie(settings: Settings, servers: Servers) -> KieConnection:
-    """Return the real Kie where keys are set, else the simulator, which is said loudly.
+    """Return the real Kie where keys are set, else start the simulator, which is logged as a
+    warning.
 
-    Raises `ConfigurationError` over a given database without a key: simulated images must never
-    be charged to real accounts.
+    Raises `ConfigurationError` over a given database without a key: simulated images must never be
+    charged to real accounts.
     """
     if settings.kie_keys:
         return KieConnection(settings.kie_base_url, settings.kie_keys)

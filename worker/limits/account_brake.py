@@ -1,4 +1,4 @@
-"""Slows the submits of one Kie account down, in all workers together, and lets them recover."""
+"""Pauses the submits of one Kie account in all workers when Kie refuses them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PauseRange:
-    """Pauses that double from the first to the longest."""
+    """The first and the longest pause. Each pause is twice the one before."""
 
     first_pause_ms: int
     longest_pause_ms: int
 
 
-# Kie is busy: doubling pauses from a second. The account is refused: nobody can submit until a
-# person mends it, so look again seldom.
+# When Kie is busy, pauses start at a second. When it refuses the account, a person must act first,
+# so pauses are longer.
 BUSY_PAUSES = PauseRange(1_000, 30_000)
 BLOCKED_PAUSES = PauseRange(15_000, 300_000)
 
 
 class AccountBrake:
-    """The brake of one Kie account, kept in Redis."""
+    """The brake of one Kie account. Its level is in Redis."""
 
     def __init__(
         self,
@@ -56,11 +56,13 @@ class AccountBrake:
         self._monotonic = monotonic
         self._paused_until = float("-inf")
         self.level = 0
-        """How hard it was applied when this process last looked; 0 means not at all."""
+        """The level when this process last read it; 0 means no pause."""
 
     @property
     def is_paused(self) -> bool:
-        """Whether a pause is on that this process knows of; claims know better, and look."""
+        """Whether a pause is active that this process has started. Claims read the pause from
+        Redis.
+        """
         return self._monotonic() < self._paused_until
 
     def family_brake(self, model: str) -> FamilyBrake:
@@ -74,19 +76,19 @@ class AccountBrake:
 
     @property
     def highest_level(self) -> int:
-        """The level of this brake or of a family's, whichever is higher."""
+        """The level of this brake or of a family brake, whichever is higher."""
         return max([self.level, *(one.level for one in self._families.values())])
 
     def set_level(self, level: int) -> None:
-        """Note the level that a claim has just seen."""
+        """Store the level that a claim has just read."""
         self.level = level
 
     async def apply(self, reason: str, message: str) -> float:
-        """Pause this account's submits by all workers, longer each time in a row.
+        """Pause this account's submits in all workers, longer with each level. Returns the pause in
+        seconds.
 
-        Returns the pause in seconds.
-
-        An account refusal is said once, loudly, by whoever applies the brake first.
+        A refusal of the account is logged once at CRITICAL, by the worker that applies the brake
+        first.
         """
         blocked = reason == Reason.ACCOUNT_REFUSED
         steps = self._blocked if blocked else self._busy
@@ -99,8 +101,8 @@ class AccountBrake:
         self._paused_until = self._monotonic() + pause_seconds
         self.level = abs(int(level))
         if level > 0:
-            say = log.critical if blocked and is_news else log.warning
-            say(
+            write = log.critical if blocked and is_news else log.warning
+            write(
                 "submits_paused",
                 account=self._account,
                 reason=reason,
@@ -110,14 +112,14 @@ class AccountBrake:
         return pause_seconds
 
     async def reduce(self) -> int:
-        """Take a step back after a submit that went well; return the level that is left."""
+        """Reduce the level by one after a successful submit. Returns the level that is left."""
         level = self.level = int(await self._scripts.run("account_brake_reduce", [self.key], []))
         if level == 0:
             log.info("submits_resumed", account=self._account)
         return level
 
     async def reason(self) -> str | None:
-        """Return why submits are slowed down, or None where they are not."""
+        """Return why submits are paused, or None where they are not."""
         with translated_redis_errors():
             answer = self._scripts.redis.hget(self.key, "reason")
             value = await cast("Awaitable[bytes | None]", answer)

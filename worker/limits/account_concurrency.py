@@ -1,8 +1,8 @@
-"""How many polls of each Kie account are under way at once.
+"""How many polls of each Kie account run at once in this worker.
 
-Which account a task belongs to is known only once its job is read, so the poll lane itself cannot
-tell the accounts apart. A poll of an account that has its share under way goes back to the queue,
-without a slot, and comes again when a turn of its own is likely.
+The account of a task is known only once its job is read, so the poll lane cannot limit it. A poll
+of an account that has reached its limit returns to the queue, and comes again when a place is
+likely to be free.
 """
 
 from __future__ import annotations
@@ -24,49 +24,53 @@ _MEANING = "its polls wait for each other; those of the other Kie accounts go on
 @dataclass(slots=True)
 class _Account:
     in_flight: dict[int, float] = field(default_factory=dict)
-    """When each poll began."""
+    """By number of the poll: when it began."""
     next_return_at: float = 0.0
 
 
 class AccountConcurrency:
-    """One worker's own count, in memory. Without `limit_per_name` nothing is ever held back."""
+    """The count of one worker, in memory. Without `limit_per_account` there is no limit."""
 
     def __init__(
-        self, limit_per_name: int | None = None, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        limit_per_account: int | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.limit_per_name = limit_per_name
+        self.limit_per_account = limit_per_account
         self._monotonic = monotonic
         self._accounts: dict[str, _Account] = {}
         self._numbers = count()
 
     def wait_before_start(self, name: str) -> float:
-        """Return 0 where a poll of this account may begin, or after how long to come again.
+        """Return 0 where a poll of this account may start, else the seconds after which to try
+        again.
 
-        Each that is told to wait has the next turn: thousands do not come back in one moment.
+        The returns are spaced, so that thousands of polls do not come back at the same moment.
         """
         account = self._accounts.get(name)
         if (
-            self.limit_per_name is None
+            self.limit_per_account is None
             or account is None
-            or len(account.in_flight) < self.limit_per_name
+            or len(account.in_flight) < self.limit_per_account
         ):
             return 0.0
         now = self._monotonic()
         oldest_seconds = now - min(account.in_flight.values())
-        step = max(oldest_seconds, _SHORTEST_SPACING_SECONDS) / self.limit_per_name
+        step = max(oldest_seconds, _SHORTEST_SPACING_SECONDS) / self.limit_per_account
         account.next_return_at = min(
             max(account.next_return_at, now) + step, now + LONGEST_WAIT_SECONDS
         )
-        words = f"{len(account.in_flight)} polls are under way, the oldest for a while"
+        error = f"{len(account.in_flight)} polls are under way, the oldest for a while"
         incidents.record_failure(
-            _EVENT, name, words, meaning=_MEANING, oldest_seconds=round(oldest_seconds, 1)
+            _EVENT, name, error, meaning=_MEANING, oldest_seconds=round(oldest_seconds, 1)
         )
         return max(account.next_return_at - now, step)
 
     @contextmanager
     def counted(self, name: str) -> Iterator[None]:
-        """Count one poll of this account for the block."""
-        if self.limit_per_name is None:
+        """Count one poll of this account while the block runs."""
+        if self.limit_per_account is None:
             yield
             return
         account = self._accounts.setdefault(name, _Account())
@@ -76,5 +80,5 @@ class AccountConcurrency:
             yield
         finally:
             del account.in_flight[number]
-            if len(account.in_flight) <= self.limit_per_name // 2:
+            if len(account.in_flight) <= self.limit_per_account // 2:
                 incidents.record_success(_EVENT, name)

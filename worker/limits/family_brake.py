@@ -1,8 +1,9 @@
-"""Pauses the submits of one model family by one Kie account, over all workers, kept in Redis.
+"""Pauses the submits of one model family at one Kie account, over all workers. Its state is in
+Redis.
 
-The account's own brake is for answers that certainly cost nothing. This one is for what may have
-cost money for nothing, and for an endpoint that is not Kie's: after a few such outcomes in a row
-one job at a time feels the way, in a growing interval, until one goes well.
+The brake of the account is for responses that cost nothing for certain. This one is for outcomes
+that may have cost money, and for an endpoint that is not Kie's. After a few such outcomes in a row
+one submit at a time is allowed as a probe, at a growing interval, until a probe succeeds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PauseRule:
-    """When one kind of outcome pauses a family, and for how long."""
+    """After how many outcomes of one kind a family is paused, and for how long."""
 
     consecutive: int
     first_pause_ms: int
@@ -30,26 +31,26 @@ class PauseRule:
 
 @dataclass(frozen=True, slots=True)
 class FamilyBrakeRules:
-    """Everything that a family's brake goes by."""
+    """The rules of a family's brake."""
 
     uncertain_submits: PauseRule = PauseRule(
         consecutive=3, first_pause_ms=5_000, longest_pause_ms=120_000
     )
-    """Submits after which a paid task may exist; of one alone nothing follows."""
+    """Submits after which a paid task may exist. One alone has no consequence."""
     wrong_endpoint: PauseRule = PauseRule(
         consecutive=1, first_pause_ms=15_000, longest_pause_ms=300_000
     )
-    """Not Kie's endpoint has answered: no job can pass, until a person has mended it."""
+    """Another endpoint than Kie's has answered: no job can pass before a person acts."""
     failed_tasks: PauseRule = PauseRule(
         consecutive=5, first_pause_ms=30_000, longest_pause_ms=600_000
     )
-    """Tasks that Kie failed, or that do not end."""
+    """Tasks that Kie failed or that do not end."""
     window_ms: int = 600_000
-    """A row of bad outcomes begins anew after this."""
+    """The count of bad outcomes starts anew after this."""
     submit_probe_ms: int = 60_000
-    """How long a probe keeps others out while its submit is unanswered: longer than a request."""
+    """How long a probe excludes others while its submit is unanswered; longer than a request."""
     task_probe_ms: int = 300_000
-    """How long a probe keeps others out while its task has not ended."""
+    """How long a probe excludes others while its task has not ended."""
 
 
 DEFAULT_RULES = FamilyBrakeRules()
@@ -80,48 +81,51 @@ class FamilyBrake:
         self.key = family_brake_key(account, model)
         self._rules = rules
         self.level = 0
-        """How hard it was applied when this process last looked; 0 means not at all."""
+        """The level when this process last read it; 0 means no pause."""
         self.needs_success_reports = False
-        """Whether good news must be noted: it is applied, or a bad outcome was counted lately."""
+        """Whether successes must be reported: the brake is active, or a bad outcome was counted
+        lately."""
 
-    def set_level(self, told: int) -> None:
-        """Note what a script has just told: the level, or -1 where bad outcomes are counted."""
-        self.level = max(told, 0)
-        self.needs_success_reports = told != 0
+    def set_level(self, level: int) -> None:
+        """Store the level that a script returned; -1 means that bad outcomes are being counted."""
+        self.level = max(level, 0)
+        self.needs_success_reports = level != 0
 
     async def probe_wait_seconds(self, job_id: UUID) -> float:
-        """Return 0 where a job of a slowed family may be submitted, else the seconds to wait."""
+        """Return 0 where a job of a paused family may be submitted as a probe, else the seconds to
+        wait.
+        """
         rules = self._rules
-        holds = [rules.submit_probe_ms, rules.task_probe_ms]
+        excluded_ms = [rules.submit_probe_ms, rules.task_probe_ms]
         wait_ms = int(
-            await self._scripts.run("family_brake_probe", [self.key], [str(job_id), *holds])
+            await self._scripts.run("family_brake_probe", [self.key], [str(job_id), *excluded_ms])
         )
         return wait_ms / 1000
 
     async def record_wrong_endpoint(self, job_id: UUID, message: str) -> float:
-        """Pause at once; return the seconds that are left of the pause."""
+        """Pause at once. Returns the seconds that are left of the pause."""
         return await self._apply(
             "submit", self._rules.wrong_endpoint, job_id, Reason.WRONG_ENDPOINT, message
         )
 
     async def record_uncertain_submit(self, job_id: UUID, reason: str, message: str) -> float:
-        """Count a submit after which a paid task may exist; return the seconds of a pause."""
+        """Count a submit after which a paid task may exist. Returns the seconds of a pause."""
         return await self._apply("submit", self._rules.uncertain_submits, job_id, reason, message)
 
     async def record_task_failure(self, job_id: UUID, reason: str, message: str) -> float:
-        """Count a task that Kie failed or does not end; return the seconds of a pause."""
+        """Count a task that Kie failed or does not end. Returns the seconds of a pause."""
         return await self._apply("task", self._rules.failed_tasks, job_id, reason, message)
 
     async def record_accepted(self, job_id: UUID) -> None:
-        """Note that Kie gave a task id."""
+        """Report that Kie returned a task id."""
         await self._record("accepted", job_id)
 
     async def record_delivered(self, job_id: UUID) -> None:
-        """Note that a task ended with images."""
+        """Report that a task ended with images."""
         await self._record("delivered", job_id)
 
     async def end_probe(self, job_id: UUID) -> None:
-        """Let the next probe go: this one has proved nothing either way."""
+        """End the probe of this job without a result, so that the next one may start."""
         await self._record("neither", job_id)
 
     async def _apply(
@@ -144,8 +148,8 @@ class FamilyBrake:
         self.set_level(abs(int(level)) or -1)
         pause_seconds = float(pause_ms) / 1000
         if int(level) > 0:
-            say = log.critical if is_news else log.warning
-            say(
+            write = log.critical if is_news else log.warning
+            write(
                 "submits_paused",
                 account=self._account,
                 model=self._model,

@@ -1,9 +1,9 @@
 """Limits requests per sliding window over all workers, counted as the provider does: on arrival.
 
-A request arrives somewhere between its grant and its answer. So an unanswered request counts as
-not yet arrived, and an answered one counts for a whole window after its answer: whatever the
-network does in between, the provider sees at most the limit in any window. An unanswered request
-of a killed worker stops counting after a horizon. See docs/decisions/0004.
+A request arrives between its permit and its answer. So a request without an answer counts as not
+arrived, and one with an answer counts for a whole window after it. However long the network takes,
+the provider receives at most the limit in any window. A request of a killed worker, which is never
+answered, stops counting after a horizon. See docs/decisions/0004.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from worker.batching.micro_batch import MicroBatch
 from worker.batching.redis_scripts import RedisScripts
 
 WINDOW_MARGIN_MS = 25
-"""Added to every window: clocks tick in whole milliseconds and do not run at quite one speed."""
+"""Added to every window. Clocks count whole milliseconds and differ slightly in speed."""
 POLL_WINDOW_MS = 1_000
 """The sliding window of Kie's limit on polls of one task."""
 
 
 class Throttled(DarkroomError):
-    """No request may be sent for this long; nothing was sent."""
+    """No request may be sent for `wait_seconds`. Nothing was sent."""
 
     code = "throttled"
 
@@ -43,21 +43,21 @@ class Limit:
     requests: int
     window_ms: int
     horizon_ms: int
-    """How long a request that was never answered counts."""
+    """How long a request without an answer counts."""
 
     def key(self, name: str) -> str:
-        """Return the key of one log, or '' where there is no limit."""
+        """Return the Redis key of one log, or an empty string where there is no limit."""
         return f"{self.prefix}:{name}" if self.requests else ""
 
 
 def poll_limit(per_second: int, request_timeout_seconds: float) -> Limit:
-    """Kie: at most 3 queries a second for one task."""
+    """The limit of queries: 3 a second for one task by default."""
     horizon_ms = int(request_timeout_seconds * 1000) + 2_000
     return Limit("darkroom:throttle:poll", per_second, POLL_WINDOW_MS, horizon_ms)
 
 
 def submit_limit(per_10_seconds: int, request_timeout_seconds: float) -> Limit:
-    """Kie: 20 new generations per 10 s for one account."""
+    """The limit of submits: 20 per 10 s for one account by default."""
     horizon_ms = int(request_timeout_seconds * 1000) + 12_000
     return Limit("darkroom:throttle:submit", per_10_seconds, 10_000, horizon_ms)
 
@@ -70,7 +70,7 @@ class _Request:
 
 
 class Throttle:
-    """Grants requests against a limit kept in Redis. Redis down means wait, never guess."""
+    """Gives permits for requests against a limit in Redis. Without Redis it gives none."""
 
     def __init__(self, scripts: RedisScripts, limit: Limit) -> None:
         self.scripts = scripts
@@ -78,14 +78,15 @@ class Throttle:
         self._counted_ms = limit.window_ms + WINDOW_MARGIN_MS
         self._acquire_batch: MicroBatch[_Request, int] = MicroBatch(self._acquire_all)
         self._answered_batch: MicroBatch[_Request, int] = MicroBatch(self._mark_all_answered)
-        # No two requests to Kie may share an id, whichever process they come from.
+        # Each request has its own id, over all processes.
         self._process, self._numbers = token_hex(8), count()
 
     def permit(self, name: str, reservation_of: str = "") -> AbstractAsyncContextManager[None]:
-        """Send the request inside this block: granted on entry, noted as answered on exit.
+        """Return a block in which one request is sent. It acquires a permit on entry and marks the
+        request as answered on exit.
 
-        `reservation_of` is the delivery for which a claim has kept a slot. Raises `Throttled` with
-        the wait where the limit is reached, and `RedisDown`.
+        `reservation_of` is the delivery for which a claim has reserved a permit. Raises
+        `RedisDown`, and `Throttled` with the wait where the limit is reached.
         """
         key = self.limit.key(name)
         if not key:
@@ -95,13 +96,13 @@ class Throttle:
         return _Permit(self, _Request(key, request_id, reservation))
 
     async def acquire(self, request: _Request) -> None:
-        """Enter a slot. Raises `Throttled` and `RedisDown`."""
+        """Acquire a permit. Raises `Throttled` and `RedisDown`."""
         wait_ms = await self._acquire_batch.send_and_wait(request)
         if wait_ms > 0:
             raise Throttled(wait_ms / 1000)
 
     def mark_answered(self, request: _Request) -> None:
-        """Leave a slot; where it cannot be noted, the request counts until its horizon."""
+        """Mark the request as answered. Where that fails, it counts until its horizon."""
         self._answered_batch.send_later(request)
 
     async def _acquire_all(self, requests: Sequence[_Request]) -> Sequence[int]:
@@ -122,7 +123,7 @@ class Throttle:
 
 
 class _Permit(AbstractAsyncContextManager[None]):
-    """The block inside which one request is sent; without a request there is no limit."""
+    """The block in which one request is sent. Without a request there is no limit."""
 
     __slots__ = ("_request", "_throttle")
 
@@ -140,7 +141,7 @@ class _Permit(AbstractAsyncContextManager[None]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A cancelled request is cut off, but may arrive yet: it counts until its horizon. So does
-        # one whose answer cannot be noted: slower, never too fast.
+        # A cancelled request may arrive yet, so it counts until its horizon. So does one that
+        # cannot be marked as answered: that is slower, and never too fast.
         if self._request is not None and (exc is None or isinstance(exc, Exception)):
             self._throttle.mark_answered(self._request)

@@ -1,4 +1,4 @@
-"""When to ask about a task next: pure, from what is known about it and others of its kind."""
+"""When a task is polled next: pure, from its own progress and from others of its kind."""
 
 from .next_poll import (
     FIRST_POLL_SECONDS,
@@ -7,7 +7,6 @@ from .next_poll import (
     SHORTEST_GAP_SECONDS,
     PollObservation,
     PollPlan,
-    backoff_seconds,
     seconds_until_next_poll,
 )
 from .optimal_plan import WINDOW_LENGTH, plan_polls
@@ -25,7 +24,6 @@ __all__ = [
     "PollPlanner",
     "SuccessTiming",
     "TaskKind",
-    "backoff_seconds",
     "plan_polls",
     "seconds_until_next_poll",
 ]

@@ -1,4 +1,4 @@
-"""How long tasks take, as a smooth distribution made of the few hundred that were seen last."""
+"""A smooth distribution of completion times, from the last few hundred."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _MARGIN = 0.02
 _MARGIN_SECONDS = 0.1
 _STEP_SECONDS = 0.001
 _PRIOR_WEIGHT = 1.0
-"""As many completions as the broad guess counts for."""
+"""The weight of the prior, in completions."""
 _PRIOR_SIGMA = 0.8
-"""Of the broad guess: the sigma of a lognormal around the median."""
+"""The sigma of the prior, a lognormal around the median."""
 _TAIL_EXPONENT = 1.5
 _MIN_RATIO = 1e-9
 
 
 class Distribution:
-    """What share of tasks has ended after how many seconds.
+    """The share of tasks that has ended after a number of seconds.
 
-    Between quantiles of what was seen, straight lines: sharp humps stay, single values do not
-    stand out. A small part is a broad guess around the median, so that no moment is thought
-    impossible; beyond the longest that was seen there is a heavy tail.
+    Between quantiles of the completions it is linear: sharp peaks stay, and single values have
+    little effect. A small part is a broad prior around the median, so that no moment is impossible.
+    Beyond the longest completion there is a heavy tail.
     """
 
     def __init__(self, seconds: Sequence[float]) -> None:
-        """Take at least one completion time; all of them above 0."""
+        """`seconds` are the completion times: at least one, all above 0."""
         self._seen = sorted(seconds)
         self.count = len(self._seen)
         self.median = self.quantile(0.5)
@@ -37,16 +37,16 @@ class Distribution:
 
     @property
     def shortest(self) -> float:
-        """Where the first of those seen may have ended."""
+        """Where the first completion may have been."""
         return self._at[0]
 
     @property
     def longest(self) -> float:
-        """Where the last of those seen ended."""
+        """Where the last completion was."""
         return self._at[-1]
 
     def quantile(self, share: float) -> float:
-        """Return after how many seconds that share of those seen had ended."""
+        """Return after how many seconds that share of the completions had ended."""
         position = share * (self.count - 1)
         below = int(position)
         above = min(below + 1, self.count - 1)

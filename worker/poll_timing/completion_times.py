@@ -1,6 +1,6 @@
-"""Shares what the workers learned about completion times: one small table, every few seconds.
+"""Exchanges completion times with other workers through one small table, every few seconds.
 
-No step waits for it, and none depends on it: without Postgres a worker goes on with what it knows.
+No step waits for it. Without Postgres a worker continues with what it knows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ CLOSE_SECONDS = 1.0
 
 
 class CompletionTimes:
-    """Writes down what this worker saw, reads what all saw, and has the plans made of it."""
+    """Stores the completions of this worker, reads those of all workers, and plans polls
+    from them.
+    """
 
     def __init__(
         self, queries: Queries, planner: PollPlanner, *, interval_seconds: float = INTERVAL_SECONDS
@@ -33,7 +35,7 @@ class CompletionTimes:
         self._task: asyncio.Task[None] | None = None
 
     async def exchange_times(self) -> None:
-        """Share once. Raises `PostgresDown` or `DatabaseRefused`; what was seen is then kept."""
+        """Exchange once. Raises `PostgresDown` or `DatabaseRefused`; no completion is lost then."""
         fresh = self._planner.take_new_completions()
         try:
             if fresh:
@@ -55,15 +57,17 @@ class CompletionTimes:
         }
         for kind in self._planner.load_windows(windows):
             self._planner.replan(kind)
-            await asyncio.sleep(0)  # a plan takes milliseconds, and polls are due in between
+            await asyncio.sleep(
+                0
+            )  # a plan takes milliseconds; polls that are due may run in between
 
     async def __aenter__(self) -> CompletionTimes:
-        """Share now and from time to time, in the background; a worker at rest asks nothing."""
-        self._task = asyncio.create_task(self._keep_sharing())
+        """Exchange now and at intervals, in the background. An idle worker sends no statement."""
+        self._task = asyncio.create_task(self._exchange_at_intervals())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop, and write down what is left where that takes less than a second."""
+        """Stop, and store what is left where that takes less than a second."""
         if self._task is not None:
             await stop_tasks([self._task])
         if self._planner.take_used():
@@ -73,20 +77,20 @@ class CompletionTimes:
             except (DarkroomError, TimeoutError) as error:
                 log.info("completion_times_not_shared", error=str(error))
 
-    async def _keep_sharing(self) -> None:
+    async def _exchange_at_intervals(self) -> None:
         has_read = False
         while True:
             if self._planner.take_used() or not has_read:
-                has_read = await self._share_quietly()
+                has_read = await self._exchange_and_log()
             await asyncio.sleep(self._interval_seconds)
 
-    async def _share_quietly(self) -> bool:
+    async def _exchange_and_log(self) -> bool:
         try:
             await self.exchange_times()
         except PostgresDown as error:
             incidents.record_outage(error, doing="share_completion_times")
             return False
         except Exception:
-            # Polls go on by what is known; the log says what to mend.
+            # Polls continue with what is known; the log has the error.
             log.exception("completion_times_failed")
         return True

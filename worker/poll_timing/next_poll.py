@@ -1,4 +1,4 @@
-"""The next look at one task: by the plan of its kind, or by rule of thumb where there is none."""
+"""Seconds until the next poll of a task, from the plan of its kind or a default rule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIRST_POLL_SECONDS = 2.0
 SHORTEST_GAP_SECONDS = 1.0
 LONGEST_GAP_SECONDS = 15.0
 LEAST_GAP_SECONDS = 0.35
-"""No plan has shorter gaps: with them, three questions never fall into one second."""
+"""No plan has shorter gaps. So no second has more than three polls."""
 LAST_POLL_RETRY_SECONDS = 5.0
 _SHARE_OF_ELAPSED = 0.12
 _SHARE_OF_REMAINING = 0.5
@@ -21,29 +21,30 @@ _PROGRESS_LONGEST_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class PollObservation:
-    """What the last answer said about a task."""
+    """What the last poll found about a task."""
 
     elapsed_seconds: float
-    """Since Kie gave the task id."""
+    """Since Kie returned the task id."""
     progress: float
     """0 to 1, as Kie reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PollPlan:
-    """What experience says about a kind of task; without any, rules of thumb hold."""
+    """What is known about a kind of task. Without any knowledge the default rule applies."""
 
     poll_times: tuple[float, ...] = ()
-    """When to look, in seconds since the task id was given; rising."""
+    """When to poll, in seconds since the task id, ascending."""
     progress_error: float | None = None
-    """How far Kie's progress misses the end, as a share of what remains; None: unproved."""
+    """By what share of the remaining time Kie's progress misses the end; None where that is not
+    proved."""
 
 
 _NOTHING = PollPlan()
 
 
 def first_poll_delay_seconds(known: PollPlan = _NOTHING) -> float:
-    """Return how long after the task id to look for the first time."""
+    """Return the seconds from the task id to the first poll."""
     return known.poll_times[0] if known.poll_times else FIRST_POLL_SECONDS
 
 
@@ -53,14 +54,14 @@ def seconds_until_next_poll(
     interval_factor: float = 1.0,
     known: PollPlan = _NOTHING,
 ) -> float:
-    """Return how long to wait before asking again; `interval_factor` is at least 1.
+    """Return the seconds until the next poll. `interval_factor` is at least 1.
 
-    With a plan, its next look. Without one, or past its end, the gaps grow with the time that has
-    passed, so the lag stays a fixed share of the whole. Progress counts in full where it has
-    proved to tell the end; where there is neither plan nor proof it may hasten, to half of what it
-    says is left, but never below a quarter of the gap, because it may be stuck short of the end.
-    All but the first look is stretched while callbacks can be relied on. Never past the deadline,
-    which gets a look of its own.
+    With a plan, it is the next poll of the plan. Without one, or past its end, the gaps grow with
+    the elapsed time, so that the lag is a fixed share of the whole. Progress decides where it has
+    proved to predict the end. Where there is neither a plan nor a proof, progress may shorten the
+    gap to half of the time that it predicts, and to no less than a quarter of the gap, because it
+    may stop short of the end. Every gap but the first is multiplied by `interval_factor`. No poll
+    is later than the deadline, which has a poll of its own.
     """
     first_seconds = first_poll_delay_seconds(known)
     if sighting.elapsed_seconds < first_seconds:
@@ -75,21 +76,13 @@ def seconds_until_next_poll(
 
 
 def previous_poll_seconds(observed_seconds: float, known: PollPlan = _NOTHING) -> float:
-    """Return when the look before the one that found the end will have been; 0 where none."""
+    """Return when the poll before the one that found the end was made; 0 where there was none."""
     if known.poll_times and observed_seconds <= known.poll_times[-1] + LONGEST_GAP_SECONDS:
         index = bisect_left(known.poll_times, observed_seconds - LEAST_GAP_SECONDS)
         return known.poll_times[index - 1] if index else 0.0
     if observed_seconds < FIRST_POLL_SECONDS + SHORTEST_GAP_SECONDS:
         return 0.0
     return max(observed_seconds - _default_gap_seconds(observed_seconds), 0.0)
-
-
-def backoff_seconds(
-    tries: int, jitter: float, *, first: float = 1.0, longest: float = 30.0
-) -> float:
-    """Return a doubling delay with jitter: `jitter` is 0 to 1, `tries` counts from 1."""
-    whole = min(first * 2.0 ** min(max(tries - 1, 0), 16), longest)
-    return whole * (0.5 + 0.5 * jitter)
 
 
 def _gap_seconds(elapsed_seconds: float, poll_times: tuple[float, ...]) -> float:

@@ -1,8 +1,8 @@
-"""The best moments to look at a task, from how long others of its kind took.
+"""The cheapest set of poll times for a kind of task, from the durations of others of its kind.
 
-A look costs one poll. Lag costs its square, so that long waits count for more: a lag of
-`POLL_COST_IN_LAG_SECONDS` costs as much as a poll, twice the lag as much as four. The cheapest set of
-moments, out of some two hundred, is found backwards from the last (dynamic programming).
+A poll costs 1. Lag costs its square, so that long waits count for more: a lag of
+`POLL_COST_IN_LAG_SECONDS` costs as much as one poll, twice that lag as much as four. Dynamic
+programming finds the cheapest set out of two hundred candidates, from the last to the first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .next_poll import LEAST_GAP_SECONDS
 POLL_COST_IN_LAG_SECONDS = 1.2
 """The trade-off between polls and lag; bench/timetable.py draws the curve."""
 WINDOW_LENGTH = 300
-"""How many completions of a kind count: a sample of the last minutes, the older ones fade."""
+"""How many completions of a kind count. Newer ones replace older ones."""
 PLAN_FROM = 16
 """With fewer completions there is no plan."""
 _CANDIDATES = 200
@@ -26,17 +26,17 @@ _LONGEST_SHARE_OF_ELAPSED = 0.25
 _LONGEST_AT_LEAST_SECONDS = 3.0
 _LONGEST_AT_MOST_SECONDS = 30.0
 _JUST_AFTER_SECONDS = 0.1
-"""A look so long after a quantile finds what ended there."""
+"""A poll so long after a quantile finds the tasks that ended there."""
 
 
 def plan_polls(
     seconds: Sequence[float], poll_cost_in_lag_seconds: float = POLL_COST_IN_LAG_SECONDS
 ) -> tuple[float, ...]:
-    """Return when to look, rising; () where fewer than `PLAN_FROM` completions are known.
+    """Return the poll times, ascending; () where fewer than `PLAN_FROM` completions are known.
 
-    Between poll_times there is never less than `LEAST_GAP_SECONDS`, and after the first never more
-    than a quarter of the time that has passed (but three seconds at least, thirty at most): what
-    nobody has seen yet is found all the same. Takes a few milliseconds.
+    Two polls are at least `LEAST_GAP_SECONDS` apart. After the first poll, a gap is at most a
+    quarter of the elapsed time, within 3 to 30 seconds, so that a task that takes longer than any
+    before is found too. Takes a few milliseconds.
     """
     if len(seconds) < PLAN_FROM:
         return ()
@@ -52,7 +52,7 @@ def plan_polls(
 
 @dataclass(frozen=True, slots=True)
 class _CandidateTimes:
-    """Moments to choose from; `moments` are running sums of share x seconds^k, for k = 0, 1, 2."""
+    """The candidates. `moments` are running sums of share x seconds^k, for k = 0, 1, 2."""
 
     at: list[float]
     moments: tuple[list[float], list[float], list[float]]
@@ -72,7 +72,7 @@ class _CandidateTimes:
 
 
 def _candidate_times(distribution: Distribution) -> list[float]:
-    """Half of the moments by the hundredths of those seen, half by even ratios, and 0."""
+    """Return 0, then candidates: half at quantiles of the durations, half at equal ratios."""
     half = _CANDIDATES // 2
     earliest = max(LEAST_GAP_SECONDS, min(distribution.shortest, distribution.median * 0.3))
     latest = max(distribution.longest * _BEYOND_LONGEST_FACTOR, earliest + 1.0)
@@ -84,7 +84,7 @@ def _candidate_times(distribution: Distribution) -> list[float]:
 
 
 def _cheapest_next(grid: _CandidateTimes) -> list[int]:
-    """Return for each moment the index of the look that best follows it; 0: none does."""
+    """Return for each candidate the index of the poll that best follows it; 0: none."""
     at, ended = grid.at, grid.moments[0]
     last = len(at) - 1
     cost = [0.0] * (last + 1)
@@ -113,13 +113,15 @@ def _reach(at: list[float], current: int) -> tuple[int, int]:
 
 
 def _lag_cost(grid: _CandidateTimes, current: int, next_index: int) -> float:
-    """Return what the squared lag costs of those that end in between and are found `there`."""
-    look = grid.at[next_index]
+    """Return the squared lag of the tasks that end between two polls and are found at the
+    second.
+    """
+    found_at = grid.at[next_index]
     zeroth, first, second = grid.moments
     share = zeroth[next_index] - zeroth[current]
     squares = (
-        look * look * share
-        - 2 * look * (first[next_index] - first[current])
+        found_at * found_at * share
+        - 2 * found_at * (first[next_index] - first[current])
         + (second[next_index] - second[current])
     )
     return grid.lag_price * squares

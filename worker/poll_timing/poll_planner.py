@@ -1,4 +1,4 @@
-"""What one worker has learned: how long each kind of task takes, and when to look therefore."""
+"""Stores what was learned about each kind of task, and returns when to poll."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _LEAST_SECONDS = 0.01
 OVERDUE_LEAST_SECONDS = 300.0
 OVERDUE_UNLEARNED_SECONDS = 600.0
 _OVERDUE_FACTOR = 5.0
-"""A task is overdue after so many times the longest of its kind."""
+"""A task is overdue after this many times the longest duration of its kind."""
 _CLOCK_SLACK_SECONDS = 1.0
-"""By so much Kie's clock may differ from ours before it is not believed: some dates are whole."""
+"""By how much Kie's clock may differ from ours before it is not believed. Some dates are in whole
+seconds."""
 
 
 class TaskKind(NamedTuple):
-    """What is expected to take equally long."""
+    """Tasks that are expected to take equally long."""
 
     model: str
     task: str
@@ -43,7 +44,7 @@ class TaskKind(NamedTuple):
 
 
 class CompletionTime(NamedTuple):
-    """One task that succeeded, so many seconds after Kie gave its id."""
+    """One task that succeeded, so many seconds after Kie returned its id."""
 
     kind: TaskKind
     seconds: float
@@ -51,13 +52,13 @@ class CompletionTime(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SuccessTiming:
-    """How a success was found; all in seconds since Kie gave the task id."""
+    """When a success was found. All times are in seconds since Kie returned the task id."""
 
     observed_seconds: float
     reported_seconds: float | None
-    """When it was done by Kie's own clock; None where Kie does not say."""
+    """When it ended by Kie's clock; None where Kie gives no time."""
     position: float = 0.5
-    """0 to 1, drawn evenly: where between two poll_times the end is put that nobody dates."""
+    """0 to 1, random: where between two polls an end without a date is assumed."""
 
 
 @dataclass(slots=True)
@@ -66,15 +67,16 @@ class _KindState:
     poll_times: tuple[float, ...] = ()
     planned_from: tuple[float, ...] = ()
     overdue_seconds: float = 0.0
-    """0: nothing is known of it yet."""
+    """0: not known yet."""
     progress_accuracy: ProgressAccuracy = field(default_factory=ProgressAccuracy)
 
 
 class PollPlanner:
-    """Answers when to look next, and is told what the poll_times found. Does no input or output.
+    """Returns when to poll next, and learns from what polls find. Does no input or output.
 
-    Completions are gathered until `take_new_completions`; what all workers saw comes back by `load_windows`, and
-    `replan` makes plans of it. Between two plans an answer is a look-up in a table.
+    Completions are collected until `take_new_completions`. Those of all workers come back by
+    `load_windows`, and `replan` makes plans from them. Between two plans each answer is a look-up
+    in a table.
     """
 
     def __init__(
@@ -90,10 +92,10 @@ class PollPlanner:
         self._sightings: dict[UUID, PollObservation] = {}
         self._was_used = False
 
-    # --- asked by the steps -----------------------------------------------------------------
+    # --- questions of the steps -------------------------------------------------------------
 
     def first_poll_delay_seconds(self, kind: TaskKind) -> float:
-        """Return how long after the task id to look for the first time."""
+        """Return the seconds from the task id to the first poll."""
         self._was_used = True
         return first_poll_delay_seconds(self._known(kind))
 
@@ -104,21 +106,23 @@ class PollPlanner:
         seconds_to_deadline: float,
         interval_factor: float = 1.0,
     ) -> float:
-        """Return how long to wait before asking again; see the function of that name."""
+        """Return the seconds until the next poll; see the function of that name."""
         return seconds_until_next_poll(
             sighting, seconds_to_deadline, interval_factor, self._known(kind)
         )
 
     def overdue_seconds(self, kind: TaskKind) -> float:
-        """Return after how long a task of this kind takes far longer than any did."""
+        """Return after how many seconds a task of this kind has taken far longer than any
+        before.
+        """
         experience = self._kinds.get(kind)
         learned_seconds = 0.0 if experience is None else experience.overdue_seconds
         return learned_seconds or self._overdue_unlearned_seconds
 
-    # --- told by the steps ------------------------------------------------------------------
+    # --- findings of the steps --------------------------------------------------------------
 
     def record_pending(self, job_id: UUID, sighting: PollObservation) -> None:
-        """Note that the task was still generating."""
+        """Record that the task was still generating."""
         self._was_used = True
         self._sightings.pop(job_id, None)
         if len(self._sightings) >= _SIGHTINGS_MAX:
@@ -126,11 +130,11 @@ class PollPlanner:
         self._sightings[job_id] = sighting
 
     def record_success(self, job_id: UUID, kind: TaskKind, ending: SuccessTiming) -> None:
-        """Learn from a success.
+        """Learn the duration of a task that succeeded.
 
-        Kie's clock is believed within what our own poll_times saw: not before the last look that found
-        the task generating, not after the one that found it done. Where Kie does not say when, or
-        its clock is plainly wrong, the end is put somewhere between the two.
+        Kie's clock is believed within what our own polls found: not before the last poll that found
+        the task generating, not after the one that found it done. Where Kie gives no time, or a
+        wrong one, the end is assumed at a random moment between the two.
         """
         self._was_used = True
         last = self._sightings.pop(job_id, None)
@@ -145,34 +149,36 @@ class PollPlanner:
         slack = _CLOCK_SLACK_SECONDS
         if said is not None and after - slack <= said <= found + slack:
             return min(max(said, after), found)
-        if last is None:  # the last look was another worker's, or there was none
+        if last is None:  # another worker made the last poll, or there was none
             after = previous_poll_seconds(found, self._known(kind))
         return after + ending.position * (found - after)
 
     def forget(self, job_id: UUID) -> None:
-        """Drop what was seen of a job that ended otherwise."""
+        """Forget a job that ended without a success."""
         self._sightings.pop(job_id, None)
 
     # --- shared with other workers ----------------------------------------------------------
 
     def take_used(self) -> bool:
-        """Return whether it was used since the last call: a worker at rest need not share."""
+        """Return whether it was used since the last call. An idle worker exchanges nothing."""
         was_used, self._was_used = self._was_used, False
         return was_used
 
     def take_new_completions(self) -> list[CompletionTime]:
-        """Return the completions seen since the last call, oldest first."""
+        """Return the completions since the last call, oldest first."""
         fresh, self._fresh = self._fresh, []
         return fresh
 
     def return_completions(self, completions: Iterable[CompletionTime]) -> None:
-        """Keep completions until the next `take_new_completions`; of too many, the newest."""
+        """Store completions until the next `take_new_completions`; of too many, the newest."""
         self._fresh.extend(completions)
         if len(self._fresh) > 10 * WINDOW_LENGTH:
             del self._fresh[: -5 * WINDOW_LENGTH]
 
     def load_windows(self, windows: Mapping[TaskKind, Iterable[float]]) -> list[TaskKind]:
-        """Take over what all workers saw, oldest first; returns the kinds that need a new plan."""
+        """Load the completions of all workers, oldest first. Returns the kinds that need a new
+        plan.
+        """
         for kind, seconds in windows.items():
             experience = self._kinds.setdefault(kind, _KindState())
             experience.window = tuple(seconds)[-WINDOW_LENGTH:]
@@ -184,14 +190,14 @@ class PollPlanner:
         return [kind for kind, known in self._kinds.items() if known.window != known.planned_from]
 
     def set_lag_factor(self, lag_factor: float) -> list[TaskKind]:
-        """Let a poll be worth so many times the usual lag, from the next plans on; returns the
-        kinds that need a new one.
+        """Set the factor of the lag that one poll may save. Returns the kinds that need a
+        new plan.
         """
         self._lag_factor = lag_factor
         return [kind for kind, known in self._kinds.items() if known.poll_times]
 
     def replan(self, kind: TaskKind) -> None:
-        """Make the plan of one kind from its window; takes a few milliseconds."""
+        """Make the plan of one kind from its window. Takes a few milliseconds."""
         experience = self._kinds[kind]
         cost_seconds = self._poll_is_worth_seconds * self._lag_factor
         experience.poll_times = plan_polls(experience.window, cost_seconds)

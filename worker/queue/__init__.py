@@ -1,1 +1,3 @@
-"""The queue in Redis: lanes, claims under a lease, wake-ups, periodic work."""
+"""Lanes of arq deliveries: claims under a lease, wake-ups, periodic work. Import by
+absolute names.
+"""

@@ -1,4 +1,4 @@
-"""When a lane looks into its queue: in a interval while it is busy, at once where somebody calls."""
+"""When a lane makes its next claim: at an interval while it is busy, at once when it is woken."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import asyncio
 from worker.batching.micro_batch import BATCHES_PER_SECOND, BatchInterval, wait_at_most
 
 FALLBACK_CLAIM_SECONDS = 12 / BATCHES_PER_SECOND
-"""The longest sleep between looks, for deliveries that came without a wake-up. Whole beats, so that
-the looks of idle lanes fall together with whatever else the worker does."""
+"""The longest time between two claims, for deliveries without a wake-up. It is a whole number of
+ticks, so that the claims of idle lanes share a round trip."""
 _CLAIMS_PER_SECOND = BATCHES_PER_SECOND / 2
-"""Of a busy lane: what is due by itself, a poll for the most part, waits up to 80 ms."""
+"""Of a busy lane: a delivery that becomes due by itself, usually a poll, waits up to 80 ms."""
 
 
 class ClaimTiming:
-    """The looks of one lane, one after the other.
+    """The claims of one lane.
 
-    What somebody calls for, so many times a second at most, does not wait until the lane would look
-    by itself.
+    A wake-up causes a claim before the next scheduled one, at most so many times a second.
     """
 
     def __init__(self, calls_per_second: float) -> None:
@@ -26,21 +25,21 @@ class ClaimTiming:
         self._woken = BatchInterval(calls_per_second)
 
     def wake(self) -> None:
-        """Say that something may be due, or that there is room again."""
+        """Request a claim: a delivery may be due, or a slot is free."""
         self._is_woken.set()
 
     async def wait_until_allowed(self) -> None:
-        """Wait until the next look may be made, which then answers all calls so far."""
+        """Wait until the next claim may be made. That claim answers all wake-ups before it."""
         await self._scheduled.wait(self._is_woken)
         if self._is_woken.is_set():
             await self._woken.wait()
         self._is_woken.clear()
 
     async def sleep(self, delay_seconds: float) -> None:
-        """Wait until a look is worthwhile: after the delay, at a call, or at the fallback.
+        """Wait for the delay, a wake-up or the fallback, whichever comes first.
 
-        The fallback comes at the same moment for all lanes of a loop: they wake up once for it, and
-        look in one round trip.
+        The fallback is at the same moment for all lanes of an event loop: they wake up once for it,
+        and claim in one round trip.
         """
         now = asyncio.get_running_loop().time()
         until_fallback = FALLBACK_CLAIM_SECONDS - now % FALLBACK_CLAIM_SECONDS

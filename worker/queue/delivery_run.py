@@ -1,54 +1,58 @@
-"""Gives up the slot of a lane while a run waits for something that other runs do not need.
-
-The way to the slot travels with the task that runs the delivery, so that no step has to hand it
-on. The run keeps its lease.
-"""
+"""One run of a delivery: when it was due, through which gate it was claimed, and its lane slot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from dataclasses import dataclass
 
-_give_up: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
-    "give_up", default=nullcontext
-)
-_delivery: ContextVar[str] = ContextVar("delivery", default="")
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRun:
+    """What the claim of a delivery tells the step that runs it."""
+
+    due_at: float | None = None
+    """When it was due, by the event loop's clock; None where no lane has claimed it.
+
+    Redis returns for how long a delivery has been due, so no two clocks are compared.
+    """
+    gate: int | None = None
+    """The index of the Kie account whose submit slot the claim has reserved."""
+    without_slot: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Frees the lane slot of this run for the block. The run keeps its lease."""
+
+    def lateness_seconds(self, now: float) -> float | None:
+        """Return how long ago the delivery was due; `now` is by the event loop's clock."""
+        return None if self.due_at is None else max(now - self.due_at, 0.0)
+
+
+UNCLAIMED = DeliveryRun()
+"""The run of a delivery that no lane of ours has claimed, such as one of a stock arq worker."""
 
 
 class LaneSlots:
-    """The slots of one lane; `count` is told which delivery gives its slot up or has it again."""
+    """The slots of one lane.
+
+    `count` is called with -1 when a run frees its slot, and with 1 when the run has it again.
+    """
 
     def __init__(self, most: int, count: Callable[[str, int], None]) -> None:
         self._most = most
         self._count = count
-        self._given_up = 0
-
-    def use_for_tasks(self) -> None:
-        """Let the tasks that this task creates from now on run with slots of this lane."""
-        _give_up.set(self._without_slot)
+        self._free_runs = 0
 
     @contextmanager
-    def _without_slot(self) -> Iterator[None]:
-        # As many again may wait at most: a lane that only waits must not claim without end.
-        if self._given_up >= self._most:
+    def without_slot(self, arq_id: str) -> Iterator[None]:
+        """Free the slot of this run for the block."""
+        # At most as many runs wait without a slot as have one, or a lane that only waits would
+        # claim without end.
+        if self._free_runs >= self._most:
             yield
             return
-        delivery = _delivery.get()
-        self._given_up += 1
-        self._count(delivery, -1)
+        self._free_runs += 1
+        self._count(arq_id, -1)
         try:
             yield
         finally:
-            self._given_up -= 1
-            self._count(delivery, 1)
-
-
-def use_slot_for(delivery: str) -> None:
-    """Say which delivery this task runs."""
-    _delivery.set(delivery)
-
-
-def slot_given_up() -> AbstractContextManager[None]:
-    """Let another delivery have the slot of this run for the block; nothing outside of a lane."""
-    return _give_up.get()()
+            self._free_runs -= 1
+            self._count(arq_id, 1)

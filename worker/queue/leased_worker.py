@@ -1,9 +1,9 @@
-"""An arq worker that claims deliveries in batches under a lease: the other file that knows arq.
+"""An arq worker that claims deliveries in batches under a lease. One of two files that use arq.
 
-Stock arq re-reads every running id, four round trips each, and gives a dead worker's jobs back
-only after the longest timeout. Here one script claims many ids, pushes their scores a lease
-ahead, and a heartbeat renews the leases of what still runs: busy ids leave the window, and a
-dead worker's deliveries are due again when the lease lapses. The keys are arq's own, so a stock
+Stock arq reads every running id again with four round trips each, and returns the jobs of a dead
+worker only after the longest timeout. Here one script claims many ids and moves their scores a
+lease ahead, and a heartbeat renews the leases of the runs. Running ids leave the window, and a dead
+worker's deliveries are due again when the lease lapses. The keys are arq's own, so that a stock
 `arq.Worker` runs the same jobs.
 """
 
@@ -31,18 +31,18 @@ from worker.batching.micro_batch import BATCHES_PER_SECOND, MicroBatch
 from worker.batching.redis_scripts import RedisScripts
 from worker.limits.submit_gates import SubmitGates
 from worker.queue.claim_timing import FALLBACK_CLAIM_SECONDS, ClaimTiming
-from worker.queue.delivery_run import LaneSlots, use_slot_for
-from worker.queue.due_time import due_at
+from worker.queue.delivery_run import DeliveryRun, LaneSlots
 
 log = structlog.get_logger(__name__)
 
 LEASE_MS = 10_000
-"""How long a claim outlives its worker: the time until a killed worker's jobs move again."""
+"""How long a claim outlives its worker: after this a killed worker's jobs run again."""
 _MAX_WAKE_UPS_PER_SECOND = {Lane.POLL: BATCHES_PER_SECOND * 2}
-"""What Kie has called for waits up to 20 ms in it; others, new jobs for one, up to 40 ms."""
-# Above every deadline that the steps have of their own: arq fails a job for good on a timeout.
+"""A poll that a callback makes due waits up to 20 ms. Other deliveries, such as new jobs, up to 40
+ms."""
+# Above every deadline of the steps: arq fails a job for good on a timeout.
 _RUN_TIMEOUT_SECONDS = 24 * 3600
-# From a claim to the POST it takes one look at the job and one commit.
+# From the claim to the POST a run needs one read and one commit.
 _RESERVATION_MS = 5_000
 _UNLIMITED_TRIES = 1_000_000_000
 _HAND_BACK_SECONDS = 5.0
@@ -51,14 +51,14 @@ ArqFunction = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Snoozed(Retry):
-    """Raised by a job function: run this delivery again after the delay. Not a failure."""
+    """Raised by a step: run this delivery again after the delay. It is not a failure."""
 
     def __init__(self, delay_seconds: float) -> None:
         super().__init__(defer=max(delay_seconds, 0.001))
 
 
 class LeasedWorker(Worker):
-    """One lane of this process. Runs until cancelled; outlives any Redis outage."""
+    """One lane of this process. Runs until cancelled, and outlives any outage of Redis."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class LeasedWorker(Worker):
         self.lease_ms = lease_ms
         self.owner = token_hex(8)
         self._gates = gates or SubmitGates()
-        self.wake_pushes = PushChannel("wake", "each lane looks twice a second")
+        self.wake_pushes = PushChannel("wake", "each lane claims twice a second")
         self._scripts = scripts or RedisScripts(redis)
         self._function = function
         self._arq_id_prefix = f"{lane.name.lower()}:"
@@ -101,9 +101,8 @@ class LeasedWorker(Worker):
     # --- the loop ---------------------------------------------------------------------------
 
     async def run_until_cancelled(self) -> None:
-        """Claim and run deliveries; on a Redis outage wait and go on."""
+        """Claim and run deliveries. During an outage of Redis it waits and goes on."""
         self.ctx["redis"] = self.pool
-        self._slots.use_for_tasks()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew_leases())
             while True:
@@ -120,21 +119,21 @@ class LeasedWorker(Worker):
                 await self._timing.sleep(delay_seconds)
 
     def wake(self) -> None:
-        """Look at once: something may be due, or a slot is free."""
+        """Claim at once: a delivery may be due, or a slot is free."""
         self._timing.wake()
 
     async def _claim_due(self) -> float:
-        """Claim and start what is due; return the seconds until the next look is worthwhile."""
+        """Claim and start what is due. Returns the seconds until the next claim is worthwhile."""
         free_slots = self.max_jobs - self.job_counter
-        limit_per_name = (gates := self._gates).limit_per_name(free_slots)
-        if not self.allow_pick_jobs or free_slots <= 0 or not any(limit_per_name):
+        claim_limits = (gates := self._gates).claim_limits(free_slots)
+        if not self.allow_pick_jobs or free_slots <= 0 or not any(claim_limits):
             return FALLBACK_CLAIM_SECONDS
         arguments: list[str | int] = [free_slots, self.lease_ms, self.owner, in_progress_key_prefix]
         arguments += [
             gates.limit,
             RERUN_KEY_PREFIX,
             _RESERVATION_MS,
-            *gates.claim_arguments(limit_per_name),
+            *gates.claim_arguments(claim_limits),
         ]
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
@@ -142,34 +141,37 @@ class LeasedWorker(Worker):
             claimed = (reply[start::4] for start in range(first, first + 4))
             now = self.loop.time()
             for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
-                with due_at(now - int(late_ms) / 1000):
-                    self._start(arq_id.decode(), int(score), int(gate))
+                due_at = now - int(late_ms) / 1000
+                self._start(arq_id.decode(), int(score), int(gate), due_at)
         self.wake_pushes.record_claimed((len(reply) - first) // 4)
         gates.set_levels(reply[1:first])
         return FALLBACK_CLAIM_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
 
-    def _start(self, arq_id: str, score: int, gate: int) -> None:
+    def _start(self, arq_id: str, score: int, gate: int, due_at: float) -> None:
         running = self.tasks.get(arq_id)
         if running is not None and not running.done():
-            # Our own lease had lapsed, for want of Redis, and nobody took it: the run goes on.
+            # Our own lease has lapsed without Redis, and no other worker has claimed it: the run
+            # goes on.
             return
         self.job_counter += 1
         self._scores[arq_id] = score
         self._gates.record_claim(arq_id, gate)
-        task = self.loop.create_task(self.run_job(arq_id, score))
+        reserved = gate if self._gates.has_gates else None
+        run = DeliveryRun(due_at, reserved, partial(self._slots.without_slot, arq_id))
+        task = self.loop.create_task(self._run(run, arq_id, score))
         self.tasks[arq_id] = task
         task.add_done_callback(partial(self._note_end, arq_id))
 
     def _note_end(self, arq_id: str, task: asyncio.Task[None]) -> None:
         self._change_running(-1)
-        # Unless the next run of the same delivery has begun already.
+        # Unless the next run of the same delivery has started.
         if self.tasks.get(arq_id) is task:
             del self.tasks[arq_id]
             self._scores.pop(arq_id, None)
             self._gates.record_run_end(arq_id)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            # Its lease lapses and it is delivered again: nothing is lost, but say so.
+            # Its lease lapses and the delivery is run again, so nothing is lost.
             log.warning("run_ended_badly", arq_id=arq_id, error=repr(error))
 
     def _note_slot(self, arq_id: str, change: int) -> None:
@@ -178,7 +180,7 @@ class LeasedWorker(Worker):
 
     def _change_running(self, change: int) -> None:
         self.job_counter += change
-        # A slot is free: look at once rather than after the fallback.
+        # A slot is free: claim at once instead of at the fallback.
         is_first_free = change < 0 and self.job_counter == self.max_jobs - 1
         if is_first_free or self._gates.limits_claims:
             self.wake()
@@ -198,24 +200,21 @@ class LeasedWorker(Worker):
             except RedisDown as error:
                 incidents.record_outage(error, doing="renew_leases")
 
-    async def run_job(self, job_id: str, score: int) -> None:
-        """Run a delivery of ours; overrides arq's, to which the jobs of others are left.
-
-        Who made a delivery wrote all that it says into its id, so there is nothing to read first.
-        """
-        if not job_id.startswith(self._arq_id_prefix):
-            await super().run_job(job_id, score)
+    async def _run(self, run: DeliveryRun, arq_id: str, score: int) -> None:
+        if not arq_id.startswith(self._arq_id_prefix):
+            # Another program has enqueued it: arq reads its payload and runs it.
+            await self.run_job(arq_id, score)
             return
-        use_slot_for(job_id)
         outcome: str | int = "finish"
         try:
-            await self._function(self.ctx, job_id.removeprefix(self._arq_id_prefix))
+            # The id holds all that a delivery of ours consists of, so no payload is read.
+            await self._function({**self.ctx, "run": run}, arq_id.removeprefix(self._arq_id_prefix))
         except Snoozed as snoozed:
             outcome = snoozed.defer_score or 0
         except asyncio.CancelledError:
-            outcome = 0  # handed back, for anybody to run at once
-        # Nobody waits for it: where it is lost, the lease lapses and the delivery comes again.
-        self._run_ends.send_later((job_id, outcome))
+            outcome = 0  # returned, so that any worker may run it at once
+        # No caller waits. If the end is lost, the lease lapses and the delivery is run again.
+        self._run_ends.send_later((arq_id, outcome))
 
     async def finish_job(
         self,
@@ -227,7 +226,7 @@ class LeasedWorker(Worker):
         incr_score: int | None,
         keep_in_progress: float | None,
     ) -> None:
-        """End a run in one fenced round trip; overrides arq's."""
+        """End a run with one fenced script. Overrides arq's own four commands."""
         if job_id not in self._scores or keep_in_progress is not None:
             await super().finish_job(
                 job_id,
@@ -241,29 +240,31 @@ class LeasedWorker(Worker):
             return
         outcome: str | int = "finish"
         if not finish:
-            # arq counts from the score it was started with; we count from now. A cancelled run
-            # has no delay: it is handed back at once.
+            # arq counts from the score it was started with; the script counts from now. A cancelled
+            # run has no delay: any worker may run it at once.
             due_ms = self._scores[job_id] + incr_score if incr_score else local_now_ms()
             outcome = max(due_ms - local_now_ms(), 0)
         await self._run_ends.send_and_wait((job_id, outcome))
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
-        """End a run that arq could not start, in one fenced round trip; overrides arq's."""
+        """End a run that arq could not start, with one fenced script. Overrides arq's own."""
         await self._run_ends.send_and_wait((job_id, "finish"))
 
     async def _send_run_ends(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
         arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
         arguments += [retry_key_prefix, RERUN_KEY_PREFIX]
         keys = [self.queue_name, *self._gates.throttle_keys]
-        items = [word for end in ends for word in end]
+        items = [value for end in ends for value in end]
         run = self._scripts.run
         replies: list[int] = await run("finish", keys, arguments, items, may_wait=True)
         return replies
 
     async def drain(self, timeout_seconds: float) -> None:
-        """Claim nothing more, let runs end for that long, then hand the rest back."""
+        """Stop claiming, let runs end for that long, then return the other deliveries to
+        the queue.
+        """
         self.allow_pick_jobs = False
-        async with self._claiming:  # what a claim under way brings is ours to end as well
+        async with self._claiming:  # a claim in flight may still start runs
             running = [task for task in self.tasks.values() if not task.done()]
         if running:
             _, late = await asyncio.wait(running, timeout=timeout_seconds)

@@ -1,8 +1,8 @@
-"""Runs work at an interval, once for all workers together.
+"""Runs work at an interval, once for all workers.
 
-The interval is counted by each worker's monotonic clock, and whose turn it is by a key in Redis
-that expires by Redis's clock. No date takes part, so a clock that is set stops nothing. A worker
-that may not claim runs nothing: the key in its Redis says nothing about the other workers.
+Each worker counts the interval by its monotonic clock. A key in Redis that expires decides which
+worker runs. No date is compared, so a clock that is set has no effect. A worker that may not claim
+runs nothing, because its Redis may not be the one of the other workers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import DependencyDown
 
 LONGEST_CHECK_SECONDS = 10.0
-"""How long a worker waits at most before it asks again whether it is its turn."""
+"""The longest time between two checks of whether the work is due."""
 _TIMEOUT_SECONDS = 300.0
 _SHARE_OF_INTERVAL = 0.9
 _KEY_PREFIX = "darkroom:periodic:"
@@ -28,7 +28,7 @@ _KEY_PREFIX = "darkroom:periodic:"
 
 @dataclass(frozen=True, slots=True)
 class PeriodicWork:
-    """What is to be done at an interval, by one of the workers."""
+    """Work that one of the workers does at an interval."""
 
     name: str
     interval_seconds: float
@@ -36,7 +36,7 @@ class PeriodicWork:
 
 
 class PeriodicRunner:
-    """One worker's share of some periodic work. Any number of workers share it."""
+    """One worker that runs periodic work. Any number of workers may do so."""
 
     def __init__(
         self, redis: Redis, work: PeriodicWork, worker_name: str, may_claim: Callable[[], bool]
@@ -45,11 +45,11 @@ class PeriodicRunner:
         self._may_claim = may_claim
         self.work = work
         self._worker_name = worker_name
-        # Shorter than the interval, so that whoever had the last turn may have the next.
+        # Shorter than the interval, so that the same worker may run the work again.
         self._lock_ms = int(work.interval_seconds * _SHARE_OF_INTERVAL * 1000)
 
     async def run_until_cancelled(self) -> None:
-        """Run the work whenever it is this worker's turn; outlives outages and errors."""
+        """Run the work whenever it is due. Outlives outages and errors."""
         while True:
             await asyncio.sleep(min(self.work.interval_seconds, LONGEST_CHECK_SECONDS))
             try:
@@ -70,9 +70,10 @@ class PeriodicRunner:
             stop_if_cancelled()
 
     async def run_if_due(self) -> bool:
-        """Run the work if no worker has within the interval; return whether it was run.
+        """Run the work if no worker has within the interval. Returns whether it was run.
 
-        Does nothing while this worker may not claim. Raises `RedisDown`, and what the work raises.
+        Does nothing while this worker may not claim. Raises `RedisDown`, and every error of the
+        work.
         """
         if not self._may_claim():
             return False

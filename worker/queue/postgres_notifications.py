@@ -1,11 +1,12 @@
-"""Delivers at once what only Postgres knows to be committed: it says so by NOTIFY.
+"""Listens to Postgres NOTIFY and delivers at once what was committed.
 
-That is what was enqueued inside a caller's own transaction, and every webhook message, which is
-written by the statement that ends its job. A lost notification costs seconds, nothing more: the
+These are jobs that were enqueued inside a caller's own transaction, and every webhook message,
+which the statement that ends its job writes. A lost notification costs a few seconds: the
 reconciler finds the row.
 
-While nothing comes, the pool notifies the listening connection at intervals. One that does not hear
-it is dead, or connected to another server than the pool, and is opened again.
+While no notification comes, the pool sends one to the listening connection at intervals. A
+connection that does not receive it is dead, or connected to another server than the pool, and is
+opened again.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from worker.recovery.reconciler import Reconciler
 
 JOBS_CHANNEL = "darkroom_dispatch"
 WEBHOOK_CHANNEL = "darkroom_webhooks"
-"""A message here is the ids of a webhook message and its endpoint, with a blank between."""
+"""The payload is the id of a webhook message and that of its endpoint, separated by a space."""
 ECHO_CHANNEL = "darkroom_echo"
-"""A message here is the token of the listener that it is for."""
+"""The payload is the token of the listener for which it is meant."""
 _RECONNECT_SECONDS = 2.0
 _MESSAGES_KEPT = 50_000
 
 
 @dataclass(slots=True)
 class _PendingNotifications:
-    """What came since the last look."""
+    """The notifications since the last delivery."""
 
     has_pending: asyncio.Event = field(default_factory=asyncio.Event)
     of_jobs: bool = False
@@ -52,7 +53,7 @@ class _PendingNotifications:
         self.has_pending.set()
 
     def add_webhook(self, *notification: object) -> None:
-        # Whoever may connect may notify: what is no id is nothing. Beyond that many, the outbox
+        # Any session may notify, so a payload without ids is ignored. Beyond the limit, the outbox
         # finds the rest.
         with suppress(ValueError):
             message_id, endpoint_id = map(UUID, str(notification[-1]).split(" "))
@@ -68,7 +69,7 @@ async def deliver_on_notify(
     pushes: PushChannel,
     heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
 ) -> None:
-    """Listen until cancelled; reconnect after every outage, and when a heartbeat is not heard."""
+    """Listen until cancelled. Reconnects after every outage, and when no heartbeat is received."""
     while True:
         try:
             await _Listener(reconciler, queries, pushes, heartbeat).run(database_url)
@@ -126,7 +127,9 @@ class _Listener:
             self._news.has_pending.set()
 
     async def _wait(self) -> None:
-        """Return when something has come. Raises `PostgresDown` where no heartbeat is heard."""
+        """Return when a notification has come. Raises `PostgresDown` where no heartbeat is
+        received.
+        """
         news, heartbeat = self._news, self._heartbeat
         with suppress(TimeoutError):
             async with asyncio.timeout(heartbeat.interval_seconds):

@@ -1,1 +1,1 @@
-"""Recovery of jobs and task ids after lost deliveries, lost writes and late results."""
+"""Recovery after lost deliveries, lost writes, lost replies and late results."""

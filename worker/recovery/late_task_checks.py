@@ -1,9 +1,9 @@
-"""Checks the tasks that their job does not wait for any more, and keeps the images that come.
+"""Checks tasks for which their job no longer waits, and stores the images that come.
 
-A job ends at its deadline though Kie still works on its task, or a task id comes after the end.
-Kie charges for such a task when it delivers. Each is checked at growing intervals, by Postgres's
-clock, until Kie gives a verdict or has no record of it. A few are checked at a time, with the key
-of the account that made them and within the limit on queries of one task.
+A job may end at its deadline while Kie still works on its task, or a task id may come after the
+end. Kie charges for such a task when it delivers. Each task is checked at growing intervals, by
+Postgres's clock, until Kie reports its end or has no record of it. A few are checked at a time,
+with the key of the account that made them and within the limit of queries for one task.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.late_results import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
 from shared.errors import DatabaseRefused, DependencyDown
+from worker.callbacks.callback_url import has_token
 from worker.dependencies import Dependencies
 from worker.limits.throttle import Throttled
+from worker.steps.unreadable_success import resolve_hint
 
 log = structlog.get_logger(__name__)
 
@@ -48,50 +50,54 @@ class LateTask:
     attempt: int
     task_id: str
     named_by_callback: bool
-    """Whether only a callback names it: then Kie's record must show this attempt's URL."""
+    """Whether only a callback names it. Then Kie's record must contain the callback URL of this
+    attempt."""
     checks: int
     is_in_doubt: bool
-    """Whether an earlier check has told operators of it."""
+    """Whether an earlier check has logged a doubt for operators."""
     model: str
     token: str = field(repr=False)
     provider_account: str
 
     @property
     def key(self) -> tuple[UUID, int, str]:
-        """Return what names its row."""
+        """Return the key of its row."""
         return self.job_id, self.attempt, self.task_id
 
 
 def callback_url_has_token(token: str, examination: TaskLookup) -> bool | None:
-    """Return whether Kie shows that the attempt of this token made the task; None: it is silent."""
+    """Return whether the attempt of this token made the task; None where Kie's record has
+    no URL.
+    """
     if examination.callback_url is None:
         return None
-    return examination.callback_url.rstrip("/").endswith(f"/callbacks/kie/{token}")
+    return has_token(examination.callback_url, token)
 
 
 class LateTaskChecks:
-    """One worker's checks of late tasks; any number of workers may run them at once."""
+    """The checks of late tasks of one worker. Any number of workers may run them at once."""
 
     def __init__(self, deps: Dependencies, *, most: int = MOST_AT_ONCE) -> None:
         self._deps = deps
         self._most = most
-        # Longer than a check takes; a worker that is lost meanwhile holds the task no longer.
+        # Longer than a check takes. The task of a worker that is lost meanwhile is free again after
+        # it.
         self._lease_seconds = deps.settings.kie_request_timeout_seconds + _LEASE_MARGIN_SECONDS
 
     async def check_due(self) -> int:
-        """Check the tasks that are due, a few at most; return how many. Raises `PostgresDown`."""
+        """Check the tasks that are due, a few at most. Returns how many. Raises `PostgresDown`."""
         late_tasks = await self._claim(self._most, None)
         await asyncio.gather(*map(self._check_safely, late_tasks))
         return len(late_tasks)
 
     async def record_claimed_task(self, job_id: UUID, attempt: int, task_id: str) -> None:
-        """Note a task that a callback names, to be checked as soon as its job has ended."""
+        """Store a task that a callback names. It is checked as soon as its job has ended."""
         await self._deps.queries.fetch_row("note_late_task", job_id, attempt, task_id)
 
     async def check_job(self, job_id: UUID) -> dict[str, str | None]:
-        """Check the due tasks of one job; return the outcome of each, None where there is none.
+        """Check the due tasks of one job. Returns the outcome of each; None where there is none.
 
-        Raises `Throttled` and `DependencyDown`: the tasks are checked again in time.
+        Raises `Throttled` and `DependencyDown`; the tasks are checked again later.
         """
         late_tasks = await self._claim(self._most, job_id)
         return {late.task_id: await self._check(late) for late in late_tasks}
@@ -111,7 +117,7 @@ class LateTaskChecks:
         except Throttled as throttled:
             log.info("late_check_put_off", job_id=str(late.job_id), error=str(throttled))
         except Exception as error:
-            # A bug of ours: one task must never keep the others from being checked.
+            # A bug in one check must not prevent the others.
             incidents.record_failure(
                 "late_check_failed",
                 "check_late_task",
@@ -130,7 +136,7 @@ class LateTaskChecks:
             is_ours = callback_url_has_token(late.token, examination)
             if is_ours is False:
                 return await self._end(late, "refuted")
-            # Whose it is matters once it has delivered; until then Kie may come to say it.
+            # The owner matters once the task has delivered. Until then Kie may yet return the URL.
             if is_ours is None and not isinstance(verdict, Pending):
                 return await self._end(late, "unproven", describe_success_answer(verdict))
         match verdict:
@@ -139,7 +145,8 @@ class LateTaskChecks:
             case TaskFailed():
                 return await self._end_failed(late, verdict)
             case Unreadable():
-                # Asked again, as the shape may be known later; the answer is for people.
+                # Checked again, because a later version may read it. The answer is stored for
+                # operators.
                 answer_text = describe_success_answer(verdict)
                 if not late.is_in_doubt:
                     self._log_doubt("late_result_unreadable", late, answer_text)
@@ -151,7 +158,7 @@ class LateTaskChecks:
         return await self._reschedule(late, has_no_record=None)
 
     async def _store_images(self, late: LateTask, delivered: Delivered) -> str | None:
-        """Store the images once, whoever else finds them, and tell of them."""
+        """Store the images once, whichever worker finds them, and publish the change."""
         try:
             row = await self._deps.queries.fetch_row(
                 "record_delivered_late",
@@ -163,7 +170,7 @@ class LateTaskChecks:
         except DatabaseRefused as error:
             if error.constraint != _ONE_JOB_PER_TASK:
                 raise
-            # Kept for another job already.
+            # They are stored for another job.
             log.error("task_of_another_job", job_id=str(late.job_id), error=str(error))
             row = None
         if row is None:
@@ -192,7 +199,7 @@ class LateTaskChecks:
     async def _end(
         self, late: LateTask, outcome: str, answer_text: str | None = None
     ) -> str | None:
-        """End the checks; None: another worker has stored an outcome meanwhile."""
+        """End the checks. Returns None where another worker has stored an outcome."""
         row = await self._deps.queries.fetch_row("end_late_task", *late.key, outcome, answer_text)
         if row is None:
             return None
@@ -226,13 +233,12 @@ class LateTaskChecks:
             provider_task_id=late.task_id,
             answer=answer_text,
             meaning="Kie was paid for images that are not certain to be this job's, or not known."
-            f" Settle it: darkroom jobs resolve {late.job_id} --delivered URL --reason TEXT, or"
-            " --undelivered --reason TEXT",
+            f" {resolve_hint(late.job_id)}",
         )
 
 
 def describe_success_answer(verdict: PollOutcome) -> str | None:
-    """Return what Kie said, for an operator who looks for images in it; None: there are none."""
+    """Return an answer with images as text, for an operator; None where it has none."""
     match verdict:
         case Delivered(urls):
             return "success, and Kie does not show whose the task is: " + " ".join(urls)

@@ -1,8 +1,8 @@
-"""Notices that Postgres has lost writes, and keeps what this worker knows of them.
+"""Detects that Postgres has lost committed writes, and records what this worker knows of them.
 
-After a failover to a standby that lagged, jobs are gone that were accepted, and tasks at Kie that
-were paid for have no job any more. Nothing can bring them back from here; what is known is logged
-at ERROR and kept in Redis, where `darkroom doctor` finds it.
+After a failover to a standby that lagged, accepted jobs are gone, and paid tasks at Kie have no
+job. They cannot be restored from here. What is known is logged at ERROR and stored in Redis, where
+`darkroom doctor` reads it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ INTERVAL_SECONDS = 5.0
 
 
 async def record_missing_job(deps: Dependencies, job_id: UUID, known: Job | None) -> None:
-    """Keep that a job which had a delivery is not in Postgres; `known` is how it was seen last."""
+    """Record that a job with a delivery is not in Postgres. `known` is its last known state."""
     await _record_lost(deps, _lost_job(job_id, known))
 
 
 async def record_if_rolled_back(deps: Dependencies, known: Job) -> None:
-    """Keep a task whose job is gone, or is again as it was before the task."""
+    """Record a task whose job is gone, or is again in a state before the task."""
     try:
         now = await deps.store.load(known.id)
     except JobNotFound:
@@ -46,7 +46,9 @@ async def record_if_rolled_back(deps: Dependencies, known: Job) -> None:
 
 
 async def load_or_record_lost_task(deps: Dependencies, job: Job, task_id: str) -> Job | None:
-    """Return the job as it is now; keep its new task where Postgres has lost job or attempt."""
+    """Return the job as it is now. Records its new task where Postgres has lost the job or the
+    attempt.
+    """
     try:
         now: Job | None = await deps.store.load(job.id)
     except JobNotFound:
@@ -79,9 +81,9 @@ async def _record_lost(deps: Dependencies, *lost: LostJob) -> None:
 
 
 async def check_event_mark(deps: Dependencies) -> None:
-    """Check that the newest event of the last look is still there. Raises `DependencyDown`."""
-    evidence = LostWriteLog(deps.delivery_queue.redis)
-    mark = await evidence.newest_event()
+    """Check that the newest event of the last check still exists. Raises `DependencyDown`."""
+    lost_writes = LostWriteLog(deps.delivery_queue.redis)
+    mark = await lost_writes.newest_event()
     given = (None, None) if mark is None else (mark.event_id, mark.at)
     row = await deps.queries.fetch_row("compare_event_mark", *given)
     if row is None:
@@ -95,26 +97,26 @@ async def check_event_mark(deps: Dependencies) -> None:
             newest_event=None if newest is None else newest.event_id,
             meaning="Postgres has lost writes; run darkroom doctor",
         )
-        await evidence.add_missing_event(mark, newest)
+        await lost_writes.add_missing_event(mark, newest)
     if newest is not None and newest != mark:
-        await evidence.set_newest_event(newest)
+        await lost_writes.set_newest_event(newest)
 
 
 async def watch_lost_writes(deps: Dependencies) -> None:
-    """Whenever any worker has noticed a loss, check all tasks that this one remembers."""
+    """When any worker has detected a loss, check all tasks in the cache of this one."""
     seen = 0
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
             count = await LostWriteLog(deps.delivery_queue.redis).count()
             if count > seen:
-                await _check_remembered(deps)
+                await _check_cached_jobs(deps)
             seen = count
         except DarkroomError as error:
             incidents.record_outage(error, doing="look_for_losses")
 
 
-async def _check_remembered(deps: Dependencies) -> None:
+async def _check_cached_jobs(deps: Dependencies) -> None:
     known = deps.store.cache.all()
     rows = await deps.queries.fetch("missing_jobs", list(known))
     await _record_lost(

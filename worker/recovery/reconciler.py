@@ -1,40 +1,36 @@
-"""Makes sure that everything that should be moving moves, and that every unknown ends.
+"""Delivers again every open job that Redis has lost.
 
-Postgres knows which jobs are open; Redis only delivers. Whatever Redis has lost (a flush, an
-eviction, a crash between commit and delivery) is delivered again from here.
+Postgres stores which jobs are open; Redis only delivers. A delivery may be lost by a flush, an
+eviction, or a crash between the commit and the delivery.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
+import asyncpg
 import structlog
 
-from shared.adapters.monitoring.incident_log import incidents
+from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Delivery, Lane, lane_of
 from shared.adapters.redis.redis_errors import translated_redis_errors
-from shared.domain import job_events
-from shared.errors import DatabaseRefused, RowBusy, StaleJob
+from shared.domain.lifecycle import JobState
 from shared.redis_keys import WIPED_KEY
 from worker.callbacks.callback_handler import CallbackHandler
 from worker.dependencies import Dependencies
 from worker.limits.throttle import POLL_WINDOW_MS, WINDOW_MARGIN_MS
-from worker.recovery.open_jobs import (
-    OpenJob,
-    fetch_open_jobs_page,
-    fetch_overdue_unknown,
-    fetch_recent_open_jobs,
-)
 from worker.recovery.task_id_recovery import TaskIdRecovery
-from worker.steps.job_end import report_job_end
+from worker.recovery.unknown_submissions import UnknownSubmissions
 from worker.webhooks.outbox import Outbox
 
 log = structlog.get_logger(__name__)
 
 EPOCH_KEY = "darkroom:epoch"
-"""Present while Redis is the Redis that we have been filling; gone when it was wiped."""
+"""Exists while Redis is the one that the workers have filled. It is missing after a wipe."""
 PAGE_LENGTH = 2_000
 RECONCILE_SECONDS = 5.0
 _GRACE_SECONDS = 2.0
@@ -42,8 +38,49 @@ _FRESH_SECONDS = 60.0
 _WIPE_ALERT_SECONDS = 3600
 
 
+_BEFORE_ALL = ("", datetime.min.replace(tzinfo=UTC), UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """The fields of an open job that its delivery needs."""
+
+    id: UUID
+    state: JobState
+    due_at: datetime
+    due_in_seconds: float
+    """Seconds until `due_at` when it was read; below 0 where it is due."""
+
+
+async def fetch_recent_open_jobs(
+    queries: Queries, newest_seconds: float, grace_seconds: float, most: int
+) -> list[OpenJob]:
+    """Return queued and generating jobs that changed lately, but longer ago than the grace time."""
+    rows = await queries.fetch("fresh_open_jobs", newest_seconds, grace_seconds, most)
+    return _open_jobs_from(rows)
+
+
+async def fetch_open_jobs_page(
+    queries: Queries, last: OpenJob | None, grace_seconds: float, most: int
+) -> list[OpenJob]:
+    """Return the page of open jobs after the last one of a page; None: the first page."""
+    cursor = (last.state.value, last.due_at, last.id) if last else _BEFORE_ALL
+    rows = await queries.fetch("open_jobs_after", *cursor, most, grace_seconds)
+    return _open_jobs_from(rows)
+
+
+def _open_jobs_from(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
+    """Return the open jobs of these rows."""
+    return [
+        OpenJob(
+            UUID(int=row["id"].int), JobState(row["state"]), row["due_at"], row["due_in_seconds"]
+        )
+        for row in rows
+    ]
+
+
 class Reconciler:
-    """One worker's share of the reconciling; any number may run at once without harm."""
+    """The reconciler of one worker. Any number of workers may run at once."""
 
     def __init__(
         self,
@@ -57,30 +94,31 @@ class Reconciler:
         self._page_length = page_length
         self._last: OpenJob | None = None
         self._has_seen_epoch = False
-        """Whether this Redis was marked before: one that was never filled has lost nothing."""
+        """Whether this Redis had the key before. A Redis that was never filled has lost nothing."""
         self.outbox = Outbox(
             deps.queries,
             deps.delivery_queue,
             on_found=deps.metrics.dispatch_pushes.record_found_without_push,
         )
-        """The webhooks that should be on their way."""
+        """Delivers webhook messages that Redis has lost."""
+        self.unknown_submissions = UnknownSubmissions(deps, page_length)
         self.task_id_recovery = TaskIdRecovery(deps)
-        """The task ids that workers kept while Postgres could not store them."""
+        """Stores task ids that workers backed up while Postgres was down."""
 
     async def run_once(self) -> None:
-        """Look once. Raises `PostgresDown` or `RedisDown`: the next look makes up for it.
+        """Reconcile once. Raises `PostgresDown` or `RedisDown`; the next run makes up for it.
 
-        Does nothing while this worker may not claim: its Redis is not the shared one.
+        Does nothing while this worker may not claim, because its Redis is not the shared one.
         """
         if not self._deps.may_claim():
             return
-        # Before any unknown is given up: a worker may have kept its task id.
+        # Before any unknown submission ends: its task id may be backed up.
         await self.task_id_recovery.run_once()
         excluded: Collection[UUID] = ()
-        # Before any unknown is given up: the evidence may lie in the inbox.
+        # Before any unknown submission ends: its callback may be in the inbox.
         if self._callbacks is not None and not await self._callbacks.sweep():
             excluded = await self._callbacks.jobs_with_unhandled_callbacks()
-        await self.end_overdue_unknown(excluded)
+        await self.unknown_submissions.end_overdue(excluded)
         found = await self.deliver_recent(_GRACE_SECONDS)
         if found:
             self._deps.metrics.dispatch_pushes.record_found_without_push(found)
@@ -98,9 +136,9 @@ class Reconciler:
             await self.outbox.check_page()
 
     async def deliver_recent(self, grace_seconds: float) -> int:
-        """Deliver what changed in the last minute and has no delivery; return how many.
+        """Deliver the jobs that changed in the last minute and have no delivery. Returns how many.
 
-        None while this worker may not claim.
+        Returns 0 while this worker may not claim.
         """
         if not self._deps.may_claim():
             return 0
@@ -109,36 +147,8 @@ class Reconciler:
         )
         return await self._redeliver(fresh)
 
-    async def end_overdue_unknown(self, excluded: Collection[UUID] = ()) -> None:
-        """End unknown submissions for which no evidence turned up within the limit.
-
-        Those in `excluded` have a callback that Kie is still being asked about.
-        """
-        limit_seconds = self._deps.settings.unknown_limit_seconds
-        event = job_events.SubmissionLost(
-            f"no evidence of a task within {limit_seconds:g} s; the hold was released"
-        )
-        for job_id, attempt in await fetch_overdue_unknown(
-            self._deps.queries, limit_seconds, self._page_length
-        ):
-            if job_id in excluded:
-                continue
-            try:
-                job = await self._deps.store.lose_submission(job_id, attempt, event)
-            except StaleJob:
-                continue  # evidence came at the last moment
-            except (RowBusy, DatabaseRefused) as error:
-                # One job's row must not keep the reconciler from all the others.
-                incidents.record_failure(
-                    "unknown_not_ended", "reconcile", error, job_id=str(job_id)
-                )
-                continue
-            incidents.record_success("unknown_not_ended", "reconcile")
-            log.error("submission_lost", job_id=str(job_id), attempt=attempt)
-            report_job_end(self._deps, job)
-
     async def _check_page(self) -> bool:
-        """Check the next page of open jobs; return whether it was the last one."""
+        """Check the next page of open jobs. Returns whether it was the last one."""
         length = self._page_length
         page = await fetch_open_jobs_page(self._deps.queries, self._last, _GRACE_SECONDS, length)
         await self._redeliver(page)
@@ -152,7 +162,7 @@ class Reconciler:
         if lacking:
             await self._deps.delivery_queue.deliver(lacking)
             for delivery in lacking:
-                # What a caller's own transaction enqueued is told by nobody else.
+                # No other process publishes what was enqueued in a caller's own transaction.
                 self._deps.publish_change(Change(delivery.job_id))
             self._deps.metrics.redelivered.inc(len(lacking))
             log.info("redelivered", jobs=len(lacking))
@@ -166,7 +176,7 @@ class Reconciler:
             return True
 
     async def _record_wipe(self) -> None:
-        """Note the wipe for the alert, by Redis's own clock."""
+        """Record the wipe for the alert, by Redis's own clock."""
         redis = self._deps.delivery_queue.redis
         with translated_redis_errors():
             seconds, microseconds = await redis.time()
@@ -185,7 +195,7 @@ def _delivery_of(job: OpenJob) -> Delivery | None:
         return None
     least_ms = 0
     if lane is Lane.POLL:
-        # A Redis that has lost the delivery may have lost the throttle's log with it: what was
-        # asked before counts for one window more.
+        # A Redis that has lost the delivery may have lost the log of the throttle too. Earlier
+        # polls count for one window more.
         least_ms = POLL_WINDOW_MS + WINDOW_MARGIN_MS
     return Delivery(job.id, lane, max(int(job.due_in_seconds * 1000), least_ms))

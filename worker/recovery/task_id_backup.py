@@ -1,9 +1,9 @@
-"""Keeps the task ids of paid tasks that Postgres cannot store yet, where no crash loses them.
+"""Saves the ids of paid tasks to Redis and to a file while Postgres cannot store them.
 
-A task id stands in the memory of the worker that was told it. While Postgres refuses it, it is also
-written to Redis, where the reconciler of any worker finds it, and to a file in `DARKROOM_HOME`,
-where the next worker with that home does: with both servers away, kill -9 loses nothing. It is
-taken away once Postgres has it. Storing it is guarded, so it does no harm to do it twice.
+Until Postgres stores a task id, only the worker that received it knows it. The copy in Redis is
+read by the reconciler of any worker. The file in `DARKROOM_HOME` is read by the next worker with
+that home, so that kill -9 loses nothing while both servers are down. A copy is removed once
+Postgres has the task id. To store it twice does no harm, because the statement is guarded.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from shared.errors import RedisDown
 log = structlog.get_logger(__name__)
 
 BACKUP_KEY = "darkroom:evidence"
-"""A hash: by job and attempt, what Kie said."""
+"""A hash: by job and attempt, the task."""
 BACK_UP_AFTER_SECONDS = 1.0
-"""What Postgres has neither stored nor refused after this time is kept as evidence."""
+"""A task id that Postgres has neither stored nor refused after this time is backed up."""
 BACKUP_PLACES = ("file", "redis")
 BACKUP_FOLDER = "evidence"
 """In `DARKROOM_HOME`: one file for each attempt."""
@@ -37,7 +37,7 @@ BACKUP_FOLDER = "evidence"
 
 @dataclass(frozen=True, slots=True)
 class PaidTask:
-    """Kie accepted this attempt and named its task."""
+    """Kie accepted this attempt and returned the id of its task."""
 
     job_id: UUID
     attempt: int
@@ -49,12 +49,12 @@ class PaidTask:
 
     @property
     def name(self) -> str:
-        """The field and the file name under which it is kept."""
+        """The name of its field and of its file."""
         return f"{self.job_id}.{self.attempt}"
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What a line in the log says, so that a person finds the task."""
+        """The log fields by which a person finds the task."""
         return {
             "job_id": str(self.job_id),
             "attempt": self.attempt,
@@ -64,7 +64,7 @@ class PaidTask:
 
 
 class TaskIdBackup:
-    """The evidence of all workers in one Redis, and that of one home in its files."""
+    """The backups of all workers in one Redis, and those of one home in its files."""
 
     def __init__(
         self, redis: Redis, home: Path, *, back_up_after_seconds: float = BACK_UP_AFTER_SECONDS
@@ -75,7 +75,7 @@ class TaskIdBackup:
         self._unreadable: set[str] = set()
 
     async def save(self, paid_task: PaidTask) -> frozenset[str]:
-        """Write it to both places; return where it is safe now: `redis`, `file`. Never raises."""
+        """Save it in both places. Returns those that succeeded: `redis`, `file`. Never raises."""
         outcomes = await asyncio.gather(
             _succeeds(partial(asyncio.to_thread, self._write_file, paid_task)),
             _succeeds(partial(self._write_redis, paid_task)),
@@ -85,14 +85,14 @@ class TaskIdBackup:
         )
 
     async def remove(self, paid_task: PaidTask) -> None:
-        """Take it away, once Postgres has it. What stays by mistake is read again, without harm."""
+        """Remove it, once Postgres has it. A copy that is left is read again, without harm."""
         await asyncio.gather(
             _succeeds(partial(asyncio.to_thread, self._remove_file, paid_task)),
             _succeeds(partial(self._remove_from_redis, paid_task)),
         )
 
     async def read_all(self) -> list[PaidTask]:
-        """Return all evidence of this Redis and this home. Raises `RedisDown`."""
+        """Return all backups of this Redis and this home. Raises `RedisDown`."""
         with translated_redis_errors():
             found = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(BACKUP_KEY))
         texts = {name.decode(errors="replace"): text for name, text in found.items()}
@@ -111,7 +111,7 @@ class TaskIdBackup:
             await cast("Awaitable[int]", self._redis.hdel(BACKUP_KEY, paid_task.name))
 
     def _write_file(self, paid_task: PaidTask) -> None:
-        """Write it so that it is there whole or not at all, and on the disk."""
+        """Write the file atomically and sync it to the disk."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{paid_task.name}.json"
         new = path.with_suffix(f".{os.getpid()}.new")
@@ -137,7 +137,7 @@ class TaskIdBackup:
             try:
                 texts[path.stem] = path.read_bytes()
             except OSError as error:
-                self._say_unreadable(path.stem, str(error))
+                self._log_unreadable(path.stem, str(error))
         return texts
 
     def _parse(self, name: str, text: bytes) -> PaidTask | None:
@@ -151,10 +151,10 @@ class TaskIdBackup:
                 str(value["accepted_at"]),
             )
         except (ValueError, KeyError, TypeError):
-            self._say_unreadable(name, text.decode(errors="replace")[:200])
+            self._log_unreadable(name, text.decode(errors="replace")[:200])
             return None
 
-    def _say_unreadable(self, name: str, what: str) -> None:
+    def _log_unreadable(self, name: str, what: str) -> None:
         if name not in self._unreadable:
             self._unreadable.add(name)
             log.error("evidence_not_readable", name=name, content=what)

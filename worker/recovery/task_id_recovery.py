@@ -1,4 +1,4 @@
-"""Stores the task ids that a worker kept as evidence and did not live to store itself."""
+"""Stores in Postgres the task ids that a worker backed up and could not store itself."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ log = structlog.get_logger(__name__)
 
 
 class TaskIdRecovery:
-    """Brings evidence into Postgres. Any number of workers may do so at once without harm."""
+    """Stores backed-up task ids. Any number of workers may do so at once."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
         self._logged: set[str] = set()
 
     async def run_once(self) -> None:
-        """Store all evidence that can be read. Raises `PostgresDown` or `RedisDown`."""
+        """Store every backup that can be read. Raises `PostgresDown` or `RedisDown`."""
         for paid_task in await self._deps.task_id_backup.read_all():
             try:
                 is_settled = await self._store(paid_task)
             except DependencyDown:
                 raise
             except Exception:
-                # A bug of ours: one piece of evidence must not keep the others from being stored.
+                # A bug with one backup must not prevent the others from being stored.
                 log.exception("evidence_failed", **paid_task.log_fields)
                 continue
             if is_settled:
                 await self._deps.task_id_backup.remove(paid_task)
 
     async def _store(self, paid_task: PaidTask) -> bool:
-        """Store one task id; return whether Postgres has it, so that nothing else need keep it."""
+        """Store one task id. Returns whether Postgres has it, so that the backup can be removed."""
         deps = self._deps
         event = job_events.Submitted(paid_task.task_id, deps.settings.job_deadline_seconds)
         try:
@@ -48,11 +48,12 @@ class TaskIdRecovery:
             )
             recovered = await deps.store.record_submitted(attempted, event)
         except JobNotFound:
-            # A database that was restored, or another one: nobody may take this away unread.
+            # The database was restored, or is another one. The backup stays until a person has read
+            # it.
             self._log_once("evidence_without_job", paid_task)
             return False
         except StaleJob:
-            # The worker stored it itself, or the attempt has it now as a task without a job.
+            # The worker has stored it, or the attempt has it as a task without a job.
             await self._log_stray_task(paid_task)
             return True
         except DatabaseRefused as error:

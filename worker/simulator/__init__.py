@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from .clocks import SimulatorClocks
 from .durations import Durations
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
 from .http_routes import Simulator, running_simulator
 from .request_record import RequestRecord
-from .simulator_config import SimulatorConfig
+from .simulator_config import SimulatorClocks, SimulatorConfig
 
 __all__ = [
     "Durations",

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 import orjson
 
@@ -13,8 +14,15 @@ from shared.errors import ConfigurationError
 
 from .command_line import read_command_line
 from .http_routes import running_simulator
-from .ready_file import write_ready_file
 from .simulator_config import SimulatorConfig
+
+
+def write_ready_file(path: str, content: bytes) -> None:
+    """Write the content so that a reader sees either nothing or all of it; raises OSError."""
+    target = Path(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(target)
 
 
 async def serve(config: SimulatorConfig, ready_file: str) -> None:

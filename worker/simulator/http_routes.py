@@ -13,7 +13,6 @@ from aiohttp import web
 from shared.adapters.http.http_server import LimitedServer, listen
 
 from .callback_sender import CallbackSender
-from .clocks import SimulatorClocks
 from .control_routes import ControlRoutes
 from .fault_switch_parser import read_switches, with_switches
 from .fault_switches import FaultSwitches
@@ -23,7 +22,7 @@ from .provider_state import Caller, SimulatedProvider
 from .record_info_route import answer_record_info
 from .request_record import RequestRecord, SeenRequest
 from .responses import NOT_FOUND, TOO_LARGE, SimulatedResponse
-from .simulator_config import SimulatorConfig
+from .simulator_config import SimulatorClocks, SimulatorConfig
 
 _GENERATE = "/api/v1/gpt4o-image/generate"
 _RECORD_INFO = "/api/v1/gpt4o-image/record-info"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 
-from .clocks import SimulatorClocks
 from .create_request import CreateRequest
 from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
@@ -19,7 +18,7 @@ from .request_record import RequestRecord
 from .responses import RefusedError, SimulatedResponse, error, malformed_reply
 from .simulated_account import CREDITS_BY_QUANTITY, SimulatedAccount
 from .simulated_task import PlannedEnd, SimulatedTask
-from .simulator_config import SimulatorConfig
+from .simulator_config import SimulatorClocks, SimulatorConfig
 from .sliding_windows import SlidingLimit
 from .task_ends import SUCCESS, TASK_ENDS, TaskEnd
 

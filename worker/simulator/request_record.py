@@ -6,9 +6,9 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .clocks import SimulatorClocks
 from .simulated_account import SimulatedAccount, describe_account, describe_credits
 from .simulated_task import SimulatedTask
+from .simulator_config import SimulatorClocks
 from .sliding_windows import ArrivalWindow
 
 _MAX_UNKNOWN_IDS = 10_000

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from .durations import Durations
 from .fault_switches import FaultSwitches
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorClocks:
+    """Where time comes from.
+
+    ``monotonic`` (seconds) ages tasks and counts arrivals, so a stepped wall clock cannot
+    distort the record; ``epoch`` (seconds since 1970) only dates what is shown.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    epoch: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)

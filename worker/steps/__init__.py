@@ -1,4 +1,4 @@
-"""The steps of a job's life on this side: one short function per state that has work to do.
+"""The steps of a job in the worker: one function for each lane.
 
-A step returns the seconds after which it wants to be run again, or None when it is done.
+A step returns the seconds after which it is run again, or None when it is done.
 """

@@ -1,4 +1,4 @@
-"""The poll step: ask Kie once, and act on its verdict; only this step moves money for a success."""
+"""The poll step: query Kie once and apply the verdict. Only this step charges for a success."""
 
 from __future__ import annotations
 
@@ -22,49 +22,58 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
+from worker.backoff import backoff_seconds
 from worker.dependencies import Dependencies
-from worker.poll_timing import PollObservation, SuccessTiming, TaskKind, backoff_seconds
-from worker.queue.due_time import lateness_seconds
-from worker.steps.brake_reports import report_task_failure, report_task_overdue, report_task_success
-from worker.steps.job_end import report_job_end
+from worker.poll_timing import PollObservation, SuccessTiming, TaskKind
+from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
+from worker.steps.job_end import (
+    report_job_end,
+    report_task_failure,
+    report_task_overdue,
+    report_task_success,
+)
 from worker.steps.unreadable_success import REVIEW_POLL_SECONDS, hold_for_review, is_under_review
 
 LAST_POLL_LIMIT_SECONDS = 300.0
-"""How long after the deadline a last look is tried while Kie does not answer it."""
+"""How long after the deadline a last poll is repeated while Kie does not answer it."""
 _WRONG_ENDPOINT_ADVICE = (
     "not Kie's endpoint answers the polls: no job fails for it, and none ends. Compare"
     " KIE_BASE_URL, proxy and DNS with Kie's documentation of this model"
 )
 WRONG_ENDPOINT_POLL_SECONDS = 60.0
-"""How long until a task past its deadline is asked about again while not Kie's endpoint answers."""
+"""How long until a task past its deadline is polled again while another endpoint than Kie's
+answers."""
 _SLOW_DOWN_SECONDS = 5.0
 _UNDECIDED_QUIET_SECONDS = 45.0
-"""Longer than the longest pause between two tries: a task that stays so is one incident."""
+"""Longer than the longest pause between two polls, so that a task without a verdict is one
+incident."""
 
 
-async def poll_job(deps: Dependencies, job_id: UUID) -> float | None:
-    """Ask about the job's task once; return when to ask again, or None when it has ended."""
+async def poll_job(deps: Dependencies, job_id: UUID, run: DeliveryRun = UNCLAIMED) -> float | None:
+    """Query the job's task once. Returns the seconds to the next poll, or None when the job has
+    ended.
+    """
     job = await deps.store.load_for_poll(job_id)
     if job.state is not JobState.GENERATING or job.provider_task_id is None:
         deps.undecided_polls.pop(job_id, None)
         deps.poll_planner.forget(job_id)
         return None
-    # What Kie says cannot be stored now: not asked again before it can be.
+    # Kie is not queried while the result could not be stored.
     deps.store.busy.raise_if_still_busy(job_id)
     account = job.provider_account or ""
     wait_seconds = deps.poll_concurrency.wait_before_start(account)
     if wait_seconds > 0:
         return wait_seconds
     with deps.poll_concurrency.counted(account):
-        verdict = await _query_task(deps, job, job.provider_task_id)
+        verdict = await _query_task(deps, run, job, job.provider_task_id)
     if not isinstance(verdict, NoVerdict):
         incidents.record_success("poll_undecided", account)
     return await _apply_outcome(deps, job, verdict)
 
 
-async def _query_task(deps: Dependencies, job: Job, task_id: str) -> PollOutcome:
+async def _query_task(deps: Dependencies, run: DeliveryRun, job: Job, task_id: str) -> PollOutcome:
     async with deps.poll_throttle.permit(task_id):
-        deps.metrics.count_poll(lateness_seconds(asyncio.get_running_loop().time()))
+        deps.metrics.count_poll(run.lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.client_of(job.provider_account)
         return await kie.poll(get_family(job.model), task_id)
 
@@ -111,7 +120,7 @@ async def _settle(deps: Dependencies, job: Job, verdict: Delivered) -> Job:
 def _record_completion_time(
     deps: Dependencies, settled: Job, verdict: Delivered, had_callback: bool
 ) -> None:
-    """Teach the timetable how long the task took."""
+    """Record how long the task took, for the plans of its kind."""
     if settled.finished_at is None or settled.submitted_at is None:
         return
     observed_seconds = (settled.finished_at - settled.submitted_at) / timedelta(seconds=1)
@@ -127,7 +136,7 @@ def _record_completion_time(
 async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | None:
     deps.undecided_polls.pop(job.id, None)
     if progress > job.progress:
-        # The next poll says it again where somebody else holds the row.
+        # Where another session locks the row, the next poll stores the progress.
         with suppress(RowBusy):
             await deps.store.record_progress(job, job_events.Progressed(progress))
             deps.publish_change(Change(job.id))
@@ -135,7 +144,7 @@ async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | 
         return REVIEW_POLL_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
     if left_seconds <= 0:
-        await _exceed_deadline(deps, job, "the last look found it still generating")
+        await _exceed_deadline(deps, job, "the last poll found it still generating")
         return None
     sighting = PollObservation(_elapsed_seconds(deps, job), progress)
     deps.poll_planner.record_pending(job.id, sighting)
@@ -147,7 +156,7 @@ async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | 
 
 
 async def _poll_again_undecided(deps: Dependencies, job: Job, verdict: NoVerdict) -> float | None:
-    """An answer that decides nothing is never held against the job; only its deadline is."""
+    """An answer without a verdict never ends the job. Only its deadline does."""
     tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
     if verdict.wrong_endpoint:
         incidents.record_failure(
@@ -170,11 +179,11 @@ async def _poll_again_undecided(deps: Dependencies, job: Job, verdict: NoVerdict
         return REVIEW_POLL_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
     if verdict.wrong_endpoint and left_seconds <= 0:
-        # Nothing was learned of the task: it ends once Kie itself answers again.
+        # The answer was not from Kie. The job ends once Kie itself answers again.
         return WRONG_ENDPOINT_POLL_SECONDS
     limit_seconds = 0.0 if verdict.has_record else -LAST_POLL_LIMIT_SECONDS
     if left_seconds <= limit_seconds:
-        await _exceed_deadline(deps, job, f"the last look: {verdict.message}")
+        await _exceed_deadline(deps, job, f"the last poll: {verdict.message}")
         return None
     delay_seconds = backoff_seconds(tries, deps.random.random())
     if left_seconds > 0:

@@ -1,7 +1,7 @@
-"""Stores what Kie has answered, however long Postgres cannot: it is known nowhere else.
+"""Repeats a write to Postgres until it is stored.
 
-Every answer is insisted upon for as long as the process lives. A task id, which has been paid for,
-is also kept as evidence outside the process, so that it outlives it.
+A response of Kie is known only to this process, so a write is repeated for as long as the process
+lives. The id of a paid task is also backed up outside the process.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.redis.change_messages import Change
 from shared.domain.job import Job
 from shared.errors import DependencyDown, RowBusy, StaleJob
+from worker.backoff import backoff_seconds
 from worker.dependencies import Dependencies
-from worker.poll_timing import backoff_seconds
-from worker.queue.delivery_run import slot_given_up
+from worker.queue.delivery_run import DeliveryRun
 from worker.recovery.task_id_backup import BACKUP_PLACES, PaidTask
 
 log = structlog.get_logger(__name__)
@@ -28,12 +28,12 @@ StoreWrite = Callable[[], Awaitable[Job]]
 
 
 async def write_until_stored(
-    deps: Dependencies, write: StoreWrite, *, raise_if_busy: bool = False
+    deps: Dependencies, run: DeliveryRun, write: StoreWrite, *, raise_if_busy: bool = False
 ) -> Job:
-    """Write, and while Postgres cannot, keep trying. Raises what the write raises otherwise.
+    """Write, and repeat while Postgres is down or another session locks the row.
 
-    So it is where another session holds the row; but what may be put off raises `RowBusy` then,
-    unless an earlier try may have been written.
+    With `raise_if_busy` a locked row raises `RowBusy`, unless an earlier try may have been written.
+    Raises every other error of the write.
     """
     tries = 0
     while True:
@@ -44,17 +44,17 @@ async def write_until_stored(
                 raise
             tries += 1
             _note_failure(error, "store_answer")
-            await _pause(deps, tries)
+            await _pause(deps, run, tries)
         else:
             return _stored(deps, moved)
 
 
 async def write_task_id_until_stored(
-    deps: Dependencies, paid_task: PaidTask, write: StoreWrite
+    deps: Dependencies, run: DeliveryRun, paid_task: PaidTask, write: StoreWrite
 ) -> Job:
-    """Write the task id of a paid task, and while Postgres cannot, keep it as evidence.
+    """Write the id of a paid task. While Postgres cannot store it, back it up.
 
-    The evidence stays where the process ends first, which is said at ERROR with the task id.
+    The backup stays where the process ends first. The task id is then logged at ERROR.
     """
     safe = _PendingBackup(deps, paid_task)
     tries = 0
@@ -66,7 +66,7 @@ async def write_task_id_until_stored(
                 tries += 1
                 _note_failure(error, "store_task_id")
                 await safe.save(error)
-                await _pause(deps, tries)
+                await _pause(deps, run, tries)
             else:
                 await safe.remove()
                 return _stored(deps, moved)
@@ -74,7 +74,7 @@ async def write_task_id_until_stored(
         log.error("task_id_not_stored", **safe.log_fields, tries=tries)
         raise
     except StaleJob:
-        # Postgres has it, as the job's task or on the attempt alone.
+        # Postgres has the task id, as the task of the job or on the attempt alone.
         await safe.remove()
         raise
     finally:
@@ -82,11 +82,11 @@ async def write_task_id_until_stored(
 
 
 class _PendingBackup:
-    """The evidence of one task id, from the moment that it is slow or fails to be stored."""
+    """The backup of one task id, from the moment that its write is slow or fails."""
 
     def __init__(self, deps: Dependencies, paid_task: PaidTask) -> None:
         self._store, self._paid_task = deps.task_id_backup, paid_task
-        self._kept: frozenset[str] = frozenset()
+        self._saved_in: frozenset[str] = frozenset()
         self._is_logged = False
         self._early: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
@@ -94,29 +94,29 @@ class _PendingBackup:
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What a person needs to find the task."""
-        return {**self._paid_task.log_fields, "kept_in": sorted(self._kept)}
+        """The fields by which a person finds the task."""
+        return {**self._paid_task.log_fields, "kept_in": sorted(self._saved_in)}
 
     async def save(self, error: Exception) -> None:
-        """Keep it wherever it is not kept yet."""
+        """Back the task id up in each place where it is not yet."""
         self._timer.cancel()
         if not self._is_logged:
-            # Before anything else can go wrong.
+            # Logged first, because the backup may fail.
             self._is_logged = True
             log.error("task_id_not_stored_yet", **self.log_fields, error=str(error))
-        if len(self._kept) < len(BACKUP_PLACES):
-            self._kept |= await self._store.save(self._paid_task)
+        if len(self._saved_in) < len(BACKUP_PLACES):
+            self._saved_in |= await self._store.save(self._paid_task)
 
     async def remove(self) -> None:
-        """Take it away again."""
+        """Remove the backup."""
         self._timer.cancel()
         if self._early is not None:
             await self._early
-        if self._kept:
+        if self._saved_in:
             await self._store.remove(self._paid_task)
 
     def close(self) -> None:
-        """Keep nothing any more."""
+        """Start no backup any more."""
         self._timer.cancel()
 
     def _back_up_when_slow(self) -> None:
@@ -126,15 +126,15 @@ class _PendingBackup:
 
 
 def _note_failure(error: DependencyDown, doing: str) -> None:
-    # A row that is held is told once by who finds it, and the server is not down.
+    # A busy row is logged once by `BusyRows`, and the server is not down.
     if not isinstance(error, RowBusy):
         incidents.record_outage(error, doing=doing)
 
 
-async def _pause(deps: Dependencies, tries: int) -> None:
-    """Wait before the next try, without a slot of the lane."""
+async def _pause(deps: Dependencies, run: DeliveryRun, tries: int) -> None:
+    """Wait before the next try, without a lane slot."""
     random = deps.random.random()
-    with slot_given_up():
+    with run.without_slot():
         await deps.sleep(backoff_seconds(tries, random, first=0.2, longest=_LONGEST_PAUSE_SECONDS))
 
 

@@ -1,8 +1,7 @@
-"""The submit step: commit the intent, send the one paid POST, store what came of it."""
+"""The submit step: claim the attempt, send the one paid POST, store what Kie answered."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from secrets import token_urlsafe
 from uuid import UUID
 
@@ -25,41 +24,47 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob
+from worker.backoff import backoff_seconds
+from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount
-from worker.poll_timing import TaskKind, backoff_seconds
+from worker.poll_timing import TaskKind
+from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.recovery.lost_write_detection import load_or_record_lost_task
 from worker.recovery.task_id_backup import PaidTask
-from worker.steps.job_end import report_job_end
+from worker.steps.job_end import ignore_redis_outage, report_job_end
 from worker.steps.retried_writes import write_task_id_until_stored, write_until_stored
 from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
 STALE_CLAIM_SECONDS = 5.0
-"""A claim that took longer than this does not lead to a POST any more."""
+"""After a claim that took longer than this no POST is sent."""
 _UNKNOWN_MODEL_RETRY_SECONDS = 60.0
 _DUE_TOLERANCE_SECONDS = 0.25
-"""What is due so soon is left to the claim, which Postgres judges: here its clock is estimated."""
+"""A job that is due so soon is left to the claim, which compares with Postgres's clock. The clock
+here is an estimate."""
 _OTHER_ACCOUNT_RETRY_SECONDS = 0.1
-"""After this a job is claimed again, for another Kie account than the one that is held back."""
+"""After this a job is claimed again for another Kie account than the paused one."""
 
 
-async def submit_job(deps: Dependencies, job_id: UUID) -> float | None:
-    """Do what the job's state asks of the submit lane."""
+async def submit_job(
+    deps: Dependencies, job_id: UUID, run: DeliveryRun = UNCLAIMED
+) -> float | None:
+    """Submit the job, or complete what an earlier run of this step left undone."""
     job = await deps.store.load(job_id)
     match job.state:
         case JobState.QUEUED:
-            return await _submit(deps, job)
+            return await _submit(deps, run, job)
         case JobState.SUBMITTING:
             await _mark_lost_submission_unknown(deps, job)
         case JobState.GENERATING:
-            # The poll's delivery may never have been made: it is made here, or it is there.
+            # The first poll may not have been delivered. A delivery that exists is left as it is.
             await deps.poll_delivery.deliver(job.id, 0)
     return None
 
 
-async def _submit(deps: Dependencies, job: Job) -> float | None:
+async def _submit(deps: Dependencies, run: DeliveryRun, job: Job) -> float | None:
     early_seconds = (job.due_at - deps.clock.now()).total_seconds()
     if early_seconds > _DUE_TOLERANCE_SECONDS:
         return early_seconds
@@ -67,13 +72,13 @@ async def _submit(deps: Dependencies, job: Job) -> float | None:
         model = get_family(job.model)
         request = model.validate(job.task, job.request)
     except InvalidRequest as error:
-        # Accepted by a producer that knows more than this worker: a newer one will take it.
+        # A newer producer has accepted it. A newer worker can submit it.
         incidents.record_failure(
             "job_not_in_catalog", job.model, error, level="error", job_id=str(job.id)
         )
         return _UNKNOWN_MODEL_RETRY_SECONDS
     delivery = Lane.SUBMIT.arq_id(job.id)
-    account = deps.accounts.account_for_submit(delivery)
+    account = deps.accounts.account_for_submit(run.gate)
     wait_seconds = await _family_brake_wait(deps, account, job)
     if wait_seconds > 0:
         return wait_seconds
@@ -82,20 +87,19 @@ async def _submit(deps: Dependencies, job: Job) -> float | None:
         deps.check_crash_point("before_claim")
         asked_at = deps.clock.monotonic()
         claimed = await write_until_stored(
-            deps, lambda: deps.store.claim(job, claim), raise_if_busy=True
+            deps, run, lambda: deps.store.claim(job, claim), raise_if_busy=True
         )
         deps.check_crash_point("after_claim")
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
-            return await _undo_slow_claim(deps, claimed)
-        verdict = await account.kie.submit(
-            model, request, callback_url=_callback_url(deps, claim.token)
-        )
+            return await _undo_slow_claim(deps, run, claimed)
+        url = callback_url(deps.settings.kie_callback_url, claim.token)
+        verdict = await account.kie.submit(model, request, callback_url=url)
     deps.check_crash_point("after_post")
-    return await _store_verdict(deps, account, claimed, verdict)
+    return await _store_verdict(deps, run, account, claimed, verdict)
 
 
 async def _family_brake_wait(deps: Dependencies, account: KieAccount, job: Job) -> float:
-    """Return how long a job of a slowed family waits; nothing of it has been written yet."""
+    """Return the seconds that a job of a paused family waits. Nothing has been written yet."""
     brake = account.brake.family_brake(job.model)
     if brake.level == 0:
         return 0.0
@@ -105,19 +109,19 @@ async def _family_brake_wait(deps: Dependencies, account: KieAccount, job: Job) 
     return wait_seconds
 
 
-async def _undo_slow_claim(deps: Dependencies, job: Job) -> float:
-    """The claim took so long that its lease and its slot may be gone: nothing has been sent."""
+async def _undo_slow_claim(deps: Dependencies, run: DeliveryRun, job: Job) -> float:
+    """Return the job to the queue. Its lease and its permit may be gone, and nothing was sent."""
     message = "the database was away while the attempt was claimed; nothing was sent"
     event = job_events.Deferred(Reason.UNREACHABLE, message, 0.0)
-    await write_until_stored(deps, lambda: deps.store.record_deferred(job, event))
+    await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
     return backoff_seconds(1, deps.random.random())
 
 
 async def _mark_lost_submission_unknown(deps: Dependencies, job: Job) -> None:
-    """Another worker committed the intent to POST, and its lease has lapsed; else `TooEarly`.
+    """Another worker claimed the attempt and its lease has lapsed, else `TooEarly` is raised.
 
-    Posting again might buy the images twice, so nobody ever does. If that worker is alive after
-    all, its reply is still accepted: the table lets Submitted lead out of `unknown`.
+    No worker posts again, because that might buy the images twice. If that worker is alive, its
+    reply is still accepted: the lifecycle has a transition from `unknown` by `Submitted`.
     """
     await deps.store.record_unknown(
         job,
@@ -132,78 +136,84 @@ async def _mark_lost_submission_unknown(deps: Dependencies, job: Job) -> None:
 
 
 async def _store_verdict(
-    deps: Dependencies, account: KieAccount, job: Job, verdict: SubmitOutcome
+    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, verdict: SubmitOutcome
 ) -> float | None:
     match verdict:
         case Accepted(task_id):
-            return await _store_accepted(deps, account, job, task_id)
+            return await _store_accepted(deps, run, account, job, task_id)
         case TryLater(reason, message):
-            return await _defer(deps, account, job, reason, message)
+            return await _defer(deps, run, account, job, reason, message)
         case AccountBlocked(message):
-            return await _defer(deps, account, job, Reason.ACCOUNT_REFUSED, message)
+            return await _defer(deps, run, account, job, Reason.ACCOUNT_REFUSED, message)
         case WrongEndpoint(message):
-            return await _defer_for_wrong_endpoint(deps, account, job, message)
+            return await _defer_for_wrong_endpoint(deps, run, account, job, message)
         case Refused(message):
             event = job_events.Rejected(message)
             report_job_end(
-                deps, await write_until_stored(deps, lambda: deps.store.reject(job, event))
+                deps, await write_until_stored(deps, run, lambda: deps.store.reject(job, event))
             )
             await _end_family_probe(account, job)
         case Ambiguous():
-            await _store_unknown(deps, account, job, verdict)
+            await _store_unknown(deps, run, account, job, verdict)
     return None
 
 
 async def _store_unknown(
-    deps: Dependencies, account: KieAccount, job: Job, verdict: Ambiguous
+    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, verdict: Ambiguous
 ) -> None:
-    """A paid task may exist: the hold stays, and several in a row slow this family down."""
+    """Store that a paid task may exist. The hold stays, and several in a row pause the family."""
     reason, message = verdict.reason, verdict.message
     unknown = job_events.OutcomeUnknown(reason, message)
-    await write_until_stored(deps, lambda: deps.store.record_unknown(job, unknown))
+    await write_until_stored(deps, run, lambda: deps.store.record_unknown(job, unknown))
     deps.metrics.unknown.labels(reason).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
     brake = account.brake.family_brake(job.model)
     if verdict.wrong_endpoint:
-        await _quietly(brake.record_wrong_endpoint(job.id, message))
+        await ignore_redis_outage(
+            brake.record_wrong_endpoint(job.id, message), doing="deliver_poll"
+        )
     else:
-        await _quietly(brake.record_uncertain_submit(job.id, reason, message))
+        await ignore_redis_outage(
+            brake.record_uncertain_submit(job.id, reason, message), doing="deliver_poll"
+        )
 
 
 async def _defer_for_wrong_endpoint(
-    deps: Dependencies, account: KieAccount, job: Job, message: str
+    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, message: str
 ) -> float:
-    """Back to the queue: this attempt certainly created nothing, and no other would."""
+    """Return the job to the queue. This attempt created no task, and no other would."""
     try:
         delay_seconds = await account.brake.family_brake(job.model).record_wrong_endpoint(
             job.id, message
         )
     except RedisDown:
         delay_seconds = 5.0
-    return await _return_to_queue(deps, account, job, Reason.WRONG_ENDPOINT, message, delay_seconds)
+    return await _return_to_queue(
+        deps, run, account, job, Reason.WRONG_ENDPOINT, message, delay_seconds
+    )
 
 
 async def _end_family_probe(account: KieAccount, job: Job) -> None:
-    """Let the next feeler of a slowed family go: this job's submit has proved nothing."""
+    """End the probe of a paused family: this submit proved nothing about it."""
     brake = account.brake.family_brake(job.model)
     if brake.level > 0:
-        await _quietly(brake.end_probe(job.id))
+        await ignore_redis_outage(brake.end_probe(job.id), doing="deliver_poll")
 
 
 async def _store_accepted(
-    deps: Dependencies, account: KieAccount, job: Job, task_id: str
+    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, task_id: str
 ) -> float | None:
     event = job_events.Submitted(task_id, deps.settings.job_deadline_seconds)
     paid_task = PaidTask(job.id, job.attempt, task_id, account.name, deps.clock.now().isoformat())
     try:
         submitted = await write_task_id_until_stored(
-            deps, paid_task, lambda: deps.store.record_submitted(job, event)
+            deps, run, paid_task, lambda: deps.store.record_submitted(job, event)
         )
     except DatabaseRefused as error:
-        await _store_refused_task_id(deps, job, paid_task, error)
+        await _store_refused_task_id(deps, run, job, paid_task, error)
         return None
     except StaleJob:
-        # Either our own first try got through though its reply was lost, or the job has ended.
+        # Either our own first write was stored though its reply was lost, or the job has ended.
         found = await load_or_record_lost_task(deps, job, task_id)
         if found is None or found.provider_task_id != task_id:
             log.error("task_without_job", **paid_task.log_fields)
@@ -212,19 +222,21 @@ async def _store_accepted(
     deps.check_crash_point("after_submitted")
     deps.metrics.count_submitted(submitted)
     if account.brake.level > 0:
-        await _quietly(account.brake.reduce())
+        await ignore_redis_outage(account.brake.reduce(), doing="deliver_poll")
     family_brake = account.brake.family_brake(job.model)
     if family_brake.needs_success_reports:
-        await _quietly(family_brake.record_accepted(job.id))
+        await ignore_redis_outage(family_brake.record_accepted(job.id), doing="deliver_poll")
     first_poll_delay_seconds = await _first_poll_delay(deps, submitted)
-    await _quietly(deps.poll_delivery.deliver(submitted.id, first_poll_delay_seconds))
+    await ignore_redis_outage(
+        deps.poll_delivery.deliver(submitted.id, first_poll_delay_seconds), doing="deliver_poll"
+    )
     return None
 
 
 async def _store_refused_task_id(
-    deps: Dependencies, job: Job, paid_task: PaidTask, error: DatabaseRefused
+    deps: Dependencies, run: DeliveryRun, job: Job, paid_task: PaidTask, error: DatabaseRefused
 ) -> None:
-    """A rule refused the task id of a paid task: keep it in the job's message for a person."""
+    """Postgres refused the id of a paid task. Store it in the message of the job, for a person."""
     if error.constraint == ONE_JOB_PER_TASK:
         log.error("task_of_another_job", **paid_task.log_fields, error=str(error))
         message = f"Kie named task {paid_task.task_id}, which another job has"
@@ -234,31 +246,32 @@ async def _store_refused_task_id(
         )
         message = f"Kie made task {paid_task.task_id}, but it could not be stored: {error}"
     unknown = job_events.OutcomeUnknown(Reason.REPLY_LOST, message)
-    await write_until_stored(deps, lambda: deps.store.record_unknown(job, unknown))
+    await write_until_stored(deps, run, lambda: deps.store.record_unknown(job, unknown))
     await deps.task_id_backup.remove(paid_task)
 
 
 async def _first_poll_delay(deps: Dependencies, job: Job) -> float:
-    """Look at once where Kie called back before its reply was stored."""
+    """Return 0 where a callback came before the reply to the POST was stored."""
     if deps.settings.kie_callback_url is None or not await deps.store.has_callback(job):
         return deps.poll_planner.first_poll_delay_seconds(TaskKind.of(job))
     return 0.0
 
 
 async def _defer(
-    deps: Dependencies, account: KieAccount, job: Job, reason: str, message: str
+    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, reason: str, message: str
 ) -> float:
-    """Back to the queue: this attempt certainly created nothing."""
+    """Return the job to the queue. This attempt created no task."""
     try:
         delay_seconds = await account.brake.apply(reason, message)
     except RedisDown:
         delay_seconds = 5.0
     await _end_family_probe(account, job)
-    return await _return_to_queue(deps, account, job, reason, message, delay_seconds)
+    return await _return_to_queue(deps, run, account, job, reason, message, delay_seconds)
 
 
 async def _return_to_queue(
     deps: Dependencies,
+    run: DeliveryRun,
     account: KieAccount,
     job: Job,
     reason: str,
@@ -266,21 +279,8 @@ async def _return_to_queue(
     delay_seconds: float,
 ) -> float:
     if deps.accounts.has_other_open_account(account, job.model):
-        delay_seconds = 0.0  # the pause is this account's alone: another takes the job
+        delay_seconds = 0.0  # only this account is paused: another takes the job
     delay_seconds += backoff_seconds(1, deps.random.random())
     event = job_events.Deferred(reason, message, delay_seconds)
-    await write_until_stored(deps, lambda: deps.store.record_deferred(job, event))
+    await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
     return delay_seconds
-
-
-async def _quietly(redis_call: Awaitable[object]) -> None:
-    """Do what Redis cannot do now without it: the reconciler makes up for it."""
-    try:
-        await redis_call
-    except RedisDown as error:
-        incidents.record_outage(error, doing="deliver_poll")
-
-
-def _callback_url(deps: Dependencies, token: str) -> str | None:
-    base = deps.settings.kie_callback_url
-    return f"{base}/callbacks/kie/{token}" if base else None

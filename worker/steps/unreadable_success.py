@@ -1,10 +1,12 @@
-"""Holds a job whose success cannot be read, until it can be or an operator has decided.
+"""Puts a job under review when Kie reports a success that cannot be read.
 
-Nothing is charged by guess, and no deadline ends what Kie says it has made: a deadline would
-release the hold of images that were paid for.
+The job stays open until Kie answers readably or an operator decides. Nothing is charged by guess,
+and no deadline ends the job: a deadline would release the hold of images that were paid for.
 """
 
 from __future__ import annotations
+
+from uuid import UUID
 
 import structlog
 
@@ -13,27 +15,28 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import Unreadable
 from shared.domain.lifecycle import Reason
+from worker.backoff import backoff_seconds
 from worker.dependencies import Dependencies
-from worker.poll_timing import backoff_seconds
 
 log = structlog.get_logger(__name__)
 
 REVIEW_POLL_SECONDS = 300.0
-"""How long until a held task is asked about again: Kie may yet answer readably."""
+"""How long until a job under review is polled again: Kie may yet answer readably."""
 UNREADABLE_ANSWERS_BEFORE_REVIEW = 3
-"""So many unreadable answers in a row hold a job: the first may show a record half written."""
+"""So many unreadable answers in a row start a review. The first may show a record that is half
+written."""
 _CONFIRM_POLL_SECONDS = 3.0
 
 
 def is_under_review(job: Job) -> bool:
-    """Return whether the job waits for an operator, or for an answer that can be read."""
+    """Return whether the job is under review."""
     return job.reason == Reason.RESULT_UNREADABLE
 
 
 async def hold_for_review(
     deps: Dependencies, job: Job, verdict: Unreadable, *, is_overdue: bool
 ) -> float:
-    """Hold the job once the answer is confirmed; return when to ask again."""
+    """Start the review once the answer is confirmed. Returns the seconds to the next poll."""
     tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
     if not is_under_review(job):
         if tries < UNREADABLE_ANSWERS_BEFORE_REVIEW and not is_overdue:
@@ -56,6 +59,13 @@ async def _start_review(deps: Dependencies, job: Job, verdict: Unreadable) -> No
         message=verdict.message,
         answer=verdict.answer,
         meaning="Kie reports success, but not which images; the hold is kept, nothing is charged."
-        f" Settle it: darkroom jobs resolve {job.id} --delivered URL --reason TEXT, or"
-        " --undelivered --reason TEXT",
+        f" {resolve_hint(job.id)}",
+    )
+
+
+def resolve_hint(job_id: UUID) -> str:
+    """Return how an operator settles the job by hand."""
+    return (
+        f"Settle it: darkroom jobs resolve {job_id} --delivered URL --reason TEXT, or"
+        " --undelivered --reason TEXT"
     )

@@ -1,1 +1,1 @@
-"""Reads and writes of jobs in Postgres."""
+"""Reads and writes of jobs in Postgres, in batches or one by one."""

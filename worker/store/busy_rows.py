@@ -1,8 +1,8 @@
-"""Which rows another session holds, as far as this worker knows, and when each is tried again.
+"""Which rows other sessions lock, and when each is tried again.
 
-A statement waits for a lock only briefly. What it could not have is noted here: until the row is
-free, one statement at growing intervals tries it, and everything else that required the row is told
-when to come back, without a connection and without a slot of its lane.
+A statement waits for a lock only briefly. Rows that it could not lock are recorded here. Until such
+a row is free, one statement retries it at growing intervals. Every other move that needs the row
+raises `RowBusy` with a delay, and uses neither a connection nor a lane slot meanwhile.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ ROW_KINDS: tuple[RowKind, ...] = ("account", "job", "jobs_of_account")
 FIRST_WAIT_SECONDS = 0.3
 LONGEST_WAIT_SECONDS = 5.0
 RETRIES_PER_SECOND = 200
-"""Of those that wait for one row, at most so many come back in a second."""
+"""The most moves that wait for one row and return within a second."""
 MAX_RETRY_DELAY_SECONDS = 120.0
 MAX_SEPARATE_CONNECTIONS = 3
-"""Of a worker's ten connections, as many may wait for rows that were found to be busy."""
+"""The most connections, of the ten of a worker, that may wait for rows which were found to be
+locked."""
 _MOST_KEPT = 20_000
 _FORGOTTEN_AFTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class RowRef:
-    """A row that may be busy: an account's, a job's, or more of one account's jobs than one."""
+    """A row that may be locked: of an account, of a job, or of several jobs of one account."""
 
     kind: RowKind
     id: str
@@ -56,7 +57,7 @@ class RowRef:
 
 @dataclass(frozen=True, slots=True)
 class RequiredRows:
-    """What the move of one job required."""
+    """The rows that the move of one job requires."""
 
     job_id: UUID
     account_id: str
@@ -64,12 +65,12 @@ class RequiredRows:
 
     @classmethod
     def of(cls, job: Job, *, moves_money: bool = False) -> RequiredRows:
-        """Return what a move of this job required."""
+        """Return the rows that a move of this job requires."""
         return cls(job.id, job.account_id, moves_money)
 
     @property
     def rows(self) -> tuple[RowRef, ...]:
-        """Every row that may keep the move from being written."""
+        """Every row whose lock may delay the move."""
         own = (RowRef("job", str(self.job_id)), RowRef("jobs_of_account", self.account_id))
         return (*own, RowRef("account", self.account_id)) if self.moves_money else own
 
@@ -83,7 +84,7 @@ class _BusyState:
 
 
 class BusyRows:
-    """The rows that one worker could not have, in memory."""
+    """The rows that one worker could not lock, in memory."""
 
     def __init__(
         self,
@@ -96,24 +97,25 @@ class BusyRows:
         self._monotonic = monotonic
         self._random = random or Random()  # noqa: S311
         self.separate_connections = asyncio.Semaphore(MAX_SEPARATE_CONNECTIONS)
-        """Held by each statement that may have to wait for a row which others do not need."""
+        """Acquired by each statement that may have to wait for a row which other moves do
+        not need."""
         self._busy_rows: dict[RowRef, _BusyState] = {}
         self._waiting: dict[UUID, RequiredRows] = {}
 
     def count(self, kind: str) -> int:
-        """Return how many rows of that kind are busy now, as far as is known here."""
+        """Return how many rows of that kind are locked, as far as is known here."""
         self._forget_old()
         return sum(row.kind == kind for row in self._busy_rows)
 
     def is_busy(self, required: RequiredRows) -> bool:
-        """Return whether a row that the move required is known to be busy."""
+        """Return whether a row that the move requires is known to be locked."""
         return bool(self._busy_of(required))
 
     def start_retry(self, required: RequiredRows) -> bool:
-        """Return whether this move is the try of a row that is known to be busy.
+        """Return whether this move is the retry of a row that is known to be locked.
 
-        Such a move goes by itself, and its outcome is noted by `mark_busy` or `mark_free`. Raises
-        `RowBusy` where it is not yet time for a try.
+        Such a move is written alone, and its outcome is reported with `mark_busy` or `mark_free`.
+        Raises `RowBusy` where it is not yet time for a retry.
         """
         busy = self._busy_of(required)
         if not busy:
@@ -122,12 +124,12 @@ class BusyRows:
         if any(state.next_try_at > now for _, state in busy):
             raise self._busy(required, busy, now)
         for _, state in busy:
-            # Whoever comes while this try is under way is not the next one.
+            # A move that comes during this retry is not the next one.
             state.next_try_at = now + LONGEST_WAIT_SECONDS
         return True
 
     def raise_if_still_busy(self, job_id: UUID) -> None:
-        """Raise `RowBusy` for a job that has waited for a row which is still busy."""
+        """Raise `RowBusy` for a job that waits for a row which is still locked."""
         required = self._waiting.get(job_id)
         if required is None:
             return
@@ -137,7 +139,7 @@ class BusyRows:
             raise self._busy(required, busy, now)
 
     def mark_busy(self, rows: Iterable[RowRef]) -> None:
-        """Note which rows one statement could not have."""
+        """Record rows that a statement could not lock."""
         now = self._monotonic()
         for row in rows:
             state = self._busy_rows.get(row)
@@ -146,22 +148,22 @@ class BusyRows:
                 state = self._busy_rows[row] = _BusyState(now, 0, now, now)
                 if self._on_busy is not None:
                     self._on_busy(row.kind)
-                log.warning("row_busy", kind=row.kind, id=row.id, meaning="busy by another session")
+                log.warning("row_busy", kind=row.kind, id=row.id, meaning="held by another session")
             wait_seconds = min(FIRST_WAIT_SECONDS * 2**state.tries, LONGEST_WAIT_SECONDS)
             state.tries += 1
             state.next_try_at = now + wait_seconds * (0.75 + self._random.random() / 2)
 
     def error_for(self, required: RequiredRows) -> RowBusy:
-        """Return what a move is told whose rows were just found to be busy."""
+        """Return the error of a move whose rows were just found to be locked."""
         busy = self._busy_of(required)
         if not busy:
             return RowBusy(
-                f"a row that job {required.job_id} required", wait_seconds=FIRST_WAIT_SECONDS
+                f"a row that job {required.job_id} needs", wait_seconds=FIRST_WAIT_SECONDS
             )
         return self._busy(required, busy, self._monotonic())
 
     def mark_free(self, required: RequiredRows) -> None:
-        """Note that a move has had all that it required."""
+        """Record that a move could lock all its rows."""
         self._waiting.pop(required.job_id, None)
         if not self._busy_rows:
             return
@@ -181,7 +183,7 @@ class BusyRows:
     ) -> RowBusy:
         self._waiting[required.job_id] = required
         row, state = max(busy, key=lambda one: one[1].next_try_at)
-        # Each takes the next place in line: ten thousand do not come back in one moment.
+        # Delays are spaced, so that ten thousand waiting jobs do not return at the same moment.
         state.last_retry_at = min(
             max(state.last_retry_at, state.next_try_at) + 1 / RETRIES_PER_SECOND,
             now + MAX_RETRY_DELAY_SECONDS,
@@ -189,7 +191,7 @@ class BusyRows:
         return RowBusy(str(row), wait_seconds=max(state.last_retry_at - now, 0.05))
 
     def _forget_old(self) -> None:
-        # Its jobs have ended elsewhere, or nobody has needed it since.
+        # The jobs of the row have ended elsewhere, or no move has needed it since.
         oldest = self._monotonic() - _FORGOTTEN_AFTER_SECONDS
         for row in [row for row, state in self._busy_rows.items() if state.last_retry_at < oldest]:
             del self._busy_rows[row]
@@ -203,7 +205,7 @@ class BusyRows:
 
 
 async def find_locked_rows(queries: Queries, required: Sequence[RequiredRows]) -> set[RowRef]:
-    """Return which rows of these moves another session holds at this moment."""
+    """Return which rows of these moves another session locks at this moment."""
     rows = await queries.fetch("held_rows", [one.job_id for one in required])
     busy = {RowRef("job", str(row["id"])) for row in rows if row["job_is_held"]}
     busy |= {RowRef("account", row["account_id"]) for row in rows if row["account_is_held"]}
@@ -211,7 +213,7 @@ async def find_locked_rows(queries: Queries, required: Sequence[RequiredRows]) -
 
 
 def raise_if_server_failed(error: DarkroomError) -> None:
-    """Raise what no single row has caused, and what may have been written all the same."""
+    """Raise the error unless a single row may have caused it and nothing was written."""
     if isinstance(error, PostgresDown) and (
         error.sqlstate is None or not may_concern_one_row(error.sqlstate)
     ):

@@ -1,8 +1,7 @@
-"""Remembers the jobs whose tasks this worker watches, so that a poll need not read the row again.
+"""Caches the jobs whose tasks this worker polls, so that a poll reads no row.
 
-What is remembered may be out of date, and may be acted upon all the same: every write is guarded
-by state and attempt in Postgres, so a job that has moved on elsewhere is found out there, at the
-price of one query to Kie too many.
+A cached job may be out of date. Every write is guarded by state and attempt in Postgres, so a job
+that has moved on elsewhere costs one more query to Kie and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ MAX_CACHED_JOBS = 20_000
 
 
 class JobCache:
-    """The newest generating jobs, without what only the submit required."""
+    """The newest generating jobs, without the fields that only the submit step needs."""
 
     def __init__(self, most: int = MAX_CACHED_JOBS) -> None:
         self._most = most
@@ -28,15 +27,15 @@ class JobCache:
         return self._jobs.get(job_id)
 
     def all(self) -> dict[UUID, Job]:
-        """Return all that is remembered, by id."""
+        """Return all cached jobs by id."""
         return dict(self._jobs)
 
     def keep(self, job: Job) -> None:
-        """Remember a generating job; forget any other."""
+        """Store a generating job; forget any other."""
         if job.state is not JobState.GENERATING:
             self.forget(job.id)
             return
-        # A prompt may be long, and ten thousand of them a lot.
+        # A prompt may be long, and there may be ten thousand jobs.
         if job.request or job.metadata:
             job = replace_fields(job, request={}, metadata={})
         self._jobs[job.id] = job
@@ -45,5 +44,5 @@ class JobCache:
             self._jobs.popitem(last=False)
 
     def forget(self, job_id: UUID) -> None:
-        """Have the row read again next time."""
+        """Remove the job, so that its row is read next time."""
         self._jobs.pop(job_id, None)

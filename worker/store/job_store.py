@@ -1,8 +1,8 @@
-"""Moves jobs through their life: one method per event, each one guarded statement.
+"""One method for each event that moves a job. Each is one guarded statement.
 
-The from and to states come from the lifecycle table. Every method returns the moved job, or
-raises `StaleJob` where somebody else moved it first, in which case nothing was written. What
-every job goes through is written for all jobs that come together in one statement.
+The states before and after come from the lifecycle table. Every method returns the moved job, or
+raises `StaleJob` where the job was moved before, in which case nothing was written. Moves that
+every job makes are written in batches.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
+import structlog
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.job_rows import job_from_row
@@ -22,15 +23,13 @@ from shared.settings import ChargeBasis
 from worker.batching.micro_batch import BATCHES_PER_SECOND
 from worker.store.busy_rows import BusyRows, RequiredRows
 from worker.store.job_cache import JobCache
-from worker.store.job_reads import BatchedReads
-from worker.store.settlements import _settled_job
 from worker.store.single_statements import SingleStatements
-from worker.store.statement_batches import BatchedStatement
+from worker.store.statement_batches import BatchedReads, BatchedStatement
 
 ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 """The constraint that refuses a task id which another job has."""
 
-# From which states each event leads, to which, and its name.
+# By event: the states before, the state after, and the name.
 _TRANSITION_PARAMETERS = {
     one.event: (
         tuple(sorted(state.value for state in one.sources)),
@@ -42,7 +41,7 @@ _TRANSITION_PARAMETERS = {
 
 
 class JobStore:
-    """The worker's hand on jobs, ledger and attempts. Raises `PostgresDown` and `RowBusy`."""
+    """Reads and moves jobs. Raises `PostgresDown` and `RowBusy`."""
 
     def __init__(self, queries: Queries, busy: BusyRows | None = None) -> None:
         self.queries = queries
@@ -52,7 +51,7 @@ class JobStore:
         self._reads = BatchedReads(queries)
         self._claims = BatchedStatement(queries, "claim_jobs", self.busy)
         self._submitted = BatchedStatement(queries, "record_submitted", self.busy)
-        # Nobody acts on how far a task has come: every other beat will do.
+        # No step depends on the stored progress, so it is written half as often.
         self._progress = BatchedStatement(
             queries, "record_progress", self.busy, most=200, per_second=BATCHES_PER_SECOND / 2
         )
@@ -68,8 +67,8 @@ class JobStore:
     async def load_for_poll(self, job_id: UUID) -> Job:
         """Return a generating job as this worker last saw it, any other as it is now.
 
-        What is remembered lacks the request and the caller's notes, and may be out of date: every
-        write is guarded, so that is found out in time. Raises `JobNotFound`.
+        A cached job has no request and no metadata, and may be out of date: every write is guarded,
+        so that is found when the job is moved. Raises `JobNotFound`.
         """
         known = self.cache.get(job_id)
         if known is not None:
@@ -106,7 +105,7 @@ class JobStore:
         return self._cached(claimed)
 
     async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
-        """Store the task id; where the job has moved on, keep it on the attempt as evidence."""
+        """Store the task id. Where the job has moved on, store it on the attempt alone."""
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Submitted]
         row = await self._submitted.run(
             RequiredRows.of(job),
@@ -130,11 +129,13 @@ class JobStore:
         return self._cached(submitted)
 
     async def has_callback(self, job: Job) -> bool:
-        """Return whether a callback for the newest attempt came before its reply was stored."""
+        """Return whether a callback for the newest attempt came before the reply to its POST was
+        stored.
+        """
         return await self.queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
 
     async def record_deferred(self, job: Job, event: job_events.Deferred) -> Job:
-        """Put the job back into the queue: this attempt certainly created nothing."""
+        """Return the job to the queue. This attempt created no task."""
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Deferred]
         row = await self._single.run(
             RequiredRows.of(job),
@@ -153,10 +154,10 @@ class JobStore:
     async def record_unknown(
         self, job: Job, event: job_events.OutcomeUnknown, *, lease_seconds: float = 0.0
     ) -> Job:
-        """Keep the hold and wait for evidence: a paid task may exist.
+        """Mark the submission as unknown. A paid task may exist, so the hold stays.
 
-        That a worker was lost is believed of an attempt that is older than the lease, by Postgres's
-        clock; else raises `TooEarly`.
+        With `lease_seconds`, the attempt must be older than the lease by Postgres's clock, else
+        `TooEarly` is raised.
         """
         sources, target, name = _TRANSITION_PARAMETERS[job_events.OutcomeUnknown]
         row = await self._single.run(
@@ -186,9 +187,9 @@ class JobStore:
         self.cache.keep(replace_fields(job, progress=event.progress))
 
     async def hold_for_review(self, job: Job, event: job_events.HeldForReview) -> Job:
-        """Keep the hold until Kie's answer can be read, or an operator has decided.
+        """Put the job under review. The hold stays.
 
-        A job that is busy for the same reason already is stale: it is said once.
+        A job that is under review for the same reason is stale.
         """
         sources, target, name = _TRANSITION_PARAMETERS[job_events.HeldForReview]
         row = await self._single.run(
@@ -205,11 +206,11 @@ class JobStore:
         )
         if row is None:
             raise self._stale(job.id, name)
-        # The row alone does not say which Kie account knows the task.
+        # The row does not contain the Kie account of the task.
         return self._cached(replace_fields(job, reason=event.reason, message=event.message))
 
     async def settle(self, job: Job, event: job_events.Completed, basis: ChargeBasis) -> Job:
-        """Success: images, charge and ledger in one statement."""
+        """Store the images, charge for them and end the job, in one statement."""
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Completed]
         urls = orjson.dumps(event.result_urls).decode()
         delivered = min(len(event.result_urls), job.quantity)
@@ -223,15 +224,15 @@ class JobStore:
         return self._cached(_settled_job(job, event, row))
 
     async def reject(self, job: Job, event: job_events.Rejected) -> Job:
-        """Kie refused the request as such: failed, hold released."""
+        """End the job as failed and release its hold: Kie refused the request."""
         return await self._release(job, event, Reason.REJECTED, event.message, "rejected")
 
     async def fail(self, job: Job, event: job_events.ProviderFailed) -> Job:
-        """Kie's verdict is failure: failed, hold released."""
+        """End the job as failed and release its hold: Kie reported a failure."""
         return await self._release(job, event, event.reason, event.message, None)
 
     async def exceed_deadline(self, job: Job, event: job_events.DeadlineExceeded) -> Job:
-        """The last look found nothing: failed, hold released.
+        """End the job as failed and release its hold: the last poll found no end.
 
         Raises `TooEarly` where the deadline has not passed by Postgres's clock.
         """
@@ -245,7 +246,7 @@ class JobStore:
     async def lose_submission(
         self, job_id: UUID, attempt: int, event: job_events.SubmissionLost
     ) -> Job:
-        """No evidence within the limit: failed, hold released, the attempt marked lost."""
+        """End the job as failed and release its hold: no evidence of a task within the limit."""
         required = RequiredRows(job_id, account_id="", moves_money=True)
         return await self._end(
             required, attempt, event, Reason.SUBMISSION_LOST, event.message, "lost"
@@ -273,7 +274,9 @@ class JobStore:
     async def _run_release(
         self, required: RequiredRows, attempt: int, event: job_events.Event, *end_values: str | None
     ) -> asyncpg.Record | None:
-        """End a job without images; `end_values` are reason, message and the attempt's outcome."""
+        """End a job without images. `end_values` are the reason, the message and the attempt's
+        outcome.
+        """
         sources, target, name = _TRANSITION_PARAMETERS[type(event)]
         arguments = (required.job_id, attempt, sources, target, *end_values, name)
         return await self._single.run(required, "release_job", *arguments)
@@ -281,7 +284,7 @@ class JobStore:
     async def _why_not_moved(
         self, job: Job, event: job_events.Event, moment: str, after_seconds: float = 0.0
     ) -> DarkroomError:
-        """Return why a statement that is bound to a moment of the job has moved nothing."""
+        """Return why a statement that depends on a moment of the job has moved nothing."""
         sources, _, name = _TRANSITION_PARAMETERS[type(event)]
         row = await self.queries.fetch_row("time_left", job.id, job.attempt, sources)
         stale = self._stale(job.id, name)
@@ -302,3 +305,32 @@ class JobStore:
     def _stale(self, job_id: UUID, event: str) -> StaleJob:
         self.cache.forget(job_id)
         return StaleJob(str(job_id), event)
+
+
+log = structlog.get_logger(__name__)
+
+
+def _settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> Job:
+    """Return the job after its success. Logs where its row of `pricing` is missing."""
+    if row["price_row_missing"]:
+        log.critical(
+            "price_row_missing",
+            job_id=str(job.id),
+            model=job.model,
+            task=job.task,
+            quantity=job.quantity,
+            charged=str(row["credits_charged"]),
+        )
+    return replace_fields(
+        job,
+        state=JobState.SUCCEEDED,
+        reason=None,
+        message=event.message,
+        progress=1.0,
+        result_urls=event.result_urls,
+        credits_charged=row["credits_charged"],
+        price_id=row["price_id"],
+        # Read from the row: how long the task took is learned from these two.
+        submitted_at=row["submitted_at"],
+        finished_at=row["finished_at"],
+    )

@@ -1,4 +1,4 @@
-"""Rare moves of one job: a statement each, of which no account has more than a few at once."""
+"""Writes rare moves, one statement each. No account uses more than a few connections at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from shared.errors import RowBusy
 from worker.store.busy_rows import BusyRows, RequiredRows, RowRef, find_locked_rows
 
 MOST_PER_ACCOUNT = 3
-"""Of the worker's connections; beyond it the moves of one account wait in memory."""
+"""The most connections of one account. Its other moves wait in memory."""
 
 
 class SingleStatements:
-    """Runs named queries that move one job each. The connection says how long a lock is awaited."""
+    """Runs named queries that move one job each. The connection limits how long a lock is
+    awaited.
+    """
 
     def __init__(self, queries: Queries, busy: BusyRows) -> None:
         self._queries = queries
@@ -24,12 +26,12 @@ class SingleStatements:
         self._shares = ConcurrencyLimit(MOST_PER_ACCOUNT)
 
     async def run(self, required: RequiredRows, query: str, *args: Any) -> asyncpg.Record | None:
-        """Run the query and return its row, or None where the guard busy.
+        """Run the query and return its row, or None where its guard did not match.
 
         Raises `RowBusy` with nothing written, and `PostgresDown`.
         """
         async with self._shares.hold([required.account_id]):
-            # Asked for here: whoever had the share before may have found the row busy.
+            # Checked here, because the statement before may have found the row locked.
             if self._busy.start_retry(required):
                 async with self._busy.separate_connections:
                     return await self._run(required, query, *args)

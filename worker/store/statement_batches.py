@@ -1,10 +1,10 @@
-"""Moves of many jobs that come together go to Postgres as one statement, in one commit.
+"""Writes the moves of many jobs as one statement, in one commit.
 
-What such a statement writes it writes for every job by itself, under each job's own guard; but it
-fails as a whole, and it waits as a whole. So it waits for locks only briefly. Where it fails, the
-jobs of the accounts concerned go in statements of their own for a while: one for each account,
-divided further until the job that is refused, or the row that is busy, is alone. What another
-session holds is told to `BusyRows`, and who required it raises `RowBusy`, with nothing written.
+The statement checks and writes each job independently. If it fails, it fails for all of them; if it
+waits for a lock, all of them wait. So it waits for locks only briefly. Where it fails, the jobs of
+the accounts concerned use separate statements for a while: one for each account, divided further
+until the job that is refused, or the row that is locked, is alone. `BusyRows` stores which rows are
+locked. A move that needs such a row raises `RowBusy`, with nothing written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.adapters.postgres.database import Queries
-from shared.errors import DatabaseRefused, PostgresDown, RowBusy
+from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
 from worker.batching.micro_batch import (
     BATCHES_PER_SECOND,
     POSTGRES_OFFSET_SECONDS,
@@ -38,13 +38,13 @@ from worker.store.busy_rows import (
 
 MAX_STATEMENT_JOBS = 100
 SEPARATE_SECONDS = 30.0
-"""How long an account's jobs go by themselves after its last statement that failed."""
+"""How long the jobs of an account use separate statements after one of them failed."""
 _LOCK_TIMEOUT_SHARED = "300ms"
 _LOCK_TIMEOUT_ACCOUNT = "500ms"
 _LOCK_TIMEOUT_RETRY = "100ms"
-"""For those that are left after a statement has failed: they have waited before."""
+"""For the jobs that are left after a statement has failed: they have waited before."""
 _MAX_BUSY_JOBS_TRIED = 3
-"""So many busy jobs of one account are found one by one; then all of them are taken for busy."""
+"""After so many busy jobs of one account, found one by one, all its jobs count as busy."""
 
 _FAILURES = (RowBusy, DatabaseRefused, PostgresDown)
 
@@ -53,11 +53,11 @@ _Outcome = asyncpg.Record | Exception | None
 
 
 class _RetryAlone(Exception):
-    """Nothing was written for this job: ask again, by itself."""
+    """Nothing was written for this job: retry it alone."""
 
 
 class _RetryByAccount(Exception):
-    """Nothing was written for this job: ask again, with others of its account alone."""
+    """Nothing was written for this job: retry it in a batch of its account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,10 @@ _Batch = MicroBatch[_Item, asyncpg.Record | None]
 
 
 class BatchedStatement:
-    """A named query that takes many jobs: how long to wait for locks, their ids, one array per
-    value, then what they have in common. It returns a row, with its `id`, per job that it moved.
+    """A named query that moves many jobs.
+
+    Its parameters are the lock timeout, the job ids, one array for each value, then the common
+    values. It returns a row with its `id` for each job that it moved.
     """
 
     def __init__(
@@ -101,30 +103,30 @@ class BatchedStatement:
     async def run(
         self, required: RequiredRows, values: tuple[Any, ...], common: _Common
     ) -> asyncpg.Record | None:
-        """Run it for this job, with whoever asks in the same moment and has as much in common.
+        """Run the query for this job, in a batch with other jobs that have the same common values.
 
-        Returns the job's row, or None where the guard busy. Raises `RowBusy` and
-        `DatabaseRefused` with nothing written, and `PostgresDown`, in which case it may or may
-        not have been written.
+        Returns the job's row, or None where its guard did not match. Raises `RowBusy` and
+        `DatabaseRefused` with nothing written, and `PostgresDown`, after which it may have been
+        written.
         """
-        items = _Item(required, values)
+        item = _Item(required, values)
         if self._busy.start_retry(required):
-            return await self._run_alone(items, common)
+            return await self._run_alone(item, common)
         try:
             if not self._is_separated(required.account_id):
                 with suppress(_RetryByAccount):
-                    return await self._shared_batch(common).send_and_wait(items)
-            return await self._account_batch(common, required.account_id).send_and_wait(items)
+                    return await self._shared_batch(common).send_and_wait(item)
+            return await self._account_batch(common, required.account_id).send_and_wait(item)
         except _RetryAlone:
-            return await self._run_alone(items, common)
+            return await self._run_alone(item, common)
 
-    async def _run_alone(self, items: _Item, common: _Common) -> asyncpg.Record | None:
-        outcome = (await self._send_for_account([items], common))[0]
+    async def _run_alone(self, item: _Item, common: _Common) -> asyncpg.Record | None:
+        outcome = (await self._send_for_account([item], common))[0]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    # --- all accounts together ----------------------------------------------------------------
+    # --- batches of all accounts ---------------------------------------------------------------
 
     def _shared_batch(self, common: _Common) -> _Batch:
         known = self._shared_batches.get(common)
@@ -153,7 +155,9 @@ class BatchedStatement:
     async def _send_unaffected(
         self, items: list[_Item], common: _Common, error: Exception
     ) -> dict[UUID, _Outcome]:
-        """Write those whose accounts have nothing to do with the failure; set the others apart."""
+        """Write the jobs whose accounts the failure does not concern. The others retry by
+        account.
+        """
         by_account = _by_account(items)
         if isinstance(error, RowBusy) and len(by_account) > 1:
             busy = await self._find_held(items)
@@ -185,7 +189,7 @@ class BatchedStatement:
                 raise_if_server_failed(error)
                 return {}
 
-    # --- one account by itself ----------------------------------------------------------------
+    # --- batches of one account ----------------------------------------------------------------
 
     def _is_separated(self, account_id: str) -> bool:
         until = self._separate_until.get(account_id)
@@ -245,7 +249,7 @@ class BatchedStatement:
     async def _divide(
         self, items: list[_Item], common: _Common, outcomes: dict[UUID, _Outcome]
     ) -> None:
-        """Write what can be written, in ever smaller parts; put every outcome into `outcomes`."""
+        """Write the jobs in ever smaller parts, and put each outcome into `outcomes`."""
         parts, held_alone = [items] if items else [], 0
         while parts:
             part = parts.pop()
@@ -278,7 +282,7 @@ class BatchedStatement:
     ) -> dict[UUID, asyncpg.Record]:
         if not items:
             return {}
-        # In the order of ids, as everybody else locks them.
+        # In the order of ids, in which every other statement locks them.
         items.sort(key=lambda one: one.job_id)
         columns = zip(*(one.values for one in items), strict=True)
         rows = await self._queries.fetch(
@@ -296,7 +300,8 @@ def _each_once(items: Sequence[_Item]) -> list[_Item]:
 
 
 def _in_order(items: Sequence[_Item], outcomes: Mapping[UUID, _Outcome]) -> list[_Outcome]:
-    # Who asks for the same job twice at once must not be told twice that it was him.
+    # If one job appears twice in a batch, only the first call gets the row; the second is retried
+    # alone.
     first = {one.job_id: one for one in reversed(items)}
     return [
         outcomes.get(one.job_id) if first[one.job_id] is one else _RetryAlone() for one in items
@@ -308,3 +313,40 @@ def _by_account(items: Sequence[_Item]) -> dict[str, list[_Item]]:
     for one in items:
         groups[one.required.account_id].append(one)
     return groups
+
+
+MAX_READ_JOBS = 500
+
+
+class BatchedReads:
+    """Reads of whole jobs, in batches. Raises `PostgresDown`."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._rows: MicroBatch[UUID, asyncpg.Record | None] = MicroBatch(
+            self._fetch_rows, most=MAX_READ_JOBS
+        )
+
+    async def row(self, job_id: UUID) -> asyncpg.Record | None:
+        """Return the row of the job with the Kie account of its newest attempt, or None."""
+        return await self._rows.send_and_wait(job_id)
+
+    async def _fetch_rows(self, job_ids: Sequence[UUID]) -> list[asyncpg.Record | Exception | None]:
+        """Read these jobs with one statement. A row that cannot be read is an error for its own
+        caller.
+        """
+        try:
+            rows = await self._queries.fetch("jobs_to_run", job_ids)
+        except DarkroomError:
+            raise
+        except Exception as error:
+            # The driver cannot decode a value of some row, and does not report which.
+            if len(job_ids) == 1:
+                return [error]
+            half = len(job_ids) // 2
+            return [
+                *await self._fetch_rows(job_ids[:half]),
+                *await self._fetch_rows(job_ids[half:]),
+            ]
+        by_id = {row["id"]: row for row in rows}
+        return [by_id.get(job_id) for job_id in job_ids]

@@ -1,7 +1,7 @@
-"""Looks names up in threads of its own: a slow name server of one receiver holds up nobody else.
+"""Resolves names in threads of its own, so that a slow name server delays no other receiver.
 
-aiohttp's own resolver shares the event loop's few threads with everything else of the process,
-Kie's name among it.
+aiohttp's own resolver shares the few threads of the event loop with the rest of the process, which
+resolves Kie's name too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 class ThreadedResolver(AbstractResolver):
-    """Asks the system's resolver, for as many names at once as there may be requests."""
+    """Uses the system's resolver, for as many names at once as there may be requests."""
 
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
@@ -39,12 +39,12 @@ class ThreadedResolver(AbstractResolver):
                 flags=_NUMERIC,
             )
             for found_family, _, proto, _, address in found
-            # A scope (link-local) cannot be carried on, and is refused anyway.
+            # An address with a scope (link-local) cannot be passed on, and is refused anyway.
             if found_family == socket.AF_INET or not address[3:] or not address[3]
         ]
 
     async def close(self) -> None:
-        """Let the threads go; those that still look something up end by themselves."""
+        """Stop the threads. A look-up in progress ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,8 +1,9 @@
-"""Sends one webhook over HTTP, and to public addresses only, whatever names resolve to.
+"""Sends one webhook over HTTP, to public addresses only.
 
-Every address is judged where the socket for it is made, so what was judged is what is connected
-to: a name that resolves to something else a moment later gains nothing. Redirects are answers like
-any other. Proxies of the environment are not used, or they would do the connecting.
+Each address is checked where its socket is opened, so the address that was checked is the one that
+is connected to: a name that resolves differently a moment later has no effect. A redirect is a
+response like any other. Proxies of the environment are not used, because they would connect
+instead.
 """
 
 from __future__ import annotations
@@ -26,40 +27,40 @@ from worker.kie.http_exchange import user_agent
 from worker.webhooks.dns_resolver import ThreadedResolver
 
 TIMEOUT_SECONDS = 15.0
-"""For a whole try, from looking the name up to the head of the answer."""
+"""For a whole try, from the name look-up to the headers of the response."""
 CONNECT_SECONDS = 5.0
 ANSWER_BYTES_READ = 4_096
 _ANSWER_SECONDS = 1.0
 MAX_SENDS_AT_ONCE = 128
-"""As many tries a worker has under way at most."""
+"""The most tries that a worker has in flight."""
 _KEEP_ALIVE_SECONDS = 15.0
 _ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of one try."""
+    """The result of one try."""
 
     status: int | None
-    """The HTTP status; None where no answer came."""
+    """The HTTP status; None where no response came."""
     error: str | None
-    """Why the receiver has not taken it, for people; None where it has."""
+    """Why the message was not accepted, for people; None where it was."""
     seconds: float
     retry_after: str | None = None
-    """The receiver's own header, unread."""
+    """The `Retry-After` header of the receiver, as it came."""
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the receiver says that it has the message."""
+        """Whether the receiver has accepted the message."""
         return self.error is None
 
 
 class ForbiddenAddress(OSError):
-    """A host resolved to an address to which no webhook may go."""
+    """A host resolved to an address to which no webhook may be sent."""
 
 
 class WebhookSender:
-    """The worker's one way out for webhooks. Use it as an async context manager."""
+    """The HTTP client for webhooks. Use it as an async context manager."""
 
     def __init__(
         self,
@@ -76,10 +77,11 @@ class WebhookSender:
     async def __aenter__(self) -> WebhookSender:
         self._session = ClientSession(
             connector=aiohttp.TCPConnector(
-                # How many go to one endpoint or host is decided by turns, before the clock runs.
+                # `SendConcurrency` limits the requests of an endpoint or host before the timeout
+                # starts.
                 limit=0,
                 resolver=self._resolver,
-                # aiohttp's cache would keep every name for ever.
+                # The cache of aiohttp would never expire a name.
                 use_dns_cache=False,
                 keepalive_timeout=_KEEP_ALIVE_SECONDS,
                 socket_factory=self._open_socket,
@@ -90,7 +92,7 @@ class WebhookSender:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": _user_agent(), "Content-Type": "application/json"},
-            # A small answer that unpacks to a large one stays small.
+            # A small response that unpacks to a large one stays small.
             auto_decompress=False,
             trust_env=False,
         )
@@ -107,7 +109,7 @@ class WebhookSender:
             await self._resolver.close()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> SendResult:
-        """Send once. Raises nothing for anything that the receiver or the network does."""
+        """Send once. Never raises for an error of the receiver or of the network."""
         if self._session is None:
             raise RuntimeError("the sender is not open: use it inside `async with`")
         fault = find_url_fault(url, allow_loopback=self._allow_loopback)
@@ -126,12 +128,13 @@ class WebhookSender:
     async def _post(
         self, session: ClientSession, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, str | None]:
-        # As it was given where it can be: what is signed into a query must not be written anew.
+        # The URL is sent as it was given: a signature in its query must not be encoded anew.
         target = URL(url, encoded=url.isascii()).with_fragment(None)
         async with session.post(
             target, data=body, headers=headers, allow_redirects=False
         ) as response:
-            # The status is the answer. A little is read so that the connection can be used again.
+            # The status is the result. A little of the body is read so that the connection can be
+            # used again.
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await response.content.read(ANSWER_BYTES_READ)

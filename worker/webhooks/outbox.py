@@ -1,10 +1,11 @@
-"""Sees to it that every pending message has its delivery in Redis, which may forget them all.
+"""Delivers pending webhook messages that Redis does not have.
 
-A message is named to the workers by NOTIFY at the commit that wrote it, and delivered at once.
-What that missed (a worker away, a wiped Redis, a replay without Redis) is found page by page.
+Postgres names a message to the workers by NOTIFY at the commit that wrote it, and it is delivered
+at once. A message that was missed (no worker, a wiped Redis, a replay without Redis) is found page
+by page.
 
-Messages of one endpoint are made due at a pace. Thousands that come at once would else stand in the
-lane before the one message of somebody else, and have to be looked at first.
+Messages of one endpoint become due at a fixed spacing. Without it, thousands of messages of one
+endpoint would be claimed before the one message of another.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 PAGE_LENGTH = 2_000
 HORIZON_SECONDS = 60.0
-"""Messages due later than this have time to be found by a later look."""
+"""A message due later than this is found by a later run."""
 DUE_AT_ONCE_PER_ENDPOINT = 100
-"""As many messages of one endpoint are due at once; the rest follow at a pace."""
+"""So many messages of one endpoint are due at once. The rest follow at the spacing."""
 SPACING_MS = 2.5
 _GRACE_SECONDS = 2.0
 _ENDPOINTS_KEPT = 5_000
@@ -35,7 +36,7 @@ _FIRST: _Cursor = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 class Outbox:
-    """One worker's hand on the pending messages; any number may be at work without harm."""
+    """The pending messages, as one worker delivers them. Any number of workers may do so."""
 
     def __init__(
         self,
@@ -55,10 +56,10 @@ class Outbox:
         self._next_due_ms: dict[UUID, float] = {}
 
     async def deliver(self, messages: Sequence[tuple[UUID, UUID]]) -> None:
-        """Deliver messages, each given with its endpoint, now or as soon as its turn comes.
+        """Deliver messages, each given with its endpoint, at once or at their spacing.
 
-        Those that have a delivery keep it, and one that is being sent is looked at again: it may
-        have been given up, and asked for anew before that run was over. Raises `RedisDown`.
+        A delivery that exists is left as it is. One that is being sent is run once more, because it
+        may have been given up and replayed before that run ended. Raises `RedisDown`.
         """
         now_ms = self._monotonic() * 1000
         await self._delivery_queue.deliver(
@@ -70,9 +71,10 @@ class Outbox:
         )
 
     async def check_page(self) -> bool:
-        """Deliver what the next page of due messages lacks; return whether it was the last page.
+        """Deliver the messages of the next page that have no delivery. Returns whether it was the
+        last page.
 
-        Raises `PostgresDown` or `RedisDown`: the next look makes up for it.
+        Raises `PostgresDown` or `RedisDown`; the next run makes up for it.
         """
         rows = await self._queries.fetch(
             "pending_webhooks_after",
@@ -107,13 +109,13 @@ class Outbox:
         return is_last
 
     async def check_all(self) -> None:
-        """Look through every page from the first: Redis was wiped. Raises as `check_page` does."""
+        """Check every page from the first, after a wipe of Redis. Raises as `check_page` does."""
         self._cursor = _FIRST
         while not await self.check_page():
             pass
 
     def _delay_ms(self, endpoint_id: UUID, least_ms: int, now_ms: float) -> int:
-        """Return in how long the next message of this endpoint is due, and count it."""
+        """Return the delay of the next message of this endpoint, and count it."""
         if len(self._next_due_ms) >= _ENDPOINTS_KEPT:
             self._next_due_ms = {one: at for one, at in self._next_due_ms.items() if at > now_ms}
         earliest_ms = now_ms + least_ms

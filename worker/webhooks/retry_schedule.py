@@ -1,4 +1,4 @@
-"""When a message that was not taken is sent again, and when it is given up: pure."""
+"""When a message that was not accepted is sent again, and when it is given up: pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 DELAYS_SECONDS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0)
-"""The wait after each try; after the last of these, the last of them."""
+"""The delay after each try. After the last of these, the last one repeats."""
 RETRY_AFTER_MAX_SECONDS = 3600.0
 _JITTER = 0.2
 
@@ -19,12 +19,12 @@ def next_try_at(
     jitter: float,
     asked_seconds: float | None = None,
 ) -> datetime | None:
-    """Return when to send again, or None where the message is dead.
+    """Return when to send again, or None where the message is given up.
 
-    `tries` have failed, the newest just now; `jitter` is 0 to 1, and stretches the wait by up to a
-    fifth, so that what failed together does not come back together. `asked_seconds` is what the
-    receiver asked for: honoured up to an hour where it is longer. The last try is made at
-    `retry_until`, and no other after it.
+    `tries` have failed. `jitter` is 0 to 1 and lengthens the delay by up to a fifth, so that
+    messages that failed together are not sent again together. `asked_seconds` is the delay that the
+    receiver asks for: it counts up to an hour where it is longer. The last try is made at
+    `retry_until`.
     """
     if now >= retry_until:
         return None
@@ -36,7 +36,7 @@ def next_try_at(
 
 
 def read_retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, or None where it says nothing."""
+    """Return the seconds that a `Retry-After` header asks for, or None where it cannot be read."""
     if text is None:
         return None
     text = text.strip()

@@ -1,11 +1,11 @@
-"""Who may send now: no endpoint, no account and no set of slow endpoints takes all the slots.
+"""Limits the webhooks in flight, so that no endpoint, host or account uses all of them.
 
-One worker's own view, in memory. An endpoint has a few requests in flight at most, and so has a
-host, however many endpoints stand on it. An account has half of all slots, however many hosts it
-names, and a part of that for endpoints that have not ended a request yet. Endpoints that are slow
-share half of all slots. Whoever finds no limit is told when to come back: each such message takes
-the next turn in usage, so that ten thousand messages of a dead endpoint come back one after the
-other and cost few claims.
+The limits are those of one worker, in memory. An endpoint has a few requests in flight, and a host
+some more, however many endpoints it has. An account has half of all requests, however many hosts it
+names, and a part of those for endpoints that have not completed a request yet. Slow endpoints share
+half of all requests. A message beyond a limit returns to the queue with a delay. The delays are
+spaced, so that ten thousand messages of a dead endpoint return one after the other and cost few
+claims.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from shared.errors import DarkroomError
 MAX_PER_ENDPOINT = 8
 MAX_PER_HOST = 24
 MAX_PER_ACCOUNT = 64
-"""Of the 128 slots of a worker."""
+"""Of the 128 requests of a worker."""
 MAX_UNPROVEN_PER_ACCOUNT = 24
-"""Of those, to endpoints that have not ended a request yet: each of them may hang."""
+"""Of those of an account, to endpoints that have not completed a request yet: each may hang."""
 MAX_SLOW_REQUESTS = 64
-"""Of those, at most so many for endpoints that are slow."""
+"""Of those of a worker, to slow endpoints."""
 SLOW_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 600.0
 MAX_UNPROVEN_REQUESTS = 2
-"""As many requests may be in flight to an endpoint that has not ended one yet."""
+"""The most requests in flight to an endpoint that has not completed one yet."""
 _SHORTEST_WAIT_SECONDS = 0.05
 _INITIAL_SECONDS = 0.1
 _WEIGHT_OF_NEWEST = 0.3
@@ -37,22 +37,22 @@ _MAX_USAGES = 5_000
 
 
 class ConcurrencyReached(DarkroomError):
-    """As many requests are in flight there as may be; `wait_seconds` says when to come back."""
+    """A limit is reached. `wait_seconds` is the delay after which to try again."""
 
     code = "no_room"
 
     def __init__(self, wait_seconds: float) -> None:
         self.wait_seconds = wait_seconds
-        super().__init__(f"no limit for another request; limit is likely in {wait_seconds:.1f} s")
+        super().__init__(f"the concurrency limit is reached; try again in {wait_seconds:.1f} s")
 
 
 @dataclass(slots=True)
 class _Usage:
-    """What is in flight to one endpoint or host, and who waits for it."""
+    """The requests in flight to one endpoint, host or account, and its limit."""
 
     limit: int
     in_flight: dict[int, float] = field(default_factory=dict)
-    """When each request began."""
+    """By number of the request: when it began."""
     average_seconds: float = _INITIAL_SECONDS
     next_return_at: float = 0.0
     is_proven: bool = False
@@ -62,7 +62,7 @@ class _Usage:
         return len(self.in_flight) >= limit
 
     def expected_seconds(self, now: float) -> float:
-        """Return how long a request takes there; one that hangs says so before it has ended."""
+        """Return how long a request takes there. A request that hangs counts before it ends."""
         oldest = min(self.in_flight.values(), default=now)
         return max(self.average_seconds, now - oldest)
 
@@ -70,7 +70,7 @@ class _Usage:
         return self.expected_seconds(now) >= SLOW_SECONDS
 
     def next_return_seconds(self, now: float) -> float:
-        """Take the next turn in usage and return how far off it is."""
+        """Take the next return in line. Returns the seconds until then."""
         step = self.expected_seconds(now) / self.limit
         self.next_return_at = min(max(self.next_return_at, now) + step, now + LONGEST_WAIT_SECONDS)
         return max(self.next_return_at - now, _SHORTEST_WAIT_SECONDS)
@@ -82,13 +82,13 @@ class _Usage:
         self.average_seconds += weight * (took_seconds - before)
         self.is_proven = True
         if self.average_seconds < before and self.next_return_at > now:
-            # It has become quicker, so the usage that waits is shorter than it was told to be.
+            # The endpoint has become faster, so the messages that wait may return earlier.
             left_seconds = (self.next_return_at - now) * self.average_seconds / before
             self.next_return_at = now + left_seconds
 
 
 class SendConcurrency:
-    """The turns of one worker."""
+    """The limits of one worker."""
 
     def __init__(
         self,
@@ -113,9 +113,10 @@ class SendConcurrency:
 
     @contextmanager
     def reserve(self, endpoint: str, host: str, account_id: str) -> Iterator[None]:
-        """Hold a place of this endpoint, its host and the account for the block, or raise `ConcurrencyReached`.
+        """Count one request of this endpoint, its host and its account while the block runs.
 
-        The endpoint is named by its URL: two accounts that name the same one share its places.
+        The URL identifies the endpoint: two accounts that name the same one share its limit. Raises
+        `ConcurrencyReached`.
         """
         now = self._monotonic()
         names = {"endpoint": endpoint, "host": host, "account": account_id}
@@ -140,7 +141,7 @@ class SendConcurrency:
         usage = self._usages.get((kind, name))
         if usage is None:
             self._forget_idle()
-            # A host that hangs on one endpoint may answer at another.
+            # A host whose one endpoint hangs may answer at another.
             usage = _Usage(self._limits[kind], is_proven=kind != "endpoint")
             self._usages[kind, name] = usage
         return usage

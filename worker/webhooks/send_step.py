@@ -1,7 +1,7 @@
-"""The webhook step: send one message once, and record what became of it.
+"""The webhook step: send one message once, and record the result.
 
-What is recorded comes after what is sent, so a worker lost between the two sends again: at least
-once, under the same id, by which receivers know a repetition.
+The result is recorded after the request, so a worker that is lost between the two sends again. A
+message is sent at least once, always with the same id, by which receivers detect a repetition.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from shared.domain.job import Job, replace_fields
 from shared.errors import DarkroomError
 from shared.job_json import job_to_json, timestamp_to_json
 from worker.dependencies import Dependencies
+from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.webhooks.http_sender import SendResult
 from worker.webhooks.retry_schedule import next_try_at, read_retry_after
 from worker.webhooks.send_concurrency import ConcurrencyReached
@@ -30,12 +31,12 @@ from worker.webhooks.webhook_signature import signed_headers
 log = structlog.get_logger(__name__)
 
 STATUS_GONE = 410
-"""The status by which a receiver says that it wants no more: it is not tried again."""
+"""The status by which a receiver asks for no further tries."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """A pending message: where it goes and how often that was tried, without what it says."""
+    """A pending message: its endpoint and its tries, without its body."""
 
     id: UUID
     job_id: UUID
@@ -45,14 +46,14 @@ class OutgoingMessage:
     url: str = field(repr=False)
     endpoint: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
-    """The endpoint's own, and while a rotation lasts the one before it."""
+    """The secret of the endpoint, and during a rotation the one before it."""
     tries: int
     next_try_at: datetime
     retry_until: datetime
 
     @property
     def host(self) -> str:
-        """Who is asked, as far as that may be logged: scheme, host and port."""
+        """The receiver as far as it may be logged: scheme, host and port."""
         try:
             parts = urlsplit(self.url)
         except ValueError:
@@ -60,7 +61,7 @@ class OutgoingMessage:
         return f"{parts.scheme}://{parts.netloc}"
 
     def body(self, job: Job) -> bytes:
-        """Return what is sent: the same bytes for every try."""
+        """Return the body: the same bytes for every try."""
         return orjson.dumps(
             {
                 "type": self.event,
@@ -70,8 +71,11 @@ class OutgoingMessage:
         )
 
 
-async def send_webhook(deps: Dependencies, message_id: UUID) -> float | None:
-    """Send a pending message once; return after how many seconds again, or None if it is over."""
+async def send_webhook(
+    deps: Dependencies, message_id: UUID, run: DeliveryRun = UNCLAIMED
+) -> float | None:
+    """Send a pending message once. Returns the seconds to the next try, or None if it is over."""
+    del run
     row, fault = await _fetch_message(deps, message_id)
     if row is None:
         return None
@@ -85,7 +89,7 @@ async def send_webhook(deps: Dependencies, message_id: UUID) -> float | None:
     except ConcurrencyReached as full:
         if message.tries > 0 and now >= message.retry_until:
             return await _record_failed(
-                deps, message, SendResult(None, "no room for a last try", 0.0)
+                deps, message, SendResult(None, "no request was free for the last try", 0.0)
             )
         return full.wait_seconds * (1 + 0.1 * deps.random.random())
     if not answer.is_accepted:
@@ -97,23 +101,25 @@ async def send_webhook(deps: Dependencies, message_id: UUID) -> float | None:
 async def _fetch_message(
     deps: Dependencies, message_id: UUID
 ) -> tuple[asyncpg.Record | None, Exception | None]:
-    """Return the message with its job; without it, and why, where the job cannot be read."""
+    """Return the message with its job, or where the job cannot be read, the message and
+    the error.
+    """
     try:
         return await deps.queries.fetch_row("webhook_to_send", message_id), None
     except DarkroomError:
         raise
     except Exception as error:
-        # A value that the driver cannot read: the message alone can still be given up in the end.
+        # The driver cannot decode a value of the job. The message alone can still be given up.
         return await deps.queries.fetch_row("webhook_to_try", message_id), error
 
 
 async def _send(
     deps: Dependencies, message: OutgoingMessage, read: asyncpg.Record | Exception, now: datetime
 ) -> SendResult:
-    """Send it with the job that was read.
+    """Send the message with the job that was read.
 
-    A mistake of ours on the way counts as a try like any other that failed: it is made ever more
-    rarely, and ends.
+    An error of our own counts as a failed try, so that it is repeated less and less often, and
+    ends.
     """
     try:
         if isinstance(read, Exception):
@@ -172,7 +178,9 @@ async def _record_failed(
         "record_webhook_failed", message.id, message.tries, answer.status, answer.error, again_at
     )
     if recorded is None:
-        return 0.0  # recorded by somebody else, or replayed meanwhile: look at it again
+        return (
+            0.0  # another worker has recorded a result, or the message was replayed: run it again
+        )
     deps.metrics.count_webhook("dead" if again_at is None else "failed", answer.seconds)
     _log_failed(message, answer, again_at)
     return None if again_at is None else (again_at - now).total_seconds()

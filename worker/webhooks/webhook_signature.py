@@ -1,4 +1,4 @@
-"""Signs messages as the Standard Webhooks specification says (standardwebhooks.com)."""
+"""Signs messages by the Standard Webhooks specification (standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public mark of a secret, not one
-"""What stands before a secret's Base64, so that people and scanners know one when they see it."""
+"""The prefix of a secret, by which people and scanners recognise one."""
 
 
 def message_header_id(message_id: UUID) -> str:
@@ -28,9 +28,9 @@ def webhook_signature(secret: str, message: str, timestamp: int, body: bytes) ->
 def signed_headers(
     secrets: Sequence[str], message_id: UUID, moment: datetime, body: bytes
 ) -> Mapping[str, str]:
-    """Return the three headers of one try; each of the secrets alone verifies it.
+    """Return the three headers of one try. Each of the secrets alone verifies it.
 
-    `moment` is when this try is sent: receivers refuse what is too old, to be safe from replays.
+    `moment` is when this try is sent. Receivers refuse an old one, as a protection against replays.
     """
     message, timestamp = message_header_id(message_id), int(moment.timestamp())
     return {

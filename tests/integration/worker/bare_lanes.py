@@ -17,6 +17,7 @@ from shared.adapters.monitoring.push_channels import PushChannel
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, local_now_ms
 from tests.support.deployment import eventually
 from tests.support.server_outage import Outage, outage_of
+from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.queue.leased_worker import LeasedWorker
 
 Body = Callable[[str], Awaitable[None]]
@@ -31,9 +32,11 @@ class Runs:
         self.under_way: Counter[str] = Counter()
         self.most_at_once = 0
         self.most_of_one_at_once = 0
+        self.newest: dict[str, DeliveryRun] = {}
 
-    async def run(self, _: dict[str, Any], job_id: str) -> None:
+    async def run(self, ctx: dict[str, Any], job_id: str) -> None:
         """Be the arq function."""
+        self.newest[job_id] = ctx.get("run", UNCLAIMED)
         self.count[job_id] += 1
         self.under_way[job_id] += 1
         self.most_of_one_at_once = max(self.most_of_one_at_once, self.under_way[job_id])
@@ -107,7 +110,7 @@ class CalledLane(LeasedWorker):
 
 def wake_pushes() -> PushChannel:
     """Return a path for wake-ups, as a worker's metrics have one."""
-    return PushChannel("wake", "each lane looks twice a second")
+    return PushChannel("wake", "each lane claims twice a second")
 
 
 async def deliver(

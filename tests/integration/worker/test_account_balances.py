@@ -14,12 +14,13 @@ import structlog
 from pydantic import SecretStr
 
 from producer.doctor import examine
-from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.support.deployment import Workshop, fast_simulator_config, text_to_image
 from worker.bootstrap import open_worker
 from worker.dependencies import Dependencies
-from worker.kie.balance_check import BalanceCheck, BalanceCheckResult
+from worker.kie.balance_check import BalanceCheck
+from worker.kie.expected_spend import BalanceCheckResult
+from worker.queue.delivery_run import DeliveryRun
 from worker.simulator import Simulator, running_simulator
 from worker.steps.submit import submit_job
 
@@ -54,8 +55,7 @@ class Office:
         """Submit a job with this account."""
         job = await self.workshop.enqueue(text_to_image("a picture"))
         names = [account.name for account in self.deps.accounts]
-        self.deps.accounts.given[Lane.SUBMIT.arq_id(job.id)] = names.index(name)
-        await submit_job(self.deps, job.id)
+        await submit_job(self.deps, job.id, DeliveryRun(gate=names.index(name)))
 
     async def check(self) -> dict[str, BalanceCheckResult | None]:
         """Check every account."""

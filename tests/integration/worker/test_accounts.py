@@ -30,7 +30,8 @@ from tests.support.deployment import eventually
 from worker.callbacks.callback_handler import CallbackHandler
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
-from worker.queue.lanes import arq_function_of
+from worker.queue.delivery_run import DeliveryRun
+from worker.queue.step_runner import arq_function_of
 from worker.steps.poll import LAST_POLL_LIMIT_SECONDS
 from worker.steps.submit import submit_job
 from worker.store.job_store import JobStore
@@ -61,16 +62,15 @@ class House:
         """Return another worker of the same Kie, with the accounts of these names in this order."""
         return House.over(self.rooms, {name: self.kies[name] for name in names})
 
-    def give(self, job: Job, name: str) -> None:
-        """Be the claim that has reserved a slot of this account."""
-        self.rooms.deps.accounts.given[Lane.SUBMIT.arq_id(job.id)] = list(self.kies).index(name)
+    async def submit(self, job: Job, name: str) -> float | None:
+        """Submit the job as if its claim had reserved a slot of this account."""
+        return await self.rooms.submit(job, DeliveryRun(gate=list(self.kies).index(name)))
 
     async def submitted(self, name: str, task_id: str) -> Job:
         """Enqueue a job and submit it with this account."""
         job = await self.rooms.enqueue()
-        self.give(job, name)
         self.kies[name].submits.append(Accepted(task_id))
-        await self.rooms.submit(job)
+        await self.submit(job, name)
         return job
 
     async def accounts_of(self, job: Job) -> list[str]:
@@ -124,9 +124,8 @@ async def test_the_account_is_stored_before_the_post(house: House) -> None:
 
     doomed = House.over(house.rooms, {"studio": FakeKie(), "archive": Watching()})
     job = await house.rooms.enqueue()
-    doomed.give(job, "archive")
     with pytest.raises(asyncio.CancelledError):
-        await doomed.rooms.submit(job)
+        await doomed.submit(job, "archive")
     assert stored == ["archive"]
     assert (await house.rooms.now_is(job)).state == "submitting"
 
@@ -190,20 +189,18 @@ async def test_a_refused_account_pauses_alone_and_its_job_goes_to_another_at_onc
     house: House,
 ) -> None:
     job = await house.rooms.enqueue()
-    house.give(job, "studio")
     house.kies["studio"].submits.append(AccountBlocked("402 credits", 402))
     with structlog.testing.capture_logs() as logs:
-        delay_seconds = await house.rooms.submit(job)
+        delay_seconds = await house.submit(job, "studio")
     assert delay_seconds is not None
     assert delay_seconds < 5, "the pause of 15 s is the account's, not the job's"
     assert [one.brake.level for one in house.rooms.deps.accounts] == [1, 0]
     (paused,) = [log for log in logs if log["event"] == "submits_paused"]
     assert (paused["account"], paused["log_level"]) == ("studio", "critical")
     await house.rooms.make_due(job)
-    house.give(job, "archive")
     house.kies["archive"].submits.append(Accepted("t1"))
     house.rooms.clock.advance(delay_seconds)
-    await house.rooms.submit(job)
+    await house.submit(job, "archive")
     assert (await house.rooms.now_is(job)).state == "generating"
     assert await house.accounts_of(job) == ["studio", "archive"]
     assert [one.brake.level for one in house.rooms.deps.accounts] == [1, 0]
@@ -213,9 +210,8 @@ async def test_where_every_account_is_held_back_the_job_waits_for_the_pause(hous
     delays = []
     for name in house.kies:
         job = await house.rooms.enqueue()
-        house.give(job, name)
         house.kies[name].submits.append(TryLater(Reason.RATE_LIMITED, "429"))
-        delays.append(await house.rooms.submit(job) or 0)
+        delays.append(await house.submit(job, name) or 0)
     assert delays[1] - delays[0] > 0.3
     assert delays[1] >= 1
 
@@ -249,9 +245,8 @@ async def test_a_second_attempt_of_another_account_is_polled_with_that_ones_key(
         claimed, job_events.Deferred("rate_limited", "", 0)
     )
     await house.rooms.make_due(job)
-    house.give(job, "archive")
     house.kies["archive"].submits.append(Accepted("t2"))
-    await house.rooms.submit(job)
+    await house.submit(job, "archive")
     house.kies["archive"].polls.append(Pending(0.5))
     await house.restarted("studio", "archive").rooms.poll(job)
     assert len(house.kies["archive"].poll_calls) == 1

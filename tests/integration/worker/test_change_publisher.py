@@ -254,7 +254,7 @@ async def test_a_lost_worker_and_a_lost_submission_are_announced(rooms: Rooms) -
         assert changes == [Change(job.id)]
         changes.clear()
         late = own.with_settings(unknown_limit_seconds=0.0)
-        await Reconciler(late.deps).end_overdue_unknown()
+        await Reconciler(late.deps).unknown_submissions.end_overdue()
         assert (await own.events(job))[-1] == "submission_lost"
         assert changes == [Change(job.id, has_ended=True)]
 

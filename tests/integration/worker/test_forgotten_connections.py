@@ -132,7 +132,7 @@ async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arriv
     ]
     (lost, _) = (line for line in lines if line.get("path") == "dispatch")
     assert "dead" in lost["error"]
-    assert lost["meanwhile"] == "the reconciler looks every 5 s"
+    assert lost["meanwhile"] == "the reconciler runs every 5 s"
 
 
 async def test_a_listener_of_another_server_than_the_pool_is_told_from_a_live_one(

@@ -16,7 +16,7 @@ from shared.domain.kie_outcomes import Accepted, Delivered, Pending, SubmitOutco
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import deliver
 from tests.integration.worker.worker_setup import Rooms
-from worker.queue.lanes import arq_function_of
+from worker.queue.step_runner import arq_function_of
 from worker.recovery.lost_write_detection import check_event_mark
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job

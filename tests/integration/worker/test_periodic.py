@@ -15,7 +15,7 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 from tests.support.deployment import Workshop, eventually
 from worker.bootstrap import open_worker
-from worker.dependencies import always
+from worker.dependencies import always_true
 from worker.queue.lanes import build_periodic
 from worker.queue.periodic_work import PeriodicRunner, PeriodicWork
 from worker.recovery.reconciler import Reconciler
@@ -49,7 +49,7 @@ async def running(redis: ArqRedis, runs: Runs, workers: int, seconds: float) -> 
     work = PeriodicWork("test", seconds, runs.run)
     tasks = [
         asyncio.create_task(
-            PeriodicRunner(redis, work, f"test:{number}", always).run_until_cancelled()
+            PeriodicRunner(redis, work, f"test:{number}", always_true).run_until_cancelled()
         )
         for number in range(workers)
     ]
@@ -80,8 +80,8 @@ async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis:
     await redis.flushall()
     runs = Runs()
     work = PeriodicWork("test", 0.3, runs.run)
-    assert await PeriodicRunner(redis, work, "lost:1", always).run_if_due()
-    other = PeriodicRunner(redis, work, "alive:1", always)
+    assert await PeriodicRunner(redis, work, "lost:1", always_true).run_if_due()
+    other = PeriodicRunner(redis, work, "alive:1", always_true)
     assert not await other.run_if_due()
 
     async def has_its_turn() -> bool:
@@ -94,7 +94,7 @@ async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis:
 async def test_a_wiped_redis_delays_nothing(redis: ArqRedis) -> None:
     await redis.flushall()
     runs = Runs()
-    work = PeriodicRunner(redis, PeriodicWork("test", 3600, runs.run), "test:1", always)
+    work = PeriodicRunner(redis, PeriodicWork("test", 3600, runs.run), "test:1", always_true)
     assert await work.run_if_due()
     await redis.flushall()
     assert await work.run_if_due()
@@ -105,7 +105,7 @@ async def test_without_redis_nothing_is_run_and_the_caller_is_told() -> None:
     async with connect_redis("redis://127.0.0.1:1", connections=1) as nobody:
         with pytest.raises(RedisDown):
             await PeriodicRunner(
-                nobody, PeriodicWork("test", 5, runs.run), "a:1", always
+                nobody, PeriodicWork("test", 5, runs.run), "a:1", always_true
             ).run_if_due()
     assert runs.moments == []
 
@@ -120,7 +120,7 @@ async def test_a_worker_that_may_not_claim_takes_no_turn_and_leaves_it_to_anothe
     assert not await doubtful.run_if_due()
     assert runs.moments == []
     assert await redis.dbsize() == 0, "its turn was taken in a Redis that is not proven"
-    assert await PeriodicRunner(redis, work, "proven:1", always).run_if_due()
+    assert await PeriodicRunner(redis, work, "proven:1", always_true).run_if_due()
     await redis.flushall()
     agreement["proven"] = True
     assert await doubtful.run_if_due()

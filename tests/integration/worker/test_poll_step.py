@@ -151,7 +151,7 @@ async def test_at_the_deadline_one_last_look_decides(rooms: Rooms) -> None:
     assert await rooms.poll(in_time) is None
     ended = await rooms.now_is(late)
     assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")
-    assert "last look" in (ended.message or "")
+    assert "last poll" in (ended.message or "")
     assert (await rooms.now_is(in_time)).state == "succeeded"
     assert await rooms.money() == (START - PRICE, 0)
 

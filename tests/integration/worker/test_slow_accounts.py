@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from uuid import UUID
 
 import pytest
 from arq.connections import ArqRedis
@@ -22,7 +21,6 @@ from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
 from worker.limits.account_concurrency import LONGEST_WAIT_SECONDS, AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
-from worker.queue.delivery_run import slot_given_up
 
 
 class SlowAccount:
@@ -34,7 +32,7 @@ class SlowAccount:
 
     async def __call__(self, job_id: str) -> None:
         assert self.floor is not None
-        if self.floor.gates.given[Lane.SUBMIT.arq_id(UUID(job_id))] == 0:
+        if self.floor.runs.newest[job_id].gate == 0:
             await self.answers.wait()
 
 
@@ -42,7 +40,8 @@ class WaitingWithoutSlot(SlowAccount):
     """The same, while the slots of its deliveries are given up."""
 
     async def __call__(self, job_id: str) -> None:
-        with slot_given_up():
+        assert self.floor is not None
+        with self.floor.runs.newest[job_id].without_slot():
             await super().__call__(job_id)
 
 
@@ -82,7 +81,7 @@ async def test_what_waits_without_a_slot_uses_up_no_share(redis: ArqRedis) -> No
         assert floor.most_at_once["default"] > 50
         waiting.answers.set()
         await seen(lambda: floor.running.total() == 0, "all end")
-    assert floor.gates.limit_per_name(SLOTS) == [50, 50]
+    assert floor.gates.claim_limits(SLOTS) == [50, 50]
 
 
 class SlowKie(FakeKie):

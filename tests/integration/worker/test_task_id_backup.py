@@ -211,7 +211,7 @@ async def test_a_worker_that_dies_between_the_write_and_the_taking_away_does_no_
 async def test_two_workers_may_store_it_at_once(rooms: Rooms) -> None:
     async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
         pass
-    await asyncio.gather(*(Reconciler(rooms.deps).evidence.run_once() for _ in range(4)))
+    await asyncio.gather(*(Reconciler(rooms.deps).task_id_recovery.run_once() for _ in range(4)))
     assert (await rooms.events(job)).count("submitted") == 1
     assert (await rooms.now_is(job)).provider_task_id == "t1"
 
@@ -219,7 +219,7 @@ async def test_two_workers_may_store_it_at_once(rooms: Rooms) -> None:
 async def test_the_worker_that_still_insists_finds_what_another_has_stored(rooms: Rooms) -> None:
     store = RefusingStore(rooms)
     async with insisting_worker(rooms, store) as (job, submit):
-        await Reconciler(rooms.deps).evidence.run_once()
+        await Reconciler(rooms.deps).task_id_recovery.run_once()
         store.refuses = False
         with structlog.testing.capture_logs() as logs:
             assert await asyncio.wait_for(submit, 10) is None

@@ -27,10 +27,11 @@ from worker.batching.poll_delivery import PollDeliveryBatch
 from worker.batching.redis_scripts import RedisScripts
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount, KieAccountPool
-from worker.kie.kie_client import Kie
+from worker.kie.kie_client import KieApi
 from worker.limits.account_brake import AccountBrake
 from worker.limits.throttle import Throttle, poll_limit, submit_limit
 from worker.metrics import Metrics
+from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.queue.lanes import build_lanes, build_periodic
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.postgres_notifications import deliver_on_notify
@@ -62,7 +63,7 @@ class Rooms:
         """Return the same rooms with other deps."""
         return replace(self, deps=replace(self.deps, **changes))
 
-    def with_kie(self, kie: Kie, brake: AccountBrake | None = None) -> Rooms:
+    def with_kie(self, kie: KieApi, brake: AccountBrake | None = None) -> Rooms:
         """Return the same rooms over another Kie, with one account there."""
         brake = brake or AccountBrake(self.deps.scripts)
         return self.with_deps(accounts=KieAccountPool([KieAccount(DEFAULT_ACCOUNT, kie, brake)]))
@@ -75,9 +76,9 @@ class Rooms:
         """Enqueue for the account `acme`."""
         return await self.producer.enqueue(request or text_to_image(), account_id="acme", **options)
 
-    async def submit(self, job: Job) -> float | None:
+    async def submit(self, job: Job, run: DeliveryRun = UNCLAIMED) -> float | None:
         """Run the submit step once."""
-        return await submit_job(self.deps, job.id)
+        return await submit_job(self.deps, job.id, run)
 
     async def poll(self, job: Job) -> float | None:
         """Run the poll step once."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 
-from worker.simulator.clocks import SimulatorClocks
 from worker.simulator.durations import Durations
 from worker.simulator.fault_switch_parser import read_switches, with_switches
 from worker.simulator.generate_route import CreateResult, answer_create
@@ -15,7 +14,7 @@ from worker.simulator.provider_state import Caller, SimulatedProvider
 from worker.simulator.record_info_route import answer_record_info
 from worker.simulator.responses import SimulatedResponse
 from worker.simulator.simulated_task import SimulatedTask
-from worker.simulator.simulator_config import SimulatorConfig
+from worker.simulator.simulator_config import SimulatorClocks, SimulatorConfig
 
 START_EPOCH = 1_800_000_000.0
 CALLER = Caller("Bearer sim-key", "tests/1")

@@ -23,7 +23,7 @@ TESTS = Path(__file__).parents[2]
 
 def test_every_switch_says_what_it_does_and_accepts_its_own_default() -> None:
     for switch in describe_switches().values():
-        assert len(switch.says.meaning) > 10
+        assert len(switch.description.meaning) > 10
         assert switch.read(switch.default) == switch.default
 
 

@@ -11,7 +11,7 @@ from worker.poll_timing import (
     PollObservation,
     seconds_until_next_poll,
 )
-from worker.poll_timing.callback_trust import MAX_INTERVAL_FACTOR, CallbackTrust
+from worker.poll_timing.signal_trust import MAX_INTERVAL_FACTOR, CallbackTrust
 
 
 def _after(*ends: bool) -> CallbackTrust:

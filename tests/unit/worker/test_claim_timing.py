@@ -35,7 +35,7 @@ async def test_a_call_ends_the_sleep_at_once_and_is_answered_by_the_look() -> No
     loop = asyncio.get_running_loop()
     began = loop.time()
     for _ in range(5):  # the fallback may end one of these sleeps by chance, not all
-        loop.call_soon(timing.call)
+        loop.call_soon(timing.wake)
         await timing.sleep(3600)
         await timing.wait_until_allowed()
     assert loop.time() - began < FALLBACK_CLAIM_SECONDS

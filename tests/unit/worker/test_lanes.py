@@ -16,8 +16,9 @@ from shared.errors import JobNotFound, PostgresDown, RedisDown, StaleJob
 from worker.dependencies import Dependencies
 from worker.limits.throttle import Throttled
 from worker.metrics import Metrics
-from worker.queue.lanes import arq_function_of
+from worker.queue.delivery_run import DeliveryRun
 from worker.queue.leased_worker import Snoozed
+from worker.queue.step_runner import arq_function_of
 from worker.store.job_cache import JobCache
 
 REGISTRY_NAME = "darkroom_throttle_waits_total"
@@ -39,12 +40,13 @@ async def outcome_of(answer: float | Exception | None) -> tuple[float | None, li
         SimpleNamespace(
             metrics=Metrics(registry),
             random=Random(1),
-            store=SimpleNamespace(memory=JobCache()),
+            store=SimpleNamespace(cache=JobCache()),
             delivery_queue=SimpleNamespace(redis=FullRedis()),
         ),
     )
 
-    async def poll_job(_: Dependencies, job_id: UUID) -> float | None:
+    async def poll_job(_: Dependencies, job_id: UUID, run: DeliveryRun) -> float | None:
+        assert run.due_at is None
         assert isinstance(job_id, UUID)
         if isinstance(answer, Exception):
             raise answer

@@ -64,7 +64,7 @@ async def test_no_group_is_longer_than_the_most() -> None:
 
 async def test_one_failure_is_told_to_whoever_asked_alone() -> None:
     gathering: MicroBatch[int, int] = MicroBatch(Sender())
-    replies = await asyncio.gather(*map(gathering.ask, (2, 3, 4)), return_exceptions=True)
+    replies = await asyncio.gather(*map(gathering.send_and_wait, (2, 3, 4)), return_exceptions=True)
     assert replies[0] == 4
     assert isinstance(replies[1], ValueError)
     assert replies[2] == 8
@@ -72,7 +72,7 @@ async def test_one_failure_is_told_to_whoever_asked_alone() -> None:
 
 async def test_an_outage_is_told_to_all_and_then_it_goes_on() -> None:
     gathering: MicroBatch[int, int] = MicroBatch(Sender())
-    replies = await asyncio.gather(*map(gathering.ask, (2, 13)), return_exceptions=True)
+    replies = await asyncio.gather(*map(gathering.send_and_wait, (2, 13)), return_exceptions=True)
     assert [type(reply) for reply in replies] == [RedisDown, RedisDown]
     assert await gathering.send_and_wait(2) == 4
 

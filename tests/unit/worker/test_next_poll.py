@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.backoff import backoff_seconds
 from worker.poll_timing import (
     FIRST_POLL_SECONDS,
     LAST_POLL_RETRY_SECONDS,
@@ -13,7 +14,6 @@ from worker.poll_timing import (
     SHORTEST_GAP_SECONDS,
     PollObservation,
     PollPlan,
-    backoff_seconds,
     seconds_until_next_poll,
 )
 from worker.poll_timing.next_poll import (

@@ -17,7 +17,7 @@ from worker.poll_timing import (
     SuccessTiming,
     TaskKind,
 )
-from worker.poll_timing.signal_trust import Pace
+from worker.poll_timing.signal_trust import ProgressAccuracy
 
 KIND = TaskKind("gpt-4o-image", "text-to-image", 1)
 OTHER = TaskKind("gpt-4o-image", "text-to-image", 4)
@@ -138,7 +138,7 @@ def test_use_is_told_once() -> None:
 
 
 def test_progress_that_foretells_ends_is_believed_after_twenty() -> None:
-    pace = Pace()
+    pace = ProgressAccuracy()
     for ends in range(20):
         assert pace.error is None, f"believed after {ends}"
         pace.record(PollObservation(15.0, 0.5), 30.5)
@@ -147,7 +147,7 @@ def test_progress_that_foretells_ends_is_believed_after_twenty() -> None:
 
 
 def test_progress_that_stops_foretelling_loses_its_say_within_a_few_ends() -> None:
-    pace = Pace()
+    pace = ProgressAccuracy()
     for _ in range(100):
         pace.record(PollObservation(15.0, 0.5), 30.0)
     for _ in range(4):
@@ -157,7 +157,7 @@ def test_progress_that_stops_foretelling_loses_its_say_within_a_few_ends() -> No
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])
 def test_progress_that_says_nothing_proves_nothing(progress: float) -> None:
-    pace = Pace()
+    pace = ProgressAccuracy()
     for _ in range(50):
         pace.record(PollObservation(15.0, progress), 15.1)
     assert pace.error is None

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from worker.account_gauges import BALANCE_FRESH_SECONDS, KieAccountMetrics
-from worker.kie.balance_check import (
+from worker.kie.expected_spend import (
     Baseline,
     ExpectedSpend,
     KieDelays,
@@ -21,6 +20,7 @@ from worker.kie.balance_check import (
     calculate_expected_spend,
     classify_balance,
 )
+from worker.metrics import BALANCE_FRESH_SECONDS, KieAccountMetrics
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PATIENCE = KieDelays(post_seconds=90, task_seconds=1800)

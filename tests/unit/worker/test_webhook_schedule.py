@@ -252,6 +252,6 @@ def test_endpoints_without_end_do_not_fill_the_memory() -> None:
     bench.take("held")
     for number in range(20_000):
         bench.prove(f"hook/{number}")
-    assert len(bench.turns._lines) <= 5_002
+    assert len(bench.turns._usages) <= 5_002
     assert bench.take("held") is None
     assert bench.take("held") is not None
