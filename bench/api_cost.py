@@ -60,10 +60,10 @@ async def main(rounds: int, jobs: int, per_second: int, seconds: int) -> None:
 
 async def open_accounts(servers: Servers) -> None:
     """Open rich accounts."""
-    async with Producer.over(servers) as producer:
+    async with Producer.connect_to(servers) as producer:
         for account in ACCOUNTS:
-            await producer.till.create_account(account)
-            await producer.till.grant(account, Decimal(1_000_000), "bench")
+            await producer.billing.create_account(account)
+            await producer.billing.grant(account, Decimal(1_000_000), "bench")
 
 
 @asynccontextmanager

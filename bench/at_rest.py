@@ -89,9 +89,9 @@ async def measure(servers: Servers, home: Path) -> None:
 async def measure_starts(servers: Servers, kie_url: str) -> None:
     """Enqueue jobs one by one and compare with the arrivals that the simulator noted."""
     enqueued_at: dict[str, float] = {}
-    async with Producer.over(servers) as producer:
-        await producer.till.create_account("bench")
-        await producer.till.grant("bench", Decimal(100_000), "bench")
+    async with Producer.connect_to(servers) as producer:
+        await producer.billing.create_account("bench")
+        await producer.billing.grant("bench", Decimal(100_000), "bench")
         for number in range(JOBS):
             prompt = f"bench {number}"
             enqueued_at[prompt] = time.time()

@@ -119,10 +119,10 @@ async def measure(case: Case) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         async with (
             open_bench_deployment(Path(folder), simulator=["--seed", "1"]) as deployment,
-            Producer.over(deployment.servers, webhooks_allow_loopback=True) as producer,
+            Producer.connect_to(deployment.servers, webhooks_allow_loopback=True) as producer,
         ):
-            await producer.till.create_account(TROUBLE)
-            await producer.till.grant(TROUBLE, Decimal(1_000_000), "for the measurement")
+            await producer.billing.create_account(TROUBLE)
+            await producer.billing.grant(TROUBLE, Decimal(1_000_000), "for the measurement")
             program = DarkroomPipeline().worker(deployment)
             environ = {**program.environ, "WEBHOOKS_ALLOW_LOOPBACK": "true"}
             logs, ready = log_folder(deployment, "darkroom"), program.ready

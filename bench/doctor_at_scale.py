@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from producer.doctor import connect_for_examination, examine_books
+from producer.doctor import check_invariants, connect_for_checks
 from shared.adapters.monitoring.queue_snapshot import read_snapshot
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import open_servers
@@ -69,7 +69,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         async with (
             open_servers(Settings(darkroom_home=Path(home))) as servers,
-            connect_for_examination(servers.database_url) as database,
+            connect_for_checks(servers.database_url) as database,
         ):
             started_at = time.monotonic()
             await fill(database, jobs)
@@ -88,7 +88,7 @@ async def fill(database: Database, jobs: int) -> None:
 async def measure(database: Database) -> None:
     """Time each invariant, and the first screen."""
     begun_at = last_at = time.monotonic()
-    async for finding in examine_books(database):
+    async for finding in check_invariants(database):
         now = time.monotonic()
         verdict = "holds " if finding.ok else "BROKEN"
         print(f"{verdict} {now - last_at:7.2f} s  {finding.name}")

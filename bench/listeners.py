@@ -126,9 +126,9 @@ async def main() -> None:
 
 async def enqueue(servers: Servers, count: int) -> list[UUID]:
     """Enqueue the jobs that are listened to."""
-    async with Producer.over(servers) as producer:
-        await producer.till.create_account("bench")
-        await producer.till.grant("bench", Decimal(1_000_000), "bench")
+    async with Producer.connect_to(servers) as producer:
+        await producer.billing.create_account("bench")
+        await producer.billing.grant("bench", Decimal(1_000_000), "bench")
         request = TextToImage(prompt="bench", aspect_ratio="1:1")
         orders = [Order(request=request, account_id="bench") for _ in range(count)]
         return [job.id for job in await producer.enqueue_many(orders)]

@@ -135,7 +135,7 @@ async def press(options: Options, folder: Path) -> Finding:
 
 
 async def _place(deployment: BenchDeployment, tasks: int) -> list[UUID]:
-    async with Producer.over(deployment.servers) as producer:
+    async with Producer.connect_to(deployment.servers) as producer:
         jobs = await producer.enqueue_many(
             [
                 Order(

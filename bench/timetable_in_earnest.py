@@ -96,7 +96,7 @@ async def _run(
     folder = log_folder(deployment, "timetable")
     async with (
         running(program.arguments, program.environ, folder=folder, ready=program.ready),
-        Producer.over(deployment.servers) as producer,
+        Producer.connect_to(deployment.servers) as producer,
     ):
         await place_evenly(producer, jobs, jobs / JOBS_PER_SECOND)
         await wait_until_all_ended(deployment, ours)

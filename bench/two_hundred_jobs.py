@@ -20,7 +20,7 @@ from typing import Literal
 import aiohttp
 
 from producer import Order, Producer, TextToImage
-from producer.doctor import examine_books
+from producer.doctor import check_invariants
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
@@ -65,9 +65,9 @@ async def run(servers: Servers, home: Path) -> None:
 
 async def drive(servers: Servers) -> None:
     """Enqueue, wait, and print ends and books."""
-    async with Producer.over(servers) as producer:
-        await producer.till.create_account("bench")
-        await producer.till.grant("bench", Decimal(10_000), "bench")
+    async with Producer.connect_to(servers) as producer:
+        await producer.billing.create_account("bench")
+        await producer.billing.grant("bench", Decimal(10_000), "bench")
         orders = [
             Order(
                 request=TextToImage(
@@ -86,7 +86,7 @@ async def drive(servers: Servers) -> None:
         account = await producer.balance("bench")
         print(f"charged {charged}; balance {account.balance} of 10000, held {account.held}")
     async with connect_database(servers.database_url, connections=1) as database:
-        async for finding in examine_books(database):
+        async for finding in check_invariants(database):
             print(f"{'holds ' if finding.ok else 'BROKEN'}  {finding.name}: {finding.detail}")
 
 

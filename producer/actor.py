@@ -29,12 +29,12 @@ class Actor:
     """From where: the address of the HTTP peer, or the host of the command line."""
 
 
-def name_of(actor: Actor | str | None) -> str | None:
+def actor_name(actor: Actor | str | None) -> str | None:
     """Return the actor's name."""
     return actor.name if isinstance(actor, Actor) else actor
 
 
-def stated(actor: Actor | str | None) -> str | None:
+def actor_to_json(actor: Actor | str | None) -> str | None:
     """Return the actor as the guarded functions take it: JSON text, or None for nobody.
 
     A text is the name of whoever a program of yours acts for.
@@ -42,7 +42,7 @@ def stated(actor: Actor | str | None) -> str | None:
     if actor is None:
         return None
     one = Actor(actor) if isinstance(actor, str) else actor
-    facts = {
+    fields = {
         "actor": one.name,
         "via": one.via,
         "is_operator": one.is_operator,
@@ -52,4 +52,4 @@ def stated(actor: Actor | str | None) -> str | None:
         "origin": one.origin,
     }
     # Postgres stores no NUL.
-    return orjson.dumps(facts).decode().replace("\\u0000", "?")
+    return orjson.dumps(fields).decode().replace("\\u0000", "?")

@@ -31,7 +31,7 @@ class Act(StrEnum):
     WEBHOOK_REPLAYED = "webhook_replayed"
 
 
-class Which(TypedDict, total=False):
+class AuditFilter(TypedDict, total=False):
     """Which entries are wanted; what is left out, or None, may be any."""
 
     act: Act | str | None
@@ -42,23 +42,23 @@ class Which(TypedDict, total=False):
 
 
 async def audit_page(
-    queries: Queries, *, below: int | None, most: int, **which: Unpack[Which]
+    queries: Queries, *, below: int | None, limit: int, **filters: Unpack[AuditFilter]
 ) -> RowPage:
     """Return the newest entries below an id, as many as there may be and as fit.
 
     Raises `InvalidRequest`.
     """
-    act = which.get("act")
+    act = filters.get("act")
     if act is not None and act not in set(Act):
         raise InvalidRequest([Fault("act", f"{act!r:.80} must be one of {', '.join(Act)}")])
     rows = await queries.fetch(
         "list_audit",
         act,
-        which.get("account_id"),
-        which.get("job_id"),
-        which.get("actor"),
+        filters.get("account_id"),
+        filters.get("job_id"),
+        filters.get("actor"),
         below,
-        most,
+        limit,
         PAGE_BYTES,
     )
     return RowPage.of(as_dicts(rows))

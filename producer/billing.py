@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Unpack
 from uuid import UUID
 
-from producer.actor import Actor, stated
-from producer.audit_entries import Which, audit_page
-from producer.jobs.locked_rows import account_rows, naming_the_row
-from producer.list_pages import PAGE_BYTES, RowPage, rows_of_pages
+from producer.actor import Actor, actor_to_json
+from producer.audit_entries import AuditFilter, audit_page
+from producer.jobs.locked_rows import describe_accounts, name_locked_row
+from producer.list_pages import PAGE_BYTES, RowPage, read_all_pages
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.catalog import ImageRequest
 from shared.errors import (
@@ -24,7 +24,7 @@ from shared.errors import (
     WouldLeaveDebt,
 )
 
-_NO_SUCH_ACCOUNT = "DR404"
+_ACCOUNT_MISSING_SQLSTATE = "DR404"
 _NO_DEBT = "an_adjustment_leaves_no_debt"
 
 
@@ -51,7 +51,7 @@ class Quote:
     """The version in `pricing_history`."""
 
 
-class Till:
+class Billing:
     """Reads and writes accounts and prices. Raises `PostgresDown`."""
 
     def __init__(self, database: Database) -> None:
@@ -74,11 +74,11 @@ class Till:
         """Create an account, with credits if asked, in one statement; raises `AlreadyExists`."""
         try:
             row = await self._database.fetch_row(
-                "create_account", account_id, credits, stated(actor)
+                "create_account", account_id, credits, actor_to_json(actor)
             )
         except DatabaseRefused as error:
             if error.constraint == _NO_DEBT:
-                raise _debt_refused(error) from error
+                raise _debt_error(error) from error
             raise
         if row is None:
             raise AlreadyExists(f"an account {account_id!r} exists already")
@@ -99,29 +99,34 @@ class Till:
         `AccountNotFound`.
         """
         try:
-            with naming_the_row(account_rows([account_id])):
+            with name_locked_row(describe_accounts([account_id])):
                 row = await self._database.fetch_row(
-                    "grant_to_account", account_id, credits, reason, allow_debt, stated(actor)
+                    "grant_to_account",
+                    account_id,
+                    credits,
+                    reason,
+                    allow_debt,
+                    actor_to_json(actor),
                 )
         except DatabaseRefused as error:
-            if error.sqlstate == _NO_SUCH_ACCOUNT:
+            if error.sqlstate == _ACCOUNT_MISSING_SQLSTATE:
                 raise AccountNotFound(account_id) from error
             if error.constraint == _NO_DEBT:
-                raise _debt_refused(error) from error
+                raise _debt_error(error) from error
             raise
         return Account(**dict(row or {}))
 
-    async def ledger(self, account_id: str, below: int | None, most: int) -> list[dict[str, Any]]:
+    async def ledger(self, account_id: str, below: int | None, limit: int) -> list[dict[str, Any]]:
         """Return the account's entries, newest first."""
-        return await rows_of_pages(partial(self.ledger_page, account_id), below, most)
+        return await read_all_pages(partial(self.ledger_page, account_id), below, limit)
 
-    async def ledger_page(self, account_id: str, below: int | None, most: int) -> RowPage:
+    async def ledger_page(self, account_id: str, below: int | None, limit: int) -> RowPage:
         """Return the account's newest entries below an id, as many as there may be and as fit."""
         await self.account(account_id)
-        rows = await self._database.fetch("list_ledger", account_id, below, most, PAGE_BYTES)
+        rows = await self._database.fetch("list_ledger", account_id, below, limit, PAGE_BYTES)
         return RowPage.of(as_dicts(rows))
 
-    async def granted_by(self, account_id: str, entry_ids: Sequence[int]) -> dict[int, str]:
+    async def read_entry_actors(self, account_id: str, entry_ids: Sequence[int]) -> dict[int, str]:
         """Return who wrote those of the account's entries that are grants and adjustments."""
         rows = await self._database.fetch("audit_of_entries", account_id, list(entry_ids))
         return {row["entry_id"]: row["actor"] for row in rows}
@@ -142,9 +147,9 @@ class Till:
         """Return every row of `pricing`."""
         return as_dicts(await self._database.fetch("list_prices"))
 
-    async def price_history(self, most: int) -> list[dict[str, Any]]:
+    async def price_history(self, limit: int) -> list[dict[str, Any]]:
         """Return price versions, newest first."""
-        return as_dicts(await self._database.fetch("list_price_history", most))
+        return as_dicts(await self._database.fetch("list_price_history", limit))
 
     async def set_price(
         self,
@@ -155,25 +160,29 @@ class Till:
         actor: Actor | str | None = None,
     ) -> dict[str, Any]:
         """Change one price and note who and why; raises `PriceMissing` or `DatabaseRefused`."""
-        with naming_the_row("price {}/{}/{}".format(*key)):
-            row = await self._database.fetch_row("set_price", *key, credits, reason, stated(actor))
+        with name_locked_row("price {}/{}/{}".format(*key)):
+            row = await self._database.fetch_row(
+                "set_price", *key, credits, reason, actor_to_json(actor)
+            )
         if row is None:
             raise PriceMissing(*key)
         return dict(row)
 
     async def audit(
-        self, *, below: int | None = None, most: int = 50, **which: Unpack[Which]
+        self, *, below: int | None = None, limit: int = 50, **filters: Unpack[AuditFilter]
     ) -> list[dict[str, Any]]:
         """Return what operators did, newest first; see `producer.audit_entries.audit_page`."""
 
-        async def read(below: int | None, most: int) -> RowPage:
-            return await self.audit_page(below=below, most=most, **which)
+        async def read(below: int | None, limit: int) -> RowPage:
+            return await self.audit_page(below=below, limit=limit, **filters)
 
-        return await rows_of_pages(read, below, most)
+        return await read_all_pages(read, below, limit)
 
-    async def audit_page(self, *, below: int | None, most: int, **which: Unpack[Which]) -> RowPage:
+    async def audit_page(
+        self, *, below: int | None, limit: int, **filters: Unpack[AuditFilter]
+    ) -> RowPage:
         """Return the newest audit entries below an id, as many as there may be and as fit."""
-        return await audit_page(self._database, below=below, most=most, **which)
+        return await audit_page(self._database, below=below, limit=limit, **filters)
 
     async def explain(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
         """Return a job's timeline, attempts, money, late tasks and audit entries, oldest first."""
@@ -189,6 +198,6 @@ class Till:
         }
 
 
-def _debt_refused(error: DatabaseRefused) -> WouldLeaveDebt:
+def _debt_error(error: DatabaseRefused) -> WouldLeaveDebt:
     advice = "nothing was changed; if a debt is meant: --allow-debt, or allow_debt over HTTP"
     return WouldLeaveDebt(f"{error.message}: {advice}")

@@ -9,15 +9,15 @@ from typing import Any, cast
 from uuid import UUID
 
 from producer.actor import Actor
-from producer.billing import Account, Quote, Till
-from producer.jobs.end_waiter import EndWatch, watching_ends
-from producer.jobs.job_repository import JobBook
-from producer.jobs.operator_methods import OperatorVerdicts, as_id
+from producer.billing import Account, Billing, Quote
+from producer.jobs.end_waiter import JobEndWaiter, open_end_waiter
+from producer.jobs.job_repository import JobRepository
+from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.list_pages import JobPage
 from producer.live.event_feed import EventFeed
 from producer.orders.order import Order, Priority
-from producer.orders.order_enqueuer import Intake
-from producer.webhook_admin import Webhooks
+from producer.orders.order_enqueuer import OrderEnqueuer
+from producer.webhook_admin import WebhookAdmin
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
@@ -27,14 +27,14 @@ from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
 from shared.settings import ChargeBasis, Settings, load_settings
 
-MOST_LISTED = 1_000
+MAX_LIST_LIMIT = 1_000
 LOCK_TIMEOUT_SECONDS = 1.5
 """How long a call waits for a row that another session holds; then it raises `RowBusy`."""
 _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
 _CHARGE_BASIS: ChargeBasis = Settings.model_fields["charge_basis"].default
 
 
-class Producer(OperatorVerdicts):
+class Producer(OperatorMethods):
     """Enqueues jobs and tells what became of them. Make one per process with `connect`.
 
     Every method may raise `PostgresDown`. Redis being down never refuses a call: jobs are safe
@@ -45,7 +45,7 @@ class Producer(OperatorVerdicts):
         self,
         database: Database,
         delivery_queue: DeliveryQueue,
-        watch: EndWatch,
+        watch: JobEndWaiter,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
@@ -55,17 +55,17 @@ class Producer(OperatorVerdicts):
         self._job_deadline_seconds = job_deadline_seconds
         self._charge_basis = charge_basis
         self._delivery_queue = delivery_queue
-        self._watch = watch
-        self._book = JobBook(database)
-        self.intake = Intake(database, delivery_queue, webhooks_allow_loopback)
+        self._end_waiter = watch
+        self._jobs = JobRepository(database)
+        self.enqueuer = OrderEnqueuer(database, delivery_queue, webhooks_allow_loopback)
         """The same way in, for the HTTP API: it tells new jobs from those a key already named."""
         self.events = EventFeed(database, watch.subscription)
         """Live streams of events, per job and per account."""
         self.push_path = watch.subscription.path
         """Whether news of changed jobs arrives here, and what was found without any."""
-        self.till = Till(database)
+        self.billing = Billing(database)
         """Accounts, prices and the ledger, for administration."""
-        self.webhooks = Webhooks(database, delivery_queue)
+        self.webhooks = WebhookAdmin(database, delivery_queue)
         """What became of webhooks, sending them anew, and their secrets."""
 
     @staticmethod
@@ -78,7 +78,7 @@ class Producer(OperatorVerdicts):
         settings = settings or load_settings()
         async with (
             open_servers(settings) as servers,
-            Producer.over(
+            Producer.connect_to(
                 servers,
                 job_deadline_seconds=settings.job_deadline_seconds,
                 charge_basis=settings.charge_basis,
@@ -89,7 +89,7 @@ class Producer(OperatorVerdicts):
 
     @staticmethod
     @asynccontextmanager
-    async def over(
+    async def connect_to(
         servers: Servers,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
@@ -109,7 +109,7 @@ class Producer(OperatorVerdicts):
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
             delivery_queue = DeliveryQueue(redis)
             watch = await stack.enter_async_context(
-                watching_ends(JobBook(database), delivery_queue)
+                open_end_waiter(JobRepository(database), delivery_queue)
             )
             producer = Producer(
                 database,
@@ -159,21 +159,21 @@ class Producer(OperatorVerdicts):
         self, orders: Sequence[Order], *, connection: Connection | None = None
     ) -> list[Job]:
         """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does."""
-        entered = await self.intake.enter(orders, connection=connection)
-        return [one.job for one in entered]
+        enqueued = await self.enqueuer.enqueue(orders, connection=connection)
+        return [one.job for one in enqueued]
 
     # --- following --------------------------------------------------------------------------
 
     async def get(self, job_id: UUID | str) -> Job:
         """Return the job as it is now, or raise `JobNotFound`."""
-        return await self._book.get(as_id(job_id))
+        return await self._jobs.get(parse_job_id(job_id))
 
     async def wait(self, job_id: UUID | str, *, timeout_seconds: float = 600) -> Job:
         """Return the job once it is terminal: pushed, not polled.
 
         Raises `WaitTimedOut`, after which the job goes on, and `JobNotFound`.
         """
-        return await self._watch.wait(as_id(job_id), timeout_seconds)
+        return await self._end_waiter.wait(parse_job_id(job_id), timeout_seconds)
 
     async def list(
         self,
@@ -184,10 +184,10 @@ class Producer(OperatorVerdicts):
         below: UUID | None = None,
     ) -> list[Job]:
         """Return jobs, newest first, at most 1,000; `below` is the last id of the page before."""
-        if not 1 <= limit <= MOST_LISTED:
-            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MOST_LISTED}")])
-        return await self._book.list(
-            account_id=account_id, state=_as_state(state), below=below, most=limit
+        if not 1 <= limit <= MAX_LIST_LIMIT:
+            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}")])
+        return await self._jobs.list(
+            account_id=account_id, state=_parse_state(state), below=below, limit=limit
         )
 
     async def page(
@@ -203,13 +203,13 @@ class Producer(OperatorVerdicts):
 
         `without` may name `request` and `metadata`, which are then empty and take no room.
         """
-        if not 1 <= limit <= MOST_LISTED:
-            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MOST_LISTED}")])
-        return await self._book.page(
+        if not 1 <= limit <= MAX_LIST_LIMIT:
+            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}")])
+        return await self._jobs.page(
             account_id=account_id,
-            state=_as_state(state),
+            state=_parse_state(state),
             below=below,
-            most=limit,
+            limit=limit,
             without=without,
         )
 
@@ -219,7 +219,7 @@ class Producer(OperatorVerdicts):
         With an `actor` that is an operator, the job says so, and who it was is noted. Raises
         `TooLateToCancel` once it has left the queue, and `JobNotFound`.
         """
-        job = await self._book.cancel(as_id(job_id), actor)
+        job = await self._jobs.cancel(parse_job_id(job_id), actor)
         await self._announce_end(job)
         return job
 
@@ -241,20 +241,20 @@ class Producer(OperatorVerdicts):
             priority=cast("Priority", first.priority),
             retry_of=first.id,
         )
-        return (await self.intake.enter([order], actor=actor))[0].job
+        return (await self.enqueuer.enqueue([order], actor=actor))[0].job
 
     # --- money ------------------------------------------------------------------------------
 
     async def quote(self, request: ImageRequest) -> Quote:
         """Return what the request would cost now, or raise `PriceMissing`."""
-        return await self.till.quote(request)
+        return await self.billing.quote(request)
 
     async def balance(self, account_id: str) -> Account:
         """Return the account's credits, or raise `AccountNotFound`."""
-        return await self.till.account(account_id)
+        return await self.billing.account(account_id)
 
 
-def _as_state(state: JobState | str | None) -> JobState | None:
+def _parse_state(state: JobState | str | None) -> JobState | None:
     try:
         return JobState(state) if state is not None else None
     except ValueError:

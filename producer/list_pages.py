@@ -11,7 +11,7 @@ from shared.domain.job import Job
 
 PAGE_BYTES = 2 * 1024 * 1024
 """How much of the texts of rows one page has; one row is on it, however long."""
-_OF_THE_PAGE = frozenset({"place", "found", "bytes_so_far"})
+_PAGING_COLUMNS = frozenset({"place", "found", "bytes_so_far"})
 """The columns that say how much of the page a row takes, beside what the row is about."""
 
 
@@ -37,17 +37,17 @@ class RowPage:
     def of(cls, rows: Sequence[dict[str, Any]]) -> RowPage:
         """Return the page that these rows of a statement are, each with its place."""
         has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
-        entries = [{name: row[name] for name in row if name not in _OF_THE_PAGE} for row in rows]
+        entries = [{name: row[name] for name in row if name not in _PAGING_COLUMNS} for row in rows]
         return cls(entries, rows[-1]["id"] if has_more else None)
 
 
-async def rows_of_pages(
-    read: Callable[[int | None, int], Awaitable[RowPage]], below: int | None, most: int
+async def read_all_pages(
+    read: Callable[[int | None, int], Awaitable[RowPage]], below: int | None, limit: int
 ) -> list[dict[str, Any]]:
     """Read pages until there are enough rows; `read` takes where to begin and how many."""
     entries: list[dict[str, Any]] = []
-    while len(entries) < most:
-        page = await read(below, most - len(entries))
+    while len(entries) < limit:
+        page = await read(below, limit - len(entries))
         entries += page.entries
         below = page.next_below
         if below is None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 from uuid import UUID
 
-from producer.actor import Actor, stated
+from producer.actor import Actor, actor_to_json
 from producer.job_ids import read_uuid
-from producer.jobs.locked_rows import naming_the_row
+from producer.jobs.locked_rows import name_locked_row
 from producer.orders.order import Order
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database, as_dicts
@@ -28,15 +28,15 @@ from shared.errors import (
 
 WebhookState = Literal["pending", "delivered", "dead"]
 
-OVERLAP_SECONDS = 24 * 3600
+SECRET_OVERLAP_SECONDS = 24 * 3600
 """How long the secret before a rotation signs beside the new one."""
-MOST_LISTED = 1_000
+MAX_LIST_LIMIT = 1_000
 _PAGE_LENGTH = 1_000
 _ID_PREFIX = "msg_"
 _FOREIGN_KEY_VIOLATION = "23503"
 
 
-def destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list[Fault]:
+def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list[Fault]:
     """Return a fault for each order whose webhook may not be sent where it asks.
 
     `allow_loopback` is the setting `webhooks_allow_loopback`. The field of a single order is
@@ -57,7 +57,7 @@ def destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list
     return faults
 
 
-class Webhooks:
+class WebhookAdmin:
     """The operator's hand on messages and endpoints. Every method may raise `PostgresDown`."""
 
     def __init__(self, database: Database, delivery_queue: DeliveryQueue) -> None:
@@ -75,12 +75,12 @@ class Webhooks:
         if state is not None and state not in get_args(WebhookState):
             allowed = ", ".join(get_args(WebhookState))
             faults.append(Fault("state", f"{state!r:.80} must be one of {allowed}"))
-        if not 1 <= limit <= MOST_LISTED:
-            faults.append(Fault("limit", f"{limit} must be 1 to {MOST_LISTED}"))
+        if not 1 <= limit <= MAX_LIST_LIMIT:
+            faults.append(Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}"))
         if faults:
             raise InvalidRequest(faults)
         rows = await self._database.fetch("list_webhooks", account_id, state, limit)
-        return [_as_receivers_see_it(row) for row in as_dicts(rows)]
+        return [_with_message_id(row) for row in as_dicts(rows)]
 
     async def replay(
         self, message_id: UUID | str, *, actor: Actor | str | None = None
@@ -89,10 +89,10 @@ class Webhooks:
 
         Raises `NotFound`.
         """
-        found = _read_id(message_id)
-        with naming_the_row(f"webhook message {found}"):
+        found = _parse_message_id(message_id)
+        with name_locked_row(f"webhook message {found}"):
             row = (
-                await self._database.fetch_row("replay_webhook", found, stated(actor))
+                await self._database.fetch_row("replay_webhook", found, actor_to_json(actor))
                 if found
                 else None
             )
@@ -101,8 +101,8 @@ class Webhooks:
                 f"no webhook message has the id {str(message_id)[:80]!r};"
                 " see `darkroom webhooks list`"
             )
-        await self._hand_over(found)
-        return _as_receivers_see_it(dict(row))
+        await self._deliver(found)
+        return _with_message_id(dict(row))
 
     async def replay_dead(self, account_id: str, *, actor: Actor | str | None = None) -> int:
         """Have every dead message of an account sent anew, oldest first; return how many.
@@ -113,9 +113,9 @@ class Webhooks:
             raise AccountNotFound(account_id)
         count = 0
         while True:
-            with naming_the_row(f"a webhook message of account {account_id!r}"):
+            with name_locked_row(f"a webhook message of account {account_id!r}"):
                 rows = await self._database.fetch(
-                    "replay_dead_webhooks", account_id, _PAGE_LENGTH, stated(actor)
+                    "replay_dead_webhooks", account_id, _PAGE_LENGTH, actor_to_json(actor)
                 )
             count += len(rows)
             if len(rows) < _PAGE_LENGTH:
@@ -140,7 +140,7 @@ class Webhooks:
         Without, `NotFound`.
         """
         if allow_loopback is not None:
-            await self._make(account_id, url, allow_loopback=allow_loopback, actor=actor)
+            await self._create_endpoint(account_id, url, allow_loopback=allow_loopback, actor=actor)
         row = await self._database.fetch_row("webhook_secret", account_id, url)
         if row is None:
             raise _no_endpoint(account_id, url)
@@ -153,28 +153,34 @@ class Webhooks:
 
         A second rotation within that day ends the first secret at once. Raises `NotFound`.
         """
-        with naming_the_row(f"a webhook endpoint of account {account_id!r}"):
+        with name_locked_row(f"a webhook endpoint of account {account_id!r}"):
             row = await self._database.fetch_row(
-                "rotate_webhook_secret", account_id, url, OVERLAP_SECONDS, stated(actor)
+                "rotate_webhook_secret",
+                account_id,
+                url,
+                SECRET_OVERLAP_SECONDS,
+                actor_to_json(actor),
             )
         if row is None:
             raise _no_endpoint(account_id, url)
         return dict(row)
 
-    async def _make(
+    async def _create_endpoint(
         self, account_id: str, url: str, *, allow_loopback: bool, actor: Actor | str | None
     ) -> None:
         sentence = find_url_fault(url, allow_loopback=allow_loopback)
         if sentence is not None:
             raise InvalidRequest([Fault("url", sentence)])
         try:
-            await self._database.fetch_row("make_webhook_endpoint", account_id, url, stated(actor))
+            await self._database.fetch_row(
+                "make_webhook_endpoint", account_id, url, actor_to_json(actor)
+            )
         except DatabaseRefused as error:
             if error.sqlstate == _FOREIGN_KEY_VIOLATION:
                 raise AccountNotFound(account_id) from error
             raise
 
-    async def _hand_over(self, message_id: UUID) -> None:
+    async def _deliver(self, message_id: UUID) -> None:
         try:
             # It may have one already, for hours from now, or one whose run gave it up just now.
             await self._delivery_queue.make_due_now(message_id, Lane.WEBHOOK)
@@ -185,11 +191,11 @@ class Webhooks:
             incidents.record_outage(error, doing="deliver_webhook")
 
 
-def _as_receivers_see_it(row: Mapping[str, Any]) -> dict[str, Any]:
+def _with_message_id(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "id": f"{_ID_PREFIX}{row['id'].hex}"}
 
 
-def _read_id(text: UUID | str) -> UUID | None:
+def _parse_message_id(text: UUID | str) -> UUID | None:
     if isinstance(text, UUID):
         return text
     return read_uuid(text.removeprefix(_ID_PREFIX))

@@ -91,7 +91,7 @@ def servers(embedded: EmbeddedServers, database_url: str, redis: ArqRedis) -> Se
 @pytest.fixture
 async def producer(servers: Servers) -> AsyncIterator[Producer]:
     """A producer on this test's servers."""
-    async with Producer.over(servers) as producer:
+    async with Producer.connect_to(servers) as producer:
         yield producer
 
 

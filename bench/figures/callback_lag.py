@@ -104,7 +104,7 @@ async def _offer(deployment: BenchDeployment, rate: int) -> CallbackRun:
     folder = log_folder(deployment, f"callbacks {rate}")
     async with (
         running(program.arguments, program.environ, folder=folder, ready=program.ready) as pid,
-        Producer.over(deployment.servers) as producer,
+        Producer.connect_to(deployment.servers) as producer,
     ):
         # A new worker does not trust callbacks yet, and everything is done for the first time.
         await producer.enqueue_many([order_of(number) for number in range(_WARM_UP_JOBS)])

@@ -41,7 +41,7 @@ async def measure_enqueueing(deployment: BenchDeployment, rounds: int) -> list[E
     arq = await create_pool(settings)
     postgres = await asyncpg.connect(deployment.servers.database_url)
     try:
-        async with Producer.over(deployment.servers) as producer:
+        async with Producer.connect_to(deployment.servers) as producer:
             await _enqueue_many(producer, MANY // 10)
             await _enqueue_to_arq(arq, MANY // 10)
             found = []

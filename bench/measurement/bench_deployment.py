@@ -93,9 +93,9 @@ async def open_bench_deployment(
         )
         await migrate(servers.database_url)
         await make_peer_tables(servers)
-        async with Producer.over(servers) as producer:
-            await producer.till.create_account(ACCOUNT)
-            await producer.till.grant(ACCOUNT, GRANT, "for the measurement")
+        async with Producer.connect_to(servers) as producer:
+            await producer.billing.create_account(ACCOUNT)
+            await producer.billing.grant(ACCOUNT, GRANT, "for the measurement")
         async with (
             simulated_kie(folder, module, simulator) as kie,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS)) as session,

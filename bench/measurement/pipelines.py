@@ -83,14 +83,14 @@ class DarkroomPipeline:
 
     async def place(self, deployment: BenchDeployment, jobs: int) -> None:
         """Place this many jobs at once."""
-        async with Producer.over(deployment.servers) as producer:
+        async with Producer.connect_to(deployment.servers) as producer:
             for start in range(0, jobs, _BATCH):
                 numbers = range(start, min(start + _BATCH, jobs))
                 await producer.enqueue_many([order_of(number) for number in numbers])
 
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place this many jobs evenly over the seconds."""
-        async with Producer.over(deployment.servers) as producer:
+        async with Producer.connect_to(deployment.servers) as producer:
             await place_evenly(producer, jobs, seconds)
 
     async def placed(self, connection: asyncpg.Connection, since: float) -> list[float]:

@@ -148,7 +148,7 @@ class DarkroomTarget:
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place the jobs evenly over the seconds."""
         clock = asyncio.get_running_loop().time
-        async with Producer.over(deployment.servers) as producer:
+        async with Producer.connect_to(deployment.servers) as producer:
             started_at, placed = clock(), 0
             while placed < jobs:
                 until = due(clock() - started_at, jobs, seconds)

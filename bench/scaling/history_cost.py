@@ -21,7 +21,7 @@ import asyncpg
 
 from bench.measurement.run_statistics import Spread, spread
 from bench.scaling.history_databases import Size, open_histories
-from producer.jobs.job_repository import JobBook
+from producer.jobs.job_repository import JobRepository
 from producer.list_pages import PAGE_BYTES
 from producer.orders.order import Order
 from shared.adapters.monitoring.queue_snapshot import read_failures, read_snapshot
@@ -119,11 +119,11 @@ def _guard(event: type[job_events.Event]) -> tuple[list[str], str, str]:
 
 async def _move(database: Database, watch: _Stopwatch) -> None:
     """Enqueue some jobs, and take as many of the oldest to their ends."""
-    book = JobBook(database)
+    book = JobRepository(database)
     request = TextToImage(prompt="one more", aspect_ratio="1:1")
     async with watch.timing("enqueue"):
         orders = [Order(request=request, account_id=f"a{number}") for number in range(TOGETHER)]
-        await book.enter(orders)
+        await book.insert(orders)
     ids = await _oldest(database)
     async with watch.timing("load"):
         await database.fetch("jobs_to_run", ids)
@@ -166,7 +166,7 @@ def _expect(rows: Sequence[asyncpg.Record], ids: Sequence[UUID]) -> None:
 
 def _reads(database: Database, account: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Return what is read, by name; every list fills its page in both databases."""
-    book = JobBook(database)
+    book = JobRepository(database)
 
     async def three_pages() -> None:
         below = None

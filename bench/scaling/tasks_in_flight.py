@@ -209,7 +209,7 @@ class _Watch:
     @asynccontextmanager
     async def producing(self) -> AsyncIterator[Producer]:
         """Open a producer."""
-        async with Producer.over(self._house.servers) as producer:
+        async with Producer.connect_to(self._house.servers) as producer:
             yield producer
 
 

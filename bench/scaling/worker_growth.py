@@ -137,7 +137,7 @@ async def _enqueue_and_settle(
         )
         for number in range(jobs)
     ]
-    async with Producer.over(deployment.servers) as producer:
+    async with Producer.connect_to(deployment.servers) as producer:
         started_at = time.perf_counter()
         made: list[Job] = []
         for start in range(0, jobs, CALL):

@@ -29,7 +29,7 @@ class ApiMetrics:
             registry=registry,
         )
 
-    def counter_of(self, endpoint: Endpoint) -> Callable[[int, float], None]:
+    def counter_for(self, endpoint: Endpoint) -> Callable[[int, float], None]:
         """Return the function that counts one answer of this endpoint."""
         seconds = self.seconds.labels(endpoint.name)
         by_status: dict[int, Counter] = {}

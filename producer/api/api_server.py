@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.handler_context import Rooms
-from producer.api.listen_addresses import Doors
+from producer.api.handler_context import ApiContext
+from producer.api.listen_addresses import ListenAddresses
 from producer.api.openapi.docs_routes import document_routes
 from producer.api.routes import ENDPOINTS
 from producer.client import Producer
-from producer.keys.key_store import KeyRing
-from producer.keys.revocation_watch import KeyWatch
-from producer.orders.order_batcher import OrderQueue
+from producer.keys.key_store import KeyStore
+from producer.keys.revocation_watch import RevocationWatch
+from producer.orders.order_batcher import OrderBatcher
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
@@ -63,7 +63,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         producer = await stack.enter_async_context(
-            Producer.over(
+            Producer.connect_to(
                 servers,
                 job_deadline_seconds=settings.job_deadline_seconds,
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
@@ -92,27 +92,34 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         checks = make_readiness_checks(database, DeliveryQueue(redis), processes)
         health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
         export_push_channels(registry, (producer.push_path,))
-        rooms = Rooms(producer, KeyRing(database), KeyWatch(database), OrderQueue(producer.intake))
-        app = build_application(
-            rooms, ENDPOINTS, ApiMetrics(registry), [*health.routes(), *document_routes(ENDPOINTS)]
+        context = ApiContext(
+            producer, KeyStore(database), RevocationWatch(database), OrderBatcher(producer.enqueuer)
         )
-        doors = Doors(app, settings.api_host, settings.api_port, rooms.keys)
-        addresses = await stack.enter_async_context(doors.open(drain_seconds=DRAIN_SECONDS))
-        await stack.enter_async_context(_minding_keys(rooms))
+        app = build_application(
+            context,
+            ENDPOINTS,
+            ApiMetrics(registry),
+            [*health.routes(), *document_routes(ENDPOINTS)],
+        )
+        listen_addresses = ListenAddresses(app, settings.api_host, settings.api_port, context.keys)
+        addresses = await stack.enter_async_context(
+            listen_addresses.open(drain_seconds=DRAIN_SECONDS)
+        )
+        await stack.enter_async_context(_run_key_tasks(context))
         try:
             yield addresses
         finally:
             # Who waits or listens is answered now, not when the drain is over.
-            rooms.leaving.set()
+            context.stopping.set()
             await producer.events.close()
 
 
 @asynccontextmanager
-async def _minding_keys(rooms: Rooms) -> AsyncIterator[None]:
+async def _run_key_tasks(context: ApiContext) -> AsyncIterator[None]:
     """Note the uses of keys, and end what is open under revoked ones, for the block."""
     tasks = [
-        asyncio.create_task(_note_key_uses(rooms.keys)),
-        asyncio.create_task(rooms.key_watch.run()),
+        asyncio.create_task(_note_key_uses(context.keys)),
+        asyncio.create_task(context.revocation_watch.run()),
     ]
     try:
         yield
@@ -120,11 +127,11 @@ async def _minding_keys(rooms: Rooms) -> AsyncIterator[None]:
         await stop_tasks(tasks)
 
 
-async def _note_key_uses(keys: KeyRing) -> None:
+async def _note_key_uses(keys: KeyStore) -> None:
     while True:
         await asyncio.sleep(_NOTE_USES_SECONDS)
         try:
-            await keys.note_uses()
+            await keys.write_last_used()
         except DarkroomError as error:
             incidents.record_outage(error, doing="note_key_uses")
         else:

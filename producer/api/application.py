@@ -9,29 +9,32 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 
 from producer.api.api_metrics import ApiMetrics
-from producer.api.authentication import let_in
+from producer.api.authentication import authenticate
 from producer.api.endpoint import Call, Endpoint
-from producer.api.handler_context import Rooms
-from producer.api.requests.query_parameters import refuse_forms, refuse_unstorable
-from producer.api.responses.problems import internal_problem, problem, problem_of
+from producer.api.handler_context import ApiContext
+from producer.api.requests.query_parameters import check_path_text, require_json_content
+from producer.api.responses.problems import internal_problem, problem, problem_from_error
 from producer.api.responses.request_ids import REQUEST_ID, request_id_of
 from shared.adapters.http.slow_readers import call_after_response_read
 from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError
 
 _SERVER_ERROR = 500
-_NOT_NOW = 503
+_UNAVAILABLE = 503
 _NOT_SERVED = "request_not_served"
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def build_application(
-    rooms: Rooms, endpoints: Iterable[Endpoint], metrics: ApiMetrics, others: Iterable[web.RouteDef]
+    context: ApiContext,
+    endpoints: Iterable[Endpoint],
+    metrics: ApiMetrics,
+    extra_routes: Iterable[web.RouteDef],
 ) -> web.Application:
     """Return the application with these endpoints, and with the routes of other rooms as given."""
-    app = web.Application(middlewares=[_speak_problems])
-    app.add_routes(others)
+    app = web.Application(middlewares=[_problem_middleware])
+    app.add_routes(extra_routes)
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, []).append(endpoint)
@@ -40,7 +43,7 @@ def build_application(
             web.route(
                 one.method,
                 path,
-                _behind_the_door(rooms, one, metrics),
+                _build_route_handler(context, one, metrics),
                 # A stream writes its body itself, which would break the answer to a HEAD.
                 **({"allow_head": False} if one.is_stream else {}),
             )
@@ -62,14 +65,16 @@ def _refuse_other_methods(own: Iterable[Endpoint]) -> RouteHandler:
     return refuse
 
 
-def _behind_the_door(rooms: Rooms, endpoint: Endpoint, metrics: ApiMetrics) -> RouteHandler:
-    count = metrics.counter_of(endpoint)
+def _build_route_handler(
+    context: ApiContext, endpoint: Endpoint, metrics: ApiMetrics
+) -> RouteHandler:
+    count = metrics.counter_for(endpoint)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         response: web.StreamResponse
         try:
-            response = await _answer(rooms, endpoint, request)
+            response = await _handle(context, endpoint, request)
         except TimeoutError:
             detail = f"no answer within {endpoint.timeout_seconds:g} s"
             response = problem(503, "too_slow", detail, headers={"Retry-After": "2"})
@@ -82,31 +87,35 @@ def _behind_the_door(rooms: Rooms, endpoint: Endpoint, metrics: ApiMetrics) -> R
     return handle
 
 
-async def _answer(rooms: Rooms, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+async def _handle(
+    context: ApiContext, endpoint: Endpoint, request: web.Request
+) -> web.StreamResponse:
     try:
-        caller = await let_in(rooms.keys, request, endpoint)
-        refuse_unstorable(request)
-        if not endpoint.is_reading:
-            refuse_forms(request)
-        ticket = rooms.budgets.admit(
+        caller = await authenticate(context.keys, request, endpoint)
+        check_path_text(request)
+        if not endpoint.is_read_only:
+            require_json_content(request)
+        reservation = context.budgets.reserve(
             caller.key_prefix,
             _reserved_bytes(endpoint, request),
-            is_wait=endpoint.is_stream or (endpoint.may_wait and "wait" in request.query),
+            is_wait=endpoint.is_stream or (endpoint.supports_wait and "wait" in request.query),
         )
         try:
-            response = await _within_its_time(endpoint, Call(request, caller, rooms, ticket))
+            response = await _run_with_timeout(
+                endpoint, Call(request, caller, context, reservation)
+            )
             # What has changed something is answered, whatever it takes.
-            ticket.settle(_length_of(response), may_refuse=endpoint.is_reading)
+            reservation.set_response_bytes(_length_of(response), may_refuse=endpoint.is_read_only)
         except BaseException:
-            ticket.close()
+            reservation.close()
             raise
     except DarkroomError as error:
-        return problem_of(error)
-    call_after_response_read(request, ticket.close)
+        return problem_from_error(error)
+    call_after_response_read(request, reservation.close)
     return response
 
 
-async def _within_its_time(endpoint: Endpoint, call: Call) -> web.StreamResponse:
+async def _run_with_timeout(endpoint: Endpoint, call: Call) -> web.StreamResponse:
     if endpoint.is_stream:
         return await endpoint.handler(call)
     async with asyncio.timeout(endpoint.timeout_seconds):
@@ -116,7 +125,7 @@ async def _within_its_time(endpoint: Endpoint, call: Call) -> web.StreamResponse
 def _reserved_bytes(endpoint: Endpoint, request: web.Request) -> int:
     """Return how much of bodies this request may need before its answer is known."""
     if endpoint.body is None:
-        return endpoint.answer_bytes
+        return endpoint.max_response_bytes
     given = request.content_length
     return endpoint.body_limit if given is None else min(given, endpoint.body_limit)
 
@@ -127,7 +136,7 @@ def _length_of(response: web.StreamResponse) -> int:
 
 
 @web.middleware
-async def _speak_problems(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
+async def _problem_middleware(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
     """Give every answer its request id, and every error the shape of a problem."""
     request_id = request_id_of(request)
     try:
@@ -160,7 +169,7 @@ def _log_failure(request: web.Request, request_id: str, error: Exception) -> Non
 
 def _log_status(response: web.StreamResponse, request_id: str, path: str) -> None:
     status, cause = response.status, getattr(response, "cause", None)
-    if status == _NOT_NOW:
+    if status == _UNAVAILABLE:
         # While a server is away every request ends so: the incident is logged, not each of them.
         error = cause or f"status {status}"
         incidents.record_failure(_NOT_SERVED, "api", error, request_id=request_id, path=path)

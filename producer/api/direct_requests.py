@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
-_OF_PROXIES = frozenset(
+_PROXY_HEADERS = frozenset(
     {
         *("forwarded", "via", "proxy-connection", "client-ip", "x-client-ip", "x-real-ip"),
         *("x-real-port", "x-remote-ip", "x-remote-addr", "x-cluster-client-ip", "x-proxyuser-ip"),
@@ -20,13 +20,20 @@ _OF_PROXIES = frozenset(
         *("x-rewrite-url", "x-amzn-trace-id"),
     }
 )
-_OF_PROXIES_BEGIN = ("x-forwarded", "x-original-", "x-envoy-", "cf-", "x-azure-", "x-appengine-")
-_OF_BROWSERS = frozenset({"sec-fetch-site", "origin", "referer"})
-_OF_OUR_OWN_PAGES = frozenset({"same-origin", "none"})
+_PROXY_HEADER_PREFIXES = (
+    "x-forwarded",
+    "x-original-",
+    "x-envoy-",
+    "cf-",
+    "x-azure-",
+    "x-appengine-",
+)
+_BROWSER_HEADERS = frozenset({"sec-fetch-site", "origin", "referer"})
+_OWN_PAGE_SITES = frozenset({"same-origin", "none"})
 """What a browser says of a request of `/docs`, and of an address that was typed in."""
 
 
-def sign_of_another(request: web.BaseRequest) -> str | None:
+def explain_indirect(request: web.BaseRequest) -> str | None:
     """Return what tells that somebody else than a program of this machine asks, or None.
 
     The sign completes the sentence "this request ...".
@@ -39,20 +46,20 @@ def sign_of_another(request: web.BaseRequest) -> str | None:
     is_of_a_browser = False
     for name in request.headers:
         lowered = name.lower()
-        if lowered in _OF_PROXIES or lowered.startswith(_OF_PROXIES_BEGIN):
+        if lowered in _PROXY_HEADERS or lowered.startswith(_PROXY_HEADER_PREFIXES):
             return f"came through a proxy (header {name[:80]!r})"
-        is_of_a_browser |= lowered in _OF_BROWSERS
-    return _sign_of_a_page(request) if is_of_a_browser else None
+        is_of_a_browser |= lowered in _BROWSER_HEADERS
+    return _explain_web_page(request) if is_of_a_browser else None
 
 
-def _sign_of_a_page(request: web.BaseRequest) -> str | None:
+def _explain_web_page(request: web.BaseRequest) -> str | None:
     own = f"http://{request.host}".lower()
 
     def said(name: str) -> list[str]:
         return [value.strip().lower() for value in request.headers.getall(name, [])]
 
     is_foreign = {
-        "Sec-Fetch-Site": not _OF_OUR_OWN_PAGES.issuperset(said("Sec-Fetch-Site")),
+        "Sec-Fetch-Site": not _OWN_PAGE_SITES.issuperset(said("Sec-Fetch-Site")),
         "Origin": any(origin != own for origin in said("Origin")),
         "Referer": any(_origin_of(page) != own for page in said("Referer")),
     }

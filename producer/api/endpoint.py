@@ -12,19 +12,19 @@ from typing import Any
 
 from aiohttp import web
 
-from producer.api.handler_context import Rooms
-from producer.api.key_budgets import Ticket
+from producer.api.handler_context import ApiContext
+from producer.api.key_budgets import BudgetReservation
 from producer.keys.key_store import Caller, Role
 
 JOB_BODY_BYTES = 256 * 1024
 """Enough for the longest prompt with every character escaped, and the notes."""
 BATCH_BODY_BYTES = 16 * 1024 * 1024
-ANSWER_SECONDS = 30.0
+RESPONSE_TIMEOUT_SECONDS = 30.0
 
-EVERYBODY = frozenset(Role)
+ALL_ROLES = frozenset(Role)
 STAFF = frozenset({Role.OPERATOR, Role.ADMIN})
-ADMINS = frozenset({Role.ADMIN})
-CUSTOMERS = frozenset({Role.SERVICE, Role.ADMIN})
+ADMIN_ONLY = frozenset({Role.ADMIN})
+ENQUEUE_ROLES = frozenset({Role.SERVICE, Role.ADMIN})
 """Who places jobs: a service for its own account, an admin for any."""
 
 
@@ -34,13 +34,13 @@ class Call:
 
     request: web.Request
     caller: Caller
-    rooms: Rooms
-    ticket: Ticket
+    context: ApiContext
+    reservation: BudgetReservation
     """Its part of what its key may have under way."""
 
-    def while_the_key_holds(self) -> AbstractAsyncContextManager[None]:
+    def until_key_revoked(self) -> AbstractAsyncContextManager[None]:
         """Return a context whose block is cancelled, with `KeyRefused`, once the key is revoked."""
-        return self.rooms.key_watch.while_it_holds(self.caller)
+        return self.context.revocation_watch.until_revoked(self.caller)
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -53,7 +53,7 @@ class Parameter:
     name: str
     schema: Mapping[str, Any]
     description: str
-    place: str = "query"
+    location: str = "query"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,30 +67,30 @@ class Endpoint:
     """The operation's id, as generated clients call it."""
     summary: str
     tag: str
-    roles: frozenset[Role] = EVERYBODY
+    roles: frozenset[Role] = ALL_ROLES
     parameters: tuple[Parameter, ...] = ()
     path_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The schema of each part of the path in braces; a string unless said here."""
     body: str | None = None
     """The name of the body's schema in `producer.api.openapi.component_schemas`; None: no body."""
     body_limit: int = JOB_BODY_BYTES
-    answers: Mapping[int, str | None] = field(default_factory=dict)
+    responses: Mapping[int, str | None] = field(default_factory=dict)
     """Per good status the name of its schema; None: no body."""
-    answer_headers: tuple[str, ...] = ()
+    response_headers: tuple[str, ...] = ()
     """The names of headers that a good answer may have, as in `producer.api.openapi.document`."""
     problems: tuple[int, ...] = ()
     """The statuses it refuses with, beside those that every route has."""
-    answer_type: str = "application/json"
+    response_type: str = "application/json"
     is_stream: bool = False
     """Whether it answers for as long as the caller listens."""
-    may_wait: bool = False
+    supports_wait: bool = False
     """Whether `wait` has it answer later."""
-    answer_bytes: int = 0
+    max_response_bytes: int = 0
     """How much a list may read and send."""
-    timeout_seconds: float = ANSWER_SECONDS
+    timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS
     description: str = ""
 
     @property
-    def is_reading(self) -> bool:
+    def is_read_only(self) -> bool:
         """Whether it changes nothing."""
         return self.method == "GET"

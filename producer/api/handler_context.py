@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from producer.api.key_budgets import Budgets
-from producer.billing import Till
+from producer.api.key_budgets import KeyBudgets
+from producer.billing import Billing
 from producer.client import Producer
-from producer.keys.key_store import KeyRing
-from producer.keys.revocation_watch import KeyWatch
-from producer.orders.order_batcher import OrderQueue
+from producer.keys.key_store import KeyStore
+from producer.keys.revocation_watch import RevocationWatch
+from producer.orders.order_batcher import OrderBatcher
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class ApiContext:
     """The rooms behind the counter."""
 
     producer: Producer
-    keys: KeyRing
-    key_watch: KeyWatch
+    keys: KeyStore
+    revocation_watch: RevocationWatch
     """Ends what is open under a key that was revoked."""
-    orders: OrderQueue
+    order_batcher: OrderBatcher
     """Where single orders are placed."""
-    budgets: Budgets = field(default_factory=Budgets)
+    budgets: KeyBudgets = field(default_factory=KeyBudgets)
     """What each key may have under way."""
-    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is told to stop: who waits is answered at once."""
 
     @property
-    def till(self) -> Till:
+    def billing(self) -> Billing:
         """Accounts, prices and the ledger."""
-        return self.producer.till
+        return self.producer.billing

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 import structlog
 from aiohttp import web
 
-from producer.api.http_runner import runner_of
-from producer.keys.key_store import KeyRing
+from producer.api.http_runner import build_runner
+from producer.keys.key_store import KeyStore
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.http_server import listen
 from shared.errors import DependencyDown
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 LOOPBACK = "127.0.0.1"
 _SETTING = "API_PORT"
-LOOK_SECONDS = 1.0
+KEY_CHECK_SECONDS = 1.0
 """How soon after the first key was made the API listens where it was told to."""
 
 
@@ -32,10 +32,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Doors:
+class ListenAddresses:
     """Opens the application's addresses and closes them again."""
 
-    def __init__(self, app: web.Application, host: str, port: int, keys: KeyRing) -> None:
+    def __init__(self, app: web.Application, host: str, port: int, keys: KeyStore) -> None:
         self._app, self._host, self._port, self._keys = app, host, port, keys
 
     @asynccontextmanager
@@ -47,11 +47,11 @@ class Doors:
         requests under way have that long to end. Raises `ConfigurationError` where the port
         cannot be had.
         """
-        runner = runner_of(self._app, drain_seconds=drain_seconds)
+        runner = build_runner(self._app, drain_seconds=drain_seconds)
         await runner.setup()
         waiting: list[asyncio.Task[None]] = []
         try:
-            if is_loopback(self._host) or await self._keys.is_configured():
+            if is_loopback(self._host) or await self._keys.has_any_key():
                 await listen(runner, self._host, self._port, settings=_SETTING)
             else:
                 await listen(runner, LOOPBACK, self._port, settings=_SETTING)
@@ -61,16 +61,16 @@ class Doors:
                     wanted=self._host,
                     why="no API key was ever made: darkroom keys create --role admin",
                 )
-                waiting.append(asyncio.create_task(self._open_when_there_is_a_key(runner, port)))
+                waiting.append(asyncio.create_task(self._open_after_first_key(runner, port)))
             host = LOOPBACK if waiting else self._host
             yield [f"{host}:{runner.addresses[0][1]}"]
         finally:
             await stop_tasks(waiting)
             await runner.cleanup()
 
-    async def _open_when_there_is_a_key(self, runner: web.AppRunner, port: int) -> None:
+    async def _open_after_first_key(self, runner: web.AppRunner, port: int) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(KEY_CHECK_SECONDS)
             if await self._has_key():
                 break
         for site in list(runner.sites):
@@ -80,6 +80,6 @@ class Doors:
 
     async def _has_key(self) -> bool:
         try:
-            return await self._keys.is_configured()
+            return await self._keys.has_any_key()
         except DependencyDown:
             return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from producer.api.endpoint import (
-    ADMINS,
+    ADMIN_ONLY,
+    ALL_ROLES,
     BATCH_BODY_BYTES,
-    CUSTOMERS,
-    EVERYBODY,
+    ENQUEUE_ROLES,
     Endpoint,
     Parameter,
 )
@@ -32,7 +32,7 @@ def _idempotency_key(longest: int) -> Parameter:
             "pattern": job_handlers.KEY_PATTERN,
         },
         "the same key of the same account gets the same answer again; in a batch, job i has key/i",
-        place="header",
+        location="header",
     )
 
 
@@ -64,7 +64,7 @@ def _resume(pattern: str, example: str) -> Parameter:
         event_handlers.RESUME,
         {"type": "string", "pattern": pattern, "examples": [example]},
         "go on after this event, as EventSource sends it",
-        place="header",
+        location="header",
     )
 
 
@@ -76,11 +76,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="createJob",
         summary="Place a job and hold its quoted price",
         tag="jobs",
-        roles=CUSTOMERS,
+        roles=ENQUEUE_ROLES,
         parameters=(_idempotency_key(KEY_LENGTH),),
         body="JobOrder",
-        answers={202: "Job"},
-        answer_headers=("Location", job_handlers.REPLAYED),
+        responses={202: "Job"},
+        response_headers=("Location", job_handlers.REPLAYED_HEADER),
         problems=(402, 409, 422),
     ),
     Endpoint(
@@ -90,12 +90,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="createJobs",
         summary="Place up to 1,000 jobs, all or none",
         tag="jobs",
-        roles=CUSTOMERS,
+        roles=ENQUEUE_ROLES,
         parameters=(_idempotency_key(job_handlers.BATCH_KEY_LENGTH),),
         body="JobBatch",
         body_limit=BATCH_BODY_BYTES,
-        answers={202: "Jobs"},
-        answer_headers=(job_handlers.REPLAYED,),
+        responses={202: "Jobs"},
+        response_headers=(job_handlers.REPLAYED_HEADER,),
         problems=(402, 409, 422),
     ),
     Endpoint(
@@ -105,7 +105,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="listJobs",
         summary="List jobs, newest first",
         tag="jobs",
-        roles=EVERYBODY,
+        roles=ALL_ROLES,
         parameters=(
             Parameter("account_id", _ACCOUNT_ID["id"], "only this account's"),
             Parameter(
@@ -117,8 +117,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Parameter("cursor", _JOB_ID["id"], "`next_cursor` of the page before"),
             _FIELDS,
         ),
-        answers={200: "JobPage"},
-        answer_bytes=PAGE_BYTES,
+        responses={200: "JobPage"},
+        max_response_bytes=PAGE_BYTES,
         problems=(422,),
     ),
     Endpoint(
@@ -128,7 +128,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="getJob",
         summary="Show a job, or wait for its end",
         tag="jobs",
-        roles=EVERYBODY,
+        roles=ALL_ROLES,
         path_schemas=_JOB_ID,
         parameters=(
             Parameter(
@@ -138,9 +138,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             ),
             _FIELDS,
         ),
-        answers={200: "ShownJob"},
+        responses={200: "ShownJob"},
         problems=(404, 422),
-        may_wait=True,
+        supports_wait=True,
         timeout_seconds=job_handlers.WAIT_SECONDS_MAX + 30,
     ),
     Endpoint(
@@ -150,12 +150,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="streamJob",
         summary="Follow a job as Server-Sent Events, from the start or Last-Event-ID",
         tag="events",
-        roles=EVERYBODY,
+        roles=ALL_ROLES,
         path_schemas=_JOB_ID,
         parameters=(_resume("^[0-9]{0,19}$", "12"),),
-        answers={200: "Event", 204: None},
+        responses={200: "Event", 204: None},
         problems=(404, 422),
-        answer_type="text/event-stream",
+        response_type="text/event-stream",
         is_stream=True,
     ),
     Endpoint(
@@ -165,9 +165,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="cancelJob",
         summary="Take a queued job back and release its hold",
         tag="jobs",
-        roles=EVERYBODY,
+        roles=ALL_ROLES,
         path_schemas=_JOB_ID,
-        answers={200: "Job"},
+        responses={200: "Job"},
         problems=(404, 409),
     ),
     Endpoint(
@@ -177,8 +177,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="listPrices",
         summary="List the prices in force",
         tag="prices",
-        roles=EVERYBODY,
-        answers={200: "Prices"},
+        roles=ALL_ROLES,
+        responses={200: "Prices"},
         problems=(422,),
     ),
     Endpoint(
@@ -188,10 +188,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="changePrice",
         summary="Change a price, from the next settlement",
         tag="prices",
-        roles=ADMINS,
+        roles=ADMIN_ONLY,
         path_schemas=_PRICE,
         body="PriceChange",
-        answers={200: "Price"},
+        responses={200: "Price"},
         problems=(404, 422),
     ),
     Endpoint(
@@ -201,9 +201,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="getAccount",
         summary="Show an account's credits",
         tag="accounts",
-        roles=EVERYBODY,
+        roles=ALL_ROLES,
         path_schemas=_ACCOUNT_ID,
-        answers={200: "Account"},
+        responses={200: "Account"},
         problems=(404, 422),
     ),
     Endpoint(
@@ -213,14 +213,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="listLedger",
         summary="List an account's ledger, newest first",
         tag="accounts",
-        roles=EVERYBODY,
+        roles=ALL_ROLES,
         path_schemas=_ACCOUNT_ID,
         parameters=(
             _LIMIT,
             _ROW_CURSOR,
         ),
-        answers={200: "LedgerPage"},
-        answer_bytes=PAGE_BYTES,
+        responses={200: "LedgerPage"},
+        max_response_bytes=PAGE_BYTES,
         problems=(404, 422),
     ),
     Endpoint(
@@ -230,10 +230,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="grantCredits",
         summary="Grant credits to an account, or take them where negative",
         tag="accounts",
-        roles=ADMINS,
+        roles=ADMIN_ONLY,
         path_schemas=_ACCOUNT_ID,
         body="Grant",
-        answers={200: "Account"},
+        responses={200: "Account"},
         problems=(404, 409, 422),
     ),
     Endpoint(
@@ -243,12 +243,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="streamAccount",
         summary="Follow all of an account's jobs as Server-Sent Events, from now or Last-Event-ID",
         tag="events",
-        roles=EVERYBODY,
+        roles=ALL_ROLES,
         path_schemas=_ACCOUNT_ID,
         parameters=(_resume(r"^([0-9]{1,20}\.[0-9]{1,19})?$", "760.12"),),
-        answers={200: "Event"},
+        responses={200: "Event"},
         problems=(404, 422),
-        answer_type="text/event-stream",
+        response_type="text/event-stream",
         is_stream=True,
     ),
     Endpoint(
@@ -258,7 +258,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="listAudit",
         summary="List who did what to prices, credits, jobs, keys and webhooks, newest first",
         tag="audit",
-        roles=ADMINS,
+        roles=ADMIN_ONLY,
         parameters=(
             Parameter(
                 "act", {"type": "string", "enum": [act.value for act in Act]}, "only such acts"
@@ -273,8 +273,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             _LIMIT,
             _ROW_CURSOR,
         ),
-        answers={200: "AuditPage"},
-        answer_bytes=PAGE_BYTES,
+        responses={200: "AuditPage"},
+        max_response_bytes=PAGE_BYTES,
         problems=(422,),
     ),
 )

@@ -9,7 +9,7 @@ import socket
 from producer.actor import Actor
 
 
-def operator() -> Actor:
+def command_actor() -> Actor:
     """Return the user of the operating system, on this machine, as an operator."""
     user = _user()
     return Actor(user, via="cli", is_operator=True, os_user=user, origin=socket.gethostname())

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import typer
 
-from producer.billing import Till
-from producer.cli.display.error_output import tell
+from producer.billing import Billing
+from producer.cli.display.error_output import print_error
 from producer.cli.exit_codes import ExitCode, code_of
 from producer.client import Producer
 from shared.adapters.async_tasks import loop_factory
@@ -25,12 +25,12 @@ from shared.settings import Settings, load_settings
 
 _GROUPS = frozenset({"jobs", "prices", "accounts", "keys", "webhooks"})
 
-Outcome = ExitCode | None
+CommandResult = ExitCode | None
 """How a command ended; None means done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CommandContext:
     """What most commands work with."""
 
     settings: Settings
@@ -40,65 +40,65 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True)
-class DatabaseAccess:
+class DatabaseContext:
     """What commands work with that need no Redis."""
 
     settings: Settings
     database: Database
-    till: Till
+    billing: Billing
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+async def open_command_context(settings: Settings) -> AsyncIterator[CommandContext]:
     """Connect to the servers of these settings. Raises as `Producer.connect` does."""
     async with (
         open_servers(settings) as servers,
         connect_database(
             servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
         ) as database,
-        Producer.over(
+        Producer.connect_to(
             servers, webhooks_allow_loopback=settings.webhooks_allow_loopback
         ) as producer,
     ):
-        yield Desk(settings, servers, database, producer)
+        yield CommandContext(settings, servers, database, producer)
 
 
-def run_at_desk(step: Callable[[Desk], Awaitable[Outcome]]) -> None:
+def run_connected(step: Callable[[CommandContext], Awaitable[CommandResult]]) -> None:
     """Run one step with connections, and leave with its code; errors are told, not raised."""
 
-    async def at_desk(settings: Settings) -> Outcome:
-        async with open_desk(settings) as desk:
-            return await step(desk)
+    async def with_context(settings: Settings) -> CommandResult:
+        async with open_command_context(settings) as context:
+            return await step(context)
 
-    run(at_desk)
+    run(with_context)
 
 
-def run_with_database(step: Callable[[DatabaseAccess], Awaitable[Outcome]]) -> None:
-    """Run one step with Postgres alone, as `run_at_desk` does with all servers."""
+def run_with_database(step: Callable[[DatabaseContext], Awaitable[CommandResult]]) -> None:
+    """Run one step with Postgres alone, as `run_connected` does with all servers."""
 
-    async def with_database(settings: Settings) -> Outcome:
+    async def with_database(settings: Settings) -> CommandResult:
         async with (
             open_servers(settings, needs_redis=False) as servers,
             connect_database(
                 servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
             ) as database,
         ):
-            return await step(DatabaseAccess(settings, database, Till(database)))
+            return await step(DatabaseContext(settings, database, Billing(database)))
 
     run(with_database)
 
 
-def run(step: Callable[[Settings], Awaitable[Outcome]], *, is_service: bool = False) -> None:
+def run(step: Callable[[Settings], Awaitable[CommandResult]], *, is_service: bool = False) -> None:
     """Run one step with the settings, and leave with its code; errors are told, not raised.
 
     Only warnings are logged, unless LOG_LEVEL is given or the command is a service.
     """
-    with errors_told():
+    with exit_on_error():
         settings = load_settings()
-    run_with(settings if is_service else quieted(settings), step)
+    run_with_settings(settings if is_service else with_quiet_logging(settings), step)
 
 
-def quieted(settings: Settings) -> Settings:
+def with_quiet_logging(settings: Settings) -> Settings:
     """Return the settings of a command that people watch: warnings only, unless asked for more."""
     # The driver logs every failed reconnection with a traceback; we say it in a sentence.
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
@@ -107,16 +107,18 @@ def quieted(settings: Settings) -> Settings:
     return settings.model_copy(update={"log_level": "WARNING"})
 
 
-def run_with(settings: Settings, step: Callable[[Settings], Awaitable[Outcome]]) -> None:
+def run_with_settings(
+    settings: Settings, step: Callable[[Settings], Awaitable[CommandResult]]
+) -> None:
     """Run one step with these settings, and leave with its code; errors are told, not raised."""
-    with errors_told():
+    with exit_on_error():
         set_up_logging(settings)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             raise typer.Exit(runner.run(_run_until_terminated(step, settings)))
 
 
 async def _run_until_terminated(
-    step: Callable[[Settings], Awaitable[Outcome]], settings: Settings
+    step: Callable[[Settings], Awaitable[CommandResult]], settings: Settings
 ) -> ExitCode:
     task = asyncio.ensure_future(step(settings))
     was_terminated = False
@@ -137,12 +139,12 @@ async def _run_until_terminated(
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Tell a `DarkroomError` on stderr and leave with its code; nothing else is caught."""
     try:
         yield
     except DarkroomError as error:
-        tell(error, _command_as_typed())
+        print_error(error, _command_as_typed())
         raise typer.Exit(code_of(error)) from None
 
 

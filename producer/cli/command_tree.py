@@ -16,14 +16,14 @@ from producer.cli.commands.health import health
 from producer.cli.commands.migrate_env import env, migrate
 from producer.cli.commands.queue import queue
 from producer.cli.demo import demo
-from producer.cli.display.console import put, put_json
+from producer.cli.display.console import print_data, print_json
 from producer.cli.options import AsJson
-from producer.cli.processes.service_commands import PASS_EVERYTHING, api, simulate_kie, worker
+from producer.cli.processes.service_commands import PASS_ALL_ARGUMENTS, api, simulate_kie, worker
 from producer.cli.processes.up import up
 
 _START = "Start"
 _JOBS = "Jobs and money"
-_LOOK = "Look after it"
+_OPERATIONS = "Look after it"
 
 _CODES = (
     "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 the job failed, 5 timed out waiting,"
@@ -45,43 +45,43 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for command in (demo, up, worker, api):
         app.command(rich_help_panel=_START)(command)
-    app.command("simulate-kie", context_settings=PASS_EVERYTHING, rich_help_panel=_START)(
+    app.command("simulate-kie", context_settings=PASS_ALL_ARGUMENTS, rich_help_panel=_START)(
         simulate_kie
     )
     app.command(rich_help_panel=_JOBS)(enqueue)
     for name, group in (("jobs", jobs), ("accounts", accounts), ("prices", prices)):
         app.add_typer(group.app, name=name, rich_help_panel=_JOBS)
-    app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
-    app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_LOOK)
+    app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATIONS)
+    app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_OPERATIONS)
     for command in (queue, audit, doctor, migrate, env, health):
-        app.command(rich_help_panel=_LOOK)(command)
-    app.command("version", rich_help_panel=_LOOK)(tell_version)
+        app.command(rich_help_panel=_OPERATIONS)(command)
+    app.command("version", rich_help_panel=_OPERATIONS)(show_version)
     return app
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        put(f"darkroom {_version()}")
+        print_data(f"darkroom {_version()}")
         raise typer.Exit
 
 
 def _root(
-    show_version: Annotated[
+    is_version_asked: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version."),
     ] = False,
 ) -> None:
     """Darkroom: an asynchronous job queue with a till, for images developed at Kie."""
-    del show_version
+    del is_version_asked
 
 
-def tell_version(as_json: AsJson = False) -> None:
+def show_version(as_json: AsJson = False) -> None:
     """Tell the version."""
     python = ".".join(str(part) for part in sys.version_info[:3])
     if as_json:
-        put_json({"darkroom": _version(), "python": python})
+        print_json({"darkroom": _version(), "python": python})
     else:
-        put(f"darkroom {_version()} on Python {python}")
+        print_data(f"darkroom {_version()} on Python {python}")
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 
-def read_credits(text: str) -> Decimal:
+def parse_credits(text: str) -> Decimal:
     """Return the number, or raise a usage error."""
     try:
         credits = Decimal(text)
@@ -21,7 +21,7 @@ def read_credits(text: str) -> Decimal:
     return credits
 
 
-def read_moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Return the moment of an ISO text, in this machine's zone where it names none."""
     try:
         return datetime.fromisoformat(text).astimezone()
@@ -31,7 +31,7 @@ def read_moment(text: str) -> datetime:
         ) from None
 
 
-def read_object(text: str) -> dict[str, Any]:
+def parse_json_object(text: str) -> dict[str, Any]:
     """Return the JSON object, or raise a usage error."""
     try:
         value = orjson.loads(text)
@@ -42,7 +42,7 @@ def read_object(text: str) -> dict[str, Any]:
     return value
 
 
-def read_reason(text: str) -> str:
+def parse_reason(text: str) -> str:
     """Return the reason without blanks around it; an empty one is a usage error."""
     if not text.strip():
         raise typer.BadParameter("say why, in a few words: it is kept in the books")
@@ -53,11 +53,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 AccountId = Annotated[str, typer.Argument(metavar="A", help="The account's id.")]
 Credits = Annotated[
-    Decimal, typer.Argument(metavar="CREDITS", parser=read_credits, help="How many credits.")
+    Decimal, typer.Argument(metavar="CREDITS", parser=parse_credits, help="How many credits.")
 ]
 Reason = Annotated[
     str,
-    typer.Option("--reason", metavar="TEXT", callback=read_reason, help="Why; kept in the books."),
+    typer.Option("--reason", metavar="TEXT", callback=parse_reason, help="Why; kept in the books."),
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait.")

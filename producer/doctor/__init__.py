@@ -2,9 +2,9 @@
 
 from producer.doctor.examination import (
     Finding,
-    connect_for_examination,
+    check_invariants,
+    connect_for_checks,
     examine,
-    examine_books,
 )
 
-__all__ = ["Finding", "connect_for_examination", "examine", "examine_books"]
+__all__ = ["Finding", "check_invariants", "connect_for_checks", "examine"]

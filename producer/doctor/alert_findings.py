@@ -12,18 +12,20 @@ from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import RedisState
 from shared.errors import RedisDown
 
-_FOUND_ELSEWHERE = frozenset({"redis_evicts", "process_without_redis"})
+_REPORTED_BY_OTHER_FINDINGS = frozenset({"redis_evicts", "process_without_redis"})
 """Alerts that a finding of the doctor's own tells about as well."""
 
 
-async def examine_alerts(
+async def check_alerts(
     queries: Queries, redis_url: str | None, accounts: Sequence[str]
 ) -> AsyncIterator[Finding]:
     """Find what is wrong at the moment, or that nothing is. Raises `PostgresDown`."""
     system_state = await read_system_state(queries)
     told = await _read_redis(redis_url, accounts) if redis_url else None
     alerts = [
-        alert for alert in find_alerts(system_state, told) if alert.name not in _FOUND_ELSEWHERE
+        alert
+        for alert in find_alerts(system_state, told)
+        if alert.name not in _REPORTED_BY_OTHER_FINDINGS
     ]
     for alert in alerts:
         yield Finding(

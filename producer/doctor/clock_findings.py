@@ -20,7 +20,7 @@ _FIX = (
 )
 
 
-async def examine_clocks(
+async def check_clocks(
     queries: Queries, redis_url: str, clock: ServerClock | None = None
 ) -> Finding:
     """Compare all clocks that are known with Postgres's. Raises `PostgresDown`."""

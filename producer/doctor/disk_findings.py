@@ -11,14 +11,14 @@ from typing import Protocol
 from producer.doctor.finding import Finding
 
 _GIB = 1024**3
-LEAST_FREE_BYTES = 1 * _GIB
+MIN_FREE_BYTES = 1 * _GIB
 """Postgres lets its log of writes grow to 1 GB between two checkpoints (`max_wal_size`): with less
 than that, a burst of jobs may fill the disk."""
-LEAST_FREE_SHARE = 0.05
+MIN_FREE_SHARE = 0.05
 """What counts on disks below 20 GiB, where 1 GiB would be an alarm from the first day."""
 
 
-class Room(Protocol):
+class FileSystemStats(Protocol):
     """What the system says of a file system: as many blocks, of that many bytes each."""
 
     @property
@@ -43,23 +43,25 @@ class DiskSpace:
     total_bytes: int
 
     @property
-    def least_bytes(self) -> float:
+    def min_free_bytes(self) -> float:
         """From how little on the disk is nearly full."""
-        return min(LEAST_FREE_BYTES, LEAST_FREE_SHARE * self.total_bytes)
+        return min(MIN_FREE_BYTES, MIN_FREE_SHARE * self.total_bytes)
 
     @property
     def is_nearly_full(self) -> bool:
         """Whether less is free than there should be."""
-        return self.free_bytes < self.least_bytes
+        return self.free_bytes < self.min_free_bytes
 
 
-def examine_disks(home: Path, *, room_of: Callable[[Path], Room] = os.statvfs) -> Iterator[Finding]:
+def check_disks(
+    home: Path, *, read_stats: Callable[[Path], FileSystemStats] = os.statvfs
+) -> Iterator[Finding]:
     """Find how much is free where the evidence of paid tasks and the embedded servers' data lie.
 
     A folder that does not exist yet counts as the nearest one above it. What a server elsewhere has
     left is not known here.
     """
-    places = {_existing(home.resolve())}
+    places = {_nearest_existing(home.resolve())}
     for name in ("evidence", "state", "postgres", "valkey"):
         place = home / name
         if place.exists():
@@ -67,7 +69,7 @@ def examine_disks(home: Path, *, room_of: Callable[[Path], Room] = os.statvfs) -
     seen: set[int] = set()
     for place in sorted(places):
         try:
-            device, room = os.stat(place).st_dev, room_of(place)
+            device, room = os.stat(place).st_dev, read_stats(place)
         except OSError as error:
             yield Finding(
                 "disk space",
@@ -78,12 +80,12 @@ def examine_disks(home: Path, *, room_of: Callable[[Path], Room] = os.statvfs) -
             continue
         if device not in seen:
             seen.add(device)
-            yield judge_space(
+            yield check_free_space(
                 place, DiskSpace(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
             )
 
 
-def judge_space(place: Path, space: DiskSpace) -> Finding:
+def check_free_space(place: Path, space: DiskSpace) -> Finding:
     """Return the finding about the file system of that folder."""
     detail = f"{_size(space.free_bytes)} of {_size(space.total_bytes)} free at {place}"
     if not space.is_nearly_full:
@@ -91,12 +93,12 @@ def judge_space(place: Path, space: DiskSpace) -> Finding:
     return Finding(
         "disk space",
         False,
-        f"{detail}, less than {_size(space.least_bytes)}: writes will soon be refused",
+        f"{detail}, less than {_size(space.min_free_bytes)}: writes will soon be refused",
         f"make room on the disk of {place}, or move DARKROOM_HOME to a larger one",
     )
 
 
-def _existing(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     return next(one for one in (folder, *folder.parents) if one.exists())
 
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
-from producer.doctor.alert_findings import examine_alerts
-from producer.doctor.clock_findings import examine_clocks
-from producer.doctor.disk_findings import examine_disks
+from producer.doctor.alert_findings import check_alerts
+from producer.doctor.clock_findings import check_clocks
+from producer.doctor.disk_findings import check_disks
 from producer.doctor.finding import Finding
-from producer.doctor.lost_write_findings import FIX, describe_losses
-from producer.doctor.privilege_findings import examine_privileges
-from producer.doctor.process_findings import examine_processes
+from producer.doctor.lost_write_findings import FIX, describe_lost_writes
+from producer.doctor.privilege_findings import check_privileges
+from producer.doctor.process_findings import check_processes
 from producer.doctor.server_findings import describe_servers
 from shared.adapters.embedded import find_running_servers
 from shared.adapters.monitoring.incident_log import FIXES, POSTGRES, REDIS
@@ -26,12 +26,12 @@ from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
 
-__all__ = ["Finding", "connect_for_examination", "examine", "examine_books"]
+__all__ = ["Finding", "check_invariants", "connect_for_checks", "examine"]
 
-_NAMED_AT_MOST = 5
+_MAX_NAMED = 5
 _STUCK_SECONDS = 3600.0
-_PATIENCE_SECONDS = 1800.0
-_BOOKS = {
+_QUERY_TIMEOUT_SECONDS = 1800.0
+_INVARIANTS = {
     "balances_equal_the_ledger": "balances and holds equal the ledger's sums",
     "held_equals_the_open_holds": "what is held is what open jobs hold",
     "every_job_has_one_hold_and_one_end": "each job has one hold, and one end exactly if it ended",
@@ -44,7 +44,7 @@ _BOOKS = {
     "every_end_with_a_webhook_has_its_message": "each end that is to be told has one message",
     "late_images_are_on_their_job": "each job shows the images that came after its end",
 }
-_ASK_DEVELOPERS = (
+_REPORT_ADVICE = (
     "do not mend it by hand: keep the database as it is and report it; the job's story is"
     " `darkroom jobs show ID`"
 )
@@ -60,7 +60,7 @@ _FIXES = {
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything; one finding each. Raises nothing that a finding can say."""
-    for finding in examine_disks(settings.darkroom_home):
+    for finding in check_disks(settings.darkroom_home):
         yield finding
     async with AsyncExitStack() as stack:
         try:
@@ -75,44 +75,44 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             return
         yield describe_servers(servers, settings, running)
         if servers.redis_url:
-            async for finding in _examine_redis(servers, stack):
+            async for finding in _check_redis(servers, stack):
                 yield finding
         else:
             yield Finding("redis is given", False, REDIS_NOT_GIVEN, "set REDIS_URL")
         try:
-            async for finding in _examine_database(servers, stack, settings.kie_account_names):
+            async for finding in _check_database(servers, stack, settings.kie_account_names):
                 yield finding
         except DarkroomError as error:
             # It answered at first, and then did not.
             yield Finding("postgres", False, str(error), FIXES[POSTGRES])
-        yield _examine_provider(settings, servers)
+        yield _check_kie_key(settings, servers)
 
 
-def connect_for_examination(url: str) -> AbstractAsyncContextManager[Database]:
+def connect_for_checks(url: str) -> AbstractAsyncContextManager[Database]:
     """Open a database for checks that read all of it: with the time that takes."""
     return connect_database(
         url,
         connections=2,
         name="darkroom-doctor",
-        command_timeout_seconds=_PATIENCE_SECONDS,
+        command_timeout_seconds=_QUERY_TIMEOUT_SECONDS,
         clamps_timestamps=True,
     )
 
 
-async def examine_books(queries: Queries) -> AsyncIterator[Finding]:
+async def check_invariants(queries: Queries) -> AsyncIterator[Finding]:
     """Check every invariant of the books on any database."""
-    for query, sentence in _BOOKS.items():
-        rows = await queries.fetch(query, _NAMED_AT_MOST)
+    for query, sentence in _INVARIANTS.items():
+        rows = await queries.fetch(query, _MAX_NAMED)
         named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
-        fix = _FIXES.get(query, _ASK_DEVELOPERS) if rows else None
+        fix = _FIXES.get(query, _REPORT_ADVICE) if rows else None
         yield Finding(query.replace("_", " "), not rows, named or sentence, fix)
 
 
-async def _examine_database(
+async def _check_database(
     servers: Servers, stack: AsyncExitStack, account_names: Sequence[str]
 ) -> AsyncIterator[Finding]:
     try:
-        database = await stack.enter_async_context(connect_for_examination(servers.database_url))
+        database = await stack.enter_async_context(connect_for_checks(servers.database_url))
         status = await migration_status(servers.database_url)
         definitions = await definition_status(servers.database_url)
     except DarkroomError as error:
@@ -131,11 +131,11 @@ async def _examine_database(
     )
     if missing:
         return
-    yield _judge_definitions(definitions)
-    yield await examine_privileges(database)
-    async for finding in examine_books(database):
+    yield _check_definitions(definitions)
+    yield await check_privileges(database)
+    async for finding in check_invariants(database):
         yield finding
-    rows = await database.fetch("stuck_jobs", _NAMED_AT_MOST, _STUCK_SECONDS)
+    rows = await database.fetch("stuck_jobs", _MAX_NAMED, _STUCK_SECONDS)
     named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
     yield Finding(
         "no job is stuck",
@@ -143,18 +143,18 @@ async def _examine_database(
         named or "every open job moves",
         "is a worker running? `darkroom worker`" if rows else None,
     )
-    async for finding in examine_processes(database, servers.redis_url):
+    async for finding in check_processes(database, servers.redis_url):
         yield finding
-    yield await examine_clocks(database, servers.redis_url)
-    async for finding in _examine_accounts(database, account_names):
+    yield await check_clocks(database, servers.redis_url)
+    async for finding in _check_kie_accounts(database, account_names):
         yield finding
     if servers.redis_url:
-        yield await _examine_losses(database, servers.redis_url)
-    async for finding in examine_alerts(database, servers.redis_url, account_names):
+        yield await _check_lost_writes(database, servers.redis_url)
+    async for finding in check_alerts(database, servers.redis_url, account_names):
         yield finding
 
 
-def _judge_definitions(definitions: Sequence[SqlDefinition]) -> Finding:
+def _check_definitions(definitions: Sequence[SqlDefinition]) -> Finding:
     other = [one.name for one in definitions if not one.applied_at]
     return Finding(
         "functions and rights",
@@ -166,9 +166,9 @@ def _judge_definitions(definitions: Sequence[SqlDefinition]) -> Finding:
     )
 
 
-async def _examine_losses(queries: Queries, redis_url: str) -> Finding:
+async def _check_lost_writes(queries: Queries, redis_url: str) -> Finding:
     try:
-        lost = await describe_losses(queries, redis_url)
+        lost = await describe_lost_writes(queries, redis_url)
     except DarkroomError as error:
         return Finding("no writes were lost", False, f"cannot be known: {error}", None)
     return Finding(
@@ -179,7 +179,7 @@ async def _examine_losses(queries: Queries, redis_url: str) -> Finding:
     )
 
 
-async def _examine_accounts(queries: Queries, names: Sequence[str]) -> AsyncIterator[Finding]:
+async def _check_kie_accounts(queries: Queries, names: Sequence[str]) -> AsyncIterator[Finding]:
     rows = await queries.fetch("jobs_by_provider_account")
     lost = [f"{row['name']} ({row['jobs']} open jobs)" for row in rows if row["name"] not in names]
     if lost:
@@ -191,12 +191,12 @@ async def _examine_accounts(queries: Queries, names: Sequence[str]) -> AsyncIter
         )
     for row in await queries.fetch("last_balance_checks", list(names)):
         last = dict(row)
-        yield _judge_balance(
+        yield _check_kie_balance(
             last, "kie balance" if len(names) == 1 else f"kie balance of {last['name']}"
         )
 
 
-def _judge_balance(last: Mapping[str, Any], name: str) -> Finding:
+def _check_kie_balance(last: Mapping[str, Any], name: str) -> Finding:
     if last["verdict"] is None:
         return Finding(name, True, "never checked: a worker does so once a minute")
     drifts = last["drifts"]
@@ -209,7 +209,7 @@ def _judge_balance(last: Mapping[str, Any], name: str) -> Finding:
     )
 
 
-async def _examine_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
+async def _check_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
     redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=2))
     try:
         await DeliveryQueue(redis).ping()
@@ -240,7 +240,7 @@ async def _examine_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterat
     )
 
 
-def _examine_provider(settings: Settings, servers: Servers) -> Finding:
+def _check_kie_key(settings: Settings, servers: Servers) -> Finding:
     if len(settings.kie_keys) == 1:
         return Finding("kie", True, f"a key is set, for {settings.kie_base_url}")
     if settings.kie_keys:

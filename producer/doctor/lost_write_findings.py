@@ -10,7 +10,7 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.redis.lost_write_log import LostWriteEvidence, LostWriteLog
 from shared.redis_keys import LOST_WRITES_KEY
 
-_NAMED_AT_MOST = 5
+_MAX_NAMED = 5
 FIX = (
     "tell the callers of these jobs to place them again, and save the images of the tasks from"
     " Kie's log within 14 days; see docs/operations.md#writes-were-lost. Then delete the key"
@@ -18,18 +18,18 @@ FIX = (
 )
 
 
-async def describe_losses(queries: Queries, redis_url: str) -> str | None:
+async def describe_lost_writes(queries: Queries, redis_url: str) -> str | None:
     """Return what was lost, in a sentence, or None. Raises `DependencyDown`."""
     async with connect_redis(redis_url, connections=1) as redis:
         evidence = LostWriteLog(redis)
         losses = await evidence.read()
-        delivered = [_as_id(text) for text in await evidence.delivered_jobs()]
+        delivered = [_parse_uuid(text) for text in await evidence.delivered_jobs()]
     wanted = [job_id for job_id in delivered if job_id is not None]
     rows = await queries.fetch("missing_jobs", wanted) if wanted else []
     return _sentence(losses, {str(row["id"]) for row in rows})
 
 
-def _as_id(text: str) -> UUID | None:
+def _parse_uuid(text: str) -> UUID | None:
     try:
         return UUID(text)
     except ValueError:
@@ -46,14 +46,14 @@ def _sentence(losses: LostWriteEvidence, undelivered: set[str]) -> str | None:
         for mark, newest in losses.missing_events
     ]
     if gone:
-        parts.append(f"{len(gone)} accepted jobs are not in Postgres: {_some(gone)}")
+        parts.append(f"{len(gone)} accepted jobs are not in Postgres: {_name_first(gone)}")
     if back:
-        parts.append(f"{len(back)} jobs are as they were before their task: {_some(back)}")
+        parts.append(f"{len(back)} jobs are as they were before their task: {_name_first(back)}")
     if tasks:
-        parts.append(f"{len(tasks)} tasks at Kie have no job: {_some(tasks)}")
+        parts.append(f"{len(tasks)} tasks at Kie have no job: {_name_first(tasks)}")
     return "; ".join(parts) if parts else None
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+def _name_first(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from producer.doctor.finding import Finding
 from shared.adapters.postgres.database import Queries
 
-_NAMED_AT_MOST = 6
+_MAX_NAMED = 6
 
 
-async def examine_privileges(queries: Queries) -> Finding:
+async def check_privileges(queries: Queries) -> Finding:
     """Find rights that were taken or given by hand, and logins that are no member of their role.
 
     Raises `PostgresDown`.
@@ -39,7 +39,7 @@ async def examine_privileges(queries: Queries) -> Finding:
 def _named(verb: str, rights: Sequence[str]) -> list[str]:
     named = [
         f"role {role} {verb} {privilege}"
-        for role, _, privilege in (right.partition(" ") for right in rights[:_NAMED_AT_MOST])
+        for role, _, privilege in (right.partition(" ") for right in rights[:_MAX_NAMED])
     ]
     left = len(rights) - len(named)
     return [*named, f"{left} more rights"] if left else named

@@ -16,7 +16,7 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
 from shared.server_urls import redis_address
 
-_AGAIN_SECONDS = HEARTBEAT_SECONDS + 1
+_SECOND_READ_SECONDS = HEARTBEAT_SECONDS + 1
 """Until every live process has written once more."""
 _SAME_REDIS = "give all workers and APIs the same REDIS_URL, and the doctor as well"
 _OWN_REDIS = "give each database a REDIS_URL of its own; another database number will do"
@@ -32,24 +32,24 @@ class _Comparison:
     """They are no processes of this database."""
 
 
-async def examine_processes(queries: Queries, redis_url: str | None) -> AsyncIterator[Finding]:
+async def check_processes(queries: Queries, redis_url: str | None) -> AsyncIterator[Finding]:
     """Find who is alive and what is not shared. Takes 6 s where something seems wrong.
 
     Raises `PostgresDown`.
     """
     rows = await list_processes(queries)
-    yield _tell_alive(rows)
+    yield _check_alive(rows)
     alive = [row for row in rows if row.is_alive]
     if redis_url:
         try:
-            async for finding in _examine_sharing(queries, redis_url):
+            async for finding in _check_redis_sharing(queries, redis_url):
                 yield finding
         except RedisDown:
             pass  # which is a finding of its own
-    yield _tell_settings([row for row in alive if row.kind == "worker"])
+    yield _compare_settings([row for row in alive if row.kind == "worker"])
 
 
-def _tell_alive(rows: Sequence[ProcessRow]) -> Finding:
+def _check_alive(rows: Sequence[ProcessRow]) -> Finding:
     alive = [row for row in rows if row.is_alive]
     workers = [row for row in alive if row.kind == "worker"]
     seen = min((row.seen_seconds_ago for row in workers), default=None)
@@ -75,7 +75,7 @@ def _reaches_redis(row: ProcessRow) -> bool:
     return row.started_seconds_ago < ALIVE_SECONDS if ago is None else ago < ALIVE_SECONDS
 
 
-async def _examine_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Finding]:
+async def _check_redis_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Finding]:
     async with connect_redis(redis_url, connections=1) as redis:
 
         async def compare() -> _Comparison:
@@ -87,7 +87,7 @@ async def _examine_sharing(queries: Queries, redis_url: str) -> AsyncIterator[Fi
         first = seen = await compare()
         if first.unmarked or first.unknown:
             # A wiped Redis, or a process that has just died or started.
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(_SECOND_READ_SECONDS)
             seen = await compare()
     wrote_before = {row.id: row.redis_seen_at for row in first.unmarked}
     unmarked = [
@@ -136,7 +136,7 @@ def _compare(rows: Sequence[ProcessRow], presences: Sequence[Presence]) -> _Comp
     )
 
 
-def _tell_settings(workers: Sequence[ProcessRow]) -> Finding:
+def _compare_settings(workers: Sequence[ProcessRow]) -> Finding:
     values: dict[str, dict[str, list[str]]] = {}
     for worker in workers:
         for setting, value in worker.limits.items():

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
-from producer.jobs.job_repository import JobBook
-from producer.live.change_subscription import Subscription
+from producer.jobs.job_repository import JobRepository
+from producer.live.change_subscription import ChangeSubscription
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.redis.change_messages import Change
@@ -24,18 +24,18 @@ from shared.errors import DarkroomError, JobNotFound, WaitTimedOut
 RECHECK_SECONDS = 2.0
 
 
-class EndWatch:
+class JobEndWaiter:
     """Tells waiters of one process when their jobs have ended."""
 
-    def __init__(self, book: JobBook, subscription: Subscription) -> None:
-        self._book = book
+    def __init__(self, jobs: JobRepository, subscription: ChangeSubscription) -> None:
+        self._jobs = jobs
         self.subscription = subscription
         """The process's own, for whoever else has to hear of changes."""
         self._waiters: defaultdict[UUID, list[asyncio.Future[Job]]] = defaultdict(list)
         self._ended: set[UUID] = set()
-        self._news = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
-        subscription.add(self._note)
+        self._wake_up = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        subscription.add(self._receive_changes)
 
     async def wait(self, job_id: UUID, timeout_seconds: float) -> Job:
         """Return the job once it is terminal; raises `WaitTimedOut`, `JobNotFound`."""
@@ -45,19 +45,19 @@ class EndWatch:
         self._waiters[job_id].append(waiter)
         try:
             if await self._state(job_id) in TERMINAL:
-                return await self._book.get(job_id)
+                return await self._jobs.get(job_id)
             async with asyncio.timeout(timeout_seconds):
                 return await waiter
         except TimeoutError:
             state = await self._state(job_id)
             if state in TERMINAL:
-                return await self._book.get(job_id)
+                return await self._jobs.get(job_id)
             raise WaitTimedOut(str(job_id), state.value, timeout_seconds) from None
         finally:
             self._forget(job_id, waiter)
 
     async def _state(self, job_id: UUID) -> JobState:
-        states = await self._book.states([job_id])
+        states = await self._jobs.states([job_id])
         if job_id not in states:
             raise JobNotFound(str(job_id))
         return states[job_id]
@@ -69,47 +69,47 @@ class EndWatch:
 
     def _start(self) -> None:
         self.subscription.start()
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Stop looking."""
-        looking, self._looking = self._looking, None
+        looking, self._task = self._task, None
         if looking is not None:
             await stop_tasks([looking])
 
-    def _note(self, changes: Sequence[Change]) -> None:
+    def _receive_changes(self, changes: Sequence[Change]) -> None:
         ended = {change.job_id for change in changes if change.has_ended} & self._waiters.keys()
         if ended:
             self._ended |= ended
-            self._news.set()
+            self._wake_up.set()
 
-    async def _look(self) -> None:
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        look_at = loop.time() + RECHECK_SECONDS
+        recheck_at = loop.time() + RECHECK_SECONDS
         while True:
             # A moment, not a pause since the last push: a steady stream of pushes must not put
             # off for ever the look at those whose push was lost.
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(look_at):
-                    await self._news.wait()
+                async with asyncio.timeout_at(recheck_at):
+                    await self._wake_up.wait()
             pushed = set(self._ended)
             wanted = pushed
-            if loop.time() >= look_at:
+            if loop.time() >= recheck_at:
                 wanted = set(self._waiters)
-                look_at = loop.time() + RECHECK_SECONDS
-            self._news.clear()
+                recheck_at = loop.time() + RECHECK_SECONDS
+            self._wake_up.clear()
             self._ended -= wanted
-            await self._answer(wanted, pushed)
+            await self._resolve_waiters(wanted, pushed)
 
-    async def _answer(self, wanted: set[UUID], pushed: set[UUID]) -> None:
+    async def _resolve_waiters(self, wanted: set[UUID], pushed: set[UUID]) -> None:
         """Answer those who wait for the pushed jobs, and for what else has ended of the wanted."""
         if not wanted:
             return
         try:
-            states = await self._book.states(sorted(wanted - pushed)) if wanted - pushed else {}
+            states = await self._jobs.states(sorted(wanted - pushed)) if wanted - pushed else {}
             ended = pushed | {job_id for job_id, state in states.items() if state in TERMINAL}
-            jobs = await self._book.get_many(sorted(ended)) if ended else []
+            jobs = await self._jobs.get_many(sorted(ended)) if ended else []
         except DarkroomError as error:
             incidents.record_outage(error, doing="watch_ends")
             return
@@ -125,12 +125,14 @@ class EndWatch:
 
 
 @asynccontextmanager
-async def watching_ends(book: JobBook, delivery_queue: DeliveryQueue) -> AsyncIterator[EndWatch]:
+async def open_end_waiter(
+    jobs: JobRepository, delivery_queue: DeliveryQueue
+) -> AsyncIterator[JobEndWaiter]:
     """Open a watch with the subscription of the process, and close both at the end."""
-    subscription = Subscription(delivery_queue)
-    watch = EndWatch(book, subscription)
+    subscription = ChangeSubscription(delivery_queue)
+    waiter = JobEndWaiter(jobs, subscription)
     try:
-        yield watch
+        yield waiter
     finally:
-        await watch.close()
+        await waiter.close()
         await subscription.close()

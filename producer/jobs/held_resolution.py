@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from producer.actor import Actor, name_of, stated
-from producer.jobs.locked_rows import job_row, naming_the_row
-from producer.jobs.unknown_resolution import TEXT_LENGTH, is_readable, load_job
+from producer.actor import Actor, actor_name, actor_to_json
+from producer.jobs.locked_rows import describe_job_rows, name_locked_row
+from producer.jobs.unknown_resolution import MAX_REASON_LENGTH, is_printable_text, load_job
 from shared.adapters.postgres.database import Database
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
@@ -22,12 +22,12 @@ from shared.settings import ChargeBasis
 
 log = structlog.get_logger(__name__)
 
-URLS_MOST = 16
+MAX_RESULT_URLS = 16
 _URL_LENGTH = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class HeldResolution:
     """What an operator says of one held job. Raises `InvalidRequest` with every fault."""
 
     result_urls: tuple[str, ...]
@@ -43,20 +43,25 @@ class Review:
             for url in self.result_urls
             if not _is_url(url)
         ]
-        if len(self.result_urls) > URLS_MOST:
-            faults.append(Fault("result_urls", f"has more than {URLS_MOST} URLs"))
+        if len(self.result_urls) > MAX_RESULT_URLS:
+            faults.append(Fault("result_urls", f"has more than {MAX_RESULT_URLS} URLs"))
         if len(set(self.result_urls)) < len(self.result_urls):
             faults.append(Fault("result_urls", "names an image twice: it would be charged twice"))
-        for name, text in (("reason", self.reason), ("actor", name_of(self.actor))):
-            if text is not None and not is_readable(text, TEXT_LENGTH):
-                length = f"1 to {TEXT_LENGTH} printable characters"
+        for name, text in (("reason", self.reason), ("actor", actor_name(self.actor))):
+            if text is not None and not is_printable_text(text, MAX_REASON_LENGTH):
+                length = f"1 to {MAX_REASON_LENGTH} printable characters"
                 faults.append(Fault(name, f"{text!r} must be {length}"))
         if faults:
             raise InvalidRequest(faults)
 
 
-async def settle_held(
-    database: Database, job: Job, review: Review, *, basis: ChargeBasis, task_id: str | None = None
+async def resolve_held(
+    database: Database,
+    job: Job,
+    resolution: HeldResolution,
+    *,
+    basis: ChargeBasis,
+    task_id: str | None = None,
 ) -> Job:
     """End a held job by the verdict and write down who and why, in one transaction.
 
@@ -66,20 +71,20 @@ async def settle_held(
     """
     if not _is_held(job) or task_id not in {None, job.provider_task_id}:
         raise _not_held(job)
-    with naming_the_row(job_row(job.id, job.account_id)):
+    with name_locked_row(describe_job_rows(job.id, job.account_id)):
         row = await database.fetch_row(
             "settle_held",
             job.id,
             job.attempt,
-            list(review.result_urls),
+            list(resolution.result_urls),
             basis,
-            review.reason,
-            stated(review.actor),
+            resolution.reason,
+            actor_to_json(resolution.actor),
         )
     moved = await load_job(database, job.id)
     if row is None:
         raise _not_held(moved)
-    if review.result_urls and row["price_row_missing"]:
+    if resolution.result_urls and row["price_row_missing"]:
         log.critical("price_row_missing", job_id=str(job.id), charged=str(row["credits_charged"]))
     return moved
 
@@ -99,7 +104,7 @@ def _not_held(job: Job) -> InvalidRequest:
 
 
 def _is_url(text: str) -> bool:
-    if not is_readable(text, _URL_LENGTH) or any(one.isspace() for one in text):
+    if not is_printable_text(text, _URL_LENGTH) or any(one.isspace() for one in text):
         return False
     try:
         parts = urlsplit(text)

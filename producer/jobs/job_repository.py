@@ -10,10 +10,15 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from producer.actor import Actor, stated
-from producer.jobs.locked_rows import account_rows, job_row, naming_the_row
+from producer.actor import Actor, actor_to_json
+from producer.jobs.locked_rows import describe_accounts, describe_job_rows, name_locked_row
 from producer.list_pages import PAGE_BYTES, JobPage
-from producer.orders.insert_parameters import Draft, draft_of, new_job, parameters_of
+from producer.orders.insert_parameters import (
+    PreparedOrder,
+    build_inserted_job,
+    insert_parameters,
+    prepare_order,
+)
 from producer.orders.order import Order
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
@@ -31,11 +36,11 @@ from shared.errors import (
     TooLateToCancel,
 )
 
-_SHORT_OF_CREDITS = "DR402"
-_NO_SUCH_ACCOUNT = "DR404"
+_INSUFFICIENT_CREDITS_SQLSTATE = "DR402"
+_ACCOUNT_MISSING_SQLSTATE = "DR404"
 _CANCEL_TRIES = 5
 # By whether an account is given, and whether a state is.
-_LISTS = {
+_LIST_QUERIES = {
     (False, False): "list_jobs",
     (True, False): "list_jobs_of_account",
     (False, True): "list_jobs_in_state",
@@ -44,78 +49,87 @@ _LISTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entered:
+class EnqueueResult:
     """A job that an order led to, and whether this order made it."""
 
     job: Job
     is_new: bool
 
 
-class JobBook:
+class JobRepository:
     """The producer's hand on `jobs` and the ledger. Raises `PostgresDown`."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
 
-    async def enter(self, orders: Sequence[Order]) -> list[Entered]:
+    async def insert(self, orders: Sequence[Order]) -> list[EnqueueResult]:
         """Store the orders as jobs with their holds, in one statement, in the order given.
 
         Raises `InsufficientCredits` or `AccountNotFound` with nothing stored. `PriceMissing` and
         `IdempotencyConflict` are raised after the statement: a caller with several orders runs
         this inside a transaction, which they abort.
         """
-        stored = await self._store(orders)
-        return [await self._entered(order, job) for order, job in stored]
+        stored = await self._insert_all(orders)
+        return [await self._build_result(order, job) for order, job in stored]
 
-    async def enter_each(self, orders: Sequence[Order]) -> list[Entered | RequestRefused]:
+    async def insert_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
         """Store orders that have nothing to do with each other, in one statement.
 
         Each has its own outcome. Raises `InsufficientCredits` or `AccountNotFound` with nothing
         stored, where the holds of all together find no room: each may still find its own.
         """
-        outcomes: list[Entered | RequestRefused] = []
-        for order, job in await self._store(orders):
+        outcomes: list[EnqueueResult | RequestRefused] = []
+        for order, job in await self._insert_all(orders):
             try:
-                outcomes.append(await self._entered(order, job))
+                outcomes.append(await self._build_result(order, job))
             except RequestRefused as refused:
                 outcomes.append(refused)
         return outcomes
 
-    async def _store(self, orders: Sequence[Order]) -> list[tuple[Order, Job | None]]:
+    async def _insert_all(self, orders: Sequence[Order]) -> list[tuple[Order, Job | None]]:
         """Store what can be stored; return each order with the job that it has become, if any."""
-        drafts = [draft_of(order) for order in orders]
+        prepared_orders = [prepare_order(order) for order in orders]
         try:
-            with naming_the_row(account_rows({order.account_id for order in orders})):
-                rows = await self._insert(drafts)
+            with name_locked_row(describe_accounts({order.account_id for order in orders})):
+                rows = await self._run_insert(prepared_orders)
         except DatabaseRefused as error:
-            raise _explained(error) from error
+            raise _translate_refusal(error) from error
         stored = {row["id"]: row for row in rows}
         return [
-            (draft.order, new_job(draft, stored[draft.id]) if draft.id in stored else None)
-            for draft in drafts
+            (
+                prepared.order,
+                build_inserted_job(prepared, stored[prepared.id])
+                if prepared.id in stored
+                else None,
+            )
+            for prepared in prepared_orders
         ]
 
-    async def _insert(self, drafts: Sequence[Draft]) -> Sequence[asyncpg.Record]:
+    async def _run_insert(
+        self, prepared_orders: Sequence[PreparedOrder]
+    ) -> Sequence[asyncpg.Record]:
         """Store the drafts; return a row for each that became a job."""
-        if len(drafts) == 1:
-            row = await self._queries.fetch_row("enqueue_job", *parameters_of(drafts[0]))
+        if len(prepared_orders) == 1:
+            row = await self._queries.fetch_row(
+                "enqueue_job", *insert_parameters(prepared_orders[0])
+            )
             return [row] if row is not None else []
-        columns = zip(*map(parameters_of, drafts), strict=True)
+        columns = zip(*map(insert_parameters, prepared_orders), strict=True)
         return await self._queries.fetch("enqueue_jobs", *columns)
 
-    async def _entered(self, order: Order, job: Job | None) -> Entered:
+    async def _build_result(self, order: Order, job: Job | None) -> EnqueueResult:
         if job is not None:
-            return Entered(job, is_new=True)
-        first = await self._find_first(order)
+            return EnqueueResult(job, is_new=True)
+        first = await self._find_by_key(order)
         if first is None:
             request = order.request
             raise PriceMissing(request.model, request.task, request.price_quantity)
-        differs = _differences(order, first)
+        differs = _find_differences(order, first)
         if differs:
             raise IdempotencyConflict(order.idempotency_key or "", str(first.id), differs)
-        return Entered(first, is_new=False)
+        return EnqueueResult(first, is_new=False)
 
-    async def _find_first(self, order: Order) -> Job | None:
+    async def _find_by_key(self, order: Order) -> Job | None:
         if order.idempotency_key is None:
             return None
         row = await self._queries.fetch_row(
@@ -140,14 +154,14 @@ class JobBook:
         return jobs_from_rows(await self._queries.fetch("get_jobs", list(job_ids)))
 
     async def list(
-        self, *, account_id: str | None, state: JobState | None, below: UUID | None, most: int
+        self, *, account_id: str | None, state: JobState | None, below: UUID | None, limit: int
     ) -> list[Job]:
         """Return jobs, newest first, a page after the other until there are enough."""
         jobs: list[Job] = []
         is_last = False
-        while not is_last and len(jobs) < most:
+        while not is_last and len(jobs) < limit:
             page = await self.page(
-                account_id=account_id, state=state, below=below, most=most - len(jobs)
+                account_id=account_id, state=state, below=below, limit=limit - len(jobs)
             )
             jobs += page.jobs
             below, is_last = page.next_below, page.next_below is None
@@ -159,7 +173,7 @@ class JobBook:
         account_id: str | None,
         state: JobState | None,
         below: UUID | None,
-        most: int,
+        limit: int,
         without: Collection[str] = (),
     ) -> JobPage:
         """Return the newest jobs below an id: so many at most, and no more than fit.
@@ -169,9 +183,9 @@ class JobBook:
         filters = [account_id] if account_id is not None else []
         filters += [state.value] if state is not None else []
         rows = await self._queries.fetch(
-            _LISTS[account_id is not None, state is not None],
+            _LIST_QUERIES[account_id is not None, state is not None],
             below,
-            most,
+            limit,
             "request" not in without,
             "metadata" not in without,
             PAGE_BYTES,
@@ -186,8 +200,8 @@ class JobBook:
         """Take a queued job back and release its hold, or raise `TooLateToCancel`."""
         job = await self.get(job_id)
         for _ in range(_CANCEL_TRIES):
-            with naming_the_row(job_row(job_id, job.account_id)):
-                row = await self._queries.fetch_row("cancel_job", job_id, stated(actor))
+            with name_locked_row(describe_job_rows(job_id, job.account_id)):
+                row = await self._queries.fetch_row("cancel_job", job_id, actor_to_json(actor))
             if row is not None:
                 return job_from_row(row)
             job = await self.get(job_id)
@@ -197,12 +211,15 @@ class JobBook:
         raise TooLateToCancel(str(job_id), job.state.value)
 
 
-def _explained(error: DatabaseRefused) -> DarkroomError:
+def _translate_refusal(error: DatabaseRefused) -> DarkroomError:
     """Return the refusal of an enqueue in our own words, where it is one that we know."""
-    if error.sqlstate not in {_SHORT_OF_CREDITS, _NO_SUCH_ACCOUNT} or error.detail is None:
+    if (
+        error.sqlstate not in {_INSUFFICIENT_CREDITS_SQLSTATE, _ACCOUNT_MISSING_SQLSTATE}
+        or error.detail is None
+    ):
         return error
     facts = orjson.loads(error.detail)
-    if error.sqlstate == _NO_SUCH_ACCOUNT:
+    if error.sqlstate == _ACCOUNT_MISSING_SQLSTATE:
         return AccountNotFound(facts["account_id"])
     return InsufficientCredits(
         facts["account_id"],
@@ -212,7 +229,7 @@ def _explained(error: DatabaseRefused) -> DarkroomError:
     )
 
 
-def _differences(order: Order, first: Job) -> list[str]:
+def _find_differences(order: Order, first: Job) -> list[str]:
     """Name what differs between an order and the job that its key already names."""
     asked = order.request.model_dump(mode="json")
     named = {

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from producer.actor import stated
-from producer.jobs.held_resolution import Review
-from producer.jobs.locked_rows import job_row, naming_the_row
+from producer.actor import actor_to_json
+from producer.jobs.held_resolution import HeldResolution
+from producer.jobs.locked_rows import describe_job_rows, name_locked_row
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
@@ -21,35 +21,39 @@ from shared.errors import DatabaseRefused, Fault, InvalidRequest
 _ONE_JOB_PER_TASK = "late_tasks_deliver_once"
 
 
-async def settle_late(database: Database, job: Job, review: Review, task_id: str | None) -> Job:
+async def resolve_late(
+    database: Database, job: Job, resolution: HeldResolution, task_id: str | None
+) -> Job:
     """End the doubt about a late task of an ended job, with who and why, in one transaction.
 
     Returns the job, with the images in `late_result_urls` where there are any. `task_id` is needed
     where several of its tasks are in doubt. Raises `InvalidRequest`, with nothing stored, where the
     task is not in doubt or its images are another job's.
     """
-    late = _the_one(job, await database.fetch("list_late_tasks", job.id), task_id)
+    late = _select_late_task(job, await database.fetch("list_late_tasks", job.id), task_id)
     try:
-        with naming_the_row(job_row(job.id, job.account_id)):
+        with name_locked_row(describe_job_rows(job.id, job.account_id)):
             row = await database.fetch_row(
                 "settle_late",
                 job.id,
                 late["attempt"],
                 late["provider_task_id"],
-                list(review.result_urls),
-                review.reason,
-                stated(review.actor),
+                list(resolution.result_urls),
+                resolution.reason,
+                actor_to_json(resolution.actor),
             )
     except DatabaseRefused as error:
         if error.constraint != _ONE_JOB_PER_TASK:
             raise
         row = None
     if row is None:
-        raise _not_settled(job, late["provider_task_id"])
+        raise _already_resolved(job, late["provider_task_id"])
     return job_from_row(row)
 
 
-def _the_one(job: Job, rows: Sequence[asyncpg.Record], task_id: str | None) -> asyncpg.Record:
+def _select_late_task(
+    job: Job, rows: Sequence[asyncpg.Record], task_id: str | None
+) -> asyncpg.Record:
     """Return the task in doubt that is meant."""
     in_doubt = [row for row in rows if row["in_doubt_since"] is not None]
     meant = [row for row in in_doubt if task_id in {None, row["provider_task_id"]}]
@@ -66,7 +70,7 @@ def _not_in_doubt(job: Job, task_id: str | None) -> InvalidRequest:
     return InvalidRequest([Fault("id", f"job {job.id} is {job.state}, and {what}")])
 
 
-def _not_settled(job: Job, task_id: str) -> InvalidRequest:
+def _already_resolved(job: Job, task_id: str) -> InvalidRequest:
     sentence = (
         f"task {task_id!r} of job {job.id} was settled meanwhile, or its images are another job's"
     )

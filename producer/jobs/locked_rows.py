@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from shared.errors import RowBusy
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 @contextmanager
-def naming_the_row(what: str) -> Iterator[None]:
+def name_locked_row(what: str) -> Iterator[None]:
     """Let a `RowBusy` that leaves the block name `what` the statement needs."""
     try:
         yield
@@ -19,16 +19,16 @@ def naming_the_row(what: str) -> Iterator[None]:
         raise RowBusy(what, wait_seconds=busy.wait_seconds, sqlstate=busy.sqlstate) from busy
 
 
-def account_rows(account_ids: Collection[str]) -> str:
+def describe_accounts(account_ids: Collection[str]) -> str:
     """Name the rows of these accounts, or of the first few."""
     names = [repr(account_id) for account_id in sorted(set(account_ids))]
     if len(names) == 1:
         return f"account {names[0]}"
-    left = len(names) - _MOST_NAMED
+    left = len(names) - _MAX_NAMED
     more = f" and {left} more" if left > 0 else ""
-    return f"one of the accounts {', '.join(names[:_MOST_NAMED])}{more}"
+    return f"one of the accounts {', '.join(names[:_MAX_NAMED])}{more}"
 
 
-def job_row(job_id: object, account_id: str) -> str:
+def describe_job_rows(job_id: object, account_id: str) -> str:
     """Name the rows that the end of a job needs."""
     return f"job {job_id} or its account {account_id!r}"

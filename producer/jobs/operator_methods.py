@@ -7,10 +7,10 @@ from uuid import UUID
 
 from producer.actor import Actor
 from producer.job_ids import read_uuid
-from producer.jobs.held_resolution import Review, settle_held
-from producer.jobs.late_resolution import settle_late
-from producer.jobs.unknown_resolution import Verdict, load_job, resolve
-from producer.orders.order_enqueuer import Intake
+from producer.jobs.held_resolution import HeldResolution, resolve_held
+from producer.jobs.late_resolution import resolve_late
+from producer.jobs.unknown_resolution import SubmissionResolution, load_job, resolve_unknown
+from producer.orders.order_enqueuer import OrderEnqueuer
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import Change
@@ -20,14 +20,14 @@ from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
 from shared.settings import ChargeBasis
 
 
-class OperatorVerdicts:
+class OperatorMethods:
     """The part of `producer.Producer` that operators use; it is made by that alone."""
 
     _database: Database
     _delivery_queue: DeliveryQueue
     _job_deadline_seconds: float
     _charge_basis: ChargeBasis
-    intake: Intake
+    enqueuer: OrderEnqueuer
 
     async def resolve_submitted(
         self,
@@ -45,9 +45,11 @@ class OperatorVerdicts:
         `unknown` or another job has the task.
         """
         seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
-        verdict = Verdict(task_id, reason, actor)
-        job = await resolve(self._database, as_id(job_id), verdict, deadline_seconds=seconds)
-        await self.intake.hand_over([Delivery(job.id, Lane.POLL)])
+        resolution = SubmissionResolution(task_id, reason, actor)
+        job = await resolve_unknown(
+            self._database, parse_job_id(job_id), resolution, deadline_seconds=seconds
+        )
+        await self.enqueuer.deliver([Delivery(job.id, Lane.POLL)])
         return job
 
     async def resolve_lost(
@@ -57,8 +59,10 @@ class OperatorVerdicts:
 
         Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`.
         """
-        verdict = Verdict(None, reason, actor)
-        job = await resolve(self._database, as_id(job_id), verdict, deadline_seconds=0)
+        resolution = SubmissionResolution(None, reason, actor)
+        job = await resolve_unknown(
+            self._database, parse_job_id(job_id), resolution, deadline_seconds=0
+        )
         await self._announce_end(job)
         return job
 
@@ -81,8 +85,10 @@ class OperatorVerdicts:
         """
         if not result_urls:
             raise InvalidRequest([Fault("result_urls", "is empty: name each image that was made")])
-        review = Review(tuple(result_urls), reason, actor)
-        return await self._settle(job_id, review, charge_basis or self._charge_basis, task_id)
+        resolution = HeldResolution(tuple(result_urls), reason, actor)
+        return await self._resolve_held_or_late(
+            job_id, resolution, charge_basis or self._charge_basis, task_id
+        )
 
     async def resolve_undelivered(
         self,
@@ -99,16 +105,22 @@ class OperatorVerdicts:
         checked no more. `task_id` is needed where several are in doubt.
         Raises `JobNotFound`, and `InvalidRequest` where nothing is in doubt.
         """
-        return await self._settle(job_id, Review((), reason, actor), self._charge_basis, task_id)
+        return await self._resolve_held_or_late(
+            job_id, HeldResolution((), reason, actor), self._charge_basis, task_id
+        )
 
-    async def _settle(
-        self, job_id: UUID | str, review: Review, basis: ChargeBasis, task_id: str | None
+    async def _resolve_held_or_late(
+        self,
+        job_id: UUID | str,
+        resolution: HeldResolution,
+        basis: ChargeBasis,
+        task_id: str | None,
     ) -> Job:
-        job = await load_job(self._database, as_id(job_id))
+        job = await load_job(self._database, parse_job_id(job_id))
         if job.is_terminal:
-            job = await settle_late(self._database, job, review, task_id)
+            job = await resolve_late(self._database, job, resolution, task_id)
         else:
-            job = await settle_held(self._database, job, review, basis=basis, task_id=task_id)
+            job = await resolve_held(self._database, job, resolution, basis=basis, task_id=task_id)
         await self._announce_end(job)
         return job
 
@@ -119,7 +131,7 @@ class OperatorVerdicts:
             incidents.record_outage(error, doing="announce_end")
 
 
-def as_id(job_id: UUID | str) -> UUID:
+def parse_job_id(job_id: UUID | str) -> UUID:
     """Return the id that the text is, or raise `JobNotFound`."""
     if isinstance(job_id, UUID):
         return job_id

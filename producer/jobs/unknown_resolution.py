@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from producer.actor import Actor, name_of, stated
-from producer.jobs.locked_rows import job_row, naming_the_row
+from producer.actor import Actor, actor_name, actor_to_json
+from producer.jobs.locked_rows import describe_job_rows, name_locked_row
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
@@ -19,13 +19,13 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
 
 RESOLVED_EVENT = "resolved_by_operator"
-TEXT_LENGTH = 500
+MAX_REASON_LENGTH = 500
 TASK_ID_LENGTH = 200
 _ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SubmissionResolution:
     """What an operator says of one submission. Raises `InvalidRequest` with every fault."""
 
     task_id: str | None
@@ -37,13 +37,13 @@ class Verdict:
 
     def __post_init__(self) -> None:
         faults = [
-            Fault(name, f"{text!r} must be 1 to {most} printable characters")
-            for name, text, most in (
+            Fault(name, f"{text!r} must be 1 to {limit} printable characters")
+            for name, text, limit in (
                 ("task_id", self.task_id, TASK_ID_LENGTH),
-                ("reason", self.reason, TEXT_LENGTH),
-                ("actor", name_of(self.actor), TEXT_LENGTH),
+                ("reason", self.reason, MAX_REASON_LENGTH),
+                ("actor", actor_name(self.actor), MAX_REASON_LENGTH),
             )
-            if text is not None and not is_readable(text, most)
+            if text is not None and not is_printable_text(text, limit)
         ]
         if self.task_id is not None and any(one.isspace() for one in self.task_id):
             faults.append(Fault("task_id", f"{self.task_id!r} must have no blanks"))
@@ -53,8 +53,8 @@ class Verdict:
             raise InvalidRequest(faults)
 
 
-async def resolve(
-    database: Database, job_id: UUID, verdict: Verdict, *, deadline_seconds: float
+async def resolve_unknown(
+    database: Database, job_id: UUID, resolution: SubmissionResolution, *, deadline_seconds: float
 ) -> Job:
     """Move an unknown job by the verdict and write down who and why, in one transaction.
 
@@ -65,21 +65,21 @@ async def resolve(
     job = await load_job(database, job_id)
     if job.state is not JobState.UNKNOWN:
         raise _not_unknown(job)
-    await _refuse_task_of_another(database, job_id, verdict)
+    await _refuse_task_of_another(database, job_id, resolution)
     try:
-        with naming_the_row(job_row(job_id, job.account_id)):
+        with name_locked_row(describe_job_rows(job_id, job.account_id)):
             row = await database.fetch_row(
                 "resolve_unknown",
                 job.id,
                 job.attempt,
-                verdict.task_id,
+                resolution.task_id,
                 deadline_seconds,
-                verdict.reason,
-                stated(verdict.actor),
+                resolution.reason,
+                actor_to_json(resolution.actor),
             )
     except DatabaseRefused as error:
         if error.constraint == _ONE_JOB_PER_TASK:
-            await _refuse_task_of_another(database, job_id, verdict)
+            await _refuse_task_of_another(database, job_id, resolution)
         raise
     if row is None:
         raise _not_unknown(await load_job(database, job_id))
@@ -94,12 +94,14 @@ async def load_job(queries: Queries, job_id: UUID) -> Job:
     return job_from_row(row)
 
 
-async def _refuse_task_of_another(queries: Queries, job_id: UUID, verdict: Verdict) -> None:
-    if verdict.task_id is None:
+async def _refuse_task_of_another(
+    queries: Queries, job_id: UUID, resolution: SubmissionResolution
+) -> None:
+    if resolution.task_id is None:
         return
-    row = await queries.fetch_row("task_holder", verdict.task_id, job_id)
+    row = await queries.fetch_row("task_holder", resolution.task_id, job_id)
     if row is not None:
-        sentence = f"task {verdict.task_id!r} belongs to job {row['job_id']} already"
+        sentence = f"task {resolution.task_id!r} belongs to job {row['job_id']} already"
         raise InvalidRequest([Fault("task_id", f"{sentence}: one task is one job's")])
 
 
@@ -113,6 +115,6 @@ def _not_unknown(job: Job) -> InvalidRequest:
     )
 
 
-def is_readable(text: str, most: int) -> bool:
+def is_printable_text(text: str, limit: int) -> bool:
     """Return whether the text is printable, not blank, and no longer than that."""
-    return bool(text.strip()) and len(text) <= most and text.isprintable()
+    return bool(text.strip()) and len(text) <= limit and text.isprintable()

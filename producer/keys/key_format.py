@@ -16,7 +16,7 @@ from uuid import UUID
 from producer.job_ids import read_uuid
 
 PREFIX_LENGTH = len("dk_") + 12
-NO_DIGEST = bytes(hashlib.sha256().digest_size)
+EMPTY_HASH = bytes(hashlib.sha256().digest_size)
 """The digest of no key, to compare with where none is stored."""
 
 _ALPHABET = string.digits + string.ascii_letters
@@ -25,10 +25,10 @@ _PREFIX = re.compile(r"dk_[0-9A-Za-z]{12}")
 _KEY = re.compile(rf"({_PREFIX.pattern})_[0-9A-Za-z]{{43}}")
 
 
-def make_key(draw: Callable[[str], str] = secrets.choice) -> tuple[str, str]:
-    """Return a new key's prefix and the key itself; `draw` takes one of the characters given."""
-    prefix = "dk_" + "".join(draw(_ALPHABET) for _ in range(12))
-    return prefix, f"{prefix}_" + "".join(draw(_ALPHABET) for _ in range(43))
+def make_key(choose: Callable[[str], str] = secrets.choice) -> tuple[str, str]:
+    """Return a new key's prefix and the key itself; `choose` takes one of the characters given."""
+    prefix = "dk_" + "".join(choose(_ALPHABET) for _ in range(12))
+    return prefix, f"{prefix}_" + "".join(choose(_ALPHABET) for _ in range(43))
 
 
 def prefix_of(text: str) -> str | None:
@@ -37,7 +37,7 @@ def prefix_of(text: str) -> str | None:
     return match[1] if match else None
 
 
-def digest_of(text: str) -> bytes:
+def hash_key(text: str) -> bytes:
     """Return what is stored of a key: its SHA-256.
 
     256 random bits cannot be guessed however fast the hash is; a slow one with salt, as passwords
@@ -46,15 +46,15 @@ def digest_of(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def named(text: str) -> tuple[str | None, UUID | None]:
+def parse_key_name(text: str) -> tuple[str | None, UUID | None]:
     """Return which key people mean: by its prefix (given alone or with all the key) or its id."""
     prefix = text if _PREFIX.fullmatch(text) else prefix_of(text)
     return (None, read_uuid(text)) if prefix is None else (prefix, None)
 
 
-def without_secret(text: str) -> str:
+def redact_key(text: str) -> str:
     """Return what may be repeated of a text that names a key, or should have."""
-    prefix, key_id = named(text)
+    prefix, key_id = parse_key_name(text)
     if prefix is not None or key_id is not None:
         return prefix or str(key_id)
     # It may be a key with a slip in it: no more is told than a prefix has.

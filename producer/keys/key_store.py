@@ -14,16 +14,16 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from producer.actor import Actor, stated
+from producer.actor import Actor, actor_to_json
 from producer.keys.key_format import (
-    NO_DIGEST,
-    digest_of,
+    EMPTY_HASH,
+    hash_key,
     make_key,
-    named,
+    parse_key_name,
     prefix_of,
-    without_secret,
+    redact_key,
 )
-from producer.orders.order_fields import faults_of_small_print
+from producer.orders.order_fields import find_order_faults
 from shared.adapters.postgres.database import Database
 from shared.errors import (
     AccountNotFound,
@@ -35,14 +35,14 @@ from shared.errors import (
     KeyRefused,
 )
 
-MEMORY_SECONDS = 1.0
+KEY_CACHE_SECONDS = 1.0
 """How old what a process knows of a key may be: within this time a revocation holds everywhere."""
-USE_NOTED_SECONDS = 60.0
+LAST_USED_STEP_SECONDS = 60.0
 """`last_used_at` of one key moves no more often than this, however many processes note its use."""
 NAME_LENGTH = 200
 
-_THE_ACCOUNT = "the_account_of_a_key_must_exist"
-_MOST_REMEMBERED = 1024
+_ACCOUNT_CONSTRAINT = "the_account_of_a_key_must_exist"
+MAX_CACHED_KEYS = 1024
 
 
 class Role(StrEnum):
@@ -87,17 +87,17 @@ class Caller:
     """The key that was presented, for logs; None where none is needed."""
 
 
-ANYONE = Caller(Role.ADMIN, None, None)
+LOCAL_ADMIN = Caller(Role.ADMIN, None, None)
 """Whoever asks while no key was ever created, when only this machine is listened to."""
 
-_Verdict = Caller | KeyRefusal
+_KeyCheck = Caller | KeyRefusal
 
 
-class KeyRing:
+class KeyStore:
     """The keys of a database, as one process knows them. Every method raises `PostgresDown`.
 
-    What it remembers is at most `MEMORY_SECONDS` old, by the clock given (in seconds, never
-    turned back), and at most `most_remembered` keys of each sort.
+    What it remembers is at most `KEY_CACHE_SECONDS` old, by the clock given (in seconds, never
+    turned back), and at most `max_cached_keys` keys of each sort.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class KeyRing:
         database: Database,
         clock: Callable[[], float] = time.monotonic,
         *,
-        most_remembered: int = _MOST_REMEMBERED,
+        max_cached_keys: int = MAX_CACHED_KEYS,
     ) -> None:
         self._database = database
         self._clock = clock
         # Apart, so that made-up keys drive out neither real ones nor each other without end.
-        self._known = _Memory(most_remembered)
-        self._unknown = _Memory(most_remembered)
+        self._known = _KeyCache(max_cached_keys)
+        self._unknown = _KeyCache(max_cached_keys)
         self._last_used: dict[str, float] = {}
         self._is_configured = False
         self._configured_asked_at = -math.inf
@@ -130,15 +130,15 @@ class KeyRing:
         with every fault (a service key needs an account, no other may have one) and
         `AccountNotFound`, each with nothing stored.
         """
-        faults = _faults_of(role, account_id, name)
+        faults = _find_key_faults(role, account_id, name)
         if faults:
             raise InvalidRequest(faults)
         prefix, text = make_key()
-        values = (UUID(int=uuid7().int), prefix, digest_of(text), role, account_id, name)
+        values = (UUID(int=uuid7().int), prefix, hash_key(text), role, account_id, name)
         try:
-            row = await self._database.fetch_row("create_key", *values, stated(actor))
+            row = await self._database.fetch_row("create_key", *values, actor_to_json(actor))
         except DatabaseRefused as error:
-            if error.constraint == _THE_ACCOUNT:
+            if error.constraint == _ACCOUNT_CONSTRAINT:
                 raise AccountNotFound(str(account_id)) from error
             raise
         self._is_configured = True
@@ -161,64 +161,64 @@ class KeyRing:
     async def revoke(self, name: str, *, actor: Actor | str | None = None) -> ApiKey:
         """Refuse a key from now on, for ever; `name` is its prefix, its id or the key itself.
 
-        Every process refuses it within `MEMORY_SECONDS`. A key that was revoked before is returned
-        as it was. Raises `KeyNotFound`, which repeats nothing secret.
+        Every process refuses it within `KEY_CACHE_SECONDS`. A key that was revoked before is
+        returned as it was. Raises `KeyNotFound`, which repeats nothing secret.
         """
-        prefix, key_id = named(name)
-        row = await self._database.fetch_row("revoke_key", prefix, key_id, stated(actor))
+        prefix, key_id = parse_key_name(name)
+        row = await self._database.fetch_row("revoke_key", prefix, key_id, actor_to_json(actor))
         if row is None:
-            raise KeyNotFound(without_secret(name))
-        self._known.forget()
+            raise KeyNotFound(redact_key(name))
+        self._known.clear()
         return _key_from(dict(row))
 
-    async def recognise(self, text: str) -> Caller:
+    async def authenticate(self, text: str) -> Caller:
         """Return who presents this key, or raise `KeyRefused` with the reason.
 
-        A verdict is remembered for `MEMORY_SECONDS` from the moment the database was asked, so a
+        A verdict is remembered for `KEY_CACHE_SECONDS` from the moment the database was asked, so a
         revoked key is refused within that time, and a busy one costs one query a second.
         """
         prefix = prefix_of(text)
         if prefix is None:
             raise KeyRefused("malformed")
         # What is looked up is a hash of what came: how long that takes tells nothing of any key.
-        digest = digest_of(text)
+        digest = hash_key(text)
         now = self._clock()
-        verdict = self._known.recall(digest, now) or self._unknown.recall(digest, now)
-        if verdict is None:
-            verdict = await self._judge(prefix, digest, now)
-        if not isinstance(verdict, Caller):
-            raise KeyRefused(verdict)
+        check = self._known.get(digest, now) or self._unknown.get(digest, now)
+        if check is None:
+            check = await self._check_key(prefix, digest, now)
+        if not isinstance(check, Caller):
+            raise KeyRefused(check)
         self._last_used[prefix] = now
-        return verdict
+        return check
 
-    async def _judge(self, prefix: str, digest: bytes, now: float) -> _Verdict:
+    async def _check_key(self, prefix: str, digest: bytes, now: float) -> _KeyCheck:
         row = await self._database.fetch_row("find_key", prefix)
         # Compared even where there is no such prefix: both take the same time, and `revoked` is
         # told only to who has the whole key.
-        stored = NO_DIGEST if row is None else row["secret_sha256"]
+        stored = EMPTY_HASH if row is None else row["secret_sha256"]
         if not hmac.compare_digest(stored, digest) or row is None:
-            self._unknown.keep(digest, "unknown", now)
+            self._unknown.put(digest, "unknown", now)
             return "unknown"
-        verdict: _Verdict = "revoked"
+        check: _KeyCheck = "revoked"
         if not row["is_revoked"]:
-            verdict = Caller(Role(row["role"]), row["account_id"], prefix)
-        self._known.keep(digest, verdict, now)
-        return verdict
+            check = Caller(Role(row["role"]), row["account_id"], prefix)
+        self._known.put(digest, check, now)
+        return check
 
-    async def is_configured(self) -> bool:
+    async def has_any_key(self) -> bool:
         """Return whether any key was ever created, revoked ones included.
 
         Revoking the last key must not open the house. True is remembered for ever, False for at
-        most `MEMORY_SECONDS`.
+        most `KEY_CACHE_SECONDS`.
         """
         now = self._clock()
-        if not self._is_configured and now - self._configured_asked_at >= MEMORY_SECONDS:
+        if not self._is_configured and now - self._configured_asked_at >= KEY_CACHE_SECONDS:
             row = await self._database.fetch_row("any_key_exists")
             self._is_configured |= row is not None and row["is_there"]
             self._configured_asked_at = now
         return self._is_configured
 
-    async def note_uses(self) -> int:
+    async def write_last_used(self) -> int:
         """Write down when keys were last used; return how many were moved forward.
 
         To be called every few seconds from the background, never while somebody waits: one
@@ -231,7 +231,7 @@ class KeyRing:
         seconds_ago = [now - used_at for used_at in used.values()]
         try:
             rows = await self._database.fetch(
-                "note_key_uses", list(used), seconds_ago, USE_NOTED_SECONDS
+                "note_key_uses", list(used), seconds_ago, LAST_USED_STEP_SECONDS
             )
         except BaseException:
             self._last_used = {**used, **self._last_used}
@@ -239,28 +239,28 @@ class KeyRing:
         return len(rows)
 
 
-class _Memory:
-    """Remembers verdicts for a moment, the newest `most` of them, by the digests of keys."""
+class _KeyCache:
+    """Remembers verdicts for a moment, the newest `max_keys` of them, by the digests of keys."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._verdicts: dict[bytes, tuple[float, _Verdict]] = {}
+    def __init__(self, max_keys: int) -> None:
+        self._max_keys = max_keys
+        self._checks: dict[bytes, tuple[float, _KeyCheck]] = {}
 
-    def recall(self, digest: bytes, now: float) -> _Verdict | None:
-        asked_at, verdict = self._verdicts.get(digest, (-math.inf, None))
-        return verdict if now - asked_at < MEMORY_SECONDS else None
+    def get(self, digest: bytes, now: float) -> _KeyCheck | None:
+        asked_at, check = self._checks.get(digest, (-math.inf, None))
+        return check if now - asked_at < KEY_CACHE_SECONDS else None
 
-    def keep(self, digest: bytes, verdict: _Verdict, asked_at: float) -> None:
-        self._verdicts.pop(digest, None)
-        while len(self._verdicts) >= self._most:
-            del self._verdicts[next(iter(self._verdicts))]
-        self._verdicts[digest] = (asked_at, verdict)
+    def put(self, digest: bytes, check: _KeyCheck, asked_at: float) -> None:
+        self._checks.pop(digest, None)
+        while len(self._checks) >= self._max_keys:
+            del self._checks[next(iter(self._checks))]
+        self._checks[digest] = (asked_at, check)
 
-    def forget(self) -> None:
-        self._verdicts.clear()
+    def clear(self) -> None:
+        self._checks.clear()
 
 
-def _faults_of(role: str, account_id: str | None, name: str | None) -> list[Fault]:
+def _find_key_faults(role: str, account_id: str | None, name: str | None) -> list[Fault]:
     faults: list[Fault] = []
     if role not in set(Role):
         faults.append(Fault("role", f"{role!r:.80} must be one of {', '.join(Role)}"))
@@ -271,7 +271,7 @@ def _faults_of(role: str, account_id: str | None, name: str | None) -> list[Faul
             Fault("account_id", f"the role {role} is for all accounts: only service keys have one")
         )
     if account_id is not None:
-        faults += faults_of_small_print({"account_id": account_id})
+        faults += find_order_faults({"account_id": account_id})
     if name is not None and not (name.strip() and len(name) <= NAME_LENGTH and name.isprintable()):
         faults.append(Fault("name", f"must be 1 to {NAME_LENGTH} printable characters"))
     return faults

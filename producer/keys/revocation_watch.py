@@ -21,7 +21,7 @@ CHECK_SECONDS = 0.5
 _Scopes = dict[str | None, set[asyncio.Timeout]]
 
 
-class KeyWatch:
+class RevocationWatch:
     """Watches the keys under which something is open in this process."""
 
     def __init__(self, queries: Queries, check_seconds: float = CHECK_SECONDS) -> None:
@@ -29,10 +29,10 @@ class KeyWatch:
         self._check_seconds = check_seconds
         self._open: _Scopes = {}
         """By the prefix of a key; None: what was opened while no key existed."""
-        self._is_needed = asyncio.Event()
+        self._has_open_scopes = asyncio.Event()
 
     @asynccontextmanager
-    async def while_it_holds(self, caller: Caller) -> AsyncIterator[None]:
+    async def until_revoked(self, caller: Caller) -> AsyncIterator[None]:
         """Run the block while the caller's key holds; cancel it and raise `KeyRefused` after.
 
         What was opened without a key holds until the first key exists.
@@ -41,7 +41,7 @@ class KeyWatch:
         try:
             async with asyncio.timeout(None) as scope:
                 self._open.setdefault(prefix, set()).add(scope)
-                self._is_needed.set()
+                self._has_open_scopes.set()
                 try:
                     yield
                 finally:
@@ -62,8 +62,8 @@ class KeyWatch:
         """Check the keys for ever; while nothing is open, nothing is asked."""
         while True:
             if not self._open:
-                self._is_needed.clear()
-                await self._is_needed.wait()
+                self._has_open_scopes.clear()
+                await self._has_open_scopes.wait()
             await asyncio.sleep(self._check_seconds)
             try:
                 await self._check()

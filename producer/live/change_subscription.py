@@ -23,7 +23,7 @@ RECONNECT_SECONDS = 1.0
 Receiver = Callable[[Sequence[Change]], None]
 
 
-class Subscription:
+class ChangeSubscription:
     """Hands every message to all receivers. News may be lost: receivers must look as well."""
 
     def __init__(

@@ -12,11 +12,11 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
 from uuid import UUID
 
-from producer.live.change_subscription import Subscription
-from producer.live.event_frames import StoredEvent, frame_of, standstill_frame
-from producer.live.event_listeners import Circle, Listener
-from producer.live.event_queries import JobPage, read_job, snapshot_now, walk
-from producer.live.event_reader import Pace, Tail
+from producer.live.change_subscription import ChangeSubscription
+from producer.live.event_frames import StoredEvent, frame_of, position_frame
+from producer.live.event_listeners import Listener, ListenerGroup
+from producer.live.event_queries import JobEvents, read_job, read_ranges, read_snapshot_now
+from producer.live.event_reader import EventReader, FeedIntervals
 from producer.live.positions import (
     Position,
     Snapshot,
@@ -29,7 +29,7 @@ from producer.live.positions import (
 from shared.adapters.postgres.database import Queries
 from shared.errors import AccountNotFound
 
-REPLAYS_AT_ONCE = 4
+MAX_CONCURRENT_REPLAYS = 4
 """How many listeners of a process are shown the past at the same moment."""
 
 _Key = TypeVar("_Key", UUID, str)
@@ -43,31 +43,36 @@ class EventFeed:
     """
 
     def __init__(
-        self, queries: Queries, subscription: Subscription, pace: Pace | None = None
+        self,
+        queries: Queries,
+        subscription: ChangeSubscription,
+        intervals: FeedIntervals | None = None,
     ) -> None:
         self._queries = queries
         self._subscription = subscription
-        self._pace = pace or Pace()
-        self._tail = Tail(queries, self._pace, subscription.path.record_found_without_push)
-        self._replays = asyncio.Semaphore(REPLAYS_AT_ONCE)
+        self._intervals = intervals or FeedIntervals()
+        self._reader = EventReader(
+            queries, self._intervals, subscription.path.record_found_without_push
+        )
+        self._replays = asyncio.Semaphore(MAX_CONCURRENT_REPLAYS)
         self._is_closed = False
         self._dropped = 0
-        subscription.add(self._tail.note)
+        subscription.add(self._reader.wake_for)
 
     @property
-    def listeners(self) -> int:
+    def listener_count(self) -> int:
         """How many listen now."""
-        return len(self._tail.jobs) + len(self._tail.accounts)
+        return len(self._reader.jobs) + len(self._reader.accounts)
 
     @property
-    def dropped(self) -> int:
+    def dropped_count(self) -> int:
         """How many listeners were dropped because they were too slow, since the start."""
         return self._dropped
 
     async def close(self) -> None:
         """End every stream, and every one that is opened from now on."""
         self._is_closed = True
-        await self._tail.close()
+        await self._reader.close()
 
     # --- one job ------------------------------------------------------------------------------
 
@@ -81,7 +86,7 @@ class EventFeed:
         `JobNotFound`, `InvalidRequest` (naming the header) and `PostgresDown`.
         """
         seen_id = read_event_id(last_event_id)
-        async with self._listening(self._tail.jobs, job_id) as (listener, _):
+        async with self._join(self._reader.jobs, job_id) as (listener, _):
             page = await read_job(self._queries, job_id, seen_id)
             if page.end_id is not None and seen_id >= page.end_id:
                 yield None
@@ -91,7 +96,7 @@ class EventFeed:
                 yield frames
 
     async def _job_frames(
-        self, listener: Listener, page: JobPage, seen_id: int
+        self, listener: Listener, page: JobEvents, seen_id: int
     ) -> AsyncGenerator[bytes]:
         while page.events:
             events = _until_end(page.events)
@@ -102,9 +107,9 @@ class EventFeed:
             if page.is_last:
                 break
             page = await read_job(self._queries, events[-1].job_id, seen_id)
-        while entries := await listener.take():
+        while frames := await listener.take():
             # What was read above may have been told as well. A heartbeat is no event.
-            fresh = [one for one in entries if one.event_id > seen_id or not one.event_id]
+            fresh = [one for one in frames if one.event_id > seen_id or not one.event_id]
             ends_at = next((n for n, one in enumerate(fresh, 1) if one.is_end), None)
             if fresh:
                 yield b"".join(one.frame for one in fresh[:ends_at])
@@ -126,9 +131,9 @@ class EventFeed:
         position = read_position(last_event_id)
         if await self._queries.fetch_row("get_account", account_id) is None:
             raise AccountNotFound(account_id)
-        now = await snapshot_now(self._queries)
+        now = await read_snapshot_now(self._queries)
         if position is None:
-            frames = self._account_frames(account_id, now.edge, now)
+            frames = self._account_frames(account_id, now.safe_position, now)
         else:
             refuse_position_ahead(position, now)
             frames = self._account_frames(account_id, position, None)
@@ -136,58 +141,64 @@ class EventFeed:
             yield frames
 
     async def _account_frames(
-        self, account_id: str, position: Position, beyond: Snapshot | None
+        self, account_id: str, position: Position, already_shown: Snapshot | None
     ) -> AsyncGenerator[bytes]:
-        yield standstill_frame(position)
-        is_near = False
-        while not is_near and not self._is_closed:
+        yield position_frame(position)
+        is_caught_up = False
+        while not is_caught_up and not self._is_closed:
             # The long way is gone before joining: its reader may take all the time it needs.
-            upto = await snapshot_now(self._queries)
-            told = 0
-            async with aclosing(self._past(account_id, position, upto, beyond)) as past:
+            until = await read_snapshot_now(self._queries)
+            sent_count = 0
+            async with aclosing(
+                self._read_past(account_id, position, until, already_shown)
+            ) as past:
                 async for frames in past:
-                    told += len(frames)
+                    sent_count += len(frames)
                     yield b"".join(frames)
-            is_near = told < self._pace.row_length
-            position, beyond = upto.edge, upto
-        async with self._listening(self._tail.accounts, account_id) as (listener, joined):
-            async with aclosing(self._past(account_id, position, joined, beyond)) as past:
+            is_caught_up = sent_count < self._intervals.buffer_length
+            position, already_shown = until.safe_position, until
+        async with self._join(self._reader.accounts, account_id) as (listener, joined):
+            async with aclosing(
+                self._read_past(account_id, position, joined, already_shown)
+            ) as past:
                 async for frames in past:
                     yield b"".join(frames)
-            while entries := await listener.take():
-                yield b"".join(one.frame for one in entries)
+            while frames := await listener.take():
+                yield b"".join(one.frame for one in frames)
 
-    async def _past(
-        self, account_id: str, position: Position, upto: Snapshot, beyond: Snapshot | None
+    async def _read_past(
+        self, account_id: str, position: Position, until: Snapshot, already_shown: Snapshot | None
     ) -> AsyncGenerator[list[bytes]]:
-        """Yield the frames of what `upto` shows and `beyond` did not, some at a time.
+        """Yield the frames of what `until` shows and `already_shown` did not, some at a time.
 
         A place among the replays is held only while a stretch is read, not while it is sent.
         """
-        async with aclosing(walk(self._queries, account_id, position, upto, beyond)) as stretches:
+        async with aclosing(
+            read_ranges(self._queries, account_id, position, until, already_shown)
+        ) as event_ranges:
             while True:
                 async with self._replays:
-                    stretch = await anext(stretches, None)
-                if stretch is None:
+                    event_range = await anext(event_ranges, None)
+                if event_range is None:
                     return
-                positions = safe_positions(stretch.events, position, stretch.end)
-                position = max(position, stretch.end)
-                if stretch.events:
-                    named = zip(stretch.events, positions, strict=True)
+                positions = safe_positions(event_range.events, position, event_range.end)
+                position = max(position, event_range.end)
+                if event_range.events:
+                    named = zip(event_range.events, positions, strict=True)
                     yield [frame_of(event, place) for event, place in named]
 
     # --- both ---------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _listening(
-        self, circle: Circle[_Key], key: _Key
+    async def _join(
+        self, group: ListenerGroup[_Key], key: _Key
     ) -> AsyncIterator[tuple[Listener, Snapshot]]:
-        listener = Listener(self._pace.row_length, asyncio.get_running_loop().time())
+        listener = Listener(self._intervals.buffer_length, asyncio.get_running_loop().time())
         self._subscription.start()
         try:
-            yield listener, await self._tail.join(circle, key, listener)
+            yield listener, await self._reader.join(group, key, listener)
         finally:
-            circle.remove(key, listener)
+            group.remove(key, listener)
             self._dropped += listener.was_dropped
 
 

@@ -16,23 +16,23 @@ from producer.live.positions import Position
 from shared.domain.lifecycle import TERMINAL, TRANSITIONS, JobState, event_name
 from shared.stored_json import read_stored_object
 
-GREETING = b"retry: 2000\n\n"
+RETRY_FRAME = b"retry: 2000\n\n"
 """Tells the client how long to wait (ms) before it connects again."""
-HEARTBEAT = b":\n\n"
+HEARTBEAT_FRAME = b":\n\n"
 
 _STATE_AFTER: dict[str, JobState] = {
     "enqueued": JobState.QUEUED,
     **{event_name(one.event): one.target for one in TRANSITIONS},
 }
-_STATE_AFTER_VERDICT = {
+_STATE_AFTER_RESOLUTION = {
     "submitted": JobState.GENERATING,
     "lost": JobState.FAILED,
     "delivered": JobState.SUCCEEDED,
     "undelivered": JobState.FAILED,
 }
-_OURS = frozenset({"worker", "by", "provider_credits"})
+_PRIVATE_DETAILS = frozenset({"worker", "by", "provider_credits"})
 """Details that name our machines, operators and costs: for `jobs show`, not for listeners."""
-ENDS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)
+END_EVENTS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)
 """The names of the events that end a job."""
 
 
@@ -54,13 +54,13 @@ class StoredEvent:
     @property
     def is_end(self) -> bool:
         """Whether the job ended by this event."""
-        return self.event in ENDS
+        return self.event in END_EVENTS
 
     @property
     def state(self) -> str:
         """Where the event led the job."""
         if self.event == RESOLVED_EVENT:
-            return _STATE_AFTER_VERDICT.get(str(self.detail.get("verdict")), self.job_state)
+            return _STATE_AFTER_RESOLUTION.get(str(self.detail.get("verdict")), self.job_state)
         # `delivered_late` follows the end; so may words of a newer version.
         return _STATE_AFTER.get(self.event, self.job_state)
 
@@ -88,7 +88,9 @@ def event_to_json(event: StoredEvent) -> dict[str, Any]:
         "at": event.at,
         "event": event.event,
         "state": event.state,
-        "detail": {name: value for name, value in event.detail.items() if name not in _OURS},
+        "detail": {
+            name: value for name, value in event.detail.items() if name not in _PRIVATE_DETAILS
+        },
     }
 
 
@@ -99,6 +101,6 @@ def frame_of(event: StoredEvent, position: Position | int) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(position).encode(), name.encode(), data)
 
 
-def standstill_frame(position: Position) -> bytes:
+def position_frame(position: Position) -> bytes:
     """Return a frame that tells nothing but where the listener stands; no client shows it."""
     return b":\nid: %b\n\n" % str(position).encode()

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueuedFrame:
     """A frame on its way to listeners; made once, however many there are."""
 
     event_id: int
@@ -23,47 +23,47 @@ class Entry:
 class Listener:
     """One listener: the frames that wait until its socket takes them, at most so many."""
 
-    __slots__ = ("_length", "_row", "_waiter", "is_closed", "spoken_at", "was_dropped")
+    __slots__ = ("_buffer", "_buffer_length", "_waiter", "is_closed", "last_sent_at", "was_dropped")
 
     def __init__(self, length: int, now: float) -> None:
-        self._length = length
-        self._row: deque[Entry] = deque()
+        self._buffer_length = length
+        self._buffer: deque[QueuedFrame] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self.is_closed = False
         self.was_dropped = False
         """Whether it was closed for being too slow."""
-        self.spoken_at = now
+        self.last_sent_at = now
         """When it was last told something, by the clock of the loop."""
 
-    def push(self, entry: Entry, now: float) -> None:
+    def push(self, entry: QueuedFrame, now: float) -> None:
         """Put an entry into the row; one whose row is full already is dropped. Never waits."""
         if self.is_closed:
             return
-        if len(self._row) >= self._length:
+        if len(self._buffer) >= self._buffer_length:
             self.was_dropped = True
             self.close()
             return
-        self._row.append(entry)
-        self.spoken_at = now
+        self._buffer.append(entry)
+        self.last_sent_at = now
         self._wake()
 
     def close(self) -> None:
         """Tell it nothing more; what waits is forgotten."""
         self.is_closed = True
-        self._row.clear()
+        self._buffer.clear()
         self._wake()
 
-    async def take(self) -> list[Entry]:
+    async def take(self) -> list[QueuedFrame]:
         """Wait for entries and return all there are; none: it is closed."""
-        if not self._row and not self.is_closed:
+        if not self._buffer and not self.is_closed:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        entries = list(self._row)
-        self._row.clear()
-        return entries
+        frames = list(self._buffer)
+        self._buffer.clear()
+        return frames
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -73,7 +73,7 @@ class Listener:
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-class Circle(Generic[_Key]):
+class ListenerGroup(Generic[_Key]):
     """All who listen to one kind of thing, by what they listen to."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Circle(Generic[_Key]):
         if not listeners:
             self._listeners.pop(key, None)
 
-    def tell(self, key: _Key, make: Callable[[], Entry], now: float) -> None:
+    def send(self, key: _Key, make: Callable[[], QueuedFrame], now: float) -> None:
         """Tell all who listen to this; the entry is made only where somebody does."""
         listeners = self._listeners.get(key)
         if listeners:

@@ -6,23 +6,23 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from producer.live.event_frames import ENDS, StoredEvent, event_from_row
+from producer.live.event_frames import END_EVENTS, StoredEvent, event_from_row
 from producer.live.positions import Position, Snapshot
 from shared.adapters.postgres.database import Queries
 from shared.errors import JobNotFound
 
 PAGE_LENGTH = 500
 """The events of one job that are read at once."""
-WALK_LENGTH = 2_000
+RANGE_LENGTH = 2_000
 """The events of all accounts that are gone through at once, to find those of one."""
-WALK_BYTES = 512 * 1024
+RANGE_BYTES = 512 * 1024
 """As much of their texts, which lies here until the listener has taken it."""
 NAMED_JOBS_MAX = 100
 """Above this, reading some events too many costs less than naming the jobs at every look."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class NewEvents:
     """What one look found, and the moment that it saw."""
 
     snapshot: Snapshot
@@ -31,7 +31,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class JobPage:
+class JobEvents:
     """Some of a job's events, oldest first."""
 
     newest_id: int
@@ -47,7 +47,7 @@ class JobPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class EventRange:
     """A stretch of the events of all accounts, and those of one account in it."""
 
     end: Position
@@ -58,15 +58,15 @@ class Walk:
     """In the order of their ids."""
 
 
-async def snapshot_now(queries: Queries) -> Snapshot:
+async def read_snapshot_now(queries: Queries) -> Snapshot:
     """Return this moment of the database. Raises `PostgresDown`."""
     (row,) = await queries.fetch("snapshot_now")
     return Snapshot.parse(row["snapshot"])
 
 
-async def look_since(
+async def read_new_events(
     queries: Queries, last: Snapshot, job_ids: Sequence[UUID], account_ids: Sequence[str]
-) -> Look:
+) -> NewEvents:
     """Return exactly the events of these jobs and accounts that `last` did not show yet.
 
     With many jobs there may be events of others among them. Raises `PostgresDown`.
@@ -74,42 +74,48 @@ async def look_since(
     named = job_ids if len(job_ids) <= NAMED_JOBS_MAX else None
     rows = await queries.fetch("new_events", last.text, named, account_ids)
     found = [event_from_row(row) for row in rows if row["id"] is not None]
-    return Look(Snapshot.parse(rows[0]["snapshot"]), found)
+    return NewEvents(Snapshot.parse(rows[0]["snapshot"]), found)
 
 
-async def read_job(queries: Queries, job_id: UUID, above: int) -> JobPage:
+async def read_job(queries: Queries, job_id: UUID, above: int) -> JobEvents:
     """Return the next page of a job's events. Raises `JobNotFound` and `PostgresDown`."""
-    rows = await queries.fetch("job_events_after", job_id, above, PAGE_LENGTH, sorted(ENDS))
+    rows = await queries.fetch("job_events_after", job_id, above, PAGE_LENGTH, sorted(END_EVENTS))
     if not rows:
         raise JobNotFound(str(job_id))
     found = [event_from_row(row) for row in rows if row["id"] is not None]
-    return JobPage(rows[0]["newest_id"] or 0, rows[0]["end_id"], found)
+    return JobEvents(rows[0]["newest_id"] or 0, rows[0]["end_id"], found)
 
 
-async def walk(
-    queries: Queries, account_id: str, start: Position, upto: Snapshot, beyond: Snapshot | None
-) -> AsyncGenerator[Walk]:
-    """Go through what `upto` shows and `beyond` did not, from `start` on, a stretch at a time.
+async def read_ranges(
+    queries: Queries,
+    account_id: str,
+    start: Position,
+    until: Snapshot,
+    already_shown: Snapshot | None,
+) -> AsyncGenerator[EventRange]:
+    """Yield what `until` shows and `already_shown` did not, from `start` on, in ranges.
 
     Each stretch is a short statement, however long the way is. Raises `PostgresDown`.
     """
-    without = beyond.text if beyond is not None else None
+    without = already_shown.text if already_shown is not None else None
     while True:
         rows = await queries.fetch(
             "account_events_after",
             account_id,
             str(start.tx),
             start.id,
-            upto.text,
+            until.text,
             without,
-            WALK_LENGTH,
-            WALK_BYTES,
+            RANGE_LENGTH,
+            RANGE_BYTES,
         )
         found = [event_from_row(row) for row in rows if row["id"] is not None]
-        is_last = not rows or rows[0]["passed"] == rows[0]["found"] < WALK_LENGTH
+        is_last = not rows or rows[0]["passed"] == rows[0]["found"] < RANGE_LENGTH
         if not is_last:
             start = Position(int(rows[0]["last_tx"]), rows[0]["last_id"])
         # Where younger transactions than the edge were gone through, older ones may still come.
-        yield Walk(upto.edge if is_last else min(start, upto.edge), is_last, found)
+        yield EventRange(
+            until.safe_position if is_last else min(start, until.safe_position), is_last, found
+        )
         if is_last:
             return

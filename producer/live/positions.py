@@ -51,12 +51,12 @@ class Snapshot:
         return cls(text, int(xmin), int(xmax))
 
     @property
-    def edge(self) -> Position:
+    def safe_position(self) -> Position:
         """The furthest position to which nothing can be added any more."""
         return Position(self.xmin, 0)
 
 
-class Placed(Protocol):
+class HasPosition(Protocol):
     """What has a place in the order of transactions and ids."""
 
     @property
@@ -66,7 +66,7 @@ class Placed(Protocol):
     def id(self) -> int: ...
 
 
-def safe_positions(events: Sequence[Placed], start: Position, end: Position) -> list[Position]:
+def safe_positions(events: Sequence[HasPosition], start: Position, end: Position) -> list[Position]:
     """Return for each event the position that may be named once it was sent.
 
     `events` are in the order of sending and are all that lie between `start`, up to which
@@ -120,7 +120,7 @@ def refuse_position_ahead(position: Position, now: Snapshot) -> None:
     if position.tx > now.xmax:
         raise _refused(
             str(position),
-            f"is ahead of this database, which stands at {now.edge}: another one gave it."
+            f"is ahead of this database, which stands at {now.safe_position}: another one gave it."
             f" Leave {HEADER} out to hear what happens from now on, or send 0.0 for everything",
         )
 

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 
 from aiohttp import web
 
-from producer.live.event_frames import GREETING
+from producer.live.event_frames import RETRY_FRAME
 from shared.adapters.http.slow_readers import reset
 from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError, RequestRefused
@@ -24,42 +24,42 @@ HEADERS = {
     # A proxy that collects frames before it passes them on would take the life out of the stream.
     "X-Accel-Buffering": "no",
 }
-STUCK_SECONDS = 30.0
+WRITE_TIMEOUT_SECONDS = 30.0
 """How long a client may take nothing before it is cut off."""
 _SEND_BUFFER_BYTES = 64 * 1024
-_LONG_BYTES = 16 * 1024
+_LARGE_FRAME_BYTES = 16 * 1024
 
 
 async def stream_response(
     request: web.Request,
     frames: AsyncIterator[bytes] | None,
-    permission: AbstractAsyncContextManager[None],
+    key_guard: AbstractAsyncContextManager[None],
     *,
-    count_waiting: Callable[[int], None] = lambda _: None,
-    stuck_seconds: float = STUCK_SECONDS,
+    count_unsent: Callable[[int], None] = lambda _: None,
+    write_timeout_seconds: float = WRITE_TIMEOUT_SECONDS,
 ) -> web.StreamResponse:
     """Send the frames until they end or the client is gone; 204 where there are none to come.
 
-    204 tells a browser's EventSource to stop asking. The stream ends as well when `permission`
-    raises a refusal inside its block, or `count_waiting` does, which is told how many bytes of a
+    204 tells a browser's EventSource to stop asking. The stream ends as well when `key_guard`
+    raises a refusal inside its block, or `count_unsent` does, which is told how many bytes of a
     long stretch wait for the client: it comes again, and is told why.
     """
     if frames is None:
         return web.Response(status=204)
     response = web.StreamResponse(headers=HEADERS)
-    _bound_socket(request, stuck_seconds)
+    _limit_socket(request, write_timeout_seconds)
     try:
         await response.prepare(request)
         with suppress(RequestRefused):
-            async with permission:
-                await _write(response, GREETING, stuck_seconds)
+            async with key_guard:
+                await _write(response, RETRY_FRAME, write_timeout_seconds)
                 async for frame in frames:
-                    if len(frame) > _LONG_BYTES:
-                        count_waiting(len(frame))
-                    await _write(response, frame, stuck_seconds)
-                    if len(frame) > _LONG_BYTES:
-                        count_waiting(0)
-        async with asyncio.timeout(stuck_seconds):
+                    if len(frame) > _LARGE_FRAME_BYTES:
+                        count_unsent(len(frame))
+                    await _write(response, frame, write_timeout_seconds)
+                    if len(frame) > _LARGE_FRAME_BYTES:
+                        count_unsent(0)
+        async with asyncio.timeout(write_timeout_seconds):
             await response.write_eof()
     except (ConnectionError, TimeoutError):
         # Gone, or stuck: what lies in the buffers is not worth waiting for.
@@ -71,12 +71,12 @@ async def stream_response(
     return response
 
 
-async def _write(response: web.StreamResponse, data: bytes, stuck_seconds: float) -> None:
-    async with asyncio.timeout(stuck_seconds):
+async def _write(response: web.StreamResponse, data: bytes, write_timeout_seconds: float) -> None:
+    async with asyncio.timeout(write_timeout_seconds):
         await response.write(data)
 
 
-def _bound_socket(request: web.Request, stuck_seconds: float) -> None:
+def _limit_socket(request: web.Request, write_timeout_seconds: float) -> None:
     """Let the kernel keep little for this client, and give it up when it acknowledges nothing."""
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
@@ -85,7 +85,7 @@ def _bound_socket(request: web.Request, stuck_seconds: float) -> None:
     try:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            milliseconds = int(stuck_seconds * 1000)
+            milliseconds = int(write_timeout_seconds * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     except OSError:
         pass  # it is gone already, which the first write finds out

@@ -23,7 +23,7 @@ from shared.domain.lifecycle import JobState
 
 
 @dataclass(slots=True)
-class Draft:
+class PreparedOrder:
     """An order with the id and the texts under which it is stored."""
 
     id: UUID
@@ -33,12 +33,12 @@ class Draft:
     metadata_text: str
 
 
-def draft_of(order: Order) -> Draft:
+def prepare_order(order: Order) -> PreparedOrder:
     """Return the draft of a new job."""
     given = order.request.model_dump(mode="json")
     # In the order in which jsonb gives fields back: a repeated answer is the first to the letter.
     request = {name: given[name] for name in sorted(given, key=lambda name: (len(name), name))}
-    return Draft(
+    return PreparedOrder(
         id=uuid7(),
         order=order,
         request=request,
@@ -47,19 +47,19 @@ def draft_of(order: Order) -> Draft:
     )
 
 
-def parameters_of(draft: Draft) -> tuple[object, ...]:
+def insert_parameters(prepared: PreparedOrder) -> tuple[object, ...]:
     """Return the parameters of `enqueue_job`, in their order."""
-    order = draft.order
+    order = prepared.order
     request = order.request
     return (
-        draft.id,
+        prepared.id,
         order.account_id,
         request.model,
         request.task,
         request.price_quantity,
-        draft.request_text,
+        prepared.request_text,
         order.idempotency_key,
-        draft.metadata_text,
+        prepared.metadata_text,
         order.webhook_url,
         order.priority,
         order.run_at,
@@ -67,17 +67,17 @@ def parameters_of(draft: Draft) -> tuple[object, ...]:
     )
 
 
-def new_job(draft: Draft, row: asyncpg.Record) -> Job:
+def build_inserted_job(prepared: PreparedOrder, row: asyncpg.Record) -> Job:
     """Return the job that Postgres has stored: `jobs` read back would be equal."""
-    order = draft.order
+    order = prepared.order
     created_at = row["created_at"]
     run_at = order.run_at.astimezone(UTC) if order.run_at is not None else created_at
     return Job(
-        id=draft.id,
+        id=prepared.id,
         account_id=order.account_id,
         model=order.request.model,
         task=order.request.task,
-        request=draft.request,
+        request=prepared.request,
         state=JobState.QUEUED,
         reason=None,
         message=None,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from producer.orders.order_fields import KEY_LENGTH, METADATA_BYTES, Priority, faults_of_small_print
+from producer.orders.order_fields import KEY_LENGTH, METADATA_BYTES, Priority, find_order_faults
 from shared.catalog import ImageRequest
 from shared.errors import InvalidRequest
 
@@ -39,7 +39,7 @@ class Order:
     """The job of which this one repeats the request."""
 
     def __post_init__(self) -> None:
-        faults = faults_of_small_print(
+        faults = find_order_faults(
             {
                 "account_id": self.account_id,
                 "idempotency_key": self.idempotency_key,

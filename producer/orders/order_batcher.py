@@ -10,90 +10,90 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from producer.jobs.job_repository import Entered
+from producer.jobs.job_repository import EnqueueResult
 from producer.orders.order import Order
-from producer.orders.order_enqueuer import Intake
+from producer.orders.order_enqueuer import OrderEnqueuer
 from shared.errors import AccountNotFound, DarkroomError, InsufficientCredits
 
-MOST_TOGETHER = 100
+MAX_ORDERS_PER_STATEMENT = 100
 
-_Waiting = tuple[Order, "asyncio.Future[Entered]"]
+_WaitingOrder = tuple[Order, "asyncio.Future[EnqueueResult]"]
 
 
-class OrderQueue:
+class OrderBatcher:
     """Places orders one by one, or together with those that came meanwhile. One per process.
 
     The first of an account is stored at once. Those that come while it is being stored wait for
     it and then go together, so nothing is delayed while there is nobody to wait for.
     """
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-        self._waiting: dict[str, list[_Waiting]] = {}
+    def __init__(self, enqueuer: OrderEnqueuer) -> None:
+        self._enqueuer = enqueuer
+        self._waiting: dict[str, list[_WaitingOrder]] = {}
         """Per account that is being stored for, who came meanwhile."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def place(self, order: Order) -> Entered:
+    async def enqueue(self, order: Order) -> EnqueueResult:
         """Store the order and deliver it. Raises as `Producer.enqueue` does."""
-        self._intake.check([order])
+        self._enqueuer.check_destinations([order])
         waiting = self._waiting.get(order.account_id)
         if waiting is not None:
-            place: asyncio.Future[Entered] = asyncio.get_running_loop().create_future()
-            waiting.append((order, place))
-            return await place
+            result: asyncio.Future[EnqueueResult] = asyncio.get_running_loop().create_future()
+            waiting.append((order, result))
+            return await result
         self._waiting[order.account_id] = []
         try:
-            (entered,) = await self._intake.enter([order])
+            (enqueued,) = await self._enqueuer.enqueue([order])
         finally:
-            self._serve_next(order.account_id)
-        return entered
+            self._start_next_batch(order.account_id)
+        return enqueued
 
-    def _serve_next(self, account_id: str) -> None:
+    def _start_next_batch(self, account_id: str) -> None:
         if not self._waiting[account_id]:
             del self._waiting[account_id]
             return
-        task = asyncio.create_task(self._serve(account_id))
+        task = asyncio.create_task(self._run_batches(account_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, account_id: str) -> None:
+    async def _run_batches(self, account_id: str) -> None:
         try:
             while self._waiting[account_id]:
-                taken = self._waiting[account_id][:MOST_TOGETHER]
-                del self._waiting[account_id][:MOST_TOGETHER]
+                batch = self._waiting[account_id][:MAX_ORDERS_PER_STATEMENT]
+                del self._waiting[account_id][:MAX_ORDERS_PER_STATEMENT]
                 # Who has left meanwhile is not served.
-                await self._store([one for one in taken if not one[1].done()])
+                await self._store([one for one in batch if not one[1].done()])
         finally:
-            for _, place in self._waiting.pop(account_id):
-                place.cancel()
+            for _, result in self._waiting.pop(account_id):
+                result.cancel()
 
-    async def _store(self, taken: Sequence[_Waiting]) -> None:
-        if not taken:
+    async def _store(self, batch: Sequence[_WaitingOrder]) -> None:
+        if not batch:
             return
-        outcomes: Sequence[Entered | DarkroomError]
+        outcomes: Sequence[EnqueueResult | DarkroomError]
         try:
-            outcomes = await self._intake.enter_each([order for order, _ in taken])
+            outcomes = await self._enqueuer.enqueue_each([order for order, _ in batch])
         except (InsufficientCredits, AccountNotFound):
             # There is no room for all of them; there may be for some, in the order they came.
-            outcomes = [await self._store_alone(order) for order, _ in taken]
+            outcomes = [await self._enqueue_single(order) for order, _ in batch]
         except DarkroomError as error:
-            outcomes = [error] * len(taken)
+            outcomes = [error] * len(batch)
         except BaseException:
             # A bug, or the end of the process: whoever waits must not do so for ever.
-            for _, place in taken:
-                place.cancel()
+            for _, result in batch:
+                result.cancel()
             raise
-        for (_, place), outcome in zip(taken, outcomes, strict=True):
-            if place.done():
+        for (_, result), outcome in zip(batch, outcomes, strict=True):
+            if result.done():
                 continue
-            if isinstance(outcome, Entered):
-                place.set_result(outcome)
+            if isinstance(outcome, EnqueueResult):
+                result.set_result(outcome)
             else:
-                place.set_exception(outcome)
+                result.set_exception(outcome)
 
-    async def _store_alone(self, order: Order) -> Entered | DarkroomError:
+    async def _enqueue_single(self, order: Order) -> EnqueueResult | DarkroomError:
         try:
-            (entered,) = await self._intake.enter([order])
+            (enqueued,) = await self._enqueuer.enqueue([order])
         except DarkroomError as error:
             return error
-        return entered
+        return enqueued

@@ -110,7 +110,7 @@ def _or_none(check: Callable[[object], object]) -> BeforeValidator:
     return BeforeValidator(lambda value: None if value is None else check(value))
 
 
-class SmallPrint(BaseModel):
+class OrderFields(BaseModel):
     """The fields, their limits and their descriptions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -148,16 +148,16 @@ class SmallPrint(BaseModel):
 
 _GUIDE = FieldRules(
     "an order",
-    {name: info.description or "" for name, info in SmallPrint.model_fields.items()},
+    {name: info.description or "" for name, info in OrderFields.model_fields.items()},
     {},
     {},
 )
 
 
-def faults_of_small_print(fields: Mapping[str, object]) -> list[Fault]:
+def find_order_faults(fields: Mapping[str, object]) -> list[Fault]:
     """Return everything that is wrong with these fields; an empty list where nothing is."""
     try:
-        SmallPrint.model_validate(fields)
+        OrderFields.model_validate(fields)
     except ValidationError as error:
         return list_field_faults(error, _GUIDE)
     return []

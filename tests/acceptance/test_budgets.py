@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.handler_context import Rooms
-from producer.api.http_runner import runner_of
-from producer.api.key_budgets import Budgets
+from producer.api.handler_context import ApiContext
+from producer.api.http_runner import build_runner
+from producer.api.key_budgets import KeyBudgets
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyRing, Role
-from producer.keys.revocation_watch import KeyWatch
-from producer.orders.order_batcher import OrderQueue
+from producer.keys.key_store import KeyStore, Role
+from producer.keys.revocation_watch import RevocationWatch
+from producer.orders.order_batcher import OrderBatcher
 from tests.acceptance.test_hostile_callers import leave_after
 from tests.acceptance.test_hostile_input import check_refused, rows
 from tests.acceptance.test_http_access import key_of
@@ -30,13 +30,13 @@ from tests.support.deployment import Workshop, eventually
 
 
 @asynccontextmanager
-async def limited_api(workshop: Workshop, budgets: Budgets) -> AsyncIterator[ApiClient]:
+async def limited_api(workshop: Workshop, budgets: KeyBudgets) -> AsyncIterator[ApiClient]:
     """Run the API under these budgets."""
     producer = workshop.producer
-    keys, watch = KeyRing(workshop.database), KeyWatch(workshop.database)
-    rooms = Rooms(producer, keys, watch, OrderQueue(producer.intake), budgets)
-    app = build_application(rooms, ENDPOINTS, ApiMetrics(CollectorRegistry()), [])
-    runner = runner_of(app, drain_seconds=1)
+    keys, watch = KeyStore(workshop.database), RevocationWatch(workshop.database)
+    context = ApiContext(producer, keys, watch, OrderBatcher(producer.enqueuer), budgets)
+    app = build_application(context, ENDPOINTS, ApiMetrics(CollectorRegistry()), [])
+    runner = build_runner(app, drain_seconds=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -44,7 +44,7 @@ async def limited_api(workshop: Workshop, budgets: Budgets) -> AsyncIterator[Api
         async with aiohttp.ClientSession(url) as session:
             yield ApiClient(session)
     finally:
-        rooms.leaving.set()
+        context.stopping.set()
         await runner.cleanup()
 
 
@@ -54,13 +54,13 @@ def check_too_much(answer: ApiResponse) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
-async def is_nothing_under_way(budgets: Budgets) -> bool:
+async def is_nothing_under_way(budgets: KeyBudgets) -> bool:
     return not budgets.in_use
 
 
 @pytest.mark.promise("too_much_at_once", "requests of a key at once")
 async def test_a_key_waits_so_often_at_once_and_no_more(workshop: Workshop) -> None:
-    budgets = Budgets(most_waits=2)
+    budgets = KeyBudgets(max_waits=2)
     mine, other = await key_of(workshop, Role.ADMIN), await key_of(workshop, Role.ADMIN)
     job = await workshop.enqueue()
     async with limited_api(workshop, budgets) as nobody:
@@ -86,7 +86,7 @@ async def test_a_key_waits_so_often_at_once_and_no_more(workshop: Workshop) -> N
 
 
 async def test_a_key_has_so_many_requests_worked_on_at_once(workshop: Workshop) -> None:
-    budgets = Budgets(most_requests=1)
+    budgets = KeyBudgets(max_requests=1)
     async with limited_api(workshop, budgets) as api, workshop.database.pool.acquire() as held:
         before = await rows(workshop)
         transaction = held.transaction()
@@ -108,7 +108,7 @@ async def test_a_key_has_so_many_requests_worked_on_at_once(workshop: Workshop) 
 
 
 async def test_what_is_refused_vanishes_or_fails_gives_its_part_back(workshop: Workshop) -> None:
-    budgets = Budgets(most_requests=3, most_waits=3)
+    budgets = KeyBudgets(max_requests=3, max_waits=3)
     job = await workshop.enqueue()
     async with limited_api(workshop, budgets) as api:
         for _ in range(5):
@@ -128,7 +128,7 @@ async def test_what_has_changed_something_is_answered_whatever_it_takes(
     workshop: Workshop,
 ) -> None:
     """A batch is refused before it is stored, for the bytes it sends, or not at all."""
-    budgets = Budgets(most_bytes=2_000)
+    budgets = KeyBudgets(max_bytes=2_000)
     async with limited_api(workshop, budgets) as api:
         batch = {"jobs": [order(prompt=f"{n} " + "p" * 500) for n in range(20)]}
         placed = (await api.post("/v1/jobs/batch", batch)).expect(202)["jobs"]
@@ -140,7 +140,7 @@ async def test_what_has_changed_something_is_answered_whatever_it_takes(
 async def test_a_past_that_nobody_reads_counts_and_ends_the_next_stream(
     workshop: Workshop,
 ) -> None:
-    budgets = Budgets(most_bytes=400_000)
+    budgets = KeyBudgets(max_bytes=400_000)
     job = await workshop.enqueue()
     await workshop.run_sql(
         "INSERT INTO job_events (job_id, event, detail) SELECT $1, 'large',"

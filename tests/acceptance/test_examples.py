@@ -24,7 +24,7 @@ from standardwebhooks import Webhook
 from examples.python_client import read_frames
 from examples.webhook_receiver import BODY_BYTES, NotGenuine, verify
 from producer.api import serving_api
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from shared.job_json import job_to_json
 from tests.fakes.lossy_proxy import open_lossy_proxy
@@ -116,7 +116,7 @@ async def test_the_example_places_one_job_and_sees_it_succeed(
 ) -> None:
     environ = {}
     if with_key:
-        _, environ["DARKROOM_API_KEY"] = await KeyRing(workshop.database).create(
+        _, environ["DARKROOM_API_KEY"] = await KeyStore(workshop.database).create(
             Role.SERVICE, "acme"
         )
     async with serving(workshop) as url, workshop.worker():
@@ -131,7 +131,7 @@ async def test_the_example_places_one_job_and_sees_it_succeed(
 @pytest.mark.promise("with the same rules and the same refusals")
 @pytest.mark.parametrize("name", PROGRAMS_HERE)
 async def test_the_example_shows_a_refusal_and_fails(workshop: Workshop, name: str) -> None:
-    await KeyRing(workshop.database).create(Role.ADMIN)
+    await KeyStore(workshop.database).create(Role.ADMIN)
     async with serving(workshop) as url:
         said = await run(PROGRAMS[name], DARKROOM_URL=url)
     assert said.code == 1

@@ -19,10 +19,10 @@ from aiohttp import web
 
 from producer.api.endpoint import BATCH_BODY_BYTES, Endpoint
 from producer.api.handlers.job_handlers import json_response
-from producer.api.requests.query_parameters import read_object
-from producer.api.responses.problems import problem_of
+from producer.api.requests.query_parameters import read_json_object
+from producer.api.responses.problems import problem_from_error
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from shared.errors import DarkroomError
 from tests.acceptance.test_hostile_input import check_refused, rows, unmoved
 from tests.acceptance.test_http_access import key_of
@@ -53,9 +53,9 @@ async def ask(api: ApiClient, endpoint: Endpoint, path: str, **headers: str) -> 
 async def test_nobody_is_let_in_without_a_key_that_holds(
     workshop: Workshop, endpoint: Endpoint
 ) -> None:
-    ring = KeyRing(workshop.database)
+    key_store = KeyStore(workshop.database)
     revoked = await key_of(workshop, Role.ADMIN)
-    await ring.revoke(revoked)
+    await key_store.revoke(revoked)
     unknown = revoked[:-1] + ("a" if revoked[-1] != "a" else "b")
     async with workshop.api() as api:
         before = await rows(workshop)
@@ -132,9 +132,9 @@ async def test_one_account_never_meets_another(workshop: Workshop) -> None:
 async def test_a_body_that_does_not_arrive_in_time_is_refused() -> None:
     async def read(request: web.Request) -> web.StreamResponse:
         try:
-            return json_response(await read_object(request, 1_000, timeout_seconds=0.2))
+            return json_response(await read_json_object(request, 1_000, timeout_seconds=0.2))
         except DarkroomError as error:
-            return problem_of(error)
+            return problem_from_error(error)
 
     async def dawdle() -> AsyncIterator[bytes]:
         yield b"{"

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from producer.api import serving_api
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Workshop, eventually, free_port
@@ -16,7 +16,7 @@ from tests.support.deployment import Workshop, eventually, free_port
 
 async def key_of(workshop: Workshop, role: Role, account_id: str | None = None) -> str:
     """Make a key and return its text."""
-    _, text = await KeyRing(workshop.database).create(role, account_id)
+    _, text = await KeyStore(workshop.database).create(role, account_id)
     return text
 
 
@@ -56,7 +56,7 @@ async def test_a_revoked_key_is_refused(workshop: Workshop) -> None:
     key = await key_of(workshop, Role.ADMIN)
     async with workshop.api() as api:
         (await api.with_key(key).get("/v1/jobs")).expect(200)
-        await KeyRing(workshop.database).revoke(key)
+        await KeyStore(workshop.database).revoke(key)
 
         async def is_refused() -> bool:
             return (await api.with_key(key).get("/v1/jobs")).status == 401

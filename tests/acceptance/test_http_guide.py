@@ -21,8 +21,8 @@ from producer.api.responses import http_errors, problems
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import Role
 from producer.list_pages import PAGE_BYTES
-from producer.live.event_reader import Pace
-from producer.live.sse_response import STUCK_SECONDS
+from producer.live.event_reader import FeedIntervals
+from producer.live.sse_response import WRITE_TIMEOUT_SECONDS
 from producer.orders.order import KEY_LENGTH
 from producer.orders.order_fields import METADATA_BYTES, METADATA_STORED_BYTES
 from shared.adapters.http import http_server
@@ -117,33 +117,33 @@ def test_no_problem_is_left_out() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     limits = {row[0]: row[1] for row in table("Limits")}
-    pace, connection = Pace(), ConnectionLimits()
+    intervals, connection = FeedIntervals(), ConnectionLimits()
     assert limits == {
         "body of a request": f"{kib(endpoint.JOB_BODY_BYTES)}; of a batch"
         f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB",
-        "jobs in a batch": f"{order_body.MOST_IN_A_BATCH:,}",
+        "jobs in a batch": f"{order_body.MAX_BATCH_JOBS:,}",
         "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"
         " connection or from its first byte",
         "time for a body to arrive": f"{BODY_TIMEOUT_SECONDS:g} s",
         "time between two requests on one connection": f"{connection.idle_seconds:g} s",
         "connections": f"{CONNECTIONS_MAX:,}, and {a_part(connection.peer_share_max)} of them from"
         " one address, or from one /64 of IPv6",
-        "time for an answer": f"{endpoint.ANSWER_SECONDS:g} s, beside `wait`",
+        "time for an answer": f"{endpoint.RESPONSE_TIMEOUT_SECONDS:g} s, beside `wait`",
         "`wait`": f"{job_handlers.WAIT_SECONDS_MAX:g} s",
-        "`limit`": f"{job_handlers.MOST_LISTED:,}",
+        "`limit`": f"{job_handlers.MAX_LIST_LIMIT:,}",
         "a page of a list": f"{PAGE_BYTES // 2**20} MiB of jobs or entries, one at least",
-        "requests of a key at once": f"{key_budgets.REQUESTS_AT_ONCE}, and"
-        f" {key_budgets.WAITS_AT_ONCE:,} that wait or follow events",
-        "requests and unread answers of a key": f"{key_budgets.BYTES_AT_ONCE // 2**20} MiB",
+        "requests of a key at once": f"{key_budgets.MAX_REQUESTS_PER_KEY}, and"
+        f" {key_budgets.MAX_WAITS_PER_KEY:,} that wait or follow events",
+        "requests and unread answers of a key": f"{key_budgets.MAX_BYTES_PER_KEY // 2**20} MiB",
         "an answer that its reader does not read": f"{kib(SLOW_READER_BYTES_MIN)} in"
         f" {SLOW_READER_SECONDS:g} s at least",
         "`Idempotency-Key`": f"{KEY_LENGTH} characters; of a batch {job_handlers.BATCH_KEY_LENGTH}",
         "`metadata`": f"{kib(METADATA_BYTES)} of JSON, nested {MAX_JSON_DEPTH} levels at most;"
         f" {kib(METADATA_STORED_BYTES)} with its numbers written digit by digit, as they are stored"
         " (`1e308` has 309)",
-        "heartbeat of a stream": f"{pace.heartbeat_seconds:g} s",
-        "a stream that its reader does not read": f"{STUCK_SECONDS:g} s or"
-        f" {pace.row_length} events",
+        "heartbeat of a stream": f"{intervals.heartbeat_seconds:g} s",
+        "a stream that its reader does not read": f"{WRITE_TIMEOUT_SECONDS:g} s or"
+        f" {intervals.buffer_length} events",
         "time for requests in progress when the API stops": f"{api_server.DRAIN_SECONDS:g}"
         " s; requests that wait or listen are answered at once",
     }

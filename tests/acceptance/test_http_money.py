@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from tests.acceptance.test_http_jobs import order
 from tests.support.deployment import Workshop
 
@@ -27,7 +27,7 @@ async def test_prices_are_listed_as_they_stand(workshop: Workshop) -> None:
 async def test_a_price_change_holds_from_the_next_settlement_and_says_who_and_why(
     workshop: Workshop,
 ) -> None:
-    made, key = await KeyRing(workshop.database).create(Role.ADMIN)
+    made, key = await KeyStore(workshop.database).create(Role.ADMIN)
     async with workshop.api() as nobody, workshop.worker():
         api = nobody.with_key(key)
         changed = (await api.put(_PRICE, {"credits": 9.5, "reason": " dearer "})).expect(200)

@@ -19,7 +19,7 @@ CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
 @pytest.fixture
 async def producer(servers: Servers) -> AsyncIterator[Producer]:
     """A producer under the development setting, as the workers here are."""
-    async with Producer.over(servers, webhooks_allow_loopback=True) as producer:
+    async with Producer.connect_to(servers, webhooks_allow_loopback=True) as producer:
         yield producer
 
 

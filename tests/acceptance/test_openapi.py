@@ -19,7 +19,7 @@ import orjson
 import pytest
 
 from producer.api import serving_api
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Workshop
@@ -53,9 +53,9 @@ async def api_in_use(workshop: Workshop) -> AsyncIterator[tuple[str, Known]]:
 
 async def prepare(workshop: Workshop) -> Known:
     """Make what well-formed requests are about; see `tests/schemathesis_hooks.py`."""
-    await workshop.producer.till.create_account("other")
+    await workshop.producer.billing.create_account("other")
     for account_id in ACCOUNTS:
-        await workshop.producer.till.grant(account_id, CREDITS, "for the test")
+        await workshop.producer.billing.grant(account_id, CREDITS, "for the test")
     await workshop.run_sql(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('test-model', 'text-to-image', 1, 1, 1)"
@@ -100,7 +100,7 @@ async def inspect(url: str, config: Path, known: Known, *options: str) -> None:
 async def test_to_an_admin_the_api_is_as_its_document_says(
     workshop: Workshop, tmp_path: Path, phases: str
 ) -> None:
-    _, key = await KeyRing(workshop.database).create(Role.ADMIN, None)
+    _, key = await KeyStore(workshop.database).create(Role.ADMIN, None)
     config = tmp_path / "schemathesis.toml"
     config.write_text(f"{CONFIG.read_text('utf-8')}\n[auth.openapi.key]\nbearer = '{key}'\n")
     async with api_in_use(workshop) as (url, known):
@@ -126,14 +126,14 @@ async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own
 
 async def user(workshop: Workshop, account_id: str) -> dict[str, Any]:
     """Return a service with its key, as schemathesis reads it."""
-    _, key = await KeyRing(workshop.database).create(Role.SERVICE, account_id)
+    _, key = await KeyStore(workshop.database).create(Role.SERVICE, account_id)
     header = {"name": "Authorization", "value": f"Bearer {key}"}
     return {"name": account_id, "fixedHeaders": [header]}
 
 
 async def test_an_accounts_stream_answers_as_the_document_says(workshop: Workshop) -> None:
     """What schemathesis cannot read: it ends only when its listener leaves."""
-    _, key = await KeyRing(workshop.database).create(Role.SERVICE, "acme")
+    _, key = await KeyStore(workshop.database).create(Role.SERVICE, "acme")
     async with workshop.api() as nobody:
         api = nobody.with_key(key)
         path = "/v1/accounts/acme/events"

@@ -70,7 +70,7 @@ async def test_postgres_down_gives_producers_a_clear_error_at_once(
 ) -> None:
     async with _postgres_behind_a_relay(workshop) as (outage, url):
         behind = Servers(url, servers.redis_url, None, has_given_database=True)
-        async with Producer.over(behind) as producer:
+        async with Producer.connect_to(behind) as producer:
             await producer.enqueue(text_to_image(), account_id="acme")
             await outage.cut()
             started_at = monotonic()
@@ -84,7 +84,7 @@ async def test_redis_down_does_not_refuse_an_enqueue_and_the_job_runs_when_it_is
 ) -> None:
     async with _redis_behind_a_relay(workshop) as (outage, url):
         behind = Servers(servers.database_url, url, None, has_given_database=True)
-        async with Producer.over(behind) as producer:
+        async with Producer.connect_to(behind) as producer:
             await outage.cut()
             job = await producer.enqueue(text_to_image(), account_id="acme")
             assert job.state is JobState.QUEUED

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from producer import Producer
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from shared.adapters.servers import Servers
 from tests.acceptance.test_http_jobs import order
 from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
@@ -25,7 +25,7 @@ PRICE = "/v1/prices/gpt-4o-image/text-to-image/1"
 @pytest.fixture
 async def producer(servers: Servers) -> AsyncIterator[Producer]:
     """A producer under the development setting, as the workers here are."""
-    async with Producer.over(servers, webhooks_allow_loopback=True) as producer:
+    async with Producer.connect_to(servers, webhooks_allow_loopback=True) as producer:
         yield producer
 
 
@@ -50,7 +50,7 @@ async def worker_url(database_url: str) -> AsyncIterator[SecretStr]:
 async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
     workshop: Workshop, api_url: SecretStr
 ) -> None:
-    _, key = await KeyRing(workshop.database).create(Role.ADMIN)
+    _, key = await KeyStore(workshop.database).create(Role.ADMIN)
     async with workshop.api(database_url=api_url) as nobody:
         api = nobody.with_key(key)
         made = (await api.post("/v1/jobs", order())).expect(202)
@@ -82,7 +82,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
         statuses = {route: (await ask()).status for route, ask in played.items()}
         assert {route: status for route, status in statuses.items() if status >= 300} == {}
         await eventually(lambda: _is_healthy(api), "nothing was refused")
-    history = await workshop.producer.till.price_history(1)
+    history = await workshop.producer.billing.price_history(1)
     assert (history[0]["credits"], history[0]["reason"]) == (9, "for the test")
     await workshop.check_account(balance=10_005, held=3 * 7)
     await workshop.check_books()

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from producer.keys.revocation_watch import CHECK_SECONDS
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of
@@ -49,7 +49,7 @@ async def test_streams_and_waits_end_with_their_key_and_no_others(workshop: Work
             streaming(api, "/v1/accounts/acme/events") as of_account,
             streaming(neighbour, "/v1/accounts/acme/events") as kept,
         ):
-            await KeyRing(workshop.database).revoke(mine)
+            await KeyStore(workshop.database).revoke(mine)
             revoked_at = monotonic()
             await of_job.content.read()
             await of_account.content.read()

@@ -23,7 +23,7 @@ from tests.support.deployment import Workshop, eventually, text_to_image
 @pytest.fixture
 async def producer(servers: Servers) -> AsyncIterator[Producer]:
     """A producer under the development setting, as the workers here are."""
-    async with Producer.over(servers, webhooks_allow_loopback=True) as producer:
+    async with Producer.connect_to(servers, webhooks_allow_loopback=True) as producer:
         yield producer
 
 
@@ -133,7 +133,7 @@ async def test_two_workers_tell_each_end_and_a_flush_loses_none(
 async def test_without_the_development_setting_this_machine_is_not_sent_to(
     workshop: Workshop, receiver: FakeWebhookReceiver, servers: Servers
 ) -> None:
-    async with Producer.over(servers) as strict:
+    async with Producer.connect_to(servers) as strict:
         with pytest.raises(InvalidRequest, match=r"webhook_url: points at 127\.0\.0\.1"):
             await strict.enqueue(text_to_image(), account_id="acme", webhook_url=receiver.url)
     async with workshop.worker():

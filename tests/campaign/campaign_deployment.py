@@ -155,10 +155,10 @@ async def open_house_over(
 
 
 async def _open_accounts(servers: Servers, options: CampaignOptions) -> None:
-    async with Producer.over(servers) as producer:
+    async with Producer.connect_to(servers) as producer:
         for account, credits in grants(options.jobs).items():
-            await producer.till.create_account(account)
-            await producer.till.grant(account, credits, "for the campaign")
+            await producer.billing.create_account(account)
+            await producer.billing.grant(account, credits, "for the campaign")
 
 
 @asynccontextmanager

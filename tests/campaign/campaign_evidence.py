@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 import orjson
 
-from producer.doctor import Finding, examine_books
+from producer.doctor import Finding, check_invariants
 from shared.adapters.postgres.database import Database, connect_database
 from tests.campaign.campaign_deployment import CampaignDeployment
 from tests.campaign.webhook_recorder import Webhook
@@ -213,7 +213,7 @@ async def read_tables(deployment: CampaignDeployment) -> Tables:
             },
             balances={row["id"]: (row["balance"], row["held"]) for row in accounts},
             verdicts={row["verdict"]: row["n"] for row in verdicts},
-            findings=[finding async for finding in examine_books(database)],
+            findings=[finding async for finding in check_invariants(database)],
         )
 
 

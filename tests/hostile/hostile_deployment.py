@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.measurement.bench_deployment import simulated_kie
 from producer import Producer
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from shared.adapters.embedded import acquire_servers
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.migrations import migrate
@@ -71,7 +71,7 @@ async def open_hostile_deployment(
         servers = Servers(
             embedded.database_url, embedded.redis_url, embedded, has_given_database=True
         )
-        producer = await stack.enter_async_context(Producer.over(servers))
+        producer = await stack.enter_async_context(Producer.connect_to(servers))
         database = await stack.enter_async_context(
             connect_database(servers.database_url, connections=2, name="hostile-judge")
         )
@@ -93,10 +93,10 @@ async def open_hostile_deployment(
 async def _open_accounts(producer: Producer, database: Database) -> dict[str, str]:
     keys = {}
     for account, credits in ((HONEST, 100_000), (LONG, 100_000), (POOR, 0)):
-        await producer.till.create_account(account)
+        await producer.billing.create_account(account)
         if credits:
-            await producer.till.grant(account, Decimal(credits), "for the campaign")
-        _, keys[account] = await KeyRing(database).create(Role.SERVICE, account)
+            await producer.billing.grant(account, Decimal(credits), "for the campaign")
+        _, keys[account] = await KeyStore(database).create(Role.SERVICE, account)
     return keys
 
 

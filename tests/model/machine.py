@@ -98,10 +98,10 @@ class LifeOfJobs(RuleBasedStateMachine):
     )
     def open(self, starts: list[str]) -> None:
         """Two accounts, one of them poor, the seeded prices, and some jobs on their way."""
-        till = self.stage.producer.till
+        billing = self.stage.producer.billing
         for name, credits in zip(ACCOUNTS, (60, 14), strict=True):
-            self.stage.run(till.create_account(name))
-            self.stage.run(till.grant(name, Decimal(credits), "for the test"))
+            self.stage.run(billing.create_account(name))
+            self.stage.run(billing.grant(name, Decimal(credits), "for the test"))
             self.ref.accounts[name] = RefAccount(Decimal(credits))
         for quantity, price in SEEDED_PRICES.items():
             self._set_price(quantity, price)
@@ -130,7 +130,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def grant(self, account: str, credits: int) -> None:
         """Credits come, or are taken back."""
         with self.ref.granting(account, Decimal(credits)):
-            self.stage.run(self.stage.producer.till.grant(account, Decimal(credits), "a reason"))
+            self.stage.run(self.stage.producer.billing.grant(account, Decimal(credits), "a reason"))
 
     @rule(
         account=st.sampled_from(ACCOUNTS),

@@ -23,10 +23,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from producer import Actor, Producer
-from producer.doctor import examine_books
-from producer.jobs.end_waiter import EndWatch
-from producer.jobs.job_repository import JobBook
-from producer.live.change_subscription import Subscription
+from producer.doctor import check_invariants
+from producer.jobs.end_waiter import JobEndWaiter
+from producer.jobs.job_repository import JobRepository
+from producer.live.change_subscription import ChangeSubscription
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.catalog import ImageRequest, ModelFamily
@@ -306,7 +306,7 @@ class Stage:
 
     async def broken_books(self) -> list[str]:
         """Return what the doctor says is wrong."""
-        findings = [one async for one in examine_books(self.database)]
+        findings = [one async for one in check_invariants(self.database)]
         assert findings
         return [f"{one.name}: {one.detail}" for one in findings if not one.ok]
 
@@ -356,6 +356,6 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
         task_id_backup=TaskIdBackup(cast("Any", no_redis), home),
         lease_seconds=LEASE_SECONDS,
     )
-    watch = EndWatch(JobBook(database), Subscription(delivery_queue))
+    watch = JobEndWaiter(JobRepository(database), ChangeSubscription(delivery_queue))
     producer = Producer(database, delivery_queue, watch, job_deadline_seconds=DEADLINE_SECONDS)
     return Stage(runner, database, deps, kie, producer, CallbackHandler(deps, database))

@@ -19,7 +19,7 @@ import asyncpg
 
 from producer import Producer
 from producer.api import serving_api
-from producer.doctor import examine_books
+from producer.doctor import check_invariants
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.migrations import migrate
 from shared.catalog import ImageRequest
@@ -88,9 +88,9 @@ class Workshop:
 
     async def open_account(self, name: str, credits: int) -> None:
         """Create an account with that many credits."""
-        await self.producer.till.create_account(name)
+        await self.producer.billing.create_account(name)
         if credits:
-            await self.producer.till.grant(name, Decimal(credits), "for the test")
+            await self.producer.billing.grant(name, Decimal(credits), "for the test")
 
     async def check_account(self, *, balance: int, held: int = 0) -> None:
         """Fail unless the rich account has exactly this."""
@@ -122,7 +122,7 @@ class Workshop:
 
     async def check_books(self) -> None:
         """Fail unless every invariant of the contract holds."""
-        findings = [finding async for finding in examine_books(self.database)]
+        findings = [finding async for finding in check_invariants(self.database)]
         assert findings
         broken = [f"{finding.name}: {finding.detail}" for finding in findings if not finding.ok]
         assert not broken, "\n".join(broken)

@@ -5,35 +5,39 @@ from __future__ import annotations
 from aiohttp import web
 
 from producer.api.endpoint import Call
-from producer.api.handlers.billing_handlers import as_json
+from producer.api.handlers.billing_handlers import row_to_json
 from producer.api.handlers.job_handlers import json_response
-from producer.api.requests.query_parameters import Query
+from producer.api.requests.query_parameters import QueryParameters
 from producer.audit_entries import Act
 from producer.orders.order_fields import ACCOUNT_LENGTH
 
 ACTOR_LENGTH = 500
 _LISTED = 50
-_MOST_LISTED = 1_000
-_LARGEST_ID = 2**63 - 1
+MAX_LIST_LIMIT = 1_000
+MAX_ROW_ID = 2**63 - 1
 
 
 async def list_entries(call: Call) -> web.StreamResponse:
     """Entries, newest first, a page at a time."""
-    query = Query(call.request, ("act", "account_id", "job_id", "actor", "limit", "cursor"))
+    query = QueryParameters(
+        call.request, ("act", "account_id", "job_id", "actor", "limit", "cursor")
+    )
     act = query.one_of("act", [act.value for act in Act])
     account_id = query.text("account_id", ACCOUNT_LENGTH)
     job_id = query.job_id("job_id", "the id of a job")
     actor = query.text("actor", ACTOR_LENGTH)
-    limit = query.number("limit", _LISTED, 1, _MOST_LISTED)
-    below = query.number("cursor", _LARGEST_ID, 1, _LARGEST_ID)
-    query.finish()
-    page = await call.rooms.till.audit_page(
+    limit = query.number("limit", _LISTED, 1, MAX_LIST_LIMIT)
+    below = query.number("cursor", MAX_ROW_ID, 1, MAX_ROW_ID)
+    query.raise_faults()
+    page = await call.context.billing.audit_page(
         act=act,
         account_id=account_id,
         job_id=job_id,
         actor=actor,
         below=below,
-        most=limit,
+        limit=limit,
     )
     more = str(page.next_below) if page.next_below is not None else None
-    return json_response({"entries": [as_json(row) for row in page.entries], "next_cursor": more})
+    return json_response(
+        {"entries": [row_to_json(row) for row in page.entries], "next_cursor": more}
+    )

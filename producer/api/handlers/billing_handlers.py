@@ -10,77 +10,81 @@ from uuid import UUID
 
 from aiohttp import web
 
-from producer.api.authentication import actor_of, require_account
+from producer.api.authentication import caller_actor, require_account
 from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.handlers.job_handlers import json_response
-from producer.api.requests.order_body import Grant, PriceChange, read_change
-from producer.api.requests.query_parameters import Query, read_object
+from producer.api.requests.order_body import Grant, PriceChange, parse_admin_body
+from producer.api.requests.query_parameters import QueryParameters, read_json_object
 from producer.api.responses.http_errors import PriceNotFound
 from producer.billing import Account
 from shared.errors import PriceMissing
 from shared.job_json import credits_to_json, timestamp_to_json
 
 _LISTED = 50
-_MOST_LISTED = 1_000
-_LARGEST_ID = 2**63 - 1
+MAX_LIST_LIMIT = 1_000
+MAX_ROW_ID = 2**63 - 1
 _LARGEST_QUANTITY = 2**31 - 1
 
 
 async def list_prices(call: Call) -> web.StreamResponse:
     """Every row of pricing."""
-    Query(call.request, ()).finish()
-    return json_response({"prices": [as_json(row) for row in await call.rooms.till.prices()]})
+    QueryParameters(call.request, ()).raise_faults()
+    return json_response(
+        {"prices": [row_to_json(row) for row in await call.context.billing.prices()]}
+    )
 
 
 async def change_price(call: Call) -> web.StreamResponse:
     """The price as it is now; 404 where there is no such row to change."""
-    body = await read_object(call.request, JOB_BODY_BYTES)
-    change = read_change(PriceChange, body)
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
+    change = parse_admin_body(PriceChange, body)
     model, task, number = (call.request.match_info[part] for part in ("model", "task", "quantity"))
     quantity = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
     if not 1 <= quantity <= _LARGEST_QUANTITY:
         raise PriceNotFound(model, task, number)
     try:
-        row = await call.rooms.till.set_price(
+        row = await call.context.billing.set_price(
             (model, task, quantity),
             Decimal(str(change.credits)),
             reason=change.reason.strip(),
-            actor=actor_of(call),
+            actor=caller_actor(call),
         )
     except PriceMissing:
         raise PriceNotFound(model, task, number) from None
-    return json_response(as_json(row))
+    return json_response(row_to_json(row))
 
 
 async def show_account(call: Call) -> web.StreamResponse:
     """Balance, held and available credits."""
-    Query(call.request, ()).finish()
-    account = await call.rooms.till.account(_account_id(call))
+    QueryParameters(call.request, ()).raise_faults()
+    account = await call.context.billing.account(_account_id(call))
     return json_response(account_to_json(account))
 
 
 async def list_ledger(call: Call) -> web.StreamResponse:
     """The account's entries, newest first, a page at a time."""
-    query = Query(call.request, ("limit", "cursor"))
-    limit = query.number("limit", _LISTED, 1, _MOST_LISTED)
-    below = query.number("cursor", _LARGEST_ID, 1, _LARGEST_ID)
-    query.finish()
-    page = await call.rooms.till.ledger_page(_account_id(call), below, limit)
+    query = QueryParameters(call.request, ("limit", "cursor"))
+    limit = query.number("limit", _LISTED, 1, MAX_LIST_LIMIT)
+    below = query.number("cursor", MAX_ROW_ID, 1, MAX_ROW_ID)
+    query.raise_faults()
+    page = await call.context.billing.ledger_page(_account_id(call), below, limit)
     more = str(page.next_below) if page.next_below is not None else None
-    return json_response({"entries": [as_json(row) for row in page.entries], "next_cursor": more})
+    return json_response(
+        {"entries": [row_to_json(row) for row in page.entries], "next_cursor": more}
+    )
 
 
 async def grant(call: Call) -> web.StreamResponse:
     """The account with the credits granted, or taken where negative."""
-    body = await read_object(call.request, JOB_BODY_BYTES)
-    given = read_change(Grant, body)
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
+    given = parse_admin_body(Grant, body)
     credits = Decimal(str(given.credits))
-    account = await call.rooms.till.grant(
+    account = await call.context.billing.grant(
         _account_id(call),
         credits,
         given.reason.strip(),
         allow_debt=given.allow_debt,
-        actor=actor_of(call),
+        actor=caller_actor(call),
     )
     return json_response(account_to_json(account))
 
@@ -103,7 +107,7 @@ def account_to_json(account: Account) -> dict[str, Any]:
     }
 
 
-def as_json(row: Mapping[str, Any]) -> dict[str, Any]:
+def row_to_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as JSON values: credits as numbers, moments in UTC, ids as text."""
     return {name: _json_value(value) for name, value in row.items()}
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from producer.api.authentication import require_account
 from producer.api.endpoint import Call
 from producer.api.handlers.job_handlers import find_job
-from producer.api.requests.query_parameters import Query
+from producer.api.requests.query_parameters import QueryParameters
 from producer.live.sse_response import stream_response
 from shared.errors import Fault, InvalidRequest
 
@@ -18,30 +18,30 @@ RESUME = "Last-Event-ID"
 
 async def job_events(call: Call) -> web.StreamResponse:
     """Every event of the job, from the start or after `Last-Event-ID`, until it has ended."""
-    Query(call.request, ()).finish()
+    QueryParameters(call.request, ()).raise_faults()
     job = await find_job(call)
-    events = call.rooms.producer.events
+    events = call.context.producer.events
     async with events.job_stream(job.id, _resume_after(call)) as frames:
         return await _stream(call, frames)
 
 
 async def account_events(call: Call) -> web.StreamResponse:
     """Every event of the account's jobs, from now on or after `Last-Event-ID`."""
-    Query(call.request, ()).finish()
+    QueryParameters(call.request, ()).raise_faults()
     account_id = call.request.match_info["id"]
     require_account(call.caller, account_id)
-    await call.rooms.till.account(account_id)
-    events = call.rooms.producer.events
+    await call.context.billing.account(account_id)
+    events = call.context.producer.events
     async with events.account_stream(account_id, _resume_after(call)) as frames:
         return await _stream(call, frames)
 
 
 async def _stream(call: Call, frames: AsyncIterator[bytes] | None) -> web.StreamResponse:
-    def count_waiting(count: int) -> None:
-        call.ticket.settle(count, may_refuse=True)
+    def count_unsent(count: int) -> None:
+        call.reservation.set_response_bytes(count, may_refuse=True)
 
     return await stream_response(
-        call.request, frames, call.while_the_key_holds(), count_waiting=count_waiting
+        call.request, frames, call.until_key_revoked(), count_unsent=count_unsent
     )
 
 

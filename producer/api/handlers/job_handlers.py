@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from producer.api.authentication import actor_of, bound_account, require_account, require_job
+from producer.api.authentication import caller_account, caller_actor, require_account, require_job
 from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES, Call
 from producer.api.handlers.bounded_wait import wait_for_end
-from producer.api.requests.order_body import MOST_IN_A_BATCH, read_batch, read_order
-from producer.api.requests.query_parameters import Query, read_object
-from producer.jobs.job_repository import Entered
+from producer.api.requests.order_body import MAX_BATCH_JOBS, parse_batch, parse_order
+from producer.api.requests.query_parameters import QueryParameters, read_json_object
+from producer.jobs.job_repository import EnqueueResult
 from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from shared.adapters.http.slow_readers import PacedResponse
@@ -26,14 +26,14 @@ from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
-MOST_LISTED = 1_000
+MAX_LIST_LIMIT = 1_000
 _LISTED = 50
-_LARGE_FIELDS = frozenset({"request", "metadata"})
+_OPTIONAL_FIELDS = frozenset({"request", "metadata"})
 """What is not even read where it is not asked for."""
-REPLAYED = "Idempotent-Replayed"
+REPLAYED_HEADER = "Idempotent-Replayed"
 KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
 """A header carries no more than ASCII unharmed, and loses the spaces around it."""
-BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MOST_IN_A_BATCH - 1}")
+BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
 """Each job of a batch has a key of its own: that of the batch, `/` and its place."""
 
 
@@ -48,26 +48,26 @@ def json_response(
 
 async def create_job(call: Call) -> web.StreamResponse:
     """202 and the job; under a key that was used before, the same answer again."""
-    body = await read_object(call.request, JOB_BODY_BYTES)
-    order = read_order(body, bound_account(call.caller), _idempotency_key(call, KEY_LENGTH))
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
+    order = parse_order(body, caller_account(call.caller), _idempotency_key(call, KEY_LENGTH))
     require_account(call.caller, order.account_id)
     try:
-        entered = await call.rooms.orders.place(order)
+        enqueued = await call.context.order_batcher.enqueue(order)
     except AccountNotFound as unknown:
         raise _unknown_account(unknown, {"account_id": order}) from unknown
-    headers = {"Location": f"/v1/jobs/{entered.job.id}", **_replayed([entered])}
-    return json_response(job_to_json(_as_accepted(entered)), 202, headers)
+    headers = {"Location": f"/v1/jobs/{enqueued.job.id}", **_replay_headers([enqueued])}
+    return json_response(job_to_json(_job_at_enqueue(enqueued)), 202, headers)
 
 
 async def create_jobs(call: Call) -> web.StreamResponse:
     """202 and the jobs in the order given: all of them, or none."""
-    body = await read_object(call.request, BATCH_BODY_BYTES)
+    body = await read_json_object(call.request, BATCH_BODY_BYTES)
     key = _idempotency_key(call, BATCH_KEY_LENGTH)
-    orders = read_batch(body, bound_account(call.caller), key)
+    orders = parse_batch(body, caller_account(call.caller), key)
     for order in orders:
         require_account(call.caller, order.account_id)
     try:
-        entered = await call.rooms.producer.intake.enter(orders)
+        enqueued = await call.context.producer.enqueuer.enqueue(orders)
     except AccountNotFound as unknown:
         named = {f"jobs.{index}.account_id": order for index, order in enumerate(orders)}
         raise _unknown_account(unknown, named) from unknown
@@ -80,8 +80,8 @@ async def create_jobs(call: Call) -> web.StreamResponse:
             for one in refused.faults
         ]
         raise InvalidRequest(faults) from refused
-    jobs = [job_to_json(_as_accepted(one)) for one in entered]
-    return json_response({"jobs": jobs}, 202, _replayed(entered))
+    jobs = [job_to_json(_job_at_enqueue(one)) for one in enqueued]
+    return json_response({"jobs": jobs}, 202, _replay_headers(enqueued))
 
 
 def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> InvalidRequest:
@@ -105,12 +105,12 @@ def _idempotency_key(call: Call, longest: int) -> str | None:
     return keys[0] if keys else None
 
 
-def _as_accepted(entered: Entered) -> Job:
+def _job_at_enqueue(enqueued: EnqueueResult) -> Job:
     """Return the job as it was accepted: the same key gets the same answer, whatever came since."""
-    if entered.is_new:
-        return entered.job
+    if enqueued.is_new:
+        return enqueued.job
     return replace(
-        entered.job,
+        enqueued.job,
         state=JobState.QUEUED,
         reason=None,
         message=None,
@@ -125,24 +125,24 @@ def _as_accepted(entered: Entered) -> Job:
     )
 
 
-def _replayed(entered: Sequence[Entered]) -> dict[str, str]:
-    return {REPLAYED: "true"} if any(not one.is_new for one in entered) else {}
+def _replay_headers(enqueued: Sequence[EnqueueResult]) -> dict[str, str]:
+    return {REPLAYED_HEADER: "true"} if any(not one.is_new for one in enqueued) else {}
 
 
 async def show_job(call: Call) -> web.StreamResponse:
     """The job; with `?wait=` once it has ended or the time is over."""
-    query = Query(call.request, ("wait", "fields"))
+    query = QueryParameters(call.request, ("wait", "fields"))
     seconds = query.seconds("wait", WAIT_SECONDS_MAX)
     fields = query.names("fields", JOB_FIELDS)
-    query.finish()
+    query.raise_faults()
     job = await find_job(call)
     if seconds and not job.is_terminal:
-        async with call.while_the_key_holds():
-            job = await wait_for_end(call.rooms, job, seconds)
-    return json_response(_shown_job(job, fields))
+        async with call.until_key_revoked():
+            job = await wait_for_end(call.context, job, seconds)
+    return json_response(_select_fields(job, fields))
 
 
-def _shown_job(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
+def _select_fields(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
     """Return the job object, or those of its fields, in its order."""
     whole = job_to_json(job)
     return whole if fields is None else {name: whole[name] for name in whole if name in fields}
@@ -150,7 +150,7 @@ def _shown_job(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
 
 async def find_job(call: Call) -> Job:
     """Return the job of the path, where the caller may see it; raises `JobNotFound`."""
-    job = await call.rooms.producer.get(call.request.match_info["id"])
+    job = await call.context.producer.get(call.request.match_info["id"])
     require_job(call.caller, job)
     return job
 
@@ -158,28 +158,28 @@ async def find_job(call: Call) -> Job:
 async def cancel_job(call: Call) -> web.StreamResponse:
     """200 and the job; 409 once it has left the queue."""
     job = await find_job(call)
-    job = await call.rooms.producer.cancel(job.id, actor=actor_of(call))
+    job = await call.context.producer.cancel(job.id, actor=caller_actor(call))
     return json_response(job_to_json(job))
 
 
 async def list_jobs(call: Call) -> web.StreamResponse:
     """Newest first, a page at a time."""
-    query = Query(call.request, ("account_id", "state", "limit", "cursor", "fields"))
+    query = QueryParameters(call.request, ("account_id", "state", "limit", "cursor", "fields"))
     account_id = query.text("account_id", ACCOUNT_LENGTH)
     state = query.one_of("state", [state.value for state in JobState])
-    limit = query.number("limit", _LISTED, 1, MOST_LISTED)
+    limit = query.number("limit", _LISTED, 1, MAX_LIST_LIMIT)
     below = query.job_id("cursor")
     fields = query.names("fields", JOB_FIELDS)
-    query.finish()
+    query.raise_faults()
     if account_id is not None:
         require_account(call.caller, account_id)
-    page = await call.rooms.producer.page(
-        account_id=account_id or bound_account(call.caller),
+    page = await call.context.producer.page(
+        account_id=account_id or caller_account(call.caller),
         state=state,
         limit=limit,
         below=below,
-        without=() if fields is None else _LARGE_FIELDS - fields,
+        without=() if fields is None else _OPTIONAL_FIELDS - fields,
     )
-    jobs = [_shown_job(job, fields) for job in page.jobs]
+    jobs = [_select_fields(job, fields) for job in page.jobs]
     cursor = str(page.next_below) if page.next_below else None
     return json_response({"jobs": jobs, "next_cursor": cursor})

@@ -12,20 +12,20 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from producer.api.openapi.response_models import ANSWERS
+from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.order_body import (
     DEFAULT_MODEL,
-    MOST_IN_A_BATCH,
-    SMALL_PRINT,
+    MAX_BATCH_JOBS,
+    ORDER_FIELD_NAMES,
     Grant,
     PriceChange,
 )
-from producer.orders.order_fields import SmallPrint
+from producer.orders.order_fields import OrderFields
 from shared.catalog import ImageRequest, list_families
 
 REF = "#/components/schemas/"
 
-# JSON without the character NUL, which no database stores: what `SmallPrint` checks of metadata.
+# JSON without the character NUL, which no database stores: what `OrderFields` checks of metadata.
 _NO_NUL: dict[str, Any] = {"pattern": r"^[^\x00]*$"}
 _NOTES: dict[str, dict[str, Any]] = {
     "Notes": {
@@ -49,7 +49,7 @@ _BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant)
 def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
-    answers = _described(ANSWERS)
+    answers = _model_schemas(RESPONSE_MODELS)
     names = [{"$ref": REF + name} for name in orders]
     return {
         "JobOrder": {
@@ -59,13 +59,13 @@ def component_schemas() -> dict[str, Any]:
         **orders,
         **_NOTES,
         "JobBatch": _batch(orders),
-        **_described(_BODIES),
+        **_model_schemas(_BODIES),
         **answers,
-        **_shown_jobs(answers["Job"]),
+        **_selected_job_schemas(answers["Job"]),
     }
 
 
-def _shown_jobs(job: Mapping[str, Any]) -> dict[str, Any]:
+def _selected_job_schemas(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schemas of a job of which `fields` may have named a part."""
     part = {name: rule for name, rule in job.items() if name != "required"}
     return {
@@ -78,15 +78,15 @@ def _shown_jobs(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _described(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+def _model_schemas(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
     inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [(one, "validation") for one in models]
     _, found = models_json_schema(inputs, ref_template=REF + "{model}")
-    return {name: _tidied(schema) for name, schema in found["$defs"].items()}
+    return {name: _simplify(schema) for name, schema in found["$defs"].items()}
 
 
 def _orders() -> Iterator[tuple[str, dict[str, Any]]]:
-    small = _described((SmallPrint,))["SmallPrint"]["properties"]
-    kept = {name: small[name] for name in SMALL_PRINT}
+    small = _model_schemas((OrderFields,))["OrderFields"]["properties"]
+    kept = {name: small[name] for name in ORDER_FIELD_NAMES}
     kept["metadata"] = {
         "$ref": f"{REF}Notes",
         "description": small["metadata"]["description"],
@@ -94,7 +94,7 @@ def _orders() -> Iterator[tuple[str, dict[str, Any]]]:
     }
     for one in list_families().values():
         for task, request in one.tasks.items():
-            for name, schema in _described((request,)).items():
+            for name, schema in _model_schemas((request,)).items():
                 if name == request.__name__:
                     yield _order_name(one.name, task), _order(schema, request, kept)
                 else:
@@ -138,13 +138,13 @@ def _order(
 def _batch(orders: Mapping[str, Any]) -> dict[str, Any]:
     examples = [order["examples"][0] for order in orders.values() if order.get("examples")]
     return {
-        "description": f"Up to {MOST_IN_A_BATCH:,} jobs.",
+        "description": f"Up to {MAX_BATCH_JOBS:,} jobs.",
         "type": "object",
         "properties": {
             "jobs": {
                 "type": "array",
                 "minItems": 1,
-                "maxItems": MOST_IN_A_BATCH,
+                "maxItems": MAX_BATCH_JOBS,
                 "items": {"$ref": f"{REF}JobOrder"},
             }
         },
@@ -154,18 +154,18 @@ def _batch(orders: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tidied(schema: Any) -> Any:
+def _simplify(schema: Any) -> Any:
     """Return the schema without pydantic's titles, and with `null` as one of a field's types."""
     if isinstance(schema, list):
-        return [_tidied(one) for one in schema]
+        return [_simplify(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {
-        name: {field: _tidied(rule) for field, rule in value.items()}
+        name: {field: _simplify(rule) for field, rule in value.items()}
         if name == "properties"
         else value
         if name in {"examples", "default", "const", "enum"}
-        else _tidied(value)
+        else _simplify(value)
         for name, value in schema.items()
         if name != "title"
     }

@@ -16,7 +16,7 @@ from producer.api.endpoint import Endpoint
 from producer.api.openapi.document import render_document
 from shared.adapters.http.slow_readers import PacedResponse
 
-PAGE_POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self';"
     " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -61,7 +61,7 @@ class _Document:
 _HEADERS = {
     # Kept, but asked after each time: a new version shows at once.
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": PAGE_POLICY,
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

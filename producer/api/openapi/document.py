@@ -21,10 +21,10 @@ from shared import PROJECT
 
 OPENAPI = "3.1.0"
 SCHEME = "key"
-_EVERYWHERE = (400, 401, 403, 429, 500, 503)
+_COMMON_PROBLEMS = (400, 401, 403, 429, 500, 503)
 """What every operation may refuse with."""
 _WITH_A_BODY = (408, 413, 415)
-_IN_BRACES = re.compile(r"{(\w+)}")
+_PATH_PARAMETER = re.compile(r"{(\w+)}")
 _RESOURCES = "components"
 
 _ABOUT = """\
@@ -146,7 +146,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
-    for name in _IN_BRACES.findall(endpoint.path):
+    for name in _PATH_PARAMETER.findall(endpoint.path):
         schema = endpoint.path_schemas.get(name, {"type": "string"})
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     for one in endpoint.parameters:
@@ -156,7 +156,7 @@ def _parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
 def _parameter(one: Parameter) -> dict[str, Any]:
     return {
         "name": one.name,
-        "in": one.place,
+        "in": one.location,
         "required": False,
         "description": one.description,
         "schema": one.schema,
@@ -165,9 +165,9 @@ def _parameter(one: Parameter) -> dict[str, Any]:
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     good = {
-        str(status): _answer(endpoint, status, name) for status, name in endpoint.answers.items()
+        str(status): _answer(endpoint, status, name) for status, name in endpoint.responses.items()
     }
-    bad = {*_EVERYWHERE, *endpoint.problems, *(_WITH_A_BODY if endpoint.body else ())}
+    bad = {*_COMMON_PROBLEMS, *endpoint.problems, *(_WITH_A_BODY if endpoint.body else ())}
     refusals = {
         str(status): {"$ref": f"#/{_RESOURCES}/responses/{status}"} for status in sorted(bad)
     }
@@ -177,13 +177,13 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
 def _answer(endpoint: Endpoint, status: int, name: str | None) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
-        "headers": _headers([*endpoint.answer_headers, "X-Request-Id"]),
+        "headers": _headers([*endpoint.response_headers, "X-Request-Id"]),
     }
     if name is not None:
         schema: dict[str, Any] = {"$ref": REF + name}
         if endpoint.is_stream:
             schema = _streamed(schema)
-        answer["content"] = {endpoint.answer_type: {"schema": schema}}
+        answer["content"] = {endpoint.response_type: {"schema": schema}}
     return answer
 
 

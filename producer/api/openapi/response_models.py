@@ -237,7 +237,7 @@ class WebhookMessage(BaseModel):
     data: Job
 
 
-ANSWERS: tuple[type[BaseModel], ...] = (
+RESPONSE_MODELS: tuple[type[BaseModel], ...] = (
     *(Job, Jobs, JobPage, Price, Prices, Account, LedgerPage, AuditPage, Event),
     *(Problem, WebhookMessage),
 )

@@ -17,23 +17,23 @@ from pydantic import (
 )
 
 from producer.orders.order import Order
-from producer.orders.order_fields import faults_of_small_print
+from producer.orders.order_fields import find_order_faults
 from shared.catalog import ImageRequest, get_family
 from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
 
 DEFAULT_MODEL = "gpt-4o-image"
-MOST_IN_A_BATCH = 1_000
+MAX_BATCH_JOBS = 1_000
 FIELDS_MAX = 100
 """More than any body has. Each one that is not known would be named in the refusal."""
-SMALL_PRINT = ("account_id", "metadata", "webhook_url", "priority", "run_at")
+ORDER_FIELD_NAMES = ("account_id", "metadata", "webhook_url", "priority", "run_at")
 """The fields of a job's body that are neither `model`, `task` nor the model's own."""
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
 
-def read_order(
+def parse_order(
     body: Mapping[str, Any], account_id: str | None, idempotency_key: str | None
 ) -> Order:
     """Return the order that a body asks for; `account_id` stands where the body names none.
@@ -43,20 +43,20 @@ def read_order(
     _require_few_fields(body)
     fields = dict(body)
     model, task = fields.pop("model", DEFAULT_MODEL), fields.pop("task", None)
-    small = {name: fields.pop(name) for name in SMALL_PRINT if name in fields}
-    small["idempotency_key"] = idempotency_key
+    order_fields = {name: fields.pop(name) for name in ORDER_FIELD_NAMES if name in fields}
+    order_fields["idempotency_key"] = idempotency_key
     if account_id is not None:
-        small.setdefault("account_id", account_id)
-    if isinstance(small.get("run_at"), str):
-        small["run_at"] = _moment(small["run_at"])
+        order_fields.setdefault("account_id", account_id)
+    if isinstance(order_fields.get("run_at"), str):
+        order_fields["run_at"] = _parse_time(order_fields["run_at"])
     faults: list[Fault] = []
     try:
         request = _read_request(model, task, fields)
     except InvalidRequest as refused:
         faults += refused.faults
-    if faults or "account_id" not in small:
-        raise InvalidRequest([*faults_of_small_print(small), *faults])
-    return Order(request=request, **small)
+    if faults or "account_id" not in order_fields:
+        raise InvalidRequest([*find_order_faults(order_fields), *faults])
+    return Order(request=request, **order_fields)
 
 
 def _require_few_fields(body: Mapping[str, Any]) -> None:
@@ -76,7 +76,7 @@ def _read_request(model: object, task: object, fields: Mapping[str, Any]) -> Ima
     return one.validate(task, fields)
 
 
-def _moment(text: str) -> datetime | str:
+def _parse_time(text: str) -> datetime | str:
     """Return the moment of RFC 3339 that the text names, or the text, for the check to refuse."""
     if not _MOMENT.fullmatch(text):
         return text
@@ -86,7 +86,7 @@ def _moment(text: str) -> datetime | str:
         return text
 
 
-def read_batch(body: Mapping[str, Any], account_id: str | None, key: str | None) -> list[Order]:
+def parse_batch(body: Mapping[str, Any], account_id: str | None, key: str | None) -> list[Order]:
     """Return the orders of a batch; each fault's field begins with `jobs.<index>`.
 
     The key of the whole batch becomes one key per job: `<key>/<index>`.
@@ -96,9 +96,9 @@ def read_batch(body: Mapping[str, Any], account_id: str | None, key: str | None)
     faults = [
         Fault(name, "is not a field of a batch; allowed: jobs") for name in body.keys() - {"jobs"}
     ]
-    if not isinstance(jobs, list) or not 1 <= len(jobs) <= MOST_IN_A_BATCH:
+    if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_BATCH_JOBS:
         faults.append(
-            Fault("jobs", f"{format_value(jobs)} must be a list of 1 to {MOST_IN_A_BATCH:,} jobs")
+            Fault("jobs", f"{format_value(jobs)} must be a list of 1 to {MAX_BATCH_JOBS:,} jobs")
         )
         raise InvalidRequest(faults)
     orders: list[Order] = []
@@ -106,9 +106,9 @@ def read_batch(body: Mapping[str, Any], account_id: str | None, key: str | None)
         try:
             if not isinstance(one, dict):
                 raise InvalidRequest([Fault("", f"must be an object, not {format_value(one)}")])
-            orders.append(read_order(one, account_id, f"{key}/{index}" if key else None))
+            orders.append(parse_order(one, account_id, f"{key}/{index}" if key else None))
         except InvalidRequest as refused:
-            faults += [_within(index, fault) for fault in refused.faults]
+            faults += [_prefix_fault(index, fault) for fault in refused.faults]
         if len(faults) > FAULTS_MAX:
             break
     if faults:
@@ -116,7 +116,7 @@ def read_batch(body: Mapping[str, Any], account_id: str | None, key: str | None)
     return orders
 
 
-def _within(index: int, fault: Fault) -> Fault:
+def _prefix_fault(index: int, fault: Fault) -> Fault:
     return Fault(f"jobs.{index}.{fault.field}".rstrip("."), fault.message)
 
 
@@ -192,7 +192,7 @@ class Grant(BaseModel):
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
-def read_change(kind: type[_Body], body: Mapping[str, Any]) -> _Body:
+def parse_admin_body(kind: type[_Body], body: Mapping[str, Any]) -> _Body:
     """Return the body as that model, or raise `InvalidRequest` with every fault."""
     _require_few_fields(body)
     allowed = {name: info.description or "" for name, info in kind.model_fields.items()}

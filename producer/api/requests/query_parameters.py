@@ -21,20 +21,20 @@ from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, r
 from shared.errors import AccountNotFound, Fault, InvalidRequest, JobNotFound
 from shared.field_faults import format_field_name, format_value
 
-_FEW_DIGITS = 19
+_MAX_DIGITS = 19
 
 
-def is_storable(text: str) -> bool:
+def is_storable_text(text: str) -> bool:
     """Return whether Postgres can store the text: it has no NUL, and no half of a character."""
     if text.isascii():
         return "\0" not in text
     return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text)
 
 
-def refuse_unstorable(request: web.Request) -> None:
+def check_path_text(request: web.Request) -> None:
     """Raise what a route raises for a name that no row has, where no row can have it."""
     parts = request.match_info
-    if all(map(is_storable, parts.values())):
+    if all(map(is_storable_text, parts.values())):
         return
     if "quantity" in parts:
         raise PriceNotFound(parts["model"], parts["task"], parts["quantity"])
@@ -43,17 +43,19 @@ def refuse_unstorable(request: web.Request) -> None:
 
 
 _JSON = "application/json"
-_OF_FORMS = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+_FORM_CONTENT_TYPES = frozenset(
+    {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
+)
 """What a web page may send anywhere without asking."""
 
 
-def refuse_forms(request: web.Request) -> None:
+def require_json_content(request: web.Request) -> None:
     """Raise `UnsupportedContent` for a body that is not said to be JSON, on any route.
 
     A web page cannot send that type to another origin without permission. A route that takes no
     body refuses one as well.
     """
-    is_form = "Content-Type" in request.headers and request.content_type in _OF_FORMS
+    is_form = "Content-Type" in request.headers and request.content_type in _FORM_CONTENT_TYPES
     if is_form or (request.body_exists and not _is_json(request)):
         raise _not_json(request)
 
@@ -70,7 +72,7 @@ def _not_json(request: web.Request) -> UnsupportedContent:
     )
 
 
-async def read_object(
+async def read_json_object(
     request: web.Request, limit_bytes: int, *, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> dict[str, Any]:
     """Return the JSON object of the body.
@@ -100,12 +102,12 @@ async def _read_body(request: web.Request, limit_bytes: int, timeout_seconds: fl
     return body
 
 
-class Query:
+class QueryParameters:
     """The query parameters of one request; collects every fault before it refuses."""
 
     def __init__(self, request: web.Request, allowed: Collection[str]) -> None:
         self._given: Mapping[str, str] = {
-            name: value for name, value in request.query.items() if is_storable(value)
+            name: value for name, value in request.query.items() if is_storable_text(value)
         }
         self._faults = [
             Fault(format_field_name(name), f"is not a parameter here; allowed: {_listed(allowed)}")
@@ -118,7 +120,7 @@ class Query:
                 f"{format_value(value)} has a character that cannot be stored",
             )
             for name, value in request.query.items()
-            if not is_storable(value)
+            if not is_storable_text(value)
         ]
         self._faults += [
             Fault(format_field_name(name), "is given more than once")
@@ -164,7 +166,7 @@ class Query:
         if value is None:
             return default
         digits = value.removeprefix("-")
-        if digits.isascii() and digits.isdigit() and len(digits) <= _FEW_DIGITS:
+        if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS:
             number = int(value)
             if lowest <= number <= highest:
                 return number
@@ -202,7 +204,7 @@ class Query:
         """Note a fault that only the caller can see."""
         self._faults.append(Fault(name, message))
 
-    def finish(self) -> None:
+    def raise_faults(self) -> None:
         """Raise `InvalidRequest` with every fault found, if any."""
         if self._faults:
             raise InvalidRequest(self._faults)

@@ -27,15 +27,15 @@ class KeyNeeded(HttpRefusal):
     code = "key_refused"
     status = HTTPStatus.UNAUTHORIZED
 
-    def __init__(self, sign: str) -> None:
+    def __init__(self, explanation: str) -> None:
         super().__init__(
             "while no API key exists, only direct requests of this machine are answered, and this"
-            f" one {sign}: make a key with `darkroom keys create` and send it in the header"
+            f" one {explanation}: make a key with `darkroom keys create` and send it in the header"
             " `Authorization: Bearer dk_...`"
         )
 
 
-class TooMuchAtOnce(HttpRefusal):
+class TooManyRequests(HttpRefusal):
     """The key has as many requests under way, or answers unread, as one key may have."""
 
     code = "too_much_at_once"

@@ -67,9 +67,9 @@ _TITLES = {
 }
 
 RETRY_AFTER_SECONDS = 2
-_COME_AGAIN = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
+_RETRYABLE_STATUSES = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 
-_TRY_AGAIN = "try again after the seconds of Retry-After; /readyz and the log say what is wrong"
+_RETRY_DETAIL = "try again after the seconds of Retry-After; /readyz and the log say what is wrong"
 
 
 class Problem(web.Response):
@@ -78,7 +78,7 @@ class Problem(web.Response):
     cause: str | None = None
 
 
-def problem_of(error: DarkroomError) -> web.Response:
+def problem_from_error(error: DarkroomError) -> web.Response:
     """Return the answer for an error of our own tree; one that no caller can cause is raised."""
     status = _status_of(error)
     if status is None:
@@ -86,7 +86,7 @@ def problem_of(error: DarkroomError) -> web.Response:
     headers: dict[str, str] = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
-    if status in _COME_AGAIN:
+    if status in _RETRYABLE_STATUSES:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     response = problem(status, error.code, _detail(error), members=_members(error), headers=headers)
     response.cause = str(error)
@@ -96,10 +96,10 @@ def problem_of(error: DarkroomError) -> web.Response:
 def _detail(error: DarkroomError) -> str:
     # A server's own words may name its addresses and users: they are for /readyz and the log.
     if isinstance(error, errors.PostgresDown) and error.sqlstate:
-        return f"{_TRY_AGAIN} (SQLSTATE {error.sqlstate})"
+        return f"{_RETRY_DETAIL} (SQLSTATE {error.sqlstate})"
     if isinstance(error, errors.RowBusy):
-        return f"{error}; {_TRY_AGAIN}"
-    return _TRY_AGAIN if isinstance(error, errors.DependencyDown) else str(error)
+        return f"{error}; {_RETRY_DETAIL}"
+    return _RETRY_DETAIL if isinstance(error, errors.DependencyDown) else str(error)
 
 
 def _status_of(error: DarkroomError) -> HTTPStatus | None:

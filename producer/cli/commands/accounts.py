@@ -8,12 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from producer.billing import Account
-from producer.cli.command_actor import operator
-from producer.cli.command_runner import DatabaseAccess, run_with_database
-from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.command_actor import command_actor
+from producer.cli.command_runner import DatabaseContext, run_with_database
+from producer.cli.display.console import (
+    build_table,
+    print_data,
+    print_json,
+    print_message,
+    stdout_console,
+)
 from producer.cli.display.job_tables import row_to_json
-from producer.cli.display.text_format import NOTHING, credits_text, moment_text, printable
-from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, read_credits
+from producer.cli.display.text_format import NO_VALUE, credits_text, printable, time_text
+from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, parse_credits
 from shared.job_json import credits_to_json, timestamp_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
@@ -23,15 +29,15 @@ app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, re
 def create(
     account_id: AccountId,
     credits: Annotated[
-        Decimal, typer.Option(metavar="N", parser=read_credits, help="Granted at once.")
+        Decimal, typer.Option(metavar="N", parser=parse_credits, help="Granted at once.")
     ] = Decimal(0),
     as_json: AsJson = False,
 ) -> None:
     """Create an account, with credits if asked."""
 
-    async def step(access: DatabaseAccess) -> None:
-        account = await access.till.create_account(account_id, credits, actor=operator())
-        _put(account, as_json=as_json)
+    async def step(context: DatabaseContext) -> None:
+        account = await context.billing.create_account(account_id, credits, actor=command_actor())
+        _print_account(account, as_json=as_json)
 
     run_with_database(step)
 
@@ -50,11 +56,11 @@ def grant(
 ) -> None:
     """Grant credits; a negative number takes some back, as an adjustment."""
 
-    async def step(access: DatabaseAccess) -> None:
-        account = await access.till.grant(
-            account_id, credits, reason, allow_debt=allow_debt, actor=operator()
+    async def step(context: DatabaseContext) -> None:
+        account = await context.billing.grant(
+            account_id, credits, reason, allow_debt=allow_debt, actor=command_actor()
         )
-        _put(account, as_json=as_json)
+        _print_account(account, as_json=as_json)
 
     run_with_database(step)
 
@@ -63,8 +69,8 @@ def grant(
 def show(account_id: AccountId, as_json: AsJson = False) -> None:
     """Show an account's credits."""
 
-    async def step(access: DatabaseAccess) -> None:
-        _put(await access.till.account(account_id), as_json=as_json)
+    async def step(context: DatabaseContext) -> None:
+        _print_account(await context.billing.account(account_id), as_json=as_json)
 
     run_with_database(step)
 
@@ -80,16 +86,18 @@ def ledger(
 ) -> None:
     """Show every movement of an account's credits, newest first."""
 
-    async def step(access: DatabaseAccess) -> None:
-        entries = await access.till.ledger(account_id, below, limit)
-        who = await access.till.granted_by(account_id, [entry["id"] for entry in entries])
+    async def step(context: DatabaseContext) -> None:
+        entries = await context.billing.ledger(account_id, below, limit)
+        who = await context.billing.read_entry_actors(
+            account_id, [entry["id"] for entry in entries]
+        )
         entries = [{**entry, "granted_by": who.get(entry["id"])} for entry in entries]
         if as_json:
-            put_json(*(row_to_json(entry) for entry in entries))
+            print_json(*(row_to_json(entry) for entry in entries))
             return
         _print_ledger(entries)
         if len(entries) == limit:
-            say(f"older ones: --below {entries[-1]['id']}", "dim")
+            print_message(f"older ones: --below {entries[-1]['id']}", "dim")
 
     run_with_database(step)
 
@@ -105,11 +113,11 @@ def account_to_json(account: Account) -> dict[str, Any]:
     }
 
 
-def _put(account: Account, *, as_json: bool) -> None:
+def _print_account(account: Account, *, as_json: bool) -> None:
     if as_json:
-        put_json(account_to_json(account))
+        print_json(account_to_json(account))
         return
-    put(
+    print_data(
         f"{printable(account.id)}: {credits_text(account.available)} credits available"
         f" (balance {credits_text(account.balance)}, held by open jobs"
         f" {credits_text(account.held)})"
@@ -117,19 +125,19 @@ def _put(account: Account, *, as_json: bool) -> None:
 
 
 def _print_ledger(entries: list[dict[str, Any]]) -> None:
-    table = plain_table(
+    table = build_table(
         *("id", "at", "entry", "credits", "balance", "held", "for", "by"),
         right=("id", "credits", "balance", "held"),
     )
     for entry in entries:
         table.add_row(
             str(entry["id"]),
-            moment_text(entry["created_at"]),
+            time_text(entry["created_at"]),
             entry["kind"],
             credits_text(entry["credits"]),
             credits_text(entry["balance_after"]),
             credits_text(entry["held_after"]),
-            str(entry["job_id"] or printable(entry["reason"] or NOTHING)),
-            printable(entry["granted_by"] or NOTHING),
+            str(entry["job_id"] or printable(entry["reason"] or NO_VALUE)),
+            printable(entry["granted_by"] or NO_VALUE),
         )
-    data_console().print(table)
+    stdout_console().print(table)

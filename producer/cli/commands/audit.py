@@ -8,9 +8,9 @@ from uuid import UUID
 import typer
 
 from producer.audit_entries import Act
-from producer.cli.command_runner import DatabaseAccess, run_with_database
-from producer.cli.display.audit_table import audit_table
-from producer.cli.display.console import data_console, put_json, say
+from producer.cli.command_runner import DatabaseContext, run_with_database
+from producer.cli.display.audit_table import build_audit_table
+from producer.cli.display.console import print_json, print_message, stdout_console
 from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import command_text
 from producer.cli.options import AsJson, Limit
@@ -31,28 +31,28 @@ def audit(
 ) -> None:
     """Show who did what, newest first: prices, credits, cancels, keys, webhooks."""
 
-    async def step(access: DatabaseAccess) -> None:
-        rows = await access.till.audit(
+    async def step(context: DatabaseContext) -> None:
+        rows = await context.billing.audit(
             act=act,
             account_id=account,
             job_id=job,
             actor=actor,
             below=below,
-            most=limit,
+            limit=limit,
         )
         if as_json:
-            put_json(*(row_to_json(row) for row in rows))
+            print_json(*(row_to_json(row) for row in rows))
             return
         if not rows:
-            say("no such entries")
+            print_message("no such entries")
             return
-        data_console().print(audit_table(rows))
+        stdout_console().print(build_audit_table(rows))
         if len(rows) == limit:
             given = (
                 *(("--account", account), ("--job", job), ("--act", act), ("--actor", actor)),
                 ("--below", rows[-1]["id"]),
             )
             words = [word for name, value in given if value for word in (name, str(value))]
-            say(f"older ones: {command_text('audit', *words)}", "dim")
+            print_message(f"older ones: {command_text('audit', *words)}", "dim")
 
     run_with_database(step)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from producer.cli.command_runner import run
-from producer.cli.display.console import data_console, put_json, say
-from producer.cli.display.text_format import count_text, moment_text, printable
+from producer.cli.display.console import print_json, print_message, stdout_console
+from producer.cli.display.text_format import count_text, printable, time_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
 from producer.doctor import Finding, examine
@@ -27,22 +27,22 @@ def doctor(as_json: AsJson = False) -> None:
         seen = 0
         async for finding in examine(settings):
             seen += 1
-            _put(finding, as_json=as_json)
+            _print_finding(finding, as_json=as_json)
             if not finding.ok:
                 bad.append(finding)
         if not bad:
-            say(f"all is well: {count_text(seen, 'check')}", "green")
+            print_message(f"all is well: {count_text(seen, 'check')}", "green")
             return ExitCode.DONE
-        say(f"{len(bad)} of {count_text(seen, 'check')} failed", "red")
+        print_message(f"{len(bad)} of {count_text(seen, 'check')} failed", "red")
         is_down = any(finding.name in _DEPENDENCIES for finding in bad)
         return ExitCode.DEPENDENCY_DOWN if is_down else ExitCode.ERROR
 
     run(step)
 
 
-def _put(finding: Finding, *, as_json: bool) -> None:
+def _print_finding(finding: Finding, *, as_json: bool) -> None:
     if as_json:
-        put_json(
+        print_json(
             {
                 "name": finding.name,
                 "ok": finding.ok,
@@ -57,8 +57,8 @@ def _put(finding: Finding, *, as_json: bool) -> None:
         f": {printable(finding.detail)}", style="not bold default"
     )
     if finding.since is not None:
-        line.append(f"; since {moment_text(finding.since)}", style="not bold default")
-    console = data_console()
+        line.append(f"; since {time_text(finding.since)}", style="not bold default")
+    console = stdout_console()
     console.print(line)
     if finding.fix and not finding.ok:
         console.print(f"    fix: {printable(finding.fix)}", style="yellow")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from producer.cli.command_runner import Desk, run_at_desk
+from producer.cli.command_runner import CommandContext, run_connected
 from producer.cli.commands.enqueue_options import (
     Account,
     AspectRatio,
@@ -22,14 +22,14 @@ from producer.cli.commands.enqueue_options import (
     Wait,
     WebhookUrl,
 )
-from producer.cli.display.console import put, put_json, say
-from producer.cli.display.job_progress import wait_visibly
+from producer.cli.display.console import print_data, print_json, print_message
+from producer.cli.display.job_progress import wait_with_progress
 from producer.cli.display.text_format import (
     command_text,
     credits_text,
-    order_text,
+    duration_between_text,
+    job_task_text,
     printable,
-    span_text,
 )
 from producer.cli.exit_codes import ExitCode, code_of_ended
 from producer.cli.options import AsJson, Timeout
@@ -72,7 +72,7 @@ def enqueue(
         "enhance_prompt": enhance_prompt or None,
         "fallback_model": fallback_model,
     }
-    small_print: dict[str, Any] = {
+    order_fields: dict[str, Any] = {
         "account_id": account,
         "idempotency_key": idempotency_key,
         "metadata": metadata or {},
@@ -82,15 +82,15 @@ def enqueue(
     }
     given = {name: value for name, value in fields.items() if value is not None}
 
-    async def step(desk: Desk) -> ExitCode:
-        [job] = await desk.producer.enqueue_many([build_order(model, given, small_print)])
+    async def step(context: CommandContext) -> ExitCode:
+        [job] = await context.producer.enqueue_many([build_order(model, given, order_fields)])
         timeout_seconds = timeout if wait else None
-        return await report_enqueued(desk, job, timeout_seconds=timeout_seconds, as_json=as_json)
+        return await report_enqueued(context, job, timeout_seconds=timeout_seconds, as_json=as_json)
 
-    run_at_desk(step)
+    run_connected(step)
 
 
-def build_order(model: str, fields: dict[str, Any], small_print: dict[str, Any]) -> Order:
+def build_order(model: str, fields: dict[str, Any], order_fields: dict[str, Any]) -> Order:
     """Return the order, or raise `InvalidRequest` with every fault of request and small print."""
     faults: list[Fault] = []
     # Stands in while the small print of a refused request is checked as well.
@@ -101,7 +101,7 @@ def build_order(model: str, fields: dict[str, Any], small_print: dict[str, Any])
     except InvalidRequest as error:
         faults += error.faults
     try:
-        order = Order(request=request, **small_print)
+        order = Order(request=request, **order_fields)
     except InvalidRequest as error:
         faults += error.faults
     if faults:
@@ -110,34 +110,34 @@ def build_order(model: str, fields: dict[str, Any], small_print: dict[str, Any])
 
 
 async def report_enqueued(
-    desk: Desk, job: Job, *, timeout_seconds: float | None, as_json: bool
+    context: CommandContext, job: Job, *, timeout_seconds: float | None, as_json: bool
 ) -> ExitCode:
     """Tell of a new job, and with a timeout wait for its end; return the command's code."""
-    say(
-        f"{order_text(job)} for {printable(job.account_id)}:"
+    print_message(
+        f"{job_task_text(job)} for {printable(job.account_id)}:"
         f" {credits_text(job.credits_quoted)} credits held until it ends"
     )
-    await _warn_without_worker(desk, job)
+    await _warn_if_no_worker(context, job)
     if timeout_seconds is not None:
-        return await wait_and_report(desk, job, timeout_seconds=timeout_seconds, as_json=as_json)
+        return await wait_and_report(context, job, timeout_seconds=timeout_seconds, as_json=as_json)
     if as_json:
-        put_json(job_to_json(job))
+        print_json(job_to_json(job))
         return ExitCode.DONE
-    put(str(job.id))
-    say(f"next: {command_text('jobs', 'wait', str(job.id))}", "dim")
+    print_data(str(job.id))
+    print_message(f"next: {command_text('jobs', 'wait', str(job.id))}", "dim")
     return ExitCode.DONE
 
 
 async def wait_and_report(
-    desk: Desk, job: Job, *, timeout_seconds: float, as_json: bool
+    context: CommandContext, job: Job, *, timeout_seconds: float, as_json: bool
 ) -> ExitCode:
     """Wait for the end, showing the way there; print the job, or the URLs of its images."""
-    [job] = await wait_visibly(desk.producer, [job], timeout_seconds)
+    [job] = await wait_with_progress(context.producer, [job], timeout_seconds)
     if as_json:
-        put_json(job_to_json(job))
+        print_json(job_to_json(job))
     elif job.state is JobState.SUCCEEDED:
         for url in job.result_urls:
-            put(printable(url))
+            print_data(printable(url))
     report_end(job)
     return code_of_ended(job)
 
@@ -145,20 +145,22 @@ async def wait_and_report(
 def report_end(job: Job) -> None:
     """Say on stderr how a job ended."""
     if job.state is JobState.SUCCEEDED:
-        took = span_text(job.created_at, job.finished_at)
-        say(f"succeeded in {took}: {credits_text(job.credits_charged)} credits charged", "green")
+        took = duration_between_text(job.created_at, job.finished_at)
+        print_message(
+            f"succeeded in {took}: {credits_text(job.credits_charged)} credits charged", "green"
+        )
         return
     why = ": ".join(printable(part) for part in (job.reason, job.message) if part)
-    say(f"{job.state} ({why}); the hold is released, nothing is charged", "red")
-    say(f"next: {command_text('jobs', 'show', str(job.id))}", "dim")
+    print_message(f"{job.state} ({why}); the hold is released, nothing is charged", "red")
+    print_message(f"next: {command_text('jobs', 'show', str(job.id))}", "dim")
 
 
-async def _warn_without_worker(desk: Desk, job: Job) -> None:
+async def _warn_if_no_worker(context: CommandContext, job: Job) -> None:
     if job.is_terminal:
         return
-    row = await desk.database.fetch_row("worker_lives", ALIVE_SECONDS)
+    row = await context.database.fetch_row("worker_lives", ALIVE_SECONDS)
     if row is not None and not row["is_alive"]:
-        say(
+        print_message(
             f"no worker is running, so the job waits: start one with {command_text('worker')}",
             "yellow",
         )

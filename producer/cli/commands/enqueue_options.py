@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.cli.options import read_moment, read_object
+from producer.cli.options import parse_json_object, parse_time
 
 Account = Annotated[str, typer.Option(metavar="A", help="Who pays.")]
 Prompt = Annotated[
@@ -35,13 +35,13 @@ WebhookUrl = Annotated[
 ]
 Metadata = Annotated[
     dict[str, Any] | None,
-    typer.Option(metavar="JSON", parser=read_object, help="Your notes, given back as is."),
+    typer.Option(metavar="JSON", parser=parse_json_object, help="Your notes, given back as is."),
 ]
 PriorityWord = Annotated[
     str, typer.Option(metavar="high|normal|low", help="Stored for now: the order is by time.")
 ]
 RunAt = Annotated[
     datetime | None,
-    typer.Option(metavar="ISO", parser=read_moment, help="Not before this moment."),
+    typer.Option(metavar="ISO", parser=parse_time, help="Not before this moment."),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end; 4 if it fails.")]

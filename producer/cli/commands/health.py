@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import orjson
 import typer
 
-from producer.cli.command_runner import errors_told
-from producer.cli.display.console import put, put_json, say
+from producer.cli.command_runner import exit_on_error
+from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.text_format import printable
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
@@ -28,15 +28,17 @@ def health(
     as_json: AsJson = False,
 ) -> None:
     """Ask a worker or an API whether it is ready: 0 it is, 6 it is not."""
-    with errors_told():
+    with exit_on_error():
         asked = url or _worker_url(load_settings())
     try:
         status, body = _ask(asked)
     except (OSError, http.client.HTTPException) as error:
-        say(f"nobody answers at {printable(asked)}: {str(error) or type(error).__name__}", "red")
+        print_message(
+            f"nobody answers at {printable(asked)}: {str(error) or type(error).__name__}", "red"
+        )
         raise typer.Exit(ExitCode.DEPENDENCY_DOWN) from None
     if as_json:
-        put_json({"ready": status == http.client.OK, "url": asked, **body})
+        print_json({"ready": status == http.client.OK, "url": asked, **body})
     else:
         _report(asked, status, body)
     raise typer.Exit(ExitCode.DONE if status == http.client.OK else ExitCode.DEPENDENCY_DOWN)
@@ -85,4 +87,4 @@ def _report(url: str, status: int, body: dict[str, Any]) -> None:
     told = checks if isinstance(checks, dict) else {}
     line = ", ".join(f"{name} {printable(str(answer))}" for name, answer in told.items())
     word = "ready" if status == http.client.OK else f"not ready (HTTP {status})"
-    put(f"{printable(url)} is {word}" + (f": {line}" if line else ""))
+    print_data(f"{printable(url)} is {word}" + (f": {line}" if line else ""))

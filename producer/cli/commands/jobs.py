@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.command_actor import operator
-from producer.cli.command_runner import Desk, run_at_desk
+from producer.cli.command_actor import command_actor
+from producer.cli.command_runner import CommandContext, run_connected
 from producer.cli.commands.enqueue import report_enqueued, wait_and_report
 from producer.cli.commands.enqueue_options import Wait
-from producer.cli.commands.resolve import advice_for, advice_for_late, advice_for_many, resolve
-from producer.cli.display.console import data_console, put, put_json, say
-from producer.cli.display.job_tables import job_page, jobs_table, story_to_json
+from producer.cli.commands.resolve import late_resolve_advice, list_advice, resolve, resolve_advice
+from producer.cli.display.console import print_data, print_json, print_message, stdout_console
+from producer.cli.display.job_tables import build_jobs_table, job_details_to_json, job_details_view
 from producer.cli.display.text_format import command_text, credits_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson, JobId, Limit, Timeout
@@ -38,66 +38,66 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
 
-    async def step(desk: Desk) -> None:
-        last = (await desk.producer.get(below)).id if below is not None else None
-        jobs = await desk.producer.list(account_id=account, state=state, limit=limit, below=last)
+    async def step(context: CommandContext) -> None:
+        last = (await context.producer.get(below)).id if below is not None else None
+        jobs = await context.producer.list(account_id=account, state=state, limit=limit, below=last)
         if as_json:
-            put_json(*(job_to_json(job) for job in jobs))
+            print_json(*(job_to_json(job) for job in jobs))
             return
         if not jobs:
-            say("no such jobs")
+            print_message("no such jobs")
             return
-        data_console().print(jobs_table(jobs, now=datetime.now(UTC)))
-        for line in advice_for_many(jobs):
-            say(line)
+        stdout_console().print(build_jobs_table(jobs, now=datetime.now(UTC)))
+        for line in list_advice(jobs):
+            print_message(line)
         if len(jobs) == limit:
             given = (("--account", account), ("--state", state), ("--below", str(jobs[-1].id)))
             words = [word for name, value in given if value for word in (name, value)]
-            say(f"older ones: {command_text('jobs', 'list', *words)}", "dim")
+            print_message(f"older ones: {command_text('jobs', 'list', *words)}", "dim")
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
 def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one job: what was asked, its timeline, its attempts and its money."""
 
-    async def step(desk: Desk) -> None:
-        job = await desk.producer.get(job_id)
-        story = await desk.producer.till.explain(job.id)
+    async def step(context: CommandContext) -> None:
+        job = await context.producer.get(job_id)
+        details = await context.producer.billing.explain(job.id)
         if as_json:
-            put_json(story_to_json(job, story))
+            print_json(job_details_to_json(job, details))
         else:
-            data_console().print(job_page(job, story))
-            for line in (*advice_for(job), *advice_for_late(job, story["late_tasks"])):
-                say(line)
+            stdout_console().print(job_details_view(job, details))
+            for line in (*resolve_advice(job), *late_resolve_advice(job, details["late_tasks"])):
+                print_message(line)
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
 def wait(job_id: JobId, timeout: Timeout = 600, as_json: AsJson = False) -> None:
     """Wait until a job has ended: 0 it succeeded, 4 it failed, 5 the time is over."""
 
-    async def step(desk: Desk) -> ExitCode:
-        job = await desk.producer.get(job_id)
-        return await wait_and_report(desk, job, timeout_seconds=timeout, as_json=as_json)
+    async def step(context: CommandContext) -> ExitCode:
+        job = await context.producer.get(job_id)
+        return await wait_and_report(context, job, timeout_seconds=timeout, as_json=as_json)
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Take a queued job back and release its credits."""
 
-    async def step(desk: Desk) -> None:
-        job = await desk.producer.cancel(job_id, actor=operator())
+    async def step(context: CommandContext) -> None:
+        job = await context.producer.cancel(job_id, actor=command_actor())
         if as_json:
-            put_json(job_to_json(job))
+            print_json(job_to_json(job))
         else:
-            put(f"{job.id} cancelled, {credits_text(job.credits_quoted)} credits released")
+            print_data(f"{job.id} cancelled, {credits_text(job.credits_quoted)} credits released")
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
@@ -109,10 +109,10 @@ def retry(
 ) -> None:
     """Run an ended job's request again, as a new job; prints the new job's id."""
 
-    async def step(desk: Desk) -> ExitCode:
-        job = await desk.producer.retry(job_id, actor=operator())
+    async def step(context: CommandContext) -> ExitCode:
+        job = await context.producer.retry(job_id, actor=command_actor())
         return await report_enqueued(
-            desk, job, timeout_seconds=timeout if wait else None, as_json=as_json
+            context, job, timeout_seconds=timeout if wait else None, as_json=as_json
         )
 
-    run_at_desk(step)
+    run_connected(step)

@@ -9,13 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from producer.cli.command_actor import operator
-from producer.cli.command_runner import DatabaseAccess, run_with_database
-from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.command_actor import command_actor
+from producer.cli.command_runner import DatabaseContext, run_with_database
+from producer.cli.display.console import (
+    build_table,
+    print_data,
+    print_json,
+    print_message,
+    stdout_console,
+)
 from producer.cli.display.job_tables import row_to_json
-from producer.cli.display.text_format import NOTHING, command_text, moment_text, printable
+from producer.cli.display.text_format import NO_VALUE, command_text, printable, time_text
 from producer.cli.options import AsJson
-from producer.keys.key_store import MEMORY_SECONDS, ApiKey, KeyRing, Role
+from producer.keys.key_store import KEY_CACHE_SECONDS, ApiKey, KeyStore, Role
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
@@ -40,19 +46,21 @@ def create(
     if role is not Role.SERVICE and account is not None:
         raise typer.BadParameter(f"--role {role} is for all accounts: leave --account out")
 
-    async def step(access: DatabaseAccess) -> None:
-        ring = KeyRing(access.database)
-        is_first = not await ring.is_configured()
-        key, text = await ring.create(role, account, name, actor=operator())
+    async def step(context: DatabaseContext) -> None:
+        key_store = KeyStore(context.database)
+        is_first = not await key_store.has_any_key()
+        key, text = await key_store.create(role, account, name, actor=command_actor())
         if as_json:
-            put_json({**key_to_json(key), "key": text})
+            print_json({**key_to_json(key), "key": text})
             return
         # On a narrow terminal it must stay one word to copy.
-        data_console().print(text, soft_wrap=True)
-        say(f"a key for {_whose(key)}. It is not shown again: keep it now")
-        say(f"recognise it by {key.prefix}; end it: {_revocation(key)}")
+        stdout_console().print(text, soft_wrap=True)
+        print_message(f"a key for {_whose(key)}. It is not shown again: keep it now")
+        print_message(f"recognise it by {key.prefix}; end it: {_revocation(key)}")
         if is_first:
-            say("it is the first one: from now on the API refuses whoever sends no key", "yellow")
+            print_message(
+                "it is the first one: from now on the API refuses whoever sends no key", "yellow"
+            )
 
     run_with_database(step)
 
@@ -64,17 +72,19 @@ def list_keys(
 ) -> None:
     """List keys by their prefixes: those that hold first, each sort newest first."""
 
-    async def step(access: DatabaseAccess) -> None:
-        keys = await KeyRing(access.database).list(account)
+    async def step(context: DatabaseContext) -> None:
+        keys = await KeyStore(context.database).list(account)
         if as_json:
-            put_json(*(key_to_json(key) for key in keys))
+            print_json(*(key_to_json(key) for key in keys))
         elif keys:
-            data_console().print(_keys_table(keys))
+            stdout_console().print(_keys_table(keys))
         elif account is not None:
-            say("no such keys")
+            print_message("no such keys")
         else:
-            say("no keys: the API serves this machine only, and asks for none")
-            say(f"create one: {command_text('keys', 'create', '--role', Role.ADMIN.value)}")
+            print_message("no keys: the API serves this machine only, and asks for none")
+            print_message(
+                f"create one: {command_text('keys', 'create', '--role', Role.ADMIN.value)}"
+            )
 
     run_with_database(step)
 
@@ -86,13 +96,13 @@ def revoke(
 ) -> None:
     """Refuse a key from now on, for ever."""
 
-    async def step(access: DatabaseAccess) -> None:
-        key = await KeyRing(access.database).revoke(name, actor=operator())
+    async def step(context: DatabaseContext) -> None:
+        key = await KeyStore(context.database).revoke(name, actor=command_actor())
         if as_json:
-            put_json(key_to_json(key))
+            print_json(key_to_json(key))
             return
-        put(f"{key.prefix} ({_whose(key)}) was revoked at {moment_text(key.revoked_at)}")
-        say(f"it is refused everywhere within {MEMORY_SECONDS:g} s", "dim")
+        print_data(f"{key.prefix} ({_whose(key)}) was revoked at {time_text(key.revoked_at)}")
+        print_message(f"it is refused everywhere within {KEY_CACHE_SECONDS:g} s", "dim")
 
     run_with_database(step)
 
@@ -103,15 +113,15 @@ def key_to_json(key: ApiKey) -> dict[str, Any]:
 
 
 def _keys_table(keys: Sequence[ApiKey]) -> Table:
-    table = plain_table("prefix", "role", "account", "for", "created", "last used", "state")
+    table = build_table("prefix", "role", "account", "for", "created", "last used", "state")
     for key in keys:
         table.add_row(
             key.prefix,
             key.role.value,
-            printable(key.account_id or NOTHING),
-            printable(key.name or NOTHING),
-            moment_text(key.created_at),
-            moment_text(key.last_used_at) if key.last_used_at else "never",
+            printable(key.account_id or NO_VALUE),
+            printable(key.name or NO_VALUE),
+            time_text(key.created_at),
+            time_text(key.last_used_at) if key.last_used_at else "never",
             "revoked" if key.revoked_at else "holds",
             style="dim" if key.revoked_at else None,
         )

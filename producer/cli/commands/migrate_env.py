@@ -8,8 +8,14 @@ from typing import Annotated
 import typer
 
 from producer.cli.command_runner import run
-from producer.cli.display.console import data_console, plain_table, put, put_json, say
-from producer.cli.display.text_format import count_text, moment_text, seconds_text
+from producer.cli.display.console import (
+    build_table,
+    print_data,
+    print_json,
+    print_message,
+    stdout_console,
+)
+from producer.cli.display.text_format import count_text, duration_text, time_text
 from producer.cli.options import AsJson
 from shared.adapters.postgres.migrations import Migration, definition_status, migration_status
 from shared.adapters.postgres.migrations import migrate as apply_migrations
@@ -42,12 +48,12 @@ def migrate(
             applied = await apply_migrations(servers.database_url, on_definition=definitions.append)
             new: list[Migration | SqlDefinition] = [*applied, *definitions]
             if as_json:
-                put_json(*(_to_json(one) for one in new))
+                print_json(*(_to_json(one) for one in new))
                 return
             for one in new:
-                put(f"applied {_name(one)}")
+                print_data(f"applied {_name(one)}")
             count = len(await migration_status(servers.database_url))
-        say(f"the schema is up to date: {count_text(count, 'migration')}", "green")
+        print_message(f"the schema is up to date: {count_text(count, 'migration')}", "green")
 
     run(step)
 
@@ -65,13 +71,13 @@ def env(as_json: AsJson = False) -> None:
             urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
             is_embedded = servers.embedded is not None
         if as_json:
-            put_json(urls)
+            print_json(urls)
         else:
             for name, url in urls.items():
-                put(f"export {name}={shlex.quote(url)}")
+                print_data(f"export {name}={shlex.quote(url)}")
         if is_embedded:
-            say(
-                f"embedded servers: they keep running for {seconds_text(ENV_LINGER_SECONDS)} after"
+            print_message(
+                f"embedded servers: they keep running for {duration_text(ENV_LINGER_SECONDS)} after"
                 " the last process that uses them"
             )
 
@@ -80,12 +86,12 @@ def env(as_json: AsJson = False) -> None:
 
 def _list(known: list[Migration | SqlDefinition], *, as_json: bool) -> None:
     if as_json:
-        put_json(*(_to_json(one) for one in known))
+        print_json(*(_to_json(one) for one in known))
         return
-    table = plain_table("migration", "applied")
+    table = build_table("migration", "applied")
     for one in known:
-        table.add_row(_name(one), moment_text(one.applied_at) if one.applied_at else "missing")
-    data_console().print(table)
+        table.add_row(_name(one), time_text(one.applied_at) if one.applied_at else "missing")
+    stdout_console().print(table)
 
 
 def _name(one: Migration | SqlDefinition) -> str:

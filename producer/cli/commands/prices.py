@@ -7,17 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.cli.command_actor import operator
-from producer.cli.command_runner import DatabaseAccess, run_with_database
-from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.command_actor import command_actor
+from producer.cli.command_runner import DatabaseContext, run_with_database
+from producer.cli.display.console import (
+    build_table,
+    print_data,
+    print_json,
+    print_message,
+    stdout_console,
+)
 from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import (
-    NOTHING,
+    NO_VALUE,
     count_text,
     credits_text,
-    moment_text,
     printable,
-    times_text,
+    task_quantity_text,
+    time_text,
 )
 from producer.cli.options import AsJson, Credits, Limit, Reason
 from shared.job_json import credits_to_json
@@ -32,12 +38,12 @@ Row = Mapping[str, Any]
 def list_prices(as_json: AsJson = False) -> None:
     """List the prices in force, with the margin over what Kie charges."""
 
-    async def step(access: DatabaseAccess) -> None:
-        prices = await access.till.prices()
+    async def step(context: DatabaseContext) -> None:
+        prices = await context.billing.prices()
         if as_json:
-            put_json(*(row_to_json(price) for price in prices))
+            print_json(*(row_to_json(price) for price in prices))
             return
-        table = plain_table(
+        table = build_table(
             *("model", "task", "quantity", "credits", "Kie's", "margin", "since", "set by"),
             right=("quantity", "credits", "Kie's", "margin"),
         )
@@ -49,10 +55,10 @@ def list_prices(as_json: AsJson = False) -> None:
                 credits_text(price["credits"]),
                 credits_text(price["provider_credits"]),
                 margin_text(price),
-                moment_text(price["updated_at"]),
+                time_text(price["updated_at"]),
                 printable(price["updated_by"]),
             )
-        data_console().print(table)
+        stdout_console().print(table)
 
     run_with_database(step)
 
@@ -69,26 +75,26 @@ def set_price(
     """Change one price; it holds from the next settlement."""
     key = (model, task, quantity)
 
-    async def step(access: DatabaseAccess) -> None:
-        till = access.till
-        old = await till.price(*key)
-        new = await till.set_price(key, credits, reason=reason, actor=operator())
-        touched = await access.database.fetch_row("open_jobs_at_price", *key, credits)
-        basis = access.settings.charge_basis
-        open_jobs = open_jobs_touched(basis, dict(touched or {}))
+    async def step(context: DatabaseContext) -> None:
+        billing = context.billing
+        old = await billing.price(*key)
+        new = await billing.set_price(key, credits, reason=reason, actor=command_actor())
+        touched = await context.database.fetch_row("open_jobs_at_price", *key, credits)
+        basis = context.settings.charge_basis
+        open_jobs = count_repriced_jobs(basis, dict(touched or {}))
         if as_json:
             changes = {"credits_before": credits_to_json(old["credits"])}
-            put_json({**row_to_json(new), **changes, "open_jobs_touched": open_jobs})
+            print_json({**row_to_json(new), **changes, "open_jobs_touched": open_jobs})
             return
-        put(
-            f"{printable(model)} {printable(times_text(task, quantity))}:"
+        print_data(
+            f"{printable(model)} {printable(task_quantity_text(task, quantity))}:"
             f" {credits_text(old['credits'])}"
             f" → {credits_text(new['credits'])} credits"
         )
         if old["price_id"] == new["price_id"]:
-            say("that was the price already: nothing changed")
+            print_message("that was the price already: nothing changed")
             return
-        _say_consequences(new, basis, open_jobs)
+        _print_effect(new, basis, open_jobs)
 
     run_with_database(step)
 
@@ -97,12 +103,12 @@ def set_price(
 def history(limit: Limit = 20, as_json: AsJson = False) -> None:
     """Show every price that ever held, newest first."""
 
-    async def step(access: DatabaseAccess) -> None:
-        versions = await access.till.price_history(limit)
+    async def step(context: DatabaseContext) -> None:
+        versions = await context.billing.price_history(limit)
         if as_json:
-            put_json(*(row_to_json(version) for version in versions))
+            print_json(*(row_to_json(version) for version in versions))
             return
-        table = plain_table(
+        table = build_table(
             *("version", "model", "task", "quantity", "credits", "from", "to", "set by", "reason"),
             right=("version", "quantity", "credits"),
         )
@@ -113,12 +119,12 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
                 printable(version["task"]),
                 str(version["quantity"]),
                 credits_text(version["credits"]),
-                moment_text(version["valid_from"]),
-                moment_text(version["valid_to"]) if version["valid_to"] else "in force",
+                time_text(version["valid_from"]),
+                time_text(version["valid_to"]) if version["valid_to"] else "in force",
                 printable(version["changed_by"]),
-                printable(version["reason"] or NOTHING),
+                printable(version["reason"] or NO_VALUE),
             )
-        data_console().print(table)
+        stdout_console().print(table)
 
     run_with_database(step)
 
@@ -131,20 +137,20 @@ def margin_text(price: Row) -> str:
     return f"{sign}{credits_text(margin)}{share}"
 
 
-def open_jobs_touched(basis: ChargeBasis, counts: Row) -> int:
+def count_repriced_jobs(basis: ChargeBasis, counts: Row) -> int:
     """Return how many open jobs will be charged by the new price rather than by their quote."""
     if basis == "quoted":
         return 0
     return int(counts["open_jobs"] if basis == "current" else counts["quoted_above"])
 
 
-def _say_consequences(price: Row, basis: ChargeBasis, open_jobs: int) -> None:
+def _print_effect(price: Row, basis: ChargeBasis, open_jobs: int) -> None:
     below_cost = price["credits"] < price["provider_credits"]
-    say(
+    print_message(
         f"Kie charges {credits_text(price['provider_credits'])}: margin {margin_text(price)}",
         "bold red" if below_cost else "",
     )
-    say(
+    print_message(
         f"it holds from the next settlement: {count_text(open_jobs, 'open job')} will be charged by"
         f" it (CHARGE_BASIS is {basis})"
     )

@@ -14,10 +14,14 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from producer.cli.command_runner import Desk, open_desk, run
-from producer.cli.display.console import data_console, put, put_json, say
-from producer.cli.display.queue_overview import QueueView, read_view
-from producer.cli.display.queue_tables import queue_line, queue_page, view_to_json
+from producer.cli.command_runner import CommandContext, open_command_context, run
+from producer.cli.display.console import print_data, print_json, print_message, stdout_console
+from producer.cli.display.queue_overview import QueueOverview, read_queue_overview
+from producer.cli.display.queue_tables import (
+    queue_line,
+    queue_overview_to_json,
+    queue_overview_view,
+)
 from producer.cli.display.text_format import printable
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
@@ -40,48 +44,48 @@ def queue(
     async def step(settings: Settings) -> ExitCode:
         if watch:
             await _watch(settings, as_json=as_json)
-        async with open_desk(settings) as desk:
-            view = await read_view(desk, datetime.now(UTC))
+        async with open_command_context(settings) as context:
+            view = await read_queue_overview(context, datetime.now(UTC))
         if as_json:
-            put_json(view_to_json(view))
+            print_json(queue_overview_to_json(view))
         else:
-            data_console().print(queue_page(view))
+            stdout_console().print(queue_overview_view(view))
         if view.redis_error is not None:
-            say(printable(view.redis_error), "red")
+            print_message(printable(view.redis_error), "red")
             return ExitCode.DEPENDENCY_DOWN
         return ExitCode.DONE
 
     run(step)
 
 
-class _Face(Protocol):
+class _WatchDisplay(Protocol):
     """What a watch is shown on."""
 
-    def show(self, view: QueueView) -> None: ...
+    def show(self, view: QueueOverview) -> None: ...
 
     def show_error(self, error: str, now: datetime) -> None: ...
 
 
-class _JsonFace:
-    def show(self, view: QueueView) -> None:
-        put_json(view_to_json(view))
+class _JsonDisplay:
+    def show(self, view: QueueOverview) -> None:
+        print_json(queue_overview_to_json(view))
 
     def show_error(self, error: str, now: datetime) -> None:
-        say(f"{now:%H:%M:%S}Z {printable(error)}", "red")
+        print_message(f"{now:%H:%M:%S}Z {printable(error)}", "red")
 
 
-class _LineFace(_JsonFace):
-    def show(self, view: QueueView) -> None:
-        put(queue_line(view))
+class _LineDisplay(_JsonDisplay):
+    def show(self, view: QueueOverview) -> None:
+        print_data(queue_line(view))
 
 
-class _LiveFace:
+class _LiveDisplay:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._last: RenderableType = Text("nothing was read yet", style="dim")
 
-    def show(self, view: QueueView) -> None:
-        self._last = queue_page(view)
+    def show(self, view: QueueOverview) -> None:
+        self._last = queue_overview_view(view)
         self._live.update(self._last, refresh=True)
 
     def show_error(self, error: str, now: datetime) -> None:
@@ -90,39 +94,41 @@ class _LiveFace:
 
 
 @contextmanager
-def _open_face(*, as_json: bool) -> Iterator[_Face]:
+def _open_watch_display(*, as_json: bool) -> Iterator[_WatchDisplay]:
     if as_json:
-        yield _JsonFace()
+        yield _JsonDisplay()
     elif sys.stdout.isatty():
-        with Live(console=data_console(), auto_refresh=False, screen=False) as live:
-            yield _LiveFace(live)
+        with Live(console=stdout_console(), auto_refresh=False, screen=False) as live:
+            yield _LiveDisplay(live)
     else:
-        yield _LineFace()
+        yield _LineDisplay()
 
 
 async def _watch(settings: Settings, *, as_json: bool) -> None:
     """Show the queue again and again; a server that is away is shown, and looked for again."""
     pause_seconds = WATCH_SECONDS if sys.stdout.isatty() else WATCH_SECONDS_UNWATCHED
-    with _open_face(as_json=as_json) as face:
+    with _open_watch_display(as_json=as_json) as display:
         while True:
             try:
-                async with open_desk(settings) as desk:
-                    await _keep_reading(desk, face, pause_seconds)
+                async with open_command_context(settings) as context:
+                    await _keep_reading(context, display, pause_seconds)
             except DependencyDown as error:
-                face.show_error(str(error), datetime.now(UTC))
+                display.show_error(str(error), datetime.now(UTC))
             await asyncio.sleep(pause_seconds)
 
 
-async def _keep_reading(desk: Desk, face: _Face, pause_seconds: float) -> None:
+async def _keep_reading(
+    context: CommandContext, display: _WatchDisplay, pause_seconds: float
+) -> None:
     while True:
         now = datetime.now(UTC)
         try:
             async with asyncio.timeout(READ_SECONDS):
-                view = await read_view(desk, now)
+                view = await read_queue_overview(context, now)
         except TimeoutError:
-            face.show_error(f"Postgres gave no answer within {READ_SECONDS:g} s", now)
+            display.show_error(f"Postgres gave no answer within {READ_SECONDS:g} s", now)
         except PostgresDown as error:
-            face.show_error(str(error), now)
+            display.show_error(str(error), now)
         else:
-            face.show(view)
+            display.show(view)
         await asyncio.sleep(pause_seconds)

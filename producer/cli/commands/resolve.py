@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.cli.command_actor import operator
-from producer.cli.command_runner import Desk, run_at_desk
-from producer.cli.display.console import put, put_json, say
+from producer.cli.command_actor import command_actor
+from producer.cli.command_runner import CommandContext, run_connected
+from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.text_format import (
     command_text,
     count_text,
@@ -22,7 +22,7 @@ from producer.cli.display.text_format import (
     printable,
     shortened,
 )
-from producer.cli.options import AsJson, JobId, read_reason
+from producer.cli.options import AsJson, JobId, parse_reason
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 from shared.job_json import job_to_json
@@ -32,7 +32,7 @@ ANSWER_LENGTH = 2_000
 
 
 def _read_reason(text: str | None) -> str | None:
-    return read_reason(text) if text is not None else None
+    return parse_reason(text) if text is not None else None
 
 
 _Submitted = Annotated[
@@ -90,26 +90,26 @@ def resolve(
     as_json: AsJson = False,
 ) -> None:
     """End a doubt: what became of an unknown submission, or of a success that cannot be read."""
-    verdict = _checked(submitted, lost, tuple(delivered or ()), undelivered, reason)
-    if task_id is not None and not verdict.is_held:
+    resolution = _parse_resolution(submitted, lost, tuple(delivered or ()), undelivered, reason)
+    if task_id is not None and not resolution.is_held:
         raise typer.BadParameter("--task goes with --delivered or --undelivered")
 
-    async def step(desk: Desk) -> None:
-        before = await desk.producer.get(job_id)
-        job = await _resolve(desk, job_id, verdict, reason, task_id)
+    async def step(context: CommandContext) -> None:
+        before = await context.producer.get(job_id)
+        job = await _resolve(context, job_id, resolution, reason, task_id)
         if as_json:
-            put_json(job_to_json(job))
+            print_json(job_to_json(job))
         elif before.is_terminal:
-            _tell_late(job, verdict)
+            _print_late_result(job, resolution)
         else:
-            _tell(job, verdict)
+            _print_result(job, resolution)
 
-    run_at_desk(step)
+    run_connected(step)
 
 
-def _checked(
+def _parse_resolution(
     submitted: str | None, lost: bool, urls: tuple[str, ...], undelivered: bool, reason: str | None
-) -> _Verdict:
+) -> _Resolution:
     if sum((submitted is not None, lost, bool(urls), undelivered)) != 1:
         raise typer.BadParameter(
             "say exactly one of --submitted TASK_ID and --lost, of an unknown submission, or of"
@@ -118,11 +118,11 @@ def _checked(
     if submitted is None and reason is None:
         option = "--lost" if lost else "--undelivered" if undelivered else "--delivered"
         raise typer.BadParameter(f"{option} needs --reason TEXT: it is kept in the books")
-    return _Verdict(submitted, urls, is_held=undelivered or bool(urls))
+    return _Resolution(submitted, urls, is_held=undelivered or bool(urls))
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Resolution:
     """Which of the four was said."""
 
     task_id: str | None
@@ -131,58 +131,64 @@ class _Verdict:
     """Whether it is about a success that cannot be read."""
 
 
-def _tell_late(job: Job, verdict: _Verdict) -> None:
-    if verdict.result_urls:
-        images = count_text(len(verdict.result_urls), "late image")
-        put(f"{job.id} stays {job.state} and has {images}, nothing charged")
+def _print_late_result(job: Job, resolution: _Resolution) -> None:
+    if resolution.result_urls:
+        images = count_text(len(resolution.result_urls), "late image")
+        print_data(f"{job.id} stays {job.state} and has {images}, nothing charged")
     else:
-        put(f"{job.id} stays {job.state}; its late task is not checked any more")
+        print_data(f"{job.id} stays {job.state}; its late task is not checked any more")
 
 
-def _tell(job: Job, verdict: _Verdict) -> None:
+def _print_result(job: Job, resolution: _Resolution) -> None:
     if job.state is JobState.SUCCEEDED:
         images = count_text(len(job.result_urls), "image")
-        put(f"{job.id} succeeded with {images}, {credits_text(job.credits_charged)} charged")
+        print_data(f"{job.id} succeeded with {images}, {credits_text(job.credits_charged)} charged")
         return
     if job.state is JobState.FAILED:
-        how = "undelivered" if verdict.is_held else "lost"
-        put(f"{job.id} failed as {how}, {credits_text(job.credits_quoted)} credits released")
-        say(f"to run the same request again: {command_text('jobs', 'retry', str(job.id))}")
+        how = "undelivered" if resolution.is_held else "lost"
+        print_data(f"{job.id} failed as {how}, {credits_text(job.credits_quoted)} credits released")
+        print_message(
+            f"to run the same request again: {command_text('jobs', 'retry', str(job.id))}"
+        )
         return
-    put(f"{job.id} generating as task {printable(job.provider_task_id or '')}")
-    say("a worker asks Kie about it now, and charges only if Kie says that it succeeded")
-    say(f"next: {command_text('jobs', 'wait', str(job.id))}")
+    print_data(f"{job.id} generating as task {printable(job.provider_task_id or '')}")
+    print_message("a worker asks Kie about it now, and charges only if Kie says that it succeeded")
+    print_message(f"next: {command_text('jobs', 'wait', str(job.id))}")
 
 
 async def _resolve(
-    desk: Desk, job_id: str, verdict: _Verdict, reason: str | None, late_task_id: str | None
+    context: CommandContext,
+    job_id: str,
+    resolution: _Resolution,
+    reason: str | None,
+    late_task_id: str | None,
 ) -> Job:
-    actor, producer = operator(), desk.producer
-    if verdict.result_urls:
+    actor, producer = command_actor(), context.producer
+    if resolution.result_urls:
         return await producer.resolve_delivered(
             job_id,
-            verdict.result_urls,
+            resolution.result_urls,
             reason or "",
             actor=actor,
-            charge_basis=desk.settings.charge_basis,
+            charge_basis=context.settings.charge_basis,
             task_id=late_task_id,
         )
-    if verdict.is_held:
+    if resolution.is_held:
         return await producer.resolve_undelivered(
             job_id, reason or "", actor=actor, task_id=late_task_id
         )
-    if verdict.task_id is None:
+    if resolution.task_id is None:
         return await producer.resolve_lost(job_id, reason or "", actor=actor)
     return await producer.resolve_submitted(
         job_id,
-        verdict.task_id,
+        resolution.task_id,
         reason,
         actor=actor,
-        deadline_seconds=desk.settings.job_deadline_seconds,
+        deadline_seconds=context.settings.job_deadline_seconds,
     )
 
 
-def advice_for(job: Job) -> list[str]:
+def resolve_advice(job: Job) -> list[str]:
     """Return what an operator may type about a job that is in doubt; nothing about others."""
     if job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE:
         job_id = str(job.id)
@@ -203,7 +209,7 @@ def advice_for(job: Job) -> list[str]:
     ]
 
 
-def advice_for_late(job: Job, late_tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+def late_resolve_advice(job: Job, late_tasks: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what an operator may type about the late tasks of a job that are in doubt."""
     in_doubt = [late for late in late_tasks if late["in_doubt_since"] is not None]
     lines = []
@@ -219,7 +225,7 @@ def advice_for_late(job: Job, late_tasks: Sequence[Mapping[str, Any]]) -> list[s
     return lines
 
 
-def advice_for_many(jobs: Sequence[Job]) -> list[str]:
+def list_advice(jobs: Sequence[Job]) -> list[str]:
     """Return what an operator may type about those of the jobs whose outcome is unknown."""
     unknown = [job for job in jobs if job.state is JobState.UNKNOWN]
     held = [

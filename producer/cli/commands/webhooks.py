@@ -9,17 +9,23 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from producer.cli.command_actor import operator
-from producer.cli.command_runner import Desk, run_at_desk
-from producer.cli.display.console import data_console, plain_table, put, put_json, say
+from producer.cli.command_actor import command_actor
+from producer.cli.command_runner import CommandContext, run_connected
+from producer.cli.display.console import (
+    build_table,
+    print_data,
+    print_json,
+    print_message,
+    stdout_console,
+)
 from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import (
-    NOTHING,
+    NO_VALUE,
     command_text,
     count_text,
-    moment_text,
     printable,
     shortened,
+    time_text,
 )
 from producer.cli.options import AccountId, AsJson, Limit
 
@@ -44,21 +50,21 @@ def list_webhooks(
 ) -> None:
     """List webhook messages, newest first: whether they were taken, and if not, why."""
 
-    async def step(desk: Desk) -> None:
-        rows = await desk.producer.webhooks.list(account_id=account, state=state, limit=limit)
+    async def step(context: CommandContext) -> None:
+        rows = await context.producer.webhooks.list(account_id=account, state=state, limit=limit)
         if as_json:
-            put_json(*(row_to_json(row) for row in rows))
+            print_json(*(row_to_json(row) for row in rows))
             return
         if not rows:
-            say("no such webhooks")
+            print_message("no such webhooks")
             return
-        data_console().print(_messages_table(rows))
+        stdout_console().print(_messages_table(rows))
         dead = sorted({row["account_id"] for row in rows if row["state"] == "dead"})
         for name in dead:
             again = command_text("webhooks", "replay", "--dead", "--account", name)
-            say(f"to send the dead ones of {printable(name)} anew: {printable(again)}")
+            print_message(f"to send the dead ones of {printable(name)} anew: {printable(again)}")
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
@@ -76,47 +82,51 @@ def replay(
     if (message_id is None) != dead or (account is not None) != dead:
         raise typer.BadParameter("say either ID, or --dead --account A")
 
-    async def step(desk: Desk) -> None:
+    async def step(context: CommandContext) -> None:
         if message_id is not None:
-            row = await desk.producer.webhooks.replay(message_id, actor=operator())
+            row = await context.producer.webhooks.replay(message_id, actor=command_actor())
             if as_json:
-                put_json(row_to_json(row))
+                print_json(row_to_json(row))
             else:
-                put(f"{row['id']} {row['event']} is sent anew to {printable(row['endpoint'])}")
+                print_data(
+                    f"{row['id']} {row['event']} is sent anew to {printable(row['endpoint'])}"
+                )
             return
-        count = await desk.producer.webhooks.replay_dead(account or "", actor=operator())
+        count = await context.producer.webhooks.replay_dead(account or "", actor=command_actor())
         if as_json:
-            put_json({"account_id": account, "replayed": count})
+            print_json({"account_id": account, "replayed": count})
         else:
-            put(f"{count_text(count, 'message')} sent anew")
+            print_data(f"{count_text(count, 'message')} sent anew")
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
 def endpoints(account: OnlyAccount = None, as_json: AsJson = False) -> None:
     """List where webhooks go, by account."""
 
-    async def step(desk: Desk) -> None:
-        rows = await desk.producer.webhooks.endpoints(account)
+    async def step(context: CommandContext) -> None:
+        rows = await context.producer.webhooks.endpoints(account)
         if as_json:
-            put_json(*(row_to_json(row) for row in rows))
+            print_json(*(row_to_json(row) for row in rows))
             return
         if not rows:
-            say("no webhook endpoints: one is made with the first job that names a webhook URL")
+            print_message(
+                "no webhook endpoints: one is made with the first job that names a webhook URL"
+            )
             return
-        table = plain_table("account", "url", "since", "rotated", "old secret until")
+        table = build_table("account", "url", "since", "rotated", "old secret until")
         for row in rows:
             table.add_row(
                 printable(row["account_id"]),
                 printable(row["url"]),
-                moment_text(row["created_at"]),
-                moment_text(row["rotated_at"]),
-                moment_text(row["previous_secret_until"]),
+                time_text(row["created_at"]),
+                time_text(row["rotated_at"]),
+                time_text(row["previous_secret_until"]),
             )
-        data_console().print(table)
+        stdout_console().print(table)
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
@@ -130,38 +140,40 @@ def secret(
 ) -> None:
     """Print the secret that signs what is sent to an endpoint."""
 
-    async def step(desk: Desk) -> None:
-        allow_loopback = desk.settings.webhooks_allow_loopback if create else None
-        row = await desk.producer.webhooks.secret(
-            account_id, url, allow_loopback=allow_loopback, actor=operator()
+    async def step(context: CommandContext) -> None:
+        allow_loopback = context.settings.webhooks_allow_loopback if create else None
+        row = await context.producer.webhooks.secret(
+            account_id, url, allow_loopback=allow_loopback, actor=command_actor()
         )
-        _put_secret(row, as_json=as_json)
+        _print_secret(row, as_json=as_json)
 
-    run_at_desk(step)
+    run_connected(step)
 
 
 @app.command()
 def rotate(account_id: AccountId, url: Url, as_json: AsJson = False) -> None:
     """Give an endpoint a new secret and print it; the old one is valid for another 24 hours."""
 
-    async def step(desk: Desk) -> None:
-        row = await desk.producer.webhooks.rotate(account_id, url, actor=operator())
-        _put_secret(row, as_json=as_json)
+    async def step(context: CommandContext) -> None:
+        row = await context.producer.webhooks.rotate(account_id, url, actor=command_actor())
+        _print_secret(row, as_json=as_json)
         if not as_json:
-            say(f"the old secret is valid until {moment_text(row['previous_secret_until'])}")
+            print_message(
+                f"the old secret is valid until {time_text(row['previous_secret_until'])}"
+            )
 
-    run_at_desk(step)
+    run_connected(step)
 
 
-def _put_secret(row: Mapping[str, Any], *, as_json: bool) -> None:
+def _print_secret(row: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        put_json(row_to_json(row))
+        print_json(row_to_json(row))
     else:
-        put(row["secret"])
+        print_data(row["secret"])
 
 
 def _messages_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = plain_table(
+    table = build_table(
         *("id", "account", "event", "state", "tries", "ended", "next try", "endpoint", "error"),
         right=("tries",),
     )
@@ -173,9 +185,9 @@ def _messages_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             row["event"],
             Text(row["state"], style=_STYLES[row["state"]]),
             str(row["tries"]),
-            moment_text(row["created_at"]),
-            moment_text(next_try),
+            time_text(row["created_at"]),
+            time_text(next_try),
             printable(row["endpoint"]),
-            shortened(row["last_error"] or NOTHING, 120),
+            shortened(row["last_error"] or NO_VALUE, 120),
         )
     return table

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import time
 
-from producer.cli.command_runner import quieted, run_with
-from producer.cli.demo.demo_checks import differences
-from producer.cli.demo.demo_environment import demo_settings, ignored_names
-from producer.cli.demo.demo_jobs import ACCOUNT, SCENES
-from producer.cli.demo.demo_processes import Stage, open_stage
-from producer.cli.demo.demo_report import print_ending, print_next
-from producer.cli.demo.demo_run import open_account, perform
-from producer.cli.display.console import data_console, say, talk_console
-from producer.cli.display.text_format import count_text, credits_text, printable, seconds_text
+from producer.cli.command_runner import run_with_settings, with_quiet_logging
+from producer.cli.demo.demo_checks import find_differences
+from producer.cli.demo.demo_environment import demo_settings, ignored_settings
+from producer.cli.demo.demo_jobs import ACCOUNT, DEMO_JOBS
+from producer.cli.demo.demo_processes import DemoProcesses, start_processes
+from producer.cli.demo.demo_report import print_next, print_result
+from producer.cli.demo.demo_run import open_account, run_jobs
+from producer.cli.display.console import print_message, stderr_console, stdout_console
+from producer.cli.display.text_format import count_text, credits_text, duration_text, printable
 from producer.cli.exit_codes import ExitCode
-from producer.cli.processes.log_lines import for_people
+from producer.cli.processes.log_lines import format_text
 from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown, WaitTimedOut
@@ -25,76 +25,80 @@ from shared.settings import Settings
 
 def run_demo() -> None:
     """Run the demo and leave with its exit code."""
-    ignored = ignored_names(os.environ)
+    ignored = ignored_settings(os.environ)
     if ignored:
-        say(
+        print_message(
             f"{', '.join(ignored)} {'is' if len(ignored) == 1 else 'are'} set and left alone: the"
             " demo runs on embedded servers and the simulator only",
             "bold yellow",
         )
 
     async def step(settings: Settings) -> ExitCode:
-        return await _play(settings, ignored)
+        return await _run(settings, ignored)
 
-    run_with(quieted(demo_settings(os.environ)), step)
+    run_with_settings(with_quiet_logging(demo_settings(os.environ)), step)
 
 
-async def _play(settings: Settings, ignored: list[str]) -> ExitCode:
+async def _run(settings: Settings, ignored: list[str]) -> ExitCode:
     began = time.monotonic()
-    say(f"Darkroom demo: embedded Postgres and Valkey, in {settings.darkroom_home}", "bold")
-    say("KIE IS SIMULATED: the images are drawn by the bundled simulator, no money moves", "yellow")
-    async with open_stage(settings) as stage:
-        _say_ready(stage, time.monotonic() - began)
-        before = await open_account(stage.desk.producer.till)
+    print_message(
+        f"Darkroom demo: embedded Postgres and Valkey, in {settings.darkroom_home}", "bold"
+    )
+    print_message(
+        "KIE IS SIMULATED: the images are drawn by the bundled simulator, no money moves", "yellow"
+    )
+    async with start_processes(settings) as processes:
+        _say_ready(processes, time.monotonic() - began)
+        before = await open_account(processes.context.producer.billing)
         if before.held:
-            say("jobs of an earlier demo that was interrupted are still open", "yellow")
-        say(
+            print_message("jobs of an earlier demo that was interrupted are still open", "yellow")
+        print_message(
             f"account {ACCOUNT!r} has {credits_text(before.available)} credits; POST"
-            f" /v1/jobs/batch takes {count_text(len(SCENES), 'job')}, one of which Kie will fail"
+            f" /v1/jobs/batch takes {count_text(len(DEMO_JOBS), 'job')}, one of which Kie will fail"
         )
         try:
-            ending = await perform(stage, before)
+            result = await run_jobs(processes, before)
         except WaitTimedOut as error:
-            await _say_why_it_hangs(stage, error)
+            await _say_why_it_hangs(processes, error)
             return ExitCode.ERROR
-    console = data_console()
-    print_ending(console, ending)
-    wrong = differences(ending)
+    console = stdout_console()
+    print_result(console, result)
+    wrong = find_differences(result)
     console.print()
     for sentence in wrong:
         console.print(f"✗ {printable(sentence)}", style="bold red", soft_wrap=True)
     if not wrong:
         console.print(
             "✓ as expected: each success was charged once, the failure cost nothing"
-            f" ({seconds_text(time.monotonic() - began)} in all)",
+            f" ({duration_text(time.monotonic() - began)} in all)",
             style="bold green",
             soft_wrap=True,
         )
-    print_next(console, ending, ignored)
+    print_next(console, result, ignored)
     return ExitCode.ERROR if wrong else ExitCode.DONE
 
 
-def _say_ready(stage: Stage, seconds: float) -> None:
-    say(f"ready after {seconds_text(seconds)}:", "green")
-    say(f"  simulator  {stage.simulator_url}/simulator/record")
-    say(f"  worker     http://{stage.addresses['worker']}/metrics")
-    say(f"  api        http://{stage.addresses['api']}/docs")
+def _say_ready(processes: DemoProcesses, seconds: float) -> None:
+    print_message(f"ready after {duration_text(seconds)}:", "green")
+    print_message(f"  simulator  {processes.simulator_url}/simulator/record")
+    print_message(f"  worker     http://{processes.addresses['worker']}/metrics")
+    print_message(f"  api        http://{processes.addresses['api']}/docs")
 
 
-async def _say_why_it_hangs(stage: Stage, error: WaitTimedOut) -> None:
-    say(str(error), "bold red")
+async def _say_why_it_hangs(processes: DemoProcesses, error: WaitTimedOut) -> None:
+    print_message(str(error), "bold red")
     try:
-        async with connect_redis(stage.desk.servers.redis_url, connections=1) as redis:
+        async with connect_redis(processes.context.servers.redis_url, connections=1) as redis:
             found = await read_redis_state(redis, [DEFAULT_ACCOUNT])
     except RedisDown as down:
-        say(str(down), "bold red")
+        print_message(str(down), "bold red")
     else:
         for _, pause in found.pauses:
-            say(
+            print_message(
                 f"submitting is paused ({printable(pause.reason)}: {printable(pause.message)})",
                 "red",
             )
-    say("the last lines of worker and API:", "dim")
-    console = talk_console()
-    for line in list(stage.logs)[-15:]:
-        console.print(for_people(line), soft_wrap=True)
+    print_message("the last lines of worker and API:", "dim")
+    console = stderr_console()
+    for line in list(processes.logs)[-15:]:
+        console.print(format_text(line), soft_wrap=True)

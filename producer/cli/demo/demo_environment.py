@@ -17,7 +17,7 @@ _IGNORED = ("DATABASE_URL", "REDIS_URL", "KIE_API_KEY", "KIE_API_KEYS")
 
 def demo_settings(environ: Mapping[str, str]) -> Settings:
     """Return the default settings, with DARKROOM_HOME alone taken from the environment."""
-    given = configured(environ, "DARKROOM_HOME")
+    given = find_setting(environ, "DARKROOM_HOME")
     # Every field is handed in, so that none is read from the environment.
     values: dict[str, Any] = {
         name: field.get_default() for name, field in Settings.model_fields.items()
@@ -26,12 +26,12 @@ def demo_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(_env_file=None, **values)
 
 
-def ignored_names(environ: Mapping[str, str]) -> list[str]:
+def ignored_settings(environ: Mapping[str, str]) -> list[str]:
     """Return those settings that are given but that the demo leaves alone on purpose."""
-    return [name for name in _IGNORED if configured(environ, name)]
+    return [name for name in _IGNORED if find_setting(environ, name)]
 
 
-def configured(environ: Mapping[str, str], name: str) -> str | None:
+def find_setting(environ: Mapping[str, str], name: str) -> str | None:
     """Return what the environment, or `.env` here, says under this name, in any case."""
     for source in (environ, dotenv_values(".env") if Path(".env").is_file() else {}):
         for key, value in source.items():

@@ -13,30 +13,30 @@ _PHOTO = "https://example.com/photo.png"
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DemoJob:
     """One job to run and how it should end."""
 
     request: ImageRequest
     succeeds: bool
 
 
-SCENES = (
-    Scene(TextToImage(prompt="a lighthouse at dusk", aspect_ratio="3:2"), True),
-    Scene(TextToImage(prompt="the same, in fog", aspect_ratio="2:3", quantity=2), True),
-    Scene(TextToImage(prompt="a harbour in four seasons", aspect_ratio="1:1", quantity=4), True),
-    Scene(
+DEMO_JOBS = (
+    DemoJob(TextToImage(prompt="a lighthouse at dusk", aspect_ratio="3:2"), True),
+    DemoJob(TextToImage(prompt="the same, in fog", aspect_ratio="2:3", quantity=2), True),
+    DemoJob(TextToImage(prompt="a harbour in four seasons", aspect_ratio="1:1", quantity=4), True),
+    DemoJob(
         ImageToImage(prompt="as a woodcut", image_urls=[_PHOTO], aspect_ratio="1:1"),
         True,
     ),
-    Scene(
+    DemoJob(
         ImageToImage(prompt="at night", image_urls=[_PHOTO], aspect_ratio="3:2", quantity=2),
         True,
     ),
-    Scene(
+    DemoJob(
         ImageToImage(prompt="in four styles", image_urls=[_PHOTO], aspect_ratio="2:3", quantity=4),
         True,
     ),
-    Scene(
+    DemoJob(
         TextToImage(
             prompt="what Kie refuses to draw [[sim: outcome=content_policy, duration=2]]",
             aspect_ratio="1:1",
@@ -48,7 +48,7 @@ SCENES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Programme:
+class ExpectedCosts:
     """What the scenes cost by the prices in force when the demo began."""
 
     prices: tuple[Decimal, ...]
@@ -61,5 +61,5 @@ class Programme:
     @property
     def charged(self) -> Decimal:
         """What should be charged in the end."""
-        pairs = zip(SCENES, self.prices, strict=True)
-        return sum((price for scene, price in pairs if scene.succeeds), Decimal(0))
+        pairs = zip(DEMO_JOBS, self.prices, strict=True)
+        return sum((price for demo_job, price in pairs if demo_job.succeeds), Decimal(0))

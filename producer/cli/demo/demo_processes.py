@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from producer.cli.command_runner import Desk, open_desk
+from producer.cli.command_runner import CommandContext, open_command_context
 from producer.cli.demo.demo_environment import child_environ
-from producer.cli.display.console import say
-from producer.cli.processes.child_process import Child, Program
-from producer.cli.processes.log_lines import LogLine, for_people, read_line
+from producer.cli.display.console import print_message
+from producer.cli.processes.child_process import ChildProcess, Program
+from producer.cli.processes.log_lines import LogLine, format_text, read_line
 from shared.errors import ConfigurationError, EmbeddedServerError
 from shared.settings import Settings
 
@@ -32,10 +32,10 @@ _LINES_KEPT = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoProcesses:
     """Everything running."""
 
-    desk: Desk
+    context: CommandContext
     simulator_url: str
     addresses: dict[str, str]
     """Where worker and API serve HTTP, by process."""
@@ -44,50 +44,52 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(settings: Settings) -> AsyncIterator[Stage]:
+async def start_processes(settings: Settings) -> AsyncIterator[DemoProcesses]:
     """Start everything and stop it at the end. Raises what the operator must change."""
     async with AsyncExitStack() as stack:
-        desk = await stack.enter_async_context(open_desk(settings))
-        await _refuse_beside_a_worker(desk)
-        kie = await _start_simulator(desk)
+        context = await stack.enter_async_context(open_command_context(settings))
+        await _wait_for_other_worker(context)
+        kie = await _start_simulator(context)
         logs: deque[LogLine] = deque(maxlen=_LINES_KEPT)
-        actors = _Actors(logs)
-        stack.push_async_callback(actors.stop)
+        children = _Children(logs)
+        stack.push_async_callback(children.stop)
         kie_environ = {"KIE_API_KEY": kie["api_key"], "KIE_BASE_URL": kie["base_url"]}
         environ = child_environ(settings, {**kie_environ, **_DEADLINES})
         for name, arguments in (("worker", ["-m", "worker"]), ("api", ["-m", "producer", "api"])):
-            await actors.start(Program(name, arguments, environ, settings.darkroom_home))
-        await actors.wait_until_started()
-        yield Stage(desk, kie["base_url"], actors.addresses, logs)
+            await children.start(Program(name, arguments, environ, settings.darkroom_home))
+        await children.wait_until_started()
+        yield DemoProcesses(context, kie["base_url"], children.addresses, logs)
 
 
-class _Actors:
+class _Children:
     """The worker and the API."""
 
     def __init__(self, logs: deque[LogLine]) -> None:
         self._logs = logs
-        self._children: list[Child] = []
-        self._news = asyncio.Event()
+        self._children: list[ChildProcess] = []
+        self._wake_up = asyncio.Event()
         self.addresses: dict[str, str] = {}
 
     async def start(self, program: Program) -> None:
         self._children.append(
-            await Child.start(program, lambda text: self._hear(read_line(program.name, text)))
+            await ChildProcess.start(
+                program, lambda text: self._handle_line(read_line(program.name, text))
+            )
         )
 
-    def _hear(self, line: LogLine) -> None:
+    def _handle_line(self, line: LogLine) -> None:
         self._logs.append(line)
         if line.started_at is not None:
             self.addresses[line.process] = line.started_at
-            self._news.set()
+            self._wake_up.set()
 
     async def wait_until_started(self) -> None:
         ends = [asyncio.create_task(child.wait()) for child in self._children]
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while len(self.addresses) < len(self._children):
-                    self._news.clear()
-                    news = asyncio.create_task(self._news.wait())
+                    self._wake_up.clear()
+                    news = asyncio.create_task(self._wake_up.wait())
                     done, _ = await asyncio.wait({news, *ends}, return_when="FIRST_COMPLETED")
                     news.cancel()
                     if done & set(ends):
@@ -101,7 +103,7 @@ class _Actors:
     def _failure(self, what: str) -> ConfigurationError:
         absent = [child.program.name for child in self._children]
         names = ", ".join(name for name in absent if name not in self.addresses)
-        told = "\n".join(for_people(line).plain for line in list(self._logs)[-10:])
+        told = "\n".join(format_text(line).plain for line in list(self._logs)[-10:])
         return ConfigurationError(f"{names} {what}; the last lines were:\n{told}")
 
     async def stop(self) -> None:
@@ -112,16 +114,16 @@ class _Actors:
                 child.send(signal.SIGKILL)
 
 
-async def _start_simulator(desk: Desk) -> dict[str, str]:
-    embedded = desk.servers.embedded
+async def _start_simulator(context: CommandContext) -> dict[str, str]:
+    embedded = context.servers.embedded
     if embedded is None:
         raise EmbeddedServerError("the demo needs the embedded servers")
     argv = [sys.executable, "-m", "worker.simulator", *_SIMULATOR_OPTIONS]
-    environ = child_environ(desk.settings, {})
+    environ = child_environ(context.settings, {})
     return await asyncio.to_thread(embedded.ensure_process, SIMULATOR_NAME, argv, env=environ)
 
 
-async def _refuse_beside_a_worker(desk: Desk) -> None:
+async def _wait_for_other_worker(context: CommandContext) -> None:
     """Wait for the worker of an interrupted demo to drain; refuse beside one that stays.
 
     Two workers would send half of each other's jobs to the wrong Kie.
@@ -130,16 +132,16 @@ async def _refuse_beside_a_worker(desk: Desk) -> None:
     give_up_at = loop.time() + _STOP_SECONDS
     was_told = False
     while True:
-        row = await desk.database.fetch_row("worker_is_connected")
+        row = await context.database.fetch_row("worker_is_connected")
         if row is None or not row["is_connected"]:
             return
         if loop.time() > give_up_at:
             raise ConfigurationError(
-                f"another worker runs on the servers of {desk.settings.darkroom_home}, and would"
+                f"another worker runs on the servers of {context.settings.darkroom_home}, and would"
                 " send the demo's jobs to another Kie: stop it, or give the demo a place of its"
                 " own with `DARKROOM_HOME=.darkroom-demo darkroom demo`"
             )
         if not was_told:
-            say("another worker is connected here; waiting for it to leave", "yellow")
+            print_message("another worker is connected here; waiting for it to leave", "yellow")
             was_told = True
         await asyncio.sleep(0.2)

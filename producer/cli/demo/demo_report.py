@@ -10,39 +10,39 @@ from rich.text import Text
 
 from producer.cli.demo.demo_checks import MOST_POLLS_PER_SECOND
 from producer.cli.demo.demo_jobs import ACCOUNT
-from producer.cli.demo.demo_run import Ending
+from producer.cli.demo.demo_run import DemoResult
 from producer.cli.demo.simulator_record import FetchedImage
 from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png
-from producer.cli.display.console import plain_table, styled_state
+from producer.cli.display.console import build_table, styled_state
 from producer.cli.display.text_format import (
     command_text,
     count_text,
     credits_text,
+    duration_between_text,
     printable,
-    span_text,
     state_text,
 )
 
 _PREVIEW_COLUMNS = 36
 
 
-def print_ending(console: Console, ending: Ending) -> None:
+def print_result(console: Console, result: DemoResult) -> None:
     """Write what came out."""
     console.print()
-    console.print(_jobs(ending))
+    console.print(_jobs(result))
     console.print()
-    if ending.image is not None:
-        _print_image(console, ending.image)
-    console.print(_facts(ending))
+    if result.image is not None:
+        _print_image(console, result.image)
+    console.print(_facts(result))
 
 
-def print_next(console: Console, ending: Ending, ignored: list[str]) -> None:
+def print_next(console: Console, result: DemoResult, ignored: list[str]) -> None:
     """Write the commands to try next."""
     prefix = f"env {' '.join(f'-u {name}' for name in ignored)} " if ignored else ""
     console.print()
     console.print("Try next:", style="bold")
     commands = (
-        (("jobs", "show", str(ending.jobs[-1].id)), "the job that failed"),
+        (("jobs", "show", str(result.jobs[-1].id)), "the job that failed"),
         (("accounts", "ledger", ACCOUNT), "every movement of credits"),
         (("up",), "everything in one terminal"),
         (
@@ -56,12 +56,12 @@ def print_next(console: Console, ending: Ending, ignored: list[str]) -> None:
         console.print(line.append(f"   # {what}", style="not cyan dim"), soft_wrap=True)
 
 
-def _jobs(ending: Ending) -> Table:
-    table = plain_table(
+def _jobs(result: DemoResult) -> Table:
+    table = build_table(
         *("task", "quantity", "state", "images", "quoted", "charged", "wait", "run"),
         right=("quantity", "images", "quoted", "charged", "wait", "run"),
     )
-    for job in ending.jobs:
+    for job in result.jobs:
         table.add_row(
             job.task,
             str(job.quantity),
@@ -69,8 +69,8 @@ def _jobs(ending: Ending) -> Table:
             str(len(job.result_urls)),
             credits_text(job.credits_quoted),
             credits_text(job.credits_charged),
-            span_text(job.created_at, job.submitted_at),
-            span_text(job.submitted_at, job.finished_at),
+            duration_between_text(job.created_at, job.submitted_at),
+            duration_between_text(job.submitted_at, job.finished_at),
         )
     return table
 
@@ -86,9 +86,9 @@ def _print_image(console: Console, image: FetchedImage) -> None:
     console.print()
 
 
-def _facts(ending: Ending) -> Table:
-    before, after = ending.before, ending.after
-    succeeded = [job for job in ending.jobs if job.credits_charged is not None]
+def _facts(result: DemoResult) -> Table:
+    before, after = result.before, result.after
+    succeeded = [job for job in result.jobs if job.credits_charged is not None]
     sums = " + ".join(credits_text(job.credits_charged) for job in succeeded)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -99,12 +99,12 @@ def _facts(ending: Ending) -> Table:
         f" {credits_text(before.balance - after.balance)} charged"
         f" = {sums or 0}; held {credits_text(after.held)}",
     )
-    if ending.had_leftovers:
+    if result.had_leftovers:
         table.add_row("", "some of it belongs to jobs of an earlier demo that was interrupted")
     table.add_row(
         "Kie's record",
-        f"{count_text(ending.paid_posts, 'paid POST')} for {count_text(len(ending.jobs), 'job')};"
-        f" at most {count_text(ending.kie_after.worst_polls_per_second, 'poll')} of one task in any"
+        f"{count_text(result.paid_posts, 'paid POST')} for {count_text(len(result.jobs), 'job')};"
+        f" at most {count_text(result.kie_after.worst_polls_per_second, 'poll')} of one task in any"
         f" second ({MOST_POLLS_PER_SECOND} allowed)",
     )
     return table

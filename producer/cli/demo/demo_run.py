@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from producer.billing import Account, Till
-from producer.cli.demo.demo_jobs import ACCOUNT, SCENES, Programme
-from producer.cli.demo.demo_processes import Stage
-from producer.cli.demo.job_creation import place_jobs
+from producer.billing import Account, Billing
+from producer.cli.demo.demo_jobs import ACCOUNT, DEMO_JOBS, ExpectedCosts
+from producer.cli.demo.demo_processes import DemoProcesses
+from producer.cli.demo.job_creation import enqueue_jobs
 from producer.cli.demo.simulator_record import (
     FetchedImage,
     KieRecord,
@@ -19,7 +19,7 @@ from producer.cli.demo.simulator_record import (
     is_ready,
     read_record,
 )
-from producer.cli.display.job_progress import wait_visibly
+from producer.cli.display.job_progress import wait_with_progress
 from shared.domain.job import Job
 from shared.errors import AlreadyExists
 
@@ -31,10 +31,10 @@ Entries = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class DemoResult:
     """Everything that the verdict and the last page need."""
 
-    programme: Programme
+    expected_costs: ExpectedCosts
     jobs: tuple[Job, ...]
     entries: tuple[Entries, ...]
     """The ledger entries of each job."""
@@ -54,37 +54,37 @@ class Ending:
         return self.kie_after.paid_posts - self.kie_before.paid_posts
 
 
-async def open_account(till: Till) -> Account:
+async def open_account(billing: Billing) -> Account:
     """Return the demo's account with enough credits."""
     try:
-        account = await till.create_account(ACCOUNT)
+        account = await billing.create_account(ACCOUNT)
     except AlreadyExists:
-        account = await till.account(ACCOUNT)
+        account = await billing.account(ACCOUNT)
     if account.available < GRANT:
-        account = await till.grant(ACCOUNT, GRANT - account.available, "credits for the demo")
+        account = await billing.grant(ACCOUNT, GRANT - account.available, "credits for the demo")
     return account
 
 
-async def perform(stage: Stage, before: Account) -> Ending:
+async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
     """Run every scene to its end. Raises `WaitTimedOut` and `DependencyDown`."""
-    producer, till = stage.desk.producer, stage.desk.producer.till
-    quotes = [await producer.quote(scene.request) for scene in SCENES]
-    programme = Programme(tuple(quote.credits for quote in quotes))
-    kie_before = await read_record(stage.simulator_url)
-    jobs = await place_jobs(stage)
-    ended = await wait_visibly(producer, jobs, WAIT_SECONDS)
-    stories = [await till.explain(job.id) for job in ended]
+    producer, billing = processes.context.producer, processes.context.producer.billing
+    quotes = [await producer.quote(demo_job.request) for demo_job in DEMO_JOBS]
+    expected_costs = ExpectedCosts(tuple(quote.credits for quote in quotes))
+    kie_before = await read_record(processes.simulator_url)
+    jobs = await enqueue_jobs(processes)
+    ended = await wait_with_progress(producer, jobs, WAIT_SECONDS)
+    stories = [await billing.explain(job.id) for job in ended]
     urls = [url for job in ended for url in job.result_urls]
-    names = list(stage.addresses)
-    answers = await asyncio.gather(*(is_ready(stage.addresses[name]) for name in names))
-    return Ending(
-        programme=programme,
+    names = list(processes.addresses)
+    answers = await asyncio.gather(*(is_ready(processes.addresses[name]) for name in names))
+    return DemoResult(
+        expected_costs=expected_costs,
         jobs=tuple(ended),
-        entries=tuple(story["entries"] for story in stories),
+        entries=tuple(details["entries"] for details in stories),
         before=before,
-        after=await till.account(ACCOUNT),
+        after=await billing.account(ACCOUNT),
         kie_before=kie_before,
-        kie_after=await read_record(stage.simulator_url),
+        kie_after=await read_record(processes.simulator_url),
         image=await fetch_image(urls[0]) if urls else None,
         ready=dict(zip(names, answers, strict=True)),
         had_leftovers=before.held > 0,

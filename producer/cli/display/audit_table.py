@@ -7,27 +7,27 @@ from typing import Any
 
 from rich.table import Table
 
-from producer.cli.display.console import plain_table
-from producer.cli.display.text_format import NOTHING, moment_text, printable, shortened
+from producer.cli.display.console import build_table
+from producer.cli.display.text_format import NO_VALUE, printable, shortened, time_text
 
 Row = Mapping[str, Any]
 
 
-def audit_table(rows: Sequence[Row], title: str | None = None) -> Table:
+def build_audit_table(rows: Sequence[Row], title: str | None = None) -> Table:
     """Return a line for each entry."""
-    table = plain_table(
+    table = build_table(
         *("id", "at", "who", "from", "did", "to", "change", "reason"), right=("id",), title=title
     )
     for row in rows:
         table.add_row(
             str(row["id"]),
-            moment_text(row["at"]),
+            time_text(row["at"]),
             printable(_who(row)),
-            printable(row["origin"] or row["client_address"] or NOTHING),
+            printable(row["origin"] or row["client_address"] or NO_VALUE),
             row["act"].replace("_", " "),
             printable(row["subject"]),
             shortened(_change(row), 200),
-            shortened(row["reason"] or NOTHING, 120),
+            shortened(row["reason"] or NO_VALUE, 120),
         )
     return table
 
@@ -49,9 +49,9 @@ def _change(row: Row) -> str:
         if old == new or (old is None and new is None):
             continue
         label = name.replace("_", " ")
-        parts.append(f"{label} {new}" if old is None else f"{label} {old} → {_or_none(new)}")
-    return ", ".join(parts) or NOTHING
+        parts.append(f"{label} {new}" if old is None else f"{label} {old} → {_value_text(new)}")
+    return ", ".join(parts) or NO_VALUE
 
 
-def _or_none(value: object) -> object:
-    return NOTHING if value is None else value
+def _value_text(value: object) -> object:
+    return NO_VALUE if value is None else value

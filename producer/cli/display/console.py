@@ -26,12 +26,12 @@ STATE_STYLES = {
 }
 
 
-def data_console() -> Console:
+def stdout_console() -> Console:
     """Return the console for data, on stdout."""
     return _console(sys.stdout)
 
 
-def talk_console() -> Console:
+def stderr_console() -> Console:
     """Return the console for progress and remarks, on stderr."""
     return _console(sys.stderr)
 
@@ -42,24 +42,24 @@ def _console(stream: IO[str]) -> Console:
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
 
 
-def say(text: str, style: str = "") -> None:
+def print_message(text: str, style: str = "") -> None:
     """Write one remark to stderr."""
-    talk_console().print(text, style=style or None)
+    stderr_console().print(text, style=style or None)
 
 
-def put(text: str) -> None:
+def print_data(text: str) -> None:
     """Write one line of data to stdout."""
-    data_console().print(text)
+    stdout_console().print(text)
 
 
-def put_json(*values: Mapping[str, Any]) -> None:
+def print_json(*values: Mapping[str, Any]) -> None:
     """Write each object as one line of JSON to stdout."""
     for value in values:
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
     sys.stdout.flush()
 
 
-def plain_table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
+def build_table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
     """Return a table with these headings; those named in `right` are flushed right."""
     table = Table(
         title=title,

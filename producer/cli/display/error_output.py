@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from producer.cli.display.console import talk_console
+from producer.cli.display.console import stderr_console
 from producer.cli.display.text_format import command_text, credits_text, printable
 from shared.errors import (
     AccountNotFound,
@@ -26,7 +26,7 @@ from shared.errors import (
 )
 
 
-def lines_of(error: DarkroomError) -> list[str]:
+def error_lines(error: DarkroomError) -> list[str]:
     """Return the error in lines: each fault of a request on its own, with its field."""
     if isinstance(error, InvalidRequest):
         return ["the request is refused:", *(f"  {printable(str(one))}" for one in error.faults)]
@@ -35,7 +35,7 @@ def lines_of(error: DarkroomError) -> list[str]:
 
 def next_command(error: DarkroomError, command: str) -> str | None:
     """Return what to type next, where something is worth typing; `command` is the one refused."""
-    for kind, words in _NEXT:
+    for kind, words in _NEXT_COMMANDS:
         if isinstance(error, kind):
             return command_text(*words(error)) if words is not None else None
     if isinstance(error, InvalidRequest):
@@ -43,10 +43,10 @@ def next_command(error: DarkroomError, command: str) -> str | None:
     return None
 
 
-def tell(error: DarkroomError, command: str) -> None:
+def print_error(error: DarkroomError, command: str) -> None:
     """Write the error to stderr; `command` is as typed, without its arguments."""
-    console = talk_console()
-    first, *rest = lines_of(error)
+    console = stderr_console()
+    first, *rest = error_lines(error)
     console.print(f"{command}: {first}", style="red", soft_wrap=True)
     for line in rest:
         console.print(line, style="red", soft_wrap=True)
@@ -55,10 +55,10 @@ def tell(error: DarkroomError, command: str) -> None:
         console.print(f"next: {advice}", soft_wrap=True)
 
 
-_Words = Callable[[Any], tuple[str, ...]]
+_CommandWords = Callable[[Any], tuple[str, ...]]
 
 # The first match counts, so special kinds stand before general ones.
-_NEXT: tuple[tuple[type[DarkroomError], _Words | None], ...] = (
+_NEXT_COMMANDS: tuple[tuple[type[DarkroomError], _CommandWords | None], ...] = (
     (
         InsufficientCredits,
         lambda error: (

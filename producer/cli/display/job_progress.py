@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from producer.cli.display.console import STATE_STYLES, styled_state, talk_console
-from producer.cli.display.text_format import order_text, state_text
+from producer.cli.display.console import STATE_STYLES, stderr_console, styled_state
+from producer.cli.display.text_format import job_task_text, state_text
 from producer.client import Producer
 from shared.domain.job import Job
 from shared.errors import DependencyDown
 
-LOOK_SECONDS = 0.3
+REFRESH_SECONDS = 0.3
 
-Look = Callable[[], Awaitable[Sequence[Job]]]
+ReadJobs = Callable[[], Awaitable[Sequence[Job]]]
 
 
-class Display(Protocol):
+class ProgressDisplay(Protocol):
     """Something that shows where jobs are."""
 
     def show(self, jobs: Sequence[Job]) -> None:
@@ -32,11 +32,11 @@ class Display(Protocol):
 
 
 @contextmanager
-def open_display() -> Iterator[Display]:
+def open_display() -> Iterator[ProgressDisplay]:
     """Open the display that suits stderr, and close it at the end."""
-    console = talk_console()
+    console = stderr_console()
     if not console.is_terminal:
-        yield _Lines(console)
+        yield _StateLines(console)
         return
     progress = Progress(
         TextColumn("{task.description:<18}"),
@@ -46,10 +46,10 @@ def open_display() -> Iterator[Display]:
         console=console,
     )
     with progress:
-        yield _Bars(progress)
+        yield _ProgressBars(progress)
 
 
-class _Bars:
+class _ProgressBars:
     """A bar for each job."""
 
     def __init__(self, progress: Progress) -> None:
@@ -62,14 +62,14 @@ class _Bars:
             state = Text(state_text(job), style=STATE_STYLES[job.state]).markup
             task = self._tasks.get(job.id)
             if task is None:
-                task = self._progress.add_task(order_text(job), total=1.0, state=state)
+                task = self._progress.add_task(job_task_text(job), total=1.0, state=state)
                 self._tasks[job.id] = task
             self._progress.update(task, completed=job.progress, state=state)
             if job.is_terminal:
                 self._progress.stop_task(task)
 
 
-class _Lines:
+class _StateLines:
     """A line for each change of state."""
 
     def __init__(self, console: Console) -> None:
@@ -82,35 +82,35 @@ class _Lines:
             now = (job.state.value, job.reason)
             if self._shown.get(job.id) != now:
                 self._shown[job.id] = now
-                line = Text(f"{job.id}  {order_text(job)}  ")
+                line = Text(f"{job.id}  {job_task_text(job)}  ")
                 self._console.print(line.append_text(styled_state(state_text(job))))
 
 
-async def keep_showing(look: Look, display: Display) -> None:
-    """Show what `look` sees until every job has ended; run it as a task beside the wait."""
+async def refresh_display(read_jobs: ReadJobs, display: ProgressDisplay) -> None:
+    """Show what `read_jobs` sees until every job has ended; run it as a task beside the wait."""
     while True:
         try:
-            jobs = await look()
+            jobs = await read_jobs()
         except DependencyDown:
             # The wait beside this tells; the display stands still until the server is back.
             jobs = []
         display.show(jobs)
         if jobs and all(job.is_terminal for job in jobs):
             return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(REFRESH_SECONDS)
 
 
-async def wait_visibly(
+async def wait_with_progress(
     producer: Producer, jobs: Sequence[Job], timeout_seconds: float
 ) -> list[Job]:
     """Wait for the end of all these jobs, showing them; raises as `Producer.wait` does."""
 
-    async def look() -> list[Job]:
+    async def read_jobs() -> list[Job]:
         return list(await asyncio.gather(*(producer.get(job.id) for job in jobs)))
 
     with open_display() as display:
         display.show(jobs)
-        showing = asyncio.create_task(keep_showing(look, display))
+        showing = asyncio.create_task(refresh_display(read_jobs, display))
         try:
             waits = (producer.wait(job.id, timeout_seconds=timeout_seconds) for job in jobs)
             ended = await asyncio.gather(*waits)

@@ -12,61 +12,61 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.cli.display.audit_table import audit_table
-from producer.cli.display.console import plain_table, styled_state
+from producer.cli.display.audit_table import build_audit_table
+from producer.cli.display.console import build_table, styled_state
 from producer.cli.display.text_format import (
-    NOTHING,
+    NO_VALUE,
     command_text,
     credits_text,
-    moment_text,
-    order_text,
+    duration_between_text,
+    duration_text,
+    job_task_text,
     printable,
-    seconds_text,
     shortened,
-    span_text,
     state_text,
+    time_text,
 )
 from shared.domain.job import Job
 from shared.job_json import credits_to_json, job_to_json, timestamp_to_json
 from shared.stored_json import read_stored_object
 
-Story = Mapping[str, Sequence[Mapping[str, Any]]]
-"""What is known of a job, as `Till.explain` gives it."""
+JobDetails = Mapping[str, Sequence[Mapping[str, Any]]]
+"""What is known of a job, as `Billing.explain` gives it."""
 
 
-def jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
+def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
     """Return a line for each job."""
-    table = plain_table("id", "account", "job", "state", "credits", "age", right=("credits", "age"))
+    table = build_table("id", "account", "job", "state", "credits", "age", right=("credits", "age"))
     for job in jobs:
         credits = job.credits_quoted if job.credits_charged is None else job.credits_charged
         table.add_row(
             str(job.id),
             printable(job.account_id),
-            order_text(job),
+            job_task_text(job),
             styled_state(printable(state_text(job))),
             credits_text(credits) if job.state not in {"failed", "cancelled"} else "0",
-            seconds_text((now - job.created_at).total_seconds()),
+            duration_text((now - job.created_at).total_seconds()),
         )
     return table
 
 
-def job_page(job: Job, story: Story) -> Group:
+def job_details_view(job: Job, details: JobDetails) -> Group:
     """Return everything that is known about a job, for one screen."""
-    parts: list[RenderableType] = [_facts(job), "", _timeline(job, story["events"])]
-    if story["attempts"]:
-        parts += ["", _attempts(story["attempts"])]
-    if story["late_tasks"]:
-        parts += ["", _late_tasks(story["late_tasks"])]
-    parts += ["", _money(job, story["entries"])]
-    if story["audit"]:
-        parts += ["", audit_table(story["audit"], title="What operators did")]
+    parts: list[RenderableType] = [_facts(job), "", _timeline(job, details["events"])]
+    if details["attempts"]:
+        parts += ["", _attempts(details["attempts"])]
+    if details["late_tasks"]:
+        parts += ["", _late_tasks(details["late_tasks"])]
+    parts += ["", _money(job, details["entries"])]
+    if details["audit"]:
+        parts += ["", build_audit_table(details["audit"], title="What operators did")]
     if job.is_terminal and job.state != "succeeded":
         retry = command_text("jobs", "retry", str(job.id))
         parts += ["", Text(f"to run the same request again: {retry}", style="dim")]
     return Group(*parts)
 
 
-def story_to_json(job: Job, story: Story) -> dict[str, Any]:
+def job_details_to_json(job: Job, details: JobDetails) -> dict[str, Any]:
     """Return the job object of the contract with its story."""
     return {
         **job_to_json(job),
@@ -74,7 +74,7 @@ def story_to_json(job: Job, story: Story) -> dict[str, Any]:
         "webhook_url": job.webhook_url,
         "retry_of": str(job.retry_of) if job.retry_of else None,
         "price_id": job.price_id,
-        **{name: [row_to_json(row) for row in rows] for name, rows in story.items()},
+        **{name: [row_to_json(row) for row in rows] for name, rows in details.items()},
     }
 
 
@@ -100,7 +100,7 @@ def _facts(job: Job) -> Table:
     if job.message:
         table.add_row("message", printable(job.message))
     table.add_row("account", printable(job.account_id))
-    table.add_row("task", f"{printable(job.model)}, {order_text(job)}")
+    table.add_row("task", f"{printable(job.model)}, {job_task_text(job)}")
     for name, value in job.request.items():
         if value not in (None, False, "", []) and name != "quantity":
             table.add_row(name.replace("_", " "), _request_value(value))
@@ -123,20 +123,20 @@ def _request_value(value: object) -> str:
 
 
 def _timeline(job: Job, events: Sequence[Mapping[str, Any]]) -> Table:
-    table = plain_table("at", "after", "event", "detail", right=("after",), title="Timeline")
+    table = build_table("at", "after", "event", "detail", right=("after",), title="Timeline")
     for event in events:
         detail = ", ".join(
             f"{name.replace('_', ' ')} {shortened(str(value), 120)}"
             for name, value in read_stored_object(event["detail"]).items()
             if value is not None
         )
-        after = span_text(job.created_at, event["at"])
-        table.add_row(moment_text(event["at"]), f"+{after}", event["event"], detail)
+        after = duration_between_text(job.created_at, event["at"])
+        table.add_row(time_text(event["at"]), f"+{after}", event["event"], detail)
     return table
 
 
 def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
-    table = plain_table(
+    table = build_table(
         *("#", "Kie account", "sent", "answered", "outcome", "message"),
         right=("#",),
         title="Paid POSTs to Kie",
@@ -145,18 +145,18 @@ def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             str(attempt["number"]),
             attempt["provider_account"],
-            moment_text(attempt["sent_at"]),
-            f"after {span_text(attempt['sent_at'], attempt['answered_at'])}"
+            time_text(attempt["sent_at"]),
+            f"after {duration_between_text(attempt['sent_at'], attempt['answered_at'])}"
             if attempt["answered_at"]
-            else NOTHING,
+            else NO_VALUE,
             attempt["outcome"] or "no answer yet",
-            shortened(attempt["message"] or NOTHING, 200),
+            shortened(attempt["message"] or NO_VALUE, 200),
         )
     return table
 
 
 def _late_tasks(late_tasks: Sequence[Mapping[str, Any]]) -> Table:
-    table = plain_table(
+    table = build_table(
         *("#", "Kie's task", "since", "checks", "next check", "outcome", "cost to us"),
         right=("#", "checks", "cost to us"),
         title="Tasks that the job does not wait for; never charged",
@@ -166,17 +166,17 @@ def _late_tasks(late_tasks: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             str(late["attempt"]),
             printable(late["provider_task_id"]),
-            moment_text(late["noted_at"]),
+            time_text(late["noted_at"]),
             str(late["checks"]),
-            NOTHING if late["next_check_at"] is None else moment_text(late["next_check_at"]),
+            NO_VALUE if late["next_check_at"] is None else time_text(late["next_check_at"]),
             (late["outcome"] or "none yet") + (", in doubt" if late["in_doubt_since"] else ""),
-            NOTHING if cost is None else credits_text(cost),
+            NO_VALUE if cost is None else credits_text(cost),
         )
     return table
 
 
 def _money(job: Job, entries: Sequence[Mapping[str, Any]]) -> Table:
-    table = plain_table(
+    table = build_table(
         *("at", "entry", "credits", "balance", "held"),
         right=("credits", "balance", "held"),
         title=f"Credits: {credits_text(job.credits_quoted)} quoted,"
@@ -185,7 +185,7 @@ def _money(job: Job, entries: Sequence[Mapping[str, Any]]) -> Table:
     )
     for entry in entries:
         table.add_row(
-            moment_text(entry["created_at"]),
+            time_text(entry["created_at"]),
             entry["kind"],
             credits_text(entry["credits"]),
             credits_text(entry["balance_after"]),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from producer.cli.command_runner import Desk
+from producer.cli.command_runner import CommandContext
 from shared.adapters.monitoring.alert_monitor import read_alerts
 from shared.adapters.monitoring.queue_snapshot import (
     FailedJob,
@@ -28,7 +28,7 @@ _FAILURES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class AccountView:
+class KieAccountOverview:
     """One of our accounts at Kie: what holds it back, and what is left on it."""
 
     name: str
@@ -39,14 +39,14 @@ class AccountView:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueView:
+class QueueOverview:
     """The first screen at one moment; rates are per minute over the last five."""
 
     at: datetime
     snapshot: QueueSnapshot
     accepted: int
     failures: tuple[FailedJob, ...]
-    accounts: tuple[AccountView, ...]
+    accounts: tuple[KieAccountOverview, ...]
     redis_error: str | None
     """Why no pause could be read, if so."""
     late: LateDeliveries
@@ -88,17 +88,17 @@ class QueueView:
         return self.succeeded_per_minute + self.failed_per_minute + cancelled
 
 
-async def read_view(desk: Desk, now: datetime) -> QueueView:
+async def read_queue_overview(context: CommandContext, now: datetime) -> QueueOverview:
     """Return the queue as it is. Raises `PostgresDown`; Redis being down is part of the view."""
-    database = desk.database
-    names = desk.settings.kie_account_names
+    database = context.database
+    names = context.settings.kie_account_names
     snapshot = await read_snapshot(database)
     failures = await read_failures(database, _FAILURES_SHOWN)
     accepted = await _read_accepted(database, now)
-    async with connect_redis(desk.servers.redis_url, connections=1) as redis:
+    async with connect_redis(context.servers.redis_url, connections=1) as redis:
         found = await read_alerts(database, redis, names)
     pauses = dict(found.redis.pauses) if found.redis is not None else {}
-    return QueueView(
+    return QueueOverview(
         at=now,
         snapshot=snapshot,
         accepted=accepted,
@@ -114,10 +114,10 @@ async def read_view(desk: Desk, now: datetime) -> QueueView:
 
 async def _read_accounts(
     database: Database, names: Sequence[str], pauses: Mapping[str, SubmitPause]
-) -> list[AccountView]:
+) -> list[KieAccountOverview]:
     rows = await database.fetch("last_balance_checks", list(names))
     return [
-        AccountView(row["name"], pauses.get(row["name"]), row["balance"], row["age_seconds"])
+        KieAccountOverview(row["name"], pauses.get(row["name"]), row["balance"], row["age_seconds"])
         for row in rows
     ]
 

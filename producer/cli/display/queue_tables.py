@@ -9,17 +9,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.cli.display.console import plain_table
+from producer.cli.display.console import build_table
 from producer.cli.display.job_tables import row_to_json
-from producer.cli.display.queue_overview import AccountView, QueueView
+from producer.cli.display.queue_overview import KieAccountOverview, QueueOverview
 from producer.cli.display.text_format import (
-    NOTHING,
+    NO_VALUE,
     command_text,
     credits_text,
-    moment_text,
+    duration_text,
     printable,
-    seconds_text,
     shortened,
+    time_text,
 )
 from shared.adapters.monitoring.alert_monitor import alert_to_json
 from shared.adapters.monitoring.queue_snapshot import LateDeliveries
@@ -30,7 +30,7 @@ from shared.job_json import credits_to_json, timestamp_to_json
 _LATE_SECONDS = 60.0
 
 
-def queue_page(view: QueueView) -> Group:
+def queue_overview_view(view: QueueOverview) -> Group:
     """Return the whole screen."""
     parts: list[RenderableType] = [_headline(view), "", _figures(view)]
     for warning in _warnings(view):
@@ -42,13 +42,13 @@ def queue_page(view: QueueView) -> Group:
     return Group(*parts)
 
 
-def queue_line(view: QueueView) -> str:
+def queue_line(view: QueueOverview) -> str:
     """Return the screen's figures on one line, for logs."""
     queue = view.snapshot
     parts = [
         f"{view.at:%H:%M:%S}Z",
         f"waiting {queue.queued}",
-        f"oldest {seconds_text(queue.oldest_waiting_seconds)}",
+        f"oldest {duration_text(queue.oldest_waiting_seconds)}",
         f"in flight {queue.in_flight}",
         f"unknown {queue.unknown}",
         f"done {queue.succeeded} and failed {queue.failed} in 5 min",
@@ -58,7 +58,7 @@ def queue_line(view: QueueView) -> str:
     return ", ".join(parts)
 
 
-def view_to_json(view: QueueView) -> dict[str, Any]:
+def queue_overview_to_json(view: QueueOverview) -> dict[str, Any]:
     """Return the screen as one JSON object."""
     queue = view.snapshot
     return {
@@ -84,13 +84,13 @@ def view_to_json(view: QueueView) -> dict[str, Any]:
     }
 
 
-def _pause_to_json(pause: SubmitPause | None, view: QueueView) -> dict[str, Any] | None:
+def _pause_to_json(pause: SubmitPause | None, view: QueueOverview) -> dict[str, Any] | None:
     if pause is None:
         return None
     return {**row_to_json(asdict(pause)), "is_on": pause.is_on(view.at)}
 
 
-def _account_to_json(account: AccountView, view: QueueView) -> dict[str, Any]:
+def _account_to_json(account: KieAccountOverview, view: QueueOverview) -> dict[str, Any]:
     return {
         "name": account.name,
         "balance": credits_to_json(account.balance),
@@ -99,9 +99,9 @@ def _account_to_json(account: AccountView, view: QueueView) -> dict[str, Any]:
     }
 
 
-def _headline(view: QueueView) -> Text:
+def _headline(view: QueueOverview) -> Text:
     queue = view.snapshot
-    line = Text(f"Darkroom, {moment_text(view.at)}: ", style="dim")
+    line = Text(f"Darkroom, {time_text(view.at)}: ", style="dim")
     if queue.queued == 0 and queue.in_flight == 0:
         return line.append("idle", style="not dim green")
     late = queue.oldest_waiting_seconds > _LATE_SECONDS
@@ -112,9 +112,9 @@ def _headline(view: QueueView) -> Text:
     return line
 
 
-def _figures(view: QueueView) -> Table:
+def _figures(view: QueueOverview) -> Table:
     queue = view.snapshot
-    oldest = seconds_text(queue.oldest_waiting_seconds) if queue.queued else NOTHING
+    oldest = duration_text(queue.oldest_waiting_seconds) if queue.queued else NO_VALUE
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(style="dim")
@@ -128,10 +128,10 @@ def _figures(view: QueueView) -> Table:
         ("workers", _workers_text(view), "failed per min", f"{view.failed_per_minute:.1f}"),
     )
     thirds = (
-        ("wait p50", seconds_text(queue.wait_p50_seconds)),
-        ("wait p95", seconds_text(queue.wait_p95_seconds)),
-        ("run p50", seconds_text(queue.run_p50_seconds)),
-        ("run p95", seconds_text(queue.run_p95_seconds)),
+        ("wait p50", duration_text(queue.wait_p50_seconds)),
+        ("wait p95", duration_text(queue.wait_p95_seconds)),
+        ("run p50", duration_text(queue.run_p50_seconds)),
+        ("run p95", duration_text(queue.run_p95_seconds)),
         ("", ""),
         ("", ""),
     )
@@ -146,12 +146,12 @@ def _figures(view: QueueView) -> Table:
     return table
 
 
-def _workers_text(view: QueueView) -> str:
+def _workers_text(view: QueueOverview) -> str:
     lost = len(view.workers_lost)
     return f"{view.workers_alive} alive" + (f", {lost} lost" if lost else "")
 
 
-def _warnings(view: QueueView) -> list[Text]:
+def _warnings(view: QueueOverview) -> list[Text]:
     warnings: list[Text] = []
     if view.redis_error is not None:
         warnings.append(Text(printable(view.redis_error), style="bold red"))
@@ -172,12 +172,12 @@ def _late_text(late: LateDeliveries) -> str:
 
 
 def _alert_text(alert: Alert) -> str:
-    since = f", since {moment_text(alert.since)}" if alert.since is not None else ""
+    since = f", since {time_text(alert.since)}" if alert.since is not None else ""
     return f"{shortened(alert.detail, 300)}{since}: {printable(alert.fix)}"
 
 
-def _accounts(view: QueueView) -> Table:
-    table = plain_table(
+def _accounts(view: QueueOverview) -> Table:
+    table = build_table(
         *("account", "credits left", "as of", "submits"),
         right=("credits left",),
         title="Kie accounts",
@@ -186,8 +186,8 @@ def _accounts(view: QueueView) -> Table:
         pause, age = account.pause, account.balance_age_seconds
         table.add_row(
             account.name,
-            NOTHING if account.balance is None else credits_text(account.balance),
-            NOTHING if age is None else f"{seconds_text(age)} ago",
+            NO_VALUE if account.balance is None else credits_text(account.balance),
+            NO_VALUE if age is None else f"{duration_text(age)} ago",
             Text("go on", style="green")
             if pause is None
             else Text("paused" if pause.is_on(view.at) else "one at a time", style="bold yellow"),
@@ -195,14 +195,14 @@ def _accounts(view: QueueView) -> Table:
     return table
 
 
-def _failures(view: QueueView) -> Table:
-    table = plain_table("job", "ago", "account", "reason", "message", title="Last failures")
+def _failures(view: QueueOverview) -> Table:
+    table = build_table("job", "ago", "account", "reason", "message", title="Last failures")
     for failure in view.failures:
         table.add_row(
             str(failure.id),
-            seconds_text((view.at - failure.finished_at).total_seconds()),
+            duration_text((view.at - failure.finished_at).total_seconds()),
             printable(failure.account_id),
             Text(failure.reason, style="red"),
-            shortened(failure.message or NOTHING, 80),
+            shortened(failure.message or NO_VALUE, 80),
         )
     return table

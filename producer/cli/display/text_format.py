@@ -12,20 +12,20 @@ from pathlib import Path
 
 from shared.domain.job import Job
 
-NOTHING = "-"
+NO_VALUE = "-"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def credits_text(credits: Decimal | None) -> str:
     """Return credits without superfluous digits: `7`, `7.5`, or a dash for None."""
-    return NOTHING if credits is None else f"{credits.normalize():f}"
+    return NO_VALUE if credits is None else f"{credits.normalize():f}"
 
 
-def seconds_text(seconds: float | None) -> str:
+def duration_text(seconds: float | None) -> str:
     """Return a span in its two largest units: `0.4 s`, `12 s`, `1 min 5 s`, `2 h 3 min`."""
     if seconds is None:
-        return NOTHING
+        return NO_VALUE
     if seconds < 10:
         return f"{max(seconds, 0):.1f} s"
     whole = round(seconds)
@@ -44,14 +44,16 @@ def seconds_text(seconds: float | None) -> str:
     return f"{whole} s"
 
 
-def span_text(start: datetime | None, end: datetime | None) -> str:
+def duration_between_text(start: datetime | None, end: datetime | None) -> str:
     """Return how long it took from one moment to the other, or a dash where one is missing."""
-    return NOTHING if start is None or end is None else seconds_text((end - start).total_seconds())
+    return (
+        NO_VALUE if start is None or end is None else duration_text((end - start).total_seconds())
+    )
 
 
-def moment_text(moment: datetime | None) -> str:
+def time_text(moment: datetime | None) -> str:
     """Return a moment in UTC to the second, or a dash."""
-    return NOTHING if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
+    return NO_VALUE if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def count_text(count: int, noun: str) -> str:
@@ -59,12 +61,12 @@ def count_text(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def order_text(job: Job) -> str:
+def job_task_text(job: Job) -> str:
     """Return what a job asks for, in short: the task, and how many images."""
-    return times_text(job.task, job.quantity)
+    return task_quantity_text(job.task, job.quantity)
 
 
-def times_text(task: str, quantity: int) -> str:
+def task_quantity_text(task: str, quantity: int) -> str:
     """Return a task with how many images it makes."""
     return f"{task} {_TIMES}{quantity}"
 

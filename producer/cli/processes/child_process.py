@@ -30,7 +30,7 @@ class Program:
     directory: Path = field(default_factory=Path.cwd)
 
 
-class Child:
+class ChildProcess:
     """One running program. Ctrl-C does not reach it, and it is told to stop when we die (Linux)."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Child:
         self._reading = asyncio.create_task(self._read(on_line))
 
     @classmethod
-    async def start(cls, program: Program, on_line: OnLine) -> Child:
+    async def start(cls, program: Program, on_line: OnLine) -> ChildProcess:
         """Start the program; everything it writes is handed to `on_line`."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", exec_wrapper.__file__),

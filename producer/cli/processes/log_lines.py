@@ -17,7 +17,7 @@ _LEVEL_STYLES = {
     "error": "red",
     "critical": "bold red",
 }
-_SAID_ALREADY = frozenset({"event", "level", "logger", "timestamp", "exception"})
+_SHOWN_FIELDS = frozenset({"event", "level", "logger", "timestamp", "exception"})
 _STARTED = frozenset({"worker_started", "api_started"})
 
 
@@ -48,7 +48,7 @@ def read_line(process: str, text: str) -> LogLine:
     return LogLine(process, text, fields if is_log else {})
 
 
-def for_people(line: LogLine) -> Text:
+def format_text(line: LogLine) -> Text:
     """Return the line with its process in front, styled by its level."""
     shown = Text(f"{line.process:<9} ", style="dim cyan")
     if not line.fields:
@@ -61,7 +61,7 @@ def for_people(line: LogLine) -> Text:
     rest = " ".join(
         f"{name}={value}"
         for name, value in line.fields.items()
-        if name not in _SAID_ALREADY and value is not None
+        if name not in _SHOWN_FIELDS and value is not None
     )
     if rest:
         shown.append(f"  {printable(rest)}", style="dim default")
@@ -70,7 +70,7 @@ def for_people(line: LogLine) -> Text:
     return shown
 
 
-def for_programs(line: LogLine) -> str:
+def format_json(line: LogLine) -> str:
     """Return the line as JSON that names its process."""
     fields = line.fields or {"event": line.text}
     return orjson.dumps({"process": line.process, **fields}).decode()

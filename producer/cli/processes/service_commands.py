@@ -12,7 +12,7 @@ import typer
 
 from producer.cli.command_runner import run
 
-PASS_EVERYTHING = {
+PASS_ALL_ARGUMENTS = {
     "allow_extra_args": True,
     "ignore_unknown_options": True,
     "help_option_names": [],
@@ -22,12 +22,12 @@ PASS_EVERYTHING = {
 
 def worker() -> None:
     """Run a worker; several may run. The same as `python -m worker`."""
-    become("worker")
+    exec_module("worker")
 
 
 def simulate_kie(context: typer.Context) -> None:
     """Run the Kie simulator alone; `simulate-kie --help` lists what it can be asked."""
-    become("worker.simulator", *context.args)
+    exec_module("worker.simulator", *context.args)
 
 
 def api() -> None:
@@ -37,7 +37,7 @@ def api() -> None:
     run(serve, is_service=True)
 
 
-def become(module: str, *arguments: str) -> NoReturn:
+def exec_module(module: str, *arguments: str) -> NoReturn:
     """Replace this process, so that signals and the exit code are the program's own."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -50,6 +50,6 @@ def program_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
     The working directory is a caller's project, which may have a `worker` of its own.
     """
-    rooms = str(Path(__file__).resolve().parents[3])
-    search = os.pathsep.join(filter(None, [rooms, environ.get("PYTHONPATH")]))
+    project_root = str(Path(__file__).resolve().parents[3])
+    search = os.pathsep.join(filter(None, [project_root, environ.get("PYTHONPATH")]))
     return {**environ, "PYTHONPATH": search, "PYTHONSAFEPATH": "1"}

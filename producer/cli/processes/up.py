@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from producer.cli.command_runner import run
-from producer.cli.display.console import say, talk_console
+from producer.cli.display.console import print_message, stderr_console
 from producer.cli.display.text_format import command_text, count_text
 from producer.cli.processes.child_process import Program
-from producer.cli.processes.log_lines import LogLine, for_people, for_programs
-from producer.cli.processes.process_supervisor import Crew
+from producer.cli.processes.log_lines import LogLine, format_json, format_text
+from producer.cli.processes.process_supervisor import ProcessSupervisor
 from producer.cli.processes.service_commands import program_environ
 from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers, open_servers
@@ -32,32 +32,32 @@ def up(
     """Run everything in one terminal: servers, schema, worker, API."""
 
     async def step(settings: Settings) -> None:
-        stop, hurry = _listen_for_signals()
+        stop, kill_now = _listen_for_signals()
         async with open_servers(settings, check_schema=False) as servers:
             applied = await migrate(servers.database_url)
             _announce(settings, servers, len(applied))
-            crew = Crew(
+            supervisor = ProcessSupervisor(
                 _programs(settings, workers),
                 on_line=_Printer(as_json=settings.log_format == "json"),
                 drain_seconds=settings.kie_request_timeout_seconds + _DRAIN_MARGIN_SECONDS,
             )
-            await crew.run(stop, hurry)
-        say("everything has stopped")
+            await supervisor.run(stop, kill_now)
+        print_message("everything has stopped")
 
     run(step)
 
 
 def _listen_for_signals() -> tuple[asyncio.Event, asyncio.Event]:
     """Return what the first and what the second SIGINT or SIGTERM sets."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    stop, kill_now = asyncio.Event(), asyncio.Event()
 
     def heard() -> None:
-        (hurry if stop.is_set() else stop).set()
+        (kill_now if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, heard)
-    return stop, hurry
+    return stop, kill_now
 
 
 def _programs(settings: Settings, workers: int) -> Iterator[Program]:
@@ -75,11 +75,11 @@ def _programs(settings: Settings, workers: int) -> Iterator[Program]:
 
 def _announce(settings: Settings, servers: Servers, applied: int) -> None:
     if servers.embedded is not None:
-        say(f"embedded servers run in {servers.embedded.home}")
+        print_message(f"embedded servers run in {servers.embedded.home}")
     if applied:
-        say(f"schema brought up to date: {count_text(applied, 'migration')}")
+        print_message(f"schema brought up to date: {count_text(applied, 'migration')}")
     if not settings.kie_keys and not servers.has_given_database:
-        say(
+        print_message(
             "KIE IS SIMULATED: no KIE_API_KEY is set, so the bundled simulator draws the images"
             " and no money moves",
             "bold yellow",
@@ -88,10 +88,10 @@ def _announce(settings: Settings, servers: Servers, applied: int) -> None:
     then = command_text(
         "enqueue", "--account", "acme", "--prompt", "a lighthouse at dusk", "--wait"
     )
-    say("in another terminal:")
+    print_message("in another terminal:")
     for line in (first, then, command_text("queue", "--watch")):
-        say(f"  {line}")
-    say("Ctrl-C stops everything", "dim")
+        print_message(f"  {line}")
+    print_message("Ctrl-C stops everything", "dim")
 
 
 class _Printer:
@@ -99,14 +99,14 @@ class _Printer:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._console = talk_console()
+        self._console = stderr_console()
 
     def __call__(self, line: LogLine) -> None:
         if self._as_json:
-            sys.stderr.write(for_programs(line) + "\n")
+            sys.stderr.write(format_json(line) + "\n")
             sys.stderr.flush()
             return
-        self._console.print(for_people(line), soft_wrap=True)
+        self._console.print(format_text(line), soft_wrap=True)
         if line.started_at is not None:
             paths = "/healthz, /readyz, /metrics"
             if line.process == "api":

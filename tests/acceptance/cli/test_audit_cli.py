@@ -6,7 +6,7 @@ import getpass
 import socket
 
 from producer.cli.command_tree import build_app
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.driving import Darkroom
 from tests.integration.database.desk import Desk
@@ -85,7 +85,7 @@ async def test_every_command_that_changes_something_for_others_is_noted(
     desk = Desk(workshop.database)
     unknown, ended = await desk.job_in(JobState.UNKNOWN), await desk.enqueue(webhook_url=URL)
     await desk.book.cancel(ended.id)
-    key, _ = await KeyRing(workshop.database).create(Role.OPERATOR)
+    key, _ = await KeyStore(workshop.database).create(Role.OPERATOR)
     message = (await workshop.producer.webhooks.list())[0]["id"]
     done = await darkroom.run_all(
         ("webhooks", "secret", "acme", f"{URL}/new", "--create"),
@@ -95,7 +95,7 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
     )
     assert [one.code for one in done] == [0] * 5, [one.err for one in done]
-    noted = await workshop.producer.till.audit(actor=getpass.getuser())
+    noted = await workshop.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
         (act, "cli", socket.gethostname())
         for act in (*WEBHOOKS_AND_KEYS.values(), "webhook_endpoint_created", "job_resolved")

@@ -11,7 +11,7 @@ import pytest
 
 from producer.cli.processes.child_process import Child, Program
 from producer.cli.processes.log_lines import LogLine
-from producer.cli.processes.process_supervisor import Crew
+from producer.cli.processes.process_supervisor import ProcessSupervisor
 from shared.errors import ConfigurationError
 
 _READY = 'print(\'{"event": "worker_started", "http": "127.0.0.1:1"}\', flush=True)\n'
@@ -45,9 +45,9 @@ class Watcher:
 
 
 async def run(watcher: Watcher, of: Program, drain_seconds: float = 10) -> None:
-    crew = Crew([of], on_line=watcher, drain_seconds=drain_seconds)
+    supervisor = ProcessSupervisor([of], on_line=watcher, drain_seconds=drain_seconds)
     async with asyncio.timeout(30):
-        await crew.run(watcher.stop, watcher.hurry)
+        await supervisor.run(watcher.stop, watcher.hurry)
 
 
 async def test_a_program_that_dies_is_started_again_and_said(

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from producer.cli.command_tree import build_app
 from producer.keys.key_format import prefix_of
-from producer.keys.key_store import Caller, KeyRing, Role
+from producer.keys.key_store import Caller, KeyStore, Role
 from shared.errors import KeyRefused
 from tests.acceptance.cli.driving import Darkroom
 from tests.support.deployment import Workshop
@@ -34,7 +34,7 @@ async def test_a_key_is_printed_alone_on_stdout_and_never_again(
     assert "a key for service, account acme. It is not shown again" in said.err
     assert f"keys revoke {prefix}" in said.err
     assert "the first one: from now on the API refuses whoever sends no key" in said.err
-    caller = await KeyRing(workshop.database).recognise(text)
+    caller = await KeyStore(workshop.database).authenticate(text)
     assert caller == Caller(Role.SERVICE, "acme", prefix)
     listed, told = await darkroom.run_all(("keys", "list"), ("keys", "list", "--json"))
     assert prefix in listed.out
@@ -53,7 +53,7 @@ async def test_a_key_as_json_has_the_key_beside_what_lists_show(
     assert created.err == ""
     assert created.object.keys() == {*FIELDS, "key"}
     assert (created.object["role"], created.object["account_id"]) == ("admin", None)
-    caller = await KeyRing(workshop.database).recognise(created.object["key"])
+    caller = await KeyStore(workshop.database).authenticate(created.object["key"])
     assert caller == Caller(Role.ADMIN, None, created.object["prefix"])
     second = await darkroom.run(*AN_ADMIN_KEY)
     assert "the first one" not in second.err
@@ -69,7 +69,7 @@ async def test_a_key_is_revoked_by_its_prefix_and_stays_so(
     assert said.lines[0].startswith(f"{prefix} (admin) was revoked at 20")
     assert "refused everywhere within 1 s" in said.err
     with pytest.raises(KeyRefused, match="revoked"):
-        await KeyRing(workshop.database).recognise(text)
+        await KeyStore(workshop.database).authenticate(text)
     again, listed = await darkroom.run_all(("keys", "revoke", prefix, "--json"), ("keys", "list"))
     assert again.code == 0
     assert again.object.keys() == FIELDS

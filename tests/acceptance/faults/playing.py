@@ -244,4 +244,4 @@ def servers_of(stage: Stage) -> Servers:
 
 def producer_of(stage: Stage) -> AbstractAsyncContextManager[Producer]:
     """Return a producer that goes through the relays."""
-    return Producer.over(servers_of(stage))
+    return Producer.connect_to(servers_of(stage))

@@ -104,7 +104,7 @@ async def _let_time_pass(stage: Stage, kind: str, pid: int) -> None:
 async def _receiver_refuses(stage: Stage) -> AsyncIterator[None]:
     async with (
         receiving() as receiver,
-        Producer.over(servers_of(stage), webhooks_allow_loopback=True) as producer,
+        Producer.connect_to(servers_of(stage), webhooks_allow_loopback=True) as producer,
     ):
         receiver.answer_in_turn(500, 500)
         url = f"{receiver.url}/hook"
@@ -123,7 +123,7 @@ async def _webhooks_are_given_up(stage: Stage) -> AsyncIterator[None]:
     await stage.sql("ALTER TABLE webhook_messages ALTER COLUMN retry_until SET DEFAULT now()")
     async with (
         receiving() as receiver,
-        Producer.over(servers_of(stage), webhooks_allow_loopback=True) as producer,
+        Producer.connect_to(servers_of(stage), webhooks_allow_loopback=True) as producer,
     ):
         receiver.answer_in_turn(500, 503)
         for _ in range(2):

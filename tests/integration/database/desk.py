@@ -11,9 +11,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from producer.billing import Till
-from producer.doctor import examine_books
-from producer.jobs.job_repository import JobBook
+from producer.billing import Billing
+from producer.doctor import check_invariants
+from producer.jobs.job_repository import JobRepository
 from producer.orders.order import Order
 from shared.adapters.postgres.database import Database, translated_postgres_errors
 from shared.catalog import ImageRequest
@@ -88,21 +88,21 @@ _WAYS: Mapping[JobState, tuple[type[Event], ...]] = {
 class Desk:
     """What producer, worker and admin do to one database, without Redis."""
 
-    till: Till
-    book: JobBook
+    billing: Billing
+    book: JobRepository
     store: JobStore
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.till = Till(database)
-        self.book = JobBook(database)
+        self.billing = Billing(database)
+        self.book = JobRepository(database)
         self.store = JobStore(database)
 
     async def open_account(self, name: str = "acme", credits: int = 1_000) -> None:
         """Create an account with that many credits."""
-        await self.till.create_account(name)
+        await self.billing.create_account(name)
         if credits:
-            await self.till.grant(name, Decimal(credits), "for the test")
+            await self.billing.grant(name, Decimal(credits), "for the test")
 
     async def enqueue(
         self, request: ImageRequest | None = None, *, account_id: str = "acme", **options: Any
@@ -110,7 +110,7 @@ class Desk:
         """Enter one job; by default one image of text for `acme`."""
         asked = request or text_to_image()
         order = Order(request=asked, account_id=account_id, **options)
-        return (await self.book.enter([order]))[0].job
+        return (await self.book.insert([order]))[0].job
 
     async def move(self, job: Job, *happened: type[Event]) -> Job:
         """Let these events happen to the job, and return it as it is then."""
@@ -143,7 +143,7 @@ class Desk:
 
     async def money(self, name: str = "acme") -> tuple[Decimal, Decimal]:
         """Return balance and held."""
-        account = await self.till.account(name)
+        account = await self.billing.account(name)
         return account.balance, account.held
 
     async def sql(self, statement: str, *args: Any) -> list[asyncpg.Record]:
@@ -187,7 +187,7 @@ class Desk:
         """Return what is wrong with the books, by the invariant's name."""
         return {
             finding.name: finding.detail
-            async for finding in examine_books(self.database)
+            async for finding in check_invariants(self.database)
             if not finding.ok
         }
 

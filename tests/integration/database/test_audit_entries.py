@@ -11,7 +11,7 @@ import pytest
 
 from producer.actor import Actor
 from producer.audit_entries import Act
-from producer.keys.key_store import KeyRing, Role
+from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.integration.database.strangers import login
@@ -65,7 +65,7 @@ NOT_PLAIN = {
 
 
 async def newest(desk: Desk) -> dict[str, Any]:
-    return (await desk.till.audit(most=1))[0]
+    return (await desk.billing.audit(limit=1))[0]
 
 
 async def test_every_kind_of_act_is_a_word_that_the_table_knows(desk: Desk) -> None:
@@ -87,7 +87,7 @@ async def test_a_statement_typed_by_hand_leaves_its_entry(desk: Desk) -> None:
         assert entry["before"] != entry["after"]
         if act not in {Act.PRICE_CHANGED}:
             assert entry["account_id"] in {"acme", "shop"}
-    assert "whsec" not in str(await desk.till.audit())
+    assert "whsec" not in str(await desk.billing.audit())
 
 
 async def test_an_act_that_is_rolled_back_leaves_no_entry_and_no_entry_no_act(desk: Desk) -> None:
@@ -187,35 +187,35 @@ async def test_an_act_names_nobody_for_what_follows_in_the_same_transaction(desk
             CLAIM,
         )
         await queries.connection.execute("UPDATE pricing SET credits = 10 WHERE quantity = 4")
-    *by_hand, priced, granted = await desk.till.audit(most=4)
+    *by_hand, priced, granted = await desk.billing.audit(limit=4)
     assert {(one["actor"], one["reason"]) for one in by_hand} == {(owner, None)}
     assert (priced["actor"], priced["reason"]) == ("the boss", "sale")
     assert (granted["actor"], granted["reason"]) == ("the boss", "invoice 17")
-    assert (await desk.till.price_history(1))[0]["changed_by"] == owner
+    assert (await desk.billing.price_history(1))[0]["changed_by"] == owner
 
 
 async def test_before_and_after_say_what_changed(desk: Desk) -> None:
-    await desk.till.grant("acme", -40, "too much", actor=MARIA)  # type: ignore[arg-type]
+    await desk.billing.grant("acme", -40, "too much", actor=MARIA)  # type: ignore[arg-type]
     entry = await newest(desk)
     assert entry["act"] == Act.CREDITS_ADJUSTED
     assert (entry["before"], entry["after"]) == (
         {"balance": 1_000},
         {"balance": 960, "credits": -40},
     )
-    ledger = (await desk.till.ledger("acme", None, 1))[0]
+    ledger = (await desk.billing.ledger("acme", None, 1))[0]
     assert entry["subject"] == f"ledger_entries {ledger['id']}"
     assert (entry["actor"], entry["via"], entry["os_user"]) == ("maria", "cli", "maria")
     assert (entry["origin"], entry["reason"]) == ("office-7", "too much")
-    key, _ = await KeyRing(desk.database).create(Role.SERVICE, "acme", "till", actor=MARIA)
+    key, _ = await KeyStore(desk.database).create(Role.SERVICE, "acme", "till", actor=MARIA)
     assert (await newest(desk))["subject"] == f"api_keys {key.prefix}"
-    await KeyRing(desk.database).revoke(key.prefix, actor=MARIA)
+    await KeyStore(desk.database).revoke(key.prefix, actor=MARIA)
     revoked = await newest(desk)
     assert (revoked["act"], revoked["before"]["revoked_at"]) == (Act.KEY_REVOKED, None)
     assert revoked["after"]["revoked_at"] is not None
     # Revoking again changes nothing, and nothing is noted.
-    await KeyRing(desk.database).revoke(key.prefix, actor=MARIA)
+    await KeyStore(desk.database).revoke(key.prefix, actor=MARIA)
     assert (await newest(desk))["id"] == revoked["id"]
-    assert "secret" not in str(await desk.till.audit())
+    assert "secret" not in str(await desk.billing.audit())
 
 
 async def test_entries_are_found_by_account_job_act_and_who(desk: Desk) -> None:
@@ -224,11 +224,11 @@ async def test_entries_are_found_by_account_job_act_and_who(desk: Desk) -> None:
     await desk.book.cancel(job.id, MARIA)
     await desk.set_price(9)
     owner = await desk.value("SELECT session_user")
-    assert [one["act"] for one in await desk.till.audit(job_id=job.id)] == ["job_cancelled"]
-    assert {one["account_id"] for one in await desk.till.audit(account_id="other")} == {"other"}
-    assert len(await desk.till.audit(account_id="other")) == 2
-    assert len(await desk.till.audit(act=Act.PRICE_CHANGED, actor=owner, most=1)) == 1
-    assert [one["act"] for one in await desk.till.audit(actor="maria")] == ["job_cancelled"]
-    first, second = await desk.till.audit(most=2)
-    assert (await desk.till.audit(most=1, below=first["id"]))[0] == second
-    assert (await desk.till.explain(job.id))["audit"] == await desk.till.audit(job_id=job.id)
+    assert [one["act"] for one in await desk.billing.audit(job_id=job.id)] == ["job_cancelled"]
+    assert {one["account_id"] for one in await desk.billing.audit(account_id="other")} == {"other"}
+    assert len(await desk.billing.audit(account_id="other")) == 2
+    assert len(await desk.billing.audit(act=Act.PRICE_CHANGED, actor=owner, limit=1)) == 1
+    assert [one["act"] for one in await desk.billing.audit(actor="maria")] == ["job_cancelled"]
+    first, second = await desk.billing.audit(limit=2)
+    assert (await desk.billing.audit(limit=1, below=first["id"]))[0] == second
+    assert (await desk.billing.explain(job.id))["audit"] == await desk.billing.audit(job_id=job.id)

@@ -50,7 +50,7 @@ NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
 
 
 async def newest(desk: Desk) -> dict[str, Any]:
-    return (await desk.till.audit(most=1))[0]
+    return (await desk.billing.audit(limit=1))[0]
 
 
 async def test_every_function_that_takes_who_acts_notes_the_act(desk: Desk) -> None:
@@ -95,10 +95,10 @@ async def test_every_table_that_an_admin_may_write_notes_who_did(desk: Desk) -> 
 
 
 async def test_what_jobs_do_by_themselves_is_no_act(desk: Desk) -> None:
-    before = await desk.till.audit()
+    before = await desk.billing.audit()
     for state in JobState:
         await desk.job_in(state, webhook_url=URL)
     await desk.move(
         await desk.job_in(JobState.GENERATING), job_events.Progressed, job_events.DeadlineExceeded
     )
-    assert await desk.till.audit() == before
+    assert await desk.billing.audit() == before

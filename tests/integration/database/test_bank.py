@@ -67,7 +67,7 @@ class Hand:
 
     async def _grant(self) -> None:
         credits = Decimal(self._random.choice((-20, 5, 50)))
-        await self._desk.till.grant(self._random.choice(ACCOUNTS), credits, "by chance")
+        await self._desk.billing.grant(self._random.choice(ACCOUNTS), credits, "by chance")
 
     async def _happen(self) -> None:
         if not self._jobs:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from producer.doctor import examine_books
+from producer.doctor import check_invariants
 from shared.adapters.postgres.database import ConnectionQueries, Database
 from shared.domain.lifecycle import IN_FLIGHT, JobState
 from tests.integration.database.desk import Desk
@@ -321,7 +321,7 @@ async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
             for statement in case.statements:
                 done = await connection.execute(statement)
                 assert not done.endswith(" 0"), statement
-            findings = examine_books(ConnectionQueries(connection))
+            findings = check_invariants(ConnectionQueries(connection))
             return {finding.name: finding.detail async for finding in findings if not finding.ok}
         finally:
             await transaction.rollback()

@@ -153,7 +153,7 @@ async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(de
     """Its row is written all the time, and rightly: it is hot, not held."""
     queries = Counted(desk.database)
     store = JobStore(queries)
-    await desk.till.grant("acme", Decimal(1_000_000), "enough, however long it takes")
+    await desk.billing.grant("acme", Decimal(1_000_000), "enough, however long it takes")
     jobs = await generating(desk, 90)
     is_over = asyncio.Event()
 

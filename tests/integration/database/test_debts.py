@@ -17,11 +17,11 @@ from tests.support.deployment import text_to_image
 async def test_more_than_the_balance_is_not_taken_unless_asked(desk: Desk, credits: str) -> None:
     before = await desk.picture()
     with pytest.raises(WouldLeaveDebt, match="account acme has 1000 credits available"):
-        await desk.till.grant("acme", Decimal(credits), "typo")
+        await desk.billing.grant("acme", Decimal(credits), "typo")
     refusal = await desk.refuses("SELECT grant_credits('acme', $1, 'typo')", Decimal(credits))
     assert "allow_debt => true" in (refusal.hint or "")
     assert await desk.picture() == before
-    account = await desk.till.grant("acme", Decimal(credits), "a debt", allow_debt=True)
+    account = await desk.billing.grant("acme", Decimal(credits), "a debt", allow_debt=True)
     assert account.balance == 1_000 + Decimal(credits)
     assert await desk.broken_books() == {}
 
@@ -29,28 +29,28 @@ async def test_more_than_the_balance_is_not_taken_unless_asked(desk: Desk, credi
 async def test_what_open_jobs_hold_is_not_taken_from_under_them(desk: Desk) -> None:
     await desk.enqueue(text_to_image(quantity=4))
     with pytest.raises(WouldLeaveDebt, match="has 992 credits available, of which 993 cannot"):
-        await desk.till.grant("acme", Decimal(-993), "too much")
-    assert (await desk.till.grant("acme", Decimal(-992), "all that is free")).available == 0
+        await desk.billing.grant("acme", Decimal(-993), "too much")
+    assert (await desk.billing.grant("acme", Decimal(-992), "all that is free")).available == 0
     assert await desk.broken_books() == {}
 
 
 async def test_credits_come_to_an_account_in_debt_whatever_is_left_of_it(desk: Desk) -> None:
-    await desk.till.grant("acme", Decimal(-1_010), "a debt", allow_debt=True)
-    assert (await desk.till.grant("acme", Decimal(4), "a part")).balance == -6
+    await desk.billing.grant("acme", Decimal(-1_010), "a debt", allow_debt=True)
+    assert (await desk.billing.grant("acme", Decimal(4), "a part")).balance == -6
     with pytest.raises(WouldLeaveDebt, match="has -6 credits available"):
-        await desk.till.grant("acme", Decimal(-1), "more")
+        await desk.billing.grant("acme", Decimal(-1), "more")
     # A price that rises between enqueue and success still charges what it says.
-    await desk.till.grant("acme", Decimal(12), "the rest")
+    await desk.billing.grant("acme", Decimal(12), "the rest")
     job = await desk.job_in(JobState.GENERATING)
     await desk.set_price(20)
     await desk.settle(job)
-    assert (await desk.till.account("acme")).balance == -14
+    assert (await desk.billing.account("acme")).balance == -14
     assert await desk.broken_books() == {}
 
 
 async def test_two_who_take_the_last_credits_at_once_do_not_both_get_them(desk: Desk) -> None:
     taken = await asyncio.gather(
-        *(desk.till.grant("acme", Decimal(-600), "mine") for _ in range(4)),
+        *(desk.billing.grant("acme", Decimal(-600), "mine") for _ in range(4)),
         return_exceptions=True,
     )
     assert sorted(type(one).__name__ for one in taken) == ["Account", *["WouldLeaveDebt"] * 3]
@@ -60,11 +60,11 @@ async def test_two_who_take_the_last_credits_at_once_do_not_both_get_them(desk: 
 
 async def test_an_account_is_created_with_its_credits_or_not_at_all(desk: Desk) -> None:
     with pytest.raises(WouldLeaveDebt):
-        await desk.till.create_account("shop", Decimal(-1))
+        await desk.billing.create_account("shop", Decimal(-1))
     assert await desk.value("SELECT count(*) FROM accounts WHERE id = 'shop'") == 0
-    account = await desk.till.create_account("shop", Decimal("12.5"), actor="maria")
+    account = await desk.billing.create_account("shop", Decimal("12.5"), actor="maria")
     assert (account.balance, account.available) == (Decimal("12.5"), Decimal("12.5"))
-    granted, created = await desk.till.audit(account_id="shop")
+    granted, created = await desk.billing.audit(account_id="shop")
     assert (granted["act"], created["act"]) == ("credits_granted", "account_created")
     assert granted["actor"] == created["actor"] == "maria"
     assert await desk.broken_books() == {}

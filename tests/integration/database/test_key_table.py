@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from producer.billing import Till
-from producer.keys.key_store import KeyRing, Role
+from producer.billing import Billing
+from producer.keys.key_store import KeyStore, Role
 from shared.adapters.postgres.database import Database, connect_database
 from shared.errors import DatabaseRefused, PostgresDown
 
@@ -16,11 +16,11 @@ SERVICE, ADMIN, READONLY = "darkroom_service", "darkroom_admin", "darkroom_reado
 
 
 @pytest.fixture
-async def ring(database: Database) -> KeyRing:
+async def key_store(database: Database) -> KeyStore:
     """The keys of this test's database, with the accounts `acme` and `other`."""
     for name in ("acme", "other"):
-        await Till(database).create_account(name)
-    return KeyRing(database)
+        await Billing(database).create_account(name)
+    return KeyStore(database)
 
 
 @pytest.mark.parametrize(
@@ -40,15 +40,15 @@ async def ring(database: Database) -> KeyRing:
     ],
 )
 async def test_the_table_refuses_to_rewrite_what_was(
-    ring: KeyRing, database: Database, statement: str, sentence: str
+    key_store: KeyStore, database: Database, statement: str, sentence: str
 ) -> None:
-    key, _ = await ring.create(Role.SERVICE, "acme")
-    revoked = await ring.revoke(key.prefix)
+    key, _ = await key_store.create(Role.SERVICE, "acme")
+    revoked = await key_store.revoke(key.prefix)
     with pytest.raises(DatabaseRefused) as caught:
         await run(database, statement)
     assert sentence in str(caught.value)
     assert caught.value.sqlstate == "DR001"
-    assert await ring.list() == [revoked]
+    assert await key_store.list() == [revoked]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ async def test_the_table_refuses_to_rewrite_what_was(
     ids=str,
 )
 async def test_the_table_refuses_a_row_that_is_no_key(
-    ring: KeyRing, database: Database, changes: dict[str, str], constraint: str
+    key_store: KeyStore, database: Database, changes: dict[str, str], constraint: str
 ) -> None:
-    await ring.create(Role.ADMIN)
+    await key_store.create(Role.ADMIN)
     values = {
         "id": "gen_random_uuid()",
         "prefix": "'dk_bbbbbbbbbbbb'",
@@ -84,7 +84,7 @@ async def test_the_table_refuses_a_row_that_is_no_key(
         await run(database, insert.format(", ".join(wrong), ", ".join(wrong.values())))
     assert caught.value.constraint == constraint
     await run(database, insert.format(", ".join(values), ", ".join(values.values())))
-    assert len(await ring.list()) == 2
+    assert len(await key_store.list()) == 2
 
 
 async def run(database: Database, statement: str) -> None:
@@ -134,28 +134,28 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("role", FORBIDDEN)
 async def test_a_role_is_refused_whatever_is_not_its_work(
-    ring: KeyRing, database_url: str, role: str
+    key_store: KeyStore, database_url: str, role: str
 ) -> None:
-    key, _ = await ring.create(Role.SERVICE, "acme")
+    key, _ = await key_store.create(Role.SERVICE, "acme")
     async with database_of(role, database_url) as database:
         for statement in FORBIDDEN[role]:
             with pytest.raises(PostgresDown, match="permission denied"):
                 await run(database, statement)
-    assert await ring.list() == [key]
+    assert await key_store.list() == [key]
 
 
-async def test_each_role_does_its_own_work(ring: KeyRing, database_url: str) -> None:
+async def test_each_role_does_its_own_work(key_store: KeyStore, database_url: str) -> None:
     async with database_of(ADMIN, database_url) as database:
-        key, text = await KeyRing(database).create(Role.SERVICE, "acme", "made by an admin")
-        revocable, _ = await KeyRing(database).create(Role.ADMIN)
-        assert (await KeyRing(database).revoke(revocable.prefix)).revoked_at
+        key, text = await KeyStore(database).create(Role.SERVICE, "acme", "made by an admin")
+        revocable, _ = await KeyStore(database).create(Role.ADMIN)
+        assert (await KeyStore(database).revoke(revocable.prefix)).revoked_at
     async with database_of(SERVICE, database_url) as database:
-        service = KeyRing(database)
-        assert await service.is_configured()
-        assert (await service.recognise(text)).account_id == "acme"
-        assert await service.note_uses() == 1
+        service = KeyStore(database)
+        assert await service.has_any_key()
+        assert (await service.authenticate(text)).account_id == "acme"
+        assert await service.write_last_used() == 1
     async with database_of(READONLY, database_url) as database:
-        seen = list(await KeyRing(database).list())
-    assert seen == await ring.list()
+        seen = list(await KeyStore(database).list())
+    assert seen == await key_store.list()
     assert seen[0].id == key.id
     assert seen[0].last_used_at is not None

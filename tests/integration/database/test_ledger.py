@@ -25,25 +25,25 @@ WRITE = (
 
 
 async def test_an_account_begins_empty_and_is_created_once(desk: Desk) -> None:
-    account = await desk.till.create_account("new")
+    account = await desk.billing.create_account("new")
     assert (account.balance, account.held, account.available) == (0, 0, 0)
     assert account.created_at.tzinfo is not None
     with pytest.raises(AlreadyExists, match="an account 'new' exists already"):
-        await desk.till.create_account("new")
-    assert await desk.till.account("new") == account
+        await desk.billing.create_account("new")
+    assert await desk.billing.account("new") == account
 
 
 async def test_a_name_that_cannot_be_read_out_is_refused(desk: Desk) -> None:
     rule = "account_id_must_be_1_to_200_printable_characters"
     for name in ("", " ", "two words", "tab\there", "x" * 201, "\x07"):
         with pytest.raises(DatabaseRefused, match=rule):
-            await desk.till.create_account(name)
+            await desk.billing.create_account(name)
 
 
 async def test_a_grant_adds_credits_with_its_reason(desk: Desk) -> None:
-    account = await desk.till.grant("acme", Decimal("0.25"), "  invoice 17 ")
+    account = await desk.billing.grant("acme", Decimal("0.25"), "  invoice 17 ")
     assert (account.balance, account.available) == (Decimal("1000.25"), Decimal("1000.25"))
-    newest, first = await desk.till.ledger("acme", None, 10)
+    newest, first = await desk.billing.ledger("acme", None, 10)
     assert (newest["kind"], newest["credits"], newest["reason"]) == (
         "grant",
         Decimal("0.25"),
@@ -54,8 +54,8 @@ async def test_a_grant_adds_credits_with_its_reason(desk: Desk) -> None:
 
 
 async def test_credits_taken_away_are_an_adjustment(desk: Desk) -> None:
-    assert (await desk.till.grant("acme", Decimal(-1), "a mistake")).balance == 999
-    assert (await desk.till.ledger("acme", None, 1))[0]["kind"] == "adjustment"
+    assert (await desk.billing.grant("acme", Decimal(-1), "a mistake")).balance == 999
+    assert (await desk.billing.ledger("acme", None, 1))[0]["kind"] == "adjustment"
     assert await desk.broken_books() == {}
 
 
@@ -71,14 +71,14 @@ async def test_a_grant_without_reason_credits_or_account_is_refused(desk: Desk) 
         assert str(refusal) == "a grant needs a reason"
     await desk.refuses("SELECT grant_credits('acme', NULL, 'why')")
     with pytest.raises(AccountNotFound, match="darkroom accounts create nobody"):
-        await desk.till.grant("nobody", Decimal(1), "why")
+        await desk.billing.grant("nobody", Decimal(1), "why")
 
 
 async def test_grants_at_once_all_arrive_and_the_entries_form_a_chain(desk: Desk) -> None:
-    await asyncio.gather(*(desk.till.grant("acme", Decimal(n), "many") for n in range(1, 31)))
+    await asyncio.gather(*(desk.billing.grant("acme", Decimal(n), "many") for n in range(1, 31)))
     assert await desk.money() == (1_000 + sum(range(1, 31)), 0)
     balance = Decimal(0)
-    for entry in reversed(await desk.till.ledger("acme", None, 100)):
+    for entry in reversed(await desk.billing.ledger("acme", None, 100)):
         balance += entry["credits"]
         assert entry["balance_after"] == balance
     assert await desk.broken_books() == {}
@@ -86,12 +86,12 @@ async def test_grants_at_once_all_arrive_and_the_entries_form_a_chain(desk: Desk
 
 async def test_the_ledger_is_read_in_pages_newest_first(desk: Desk) -> None:
     for n in range(1, 5):
-        await desk.till.grant("acme", Decimal(n), "paged")
-    first = await desk.till.ledger("acme", None, 3)
-    second = await desk.till.ledger("acme", first[-1]["id"], 3)
+        await desk.billing.grant("acme", Decimal(n), "paged")
+    first = await desk.billing.ledger("acme", None, 3)
+    second = await desk.billing.ledger("acme", first[-1]["id"], 3)
     assert [entry["credits"] for entry in first + second] == [4, 3, 2, 1, 1_000]
     with pytest.raises(AccountNotFound):
-        await desk.till.ledger("nobody", None, 3)
+        await desk.billing.ledger("nobody", None, 3)
 
 
 async def test_the_ledger_is_append_only(desk: Desk) -> None:
@@ -158,7 +158,7 @@ async def test_an_account_never_holds_nonsense(desk: Desk) -> None:
 
 async def test_what_is_available_is_computed_and_never_written(desk: Desk) -> None:
     await desk.enqueue()
-    assert (await desk.till.account("acme")).available == 994
+    assert (await desk.billing.account("acme")).available == 994
     before = await desk.picture()
     with pytest.raises(PostgresDown) as caught:
         await desk.sql("UPDATE accounts SET available = 1000000")

@@ -74,7 +74,7 @@ async def test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the
         assert await desk.broken_books() == {}
         again = await desk.sql("SELECT id, model, credits, changed_by FROM pricing_history")
         assert set(again) == set(kept)
-        (noted,) = await desk.till.audit(act="price_history_rebuilt")
+        (noted,) = await desk.billing.audit(act="price_history_rebuilt")
         assert noted["reason"] == "found by the doctor"
         assert set(noted["after"]) == {str(row["version_id"]) for row in done}
         # From now on prices change and charge as they always did.
@@ -106,7 +106,7 @@ async def test_what_a_forged_version_was_charged_by_stays_cited(desk: Desk) -> N
     forged = (await desk.sql("SELECT * FROM pricing_history WHERE id = 77"))[0]
     assert forged["valid"].upper.year == 1
     assert (forged["credits"], forged["reason"]) == (0, "never in force: mallory")
-    assert (await desk.till.price("gpt-4o-image", "text-to-image", 1))["price_id"] == version
+    assert (await desk.billing.price("gpt-4o-image", "text-to-image", 1))["price_id"] == version
     assert await desk.broken_books() == {}
 
 
@@ -121,7 +121,7 @@ async def test_a_price_whose_version_says_something_else_gets_a_version_of_its_o
     assert set(await desk.broken_books()) == {PRICES}
     await desk.sql("SELECT darkroom_rebuild_price_history('restored from a copy')")
     assert await desk.broken_books() == {}
-    assert [row["credits"] for row in await desk.till.prices()] == [6, 7, 50, 6, 7, 50]
+    assert [row["credits"] for row in await desk.billing.prices()] == [6, 7, 50, 6, 7, 50]
     await desk.set_price(Decimal(51), quantity=4)
     assert await desk.broken_books() == {}
     # What a job was quoted was in force, and is no forgery.

@@ -36,19 +36,19 @@ async def versions(desk: Desk, quantity: int = 2) -> list[dict[str, Any]]:
 
 
 async def open_version(desk: Desk, quantity: int = 2) -> int:
-    price = await desk.till.price(*TEXT, quantity)
+    price = await desk.billing.price(*TEXT, quantity)
     return int(price["price_id"])
 
 
 async def test_m5_what_kie_charges_is_what_is_seeded(desk: Desk) -> None:
     seeded = {
         (row["task"], row["quantity"]): (row["credits"], row["provider_credits"])
-        for row in await desk.till.prices()
+        for row in await desk.billing.prices()
     }
     kie = {1: (6, 6), 2: (7, 7), 4: (8, 8)}
     tasks = ("text-to-image", "image-to-image")
     assert seeded == {(task, quantity): kie[quantity] for task in tasks for quantity in kie}
-    history = await desk.till.price_history(100)
+    history = await desk.billing.price_history(100)
     assert [one["reason"] for one in history] == ["seeded"] * 6
     assert await desk.broken_books() == {}
 
@@ -62,7 +62,7 @@ async def test_m6_a_plain_update_closes_the_version_and_opens_the_next(desk: Des
     assert before <= old["until"] == new["since"] <= after
     assert new["until"] is None
     assert (new["reason"], new["changed_by"]) == (None, await desk.value("SELECT session_user"))
-    price = await desk.till.price(*QUANTITY_2)
+    price = await desk.billing.price(*QUANTITY_2)
     assert (price["credits"], price["price_id"]) == (9, new["id"])
     assert price["updated_at"] >= before
     assert await desk.broken_books() == {}
@@ -96,7 +96,7 @@ async def test_a_reason_said_before_the_change_is_kept_with_the_version(desk: De
 
 
 async def test_a_program_that_acts_for_a_person_names_that_person(desk: Desk) -> None:
-    price = await desk.till.set_price(QUANTITY_2, Decimal("9.5"), reason="sale", actor="maria")
+    price = await desk.billing.set_price(QUANTITY_2, Decimal("9.5"), reason="sale", actor="maria")
     assert (price["credits"], price["updated_by"]) == (Decimal("9.5"), "maria")
     assert [(one["reason"], one["changed_by"]) for one in (await versions(desk))[1:]] == [
         ("sale", "maria")
@@ -155,8 +155,8 @@ async def test_changes_by_several_admins_at_once_each_become_a_version(desk: Des
 
 async def test_one_update_of_many_rows_opens_a_version_for_each(desk: Desk) -> None:
     await desk.sql("UPDATE pricing SET credits = credits * 2")
-    assert len(await desk.till.price_history(100)) == 12
-    assert [row["credits"] for row in await desk.till.prices()] == [12, 14, 16, 12, 14, 16]
+    assert len(await desk.billing.price_history(100)) == 12
+    assert [row["credits"] for row in await desk.billing.prices()] == [12, 14, 16, 12, 14, 16]
     assert await desk.broken_books() == {}
 
 
@@ -213,13 +213,13 @@ async def test_a_price_for_another_model_needs_rows_only(desk: Desk) -> None:
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('next-model', 'text-to-video', 3, 20, 15)"
     )
-    assert (await desk.till.price("next-model", "text-to-video", 3))["credits"] == 20
+    assert (await desk.billing.price("next-model", "text-to-video", 3))["credits"] == 20
     assert await desk.broken_books() == {}
 
 
 async def test_each_task_has_its_own_price(desk: Desk) -> None:
     await desk.sql("UPDATE pricing SET credits = 60 WHERE task = 'image-to-image'")
-    quotes = [await desk.till.quote(request()) for request in (text_to_image, image_to_image)]
+    quotes = [await desk.billing.quote(request()) for request in (text_to_image, image_to_image)]
     assert [quote.credits for quote in quotes] == [6, 60]
 
 
@@ -233,17 +233,17 @@ async def test_free_jobs_are_held_and_charged_with_nothing(desk: Desk) -> None:
 
 async def test_a_missing_row_cannot_be_set_and_nonsense_is_refused(desk: Desk) -> None:
     with pytest.raises(PriceMissing):
-        await desk.till.set_price(("gpt-4o-image", "x", 1), Decimal(1), reason="r", actor="a")
+        await desk.billing.set_price(("gpt-4o-image", "x", 1), Decimal(1), reason="r", actor="a")
     with pytest.raises(DatabaseRefused, match="numbers from 0 to 1000000, not -1 and 7"):
-        await desk.till.set_price(QUANTITY_2, Decimal(-1), reason="r", actor="a")
+        await desk.billing.set_price(QUANTITY_2, Decimal(-1), reason="r", actor="a")
     assert len(await versions(desk)) == 1
 
 
 async def test_an_order_made_before_a_change_is_quoted_the_price_at_enqueue(desk: Desk) -> None:
     order = Order(request=text_to_image(quantity=2), account_id="acme")
     await desk.set_price(9, quantity=2)
-    entered = await desk.book.enter([order])
-    assert (entered[0].job.credits_quoted, entered[0].job.price_id) == (
+    enqueued = await desk.book.insert([order])
+    assert (enqueued[0].job.credits_quoted, enqueued[0].job.price_id) == (
         9,
         await open_version(desk),
     )

@@ -207,7 +207,7 @@ async def test_names_that_an_admin_makes_are_not_those_that_our_triggers_mean(
             await connection.execute("UPDATE public.pricing SET credits = -9")
         with pytest.raises(asyncpg.PostgresError, match="permission denied for table api_keys"):
             await connection.execute("UPDATE public.api_keys SET revoked_at = NULL")
-    newest = (await desk.till.price_history(1))[0]
+    newest = (await desk.billing.price_history(1))[0]
     assert (newest["changed_by"], newest["valid_from"].year > 2001) == (name, True)
     assert newest["id"] < 900_002
     assert await desk.broken_books() == {}
@@ -224,7 +224,7 @@ async def test_who_sets_a_price_is_the_login_whatever_it_says(
             await connection.execute("SELECT set_config('darkroom.actor', 'the boss', false)")
             await connection.execute("SELECT set_config('darkroom.reason', 'said so', false)")
             await connection.execute("UPDATE pricing SET credits = 9 WHERE quantity = 2")
-        newest = (await desk.till.price_history(1))[0]
+        newest = (await desk.billing.price_history(1))[0]
         assert (newest["changed_by"], newest["reason"]) == (name, "said so")
 
 
@@ -236,4 +236,4 @@ async def test_our_services_name_the_person_for_whom_they_act(
         async with connected(with_user(database_url, name)) as connection:
             await connection.execute("SELECT set_config('darkroom.actor', 'api:dk_1', false)")
             await connection.execute("UPDATE pricing SET credits = 9 WHERE quantity = 2")
-        assert (await desk.till.price_history(1))[0]["changed_by"] == "api:dk_1"
+        assert (await desk.billing.price_history(1))[0]["changed_by"] == "api:dk_1"

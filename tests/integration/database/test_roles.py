@@ -154,15 +154,15 @@ async def test_the_service_takes_jobs_through_every_state(service: Desk, desk: D
 async def test_the_service_reads_and_says_what_producers_and_workers_need(
     service: Desk, database_url: str
 ) -> None:
-    await service.till.create_account("new")
+    await service.billing.create_account("new")
     job = await service.enqueue(idempotency_key="once")
     assert (await service.enqueue(idempotency_key="once")).id == job.id
     await service.job_in(JobState.FAILED)
     assert (await read_snapshot(service.database)).queued == 1
     assert len(await read_failures(service.database)) == 1
-    assert len(await service.till.prices()) == len(await service.till.price_history(10)) == 6
-    assert len(await service.till.ledger("acme", None, 10)) == 4
-    assert set(await service.till.explain(job.id)) == {
+    assert len(await service.billing.prices()) == len(await service.billing.price_history(10)) == 6
+    assert len(await service.billing.ledger("acme", None, 10)) == 4
+    assert set(await service.billing.explain(job.id)) == {
         *("events", "attempts", "entries", "late_tasks", "audit"),
     }
     await service.database.fetch("notify_dispatch")
@@ -173,14 +173,14 @@ async def test_the_service_reads_and_says_what_producers_and_workers_need(
 
 async def test_an_admin_sets_prices_and_is_named_in_the_history(admin: Desk, desk: Desk) -> None:
     await admin.set_price(9)
-    await admin.till.set_price(
+    await admin.billing.set_price(
         ("gpt-4o-image", "text-to-image", 2), Decimal(11), reason="sale", actor="maria"
     )
     await admin.sql(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('next-model', 'text-to-image', 1, 5, 4)"
     )
-    newest = (await admin.till.price_history(3))[::-1]
+    newest = (await admin.billing.price_history(3))[::-1]
     assert [one["credits"] for one in newest] == [9, 11, 5]
     login = await desk.value("SELECT session_user")
     assert [one["changed_by"] for one in newest] == [login, "maria", login]
@@ -194,14 +194,14 @@ async def test_an_admin_deletes_a_price_unless_open_jobs_use_it(admin: Desk, des
     await admin.sql("DELETE FROM pricing WHERE quantity = 2")
     await desk.book.cancel(job.id)
     await admin.sql("DELETE FROM pricing WHERE quantity = 1")
-    assert {row["quantity"] for row in await admin.till.prices()} == {4}
+    assert {row["quantity"] for row in await admin.billing.prices()} == {4}
     assert await desk.broken_books() == {}
 
 
 async def test_an_admin_opens_accounts_and_grants(admin: Desk, desk: Desk) -> None:
     await admin.open_account("new", 50)
     assert await desk.money("new") == (50, 0)
-    assert (await admin.till.ledger("new", None, 5))[0]["reason"] == "for the test"
+    assert (await admin.billing.ledger("new", None, 5))[0]["reason"] == "for the test"
     assert await desk.broken_books() == {}
 
 
@@ -237,10 +237,10 @@ async def test_operators_see_money_prices_attempts_and_the_timeline(
     readonly: Desk, desk: Desk
 ) -> None:
     job = await desk.job_in(JobState.SUCCEEDED)
-    assert (await readonly.till.account("acme")).balance == 994
-    assert len(await readonly.till.ledger("acme", None, 10)) == 3
-    assert len(await readonly.till.price_history(10)) == 6
-    story = await readonly.till.explain(job.id)
+    assert (await readonly.billing.account("acme")).balance == 994
+    assert len(await readonly.billing.ledger("acme", None, 10)) == 3
+    assert len(await readonly.billing.price_history(10)) == 6
+    story = await readonly.billing.explain(job.id)
     assert [one["event"] for one in story["events"]] == [
         *("enqueued", "claimed", "submitted", "completed"),
     ]

@@ -156,10 +156,10 @@ async def test_a_rise_beyond_the_balance_is_delivered_charged_and_owed(desk: Des
     with pytest.raises(InsufficientCredits) as caught:
         await desk.enqueue(account_id="poor")
     assert (caught.value.needed, caught.value.available) == (10, -4)
-    await desk.till.grant("poor", Decimal(13), "half of it")
+    await desk.billing.grant("poor", Decimal(13), "half of it")
     with pytest.raises(InsufficientCredits):
         await desk.enqueue(account_id="poor")
-    await desk.till.grant("poor", Decimal(1), "the rest")
+    await desk.billing.grant("poor", Decimal(1), "the rest")
     await desk.enqueue(account_id="poor")
     assert await desk.money("poor") == (10, 10)
     assert await desk.broken_books() == {}

@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 from arq.connections import ArqRedis
 
-from producer.cli.command_runner import open_desk
-from producer.cli.display.job_tables import job_page, jobs_table
-from producer.cli.display.queue_overview import read_view
-from producer.cli.display.queue_tables import queue_page
+from producer.cli.command_runner import open_command_context
+from producer.cli.display.job_tables import build_jobs_table, job_details_view
+from producer.cli.display.queue_overview import read_queue_overview
+from producer.cli.display.queue_tables import queue_overview_view
 from producer.doctor import examine
 from producer.orders.order import Order
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
@@ -70,23 +70,23 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
     listed = await producer.list(account_id="acme")
     assert {job.id for job in jobs} <= {job.id for job in listed}
     assert (await producer.get(bad)).run_at == shown
-    story = await producer.till.explain(bad)
+    story = await producer.billing.explain(bad)
     assert [one["at"] for one in story["events"]] == [shown, shown]
     assert [one["sent_at"] for one in story["attempts"]] == [shown]
     assert [one["created_at"] for one in story["entries"]] == [shown, shown]
-    assert len(await producer.till.ledger("acme", None, 100)) > 4
+    assert len(await producer.billing.ledger("acme", None, 100)) > 4
     (message,) = await producer.webhooks.list(account_id="acme")
     assert message["created_at"] == shown
-    job_page(await producer.get(bad), story)
-    jobs_table(listed, now=datetime.now(UTC))
+    job_details_view(await producer.get(bad), story)
+    build_jobs_table(listed, now=datetime.now(UTC))
     async with workshop.api() as client:
         told = (await client.get("/v1/jobs", account_id="acme")).expect(200)["jobs"]
         assert str(bad) in {job["id"] for job in told}
         one = (await client.get(f"/v1/jobs/{bad}")).expect(200)
         assert one["run_at"].startswith(f"{shown:%Y-%m-%d}".rjust(10, "0"))
         (await client.get("/v1/accounts/acme/ledger")).expect(200)
-    async with open_desk(workshop.settings) as desk:
-        queue_page(await read_view(desk, datetime.now(UTC)))
+    async with open_command_context(workshop.settings) as desk:
+        queue_overview_view(await read_queue_overview(desk, datetime.now(UTC)))
     findings = [one async for one in examine(workshop.settings)]
     assert "no job is stuck" in {one.name for one in findings}, "the doctor sees all it looks at"
 

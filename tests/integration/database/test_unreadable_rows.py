@@ -33,15 +33,15 @@ BAD_METADATA = {
 async def stored(workshop: Workshop, jobs: int, column: str, text: str) -> list[str]:
     """Store jobs, the first of them with this JSON in that column; return their ids."""
     requests = [text_to_image(f"picture {next(_NUMBERS)}") for _ in range(jobs)]
-    entered = await workshop.producer.enqueue_many(
+    enqueued = await workshop.producer.enqueue_many(
         [Order(request=request, account_id="acme") for request in requests]
     )
     await workshop.run_sql(
         f"UPDATE jobs SET {column} = ($2::text)::jsonb WHERE id = $1",
-        entered[0].id,
+        enqueued[0].id,
         text,
     )
-    return [str(job.id) for job in entered]
+    return [str(job.id) for job in enqueued]
 
 
 @pytest.mark.parametrize("text", BAD_METADATA.values(), ids=BAD_METADATA.keys())
@@ -90,10 +90,10 @@ async def test_a_job_with_unreadable_notes_runs_and_one_with_an_unreadable_reque
 async def test_one_value_that_the_driver_cannot_read_fails_its_own_job_alone(
     workshop: Workshop,
 ) -> None:
-    entered = await workshop.producer.enqueue_many(
+    enqueued = await workshop.producer.enqueue_many(
         [Order(request=text_to_image(f"picture {n}"), account_id="acme") for n in range(200)]
     )
-    ids = [job.id for job in entered]
+    ids = [job.id for job in enqueued]
     await workshop.run_sql("UPDATE jobs SET due_at = '20000-01-01' WHERE id = $1", ids[77])
     store = JobStore(workshop.database)
     outcomes = await asyncio.gather(*map(store.load, ids), return_exceptions=True)

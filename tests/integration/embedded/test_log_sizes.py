@@ -47,7 +47,7 @@ async def _no_json(_: Producer, database: Database) -> None:
 async def test_what_postgres_refuses_is_a_short_line_in_its_log(
     producer: Producer, database: Database, embedded: EmbeddedServers, refuse: Refused
 ) -> None:
-    await producer.till.create_account("poor")
+    await producer.billing.create_account("poor")
     log = embedded.home / "log" / "postgres.log"
     before = log.stat().st_size
     for _ in range(_TIMES):

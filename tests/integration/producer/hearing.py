@@ -13,18 +13,18 @@ import orjson
 from arq.connections import ArqRedis
 
 from producer import Job, Producer
-from producer.live.change_subscription import Subscription
+from producer.live.change_subscription import ChangeSubscription
 from producer.live.event_feed import EventFeed
-from producer.live.event_reader import Pace
+from producer.live.event_reader import FeedIntervals
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.redis_keys import CHANGES_CHANNEL
 from tests.support.deployment import eventually, text_to_image
 
 HEAR_SECONDS = 20.0
-BY_PUSH_ALONE = Pace(look_seconds=3_600)
+BY_PUSH_ALONE = FeedIntervals(read_seconds=3_600)
 """No look by itself within any test: what is heard was pushed."""
-BY_LOOKING = Pace(look_seconds=0.05)
+BY_READING = FeedIntervals(read_seconds=0.05)
 INSERT = "INSERT INTO job_events (job_id, event) VALUES ($1, $2)"
 
 
@@ -136,7 +136,7 @@ async def hears_of_accounts(feed: EventFeed, count: int = 1) -> None:
     """Wait until so many listeners are being told."""
 
     async def is_so() -> bool:
-        return feed.listeners >= count
+        return feed.listener_count >= count
 
     await eventually(is_so, f"{count} listen")
 
@@ -148,10 +148,10 @@ async def stored_ids(queries: Database, job_id: UUID) -> list[int]:
 
 @asynccontextmanager
 async def feed_over(
-    queries: Queries, delivery_queue: DeliveryQueue, pace: Pace = BY_LOOKING
+    queries: Queries, delivery_queue: DeliveryQueue, intervals: FeedIntervals = BY_READING
 ) -> AsyncIterator[EventFeed]:
     """Open a feed of its own."""
-    async with opening_feed(queries, delivery_queue, pace) as feed:
+    async with opening_feed(queries, delivery_queue, intervals) as feed:
         yield feed
 
 
@@ -177,11 +177,11 @@ async def enqueued(producer: Producer, account_id: str = "acme") -> Job:
 
 @asynccontextmanager
 async def opening_feed(
-    queries: Queries, delivery_queue: DeliveryQueue, pace: Pace | None = None
+    queries: Queries, delivery_queue: DeliveryQueue, intervals: FeedIntervals | None = None
 ) -> AsyncIterator[EventFeed]:
     """Open a feed with a subscription of its own, and close both at the end."""
-    subscription = Subscription(delivery_queue)
-    feed = EventFeed(queries, subscription, pace)
+    subscription = ChangeSubscription(delivery_queue)
+    feed = EventFeed(queries, subscription, intervals)
     try:
         yield feed
     finally:

@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 
 from producer import Job, Producer
-from producer.jobs.end_waiter import watching_ends
-from producer.jobs.job_repository import JobBook
+from producer.jobs.end_waiter import open_end_waiter
+from producer.jobs.job_repository import JobRepository
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane, open_redis
 from shared.adapters.servers import Servers
@@ -19,9 +19,9 @@ from shared.adapters.servers import Servers
 
 async def open_account(producer: Producer, name: str = "acme", credits: int = 1_000) -> None:
     """Create an account with that many credits."""
-    await producer.till.create_account(name)
+    await producer.billing.create_account(name)
     if credits:
-        await producer.till.grant(name, Decimal(credits), "for the test")
+        await producer.billing.grant(name, Decimal(credits), "for the test")
 
 
 async def money(producer: Producer, name: str = "acme") -> tuple[Decimal, Decimal]:
@@ -53,7 +53,7 @@ async def producer_without_redis(servers: Servers, folder: Path) -> AsyncIterato
     try:
         async with (
             connect_database(servers.database_url) as database,
-            watching_ends(JobBook(database), delivery_queue) as watch,
+            open_end_waiter(JobRepository(database), delivery_queue) as watch,
         ):
             yield Producer(database, delivery_queue, watch)
     finally:

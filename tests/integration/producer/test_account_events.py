@@ -16,7 +16,7 @@ from arq.connections import ArqRedis
 from producer import AccountNotFound, InvalidRequest, Job, Producer
 from producer.live.event_feed import EventFeed
 from producer.live.event_frames import frame_of
-from producer.live.event_queries import WALK_BYTES, WALK_LENGTH, snapshot_now, walk
+from producer.live.event_queries import RANGE_BYTES, RANGE_LENGTH, read_ranges, read_snapshot_now
 from producer.live.positions import Position
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
@@ -166,7 +166,7 @@ async def test_a_long_past_is_walked_through_in_stretches_and_told_whole(
             "   FROM generate_series(1, $3) AS n",
             mine.id,
             other.id,
-            WALK_LENGTH - 1,
+            RANGE_LENGTH - 1,
         )
     ids = await stored_ids(database, mine.id)
     async with account_ear(looking, last="0.0") as ear:
@@ -190,16 +190,16 @@ async def test_a_past_of_long_events_is_read_in_short_stretches(
         "INSERT INTO job_events (job_id, event, detail) SELECT $1, 'large',"
         " jsonb_build_object('message', repeat('x', $2::int)) FROM generate_series(1, 40)",
         job.id,
-        WALK_BYTES // 10,
+        RANGE_BYTES // 10,
     )
-    now = await snapshot_now(database)
-    stretches = [one async for one in walk(database, "acme", Position(0, 0), now, None)]
-    assert [one.id for stretch in stretches for one in stretch.events] == await stored_ids(
-        database, job.id
-    )
-    assert len(stretches) == 5
-    for stretch in stretches:
-        assert sum(len(frame_of(one, 0)) for one in stretch.events) < WALK_BYTES * 1.1
+    now = await read_snapshot_now(database)
+    event_ranges = [one async for one in read_ranges(database, "acme", Position(0, 0), now, None)]
+    assert [
+        one.id for event_range in event_ranges for one in event_range.events
+    ] == await stored_ids(database, job.id)
+    assert len(event_ranges) == 5
+    for event_range in event_ranges:
+        assert sum(len(frame_of(one, 0)) for one in event_range.events) < RANGE_BYTES * 1.1
     async with account_ear(looking, last="0.0") as ear:
         await ear.hears(41)
     assert ear.ids == await stored_ids(database, job.id)

@@ -23,7 +23,7 @@ from producer import (
     Producer,
     TooLateToCancel,
 )
-from producer.jobs.job_repository import JobBook
+from producer.jobs.job_repository import JobRepository
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.domain import job_events
@@ -96,7 +96,7 @@ async def test_a_job_that_is_tried_and_put_back_meanwhile_is_still_taken_back(
     desk: Desk,
 ) -> None:
     job = await desk.enqueue()
-    cancelled = await JobBook(Overtaking(desk, job)).cancel(job.id)
+    cancelled = await JobRepository(Overtaking(desk, job)).cancel(job.id)
     assert (cancelled.state, cancelled.attempt) == (JobState.CANCELLED, 1)
     assert await desk.broken_books() == {}
 
@@ -245,7 +245,7 @@ async def test_a_client_refuses_a_schema_that_is_too_old(
 async def test_without_postgres_a_client_does_not_connect(servers: Servers, tmp_path: Path) -> None:
     nowhere = replace(servers, database_url=f"postgresql:///darkroom?host={tmp_path}")
     with pytest.raises(PostgresDown, match="Postgres does not answer"):
-        async with Producer.over(nowhere):
+        async with Producer.connect_to(nowhere):
             pass
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from arq.connections import ArqRedis
 
-from producer.doctor.clock_findings import examine_clocks
+from producer.doctor.clock_findings import check_clocks
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.server_clock import ServerClock
 from shared.adapters.processes.process_records import Process
@@ -20,7 +20,7 @@ def a_clock(ahead_seconds: float) -> ServerClock:
 
 
 async def test_clocks_that_agree_are_counted(database: Database, servers: Servers) -> None:
-    finding = await examine_clocks(database, servers.redis_url)
+    finding = await check_clocks(database, servers.redis_url)
     assert finding.ok
     assert finding.detail == "2 clocks differ by less than 5 s"
 
@@ -31,7 +31,7 @@ async def test_clocks_that_agree_are_counted(database: Database, servers: Server
 async def test_a_wrong_clock_is_named_with_what_to_do(
     database: Database, redis: ArqRedis, ahead_seconds: float, said: str
 ) -> None:
-    finding = await examine_clocks(database, "", a_clock(ahead_seconds))
+    finding = await check_clocks(database, "", a_clock(ahead_seconds))
     assert not finding.ok
     assert f"this machine is {said}" in finding.detail
     assert "NTP" in (finding.fix or "")
@@ -42,10 +42,10 @@ async def test_a_worker_whose_clock_is_wrong_is_named(database: Database, redis:
     registry = ProcessRegistry(database, redis, process, clock=a_clock(2400))
     await registry.send_heartbeat()
     await registry.send_heartbeat()
-    finding = await examine_clocks(database, "")
+    finding = await check_clocks(database, "")
     assert not finding.ok
     assert "worker far:1 is 2400 s ahead" in finding.detail
 
 
 async def test_a_redis_that_is_away_is_left_to_its_own_finding(database: Database) -> None:
-    assert (await examine_clocks(database, "redis://127.0.0.1:1")).ok
+    assert (await check_clocks(database, "redis://127.0.0.1:1")).ok

@@ -9,7 +9,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer.doctor.finding import Finding
-from producer.doctor.process_findings import examine_processes
+from producer.doctor.process_findings import check_processes
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
@@ -44,7 +44,7 @@ async def running(
 
 
 async def examine(database: Database, url: str | None) -> dict[str, Finding]:
-    return {one.name: one async for one in examine_processes(database, url)}
+    return {one.name: one async for one in check_processes(database, url)}
 
 
 async def test_processes_that_share_all_are_counted(database: Database, servers: Servers) -> None:

@@ -88,11 +88,11 @@ async def test_a_hold_is_placed_and_written_into_the_ledger(producer: Producer) 
     job = await producer.enqueue(text_to_image(quantity=4), account_id="acme")
     assert await money(producer) == (1_000, 8)
     assert (await producer.balance("acme")).available == 992
-    entry = (await producer.till.ledger("acme", None, 1))[0]
+    entry = (await producer.billing.ledger("acme", None, 1))[0]
     assert (entry["kind"], entry["credits"], entry["job_id"]) == ("hold", 8, job.id)
     assert (entry["balance_after"], entry["held_after"]) == (1_000, 8)
     assert entry["price_id"] == job.price_id
-    story = await producer.till.explain(job.id)
+    story = await producer.billing.explain(job.id)
     assert [one["event"] for one in story["events"]] == ["enqueued"]
 
 

@@ -15,7 +15,7 @@ from arq.jobs import deserialize_job
 from uuid_utils.compat import uuid7
 
 from producer import Job, Order, Producer
-from producer.doctor import examine_books
+from producer.doctor import check_invariants
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import Change, decode_changes
 from shared.adapters.redis.deliveries import (
@@ -203,9 +203,9 @@ async def test_what_is_returned_is_to_the_letter_what_is_read_later(producer: Pr
         (batched,) = await producer.enqueue_many(
             [Order(request=request, account_id="acme", metadata=metadata)]
         )
-        for entered in (job, batched):
-            read = await producer.get(entered.id)
-            assert orjson.dumps(job_to_json(entered)) == orjson.dumps(job_to_json(read))
+        for enqueued in (job, batched):
+            read = await producer.get(enqueued.id)
+            assert orjson.dumps(job_to_json(enqueued)) == orjson.dumps(job_to_json(read))
 
 
 async def test_a_batch_over_thousands_of_accounts_is_stored_within_the_limit_of_a_statement(
@@ -222,4 +222,4 @@ async def test_a_batch_over_thousands_of_accounts_is_stored_within_the_limit_of_
     assert len(await producer.enqueue_many(orders)) == 10_000
     held = await database.pool.fetch("SELECT held, count(*) FROM accounts GROUP BY held")
     assert [tuple(row) for row in held] == [(6, 10_000)]
-    assert not [one.name async for one in examine_books(database) if not one.ok]
+    assert not [one.name async for one in check_invariants(database) if not one.ok]

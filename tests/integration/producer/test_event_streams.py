@@ -18,7 +18,7 @@ from arq.connections import ArqRedis
 
 from producer import PostgresDown, Producer
 from producer.live.event_feed import EventFeed
-from producer.live.event_reader import Pace
+from producer.live.event_reader import FeedIntervals
 from producer.live.sse_response import stream_response
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue
@@ -26,8 +26,8 @@ from tests.integration.producer.hearing import Ear, feed_over, hears_of_accounts
 from tests.integration.producer.shelf import open_account
 from tests.support.deployment import Workshop, eventually, text_to_image
 
-PACE = Pace(look_seconds=0.05, heartbeat_seconds=0.1)
-STUCK_SECONDS = 0.5
+PACE = FeedIntervals(read_seconds=0.05, heartbeat_seconds=0.1)
+WRITE_TIMEOUT_SECONDS = 0.5
 
 
 @asynccontextmanager
@@ -38,14 +38,14 @@ async def streaming(feed: EventFeed, path: Path | None = None) -> AsyncIterator[
         last = request.headers.get("Last-Event-ID")
         async with feed.job_stream(UUID(request.match_info["id"]), last) as frames:
             return await stream_response(
-                request, frames, nullcontext(), stuck_seconds=STUCK_SECONDS
+                request, frames, nullcontext(), write_timeout_seconds=WRITE_TIMEOUT_SECONDS
             )
 
     async def account_events(request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID")
         async with feed.account_stream(request.match_info["id"], last) as frames:
             return await stream_response(
-                request, frames, nullcontext(), stuck_seconds=STUCK_SECONDS
+                request, frames, nullcontext(), write_timeout_seconds=WRITE_TIMEOUT_SECONDS
             )
 
     routes = [web.get("/jobs/{id}", job_events), web.get("/accounts/{id}", account_events)]
@@ -68,7 +68,7 @@ async def nobody_listens(feed: EventFeed) -> None:
     """Wait until every listener is gone."""
 
     async def is_so() -> bool:
-        return feed.listeners == 0
+        return feed.listener_count == 0
 
     await eventually(is_so, "no listener is left")
 
@@ -123,7 +123,7 @@ async def test_a_client_that_left_is_forgotten_at_the_next_heartbeat(
             for answer in answers:
                 answer.close()
         await nobody_listens(feed)
-        assert feed.dropped == 0
+        assert feed.dropped_count == 0
 
 
 @pytest.mark.promise(
@@ -155,7 +155,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_delays_nobody(
                 ear.feed(await answer.content.readany())
 
         async def one_is_left() -> bool:
-            return feed.listeners == 1
+            return feed.listener_count == 1
 
         await eventually(one_is_left, "the client that reads nothing is cut off")
         await write_large_event(database, job.id)

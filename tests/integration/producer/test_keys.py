@@ -12,9 +12,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from producer.billing import Till
-from producer.keys.key_format import digest_of, make_key, prefix_of
-from producer.keys.key_store import Caller, KeyRing, Role
+from producer.billing import Billing
+from producer.keys.key_format import hash_key, make_key, prefix_of
+from producer.keys.key_store import Caller, KeyStore, Role
 from shared.adapters.postgres.database import Database
 from shared.errors import (
     AccountNotFound,
@@ -73,32 +73,32 @@ def hands() -> Hands:
 async def watched(database: Database, hands: Hands) -> Watched:
     """This test's database, with the accounts `acme` and `other`."""
     for name in ("acme", "other"):
-        await Till(database).create_account(name)
+        await Billing(database).create_account(name)
     return Watched(database, hands)
 
 
 @pytest.fixture
-def ring(watched: Watched, hands: Hands) -> KeyRing:
+def key_store(watched: Watched, hands: Hands) -> KeyStore:
     """The keys as one process of the API knows them."""
-    return KeyRing(watched, hands)
+    return KeyStore(watched, hands)
 
 
 @pytest.fixture
-def elsewhere(watched: Watched, database: Database, hands: Hands) -> KeyRing:
+def elsewhere(watched: Watched, database: Database, hands: Hands) -> KeyStore:
     """The same keys as another process knows them, which is not counted."""
     del watched
-    return KeyRing(database, hands)
+    return KeyStore(database, hands)
 
 
-async def reason_for(ring: KeyRing, text: str) -> str:
+async def reason_for(key_store: KeyStore, text: str) -> str:
     with pytest.raises(KeyRefused) as caught:
-        await ring.recognise(text)
+        await key_store.authenticate(text)
     assert text not in str(caught.value)
     return caught.value.reason
 
 
-async def last_used(ring: KeyRing) -> datetime | None:
-    [key] = await ring.list()
+async def last_used(key_store: KeyStore) -> datetime | None:
+    [key] = await key_store.list()
     return key.last_used_at
 
 
@@ -109,32 +109,34 @@ async def last_used(ring: KeyRing) -> datetime | None:
     ("role", "account_id"), [("service", "acme"), ("operator", None), ("admin", None)]
 )
 async def test_a_key_is_made_and_recognised(
-    ring: KeyRing, role: str, account_id: str | None
+    key_store: KeyStore, role: str, account_id: str | None
 ) -> None:
-    key, text = await ring.create(role, account_id, "the checkout", actor="maria")
+    key, text = await key_store.create(role, account_id, "the checkout", actor="maria")
     assert (key.role, key.account_id, key.name) == (role, account_id, "the checkout")
     assert (key.created_by, key.last_used_at, key.revoked_at) == ("maria", None, None)
     assert type(key.id) is UUID
     assert prefix_of(text) == key.prefix
-    assert await ring.recognise(text) == Caller(Role(role), account_id, key.prefix)
+    assert await key_store.authenticate(text) == Caller(Role(role), account_id, key.prefix)
 
 
-async def test_without_an_actor_the_session_is_named(ring: KeyRing, database: Database) -> None:
-    key, _ = await ring.create(Role.ADMIN)
+async def test_without_an_actor_the_session_is_named(
+    key_store: KeyStore, database: Database
+) -> None:
+    key, _ = await key_store.create(Role.ADMIN)
     assert key.created_by == await database.pool.fetchval("SELECT session_user")
 
 
 @pytest.mark.promise("A key is shown once, and only its hash is stored")
 async def test_no_column_holds_the_key_and_nobody_is_shown_it_again(
-    ring: KeyRing, database: Database
+    key_store: KeyStore, database: Database
 ) -> None:
-    key, text = await ring.create(Role.SERVICE, "acme", "the checkout")
+    key, text = await key_store.create(Role.SERVICE, "acme", "the checkout")
     secret = text.rpartition("_")[2]
     [row] = await database.pool.fetch("SELECT *, api_keys::text AS whole FROM api_keys")
     assert row["secret_sha256"] == hashlib.sha256(text.encode()).digest()
     for form in (secret, secret.encode().hex(), hashlib.sha256(secret.encode()).hexdigest()):
         assert form not in row["whole"]
-    shown = [key, *await ring.list(), await ring.revoke(key.prefix)]
+    shown = [key, *await key_store.list(), await key_store.revoke(key.prefix)]
     assert len(shown) == 3
     assert secret not in repr(shown)
     assert "sha256" not in repr(shown)
@@ -158,49 +160,49 @@ async def test_no_column_holds_the_key_and_nobody_is_shown_it_again(
     ],
 )
 async def test_every_fault_is_told_with_its_field_and_nothing_is_stored(
-    ring: KeyRing, given: tuple[Any, ...], told: list[str]
+    key_store: KeyStore, given: tuple[Any, ...], told: list[str]
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        await ring.create(*given)
+        await key_store.create(*given)
     faults = [str(fault) for fault in caught.value.faults]
     assert [fault[: len(start)] for fault, start in zip(faults, told, strict=True)] == told
-    assert not await ring.is_configured()
+    assert not await key_store.has_any_key()
 
 
-async def test_a_key_for_an_account_that_does_not_exist_is_refused(ring: KeyRing) -> None:
+async def test_a_key_for_an_account_that_does_not_exist_is_refused(key_store: KeyStore) -> None:
     with pytest.raises(AccountNotFound):
-        await ring.create(Role.SERVICE, "nobody")
-    assert await ring.list() == []
+        await key_store.create(Role.SERVICE, "nobody")
+    assert await key_store.list() == []
 
 
 # --- recognising ------------------------------------------------------------------------------
 
 
 async def test_what_is_malformed_is_refused_without_a_question(
-    ring: KeyRing, watched: Watched
+    key_store: KeyStore, watched: Watched
 ) -> None:
-    _, text = await ring.create(Role.ADMIN)
+    _, text = await key_store.create(Role.ADMIN)
     for wrong in ("", "dk_", text[:-1], f"{text}x", f" {text}", f"{text}\n", "\ud800", "x" * 99):
         with pytest.raises(KeyRefused) as caught:
-            await ring.recognise(wrong)
+            await key_store.authenticate(wrong)
         assert caught.value.reason == "malformed"
     assert watched.asked["find_key"] == 0
 
 
-async def test_an_unknown_a_wrong_and_a_revoked_key_are_told_apart(ring: KeyRing) -> None:
-    key, text = await ring.create(Role.ADMIN)
-    assert await reason_for(ring, make_key()[1]) == "unknown"
+async def test_an_unknown_a_wrong_and_a_revoked_key_are_told_apart(key_store: KeyStore) -> None:
+    key, text = await key_store.create(Role.ADMIN)
+    assert await reason_for(key_store, make_key()[1]) == "unknown"
     wrong = f"{key.prefix}_{make_key()[1].rpartition('_')[2]}"
-    assert await reason_for(ring, wrong) == "unknown"
-    await ring.revoke(key.prefix)
-    assert await reason_for(ring, text) == "revoked"
+    assert await reason_for(key_store, wrong) == "unknown"
+    await key_store.revoke(key.prefix)
+    assert await reason_for(key_store, text) == "revoked"
     # That it was revoked is told to nobody who has only its prefix.
     again = f"{key.prefix}_{make_key()[1].rpartition('_')[2]}"
-    assert await reason_for(ring, again) == "unknown"
+    assert await reason_for(key_store, again) == "unknown"
 
 
 async def test_hashes_are_compared_in_constant_time_even_where_the_prefix_is_unknown(
-    ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+    key_store: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[tuple[Any, Any]] = []
     compare = hmac.compare_digest
@@ -209,14 +211,14 @@ async def test_hashes_are_compared_in_constant_time_even_where_the_prefix_is_unk
         compared.append((stored, presented))
         return compare(stored, presented)
 
-    _, text = await ring.create(Role.ADMIN)
+    _, text = await key_store.create(Role.ADMIN)
     stranger = make_key()[1]
     monkeypatch.setattr("hmac.compare_digest", compare_and_note)
-    await ring.recognise(text)
-    assert await reason_for(ring, stranger) == "unknown"
-    assert [presented for _, presented in compared] == [digest_of(text), digest_of(stranger)]
+    await key_store.authenticate(text)
+    assert await reason_for(key_store, stranger) == "unknown"
+    assert [presented for _, presented in compared] == [hash_key(text), hash_key(stranger)]
     assert [len(stored) for stored, _ in compared] == [32, 32]
-    assert compared[1][0] != digest_of(text)
+    assert compared[1][0] != hash_key(text)
 
 
 # --- remembering ------------------------------------------------------------------------------
@@ -224,49 +226,49 @@ async def test_hashes_are_compared_in_constant_time_even_where_the_prefix_is_unk
 
 @pytest.mark.promise("`darkroom keys revoke` ends one within a second")
 async def test_a_revocation_elsewhere_holds_here_within_a_second(
-    ring: KeyRing, elsewhere: KeyRing, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, hands: Hands
 ) -> None:
-    key, text = await ring.create(Role.ADMIN)
-    caller = await ring.recognise(text)
+    key, text = await key_store.create(Role.ADMIN)
+    caller = await key_store.authenticate(text)
     await elsewhere.revoke(key.prefix)
     hands.seconds += 0.999
-    assert await ring.recognise(text) == caller
+    assert await key_store.authenticate(text) == caller
     hands.seconds += 0.001
-    assert await reason_for(ring, text) == "revoked"
+    assert await reason_for(key_store, text) == "revoked"
 
 
-async def test_a_revocation_here_holds_here_at_once(ring: KeyRing) -> None:
-    key, text = await ring.create(Role.ADMIN)
-    await ring.recognise(text)
-    await ring.revoke(key.prefix)
-    assert await reason_for(ring, text) == "revoked"
+async def test_a_revocation_here_holds_here_at_once(key_store: KeyStore) -> None:
+    key, text = await key_store.create(Role.ADMIN)
+    await key_store.authenticate(text)
+    await key_store.revoke(key.prefix)
+    assert await reason_for(key_store, text) == "revoked"
 
 
 async def test_the_second_begins_when_the_database_is_asked_not_when_it_answers(
-    ring: KeyRing, elsewhere: KeyRing, watched: Watched, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, watched: Watched, hands: Hands
 ) -> None:
-    key, text = await ring.create(Role.ADMIN)
+    key, text = await key_store.create(Role.ADMIN)
     watched.answer_takes_seconds = 0.9
-    await ring.recognise(text)
+    await key_store.authenticate(text)
     await elsewhere.revoke(key.prefix)
     hands.seconds += 0.1
-    assert await reason_for(ring, text) == "revoked"
+    assert await reason_for(key_store, text) == "revoked"
 
 
 @pytest.mark.parametrize("fate", ["good", "revoked", "unknown"])
 async def test_a_busy_key_costs_one_question_a_second(
-    ring: KeyRing, watched: Watched, hands: Hands, fate: str
+    key_store: KeyStore, watched: Watched, hands: Hands, fate: str
 ) -> None:
-    key, text = await ring.create(Role.ADMIN)
+    key, text = await key_store.create(Role.ADMIN)
     if fate == "revoked":
-        await ring.revoke(key.prefix)
+        await key_store.revoke(key.prefix)
     presented = make_key()[1] if fate == "unknown" else text
     for seconds in range(1, 4):
         for _ in range(50):
             if fate == "good":
-                await ring.recognise(presented)
+                await key_store.authenticate(presented)
             else:
-                assert await reason_for(ring, presented) == fate
+                assert await reason_for(key_store, presented) == fate
         assert watched.asked["find_key"] == seconds
         hands.seconds += 1
 
@@ -274,174 +276,176 @@ async def test_a_busy_key_costs_one_question_a_second(
 async def test_made_up_keys_fill_no_memory_and_drive_out_no_real_one(
     watched: Watched, hands: Hands
 ) -> None:
-    ring = KeyRing(watched, hands, most_remembered=3)
-    _, text = await ring.create(Role.ADMIN)
-    await ring.recognise(text)
+    key_store = KeyStore(watched, hands, max_cached_keys=3)
+    _, text = await key_store.create(Role.ADMIN)
+    await key_store.authenticate(text)
     strangers = [make_key()[1] for _ in range(10)]
     for stranger in strangers:
-        await reason_for(ring, stranger)
+        await reason_for(key_store, stranger)
     assert watched.asked["find_key"] == 11
-    await ring.recognise(text)
+    await key_store.authenticate(text)
     for stranger in strangers[-3:]:
-        await reason_for(ring, stranger)
+        await reason_for(key_store, stranger)
     assert watched.asked["find_key"] == 11
-    await reason_for(ring, strangers[0])
+    await reason_for(key_store, strangers[0])
     assert watched.asked["find_key"] == 12
 
 
 async def test_more_real_keys_than_are_remembered_are_still_recognised(
     watched: Watched, hands: Hands
 ) -> None:
-    ring = KeyRing(watched, hands, most_remembered=2)
-    texts = [(await ring.create(Role.SERVICE, "acme"))[1] for _ in range(4)]
+    key_store = KeyStore(watched, hands, max_cached_keys=2)
+    texts = [(await key_store.create(Role.SERVICE, "acme"))[1] for _ in range(4)]
     for text in [*texts, *texts]:
-        assert (await ring.recognise(text)).key_prefix == prefix_of(text)
+        assert (await key_store.authenticate(text)).key_prefix == prefix_of(text)
     assert watched.asked["find_key"] == 8
 
 
 async def test_with_postgres_away_nobody_is_let_in_on_an_old_memory(
-    ring: KeyRing, watched: Watched, hands: Hands
+    key_store: KeyStore, watched: Watched, hands: Hands
 ) -> None:
-    assert not await ring.is_configured()
-    _, text = await KeyRing(watched, hands).create(Role.ADMIN)
-    await ring.recognise(text)
+    assert not await key_store.has_any_key()
+    _, text = await KeyStore(watched, hands).create(Role.ADMIN)
+    await key_store.authenticate(text)
     watched.is_away = True
-    await ring.recognise(text)
+    await key_store.authenticate(text)
     hands.seconds += 1
     with pytest.raises(PostgresDown):
-        await ring.recognise(text)
+        await key_store.authenticate(text)
     with pytest.raises(PostgresDown):
-        await ring.is_configured()
+        await key_store.has_any_key()
 
 
 # --- with and without keys --------------------------------------------------------------------
 
 
 async def test_the_first_key_closes_the_house_everywhere_within_a_second(
-    ring: KeyRing, elsewhere: KeyRing, watched: Watched, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, watched: Watched, hands: Hands
 ) -> None:
-    assert not await ring.is_configured()
-    assert not await elsewhere.is_configured()
+    assert not await key_store.has_any_key()
+    assert not await elsewhere.has_any_key()
     await elsewhere.create(Role.ADMIN)
-    assert await elsewhere.is_configured()
+    assert await elsewhere.has_any_key()
     hands.seconds += 0.999
-    assert not await ring.is_configured()
+    assert not await key_store.has_any_key()
     assert watched.asked["any_key_exists"] == 1
     hands.seconds += 0.001
-    assert await ring.is_configured()
+    assert await key_store.has_any_key()
     hands.seconds += 3600
-    assert await ring.is_configured()
+    assert await key_store.has_any_key()
     assert watched.asked["any_key_exists"] == 2
 
 
 @pytest.mark.promise("The first key ends this permanently")
 async def test_revoking_the_last_key_does_not_open_the_house(
-    ring: KeyRing, elsewhere: KeyRing, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, hands: Hands
 ) -> None:
-    key, _ = await ring.create(Role.ADMIN)
-    await ring.revoke(key.prefix)
+    key, _ = await key_store.create(Role.ADMIN)
+    await key_store.revoke(key.prefix)
     hands.seconds += 2
-    assert await ring.is_configured()
-    assert await elsewhere.is_configured()
+    assert await key_store.has_any_key()
+    assert await elsewhere.has_any_key()
 
 
 # --- listing and revoking ---------------------------------------------------------------------
 
 
 async def test_keys_are_listed_with_those_that_hold_first_and_the_newest_before(
-    ring: KeyRing,
+    key_store: KeyStore,
 ) -> None:
     made = [
-        (await ring.create(role, account))[0]
+        (await key_store.create(role, account))[0]
         for role, account in (("service", "acme"), ("service", "other"), ("admin", None))
     ]
-    revoked = await ring.revoke(made[2].prefix)
-    assert await ring.list() == [made[1], made[0], revoked]
-    assert await ring.list("acme") == [made[0]]
-    await ring.revoke(made[0].prefix)
-    assert [key.id for key in await ring.list("acme")] == [made[0].id]
+    revoked = await key_store.revoke(made[2].prefix)
+    assert await key_store.list() == [made[1], made[0], revoked]
+    assert await key_store.list("acme") == [made[0]]
+    await key_store.revoke(made[0].prefix)
+    assert [key.id for key in await key_store.list("acme")] == [made[0].id]
 
 
 async def test_the_list_of_an_account_that_does_not_exist_is_refused(
-    ring: KeyRing,
+    key_store: KeyStore,
 ) -> None:
-    assert await ring.list("acme") == []
+    assert await key_store.list("acme") == []
     with pytest.raises(AccountNotFound):
-        await ring.list("nobody")
+        await key_store.list("nobody")
 
 
-async def test_a_key_is_revoked_by_prefix_id_or_all_of_it_and_only_once(ring: KeyRing) -> None:
+async def test_a_key_is_revoked_by_prefix_id_or_all_of_it_and_only_once(
+    key_store: KeyStore,
+) -> None:
     for pick in (0, 1, 2):
-        key, text = await ring.create(Role.ADMIN)
+        key, text = await key_store.create(Role.ADMIN)
         names = [key.prefix, str(key.id), text]
-        first = await ring.revoke(names[pick])
+        first = await key_store.revoke(names[pick])
         assert (first.id, first.revoked_at is not None) == (key.id, True)
-        assert [await ring.revoke(name) for name in names] == [first] * 3
+        assert [await key_store.revoke(name) for name in names] == [first] * 3
 
 
-async def test_a_key_that_does_not_exist_is_not_found(ring: KeyRing) -> None:
-    key, text = await ring.create(Role.ADMIN)
+async def test_a_key_that_does_not_exist_is_not_found(key_store: KeyStore) -> None:
+    key, text = await key_store.create(Role.ADMIN)
     prefix, stranger = make_key()
     for name in ("", prefix, stranger, NOBODY, "nonsense", "\x00", text[:-1], f"{text}x"):
         with pytest.raises(KeyNotFound) as caught:
-            await ring.revoke(name)
+            await key_store.revoke(name)
         assert len(caught.value.name) <= len(NOBODY)
         assert text[20:] not in str(caught.value)
-    assert await ring.list() == [key]
+    assert await key_store.list() == [key]
 
 
 # --- the last use -----------------------------------------------------------------------------
 
 
 async def test_uses_are_noted_together_and_never_while_somebody_waits(
-    ring: KeyRing, watched: Watched, hands: Hands
+    key_store: KeyStore, watched: Watched, hands: Hands
 ) -> None:
-    texts = [(await ring.create(Role.ADMIN))[1] for _ in range(3)]
+    texts = [(await key_store.create(Role.ADMIN))[1] for _ in range(3)]
     for text in texts[:2] * 20:
-        await ring.recognise(text)
-    await reason_for(ring, make_key()[1])
-    assert {key.last_used_at for key in await ring.list()} == {None}
+        await key_store.authenticate(text)
+    await reason_for(key_store, make_key()[1])
+    assert {key.last_used_at for key in await key_store.list()} == {None}
     hands.seconds += 90
-    assert await ring.note_uses() == 2
+    assert await key_store.write_last_used() == 2
     assert watched.asked["note_key_uses"] == 1
-    noted = {key.prefix: key.last_used_at for key in await ring.list()}
+    noted = {key.prefix: key.last_used_at for key in await key_store.list()}
     assert noted[prefix_of(texts[2]) or ""] is None
     for text in texts[:2]:
         used_at = noted[prefix_of(text) or ""]
         assert used_at is not None
         age = datetime.now(UTC) - used_at
         assert timedelta(seconds=89) < age < timedelta(seconds=150)
-    assert await ring.note_uses() == 0
+    assert await key_store.write_last_used() == 0
     assert watched.asked["note_key_uses"] == 1
 
 
 async def test_the_last_use_moves_at_most_once_a_minute_whoever_notes_it(
-    ring: KeyRing, elsewhere: KeyRing, database: Database
+    key_store: KeyStore, elsewhere: KeyStore, database: Database
 ) -> None:
-    _, text = await ring.create(Role.ADMIN)
-    assert await ring.recognise(text) == await elsewhere.recognise(text)
-    assert (await ring.note_uses(), await elsewhere.note_uses()) == (1, 0)
-    first = await last_used(ring)
-    await ring.recognise(text)
-    assert await ring.note_uses() == 0
-    assert await last_used(ring) == first
+    _, text = await key_store.create(Role.ADMIN)
+    assert await key_store.authenticate(text) == await elsewhere.authenticate(text)
+    assert (await key_store.write_last_used(), await elsewhere.write_last_used()) == (1, 0)
+    first = await last_used(key_store)
+    await key_store.authenticate(text)
+    assert await key_store.write_last_used() == 0
+    assert await last_used(key_store) == first
     await database.pool.execute("UPDATE api_keys SET last_used_at = now() - interval '61 s'")
-    await ring.recognise(text)
-    assert await ring.note_uses() == 1
-    moved = await last_used(ring)
+    await key_store.authenticate(text)
+    assert await key_store.write_last_used() == 1
+    moved = await last_used(key_store)
     assert first is not None
     assert moved is not None
     assert moved > first
 
 
-async def test_uses_outlive_an_outage(ring: KeyRing, watched: Watched, hands: Hands) -> None:
+async def test_uses_outlive_an_outage(key_store: KeyStore, watched: Watched, hands: Hands) -> None:
     for _ in range(2):
-        _, text = await ring.create(Role.ADMIN)
-        await ring.recognise(text)
+        _, text = await key_store.create(Role.ADMIN)
+        await key_store.authenticate(text)
     watched.is_away = True
     with pytest.raises(PostgresDown):
-        await ring.note_uses()
+        await key_store.write_last_used()
     hands.seconds += 5
     watched.is_away = False
-    await ring.recognise(text)
-    assert await ring.note_uses() == 2
+    await key_store.authenticate(text)
+    assert await key_store.write_last_used() == 2

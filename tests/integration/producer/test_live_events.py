@@ -20,10 +20,10 @@ from producer import (
     PostgresDown,
     Producer,
 )
-from producer.jobs.job_repository import JobBook
+from producer.jobs.job_repository import JobRepository
 from producer.live.event_feed import EventFeed
 from producer.live.event_queries import NAMED_JOBS_MAX
-from producer.live.event_reader import Pace
+from producer.live.event_reader import FeedIntervals
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.adapters.servers import Servers
@@ -63,7 +63,7 @@ async def test_every_event_of_a_real_run_is_pushed_in_order_and_the_stream_ends(
     assert ear.heard[-1].data["state"] == "succeeded"
     assert ear.heard[-1].data["detail"]["credits_charged"] == 6
     assert {one.data["account_id"] for one in ear.heard} == {"acme"}
-    assert pushed.listeners == 0
+    assert pushed.listener_count == 0
 
 
 async def test_a_resume_after_each_position_gives_exactly_the_rest(
@@ -158,7 +158,7 @@ async def test_a_job_that_does_not_exist_is_not_found(looking: EventFeed) -> Non
     with pytest.raises(JobNotFound):
         async with looking.job_stream(STRANGE):
             pass
-    assert looking.listeners == 0
+    assert looking.listener_count == 0
 
 
 @pytest.mark.parametrize("given", ["x", "7.7", "99999999", "-1"])
@@ -171,7 +171,7 @@ async def test_a_position_that_is_not_the_jobs_is_refused_naming_the_header(
         async with looking.job_stream(job.id, given):
             pass
     assert [fault.field for fault in refused.value.faults] == ["Last-Event-ID"]
-    assert looking.listeners == 0
+    assert looking.listener_count == 0
 
 
 # --- weather --------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ async def test_without_redis_events_are_found_by_looking(
         job = await enqueued(producer)
         try:
             async with job_ear(producer.events, job.id) as ear:
-                await JobBook(database).cancel(job.id)
+                await JobRepository(database).cancel(job.id)
                 await ear.is_told_all()
         finally:
             await producer.events.close()
@@ -225,8 +225,8 @@ async def test_a_slow_listener_is_dropped_and_delays_nobody(
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
-    pace = Pace(look_seconds=0.02, row_length=8)
-    async with feed_over(database, DeliveryQueue(redis), pace) as feed:
+    intervals = FeedIntervals(read_seconds=0.02, buffer_length=8)
+    async with feed_over(database, DeliveryQueue(redis), intervals) as feed:
         async with (
             feed.account_stream("acme") as slow,
             account_ear(feed) as quick,
@@ -241,10 +241,10 @@ async def test_a_slow_listener_is_dropped_and_delays_nobody(
                 await quick.hears(number + 2)
             with pytest.raises(StopAsyncIteration):
                 await anext(slow)
-            assert feed.dropped == 1
+            assert feed.dropped_count == 1
             await write_event(database, job, "last")
             await quick.hears(32)
-        assert feed.listeners == 0
+        assert feed.listener_count == 0
 
 
 @pytest.mark.promise("every 15 seconds of silence", "heartbeat of a stream")
@@ -254,9 +254,9 @@ async def test_heartbeats_come_while_nothing_happens_and_move_an_accounts_positi
     await open_account(producer)
     await open_account(producer, "other")
     job, other = await enqueued(producer), await enqueued(producer, "other")
-    pace = Pace(look_seconds=0.02, heartbeat_seconds=0.05)
+    intervals = FeedIntervals(read_seconds=0.02, heartbeat_seconds=0.05)
     async with (
-        feed_over(database, DeliveryQueue(redis), pace) as feed,
+        feed_over(database, DeliveryQueue(redis), intervals) as feed,
         job_ear(feed, job.id) as job_listener,
         account_ear(feed) as account_listener,
     ):
@@ -347,4 +347,4 @@ async def test_a_closed_feed_ends_its_streams_and_those_that_are_opened_later(
         await late.is_told_all()
         assert [frame async for frame in frames][1:] == []
     assert late.words == ["enqueued"]
-    assert looking.listeners == 0
+    assert looking.listener_count == 0

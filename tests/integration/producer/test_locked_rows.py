@@ -39,13 +39,13 @@ async def cancel(producer: Producer, job: Job) -> object:
 
 async def grant(producer: Producer, _: Job) -> object:
     """Give the locked account credits."""
-    return await producer.till.grant("acme", Decimal(1), "a gift")
+    return await producer.billing.grant("acme", Decimal(1), "a gift")
 
 
 async def set_price(producer: Producer, _: Job) -> object:
     """Change a price."""
     key = ("gpt-4o-image", "text-to-image", 1)
-    return await producer.till.set_price(key, Decimal(7), reason="a test", actor="tester")
+    return await producer.billing.set_price(key, Decimal(7), reason="a test", actor="tester")
 
 
 async def rotate(producer: Producer, _: Job) -> object:

@@ -28,7 +28,7 @@ async def desk(producer: Producer, database: Database) -> Desk:
 
 async def entries(desk: Desk, job: Job) -> list[tuple[str, str, Any]]:
     """Return what operators did to the job: what, who, and the state after it."""
-    rows = await desk.till.audit(job_id=job.id)
+    rows = await desk.billing.audit(job_id=job.id)
     return [(row["act"], row["actor"], (row["after"] or {}).get("state")) for row in rows]
 
 
@@ -39,7 +39,7 @@ async def test_an_operators_cancel_reads_so_in_the_job_its_timeline_and_its_webh
     cancelled = await producer.cancel(job.id, actor=MARIA)
     assert (cancelled.state, cancelled.reason) == (JobState.CANCELLED, "cancelled_by_operator")
     assert cancelled.message == "cancelled by an operator"
-    told = (await desk.till.explain(job.id))["events"][-1]
+    told = (await desk.billing.explain(job.id))["events"][-1]
     assert told["event"] == "cancelled"
     assert told["detail"] == {
         "reason": "cancelled_by_operator",
@@ -49,7 +49,7 @@ async def test_an_operators_cancel_reads_so_in_the_job_its_timeline_and_its_webh
     (message,) = await producer.webhooks.list()
     sent = (await desk.database.fetch("webhook_to_send", await first_message(desk)))[0]
     assert (message["event"], sent["reason"]) == ("job.cancelled", "cancelled_by_operator")
-    entry = (await desk.till.explain(job.id))["entries"][-1]
+    entry = (await desk.billing.explain(job.id))["entries"][-1]
     assert (entry["kind"], entry["credits"]) == ("release", 6)
     assert await entries(desk, job) == [("job_cancelled", "maria", "cancelled")]
     assert await desk.broken_books() == {}
@@ -76,7 +76,7 @@ async def test_a_retry_names_who_ran_the_job_again(producer: Producer, desk: Des
     first = await desk.job_in(JobState.FAILED)
     again = await producer.retry(first.id, actor=MARIA)
     assert await entries(desk, again) == [("job_retried", "maria", "queued")]
-    (entry,) = await desk.till.audit(job_id=again.id)
+    (entry,) = await desk.billing.audit(job_id=again.id)
     assert entry["after"]["retry_of"] == str(first.id)
     # Without a name, the login of the database is who.
     third = await producer.retry(first.id)
@@ -99,7 +99,7 @@ async def test_each_verdict_on_a_doubt_names_who_gave_it(producer: Producer, des
     states = {lost.id: "failed", found.id: "generating", seen.id: "succeeded", unseen.id: "failed"}
     for job in (lost, found, seen, unseen):
         assert await entries(desk, job) == [("job_resolved", "maria", states[job.id])]
-    (entry,) = await desk.till.audit(job_id=seen.id)
+    (entry,) = await desk.billing.audit(job_id=seen.id)
     assert entry["before"] == {"state": "generating", "reason": "result_unreadable"}
     assert (entry["after"]["verdict"], entry["after"]["credits_charged"]) == ("delivered", 6)
     assert (entry["origin"], entry["reason"]) == ("office-7", "seen")
@@ -117,7 +117,7 @@ async def test_webhook_work_names_who_did_it(producer: Producer, desk: Desk) -> 
     await webhooks.replay(await first_message(desk), actor=MARIA)
     await desk.sql("UPDATE webhook_messages SET state = 'dead'")
     assert await webhooks.replay_dead("acme", actor=MARIA) == 1
-    rows = await desk.till.audit(actor="maria")
+    rows = await desk.billing.audit(actor="maria")
     assert [row["act"] for row in rows] == [
         *("webhook_replayed", "webhook_replayed"),
         *("webhook_secret_rotated", "webhook_endpoint_created"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from producer.doctor import examine
-from producer.doctor.disk_findings import DiskSpace, examine_disks, judge_space
+from producer.doctor.disk_findings import DiskSpace, check_disks, check_free_space
 from producer.doctor.finding import Finding
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
 from shared.adapters.servers import Servers
@@ -79,11 +79,11 @@ async def test_embedded_servers_that_did_not_run_are_told_apart(
 def test_the_smaller_of_a_gibibyte_and_five_percent_must_be_free(
     free: int, total: int, ok: bool
 ) -> None:
-    assert judge_space(Path("/data"), DiskSpace(free, total)).ok is ok
+    assert check_free_space(Path("/data"), DiskSpace(free, total)).ok is ok
 
 
 def test_a_home_that_is_not_there_yet_is_looked_at_where_it_would_be(tmp_path: Path) -> None:
-    (found,) = examine_disks(tmp_path / "not" / "yet")
+    (found,) = check_disks(tmp_path / "not" / "yet")
     room = os.statvfs(tmp_path)
     assert f"{room.f_blocks * room.f_frsize / GIB:.1f} GiB free at {tmp_path}" in found.detail
 
@@ -99,7 +99,7 @@ class Room:
 
 def test_a_disk_that_is_nearly_full_is_told_with_numbers(tmp_path: Path) -> None:
     (tmp_path / "evidence").mkdir()
-    (found,) = examine_disks(tmp_path, room_of=lambda _: Room(f_bavail=70, f_blocks=2048))
+    (found,) = check_disks(tmp_path, read_stats=lambda _: Room(f_bavail=70, f_blocks=2048))
     assert not found.ok
     assert found.detail == (
         f"0.3 MiB of 8.0 MiB free at {tmp_path}, less than 0.4 MiB: writes will soon be refused"
@@ -111,7 +111,7 @@ def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     def refuse(_: Path) -> Room:
         raise PermissionError(13, "Permission denied")
 
-    (found,) = examine_disks(tmp_path, room_of=refuse)
+    (found,) = check_disks(tmp_path, read_stats=refuse)
     assert (found.ok, found.detail) == (
         False,
         f"{tmp_path} cannot be looked at: Permission denied",

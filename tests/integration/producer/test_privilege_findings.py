@@ -11,7 +11,7 @@ import pytest
 
 from producer.doctor import examine
 from producer.doctor.finding import Finding
-from producer.doctor.privilege_findings import examine_privileges
+from producer.doctor.privilege_findings import check_privileges
 from shared.adapters.monitoring.alert_queries import read_system_state
 from shared.adapters.postgres.database import Connection, connect_database
 from shared.adapters.postgres.migrations import migrate
@@ -48,7 +48,7 @@ def url_of(database_url: str, role: str) -> str:
 
 async def told_to(database_url: str, role: str) -> Finding:
     async with connect_database(url_of(database_url, role), connections=1) as database:
-        return await examine_privileges(database)
+        return await check_privileges(database)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import InvalidRequest, Job, JobNotFound, JobState, Producer
-from producer.jobs.job_repository import JobBook
-from producer.jobs.unknown_resolution import Verdict, resolve
+from producer.jobs.job_repository import JobRepository
+from producer.jobs.unknown_resolution import SubmissionResolution, resolve_unknown
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane
 from shared.adapters.servers import Servers
@@ -179,12 +179,12 @@ async def test_only_an_unknown_job_is_resolved(
 ) -> None:
     job = await desk.job_in(state)
     before = await desk.picture()
-    for verdict in (
+    for resolution in (
         producer.resolve_submitted(job.id, "task-9"),
         producer.resolve_lost(job.id, "gone"),
     ):
         with pytest.raises(InvalidRequest) as caught:
-            await verdict
+            await resolution
         (fault,) = caught.value.faults
         assert fault.field == "id"
         assert fault.message == (
@@ -236,7 +236,7 @@ async def test_nonsense_is_refused_before_anything_is_stored(
     with pytest.raises(InvalidRequest, match="actor: "):
         await producer.resolve_lost(job.id, "gone", actor="")
     with pytest.raises(InvalidRequest, match="needs a reason"):
-        Verdict(None, None)
+        SubmissionResolution(None, None)
     assert await desk.picture() == before
 
 
@@ -291,16 +291,22 @@ class Overtaking(Database):
         return row
 
 
-@pytest.mark.parametrize("verdict", [Verdict("task-9", None), Verdict(None, "gone")], ids=str)
-async def test_a_verdict_is_on_the_attempt_that_was_looked_at(desk: Desk, verdict: Verdict) -> None:
+@pytest.mark.parametrize(
+    "resolution",
+    [SubmissionResolution("task-9", None), SubmissionResolution(None, "gone")],
+    ids=str,
+)
+async def test_a_verdict_is_on_the_attempt_that_was_looked_at(
+    desk: Desk, resolution: SubmissionResolution
+) -> None:
     job = await desk.job_in(UNKNOWN)
     anew = (job_events.Deferred, job_events.Claimed, job_events.OutcomeUnknown)
     with pytest.raises(InvalidRequest, match="has begun attempt 2 meanwhile"):
-        await resolve(Overtaking(desk, job, *anew), job.id, verdict, deadline_seconds=60)
+        await resolve_unknown(Overtaking(desk, job, *anew), job.id, resolution, deadline_seconds=60)
     assert (await desk.store.load(job.id)).state is UNKNOWN
     with pytest.raises(InvalidRequest, match="is generating: only an unknown"):
-        await resolve(
-            Overtaking(desk, job, job_events.Submitted), job.id, verdict, deadline_seconds=60
+        await resolve_unknown(
+            Overtaking(desk, job, job_events.Submitted), job.id, resolution, deadline_seconds=60
         )
     assert await desk.broken_books() == {}
 
@@ -312,9 +318,13 @@ async def test_the_service_role_may_resolve(desk: Desk, database_url: str) -> No
     job, other = await desk.job_in(UNKNOWN), await desk.job_in(UNKNOWN)
     separator = "&" if "?" in database_url else "?"
     async with connect_database(f"{database_url}{separator}role=darkroom_service") as service:
-        await resolve(service, job.id, Verdict("task-9", None), deadline_seconds=60)
-        await resolve(service, other.id, Verdict(None, "gone"), deadline_seconds=60)
-        assert (await JobBook(service).get(job.id)).state is JobState.GENERATING
+        await resolve_unknown(
+            service, job.id, SubmissionResolution("task-9", None), deadline_seconds=60
+        )
+        await resolve_unknown(
+            service, other.id, SubmissionResolution(None, "gone"), deadline_seconds=60
+        )
+        assert (await JobRepository(service).get(job.id)).state is JobState.GENERATING
     assert await desk.broken_books() == {}
 
 

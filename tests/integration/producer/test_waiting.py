@@ -14,8 +14,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import Job, JobNotFound, JobState, Producer, WaitTimedOut
-from producer.jobs.end_waiter import RECHECK_SECONDS, watching_ends
-from producer.jobs.job_repository import JobBook
+from producer.jobs.end_waiter import RECHECK_SECONDS, open_end_waiter
+from producer.jobs.job_repository import JobRepository
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import DeliveryQueue, open_redis
@@ -100,7 +100,7 @@ async def test_an_end_whose_push_was_lost_is_found_by_looking(
     async with waiting(producer, job) as (wait,):
         await until_listening(redis)
         began = loop.time()
-        await JobBook(database).cancel(job.id)  # tells nobody
+        await JobRepository(database).cancel(job.id)  # tells nobody
         assert (await wait).state == JobState.CANCELLED
     assert loop.time() - began < 2 * RECHECK_SECONDS
 
@@ -119,7 +119,7 @@ async def test_a_lost_push_is_found_even_while_others_are_pushed_all_the_time(
         await until_listening(redis)
         pushing = asyncio.create_task(push_all_the_time())
         try:
-            await JobBook(database).cancel(lost.id)
+            await JobRepository(database).cancel(lost.id)
             async with asyncio.timeout(3 * RECHECK_SECONDS):
                 assert (await wait).state == JobState.CANCELLED
         finally:
@@ -135,7 +135,7 @@ async def test_without_redis_an_end_is_found_by_looking(
     async with producer_without_redis(servers, tmp_path) as producer:
         (job,) = await enqueue(producer)
         async with waiting(producer, job) as (wait,):
-            await JobBook(database).cancel(job.id)
+            await JobRepository(database).cancel(job.id)
             async with asyncio.timeout(3 * RECHECK_SECONDS):
                 assert (await wait).state == JobState.CANCELLED
 
@@ -200,7 +200,7 @@ async def test_a_thousand_waits_ask_for_ids_and_states_alone(
     jobs = await enqueue(producer, times=2)
     queries = RecordingQueries(database)
     redis = open_redis(f"unix://{tmp_path}/nobody.sock")
-    async with watching_ends(JobBook(queries), DeliveryQueue(redis)) as watch:
+    async with open_end_waiter(JobRepository(queries), DeliveryQueue(redis)) as watch:
         waits = [
             asyncio.create_task(watch.wait(jobs[number % 2].id, PATIENCE_SECONDS))
             for number in range(1000)
@@ -215,7 +215,7 @@ async def test_a_thousand_waits_ask_for_ids_and_states_alone(
         await eventually(have_all_asked, "every wait has begun")
         assert set(queries.asked) == {"job_states"}
         for job in jobs:
-            await JobBook(database).cancel(job.id)
+            await JobRepository(database).cancel(job.id)
         async with asyncio.timeout(3 * RECHECK_SECONDS):
             assert {(await wait).state for wait in waits} == {JobState.CANCELLED}
     assert 1 <= queries.asked.count("get_jobs") <= 2

@@ -97,7 +97,7 @@ async def test_each_order_of_a_batch_is_named(shop: Producer) -> None:
 async def test_the_development_setting_lets_this_machine_in_and_no_other(
     servers: Servers, shop: Producer
 ) -> None:
-    async with Producer.over(servers, webhooks_allow_loopback=True) as developer:
+    async with Producer.connect_to(servers, webhooks_allow_loopback=True) as developer:
         for url in ("http://127.0.0.1:9/", "http://localhost:9/", "http://[::1]:9/"):
             await developer.enqueue(text_to_image(), account_id="acme", webhook_url=url)
         with pytest.raises(InvalidRequest):
@@ -200,7 +200,7 @@ async def test_all_dead_messages_of_one_account_are_sent_anew_and_no_others(
 
 
 async def test_thousands_of_dead_messages_are_sent_anew(shop: Producer, database: Database) -> None:
-    await shop.till.grant("acme", Decimal(100_000), "for the test")
+    await shop.billing.grant("acme", Decimal(100_000), "for the test")
     order = Order(request=text_to_image(), account_id="acme", webhook_url=URL)
     await shop.enqueue_many([order] * 2_100)
     await database.pool.execute("UPDATE jobs SET state = 'cancelled', finished_at = now()")

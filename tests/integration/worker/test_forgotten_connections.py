@@ -311,11 +311,11 @@ async def test_what_the_reconciler_finds_for_want_of_a_notification_is_counted(
 async def test_a_wait_whose_push_was_lost_is_answered_by_looking_and_counted(
     producer: Producer, servers: Servers, embedded_redis_url: str
 ) -> None:
-    await producer.till.create_account("acme")
-    await producer.till.grant("acme", Decimal(100), "for the test")
+    await producer.billing.create_account("acme")
+    await producer.billing.grant("acme", Decimal(100), "for the test")
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
-        Producer.over(replace(servers, redis_url=far_url)) as waiting,
+        Producer.connect_to(replace(servers, redis_url=far_url)) as waiting,
     ):
         job = await producer.enqueue(text_to_image(), account_id="acme")
         wait = asyncio.create_task(waiting.wait(job.id, timeout_seconds=20))

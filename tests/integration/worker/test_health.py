@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from producer.keys.key_store import KeyRing
+from producer.keys.key_store import KeyStore
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.redis.deliveries import Lane
@@ -225,7 +225,7 @@ async def _scrape_until(client: aiohttp.ClientSession, name: str, value: float) 
 async def test_metrics_ask_for_their_key_on_the_api_and_on_a_worker(workshop: Workshop) -> None:
     """METRICS_KEY is no API key: it is checked while Postgres is away."""
     key = SecretStr("a-key-of-prometheus")
-    api_key = (await KeyRing(workshop.database).create("admin"))[1]
+    api_key = (await KeyStore(workshop.database).create("admin"))[1]
     port = free_port()
     async with (
         workshop.worker(metrics_key=key, worker_http_port=port),

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from producer import Job
-from producer.doctor import examine_books
+from producer.doctor import check_invariants
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
@@ -41,7 +41,7 @@ async def deliver_late(rooms: Rooms) -> None:
 
 
 async def broken_books(rooms: Rooms) -> set[str]:
-    return {one.name async for one in examine_books(rooms.database) if not one.ok}
+    return {one.name async for one in check_invariants(rooms.database) if not one.ok}
 
 
 @pytest.mark.parametrize(

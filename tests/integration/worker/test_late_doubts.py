@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from producer import InvalidRequest, Job
-from producer.cli.commands.resolve import advice_for_late
+from producer.cli.commands.resolve import late_resolve_advice
 from producer.live.event_queries import read_job
 from shared.adapters.monitoring.alert_queries import read_system_state
 from shared.domain.alerts.alert_rules import find_alerts
@@ -103,8 +103,8 @@ async def test_a_doubt_is_told_with_the_answer_and_the_command(rooms: Rooms, dou
     )
     assert f"darkroom jobs show {job.id}" in alert.fix
     assert alert.since is not None
-    story = await rooms.producer.till.explain(job.id)
-    advice = "\n".join(advice_for_late(job, story["late_tasks"]))
+    story = await rooms.producer.billing.explain(job.id)
+    advice = "\n".join(late_resolve_advice(job, story["late_tasks"]))
     assert doubt.says in advice
     assert f"jobs resolve {job.id} --undelivered --reason" in advice
     assert (await rooms.now_is(job)).late_result_urls is None

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from producer import Job
-from producer.doctor import examine_books
+from producer.doctor import check_invariants
 from shared.domain import job_events
 from shared.domain.kie_outcomes import (
     Accepted,
@@ -92,7 +92,7 @@ async def check_kept(rooms: Rooms, job: Job, *, cost: int = 6) -> None:
     delivered = [one for one in await late_tasks(rooms) if one["outcome"] == "delivered"]
     assert [one["provider_credits"] for one in delivered] == [Decimal(cost)]
     assert await rooms.money() == (START, Decimal(0))
-    broken = [one async for one in examine_books(rooms.database) if not one.ok]
+    broken = [one async for one in check_invariants(rooms.database) if not one.ok]
     assert not broken
 
 

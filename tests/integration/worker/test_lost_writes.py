@@ -6,7 +6,7 @@ from uuid import UUID
 
 from structlog.testing import capture_logs
 
-from producer.doctor.lost_write_findings import describe_losses
+from producer.doctor.lost_write_findings import describe_lost_writes
 from shared.adapters.redis.deliveries import Lane
 from shared.adapters.redis.lost_write_log import LostWriteLog
 from shared.adapters.servers import Servers
@@ -34,11 +34,11 @@ async def _lose(rooms: Rooms, job: Job) -> None:
 async def test_a_delivered_job_that_is_gone_is_told_before_any_worker_has_met_it(
     rooms: Rooms, servers: Servers
 ) -> None:
-    assert await describe_losses(rooms.database, servers.redis_url) is None
+    assert await describe_lost_writes(rooms.database, servers.redis_url) is None
     job = await rooms.enqueue()
-    assert await describe_losses(rooms.database, servers.redis_url) is None
+    assert await describe_lost_writes(rooms.database, servers.redis_url) is None
     await _lose(rooms, job)
-    told = await describe_losses(rooms.database, servers.redis_url)
+    told = await describe_lost_writes(rooms.database, servers.redis_url)
     assert told == f"1 accepted jobs are not in Postgres: {job.id}"
 
 
@@ -51,7 +51,7 @@ async def test_a_job_that_is_gone_when_a_worker_submits_it_is_kept(
         await arq_function_of(rooms.deps, submit_job)({}, str(job.id))
     assert [one["log_level"] for one in lines if one["event"] == "job_lost"] == ["error"]
     await rooms.redis.delete(Lane.SUBMIT.value)
-    told = await describe_losses(rooms.database, servers.redis_url)
+    told = await describe_lost_writes(rooms.database, servers.redis_url)
     assert told == f"1 accepted jobs are not in Postgres: {job.id}"
 
 
@@ -60,7 +60,7 @@ async def test_a_task_whose_job_is_gone_is_kept_with_its_id(rooms: Rooms, server
     await _lose(rooms, job)
     rooms.kie.polls.append(Delivered(("https://x/1.png",)))
     await arq_function_of(rooms.deps, poll_job)({}, str(job.id))
-    told = await describe_losses(rooms.database, servers.redis_url)
+    told = await describe_lost_writes(rooms.database, servers.redis_url)
     assert told is not None
     assert str(job.id) in told
     assert "1 tasks at Kie have no job: t1 (default)" in told
@@ -77,7 +77,7 @@ async def test_a_job_that_went_back_to_the_time_before_its_task_is_kept(
     )
     rooms.kie.polls.append(Delivered(("https://x/1.png",)))
     await arq_function_of(rooms.deps, poll_job)({}, str(job.id))
-    told = await describe_losses(rooms.database, servers.redis_url)
+    told = await describe_lost_writes(rooms.database, servers.redis_url)
     assert told is not None
     assert "1 jobs are as they were before their task" in told
     assert "t1 (default)" in told
@@ -96,7 +96,7 @@ async def test_a_reply_whose_job_was_lost_meanwhile_is_kept(rooms: Rooms, server
             return await super().submit(family, request, callback_url=callback_url)
 
     await rooms.with_kie(LosingKie(submits=[Accepted("t7")])).submit(job)
-    told = await describe_losses(rooms.database, servers.redis_url)
+    told = await describe_lost_writes(rooms.database, servers.redis_url)
     assert told is not None
     assert "t7 (default)" in told
 
@@ -110,13 +110,13 @@ async def test_an_event_that_is_gone_tells_of_writes_that_nobody_else_met(
     await check_event_mark(rooms.deps)
     await rooms.redis.delete(Lane.SUBMIT.value)
     await check_event_mark(rooms.deps)
-    assert await describe_losses(rooms.database, servers.redis_url) is None
+    assert await describe_lost_writes(rooms.database, servers.redis_url) is None
     await _lose(rooms, second)
     with capture_logs() as lines:
         await check_event_mark(rooms.deps)
         await check_event_mark(rooms.deps)
     assert [one["event"] for one in lines] == ["writes_lost"]
-    told = await describe_losses(rooms.database, servers.redis_url)
+    told = await describe_lost_writes(rooms.database, servers.redis_url)
     assert told is not None
     assert "is gone" in told
     assert (await rooms.now_is(first)).state == "queued"
@@ -136,7 +136,7 @@ async def test_a_delivery_of_nobody_in_a_database_without_events_is_told(
     rooms: Rooms, servers: Servers
 ) -> None:
     (job_id,) = await deliver(rooms.redis, 1, lane=Lane.POLL)
-    told = await describe_losses(rooms.database, servers.redis_url)
+    told = await describe_lost_writes(rooms.database, servers.redis_url)
     assert told == f"1 accepted jobs are not in Postgres: {job_id}"
     assert isinstance(job_id, UUID)
 

@@ -46,7 +46,7 @@ async def rooms(
 ) -> AsyncIterator[Rooms]:
     """Rooms with credits for hundreds of jobs, whose webhooks may reach this machine."""
     async with (
-        Producer.over(servers, webhooks_allow_loopback=True) as producer,
+        Producer.connect_to(servers, webhooks_allow_loopback=True) as producer,
         WebhookSender(allow_loopback=True) as sender,
         open_rooms(settings, producer, database, redis) as rooms,
     ):
@@ -140,7 +140,7 @@ async def test_receivers_of_one_account_that_never_answer_delay_no_other_account
         for job in jobs:
             await rooms.producer.cancel(job.id)
         await eventually(lambda: _is(connected(), min(2, hosts)), "the first hang")
-        await rooms.producer.till.create_account("other")
+        await rooms.producer.billing.create_account("other")
         await rooms.sql("SELECT grant_credits('other', 1000, 'for the test')")
         lags = []
         for number in range(10):

@@ -67,7 +67,7 @@ async def rooms(
 ) -> AsyncIterator[Rooms]:
     settings = settings.model_copy(update={"webhooks_allow_loopback": True})
     async with (
-        Producer.over(servers, webhooks_allow_loopback=True) as producer,
+        Producer.connect_to(servers, webhooks_allow_loopback=True) as producer,
         WebhookSender(allow_loopback=True, timeout_seconds=2) as sender,
         open_rooms(settings, producer, database, redis) as rooms,
     ):

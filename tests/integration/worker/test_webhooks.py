@@ -15,7 +15,7 @@ from arq.connections import ArqRedis
 from standardwebhooks import Webhook
 
 from producer import Job, Order, Producer
-from producer.doctor import examine_books
+from producer.doctor import check_invariants
 from shared.adapters.monitoring.gauges import QueueGauges
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import Lane
@@ -50,7 +50,7 @@ async def rooms(
     """Rooms whose producer and sender are allowed to reach this machine."""
     settings = settings.model_copy(update={"webhooks_allow_loopback": True})
     async with (
-        Producer.over(servers, webhooks_allow_loopback=True) as producer,
+        Producer.connect_to(servers, webhooks_allow_loopback=True) as producer,
         WebhookSender(allow_loopback=True, timeout_seconds=2) as sender,
         open_rooms(settings, producer, database, redis) as rooms,
     ):
@@ -148,8 +148,8 @@ async def test_a_job_without_a_webhook_leaves_nothing(rooms: Rooms) -> None:
 async def test_jobs_that_differ_in_the_query_share_an_endpoint_and_accounts_do_not(
     rooms: Rooms, receiver: FakeWebhookReceiver
 ) -> None:
-    await rooms.producer.till.create_account("other")
-    await rooms.producer.till.grant("other", Decimal(100), "for the test")
+    await rooms.producer.billing.create_account("other")
+    await rooms.producer.billing.grant("other", Decimal(100), "for the test")
     for query in ("", "?order=1", "?order=2#part"):
         await rooms.enqueue(
             webhook_url=f"{receiver.url.upper()}/Hook{query}".replace("HTTP", "http")
@@ -168,7 +168,7 @@ async def test_jobs_that_differ_in_the_query_share_an_endpoint_and_accounts_do_n
 async def test_two_batches_that_name_the_same_endpoints_do_not_wait_for_each_other_for_ever(
     rooms: Rooms,
 ) -> None:
-    await rooms.producer.till.grant("acme", Decimal(10_000), "for the test")
+    await rooms.producer.billing.grant("acme", Decimal(10_000), "for the test")
     urls = [f"https://shop.example/{number}" for number in range(50)]
     request = text_to_image()
     batches = [
@@ -425,9 +425,9 @@ async def test_an_end_without_its_one_message_is_found_in_the_books(
     name = "every end with a webhook has its message"
     job = await ended(rooms, receiver.url)
     await rooms.enqueue(webhook_url=receiver.url)
-    assert [one async for one in examine_books(rooms.database) if not one.ok] == []
+    assert [one async for one in check_invariants(rooms.database) if not one.ok] == []
     await rooms.sql(corruption)
-    broken = {one.name: one.detail async for one in examine_books(rooms.database) if not one.ok}
+    broken = {one.name: one.detail async for one in check_invariants(rooms.database) if not one.ok}
     assert set(broken) == {name}
     assert f"{job.id}: {said}" in broken[name]
 
@@ -443,7 +443,7 @@ async def test_a_job_of_before_webhooks_were_sent_is_told_of_but_owes_no_message
     assert (await message_of(rooms, job))["event"] == "job.cancelled"
     await rooms.producer.cancel(old.id)
     await rooms.sql("DELETE FROM webhook_messages WHERE job_id = $1", old.id)
-    assert [one async for one in examine_books(rooms.database) if not one.ok] == []
+    assert [one async for one in check_invariants(rooms.database) if not one.ok] == []
 
 
 async def test_the_gauge_shows_how_many_are_not_taken(

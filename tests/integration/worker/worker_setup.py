@@ -138,8 +138,8 @@ async def open_rooms(
     settings: Settings, producer: Producer, database: Database, redis: ArqRedis
 ) -> AsyncIterator[Rooms]:
     """Open rooms with one account of 100 credits."""
-    await producer.till.create_account("acme")
-    await producer.till.grant("acme", START, "for the test")
+    await producer.billing.create_account("acme")
+    await producer.billing.grant("acme", START, "for the test")
     clock, kie = FakeClock(), FakeKie()
     registry = CollectorRegistry()
     slept: list[float] = []

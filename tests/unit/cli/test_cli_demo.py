@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 
 from producer.billing import Account
-from producer.cli.demo.demo_checks import differences
-from producer.cli.demo.demo_environment import child_environ, demo_settings, ignored_names
-from producer.cli.demo.demo_jobs import SCENES, Programme, Scene
-from producer.cli.demo.demo_run import Ending
+from producer.cli.demo.demo_checks import find_differences
+from producer.cli.demo.demo_environment import child_environ, demo_settings, ignored_settings
+from producer.cli.demo.demo_jobs import DEMO_JOBS, DemoJob, ExpectedCosts
+from producer.cli.demo.demo_run import DemoResult
 from producer.cli.demo.simulator_record import FetchedImage, KieRecord
 from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png
 from shared.domain.job import Job
@@ -25,22 +25,22 @@ NOW = datetime(2030, 1, 31, tzinfo=UTC)
 PRICES = tuple(map(Decimal, (6, 7, 8, 6, 7, 8, 7)))
 
 
-def job_of(scene: Scene, price: Decimal) -> Job:
+def job_of(demo_job: DemoJob, price: Decimal) -> Job:
     """Return the job as it should have ended."""
     return Job(
         id=UUID(int=1),
         account_id="demo",
-        model=scene.request.model,
-        task=scene.request.task,
+        model=demo_job.request.model,
+        task=demo_job.request.task,
         request={},
-        state=JobState.SUCCEEDED if scene.succeeds else JobState.FAILED,
+        state=JobState.SUCCEEDED if demo_job.succeeds else JobState.FAILED,
         reason=None,
         message=None,
         progress=1.0,
         provider_task_id="t",
-        result_urls=("u",) * (scene.request.price_quantity if scene.succeeds else 0),
+        result_urls=("u",) * (demo_job.request.price_quantity if demo_job.succeeds else 0),
         credits_quoted=price,
-        credits_charged=price if scene.succeeds else None,
+        credits_charged=price if demo_job.succeeds else None,
         attempt=1,
         created_at=NOW,
         submitted_at=NOW,
@@ -48,7 +48,7 @@ def job_of(scene: Scene, price: Decimal) -> Job:
         metadata={},
         priority="normal",
         run_at=NOW,
-        quantity=scene.request.price_quantity,
+        quantity=demo_job.request.price_quantity,
         due_at=NOW,
         deadline_at=NOW,
         attempted_at=NOW,
@@ -64,12 +64,12 @@ def account(balance: int, held: int = 0) -> Account:
 
 
 @pytest.fixture
-def ending() -> Ending:
+def result() -> DemoResult:
     """Everything as it should be."""
-    ends = [{"kind": "capture" if scene.succeeds else "release"} for scene in SCENES]
-    return Ending(
-        programme=Programme(PRICES),
-        jobs=tuple(job_of(*pair) for pair in zip(SCENES, PRICES, strict=True)),
+    ends = [{"kind": "capture" if demo_job.succeeds else "release"} for demo_job in DEMO_JOBS]
+    return DemoResult(
+        expected_costs=ExpectedCosts(PRICES),
+        jobs=tuple(job_of(*pair) for pair in zip(DEMO_JOBS, PRICES, strict=True)),
         entries=tuple([{"kind": "hold"}, end] for end in ends),
         before=account(100),
         after=account(58),
@@ -81,24 +81,24 @@ def ending() -> Ending:
     )
 
 
-def test_a_demo_that_went_as_expected_has_no_differences(ending: Ending) -> None:
-    assert differences(ending) == []
-    assert (ending.programme.held, ending.programme.charged) == (Decimal(49), Decimal(42))
+def test_a_demo_that_went_as_expected_has_no_differences(result: DemoResult) -> None:
+    assert find_differences(result) == []
+    assert (result.expected_costs.held, result.expected_costs.charged) == (Decimal(49), Decimal(42))
 
 
-def test_whatever_is_not_as_expected_is_said(ending: Ending) -> None:
-    first, *others = ending.jobs
+def test_whatever_is_not_as_expected_is_said(result: DemoResult) -> None:
+    first, *others = result.jobs
     dearer = replace(first, credits_charged=Decimal(7), result_urls=(), attempt=2)
     wrong = replace(
-        ending,
+        result,
         jobs=(replace(dearer, state=JobState.FAILED), *others),
-        entries=([{"kind": "hold"}], *ending.entries[1:]),
+        entries=([{"kind": "hold"}], *result.entries[1:]),
         after=account(50, held=6),
         kie_after=KieRecord(18, 80, 4, 1),
         image=None,
         ready={"worker": True, "api": False},
     )
-    told = "\n".join(differences(wrong))
+    told = "\n".join(find_differences(wrong))
     for text in (
         *("is failed", "was charged 7, not 6", "has 0 images, not 1", "entries are hold"),
         *("took 2 paid POSTs", "paid 50 credits, not 42", "6 credits are still held"),
@@ -107,8 +107,8 @@ def test_whatever_is_not_as_expected_is_said(ending: Ending) -> None:
         assert text in told
 
 
-def test_sums_are_not_judged_while_an_interrupted_demo_still_ends(ending: Ending) -> None:
-    assert differences(replace(ending, had_leftovers=True, after=account(30, held=6))) == []
+def test_sums_are_not_judged_while_an_interrupted_demo_still_ends(result: DemoResult) -> None:
+    assert find_differences(replace(result, had_leftovers=True, after=account(30, held=6))) == []
 
 
 def test_the_demo_takes_its_home_alone_from_the_environment(
@@ -121,7 +121,7 @@ def test_the_demo_takes_its_home_alone_from_the_environment(
     assert settings.darkroom_home == tmp_path / "here"
     assert settings.database_url is settings.redis_url is settings.kie_api_key is None
     assert settings.api_port == 8080
-    assert ignored_names(environ) == ["DATABASE_URL", "KIE_API_KEY"]
+    assert ignored_settings(environ) == ["DATABASE_URL", "KIE_API_KEY"]
 
 
 def test_the_demos_children_see_no_setting_of_the_caller(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from producer.cli.processes.log_lines import for_people, for_programs, read_line
+from producer.cli.processes.log_lines import format_json, format_text, read_line
 
 STARTED = (
     '{"event": "worker_started", "level": "info", "logger": "worker.service",'
@@ -15,13 +15,13 @@ STARTED = (
 def test_a_json_line_becomes_a_line_with_its_process_in_front() -> None:
     line = read_line("worker", STARTED)
     assert line.started_at == "127.0.0.1:8081"
-    shown = for_people(line).plain
+    shown = format_text(line).plain
     assert shown == "worker    18:00:01 worker_started  http=127.0.0.1:8081 name=a:1"
 
 
 def test_a_traceback_keeps_its_lines_and_loses_what_steers_a_terminal() -> None:
     text = json.dumps({"event": "oops", "exception": "Traceback\n  boom\x1b[2J"})
-    shown = for_people(read_line("api", text)).plain.splitlines()
+    shown = format_text(read_line("api", text)).plain.splitlines()
     assert shown == ["api        oops", "api         Traceback", "api           boom\ufffd[2J"]
 
 
@@ -29,11 +29,11 @@ def test_any_other_line_is_shown_as_it_is() -> None:
     for text in ("not json", "[1]", '{"no": "event"}'):
         line = read_line("api", text)
         assert line.started_at is None
-        assert for_people(line).plain == f"api       {text}"
-        assert json.loads(for_programs(line)) == {"process": "api", "event": text}
+        assert format_text(line).plain == f"api       {text}"
+        assert json.loads(format_json(line)) == {"process": "api", "event": text}
 
 
 def test_for_programs_a_line_stays_json_and_names_its_process() -> None:
-    told = json.loads(for_programs(read_line("worker-2", STARTED)))
+    told = json.loads(format_json(read_line("worker-2", STARTED)))
     assert told["process"] == "worker-2"
     assert told["event"] == "worker_started"

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from producer.cli.commands.prices import margin_text, open_jobs_touched
+from producer.cli.commands.prices import count_repriced_jobs, margin_text
 from shared.settings import ChargeBasis
 
 
@@ -23,4 +23,4 @@ def test_the_margin_is_what_is_left_of_the_price(credits: str, cost: str, text: 
 def test_the_charge_basis_decides_which_open_jobs_are_touched(
     basis: ChargeBasis, touched: int
 ) -> None:
-    assert open_jobs_touched(basis, {"open_jobs": 5, "quoted_above": 2}) == touched
+    assert count_repriced_jobs(basis, {"open_jobs": 5, "quoted_above": 2}) == touched

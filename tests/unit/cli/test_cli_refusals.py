@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from producer.cli.display.error_output import lines_of, next_command
+from producer.cli.display.error_output import error_lines, next_command
 from producer.cli.exit_codes import ExitCode, code_of
 from shared.errors import (
     AccountNotFound,
@@ -62,7 +62,7 @@ def test_an_error_has_its_code_and_its_next_command(
 
 def test_each_fault_stands_on_a_line_of_its_own() -> None:
     error = InvalidRequest([Fault("quantity", "is 3"), Fault("prompt", "is \x1b blank")])
-    assert lines_of(error) == [
+    assert error_lines(error) == [
         "the request is refused:",
         "  quantity: is 3",
         "  prompt: is \ufffd blank",

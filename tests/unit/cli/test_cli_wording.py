@@ -9,8 +9,8 @@ import pytest
 from producer.cli.display.text_format import (
     count_text,
     credits_text,
+    duration_text,
     printable,
-    seconds_text,
     shortened,
 )
 
@@ -30,7 +30,7 @@ from producer.cli.display.text_format import (
     ],
 )
 def test_a_span_is_said_in_its_two_largest_units(seconds: float | None, text: str) -> None:
-    assert seconds_text(seconds) == text
+    assert duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -15,30 +15,30 @@ from structlog.testing import capture_logs
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.endpoint import ANSWER_SECONDS, Call, Endpoint, Handler
-from producer.api.handler_context import Rooms
-from producer.api.key_budgets import Budgets
-from producer.api.listen_addresses import Doors
+from producer.api.endpoint import RESPONSE_TIMEOUT_SECONDS, Call, Endpoint, Handler
+from producer.api.handler_context import ApiContext
+from producer.api.key_budgets import KeyBudgets
+from producer.api.listen_addresses import ListenAddresses
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import ANYONE, Caller, KeyRing
+from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore
 from shared.errors import DependencyDown, PostgresDown, RedisDown, RowBusy, StaleJob
 from tests.support.api_client import ApiClient
 
 
 class OpenHouse:
-    """Rooms behind which nothing is needed, and keys that let everybody in."""
+    """ApiContext behind which nothing is needed, and keys that let everybody in."""
 
-    budgets = Budgets()
+    budgets = KeyBudgets()
 
     @property
     def keys(self) -> OpenHouse:
         return self
 
-    async def is_configured(self) -> bool:
+    async def has_any_key(self) -> bool:
         return False
 
-    async def recognise(self, _: str) -> Caller:
-        return ANYONE
+    async def authenticate(self, _: str) -> Caller:
+        return LOCAL_ADMIN
 
 
 @asynccontextmanager
@@ -56,9 +56,11 @@ async def serving(
         tag="test",
         timeout_seconds=timeout_seconds,
     )
-    app = build_application(cast("Rooms", house), [row], ApiMetrics(registry), [])
+    app = build_application(cast("ApiContext", house), [row], ApiMetrics(registry), [])
     async with (
-        Doors(app, "127.0.0.1", 0, cast("KeyRing", house)).open(drain_seconds=1) as addresses,
+        ListenAddresses(app, "127.0.0.1", 0, cast("KeyStore", house)).open(
+            drain_seconds=1
+        ) as addresses,
         aiohttp.ClientSession(f"http://{addresses[0]}") as session,
     ):
         yield ApiClient(session)
@@ -121,7 +123,9 @@ async def test_what_takes_too_long_is_503_and_given_up() -> None:
         assert is_given_up.is_set()
     assert (answer.status, answer.body["type"]) == (503, "urn:darkroom:problem:too_slow")
     assert int(answer.headers["Retry-After"]) > 0
-    assert {one.timeout_seconds for one in ENDPOINTS if not one.may_wait} == {ANSWER_SECONDS}
+    assert {one.timeout_seconds for one in ENDPOINTS if not one.supports_wait} == {
+        RESPONSE_TIMEOUT_SECONDS
+    }
 
 
 @pytest.mark.promise("bad_request")

@@ -12,8 +12,14 @@ from uuid import UUID
 import orjson
 import pytest
 
-from producer.live.event_frames import ENDS, StoredEvent, event_to_json, frame_of, standstill_frame
-from producer.live.event_listeners import Circle, Entry, Listener
+from producer.live.event_frames import (
+    END_EVENTS,
+    StoredEvent,
+    event_to_json,
+    frame_of,
+    position_frame,
+)
+from producer.live.event_listeners import Listener, ListenerGroup, QueuedFrame
 from producer.live.positions import (
     Position,
     Snapshot,
@@ -96,11 +102,11 @@ def test_events_beside_the_lifecycle_say_where_the_job_is(
 ) -> None:
     event = replace(EVENT, event=word, detail=detail, job_state="as the job is")
     assert event_to_json(event)["state"] == state
-    assert word not in ENDS
+    assert word not in END_EVENTS
 
 
 def test_a_standstill_frame_moves_the_position_and_shows_nothing() -> None:
-    assert standstill_frame(Position(760, 0)) == b":\nid: 760.0\n\n"
+    assert position_frame(Position(760, 0)) == b":\nid: 760.0\n\n"
 
 
 # --- positions ------------------------------------------------------------------------------
@@ -142,7 +148,7 @@ def test_positions_never_pass_what_is_unsent_and_never_go_back() -> None:
 
 def test_a_snapshot_is_read_as_postgres_writes_it() -> None:
     snapshot = Snapshot.parse("760:765:761,763")
-    assert (snapshot.xmin, snapshot.xmax, str(snapshot.edge)) == (760, 765, "760.0")
+    assert (snapshot.xmin, snapshot.xmax, str(snapshot.safe_position)) == (760, 765, "760.0")
     assert Snapshot.parse("760:760:").xmax == 760
 
 
@@ -210,8 +216,8 @@ def test_a_message_of_another_shape_is_no_news(message: str) -> None:
 # --- listeners ------------------------------------------------------------------------------
 
 
-def entries(count: int) -> list[Entry]:
-    return [Entry(number, b"%d" % number) for number in range(1, count + 1)]
+def entries(count: int) -> list[QueuedFrame]:
+    return [QueuedFrame(number, b"%d" % number) for number in range(1, count + 1)]
 
 
 async def test_a_listener_takes_all_that_waits_at_once() -> None:
@@ -219,7 +225,7 @@ async def test_a_listener_takes_all_that_waits_at_once() -> None:
     for entry in entries(3):
         listener.push(entry, now=5)
     assert [one.event_id for one in await listener.take()] == [1, 2, 3]
-    assert listener.spoken_at == 5
+    assert listener.last_sent_at == 5
     taking = asyncio.create_task(listener.take())
     await asyncio.sleep(0)
     assert not taking.done()
@@ -247,21 +253,21 @@ async def test_a_closed_listener_stops_waiting() -> None:
 
 
 async def test_a_circle_tells_those_who_listen_to_the_thing_and_makes_the_frame_once() -> None:
-    circle: Circle[str] = Circle()
+    group: ListenerGroup[str] = ListenerGroup()
     first, second, other = (Listener(3, now=0) for _ in range(3))
     for key, listener in (("a", first), ("a", second), ("b", other)):
-        circle.add(key, listener)
+        group.add(key, listener)
     made = []
 
-    def make() -> Entry:
+    def make() -> QueuedFrame:
         made.append(1)
         return entries(1)[0]
 
-    circle.tell("a", make, now=1)
-    circle.tell("nobody listens", make, now=1)
+    group.send("a", make, now=1)
+    group.send("nobody listens", make, now=1)
     assert len(made) == 1
     assert await first.take() == await second.take() == entries(1)
-    assert (len(circle), sorted(circle.keys)) == (3, ["a", "b"])
+    assert (len(group), sorted(group.keys)) == (3, ["a", "b"])
     for _ in range(2):
-        circle.remove("b", other)
-    assert (len(circle), "b" in circle) == (2, False)
+        group.remove("b", other)
+    assert (len(group), "b" in group) == (2, False)

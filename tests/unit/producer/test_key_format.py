@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.keys.key_format import (
-    NO_DIGEST,
+    EMPTY_HASH,
     PREFIX_LENGTH,
-    digest_of,
+    hash_key,
     make_key,
-    named,
+    parse_key_name,
     prefix_of,
-    without_secret,
+    redact_key,
 )
 from shared.errors import KeyNotFound, KeyRefused, NotFound, RequestRefused
 
@@ -54,11 +54,11 @@ def test_the_secret_part_holds_256_bits() -> None:
     drawn: list[str] = []
     turns = cycle(range(62))
 
-    def draw(characters: str) -> str:
+    def choose(characters: str) -> str:
         drawn.append(characters)
         return characters[next(turns)]
 
-    _, text = make_key(draw)
+    _, text = make_key(choose)
     choices = [len(set(characters)) for characters in drawn[-len(text.rpartition("_")[2]) :]]
     assert sum(math.log2(count) for count in choices) >= 256
 
@@ -86,29 +86,29 @@ def test_whatever_is_presented_is_read_as_a_key_or_as_none(text: str) -> None:
 
 
 def test_what_is_stored_is_the_hash_of_the_whole_key() -> None:
-    assert digest_of(KEY) == hashlib.sha256(KEY.encode()).digest()
-    assert len(NO_DIGEST) == len(digest_of(KEY))
+    assert hash_key(KEY) == hashlib.sha256(KEY.encode()).digest()
+    assert len(EMPTY_HASH) == len(hash_key(KEY))
 
 
 def test_people_name_a_key_by_its_prefix_its_id_or_all_of_it() -> None:
     key_id = UUID("0190f5fe-0000-7000-8000-000000000001")
-    assert named(PREFIX) == named(KEY) == (PREFIX, None)
-    assert named(str(key_id)) == (None, key_id)
+    assert parse_key_name(PREFIX) == parse_key_name(KEY) == (PREFIX, None)
+    assert parse_key_name(str(key_id)) == (None, key_id)
     for text in ("", "acme", PREFIX[3:], KEY[:-1]):
-        assert named(text) == (None, None)
+        assert parse_key_name(text) == (None, None)
 
 
 @pytest.mark.parametrize("text", [KEY, KEY[:-1], f"{KEY}x", f" {KEY}", SECRET, f"{KEY}\n"])
 def test_a_name_that_may_be_a_secret_is_not_repeated(text: str) -> None:
-    told = str(KeyNotFound(without_secret(text)))
+    told = str(KeyNotFound(redact_key(text)))
     assert "no API key has the prefix or id" in told
     assert SECRET[16:] not in told
     assert len(told) < 90
 
 
 def test_a_name_that_is_none_is_repeated() -> None:
-    assert without_secret("dk_short") == "dk_short"
-    assert without_secret(PREFIX) == without_secret(KEY) == PREFIX
+    assert redact_key("dk_short") == "dk_short"
+    assert redact_key(PREFIX) == redact_key(KEY) == PREFIX
 
 
 def test_each_reason_of_a_refusal_has_its_own_sentence() -> None:

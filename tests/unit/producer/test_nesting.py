@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.api.requests.order_body import read_batch, read_order
-from producer.cli.options import read_object
+from producer.api.requests.order_body import parse_batch, parse_order
+from producer.cli.options import parse_json_object
 from producer.orders.order import Order
 from shared.errors import InvalidRequest
 from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth, read_stored_json
@@ -80,13 +80,13 @@ def test_an_order_takes_what_is_nested_as_deep_as_may_be_and_no_deeper(kind: Any
 def test_http_and_a_batch_take_the_same(kind: Any) -> None:
     body = {"task": "text-to-image", "prompt": "a", "aspect_ratio": "1:1"}
     for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH):
-        read_order({**body, "metadata": kind(depth)}, "acme", None)
-        read_batch({"jobs": [body, {**body, "metadata": kind(depth)}]}, "acme", None)
+        parse_order({**body, "metadata": kind(depth)}, "acme", None)
+        parse_batch({"jobs": [body, {**body, "metadata": kind(depth)}]}, "acme", None)
     for depth in (MAX_JSON_DEPTH + 1, 252, 253):
         with pytest.raises(InvalidRequest):
-            read_order({**body, "metadata": kind(depth)}, "acme", None)
+            parse_order({**body, "metadata": kind(depth)}, "acme", None)
         with pytest.raises(InvalidRequest) as refused:
-            read_batch({"jobs": [body, {**body, "metadata": kind(depth)}]}, "acme", None)
+            parse_batch({"jobs": [body, {**body, "metadata": kind(depth)}]}, "acme", None)
         assert [fault.field for fault in refused.value.faults] == ["jobs.1.metadata"]
 
 
@@ -102,7 +102,7 @@ def test_what_may_be_stored_may_be_wrapped(kind: Any) -> None:
 @pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
 def test_the_command_line_takes_the_same(kind: Any) -> None:
     for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1):
-        given = read_object(orjson.dumps(kind(depth)).decode())
+        given = parse_json_object(orjson.dumps(kind(depth)).decode())
         if depth <= MAX_JSON_DEPTH:
             Order(request=text_to_image(), account_id="acme", metadata=given)
             continue

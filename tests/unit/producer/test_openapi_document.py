@@ -14,7 +14,13 @@ from aiohttp import ClientSession, web
 from producer.api.endpoint import Endpoint
 from producer.api.openapi.docs_routes import document_routes
 from producer.api.openapi.document import build_document, render_document
-from producer.api.requests.order_body import Grant, PriceChange, read_batch, read_change, read_order
+from producer.api.requests.order_body import (
+    Grant,
+    PriceChange,
+    parse_admin_body,
+    parse_batch,
+    parse_order,
+)
 from producer.api.responses.http_errors import HttpRefusal
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import Role
@@ -74,7 +80,7 @@ def test_an_endpoint_is_described_as_its_row_says(endpoint: Endpoint) -> None:
 @EVERY
 def test_every_answer_and_refusal_is_described(endpoint: Endpoint) -> None:
     described = set(operation_of(endpoint)["responses"])
-    wanted = {*endpoint.answers, *endpoint.problems, 400, 401, 403, 429, 500, 503}
+    wanted = {*endpoint.responses, *endpoint.problems, 400, 401, 403, 429, 500, 503}
     if endpoint.body is not None:
         wanted |= {408, 413, 415}
     assert described == {str(status) for status in wanted}
@@ -119,11 +125,11 @@ def test_every_example_of_a_body_is_accepted() -> None:
     examples = [example for one in order_schemas() for example in one["examples"]]
     assert len(examples) >= 3
     for example in examples:
-        assert read_order(example, None, None).account_id == example["account_id"]
+        assert parse_order(example, None, None).account_id == example["account_id"]
     for example in SCHEMAS["JobBatch"]["examples"]:
-        assert len(read_batch(example, None, None)) == len(example["jobs"])
-    assert [read_change(Grant, one).credits for one in SCHEMAS["Grant"]["examples"]] == [100]
-    assert [read_change(PriceChange, one) for one in SCHEMAS["PriceChange"]["examples"]]
+        assert len(parse_batch(example, None, None)) == len(example["jobs"])
+    assert [parse_admin_body(Grant, one).credits for one in SCHEMAS["Grant"]["examples"]] == [100]
+    assert [parse_admin_body(PriceChange, one) for one in SCHEMAS["PriceChange"]["examples"]]
 
 
 def test_an_order_says_what_the_checks_say() -> None:
@@ -157,7 +163,7 @@ def test_a_new_row_is_in_the_document() -> None:
         name="dropThing",
         summary="Drop it",
         tag="jobs",
-        answers={204: None},
+        responses={204: None},
     )
     operation = build_document([row])["paths"]["/v1/things/{thing}"]["delete"]
     assert operation["parameters"][0]["schema"] == {"type": "string"}

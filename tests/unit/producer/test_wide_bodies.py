@@ -11,11 +11,11 @@ from producer.api.requests.order_body import (
     FIELDS_MAX,
     Grant,
     PriceChange,
-    read_batch,
-    read_change,
-    read_order,
+    parse_admin_body,
+    parse_batch,
+    parse_order,
 )
-from producer.api.responses.problems import problem_of
+from producer.api.responses.problems import problem_from_error
 from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 
 ORDER = {"task": "text-to-image", "prompt": "p", "aspect_ratio": "1:1", "account_id": "acme"}
@@ -27,19 +27,19 @@ def names(count: int) -> dict[str, int]:
 
 
 def as_order(body: Mapping[str, Any]) -> object:
-    return read_order(body, None, None)
+    return parse_order(body, None, None)
 
 
 def as_batch(body: Mapping[str, Any]) -> object:
-    return read_batch(body, "acme", None)
+    return parse_batch(body, "acme", None)
 
 
 def as_grant(body: Mapping[str, Any]) -> object:
-    return read_change(Grant, body)
+    return parse_admin_body(Grant, body)
 
 
 def as_price(body: Mapping[str, Any]) -> object:
-    return read_change(PriceChange, body)
+    return parse_admin_body(PriceChange, body)
 
 
 WIDE: list[tuple[Callable[[Mapping[str, Any]], object], dict[str, Any]]] = [
@@ -62,7 +62,7 @@ def test_the_refusal_is_bounded(
     with pytest.raises(InvalidRequest) as refused:
         read(body)
     assert 1 <= len(refused.value.faults) <= FAULTS_MAX + 1
-    answer = problem_of(refused.value).body
+    answer = problem_from_error(refused.value).body
     assert isinstance(answer, bytes)
     assert len(answer) < ANSWER_BYTES_MAX
 
