@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.handler_context import ApiContext
+from producer.api.endpoint import ApiContext
 from producer.api.listen_addresses import ListenAddresses
 from producer.api.openapi.docs_routes import document_routes
 from producer.api.routes import ENDPOINTS

@@ -10,11 +10,15 @@ from aiohttp import web
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.authentication import authenticate
-from producer.api.endpoint import Call, Endpoint
-from producer.api.handler_context import ApiContext
-from producer.api.requests.query_parameters import check_path_text, require_json_content
-from producer.api.responses.problems import internal_problem, problem, problem_from_error
-from producer.api.responses.request_ids import REQUEST_ID, request_id_of
+from producer.api.endpoint import ApiContext, Call, Endpoint
+from producer.api.requests.json_body import check_path_text, require_json_content
+from producer.api.responses.problems import (
+    REQUEST_ID,
+    internal_problem,
+    problem,
+    problem_from_error,
+    request_id_of,
+)
 from shared.adapters.http.slow_readers import call_after_response_read
 from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError

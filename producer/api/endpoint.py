@@ -5,6 +5,7 @@ The application is built from these rows, and so is the OpenAPI document: there 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ from typing import Any
 
 from aiohttp import web
 
-from producer.api.handler_context import ApiContext
-from producer.api.key_budgets import BudgetReservation
-from producer.keys.key_store import Caller, Role
+from producer.api.key_budgets import BudgetReservation, KeyBudgets
+from producer.billing import Billing
+from producer.client import Producer
+from producer.keys.key_store import Caller, KeyStore, Role
+from producer.keys.revocation_watch import RevocationWatch
+from producer.orders.order_batcher import OrderBatcher
 
 JOB_BODY_BYTES = 256 * 1024
 """Enough for the longest prompt with every character escaped, and the notes."""
@@ -22,10 +26,30 @@ BATCH_BODY_BYTES = 16 * 1024 * 1024
 RESPONSE_TIMEOUT_SECONDS = 30.0
 
 ALL_ROLES = frozenset(Role)
-STAFF = frozenset({Role.OPERATOR, Role.ADMIN})
 ADMIN_ONLY = frozenset({Role.ADMIN})
 ENQUEUE_ROLES = frozenset({Role.SERVICE, Role.ADMIN})
 """Who places jobs: a service for its own account, an admin for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """The rooms behind the counter."""
+
+    producer: Producer
+    keys: KeyStore
+    revocation_watch: RevocationWatch
+    """Ends what is open under a key that was revoked."""
+    order_batcher: OrderBatcher
+    """Where single orders are placed."""
+    budgets: KeyBudgets = field(default_factory=KeyBudgets)
+    """What each key may have under way."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is told to stop: who waits is answered at once."""
+
+    @property
+    def billing(self) -> Billing:
+        """Accounts, prices and the ledger."""
+        return self.producer.billing
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from ipaddress import ip_address
 import structlog
 from aiohttp import web
 
-from producer.api.http_runner import build_runner
+from producer.api.responses.problems import listener_problem
 from producer.keys.key_store import KeyStore
 from shared.adapters.async_tasks import stop_tasks
-from shared.adapters.http.http_server import listen
+from shared.adapters.http.http_server import LimitedRunner, listen
 from shared.errors import DependencyDown
 
 log = structlog.get_logger(__name__)
@@ -83,3 +83,15 @@ class ListenAddresses:
             return await self._keys.has_any_key()
         except DependencyDown:
             return False
+
+
+def build_runner(app: web.Application, *, drain_seconds: float) -> LimitedRunner:
+    """Return what runs the API."""
+    return LimitedRunner(
+        app,
+        name="api",
+        refuse=listener_problem,
+        # A caller who has left is not worked for any longer.
+        handler_cancellation=True,
+        shutdown_timeout=drain_seconds,
+    )

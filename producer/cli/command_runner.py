@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
+import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 
 import typer
 
+from producer.actor import Actor
 from producer.billing import Billing
 from producer.cli.display.error_output import print_error
 from producer.cli.exit_codes import ExitCode, code_of
@@ -152,3 +156,16 @@ def _command_as_typed() -> str:
     """Return `darkroom` with the names of the command, without its arguments."""
     words = [word for word in sys.argv[1:3] if word.isidentifier() or word == "simulate-kie"]
     return " ".join(["darkroom", *words[: 2 if words[:1] and words[0] in _GROUPS else 1]])
+
+
+def command_actor() -> Actor:
+    """Return the user of the operating system, on this machine, as an operator."""
+    user = _user()
+    return Actor(user, via="cli", is_operator=True, os_user=user, origin=socket.gethostname())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        return f"uid {os.getuid()}"

@@ -63,3 +63,4 @@ Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait.")
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end; 4 if it fails.")]

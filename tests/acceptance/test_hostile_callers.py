@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 
 from producer.api.endpoint import BATCH_BODY_BYTES, Endpoint
-from producer.api.handlers.job_handlers import json_response
-from producer.api.requests.query_parameters import read_json_object
+from producer.api.requests.json_body import read_json_object
+from producer.api.responses.json_response import json_response
 from producer.api.responses.problems import problem_from_error
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyStore, Role

@@ -5,11 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from producer.api.endpoint import Call
-from producer.api.handlers.billing_handlers import row_to_json
-from producer.api.handlers.job_handlers import json_response
 from producer.api.requests.query_parameters import QueryParameters
+from producer.api.responses.json_response import list_response
 from producer.audit_entries import Act
 from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.row_json import row_to_json
 
 ACTOR_LENGTH = 500
 _LISTED = 50
@@ -37,7 +37,5 @@ async def list_entries(call: Call) -> web.StreamResponse:
         below=below,
         limit=limit,
     )
-    more = str(page.next_below) if page.next_below is not None else None
-    return json_response(
-        {"entries": [row_to_json(row) for row in page.entries], "next_cursor": more}
-    )
+    entries = [row_to_json(row) for row in page.entries]
+    return list_response("entries", entries, page.next_below)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
-from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 
 from producer.api.authentication import caller_actor, require_account
 from producer.api.endpoint import JOB_BODY_BYTES, Call
-from producer.api.handlers.job_handlers import json_response
-from producer.api.requests.order_body import Grant, PriceChange, parse_admin_body
-from producer.api.requests.query_parameters import QueryParameters, read_json_object
+from producer.api.requests.admin_bodies import Grant, PriceChange, parse_admin_body
+from producer.api.requests.json_body import read_json_object
+from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import PriceNotFound
-from producer.billing import Account
+from producer.api.responses.json_response import json_response, list_response
+from producer.row_json import account_to_json, row_to_json
 from shared.errors import PriceMissing
-from shared.job_json import credits_to_json, timestamp_to_json
 
 _LISTED = 50
 MAX_LIST_LIMIT = 1_000
@@ -68,10 +64,8 @@ async def list_ledger(call: Call) -> web.StreamResponse:
     below = query.number("cursor", MAX_ROW_ID, 1, MAX_ROW_ID)
     query.raise_faults()
     page = await call.context.billing.ledger_page(_account_id(call), below, limit)
-    more = str(page.next_below) if page.next_below is not None else None
-    return json_response(
-        {"entries": [row_to_json(row) for row in page.entries], "next_cursor": more}
-    )
+    entries = [row_to_json(row) for row in page.entries]
+    return list_response("entries", entries, page.next_below)
 
 
 async def grant(call: Call) -> web.StreamResponse:
@@ -94,28 +88,3 @@ def _account_id(call: Call) -> str:
     account_id = call.request.match_info["id"]
     require_account(call.caller, account_id)
     return account_id
-
-
-def account_to_json(account: Account) -> dict[str, Any]:
-    """Return the account object of the public contract."""
-    return {
-        "id": account.id,
-        "balance": credits_to_json(account.balance),
-        "held": credits_to_json(account.held),
-        "available": credits_to_json(account.available),
-        "created_at": timestamp_to_json(account.created_at),
-    }
-
-
-def row_to_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON values: credits as numbers, moments in UTC, ids as text."""
-    return {name: _json_value(value) for name, value in row.items()}
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return credits_to_json(value)
-    if isinstance(value, datetime):
-        return timestamp_to_json(value)
-    # asyncpg's UUID is a class of its own.
-    return str(value) if isinstance(value, UUID) else value

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from producer.api.authentication import caller_account, caller_actor, require_account, require_job
-from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES, Call
-from producer.api.handlers.bounded_wait import wait_for_end
+from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES, ApiContext, Call
+from producer.api.requests.json_body import read_json_object
 from producer.api.requests.order_body import MAX_BATCH_JOBS, parse_batch, parse_order
-from producer.api.requests.query_parameters import QueryParameters, read_json_object
+from producer.api.requests.query_parameters import QueryParameters
+from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.job_repository import EnqueueResult
 from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import ACCOUNT_LENGTH
-from shared.adapters.http.slow_readers import PacedResponse
+from shared.adapters.async_tasks import stop_tasks
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import AccountNotFound, Fault, InvalidRequest
+from shared.errors import AccountNotFound, Fault, InvalidRequest, WaitTimedOut
 from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
 
@@ -35,15 +36,6 @@ KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
 """A header carries no more than ASCII unharmed, and loses the spaces around it."""
 BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
 """Each job of a batch has a key of its own: that of the batch, `/` and its place."""
-
-
-def json_response(
-    body: Any, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    """Return a JSON answer."""
-    return PacedResponse(
-        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
-    )
 
 
 async def create_job(call: Call) -> web.StreamResponse:
@@ -138,8 +130,28 @@ async def show_job(call: Call) -> web.StreamResponse:
     job = await find_job(call)
     if seconds and not job.is_terminal:
         async with call.until_key_revoked():
-            job = await wait_for_end(call.context, job, seconds)
+            job = await _wait_for_end(call.context, job, seconds)
     return json_response(_select_fields(job, fields))
+
+
+async def _wait_for_end(context: ApiContext, job: Job, seconds: float) -> Job:
+    """Return the job once it is terminal, or as it is when the time is over or we are leaving."""
+    waiting = asyncio.create_task(_wait_until_timeout(context, job, seconds))
+    stopping = asyncio.create_task(context.stopping.wait())
+    try:
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+        return await context.producer.get(job.id)
+    finally:
+        await stop_tasks([waiting, stopping])
+
+
+async def _wait_until_timeout(context: ApiContext, job: Job, seconds: float) -> Job:
+    try:
+        return await context.producer.wait(job.id, timeout_seconds=seconds)
+    except WaitTimedOut:
+        return await context.producer.get(job.id)
 
 
 def _select_fields(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
@@ -181,5 +193,4 @@ async def list_jobs(call: Call) -> web.StreamResponse:
         without=() if fields is None else _OPTIONAL_FIELDS - fields,
     )
     jobs = [_select_fields(job, fields) for job in page.jobs]
-    cursor = str(page.next_below) if page.next_below else None
-    return json_response({"jobs": jobs, "next_cursor": cursor})
+    return list_response("jobs", jobs, page.next_below)

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 from uuid import UUID
 
-import orjson
 from aiohttp import web
 
-from producer.api.responses.http_errors import (
-    MalformedRequest,
-    PriceNotFound,
-    RequestTooLarge,
-    RequestTooSlow,
-    UnsupportedContent,
-)
 from producer.job_ids import read_uuid
-from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, read_body
-from shared.errors import AccountNotFound, Fault, InvalidRequest, JobNotFound
+from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value
 
 _MAX_DIGITS = 19
@@ -29,77 +19,6 @@ def is_storable_text(text: str) -> bool:
     if text.isascii():
         return "\0" not in text
     return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text)
-
-
-def check_path_text(request: web.Request) -> None:
-    """Raise what a route raises for a name that no row has, where no row can have it."""
-    parts = request.match_info
-    if all(map(is_storable_text, parts.values())):
-        return
-    if "quantity" in parts:
-        raise PriceNotFound(parts["model"], parts["task"], parts["quantity"])
-    is_job = request.path.startswith("/v1/jobs/")
-    raise (JobNotFound if is_job else AccountNotFound)(next(iter(parts.values()))[:80])
-
-
-_JSON = "application/json"
-_FORM_CONTENT_TYPES = frozenset(
-    {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
-)
-"""What a web page may send anywhere without asking."""
-
-
-def require_json_content(request: web.Request) -> None:
-    """Raise `UnsupportedContent` for a body that is not said to be JSON, on any route.
-
-    A web page cannot send that type to another origin without permission. A route that takes no
-    body refuses one as well.
-    """
-    is_form = "Content-Type" in request.headers and request.content_type in _FORM_CONTENT_TYPES
-    if is_form or (request.body_exists and not _is_json(request)):
-        raise _not_json(request)
-
-
-def _is_json(request: web.Request) -> bool:
-    # Of two types one program would read the first, another the last.
-    is_said_once = len(request.headers.getall("Content-Type", [])) == 1
-    return is_said_once and request.content_type == _JSON
-
-
-def _not_json(request: web.Request) -> UnsupportedContent:
-    return UnsupportedContent(
-        f"the body must be sent as Content-Type: application/json, not {request.content_type}"
-    )
-
-
-async def read_json_object(
-    request: web.Request, limit_bytes: int, *, timeout_seconds: float = BODY_TIMEOUT_SECONDS
-) -> dict[str, Any]:
-    """Return the JSON object of the body.
-
-    Raises `UnsupportedContent`, `RequestTooLarge`, `RequestTooSlow` and `MalformedRequest`.
-    """
-    if not _is_json(request):
-        raise _not_json(request)
-    try:
-        body = orjson.loads(await _read_body(request, limit_bytes, timeout_seconds))
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise MalformedRequest(f"the body must be a JSON object, not {format_value(body)}")
-    return body
-
-
-async def _read_body(request: web.Request, limit_bytes: int, timeout_seconds: float) -> bytes:
-    body = await read_body(request, limit_bytes, timeout_seconds)
-    match body:
-        case BodyFault.TOO_LARGE:
-            raise RequestTooLarge(limit_bytes)
-        case BodyFault.TOO_SLOW:
-            raise RequestTooSlow(f"the body must arrive within {timeout_seconds:g} s")
-        case BodyFault.BROKEN_OFF:
-            raise MalformedRequest("the body broke off before its end")
-    return body
 
 
 class QueryParameters:

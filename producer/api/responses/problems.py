@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from aiohttp import web
@@ -20,6 +21,8 @@ from shared.job_json import credits_to_json
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:darkroom:problem:"
+REQUEST_ID = "X-Request-Id"
+_REQUEST_ID_LENGTH = 100
 
 _STATUS_BY_ERROR: tuple[tuple[type[DarkroomError], HTTPStatus], ...] = (
     (errors.KeyRefused, HTTPStatus.UNAUTHORIZED),
@@ -156,3 +159,23 @@ def _members(error: DarkroomError) -> dict[str, Any]:
 def faults_to_json(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
     """Return the `errors` member: each fault with its field path."""
     return [{"field": fault.field, "message": fault.message} for fault in faults]
+
+
+def listener_problem(
+    request: web.BaseRequest | None, status: int, code: str, detail: str
+) -> web.Response:
+    """Return a refusal as a problem."""
+    answer = problem(status, code, detail)
+    if status in _RETRYABLE_STATUSES:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if request is not None:
+        answer.headers[REQUEST_ID] = request_id_of(request)
+    return answer
+
+
+def request_id_of(request: web.BaseRequest) -> str:
+    """Return the caller's id for this request where it is fit to be repeated, else a new one."""
+    given = request.headers.get(REQUEST_ID)
+    if given and len(given) <= _REQUEST_ID_LENGTH and given.isascii() and given.isprintable():
+        return given
+    return uuid4().hex

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from producer.billing import Account
-from producer.cli.command_actor import command_actor
-from producer.cli.command_runner import DatabaseContext, run_with_database
+from producer.cli.command_runner import DatabaseContext, command_actor, run_with_database
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -17,10 +16,9 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import NO_VALUE, credits_text, printable, time_text
 from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, parse_credits
-from shared.job_json import credits_to_json, timestamp_to_json
+from producer.row_json import account_to_json, row_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
 
@@ -100,17 +98,6 @@ def ledger(
             print_message(f"older ones: --below {entries[-1]['id']}", "dim")
 
     run_with_database(step)
-
-
-def account_to_json(account: Account) -> dict[str, Any]:
-    """Return an account as JSON."""
-    return {
-        "id": account.id,
-        "balance": credits_to_json(account.balance),
-        "held": credits_to_json(account.held),
-        "available": credits_to_json(account.available),
-        "created_at": timestamp_to_json(account.created_at),
-    }
 
 
 def _print_account(account: Account, *, as_json: bool) -> None:

@@ -11,9 +11,9 @@ from producer.audit_entries import Act
 from producer.cli.command_runner import DatabaseContext, run_with_database
 from producer.cli.display.audit_table import build_audit_table
 from producer.cli.display.console import print_json, print_message, stdout_console
-from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import command_text
 from producer.cli.options import AsJson, Limit
+from producer.row_json import row_to_json
 
 
 def audit(

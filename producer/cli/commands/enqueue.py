@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
 
 from producer.cli.command_runner import CommandContext, run_connected
-from producer.cli.commands.enqueue_options import (
-    Account,
-    AspectRatio,
-    EnhancePrompt,
-    FallbackModel,
-    IdempotencyKey,
-    Images,
-    Mask,
-    Metadata,
-    Model,
-    PriorityWord,
-    Prompt,
-    Quantity,
-    RunAt,
-    Wait,
-    WebhookUrl,
-)
 from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.job_progress import wait_with_progress
 from producer.cli.display.text_format import (
@@ -32,7 +18,7 @@ from producer.cli.display.text_format import (
     printable,
 )
 from producer.cli.exit_codes import ExitCode, code_of_ended
-from producer.cli.options import AsJson, Timeout
+from producer.cli.options import AsJson, Timeout, Wait, parse_json_object, parse_time
 from producer.orders.order import Order
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.catalog import ImageRequest, get_family
@@ -42,22 +28,58 @@ from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
 from shared.job_json import job_to_json
 
+_AccountOption = Annotated[str, typer.Option(metavar="A", help="Who pays.")]
+_PromptOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What to show; optional with --image.")
+]
+_AspectRatioOption = Annotated[str, typer.Option(metavar="1:1|3:2|2:3")]
+_QuantityOption = Annotated[int, typer.Option(metavar="1|2|4", help="How many images.")]
+_ImagesOption = Annotated[
+    list[str] | None,
+    typer.Option("--image", metavar="URL", help="Makes it image-to-image; up to 5 times."),
+]
+_MaskOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="What to change; with exactly one image.")
+]
+_ModelOption = Annotated[str, typer.Option(metavar="NAME")]
+_EnhancePromptOption = Annotated[
+    bool, typer.Option("--enhance-prompt", help="Have Kie refine the prompt.")
+]
+_FallbackModelOption = Annotated[str | None, typer.Option(metavar="GPT_IMAGE_1|FLUX_MAX")]
+_IdempotencyKeyOption = Annotated[
+    str | None, typer.Option(metavar="K", help="The same key is the same job.")
+]
+_WebhookUrlOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="Where the end is told, by a signed POST.")
+]
+_MetadataOption = Annotated[
+    dict[str, Any] | None,
+    typer.Option(metavar="JSON", parser=parse_json_object, help="Your notes, given back as is."),
+]
+_PriorityOption = Annotated[
+    str, typer.Option(metavar="high|normal|low", help="Stored for now: the order is by time.")
+]
+_RunAtOption = Annotated[
+    datetime | None,
+    typer.Option(metavar="ISO", parser=parse_time, help="Not before this moment."),
+]
+
 
 def enqueue(
-    account: Account,
-    prompt: Prompt = None,
-    aspect_ratio: AspectRatio = "1:1",
-    quantity: Quantity = 1,
-    images: Images = None,
-    mask: Mask = None,
-    model: Model = "gpt-4o-image",
-    enhance_prompt: EnhancePrompt = False,
-    fallback_model: FallbackModel = None,
-    idempotency_key: IdempotencyKey = None,
-    webhook_url: WebhookUrl = None,
-    metadata: Metadata = None,
-    priority: PriorityWord = "normal",
-    run_at: RunAt = None,
+    account: _AccountOption,
+    prompt: _PromptOption = None,
+    aspect_ratio: _AspectRatioOption = "1:1",
+    quantity: _QuantityOption = 1,
+    images: _ImagesOption = None,
+    mask: _MaskOption = None,
+    model: _ModelOption = "gpt-4o-image",
+    enhance_prompt: _EnhancePromptOption = False,
+    fallback_model: _FallbackModelOption = None,
+    idempotency_key: _IdempotencyKeyOption = None,
+    webhook_url: _WebhookUrlOption = None,
+    metadata: _MetadataOption = None,
+    priority: _PriorityOption = "normal",
+    run_at: _RunAtOption = None,
     wait: Wait = False,
     timeout: Timeout = 600,
     as_json: AsJson = False,

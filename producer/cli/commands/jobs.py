@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.command_actor import command_actor
-from producer.cli.command_runner import CommandContext, run_connected
+from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.commands.enqueue import report_enqueued, wait_and_report
-from producer.cli.commands.enqueue_options import Wait
 from producer.cli.commands.resolve import late_resolve_advice, list_advice, resolve, resolve_advice
 from producer.cli.display.console import print_data, print_json, print_message, stdout_console
 from producer.cli.display.job_tables import build_jobs_table, job_details_to_json, job_details_view
 from producer.cli.display.text_format import command_text, credits_text
 from producer.cli.exit_codes import ExitCode
-from producer.cli.options import AsJson, JobId, Limit, Timeout
+from producer.cli.options import AsJson, JobId, Limit, Timeout, Wait
 from shared.domain.lifecycle import JobState
 from shared.job_json import job_to_json
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from producer.cli.command_actor import command_actor
-from producer.cli.command_runner import DatabaseContext, run_with_database
+from producer.cli.command_runner import DatabaseContext, command_actor, run_with_database
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -18,10 +17,10 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import NO_VALUE, command_text, printable, time_text
 from producer.cli.options import AsJson
 from producer.keys.key_store import KEY_CACHE_SECONDS, ApiKey, KeyStore, Role
+from producer.row_json import row_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 

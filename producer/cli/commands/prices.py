@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.cli.command_actor import command_actor
-from producer.cli.command_runner import DatabaseContext, run_with_database
+from producer.cli.command_runner import DatabaseContext, command_actor, run_with_database
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -16,7 +15,6 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import (
     NO_VALUE,
     count_text,
@@ -26,6 +24,7 @@ from producer.cli.display.text_format import (
     time_text,
 )
 from producer.cli.options import AsJson, Credits, Limit, Reason
+from producer.row_json import row_to_json
 from shared.job_json import credits_to_json
 from shared.settings import ChargeBasis
 

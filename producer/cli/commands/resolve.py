@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.cli.command_actor import command_actor
-from producer.cli.command_runner import CommandContext, run_connected
+from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.text_format import (
     command_text,

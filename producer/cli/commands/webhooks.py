@@ -9,8 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from producer.cli.command_actor import command_actor
-from producer.cli.command_runner import CommandContext, run_connected
+from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -18,7 +17,6 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.text_format import (
     NO_VALUE,
     command_text,
@@ -28,6 +26,7 @@ from producer.cli.display.text_format import (
     time_text,
 )
 from producer.cli.options import AccountId, AsJson, Limit
+from producer.row_json import row_to_json
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at webhooks, send them anew, read and rotate secrets."

@@ -7,9 +7,13 @@ import time
 
 from producer.cli.command_runner import run_with_settings, with_quiet_logging
 from producer.cli.demo.demo_checks import find_differences
-from producer.cli.demo.demo_environment import demo_settings, ignored_settings
 from producer.cli.demo.demo_jobs import ACCOUNT, DEMO_JOBS
-from producer.cli.demo.demo_processes import DemoProcesses, start_processes
+from producer.cli.demo.demo_processes import (
+    DemoProcesses,
+    demo_settings,
+    ignored_settings,
+    start_processes,
+)
 from producer.cli.demo.demo_report import print_next, print_result
 from producer.cli.demo.demo_run import open_account, run_jobs
 from producer.cli.display.console import print_message, stderr_console, stdout_console

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
+
 from producer.billing import Account, Billing
 from producer.cli.demo.demo_jobs import ACCOUNT, DEMO_JOBS, ExpectedCosts
 from producer.cli.demo.demo_processes import DemoProcesses
-from producer.cli.demo.job_creation import enqueue_jobs
 from producer.cli.demo.simulator_record import (
     FetchedImage,
     KieRecord,
@@ -20,12 +22,16 @@ from producer.cli.demo.simulator_record import (
     read_record,
 )
 from producer.cli.display.job_progress import wait_with_progress
+from producer.keys.key_store import KeyStore, Role
 from shared.domain.job import Job
-from shared.errors import AlreadyExists
+from shared.errors import AlreadyExists, DarkroomError
 
 WAIT_SECONDS = 60.0
 GRANT = Decimal(100)
 """Topped up to this before each run."""
+
+_TIMEOUT = aiohttp.ClientTimeout(total=15)
+_ACCEPTED = 202
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -89,3 +95,49 @@ async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
         ready=dict(zip(names, answers, strict=True)),
         had_leftovers=before.held > 0,
     )
+
+
+class EnqueueRefused(DarkroomError):
+    """The API did not take the demo's jobs."""
+
+
+async def enqueue_jobs(processes: DemoProcesses) -> list[Job]:
+    """POST all scenes as one batch and return the jobs, in order. Raises `EnqueueRefused`."""
+    url = f"http://{processes.addresses['api']}/v1/jobs/batch"
+    async with (
+        _key(processes) as headers,
+        aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
+        session.post(url, json={"jobs": job_bodies()}) as answer,
+    ):
+        if answer.status != _ACCEPTED:
+            raise EnqueueRefused(f"the API answered {answer.status}: {(await answer.text())[:500]}")
+        ids = [job["id"] for job in (await answer.json())["jobs"]]
+    return [await processes.context.producer.get(job_id) for job_id in ids]
+
+
+def job_bodies() -> list[dict[str, Any]]:
+    """Return the scenes as the API takes them."""
+    return [
+        {
+            "account_id": ACCOUNT,
+            "model": demo_job.request.model,
+            "task": demo_job.request.task,
+            **demo_job.request.model_dump(mode="json", exclude_defaults=True),
+        }
+        for demo_job in DEMO_JOBS
+    ]
+
+
+@asynccontextmanager
+async def _key(processes: DemoProcesses) -> AsyncIterator[dict[str, str]]:
+    """Yield the headers that the API asks for; a key only where there are keys already."""
+    key_store = KeyStore(processes.context.database)
+    if not await key_store.has_any_key():
+        # The first key would close the API to whoever uses it without one on this machine.
+        yield {}
+        return
+    key, text = await key_store.create(Role.SERVICE, ACCOUNT, "for one run of the demo")
+    try:
+        yield {"Authorization": f"Bearer {text}"}
+    finally:
+        await key_store.revoke(key.prefix)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -26,8 +24,9 @@ from producer.cli.display.text_format import (
     state_text,
     time_text,
 )
+from producer.row_json import row_to_json
 from shared.domain.job import Job
-from shared.job_json import credits_to_json, job_to_json, timestamp_to_json
+from shared.job_json import job_to_json
 from shared.stored_json import read_stored_object
 
 JobDetails = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -76,19 +75,6 @@ def job_details_to_json(job: Job, details: JobDetails) -> dict[str, Any]:
         "price_id": job.price_id,
         **{name: [row_to_json(row) for row in rows] for name, rows in details.items()},
     }
-
-
-def row_to_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with credits as numbers and moments in RFC 3339."""
-    return {name: _to_json(value) for name, value in row.items()}
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return credits_to_json(value)
-    if isinstance(value, datetime):
-        return timestamp_to_json(value)
-    return str(value) if isinstance(value, UUID) else value
 
 
 def _facts(job: Job) -> Table:

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.cli.display.console import build_table
-from producer.cli.display.job_tables import row_to_json
 from producer.cli.display.queue_overview import KieAccountOverview, QueueOverview
 from producer.cli.display.text_format import (
     NO_VALUE,
@@ -21,6 +20,7 @@ from producer.cli.display.text_format import (
     shortened,
     time_text,
 )
+from producer.row_json import row_to_json
 from shared.adapters.monitoring.alert_monitor import alert_to_json
 from shared.adapters.monitoring.queue_snapshot import LateDeliveries
 from shared.domain.alerts.alert import Alert

@@ -12,8 +12,8 @@ import pytest
 
 from producer.billing import Account
 from producer.cli.demo.demo_checks import find_differences
-from producer.cli.demo.demo_environment import child_environ, demo_settings, ignored_settings
 from producer.cli.demo.demo_jobs import DEMO_JOBS, DemoJob, ExpectedCosts
+from producer.cli.demo.demo_processes import child_environ, demo_settings, ignored_settings
 from producer.cli.demo.demo_run import DemoResult
 from producer.cli.demo.simulator_record import FetchedImage, KieRecord
 from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png

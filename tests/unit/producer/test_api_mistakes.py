@@ -15,8 +15,7 @@ from structlog.testing import capture_logs
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.endpoint import RESPONSE_TIMEOUT_SECONDS, Call, Endpoint, Handler
-from producer.api.handler_context import ApiContext
+from producer.api.endpoint import RESPONSE_TIMEOUT_SECONDS, ApiContext, Call, Endpoint, Handler
 from producer.api.key_budgets import KeyBudgets
 from producer.api.listen_addresses import ListenAddresses
 from producer.api.routes import ENDPOINTS

@@ -14,13 +14,8 @@ from aiohttp import ClientSession, web
 from producer.api.endpoint import Endpoint
 from producer.api.openapi.docs_routes import document_routes
 from producer.api.openapi.document import build_document, render_document
-from producer.api.requests.order_body import (
-    Grant,
-    PriceChange,
-    parse_admin_body,
-    parse_batch,
-    parse_order,
-)
+from producer.api.requests.admin_bodies import Grant, PriceChange, parse_admin_body
+from producer.api.requests.order_body import parse_batch, parse_order
 from producer.api.responses.http_errors import HttpRefusal
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import Role

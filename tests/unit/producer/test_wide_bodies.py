@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from producer.api.requests.order_body import (
-    FIELDS_MAX,
-    Grant,
-    PriceChange,
-    parse_admin_body,
-    parse_batch,
-    parse_order,
-)
+from producer.api.requests.admin_bodies import Grant, PriceChange, parse_admin_body
+from producer.api.requests.order_body import FIELDS_MAX, parse_batch, parse_order
 from producer.api.responses.problems import problem_from_error
 from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 
