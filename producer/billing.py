@@ -8,7 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Unpack
-from uuid import UUID
 
 from producer.actor import Actor, actor_to_json
 from producer.audit_entries import AuditFilter, audit_page
@@ -183,19 +182,6 @@ class Billing:
     ) -> RowPage:
         """Return the newest audit entries below an id, as many as there may be and as fit."""
         return await audit_page(self._database, below=below, limit=limit, **filters)
-
-    async def explain(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
-        """Return a job's timeline, attempts, money, late tasks and audit entries, oldest first."""
-        return {
-            name: as_dicts(await self._database.fetch(query, job_id))
-            for name, query in (
-                ("events", "list_events"),
-                ("attempts", "list_attempts"),
-                ("entries", "list_job_entries"),
-                ("late_tasks", "list_late_tasks"),
-                ("audit", "audit_of_job"),
-            )
-        }
 
 
 def _debt_error(error: DatabaseRefused) -> WouldLeaveDebt:

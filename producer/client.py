@@ -213,6 +213,13 @@ class Producer(OperatorMethods):
             without=without,
         )
 
+    async def job_details(self, job_id: UUID | str) -> dict[str, list[dict[str, Any]]]:
+        """Return what is stored about a job, oldest first, by kind.
+
+        The kinds are `events`, `attempts`, `entries` (of the ledger), `late_tasks` and `audit`.
+        """
+        return await self._jobs.read_details(parse_job_id(job_id))
+
     async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:
         """Take a queued job back and release its hold.
 

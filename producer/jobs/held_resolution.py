@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import structlog
 
 from producer.actor import Actor, actor_name, actor_to_json
+from producer.jobs.job_repository import JobRepository
 from producer.jobs.locked_rows import describe_job_rows, name_locked_row
-from producer.jobs.unknown_resolution import MAX_REASON_LENGTH, is_printable_text, load_job
+from producer.jobs.unknown_resolution import MAX_REASON_LENGTH, is_printable_text
 from shared.adapters.postgres.database import Database
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
@@ -81,7 +82,7 @@ async def resolve_held(
             resolution.reason,
             actor_to_json(resolution.actor),
         )
-    moved = await load_job(database, job.id)
+    moved = await JobRepository(database).get(job.id)
     if row is None:
         raise _not_held(moved)
     if resolution.result_urls and row["price_row_missing"]:

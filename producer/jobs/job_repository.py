@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -20,7 +21,7 @@ from producer.orders.insert_parameters import (
     prepare_order,
 )
 from producer.orders.order import Order
-from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.database import Queries, as_dicts
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -143,6 +144,22 @@ class JobRepository:
         if row is None:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
+
+    async def read_details(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
+        """Return the events, attempts, ledger entries, late tasks and audit entries of a job.
+
+        Each list is oldest first.
+        """
+        return {
+            name: as_dicts(await self._queries.fetch(query, job_id))
+            for name, query in (
+                ("events", "list_events"),
+                ("attempts", "list_attempts"),
+                ("entries", "list_job_entries"),
+                ("late_tasks", "list_late_tasks"),
+                ("audit", "audit_of_job"),
+            )
+        }
 
     async def states(self, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
         """Return the states of those jobs that exist, and no more of them."""

@@ -8,8 +8,9 @@ from uuid import UUID
 from producer.actor import Actor
 from producer.job_ids import read_uuid
 from producer.jobs.held_resolution import HeldResolution, resolve_held
+from producer.jobs.job_repository import JobRepository
 from producer.jobs.late_resolution import resolve_late
-from producer.jobs.unknown_resolution import SubmissionResolution, load_job, resolve_unknown
+from producer.jobs.unknown_resolution import SubmissionResolution, resolve_unknown
 from producer.orders.order_enqueuer import OrderEnqueuer
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
@@ -116,7 +117,7 @@ class OperatorMethods:
         basis: ChargeBasis,
         task_id: str | None,
     ) -> Job:
-        job = await load_job(self._database, parse_job_id(job_id))
+        job = await JobRepository(self._database).get(parse_job_id(job_id))
         if job.is_terminal:
             job = await resolve_late(self._database, job, resolution, task_id)
         else:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from producer.actor import Actor, actor_name, actor_to_json
+from producer.jobs.job_repository import JobRepository
 from producer.jobs.locked_rows import describe_job_rows, name_locked_row
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import DatabaseRefused, Fault, InvalidRequest, JobNotFound
+from shared.errors import DatabaseRefused, Fault, InvalidRequest
 
 RESOLVED_EVENT = "resolved_by_operator"
 MAX_REASON_LENGTH = 500
@@ -62,7 +63,7 @@ async def resolve_unknown(
     its hold released. Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`
     or another job has the task, each with nothing stored.
     """
-    job = await load_job(database, job_id)
+    job = await JobRepository(database).get(job_id)
     if job.state is not JobState.UNKNOWN:
         raise _not_unknown(job)
     await _refuse_task_of_another(database, job_id, resolution)
@@ -82,15 +83,7 @@ async def resolve_unknown(
             await _refuse_task_of_another(database, job_id, resolution)
         raise
     if row is None:
-        raise _not_unknown(await load_job(database, job_id))
-    return job_from_row(row)
-
-
-async def load_job(queries: Queries, job_id: UUID) -> Job:
-    """Return the job as it is now, or raise `JobNotFound`."""
-    row = await queries.fetch_row("get_job", job_id)
-    if row is None:
-        raise JobNotFound(str(job_id))
+        raise _not_unknown(await JobRepository(database).get(job_id))
     return job_from_row(row)
 
 

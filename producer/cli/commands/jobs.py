@@ -62,7 +62,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 
     async def step(context: CommandContext) -> None:
         job = await context.producer.get(job_id)
-        details = await context.producer.billing.explain(job.id)
+        details = await context.producer.job_details(job.id)
         if as_json:
             print_json(job_details_to_json(job, details))
         else:

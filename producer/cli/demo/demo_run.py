@@ -79,14 +79,14 @@ async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
     kie_before = await read_record(processes.simulator_url)
     jobs = await enqueue_jobs(processes)
     ended = await wait_with_progress(producer, jobs, WAIT_SECONDS)
-    stories = [await billing.explain(job.id) for job in ended]
+    details = [await producer.job_details(job.id) for job in ended]
     urls = [url for job in ended for url in job.result_urls]
     names = list(processes.addresses)
     answers = await asyncio.gather(*(is_ready(processes.addresses[name]) for name in names))
     return DemoResult(
         expected_costs=expected_costs,
         jobs=tuple(ended),
-        entries=tuple(details["entries"] for details in stories),
+        entries=tuple(one["entries"] for one in details),
         before=before,
         after=await billing.account(ACCOUNT),
         kie_before=kie_before,

@@ -30,7 +30,7 @@ from shared.job_json import job_to_json
 from shared.stored_json import read_stored_object
 
 JobDetails = Mapping[str, Sequence[Mapping[str, Any]]]
-"""What is known of a job, as `Billing.explain` gives it."""
+"""What is stored about a job, as `Producer.job_details` returns it."""
 
 
 def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:

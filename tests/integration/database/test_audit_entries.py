@@ -231,4 +231,6 @@ async def test_entries_are_found_by_account_job_act_and_who(desk: Desk) -> None:
     assert [one["act"] for one in await desk.billing.audit(actor="maria")] == ["job_cancelled"]
     first, second = await desk.billing.audit(limit=2)
     assert (await desk.billing.audit(limit=1, below=first["id"]))[0] == second
-    assert (await desk.billing.explain(job.id))["audit"] == await desk.billing.audit(job_id=job.id)
+    assert (await desk.book.read_details(job.id))["audit"] == await desk.billing.audit(
+        job_id=job.id
+    )

@@ -70,7 +70,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
     listed = await producer.list(account_id="acme")
     assert {job.id for job in jobs} <= {job.id for job in listed}
     assert (await producer.get(bad)).run_at == shown
-    story = await producer.billing.explain(bad)
+    story = await producer.job_details(bad)
     assert [one["at"] for one in story["events"]] == [shown, shown]
     assert [one["sent_at"] for one in story["attempts"]] == [shown]
     assert [one["created_at"] for one in story["entries"]] == [shown, shown]

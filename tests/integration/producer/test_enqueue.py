@@ -92,7 +92,7 @@ async def test_a_hold_is_placed_and_written_into_the_ledger(producer: Producer) 
     assert (entry["kind"], entry["credits"], entry["job_id"]) == ("hold", 8, job.id)
     assert (entry["balance_after"], entry["held_after"]) == (1_000, 8)
     assert entry["price_id"] == job.price_id
-    story = await producer.billing.explain(job.id)
+    story = await producer.job_details(job.id)
     assert [one["event"] for one in story["events"]] == ["enqueued"]
 
 

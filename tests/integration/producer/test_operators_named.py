@@ -39,7 +39,7 @@ async def test_an_operators_cancel_reads_so_in_the_job_its_timeline_and_its_webh
     cancelled = await producer.cancel(job.id, actor=MARIA)
     assert (cancelled.state, cancelled.reason) == (JobState.CANCELLED, "cancelled_by_operator")
     assert cancelled.message == "cancelled by an operator"
-    told = (await desk.billing.explain(job.id))["events"][-1]
+    told = (await desk.book.read_details(job.id))["events"][-1]
     assert told["event"] == "cancelled"
     assert told["detail"] == {
         "reason": "cancelled_by_operator",
@@ -49,7 +49,7 @@ async def test_an_operators_cancel_reads_so_in_the_job_its_timeline_and_its_webh
     (message,) = await producer.webhooks.list()
     sent = (await desk.database.fetch("webhook_to_send", await first_message(desk)))[0]
     assert (message["event"], sent["reason"]) == ("job.cancelled", "cancelled_by_operator")
-    entry = (await desk.billing.explain(job.id))["entries"][-1]
+    entry = (await desk.book.read_details(job.id))["entries"][-1]
     assert (entry["kind"], entry["credits"]) == ("release", 6)
     assert await entries(desk, job) == [("job_cancelled", "maria", "cancelled")]
     assert await desk.broken_books() == {}

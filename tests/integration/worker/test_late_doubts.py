@@ -103,7 +103,7 @@ async def test_a_doubt_is_told_with_the_answer_and_the_command(rooms: Rooms, dou
     )
     assert f"darkroom jobs show {job.id}" in alert.fix
     assert alert.since is not None
-    story = await rooms.producer.billing.explain(job.id)
+    story = await rooms.producer.job_details(job.id)
     advice = "\n".join(late_resolve_advice(job, story["late_tasks"]))
     assert doubt.says in advice
     assert f"jobs resolve {job.id} --undelivered --reason" in advice
