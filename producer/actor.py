@@ -7,6 +7,9 @@ from typing import Literal
 
 import orjson
 
+MAX_REASON_LENGTH = 500
+"""The longest reason or name of an actor that is stored, in characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:

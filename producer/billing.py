@@ -12,8 +12,9 @@ from typing import Any, Unpack
 from producer.actor import Actor, actor_to_json
 from producer.audit_entries import AuditFilter, audit_page
 from producer.jobs.locked_rows import describe_accounts, name_locked_row
-from producer.list_pages import PAGE_BYTES, RowPage, read_all_pages
+from producer.list_pages import DEFAULT_LIST_LIMIT, PAGE_BYTES, RowPage, read_all_pages
 from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
 from shared.catalog import ImageRequest
 from shared.errors import (
     AccountNotFound,
@@ -23,7 +24,6 @@ from shared.errors import (
     WouldLeaveDebt,
 )
 
-_ACCOUNT_MISSING_SQLSTATE = "DR404"
 _NO_DEBT = "an_adjustment_leaves_no_debt"
 
 
@@ -108,7 +108,7 @@ class Billing:
                     actor_to_json(actor),
                 )
         except DatabaseRefused as error:
-            if error.sqlstate == _ACCOUNT_MISSING_SQLSTATE:
+            if error.sqlstate == ACCOUNT_MISSING:
                 raise AccountNotFound(account_id) from error
             if error.constraint == _NO_DEBT:
                 raise _debt_error(error) from error
@@ -168,7 +168,11 @@ class Billing:
         return dict(row)
 
     async def audit(
-        self, *, below: int | None = None, limit: int = 50, **filters: Unpack[AuditFilter]
+        self,
+        *,
+        below: int | None = None,
+        limit: int = DEFAULT_LIST_LIMIT,
+        **filters: Unpack[AuditFilter],
     ) -> list[dict[str, Any]]:
         """Return what operators did, newest first; see `producer.audit_entries.audit_page`."""
 

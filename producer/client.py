@@ -13,7 +13,7 @@ from producer.billing import Account, Billing, Quote
 from producer.jobs.end_waiter import JobEndWaiter, open_end_waiter
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
-from producer.list_pages import JobPage
+from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.event_feed import EventFeed
 from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import OrderEnqueuer
@@ -27,7 +27,6 @@ from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
 from shared.settings import ChargeBasis, Settings, load_settings
 
-MAX_LIST_LIMIT = 1_000
 LOCK_TIMEOUT_SECONDS = 1.5
 """How long a call waits for a row that another session holds; then it raises `RowBusy`."""
 _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
@@ -51,14 +50,15 @@ class Producer(OperatorMethods):
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
     ) -> None:
-        self._database = database
-        self._job_deadline_seconds = job_deadline_seconds
-        self._charge_basis = charge_basis
-        self._delivery_queue = delivery_queue
+        super().__init__(
+            database,
+            delivery_queue,
+            OrderEnqueuer(database, delivery_queue, webhooks_allow_loopback),
+            job_deadline_seconds=job_deadline_seconds,
+            charge_basis=charge_basis,
+        )
         self._end_waiter = watch
         self._jobs = JobRepository(database)
-        self.enqueuer = OrderEnqueuer(database, delivery_queue, webhooks_allow_loopback)
-        """The same way in, for the HTTP API: it tells new jobs from those a key already named."""
         self.events = EventFeed(database, watch.subscription)
         """Live streams of events, per job and per account."""
         self.push_path = watch.subscription.path
@@ -180,12 +180,11 @@ class Producer(OperatorMethods):
         *,
         account_id: str | None = None,
         state: JobState | str | None = None,
-        limit: int = 50,
+        limit: int = DEFAULT_LIST_LIMIT,
         below: UUID | None = None,
     ) -> list[Job]:
         """Return jobs, newest first, at most 1,000; `below` is the last id of the page before."""
-        if not 1 <= limit <= MAX_LIST_LIMIT:
-            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}")])
+        _require_limit(limit)
         return await self._jobs.list(
             account_id=account_id, state=_parse_state(state), below=below, limit=limit
         )
@@ -195,7 +194,7 @@ class Producer(OperatorMethods):
         *,
         account_id: str | None = None,
         state: JobState | str | None = None,
-        limit: int = 50,
+        limit: int = DEFAULT_LIST_LIMIT,
         below: UUID | None = None,
         without: Collection[str] = (),
     ) -> JobPage:
@@ -203,8 +202,7 @@ class Producer(OperatorMethods):
 
         `without` may name `request` and `metadata`, which are then empty and take no room.
         """
-        if not 1 <= limit <= MAX_LIST_LIMIT:
-            raise InvalidRequest([Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}")])
+        _require_limit(limit)
         return await self._jobs.page(
             account_id=account_id,
             state=_parse_state(state),
@@ -259,6 +257,12 @@ class Producer(OperatorMethods):
     async def balance(self, account_id: str) -> Account:
         """Return the account's credits, or raise `AccountNotFound`."""
         return await self.billing.account(account_id)
+
+
+def _require_limit(limit: int) -> None:
+    faults = find_limit_faults(limit)
+    if faults:
+        raise InvalidRequest(faults)
 
 
 def _parse_state(state: JobState | str | None) -> JobState | None:

@@ -8,11 +8,23 @@ from typing import Any
 from uuid import UUID
 
 from shared.domain.job import Job
+from shared.errors import Fault
 
+DEFAULT_LIST_LIMIT = 50
+MAX_LIST_LIMIT = 1_000
+MAX_ROW_ID = 2**63 - 1
+"""The largest `bigint`, which is above the id of every row."""
 PAGE_BYTES = 2 * 1024 * 1024
 """How much of the texts of rows one page has; one row is on it, however long."""
 _PAGING_COLUMNS = frozenset({"place", "found", "bytes_so_far"})
 """The columns that say how much of the page a row takes, beside what the row is about."""
+
+
+def find_limit_faults(limit: int) -> list[Fault]:
+    """Return a fault if `limit` is not a number of rows that a list may return."""
+    if 1 <= limit <= MAX_LIST_LIMIT:
+        return []
+    return [Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from uuid import UUID
 from producer.actor import Actor, actor_to_json
 from producer.job_ids import read_uuid
 from producer.jobs.locked_rows import name_locked_row
+from producer.list_pages import DEFAULT_LIST_LIMIT, find_limit_faults
 from producer.orders.order import Order
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.sqlstates import FOREIGN_KEY_VIOLATION
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 from shared.domain.public_addresses import find_url_fault
 from shared.errors import (
@@ -30,10 +32,8 @@ WebhookState = Literal["pending", "delivered", "dead"]
 
 SECRET_OVERLAP_SECONDS = 24 * 3600
 """How long the secret before a rotation signs beside the new one."""
-MAX_LIST_LIMIT = 1_000
 _PAGE_LENGTH = 1_000
 _ID_PREFIX = "msg_"
-_FOREIGN_KEY_VIOLATION = "23503"
 
 
 def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list[Fault]:
@@ -65,18 +65,20 @@ class WebhookAdmin:
         self._delivery_queue = delivery_queue
 
     async def list(
-        self, *, account_id: str | None = None, state: str | None = None, limit: int = 50
+        self,
+        *,
+        account_id: str | None = None,
+        state: str | None = None,
+        limit: int = DEFAULT_LIST_LIMIT,
     ) -> list[dict[str, Any]]:
         """Return messages, newest first, at most 1,000; raises `InvalidRequest`.
 
         `id` is the `webhook-id` that receivers see, `endpoint` the URL without its query.
         """
-        faults = []
+        faults = find_limit_faults(limit)
         if state is not None and state not in get_args(WebhookState):
             allowed = ", ".join(get_args(WebhookState))
-            faults.append(Fault("state", f"{state!r:.80} must be one of {allowed}"))
-        if not 1 <= limit <= MAX_LIST_LIMIT:
-            faults.append(Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}"))
+            faults.insert(0, Fault("state", f"{state!r:.80} must be one of {allowed}"))
         if faults:
             raise InvalidRequest(faults)
         rows = await self._database.fetch("list_webhooks", account_id, state, limit)
@@ -176,7 +178,7 @@ class WebhookAdmin:
                 "make_webhook_endpoint", account_id, url, actor_to_json(actor)
             )
         except DatabaseRefused as error:
-            if error.sqlstate == _FOREIGN_KEY_VIOLATION:
+            if error.sqlstate == FOREIGN_KEY_VIOLATION:
                 raise AccountNotFound(account_id) from error
             raise
 

@@ -14,6 +14,7 @@ from producer.api.endpoint import ApiContext, Call, Endpoint
 from producer.api.requests.json_body import check_path_text, require_json_content
 from producer.api.responses.problems import (
     REQUEST_ID,
+    Problem,
     internal_problem,
     problem,
     problem_from_error,
@@ -81,7 +82,7 @@ def _build_route_handler(
             response = await _handle(context, endpoint, request)
         except TimeoutError:
             detail = f"no answer within {endpoint.timeout_seconds:g} s"
-            response = problem(503, "too_slow", detail, headers={"Retry-After": "2"})
+            response = problem(503, "too_slow", detail)
         except Exception:
             count(_SERVER_ERROR, time.perf_counter() - started)
             raise  # to be logged, and answered without a word of it
@@ -96,7 +97,7 @@ async def _handle(
 ) -> web.StreamResponse:
     try:
         caller = await authenticate(context.keys, request, endpoint)
-        check_path_text(request)
+        check_path_text(request, endpoint.not_found)
         if not endpoint.is_read_only:
             require_json_content(request)
         reservation = context.budgets.reserve(
@@ -172,7 +173,8 @@ def _log_failure(request: web.Request, request_id: str, error: Exception) -> Non
 
 
 def _log_status(response: web.StreamResponse, request_id: str, path: str) -> None:
-    status, cause = response.status, getattr(response, "cause", None)
+    status = response.status
+    cause = response.cause if isinstance(response, Problem) else None
     if status == _UNAVAILABLE:
         # While a server is away every request ends so: the incident is logged, not each of them.
         error = cause or f"status {status}"
@@ -194,6 +196,6 @@ def _problem_of_http(request: web.Request, refusal: web.HTTPException) -> web.St
         detail = f"{request.method} is not a method of {request.path[:200]}; allowed: {allowed}"
         return problem(405, "method_not_allowed", detail, headers={"Allow": allowed})
     if isinstance(refusal, web.HTTPNotFound):
-        detail = f"nothing lives at {request.path[:200]}; GET /openapi.json lists what there is"
+        detail = f"no route at {request.path[:200]}; GET /openapi.json lists what there is"
         return problem(404, "not_found", detail)
     return problem(400, "bad_request", refusal.reason)

@@ -38,7 +38,7 @@ def explain_indirect(request: web.BaseRequest) -> str | None:
 
     The sign completes the sentence "this request ...".
     """
-    if not _is_loopback(request.host):
+    if not _names_loopback(request.host):
         return f"was sent to the name {request.host[:80]!r}"
     if request.version < HttpVersion11:
         # What nginx speaks to the servers behind it unless told otherwise.
@@ -76,9 +76,16 @@ def _origin_of(url: str) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _is_loopback(host: str) -> bool:
+def _names_loopback(host_header: str) -> bool:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ip_address(name).is_loopback
+        return is_loopback_host(urlsplit(f"//{host_header}").hostname or "")
     except ValueError:
         return False
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether `host`, a name or an address, can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -19,6 +19,7 @@ from producer.client import Producer
 from producer.keys.key_store import Caller, KeyStore, Role
 from producer.keys.revocation_watch import RevocationWatch
 from producer.orders.order_batcher import OrderBatcher
+from shared.errors import AccountNotFound, DarkroomError
 
 JOB_BODY_BYTES = 256 * 1024
 """Enough for the longest prompt with every character escaped, and the notes."""
@@ -80,6 +81,10 @@ class Parameter:
     location: str = "query"
 
 
+def _account_not_found(parts: Mapping[str, str]) -> DarkroomError:
+    return AccountNotFound(parts["id"][:80])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One route."""
@@ -95,6 +100,8 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     path_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The schema of each part of the path in braces; a string unless said here."""
+    not_found: Callable[[Mapping[str, str]], DarkroomError] = _account_not_found
+    """Returns the error for a path whose parts name no row, from these parts."""
     body: str | None = None
     """The name of the body's schema in `producer.api.openapi.component_schemas`; None: no body."""
     body_limit: int = JOB_BODY_BYTES

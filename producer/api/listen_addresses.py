@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
 
+from producer.api.direct_requests import is_loopback_host
 from producer.api.responses.problems import listener_problem
 from producer.keys.key_store import KeyStore
 from shared.adapters.async_tasks import stop_tasks
@@ -22,14 +22,6 @@ LOOPBACK = "127.0.0.1"
 _SETTING = "API_PORT"
 KEY_CHECK_SECONDS = 1.0
 """How soon after the first key was made the API listens where it was told to."""
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach that address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class ListenAddresses:
@@ -51,7 +43,7 @@ class ListenAddresses:
         await runner.setup()
         waiting: list[asyncio.Task[None]] = []
         try:
-            if is_loopback(self._host) or await self._keys.has_any_key():
+            if is_loopback_host(self._host) or await self._keys.has_any_key():
                 await listen(runner, self._host, self._port, settings=_SETTING)
             else:
                 await listen(runner, LOOPBACK, self._port, settings=_SETTING)

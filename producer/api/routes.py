@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from producer.actor import MAX_REASON_LENGTH
 from producer.api.endpoint import (
     ADMIN_ONLY,
     ALL_ROLES,
@@ -11,15 +14,19 @@ from producer.api.endpoint import (
     Parameter,
 )
 from producer.api.handlers import audit_handlers, billing_handlers, event_handlers, job_handlers
+from producer.api.responses.http_errors import PriceNotFound
 from producer.audit_entries import Act
-from producer.list_pages import PAGE_BYTES
+from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID, PAGE_BYTES
+from producer.live.positions import LAST_EVENT_ID
 from producer.orders.order import KEY_LENGTH
+from producer.orders.order_fields import ACCOUNT_LENGTH
 from shared.domain.lifecycle import JobState
+from shared.errors import DarkroomError, JobNotFound
 from shared.job_json import JOB_FIELDS
 
 _JOB_ID = {"id": {"type": "string", "format": "uuid"}}
-_ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": 200}}
-_PRICE = {"quantity": {"type": "integer", "minimum": 1, "maximum": 999_999_999}}
+_ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}
+_PRICE = {"quantity": {"type": "integer", "minimum": 1, "maximum": billing_handlers.MAX_QUANTITY}}
 
 
 def _idempotency_key(longest: int) -> Parameter:
@@ -37,13 +44,20 @@ def _idempotency_key(longest: int) -> Parameter:
 
 
 _LIMIT = Parameter(
-    "limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}, "how many at most"
+    "limit",
+    {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_LIST_LIMIT,
+        "default": DEFAULT_LIST_LIMIT,
+    },
+    "how many at most",
 )
 
 
 _ROW_CURSOR = Parameter(
     "cursor",
-    {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    {"type": "integer", "minimum": 1, "maximum": MAX_ROW_ID},
     "`next_cursor` of the page before",
 )
 
@@ -61,11 +75,19 @@ _FIELDS = Parameter(
 
 def _resume(pattern: str, example: str) -> Parameter:
     return Parameter(
-        event_handlers.RESUME,
+        LAST_EVENT_ID,
         {"type": "string", "pattern": pattern, "examples": [example]},
         "go on after this event, as EventSource sends it",
         location="header",
     )
+
+
+def _job_not_found(parts: Mapping[str, str]) -> DarkroomError:
+    return JobNotFound(parts["id"][:80])
+
+
+def _price_not_found(parts: Mapping[str, str]) -> DarkroomError:
+    return PriceNotFound(parts["model"], parts["task"], parts["quantity"])
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -130,6 +152,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag="jobs",
         roles=ALL_ROLES,
         path_schemas=_JOB_ID,
+        not_found=_job_not_found,
         parameters=(
             Parameter(
                 "wait",
@@ -152,6 +175,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag="events",
         roles=ALL_ROLES,
         path_schemas=_JOB_ID,
+        not_found=_job_not_found,
         parameters=(_resume("^[0-9]{0,19}$", "12"),),
         responses={200: "Event", 204: None},
         problems=(404, 422),
@@ -167,6 +191,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag="jobs",
         roles=ALL_ROLES,
         path_schemas=_JOB_ID,
+        not_found=_job_not_found,
         responses={200: "Job"},
         problems=(404, 409),
     ),
@@ -190,6 +215,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag="prices",
         roles=ADMIN_ONLY,
         path_schemas=_PRICE,
+        not_found=_price_not_found,
         body="PriceChange",
         responses={200: "Price"},
         problems=(404, 422),
@@ -267,7 +293,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Parameter("job_id", _JOB_ID["id"], "only what concerns this job"),
             Parameter(
                 "actor",
-                {"type": "string", "minLength": 1, "maxLength": audit_handlers.ACTOR_LENGTH},
+                {"type": "string", "minLength": 1, "maxLength": MAX_REASON_LENGTH},
                 "only of this actor, login of the database, or prefix of a key",
             ),
             _LIMIT,

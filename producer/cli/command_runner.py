@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import typer
@@ -52,14 +52,18 @@ class DatabaseContext:
     billing: Billing
 
 
+def _open_database(servers: Servers) -> AbstractAsyncContextManager[Database]:
+    return connect_database(
+        servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
+    )
+
+
 @asynccontextmanager
 async def open_command_context(settings: Settings) -> AsyncIterator[CommandContext]:
     """Connect to the servers of these settings. Raises as `Producer.connect` does."""
     async with (
         open_servers(settings) as servers,
-        connect_database(
-            servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
-        ) as database,
+        _open_database(servers) as database,
         Producer.connect_to(
             servers, webhooks_allow_loopback=settings.webhooks_allow_loopback
         ) as producer,
@@ -83,9 +87,7 @@ def run_with_database(step: Callable[[DatabaseContext], Awaitable[CommandResult]
     async def with_database(settings: Settings) -> CommandResult:
         async with (
             open_servers(settings, needs_redis=False) as servers,
-            connect_database(
-                servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
-            ) as database,
+            _open_database(servers) as database,
         ):
             return await step(DatabaseContext(settings, database, Billing(database)))
 

@@ -20,10 +20,11 @@ from producer.cli.display.console import print_data, print_json
 from producer.cli.options import AsJson
 from producer.cli.processes.service_commands import PASS_ALL_ARGUMENTS, api, simulate_kie, worker
 from producer.cli.processes.up import up
+from shared import PROJECT
 
 _START = "Start"
 _JOBS = "Jobs and money"
-_OPERATIONS = "Look after it"
+_OPERATIONS = "Operations"
 
 _CODES = (
     "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 the job failed, 5 timed out waiting,"
@@ -35,7 +36,7 @@ def build_app() -> typer.Typer:
     """Return the whole command line."""
     app = typer.Typer(
         name="darkroom",
-        help="Darkroom: an asynchronous job queue with a till, for images developed at Kie.",
+        help="Darkroom: a job queue for image generation at Kie, with prices and credit accounts.",
         epilog=_CODES,
         no_args_is_help=True,
         # A traceback with local variables would show secrets.
@@ -71,7 +72,7 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version."),
     ] = False,
 ) -> None:
-    """Darkroom: an asynchronous job queue with a till, for images developed at Kie."""
+    """Darkroom: a job queue for image generation at Kie, with prices and credit accounts."""
     del is_version_asked
 
 
@@ -86,6 +87,6 @@ def show_version(as_json: AsJson = False) -> None:
 
 def _version() -> str:
     try:
-        return version("darkroom-queue")
+        return version(PROJECT)
     except PackageNotFoundError:  # run from a checkout that was never installed
         return "(not installed)"

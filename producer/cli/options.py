@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from producer.list_pages import MAX_LIST_LIMIT
+
 
 def parse_credits(text: str) -> Decimal:
     """Return the number, or raise a usage error."""
@@ -45,7 +47,7 @@ def parse_json_object(text: str) -> dict[str, Any]:
 def parse_reason(text: str) -> str:
     """Return the reason without blanks around it; an empty one is a usage error."""
     if not text.strip():
-        raise typer.BadParameter("say why, in a few words: it is kept in the books")
+        raise typer.BadParameter("say why, in a few words: it is recorded with the change")
     return text.strip()
 
 
@@ -57,10 +59,18 @@ Credits = Annotated[
 ]
 Reason = Annotated[
     str,
-    typer.Option("--reason", metavar="TEXT", callback=parse_reason, help="Why; kept in the books."),
+    typer.Option(
+        "--reason", metavar="TEXT", callback=parse_reason, help="Why; recorded with the change."
+    ),
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait.")
 ]
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most.")]
+Limit = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, max=MAX_LIST_LIMIT, help="At most.")
+]
+OnlyAccount = Annotated[str | None, typer.Option(metavar="A", help="Only of this account.")]
+BelowEntry = Annotated[
+    int | None, typer.Option(metavar="ID", help="Only older than this entry: the next page.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end; 4 if it fails.")]

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from producer.actor import Actor, actor_name, actor_to_json
+from producer.actor import MAX_REASON_LENGTH, Actor, actor_name, actor_to_json
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.locked_rows import describe_job_rows, name_locked_row
-from producer.jobs.unknown_resolution import MAX_REASON_LENGTH, is_printable_text
+from producer.jobs.unknown_resolution import is_printable_text
 from shared.adapters.postgres.database import Database
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason

@@ -23,6 +23,7 @@ from producer.orders.insert_parameters import (
 from producer.orders.order import Order
 from shared.adapters.postgres.database import Queries, as_dicts
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
+from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING, INSUFFICIENT_CREDITS
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import (
@@ -37,8 +38,6 @@ from shared.errors import (
     TooLateToCancel,
 )
 
-_INSUFFICIENT_CREDITS_SQLSTATE = "DR402"
-_ACCOUNT_MISSING_SQLSTATE = "DR404"
 _CANCEL_TRIES = 5
 # By whether an account is given, and whether a state is.
 _LIST_QUERIES = {
@@ -230,13 +229,10 @@ class JobRepository:
 
 def _translate_refusal(error: DatabaseRefused) -> DarkroomError:
     """Return the refusal of an enqueue in our own words, where it is one that we know."""
-    if (
-        error.sqlstate not in {_INSUFFICIENT_CREDITS_SQLSTATE, _ACCOUNT_MISSING_SQLSTATE}
-        or error.detail is None
-    ):
+    if error.sqlstate not in {INSUFFICIENT_CREDITS, ACCOUNT_MISSING} or error.detail is None:
         return error
     facts = orjson.loads(error.detail)
-    if error.sqlstate == _ACCOUNT_MISSING_SQLSTATE:
+    if error.sqlstate == ACCOUNT_MISSING:
         return AccountNotFound(facts["account_id"])
     return InsufficientCredits(
         facts["account_id"],

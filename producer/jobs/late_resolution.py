@@ -18,7 +18,7 @@ from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
 from shared.errors import DatabaseRefused, Fault, InvalidRequest
 
-_ONE_JOB_PER_TASK = "late_tasks_deliver_once"
+_LATE_TASK_CONSTRAINT = "late_tasks_deliver_once"
 
 
 async def resolve_late(
@@ -43,7 +43,7 @@ async def resolve_late(
                 actor_to_json(resolution.actor),
             )
     except DatabaseRefused as error:
-        if error.constraint != _ONE_JOB_PER_TASK:
+        if error.constraint != _LATE_TASK_CONSTRAINT:
             raise
         row = None
     if row is None:

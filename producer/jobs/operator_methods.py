@@ -22,13 +22,23 @@ from shared.settings import ChargeBasis
 
 
 class OperatorMethods:
-    """The part of `producer.Producer` that operators use; it is made by that alone."""
+    """The methods of `producer.Producer` that resolve jobs in doubt."""
 
-    _database: Database
-    _delivery_queue: DeliveryQueue
-    _job_deadline_seconds: float
-    _charge_basis: ChargeBasis
-    enqueuer: OrderEnqueuer
+    def __init__(
+        self,
+        database: Database,
+        delivery_queue: DeliveryQueue,
+        enqueuer: OrderEnqueuer,
+        *,
+        job_deadline_seconds: float,
+        charge_basis: ChargeBasis,
+    ) -> None:
+        self._database = database
+        self._delivery_queue = delivery_queue
+        self.enqueuer = enqueuer
+        """Enqueues orders and returns for each whether its job is new, for the HTTP API."""
+        self._job_deadline_seconds = job_deadline_seconds
+        self._charge_basis = charge_basis
 
     async def resolve_submitted(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from producer.actor import Actor, actor_name, actor_to_json
+from producer.actor import MAX_REASON_LENGTH, Actor, actor_name, actor_to_json
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.locked_rows import describe_job_rows, name_locked_row
 from shared.adapters.postgres.database import Database, Queries
@@ -20,9 +20,8 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, Fault, InvalidRequest
 
 RESOLVED_EVENT = "resolved_by_operator"
-MAX_REASON_LENGTH = 500
 TASK_ID_LENGTH = 200
-_ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
+_TASK_ID_CONSTRAINT = "jobs_provider_task_id_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ async def resolve_unknown(
                 actor_to_json(resolution.actor),
             )
     except DatabaseRefused as error:
-        if error.constraint == _ONE_JOB_PER_TASK:
+        if error.constraint == _TASK_ID_CONSTRAINT:
             await _refuse_task_of_another(database, job_id, resolution)
         raise
     if row is None:

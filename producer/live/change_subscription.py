@@ -31,7 +31,9 @@ class ChangeSubscription:
     ) -> None:
         self._delivery_queue = delivery_queue
         self._heartbeat = heartbeat
-        self.path = PushChannel("wait", "waits look every 2 s, streams of events every second")
+        self.path = PushChannel(
+            "wait", "waits check Postgres every 2 s, event streams every second"
+        )
         """Whether news arrives, and what the receivers had to find without any."""
         self._receivers: list[Receiver] = []
         self._task: asyncio.Task[None] | None = None

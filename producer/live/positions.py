@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from producer.list_pages import MAX_ROW_ID
 from shared.errors import Fault, InvalidRequest
 
-HEADER = "Last-Event-ID"
-_ID_MAX = 2**63 - 1
+LAST_EVENT_ID = "Last-Event-ID"
 _TX_MAX = 2**64 - 1
 _POSITION = re.compile(r"([0-9]{1,20})\.([0-9]{1,19})", re.ASCII)
 _ID = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -91,7 +91,7 @@ def read_event_id(given: str | None) -> int:
     """Return the event id of a `Last-Event-ID` header, 0 without one; raises `InvalidRequest`."""
     if not given:
         return 0
-    if not _ID.fullmatch(given) or int(given) > _ID_MAX:
+    if not _ID.fullmatch(given) or int(given) > MAX_ROW_ID:
         raise _refused(given, "must be the id of an event of this job, a whole number")
     return int(given)
 
@@ -102,7 +102,7 @@ def read_position(given: str | None) -> Position | None:
         return None
     match = _POSITION.fullmatch(given)
     position = Position(int(match[1]), int(match[2])) if match else None
-    if position is None or position.tx > _TX_MAX or position.id > _ID_MAX:
+    if position is None or position.tx > _TX_MAX or position.id > MAX_ROW_ID:
         raise _refused(
             given, "must be an id of the account's stream, like 760.12; 0.0 is the beginning"
         )
@@ -121,9 +121,10 @@ def refuse_position_ahead(position: Position, now: Snapshot) -> None:
         raise _refused(
             str(position),
             f"is ahead of this database, which stands at {now.safe_position}: another one gave it."
-            f" Leave {HEADER} out to hear what happens from now on, or send 0.0 for everything",
+            f" Leave {LAST_EVENT_ID} out to hear what happens from now on, or send 0.0 for"
+            " everything",
         )
 
 
 def _refused(given: str, sentence: str) -> InvalidRequest:
-    return InvalidRequest([Fault(HEADER, f"{given[:80]!r} {sentence}")])
+    return InvalidRequest([Fault(LAST_EVENT_ID, f"{given[:80]!r} {sentence}")])

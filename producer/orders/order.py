@@ -8,7 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from producer.orders.order_fields import KEY_LENGTH, METADATA_BYTES, Priority, find_order_faults
+from producer.orders.order_fields import (
+    KEY_LENGTH,
+    METADATA_BYTES,
+    OrderFields,
+    Priority,
+    find_order_faults,
+)
 from shared.catalog import ImageRequest
 from shared.errors import InvalidRequest
 
@@ -39,15 +45,6 @@ class Order:
     """The job of which this one repeats the request."""
 
     def __post_init__(self) -> None:
-        faults = find_order_faults(
-            {
-                "account_id": self.account_id,
-                "idempotency_key": self.idempotency_key,
-                "metadata": self.metadata,
-                "webhook_url": self.webhook_url,
-                "priority": self.priority,
-                "run_at": self.run_at,
-            }
-        )
+        faults = find_order_faults({name: getattr(self, name) for name in OrderFields.model_fields})
         if faults:
             raise InvalidRequest(faults)

@@ -146,6 +146,9 @@ class OrderFields(BaseModel):
     )
 
 
+ORDER_FIELD_NAMES = tuple(name for name in OrderFields.model_fields if name != "idempotency_key")
+"""The order fields of a job's body. HTTP takes the idempotency key from a header."""
+
 _GUIDE = FieldRules(
     "an order",
     {name: info.description or "" for name, info in OrderFields.model_fields.items()},

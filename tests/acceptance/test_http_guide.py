@@ -20,7 +20,7 @@ from producer.api.requests import order_body
 from producer.api.responses import http_errors, problems
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import Role
-from producer.list_pages import PAGE_BYTES
+from producer.list_pages import MAX_LIST_LIMIT, PAGE_BYTES
 from producer.live.event_reader import FeedIntervals
 from producer.live.sse_response import WRITE_TIMEOUT_SECONDS
 from producer.orders.order import KEY_LENGTH
@@ -130,7 +130,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         " one address, or from one /64 of IPv6",
         "time for an answer": f"{endpoint.RESPONSE_TIMEOUT_SECONDS:g} s, beside `wait`",
         "`wait`": f"{job_handlers.WAIT_SECONDS_MAX:g} s",
-        "`limit`": f"{job_handlers.MAX_LIST_LIMIT:,}",
+        "`limit`": f"{MAX_LIST_LIMIT:,}",
         "a page of a list": f"{PAGE_BYTES // 2**20} MiB of jobs or entries, one at least",
         "requests of a key at once": f"{key_budgets.MAX_REQUESTS_PER_KEY}, and"
         f" {key_budgets.MAX_WAITS_PER_KEY:,} that wait or follow events",

@@ -259,7 +259,7 @@ def test_all_rooms_are_looked_at() -> None:
     "text",
     [
         "from unittest.mock import patch\npatch('worker.queue.leased_worker.LEASE_MS', 1)",
-        "monkeypatch.setattr('producer.client.MAX_LIST_LIMIT', 1)",
+        "monkeypatch.setattr('producer.list_pages.MAX_LIST_LIMIT', 1)",
         "from shared.domain import lifecycle as table\nmonkeypatch.setattr(table, 'OPEN', 1)",
         "import worker.queue.leased_worker as c\nmock.patch.object(c.LeasedWorker, 'drain')",
     ],

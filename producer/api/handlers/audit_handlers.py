@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from producer.actor import MAX_REASON_LENGTH
 from producer.api.endpoint import Call
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import list_response
 from producer.audit_entries import Act
+from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from producer.row_json import row_to_json
-
-ACTOR_LENGTH = 500
-_LISTED = 50
-MAX_LIST_LIMIT = 1_000
-MAX_ROW_ID = 2**63 - 1
 
 
 async def list_entries(call: Call) -> web.StreamResponse:
@@ -25,8 +22,8 @@ async def list_entries(call: Call) -> web.StreamResponse:
     act = query.one_of("act", [act.value for act in Act])
     account_id = query.text("account_id", ACCOUNT_LENGTH)
     job_id = query.job_id("job_id", "the id of a job")
-    actor = query.text("actor", ACTOR_LENGTH)
-    limit = query.number("limit", _LISTED, 1, MAX_LIST_LIMIT)
+    actor = query.text("actor", MAX_REASON_LENGTH)
+    limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
     below = query.number("cursor", MAX_ROW_ID, 1, MAX_ROW_ID)
     query.raise_faults()
     page = await call.context.billing.audit_page(

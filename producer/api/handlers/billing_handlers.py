@@ -13,13 +13,11 @@ from producer.api.requests.json_body import read_json_object
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import PriceNotFound
 from producer.api.responses.json_response import json_response, list_response
+from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.row_json import account_to_json, row_to_json
 from shared.errors import PriceMissing
 
-_LISTED = 50
-MAX_LIST_LIMIT = 1_000
-MAX_ROW_ID = 2**63 - 1
-_LARGEST_QUANTITY = 2**31 - 1
+MAX_QUANTITY = 999_999_999
 
 
 async def list_prices(call: Call) -> web.StreamResponse:
@@ -36,7 +34,7 @@ async def change_price(call: Call) -> web.StreamResponse:
     change = parse_admin_body(PriceChange, body)
     model, task, number = (call.request.match_info[part] for part in ("model", "task", "quantity"))
     quantity = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
-    if not 1 <= quantity <= _LARGEST_QUANTITY:
+    if not 1 <= quantity <= MAX_QUANTITY:
         raise PriceNotFound(model, task, number)
     try:
         row = await call.context.billing.set_price(
@@ -60,7 +58,7 @@ async def show_account(call: Call) -> web.StreamResponse:
 async def list_ledger(call: Call) -> web.StreamResponse:
     """The account's entries, newest first, a page at a time."""
     query = QueryParameters(call.request, ("limit", "cursor"))
-    limit = query.number("limit", _LISTED, 1, MAX_LIST_LIMIT)
+    limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
     below = query.number("cursor", MAX_ROW_ID, 1, MAX_ROW_ID)
     query.raise_faults()
     page = await call.context.billing.ledger_page(_account_id(call), below, limit)

@@ -10,10 +10,9 @@ from producer.api.authentication import require_account
 from producer.api.endpoint import Call
 from producer.api.handlers.job_handlers import find_job
 from producer.api.requests.query_parameters import QueryParameters
+from producer.live.positions import LAST_EVENT_ID
 from producer.live.sse_response import stream_response
 from shared.errors import Fault, InvalidRequest
-
-RESUME = "Last-Event-ID"
 
 
 async def job_events(call: Call) -> web.StreamResponse:
@@ -46,7 +45,7 @@ async def _stream(call: Call, frames: AsyncIterator[bytes] | None) -> web.Stream
 
 
 def _resume_after(call: Call) -> str | None:
-    given = call.request.headers.getall(RESUME, [])
+    given = call.request.headers.getall(LAST_EVENT_ID, [])
     if len(given) > 1:
-        raise InvalidRequest([Fault(RESUME, "is given more than once")])
+        raise InvalidRequest([Fault(LAST_EVENT_ID, "is given more than once")])
     return given[0] if given else None

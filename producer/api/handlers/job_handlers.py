@@ -17,6 +17,7 @@ from producer.api.requests.order_body import MAX_BATCH_JOBS, parse_batch, parse_
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.job_repository import EnqueueResult
+from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
 from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from shared.adapters.async_tasks import stop_tasks
@@ -27,8 +28,6 @@ from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
-MAX_LIST_LIMIT = 1_000
-_LISTED = 50
 _OPTIONAL_FIELDS = frozenset({"request", "metadata"})
 """What is not even read where it is not asked for."""
 REPLAYED_HEADER = "Idempotent-Replayed"
@@ -179,7 +178,7 @@ async def list_jobs(call: Call) -> web.StreamResponse:
     query = QueryParameters(call.request, ("account_id", "state", "limit", "cursor", "fields"))
     account_id = query.text("account_id", ACCOUNT_LENGTH)
     state = query.one_of("state", [state.value for state in JobState])
-    limit = query.number("limit", _LISTED, 1, MAX_LIST_LIMIT)
+    limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
     below = query.job_id("cursor")
     fields = query.names("fields", JOB_FIELDS)
     query.raise_faults()

@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
+from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.order_body import require_few_fields
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
@@ -35,17 +36,25 @@ def _check_credits(lowest: int, *, may_be_none: bool) -> BeforeValidator:
 
 
 def _check_reason(value: object) -> object:
-    if isinstance(value, str) and value.strip() and len(value) <= 500 and "\0" not in value:
+    if (
+        isinstance(value, str)
+        and value.strip()
+        and len(value) <= MAX_REASON_LENGTH
+        and "\0" not in value
+    ):
         return value
     raise ValueError(
-        f"{format_value(value)} must be text of 1 to 500 characters: why the change is made"
+        f"{format_value(value)} must be text of 1 to {MAX_REASON_LENGTH} characters: why the"
+        " change is made"
     )
 
 
 # What the checks say, for the OpenAPI document.
 _TEXT_RULE: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 _Reason = Annotated[
-    str, BeforeValidator(_check_reason), Field(max_length=500, json_schema_extra=_TEXT_RULE)
+    str,
+    BeforeValidator(_check_reason),
+    Field(max_length=MAX_REASON_LENGTH, json_schema_extra=_TEXT_RULE),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -10,25 +11,22 @@ from aiohttp import web
 from producer.api.requests.query_parameters import is_storable_text
 from producer.api.responses.http_errors import (
     MalformedRequest,
-    PriceNotFound,
     RequestTooLarge,
     RequestTooSlow,
     UnsupportedContent,
 )
 from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, read_body
-from shared.errors import AccountNotFound, JobNotFound
+from shared.errors import DarkroomError
 from shared.field_faults import format_value
 
 
-def check_path_text(request: web.Request) -> None:
-    """Raise what a route raises for a name that no row has, where no row can have it."""
+def check_path_text(
+    request: web.Request, not_found: Callable[[Mapping[str, str]], DarkroomError]
+) -> None:
+    """Raise the error of `not_found` for a path with text that Postgres cannot store."""
     parts = request.match_info
-    if all(map(is_storable_text, parts.values())):
-        return
-    if "quantity" in parts:
-        raise PriceNotFound(parts["model"], parts["task"], parts["quantity"])
-    is_job = request.path.startswith("/v1/jobs/")
-    raise (JobNotFound if is_job else AccountNotFound)(next(iter(parts.values()))[:80])
+    if not all(map(is_storable_text, parts.values())):
+        raise not_found(parts)
 
 
 _JSON = "application/json"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from producer.orders.order import Order
-from producer.orders.order_fields import find_order_faults
+from producer.orders.order_fields import ORDER_FIELD_NAMES, find_order_faults
 from shared.catalog import ImageRequest, get_family
 from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 from shared.field_faults import format_value
@@ -17,8 +17,6 @@ DEFAULT_MODEL = "gpt-4o-image"
 MAX_BATCH_JOBS = 1_000
 FIELDS_MAX = 100
 """More than any body has. Each one that is not known would be named in the refusal."""
-ORDER_FIELD_NAMES = ("account_id", "metadata", "webhook_url", "priority", "run_at")
-"""The fields of a job's body that are neither `model`, `task` nor the model's own."""
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )

@@ -119,10 +119,6 @@ class QueryParameters:
     def _refuse_number(self, name: str, value: str, wanted: str) -> None:
         self._faults.append(Fault(name, f"{format_value(value)} must be {wanted}"))
 
-    def refuse(self, name: str, message: str) -> None:
-        """Note a fault that only the caller can see."""
-        self._faults.append(Fault(name, message))
-
     def raise_faults(self) -> None:
         """Raise `InvalidRequest` with every fault found, if any."""
         if self._faults:

@@ -89,8 +89,6 @@ def problem_from_error(error: DarkroomError) -> web.Response:
     headers: dict[str, str] = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
-    if status in _RETRYABLE_STATUSES:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     response = problem(status, error.code, _detail(error), members=_members(error), headers=headers)
     response.cause = str(error)
     return response
@@ -128,8 +126,12 @@ def problem(
         "detail": detail.encode(errors="replace").decode(),
         **(members or {}),
     }
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in _RETRYABLE_STATUSES else {}
     return Problem(
-        body=orjson.dumps(body), status=status, content_type=CONTENT_TYPE, headers=headers
+        body=orjson.dumps(body),
+        status=status,
+        content_type=CONTENT_TYPE,
+        headers={**retry, **(headers or {})},
     )
 
 
@@ -166,8 +168,6 @@ def listener_problem(
 ) -> web.Response:
     """Return a refusal as a problem."""
     answer = problem(status, code, detail)
-    if status in _RETRYABLE_STATUSES:
-        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if request is not None:
         answer.headers[REQUEST_ID] = request_id_of(request)
     return answer

@@ -17,7 +17,15 @@ from producer.cli.display.console import (
     stdout_console,
 )
 from producer.cli.display.text_format import NO_VALUE, credits_text, printable, time_text
-from producer.cli.options import AccountId, AsJson, Credits, Limit, Reason, parse_credits
+from producer.cli.options import (
+    AccountId,
+    AsJson,
+    BelowEntry,
+    Credits,
+    Limit,
+    Reason,
+    parse_credits,
+)
 from producer.row_json import account_to_json, row_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
@@ -77,9 +85,7 @@ def show(account_id: AccountId, as_json: AsJson = False) -> None:
 def ledger(
     account_id: AccountId,
     limit: Limit = 20,
-    below: Annotated[
-        int | None, typer.Option(metavar="ID", help="Only older than this entry: the next page.")
-    ] = None,
+    below: BelowEntry = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every movement of an account's credits, newest first."""

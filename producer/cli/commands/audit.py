@@ -10,23 +10,20 @@ import typer
 from producer.audit_entries import Act
 from producer.cli.command_runner import DatabaseContext, run_with_database
 from producer.cli.display.audit_table import build_audit_table
-from producer.cli.display.console import print_json, print_message, stdout_console
-from producer.cli.display.text_format import command_text
-from producer.cli.options import AsJson, Limit
+from producer.cli.display.console import print_json, print_message, print_next_page, stdout_console
+from producer.cli.options import AsJson, BelowEntry, Limit, OnlyAccount
 from producer.row_json import row_to_json
 
 
 def audit(
-    account: Annotated[str | None, typer.Option(metavar="A", help="Only of this account.")] = None,
+    account: OnlyAccount = None,
     job: Annotated[UUID | None, typer.Option(metavar="ID", help="Only of this job.")] = None,
     act: Annotated[Act | None, typer.Option(help="Only such acts.")] = None,
     actor: Annotated[
         str | None, typer.Option(metavar="WHO", help="Only of this actor, login or key.")
     ] = None,
     limit: Limit = 20,
-    below: Annotated[
-        int | None, typer.Option(metavar="ID", help="Only older than this entry: the next page.")
-    ] = None,
+    below: BelowEntry = None,
     as_json: AsJson = False,
 ) -> None:
     """Show who did what, newest first: prices, credits, cancels, keys, webhooks."""
@@ -48,11 +45,7 @@ def audit(
             return
         stdout_console().print(build_audit_table(rows))
         if len(rows) == limit:
-            given = (
-                *(("--account", account), ("--job", job), ("--act", act), ("--actor", actor)),
-                ("--below", rows[-1]["id"]),
-            )
-            words = [word for name, value in given if value for word in (name, str(value))]
-            print_message(f"older ones: {command_text('audit', *words)}", "dim")
+            given = (("--account", account), ("--job", job), ("--act", act), ("--actor", actor))
+            print_next_page("audit", given, rows[-1]["id"])
 
     run_with_database(step)

@@ -22,7 +22,12 @@ from producer.cli.options import AsJson, Timeout, Wait, parse_json_object, parse
 from producer.orders.order import Order
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.catalog import ImageRequest, get_family
-from shared.catalog.families.gpt4o_image import TextToImage
+from shared.catalog.families.gpt4o_image import (
+    ASPECT_RATIOS,
+    FALLBACK_MODELS,
+    QUANTITIES,
+    TextToImage,
+)
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
@@ -32,8 +37,10 @@ _AccountOption = Annotated[str, typer.Option(metavar="A", help="Who pays.")]
 _PromptOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What to show; optional with --image.")
 ]
-_AspectRatioOption = Annotated[str, typer.Option(metavar="1:1|3:2|2:3")]
-_QuantityOption = Annotated[int, typer.Option(metavar="1|2|4", help="How many images.")]
+_AspectRatioOption = Annotated[str, typer.Option(metavar="|".join(ASPECT_RATIOS))]
+_QuantityOption = Annotated[
+    int, typer.Option(metavar="|".join(map(str, QUANTITIES)), help="How many images.")
+]
 _ImagesOption = Annotated[
     list[str] | None,
     typer.Option("--image", metavar="URL", help="Makes it image-to-image; up to 5 times."),
@@ -45,7 +52,7 @@ _ModelOption = Annotated[str, typer.Option(metavar="NAME")]
 _EnhancePromptOption = Annotated[
     bool, typer.Option("--enhance-prompt", help="Have Kie refine the prompt.")
 ]
-_FallbackModelOption = Annotated[str | None, typer.Option(metavar="GPT_IMAGE_1|FLUX_MAX")]
+_FallbackModelOption = Annotated[str | None, typer.Option(metavar="|".join(FALLBACK_MODELS))]
 _IdempotencyKeyOption = Annotated[
     str | None, typer.Option(metavar="K", help="The same key is the same job.")
 ]

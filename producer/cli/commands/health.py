@@ -34,7 +34,7 @@ def health(
         status, body = _ask(asked)
     except (OSError, http.client.HTTPException) as error:
         print_message(
-            f"nobody answers at {printable(asked)}: {str(error) or type(error).__name__}", "red"
+            f"no answer from {printable(asked)}: {str(error) or type(error).__name__}", "red"
         )
         raise typer.Exit(ExitCode.DEPENDENCY_DOWN) from None
     if as_json:

@@ -10,11 +10,17 @@ import typer
 from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.commands.enqueue import report_enqueued, wait_and_report
 from producer.cli.commands.resolve import late_resolve_advice, list_advice, resolve, resolve_advice
-from producer.cli.display.console import print_data, print_json, print_message, stdout_console
+from producer.cli.display.console import (
+    print_data,
+    print_json,
+    print_message,
+    print_next_page,
+    stdout_console,
+)
 from producer.cli.display.job_tables import build_jobs_table, job_details_to_json, job_details_view
-from producer.cli.display.text_format import command_text, credits_text
+from producer.cli.display.text_format import credits_text
 from producer.cli.exit_codes import ExitCode
-from producer.cli.options import AsJson, JobId, Limit, Timeout, Wait
+from producer.cli.options import AsJson, JobId, Limit, OnlyAccount, Timeout, Wait
 from shared.domain.lifecycle import JobState
 from shared.job_json import job_to_json
 
@@ -24,7 +30,7 @@ app.command()(resolve)
 
 @app.command("list")
 def list_jobs(
-    account: Annotated[str | None, typer.Option(metavar="A", help="Only of this account.")] = None,
+    account: OnlyAccount = None,
     state: Annotated[
         str | None, typer.Option(metavar="S", help=f"Only in this state: {', '.join(JobState)}.")
     ] = None,
@@ -49,9 +55,8 @@ def list_jobs(
         for line in list_advice(jobs):
             print_message(line)
         if len(jobs) == limit:
-            given = (("--account", account), ("--state", state), ("--below", str(jobs[-1].id)))
-            words = [word for name, value in given if value for word in (name, value)]
-            print_message(f"older ones: {command_text('jobs', 'list', *words)}", "dim")
+            given = (("--account", account), ("--state", state))
+            print_next_page("jobs list", given, jobs[-1].id)
 
     run_connected(step)
 

@@ -18,7 +18,7 @@ from producer.cli.display.console import (
     stdout_console,
 )
 from producer.cli.display.text_format import NO_VALUE, command_text, printable, time_text
-from producer.cli.options import AsJson
+from producer.cli.options import AsJson, OnlyAccount
 from producer.keys.key_store import KEY_CACHE_SECONDS, ApiKey, KeyStore, Role
 from producer.row_json import row_to_json
 
@@ -66,7 +66,7 @@ def create(
 
 @app.command("list")
 def list_keys(
-    account: Annotated[str | None, typer.Option(metavar="A", help="Only of this account.")] = None,
+    account: OnlyAccount = None,
     as_json: AsJson = False,
 ) -> None:
     """List keys by their prefixes: those that hold first, each sort newest first."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,8 @@ from producer.cli.options import AsJson, JobId, parse_reason
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 from shared.job_json import job_to_json
+
+_Kind = Literal["submitted", "lost", "delivered", "undelivered"]
 
 ANSWER_LENGTH = 2_000
 """How much of Kie's answer is shown; `--json` has all of it."""
@@ -116,18 +118,31 @@ def _parse_resolution(
         )
     if submitted is None and reason is None:
         option = "--lost" if lost else "--undelivered" if undelivered else "--delivered"
-        raise typer.BadParameter(f"{option} needs --reason TEXT: it is kept in the books")
-    return _Resolution(submitted, urls, is_held=undelivered or bool(urls))
+        raise typer.BadParameter(f"{option} needs --reason TEXT: it is recorded with the change")
+    kind: _Kind = (
+        "submitted"
+        if submitted is not None
+        else "lost"
+        if lost
+        else "undelivered"
+        if undelivered
+        else "delivered"
+    )
+    return _Resolution(kind, submitted, urls)
 
 
 @dataclass(frozen=True, slots=True)
 class _Resolution:
-    """Which of the four was said."""
+    """Which of the four options was given, with its value."""
 
+    kind: _Kind
     task_id: str | None
     result_urls: tuple[str, ...]
-    is_held: bool
-    """Whether it is about a success that cannot be read."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it resolves a success that cannot be read, or a late task."""
+        return self.kind in {"delivered", "undelivered"}
 
 
 def _print_late_result(job: Job, resolution: _Resolution) -> None:
@@ -144,8 +159,8 @@ def _print_result(job: Job, resolution: _Resolution) -> None:
         print_data(f"{job.id} succeeded with {images}, {credits_text(job.credits_charged)} charged")
         return
     if job.state is JobState.FAILED:
-        how = "undelivered" if resolution.is_held else "lost"
-        print_data(f"{job.id} failed as {how}, {credits_text(job.credits_quoted)} credits released")
+        released = credits_text(job.credits_quoted)
+        print_data(f"{job.id} failed as {resolution.kind}, {released} credits released")
         print_message(
             f"to run the same request again: {command_text('jobs', 'retry', str(job.id))}"
         )
@@ -163,28 +178,30 @@ async def _resolve(
     late_task_id: str | None,
 ) -> Job:
     actor, producer = command_actor(), context.producer
-    if resolution.result_urls:
-        return await producer.resolve_delivered(
-            job_id,
-            resolution.result_urls,
-            reason or "",
-            actor=actor,
-            charge_basis=context.settings.charge_basis,
-            task_id=late_task_id,
-        )
-    if resolution.is_held:
-        return await producer.resolve_undelivered(
-            job_id, reason or "", actor=actor, task_id=late_task_id
-        )
-    if resolution.task_id is None:
-        return await producer.resolve_lost(job_id, reason or "", actor=actor)
-    return await producer.resolve_submitted(
-        job_id,
-        resolution.task_id,
-        reason,
-        actor=actor,
-        deadline_seconds=context.settings.job_deadline_seconds,
-    )
+    match resolution.kind:
+        case "submitted":
+            return await producer.resolve_submitted(
+                job_id,
+                resolution.task_id or "",
+                reason,
+                actor=actor,
+                deadline_seconds=context.settings.job_deadline_seconds,
+            )
+        case "lost":
+            return await producer.resolve_lost(job_id, reason or "", actor=actor)
+        case "delivered":
+            return await producer.resolve_delivered(
+                job_id,
+                resolution.result_urls,
+                reason or "",
+                actor=actor,
+                charge_basis=context.settings.charge_basis,
+                task_id=late_task_id,
+            )
+        case "undelivered":
+            return await producer.resolve_undelivered(
+                job_id, reason or "", actor=actor, task_id=late_task_id
+            )
 
 
 def resolve_advice(job: Job) -> list[str]:

@@ -25,14 +25,13 @@ from producer.cli.display.text_format import (
     shortened,
     time_text,
 )
-from producer.cli.options import AccountId, AsJson, Limit
+from producer.cli.options import AccountId, AsJson, Limit, OnlyAccount
 from producer.row_json import row_to_json
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at webhooks, send them anew, read and rotate secrets."
 )
 
-OnlyAccount = Annotated[str | None, typer.Option(metavar="A", help="Only of this account.")]
 Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL; its query is ignored.")]
 
 _STYLES = {"pending": "yellow", "delivered": "green", "dead": "red"}

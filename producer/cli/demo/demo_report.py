@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from producer.cli.demo.demo_checks import MOST_POLLS_PER_SECOND
+from producer.cli.demo.demo_checks import MAX_POLLS_PER_SECOND
 from producer.cli.demo.demo_jobs import ACCOUNT
 from producer.cli.demo.demo_run import DemoResult
 from producer.cli.demo.simulator_record import FetchedImage
@@ -105,6 +105,6 @@ def _facts(result: DemoResult) -> Table:
         "Kie's record",
         f"{count_text(result.paid_posts, 'paid POST')} for {count_text(len(result.jobs), 'job')};"
         f" at most {count_text(result.kie_after.worst_polls_per_second, 'poll')} of one task in any"
-        f" second ({MOST_POLLS_PER_SECOND} allowed)",
+        f" second ({MAX_POLLS_PER_SECOND} allowed)",
     )
     return table

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from producer.cli.display.text_format import command_text
+
 # Off a terminal nothing is folded or cut: whoever reads it has its own idea of a line.
 _UNFOLDED_WIDTH = 100_000
 
@@ -57,6 +59,16 @@ def print_json(*values: Mapping[str, Any]) -> None:
     for value in values:
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
     sys.stdout.flush()
+
+
+def print_next_page(command: str, given: Iterable[tuple[str, object]], last_id: object) -> None:
+    """Write the command that lists the next page to stderr.
+
+    `given` are the options of this page with their values. Options without a value are left out.
+    """
+    words = [word for name, value in given if value for word in (name, str(value))]
+    shown = command_text(*command.split(), *words, "--below", str(last_id))
+    print_message(f"older ones: {shown}", "dim")
 
 
 def build_table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
