@@ -1,4 +1,4 @@
-"""Darkroom's way in, for backend services.
+"""The Python client of Darkroom, for backend services.
 
     from producer import ImageToImage, Producer, TextToImage
 
@@ -8,7 +8,7 @@
         )
         job = await producer.wait(job.id, timeout_seconds=600)
 
-Every name here is public; everything else may change. Errors are the tree of `shared.errors`.
+Only the names of this module are public. The errors are those of `shared.errors`.
 """
 
 from shared.package_guard import require_own_packages

@@ -1,4 +1,4 @@
-"""`python -m producer` is the `darkroom` command."""
+"""Runs the `darkroom` command for `python -m producer`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who does what operators do: stated with the act, and kept in `audit_entries` by its statement."""
+"""The actor of an audited act. The statement of the act stores it in `audit_entries`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ MAX_REASON_LENGTH = 500
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person or program, as one of our programs names it.
+    """A person or program, as a Darkroom program names it.
 
-    Postgres believes it of sessions of `darkroom_service`, `darkroom_api` and the owner of the
-    tables. In any other session the login counts, and the rest is kept as stated.
+    Postgres trusts this name in sessions of `darkroom_service`, `darkroom_api` and the owner of the
+    tables. In other sessions the login is the actor, and the other fields are stored unverified.
     """
 
     name: str
     via: Literal["api", "cli", "python"] = "python"
     is_operator: bool = False
-    """Whether it acts for whoever runs Darkroom, and not for the account."""
+    """Whether it acts for the operators of Darkroom, and not for the account."""
     key_prefix: str | None = None
-    """The API key that was presented."""
+    """The prefix of the API key of the request."""
     key_role: str | None = None
     os_user: str | None = None
     """The user of the operating system."""
     origin: str | None = None
-    """From where: the address of the HTTP peer, or the host of the command line."""
+    """The address of the HTTP peer, or the host of the command line."""
 
 
 def actor_name(actor: Actor | str | None) -> str | None:
@@ -38,9 +38,9 @@ def actor_name(actor: Actor | str | None) -> str | None:
 
 
 def actor_to_json(actor: Actor | str | None) -> str | None:
-    """Return the actor as the guarded functions take it: JSON text, or None for nobody.
+    """Return the actor as JSON text for the SQL functions, or None without an actor.
 
-    A text is the name of whoever a program of yours acts for.
+    A text is the name of the person or program that the caller acts for.
     """
     if actor is None:
         return None

@@ -1,4 +1,4 @@
-"""The audit entries: who did what to prices, credits, jobs, keys and webhooks."""
+"""Audit entries: the kinds of acts on prices, credits, jobs, keys and webhooks, and their list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from shared.errors import Fault, InvalidRequest
 
 
 class Act(StrEnum):
-    """What is noted. Stored in `audit_entries.act`; a CHECK there lists the same words."""
+    """The kinds of audited acts, as stored in `audit_entries.act`.
+
+    A CHECK constraint of that column lists the same words.
+    """
 
     ACCOUNT_CREATED = "account_created"
     CREDITS_GRANTED = "credits_granted"
@@ -20,19 +23,19 @@ class Act(StrEnum):
     PRICE_CHANGED = "price_changed"
     PRICE_HISTORY_REBUILT = "price_history_rebuilt"
     JOB_CANCELLED = "job_cancelled"
-    """By an operator; what callers take back themselves is in the job's timeline."""
+    """Cancelled by an operator. Cancels by callers are in the events of the job."""
     JOB_RETRIED = "job_retried"
     JOB_RESOLVED = "job_resolved"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     WEBHOOK_ENDPOINT_CREATED = "webhook_endpoint_created"
-    """By hand; those that jobs make by naming them are not noted."""
+    """Created by an operator. Endpoints that jobs create have no entry."""
     WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105
     WEBHOOK_REPLAYED = "webhook_replayed"
 
 
 class AuditFilter(TypedDict, total=False):
-    """Which entries are wanted; what is left out, or None, may be any."""
+    """Filters for audit entries. A filter that is missing or None matches every entry."""
 
     act: Act | str | None
     account_id: str | None
@@ -44,7 +47,7 @@ class AuditFilter(TypedDict, total=False):
 async def audit_page(
     queries: Queries, *, below: int | None, limit: int, **filters: Unpack[AuditFilter]
 ) -> RowPage:
-    """Return the newest entries below an id, as many as there may be and as fit.
+    """Return the newest entries with an id less than `below`, as many as fit on a page.
 
     Raises `InvalidRequest`.
     """

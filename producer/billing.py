@@ -1,4 +1,4 @@
-"""The till: accounts, prices and the ledger, as a producer reads and writes them."""
+"""Reads and writes accounts, credits, the ledger and prices."""
 
 from __future__ import annotations
 
@@ -29,29 +29,30 @@ _NO_DEBT = "an_adjustment_leaves_no_debt"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account's credits at one moment."""
+    """An account and its credits at one time."""
 
     id: str
     balance: Decimal
-    """Owned, holds included; below zero only after a price rise between enqueue and success."""
+    """All credits, including held ones. Negative only after a price rise between enqueue and
+    success, or after an adjustment with `allow_debt`."""
     held: Decimal
-    """Set aside for open jobs."""
+    """Credits held for open jobs."""
     available: Decimal
-    """What new jobs may hold: balance less held."""
+    """Credits that new jobs may hold: the balance minus the held credits."""
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a request would cost if it were enqueued now."""
+    """The price of a request if it is enqueued now."""
 
     credits: Decimal
     price_id: int
-    """The version in `pricing_history`."""
+    """The id of the price version in `pricing_history`."""
 
 
 class Billing:
-    """Reads and writes accounts and prices. Raises `PostgresDown`."""
+    """Reads and writes accounts and prices. Every method may raise `PostgresDown`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,7 +71,10 @@ class Billing:
         *,
         actor: Actor | str | None = None,
     ) -> Account:
-        """Create an account, with credits if asked, in one statement; raises `AlreadyExists`."""
+        """Create an account and grant it `credits`, in one statement.
+
+        Raises `AlreadyExists`.
+        """
         try:
             row = await self._database.fetch_row(
                 "create_account", account_id, credits, actor_to_json(actor)
@@ -92,10 +96,10 @@ class Billing:
         allow_debt: bool = False,
         actor: Actor | str | None = None,
     ) -> Account:
-        """Add credits, or take them where negative, with a reason in the ledger.
+        """Add credits to an account. A negative number takes credits. The ledger stores the reason.
 
-        Raises `WouldLeaveDebt` where more is taken than is available, unless that is wanted, and
-        `AccountNotFound`.
+        Raises `AccountNotFound`, and without `allow_debt` raises `WouldLeaveDebt` if more credits
+        are taken than are available.
         """
         try:
             with name_locked_row(describe_accounts([account_id])):
@@ -116,17 +120,17 @@ class Billing:
         return Account(**dict(row or {}))
 
     async def ledger(self, account_id: str, below: int | None, limit: int) -> list[dict[str, Any]]:
-        """Return the account's entries, newest first."""
+        """Return the account's ledger entries, newest first."""
         return await read_all_pages(partial(self.ledger_page, account_id), below, limit)
 
     async def ledger_page(self, account_id: str, below: int | None, limit: int) -> RowPage:
-        """Return the account's newest entries below an id, as many as there may be and as fit."""
+        """Return the account's newest entries with an id less than `below`, up to a full page."""
         await self.account(account_id)
         rows = await self._database.fetch("list_ledger", account_id, below, limit, PAGE_BYTES)
         return RowPage.of(as_dicts(rows))
 
     async def read_entry_actors(self, account_id: str, entry_ids: Sequence[int]) -> dict[int, str]:
-        """Return who wrote those of the account's entries that are grants and adjustments."""
+        """Return the actors of the given entries that are grants or adjustments, by entry id."""
         rows = await self._database.fetch("audit_of_entries", account_id, list(entry_ids))
         return {row["entry_id"]: row["actor"] for row in rows}
 
@@ -158,7 +162,10 @@ class Billing:
         reason: str,
         actor: Actor | str | None = None,
     ) -> dict[str, Any]:
-        """Change one price and note who and why; raises `PriceMissing` or `DatabaseRefused`."""
+        """Change one price and write an audit entry. Return the new row of `pricing`.
+
+        Raises `PriceMissing` and `DatabaseRefused`.
+        """
         with name_locked_row("price {}/{}/{}".format(*key)):
             row = await self._database.fetch_row(
                 "set_price", *key, credits, reason, actor_to_json(actor)
@@ -174,7 +181,7 @@ class Billing:
         limit: int = DEFAULT_LIST_LIMIT,
         **filters: Unpack[AuditFilter],
     ) -> list[dict[str, Any]]:
-        """Return what operators did, newest first; see `producer.audit_entries.audit_page`."""
+        """Return audit entries, newest first. See `producer.audit_entries.audit_page`."""
 
         async def read(below: int | None, limit: int) -> RowPage:
             return await self.audit_page(below=below, limit=limit, **filters)
@@ -184,7 +191,7 @@ class Billing:
     async def audit_page(
         self, *, below: int | None, limit: int, **filters: Unpack[AuditFilter]
     ) -> RowPage:
-        """Return the newest audit entries below an id, as many as there may be and as fit."""
+        """Return the newest audit entries with an id less than `below`, up to a full page."""
         return await audit_page(self._database, below=below, limit=limit, **filters)
 
 

@@ -1,4 +1,4 @@
-"""The Python client: what a backend service holds in its hand."""
+"""The Python client: enqueue jobs, follow them, cancel and retry them, read prices and balances."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from shared.errors import Fault, InvalidRequest
 from shared.settings import ChargeBasis, Settings, load_settings
 
 LOCK_TIMEOUT_SECONDS = 1.5
-"""How long a call waits for a row that another session holds; then it raises `RowBusy`."""
+"""How long a call waits for a row that another session has locked, before it raises `RowBusy`."""
 _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].default
 _CHARGE_BASIS: ChargeBasis = Settings.model_fields["charge_basis"].default
 
 
 class Producer(OperatorMethods):
-    """Enqueues jobs and tells what became of them. Make one per process with `connect`.
+    """Enqueues jobs and returns their state. Open one per process with `connect`.
 
-    Every method may raise `PostgresDown`. Redis being down never refuses a call: jobs are safe
-    in Postgres and are delivered when it is back.
+    Every method may raise `PostgresDown`. No method fails because Redis is down: jobs are stored in
+    Postgres and are delivered when Redis is back.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class Producer(OperatorMethods):
         self._end_waiter = watch
         self._jobs = JobRepository(database)
         self.events = EventFeed(database, watch.subscription)
-        """Live streams of events, per job and per account."""
+        """Streams of events, per job and per account."""
         self.push_path = watch.subscription.path
-        """Whether news of changed jobs arrives here, and what was found without any."""
+        """Whether announcements of changed jobs arrive, and what was found without one."""
         self.billing = Billing(database)
-        """Accounts, prices and the ledger, for administration."""
+        """Accounts, prices and the ledger."""
         self.webhooks = WebhookAdmin(database, delivery_queue)
-        """What became of webhooks, sending them anew, and their secrets."""
+        """Webhook messages, their replay, and the secrets of endpoints."""
 
     @staticmethod
     @asynccontextmanager
     async def connect(settings: Settings | None = None) -> AsyncIterator[Producer]:
-        """Connect by the settings given, or by the environment.
+        """Connect with the given settings, or with those of the environment.
 
-        Raises `ConfigurationError` (settings, schema, embedded servers) and `PostgresDown`.
+        Raises `ConfigurationError` for settings, schema and embedded servers, and `PostgresDown`.
         """
         settings = settings or load_settings()
         async with (
@@ -138,11 +138,13 @@ class Producer(OperatorMethods):
     ) -> Job:
         """Store a job and hold its quoted price, in one Postgres transaction.
 
-        With `connection` (an asyncpg one, its `search_path` with `public`, its uuid and numeric
-        codecs asyncpg's own) the job becomes part of the caller's own transaction: it exists when
-        that commits, and workers are told by then. The same idempotency key gives the first job
-        again. Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `PriceMissing`
-        and `IdempotencyConflict`, each with nothing stored.
+        The same idempotency key returns the first job again. `connection` is an asyncpg connection
+        with `public` in its `search_path` and with asyncpg's own codecs for uuid and numeric. With
+        it, the job becomes part of the caller's transaction. The job exists, and workers are
+        notified, when that transaction commits.
+
+        Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `PriceMissing` and
+        `IdempotencyConflict`, each with nothing stored.
         """
         order = Order(
             request=request,
@@ -158,20 +160,23 @@ class Producer(OperatorMethods):
     async def enqueue_many(
         self, orders: Sequence[Order], *, connection: Connection | None = None
     ) -> list[Job]:
-        """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does."""
+        """Store up to 10,000 orders, all or none, and return their jobs in the same order.
+
+        Raises the errors of `enqueue`.
+        """
         enqueued = await self.enqueuer.enqueue(orders, connection=connection)
         return [one.job for one in enqueued]
 
     # --- following --------------------------------------------------------------------------
 
     async def get(self, job_id: UUID | str) -> Job:
-        """Return the job as it is now, or raise `JobNotFound`."""
+        """Return the job, or raise `JobNotFound`."""
         return await self._jobs.get(parse_job_id(job_id))
 
     async def wait(self, job_id: UUID | str, *, timeout_seconds: float = 600) -> Job:
-        """Return the job once it is terminal: pushed, not polled.
+        """Wait until the job has ended, and return it. Workers announce the end over Redis.
 
-        Raises `WaitTimedOut`, after which the job goes on, and `JobNotFound`.
+        Raises `JobNotFound` and `WaitTimedOut`. A timeout does not end the job.
         """
         return await self._end_waiter.wait(parse_job_id(job_id), timeout_seconds)
 
@@ -183,7 +188,10 @@ class Producer(OperatorMethods):
         limit: int = DEFAULT_LIST_LIMIT,
         below: UUID | None = None,
     ) -> list[Job]:
-        """Return jobs, newest first, at most 1,000; `below` is the last id of the page before."""
+        """Return up to `limit` jobs, newest first. The largest limit is 1,000.
+
+        `below` is the last id of the previous page.
+        """
         _require_limit(limit)
         return await self._jobs.list(
             account_id=account_id, state=_parse_state(state), below=below, limit=limit
@@ -198,9 +206,10 @@ class Producer(OperatorMethods):
         below: UUID | None = None,
         without: Collection[str] = (),
     ) -> JobPage:
-        """Return jobs as `list` does, but at most 2 MiB of them, and where the next page begins.
+        """Return jobs like `list`, at most 2 MiB of them, and the id below which the next page is.
 
-        `without` may name `request` and `metadata`, which are then empty and take no room.
+        `without` may contain `request` and `metadata`. These fields are then empty and do not count
+        towards the 2 MiB.
         """
         _require_limit(limit)
         return await self._jobs.page(
@@ -219,20 +228,20 @@ class Producer(OperatorMethods):
         return await self._jobs.read_details(parse_job_id(job_id))
 
     async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:
-        """Take a queued job back and release its hold.
+        """Cancel a queued job and release its hold.
 
-        With an `actor` that is an operator, the job says so, and who it was is noted. Raises
-        `TooLateToCancel` once it has left the queue, and `JobNotFound`.
+        If `actor` is an operator, an audit entry is written. Raises `JobNotFound`, and
+        `TooLateToCancel` if the job has left the queue.
         """
         job = await self._jobs.cancel(parse_job_id(job_id), actor)
         await self._announce_end(job)
         return job
 
     async def retry(self, job_id: UUID | str, *, actor: Actor | str | None = None) -> Job:
-        """Enqueue a new job of the same request, linked to the first, which stays as it ended.
+        """Enqueue a new job with the request of an ended job, and link it to that job.
 
-        Who did it is noted: `actor`, or the login of Postgres. Raises as `enqueue` does, and
-        `InvalidRequest` where the first job is still open.
+        The ended job does not change. The audit entry names `actor`, or the Postgres login without
+        one. Raises the errors of `enqueue`, and `InvalidRequest` if the first job is still open.
         """
         first = await self.get(job_id)
         if not first.is_terminal:
@@ -251,7 +260,7 @@ class Producer(OperatorMethods):
     # --- money ------------------------------------------------------------------------------
 
     async def quote(self, request: ImageRequest) -> Quote:
-        """Return what the request would cost now, or raise `PriceMissing`."""
+        """Return the current price of the request, or raise `PriceMissing`."""
         return await self.billing.quote(request)
 
     async def balance(self, account_id: str) -> Account:

@@ -1,7 +1,7 @@
-"""Reads ids as we write them.
+"""Reads job ids in the one spelling that Darkroom writes.
 
-`uuid.UUID` takes more: digits of other scripts, underscores, braces, a sign or 0x in between. One
-id would then have many spellings, and what is compared as text would not be the same.
+`uuid.UUID` accepts more: digits of other scripts, underscores, braces, a sign and 0x. One id would
+have many spellings, and comparisons of ids as text would fail.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ _UUID = re.compile(
 
 
 def read_uuid(text: str) -> UUID | None:
-    """Return the id, 32 hexadecimal digits with all four dashes or none, or None for any other."""
+    """Return the id, or None if the text is not 32 hexadecimal digits with four dashes or none."""
     return UUID(text) if _UUID.fullmatch(text) else None

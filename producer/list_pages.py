@@ -1,4 +1,4 @@
-"""A page of a list: as many rows as were asked for, and no more than fit."""
+"""Pages of lists, which are limited in rows and in bytes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_LIST_LIMIT = 1_000
 MAX_ROW_ID = 2**63 - 1
 """The largest `bigint`, which is above the id of every row."""
 PAGE_BYTES = 2 * 1024 * 1024
-"""How much of the texts of rows one page has; one row is on it, however long."""
+"""The most bytes of row texts on one page. A page has at least one row, whatever its length."""
 _PAGING_COLUMNS = frozenset({"place", "found", "bytes_so_far"})
-"""The columns that say how much of the page a row takes, beside what the row is about."""
+"""The columns that a list query adds to each row for paging."""
 
 
 def find_limit_faults(limit: int) -> list[Fault]:
@@ -29,25 +29,25 @@ def find_limit_faults(limit: int) -> list[Fault]:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs of a list, newest first."""
+    """One page of a list of jobs, newest first."""
 
     jobs: list[Job]
-    """Without those that this version cannot read."""
+    """The jobs of the page. Jobs that this version cannot read are left out."""
     next_below: UUID | None
-    """The next page has jobs below this id; None: this was the last."""
+    """The next page has the jobs below this id. None on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowPage:
-    """Some rows of a list whose ids are numbers, newest first."""
+    """One page of a list of rows with numeric ids, newest first."""
 
     entries: list[dict[str, Any]]
     next_below: int | None
-    """The next page has rows below this id; None: this was the last."""
+    """The next page has the rows below this id. None on the last page."""
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any]]) -> RowPage:
-        """Return the page that these rows of a statement are, each with its place."""
+        """Return the page of the rows that a list query returned, without the paging columns."""
         has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
         entries = [{name: row[name] for name in row if name not in _PAGING_COLUMNS} for row in rows]
         return cls(entries, rows[-1]["id"] if has_more else None)
@@ -56,7 +56,10 @@ class RowPage:
 async def read_all_pages(
     read: Callable[[int | None, int], Awaitable[RowPage]], below: int | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Read pages until there are enough rows; `read` takes where to begin and how many."""
+    """Return up to `limit` rows from as many pages as needed.
+
+    `read` returns one page. Its arguments are the id to begin below and the number of rows.
+    """
     entries: list[dict[str, Any]] = []
     while len(entries) < limit:
         page = await read(below, limit - len(entries))

@@ -26,7 +26,7 @@ def account_to_json(account: Account) -> dict[str, Any]:
 
 
 def row_to_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON values: credits as numbers, moments in UTC, ids as text."""
+    """Return a row as JSON values: credits as numbers, times in UTC, ids as text."""
     return {name: _json_value(value) for name, value in row.items()}
 
 
@@ -35,5 +35,5 @@ def _json_value(value: Any) -> Any:
         return credits_to_json(value)
     if isinstance(value, datetime):
         return timestamp_to_json(value)
-    # asyncpg's UUID is a class of its own.
+    # asyncpg has its own subclass of UUID.
     return str(value) if isinstance(value, UUID) else value

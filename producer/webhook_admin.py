@@ -1,6 +1,6 @@
-"""Webhooks as a producer sees them: where they may go, what became of them, and their secrets.
+"""Lists and replays webhook messages, and manages endpoints and their secrets, for operators.
 
-Sending them is the worker's work; from here they are looked at and sent anew.
+Workers send the messages.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from shared.errors import (
 WebhookState = Literal["pending", "delivered", "dead"]
 
 SECRET_OVERLAP_SECONDS = 24 * 3600
-"""How long the secret before a rotation signs beside the new one."""
+"""How long messages are also signed with the old secret after a rotation."""
 _PAGE_LENGTH = 1_000
 _ID_PREFIX = "msg_"
 
 
 def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list[Fault]:
-    """Return a fault for each order whose webhook may not be sent where it asks.
+    """Return a fault for each order with a webhook URL that is not allowed.
 
-    `allow_loopback` is the setting `webhooks_allow_loopback`. The field of a single order is
-    `webhook_url`, of several `jobs.<index>.webhook_url`.
+    `allow_loopback` is the setting `webhooks_allow_loopback`. The field of the fault is
+    `webhook_url` for a single order, and `jobs.<index>.webhook_url` for several.
     """
-    verdicts: dict[str, str | None] = {}
+    sentences: dict[str, str | None] = {}
     faults = []
     for index, order in enumerate(orders):
         url = order.webhook_url
         if url is None:
             continue
-        if url not in verdicts:
-            verdicts[url] = find_url_fault(url, allow_loopback=allow_loopback)
-        sentence = verdicts[url]
+        if url not in sentences:
+            sentences[url] = find_url_fault(url, allow_loopback=allow_loopback)
+        sentence = sentences[url]
         if sentence is not None:
             field = "webhook_url" if len(orders) == 1 else f"jobs.{index}.webhook_url"
             faults.append(Fault(field, sentence))
@@ -58,7 +58,7 @@ def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) ->
 
 
 class WebhookAdmin:
-    """The operator's hand on messages and endpoints. Every method may raise `PostgresDown`."""
+    """Lists, replays and configures webhooks. Every method may raise `PostgresDown`."""
 
     def __init__(self, database: Database, delivery_queue: DeliveryQueue) -> None:
         self._database = database
@@ -71,9 +71,10 @@ class WebhookAdmin:
         state: str | None = None,
         limit: int = DEFAULT_LIST_LIMIT,
     ) -> list[dict[str, Any]]:
-        """Return messages, newest first, at most 1,000; raises `InvalidRequest`.
+        """Return up to `limit` messages, newest first. The largest limit is 1,000.
 
-        `id` is the `webhook-id` that receivers see, `endpoint` the URL without its query.
+        `id` is the `webhook-id` that receivers get. `endpoint` is the URL without its query. Raises
+        `InvalidRequest`.
         """
         faults = find_limit_faults(limit)
         if state is not None and state not in get_args(WebhookState):
@@ -87,7 +88,7 @@ class WebhookAdmin:
     async def replay(
         self, message_id: UUID | str, *, actor: Actor | str | None = None
     ) -> dict[str, Any]:
-        """Have one message sent anew, whatever became of it, with the same id and a day of tries.
+        """Send one message again, whatever its state, with the same id and new tries for a day.
 
         Raises `NotFound`.
         """
@@ -107,9 +108,9 @@ class WebhookAdmin:
         return _with_message_id(dict(row))
 
     async def replay_dead(self, account_id: str, *, actor: Actor | str | None = None) -> int:
-        """Have every dead message of an account sent anew, oldest first; return how many.
+        """Send every dead message of an account again, oldest first, and return their number.
 
-        The workers are told by Postgres, and take them at a pace. Raises `AccountNotFound`.
+        Postgres notifies the workers, which send them at a limited rate. Raises `AccountNotFound`.
         """
         if await self._database.fetch_row("get_account", account_id) is None:
             raise AccountNotFound(account_id)
@@ -135,11 +136,11 @@ class WebhookAdmin:
         allow_loopback: bool | None = None,
         actor: Actor | str | None = None,
     ) -> dict[str, Any]:
-        """Return the endpoint that this webhook URL belongs to, its `secret` included.
+        """Return the endpoint of a webhook URL, with its `secret`.
 
-        With `allow_loopback` given, an endpoint that does not exist yet is made, so that a receiver
-        can be set up before the first job; raises `InvalidRequest` and `AccountNotFound` then.
-        Without, `NotFound`.
+        If `allow_loopback` is given, a missing endpoint is created, so that a receiver can be set
+        up before the first job. This may raise `InvalidRequest` and `AccountNotFound`. If it is
+        None, a missing endpoint raises `NotFound`.
         """
         if allow_loopback is not None:
             await self._create_endpoint(account_id, url, allow_loopback=allow_loopback, actor=actor)
@@ -151,9 +152,10 @@ class WebhookAdmin:
     async def rotate(
         self, account_id: str, url: str, *, actor: Actor | str | None = None
     ) -> dict[str, Any]:
-        """Give the endpoint a new secret and return it; the old one signs as well for a day.
+        """Give the endpoint a new secret, and return the endpoint with it.
 
-        A second rotation within that day ends the first secret at once. Raises `NotFound`.
+        For a day, messages are signed with the old secret as well. A second rotation within that
+        day ends the first secret immediately. Raises `NotFound`.
         """
         with name_locked_row(f"a webhook endpoint of account {account_id!r}"):
             row = await self._database.fetch_row(
@@ -184,7 +186,7 @@ class WebhookAdmin:
 
     async def _deliver(self, message_id: UUID) -> None:
         try:
-            # It may have one already, for hours from now, or one whose run gave it up just now.
+            # A delivery may exist already: one that is due in hours, or one whose run is ending.
             await self._delivery_queue.make_due_now(message_id, Lane.WEBHOOK)
             delivery = Delivery(message_id, Lane.WEBHOOK)
             await self._delivery_queue.deliver([delivery], rerun_if_running=True)

@@ -1,4 +1,4 @@
-"""The HTTP API: a thin way to the same client; `routes.py` lists what there is."""
+"""The HTTP API over the Python client. `routes.py` lists its routes."""
 
 from producer.api.api_server import serve, serving_api
 

@@ -1,4 +1,4 @@
-"""What the API counts about itself."""
+"""Prometheus metrics of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 
 
 class ApiMetrics:
-    """Counters and times per operation; a stream counts when it ends."""
+    """Counts and durations of requests per operation. Streams are counted when they end."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -30,7 +30,7 @@ class ApiMetrics:
         )
 
     def counter_for(self, endpoint: Endpoint) -> Callable[[int, float], None]:
-        """Return the function that counts one answer of this endpoint."""
+        """Return the function that counts one response of this endpoint."""
         seconds = self.seconds.labels(endpoint.name)
         by_status: dict[int, Counter] = {}
 

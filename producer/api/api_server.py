@@ -1,4 +1,4 @@
-"""The `darkroom api` process: jobs, money and events over HTTP, on API_HOST and API_PORT."""
+"""The `darkroom api` process, which serves the HTTP API on API_HOST and API_PORT."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from shared.settings import Settings
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 20.0
-"""How long requests under way may take once the process is told to stop."""
+"""How long requests in progress may take after the process receives SIGTERM or SIGINT."""
 _NOTE_USES_SECONDS = 10.0
 
 
@@ -59,7 +59,7 @@ async def serve(settings: Settings) -> None:
 
 @asynccontextmanager
 async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
-    """Serve for as long as the block lasts; yields the addresses listened to, `host:port`."""
+    """Serve while the block runs. Yields the listen addresses as `host:port`."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         producer = await stack.enter_async_context(
@@ -109,14 +109,14 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         try:
             yield addresses
         finally:
-            # Who waits or listens is answered now, not when the drain is over.
+            # End waits and streams now, and not at the end of the drain.
             context.stopping.set()
             await producer.events.close()
 
 
 @asynccontextmanager
 async def _run_key_tasks(context: ApiContext) -> AsyncIterator[None]:
-    """Note the uses of keys, and end what is open under revoked ones, for the block."""
+    """Store the last uses of keys, and cancel streams and waits of revoked keys, in the block."""
     tasks = [
         asyncio.create_task(_note_key_uses(context.keys)),
         asyncio.create_task(context.revocation_watch.run()),

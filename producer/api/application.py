@@ -1,4 +1,7 @@
-"""Builds the aiohttp application: every endpoint behind the same door."""
+"""Builds the aiohttp application.
+
+Every endpoint has the same authentication, budgets, timeout and problem responses.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def build_application(
     metrics: ApiMetrics,
     extra_routes: Iterable[web.RouteDef],
 ) -> web.Application:
-    """Return the application with these endpoints, and with the routes of other rooms as given."""
+    """Return the application with these endpoints. `extra_routes` are served without a key."""
     app = web.Application(middlewares=[_problem_middleware])
     app.add_routes(extra_routes)
     by_path: dict[str, list[Endpoint]] = {}
@@ -49,7 +52,7 @@ def build_application(
                 one.method,
                 path,
                 _build_route_handler(context, one, metrics),
-                # A stream writes its body itself, which would break the answer to a HEAD.
+                # A stream writes its own body, which a HEAD response must not have.
                 **({"allow_head": False} if one.is_stream else {}),
             )
             for one in own
@@ -60,7 +63,7 @@ def build_application(
 
 
 def _refuse_other_methods(own: Iterable[Endpoint]) -> RouteHandler:
-    """Say 405 for this path, where a path with braces would take its last part for an id."""
+    """Return 405 for this path. A path with braces would otherwise match its last part as an id."""
     methods = {one.method for one in own}
     allowed = methods | ({"HEAD"} if "GET" in methods else set())
 
@@ -85,7 +88,7 @@ def _build_route_handler(
             response = problem(503, "too_slow", detail)
         except Exception:
             count(_SERVER_ERROR, time.perf_counter() - started)
-            raise  # to be logged, and answered without a word of it
+            raise  # the middleware logs it, and returns a response without its text
         count(response.status, time.perf_counter() - started)
         return response
 
@@ -109,7 +112,7 @@ async def _handle(
             response = await _run_with_timeout(
                 endpoint, Call(request, caller, context, reservation)
             )
-            # What has changed something is answered, whatever it takes.
+            # A request that has changed something always gets its response.
             reservation.set_response_bytes(_length_of(response), may_refuse=endpoint.is_read_only)
         except BaseException:
             reservation.close()
@@ -128,7 +131,7 @@ async def _run_with_timeout(endpoint: Endpoint, call: Call) -> web.StreamRespons
 
 
 def _reserved_bytes(endpoint: Endpoint, request: web.Request) -> int:
-    """Return how much of bodies this request may need before its answer is known."""
+    """Return the most bytes that the bodies of this request may need before its response exists."""
     if endpoint.body is None:
         return endpoint.max_response_bytes
     given = request.content_length
@@ -142,7 +145,7 @@ def _length_of(response: web.StreamResponse) -> int:
 
 @web.middleware
 async def _problem_middleware(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
-    """Give every answer its request id, and every error the shape of a problem."""
+    """Add the request id to every response, and return every error as a problem."""
     request_id = request_id_of(request)
     try:
         response = await handler(request)
@@ -160,7 +163,7 @@ async def _problem_middleware(request: web.Request, handler: RouteHandler) -> we
 
 
 def _log_failure(request: web.Request, request_id: str, error: Exception) -> None:
-    """Log a mistake of ours by its changes, as anybody may repeat a request that fails."""
+    """Log a bug when it first occurs and when it changes, because callers repeat requests."""
     resource = request.match_info.route.resource
     incidents.record_failure(
         "request_failed",
@@ -176,7 +179,7 @@ def _log_status(response: web.StreamResponse, request_id: str, path: str) -> Non
     status = response.status
     cause = response.cause if isinstance(response, Problem) else None
     if status == _UNAVAILABLE:
-        # While a server is away every request ends so: the incident is logged, not each of them.
+        # While a server is down, every request ends like this. Log the incident once.
         error = cause or f"status {status}"
         incidents.record_failure(_NOT_SERVED, "api", error, request_id=request_id, path=path)
     elif status >= _SERVER_ERROR:

@@ -1,4 +1,4 @@
-"""Who asks, and what they may: the key of a request, and the account that it is bound to."""
+"""Authenticates requests by their API key, and checks which accounts a key may use."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SCHEME = "bearer "
 
 
 async def authenticate(keys: KeyStore, request: web.Request, endpoint: Endpoint) -> Caller:
-    """Return who asks. Raises `KeyRefused` (401) and `Forbidden` (403), each with its reason.
+    """Return the caller of a request. Raises `KeyRefused` (401) and `Forbidden` (403).
 
-    While no key was ever made, whoever reaches the loopback address directly may do everything;
-    the server then listens nowhere else.
+    While no key was ever created, every direct request to the loopback address is allowed. The
+    server then listens on no other address.
     """
     several = request.headers.getall("Authorization", [])
     if len(several) > 1:
-        # Which of them counts is read in two ways by two programs: a proxy and this one.
+        # A proxy may use another one of them than this program.
         raise KeyRefused("malformed")
     given = several[0] if several else None
     if given is None:
@@ -41,19 +41,19 @@ async def authenticate(keys: KeyStore, request: web.Request, endpoint: Endpoint)
 
 
 def _require_direct_request(request: web.Request) -> None:
-    """Refuse what came through a proxy, from a web page, or under another name than localhost."""
+    """Raise `KeyNeeded` for requests from proxies, from web pages, or to a name of another host."""
     explanation = explain_indirect(request)
     if explanation is not None:
         raise KeyNeeded(explanation)
 
 
 def caller_actor(call: Call) -> Actor:
-    """Return who asks, as the audit entries name him."""
+    """Return the caller as an actor for audit entries."""
     caller = call.caller
     return Actor(
         f"api:{caller.key_prefix or 'loopback'}",
         via="api",
-        # Without keys nobody has said that he is anything else than the caller.
+        # Without a key the role of the caller is not known.
         is_operator=caller.key_prefix is not None and caller.role is not Role.SERVICE,
         key_prefix=caller.key_prefix,
         key_role=caller.role.value if caller.key_prefix is not None else None,
@@ -62,19 +62,19 @@ def caller_actor(call: Call) -> Actor:
 
 
 def caller_account(caller: Caller) -> str | None:
-    """Return the account that a service key is bound to, or None for staff."""
+    """Return the account of a service key, or None for the other roles."""
     return caller.account_id if caller.role is Role.SERVICE else None
 
 
 def require_account(caller: Caller, account_id: str) -> None:
-    """Raise `Forbidden` where the key is bound to another account."""
+    """Raise `Forbidden` if the key is for another account."""
     bound = caller_account(caller)
     if bound is not None and bound != account_id:
         raise Forbidden(f"this key is for the account {bound!r} alone")
 
 
 def require_job(caller: Caller, job: Job) -> None:
-    """Raise `JobNotFound` where the job is another account's: a key sees its own account only."""
+    """Raise `JobNotFound` if the key is for another account than the job's."""
     bound = caller_account(caller)
     if bound is not None and job.account_id != bound:
         raise JobNotFound(str(job.id))

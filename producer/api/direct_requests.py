@@ -1,7 +1,8 @@
-"""Whether a request comes straight from a program on this machine.
+"""Decides whether a request comes directly from a program on this machine.
 
-While no API key exists, whoever reaches the loopback address is trusted. A proxy on this machine
-passes on what strangers ask, and a browser sends what any web page asks: both show in the headers.
+While no API key exists, requests to the loopback address are trusted. But a proxy on this machine
+forwards requests from other machines, and a browser sends requests of any web page. Both set
+headers by which they are recognised.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ _PROXY_HEADER_PREFIXES = (
 )
 _BROWSER_HEADERS = frozenset({"sec-fetch-site", "origin", "referer"})
 _OWN_PAGE_SITES = frozenset({"same-origin", "none"})
-"""What a browser says of a request of `/docs`, and of an address that was typed in."""
+"""The values of Sec-Fetch-Site for requests of `/docs`, and for a typed address."""
 
 
 def explain_indirect(request: web.BaseRequest) -> str | None:
-    """Return what tells that somebody else than a program of this machine asks, or None.
+    """Return why a request is not direct, or None if it is.
 
-    The sign completes the sentence "this request ...".
+    The text completes the sentence "this request ...".
     """
     if not _names_loopback(request.host):
         return f"was sent to the name {request.host[:80]!r}"
     if request.version < HttpVersion11:
-        # What nginx speaks to the servers behind it unless told otherwise.
+        # The default of nginx for requests to the servers behind it.
         return "was sent as HTTP/1.0, as by a proxy"
     is_of_a_browser = False
     for name in request.headers:
@@ -55,13 +56,13 @@ def explain_indirect(request: web.BaseRequest) -> str | None:
 def _explain_web_page(request: web.BaseRequest) -> str | None:
     own = f"http://{request.host}".lower()
 
-    def said(name: str) -> list[str]:
+    def values_of(name: str) -> list[str]:
         return [value.strip().lower() for value in request.headers.getall(name, [])]
 
     is_foreign = {
-        "Sec-Fetch-Site": not _OWN_PAGE_SITES.issuperset(said("Sec-Fetch-Site")),
-        "Origin": any(origin != own for origin in said("Origin")),
-        "Referer": any(_origin_of(page) != own for page in said("Referer")),
+        "Sec-Fetch-Site": not _OWN_PAGE_SITES.issuperset(values_of("Sec-Fetch-Site")),
+        "Origin": any(origin != own for origin in values_of("Origin")),
+        "Referer": any(_origin_of(page) != own for page in values_of("Referer")),
     }
     named = next((name for name, is_so in is_foreign.items() if is_so), None)
     return f"came from another web page (header {named!r})" if named else None

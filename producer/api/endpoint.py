@@ -1,6 +1,6 @@
-"""What a route of the API is: one row says how to reach it, who may, and what it takes and gives.
+"""Describes a route: its path, roles, parameters, body and responses; and what its handler gets.
 
-The application is built from these rows, and so is the OpenAPI document: there is no second list.
+Both the application and the OpenAPI document are built from these descriptions.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from producer.orders.order_batcher import OrderBatcher
 from shared.errors import AccountNotFound, DarkroomError
 
 JOB_BODY_BYTES = 256 * 1024
-"""Enough for the longest prompt with every character escaped, and the notes."""
+"""Enough for the longest prompt with every character escaped, and for the metadata."""
 BATCH_BODY_BYTES = 16 * 1024 * 1024
 RESPONSE_TIMEOUT_SECONDS = 30.0
 
 ALL_ROLES = frozenset(Role)
 ADMIN_ONLY = frozenset({Role.ADMIN})
 ENQUEUE_ROLES = frozenset({Role.SERVICE, Role.ADMIN})
-"""Who places jobs: a service for its own account, an admin for any."""
+"""The roles that enqueue jobs: a service for its own account, an admin for any account."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """The rooms behind the counter."""
+    """The objects that handlers use. There is one per process."""
 
     producer: Producer
     keys: KeyStore
     revocation_watch: RevocationWatch
-    """Ends what is open under a key that was revoked."""
+    """Cancels the open streams and waits of revoked keys."""
     order_batcher: OrderBatcher
-    """Where single orders are placed."""
+    """Enqueues single orders."""
     budgets: KeyBudgets = field(default_factory=KeyBudgets)
-    """What each key may have under way."""
+    """Limits the concurrent requests, waits and bytes of each key."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the process is told to stop: who waits is answered at once."""
+    """Set when the process stops. Waiting requests then get their response immediately."""
 
     @property
     def billing(self) -> Billing:
@@ -55,13 +55,13 @@ class ApiContext:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that was let in: who asks, and what."""
+    """One authenticated request."""
 
     request: web.Request
     caller: Caller
     context: ApiContext
     reservation: BudgetReservation
-    """Its part of what its key may have under way."""
+    """The part of its key's budget that this request uses."""
 
     def until_key_revoked(self) -> AbstractAsyncContextManager[None]:
         """Return a context whose block is cancelled, with `KeyRefused`, once the key is revoked."""
@@ -73,7 +73,7 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of the query or a header, as the document describes it."""
+    """A query parameter or a header, as the OpenAPI document describes it."""
 
     name: str
     schema: Mapping[str, Any]
@@ -93,35 +93,35 @@ class Endpoint:
     path: str
     handler: Handler
     name: str
-    """The operation's id, as generated clients call it."""
+    """The operation id, which generated clients use as a name."""
     summary: str
     tag: str
     roles: frozenset[Role] = ALL_ROLES
     parameters: tuple[Parameter, ...] = ()
     path_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The schema of each part of the path in braces; a string unless said here."""
+    """The schemas of the parts of the path in braces. The default is a string."""
     not_found: Callable[[Mapping[str, str]], DarkroomError] = _account_not_found
     """Returns the error for a path whose parts name no row, from these parts."""
     body: str | None = None
-    """The name of the body's schema in `producer.api.openapi.component_schemas`; None: no body."""
+    """The name of the body's schema in `producer.api.openapi.component_schemas`, if it has one."""
     body_limit: int = JOB_BODY_BYTES
     responses: Mapping[int, str | None] = field(default_factory=dict)
-    """Per good status the name of its schema; None: no body."""
+    """The name of the schema of each successful status, or None without a body."""
     response_headers: tuple[str, ...] = ()
-    """The names of headers that a good answer may have, as in `producer.api.openapi.document`."""
+    """Headers of successful responses, by their names in `producer.api.openapi.document`."""
     problems: tuple[int, ...] = ()
-    """The statuses it refuses with, beside those that every route has."""
+    """The error statuses of this route, in addition to those that every route has."""
     response_type: str = "application/json"
     is_stream: bool = False
-    """Whether it answers for as long as the caller listens."""
+    """Whether the response is a stream of events."""
     supports_wait: bool = False
-    """Whether `wait` has it answer later."""
+    """Whether the query parameter `wait` delays the response."""
     max_response_bytes: int = 0
-    """How much a list may read and send."""
+    """The most bytes that the response of a list has."""
     timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS
     description: str = ""
 
     @property
     def is_read_only(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether a request changes nothing."""
         return self.method == "GET"

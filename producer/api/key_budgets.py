@@ -1,7 +1,7 @@
-"""What one key may have under way in this process: requests, those that wait, and bytes.
+"""Limits per API key of concurrent requests, waits and bytes in this process.
 
-Without these, one key could hold all the memory and every connection to Postgres, by asking for
-much and reading nothing.
+Without these limits, a client that sends many requests and does not read the responses could use
+all memory and all Postgres connections.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from producer.api.responses.http_errors import TooManyRequests
 
 MAX_REQUESTS_PER_KEY = 500
-"""As many requests of one key are worked on, or have answers that are not read yet."""
+"""The most requests of one key that are in progress or whose responses are not read yet."""
 MAX_WAITS_PER_KEY = 2_000
-"""As many requests of one key wait for the end of a job, or follow events."""
+"""The most requests of one key that wait for the end of a job or stream events."""
 MAX_BYTES_PER_KEY = 32 * 1024 * 1024
-"""As much of the bodies of one key's requests and answers lies here at once."""
+"""The most bytes of request and response bodies that one key may hold in memory."""
 
 
 @dataclass(slots=True)
 class _KeyUse:
-    """What a key has under way."""
+    """What a key uses now."""
 
     requests: int = 0
     waits: int = 0
@@ -32,7 +32,12 @@ class _KeyUse:
 
 
 class BudgetReservation:
-    """One request's part of its key's budget, from its start until its answer has been read."""
+    """The part of a key's budget that one request uses.
+
+    It lasts from the start of the request until its response has been read. At the start it counts
+    `Endpoint.max_response_bytes`, or for a request with a body the length of the body (at most
+    `Endpoint.body_limit`). `set_response_bytes` replaces that by the length of the response.
+    """
 
     __slots__ = ("_budgets", "_bytes", "_is_open", "_is_wait", "_key")
 
@@ -41,10 +46,10 @@ class BudgetReservation:
         self._is_wait, self._is_open = is_wait, True
 
     def set_response_bytes(self, count: int, *, may_refuse: bool) -> None:
-        """Count the bytes of the answer in place of what was reserved.
+        """Count the bytes of the response instead of the reserved bytes.
 
-        Raises `TooManyRequests` where `may_refuse`: the answer to a request that has changed
-        something is always sent.
+        Raises `TooManyRequests` if `may_refuse` is set and the key has no room for them. The
+        response to a request that has changed something is always sent.
         """
         use = self._budgets.key_use(self._key)
         others = use.bytes - self._bytes
@@ -53,7 +58,7 @@ class BudgetReservation:
         use.bytes, self._bytes = others + count, count
 
     def close(self) -> None:
-        """Give the part back; again, it does nothing."""
+        """Release the reservation. Further calls do nothing."""
         if not self._is_open:
             return
         self._is_open = False
@@ -61,7 +66,7 @@ class BudgetReservation:
 
 
 class KeyBudgets:
-    """The budgets of all keys; None is the key of whoever needs none."""
+    """The budgets of all keys. The key None stands for requests without a key."""
 
     def __init__(
         self,
@@ -75,9 +80,9 @@ class KeyBudgets:
         self._key_uses: dict[str | None, _KeyUse] = {}
 
     def reserve(self, key: str | None, reserved_bytes: int, *, is_wait: bool) -> BudgetReservation:
-        """Count a request and the bytes that it will need, or raise `TooManyRequests`.
+        """Count a request and its `reserved_bytes`, or raise `TooManyRequests`.
 
-        A key that has nothing under way is never refused for its bytes.
+        The bytes of a key without any request in progress are not limited.
         """
         use = self.key_use(key)
         if is_wait and use.waits >= self._max_waits:
@@ -100,15 +105,15 @@ class KeyBudgets:
 
     @property
     def in_use(self) -> dict[str | None, tuple[int, int, int]]:
-        """Per key with something under way: its requests, those that wait, and its bytes."""
+        """The requests, waits and bytes of each key with a request in progress."""
         return {key: (use.requests, use.waits, use.bytes) for key, use in self._key_uses.items()}
 
     def key_use(self, key: str | None) -> _KeyUse:
-        """Return what the key has under way."""
+        """Return what the key uses now."""
         return self._key_uses.get(key) or _KeyUse()
 
     def remove_request(self, key: str | None, count: int, *, is_wait: bool) -> None:
-        """Forget a request; only its ticket calls this."""
+        """Remove a request from the counts. Only `BudgetReservation.close` calls this."""
         use = self._key_uses[key]
         use.bytes -= count
         if is_wait:

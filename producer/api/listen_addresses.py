@@ -1,4 +1,4 @@
-"""Which addresses the API listens on: loopback alone until there is a key to ask for."""
+"""Opens the listen addresses of the API: only loopback until the first API key exists."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ log = structlog.get_logger(__name__)
 LOOPBACK = "127.0.0.1"
 _SETTING = "API_PORT"
 KEY_CHECK_SECONDS = 1.0
-"""How soon after the first key was made the API listens where it was told to."""
+"""The time between two checks for the first key, after which API_HOST is opened."""
 
 
 class ListenAddresses:
-    """Opens the application's addresses and closes them again."""
+    """Opens and closes the listen addresses of the application."""
 
     def __init__(self, app: web.Application, host: str, port: int, keys: KeyStore) -> None:
         self._app, self._host, self._port, self._keys = app, host, port, keys
 
     @asynccontextmanager
     async def open(self, *, drain_seconds: float) -> AsyncIterator[list[str]]:
-        """Listen for as long as the block lasts; yields the addresses, `host:port`.
+        """Listen while the block runs. Yields the addresses as `host:port`.
 
-        Where the address is not loopback and no key was ever made, only loopback is opened, and
-        the other one as soon as there is a key. At the end no new connection is taken, and
-        requests under way have that long to end. Raises `ConfigurationError` where the port
-        cannot be had.
+        If the address is not loopback and no key was ever created, only loopback is opened. The
+        other address is opened when the first key exists. At the end no new connection is accepted,
+        and requests in progress have `drain_seconds` to end. Raises `ConfigurationError` if the
+        port is not available.
         """
         runner = build_runner(self._app, drain_seconds=drain_seconds)
         await runner.setup()
@@ -78,12 +78,12 @@ class ListenAddresses:
 
 
 def build_runner(app: web.Application, *, drain_seconds: float) -> LimitedRunner:
-    """Return what runs the API."""
+    """Return the aiohttp runner of the API."""
     return LimitedRunner(
         app,
         name="api",
         refuse=listener_problem,
-        # A caller who has left is not worked for any longer.
+        # Cancel the handler of a caller who has disconnected.
         handler_cancellation=True,
         shutdown_timeout=drain_seconds,
     )

@@ -1,4 +1,4 @@
-"""Every route of the API, one row each."""
+"""The table of all routes of the API."""
 
 from __future__ import annotations
 

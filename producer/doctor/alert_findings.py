@@ -1,4 +1,4 @@
-"""Turns the alerts of the moment into findings of the doctor."""
+"""Turns the current alerts into findings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from shared.domain.alerts.system_state import RedisState
 from shared.errors import RedisDown
 
 _REPORTED_BY_OTHER_FINDINGS = frozenset({"redis_evicts", "process_without_redis"})
-"""Alerts that a finding of the doctor's own tells about as well."""
+"""Alerts whose condition another finding reports."""
 
 
 async def check_alerts(
     queries: Queries, redis_url: str | None, accounts: Sequence[str]
 ) -> AsyncIterator[Finding]:
-    """Find what is wrong at the moment, or that nothing is. Raises `PostgresDown`."""
+    """Yield one finding for each alert, or one good finding. Raises `PostgresDown`."""
     system_state = await read_system_state(queries)
-    told = await _read_redis(redis_url, accounts) if redis_url else None
+    redis = await _read_redis(redis_url, accounts) if redis_url else None
     alerts = [
         alert
-        for alert in find_alerts(system_state, told)
+        for alert in find_alerts(system_state, redis)
         if alert.name not in _REPORTED_BY_OTHER_FINDINGS
     ]
     for alert in alerts:
@@ -41,7 +41,7 @@ async def check_alerts(
             True,
             f"{system_state.queued} wait, {system_state.tasks} generate,"
             f" {system_state.workers_alive} workers are alive"
-            + ("" if told is not None else "; Redis was not asked"),
+            + ("" if redis is not None else "; Redis was not asked"),
         )
 
 
@@ -50,4 +50,4 @@ async def _read_redis(redis_url: str, accounts: Sequence[str]) -> RedisState | N
         try:
             return await read_redis_state(redis, accounts)
         except RedisDown:
-            return None  # which is a finding of its own
+            return None  # another finding reports it

@@ -1,4 +1,4 @@
-"""Says whether the clocks agree: of this machine, of Redis and of every live process."""
+"""Compares the clocks of this machine, of Redis and of every live process with Postgres."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIX = (
 async def check_clocks(
     queries: Queries, redis_url: str, clock: ServerClock | None = None
 ) -> Finding:
-    """Compare all clocks that are known with Postgres's. Raises `PostgresDown`."""
+    """Compare all known clocks with the clock of Postgres. Raises `PostgresDown`."""
     clock = clock or ServerClock()
     await measure_clock(queries, clock)
     skews = {"this machine": clock.skew_seconds}
@@ -32,7 +32,7 @@ async def check_clocks(
             async with connect_redis(redis_url, connections=1) as redis:
                 skews["Redis"] = (await _redis_time(redis) - clock.now()) / timedelta(seconds=1)
         except RedisDown:
-            pass  # said by the finding about Redis
+            pass  # another finding reports it
     for process in await list_processes(queries):
         if process.is_alive and process.clock_skew_seconds is not None:
             skews[f"{process.kind} {process.name}"] = process.clock_skew_seconds

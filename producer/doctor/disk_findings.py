@@ -1,4 +1,4 @@
-"""Examines how much room is left where Darkroom writes on this machine."""
+"""Checks the free disk space where Darkroom writes on this machine."""
 
 from __future__ import annotations
 
@@ -12,54 +12,54 @@ from producer.doctor.finding import Finding
 
 _GIB = 1024**3
 MIN_FREE_BYTES = 1 * _GIB
-"""Postgres lets its log of writes grow to 1 GB between two checkpoints (`max_wal_size`): with less
-than that, a burst of jobs may fill the disk."""
+"""Between two checkpoints, the write-ahead log of Postgres may grow to 1 GB (`max_wal_size`). With
+less free space, a burst of jobs may fill the disk."""
 MIN_FREE_SHARE = 0.05
-"""What counts on disks below 20 GiB, where 1 GiB would be an alarm from the first day."""
+"""The limit for disks below 20 GiB, where 1 GiB would be reported from the first day."""
 
 
 class FileSystemStats(Protocol):
-    """What the system says of a file system: as many blocks, of that many bytes each."""
+    """The fields of `os.statvfs` that are read."""
 
     @property
     def f_bavail(self) -> int:
-        """Blocks that others than root may still use."""
+        """The free blocks for users other than root."""
 
     @property
     def f_blocks(self) -> int:
-        """All blocks."""
+        """The number of blocks."""
 
     @property
     def f_frsize(self) -> int:
-        """The size of a block."""
+        """The bytes of one block."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskSpace:
-    """The room on the file system of one folder."""
+    """The space on the file system of one folder."""
 
     free_bytes: int
-    """What others than root may still use."""
+    """The free bytes for users other than root."""
     total_bytes: int
 
     @property
     def min_free_bytes(self) -> float:
-        """From how little on the disk is nearly full."""
+        """The free bytes below which the disk is nearly full."""
         return min(MIN_FREE_BYTES, MIN_FREE_SHARE * self.total_bytes)
 
     @property
     def is_nearly_full(self) -> bool:
-        """Whether less is free than there should be."""
+        """Whether fewer than `min_free_bytes` are free."""
         return self.free_bytes < self.min_free_bytes
 
 
 def check_disks(
     home: Path, *, read_stats: Callable[[Path], FileSystemStats] = os.statvfs
 ) -> Iterator[Finding]:
-    """Find how much is free where the evidence of paid tasks and the embedded servers' data lie.
+    """Yield the free space of the disks with the evidence of paid tasks and the embedded servers.
 
-    A folder that does not exist yet counts as the nearest one above it. What a server elsewhere has
-    left is not known here.
+    For a folder that does not exist yet, the nearest existing parent is checked. The disks of
+    servers on other machines are not checked.
     """
     places = {_nearest_existing(home.resolve())}
     for name in ("evidence", "state", "postgres", "valkey"):
@@ -69,7 +69,7 @@ def check_disks(
     seen: set[int] = set()
     for place in sorted(places):
         try:
-            device, room = os.stat(place).st_dev, read_stats(place)
+            device, stats = os.stat(place).st_dev, read_stats(place)
         except OSError as error:
             yield Finding(
                 "disk space",
@@ -81,12 +81,12 @@ def check_disks(
         if device not in seen:
             seen.add(device)
             yield check_free_space(
-                place, DiskSpace(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
+                place, DiskSpace(stats.f_bavail * stats.f_frsize, stats.f_blocks * stats.f_frsize)
             )
 
 
 def check_free_space(place: Path, space: DiskSpace) -> Finding:
-    """Return the finding about the file system of that folder."""
+    """Return the finding about the file system of a folder."""
     detail = f"{_size(space.free_bytes)} of {_size(space.total_bytes)} free at {place}"
     if not space.is_nearly_full:
         return Finding("disk space", True, detail)
@@ -103,5 +103,5 @@ def _nearest_existing(folder: Path) -> Path:
 
 
 def _size(count: float) -> str:
-    """Return a size as people read it."""
+    """Return a size in GiB or MiB."""
     return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / 1024**2:.1f} MiB"

@@ -1,4 +1,4 @@
-"""Examines a Darkroom: every dependency and every invariant, with the fix for what is wrong."""
+"""Runs every check of `darkroom doctor`, on servers, processes and stored data."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _STUCK_SECONDS = 3600.0
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at everything; one finding each. Raises nothing that a finding can say."""
+    """Run every check and yield its findings. Errors of servers become findings."""
     for finding in check_disks(settings.darkroom_home):
         yield finding
     async with AsyncExitStack() as stack:
         try:
-            # Asked first: opening them starts those that do not run.
+            # Before opening the servers, because that starts the embedded ones.
             running = await asyncio.to_thread(find_running_servers, settings.darkroom_home)
             opening = open_servers(
                 settings, needs_redis=False, check_schema=settings.database_url is None
@@ -56,7 +56,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             async for finding in _check_database(servers, stack, settings.kie_account_names):
                 yield finding
         except DarkroomError as error:
-            # It answered at first, and then did not.
+            # Postgres answered the first query, and failed later.
             yield Finding("postgres", False, str(error), FIXES[POSTGRES])
         yield _check_kie_key(settings, servers)
 

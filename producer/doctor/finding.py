@@ -1,4 +1,4 @@
-"""What the doctor found about one thing."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
     detail: str
     fix: str | None = None
-    """What to do about it, where something is wrong."""
+    """What to do, if `ok` is False."""
     since: datetime | None = None
-    """When it went wrong, where that is known."""
+    """Since when `ok` is False, if known."""

@@ -34,11 +34,11 @@ _FIXES = {
     " and ALTER FUNCTION … SET search_path = pg_catalog, public, pg_temp; of a schema: REVOKE"
     " CREATE ON SCHEMA public FROM PUBLIC",
 }
-"""What to do about a broken rule, where an operator can do something."""
+"""What an operator does about a broken invariant. Other invariants have `_REPORT_ADVICE`."""
 
 
 def connect_for_checks(url: str) -> AbstractAsyncContextManager[Database]:
-    """Open a database for checks that read all of it: with the time that takes."""
+    """Open a database for checks that read all of it, with a long query timeout."""
     return connect_database(
         url,
         connections=2,
@@ -49,7 +49,7 @@ def connect_for_checks(url: str) -> AbstractAsyncContextManager[Database]:
 
 
 async def check_invariants(queries: Queries) -> AsyncIterator[Finding]:
-    """Check every invariant of the books on any database."""
+    """Check every invariant on any database, and yield one finding for each."""
     for query, sentence in _INVARIANTS.items():
         rows = await queries.fetch(query, _MAX_NAMED)
         named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)

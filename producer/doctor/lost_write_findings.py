@@ -1,4 +1,4 @@
-"""Looks for what Postgres has lost: evidence that workers kept, and deliveries of unknown jobs."""
+"""Describes jobs and tasks that Postgres has lost, by the evidence and deliveries in Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIX = (
 
 
 async def describe_lost_writes(queries: Queries, redis_url: str) -> str | None:
-    """Return what was lost, in a sentence, or None. Raises `DependencyDown`."""
+    """Return a sentence about lost jobs and tasks, or None. Raises `DependencyDown`."""
     async with connect_redis(redis_url, connections=1) as redis:
         evidence = LostWriteLog(redis)
         losses = await evidence.read()

@@ -1,4 +1,4 @@
-"""Examines what the database roles of this Darkroom may do."""
+"""Compares the rights of the database roles with sql/rights.sql."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_NAMED = 6
 
 
 async def check_privileges(queries: Queries) -> Finding:
-    """Find rights that were taken or given by hand, and logins that are no member of their role.
+    """Find rights that were granted or revoked manually, and logins without their role.
 
     Raises `PostgresDown`.
     """

@@ -1,4 +1,4 @@
-"""Examines the processes of a database: who is alive, and whether they share what they must."""
+"""Checks which processes are alive, and whether they share one Redis and one set of settings."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from shared.errors import RedisDown
 from shared.server_urls import redis_address
 
 _SECOND_READ_SECONDS = HEARTBEAT_SECONDS + 1
-"""Until every live process has written once more."""
+"""The time in which every live process writes its row and its mark again."""
 _SAME_REDIS = "give all workers and APIs the same REDIS_URL, and the doctor as well"
 _OWN_REDIS = "give each database a REDIS_URL of its own; another database number will do"
 
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """The live processes of a database beside the marks of one Redis."""
+    """The live processes of a database compared with the marks in one Redis."""
 
     unmarked: tuple[ProcessRow, ...]
-    """They say that they marked their Redis, and this one lacks it."""
+    """Processes that have marked their Redis, while this Redis has no mark of them."""
     unknown: tuple[Presence, ...]
-    """They are no processes of this database."""
+    """Marks of processes that do not belong to this database."""
 
 
 async def check_processes(queries: Queries, redis_url: str | None) -> AsyncIterator[Finding]:
-    """Find who is alive and what is not shared. Takes 6 s where something seems wrong.
+    """Yield findings about live processes, their Redis and their settings.
 
-    Raises `PostgresDown`.
+    Takes 6 s if something seems wrong. Raises `PostgresDown`.
     """
     rows = await list_processes(queries)
     yield _check_alive(rows)
@@ -45,7 +45,7 @@ async def check_processes(queries: Queries, redis_url: str | None) -> AsyncItera
             async for finding in _check_redis_sharing(queries, redis_url):
                 yield finding
         except RedisDown:
-            pass  # which is a finding of its own
+            pass  # another finding reports it
     yield _compare_settings([row for row in alive if row.kind == "worker"])
 
 
@@ -71,7 +71,7 @@ def _check_alive(rows: Sequence[ProcessRow]) -> Finding:
 
 def _reaches_redis(row: ProcessRow) -> bool:
     ago = row.redis_seen_seconds_ago
-    # One that has just started has not marked its Redis yet.
+    # A process that has just started has not marked its Redis yet.
     return row.started_seconds_ago < ALIVE_SECONDS if ago is None else ago < ALIVE_SECONDS
 
 
@@ -79,14 +79,14 @@ async def _check_redis_sharing(queries: Queries, redis_url: str) -> AsyncIterato
     async with connect_redis(redis_url, connections=1) as redis:
 
         async def compare() -> _Comparison:
-            # The rows first: each says that a mark was written before.
+            # Read the rows first, because a process writes its mark before its row.
             rows = await list_processes(queries, look_back_seconds=KEEP_SECONDS)
             presences = await fetch_presences(redis)
             return _compare(rows, presences)
 
         first = seen = await compare()
         if first.unmarked or first.unknown:
-            # A wiped Redis, or a process that has just died or started.
+            # Read again, as Redis may have been emptied, or a process may have started or ended.
             await asyncio.sleep(_SECOND_READ_SECONDS)
             seen = await compare()
     wrote_before = {row.id: row.redis_seen_at for row in first.unmarked}

@@ -1,4 +1,4 @@
-"""Says to which servers the doctor talks, and whether the embedded ones were running."""
+"""Describes the Postgres and the Redis that the doctor uses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from shared.settings import Settings
 
 
 def describe_servers(servers: Servers, settings: Settings, watchdog: int | None) -> Finding:
-    """Return the finding; `watchdog` ran the embedded servers before the doctor opened them.
+    """Return the finding about the servers in use.
 
-    Whether each server answers is a finding of its own.
+    `watchdog` is the process that ran the embedded servers before the doctor opened them. Other
+    findings report whether the servers answer.
     """
     parts = [
         f"Postgres {database_address(servers.database_url)} as given"

@@ -1,6 +1,7 @@
-"""Waits for jobs to end: pushed over Redis, with a look into Postgres every two seconds.
+"""Waits for jobs to end: Redis announces ends, and a query checks Postgres every two seconds.
 
-One subscription and one query serve all waits of a process. A lost push costs two seconds.
+All waits of a process share one subscription and one query. A lost announcement delays a wait by
+at most two seconds.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ RECHECK_SECONDS = 2.0
 
 
 class JobEndWaiter:
-    """Tells waiters of one process when their jobs have ended."""
+    """Completes the waits of one process when their jobs have ended."""
 
     def __init__(self, jobs: JobRepository, subscription: ChangeSubscription) -> None:
         self._jobs = jobs
         self.subscription = subscription
-        """The process's own, for whoever else has to hear of changes."""
+        """The subscription of the process, which others may use as well."""
         self._waiters: defaultdict[UUID, list[asyncio.Future[Job]]] = defaultdict(list)
         self._ended: set[UUID] = set()
         self._wake_up = asyncio.Event()
@@ -38,10 +39,10 @@ class JobEndWaiter:
         subscription.add(self._receive_changes)
 
     async def wait(self, job_id: UUID, timeout_seconds: float) -> Job:
-        """Return the job once it is terminal; raises `WaitTimedOut`, `JobNotFound`."""
+        """Wait until the job is terminal, and return it. Raises `WaitTimedOut`, `JobNotFound`."""
         self._start()
         waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-        # Registered before the look, so that an end between the two is not missed.
+        # Registered before the first read, so that an end between the two is not missed.
         self._waiters[job_id].append(waiter)
         try:
             if await self._state(job_id) in TERMINAL:
@@ -73,10 +74,10 @@ class JobEndWaiter:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop looking."""
-        looking, self._task = self._task, None
-        if looking is not None:
-            await stop_tasks([looking])
+        """Stop the background task."""
+        task, self._task = self._task, None
+        if task is not None:
+            await stop_tasks([task])
 
     def _receive_changes(self, changes: Sequence[Change]) -> None:
         ended = {change.job_id for change in changes if change.has_ended} & self._waiters.keys()
@@ -88,8 +89,8 @@ class JobEndWaiter:
         loop = asyncio.get_running_loop()
         recheck_at = loop.time() + RECHECK_SECONDS
         while True:
-            # A moment, not a pause since the last push: a steady stream of pushes must not put
-            # off for ever the look at those whose push was lost.
+            # A fixed time, and not a pause after the last announcement: a steady stream of
+            # announcements must not delay the check for lost ones without end.
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(recheck_at):
                     await self._wake_up.wait()
@@ -103,7 +104,7 @@ class JobEndWaiter:
             await self._resolve_waiters(wanted, pushed)
 
     async def _resolve_waiters(self, wanted: set[UUID], pushed: set[UUID]) -> None:
-        """Answer those who wait for the pushed jobs, and for what else has ended of the wanted."""
+        """Complete the waits for the pushed jobs, and for those of `wanted` that have ended."""
         if not wanted:
             return
         try:
@@ -128,7 +129,7 @@ class JobEndWaiter:
 async def open_end_waiter(
     jobs: JobRepository, delivery_queue: DeliveryQueue
 ) -> AsyncIterator[JobEndWaiter]:
-    """Open a watch with the subscription of the process, and close both at the end."""
+    """Open a waiter with the subscription of the process, and close both at the end."""
     subscription = ChangeSubscription(delivery_queue)
     waiter = JobEndWaiter(jobs, subscription)
     try:

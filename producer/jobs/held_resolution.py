@@ -1,7 +1,7 @@
-"""Settles jobs that are held because Kie's success could not be read, by an operator's verdict.
+"""Resolves jobs that are held because Kie's success could not be read, by an operator's decision.
 
-The verdict goes through the statements of an ordinary end, so the charge, the ledger and the
-webhooks are the same, and whoever comes first wins: a readable answer of Kie, or the operator.
+The resolution uses the statements of an ordinary end, so the charge, the ledger and the webhooks
+are the same. Only the first end counts: a readable answer of Kie, or the operator's decision.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _URL_LENGTH = 4_096
 
 @dataclass(frozen=True, slots=True)
 class HeldResolution:
-    """What an operator says of one held job. Raises `InvalidRequest` with every fault."""
+    """An operator's decision on one held job. Raises `InvalidRequest` with every fault."""
 
     result_urls: tuple[str, ...]
-    """The images that Kie made, each once; empty: there are none."""
+    """The images that Kie made, each once. Empty if there are none."""
     reason: str
-    """Why; kept in the job's timeline."""
+    """The reason, which an event of the job stores."""
     actor: Actor | str | None = None
-    """Who says so; None: whoever the database session belongs to."""
+    """The operator. None stands for the login of the database session."""
 
     def __post_init__(self) -> None:
         faults = [
@@ -64,11 +64,11 @@ async def resolve_held(
     basis: ChargeBasis,
     task_id: str | None = None,
 ) -> Job:
-    """End a held job by the verdict and write down who and why, in one transaction.
+    """End a held job by the resolution, and store the actor and the reason, in one transaction.
 
-    Returns it `succeeded` and charged, or `failed`/`result_unreadable` with its hold released.
-    Raises `InvalidRequest` where the job is not held, or `task_id` is given and is not its task,
-    with nothing stored.
+    The job is returned `succeeded` and charged, or `failed`/`result_unreadable` with its hold
+    released. Raises `InvalidRequest`, with nothing stored, if the job is not held or if `task_id`
+    is given and is not its task.
     """
     if not _is_held(job) or task_id not in {None, job.provider_task_id}:
         raise _not_held(job)

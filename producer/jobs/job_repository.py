@@ -1,4 +1,4 @@
-"""Writes jobs into Postgres with their holds, reads them, and takes them back."""
+"""Inserts jobs with their holds into Postgres, and reads, lists and cancels them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from shared.errors import (
 )
 
 _CANCEL_TRIES = 5
-# By whether an account is given, and whether a state is.
+# Keys: whether an account is given, and whether a state is given.
 _LIST_QUERIES = {
     (False, False): "list_jobs",
     (True, False): "list_jobs_of_account",
@@ -50,33 +50,33 @@ _LIST_QUERIES = {
 
 @dataclass(frozen=True, slots=True)
 class EnqueueResult:
-    """A job that an order led to, and whether this order made it."""
+    """The job of an order, and whether this order created it."""
 
     job: Job
     is_new: bool
 
 
 class JobRepository:
-    """The producer's hand on `jobs` and the ledger. Raises `PostgresDown`."""
+    """Inserts, reads, lists and cancels jobs. Every method may raise `PostgresDown`."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
 
     async def insert(self, orders: Sequence[Order]) -> list[EnqueueResult]:
-        """Store the orders as jobs with their holds, in one statement, in the order given.
+        """Insert the orders as jobs with their holds, in one statement, in the order given.
 
         Raises `InsufficientCredits` or `AccountNotFound` with nothing stored. `PriceMissing` and
-        `IdempotencyConflict` are raised after the statement: a caller with several orders runs
-        this inside a transaction, which they abort.
+        `IdempotencyConflict` are raised after the statement, so a caller with several orders must
+        run this inside a transaction.
         """
         stored = await self._insert_all(orders)
         return [await self._build_result(order, job) for order, job in stored]
 
     async def insert_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
-        """Store orders that have nothing to do with each other, in one statement.
+        """Insert independent orders in one statement, and return the outcome of each.
 
-        Each has its own outcome. Raises `InsufficientCredits` or `AccountNotFound` with nothing
-        stored, where the holds of all together find no room: each may still find its own.
+        Raises `InsufficientCredits` or `AccountNotFound` with nothing stored if the holds of all
+        orders together are not possible. Single orders may still be.
         """
         outcomes: list[EnqueueResult | RequestRefused] = []
         for order, job in await self._insert_all(orders):
@@ -87,7 +87,7 @@ class JobRepository:
         return outcomes
 
     async def _insert_all(self, orders: Sequence[Order]) -> list[tuple[Order, Job | None]]:
-        """Store what can be stored; return each order with the job that it has become, if any."""
+        """Insert the orders, and return each order with its new job, if it has one."""
         prepared_orders = [prepare_order(order) for order in orders]
         try:
             with name_locked_row(describe_accounts({order.account_id for order in orders})):
@@ -108,7 +108,7 @@ class JobRepository:
     async def _run_insert(
         self, prepared_orders: Sequence[PreparedOrder]
     ) -> Sequence[asyncpg.Record]:
-        """Store the drafts; return a row for each that became a job."""
+        """Run the insert statement. Return a row for each order that became a job."""
         if len(prepared_orders) == 1:
             row = await self._queries.fetch_row(
                 "enqueue_job", *insert_parameters(prepared_orders[0])
@@ -138,7 +138,7 @@ class JobRepository:
         return job_from_row(row) if row else None
 
     async def get(self, job_id: UUID) -> Job:
-        """Return the job as it is now, or raise `JobNotFound`."""
+        """Return the job, or raise `JobNotFound`."""
         row = await self._queries.fetch_row("get_job", job_id)
         if row is None:
             raise JobNotFound(str(job_id))
@@ -161,18 +161,18 @@ class JobRepository:
         }
 
     async def states(self, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
-        """Return the states of those jobs that exist, and no more of them."""
+        """Return only the states of the jobs that exist, by id."""
         rows = await self._queries.fetch("job_states", list(job_ids))
         return {UUID(int=row["id"].int): JobState(row["state"]) for row in rows}
 
     async def get_many(self, job_ids: Sequence[UUID]) -> list[Job]:
-        """Return those of the jobs that exist, in no order."""
+        """Return the jobs that exist, in any order."""
         return jobs_from_rows(await self._queries.fetch("get_jobs", list(job_ids)))
 
     async def list(
         self, *, account_id: str | None, state: JobState | None, below: UUID | None, limit: int
     ) -> list[Job]:
-        """Return jobs, newest first, a page after the other until there are enough."""
+        """Return up to `limit` jobs, newest first, from as many pages as needed."""
         jobs: list[Job] = []
         is_last = False
         while not is_last and len(jobs) < limit:
@@ -192,9 +192,10 @@ class JobRepository:
         limit: int,
         without: Collection[str] = (),
     ) -> JobPage:
-        """Return the newest jobs below an id: so many at most, and no more than fit.
+        """Return the newest jobs with an id less than `below`, up to `limit` and to a full page.
 
-        `without` may name `request` and `metadata`: they are then empty and take no room.
+        `without` may contain `request` and `metadata`. These fields are then empty and do not count
+        towards the size of the page.
         """
         filters = [account_id] if account_id is not None else []
         filters += [state.value] if state is not None else []
@@ -207,13 +208,13 @@ class JobRepository:
             PAGE_BYTES,
             *filters,
         )
-        # Rows that cannot be read are passed by, and never end the list.
+        # Rows that cannot be read are left out, and must not end the list.
         has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
         next_below = UUID(int=rows[-1]["id"].int) if has_more else None
         return JobPage(jobs_from_rows(rows), next_below)
 
     async def cancel(self, job_id: UUID, actor: Actor | str | None = None) -> Job:
-        """Take a queued job back and release its hold, or raise `TooLateToCancel`."""
+        """Cancel a queued job and release its hold, or raise `TooLateToCancel`."""
         job = await self.get(job_id)
         for _ in range(_CANCEL_TRIES):
             with name_locked_row(describe_job_rows(job_id, job.account_id)):
@@ -221,29 +222,29 @@ class JobRepository:
             if row is not None:
                 return job_from_row(row)
             job = await self.get(job_id)
-            # An attempt may have come back to the queue meanwhile: then it is not too late.
+            # The job may have returned to the queue meanwhile. Then it can still be cancelled.
             if job.state is not JobState.QUEUED:
                 break
         raise TooLateToCancel(str(job_id), job.state.value)
 
 
 def _translate_refusal(error: DatabaseRefused) -> DarkroomError:
-    """Return the refusal of an enqueue in our own words, where it is one that we know."""
+    """Return the error of Darkroom for a refusal by the enqueue statement, if there is one."""
     if error.sqlstate not in {INSUFFICIENT_CREDITS, ACCOUNT_MISSING} or error.detail is None:
         return error
-    facts = orjson.loads(error.detail)
+    detail = orjson.loads(error.detail)
     if error.sqlstate == ACCOUNT_MISSING:
-        return AccountNotFound(facts["account_id"])
+        return AccountNotFound(detail["account_id"])
     return InsufficientCredits(
-        facts["account_id"],
-        needed=Decimal(facts["needed"]),
-        available=Decimal(facts["available"]),
-        held=Decimal(facts["held"]),
+        detail["account_id"],
+        needed=Decimal(detail["needed"]),
+        available=Decimal(detail["available"]),
+        held=Decimal(detail["held"]),
     )
 
 
 def _find_differences(order: Order, first: Job) -> list[str]:
-    """Name what differs between an order and the job that its key already names."""
+    """Return the names of the fields that differ between an order and the job of the same key."""
     asked = order.request.model_dump(mode="json")
     named = {
         "model": (order.request.model, first.model),
@@ -252,7 +253,7 @@ def _find_differences(order: Order, first: Job) -> list[str]:
             field: (asked.get(field), first.request.get(field))
             for field in sorted({*asked, *first.request})
         },
-        # As it was stored: what JSON has no word for (a moment, a tuple) comes back changed.
+        # Compare the JSON, because times and tuples change when they are stored as JSON.
         "metadata": (orjson.loads(orjson.dumps(dict(order.metadata))), dict(first.metadata)),
         "webhook_url": (order.webhook_url, first.webhook_url),
         "priority": (order.priority, first.priority),

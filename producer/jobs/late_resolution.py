@@ -1,7 +1,7 @@
-"""Settles late tasks in doubt by an operator's verdict: these are the images, or there are none.
+"""Resolves late tasks in doubt by an operator's decision: these are the images, or there are none.
 
-The job stays as it ended and nobody is charged. The verdict goes through the statement that keeps
-the images of a readable late success, so whoever comes first wins: Kie's answer, or the operator.
+The job stays as it ended, and nothing is charged. The resolution uses the statement that stores the
+images of a readable late success. Only the first one counts: Kie's answer, or the operator's.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LATE_TASK_CONSTRAINT = "late_tasks_deliver_once"
 async def resolve_late(
     database: Database, job: Job, resolution: HeldResolution, task_id: str | None
 ) -> Job:
-    """End the doubt about a late task of an ended job, with who and why, in one transaction.
+    """Resolve a late task of an ended job, and store the actor and the reason, in one transaction.
 
-    Returns the job, with the images in `late_result_urls` where there are any. `task_id` is needed
-    where several of its tasks are in doubt. Raises `InvalidRequest`, with nothing stored, where the
-    task is not in doubt or its images are another job's.
+    Returns the job, with the images, if any, in `late_result_urls`. `task_id` is required if
+    several of its tasks are in doubt. Raises `InvalidRequest`, with nothing stored, if the task is
+    not in doubt or if its images belong to another job.
     """
     late = _select_late_task(job, await database.fetch("list_late_tasks", job.id), task_id)
     try:
@@ -54,15 +54,15 @@ async def resolve_late(
 def _select_late_task(
     job: Job, rows: Sequence[asyncpg.Record], task_id: str | None
 ) -> asyncpg.Record:
-    """Return the task in doubt that is meant."""
+    """Return the row of the task in doubt with this id, or of the only task in doubt."""
     in_doubt = [row for row in rows if row["in_doubt_since"] is not None]
-    meant = [row for row in in_doubt if task_id in {None, row["provider_task_id"]}]
-    if task_id is None and len(meant) > 1:
-        names = ", ".join(repr(row["provider_task_id"]) for row in meant)
+    selected = [row for row in in_doubt if task_id in {None, row["provider_task_id"]}]
+    if task_id is None and len(selected) > 1:
+        names = ", ".join(repr(row["provider_task_id"]) for row in selected)
         raise InvalidRequest([Fault("task_id", f"say which task is meant: {names} are in doubt")])
-    if not meant:
+    if not selected:
         raise _not_in_doubt(job, task_id)
-    return meant[0]
+    return selected[0]
 
 
 def _not_in_doubt(job: Job, task_id: str | None) -> InvalidRequest:

@@ -1,4 +1,4 @@
-"""Says which row of ours it is that another session holds, where only Postgres knows of a lock."""
+"""Names the locked row in a `RowBusy` error. Postgres reports a lock, but not the row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_NAMED = 3
 
 @contextmanager
 def name_locked_row(what: str) -> Iterator[None]:
-    """Let a `RowBusy` that leaves the block name `what` the statement needs."""
+    """Replace a `RowBusy` from the block by one that names `what`, the row of the statement."""
     try:
         yield
     except RowBusy as busy:
@@ -20,7 +20,7 @@ def name_locked_row(what: str) -> Iterator[None]:
 
 
 def describe_accounts(account_ids: Collection[str]) -> str:
-    """Name the rows of these accounts, or of the first few."""
+    """Return a text that names the rows of these accounts, or of the first few."""
     names = [repr(account_id) for account_id in sorted(set(account_ids))]
     if len(names) == 1:
         return f"account {names[0]}"
@@ -30,5 +30,5 @@ def describe_accounts(account_ids: Collection[str]) -> str:
 
 
 def describe_job_rows(job_id: object, account_id: str) -> str:
-    """Name the rows that the end of a job needs."""
+    """Return a text that names the rows that the end of a job changes."""
     return f"job {job_id} or its account {account_id!r}"

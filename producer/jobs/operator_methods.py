@@ -1,4 +1,4 @@
-"""What an operator decides where Kie's answers leave a job in doubt."""
+"""The methods of `Producer` by which operators resolve jobs that Kie's answers leave in doubt."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class OperatorMethods:
         actor: Actor | str | None = None,
         deadline_seconds: float | None = None,
     ) -> Job:
-        """Say that Kie made this task of an unknown submission; its poll is delivered at once.
+        """Resolve an unknown submission: Kie created the task `task_id`. It is polled immediately.
 
-        Kie's answer to the poll alone decides and charges. The deadline is JOB_DEADLINE_SECONDS
-        from now unless given. Raises `JobNotFound`, and `InvalidRequest` where the job is not
-        `unknown` or another job has the task.
+        Only Kie's answer to the poll ends and charges the job. The deadline is JOB_DEADLINE_SECONDS
+        from now unless given. Raises `JobNotFound`, and `InvalidRequest` if the job is not
+        `unknown` or if another job has the task.
         """
         seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
         resolution = SubmissionResolution(task_id, reason, actor)
@@ -66,9 +66,9 @@ class OperatorMethods:
     async def resolve_lost(
         self, job_id: UUID | str, reason: str, *, actor: Actor | str | None = None
     ) -> Job:
-        """Say that an unknown submission made no task: it fails, and its hold is released.
+        """Resolve an unknown submission: Kie created no task. The job fails, the hold is released.
 
-        Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`.
+        Raises `JobNotFound`, and `InvalidRequest` if the job is not `unknown`.
         """
         resolution = SubmissionResolution(None, reason, actor)
         job = await resolve_unknown(
@@ -87,12 +87,14 @@ class OperatorMethods:
         charge_basis: ChargeBasis | None = None,
         task_id: str | None = None,
     ) -> Job:
-        """Say which images Kie made for a job held as `result_unreadable`: it succeeds.
+        """Resolve a job held as `result_unreadable` with the images that Kie made. It succeeds.
 
-        It is charged as any success is, by how many there are and by CHARGE_BASIS unless given.
-        Of a job that has ended, say which images its late task in doubt made: they are kept in
-        `late_result_urls`, free of charge. `task_id` is needed where several are in doubt.
-        Raises `JobNotFound`, and `InvalidRequest` where nothing is in doubt or a URL is none.
+        It is charged like any success, by the number of images and by CHARGE_BASIS unless given.
+
+        For a job that has ended, this resolves its late task in doubt. The images are stored in
+        `late_result_urls` and not charged. `task_id` is required if several tasks are in doubt.
+
+        Raises `JobNotFound`, and `InvalidRequest` if nothing is in doubt or a URL is not valid.
         """
         if not result_urls:
             raise InvalidRequest([Fault("result_urls", "is empty: name each image that was made")])
@@ -109,12 +111,12 @@ class OperatorMethods:
         actor: Actor | str | None = None,
         task_id: str | None = None,
     ) -> Job:
-        """Say that a job held as `result_unreadable` has no images: it fails, and its hold is
-        released.
+        """Resolve a job held as `result_unreadable` without images. It fails, the hold is released.
 
-        Of a job that has ended, say that its late task in doubt has none of this job's: it is
-        checked no more. `task_id` is needed where several are in doubt.
-        Raises `JobNotFound`, and `InvalidRequest` where nothing is in doubt.
+        For a job that has ended, this resolves its late task in doubt: the task has no images of
+        this job, and is not checked again. `task_id` is required if several tasks are in doubt.
+
+        Raises `JobNotFound`, and `InvalidRequest` if nothing is in doubt.
         """
         return await self._resolve_held_or_late(
             job_id, HeldResolution((), reason, actor), self._charge_basis, task_id
@@ -143,7 +145,7 @@ class OperatorMethods:
 
 
 def parse_job_id(job_id: UUID | str) -> UUID:
-    """Return the id that the text is, or raise `JobNotFound`."""
+    """Return the job id as a UUID, or raise `JobNotFound` if it is not one."""
     if isinstance(job_id, UUID):
         return job_id
     found = read_uuid(job_id)

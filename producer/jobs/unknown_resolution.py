@@ -1,8 +1,8 @@
-"""Resolves submissions of unknown outcome by an operator's verdict: a task exists, or none does.
+"""Resolves submissions of unknown outcome by an operator's decision: a task exists, or none does.
 
-The verdict goes through the same guarded statements as the worker's evidence, so whoever comes
-first wins: a callback, a late reply, the limit, or the operator. It moves no credits for a
-success; only the poll that follows does, by what record-info says.
+The resolution uses the same guarded statements as the worker's evidence, so only the first one
+counts: a callback, a late reply, the time limit, or the operator. A resolution with a task charges
+nothing. The poll that follows charges, by the answer of record-info.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _TASK_ID_CONSTRAINT = "jobs_provider_task_id_key"
 
 @dataclass(frozen=True, slots=True)
 class SubmissionResolution:
-    """What an operator says of one submission. Raises `InvalidRequest` with every fault."""
+    """An operator's decision on one submission. Raises `InvalidRequest` with every fault."""
 
     task_id: str | None
-    """The task that Kie made of it; None: there is none."""
+    """The task that Kie created. None if there is none."""
     reason: str | None
-    """Why; required where there is no task."""
+    """The reason, which is required without a task."""
     actor: Actor | str | None = None
-    """Who says so; None: whoever the database session belongs to."""
+    """The operator. None stands for the login of the database session."""
 
     def __post_init__(self) -> None:
         faults = [
@@ -56,11 +56,11 @@ class SubmissionResolution:
 async def resolve_unknown(
     database: Database, job_id: UUID, resolution: SubmissionResolution, *, deadline_seconds: float
 ) -> Job:
-    """Move an unknown job by the verdict and write down who and why, in one transaction.
+    """Move an unknown job by the resolution, and store actor and reason, in one transaction.
 
-    Returns it `generating`, with `deadline_seconds` from now, or `failed`/`submission_lost` with
-    its hold released. Raises `JobNotFound`, and `InvalidRequest` where the job is not `unknown`
-    or another job has the task, each with nothing stored.
+    The job is returned `generating`, with its deadline `deadline_seconds` from now, or
+    `failed`/`submission_lost` with its hold released. Raises `JobNotFound`, and `InvalidRequest` if
+    the job is not `unknown` or if another job has the task, each with nothing stored.
     """
     job = await JobRepository(database).get(job_id)
     if job.state is not JobState.UNKNOWN:
@@ -99,7 +99,7 @@ async def _refuse_task_of_another(
 
 def _not_unknown(job: Job) -> InvalidRequest:
     if job.state is JobState.UNKNOWN:
-        # It went back to the queue and was submitted anew: the verdict was on another attempt.
+        # It returned to the queue and was submitted again: the resolution was for another attempt.
         sentence = f"has begun attempt {job.attempt} meanwhile: look at it again before you resolve"
         return InvalidRequest([Fault("id", f"job {job.id} {sentence}")])
     return InvalidRequest(
@@ -108,5 +108,5 @@ def _not_unknown(job: Job) -> InvalidRequest:
 
 
 def is_printable_text(text: str, limit: int) -> bool:
-    """Return whether the text is printable, not blank, and no longer than that."""
+    """Return whether the text is printable, not blank, and at most `limit` characters long."""
     return bool(text.strip()) and len(text) <= limit and text.isprintable()

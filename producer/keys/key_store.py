@@ -1,4 +1,4 @@
-"""API keys: who may ask over HTTP, and for whose account."""
+"""API keys: their roles, creation, list, revocation and authentication."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from shared.errors import (
 )
 
 KEY_CACHE_SECONDS = 1.0
-"""How old what a process knows of a key may be: within this time a revocation holds everywhere."""
+"""How long a process caches the check of a key. Every process refuses a revoked key within it."""
 LAST_USED_STEP_SECONDS = 60.0
-"""`last_used_at` of one key moves no more often than this, however many processes note its use."""
+"""The shortest time between two updates of `last_used_at` of one key, by all processes."""
 NAME_LENGTH = 200
 
 _ACCOUNT_CONSTRAINT = "the_account_of_a_key_must_exist"
@@ -46,58 +46,58 @@ MAX_CACHED_KEYS = 1024
 
 
 class Role(StrEnum):
-    """What a key is for; each endpoint says which roles it serves."""
+    """The role of a key. Each endpoint lists the roles that may use it."""
 
     SERVICE = "service"
-    """Enqueues and looks after its jobs for one account, and sees nothing of any other."""
+    """Enqueues, reads and cancels jobs of one account. Other accounts are not visible."""
     OPERATOR = "operator"
-    """Sees every account and looks after the queue; spends nobody's credits."""
+    """Reads every account and cancels jobs. Enqueues nothing."""
     ADMIN = "admin"
     """Does all of that for every account, sets prices and grants credits."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key; nothing here is secret."""
+    """A stored key, without its secret."""
 
     id: UUID
     prefix: str
-    """How the key begins."""
+    """The first characters of the key, which are not secret."""
     role: Role
     account_id: str | None
-    """The one account that a service key sees; None for the other roles."""
+    """The account of a service key. None for the other roles."""
     name: str | None
-    """What it is for, in its maker's words."""
+    """What the key is for, as its creator wrote it."""
     created_at: datetime
     created_by: str
     last_used_at: datetime | None
-    """True to a minute or two; None: never used."""
+    """The last use, accurate to a minute or two. None if the key was never used."""
     revoked_at: datetime | None
-    """Since when it is refused; None: it holds."""
+    """When the key was revoked. None if it is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: what a presented key entitles to."""
+    """The authenticated caller of a request."""
 
     role: Role
     account_id: str | None
-    """The account of a service key; None for the other roles."""
+    """The account of a service key. None for the other roles."""
     key_prefix: str | None
-    """The key that was presented, for logs; None where none is needed."""
+    """The prefix of the key. None if the request needs no key."""
 
 
 LOCAL_ADMIN = Caller(Role.ADMIN, None, None)
-"""Whoever asks while no key was ever created, when only this machine is listened to."""
+"""The caller of every request while no key exists. The API then listens on loopback only."""
 
 _KeyCheck = Caller | KeyRefusal
 
 
 class KeyStore:
-    """The keys of a database, as one process knows them. Every method raises `PostgresDown`.
+    """The API keys of a database, with a cache. Every method may raise `PostgresDown`.
 
-    What it remembers is at most `KEY_CACHE_SECONDS` old, by the clock given (in seconds, never
-    turned back), and at most `max_cached_keys` keys of each sort.
+    Cached checks are at most `KEY_CACHE_SECONDS` old, by `clock`, which returns seconds and never
+    goes back. At most `max_cached_keys` known keys and as many unknown keys are cached.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class KeyStore:
     ) -> None:
         self._database = database
         self._clock = clock
-        # Apart, so that made-up keys drive out neither real ones nor each other without end.
+        # Two caches, so that invented keys do not displace real ones.
         self._known = _KeyCache(max_cached_keys)
         self._unknown = _KeyCache(max_cached_keys)
         self._last_used: dict[str, float] = {}
@@ -124,11 +124,11 @@ class KeyStore:
         *,
         actor: Actor | str | None = None,
     ) -> tuple[ApiKey, str]:
-        """Create a key; the text beside it is the key itself, which nobody can ever ask for again.
+        """Create a key, and return it with its text. The text cannot be read again later.
 
-        `actor` is who wants it, by default the database session's user. Raises `InvalidRequest`
-        with every fault (a service key needs an account, no other may have one) and
-        `AccountNotFound`, each with nothing stored.
+        Without `actor`, the login of the database session is the creator. Raises `InvalidRequest`
+        with every fault, and `AccountNotFound`, each with nothing stored. Service keys need an
+        account; keys of other roles must not have one.
         """
         faults = _find_key_faults(role, account_id, name)
         if faults:
@@ -145,9 +145,9 @@ class KeyStore:
         return _key_from(dict(row or {})), text
 
     async def list(self, account_id: str | None = None) -> Sequence[ApiKey]:
-        """Return all keys, or one account's: those that hold first, each sort newest first.
+        """Return all keys, or those of one account: first valid keys, then revoked ones.
 
-        Raises `AccountNotFound`.
+        Both parts are newest first. Raises `AccountNotFound`.
         """
         rows = await self._database.fetch("list_keys", account_id)
         if (
@@ -159,10 +159,10 @@ class KeyStore:
         return [_key_from(dict(row)) for row in rows]
 
     async def revoke(self, name: str, *, actor: Actor | str | None = None) -> ApiKey:
-        """Refuse a key from now on, for ever; `name` is its prefix, its id or the key itself.
+        """Revoke a key permanently. `name` is its prefix, its id or the key itself.
 
-        Every process refuses it within `KEY_CACHE_SECONDS`. A key that was revoked before is
-        returned as it was. Raises `KeyNotFound`, which repeats nothing secret.
+        Every process refuses the key within `KEY_CACHE_SECONDS`. A key that is already revoked is
+        returned unchanged. Raises `KeyNotFound`, whose text contains nothing secret.
         """
         prefix, key_id = parse_key_name(name)
         row = await self._database.fetch_row("revoke_key", prefix, key_id, actor_to_json(actor))
@@ -172,15 +172,15 @@ class KeyStore:
         return _key_from(dict(row))
 
     async def authenticate(self, text: str) -> Caller:
-        """Return who presents this key, or raise `KeyRefused` with the reason.
+        """Return the caller with this key, or raise `KeyRefused` with the reason.
 
-        A verdict is remembered for `KEY_CACHE_SECONDS` from the moment the database was asked, so a
-        revoked key is refused within that time, and a busy one costs one query a second.
+        The check of a key is cached for `KEY_CACHE_SECONDS` from the start of its query. A revoked
+        key is therefore refused within that time, and a busy key needs one query a second.
         """
         prefix = prefix_of(text)
         if prefix is None:
             raise KeyRefused("malformed")
-        # What is looked up is a hash of what came: how long that takes tells nothing of any key.
+        # Look up the hash, so that the time of the lookup reveals nothing about stored keys.
         digest = hash_key(text)
         now = self._clock()
         check = self._known.get(digest, now) or self._unknown.get(digest, now)
@@ -193,8 +193,8 @@ class KeyStore:
 
     async def _check_key(self, prefix: str, digest: bytes, now: float) -> _KeyCheck:
         row = await self._database.fetch_row("find_key", prefix)
-        # Compared even where there is no such prefix: both take the same time, and `revoked` is
-        # told only to who has the whole key.
+        # Compare even without a row, so that both cases take the same time. `revoked` is returned
+        # only for the whole key.
         stored = EMPTY_HASH if row is None else row["secret_sha256"]
         if not hmac.compare_digest(stored, digest) or row is None:
             self._unknown.put(digest, "unknown", now)
@@ -206,10 +206,10 @@ class KeyStore:
         return check
 
     async def has_any_key(self) -> bool:
-        """Return whether any key was ever created, revoked ones included.
+        """Return whether a key was ever created, including revoked keys.
 
-        Revoking the last key must not open the house. True is remembered for ever, False for at
-        most `KEY_CACHE_SECONDS`.
+        The API stays closed to requests without a key after the last key is revoked. True is cached
+        permanently, False for at most `KEY_CACHE_SECONDS`.
         """
         now = self._clock()
         if not self._is_configured and now - self._configured_asked_at >= KEY_CACHE_SECONDS:
@@ -219,10 +219,10 @@ class KeyStore:
         return self._is_configured
 
     async def write_last_used(self) -> int:
-        """Write down when keys were last used; return how many were moved forward.
+        """Store when keys were last used, in one statement, and return how many keys changed.
 
-        To be called every few seconds from the background, never while somebody waits: one
-        statement for all keys used since. On error the uses are kept for the next call.
+        Call this every few seconds from a background task, and never during a request. After an
+        error, the next call stores the same uses.
         """
         used, self._last_used = self._last_used, {}
         if not used:
@@ -240,7 +240,7 @@ class KeyStore:
 
 
 class _KeyCache:
-    """Remembers verdicts for a moment, the newest `max_keys` of them, by the digests of keys."""
+    """The newest `max_keys` checks of keys, by the hash of the key."""
 
     def __init__(self, max_keys: int) -> None:
         self._max_keys = max_keys

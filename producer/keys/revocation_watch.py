@@ -1,7 +1,7 @@
-"""Ends what is still open under an API key once the key no longer holds: streams and waits.
+"""Cancels open streams and waits when their API key is revoked.
 
-A request is let in by its key once, at its start. What then stays open for minutes asks here, and
-is ended within a second of the revocation.
+The key of a request is checked once, at its start. Streams and waits stay open for minutes, so they
+run inside `RevocationWatch.until_revoked`, which ends them within a second of the revocation.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from shared.adapters.postgres.database import Queries
 from shared.errors import DarkroomError, KeyRefusal, KeyRefused
 
 CHECK_SECONDS = 0.5
-"""How often the keys of what is open are checked, while anything is open."""
+"""The time between two checks of the keys of open streams and waits."""
 
 _Scopes = dict[str | None, set[asyncio.Timeout]]
 
 
 class RevocationWatch:
-    """Watches the keys under which something is open in this process."""
+    """Checks the keys of the open streams and waits of this process."""
 
     def __init__(self, queries: Queries, check_seconds: float = CHECK_SECONDS) -> None:
         self._queries = queries
         self._check_seconds = check_seconds
         self._open: _Scopes = {}
-        """By the prefix of a key; None: what was opened while no key existed."""
+        """The open scopes by key prefix. None stands for scopes opened while no key existed."""
         self._has_open_scopes = asyncio.Event()
 
     @asynccontextmanager
     async def until_revoked(self, caller: Caller) -> AsyncIterator[None]:
-        """Run the block while the caller's key holds; cancel it and raise `KeyRefused` after.
+        """Run the block until the caller's key is revoked, then cancel it and raise `KeyRefused`.
 
-        What was opened without a key holds until the first key exists.
+        A block without a key is cancelled when the first key is created.
         """
         prefix = caller.key_prefix
         try:
@@ -59,7 +59,7 @@ class RevocationWatch:
             del self._open[prefix]
 
     async def run(self) -> None:
-        """Check the keys for ever; while nothing is open, nothing is asked."""
+        """Check the keys until cancelled. Without open blocks, no query runs."""
         while True:
             if not self._open:
                 self._has_open_scopes.clear()
@@ -68,7 +68,7 @@ class RevocationWatch:
             try:
                 await self._check()
             except DarkroomError as error:
-                # What is open stays open: nothing says that a key was revoked.
+                # Open blocks continue, because no key is known to be revoked.
                 incidents.record_outage(error, doing="check_open_keys")
             else:
                 incidents.record_recovery(POSTGRES)

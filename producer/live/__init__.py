@@ -1,1 +1,1 @@
-"""The live feed of events: one subscription and one look for all who follow jobs in a process."""
+"""The live feed of events: one subscription and one reader for all listeners of a process."""

@@ -1,4 +1,4 @@
-"""The one subscription of a process to the news of changed jobs, whoever wants to hear them."""
+"""The Redis subscription of a process to announcements of changed jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ Receiver = Callable[[Sequence[Change]], None]
 
 
 class ChangeSubscription:
-    """Hands every message to all receivers. News may be lost: receivers must look as well."""
+    """Passes every announcement to all receivers.
+
+    Announcements may be lost, so receivers must also poll Postgres.
+    """
 
     def __init__(
         self, delivery_queue: DeliveryQueue, heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK
@@ -34,21 +37,21 @@ class ChangeSubscription:
         self.path = PushChannel(
             "wait", "waits check Postgres every 2 s, event streams every second"
         )
-        """Whether news arrives, and what the receivers had to find without any."""
+        """Whether announcements arrive, and what the receivers found without one."""
         self._receivers: list[Receiver] = []
         self._task: asyncio.Task[None] | None = None
 
     def add(self, receiver: Receiver) -> None:
-        """Let the receiver hear what comes from now on; it must neither wait nor raise."""
+        """Add a receiver of later announcements. It must not block or raise."""
         self._receivers.append(receiver)
 
     def start(self) -> None:
-        """Begin to listen, unless that is so already: nobody subscribes before somebody waits."""
+        """Subscribe, if not subscribed yet. Called when the first wait or stream begins."""
         if self._task is None:
             self._task = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         task, self._task = self._task, None
         if task is not None:
             await stop_tasks([task])
@@ -64,7 +67,7 @@ class ChangeSubscription:
                     async for message in messages:
                         self._receive(message)
             except RedisDown as error:
-                # Those who wait look into Postgres by themselves meanwhile.
+                # Meanwhile, receivers poll Postgres.
                 self.path.record_closed(str(error))
                 incidents.record_outage(error, doing="listen_for_changes")
                 await asyncio.sleep(RECONNECT_SECONDS)

@@ -1,7 +1,7 @@
 """The event feed of a process: streams of frames per job and per account.
 
-Whoever joins is told from one look on. The snapshot of that look divides what it is shown of the
-past from what it will be told: no event lies on both sides, none on neither.
+A new listener joins at a database snapshot. Events in the snapshot are replayed from Postgres;
+later events are sent as they are committed. Each event is therefore sent exactly once.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from shared.adapters.postgres.database import Queries
 from shared.errors import AccountNotFound
 
 MAX_CONCURRENT_REPLAYS = 4
-"""How many listeners of a process are shown the past at the same moment."""
+"""The number of listeners of a process that may read past events at the same time."""
 
 _Key = TypeVar("_Key", UUID, str)
 
 
 class EventFeed:
-    """Tells listeners of every event, in the order in which they happened to each job.
+    """Sends events to listeners, in order for each job.
 
-    Streams begin with the first frame and go on with heartbeats; one that ends early (the process
-    stops, or its reader was too slow) is resumed from the last `id:` that its reader saw.
+    A stream begins with the first frame and continues with heartbeats. It ends early if the process
+    stops or if its reader is too slow. The reader then resumes from the last `id:` it received.
     """
 
     def __init__(
@@ -61,16 +61,16 @@ class EventFeed:
 
     @property
     def listener_count(self) -> int:
-        """How many listen now."""
+        """The number of listeners now."""
         return len(self._reader.jobs) + len(self._reader.accounts)
 
     @property
     def dropped_count(self) -> int:
-        """How many listeners were dropped because they were too slow, since the start."""
+        """The number of listeners dropped since the start because they were too slow."""
         return self._dropped
 
     async def close(self) -> None:
-        """End every stream, and every one that is opened from now on."""
+        """End every open stream, and every stream that is opened later."""
         self._is_closed = True
         await self._reader.close()
 
@@ -82,8 +82,9 @@ class EventFeed:
     ) -> AsyncIterator[AsyncIterator[bytes] | None]:
         """Yield the frames of a job's events from the start, or after `Last-Event-ID`.
 
-        They end with the event that ends the job; None where that one was seen already. Raises
-        `JobNotFound`, `InvalidRequest` (naming the header) and `PostgresDown`.
+        The frames end with the event that ends the job. Yields None if the client has already
+        received that event. Raises `JobNotFound`, `PostgresDown`, and `InvalidRequest` for the
+        header.
         """
         seen_id = read_event_id(last_event_id)
         async with self._join(self._reader.jobs, job_id) as (listener, _):
@@ -108,7 +109,7 @@ class EventFeed:
                 break
             page = await read_job(self._queries, events[-1].job_id, seen_id)
         while frames := await listener.take():
-            # What was read above may have been told as well. A heartbeat is no event.
+            # The listener may also have received events that were read above. Heartbeats have id 0.
             fresh = [one for one in frames if one.event_id > seen_id or not one.event_id]
             ends_at = next((n for n, one in enumerate(fresh, 1) if one.is_end), None)
             if fresh:
@@ -124,9 +125,9 @@ class EventFeed:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Yield the frames of an account's events from now on, or after `Last-Event-ID`.
 
-        A resume may repeat events, which their `id` in the data tells, but misses none; `0.0`
-        is the beginning. Raises `AccountNotFound`, `InvalidRequest` (naming the header) and
-        `PostgresDown`.
+        A resume may repeat events but misses none; repeated events have the same `id` in their
+        data. `0.0` is the beginning. Raises `AccountNotFound`, `PostgresDown`, and `InvalidRequest`
+        for the header.
         """
         position = read_position(last_event_id)
         if await self._queries.fetch_row("get_account", account_id) is None:
@@ -146,7 +147,8 @@ class EventFeed:
         yield position_frame(position)
         is_caught_up = False
         while not is_caught_up and not self._is_closed:
-            # The long way is gone before joining: its reader may take all the time it needs.
+            # Replay most of the past before joining, because a slow reader must not fill its live
+            # buffer meanwhile.
             until = await read_snapshot_now(self._queries)
             sent_count = 0
             async with aclosing(
@@ -169,9 +171,9 @@ class EventFeed:
     async def _read_past(
         self, account_id: str, position: Position, until: Snapshot, already_shown: Snapshot | None
     ) -> AsyncGenerator[list[bytes]]:
-        """Yield the frames of what `until` shows and `already_shown` did not, some at a time.
+        """Yield the frames of the events in `until` that are not in `already_shown`, in batches.
 
-        A place among the replays is held only while a stretch is read, not while it is sent.
+        Only the read counts as a concurrent replay. Sending the frames does not.
         """
         async with aclosing(
             read_ranges(self._queries, account_id, position, until, already_shown)
@@ -203,6 +205,6 @@ class EventFeed:
 
 
 def _until_end(events: list[StoredEvent]) -> list[StoredEvent]:
-    """Return the events up to the end of the job, which operators' notes may follow."""
+    """Return the events up to the one that ends the job. Events of operators may follow it."""
     ends_at = next((number for number, one in enumerate(events, 1) if one.is_end), len(events))
     return events[:ends_at]

@@ -1,4 +1,4 @@
-"""What an event says to its listeners, and how it is written as a frame of Server-Sent Events."""
+"""Stored events, their JSON, and their frames as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.domain.lifecycle import TERMINAL, TRANSITIONS, JobState, event_name
 from shared.stored_json import read_stored_object
 
 RETRY_FRAME = b"retry: 2000\n\n"
-"""Tells the client how long to wait (ms) before it connects again."""
+"""Sets the time, in milliseconds, that a client waits before it connects again."""
 HEARTBEAT_FRAME = b":\n\n"
 
 _STATE_AFTER: dict[str, JobState] = {
@@ -31,25 +31,25 @@ _STATE_AFTER_RESOLUTION = {
     "undelivered": JobState.FAILED,
 }
 _PRIVATE_DETAILS = frozenset({"worker", "by", "provider_credits"})
-"""Details that name our machines, operators and costs: for `jobs show`, not for listeners."""
+"""Details about machines, operators and costs. Only `jobs show` prints them."""
 END_EVENTS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)
 """The names of the events that end a job."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A row of `job_events`, and of its job what listeners are told."""
+    """A row of `job_events`, with the state of its job."""
 
     id: int
     tx: int
-    """The transaction that wrote it; 0: from before these were noted."""
+    """The transaction that wrote it; 0 for rows older than this column."""
     job_id: UUID
     account_id: str
     at: datetime
     event: str
     detail: Mapping[str, Any]
     job_state: str
-    """Where the job was when the event was read."""
+    """The state of the job when the event was read."""
 
     @property
     def is_end(self) -> bool:
@@ -58,10 +58,10 @@ class StoredEvent:
 
     @property
     def state(self) -> str:
-        """Where the event led the job."""
+        """The state of the job after the event."""
         if self.event == RESOLVED_EVENT:
             return _STATE_AFTER_RESOLUTION.get(str(self.detail.get("verdict")), self.job_state)
-        # `delivered_late` follows the end; so may words of a newer version.
+        # `delivered_late` follows the end, as may events of a newer version.
         return _STATE_AFTER.get(self.event, self.job_state)
 
 
@@ -80,7 +80,7 @@ def event_from_row(row: asyncpg.Record) -> StoredEvent:
 
 
 def event_to_json(event: StoredEvent) -> dict[str, Any]:
-    """Return the event as listeners read it. `id` tells a repeated event."""
+    """Return the event as listeners receive it. A repeated event has the same `id`."""
     return {
         "id": event.id,
         "job_id": event.job_id,
@@ -95,12 +95,12 @@ def event_to_json(event: StoredEvent) -> dict[str, Any]:
 
 
 def frame_of(event: StoredEvent, position: Position | int) -> bytes:
-    """Return the event as a frame; `position` is what a client sends back to resume after it."""
-    name = " ".join(event.event.split())  # a line of its own, whatever stands in the table
+    """Return the event as a frame. A client sends `position` back to resume after the event."""
+    name = " ".join(event.event.split())  # one line, even if the stored name has a line break
     data = orjson.dumps(event_to_json(event), option=orjson.OPT_UTC_Z)
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(position).encode(), name.encode(), data)
 
 
 def position_frame(position: Position) -> bytes:
-    """Return a frame that tells nothing but where the listener stands; no client shows it."""
+    """Return a frame with a position and no event. Clients do not show it."""
     return b":\nid: %b\n\n" % str(position).encode()

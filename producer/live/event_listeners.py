@@ -1,4 +1,4 @@
-"""Listeners and the circles they form: who is told what, and what becomes of one who is slow."""
+"""Buffers of listeners, and groups of listeners by what they listen to."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Generic, TypeVar
 
 @dataclass(frozen=True, slots=True)
 class QueuedFrame:
-    """A frame on its way to listeners; made once, however many there are."""
+    """A frame in the buffers of listeners. All listeners share one object."""
 
     event_id: int
-    """0 for what is no event."""
+    """0 for a heartbeat."""
     frame: bytes
     is_end: bool = False
-    """Whether nothing follows it."""
+    """Whether this is the last frame of its stream."""
 
 
 class Listener:
-    """One listener: the frames that wait until its socket takes them, at most so many."""
+    """One listener, with a bounded buffer of frames that are not sent yet."""
 
     __slots__ = ("_buffer", "_buffer_length", "_waiter", "is_closed", "last_sent_at", "was_dropped")
 
@@ -31,30 +31,30 @@ class Listener:
         self._waiter: asyncio.Future[None] | None = None
         self.is_closed = False
         self.was_dropped = False
-        """Whether it was closed for being too slow."""
+        """Whether it was closed because its buffer was full."""
         self.last_sent_at = now
-        """When it was last told something, by the clock of the loop."""
+        """The time of the last frame, by the clock of the event loop."""
 
-    def push(self, entry: QueuedFrame, now: float) -> None:
-        """Put an entry into the row; one whose row is full already is dropped. Never waits."""
+    def push(self, frame: QueuedFrame, now: float) -> None:
+        """Add a frame to the buffer, without waiting. A full buffer closes the listener."""
         if self.is_closed:
             return
         if len(self._buffer) >= self._buffer_length:
             self.was_dropped = True
             self.close()
             return
-        self._buffer.append(entry)
+        self._buffer.append(frame)
         self.last_sent_at = now
         self._wake()
 
     def close(self) -> None:
-        """Tell it nothing more; what waits is forgotten."""
+        """Close the listener and discard its buffer."""
         self.is_closed = True
         self._buffer.clear()
         self._wake()
 
     async def take(self) -> list[QueuedFrame]:
-        """Wait for entries and return all there are; none: it is closed."""
+        """Wait for frames and return all of them. An empty list means that it is closed."""
         if not self._buffer and not self.is_closed:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -74,7 +74,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class ListenerGroup(Generic[_Key]):
-    """All who listen to one kind of thing, by what they listen to."""
+    """The listeners of one kind, such as all listeners of jobs, by key."""
 
     def __init__(self) -> None:
         self._listeners: dict[_Key, set[Listener]] = {}
@@ -92,16 +92,16 @@ class ListenerGroup(Generic[_Key]):
 
     @property
     def keys(self) -> list[_Key]:
-        """What is listened to."""
+        """The keys that have a listener."""
         return list(self._listeners)
 
     def add(self, key: _Key, listener: Listener) -> None:
-        """Let the listener hear of this."""
+        """Add a listener for the key."""
         self._listeners.setdefault(key, set()).add(listener)
         self._count += 1
 
     def remove(self, key: _Key, listener: Listener) -> None:
-        """Let it hear no more, where it did."""
+        """Remove the listener, if it is there."""
         listeners = self._listeners.get(key, set())
         if listener in listeners:
             listeners.remove(listener)
@@ -110,9 +110,9 @@ class ListenerGroup(Generic[_Key]):
             self._listeners.pop(key, None)
 
     def send(self, key: _Key, make: Callable[[], QueuedFrame], now: float) -> None:
-        """Tell all who listen to this; the entry is made only where somebody does."""
+        """Push a frame to every listener of the key. `make` is called only if there is one."""
         listeners = self._listeners.get(key)
         if listeners:
-            entry = make()
+            frame = make()
             for listener in listeners:
-                listener.push(entry, now)
+                listener.push(frame, now)

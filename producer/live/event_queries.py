@@ -1,4 +1,4 @@
-"""Reads events from Postgres: what is new since a look, and what came before a listener did."""
+"""Reads events from Postgres: new ones, those of one job, and past ones of one account."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from shared.adapters.postgres.database import Queries
 from shared.errors import JobNotFound
 
 PAGE_LENGTH = 500
-"""The events of one job that are read at once."""
+"""The events of one job that one query returns."""
 RANGE_LENGTH = 2_000
-"""The events of all accounts that are gone through at once, to find those of one."""
+"""The events of all accounts that one query scans to find those of one account."""
 RANGE_BYTES = 512 * 1024
-"""As much of their texts, which lies here until the listener has taken it."""
+"""The most text that one query returns. It stays in memory until the listener receives it."""
 NAMED_JOBS_MAX = 100
-"""Above this, reading some events too many costs less than naming the jobs at every look."""
+"""With more jobs, reading the events of all jobs is faster than passing the ids to each query."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvents:
-    """What one look found, and the moment that it saw."""
+    """The events that one read found, and its snapshot."""
 
     snapshot: Snapshot
     events: list[StoredEvent]
@@ -42,24 +42,24 @@ class JobEvents:
 
     @property
     def is_last(self) -> bool:
-        """Whether there were no more when it was read."""
+        """Whether these were the last events of the job when they were read."""
         return len(self.events) < PAGE_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """A stretch of the events of all accounts, and those of one account in it."""
+    """A range of the events of all accounts, and the events of one account in it."""
 
     end: Position
-    """How far it went."""
+    """The position up to which the range goes."""
     is_last: bool
-    """Whether there were no more."""
+    """Whether this is the last range."""
     events: list[StoredEvent]
     """In the order of their ids."""
 
 
 async def read_snapshot_now(queries: Queries) -> Snapshot:
-    """Return this moment of the database. Raises `PostgresDown`."""
+    """Return the current snapshot of the database. Raises `PostgresDown`."""
     (row,) = await queries.fetch("snapshot_now")
     return Snapshot.parse(row["snapshot"])
 
@@ -67,9 +67,10 @@ async def read_snapshot_now(queries: Queries) -> Snapshot:
 async def read_new_events(
     queries: Queries, last: Snapshot, job_ids: Sequence[UUID], account_ids: Sequence[str]
 ) -> NewEvents:
-    """Return exactly the events of these jobs and accounts that `last` did not show yet.
+    """Return the events of these jobs and accounts that are not in the snapshot `last`.
 
-    With many jobs there may be events of others among them. Raises `PostgresDown`.
+    With more than `NAMED_JOBS_MAX` jobs, events of other jobs may be among them. Raises
+    `PostgresDown`.
     """
     named = job_ids if len(job_ids) <= NAMED_JOBS_MAX else None
     rows = await queries.fetch("new_events", last.text, named, account_ids)
@@ -78,7 +79,10 @@ async def read_new_events(
 
 
 async def read_job(queries: Queries, job_id: UUID, above: int) -> JobEvents:
-    """Return the next page of a job's events. Raises `JobNotFound` and `PostgresDown`."""
+    """Return the next events of a job after the id `above`.
+
+    Raises `JobNotFound` and `PostgresDown`.
+    """
     rows = await queries.fetch("job_events_after", job_id, above, PAGE_LENGTH, sorted(END_EVENTS))
     if not rows:
         raise JobNotFound(str(job_id))
@@ -93,9 +97,9 @@ async def read_ranges(
     until: Snapshot,
     already_shown: Snapshot | None,
 ) -> AsyncGenerator[EventRange]:
-    """Yield what `until` shows and `already_shown` did not, from `start` on, in ranges.
+    """Yield the events from `start` that are in `until` and not in `already_shown`, in ranges.
 
-    Each stretch is a short statement, however long the way is. Raises `PostgresDown`.
+    Each range is one short query. Raises `PostgresDown`.
     """
     without = already_shown.text if already_shown is not None else None
     while True:
@@ -113,7 +117,7 @@ async def read_ranges(
         is_last = not rows or rows[0]["passed"] == rows[0]["found"] < RANGE_LENGTH
         if not is_last:
             start = Position(int(rows[0]["last_tx"]), rows[0]["last_id"])
-        # Where younger transactions than the edge were gone through, older ones may still come.
+        # Beyond the safe position, an older transaction may still commit.
         yield EventRange(
             until.safe_position if is_last else min(start, until.safe_position), is_last, found
         )

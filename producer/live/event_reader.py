@@ -1,7 +1,7 @@
-"""The one look of a process: every listener is told of each event once it is committed.
+"""Reads new events from Postgres, once for all listeners of a process.
 
-Each look asks for exactly what the snapshot of the look before did not show. News of changes only
-makes a look happen at once; without any there is one a second.
+Each read returns exactly the events that the previous snapshot did not include. A change
+announcement triggers a read immediately; without one, the reader runs every second.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FeedIntervals:
-    """How often a feed does what."""
+    """The intervals and the buffer size of an event feed."""
 
     read_seconds: float = 1.0
-    """The longest time between two looks: what a lost message costs."""
+    """The longest time between two reads, and so the delay that a lost announcement causes."""
     min_gap_seconds: float = 0.01
-    """The least time between two looks, however fast the news comes."""
+    """The shortest time between two reads, however many announcements arrive."""
     heartbeat_seconds: float = 15.0
-    """How long a listener is left without a word."""
+    """The longest time in which a listener receives nothing."""
     buffer_length: int = 256
-    """How many frames wait for a listener before it is dropped."""
+    """The number of unsent frames at which a listener is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class EventReader:
-    """Looks for new events while anybody listens, and hands them out."""
+    """Reads new events while there are listeners, and sends them to these listeners."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class EventReader:
         self._queries = queries
         self._intervals = intervals
         self._on_found = on_found
-        """Called with the number of events that a look found without any news before it."""
+        """Called with the number of events that a read found without an announcement."""
         self._was_woken = False
         self._snapshot: Snapshot | None = None
         self._pending_joins: list[_PendingJoin] = []
@@ -78,14 +78,14 @@ class EventReader:
         self._is_closed = False
 
     def wake_for(self, changes: Sequence[Change]) -> None:
-        """Look at once if the changes concern anybody here."""
+        """Read immediately if the changes concern a listener of this process."""
         if self.accounts or any(change.job_id in self.jobs for change in changes):
             self._wake_up.set()
 
     async def join(self, group: ListenerGroup[_Key], key: _Key, listener: Listener) -> Snapshot:
-        """Tell the listener of all that the returned snapshot does not show.
+        """Send the listener every event that is not in the returned snapshot.
 
-        The snapshot is younger than the call. After `close` the listener is closed at once.
+        The snapshot is newer than the call. After `close`, the listener is closed immediately.
         Raises `PostgresDown`.
         """
         snapshot = None if self._is_closed else await self._wait_for_join(group, key, listener)
@@ -105,7 +105,7 @@ class EventReader:
         return await joined
 
     async def close(self) -> None:
-        """Look no more; every listener is closed, and so is whoever is about to join."""
+        """Stop reading, and close every listener, including those that are joining."""
         self._is_closed = True
         task, self._task = self._task, None
         if task is not None:
@@ -124,7 +124,7 @@ class EventReader:
                 incidents.record_outage(error, doing="read_events")
                 await asyncio.sleep(self._intervals.read_seconds)
             except Exception:
-                # A mistake of ours: whoever listens comes again and resumes, instead of waiting.
+                # A bug. Closed listeners connect again and resume, instead of waiting without end.
                 log.exception("events_failed")
                 self._snapshot = None
                 self._close_all()
@@ -133,7 +133,7 @@ class EventReader:
             self._send_heartbeats()
 
     async def _wait_for_wake_up(self) -> None:
-        """Wait for news, for the next regular look, or for the first who listens."""
+        """Wait for an announcement, for the next regular read, or for the first listener."""
         if not self.jobs and not self.accounts and not self._pending_joins:
             self._snapshot = None
             await self._wake_up.wait()
@@ -170,7 +170,7 @@ class EventReader:
         new = await read_new_events(self._queries, last, self.jobs.keys, self.accounts.keys)
         self._snapshot = new.snapshot
         if new.snapshot.xmin < last.xmin:
-            # Another server answers, which lacks what this one had: positions mean nothing there.
+            # Another server answers, and it lacks events that were sent: positions are not valid.
             log.error("events_went_back", last=last.text, now=new.snapshot.text)
             self._close_all()
         else:
@@ -191,10 +191,10 @@ class EventReader:
             self.accounts.send(event.account_id, partial(build_queued_frame, event, position), now)
 
     def _send_heartbeats(self) -> None:
-        """Say a word to whoever has not heard one for long."""
+        """Send a heartbeat to each listener that received nothing for `heartbeat_seconds`."""
         now = asyncio.get_running_loop().time()
         if now < self._next_heartbeat_at:
-            return  # at a look that was not the regular one
+            return  # this read came before its regular time
         self._next_heartbeat_at = now + self._intervals.read_seconds / 2
         quiet_since = now - self._intervals.heartbeat_seconds
         plain = QueuedFrame(0, HEARTBEAT_FRAME)
@@ -203,7 +203,7 @@ class EventReader:
                 listener.push(plain, now)
         if self._snapshot is None:
             return
-        # An account's listener also hears how far it has come, which makes a resume short.
+        # Listeners of an account also receive the current position, which makes a resume short.
         standing = QueuedFrame(0, position_frame(self._snapshot.safe_position))
         for listener in self.accounts:
             if listener.last_sent_at <= quiet_since:
@@ -221,5 +221,5 @@ def _complete_joins(pending: list[_PendingJoin], snapshot: Snapshot | None) -> N
 
 
 def build_queued_frame(event: StoredEvent, position: Position | int) -> QueuedFrame:
-    """Return the event as it goes to listeners."""
+    """Return the event as a frame for the buffers of listeners."""
     return QueuedFrame(event.id, frame_of(event, position), event.is_end)

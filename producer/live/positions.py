@@ -1,9 +1,9 @@
-"""Where a listener stands, so that it can resume there: never missing an event. Pure.
+"""Positions in event streams, from which a listener resumes without missing an event. Pure.
 
-A job's events are committed in the order of their ids, so there an id is a position. Across jobs
-they are not: a transaction that was opened early may commit late. The account stream therefore
-counts by (transaction, id), and moves a position past a transaction only when no older one is
-still open. Where one is, a resume repeats what was sent since; it misses nothing.
+The events of one job are committed in the order of their ids, so an id is a position there. The
+events of several jobs are not: a transaction that began early may commit late. A position in an
+account stream is therefore a pair (transaction, id). It moves past a transaction only when no
+older transaction is open. While one is open, a resume repeats the events sent since.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Everything up to and with this (transaction, id) has been sent."""
+    """A pair (transaction, id). All events up to it have been sent."""
 
     tx: int
     id: int
@@ -35,29 +35,29 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A moment of the database: what was committed by then."""
+    """A snapshot of the database: which transactions were committed."""
 
     text: str
-    """As Postgres writes it: `xmin:xmax:those in progress`."""
+    """The snapshot as Postgres writes it: `xmin:xmax:transactions in progress`."""
     xmin: int
-    """All transactions below this had ended."""
+    """All transactions below this one had ended."""
     xmax: int
-    """None from here on had begun."""
+    """No transaction from this one on had begun."""
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
-        """Read what Postgres wrote."""
+        """Return the snapshot that `text` describes."""
         xmin, xmax, _ = text.split(":")
         return cls(text, int(xmin), int(xmax))
 
     @property
     def safe_position(self) -> Position:
-        """The furthest position to which nothing can be added any more."""
+        """The last position before which no event can appear any more."""
         return Position(self.xmin, 0)
 
 
 class HasPosition(Protocol):
-    """What has a place in the order of transactions and ids."""
+    """An object with a transaction and an id."""
 
     @property
     def tx(self) -> int: ...
@@ -67,10 +67,10 @@ class HasPosition(Protocol):
 
 
 def safe_positions(events: Sequence[HasPosition], start: Position, end: Position) -> list[Position]:
-    """Return for each event the position that may be named once it was sent.
+    """Return the position that is valid after each event has been sent.
 
-    `events` are in the order of sending and are all that lie between `start`, up to which
-    everything was sent before, and `end`, which holds once all up to there were sent.
+    `events` are in the order of sending, and are all events between `start` and `end`. Everything
+    up to `start` has been sent before. `end` is valid once all events up to it have been sent.
     """
     due = sorted(place for one in events if (place := Position(one.tx, one.id)) <= end)
     sent: set[int] = set()

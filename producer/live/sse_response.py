@@ -1,7 +1,8 @@
 """Sends frames to one HTTP client as Server-Sent Events.
 
-A client that is slow or gone without a word costs no more than its socket: what waits for it is
-bounded here and in the kernel, and it is cut off when it takes nothing for half a minute.
+A client that is slow, or gone without closing its connection, costs little more than its socket.
+Its unsent data is bounded here and in the kernel. A client that reads nothing for
+`WRITE_TIMEOUT_SECONDS` is disconnected.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from shared.errors import DarkroomError, RequestRefused
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
-    # A proxy that collects frames before it passes them on would take the life out of the stream.
+    # nginx would otherwise buffer the frames.
     "X-Accel-Buffering": "no",
 }
 WRITE_TIMEOUT_SECONDS = 30.0
-"""How long a client may take nothing before it is cut off."""
+"""The longest time that a client may read nothing before it is disconnected."""
 _SEND_BUFFER_BYTES = 64 * 1024
 _LARGE_FRAME_BYTES = 16 * 1024
 
@@ -38,11 +39,12 @@ async def stream_response(
     count_unsent: Callable[[int], None] = lambda _: None,
     write_timeout_seconds: float = WRITE_TIMEOUT_SECONDS,
 ) -> web.StreamResponse:
-    """Send the frames until they end or the client is gone; 204 where there are none to come.
+    """Send the frames until they end or the client disconnects. Without frames, return 204.
 
-    204 tells a browser's EventSource to stop asking. The stream ends as well when `key_guard`
-    raises a refusal inside its block, or `count_unsent` does, which is told how many bytes of a
-    long stretch wait for the client: it comes again, and is told why.
+    204 makes the EventSource of a browser stop connecting. The stream also ends when `key_guard`
+    raises an error in its block, or when `count_unsent` does. `count_unsent` is called with the
+    size of each large frame before it is sent, and with 0 after. The client then connects again,
+    and that request returns the error.
     """
     if frames is None:
         return web.Response(status=204)
@@ -62,11 +64,11 @@ async def stream_response(
         async with asyncio.timeout(write_timeout_seconds):
             await response.write_eof()
     except (ConnectionError, TimeoutError):
-        # Gone, or stuck: what lies in the buffers is not worth waiting for.
+        # The client is gone or reads nothing, so do not wait for the buffers to be sent.
         if request.transport is not None:
             reset(request.transport)
     except DarkroomError as error:
-        # The status is sent already: the client comes again and resumes.
+        # The status is already sent. The client connects again and resumes.
         incidents.record_outage(error, doing="stream_events")
     return response
 
@@ -77,7 +79,7 @@ async def _write(response: web.StreamResponse, data: bytes, write_timeout_second
 
 
 def _limit_socket(request: web.Request, write_timeout_seconds: float) -> None:
-    """Let the kernel keep little for this client, and give it up when it acknowledges nothing."""
+    """Limit the send buffer of the socket, and how long it waits for an acknowledgement."""
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
     if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
@@ -88,4 +90,4 @@ def _limit_socket(request: web.Request, write_timeout_seconds: float) -> None:
             milliseconds = int(write_timeout_seconds * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     except OSError:
-        pass  # it is gone already, which the first write finds out
+        pass  # the connection is gone; the first write fails

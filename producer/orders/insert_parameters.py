@@ -1,7 +1,7 @@
-"""Jobs on their way into Postgres: what is sent there, and the job made of what comes back.
+"""Parameters of the enqueue statement for an order, and the job from its result.
 
-Postgres adds a price and a moment; all else of a new job is known here. So only those travel back,
-and the rest need not be read, parsed and built a second time.
+The enqueue statement returns only what Postgres adds: price and creation time. The other fields of
+the job are copied from the order, which avoids parsing the row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.domain.lifecycle import JobState
 
 @dataclass(slots=True)
 class PreparedOrder:
-    """An order with the id and the texts under which it is stored."""
+    """An order with the id and the JSON texts that are stored for it."""
 
     id: UUID
     order: Order
@@ -34,9 +34,9 @@ class PreparedOrder:
 
 
 def prepare_order(order: Order) -> PreparedOrder:
-    """Return the draft of a new job."""
+    """Return the order with a new id and its JSON texts."""
     given = order.request.model_dump(mode="json")
-    # In the order in which jsonb gives fields back: a repeated answer is the first to the letter.
+    # Order the fields like jsonb does, so that a replayed response is equal to the first one.
     request = {name: given[name] for name in sorted(given, key=lambda name: (len(name), name))}
     return PreparedOrder(
         id=uuid7(),
@@ -48,7 +48,7 @@ def prepare_order(order: Order) -> PreparedOrder:
 
 
 def insert_parameters(prepared: PreparedOrder) -> tuple[object, ...]:
-    """Return the parameters of `enqueue_job`, in their order."""
+    """Return the parameters of the query `enqueue_job`, in their order."""
     order = prepared.order
     request = order.request
     return (
@@ -68,7 +68,7 @@ def insert_parameters(prepared: PreparedOrder) -> tuple[object, ...]:
 
 
 def build_inserted_job(prepared: PreparedOrder, row: asyncpg.Record) -> Job:
-    """Return the job that Postgres has stored: `jobs` read back would be equal."""
+    """Return the stored job. It equals the job that a read of its row would return."""
     order = prepared.order
     created_at = row["created_at"]
     run_at = order.run_at.astimezone(UTC) if order.run_at is not None else created_at
@@ -90,14 +90,14 @@ def build_inserted_job(prepared: PreparedOrder, row: asyncpg.Record) -> Job:
         created_at=created_at,
         submitted_at=None,
         finished_at=None,
-        # As it is stored: jsonb has an order and numbers of its own.
+        # As stored, because jsonb reorders fields and rewrites numbers.
         metadata=read_json_object(row["metadata"], row["id"])
         if row["metadata"] is not None
         else {},
         priority=order.priority,
         run_at=run_at,
         quantity=order.request.price_quantity,
-        # A moment in the past is no way to the front of the queue.
+        # A `run_at` in the past does not move the job ahead of older jobs.
         due_at=max(run_at, created_at),
         deadline_at=None,
         attempted_at=None,

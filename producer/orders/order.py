@@ -1,4 +1,4 @@
-"""What a caller asks for: a validated request with who pays and the small print, checked."""
+"""An order: a validated request with its order fields."""
 
 from __future__ import annotations
 
@@ -25,24 +25,23 @@ __all__ = ["KEY_LENGTH", "METADATA_BYTES", "Order", "Priority"]
 class Order:
     """One job to enqueue.
 
-    Raises `InvalidRequest` with every fault of the small print; the request has been checked when
-    it was made.
+    Raises `InvalidRequest` with every fault of the order fields. The request is already validated.
     """
 
     request: ImageRequest
     account_id: str
-    """Who pays; the account must exist."""
+    """The account that pays. It must exist."""
     idempotency_key: str | None = None
-    """The same key of the same account is the same job; at most 255 characters."""
+    """The same key of the same account returns the same job. At most 255 characters."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """The caller's own notes, given back as they are; at most 16 KiB of JSON."""
+    """Notes of the caller, returned unchanged. At most 16 KiB of JSON."""
     webhook_url: str | None = None
-    """Where the end is to be told; http or https."""
+    """The http or https URL that receives a webhook when the job ends."""
     priority: Priority = "normal"
     run_at: datetime | None = None
-    """Not before this moment, timezone-aware. Default: now."""
+    """The earliest time to submit the job, timezone-aware. None means now."""
     retry_of: UUID | None = None
-    """The job of which this one repeats the request."""
+    """The job whose request this job repeats."""
 
     def __post_init__(self) -> None:
         faults = find_order_faults({name: getattr(self, name) for name in OrderFields.model_fields})

@@ -1,8 +1,7 @@
-"""Stores single orders that arrive together in one statement, so that a busy account is no queue.
+"""Groups single orders of one account into one insert statement.
 
-Every enqueue of one account takes the lock on its row until its commit is on disk. Two hundred
-callers of one account, one statement each, would wait for two hundred commits in a row; here they
-wait for two.
+Every enqueue locks the row of its account until the commit is on disk. Two hundred callers of one
+account with one statement each wait for two hundred commits in a row. Grouped, they wait for two.
 """
 
 from __future__ import annotations
@@ -21,20 +20,21 @@ _WaitingOrder = tuple[Order, "asyncio.Future[EnqueueResult]"]
 
 
 class OrderBatcher:
-    """Places orders one by one, or together with those that came meanwhile. One per process.
+    """Enqueues single orders, and groups orders that arrive during an insert. One per process.
 
-    The first of an account is stored at once. Those that come while it is being stored wait for
-    it and then go together, so nothing is delayed while there is nobody to wait for.
+    The first order of an account is inserted immediately. Orders that arrive during that insert are
+    inserted together after it. A single order is never delayed.
     """
 
     def __init__(self, enqueuer: OrderEnqueuer) -> None:
         self._enqueuer = enqueuer
         self._waiting: dict[str, list[_WaitingOrder]] = {}
-        """Per account that is being stored for, who came meanwhile."""
+        """The orders that arrived during an insert, by account. Every account with an insert in
+        progress has an entry."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def enqueue(self, order: Order) -> EnqueueResult:
-        """Store the order and deliver it. Raises as `Producer.enqueue` does."""
+        """Store the order and deliver its job. Raises the errors of `Producer.enqueue`."""
         self._enqueuer.check_destinations([order])
         waiting = self._waiting.get(order.account_id)
         if waiting is not None:
@@ -61,7 +61,7 @@ class OrderBatcher:
             while self._waiting[account_id]:
                 batch = self._waiting[account_id][:MAX_ORDERS_PER_STATEMENT]
                 del self._waiting[account_id][:MAX_ORDERS_PER_STATEMENT]
-                # Who has left meanwhile is not served.
+                # Skip the orders of callers who have disconnected.
                 await self._store([one for one in batch if not one[1].done()])
         finally:
             for _, result in self._waiting.pop(account_id):
@@ -74,12 +74,12 @@ class OrderBatcher:
         try:
             outcomes = await self._enqueuer.enqueue_each([order for order, _ in batch])
         except (InsufficientCredits, AccountNotFound):
-            # There is no room for all of them; there may be for some, in the order they came.
+            # The credits do not cover all of them, but may cover some, in the order of arrival.
             outcomes = [await self._enqueue_single(order) for order, _ in batch]
         except DarkroomError as error:
             outcomes = [error] * len(batch)
         except BaseException:
-            # A bug, or the end of the process: whoever waits must not do so for ever.
+            # A bug, or the process stops. The callers must not wait without end.
             for _, result in batch:
                 result.cancel()
             raise

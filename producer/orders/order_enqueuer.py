@@ -1,4 +1,4 @@
-"""Takes orders in: stored and held in Postgres first, then handed to Redis, which may be away."""
+"""Enqueues orders: checks them, stores them with holds in Postgres, delivers them to Redis."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
 
 MAX_ORDERS = 10_000
 MAX_CONNECTIONS_PER_ACCOUNT = 5
-"""Of the ten connections of a process."""
+"""The most connections that one account uses, of the ten of a process."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderEnqueuer:
-    """The way in of every job, whoever asks."""
+    """Enqueues every job, for the Python client and for the HTTP API."""
 
     database: Database
     delivery_queue: DeliveryQueue
     webhooks_allow_loopback: bool = False
-    """For development: webhooks may go to this machine."""
+    """Whether webhooks may be sent to this machine, for development."""
     shares: ConcurrencyLimit = field(
         default_factory=lambda: ConcurrencyLimit(MAX_CONNECTIONS_PER_ACCOUNT)
     )
-    """How many of the connections each account has at once."""
+    """Limits the connections that each account uses."""
 
     async def enqueue(
         self,
@@ -43,9 +43,10 @@ class OrderEnqueuer:
         connection: Connection | None = None,
         actor: Actor | str | None = None,
     ) -> list[EnqueueResult]:
-        """Store up to 10,000 orders, all or none, in the order given; raises as `enqueue` does.
+        """Store up to 10,000 orders, all or none, and return the results in the same order.
 
-        `actor` is noted with orders that retry a job.
+        The audit entries of orders that retry a job name `actor`. Raises the errors of
+        `Producer.enqueue`.
         """
         if len(orders) > MAX_ORDERS:
             raise InvalidRequest(
@@ -56,7 +57,7 @@ class OrderEnqueuer:
         self.check_destinations(orders)
         if connection is not None:
             return await self._enqueue_in_transaction(orders, connection)
-        # An account whose row is held has a part of the connections, and never all of them.
+        # An account whose row is locked must not use all connections of the process.
         async with self.shares.hold({order.account_id for order in orders}):
             if len(orders) == 1 and actor is None:
                 enqueued = await JobRepository(self.database).insert(orders)
@@ -78,7 +79,7 @@ class OrderEnqueuer:
         return outcomes
 
     def check_destinations(self, orders: Sequence[Order]) -> None:
-        """Raise `InvalidRequest` where a webhook would go where it must not."""
+        """Raise `InvalidRequest` for webhook URLs that are not allowed."""
         faults = find_destination_faults(orders, allow_loopback=self.webhooks_allow_loopback)
         if faults:
             raise InvalidRequest(faults)
@@ -88,7 +89,7 @@ class OrderEnqueuer:
     ) -> list[EnqueueResult]:
         async with ConnectionQueries(connection).transaction() as queries:
             enqueued = await JobRepository(queries).insert(orders)
-            # Only Postgres knows when the caller commits, so it tells the workers itself.
+            # Only Postgres knows when the caller commits, so it notifies the workers.
             await queries.fetch("notify_dispatch")
         return enqueued
 
@@ -102,7 +103,7 @@ class OrderEnqueuer:
         )
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> None:
-        """Deliver these; where Redis is away, they wait in Postgres for the reconciler."""
+        """Send the deliveries to Redis. If Redis is down, the reconciler sends them later."""
         if not deliveries:
             return
         try:
@@ -115,5 +116,5 @@ class OrderEnqueuer:
 
 
 def _delay_ms(job: Job) -> int:
-    """Return after how long a new job is due: both moments are Postgres's."""
+    """Return the delay until a new job is due. Both times are from the clock of Postgres."""
     return int((job.due_at - job.created_at) / timedelta(milliseconds=1))

@@ -1,6 +1,7 @@
-"""What an order says beside its request: who pays, under which key, when, and who is told.
+"""The fields of an order beside its request: account, key, metadata, webhook, priority, run_at.
 
-One model checks it for the Python client and for HTTP, and describes it in the OpenAPI document.
+One model checks them for the Python client and for HTTP, and describes them in the OpenAPI
+document.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ Priority = Literal["high", "normal", "low"]
 KEY_LENGTH = 255
 METADATA_BYTES = 16 * 1024
 METADATA_STORED_BYTES = 32 * 1024
-"""Twice as much, for numbers with exponents. The database itself refuses more than 64 KiB."""
+"""Twice the limit of the given JSON, because numbers with exponents are stored in full. The
+database refuses more than 64 KiB."""
 ACCOUNT_LENGTH = 200
 _ACCOUNT_ID = re.compile(rf"[^\x00-\x20\x7f-\x9f\s]{{1,{ACCOUNT_LENGTH}}}")
 _WEBHOOK_LENGTH = 2048
-# Behind one more backslash the same letters are mere text.
+# After an even number of backslashes this is NUL. After an odd number it is plain text.
 _NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -61,7 +63,7 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
     if text.count(b"[") + text.count(b"{") > MAX_JSON_DEPTH and exceeds_depth(
         orjson.loads(text), MAX_JSON_DEPTH
     ):
-        # Judged by what it becomes: a dataclass or a tuple is nested as well.
+        # Check the nesting of the JSON text, because dataclasses and tuples become nested too.
         raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
     if len(text) > METADATA_BYTES:
         raise ValueError(f"is {len(text)} bytes of JSON; at most {METADATA_BYTES} are allowed")
@@ -77,7 +79,7 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
 
 
 def _check_webhook(value: object) -> object:
-    # Its bytes count: it is part of an index, which takes no more.
+    # The limit is in bytes, because an index contains the URL.
     if isinstance(value, str) and value.isprintable() and len(value.encode()) <= _WEBHOOK_LENGTH:
         with suppress(ValueError):
             parts = urlsplit(value)
@@ -98,7 +100,7 @@ def _check_priority(value: object) -> object:
 
 def _check_run_at(value: object) -> object:
     if isinstance(value, datetime) and value.tzinfo is not None:
-        # At the ends of the calendar a timezone may lead out of it.
+        # Near the first and the last year, the conversion to UTC may overflow.
         with suppress(OverflowError):
             value.astimezone(UTC)
             return value
@@ -111,7 +113,7 @@ def _or_none(check: Callable[[object], object]) -> BeforeValidator:
 
 
 class OrderFields(BaseModel):
-    """The fields, their limits and their descriptions."""
+    """The order fields with their limits and descriptions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -158,7 +160,7 @@ _GUIDE = FieldRules(
 
 
 def find_order_faults(fields: Mapping[str, object]) -> list[Fault]:
-    """Return everything that is wrong with these fields; an empty list where nothing is."""
+    """Return every fault of these fields, or an empty list."""
     try:
         OrderFields.model_validate(fields)
     except ValidationError as error:

@@ -15,7 +15,7 @@ from producer.row_json import row_to_json
 
 
 async def list_entries(call: Call) -> web.StreamResponse:
-    """Entries, newest first, a page at a time."""
+    """Return one page of audit entries, newest first."""
     query = QueryParameters(
         call.request, ("act", "account_id", "job_id", "actor", "limit", "cursor")
     )

@@ -21,7 +21,7 @@ MAX_QUANTITY = 999_999_999
 
 
 async def list_prices(call: Call) -> web.StreamResponse:
-    """Every row of pricing."""
+    """Return every row of `pricing`."""
     QueryParameters(call.request, ()).raise_faults()
     return json_response(
         {"prices": [row_to_json(row) for row in await call.context.billing.prices()]}
@@ -29,7 +29,7 @@ async def list_prices(call: Call) -> web.StreamResponse:
 
 
 async def change_price(call: Call) -> web.StreamResponse:
-    """The price as it is now; 404 where there is no such row to change."""
+    """Change a price and return it. Responds 404 if `pricing` has no such row."""
     body = await read_json_object(call.request, JOB_BODY_BYTES)
     change = parse_admin_body(PriceChange, body)
     model, task, number = (call.request.match_info[part] for part in ("model", "task", "quantity"))
@@ -49,14 +49,14 @@ async def change_price(call: Call) -> web.StreamResponse:
 
 
 async def show_account(call: Call) -> web.StreamResponse:
-    """Balance, held and available credits."""
+    """Return the balance, the held and the available credits of an account."""
     QueryParameters(call.request, ()).raise_faults()
     account = await call.context.billing.account(_account_id(call))
     return json_response(account_to_json(account))
 
 
 async def list_ledger(call: Call) -> web.StreamResponse:
-    """The account's entries, newest first, a page at a time."""
+    """Return one page of an account's ledger entries, newest first."""
     query = QueryParameters(call.request, ("limit", "cursor"))
     limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
     below = query.number("cursor", MAX_ROW_ID, 1, MAX_ROW_ID)
@@ -67,7 +67,7 @@ async def list_ledger(call: Call) -> web.StreamResponse:
 
 
 async def grant(call: Call) -> web.StreamResponse:
-    """The account with the credits granted, or taken where negative."""
+    """Grant credits, or take them if negative, and return the account."""
     body = await read_json_object(call.request, JOB_BODY_BYTES)
     given = parse_admin_body(Grant, body)
     credits = Decimal(str(given.credits))
@@ -82,7 +82,7 @@ async def grant(call: Call) -> web.StreamResponse:
 
 
 def _account_id(call: Call) -> str:
-    """Return the account of the path, where the caller may see it."""
+    """Return the account id of the path. Raises `Forbidden` if the caller may not see it."""
     account_id = call.request.match_info["id"]
     require_account(call.caller, account_id)
     return account_id

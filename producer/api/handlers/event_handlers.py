@@ -1,4 +1,4 @@
-"""Server-Sent Events over HTTP: one job's life, or all of an account's."""
+"""Handlers of event streams: of one job, and of all jobs of an account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.errors import Fault, InvalidRequest
 
 
 async def job_events(call: Call) -> web.StreamResponse:
-    """Every event of the job, from the start or after `Last-Event-ID`, until it has ended."""
+    """Stream the events of a job, from the start or after `Last-Event-ID`, until it has ended."""
     QueryParameters(call.request, ()).raise_faults()
     job = await find_job(call)
     events = call.context.producer.events
@@ -25,7 +25,7 @@ async def job_events(call: Call) -> web.StreamResponse:
 
 
 async def account_events(call: Call) -> web.StreamResponse:
-    """Every event of the account's jobs, from now on or after `Last-Event-ID`."""
+    """Stream the events of an account's jobs, from now on or after `Last-Event-ID`."""
     QueryParameters(call.request, ()).raise_faults()
     account_id = call.request.match_info["id"]
     require_account(call.caller, account_id)

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: place, follow, list, cancel."""
+"""Handlers of jobs: create, read, wait, list, cancel."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
 _OPTIONAL_FIELDS = frozenset({"request", "metadata"})
-"""What is not even read where it is not asked for."""
+"""Fields that are read from the database only if the response contains them."""
 REPLAYED_HEADER = "Idempotent-Replayed"
 KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
-"""A header carries no more than ASCII unharmed, and loses the spaces around it."""
+"""Headers carry only ASCII safely, and lose leading and trailing spaces."""
 BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
-"""Each job of a batch has a key of its own: that of the batch, `/` and its place."""
+"""The idempotency key of a job in a batch is the key of the batch, `/` and the job's index."""
 
 
 async def create_job(call: Call) -> web.StreamResponse:
-    """202 and the job; under a key that was used before, the same answer again."""
+    """Create a job and respond 202. A used idempotency key gets the first response again."""
     body = await read_json_object(call.request, JOB_BODY_BYTES)
     order = parse_order(body, caller_account(call.caller), _idempotency_key(call, KEY_LENGTH))
     require_account(call.caller, order.account_id)
@@ -51,7 +51,7 @@ async def create_job(call: Call) -> web.StreamResponse:
 
 
 async def create_jobs(call: Call) -> web.StreamResponse:
-    """202 and the jobs in the order given: all of them, or none."""
+    """Create all jobs of a batch or none, and respond 202 with the jobs in the order given."""
     body = await read_json_object(call.request, BATCH_BODY_BYTES)
     key = _idempotency_key(call, BATCH_KEY_LENGTH)
     orders = parse_batch(body, caller_account(call.caller), key)
@@ -63,7 +63,7 @@ async def create_jobs(call: Call) -> web.StreamResponse:
         named = {f"jobs.{index}.account_id": order for index, order in enumerate(orders)}
         raise _unknown_account(unknown, named) from unknown
     except InvalidRequest as refused:
-        # One order alone is refused by its own field names, without its place in the batch.
+        # The faults of a single order have no index, so add it.
         faults = [
             Fault(
                 one.field if one.field.startswith("jobs.") else f"jobs.0.{one.field}", one.message
@@ -76,7 +76,7 @@ async def create_jobs(call: Call) -> web.StreamResponse:
 
 
 def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> InvalidRequest:
-    """Return the refusal of an account that does not exist, by the fields that name it."""
+    """Return the error for an account that does not exist, with the fields that name it."""
     return InvalidRequest(
         [
             Fault(field, str(error))
@@ -97,7 +97,7 @@ def _idempotency_key(call: Call, longest: int) -> str | None:
 
 
 def _job_at_enqueue(enqueued: EnqueueResult) -> Job:
-    """Return the job as it was accepted: the same key gets the same answer, whatever came since."""
+    """Return the job in its first state, so that a replayed response equals the first one."""
     if enqueued.is_new:
         return enqueued.job
     return replace(
@@ -121,7 +121,7 @@ def _replay_headers(enqueued: Sequence[EnqueueResult]) -> dict[str, str]:
 
 
 async def show_job(call: Call) -> web.StreamResponse:
-    """The job; with `?wait=` once it has ended or the time is over."""
+    """Return a job. With `wait`, respond when it has ended or after that many seconds."""
     query = QueryParameters(call.request, ("wait", "fields"))
     seconds = query.seconds("wait", WAIT_SECONDS_MAX)
     fields = query.names("fields", JOB_FIELDS)
@@ -134,7 +134,7 @@ async def show_job(call: Call) -> web.StreamResponse:
 
 
 async def _wait_for_end(context: ApiContext, job: Job, seconds: float) -> Job:
-    """Return the job once it is terminal, or as it is when the time is over or we are leaving."""
+    """Wait until the job is terminal, the time is over or the process stops. Return the job."""
     waiting = asyncio.create_task(_wait_until_timeout(context, job, seconds))
     stopping = asyncio.create_task(context.stopping.wait())
     try:
@@ -154,27 +154,27 @@ async def _wait_until_timeout(context: ApiContext, job: Job, seconds: float) -> 
 
 
 def _select_fields(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
-    """Return the job object, or those of its fields, in its order."""
+    """Return the job object, or only the given fields of it, in the order of the job object."""
     whole = job_to_json(job)
     return whole if fields is None else {name: whole[name] for name in whole if name in fields}
 
 
 async def find_job(call: Call) -> Job:
-    """Return the job of the path, where the caller may see it; raises `JobNotFound`."""
+    """Return the job of the path. Raises `JobNotFound`, also if the caller may not see it."""
     job = await call.context.producer.get(call.request.match_info["id"])
     require_job(call.caller, job)
     return job
 
 
 async def cancel_job(call: Call) -> web.StreamResponse:
-    """200 and the job; 409 once it has left the queue."""
+    """Cancel a queued job and return it. Responds 409 if the job has left the queue."""
     job = await find_job(call)
     job = await call.context.producer.cancel(job.id, actor=caller_actor(call))
     return json_response(job_to_json(job))
 
 
 async def list_jobs(call: Call) -> web.StreamResponse:
-    """Newest first, a page at a time."""
+    """Return one page of jobs, newest first."""
     query = QueryParameters(call.request, ("account_id", "state", "limit", "cursor", "fields"))
     account_id = query.text("account_id", ACCOUNT_LENGTH)
     state = query.one_of("state", [state.value for state in JobState])

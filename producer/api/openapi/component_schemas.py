@@ -1,7 +1,7 @@
-"""The component schemas of the OpenAPI document, each taken from the model that checks or says it.
+"""The component schemas of the OpenAPI document, generated from the models of the API.
 
-What callers send is described by the request models of the catalog, the small print and the
-admin's bodies; what they get, by `producer.api.openapi.response_models`.
+Request bodies come from the request models of the catalog, `OrderFields` and the admin bodies.
+Responses come from `producer.api.openapi.response_models`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.catalog import ImageRequest, list_families
 
 REF = "#/components/schemas/"
 
-# JSON without the character NUL, which no database stores: what `OrderFields` checks of metadata.
+# JSON without the character NUL, which Postgres cannot store. `OrderFields` checks the same.
 _NO_NUL: dict[str, Any] = {"pattern": r"^[^\x00]*$"}
 _NOTES: dict[str, dict[str, Any]] = {
     "Notes": {
@@ -61,7 +61,7 @@ def component_schemas() -> dict[str, Any]:
 
 
 def _selected_job_schemas(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schemas of a job of which `fields` may have named a part."""
+    """Return the schemas of a job with all fields, or with those that `fields` selects."""
     part = {name: rule for name, rule in job.items() if name != "required"}
     return {
         "ShownJob": {"anyOf": [{"$ref": f"{REF}Job"}, {"$ref": f"{REF}JobPart"}]},
@@ -80,18 +80,18 @@ def _model_schemas(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
 
 
 def _orders() -> Iterator[tuple[str, dict[str, Any]]]:
-    small = _model_schemas((OrderFields,))["OrderFields"]["properties"]
-    kept = {name: small[name] for name in ORDER_FIELD_NAMES}
-    kept["metadata"] = {
+    properties = _model_schemas((OrderFields,))["OrderFields"]["properties"]
+    order_fields = {name: properties[name] for name in ORDER_FIELD_NAMES}
+    order_fields["metadata"] = {
         "$ref": f"{REF}Notes",
-        "description": small["metadata"]["description"],
+        "description": properties["metadata"]["description"],
         "examples": [{"order": 1042}],
     }
     for one in list_families().values():
         for task, request in one.tasks.items():
             for name, schema in _model_schemas((request,)).items():
                 if name == request.__name__:
-                    yield _order_name(one.name, task), _order(schema, request, kept)
+                    yield _order_name(one.name, task), _order(schema, request, order_fields)
                 else:
                     yield name, schema
 
@@ -102,19 +102,19 @@ def _order_name(model: str, task: str) -> str:
 
 
 def _order(
-    schema: Mapping[str, Any], request: type[ImageRequest], small: Mapping[str, Any]
+    schema: Mapping[str, Any], request: type[ImageRequest], order_fields: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the schema of a whole body: whose, which model and task, and the request's fields."""
+    """Return the schema of a job's body: order fields, model, task, and fields of the request."""
     model: dict[str, Any] = {"type": "string", "const": request.model}
     if request.model == DEFAULT_MODEL:
         model["default"] = DEFAULT_MODEL
     needed = ["task"] if request.model == DEFAULT_MODEL else ["model", "task"]
     account = {
-        **small["account_id"],
+        **order_fields["account_id"],
         "description": "who pays; the account must exist. A service key may leave it out: it pays"
         " from its own account",
     }
-    said = {"account_id": "acme", "model": request.model, "task": request.task}
+    common = {"account_id": "acme", "model": request.model, "task": request.task}
     return {
         **schema,
         "description": f"{request.task} by {request.model}",
@@ -123,10 +123,10 @@ def _order(
             "model": model,
             "task": {"type": "string", "const": request.task},
             **schema["properties"],
-            **{name: rule for name, rule in small.items() if name != "account_id"},
+            **{name: rule for name, rule in order_fields.items() if name != "account_id"},
         },
         "required": [*needed, *schema.get("required", [])],
-        "examples": [{**said, **example} for example in schema.get("examples", [])],
+        "examples": [{**common, **example} for example in schema.get("examples", [])],
     }
 
 
@@ -150,7 +150,7 @@ def _batch(orders: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _simplify(schema: Any) -> Any:
-    """Return the schema without pydantic's titles, and with `null` as one of a field's types."""
+    """Return the schema without titles, and with `null` in `type` instead of in `anyOf`."""
     if isinstance(schema, list):
         return [_simplify(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,6 +1,6 @@
-"""Serves what describes the API: `/openapi.json`, and `/docs`, which renders it.
+"""Serves the OpenAPI document at `/openapi.json`, and the page at `/docs` that shows it.
 
-All of it is read and rendered once at the start, needs no key, and fetches nothing from elsewhere.
+Both are rendered once at the start, need no key, and load nothing from other servers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTENT_SECURITY_POLICY = (
     " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 )
-"""Scripts come from this server alone; Swagger UI writes some of its styles into its elements."""
+"""Scripts come only from this server."""
 
 _ASSETS = {
     "docs.js": "text/javascript",
@@ -29,12 +29,12 @@ _ASSETS = {
     "swagger-ui/swagger-ui.css": "text/css",
     "swagger-ui/favicon-32x32.png": "image/png",
 }
-"""The files that the page asks for, each under `/docs/` and its own name."""
+"""The files of the page. Each is served under `/docs/` and its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A body that never changes while this process runs."""
+    """A response body that does not change while this process runs."""
 
     body: bytes
     content_type: str
@@ -45,7 +45,7 @@ class _Document:
         return cls(body, content_type, hashlib.sha256(body).hexdigest()[:32])
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """The body, or 304 where the caller has it."""
+        """Return the body, or 304 if the client has it."""
         response = PacedResponse(headers=_HEADERS)
         response.etag = self.etag
         if any(known.value in {self.etag, "*"} for known in request.if_none_match or ()):
@@ -59,7 +59,7 @@ class _Document:
 
 
 _HEADERS = {
-    # Kept, but asked after each time: a new version shows at once.
+    # Browsers cache the body but validate it each time, so a new version appears immediately.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
@@ -68,7 +68,7 @@ _HEADERS = {
 
 
 def document_routes(endpoints: Sequence[Endpoint]) -> list[web.RouteDef]:
-    """Return the routes of the document of these endpoints and of the page that shows it."""
+    """Return the routes of the OpenAPI document of these endpoints, and of its page."""
     document = _Document.of(render_document(endpoints), "application/json")
     page = _Document.of(_static("docs.html"), "text/html")
     routes = [web.get("/openapi.json", document.answer), web.get("/docs", page.answer)]

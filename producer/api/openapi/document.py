@@ -1,6 +1,6 @@
-"""Writes the OpenAPI 3.1 document from the rows of the routes; nothing is kept by hand beside them.
+"""Generates the OpenAPI 3.1 document from the table of routes.
 
-`producer.api.openapi.component_schemas` has the bodies and the answers.
+`producer.api.openapi.component_schemas` has the schemas of bodies and responses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared import PROJECT
 OPENAPI = "3.1.0"
 SCHEME = "key"
 _COMMON_PROBLEMS = (400, 401, 403, 429, 500, 503)
-"""What every operation may refuse with."""
+"""The error statuses of every operation."""
 _WITH_A_BODY = (408, 413, 415)
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _RESOURCES = "components"
@@ -58,7 +58,7 @@ _REFUSALS = {
     500: ("internal_error", "A mistake of Darkroom's; it is in the log under the request id."),
     503: ("dependency_down", "Try again later; nothing was stored."),
 }
-"""Each status that refuses, with a type it comes with and what it means."""
+"""An example type and the meaning of each error status."""
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
@@ -80,12 +80,12 @@ _HEADERS_OF_STATUS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Re
 
 
 def render_document(endpoints: Iterable[Endpoint]) -> bytes:
-    """Return the document of these endpoints as JSON."""
+    """Return the OpenAPI document of these endpoints as JSON."""
     return orjson.dumps(build_document(endpoints))
 
 
 def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
-    """Return the document of these endpoints."""
+    """Return the OpenAPI document of these endpoints."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -188,7 +188,7 @@ def _answer(endpoint: Endpoint, status: int, name: str | None) -> dict[str, Any]
 
 
 def _streamed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of each event of a stream, as EventSource reads it."""
+    """Return the schema of one event of a stream, as EventSource returns it."""
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
     return {
         "description": "Each event of the stream; its data is JSON.",
@@ -219,7 +219,7 @@ def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/{_RESOURCES}/headers/{name}"} for name in names}
 
 
-# --- what has no row: the routes that every Darkroom process has, and the messages it sends ------
+# --- without an endpoint: the routes that every Darkroom process has, and the webhooks it sends --
 
 
 def _service_paths() -> dict[str, Any]:

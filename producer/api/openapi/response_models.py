@@ -1,6 +1,6 @@
-"""What the API answers, as models: for the OpenAPI document alone.
+"""Models of the responses, which only the OpenAPI document uses.
 
-The handlers write their JSON themselves; a test holds it equal to these.
+The handlers build their JSON without these models. A test compares both.
 """
 
 from __future__ import annotations
@@ -241,4 +241,4 @@ RESPONSE_MODELS: tuple[type[BaseModel], ...] = (
     *(Job, Jobs, JobPage, Price, Prices, Account, LedgerPage, AuditPage, Event),
     *(Problem, WebhookMessage),
 )
-"""Those that the document names; it takes what they are made of along."""
+"""The models of the document. Pydantic adds the models of their fields."""

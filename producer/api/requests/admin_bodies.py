@@ -49,7 +49,7 @@ def _check_reason(value: object) -> object:
     )
 
 
-# What the checks say, for the OpenAPI document.
+# The rule of `_check_reason` for the OpenAPI document.
 _TEXT_RULE: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 _Reason = Annotated[
     str,
@@ -98,7 +98,7 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 
 def parse_admin_body(kind: type[_Body], body: Mapping[str, Any]) -> _Body:
-    """Return the body as that model, or raise `InvalidRequest` with every fault."""
+    """Return the body as a model of this kind, or raise `InvalidRequest` with every fault."""
     require_few_fields(body)
     allowed = {name: info.description or "" for name, info in kind.model_fields.items()}
     try:

@@ -33,14 +33,14 @@ _JSON = "application/json"
 _FORM_CONTENT_TYPES = frozenset(
     {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
 )
-"""What a web page may send anywhere without asking."""
+"""The content types that a web page may send to other origins without permission."""
 
 
 def require_json_content(request: web.Request) -> None:
-    """Raise `UnsupportedContent` for a body that is not said to be JSON, on any route.
+    """Raise `UnsupportedContent` if the content type of a body is not JSON.
 
-    A web page cannot send that type to another origin without permission. A route that takes no
-    body refuses one as well.
+    A web page cannot send JSON to another origin without permission. Routes without a body check
+    this as well.
     """
     is_form = "Content-Type" in request.headers and request.content_type in _FORM_CONTENT_TYPES
     if is_form or (request.body_exists and not _is_json(request)):
@@ -48,7 +48,7 @@ def require_json_content(request: web.Request) -> None:
 
 
 def _is_json(request: web.Request) -> bool:
-    # Of two types one program would read the first, another the last.
+    # With two headers, programs differ in which one they use.
     is_said_once = len(request.headers.getall("Content-Type", [])) == 1
     return is_said_once and request.content_type == _JSON
 
@@ -62,7 +62,7 @@ def _not_json(request: web.Request) -> UnsupportedContent:
 async def read_json_object(
     request: web.Request, limit_bytes: int, *, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> dict[str, Any]:
-    """Return the JSON object of the body.
+    """Return the JSON object in the request body.
 
     Raises `UnsupportedContent`, `RequestTooLarge`, `RequestTooSlow` and `MalformedRequest`.
     """

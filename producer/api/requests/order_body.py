@@ -1,4 +1,7 @@
-"""Reads bodies into orders, by the models of the Python client; every fault is told at once."""
+"""Parses request bodies into orders, with the models of the Python client.
+
+An error lists every fault of a body.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from shared.field_faults import format_value
 DEFAULT_MODEL = "gpt-4o-image"
 MAX_BATCH_JOBS = 1_000
 FIELDS_MAX = 100
-"""More than any body has. Each one that is not known would be named in the refusal."""
+"""The most fields of a body. The error lists every unknown field, so their number is bounded."""
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -25,9 +28,9 @@ _MOMENT = re.compile(
 def parse_order(
     body: Mapping[str, Any], account_id: str | None, idempotency_key: str | None
 ) -> Order:
-    """Return the order that a body asks for; `account_id` stands where the body names none.
+    """Return the order of a body. `account_id` is used if the body has none.
 
-    Raises `InvalidRequest` with every fault of it.
+    Raises `InvalidRequest` with every fault.
     """
     require_few_fields(body)
     fields = dict(body)
@@ -67,7 +70,10 @@ def _read_request(model: object, task: object, fields: Mapping[str, Any]) -> Ima
 
 
 def _parse_time(text: str) -> datetime | str:
-    """Return the moment of RFC 3339 that the text names, or the text, for the check to refuse."""
+    """Return the RFC 3339 time of the text. Text of another form is returned unchanged.
+
+    The check of `run_at` then refuses it.
+    """
     if not _MOMENT.fullmatch(text):
         return text
     try:
@@ -77,9 +83,9 @@ def _parse_time(text: str) -> datetime | str:
 
 
 def parse_batch(body: Mapping[str, Any], account_id: str | None, key: str | None) -> list[Order]:
-    """Return the orders of a batch; each fault's field begins with `jobs.<index>`.
+    """Return the orders of a batch. The field of each fault begins with `jobs.<index>`.
 
-    The key of the whole batch becomes one key per job: `<key>/<index>`.
+    The key of job `<index>` is `<key>/<index>`.
     """
     require_few_fields(body)
     jobs = body.get("jobs")

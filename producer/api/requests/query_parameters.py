@@ -1,4 +1,4 @@
-"""Reads what callers send: bodies within their limits and their time, and query parameters."""
+"""Reads query parameters, and reports all faults of a request together."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MAX_DIGITS = 19
 
 
 def is_storable_text(text: str) -> bool:
-    """Return whether Postgres can store the text: it has no NUL, and no half of a character."""
+    """Return whether Postgres can store the text. It cannot store NUL and lone surrogates."""
     if text.isascii():
         return "\0" not in text
     return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text)
 
 
 class QueryParameters:
-    """The query parameters of one request; collects every fault before it refuses."""
+    """The query parameters of one request. Methods collect faults; `raise_faults` raises them."""
 
     def __init__(self, request: web.Request, allowed: Collection[str]) -> None:
         self._given: Mapping[str, str] = {
@@ -48,7 +48,7 @@ class QueryParameters:
         ]
 
     def text(self, name: str, longest: int) -> str | None:
-        """Return the parameter, or None where it is not given; an empty one is a fault."""
+        """Return the parameter, or None if it is missing. An empty one is a fault."""
         value = self._given.get(name)
         if value is not None and not 1 <= len(value) <= longest:
             sentence = f"{format_value(value)} must be 1 to {longest} characters"
@@ -57,7 +57,7 @@ class QueryParameters:
         return value
 
     def one_of(self, name: str, allowed: Collection[str]) -> str | None:
-        """Return the parameter where it is one of these words, or None where it is not given."""
+        """Return the parameter, or None if it is missing. It must be one of `allowed`."""
         value = self._given.get(name)
         if value is not None and value not in allowed:
             self._faults.append(
@@ -67,7 +67,7 @@ class QueryParameters:
         return value
 
     def names(self, name: str, allowed: Collection[str]) -> frozenset[str] | None:
-        """Return the words given, separated by commas, or None where none are."""
+        """Return the words of a comma-separated list, or None if it is missing."""
         value = self._given.get(name)
         if value is None:
             return None
@@ -80,7 +80,7 @@ class QueryParameters:
         return frozenset(words)
 
     def number(self, name: str, default: int, lowest: int, highest: int) -> int:
-        """Return the whole number given, or the default."""
+        """Return the parameter as a whole number, or the default if it is missing."""
         value = self._given.get(name)
         if value is None:
             return default
@@ -93,7 +93,7 @@ class QueryParameters:
         return default
 
     def seconds(self, name: str, highest: float) -> float | None:
-        """Return the seconds given, fractions allowed, or None."""
+        """Return the parameter as seconds, which may be a fraction, or None if it is missing."""
         value = self._given.get(name)
         if value is None:
             return None
@@ -107,7 +107,7 @@ class QueryParameters:
         return None
 
     def job_id(self, name: str, wanted: str = "the cursor of a page before") -> UUID | None:
-        """Return the id given, or None where it is not given; `wanted` says what it must be."""
+        """Return the parameter as an id, or None if it is missing. A fault contains `wanted`."""
         value = self._given.get(name)
         if value is None:
             return None
@@ -120,7 +120,7 @@ class QueryParameters:
         self._faults.append(Fault(name, f"{format_value(value)} must be {wanted}"))
 
     def raise_faults(self) -> None:
-        """Raise `InvalidRequest` with every fault found, if any."""
+        """Raise `InvalidRequest` with every fault, if there is one."""
         if self._faults:
             raise InvalidRequest(self._faults)
 

@@ -1,4 +1,4 @@
-"""What only HTTP refuses: a branch of the error tree, each with its status."""
+"""Errors that only the HTTP API raises, each with its status."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from shared.errors import RequestRefused
 
 
 class HttpRefusal(RequestRefused):
-    """The request as such cannot be served; nothing was stored."""
+    """The request cannot be served, and nothing was stored."""
 
     code = "bad_request"
     status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
 
 
 class MalformedRequest(HttpRefusal):
-    """The body is not the JSON object that it must be."""
+    """The body is not a JSON object."""
 
     code = "malformed_request"
 
 
 class KeyNeeded(HttpRefusal):
-    """Without API keys only direct requests of this machine are answered, and this is none."""
+    """No API key exists, and the request is not a direct request from this machine."""
 
     code = "key_refused"
     status = HTTPStatus.UNAUTHORIZED
@@ -36,7 +36,7 @@ class KeyNeeded(HttpRefusal):
 
 
 class TooManyRequests(HttpRefusal):
-    """The key has as many requests under way, or answers unread, as one key may have."""
+    """The key has as many requests in progress, or unread responses, as one key may have."""
 
     code = "too_much_at_once"
     status = HTTPStatus.TOO_MANY_REQUESTS
@@ -50,7 +50,7 @@ class Forbidden(HttpRefusal):
 
 
 class RequestTooLarge(HttpRefusal):
-    """The body is longer than this route takes."""
+    """The body is longer than the limit of this route."""
 
     code = "request_too_large"
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -60,7 +60,7 @@ class RequestTooLarge(HttpRefusal):
 
 
 class UnsupportedContent(HttpRefusal):
-    """The body is not said to be JSON, or is compressed."""
+    """The content type of the body is not JSON, or the body is compressed."""
 
     code = "unsupported_content"
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE

@@ -1,7 +1,7 @@
-"""Turns everything that can go wrong into RFC 9457 `application/problem+json`.
+"""Turns errors into RFC 9457 problem responses (`application/problem+json`), with a request id.
 
-`type` is `urn:darkroom:problem:` and the stable code of the error; a code never changes its
-status. Details never repeat a secret, and never tell of our insides.
+`type` is `urn:darkroom:problem:` and the stable code of the error. A code always has the same
+status. Details contain no secrets and no internals.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STATUS_BY_ERROR: tuple[tuple[type[DarkroomError], HTTPStatus], ...] = (
     (errors.DatabaseRefused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.DependencyDown, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-"""The first row that fits: narrower errors stand above wider ones."""
+"""The status of an error is that of the first matching row. Subclasses come before base classes."""
 
 _TITLES = {
     "key_refused": "The API key is missing or not accepted",
@@ -76,13 +76,14 @@ _RETRY_DETAIL = "try again after the seconds of Retry-After; /readyz and the log
 
 
 class Problem(web.Response):
-    """An answer that keeps the whole error, for the log."""
+    """A problem response."""
 
     cause: str | None = None
+    """The text of the error, for the log."""
 
 
 def problem_from_error(error: DarkroomError) -> web.Response:
-    """Return the answer for an error of our own tree; one that no caller can cause is raised."""
+    """Return the problem response for an error. Errors that no caller can cause are raised."""
     status = _status_of(error)
     if status is None:
         raise error
@@ -95,7 +96,7 @@ def problem_from_error(error: DarkroomError) -> web.Response:
 
 
 def _detail(error: DarkroomError) -> str:
-    # A server's own words may name its addresses and users: they are for /readyz and the log.
+    # Error texts of servers may contain addresses and users: only /readyz and the log have them.
     if isinstance(error, errors.PostgresDown) and error.sqlstate:
         return f"{_RETRY_DETAIL} (SQLSTATE {error.sqlstate})"
     if isinstance(error, errors.RowBusy):
@@ -117,12 +118,12 @@ def problem(
     members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Problem:
-    """Return one problem; `members` are its own extra members."""
+    """Return a problem response. `members` are additional members of its body."""
     body = {
         "type": TYPE_PREFIX + code,
         "title": _TITLES.get(code) or HTTPStatus(status).phrase,
         "status": int(status),
-        # Half of a character may stand in what was sent, and cannot be written out.
+        # The text may repeat a lone surrogate of the request, which cannot be encoded.
         "detail": detail.encode(errors="replace").decode(),
         **(members or {}),
     }
@@ -136,7 +137,7 @@ def problem(
 
 
 def internal_problem() -> web.Response:
-    """Return the answer for a mistake of ours, which tells nothing of it."""
+    """Return the response for a bug, without details of the bug."""
     detail = "the mistake is in the log under this request id; nothing may have been stored"
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
 
@@ -159,22 +160,22 @@ def _members(error: DarkroomError) -> dict[str, Any]:
 
 
 def faults_to_json(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
-    """Return the `errors` member: each fault with its field path."""
+    """Return the member `errors`: each fault with its field."""
     return [{"field": fault.field, "message": fault.message} for fault in faults]
 
 
 def listener_problem(
     request: web.BaseRequest | None, status: int, code: str, detail: str
 ) -> web.Response:
-    """Return a refusal as a problem."""
-    answer = problem(status, code, detail)
+    """Return the problem response for a request or connection that the server refuses."""
+    response = problem(status, code, detail)
     if request is not None:
-        answer.headers[REQUEST_ID] = request_id_of(request)
-    return answer
+        response.headers[REQUEST_ID] = request_id_of(request)
+    return response
 
 
 def request_id_of(request: web.BaseRequest) -> str:
-    """Return the caller's id for this request where it is fit to be repeated, else a new one."""
+    """Return the X-Request-Id of the request if it is short, printable ASCII, or else a new id."""
     given = request.headers.get(REQUEST_ID)
     if given and len(given) <= _REQUEST_ID_LENGTH and given.isascii() and given.isprintable():
         return given
