@@ -12,10 +12,7 @@ from shared.errors import Fault, InvalidRequest
 
 
 class Act(StrEnum):
-    """The kinds of audited acts, as stored in `audit_entries.act`.
-
-    A CHECK constraint of that column lists the same words.
-    """
+    """What is noted. Stored in `audit_entries.act`; a CHECK there lists the same words."""
 
     ACCOUNT_CREATED = "account_created"
     CREDITS_GRANTED = "credits_granted"

@@ -1,4 +1,4 @@
-"""The `darkroom` command: everything that people type."""
+"""The `darkroom` command line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from producer.cli.exit_codes import ExitCode
 
 def main() -> int:
     """Run the command line on `sys.argv` and return the exit code."""
-    # Imported here so that Ctrl-C while a slow disk is loading ends as quietly as later on.
+    # Imported here so that Ctrl-C during a slow import ends without a traceback.
     try:
         from producer.cli.command_tree import build_app  # noqa: PLC0415
 
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                # A terminal that cannot show a character gets a question mark, not a traceback.
+                # Replace characters that the terminal cannot show by question marks.
                 stream.reconfigure(errors="replace")
         build_app()(prog_name="darkroom")
     except KeyboardInterrupt:

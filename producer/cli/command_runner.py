@@ -1,4 +1,4 @@
-"""Runs a command: settings, logging, connections before it, exit codes and errors after it."""
+"""Runs a command: reads settings, sets up logging, connects, prints errors, sets the exit code."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from shared.settings import Settings, load_settings
 _GROUPS = frozenset({"jobs", "prices", "accounts", "keys", "webhooks"})
 
 CommandResult = ExitCode | None
-"""How a command ended; None means done."""
+"""The exit code of a command. None means `ExitCode.DONE`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What most commands work with."""
+    """The settings and connections that most commands use."""
 
     settings: Settings
     servers: Servers
@@ -45,7 +45,7 @@ class CommandContext:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseContext:
-    """What commands work with that need no Redis."""
+    """The settings and connections of commands that do not use Redis."""
 
     settings: Settings
     database: Database
@@ -60,7 +60,7 @@ def _open_database(servers: Servers) -> AbstractAsyncContextManager[Database]:
 
 @asynccontextmanager
 async def open_command_context(settings: Settings) -> AsyncIterator[CommandContext]:
-    """Connect to the servers of these settings. Raises as `Producer.connect` does."""
+    """Connect to the servers of these settings. Raises the errors of `Producer.connect`."""
     async with (
         open_servers(settings) as servers,
         _open_database(servers) as database,
@@ -72,7 +72,7 @@ async def open_command_context(settings: Settings) -> AsyncIterator[CommandConte
 
 
 def run_connected(step: Callable[[CommandContext], Awaitable[CommandResult]]) -> None:
-    """Run one step with connections, and leave with its code; errors are told, not raised."""
+    """Run a step with all connections, and exit with its code. Errors are printed."""
 
     async def with_context(settings: Settings) -> CommandResult:
         async with open_command_context(settings) as context:
@@ -82,7 +82,7 @@ def run_connected(step: Callable[[CommandContext], Awaitable[CommandResult]]) ->
 
 
 def run_with_database(step: Callable[[DatabaseContext], Awaitable[CommandResult]]) -> None:
-    """Run one step with Postgres alone, as `run_connected` does with all servers."""
+    """Run a step with Postgres only, and exit with its code. Errors are printed."""
 
     async def with_database(settings: Settings) -> CommandResult:
         async with (
@@ -95,9 +95,9 @@ def run_with_database(step: Callable[[DatabaseContext], Awaitable[CommandResult]
 
 
 def run(step: Callable[[Settings], Awaitable[CommandResult]], *, is_service: bool = False) -> None:
-    """Run one step with the settings, and leave with its code; errors are told, not raised.
+    """Run a step with the settings, and exit with its code. Errors are printed.
 
-    Only warnings are logged, unless LOG_LEVEL is given or the command is a service.
+    Only warnings are logged, unless LOG_LEVEL is set or the command is a service.
     """
     with exit_on_error():
         settings = load_settings()
@@ -105,8 +105,8 @@ def run(step: Callable[[Settings], Awaitable[CommandResult]], *, is_service: boo
 
 
 def with_quiet_logging(settings: Settings) -> Settings:
-    """Return the settings of a command that people watch: warnings only, unless asked for more."""
-    # The driver logs every failed reconnection with a traceback; we say it in a sentence.
+    """Return the settings with log level WARNING, unless LOG_LEVEL is set."""
+    # asyncpg logs every failed reconnection with a traceback. Darkroom logs a sentence.
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     if "log_level" in settings.model_fields_set:
         return settings
@@ -116,7 +116,7 @@ def with_quiet_logging(settings: Settings) -> Settings:
 def run_with_settings(
     settings: Settings, step: Callable[[Settings], Awaitable[CommandResult]]
 ) -> None:
-    """Run one step with these settings, and leave with its code; errors are told, not raised."""
+    """Run a step with these settings, and exit with its code. Errors are printed."""
     with exit_on_error():
         set_up_logging(settings)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -134,7 +134,7 @@ async def _run_until_terminated(
         was_terminated = True
         task.cancel()
 
-    # Cancelling unwinds: leases are released and the terminal gets its cursor back.
+    # Cancel instead of exiting, so that leases are released and the terminal is restored.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     try:
         return await task or ExitCode.DONE
@@ -146,7 +146,7 @@ async def _run_until_terminated(
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Tell a `DarkroomError` on stderr and leave with its code; nothing else is caught."""
+    """Print a `DarkroomError` of the block to stderr, and exit with its code."""
     try:
         yield
     except DarkroomError as error:
@@ -155,13 +155,13 @@ def exit_on_error() -> Iterator[None]:
 
 
 def _command_as_typed() -> str:
-    """Return `darkroom` with the names of the command, without its arguments."""
+    """Return `darkroom` and the name of the command, without its arguments."""
     words = [word for word in sys.argv[1:3] if word.isidentifier() or word == "simulate-kie"]
     return " ".join(["darkroom", *words[: 2 if words[:1] and words[0] in _GROUPS else 1]])
 
 
 def command_actor() -> Actor:
-    """Return the user of the operating system, on this machine, as an operator."""
+    """Return the operating-system user of this command as an operator."""
     user = _user()
     return Actor(user, via="cli", is_operator=True, os_user=user, origin=socket.gethostname())
 

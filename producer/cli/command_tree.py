@@ -1,4 +1,4 @@
-"""The tree of commands, as `darkroom --help` shows it."""
+"""The tree of commands that `darkroom --help` shows."""
 
 from __future__ import annotations
 

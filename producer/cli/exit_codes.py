@@ -1,4 +1,4 @@
-"""The exit codes of every command: stable, so that scripts may branch on them."""
+"""The exit codes of every command. They are stable, so scripts may use them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.errors import DarkroomError, DependencyDown, NotFound, WaitTimedOut
 
 
 class ExitCode(IntEnum):
-    """What the end of a command means."""
+    """The exit codes of commands."""
 
     DONE = 0
     ERROR = 1
@@ -31,10 +31,10 @@ _BY_ERROR: tuple[tuple[type[DarkroomError], ExitCode], ...] = (
 
 
 def code_of(error: DarkroomError) -> ExitCode:
-    """Return the code under which this error leaves."""
+    """Return the exit code for an error."""
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ExitCode.ERROR)
 
 
 def code_of_ended(job: Job) -> ExitCode:
-    """Return the code for a job that was waited for: done only where it succeeded."""
+    """Return the exit code for a job that has ended. Only a success is `DONE`."""
     return ExitCode.DONE if job.state is JobState.SUCCEEDED else ExitCode.JOB_FAILED

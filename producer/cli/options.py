@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and how their texts are read."""
+"""Options and arguments that several commands share, and the parsers of their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from producer.list_pages import MAX_LIST_LIMIT
 
 
 def parse_credits(text: str) -> Decimal:
-    """Return the number, or raise a usage error."""
+    """Return the credits of the text, or raise a usage error."""
     try:
         credits = Decimal(text)
     except InvalidOperation:
@@ -24,7 +24,7 @@ def parse_credits(text: str) -> Decimal:
 
 
 def parse_time(text: str) -> datetime:
-    """Return the moment of an ISO text, in this machine's zone where it names none."""
+    """Return the time of an ISO text. Without a timezone, it is in the zone of this machine."""
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError):
@@ -34,7 +34,7 @@ def parse_time(text: str) -> datetime:
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object, or raise a usage error."""
+    """Return the JSON object of the text, or raise a usage error."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -45,7 +45,7 @@ def parse_json_object(text: str) -> dict[str, Any]:
 
 
 def parse_reason(text: str) -> str:
-    """Return the reason without blanks around it; an empty one is a usage error."""
+    """Return the reason without surrounding blanks. An empty reason is a usage error."""
     if not text.strip():
         raise typer.BadParameter("say why, in a few words: it is recorded with the change")
     return text.strip()

@@ -1,4 +1,4 @@
-"""`darkroom accounts`: who may spend how much."""
+"""`darkroom accounts`: create accounts, grant credits, read the ledger."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def create(
     run_with_database(step)
 
 
-# A negative number is not an option: grants may take credits back.
+# Without this setting, a negative number would be parsed as an option.
 @app.command(context_settings={"ignore_unknown_options": True})
 def grant(
     account_id: AccountId,

@@ -1,4 +1,4 @@
-"""`darkroom audit`: who did what to prices, credits, jobs, keys and webhooks."""
+"""`darkroom audit`: list audit entries."""
 
 from __future__ import annotations
 

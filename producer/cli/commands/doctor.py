@@ -1,4 +1,4 @@
-"""`darkroom doctor`: every dependency and every invariant, a line each, with the fix."""
+"""`darkroom doctor`: run every check, and print one line for each with its fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.settings import Settings
 _DEPENDENCIES = frozenset(
     {"postgres", "redis", "postgres is read only", "redis is replica", "redis is full"}
 )
-"""Findings that say that a server cannot serve."""
+"""The findings that mean that a server is not available."""
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -1,4 +1,4 @@
-"""`darkroom enqueue`: a request from options, and if asked the wait for its images."""
+"""`darkroom enqueue`: enqueue a job from options, and optionally wait for its end."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ def enqueue(
 
 
 def build_order(model: str, fields: dict[str, Any], order_fields: dict[str, Any]) -> Order:
-    """Return the order, or raise `InvalidRequest` with every fault of request and small print."""
+    """Return the order, or raise `InvalidRequest` with the faults of request and order fields."""
     faults: list[Fault] = []
-    # Stands in while the small print of a refused request is checked as well.
+    # Replaces a refused request, so that the order fields are checked as well.
     request: ImageRequest = TextToImage(prompt="-", aspect_ratio="1:1")
     task = "image-to-image" if {"image_urls", "mask_url"} & fields.keys() else "text-to-image"
     try:
@@ -141,7 +141,7 @@ def build_order(model: str, fields: dict[str, Any], order_fields: dict[str, Any]
 async def report_enqueued(
     context: CommandContext, job: Job, *, timeout_seconds: float | None, as_json: bool
 ) -> ExitCode:
-    """Tell of a new job, and with a timeout wait for its end; return the command's code."""
+    """Print a new job, and return the exit code. With a timeout, wait for its end."""
     print_message(
         f"{job_task_text(job)} for {printable(job.account_id)}:"
         f" {credits_text(job.credits_quoted)} credits held until it ends"
@@ -160,7 +160,7 @@ async def report_enqueued(
 async def wait_and_report(
     context: CommandContext, job: Job, *, timeout_seconds: float, as_json: bool
 ) -> ExitCode:
-    """Wait for the end, showing the way there; print the job, or the URLs of its images."""
+    """Wait for the end of a job with a progress display, and print the job or its image URLs."""
     [job] = await wait_with_progress(context.producer, [job], timeout_seconds)
     if as_json:
         print_json(job_to_json(job))
@@ -172,7 +172,7 @@ async def wait_and_report(
 
 
 def report_end(job: Job) -> None:
-    """Say on stderr how a job ended."""
+    """Print to stderr how a job ended."""
     if job.state is JobState.SUCCEEDED:
         took = duration_between_text(job.created_at, job.finished_at)
         print_message(

@@ -1,4 +1,4 @@
-"""`darkroom health`: asks a running process whether it is ready, as container checks do."""
+"""`darkroom health`: check whether a running process is ready, for container checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from producer.cli.options import AsJson
 from shared.errors import ConfigurationError
 from shared.settings import Settings, load_settings
 
-# Below the 5 s that container checks usually allow, above the 3 s of the checks themselves.
+# Less than the usual 5 s of container checks, and more than the 3 s of the readiness checks.
 TIMEOUT_SECONDS = 4.5
 
 
@@ -84,7 +84,7 @@ def _read(body: bytes) -> dict[str, Any]:
 
 def _report(url: str, status: int, body: dict[str, Any]) -> None:
     checks = body.get("checks")
-    told = checks if isinstance(checks, dict) else {}
-    line = ", ".join(f"{name} {printable(str(answer))}" for name, answer in told.items())
+    results = checks if isinstance(checks, dict) else {}
+    line = ", ".join(f"{name} {printable(str(result))}" for name, result in results.items())
     word = "ready" if status == http.client.OK else f"not ready (HTTP {status})"
     print_data(f"{printable(url)} is {word}" + (f": {line}" if line else ""))

@@ -1,4 +1,4 @@
-"""`darkroom jobs`: looking at jobs, waiting, taking back, running again, resolving unknowns."""
+"""`darkroom jobs`: list, show, wait, cancel, retry and resolve jobs."""
 
 from __future__ import annotations
 

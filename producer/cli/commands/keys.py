@@ -1,4 +1,4 @@
-"""`darkroom keys`: who may ask over HTTP."""
+"""`darkroom keys`: create, list and revoke API keys."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def create(
         if as_json:
             print_json({**key_to_json(key), "key": text})
             return
-        # On a narrow terminal it must stay one word to copy.
+        # Do not break the key into lines, so that it can be copied.
         stdout_console().print(text, soft_wrap=True)
         print_message(f"a key for {_whose(key)}. It is not shown again: keep it now")
         print_message(f"recognise it by {key.prefix}; end it: {_revocation(key)}")
@@ -107,7 +107,7 @@ def revoke(
 
 
 def key_to_json(key: ApiKey) -> dict[str, Any]:
-    """Return a key as JSON, without the secret, which nobody has."""
+    """Return a key as JSON, without its secret."""
     return row_to_json(asdict(key))
 
 

@@ -1,4 +1,4 @@
-"""`darkroom migrate` and `darkroom env`: the servers themselves."""
+"""`darkroom migrate` and `darkroom env`: the schema and the URLs of the servers."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _name(one: Migration | SqlDefinition) -> str:
 
 def _to_json(one: Migration | SqlDefinition) -> dict[str, object]:
     return {
-        # Functions and roles have none: they are applied again whenever they change.
+        # Functions and roles have no number: they are applied again when they change.
         "number": one.number if isinstance(one, Migration) else None,
         "name": one.name,
         "applied_at": timestamp_to_json(one.applied_at),

@@ -1,4 +1,4 @@
-"""`darkroom prices`: what jobs cost, what they cost us, and every price that ever held."""
+"""`darkroom prices`: list and change prices, and show their history."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
 
 
 def margin_text(price: Row) -> str:
-    """Return what is left of a price after Kie's: `+2 (25 %)`, as a share of the price."""
+    """Return the price minus Kie's price, and its share of the price, such as `+2 (25 %)`."""
     margin = price["credits"] - price["provider_credits"]
     sign = "+" if margin > 0 else ""
     share = f" ({margin / price['credits']:.0%})".replace("%", " %") if price["credits"] else ""
@@ -137,7 +137,7 @@ def margin_text(price: Row) -> str:
 
 
 def count_repriced_jobs(basis: ChargeBasis, counts: Row) -> int:
-    """Return how many open jobs will be charged by the new price rather than by their quote."""
+    """Return the number of open jobs that will be charged the new price instead of their quote."""
     if basis == "quoted":
         return 0
     return int(counts["open_jobs"] if basis == "current" else counts["quoted_above"])

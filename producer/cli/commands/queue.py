@@ -1,4 +1,4 @@
-"""`darkroom queue`: what an operator needs first, once or every second."""
+"""`darkroom queue`: print the queue overview, once or every second."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def queue(
 
 
 class _WatchDisplay(Protocol):
-    """What a watch is shown on."""
+    """The output of `--watch`."""
 
     def show(self, view: QueueOverview) -> None: ...
 
@@ -89,8 +89,8 @@ class _LiveDisplay:
         self._live.update(self._last, refresh=True)
 
     def show_error(self, error: str, now: datetime) -> None:
-        told = Text(f"{now:%H:%M:%S}Z {printable(error)}; trying again", style="bold red")
-        self._live.update(Group(told, "", self._last), refresh=True)
+        message = Text(f"{now:%H:%M:%S}Z {printable(error)}; trying again", style="bold red")
+        self._live.update(Group(message, "", self._last), refresh=True)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def _open_watch_display(*, as_json: bool) -> Iterator[_WatchDisplay]:
 
 
 async def _watch(settings: Settings, *, as_json: bool) -> None:
-    """Show the queue again and again; a server that is away is shown, and looked for again."""
+    """Show the queue repeatedly. If a server is down, show the error and connect again."""
     pause_seconds = WATCH_SECONDS if sys.stdout.isatty() else WATCH_SECONDS_UNWATCHED
     with _open_watch_display(as_json=as_json) as display:
         while True:

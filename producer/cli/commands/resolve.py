@@ -1,7 +1,7 @@
-"""`darkroom jobs resolve`: an operator's verdict on what Kie's answers leave open.
+"""`darkroom jobs resolve`: resolve a job that Kie's answers leave in doubt.
 
-That is a submission of unknown outcome, a success whose images could not be read, or a late task
-that is in doubt.
+The doubt is about a submission of unknown outcome, a success whose images could not be read, or a
+late task.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from shared.job_json import job_to_json
 _Kind = Literal["submitted", "lost", "delivered", "undelivered"]
 
 ANSWER_LENGTH = 2_000
-"""How much of Kie's answer is shown; `--json` has all of it."""
+"""The most characters of Kie's answer that are printed. `--json` prints all of it."""
 
 
 def _read_reason(text: str | None) -> str | None:
@@ -205,7 +205,7 @@ async def _resolve(
 
 
 def resolve_advice(job: Job) -> list[str]:
-    """Return what an operator may type about a job that is in doubt; nothing about others."""
+    """Return the commands that resolve this job, or nothing if it is not in doubt."""
     if job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE:
         job_id = str(job.id)
         return [
@@ -226,7 +226,7 @@ def resolve_advice(job: Job) -> list[str]:
 
 
 def late_resolve_advice(job: Job, late_tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what an operator may type about the late tasks of a job that are in doubt."""
+    """Return the commands that resolve the late tasks of a job that are in doubt."""
     in_doubt = [late for late in late_tasks if late["in_doubt_since"] is not None]
     lines = []
     for late in in_doubt:
@@ -242,7 +242,7 @@ def late_resolve_advice(job: Job, late_tasks: Sequence[Mapping[str, Any]]) -> li
 
 
 def list_advice(jobs: Sequence[Job]) -> list[str]:
-    """Return what an operator may type about those of the jobs whose outcome is unknown."""
+    """Return the commands that show the jobs in doubt, one for each kind of doubt."""
     unknown = [job for job in jobs if job.state is JobState.UNKNOWN]
     held = [
         job

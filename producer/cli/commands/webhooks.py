@@ -1,4 +1,4 @@
-"""`darkroom webhooks`: what became of them, sending them anew, and the secrets that sign them."""
+"""`darkroom webhooks`: list and replay webhook messages, and manage the secrets of endpoints."""
 
 from __future__ import annotations
 

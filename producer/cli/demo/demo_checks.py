@@ -1,4 +1,4 @@
-"""Judges the demo: whatever is not exactly as expected is a sentence."""
+"""Compares the result of the demo with what was expected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_POLLS_PER_SECOND: int = Settings.model_fields["kie_polls_per_second_per_task
 
 
 def find_differences(result: DemoResult) -> list[str]:
-    """Return what came out otherwise than it should; empty where all is well."""
+    """Return a sentence for each difference from the expected result."""
     return [
         *_check_jobs(result),
         *_check_account(result),
@@ -51,7 +51,7 @@ def _check_job(demo_job: DemoJob, job: Job, price: Decimal, entries: Entries) ->
 
 def _check_account(result: DemoResult) -> Iterator[str]:
     if result.had_leftovers:
-        # Jobs of an interrupted run end whenever they end, so the sums are not this run's alone.
+        # Jobs of an interrupted demo may end during this one, so the sums include them.
         return
     charged = result.before.balance - result.after.balance
     if charged != result.expected_costs.charged:

@@ -1,4 +1,4 @@
-"""The demo from its first line to its exit code."""
+"""Runs the demo and returns its exit code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shared.settings import Settings
 
 
 def run_demo() -> None:
-    """Run the demo and leave with its exit code."""
+    """Run the demo and exit with its code."""
     ignored = ignored_settings(os.environ)
     if ignored:
         print_message(

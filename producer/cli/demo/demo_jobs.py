@@ -1,4 +1,4 @@
-"""What the demo plays: seven jobs, six of which succeed, and what each should cost."""
+"""The seven jobs of the demo, of which six succeed, and their expected costs."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ DEMO_JOBS = (
 
 @dataclass(frozen=True, slots=True)
 class ExpectedCosts:
-    """What the scenes cost by the prices in force when the demo began."""
+    """The costs of the demo's jobs at the prices at its start."""
 
     prices: tuple[Decimal, ...]
 
     @property
     def held(self) -> Decimal:
-        """What all scenes hold together."""
+        """The credits that all jobs hold together."""
         return sum(self.prices, Decimal(0))
 
     @property
     def charged(self) -> Decimal:
-        """What should be charged in the end."""
+        """The credits that are charged for the successful jobs."""
         pairs = zip(DEMO_JOBS, self.prices, strict=True)
         return sum((price for demo_job, price in pairs if demo_job.succeeds), Decimal(0))

@@ -1,4 +1,4 @@
-"""Sets the demo up: servers, simulator, worker, API; and takes it down again."""
+"""Starts the servers, the simulator, the worker and the API of the demo, and stops them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from shared.errors import ConfigurationError, EmbeddedServerError
 from shared.settings import Settings
 
 SIMULATOR_NAME = "demo-kie"
-# Slow enough to watch, quick enough not to wait for.
+# Slow enough to see the progress, and fast enough for a short demo.
 _SIMULATOR_OPTIONS = (
     *("--duration", "3", "--sigma", "0.2"),
     *("--create-latency", "0.2", "--poll-latency", "0.1"),
 )
-# An interrupted demo's tasks die with its simulator; the next demo need not wait long for that.
+# The tasks of an interrupted demo end with its simulator. Short limits end their jobs soon.
 _DEADLINES = {"JOB_DEADLINE_SECONDS": "60", "UNKNOWN_LIMIT_SECONDS": "30"}
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -41,19 +41,19 @@ _IGNORED = ("DATABASE_URL", "REDIS_URL", "KIE_API_KEY", "KIE_API_KEYS")
 
 @dataclass(frozen=True, slots=True)
 class DemoProcesses:
-    """Everything running."""
+    """The running processes of the demo."""
 
     context: CommandContext
     simulator_url: str
     addresses: dict[str, str]
-    """Where worker and API serve HTTP, by process."""
+    """The HTTP addresses of worker and API, by process."""
     logs: deque[LogLine]
-    """The newest lines of worker and API."""
+    """The newest log lines of worker and API."""
 
 
 @asynccontextmanager
 async def start_processes(settings: Settings) -> AsyncIterator[DemoProcesses]:
-    """Start everything and stop it at the end. Raises what the operator must change."""
+    """Start all processes, and stop them at the end. Raises `ConfigurationError`."""
     async with AsyncExitStack() as stack:
         context = await stack.enter_async_context(open_command_context(settings))
         await _wait_for_other_worker(context)
@@ -70,7 +70,7 @@ async def start_processes(settings: Settings) -> AsyncIterator[DemoProcesses]:
 
 
 class _Children:
-    """The worker and the API."""
+    """The child processes: the worker and the API."""
 
     def __init__(self, logs: deque[LogLine]) -> None:
         self._logs = logs
@@ -97,9 +97,9 @@ class _Children:
             async with asyncio.timeout(_START_SECONDS):
                 while len(self.addresses) < len(self._children):
                     self._wake_up.clear()
-                    news = asyncio.create_task(self._wake_up.wait())
-                    done, _ = await asyncio.wait({news, *ends}, return_when="FIRST_COMPLETED")
-                    news.cancel()
+                    woken = asyncio.create_task(self._wake_up.wait())
+                    done, _ = await asyncio.wait({woken, *ends}, return_when="FIRST_COMPLETED")
+                    woken.cancel()
                     if done & set(ends):
                         raise self._failure("ended before it was ready")
         except TimeoutError:
@@ -111,8 +111,8 @@ class _Children:
     def _failure(self, what: str) -> ConfigurationError:
         absent = [child.program.name for child in self._children]
         names = ", ".join(name for name in absent if name not in self.addresses)
-        told = "\n".join(format_text(line).plain for line in list(self._logs)[-10:])
-        return ConfigurationError(f"{names} {what}; the last lines were:\n{told}")
+        lines = "\n".join(format_text(line).plain for line in list(self._logs)[-10:])
+        return ConfigurationError(f"{names} {what}; the last lines were:\n{lines}")
 
     async def stop(self) -> None:
         try:
@@ -132,13 +132,14 @@ async def _start_simulator(context: CommandContext) -> dict[str, str]:
 
 
 async def _wait_for_other_worker(context: CommandContext) -> None:
-    """Wait for the worker of an interrupted demo to drain; refuse beside one that stays.
+    """Wait for the worker of an interrupted demo to stop.
 
-    Two workers would send half of each other's jobs to the wrong Kie.
+    Raises `ConfigurationError` if a worker stays. Two workers would each send some jobs of the
+    other to the wrong Kie.
     """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + _STOP_SECONDS
-    was_told = False
+    was_printed = False
     while True:
         row = await context.database.fetch_row("worker_is_connected")
         if row is None or not row["is_connected"]:
@@ -149,16 +150,16 @@ async def _wait_for_other_worker(context: CommandContext) -> None:
                 " send the demo's jobs to another Kie: stop it, or give the demo a place of its"
                 " own with `DARKROOM_HOME=.darkroom-demo darkroom demo`"
             )
-        if not was_told:
+        if not was_printed:
             print_message("another worker is connected here; waiting for it to leave", "yellow")
-            was_told = True
+            was_printed = True
         await asyncio.sleep(0.2)
 
 
 def demo_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the default settings, with DARKROOM_HOME alone taken from the environment."""
+    """Return the default settings, with only DARKROOM_HOME from the environment."""
     given = find_setting(environ, "DARKROOM_HOME")
-    # Every field is handed in, so that none is read from the environment.
+    # Pass every field, so that none is read from the environment.
     values: dict[str, Any] = {
         name: field.get_default() for name, field in Settings.model_fields.items()
     }
@@ -167,12 +168,12 @@ def demo_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def ignored_settings(environ: Mapping[str, str]) -> list[str]:
-    """Return those settings that are given but that the demo leaves alone on purpose."""
+    """Return the names of settings that are set and that the demo does not use."""
     return [name for name in _IGNORED if find_setting(environ, name)]
 
 
 def find_setting(environ: Mapping[str, str], name: str) -> str | None:
-    """Return what the environment, or `.env` here, says under this name, in any case."""
+    """Return the value of a name in any case, from the environment or from `.env`."""
     for source in (environ, dotenv_values(".env") if Path(".env").is_file() else {}):
         for key, value in source.items():
             if key.upper() == name and value:
@@ -181,9 +182,9 @@ def find_setting(environ: Mapping[str, str], name: str) -> str | None:
 
 
 def child_environ(settings: Settings, additions: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without any setting but the demo's; run it outside this directory.
+    """Return an environment with only the settings of the demo.
 
-    A `.env` of the working directory would otherwise be read by the children.
+    Run the child in another directory, because it would read a `.env` of this one.
     """
     names = {name.upper() for name in Settings.model_fields}
     cleaned = {name: value for name, value in os.environ.items() if name.upper() not in names}

@@ -1,4 +1,4 @@
-"""The demo's last page: jobs, an image, credits, what Kie recorded, and what to try next."""
+"""Prints the jobs of the demo, an image, credits, Kie's record, and commands to try next."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PREVIEW_COLUMNS = 36
 
 
 def print_result(console: Console, result: DemoResult) -> None:
-    """Write what came out."""
+    """Print the result."""
     console.print()
     console.print(_jobs(result))
     console.print()
@@ -37,7 +37,7 @@ def print_result(console: Console, result: DemoResult) -> None:
 
 
 def print_next(console: Console, result: DemoResult, ignored: list[str]) -> None:
-    """Write the commands to try next."""
+    """Print the commands to try next."""
     prefix = f"env {' '.join(f'-u {name}' for name in ignored)} " if ignored else ""
     console.print()
     console.print("Try next:", style="bold")
@@ -77,7 +77,7 @@ def _jobs(result: DemoResult) -> Table:
 
 def _print_image(console: Console, image: FetchedImage) -> None:
     if console.is_terminal and console.color_system is not None and not console.no_color:
-        # The line below says what was fetched, even where it cannot be shown.
+        # If the image cannot be shown, the next line still describes it.
         with suppress(UnreadablePicture):
             console.print(miniature(read_png(image.content), _PREVIEW_COLUMNS))
     size = f"{len(image.content):,} bytes of {printable(image.content_type)}"

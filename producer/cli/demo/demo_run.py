@@ -1,4 +1,4 @@
-"""Plays the demo's jobs and collects what came of them."""
+"""Runs the jobs of the demo over HTTP and collects the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shared.errors import AlreadyExists, DarkroomError
 
 WAIT_SECONDS = 60.0
 GRANT = Decimal(100)
-"""Topped up to this before each run."""
+"""The available credits of the demo's account before each run."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=15)
 _ACCEPTED = 202
@@ -38,7 +38,7 @@ Entries = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """Everything that the verdict and the last page need."""
+    """The result of the demo, for its checks and its report."""
 
     expected_costs: ExpectedCosts
     jobs: tuple[Job, ...]
@@ -50,13 +50,13 @@ class DemoResult:
     kie_after: KieRecord
     image: FetchedImage | None
     ready: Mapping[str, bool]
-    """Whether worker and API said that they are ready."""
+    """Whether worker and API reported that they are ready."""
     had_leftovers: bool
     """Whether jobs of an interrupted demo were still open at the start."""
 
     @property
     def paid_posts(self) -> int:
-        """How many tasks the simulator was paid for during this run."""
+        """The number of paid POSTs to the simulator during this run."""
         return self.kie_after.paid_posts - self.kie_before.paid_posts
 
 
@@ -72,7 +72,7 @@ async def open_account(billing: Billing) -> Account:
 
 
 async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
-    """Run every scene to its end. Raises `WaitTimedOut` and `DependencyDown`."""
+    """Run every job to its end. Raises `WaitTimedOut` and `DependencyDown`."""
     producer, billing = processes.context.producer, processes.context.producer.billing
     quotes = [await producer.quote(demo_job.request) for demo_job in DEMO_JOBS]
     expected_costs = ExpectedCosts(tuple(quote.credits for quote in quotes))
@@ -98,11 +98,11 @@ async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
 
 
 class EnqueueRefused(DarkroomError):
-    """The API did not take the demo's jobs."""
+    """The API refused the demo's jobs."""
 
 
 async def enqueue_jobs(processes: DemoProcesses) -> list[Job]:
-    """POST all scenes as one batch and return the jobs, in order. Raises `EnqueueRefused`."""
+    """POST all jobs as one batch, and return them in order. Raises `EnqueueRefused`."""
     url = f"http://{processes.addresses['api']}/v1/jobs/batch"
     async with (
         _key(processes) as headers,
@@ -116,7 +116,7 @@ async def enqueue_jobs(processes: DemoProcesses) -> list[Job]:
 
 
 def job_bodies() -> list[dict[str, Any]]:
-    """Return the scenes as the API takes them."""
+    """Return the jobs as bodies for the API."""
     return [
         {
             "account_id": ACCOUNT,
@@ -130,10 +130,10 @@ def job_bodies() -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def _key(processes: DemoProcesses) -> AsyncIterator[dict[str, str]]:
-    """Yield the headers that the API asks for; a key only where there are keys already."""
+    """Yield the headers for the API. They contain a new key only if other keys exist."""
     key_store = KeyStore(processes.context.database)
     if not await key_store.has_any_key():
-        # The first key would close the API to whoever uses it without one on this machine.
+        # The first key would end the access without a key for programs on this machine.
         yield {}
         return
     key, text = await key_store.create(Role.SERVICE, ACCOUNT, "for one run of the demo")

@@ -1,4 +1,4 @@
-"""What the simulator recorded of the demo: the provider's own view, and the images it serves."""
+"""Reads the record of the simulator, and fetches an image from it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 @dataclass(frozen=True, slots=True)
 class KieRecord:
-    """Counts since the simulator began."""
+    """Counts since the start of the simulator."""
 
     paid_posts: int
     polls: int
     worst_polls_per_second: int
-    """Of any one task, in any sliding second."""
+    """The most polls of one task in any second."""
     polls_over_limit: int
 
 
@@ -34,7 +34,7 @@ class FetchedImage:
 
 
 async def read_record(base_url: str) -> KieRecord:
-    """Return what the simulator has seen. Raises `DependencyDown`."""
+    """Return the record of the simulator. Raises `DependencyDown`."""
     url = f"{base_url}/simulator/record"
     with _translated_errors(url):
         async with _session() as session, session.get(url) as answer:
@@ -58,7 +58,7 @@ async def fetch_image(url: str) -> FetchedImage:
 
 
 async def is_ready(address: str) -> bool:
-    """Whether the process at that host and port says that it is ready."""
+    """Return whether the process at `host:port` is ready."""
     try:
         async with _session() as session, session.get(f"http://{address}/readyz") as answer:
             return answer.status == 200

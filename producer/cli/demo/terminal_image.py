@@ -1,4 +1,4 @@
-"""Shows a small PNG on a terminal, two pixels to a character, with nothing but zlib."""
+"""Draws a PNG image on a terminal, with two pixels in each character."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pixel = tuple[int, int, int]
 
 
 class UnreadablePicture(ValueError):
-    """Not a PNG of the one simple kind that is read here."""
+    """The content is not an 8-bit RGB PNG without interlacing and row filters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
 
 
 def miniature(picture: Picture, columns: int) -> Text:
-    """Return the picture that many characters wide: the upper half of each is its colour."""
+    """Return the picture as text of `columns` characters. Each character shows two pixels."""
     lines = max(1, round(columns * picture.height / picture.width / 2))
     text = Text()
     for line in range(lines):

@@ -1,4 +1,4 @@
-"""Audit entries as people read them."""
+"""The table of audit entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 
 def build_audit_table(rows: Sequence[Row], title: str | None = None) -> Table:
-    """Return a line for each entry."""
+    """Return a table with a row for each entry."""
     table = build_table(
         *("id", "at", "who", "from", "did", "to", "change", "reason"), right=("id",), title=title
     )
@@ -33,7 +33,7 @@ def build_audit_table(rows: Sequence[Row], title: str | None = None) -> Table:
 
 
 def _who(row: Row) -> str:
-    """Return the actor, with the login of the database where that is another name."""
+    """Return the actor, with the database login if it differs."""
     key = f" ({row['key_role']} key)" if row["key_role"] else ""
     login = f" as {row['database_role']}" if row["actor"] != row["database_role"] else ""
     stated = row["os_user"]

@@ -1,4 +1,4 @@
-"""Where output goes: data to stdout, everything else to stderr, plain where nobody watches."""
+"""Prints data to stdout and messages to stderr. Output is plain unless it is a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from producer.cli.display.text_format import command_text
 
-# Off a terminal nothing is folded or cut: whoever reads it has its own idea of a line.
+# Without a terminal, lines are neither folded nor cut.
 _UNFOLDED_WIDTH = 100_000
 
 STATE_STYLES = {
@@ -34,18 +34,18 @@ def stdout_console() -> Console:
 
 
 def stderr_console() -> Console:
-    """Return the console for progress and remarks, on stderr."""
+    """Return the console for progress and messages, on stderr."""
     return _console(sys.stderr)
 
 
 def _console(stream: IO[str]) -> Console:
-    # Markup is off: prompts and provider messages are foreign text.
+    # Markup is off, because prompts and messages of Kie may contain it.
     width = None if stream.isatty() else _UNFOLDED_WIDTH
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
 
 
 def print_message(text: str, style: str = "") -> None:
-    """Write one remark to stderr."""
+    """Write one message to stderr."""
     stderr_console().print(text, style=style or None)
 
 
@@ -72,7 +72,7 @@ def print_next_page(command: str, given: Iterable[tuple[str, object]], last_id: 
 
 
 def build_table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
-    """Return a table with these headings; those named in `right` are flushed right."""
+    """Return a table with these columns. The columns in `right` are aligned right."""
     table = Table(
         title=title,
         title_justify="left",
@@ -82,11 +82,11 @@ def build_table(*columns: str, right: Iterable[str] = (), title: str | None = No
         pad_edge=False,
         show_edge=False,
     )
-    flushed = set(right)
+    right_columns = set(right)
     for column in columns:
         table.add_column(
             column,
-            justify="right" if column in flushed else "left",
+            justify="right" if column in right_columns else "left",
             no_wrap=column in {"id", "job"},
             overflow="fold",
         )
@@ -94,5 +94,5 @@ def build_table(*columns: str, right: Iterable[str] = (), title: str | None = No
 
 
 def styled_state(text: str) -> Text:
-    """Return a state with its colour; `text` begins with the state's word."""
+    """Return a text in the colour of the state with which it begins."""
     return Text(text, style=STATE_STYLES.get(text.split(" ", 1)[0], ""))

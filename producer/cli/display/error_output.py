@@ -1,4 +1,4 @@
-"""Tells errors: what is wrong, line by line, and the next command to type."""
+"""Prints errors, and the command to type next."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from shared.errors import (
 
 
 def error_lines(error: DarkroomError) -> list[str]:
-    """Return the error in lines: each fault of a request on its own, with its field."""
+    """Return the lines of an error. Each fault of a request has its own line, with its field."""
     if isinstance(error, InvalidRequest):
         return ["the request is refused:", *(f"  {printable(str(one))}" for one in error.faults)]
     return [printable(line) for line in (str(error) or type(error).__name__).splitlines()]
 
 
 def next_command(error: DarkroomError, command: str) -> str | None:
-    """Return what to type next, where something is worth typing; `command` is the one refused."""
+    """Return the command to type next after an error of `command`, if there is one."""
     for kind, words in _NEXT_COMMANDS:
         if isinstance(error, kind):
             return command_text(*words(error)) if words is not None else None
@@ -44,7 +44,7 @@ def next_command(error: DarkroomError, command: str) -> str | None:
 
 
 def print_error(error: DarkroomError, command: str) -> None:
-    """Write the error to stderr; `command` is as typed, without its arguments."""
+    """Print an error to stderr. `command` is the typed command without its arguments."""
     console = stderr_console()
     first, *rest = error_lines(error)
     console.print(f"{command}: {first}", style="red", soft_wrap=True)
@@ -57,7 +57,7 @@ def print_error(error: DarkroomError, command: str) -> None:
 
 _CommandWords = Callable[[Any], tuple[str, ...]]
 
-# The first match counts, so special kinds stand before general ones.
+# The first matching row counts, so subclasses come before base classes.
 _NEXT_COMMANDS: tuple[tuple[type[DarkroomError], _CommandWords | None], ...] = (
     (
         InsufficientCredits,

@@ -1,4 +1,4 @@
-"""Shows jobs on their way: bars on a terminal, a line per change elsewhere."""
+"""Shows the progress of jobs: bars on a terminal, otherwise a line for each change of state."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ ReadJobs = Callable[[], Awaitable[Sequence[Job]]]
 
 
 class ProgressDisplay(Protocol):
-    """Something that shows where jobs are."""
+    """A display of the progress of jobs."""
 
     def show(self, jobs: Sequence[Job]) -> None:
-        """Show these jobs as they are now."""
+        """Show the current state of these jobs."""
         ...
 
 
 @contextmanager
 def open_display() -> Iterator[ProgressDisplay]:
-    """Open the display that suits stderr, and close it at the end."""
+    """Open the display for the kind of stderr, and close it at the end."""
     console = stderr_console()
     if not console.is_terminal:
         yield _StateLines(console)
@@ -57,7 +57,7 @@ class _ProgressBars:
         self._tasks: dict[UUID, TaskID] = {}
 
     def show(self, jobs: Sequence[Job]) -> None:
-        """Bring each job's bar up to date; a job that has ended stops its clock."""
+        """Update the bar of each job. The clock of a job that has ended stops."""
         for job in jobs:
             state = Text(state_text(job), style=STATE_STYLES[job.state]).markup
             task = self._tasks.get(job.id)
@@ -77,7 +77,7 @@ class _StateLines:
         self._shown: dict[UUID, tuple[str, str | None]] = {}
 
     def show(self, jobs: Sequence[Job]) -> None:
-        """Write what changed since the last time."""
+        """Print a line for each job whose state has changed."""
         for job in jobs:
             now = (job.state.value, job.reason)
             if self._shown.get(job.id) != now:
@@ -87,12 +87,12 @@ class _StateLines:
 
 
 async def refresh_display(read_jobs: ReadJobs, display: ProgressDisplay) -> None:
-    """Show what `read_jobs` sees until every job has ended; run it as a task beside the wait."""
+    """Show the jobs of `read_jobs` until all have ended. Run this as a task during a wait."""
     while True:
         try:
             jobs = await read_jobs()
         except DependencyDown:
-            # The wait beside this tells; the display stands still until the server is back.
+            # The wait raises the error. The display does not change until the server is back.
             jobs = []
         display.show(jobs)
         if jobs and all(job.is_terminal for job in jobs):
@@ -103,7 +103,7 @@ async def refresh_display(read_jobs: ReadJobs, display: ProgressDisplay) -> None
 async def wait_with_progress(
     producer: Producer, jobs: Sequence[Job], timeout_seconds: float
 ) -> list[Job]:
-    """Wait for the end of all these jobs, showing them; raises as `Producer.wait` does."""
+    """Wait for the end of all jobs, and show their progress. Raises like `Producer.wait`."""
 
     async def read_jobs() -> list[Job]:
         return list(await asyncio.gather(*(producer.get(job.id) for job in jobs)))

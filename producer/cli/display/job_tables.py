@@ -1,4 +1,4 @@
-"""Jobs as people and programs read them: a table of many, the whole story of one."""
+"""The table of jobs, and all details of one job as text or JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ JobDetails = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
-    """Return a line for each job."""
+    """Return a table with a row for each job."""
     table = build_table("id", "account", "job", "state", "credits", "age", right=("credits", "age"))
     for job in jobs:
         credits = job.credits_quoted if job.credits_charged is None else job.credits_charged
@@ -50,7 +50,7 @@ def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
 
 
 def job_details_view(job: Job, details: JobDetails) -> Group:
-    """Return everything that is known about a job, for one screen."""
+    """Return all details of a job as tables."""
     parts: list[RenderableType] = [_facts(job), "", _timeline(job, details["events"])]
     if details["attempts"]:
         parts += ["", _attempts(details["attempts"])]
@@ -66,7 +66,7 @@ def job_details_view(job: Job, details: JobDetails) -> Group:
 
 
 def job_details_to_json(job: Job, details: JobDetails) -> dict[str, Any]:
-    """Return the job object of the contract with its story."""
+    """Return the job object with all details of the job."""
     return {
         **job_to_json(job),
         "idempotency_key": job.idempotency_key,

@@ -1,4 +1,4 @@
-"""Reads what the queue's first screen shows: the snapshot, the brake, failures, workers."""
+"""Reads the queue overview: counts, Kie accounts, recent failures, alerts and workers."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _FAILURES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class KieAccountOverview:
-    """One of our accounts at Kie: what holds it back, and what is left on it."""
+    """A Kie account: its pause and its remaining credits."""
 
     name: str
     pause: SubmitPause | None
     balance: Decimal | None
-    """As of the newest check; None where there was none."""
+    """The balance at the last check, or None without a check."""
     balance_age_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class QueueOverview:
-    """The first screen at one moment; rates are per minute over the last five."""
+    """The state of the queue at one time. Rates are per minute over the last five minutes."""
 
     at: datetime
     snapshot: QueueSnapshot
@@ -48,7 +48,7 @@ class QueueOverview:
     failures: tuple[FailedJob, ...]
     accounts: tuple[KieAccountOverview, ...]
     redis_error: str | None
-    """Why no pause could be read, if so."""
+    """The error if the pauses could not be read from Redis."""
     late: LateDeliveries
     alerts: tuple[Alert, ...]
     workers_alive: int
@@ -61,35 +61,35 @@ class QueueOverview:
 
     @property
     def pause(self) -> SubmitPause | None:
-        """What holds all submits back: where every account has a pause, that which ends first."""
+        """The pause that ends first, if every account has one. It stops all submits."""
         pauses = [account.pause for account in self.accounts]
         known = [pause for pause in pauses if pause is not None]
         return min(known, key=lambda one: one.until) if len(known) == len(pauses) else None
 
     @property
     def accepted_per_minute(self) -> float:
-        """How many jobs came in."""
+        """The number of accepted jobs per minute."""
         return self.accepted * 60 / RECENT_JOBS_SECONDS
 
     @property
     def succeeded_per_minute(self) -> float:
-        """How many jobs ended with images."""
+        """The number of succeeded jobs per minute."""
         return self.snapshot.succeeded * 60 / RECENT_JOBS_SECONDS
 
     @property
     def failed_per_minute(self) -> float:
-        """How many jobs failed."""
+        """The number of failed jobs per minute."""
         return self.snapshot.failed * 60 / RECENT_JOBS_SECONDS
 
     @property
     def ended_per_minute(self) -> float:
-        """How many jobs ended, well or not."""
+        """The number of ended jobs per minute."""
         cancelled = self.snapshot.cancelled * 60 / RECENT_JOBS_SECONDS
         return self.succeeded_per_minute + self.failed_per_minute + cancelled
 
 
 async def read_queue_overview(context: CommandContext, now: datetime) -> QueueOverview:
-    """Return the queue as it is. Raises `PostgresDown`; Redis being down is part of the view."""
+    """Return the overview. Raises `PostgresDown`. If Redis is down, `redis_error` is set."""
     database = context.database
     names = context.settings.kie_account_names
     snapshot = await read_snapshot(database)
@@ -124,6 +124,6 @@ async def _read_accounts(
 
 async def _read_accepted(database: Database, now: datetime) -> int:
     since_ms = int((now - timedelta(seconds=RECENT_JOBS_SECONDS)).timestamp() * 1000)
-    # A version-7 id begins with its moment: 48 bits of milliseconds.
+    # A version-7 UUID begins with its creation time, in 48 bits of milliseconds.
     row = await database.fetch_row("accepted_since", UUID(int=since_ms << 80))
     return int(row["accepted"]) if row is not None else 0

@@ -1,4 +1,4 @@
-"""The queue's first screen: as a page, as one line, as JSON."""
+"""The queue overview as tables, as one line and as JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LATE_SECONDS = 60.0
 
 
 def queue_overview_view(view: QueueOverview) -> Group:
-    """Return the whole screen."""
+    """Return the overview as tables."""
     parts: list[RenderableType] = [_headline(view), "", _figures(view)]
     for warning in _warnings(view):
         parts += ["", warning]
@@ -43,7 +43,7 @@ def queue_overview_view(view: QueueOverview) -> Group:
 
 
 def queue_line(view: QueueOverview) -> str:
-    """Return the screen's figures on one line, for logs."""
+    """Return the overview on one line, for logs."""
     queue = view.snapshot
     parts = [
         f"{view.at:%H:%M:%S}Z",
@@ -59,7 +59,7 @@ def queue_line(view: QueueOverview) -> str:
 
 
 def queue_overview_to_json(view: QueueOverview) -> dict[str, Any]:
-    """Return the screen as one JSON object."""
+    """Return the overview as a JSON object."""
     queue = view.snapshot
     return {
         "at": timestamp_to_json(view.at),
@@ -158,8 +158,8 @@ def _warnings(view: QueueOverview) -> list[Text]:
     warnings += [Text(_alert_text(alert), style="bold yellow") for alert in view.alerts]
     if view.late.tasks:
         warnings.append(Text(_late_text(view.late), style="yellow"))
-    is_told = any(alert.name == "no_worker" for alert in view.alerts)
-    if not view.has_worker and not is_told:
+    has_alert = any(alert.name == "no_worker" for alert in view.alerts)
+    if not view.has_worker and not has_alert:
         advice = f"no worker is running: start one with {command_text('worker')}"
         warnings.append(Text(advice, style="yellow"))
     return warnings

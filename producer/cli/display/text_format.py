@@ -1,4 +1,4 @@
-"""Says figures, moments and foreign text the way people read them."""
+"""Formats credits, durations, times, counts, states, commands and untrusted text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def credits_text(credits: Decimal | None) -> str:
-    """Return credits without superfluous digits: `7`, `7.5`, or a dash for None."""
+    """Return credits without trailing zeros, such as `7` or `7.5`, or a dash for None."""
     return NO_VALUE if credits is None else f"{credits.normalize():f}"
 
 
 def duration_text(seconds: float | None) -> str:
-    """Return a span in its two largest units: `0.4 s`, `12 s`, `1 min 5 s`, `2 h 3 min`."""
+    """Return a duration in its two largest units: `0.4 s`, `12 s`, `1 min 5 s`, `2 h 3 min`."""
     if seconds is None:
         return NO_VALUE
     if seconds < 10:
@@ -45,34 +45,34 @@ def duration_text(seconds: float | None) -> str:
 
 
 def duration_between_text(start: datetime | None, end: datetime | None) -> str:
-    """Return how long it took from one moment to the other, or a dash where one is missing."""
+    """Return the duration between two times, or a dash if one is missing."""
     return (
         NO_VALUE if start is None or end is None else duration_text((end - start).total_seconds())
     )
 
 
 def time_text(moment: datetime | None) -> str:
-    """Return a moment in UTC to the second, or a dash."""
+    """Return a time in UTC to the second, or a dash for None."""
     return NO_VALUE if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def count_text(count: int, noun: str) -> str:
-    """Return `1 job`, `2 jobs`."""
+    """Return a count with its noun: `1 job`, `2 jobs`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def job_task_text(job: Job) -> str:
-    """Return what a job asks for, in short: the task, and how many images."""
+    """Return the task and the number of images of a job."""
     return task_quantity_text(job.task, job.quantity)
 
 
 def task_quantity_text(task: str, quantity: int) -> str:
-    """Return a task with how many images it makes."""
+    """Return a task with a number of images."""
     return f"{task} {_TIMES}{quantity}"
 
 
 def state_text(job: Job) -> str:
-    """Return where the job is and why: `failed (content_policy)`, `generating 45 %`."""
+    """Return the state with reason or progress: `failed (content_policy)`, `generating 45 %`."""
     if job.reason:
         return f"{job.state} ({job.reason})"
     if job.state == "generating" and job.progress > 0:
@@ -81,20 +81,20 @@ def state_text(job: Job) -> str:
 
 
 def printable(text: str) -> str:
-    """Return foreign text with control characters replaced, so that it cannot steer a terminal."""
+    """Return the text without control characters, so that it cannot control a terminal."""
     return "".join(
         one if one.isprintable() or one == " " else "\N{REPLACEMENT CHARACTER}" for one in text
     )
 
 
-def shortened(text: str, most: int) -> str:
-    """Return foreign text on one line of at most that many characters."""
+def shortened(text: str, max_length: int) -> str:
+    """Return the text as printable text on one line of at most `max_length` characters."""
     flat = printable(" ".join(text.split()))
-    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+    return flat if len(flat) <= max_length else f"{flat[: max_length - 1]}…"
 
 
 def command_text(*words: str) -> str:
-    """Return a command to type, with `darkroom` as it can be called in this shell."""
+    """Return a command line that runs `darkroom` in this shell."""
     return " ".join([_program(), *(shlex.quote(word) for word in words)])
 
 

@@ -1,1 +1,1 @@
-"""`darkroom up`, and the commands that become another program."""
+"""`darkroom up` with its child processes, and the commands that run another program."""

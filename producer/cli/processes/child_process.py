@@ -1,4 +1,4 @@
-"""Child processes in groups of their own: started, read line by line, stopped step by step."""
+"""Starts a child process in its own process group, reads its lines, and stops it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ class Program:
 
     name: str
     arguments: Sequence[str]
-    """After `python`, such as `-m worker`."""
+    """The arguments of `python`, such as `-m worker`."""
     environ: Mapping[str, str]
     directory: Path = field(default_factory=Path.cwd)
 
 
 class ChildProcess:
-    """One running program. Ctrl-C does not reach it, and it is told to stop when we die (Linux)."""
+    """A running program, which Ctrl-C does not reach.
+
+    On Linux, it gets SIGTERM when its parent ends.
+    """
 
     def __init__(
         self, program: Program, process: asyncio.subprocess.Process, on_line: OnLine
@@ -42,7 +45,7 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, program: Program, on_line: OnLine) -> ChildProcess:
-        """Start the program; everything it writes is handed to `on_line`."""
+        """Start the program. `on_line` is called with each line that it writes."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", exec_wrapper.__file__),
             *(str(os.getpid()), str(int(signal.SIGTERM)), _NO_CHANGE, _NO_CHANGE),
@@ -59,23 +62,26 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process is running."""
         return self._process.returncode is None
 
     async def wait(self) -> int:
-        """Return its exit code once it has ended and its last line was read."""
+        """Wait until the process has ended and its lines are read. Return its exit code."""
         code = await self._process.wait()
         await self._reading
         return code
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, if it still runs."""
+        """Send a signal, if the process is running."""
         if self.is_running:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
     async def stop(self, timeout_seconds: float) -> bool:
-        """Ask it to stop and wait; kill it when time is over. Return whether it obeyed."""
+        """Send SIGTERM and wait, and kill the process after the timeout.
+
+        Returns whether it ended before the timeout.
+        """
         self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -91,7 +97,7 @@ class ChildProcess:
         while stream is not None:
             try:
                 line = await stream.readline()
-            except ValueError:  # longer than the limit; what was read of it is dropped
+            except ValueError:  # the line is longer than the limit, and is dropped
                 continue
             if not line:
                 return

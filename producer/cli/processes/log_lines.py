@@ -1,4 +1,4 @@
-"""Turns the JSON log lines of child processes into lines for people, each with its process."""
+"""Formats the JSON log lines of child processes as text, each with the name of its process."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _STARTED = frozenset({"worker_started", "api_started"})
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line that a child wrote."""
+    """One output line of a child process."""
 
     process: str
     text: str
     fields: dict[str, Any]
-    """Empty where the line was not a JSON log line."""
+    """The fields of a JSON log line. Empty for other lines."""
 
     @property
     def started_at(self) -> str | None:
-        """The HTTP address, where the line says that the process is ready."""
+        """The HTTP address, if the line reports that the process is ready."""
         if self.fields.get("event") in _STARTED:
             return str(self.fields.get("http"))
         return None
 
 
 def read_line(process: str, text: str) -> LogLine:
-    """Read one line, whatever it is."""
+    """Return the log line of a text, which need not be JSON."""
     try:
         fields = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -49,7 +49,7 @@ def read_line(process: str, text: str) -> LogLine:
 
 
 def format_text(line: LogLine) -> Text:
-    """Return the line with its process in front, styled by its level."""
+    """Return the line with the name of its process, in the style of its level."""
     shown = Text(f"{line.process:<9} ", style="dim cyan")
     if not line.fields:
         return shown.append(printable(line.text), style="not dim default")
@@ -71,6 +71,6 @@ def format_text(line: LogLine) -> Text:
 
 
 def format_json(line: LogLine) -> str:
-    """Return the line as JSON that names its process."""
+    """Return the line as JSON with the name of its process."""
     fields = line.fields or {"event": line.text}
     return orjson.dumps({"process": line.process, **fields}).decode()

@@ -1,4 +1,4 @@
-"""Keeps a crew of child processes running until told to stop, then lets them drain."""
+"""Runs several child processes, restarts those that end, and drains them on a stop signal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shared.errors import ConfigurationError
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_SECONDS = 60.0
-"""A process that ran this long before it died is started again without a growing pause."""
+"""A process that ran this long before it ended is restarted after the shortest pause."""
 _CONFIGURATION_CODE = 1
 
 
 class ProcessSupervisor:
-    """Programs that run side by side; one that dies is started again."""
+    """Runs programs in parallel, and restarts a program that ends."""
 
     def __init__(
         self,
@@ -39,9 +39,10 @@ class ProcessSupervisor:
         self._stopping = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, kill_now: asyncio.Event) -> None:
-        """Run all until `stop` is set, then drain them; `kill_now` kills what still drains.
+        """Run all programs until `stop` is set, then drain them. `kill_now` ends the drain.
 
-        Raises `ConfigurationError` where a program refuses to start at all: no restart mends that.
+        Raises `ConfigurationError` if a program ends with a configuration error before it is ready,
+        because a restart would not help.
         """
         runners = [asyncio.create_task(self._run_program(program)) for program in self._programs]
         stopped = asyncio.create_task(_wait_for(stop))

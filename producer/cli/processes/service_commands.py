@@ -1,4 +1,4 @@
-"""Commands that become another program: the worker and the simulator; and the API's own."""
+"""`darkroom worker`, `api` and `simulate-kie`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASS_ALL_ARGUMENTS = {
     "ignore_unknown_options": True,
     "help_option_names": [],
 }
-"""Context settings of a command whose arguments, `--help` too, belong to the program behind it."""
+"""The settings of a command that passes all arguments, including `--help`, to another program."""
 
 
 def worker() -> None:
@@ -38,7 +38,7 @@ def api() -> None:
 
 
 def exec_module(module: str, *arguments: str) -> NoReturn:
-    """Replace this process, so that signals and the exit code are the program's own."""
+    """Replace this process by `python -m MODULE`, which then gets the signals of this process."""
     sys.stdout.flush()
     sys.stderr.flush()
     argv = [sys.executable, "-m", module, *arguments]
@@ -46,9 +46,9 @@ def exec_module(module: str, *arguments: str) -> NoReturn:
 
 
 def program_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which `python -m worker` finds ours.
+    """Return an environment in which `python -m worker` runs the worker of Darkroom.
 
-    The working directory is a caller's project, which may have a `worker` of its own.
+    The working directory may contain another package named `worker`.
     """
     project_root = str(Path(__file__).resolve().parents[3])
     search = os.pathsep.join(filter(None, [project_root, environ.get("PYTHONPATH")]))

@@ -1,4 +1,4 @@
-"""`darkroom up`: servers, schema, workers and API in one terminal, until Ctrl-C."""
+"""`darkroom up`: run servers, schema migrations, workers and API until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
 
-# A worker drains for the request timeout and 10 s; then it still has to close its connections.
+# A worker drains for the request timeout and 10 s, and then closes its connections.
 _DRAIN_MARGIN_SECONDS = 15.0
 
 
@@ -48,15 +48,15 @@ def up(
 
 
 def _listen_for_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Return what the first and what the second SIGINT or SIGTERM sets."""
+    """Return the events that the first and the second SIGINT or SIGTERM set."""
     stop, kill_now = asyncio.Event(), asyncio.Event()
 
-    def heard() -> None:
+    def handle_signal() -> None:
         (kill_now if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, heard)
+        loop.add_signal_handler(number, handle_signal)
     return stop, kill_now
 
 
@@ -64,7 +64,7 @@ def _programs(settings: Settings, workers: int) -> Iterator[Program]:
     environ = program_environ({**os.environ, "LOG_FORMAT": "json"})
     for number in range(1, workers + 1):
         name = "worker" if workers == 1 else f"worker-{number}"
-        # One port is configured, and one worker can have it; the others take free ones.
+        # Only one worker can use the configured port. The others use free ports.
         port = settings.worker_http_port if number == 1 else 0
         ports = {"WORKER_HTTP_PORT": str(port)}
         if settings.callback_http_port is not None:
@@ -95,7 +95,7 @@ def _announce(settings: Settings, servers: Servers, applied: int) -> None:
 
 
 class _Printer:
-    """Writes the children's log lines to stderr."""
+    """Writes the log lines of the child processes to stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
