@@ -173,6 +173,13 @@ class Producer(OperatorMethods):
         """Return the job, or raise `JobNotFound`."""
         return await self._jobs.get(parse_job_id(job_id))
 
+    async def job_details(self, job_id: UUID | str) -> dict[str, list[dict[str, Any]]]:
+        """Return what is stored about a job, oldest first, by kind.
+
+        The kinds are `events`, `attempts`, `entries` (of the ledger), `late_tasks` and `audit`.
+        """
+        return await self._jobs.read_details(parse_job_id(job_id))
+
     async def wait(self, job_id: UUID | str, *, timeout_seconds: float = 600) -> Job:
         """Wait until the job has ended, and return it. Workers announce the end over Redis.
 
@@ -219,13 +226,6 @@ class Producer(OperatorMethods):
             limit=limit,
             without=without,
         )
-
-    async def job_details(self, job_id: UUID | str) -> dict[str, list[dict[str, Any]]]:
-        """Return what is stored about a job, oldest first, by kind.
-
-        The kinds are `events`, `attempts`, `entries` (of the ledger), `late_tasks` and `audit`.
-        """
-        return await self._jobs.read_details(parse_job_id(job_id))
 
     async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:
         """Cancel a queued job and release its hold.

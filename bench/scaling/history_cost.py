@@ -171,25 +171,25 @@ def _reads(database: Database, account: str) -> dict[str, Callable[[], Awaitable
     async def three_pages() -> None:
         below = None
         for _ in range(3):
-            page = await book.list(account_id=account, state=None, below=below, most=_PAGE)
+            page = await book.list(account_id=account, state=None, below=below, limit=_PAGE)
             below = page[-1].id
 
     async def timeline() -> None:
         (newest,) = await book.list(
-            account_id=account, state=JobState.SUCCEEDED, below=None, most=1
+            account_id=account, state=JobState.SUCCEEDED, below=None, limit=1
         )
         await database.fetch("list_events", newest.id)
 
     return {
-        "list, all": lambda: book.list(account_id=None, state=None, below=None, most=_PAGE),
+        "list, all": lambda: book.list(account_id=None, state=None, below=None, limit=_PAGE),
         "list, failed": lambda: book.list(
-            account_id=None, state=JobState.FAILED, below=None, most=_PAGE
+            account_id=None, state=JobState.FAILED, below=None, limit=_PAGE
         ),
         "list, one account": lambda: book.list(
-            account_id=account, state=None, below=None, most=_PAGE
+            account_id=account, state=None, below=None, limit=_PAGE
         ),
         "list, one account's succeeded": lambda: book.list(
-            account_id=account, state=JobState.SUCCEEDED, below=None, most=_PAGE
+            account_id=account, state=JobState.SUCCEEDED, below=None, limit=_PAGE
         ),
         "three pages of an account": three_pages,
         "ledger of an account": lambda: database.fetch(

@@ -154,17 +154,17 @@ class EventFeed:
             async with aclosing(
                 self._read_past(account_id, position, until, already_shown)
             ) as past:
-                async for frames in past:
-                    sent_count += len(frames)
-                    yield b"".join(frames)
+                async for past_frames in past:
+                    sent_count += len(past_frames)
+                    yield b"".join(past_frames)
             is_caught_up = sent_count < self._intervals.buffer_length
             position, already_shown = until.safe_position, until
         async with self._join(self._reader.accounts, account_id) as (listener, joined):
             async with aclosing(
                 self._read_past(account_id, position, joined, already_shown)
             ) as past:
-                async for frames in past:
-                    yield b"".join(frames)
+                async for past_frames in past:
+                    yield b"".join(past_frames)
             while frames := await listener.take():
                 yield b"".join(one.frame for one in frames)
 

@@ -102,7 +102,7 @@ async def test_no_parameter_breaks_a_route(workshop: Workshop) -> None:
             for parameter in endpoint.parameters:
                 name = parameter.name.encode()
                 for text in IN_A_PATH:
-                    if parameter.place == "header":
+                    if parameter.location == "header":
                         status = await status_of(
                             api, endpoint.method, path, b"%b: %b" % (name, text)
                         )

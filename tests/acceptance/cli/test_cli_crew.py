@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.cli.processes.child_process import Child, Program
+from producer.cli.processes.child_process import Program
 from producer.cli.processes.log_lines import LogLine
 from producer.cli.processes.process_supervisor import ProcessSupervisor
 from shared.errors import ConfigurationError
@@ -92,7 +92,7 @@ async def test_a_line_longer_than_any_log_line_does_not_end_the_reading(tmp_path
     lines: list[str] = []
     hear: Callable[[str], None] = lines.append
     text = "import sys\nsys.stdout.write('x' * 3_000_000 + '\\n')\nprint('after')\n"
-    child = await Child.start(program(tmp_path, text), hear)
+    child = await ChildProcess.start(program(tmp_path, text), hear)
     async with asyncio.timeout(20):
         assert await child.wait() == 0
     assert lines[-1] == "after"

@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from producer.live.event_feed import EventFeed
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue, open_redis
-from tests.integration.producer.hearing import BY_LOOKING, BY_PUSH_ALONE, feed_over
+from tests.integration.producer.hearing import BY_PUSH_ALONE, BY_READING, feed_over
 
 
 @pytest.fixture
@@ -25,6 +25,6 @@ async def pushed(database: Database, redis: ArqRedis) -> AsyncIterator[EventFeed
 async def looking(database: Database, tmp_path: Path) -> AsyncIterator[EventFeed]:
     """A feed without Redis, which looks many times a second."""
     redis = open_redis(f"unix://{tmp_path}/nobody.sock")
-    async with feed_over(database, DeliveryQueue(redis), BY_LOOKING) as feed:
+    async with feed_over(database, DeliveryQueue(redis), BY_READING) as feed:
         yield feed
     await redis.aclose(close_connection_pool=True)

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from producer import Producer
-from producer.live.change_subscription import Subscription
+from producer.live.change_subscription import ChangeSubscription
 from shared.adapters.monitoring.push_channels import PushChannel, export_push_channels
 from shared.adapters.postgres.database import Queries, connect_database
 from shared.adapters.redis.change_messages import Change
@@ -193,7 +193,7 @@ async def test_a_forgotten_subscription_to_news_is_replaced_and_waits_are_pushed
         connect_redis(far_url) as far,
         connect_redis(embedded_redis_url) as near,
     ):
-        subscription = Subscription(DeliveryQueue(far), _QUICK)
+        subscription = ChangeSubscription(DeliveryQueue(far), _QUICK)
         subscription.add(told.extend)
         subscription.start()
         try:

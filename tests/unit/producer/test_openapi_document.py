@@ -66,7 +66,7 @@ def test_an_endpoint_is_described_as_its_row_says(endpoint: Endpoint) -> None:
     assert operation["summary"] == endpoint.summary
     given = {(one["name"], one["in"]) for one in operation.get("parameters", [])}
     in_path = {(name, "path") for name in re.findall(r"{(\w+)}", endpoint.path)}
-    assert given == in_path | {(one.name, one.place) for one in endpoint.parameters}
+    assert given == in_path | {(one.name, one.location) for one in endpoint.parameters}
     assert ("requestBody" in operation) == (endpoint.body is not None)
     for role in Role:
         assert (role.value in operation["description"]) == (role in endpoint.roles)
