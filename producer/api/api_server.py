@@ -95,16 +95,10 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         context = ApiContext(
             producer, KeyStore(database), RevocationWatch(database), OrderBatcher(producer.enqueuer)
         )
-        app = build_application(
-            context,
-            ENDPOINTS,
-            ApiMetrics(registry),
-            [*health.routes(), *document_routes(ENDPOINTS)],
-        )
-        listen_addresses = ListenAddresses(app, settings.api_host, settings.api_port, context.keys)
-        addresses = await stack.enter_async_context(
-            listen_addresses.open(drain_seconds=DRAIN_SECONDS)
-        )
+        extra_routes = [*health.routes(), *document_routes(ENDPOINTS)]
+        app = build_application(context, ENDPOINTS, ApiMetrics(registry), extra_routes)
+        listeners = ListenAddresses(app, settings.api_host, settings.api_port, context.keys)
+        addresses = await stack.enter_async_context(listeners.open(drain_seconds=DRAIN_SECONDS))
         await stack.enter_async_context(_run_key_tasks(context))
         try:
             yield addresses

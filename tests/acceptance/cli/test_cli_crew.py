@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.cli.processes.child_process import Program
+from producer.cli.processes.child_process import ChildProcess, Program
 from producer.cli.processes.log_lines import LogLine
 from producer.cli.processes.process_supervisor import ProcessSupervisor
 from shared.errors import ConfigurationError
