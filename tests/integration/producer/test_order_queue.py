@@ -31,7 +31,7 @@ class CountingEnqueuer(OrderEnqueuer):
     @classmethod
     def over(cls, producer: Producer) -> CountingEnqueuer:
         found = cls(producer.enqueuer.database, producer.enqueuer.delivery_queue)
-        object.__setattr__(found, "taken", [])
+        object.__setattr__(found, "batch_sizes", [])
         return found
 
     async def enqueue_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
