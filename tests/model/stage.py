@@ -150,13 +150,13 @@ class NoRedis:
         """Never slow down: the model decides what is submitted."""
         return 0.0
 
-    async def slow_down(self, reason: str, message: str) -> float:
+    async def apply(self, reason: str, message: str) -> float:
         """Return the pause."""
         del reason, message
         return _FAR_SECONDS
 
     @asynccontextmanager
-    async def slot(self, *_: object, **__: object) -> AsyncIterator[None]:
+    async def permit(self, *_: object, **__: object) -> AsyncIterator[None]:
         """Grant at once."""
         yield
 
