@@ -1,7 +1,7 @@
--- Slows the submit lane of everybody down, a step at a time.
+-- Starts or lengthens the pause of the submits of one Kie account.
 -- KEYS: 1 brake hash; ARGV: 1 first pause in ms, 2 longest pause in ms, 3 reason, 4 message
--- Many answers of one bad moment are one step: nothing changes while a pause is on.
--- Returns {level, pause in ms, 1 where the reason is news}, the level negative where nothing changed.
+-- During a pause nothing changes, so that many refusals of one moment raise the level once.
+-- Returns {level, pause in ms, 1 where the reason is new}; the level is negative where nothing changed.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local brake = redis.call('HMGET', KEYS[1], 'until', 'level', 'reason')

@@ -1,6 +1,6 @@
--- Takes one step of the brake back after a submit that went well.
+-- Lowers the level of an account's brake by one after a successful submit.
 -- KEYS: 1 brake hash. Returns the level that is left.
--- While a pause is on nothing changes: what goes well now was sent before it, and proves nothing.
+-- During a pause nothing changes: a submit that succeeds then was sent before it and proves nothing.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local brake = redis.call('HMGET', KEYS[1], 'until', 'level')

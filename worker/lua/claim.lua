@@ -1,26 +1,26 @@
--- Claims a batch of due deliveries of one arq queue in one round trip, each through a gate: that of
--- the Kie account that it will be submitted with.
+-- Claims a batch of due deliveries of one arq queue in one round trip. Each is claimed through a gate:
+-- that of the Kie account with which it will be submitted.
 -- KEYS: 1 queue, then for each gate: its throttle log and its brake hash, where it has them, and the
 -- brake hashes of its model families
 -- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit,
--- 6 hasten prefix, 7 how long a claimed slot is kept for its request (ms), 8 whose turn it is among
--- equal gates (from 0), 9 how many families each gate has, then for each gate: 1 where it has a log,
--- 2 a brake, 3 both, 0 neither, and the most to claim through it
--- Returns {ms until it is worth looking again or -1, brake level of each gate, then of each family of
--- each gate (-1 where bad outcomes are counted, without a pause so far), then for each claimed: id,
--- its new score, gate (from 0), and for how long it had been due (ms)}; scores are ms by this
--- server's clock.
+-- 6 hasten prefix, 7 how long a permit is reserved for a claim (ms), 8 the gate to prefer among equal
+-- ones (from 0), 9 how many families each gate has, then for each gate: 1 where it has a log, 2 a
+-- brake, 3 both, 0 neither, and the most to claim through it
+-- Returns {ms until the next claim is worthwhile or -1, brake level of each gate, then of each family
+-- of each gate (-1 where bad outcomes are counted without a pause), then for each claimed delivery: id,
+-- its new score, gate (from 0), and for how long it has been due (ms)}; scores are ms by this server's
+-- clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
 local limit = tonumber(ARGV[5])
-local turn = tonumber(ARGV[8])
+local next_gate = tonumber(ARGV[8])
 local families = tonumber(ARGV[9])
 local gates = (#ARGV - 9) / 2
 local logs = {}
 local next_key = 2
 local reply = {-1}
-local rooms = {}
+local free_of_gates = {}
 local total = 0
 
 local function wait(ms)
@@ -33,9 +33,9 @@ local function take_key(is_there)
   return KEYS[next_key - 1]
 end
 
--- Which family a job belongs to is seen only once it runs, so a gate is closed by its families only
--- where it is closed by each of them; and while one at a time feels the way, one is claimed.
-local function room_by_families(g, room)
+-- The family of a job is known only once it runs. So a gate is closed by its families only where
+-- each of them is paused, and during probes one delivery is claimed.
+local function free_by_families(g, free)
   local all_slowed, opens_at = families > 0, math.huge
   for f = 1, families do
     local brake = redis.call('HMGET', take_key(true), 'until', 'level', 'feeler_until', 'run_submit',
@@ -45,23 +45,23 @@ local function room_by_families(g, room)
     if level == 0 then
       all_slowed = false
     else
-      -- A feeler that is out may come back sooner than its time is over.
-      local feeler_until = math.min(tonumber(brake[3]) or 0, now + 500)
-      opens_at = math.min(opens_at, math.max(tonumber(brake[1]) or 0, feeler_until))
+      -- A probe may end sooner than its time.
+      local probe_until = math.min(tonumber(brake[3]) or 0, now + 500)
+      opens_at = math.min(opens_at, math.max(tonumber(brake[1]) or 0, probe_until))
     end
   end
-  if not all_slowed then return room, false end
+  if not all_slowed then return free, false end
   if opens_at > now then
     wait(opens_at - now)
     return 0, true
   end
-  return math.min(room, 1), true
+  return math.min(free, 1), true
 end
 
 for g = 1, gates do
   local shape = tonumber(ARGV[8 + 2 * g])
   local log, hash = take_key(shape % 2 == 1), take_key(shape >= 2)
-  local room = tonumber(ARGV[9 + 2 * g])
+  local free = tonumber(ARGV[9 + 2 * g])
   local level = 0
   logs[g] = log
   if hash then
@@ -69,43 +69,43 @@ for g = 1, gates do
     level = tonumber(brake[2]) or 0
     local until_ms = tonumber(brake[1]) or 0
     if until_ms > now then
-      room = 0
+      free = 0
       wait(until_ms - now)
     elseif level > 0 then
-      -- After a brake, one job feels the way before the rest follow.
-      room = math.min(room, 1)
+      -- After a pause, one job is a probe before the others follow.
+      free = math.min(free, 1)
     end
   end
-  if log and room > 0 then
+  if log and free > 0 then
     local taken = redis.call('ZCOUNT', log, '(' .. now, '+inf')
     if taken >= limit then
       local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', taken - limit, 1)
-      -- A slot whose POST is still unanswered may come free sooner than its score says.
+      -- A permit whose POST is unanswered may become free sooner than its score.
       wait(math.min(tonumber(first[2]) - now, 500))
     end
-    room = math.min(room, math.max(limit - taken, 0))
+    free = math.min(free, math.max(limit - taken, 0))
   end
   local slowed
-  room, slowed = room_by_families(g, room)
+  free, slowed = free_by_families(g, free)
   reply[1 + g] = level
-  total = total + room
-  -- Who feels the way goes first, or with a healthy gate beside it no job ever would.
-  rooms[g] = (level > 0 or slowed) and room > 0 and math.huge or room
+  total = total + free
+  -- A probe is claimed first. Otherwise a healthy gate would take every job.
+  free_of_gates[g] = (level > 0 or slowed) and free > 0 and math.huge or free
 end
 if total == 0 then
   return reply
 end
 
--- The gate with the most room; among equal ones each in turn.
-local function pick()
+-- The gate with the most free slots; equal ones in turn.
+local function pick_gate()
   if gates == 1 then return 1 end
   local best
   for k = 0, gates - 1 do
-    local g = (turn + k) % gates + 1
-    if rooms[g] > 0 and (not best or rooms[g] > rooms[best]) then best = g end
+    local g = (next_gate + k) % gates + 1
+    if free_of_gates[g] > 0 and (not best or free_of_gates[g] > free_of_gates[best]) then best = g end
   end
-  rooms[best] = rooms[best] == math.huge and 0 or rooms[best] - 1
-  turn = best
+  free_of_gates[best] = free_of_gates[best] == math.huge and 0 or free_of_gates[best] - 1
+  next_gate = best
   return best
 end
 
@@ -115,14 +115,14 @@ for i = 1, #due, 2 do
   local id = due[i]
   local claimed = redis.call('SET', ARGV[4] .. id, ARGV[3], 'NX', 'PX', lease)
   if claimed then
-    -- Out of the window while it runs; due again by itself if its owner dies.
+    -- Outside of the window while it runs. It is due again if its owner dies.
     local score = now + lease
     redis.call('ZADD', KEYS[1], 'XX', score, id)
     redis.call('DEL', ARGV[6] .. id)
-    local gate = pick()
+    local gate = pick_gate()
     local log = logs[gate]
     if log then
-      -- Counted from now on, so that nobody claims for a slot that is as good as taken.
+      -- Counted from now on, so that no other claim uses the same permit.
       redis.call('ZADD', log, now + tonumber(ARGV[7]), 'reserved:' .. id)
       if redis.call('PTTL', log) < 60000 then redis.call('PEXPIRE', log, 60000) end
     end

@@ -1,11 +1,11 @@
--- Counts an outcome that may have cost money for nothing, and pauses the submits of one model family
--- after several in a row.
+-- Counts an outcome that may have cost money for nothing. Pauses the submits of one model family after
+-- several in a row.
 -- KEYS: 1 brake hash
--- ARGV: 1 'submit' or 'task', 2 how many in a row pause it, 3 the window of such a row in ms, 4 first
--- pause in ms, 5 longest pause in ms, 6 reason, 7 message, 8 job id
--- Once paused, only a feeler (a job that was let through since) makes the pause longer: what was sent
--- before it proves nothing new.
--- Returns {level, pause in ms, 1 where the reason is news}, the level negative where nothing changed.
+-- ARGV: 1 'submit' or 'task', 2 how many in a row start a pause, 3 the window in which they count in
+-- ms, 4 first pause in ms, 5 longest pause in ms, 6 reason, 7 message, 8 job id
+-- Once paused, only a probe (a job that was allowed since) lengthens the pause: what was sent before
+-- the pause proves nothing new.
+-- Returns {level, pause in ms, 1 where the reason is new}; the level is negative where nothing changed.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local brake = redis.call('HMGET', KEYS[1], 'until', 'level', 'reason', 'kind', 'feelers')
@@ -31,7 +31,7 @@ elseif not string.find(brake[5] or '', ',' .. ARGV[8] .. ',', 1, true) then
 end
 level = math.min(level + 1, 20)
 local pause = math.min(tonumber(ARGV[4]) * 2 ^ (level - 1), tonumber(ARGV[5]))
--- A family that is paused for its tasks opens again only when a task has ended well.
+-- A family that is paused for its tasks opens again only after a task has ended with images.
 local kind = level > 1 and brake[4] == 'task' and 'task' or ARGV[1]
 if level == 1 then
   redis.call('HSET', KEYS[1], 'since', now)

@@ -1,8 +1,8 @@
--- Notes how a job went on whose family is slowed, or has had a bad outcome lately.
+-- Records the outcome of a job whose family is paused, or has had a bad outcome lately.
 -- KEYS: 1 brake hash
 -- ARGV: 1 'accepted' (a task exists), 'delivered' (its images came) or 'neither', 2 job id
--- Good news of a feeler halves the level: of its submit where submits went wrong, of its images where
--- tasks did. Without a level it ends the row of bad outcomes.
+-- The success of a probe halves the level: that of its submit where submits went wrong, that of its
+-- task where tasks did. Without a level a success ends the row of bad outcomes.
 -- Returns the level that is left, or -1 where a row of bad outcomes is still counted.
 local news, job = ARGV[1], ARGV[2]
 local brake = redis.call('HMGET', KEYS[1], 'level', 'kind', 'feelers')

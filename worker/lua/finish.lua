@@ -1,8 +1,8 @@
--- Ends runs of deliveries, each only if its lease is still ours.
+-- Ends runs of deliveries, each only if its lease is still that of this owner.
 -- KEYS: 1 queue, then the throttle logs in which a claim may have reserved, if any
 -- ARGV: 1 owner token, 2 in-progress prefix, 3 job prefix, 4 retry prefix, 5 hasten prefix, 6 a
 -- JSON array: for each run its arq id, and 'finish' or the delay in ms until it is due again.
--- Returns for each run 1, or 0 where the lease had lapsed and somebody else has the delivery.
+-- Returns for each run 1, or 0 where the lease had lapsed and another worker has the delivery.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local ended = {}
@@ -13,8 +13,8 @@ for i = 1, #items, 2 do
   if redis.call('GET', lease) ~= ARGV[1] then
     ended[#ended + 1] = 0
   else
-    -- Whoever hastened it while it ran asks for the next run now; whoever delivered it again while
-    -- it ran, for one more even where there would be none.
+    -- A delivery that was made due during its run is run again at once. One that was delivered
+    -- again during its run is run once more, even where it would have ended.
     local hastened = redis.call('GET', ARGV[5] .. id)
     if hastened then redis.call('DEL', ARGV[5] .. id) end
     for log = 2, #KEYS do

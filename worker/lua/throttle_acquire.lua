@@ -1,9 +1,9 @@
--- Grants requests against sliding logs, or says how long to wait; each log by itself.
--- ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 window with its guard (ms), 4 a
+-- Acquires permits for requests against sliding logs. Each log is counted by itself.
+-- ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 window with its margin (ms), 4 a
 -- JSON array: for each request its log, its id, and the reservation that a claim made for it or ''.
--- A member's score is the moment at which it stops counting. An unanswered request counts as not
--- yet arrived: it may reach the provider at any moment until its answer is seen.
--- Returns for each request 0 (granted) or the wait in ms.
+-- The score of a member is the moment at which it stops counting. A request without an answer counts
+-- as not arrived: it may reach the provider at any moment until its answer comes.
+-- Returns for each request 0 (permitted) or the wait in ms.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local limit = tonumber(ARGV[1])
@@ -20,7 +20,8 @@ for i = 1, #items, 3 do
   local taken = redis.call('ZCARD', log)
   if taken >= limit then
     local first = redis.call('ZRANGE', log, taken - limit, taken - limit, 'WITHSCORES')
-    -- An unanswered request may be answered now, and then counts for one window more, no longer.
+    -- A request without an answer may be answered now. It then counts for one window more, and no
+    -- longer.
     waits[#waits + 1] = math.min(math.max(tonumber(first[2]) - now, 1), window)
   else
     redis.call('ZADD', log, now + horizon, id)

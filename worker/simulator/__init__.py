@@ -1,4 +1,4 @@
-"""A simulator of the Kie API that keeps its own record of what it was asked."""
+"""A simulator of the Kie API, with a record of every request."""
 
 from __future__ import annotations
 

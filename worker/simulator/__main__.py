@@ -18,7 +18,7 @@ from .simulator_config import SimulatorConfig
 
 
 def write_ready_file(path: str, content: bytes) -> None:
-    """Write the content so that a reader sees either nothing or all of it; raises OSError."""
+    """Write the file atomically: a reader sees nothing or the whole content. Raises `OSError`."""
     target = Path(path)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     draft.write_bytes(content)
@@ -26,7 +26,7 @@ def write_ready_file(path: str, content: bytes) -> None:
 
 
 async def serve(config: SimulatorConfig, ready_file: str) -> None:
-    """Run until SIGTERM or SIGINT, having told where once it listens."""
+    """Run until SIGTERM or SIGINT. The ready file has the address once it listens."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +47,7 @@ async def serve(config: SimulatorConfig, ready_file: str) -> None:
 
 
 def main() -> int:
-    """Serve as the command line says; 0 when stopped by a signal, 1 when it cannot listen."""
+    """Serve as the arguments state. Returns 0 when a signal stops it, 1 when it cannot listen."""
     config = read_command_line(sys.argv[1:])
     try:
         asyncio.run(serve(config, os.environ.get("DARKROOM_READY_FILE", "")))

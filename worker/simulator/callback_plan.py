@@ -1,4 +1,4 @@
-"""Which callbacks a task causes, true and false ones, and what each of them carries."""
+"""The callbacks of a task, true and forged, and the request of each."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class PlannedCallback:
 
     @property
     def is_retried(self) -> bool:
-        """Whether the sender insists, as Kie does; a stranger tries once."""
+        """Whether the callback is repeated as Kie does. A forged one is sent once."""
         return self.kind in ("real", "duplicate")
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackPost:
-    """What goes over the wire for one delivery."""
+    """The HTTP request of one delivery."""
 
     url: str
     body: bytes
@@ -49,7 +49,7 @@ class CallbackPost:
 def plan_callbacks(
     task: SimulatedTask, faults: FaultSwitches, draw: Callable[[float], bool]
 ) -> tuple[PlannedCallback, ...]:
-    """Everything that will be sent to the task's callback address; nothing when it has none."""
+    """Return the callbacks of a task, in no order; none where it has no callback URL."""
     if not task.request.call_back_url:
         return ()
     planned = []
@@ -69,7 +69,9 @@ def plan_callbacks(
 
 
 def sign(key: str, task_id: str, timestamp: int) -> str:
-    """Kie's signature: Base64 of HMAC-SHA256 over the task id, a dot and the Unix seconds."""
+    """Return Kie's signature: Base64 of HMAC-SHA256 over the task id, a dot and the Unix
+    seconds.
+    """
     signed = hmac.new(key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256)
     return base64.b64encode(signed.digest()).decode()
 
@@ -77,7 +79,9 @@ def sign(key: str, task_id: str, timestamp: int) -> str:
 def write_callback(
     task: SimulatedTask, kind: str, *, base_url: str, hmac_key: str, timestamp: int
 ) -> CallbackPost:
-    """The post of one callback; signed when there is a key, unless the forgery forbids it."""
+    """Return the request of one callback. It is signed where there is a key, unless the forgery is
+    a missing signature.
+    """
     task_id = task.id
     url = task.request.call_back_url
     if kind == "forged_task":
@@ -117,7 +121,7 @@ def _envelope(code: int, message: str, task_id: str, info: object) -> bytes:
 
 
 def _scramble(text: str) -> str:
-    """Another text of the same form: 32 hex digits that belong to nobody."""
+    """Return another text of the same form: 32 hex digits that no task has."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Delivering callbacks on time, with the provider's patience and its retries."""
+"""Sends callbacks at their time, with the timeout and the retries of the provider."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _STATUS_TAKEN = 200
 
 
 class CallbackSender:
-    """Sends callbacks until closed; must be opened inside a running event loop."""
+    """Sends callbacks until closed. Create it inside a running event loop."""
 
     def __init__(self, kie: SimulatedProvider) -> None:
         self._kie = kie
         self._closed = False
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=kie.config.callback_timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -31,16 +31,16 @@ class CallbackSender:
         )
 
     async def close(self) -> None:
-        """Stop sending; what is under way is cut off."""
+        """Stop sending. Requests in flight are cancelled."""
         self._closed = True
-        under_way = tuple(self._under_way)
-        for delivery in under_way:
+        in_flight = tuple(self._in_flight)
+        for delivery in in_flight:
             delivery.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*in_flight, return_exceptions=True)
         await self._session.close()
 
     def schedule_callbacks(self, task: SimulatedTask) -> None:
-        """Send each callback of a task just created when its time comes."""
+        """Send each callback of a new task at its time."""
         kie = self._kie
         loop = asyncio.get_running_loop()
         for planned in plan_callbacks(task, kie.faults_for(task), kie.draw):
@@ -54,8 +54,8 @@ class CallbackSender:
         if self._closed or task.id not in self._kie.record.tasks:
             return
         delivery = asyncio.get_running_loop().create_task(self._deliver(task, planned))
-        self._under_way.add(delivery)
-        delivery.add_done_callback(self._under_way.discard)
+        self._in_flight.add(delivery)
+        delivery.add_done_callback(self._in_flight.discard)
 
     async def _deliver(self, task: SimulatedTask, planned: PlannedCallback) -> None:
         kie = self._kie
@@ -80,7 +80,7 @@ class CallbackSender:
             record.callbacks_given_up += 1
 
     async def _post(self, post: CallbackPost) -> str:
-        """Send one delivery; return the HTTP status, or a word for why there is none."""
+        """Send one delivery. Returns the HTTP status, or the kind of the failure."""
         try:
             async with self._session.post(
                 post.url, data=post.body, headers=post.headers, allow_redirects=False

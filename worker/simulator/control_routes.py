@@ -79,7 +79,7 @@ class ControlRoutes:
         return _json(self._kie.record.summary())
 
     async def _tasks(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Stream the rows in pieces, so that reading many does not hold up arrivals."""
+        """Stream the rows in parts, so that a long record does not delay other requests."""
         now = self._kie.clocks.monotonic()
         rows = iter(tuple(self._kie.record.tasks.values()))
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

@@ -1,4 +1,4 @@
-"""What a create call must look like, checked as strictly as Kie documents it."""
+"""Validates a create request as Kie documents it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NotJsonError(ValueError):
 
 
 class InvalidRequestError(ValueError):
-    """A field is missing or wrong; the message is the first fault, as Kie tells only one."""
+    """A field is missing or wrong. The message is the first fault, as Kie returns only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class CreateRequest:
 
     @property
     def callback_token(self) -> str:
-        """The last segment of the callback address's path: the caller's own token."""
+        """Return the last segment of the path of the callback URL: the token of the caller."""
         return urlsplit(self.call_back_url).path.rpartition("/")[2]
 
 
 def parse_create_request(raw: bytes) -> CreateRequest:
-    """Read a create call's body; raises NotJsonError or InvalidRequestError."""
+    """Return the request of a body. Raises `NotJsonError` or `InvalidRequestError`."""
     try:
         given = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

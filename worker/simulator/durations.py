@@ -44,7 +44,9 @@ class Durations:
 
     @property
     def typical_seconds(self) -> float:
-        """The median: what progress is measured against, so that it betrays no single task."""
+        """The median. Progress is measured against it, so that it reveals the end of no single
+        task.
+        """
         if self.distribution == "bimodal":
             return self.scale * _FAST_HUMP_SECONDS
         if self.distribution == "heavy-tail":

@@ -1,4 +1,4 @@
-"""Reading the table of fault switches: describing it, and turning given values into switches."""
+"""Reads values of fault switches, and describes the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Overrides = Mapping[str, SwitchValue]
 
 @dataclass(frozen=True, slots=True)
 class SwitchEntry:
-    """One row of the table: a switch, its default, and what it says of itself."""
+    """One row of the table: a switch, its default and its description."""
 
     name: str
     default: SwitchValue

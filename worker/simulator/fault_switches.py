@@ -1,4 +1,4 @@
-"""The table of fault switches: every way in which the simulated provider can misbehave."""
+"""The table of fault switches: each way in which the simulated provider can fail."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class FaultSwitches:
         float, SwitchDescription(SECONDS, "how much later a hanging create replies")
     ] = 60.0
 
-    # What becomes of the task.
+    # The end of the task.
     duration: Annotated[
         float | None,
         SwitchDescription(OPTIONAL_SECONDS, "exact duration of tasks; unset = the distribution"),
@@ -170,7 +170,7 @@ class FaultSwitches:
         int, SwitchDescription(COUNT, "success with this many URLs fewer than asked")
     ] = 0
 
-    # Asking for the task.
+    # Queries of the task.
     visible_after_seconds: Annotated[
         float, SwitchDescription(SECONDS, "a new task is 'unknown' for this long")
     ] = 0.0

@@ -26,7 +26,7 @@ class ValueKind:
 
     @property
     def allowed(self) -> str:
-        """A phrase for people: what a value of this kind may be."""
+        """Return what a value of this kind may be, for people."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         return _ALLOWED[self.name]
@@ -96,7 +96,7 @@ def choice_of(*choices: str, may_be_unset: bool = False) -> ValueKind:
 
 @dataclass(frozen=True, slots=True)
 class SwitchDescription:
-    """What the table says about one switch; account-wide ones cannot stand in a prompt."""
+    """The description of one switch. One that is `account_wide` cannot be set in a prompt."""
 
     kind: ValueKind
     meaning: str

@@ -1,4 +1,4 @@
-"""POST /api/v1/gpt4o-image/generate: whether a task comes into being, and what is told of it."""
+"""POST /api/v1/gpt4o-image/generate: whether a task is created, and the response."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .simulated_task import SimulatedTask
 
 @dataclass(frozen=True, slots=True)
 class CreateResult:
-    """The answer to a create call and the task that exists because of it, if any.
+    """The response to a create request, and the task that it created, if any.
 
-    The task exists before its answer is on its way, as with the real service.
+    The task exists before its response is sent, as with the real service.
     """
 
     reply: SimulatedResponse
@@ -32,7 +32,7 @@ class CreateResult:
 
 
 def answer_create(kie: SimulatedProvider, caller: Caller, raw: bytes) -> CreateResult:
-    """Decide one create call; every refusal is counted by its reason."""
+    """Decide one create request. Every refusal is counted by its reason."""
     kie.finish_due_tasks()
     kie.record.create_arrivals.arrive(kie.clocks.monotonic())
     try:
@@ -72,9 +72,9 @@ def _directives(kie: SimulatedProvider, request: CreateRequest) -> Overrides:
 def _refuse(
     kie: SimulatedProvider, account: SimulatedAccount, request: CreateRequest, faults: FaultSwitches
 ) -> SimulatedResponse | None:
-    """Raise RefusedError when nothing is to be created.
+    """Raise `RefusedError` when no task is to be created.
 
-    A returned reply is what is answered although the task is created; None means the truth.
+    A returned response is sent although the task is created; None means the true response.
     """
     if kie.draw(faults.create_reset):
         raise RefusedError("reset", RESET)

@@ -204,7 +204,7 @@ def _send(request: web.BaseRequest, reply: SimulatedResponse) -> web.Response:
     headers = {"Content-Type": reply.content_type, "Server": "cloudflare"}
     if reply.location:
         headers["Location"] = reply.location
-    # After an abort this goes nowhere, but the server wants a response from every handler.
+    # After an abort no response is sent, but the server requires one from every handler.
     return web.Response(
         body=reply.body,
         status=reply.http_status,

@@ -1,4 +1,4 @@
-"""Small PNG pictures, different for every task, made with nothing but zlib."""
+"""Draws small PNG images, different for every task, with zlib alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated provider's state, and the decisions that all of its routes share."""
+"""The state of the simulated provider, and the decisions that its routes share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LIBRARY_USER_AGENT = re.compile(r"^$|^python|^aiohttp|^go-http|^curl|^okhttp", 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the two headers that Kie looks at, empty when absent."""
+    """The two headers of a request by which Kie identifies its caller; empty where absent."""
 
     authorization: str = ""
     user_agent: str = ""
@@ -55,9 +55,9 @@ class SimulatedProvider:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything and begin again as at the start, seed and faults included."""
+        """Delete all state and begin as at the start, with the same seed and faults."""
         config = self.config
-        # Simulated weather needs repeatable randomness, not unguessable randomness.
+        # Simulated faults need repeatable randomness, not unguessable randomness.
         seeds = Random(config.seed)  # noqa: S311
         # Durations have their own stream: the n-th task takes equally long in every run of a
         # seed, whatever is drawn for faults and latencies in between.
@@ -105,11 +105,13 @@ class SimulatedProvider:
         return seconds * (1.0 + jitter * (2.0 * self._draws.random() - 1.0))
 
     def faults_for(self, task: SimulatedTask) -> FaultSwitches:
-        """The switches in force for one task: today's, with its own directives over them."""
+        """Return the switches of one task: those of its account, overridden by its own
+        directives.
+        """
         return with_switches(self.faults_of(task.account), task.overrides)
 
     def faults_of(self, account: SimulatedAccount) -> FaultSwitches:
-        """The switches in force for one account: everybody's, with its own over them."""
+        """Return the switches of one account: those of all accounts, overridden by its own."""
         return with_switches(self.faults, account.overrides)
 
     def error(
@@ -122,7 +124,8 @@ class SimulatedProvider:
         return error(code, message, form)
 
     def check_caller(self, caller: Caller, call: str) -> SimulatedAccount:
-        """The account that calls; RefusedError when it as a whole, or this caller, is refused.
+        """Return the account of the caller. Raises `RefusedError` where the account or the caller
+        is refused.
 
         ``call`` is create, poll or other: bursts concern only some calls.
         """
@@ -141,7 +144,7 @@ class SimulatedProvider:
         return account
 
     def find_task(self, account: SimulatedAccount, task_id: str) -> SimulatedTask | None:
-        """The task if it is this account's own; another's is as unknown to it as none at all."""
+        """Return the task if this account made it. A task of another account is unknown to it."""
         task = self.record.tasks.get(task_id)
         if task is None or task.account is account:
             return task
@@ -155,7 +158,7 @@ class SimulatedProvider:
         return (self.clocks.monotonic() - self.started_at) % every < length
 
     def take_refusal(self, prompt: str, times: int) -> bool:
-        """Use up one of the ``times`` refusals of this prompt; False when none is left.
+        """Use one of the ``times`` refusals of this prompt. Returns False when none is left.
 
         With 0 times there is no end of them.
         """

@@ -1,4 +1,4 @@
-"""What record-info shows of a task, in every form that Kie has been seen to use."""
+"""The JSON of record-info, in every form that Kie has been observed to use."""
 
 from __future__ import annotations
 

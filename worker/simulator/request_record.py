@@ -1,4 +1,4 @@
-"""The simulator's own record: what it was asked and what it did, the judge of every client."""
+"""Counts and logs every request and callback. Tests judge clients by it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SeenRequest:
     answer: str
 
     def describe(self) -> dict[str, object]:
-        """As it stands in the record; answer is the code, or a word for none."""
+        """Return its row in the record. ``answer`` is the code, or a word where there is none."""
         return {
             "at": self.at,
             "method": self.method,
@@ -46,7 +46,7 @@ class SentCallback:
     answer: str
 
     def describe(self) -> dict[str, object]:
-        """As it stands in the record; delivery counts from 1."""
+        """Return its row in the record. ``delivery`` counts from 1."""
         return {
             "at": self.at,
             "task_id": self.task_id,
@@ -93,7 +93,7 @@ class RequestRecord:
         return self.accounts[0]
 
     def note_task(self, task: SimulatedTask) -> None:
-        """A task was created and charged."""
+        """Record a task that was created and charged."""
         self.tasks[task.id] = task
         self.creates_admitted.arrive(task.created_at)
         task.account.creates_admitted.arrive(task.created_at)
@@ -103,7 +103,9 @@ class RequestRecord:
         self.unknown_fields.update(task.request.unknown_fields)
 
     def note_poll(self, task_id: str, now: float) -> int:
-        """A poll arrived; return how many of this id the last second holds, this one too."""
+        """Record a poll. Returns how many polls of this id arrived in the last second, with this
+        one.
+        """
         self.poll_arrivals.arrive(now)
         task = self.tasks.get(task_id)
         window = task.arrivals if task is not None else self._window_of_unknown(task_id)
@@ -114,12 +116,12 @@ class RequestRecord:
         return held
 
     def note_request(self, route: str, seen: SeenRequest) -> None:
-        """A request was answered, or its connection broken on purpose."""
+        """Record a request that was answered, or whose connection was broken on purpose."""
         self.answers[route, seen.answer] += 1
         self.requests.append(seen)
 
     def note_callback(self, sent: SentCallback) -> None:
-        """A callback was delivered, or its delivery failed."""
+        """Record a callback that was delivered, or whose delivery failed."""
         self.callback_answers[sent.kind, sent.answer] += 1
         self.callbacks.append(sent)
 
@@ -182,5 +184,5 @@ def _nest(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
 
 
 def _repeats(counts: Counter[str]) -> int:
-    """How many tasks there are beyond the first of each key."""
+    """Return how many tasks there are beyond the first of each key."""
     return counts.total() - len(counts)

@@ -1,4 +1,4 @@
-"""Answers as bytes: Kie's envelope, its errors in every form, and what is no envelope at all."""
+"""Responses as bytes: Kie's envelope, its errors in every form, and malformed responses."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def error(code: int, message: str = "", form: str = "body") -> SimulatedResponse
 
 
 def malformed_reply(kind: str) -> SimulatedResponse:
-    """An answer that is no envelope; kind is one of the junk switches' choices but none."""
+    """Return a malformed response. ``kind`` is one of the choices of the junk switches but none."""
     return _JUNK[kind]
 
 
@@ -93,7 +93,7 @@ _MAINTENANCE = b"<!DOCTYPE html><html><body><h1>We will be back soon</h1></body>
 
 
 def _framework_error(record_code: str, status: int, error_words: str) -> SimulatedResponse:
-    """What Kie's framework answers for a route that it does not have: recorded, no envelope."""
+    """Return the response of Kie's framework to a route that it does not have, as recorded."""
     body = {
         "timestamp": "2026-03-27T19:30:00.000+00:00",
         "status": status,

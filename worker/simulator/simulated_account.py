@@ -1,4 +1,4 @@
-"""A simulated Kie account: what tasks cost and what is left, and its own limit and weather."""
+"""A simulated Kie account: its credits, its price list, its limit and its faults."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SimulatedAccount:
         self.refunded += credits
 
     def top_up(self, credits: Decimal) -> None:
-        """Add credits, as somebody buying more would."""
+        """Add credits, as a purchase does."""
         self.starting += credits
         self.balance += credits
 
@@ -75,7 +75,7 @@ def describe_credits(accounts: Sequence[SimulatedAccount]) -> dict[str, float]:
 
 
 def describe_account(account: SimulatedAccount) -> dict[str, object]:
-    """What the record says of one account."""
+    """Return the record of one account."""
     return {
         "account": account.number,
         "created": account.creates_admitted.total,

@@ -1,4 +1,4 @@
-"""A task of the simulated provider: a pure value that is asked what it looks like at a time."""
+"""A task of the simulated provider. Its state is a pure function of the time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .task_ends import TaskEnd
 
 @dataclass(frozen=True, slots=True)
 class PlannedEnd:
-    """What was decided about a task when it was created.
+    """The end of a task, decided when it is created.
 
-    ``duration_seconds`` is infinite for a task that never ends; ``typical_seconds`` is what
-    progress is measured against.
+    ``duration_seconds`` is infinite for a task that never ends. Progress is measured against
+    ``typical_seconds``.
     """
 
     outcome: TaskEnd
@@ -42,7 +42,7 @@ class SimulatedTask:
     overrides: Overrides
     arrivals: ArrivalWindow = field(default_factory=lambda: ArrivalWindow(1.0))
     reply_lost: bool = False
-    # When a poll first told of the end; what a poller's lag is measured from.
+    # When a poll first returned the end. The lag of a poller is measured from it.
     first_reported_epoch: float | None = None
 
     @property
@@ -60,7 +60,9 @@ class SimulatedTask:
         return now >= self.finish_at
 
     def progress_by_clock(self, now: float) -> float:
-        """Progress that grows with age alone, so that it cannot betray when the task ends."""
+        """Return progress that grows with age alone, so that it does not reveal when the
+        task ends.
+        """
         if self.planned.typical_seconds <= 0:
             return 0.0
         return 1.0 - math.exp(-(now - self.created_at) / self.planned.typical_seconds)

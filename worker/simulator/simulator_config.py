@@ -1,4 +1,4 @@
-"""How one simulator is set up."""
+"""The configuration of one simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways a task can end, and the words in which Kie tells each of them."""
+"""The ways in which a task can end, and how Kie reports each of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """One ending; ``error_code`` and ``error_message`` are what record-info and callbacks say."""
+    """One end. Record-info and callbacks return ``error_code`` and ``error_message``."""
 
     name: str
     status: str
