@@ -32,8 +32,8 @@ def send_with(scripts: RedisScripts) -> SendChanges:
     """Return a function that publishes through the batch of scripts, in their round trip."""
 
     async def send(changes: Sequence[Change]) -> None:
-        words = (CHANGES_CHANNEL, encode_changes(changes))
-        await scripts.run("publish", (), words, may_wait=True)
+        arguments = (CHANGES_CHANNEL, encode_changes(changes))
+        await scripts.run("publish", (), arguments, may_wait=True)
 
     return send
 

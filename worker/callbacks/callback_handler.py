@@ -141,9 +141,9 @@ class CallbackHandler:
             return
         callback = callback_from_row(row)
         job = await self._deps.store.load(callback.job_id)
-        verdict = await self._decide(callback, job)
-        if verdict is not None:
-            await self._queries.fetch_row("judge_callback", inbox_id, verdict)
+        outcome = await self._decide(callback, job)
+        if outcome is not None:
+            await self._queries.fetch_row("judge_callback", inbox_id, outcome)
 
     async def _decide(self, callback: StoredCallback, job: Job) -> str | None:
         is_newest = callback.number == job.attempt

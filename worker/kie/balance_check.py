@@ -93,7 +93,7 @@ class BalanceCheck:
             *(state["newest_id"], reading.asked_at, reading.at, balance, state["from_id"]),
             state["from_balance"],
             *((expected.low, expected.high) if baseline else (None, None)),
-            *(found.drift, found.unexplained, expected.settled, found.verdict, name),
+            *(found.drift, found.unexplained, expected.settled, found.status, name),
         )
         if written is None:
             return None
@@ -138,9 +138,9 @@ class BalanceCheck:
             "drift": str(found.drift),
             "unexplained": str(found.unexplained),
         }
-        if found.verdict == "drift":
+        if found.status == "drift":
             log.critical("provider_balance_drift", **figures)
-        elif found.verdict == "topped_up":
+        elif found.status == "topped_up":
             log.info("provider_balance_topped_up", **figures)
 
 

@@ -76,7 +76,7 @@ class ExpectedSpend:
 class BalanceCheckResult:
     """The result of a check; see the comments of `provider_balance_checks`."""
 
-    verdict: BalanceStatus
+    status: BalanceStatus
     drift: Decimal = Decimal(0)
     unexplained: Decimal = Decimal(0)
 

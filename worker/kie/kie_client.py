@@ -1,4 +1,4 @@
-"""Kie's API as methods. Each call is one HTTP exchange and returns a verdict, never an error.
+"""Kie's API as methods. Each call is one HTTP exchange and returns an outcome, never an error.
 
 The API key is only in the Authorization header. Kie's messages are put on one line and shortened,
 and the key is removed should a response echo it.
@@ -120,16 +120,16 @@ class KieClient:
             case ReplyLost(message):
                 return Ambiguous(Reason.REPLY_LOST, self._sanitize(message))
             case KieResponse() as answer:
-                verdict = family.read_submit(answer)
-        if isinstance(verdict, Accepted):
-            return verdict
-        return replace(verdict, message=self._sanitize(verdict.message))
+                outcome = family.read_submit(answer)
+        if isinstance(outcome, Accepted):
+            return outcome
+        return replace(outcome, message=self._sanitize(outcome.message))
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Query a task once. `NoVerdict` means to query again later."""
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent() | ReplyLost() as failure:
-                return self._sanitize_outcome(_no_verdict(failure))
+                return self._sanitize_outcome(_undecided(failure))
             case KieResponse() as answer:
                 return self._sanitize_outcome(family.read_poll(answer))
 
@@ -137,10 +137,10 @@ class KieClient:
         """Query a task once, and return its callback URL as well."""
         match await self._exchange("poll", family.build_poll(task_id)):
             case NeverSent() | ReplyLost() as failure:
-                return TaskLookup(self._sanitize_outcome(_no_verdict(failure)), None)
+                return TaskLookup(self._sanitize_outcome(_undecided(failure)), None)
             case KieResponse() as answer:
-                verdict = self._sanitize_outcome(family.read_poll(answer))
-                return TaskLookup(verdict, family.read_callback_url(answer))
+                outcome = self._sanitize_outcome(family.read_poll(answer))
+                return TaskLookup(outcome, family.read_callback_url(answer))
 
     async def credit(self) -> Decimal | None:
         """Return the credits left on the Kie account; None when they cannot be known."""
@@ -162,13 +162,13 @@ class KieClient:
             self._on_answer(endpoint, _metric_code(outcome), loop.time() - started)
         return outcome
 
-    def _sanitize_outcome(self, verdict: PollOutcome) -> PollOutcome:
-        if isinstance(verdict, Pending | Delivered):
-            return verdict
-        if isinstance(verdict, Unreadable):
-            answer = self._sanitize(verdict.answer, ANSWER_LENGTH_MAX)
-            return Unreadable(self._sanitize(verdict.message), answer)
-        return replace(verdict, message=self._sanitize(verdict.message))
+    def _sanitize_outcome(self, outcome: PollOutcome) -> PollOutcome:
+        if isinstance(outcome, Pending | Delivered):
+            return outcome
+        if isinstance(outcome, Unreadable):
+            answer = self._sanitize(outcome.answer, ANSWER_LENGTH_MAX)
+            return Unreadable(self._sanitize(outcome.message), answer)
+        return replace(outcome, message=self._sanitize(outcome.message))
 
     def _sanitize(self, message: str, length_max: int = MESSAGE_LENGTH_MAX) -> str:
         # The order matters: a control character inside an echoed key would hide the key from the
@@ -179,7 +179,7 @@ class KieClient:
         return line if len(line) <= length_max else line[: length_max - 1] + "…"
 
 
-def _no_verdict(failure: NeverSent | ReplyLost) -> NoVerdict:
+def _undecided(failure: NeverSent | ReplyLost) -> NoVerdict:
     is_wrong = isinstance(failure, NeverSent) and failure.wrong_endpoint
     return NoVerdict(failure.message, wrong_endpoint=is_wrong)
 

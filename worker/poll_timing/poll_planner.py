@@ -144,11 +144,11 @@ class PollPlanner:
             self._kinds.setdefault(kind, _KindState()).progress_accuracy.record(last, seconds)
 
     def _dated(self, kind: TaskKind, ending: SuccessTiming, last: PollObservation | None) -> float:
-        found, said = ending.observed_seconds, ending.reported_seconds
+        found, reported = ending.observed_seconds, ending.reported_seconds
         after = min(last.elapsed_seconds, found) if last is not None else 0.0
         slack = _CLOCK_SLACK_SECONDS
-        if said is not None and after - slack <= said <= found + slack:
-            return min(max(said, after), found)
+        if reported is not None and after - slack <= reported <= found + slack:
+            return min(max(reported, after), found)
         if last is None:  # another worker made the last poll, or there was none
             after = previous_poll_seconds(found, self._known(kind))
         return after + ending.position * (found - after)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRun:
-    """What the claim of a delivery tells the step that runs it."""
+    """What a claim passes to the step that runs the delivery."""
 
     due_at: float | None = None
     """When it was due, by the event loop's clock; None where no lane has claimed it.

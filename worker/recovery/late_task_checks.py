@@ -131,23 +131,23 @@ class LateTaskChecks:
         async with self._deps.poll_throttle.permit(late.task_id):
             kie = self._deps.accounts.client_of(late.provider_account)
             examination = await kie.examine(get_family(late.model), late.task_id)
-        verdict = examination.outcome
-        if late.named_by_callback and not isinstance(verdict, NoVerdict):
+        outcome = examination.outcome
+        if late.named_by_callback and not isinstance(outcome, NoVerdict):
             is_ours = callback_url_has_token(late.token, examination)
             if is_ours is False:
                 return await self._end(late, "refuted")
             # The owner matters once the task has delivered. Until then Kie may yet return the URL.
-            if is_ours is None and not isinstance(verdict, Pending):
-                return await self._end(late, "unproven", describe_success_answer(verdict))
-        match verdict:
+            if is_ours is None and not isinstance(outcome, Pending):
+                return await self._end(late, "unproven", describe_success_answer(outcome))
+        match outcome:
             case Delivered():
-                return await self._store_images(late, verdict)
+                return await self._store_images(late, outcome)
             case TaskFailed():
-                return await self._end_failed(late, verdict)
+                return await self._end_failed(late, outcome)
             case Unreadable():
                 # Checked again, because a later version may read it. The answer is stored for
                 # operators.
-                answer_text = describe_success_answer(verdict)
+                answer_text = describe_success_answer(outcome)
                 if not late.is_in_doubt:
                     self._log_doubt("late_result_unreadable", late, answer_text)
                 return await self._reschedule(late, has_no_record=False, answer_text=answer_text)
@@ -237,9 +237,9 @@ class LateTaskChecks:
         )
 
 
-def describe_success_answer(verdict: PollOutcome) -> str | None:
+def describe_success_answer(outcome: PollOutcome) -> str | None:
     """Return an answer with images as text, for an operator; None where it has none."""
-    match verdict:
+    match outcome:
         case Delivered(urls):
             return "success, and Kie does not show whose the task is: " + " ".join(urls)
         case Unreadable(message, answer):

@@ -109,11 +109,11 @@ class RequestRecord:
         self.poll_arrivals.arrive(now)
         task = self.tasks.get(task_id)
         window = task.arrivals if task is not None else self._window_of_unknown(task_id)
-        held = window.arrive(now)
+        count = window.arrive(now)
         if window.worst > self.worst_window:
             self.worst_window = window.worst
             self.worst_task_id = task_id
-        return held
+        return count
 
     def note_request(self, route: str, seen: SeenRequest) -> None:
         """Record a request that was answered, or whose connection was broken on purpose."""

@@ -33,7 +33,7 @@ class SimulatedResponse:
 
 
 class RefusedError(Exception):
-    """A request is refused with this reply; ``reason`` is the record's word for why."""
+    """A request is refused with this reply; ``reason`` is its key in the record."""
 
     def __init__(self, reason: str, reply: SimulatedResponse) -> None:
         super().__init__(reason)

@@ -30,10 +30,10 @@ class ArrivalWindow:
             recent.popleft()
         recent.append(at_seconds)
         self.total += 1
-        held = len(recent)
-        if held > self.worst:
-            self.worst = held
-        return held
+        count = len(recent)
+        if count > self.worst:
+            self.worst = count
+        return count
 
 
 class SlidingLimit:

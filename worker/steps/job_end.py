@@ -42,14 +42,14 @@ async def report_task_success(deps: Dependencies, job: Job) -> None:
         await ignore_redis_outage(brake.record_delivered(job.id), doing="note_outcome")
 
 
-async def report_task_failure(deps: Dependencies, job: Job, verdict: TaskFailed) -> None:
+async def report_task_failure(deps: Dependencies, job: Job, outcome: TaskFailed) -> None:
     """Report a task that Kie failed to the brake of its family, unless its request was at fault."""
     brake = deps.accounts.family_brake_of(job.provider_account, job.model)
     if brake is None:
         return
-    if not verdict.is_request_fault:
+    if not outcome.is_request_fault:
         await ignore_redis_outage(
-            brake.record_task_failure(job.id, verdict.reason, verdict.message), doing="note_outcome"
+            brake.record_task_failure(job.id, outcome.reason, outcome.message), doing="note_outcome"
         )
     elif brake.level > 0:
         await ignore_redis_outage(brake.end_probe(job.id), doing="note_outcome")

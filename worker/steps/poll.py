@@ -1,4 +1,4 @@
-"""The poll step: query Kie once and apply the verdict. Only this step charges for a success."""
+"""The poll step: query Kie once and apply the outcome. Only this step charges for a success."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WRONG_ENDPOINT_POLL_SECONDS = 60.0
 answers."""
 _SLOW_DOWN_SECONDS = 5.0
 _UNDECIDED_QUIET_SECONDS = 45.0
-"""Longer than the longest pause between two polls, so that a task without a verdict is one
+"""Longer than the longest pause between two polls, so that a task without an outcome is one
 incident."""
 
 
@@ -65,10 +65,10 @@ async def poll_job(deps: Dependencies, job_id: UUID, run: DeliveryRun = UNCLAIME
     if wait_seconds > 0:
         return wait_seconds
     with deps.poll_concurrency.counted(account):
-        verdict = await _query_task(deps, run, job, job.provider_task_id)
-    if not isinstance(verdict, NoVerdict):
+        outcome = await _query_task(deps, run, job, job.provider_task_id)
+    if not isinstance(outcome, NoVerdict):
         incidents.record_success("poll_undecided", account)
-    return await _apply_outcome(deps, job, verdict)
+    return await _apply_outcome(deps, job, outcome)
 
 
 async def _query_task(deps: Dependencies, run: DeliveryRun, job: Job, task_id: str) -> PollOutcome:
@@ -78,55 +78,55 @@ async def _query_task(deps: Dependencies, run: DeliveryRun, job: Job, task_id: s
         return await kie.poll(get_family(job.model), task_id)
 
 
-async def _apply_outcome(deps: Dependencies, job: Job, verdict: PollOutcome) -> float | None:
+async def _apply_outcome(deps: Dependencies, job: Job, outcome: PollOutcome) -> float | None:
     deps.check_crash_point("after_poll")
     had_callback = False
-    if isinstance(verdict, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
+    if isinstance(outcome, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
         had_callback = await deps.store.has_callback(job)
         deps.callback_trust.record(had_callback)
-    match verdict:
+    match outcome:
         case Delivered():
-            settled = await _settle(deps, job, verdict)
-            _record_completion_time(deps, settled, verdict, had_callback)
+            settled = await _settle(deps, job, outcome)
+            _record_completion_time(deps, settled, outcome, had_callback)
             await report_task_success(deps, job)
         case TaskFailed(reason, message):
             deps.poll_planner.forget(job.id)
             failed = await deps.store.fail(job, job_events.ProviderFailed(reason, message))
             report_job_end(deps, failed)
-            await report_task_failure(deps, job, verdict)
+            await report_task_failure(deps, job, outcome)
         case Pending(progress):
             return await _poll_again(deps, job, progress)
         case Unreadable():
             is_overdue = _seconds_to_deadline(deps, job) <= 0
-            return await hold_for_review(deps, job, verdict, is_overdue=is_overdue)
+            return await hold_for_review(deps, job, outcome, is_overdue=is_overdue)
         case NoVerdict():
-            return await _poll_again_undecided(deps, job, verdict)
+            return await _poll_again_undecided(deps, job, outcome)
     return None
 
 
-async def _settle(deps: Dependencies, job: Job, verdict: Delivered) -> Job:
-    count, asked = len(verdict.result_urls), job.quantity
+async def _settle(deps: Dependencies, job: Job, outcome: Delivered) -> Job:
+    count, asked = len(outcome.result_urls), job.quantity
     note = f"{count} of {asked} images were delivered" if count < asked else None
-    event = job_events.Completed(verdict.result_urls, note)
+    event = job_events.Completed(outcome.result_urls, note)
     settled = await deps.store.settle(job, event, deps.settings.charge_basis)
     deps.check_crash_point("after_settle")
     lag_seconds = None
-    if verdict.finished_at is not None and settled.finished_at is not None:
-        lag_seconds = (settled.finished_at - verdict.finished_at).total_seconds()
+    if outcome.finished_at is not None and settled.finished_at is not None:
+        lag_seconds = (settled.finished_at - outcome.finished_at).total_seconds()
     report_job_end(deps, settled, lag_seconds)
     return settled
 
 
 def _record_completion_time(
-    deps: Dependencies, settled: Job, verdict: Delivered, had_callback: bool
+    deps: Dependencies, settled: Job, outcome: Delivered, had_callback: bool
 ) -> None:
     """Record how long the task took, for the plans of its kind."""
     if settled.finished_at is None or settled.submitted_at is None:
         return
     observed_seconds = (settled.finished_at - settled.submitted_at) / timedelta(seconds=1)
     reported_seconds = None
-    if verdict.finished_at is not None:
-        reported_seconds = (verdict.finished_at - settled.submitted_at) / timedelta(seconds=1)
+    if outcome.finished_at is not None:
+        reported_seconds = (outcome.finished_at - settled.submitted_at) / timedelta(seconds=1)
     elif had_callback:
         reported_seconds = observed_seconds
     ending = SuccessTiming(observed_seconds, reported_seconds, deps.random.random())
@@ -155,14 +155,14 @@ async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | 
     )
 
 
-async def _poll_again_undecided(deps: Dependencies, job: Job, verdict: NoVerdict) -> float | None:
-    """An answer without a verdict never ends the job. Only its deadline does."""
+async def _poll_again_undecided(deps: Dependencies, job: Job, outcome: NoVerdict) -> float | None:
+    """An answer without an outcome never ends the job. Only its deadline does."""
     tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
-    if verdict.wrong_endpoint:
+    if outcome.wrong_endpoint:
         incidents.record_failure(
             "poll_endpoint_wrong",
             job.provider_account or "",
-            verdict.message,
+            outcome.message,
             level="critical",
             calm_seconds=_UNDECIDED_QUIET_SECONDS,
             job_id=str(job.id),
@@ -171,24 +171,24 @@ async def _poll_again_undecided(deps: Dependencies, job: Job, verdict: NoVerdict
     incidents.record_failure(
         "poll_undecided",
         job.provider_account or "",
-        verdict.message,
+        outcome.message,
         calm_seconds=_UNDECIDED_QUIET_SECONDS,
         job_id=str(job.id),
     )
     if is_under_review(job):
         return REVIEW_POLL_SECONDS
     left_seconds = _seconds_to_deadline(deps, job)
-    if verdict.wrong_endpoint and left_seconds <= 0:
+    if outcome.wrong_endpoint and left_seconds <= 0:
         # The answer was not from Kie. The job ends once Kie itself answers again.
         return WRONG_ENDPOINT_POLL_SECONDS
-    limit_seconds = 0.0 if verdict.has_record else -LAST_POLL_LIMIT_SECONDS
+    limit_seconds = 0.0 if outcome.has_record else -LAST_POLL_LIMIT_SECONDS
     if left_seconds <= limit_seconds:
-        await _exceed_deadline(deps, job, f"the last poll: {verdict.message}")
+        await _exceed_deadline(deps, job, f"the last poll: {outcome.message}")
         return None
     delay_seconds = backoff_seconds(tries, deps.random.random())
     if left_seconds > 0:
         delay_seconds = min(delay_seconds, left_seconds)
-    if verdict.slow_down or verdict.account_blocked:
+    if outcome.slow_down or outcome.account_blocked:
         delay_seconds = max(delay_seconds, _SLOW_DOWN_SECONDS)
     return delay_seconds
 

@@ -93,9 +93,9 @@ async def _submit(deps: Dependencies, run: DeliveryRun, job: Job) -> float | Non
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
             return await _undo_slow_claim(deps, run, claimed)
         url = callback_url(deps.settings.kie_callback_url, claim.token)
-        verdict = await account.kie.submit(model, request, callback_url=url)
+        outcome = await account.kie.submit(model, request, callback_url=url)
     deps.check_crash_point("after_post")
-    return await _store_verdict(deps, run, account, claimed, verdict)
+    return await _store_outcome(deps, run, account, claimed, outcome)
 
 
 async def _family_brake_wait(deps: Dependencies, account: KieAccount, job: Job) -> float:
@@ -135,10 +135,10 @@ async def _mark_lost_submission_unknown(deps: Dependencies, job: Job) -> None:
     log.warning("submission_unknown", job_id=str(job.id), reason=Reason.WORKER_LOST)
 
 
-async def _store_verdict(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, verdict: SubmitOutcome
+async def _store_outcome(
+    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, outcome: SubmitOutcome
 ) -> float | None:
-    match verdict:
+    match outcome:
         case Accepted(task_id):
             return await _store_accepted(deps, run, account, job, task_id)
         case TryLater(reason, message):
@@ -154,21 +154,21 @@ async def _store_verdict(
             )
             await _end_family_probe(account, job)
         case Ambiguous():
-            await _store_unknown(deps, run, account, job, verdict)
+            await _store_unknown(deps, run, account, job, outcome)
     return None
 
 
 async def _store_unknown(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, verdict: Ambiguous
+    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, outcome: Ambiguous
 ) -> None:
     """Store that a paid task may exist. The hold stays, and several in a row pause the family."""
-    reason, message = verdict.reason, verdict.message
+    reason, message = outcome.reason, outcome.message
     unknown = job_events.OutcomeUnknown(reason, message)
     await write_until_stored(deps, run, lambda: deps.store.record_unknown(job, unknown))
     deps.metrics.unknown.labels(reason).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
     brake = account.brake.family_brake(job.model)
-    if verdict.wrong_endpoint:
+    if outcome.wrong_endpoint:
         await ignore_redis_outage(
             brake.record_wrong_endpoint(job.id, message), doing="deliver_poll"
         )

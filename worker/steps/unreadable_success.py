@@ -34,20 +34,20 @@ def is_under_review(job: Job) -> bool:
 
 
 async def hold_for_review(
-    deps: Dependencies, job: Job, verdict: Unreadable, *, is_overdue: bool
+    deps: Dependencies, job: Job, outcome: Unreadable, *, is_overdue: bool
 ) -> float:
     """Start the review once the answer is confirmed. Returns the seconds to the next poll."""
     tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
     if not is_under_review(job):
         if tries < UNREADABLE_ANSWERS_BEFORE_REVIEW and not is_overdue:
             return backoff_seconds(tries, deps.random.random(), first=_CONFIRM_POLL_SECONDS)
-        await _start_review(deps, job, verdict)
+        await _start_review(deps, job, outcome)
     deps.undecided_polls.pop(job.id, None)
     return REVIEW_POLL_SECONDS
 
 
-async def _start_review(deps: Dependencies, job: Job, verdict: Unreadable) -> None:
-    event = job_events.HeldForReview(Reason.RESULT_UNREADABLE, verdict.message, verdict.answer)
+async def _start_review(deps: Dependencies, job: Job, outcome: Unreadable) -> None:
+    event = job_events.HeldForReview(Reason.RESULT_UNREADABLE, outcome.message, outcome.answer)
     await deps.store.hold_for_review(job, event)
     deps.poll_planner.forget(job.id)
     deps.metrics.held_for_review.labels(Reason.RESULT_UNREADABLE).inc()
@@ -56,8 +56,8 @@ async def _start_review(deps: Dependencies, job: Job, verdict: Unreadable) -> No
         "result_unreadable",
         job_id=str(job.id),
         provider_task_id=job.provider_task_id,
-        message=verdict.message,
-        answer=verdict.answer,
+        message=outcome.message,
+        answer=outcome.answer,
         meaning="Kie reports success, but not which images; the hold is kept, nothing is charged."
         f" {resolve_hint(job.id)}",
     )

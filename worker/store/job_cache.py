@@ -30,8 +30,8 @@ class JobCache:
         """Return all cached jobs by id."""
         return dict(self._jobs)
 
-    def keep(self, job: Job) -> None:
-        """Store a generating job; forget any other."""
+    def store(self, job: Job) -> None:
+        """Store a generating job. Remove any other."""
         if job.state is not JobState.GENERATING:
             self.forget(job.id)
             return

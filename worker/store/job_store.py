@@ -74,7 +74,7 @@ class JobStore:
         if known is not None:
             return known
         job = await self.load(job_id)
-        self.cache.keep(job)
+        self.cache.store(job)
         return job
 
     async def claim(self, job: Job, event: job_events.Claimed) -> Job:
@@ -184,7 +184,7 @@ class JobStore:
         )
         if row is None:
             raise self._stale(job.id, name)
-        self.cache.keep(replace_fields(job, progress=event.progress))
+        self.cache.store(replace_fields(job, progress=event.progress))
 
     async def hold_for_review(self, job: Job, event: job_events.HeldForReview) -> Job:
         """Put the job under review. The hold stays.
@@ -299,7 +299,7 @@ class JobStore:
         return self._cached(job_from_row(row))
 
     def _cached(self, job: Job) -> Job:
-        self.cache.keep(job)
+        self.cache.store(job)
         return job
 
     def _stale(self, job_id: UUID, event: str) -> StaleJob:

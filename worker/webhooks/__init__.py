@@ -1,1 +1,1 @@
-"""Webhooks out: the end of a job is told to the URL that its caller gave, signed, at least once."""
+"""Sends the end of a job to the URL of its caller, signed, at least once."""

@@ -75,7 +75,7 @@ async def office(workshop: Workshop) -> AsyncIterator[Office]:
     async with open_worker(workshop.settings) as rooms:
         office = Office(workshop, rooms.deps)
         first = await office.check()
-        assert [found and found.verdict for found in first.values()] == ["first", "first"]
+        assert [found and found.status for found in first.values()] == ["first", "first"]
         yield office
 
 
@@ -89,7 +89,7 @@ async def test_each_accounts_balance_is_explained_by_its_own_attempts(office: Of
     for name in ("studio", "studio", "archive"):
         await office.submit(name)
     found = await office.check()
-    assert all(one and (one.verdict, one.drift) == ("ok", 0) for one in found.values()), found
+    assert all(one and (one.status, one.drift) == ("ok", 0) for one in found.values()), found
     highest = {
         name: (await rows_of(office, name))[-1]["expected_spend_high"]
         for name in ("studio", "archive")
@@ -101,7 +101,7 @@ async def test_drift_of_one_account_is_told_of_that_one(office: Office) -> None:
     office.spend_behind_our_back(2, 60)
     with structlog.testing.capture_logs() as logs:
         found = await office.check()
-    assert {name: one and one.verdict for name, one in found.items()} == {
+    assert {name: one and one.status for name, one in found.items()} == {
         "studio": "ok",
         "archive": "drift",
     }

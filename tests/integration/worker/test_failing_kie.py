@@ -187,7 +187,7 @@ async def test_a_kie_whose_tasks_never_end_gets_one_at_a_time(
         async def most_succeeded() -> bool:
             return (await states(workshop, rest))["succeeded"] >= REST - 3
 
-        await eventually(most_succeeded, "all but the feelers have succeeded", 90)
+        await eventually(most_succeeded, "all but the probes have succeeded", 90)
     assert await states(workshop, first) == {"generating": FIRST}
     await workshop.check_books()
 

@@ -124,7 +124,7 @@ async def test_one_job_at_a_time_feels_the_way_over_all_workers(
     assert await other.probe_wait_seconds(second) == 0
 
 
-async def test_a_feeler_whose_worker_was_killed_keeps_nobody_out_for_ever(
+async def test_a_probe_whose_worker_was_killed_keeps_nobody_out_for_ever(
     redis: ArqRedis,
 ) -> None:
     rules = FamilyBrakeRules(uncertain_submits=PauseRule(3, 10, 10), submit_probe_ms=80)
@@ -138,7 +138,7 @@ async def test_a_feeler_whose_worker_was_killed_keeps_nobody_out_for_ever(
     await eventually(is_let_in, "the next probe goes", 2)
 
 
-async def test_only_feelers_make_the_pause_longer(brake: FamilyBrake, redis: ArqRedis) -> None:
+async def test_only_probes_make_the_pause_longer(brake: FamilyBrake, redis: ArqRedis) -> None:
     await applied(brake, redis)
     for _ in range(5):
         assert await uncertain(brake) == 0, "it was sent before the pause"
@@ -151,7 +151,7 @@ async def test_only_feelers_make_the_pause_longer(brake: FamilyBrake, redis: Arq
     assert pauses == [0.12, 0.24, 0.24, 0.24]
 
 
-async def test_feelers_that_pass_open_the_family_in_a_few_steps(
+async def test_probes_that_pass_open_the_family_in_a_few_steps(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
     await applied(brake, redis)
@@ -179,7 +179,7 @@ async def test_what_was_sent_before_the_pause_does_not_end_it(
     assert brake.level == 1
 
 
-async def test_where_tasks_went_wrong_a_feeler_must_end_well(
+async def test_where_tasks_went_wrong_a_probe_must_end_well(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
     await applied(brake, redis, tasks=True)
@@ -285,7 +285,7 @@ async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(quick:
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_what_a_feeler_is_answered_opens_prolongs_or_proves_nothing(
+async def test_what_a_probe_is_answered_opens_prolongs_or_proves_nothing(
     quick: Rooms, verdict: SubmitOutcome, level: int
 ) -> None:
     for _ in range(3):
@@ -361,7 +361,7 @@ async def test_deadlines_in_a_row_pause_the_family(quick: Rooms) -> None:
     assert not quick.deps.overdue_jobs
 
 
-async def test_a_feeler_that_is_delivered_opens_a_family_that_was_paused_for_its_tasks(
+async def test_a_probe_that_is_delivered_opens_a_family_that_was_paused_for_its_tasks(
     quick: Rooms,
 ) -> None:
     for number in range(3):

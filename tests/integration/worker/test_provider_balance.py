@@ -66,7 +66,7 @@ class Office:
         rows = await self.rows()
         assert found is not None
         assert len(rows) == before + 1
-        assert rows[-1]["verdict"] == found.verdict
+        assert rows[-1]["verdict"] == found.status
         return rows[-1]
 
     async def rows(self) -> list[dict[str, Any]]:

@@ -16,15 +16,15 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def test_it_remembers_a_generating_job_without_its_request() -> None:
     memory, job = JobCache(), generating()
-    memory.keep(job)
+    memory.store(job)
     known = memory.get(job.id)
     assert known == replace(job, request={}, metadata={})
 
 
 def test_it_forgets_a_job_that_is_seen_in_another_state() -> None:
     memory, job = JobCache(), generating()
-    memory.keep(job)
-    memory.keep(replace(job, state=JobState.FAILED))
+    memory.store(job)
+    memory.store(replace(job, state=JobState.FAILED))
     assert memory.get(job.id) is None
 
 
@@ -32,7 +32,7 @@ def test_it_forgets_the_oldest_when_it_is_full() -> None:
     memory = JobCache(most=2)
     jobs = [generating() for _ in range(3)]
     for job in jobs:
-        memory.keep(job)
+        memory.store(job)
     assert [memory.get(job.id) is not None for job in jobs] == [False, True, True]
 
 

@@ -189,7 +189,7 @@ def baseline(balance: int = 1000, newest: int = 1000, unexplained: int = 0) -> B
 def test_a_balance_is_judged(balance: int, low: int, high: int, drift: int, verdict: str) -> None:
     expected = ExpectedSpend(Decimal(low), Decimal(high), settled=True)
     found = classify_balance(reading(600, balance), baseline(), expected, LIMIT)
-    assert (found.verdict, found.drift) == (verdict, drift)
+    assert (found.status, found.drift) == (verdict, drift)
 
 
 NOTHING = ExpectedSpend(Decimal(0), Decimal(0), settled=True)
@@ -197,7 +197,7 @@ NOTHING = ExpectedSpend(Decimal(0), Decimal(0), settled=True)
 
 def test_the_first_reading_has_nothing_to_be_compared_with() -> None:
     found = classify_balance(reading(0, 7), None, NOTHING, LIMIT)
-    assert (found.verdict, found.drift, found.unexplained) == ("first", 0, 0)
+    assert (found.status, found.drift, found.unexplained) == ("first", 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -205,19 +205,19 @@ def test_the_first_reading_has_nothing_to_be_compared_with() -> None:
 )
 def test_small_drifts_add_up_to_an_alert(carried: int, verdict: str) -> None:
     found = classify_balance(reading(600, 990), baseline(unexplained=carried), NOTHING, LIMIT)
-    assert (found.verdict, found.drift) == (verdict, 10)
+    assert (found.status, found.drift) == (verdict, 10)
     assert found.unexplained == carried + 10
 
 
 def test_a_top_up_is_seen_although_much_was_spent_since_the_footing() -> None:
     expected = ExpectedSpend(Decimal(900), Decimal(900), settled=True)
     found = classify_balance(reading(600, 600), baseline(newest=100), expected, LIMIT)
-    assert (found.verdict, found.drift) == ("topped_up", -500)
+    assert (found.status, found.drift) == ("topped_up", -500)
 
 
 def test_a_top_up_keeps_what_was_unexplained_before_it() -> None:
     found = classify_balance(reading(600, 5000), baseline(unexplained=30), NOTHING, LIMIT)
-    assert (found.verdict, found.unexplained) == ("topped_up", 30)
+    assert (found.status, found.unexplained) == ("topped_up", 30)
 
 
 def test_the_gauges_show_a_check_until_another_worker_may_have_made_the_next() -> None:
