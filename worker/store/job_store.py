@@ -7,6 +7,7 @@ every job makes are written in batches.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
@@ -38,6 +39,15 @@ _TRANSITION_PARAMETERS = {
     )
     for one in TRANSITIONS
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """How a job ends without images, and what becomes of its newest attempt."""
+
+    reason: str
+    message: str
+    attempt_outcome: str | None = None
 
 
 class JobStore:
@@ -136,20 +146,11 @@ class JobStore:
 
     async def record_deferred(self, job: Job, event: job_events.Deferred) -> Job:
         """Return the job to the queue. This attempt created no task."""
-        sources, target, name = _TRANSITION_PARAMETERS[job_events.Deferred]
-        row = await self._single.run(
-            RequiredRows.of(job),
-            "record_deferred",
-            job.id,
-            job.attempt,
-            sources,
-            target,
-            event.reason,
-            event.message,
-            event.delay_seconds,
-            name,
+        values = (event.reason, event.message, event.delay_seconds)
+        row = await self._move_one(
+            RequiredRows.of(job), job.attempt, event, "record_deferred", values
         )
-        return self._job_or_stale(row, job.id, name)
+        return self._job_or_stale(row, job.id, event)
 
     async def record_unknown(
         self, job: Job, event: job_events.OutcomeUnknown, *, lease_seconds: float = 0.0
@@ -159,18 +160,9 @@ class JobStore:
         With `lease_seconds`, the attempt must be older than the lease by Postgres's clock, else
         `TooEarly` is raised.
         """
-        sources, target, name = _TRANSITION_PARAMETERS[job_events.OutcomeUnknown]
-        row = await self._single.run(
-            RequiredRows.of(job),
-            "record_unknown",
-            job.id,
-            job.attempt,
-            sources,
-            target,
-            event.reason,
-            event.message,
-            name,
-            lease_seconds,
+        values = (event.reason, event.message)
+        row = await self._move_one(
+            RequiredRows.of(job), job.attempt, event, "record_unknown", values, lease_seconds
         )
         if row is None:
             raise await self._why_not_moved(job, event, "attempted_seconds", lease_seconds)
@@ -191,21 +183,12 @@ class JobStore:
 
         A job that is under review for the same reason is stale.
         """
-        sources, target, name = _TRANSITION_PARAMETERS[job_events.HeldForReview]
-        row = await self._single.run(
-            RequiredRows.of(job),
-            "hold_for_review",
-            job.id,
-            job.attempt,
-            sources,
-            target,
-            event.reason,
-            event.message,
-            event.answer,
-            name,
+        values = (event.reason, event.message, event.answer)
+        row = await self._move_one(
+            RequiredRows.of(job), job.attempt, event, "hold_for_review", values
         )
         if row is None:
-            raise self._stale(job.id, name)
+            raise self._stale(job.id, event_name(type(event)))
         # The row does not contain the Kie account of the task.
         return self._cached(replace_fields(job, reason=event.reason, message=event.message))
 
@@ -215,7 +198,7 @@ class JobStore:
         urls = orjson.dumps(event.result_urls).decode()
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
-            RequiredRows.of(job, moves_money=True),
+            _money_of(job),
             (job.attempt, urls, delivered, event.message),
             (sources, target, basis, name),
         )
@@ -225,20 +208,23 @@ class JobStore:
 
     async def reject(self, job: Job, event: job_events.Rejected) -> Job:
         """End the job as failed and release its hold: Kie refused the request."""
-        return await self._release(job, event, Reason.REJECTED, event.message, "rejected")
+        release = _Release(Reason.REJECTED, event.message, "rejected")
+        row = await self._release(_money_of(job), job.attempt, event, release)
+        return self._job_or_stale(row, job.id, event)
 
     async def fail(self, job: Job, event: job_events.ProviderFailed) -> Job:
         """End the job as failed and release its hold: Kie reported a failure."""
-        return await self._release(job, event, event.reason, event.message, None)
+        release = _Release(event.reason, event.message)
+        row = await self._release(_money_of(job), job.attempt, event, release)
+        return self._job_or_stale(row, job.id, event)
 
     async def exceed_deadline(self, job: Job, event: job_events.DeadlineExceeded) -> Job:
         """End the job as failed and release its hold: the last poll found no end.
 
         Raises `TooEarly` where the deadline has not passed by Postgres's clock.
         """
-        end_values = (Reason.DEADLINE_EXCEEDED, event.message, None)
-        required = RequiredRows.of(job, moves_money=True)
-        row = await self._run_release(required, job.attempt, event, *end_values)
+        release = _Release(Reason.DEADLINE_EXCEEDED, event.message)
+        row = await self._release(_money_of(job), job.attempt, event, release)
         if row is None:
             raise await self._why_not_moved(job, event, "deadline_seconds")
         return self._cached(job_from_row(row))
@@ -247,39 +233,34 @@ class JobStore:
         self, job_id: UUID, attempt: int, event: job_events.SubmissionLost
     ) -> Job:
         """End the job as failed and release its hold: no evidence of a task within the limit."""
+        release = _Release(Reason.SUBMISSION_LOST, event.message, "lost")
         required = RequiredRows(job_id, account_id="", moves_money=True)
-        return await self._end(
-            required, attempt, event, Reason.SUBMISSION_LOST, event.message, "lost"
-        )
+        row = await self._release(required, attempt, event, release)
+        return self._job_or_stale(row, job_id, event)
 
     async def _release(
-        self,
-        job: Job,
-        event: job_events.Event,
-        reason: str,
-        message: str,
-        attempt_outcome: str | None,
-    ) -> Job:
-        end_values = (reason, message, attempt_outcome)
-        return await self._end(
-            RequiredRows.of(job, moves_money=True), job.attempt, event, *end_values
-        )
-
-    async def _end(
-        self, required: RequiredRows, attempt: int, event: job_events.Event, *end_values: str | None
-    ) -> Job:
-        row = await self._run_release(required, attempt, event, *end_values)
-        return self._job_or_stale(row, required.job_id, event_name(type(event)))
-
-    async def _run_release(
-        self, required: RequiredRows, attempt: int, event: job_events.Event, *end_values: str | None
+        self, required: RequiredRows, attempt: int, event: job_events.Event, release: _Release
     ) -> asyncpg.Record | None:
-        """End a job without images. `end_values` are the reason, the message and the attempt's
-        outcome.
+        values = (release.reason, release.message, release.attempt_outcome)
+        return await self._move_one(required, attempt, event, "release_job", values)
+
+    async def _move_one(
+        self,
+        required: RequiredRows,
+        attempt: int,
+        event: job_events.Event,
+        query: str,
+        values: tuple[object, ...],
+        *after_name: object,
+    ) -> asyncpg.Record | None:
+        """Run a statement that moves one job. Returns its row; None where its guard did not match.
+
+        The parameters of each such statement are the job, its attempt, the states before and after,
+        the values, and the name of the event.
         """
         sources, target, name = _TRANSITION_PARAMETERS[type(event)]
-        arguments = (required.job_id, attempt, sources, target, *end_values, name)
-        return await self._single.run(required, "release_job", *arguments)
+        arguments = (required.job_id, attempt, sources, target, *values, name, *after_name)
+        return await self._single.run(required, query, *arguments)
 
     async def _why_not_moved(
         self, job: Job, event: job_events.Event, moment: str, after_seconds: float = 0.0
@@ -293,9 +274,11 @@ class JobStore:
             return stale
         return TooEarly(stale.job_id, name, left_seconds + after_seconds)
 
-    def _job_or_stale(self, row: asyncpg.Record | None, job_id: UUID, event: str) -> Job:
+    def _job_or_stale(
+        self, row: asyncpg.Record | None, job_id: UUID, event: job_events.Event
+    ) -> Job:
         if row is None:
-            raise self._stale(job_id, event)
+            raise self._stale(job_id, event_name(type(event)))
         return self._cached(job_from_row(row))
 
     def _cached(self, job: Job) -> Job:
@@ -334,3 +317,8 @@ def _settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> 
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
     )
+
+
+def _money_of(job: Job) -> RequiredRows:
+    """Return the rows that a move of this job's money requires."""
+    return RequiredRows.of(job, moves_money=True)
