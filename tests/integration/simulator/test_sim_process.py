@@ -1,4 +1,4 @@
-"""The simulator as a process: it says where it listens and stops when told."""
+"""The simulator as a process: it writes where it listens, and stops on a signal."""
 
 from __future__ import annotations
 

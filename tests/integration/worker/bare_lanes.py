@@ -1,4 +1,4 @@
-"""Lanes over bare functions: what the tests of the claim put on the floor, and how they look."""
+"""Lanes over bare functions, for tests of the claim."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def running(*workers: LeasedWorker) -> AsyncIterator[None]:
 
 
 class CalledLane(LeasedWorker):
-    """A lane that counts how often it was called, and does not look."""
+    """A lane that counts its wake-ups and claims nothing."""
 
     def __init__(self, lane: Lane, redis: ArqRedis) -> None:
         super().__init__(lane, Runs().run, redis=redis, max_jobs=1)
@@ -129,7 +129,7 @@ async def score_of(redis: ArqRedis, job_id: UUID, lane: Lane = Lane.POLL) -> flo
 
 
 async def owner_of(redis: ArqRedis, job_id: UUID, lane: Lane = Lane.POLL) -> str | None:
-    """Return the token of whoever has claimed the delivery, if anybody."""
+    """Return the owner token of the delivery, or None where it is not claimed."""
     value = await redis.get(in_progress_key_prefix + lane.arq_id(job_id))
     return value.decode() if value else None
 

@@ -48,7 +48,7 @@ class GrantCounting(RedisScripts):
 
 
 async def hammer(throttle: Throttle, port: int) -> None:
-    """Ask, and where the throttle refuses, wait as it says."""
+    """Send a request. Where the throttle refuses, wait as long as it returns."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
         try:

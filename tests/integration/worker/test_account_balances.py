@@ -65,7 +65,7 @@ class Office:
         }
 
     def spend_behind_our_back(self, number: int, credits: int) -> None:
-        """Let somebody else use the account of this number."""
+        """Spend credits of this account outside of Darkroom."""
         assert self.workshop.simulator.record.accounts[number - 1].charge(Decimal(credits))
 
 

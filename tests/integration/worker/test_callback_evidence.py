@@ -128,8 +128,8 @@ async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_me
     await rooms.sql("UPDATE jobs SET updated_at = now() - interval '10 seconds'")
     kie = SlowKie()
     slow = rooms.with_kie(kie)
-    desk = CallbackHandler(slow.deps, slow.database)
-    reconciler = Reconciler(slow.deps, callbacks=desk)
+    handler = CallbackHandler(slow.deps, slow.database)
+    reconciler = Reconciler(slow.deps, callbacks=handler)
     started_at = monotonic()
     for _ in range(2):
         await reconciler.run_once()
@@ -161,9 +161,9 @@ async def test_a_sweep_asks_about_many_callbacks_at_once(rooms: Rooms) -> None:
         )
     kie = SlowKie()
     slow = rooms.with_kie(kie)
-    desk = CallbackHandler(slow.deps, slow.database)
-    assert not await desk.sweep()
+    handler = CallbackHandler(slow.deps, slow.database)
+    assert not await handler.sweep()
     assert kie.asked == MAX_CALLBACKS_AT_ONCE
     kie.answers.set()
-    assert await desk.sweep()
+    assert await handler.sweep()
     assert kie.asked == MAX_CALLBACKS_AT_ONCE + 5

@@ -1,4 +1,4 @@
-"""Announcing: every event is told, many in one message, and no step waits for it or fails by it."""
+"""Every event is published, many in one message. No step waits for it or fails with it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_busy_worker_says_much_in_few_messages_and_all_of_it(redis: ArqR
             await asyncio.sleep(0)
         took = loop.time() - began
         await paper.reaches(400)
-    # Twenty at once, and then one a beat.
+    # Twenty at once, then one per interval.
     assert len(paper.messages) <= 22 + took * BATCHES_PER_SECOND
     await publisher.close()
 

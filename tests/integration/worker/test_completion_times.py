@@ -1,4 +1,6 @@
-"""Completion times are learned by polls, shared by workers, kept few, and needed by nobody."""
+"""Completion times are learned by polls, shared by workers, limited in number, and required by no
+step.
+"""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arriv
 async def test_a_listener_of_another_server_than_the_pool_is_told_from_a_live_one(
     rooms: Rooms, database_url: str
 ) -> None:
-    # After a failover the connection may hang on to a primary that nobody writes to any more.
+    # After a failover the connection may still be to a primary without writers.
     other = f"{database_url.rpartition('/')[0]}/postgres"
     path = rooms.deps.metrics.dispatch_pushes
     task = asyncio.create_task(listen(rooms.deps, other, heartbeat=_QUICK))
@@ -320,7 +320,7 @@ async def test_a_wait_whose_push_was_lost_is_answered_by_looking_and_counted(
         job = await producer.enqueue(text_to_image(), account_id="acme")
         wait = asyncio.create_task(waiting.wait(job.id, timeout_seconds=20))
         await eventually(lambda: _is_open(waiting.push_path), "it is subscribed")
-        # By then it has looked for the first time as well, and found the job open.
+        # By then its first run has found the job open as well.
         await waiting.get(job.id)
         outage.forget()
         await producer.cancel(job.id)

@@ -1,4 +1,4 @@
-"""What a running worker says about itself over HTTP: alive, ready, and every figure asked for."""
+"""The health and metrics endpoints of a running worker."""
 
 from __future__ import annotations
 

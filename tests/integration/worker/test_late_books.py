@@ -1,4 +1,4 @@
-"""What the database allows of late images, what the doctor finds, and what webhooks tell."""
+"""Late images: what the database allows, what the doctor finds, and what webhooks contain."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_late_images_that_do_not_agree_are_found(
     await deliver_late(rooms)
     assert await broken_books(rooms) == set()
     async with rooms.database.pool.acquire() as connection, connection.transaction():
-        # Triggers look away, as they would for a bug inside them.
+        # Triggers are disabled, as by a bug inside them.
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(corruption)
     assert await broken_books(rooms) == found

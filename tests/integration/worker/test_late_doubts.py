@@ -196,7 +196,7 @@ async def test_a_task_that_another_job_has_is_nobody_elses_doubt(rooms: Rooms) -
     doubt = DOUBTS["whose images"]
     job = await in_doubt(rooms, doubt)
     assert await outcome_of(rooms, doubt) == ("unproven", False)
-    # It may come to have the task later: then the statement that keeps images refuses them.
+    # The job may have the task later. Then the statement that stores images refuses them.
     await rooms.sql(
         "UPDATE late_tasks SET in_doubt_since = now() WHERE provider_task_id = $1", CLAIMED
     )

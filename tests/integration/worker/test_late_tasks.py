@@ -1,4 +1,4 @@
-"""Tasks that their job does not wait for any more: images are kept once, and never charged."""
+"""Tasks for which their job no longer waits: images are stored once, and never charged."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def verdict_on(rooms: Rooms, inbox_id: int) -> str | None:
 
 
 async def check_kept(rooms: Rooms, job: Job, *, cost: int = 6) -> None:
-    """Fail unless the images are on the job, told once, and free of charge."""
+    """Fail unless the images are on the job, reported once and without a charge."""
     now = await rooms.now_is(job)
     assert now.late_result_urls == URLS
     assert (now.state, now.result_urls, now.credits_charged) == ("failed", (), None)
@@ -153,13 +153,13 @@ async def test_a_callback_that_comes_again_after_the_end_counts(rooms: Rooms) ->
     rooms.kie.submits.append(Accepted(TASK))
     await rooms.submit(job)
     inbox_id = await called_back(rooms, job)
-    desk = CallbackHandler(rooms.deps, rooms.database)
-    await desk.handle(inbox_id)
+    handler = CallbackHandler(rooms.deps, rooms.database)
+    await handler.handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "hastened"
     await exceed_deadline(rooms, job)
     assert await called_back(rooms, job) == inbox_id
     rooms.kie.polls.append(Delivered(URLS))
-    await desk.handle(inbox_id)
+    await handler.handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "late_success"
     await check_kept(rooms, job)
 
@@ -190,8 +190,8 @@ async def test_images_of_an_attempt_that_kie_refused_are_kept_after_the_end(room
     rooms.kie.submits.append(TryLater("rate_limited", "429"))
     await rooms.submit(job)
     inbox_id = await called_back(rooms, job)
-    desk = CallbackHandler(rooms.deps, rooms.database)
-    await desk.handle(inbox_id)
+    handler = CallbackHandler(rooms.deps, rooms.database)
+    await handler.handle(inbox_id)
     assert await verdict_on(rooms, inbox_id) == "late"
     assert await check(rooms) == 0, "an open job is not told of late images"
     await rooms.make_due(job)
@@ -249,10 +249,10 @@ async def test_two_workers_find_it_at_once_and_it_is_kept_and_told_once(rooms: R
     job = await given_up(rooms, webhook_url=HOOK)
     await make_due(rooms)
     rooms.kie.polls.extend([Delivered(URLS)] * 20)
-    desk = CallbackHandler(rooms.deps, rooms.database)
+    handler = CallbackHandler(rooms.deps, rooms.database)
     inbox_id = await called_back(rooms, job)
     checks = [LateTaskChecks(rooms.deps).check_due() for _ in range(6)]
-    await asyncio.gather(*checks, *(desk.handle(inbox_id) for _ in range(3)))
+    await asyncio.gather(*checks, *(handler.handle(inbox_id) for _ in range(3)))
     await check_kept(rooms, job)
     rows = await rooms.sql("SELECT event FROM webhook_messages ORDER BY created_at, event DESC")
     assert [row["event"] for row in rows] == ["job.failed", "job.delivered_late"]
@@ -287,7 +287,7 @@ async def test_a_refused_statement_leaves_nothing_half_and_is_tried_again(rooms:
 
 async def test_a_task_that_another_job_has_is_not_kept_a_second_time(rooms: Rooms) -> None:
     first = await given_up(rooms)
-    # Before the first job's own check, so that the index of delivered tasks has nothing to say.
+    # Before the check of the first job, so that the index of delivered tasks does not decide.
     await rooms.sql("UPDATE late_tasks SET outcome = 'expired', ended_at = now()")
     second = await rooms.enqueue()
     await rooms.deps.store.claim(second, job_events.Claimed("s" * 24, "test:1", "default"))

@@ -1,4 +1,4 @@
-"""A lease belongs to the worker that took it: nobody else claims its delivery or renews it."""
+"""A lease belongs to the worker that took it: no other claims its delivery or renews it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ async def test_a_batch_is_claimed_in_one_round_trip(redis: ArqRedis) -> None:
         await runs.reach(80)
         used = await commands(redis) - before
         gate.set()
-    # One look that claims, and at most one more that finds nothing.
+    # One claim with deliveries, and at most one more without.
     assert used["evalsha"] <= 2
     assert used["watch"] == used["zscore"] == 0, used
 
@@ -189,7 +189,7 @@ async def test_a_wake_up_starts_a_delivery_within_tens_of_milliseconds(redis: Ar
 async def test_a_busy_lane_that_is_woken_does_not_wait_for_its_own_next_look(
     redis: ArqRedis,
 ) -> None:
-    runs, rounds = Runs(), 80  # more than go at once, before a tempo is kept
+    runs, rounds = Runs(), 80  # more than the burst of an interval
     lane = lane_over(redis, runs)
     async with running(lane):
         began = monotonic()
@@ -198,7 +198,7 @@ async def test_a_busy_lane_that_is_woken_does_not_wait_for_its_own_next_look(
             lane.wake()
             await runs.reach(number + 1)
         took = monotonic() - began
-    # By itself it would look twelve times a second.
+    # Without wake-ups it would claim twelve times a second.
     assert took < (rounds - 20) / 12.5 * 0.95, f"{took:.1f} s"
 
 

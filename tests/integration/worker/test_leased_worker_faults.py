@@ -334,7 +334,7 @@ async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
         worker = lane_over(redis, Runs())
         task = asyncio.create_task(worker.run_until_cancelled())
         for _ in range(turns % 30):
-            await asyncio.sleep(0)  # one turn of the loop further into the first look
+            await asyncio.sleep(0)  # one turn of the event loop further into the first claim
         task.cancel()
         _, running_on = await asyncio.wait([task], timeout=5)
         assert not running_on, f"cancelled after {turns % 30} turns, it runs on"

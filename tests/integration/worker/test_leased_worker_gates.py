@@ -105,7 +105,7 @@ async def test_several_gates_are_still_one_round_trip(redis: ArqRedis) -> None:
         await floor.runs.reach(60)
         used = await commands(redis) - before
         gate.set()
-    assert used["evalsha"] <= 2, used  # one look that claims, and at most one more
+    assert used["evalsha"] <= 2, used  # one claim with deliveries, and at most one more
 
 
 async def test_the_account_with_most_room_comes_first(redis: ArqRedis) -> None:
@@ -172,7 +172,7 @@ async def test_after_its_pause_one_job_feels_the_way_while_the_others_go_on(
 async def test_a_pause_that_a_person_has_set_holds_until_it_is_deleted(redis: ArqRedis) -> None:
     gate = asyncio.Event()
     floor = Floor(redis, 2, limit=0, body=blocked_by(gate))
-    # As docs/operations.md says it.
+    # As docs/operations.md states.
     pause = {"level": 1, "until": 4_102_444_800_000, "reason": "retired", "message": "for good"}
     await redis.hset(floor.brakes[1].key, mapping=pause)  # type: ignore[misc]
     await floor.brakes[1].reduce()

@@ -1,4 +1,4 @@
-"""Writes that Postgres has lost are noticed, kept in Redis, and told by the doctor."""
+"""Writes that Postgres has lost are detected, recorded in Redis, and reported by the doctor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How late polls are sent, as the worker's own metric tells it."""
+"""The lateness of polls in the metric of the worker."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ async def test_an_answer_that_decides_nothing_is_asked_for_again_with_backoff(
         delay_seconds = await rooms.poll(job)
         assert delay_seconds is not None
         delays.append(delay_seconds)
-        await rooms.redis.flushall()  # the throttle is not what is looked at here
+        await rooms.redis.flushall()  # the throttle is not tested here
     least = 5.0 if verdict.slow_down or verdict.account_blocked else 0.5
     assert delays[0] >= least
     assert 10 < delays[-1] <= 30

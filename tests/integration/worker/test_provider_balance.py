@@ -117,7 +117,7 @@ async def office(workshop: Workshop) -> AsyncIterator[Office]:
 
 
 async def spend_behind_our_back(workshop: Workshop, tasks: int, variants: int = 1) -> None:
-    """Create tasks with the same key, as somebody else would."""
+    """Create tasks with the same key outside of Darkroom."""
     simulator = workshop.simulator
     headers = {"Authorization": f"Bearer {simulator.api_key}", "User-Agent": "somebody/1"}
     async with aiohttp.ClientSession(simulator.base_url, headers=headers) as session:
@@ -128,7 +128,7 @@ async def spend_behind_our_back(workshop: Workshop, tasks: int, variants: int = 
 
 
 async def top_up(workshop: Workshop, credits: int) -> None:
-    """Add credits, as somebody buying more would."""
+    """Add credits, as a purchase does."""
     url = f"{workshop.simulator.base_url}/simulator/credits"
     async with aiohttp.request("POST", url, json={"credits": credits}) as response:
         assert response.status == 200
@@ -142,7 +142,7 @@ def events_in(logs: list[Any]) -> list[str]:
     return [f"{one['log_level']} {one['event']}" for one in logs if "balance" in one["event"]]
 
 
-# --- what the rows say ------------------------------------------------------------------------
+# --- what is stored ----------------------------------------------------------------------------
 
 
 async def test_the_first_check_has_nothing_before_it(workshop: Workshop) -> None:
@@ -321,7 +321,7 @@ async def test_a_balance_that_does_not_last_for_the_open_jobs_is_said(
     assert events_in(logs) == said
 
 
-# --- whoever does not answer ------------------------------------------------------------------
+# --- outages ---------------------------------------------------------------------------------
 
 
 async def test_when_kie_is_away_nothing_is_written_and_the_next_check_makes_up(
@@ -391,7 +391,7 @@ async def test_two_workers_at_the_same_moment_write_one_row(
             found = await asyncio.gather(*(worker.check() for worker in workers))
         assert sorted(one is None for one in found) == [False, True]
         assert len(await office.rows()) == checked_before + 1
-        # Whoever came second tells nothing either.
+        # The second worker reports nothing either.
         assert events_in(logs) == ["critical provider_balance_drift"] * checked_before
 
 
@@ -409,7 +409,7 @@ async def test_two_workers_one_after_the_other_write_one_row_a_minute(workshop: 
         assert [row["verdict"] for row in await one.rows()] == ["first", "ok"]
 
 
-# --- who may, and who is told -----------------------------------------------------------------
+# --- rights and reports ----------------------------------------------------------------------
 
 
 async def test_the_service_checks_and_may_not_rewrite(office: Office, database_url: str) -> None:

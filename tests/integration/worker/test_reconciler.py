@@ -20,7 +20,7 @@ from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 
 async def put_into(rooms: Rooms, state: str) -> Job:
-    """Return a job in that state that nobody has touched for a while."""
+    """Return a job in that state that has not changed for a while."""
     job, store = await rooms.enqueue(), rooms.deps.store
     if state != "queued":
         job = await store.claim(job, job_events.Claimed(f"token-of-{job.id}", "dead:1", "default"))

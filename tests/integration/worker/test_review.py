@@ -1,4 +1,4 @@
-"""A success that cannot be read: held for certain, charged never by guess, said once."""
+"""A success that cannot be read: the job is under review, charged never by guess, logged once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def poll(rooms: Rooms, job: Job, *verdicts: PollOutcome) -> list[float | N
     delays = []
     for _ in verdicts:
         delays.append(await rooms.poll(job))
-        await rooms.redis.flushall()  # the throttle is not what is tested here
+        await rooms.redis.flushall()  # the throttle is not tested here
     return delays
 
 

@@ -1,4 +1,4 @@
-"""How a run ended is told once, whoever is still there to look."""
+"""The end of a run is reported once, also when its worker stops."""
 
 from __future__ import annotations
 

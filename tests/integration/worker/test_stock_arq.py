@@ -33,7 +33,7 @@ pytestmark = [
 
 
 async def run_stock_worker(redis_url: str, lane: Lane, runs: Runs, runs_to_do: int) -> None:
-    """Run arq's own worker, set up as anybody would, until it has done so many runs."""
+    """Run arq's own worker with its default setup, until it has made so many runs."""
     async with connect_redis(redis_url) as redis:
         worker = Worker(
             functions=[func(cast("Any", runs.run), name=lane.function)],

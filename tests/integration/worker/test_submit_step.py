@@ -1,4 +1,4 @@
-"""The submit step over a scripted Kie: each row of what bad weather gets, and the one paid POST."""
+"""The submit step over a scripted Kie: each outcome of a POST, and that it is sent once."""
 
 from __future__ import annotations
 

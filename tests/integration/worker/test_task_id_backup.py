@@ -26,7 +26,7 @@ from worker.store.job_store import JobStore
 
 
 class RefusingStore(JobStore):
-    """Says that Postgres cannot store a task id now, for as long as it is told to."""
+    """A store that cannot store a task id before an event."""
 
     def __init__(self, rooms: Rooms) -> None:
         super().__init__(rooms.database)

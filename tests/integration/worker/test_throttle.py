@@ -1,4 +1,4 @@
-"""The sliding log on a real Valkey: what counts, for how long, and what the wait says."""
+"""The sliding log on a real Valkey: what counts, for how long, and the wait that it returns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ async def ask(throttle: Throttle, name: str = "task") -> float:
 
 
 async def ask_until_granted(throttle: Throttle, name: str = "task") -> float:
-    """Wait as told, as often as told; return the seconds until the grant."""
+    """Wait as long as the throttle returns, as often as needed. Returns the seconds until the
+    permit.
+    """
     started_at = monotonic()
     async with asyncio.timeout(5):
         while (wait_seconds := await ask(throttle, name)) > 0:
@@ -182,7 +184,7 @@ async def test_grants_of_many_at_once_never_exceed_the_limit(throttle: Throttle)
 async def test_the_answers_of_a_busy_worker_are_noted_before_its_client_is_closed(
     redis: ArqRedis,
 ) -> None:
-    names = [f"task {number}" for number in range(30)]  # more than are noted without a tempo
+    names = [f"task {number}" for number in range(30)]  # more than the burst of an interval
     async with aclosing(RedisScripts(redis)) as scripts:
         throttle = Throttle(scripts, Limit("test:log", 1, WINDOW_MS, 60_000))
         assert [await ask(throttle, name) for name in names] == [0] * len(names)

@@ -27,7 +27,7 @@ async def test_an_answered_request_counts_for_longer_than_the_window_by_what_clo
 
 
 async def _end_of_count(redis: ArqRedis, until_answered_ms: float) -> float:
-    """Return until when the request counts, once its answer is noted: nobody waits for that."""
+    """Return until when the request counts, once it is marked as answered."""
     async with asyncio.timeout(10):
         while True:
             ((_, score),) = await redis.zrange("test:log:task", 0, -1, withscores=True)

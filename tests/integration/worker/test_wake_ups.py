@@ -1,4 +1,4 @@
-"""Who is woken by a delivery, and what being woken costs the looks that a lane makes by itself."""
+"""Which lanes a delivery wakes, and how wake-ups affect the claims that a lane makes by itself."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: Ar
         await deliver(redis, lane=Lane.SUBMIT)
         both = [Delivery(uuid4(), Lane.SUBMIT), Delivery(uuid4(), Lane.WEBHOOK)]
         await DeliveryQueue(redis).deliver(both)
-        # Calls keep their order: by the time of the last one, all before it have been heard.
+        # Wake-ups arrive in order: when the last one has, all before it have too.
         await seen(lambda: webhook.calls == 1, "the last call was heard")
-        # Whoever looks for the first of the submits finds the second one as well.
+        # The claim for the first of the submits finds the second one as well.
         assert (submit.calls, poll.calls, webhook.calls) == (1, 0, 1)
 
 
@@ -57,7 +57,7 @@ async def test_a_lane_that_was_called_often_still_looks_for_what_is_due_by_itsel
         await redis.ping()
 
     runs = Runs(ping)
-    # The end of each run calls the lane for the next, while it waits for the time to look.
+    # The end of each run wakes the lane while it waits for its interval.
     lane = lane_over(redis, runs, max_jobs=1)
     async with running(lane):
         await deliver(redis, 100)

@@ -1,4 +1,4 @@
-"""The webhook lane: who is slow delays nobody, and what Redis forgets comes back."""
+"""The webhook lane: a slow endpoint delays no other, and what Redis loses is delivered again."""
 
 from __future__ import annotations
 
@@ -311,7 +311,7 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
     # Redis counts each call's delays from when the call arrives there.
     assert due[600] >= due[599] - (ended_ms - began_ms)
     assert all(one <= ended_ms for one in due[:DUE_AT_ONCE_PER_ENDPOINT])
-    # Redis keeps whole milliseconds of it.
+    # Redis stores whole milliseconds.
     assert due[-1] >= began_ms + (1_000 - DUE_AT_ONCE_PER_ENDPOINT - 1) * SPACING_MS - 2
 
 

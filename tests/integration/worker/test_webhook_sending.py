@@ -1,4 +1,4 @@
-"""What one try does on the wire: to public addresses only, no further than it was told to go."""
+"""One try over HTTP: to public addresses only, and without redirects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INNER = [
 
 
 class ScriptedNames(AbstractResolver):
-    """A name server that says what the test says, another thing each time."""
+    """A name server that returns what the test sets, another address each time."""
 
     def __init__(self, *answers: list[str]) -> None:
         self._answers = list(answers)

@@ -87,7 +87,7 @@ async def secret_of(rooms: Rooms, url: str) -> str:
 
 @asynccontextmanager
 async def lane_running(rooms: Rooms) -> AsyncIterator[None]:
-    """Run the webhook lane, kept supplied by the outbox as the reconciler's cron would."""
+    """Run the webhook lane, with deliveries from the outbox as the reconciler makes them."""
     lane, reconciler = build_webhook_lane(rooms.deps), Reconciler(rooms.deps)
     await rooms.sql("UPDATE webhook_messages SET created_at = created_at - interval '5 seconds'")
     await reconciler.outbox.check_all()

@@ -1,4 +1,4 @@
-"""Every number and every status word that Kie may answer to a poll."""
+"""Every code and every status that Kie may return to a poll."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ ROWS = {
     504: Ambiguous,
     520: Ambiguous,
 }
-# Without Kie's envelope these speak of whoever answered, not of the request.
+# Without Kie's envelope these are about another server, not about the request.
 NOT_KIES = dict.fromkeys((400, 404, 422, 451, 505), WrongEndpoint)
 REASONS = {429: "rate_limited", 455: "maintenance", 550: "provider_full"}
 REASONS |= dict.fromkeys((500, 501, 502, 503, 504, 520), "server_error")

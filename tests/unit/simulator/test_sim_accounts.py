@@ -1,4 +1,4 @@
-"""Several simulated accounts: each has its own credits, limit and weather, and its own tasks."""
+"""Several simulated accounts: each has its own credits, limit, faults and tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a task, told by a clock that only the test moves."""
+"""The states of a task, by a clock that only the test moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""An error in the background reaches whoever asked, or the log: never the garbage collector."""
+"""An error in the background is raised to its caller or logged, and never left to the garbage
+collector.
+"""
 
 from __future__ import annotations
 

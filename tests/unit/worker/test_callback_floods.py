@@ -1,4 +1,4 @@
-"""A flood of callbacks, or of looks at a worker's health, leaves its servers to the jobs."""
+"""A flood of callbacks or of health checks leaves connections to the jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLERS = 40
 
 
 class SlowQueries:
-    """Answers no query until told to, and counts how many wait at once."""
+    """Answers no query before an event, and counts how many wait at once."""
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()

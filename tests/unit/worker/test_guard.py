@@ -1,4 +1,6 @@
-"""A foreign package named like one of our rooms stops a process with a sentence naming its file."""
+"""A foreign package with the name of one of ours stops a process with an error that names
+its file.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ REGISTRY_NAME = "darkroom_throttle_waits_total"
 
 
 class FullRedis:
-    """Has as many pieces of evidence of lost jobs as are kept."""
+    """A Redis whose log of lost jobs is full."""
 
     async def hlen(self, _: str) -> int:
         """Return how many there are."""

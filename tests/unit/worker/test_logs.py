@@ -44,7 +44,7 @@ asyncio.run(ask())
 
 
 def lines_of(log_format: str, level: str = "INFO") -> list[str]:
-    """Return what the program says on stderr."""
+    """Return what the program writes to stderr."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The plan of looks: where completions are, never too close, never too far, quickly made."""
+"""The plan of polls: its times, its gaps, and how long it takes to make."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ KIND = TaskKind("gpt-4o-image", "text_to_image", 1)
 
 
 class Machine:
-    """A process that was busy for the share of time that it is told."""
+    """A process that was busy for a given share of the time."""
 
     def __init__(self) -> None:
         self.cpu_seconds = self.monotonic = 100.0
@@ -32,7 +32,9 @@ class Machine:
         self.lag_factor = OverloadControl(self.planner, Metrics(self.registry).lag_factor, clocks)
 
     async def works(self, share: float) -> float:
-        """Pass three seconds at that share of a core, and measure; returns the patience shown."""
+        """Let three seconds pass at that share of a core, and measure. Returns the lag factor in
+        the metric.
+        """
         self.monotonic += 3.0
         self.cpu_seconds += 3.0 * share
         await self.lag_factor.measure()

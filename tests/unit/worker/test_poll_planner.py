@@ -25,7 +25,7 @@ JOB = UUID(int=1)
 
 
 def _learned(ending: SuccessTiming, *seen_at: float) -> float:
-    """Return how long the task is taken to have been, after looks that found it generating."""
+    """Return the learned duration of a task, after polls that found it generating."""
     planner = PollPlanner()
     for elapsed in seen_at:
         planner.record_pending(JOB, PollObservation(elapsed, 0))

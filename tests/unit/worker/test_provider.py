@@ -1,4 +1,4 @@
-"""Which Kie a worker talks to: the real one, the simulator said loudly, or nobody at all."""
+"""The choice of Kie at start: the real one, the simulator with a warning, or an error."""
 
 from __future__ import annotations
 

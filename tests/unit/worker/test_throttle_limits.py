@@ -1,4 +1,4 @@
-"""The two limits of Kie as the throttle keeps them, and a throttle without a Redis."""
+"""The two limits of Kie, and a throttle without Redis."""
 
 from __future__ import annotations
 

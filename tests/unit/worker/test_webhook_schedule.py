@@ -106,7 +106,7 @@ class Bench:
     def take(
         self, endpoint: str, host: str | None = None, account_id: str | None = None
     ) -> float | None:
-        """Begin a request that does not end; return the wait where there is no room."""
+        """Begin a request that does not end. Returns the wait where a limit is reached."""
         try:
             self.held.enter_context(self._turn(endpoint, host, account_id))
         except ConcurrencyReached as full:
@@ -125,7 +125,7 @@ class Bench:
         return self.turns.reserve(endpoint, host or endpoint, account_id or endpoint)
 
     def fill(self, endpoint: str, host: str | None = None) -> int:
-        """Begin requests until there is no room; return how many."""
+        """Begin requests until a limit is reached. Returns how many."""
         count = 0
         while self.take(endpoint, host) is None:
             count += 1
