@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.embedded import EmbeddedServers
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Workshop, environment
 
 # What would change the looks of what is said.

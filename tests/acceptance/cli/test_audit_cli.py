@@ -8,7 +8,7 @@ import socket
 from producer.cli.command_tree import build_app
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.integration.database.desk import Desk
 from tests.support.deployment import Workshop
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from producer import Producer
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Workshop
 
 PROMPT = ("--account", "acme", "--prompt", "a lighthouse")

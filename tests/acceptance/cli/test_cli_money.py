@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Workshop, text_to_image
 
 TWO_IMAGES = ("gpt-4o-image", "text-to-image", "2")

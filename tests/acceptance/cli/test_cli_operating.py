@@ -11,7 +11,7 @@ import asyncpg
 from arq.connections import ArqRedis
 
 from shared.adapters.redis.deliveries import local_now_ms
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Workshop, text_to_image
 
 NO_POSTGRES = "postgresql://darkroom@127.0.0.1:1/darkroom"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from producer import Job
 from producer.cli.command_tree import build_app
 from shared.domain.lifecycle import JobState
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.integration.database.desk import Desk
 from tests.support.deployment import Workshop, eventually, text_to_image
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import eventually
 
 ROOT = Path(__file__).resolve().parents[3]

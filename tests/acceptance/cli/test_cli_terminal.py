@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Workshop
 
 A_LIGHTHOUSE = ("enqueue", "--account", "acme", "--prompt", "a lighthouse", "--wait")

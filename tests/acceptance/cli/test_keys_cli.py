@@ -11,7 +11,7 @@ from producer.cli.command_tree import build_app
 from producer.keys.key_format import prefix_of
 from producer.keys.key_store import Caller, KeyStore, Role
 from shared.errors import KeyRefused
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Workshop
 
 FIELDS = {

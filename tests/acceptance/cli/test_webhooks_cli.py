@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from producer import Job
 from producer.cli.command_tree import build_app
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Workshop
 
 NOBODY = "msg_00000000000070008000000000000000"

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from arq.connections import ArqRedis
 
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.conftest import darkroom
-from tests.acceptance.cli.driving import Darkroom
 from tests.acceptance.faults.playing import Stage, set_stage
 from tests.support.deployment import Workshop
 

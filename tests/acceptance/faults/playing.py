@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from producer import Producer
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.servers import Servers
-from tests.acceptance.cli.driving import Darkroom, Said
+from tests.acceptance.cli.cli_program import Darkroom, Said
 from tests.support.deployment import Workshop, eventually
 from tests.support.server_outage import Outage, outage_of
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from arq.connections import ArqRedis
 
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.faults.playing import Fault, Stage, play, set_stage
 from tests.support.deployment import Workshop, eventually, text_to_image
 

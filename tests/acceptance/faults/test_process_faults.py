@@ -14,7 +14,7 @@ from producer import Producer
 from shared.adapters.postgres.server_clock import ServerClock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
-from tests.acceptance.cli.driving import Darkroom
+from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.faults.playing import (
     Fault,
     Stage,

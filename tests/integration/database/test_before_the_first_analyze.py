@@ -10,7 +10,7 @@ import asyncpg
 
 from producer import Order, Producer
 from shared.adapters.postgres.named_queries import get_query
-from tests.integration.producer.shelf import open_account
+from tests.integration.producer.client_setup import open_account
 from tests.support.deployment import text_to_image
 
 JOBS = 3_000

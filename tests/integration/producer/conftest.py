@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from producer.live.event_feed import EventFeed
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue, open_redis
-from tests.integration.producer.hearing import BY_PUSH_ALONE, BY_READING, feed_over
+from tests.integration.producer.event_stream_reader import BY_PUSH_ALONE, BY_READING, feed_over
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from producer.live.event_queries import RANGE_BYTES, RANGE_LENGTH, read_ranges, 
 from producer.live.positions import Position
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
-from tests.integration.producer.hearing import (
+from tests.integration.producer.client_setup import open_account
+from tests.integration.producer.event_stream_reader import (
     INSERT,
     Ear,
     account_ear,
@@ -30,7 +31,6 @@ from tests.integration.producer.hearing import (
     until_subscribed,
     write_event,
 )
-from tests.integration.producer.shelf import open_account
 
 
 @asynccontextmanager

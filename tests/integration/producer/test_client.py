@@ -31,7 +31,7 @@ from shared.domain.lifecycle import TERMINAL
 from shared.errors import SchemaOutdated
 from shared.settings import Settings
 from tests.integration.database.desk import Desk
-from tests.integration.producer.shelf import money, open_account
+from tests.integration.producer.client_setup import money, open_account
 from tests.support.deployment import eventually, image_to_image, text_to_image
 
 

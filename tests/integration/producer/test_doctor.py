@@ -11,7 +11,7 @@ from producer.doctor import Finding, examine
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from tests.integration.producer.shelf import open_account
+from tests.integration.producer.client_setup import open_account
 from tests.support.deployment import text_to_image
 
 

@@ -24,7 +24,7 @@ from producer import (
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
 from shared.adapters.servers import Servers
-from tests.integration.producer.shelf import (
+from tests.integration.producer.client_setup import (
     callers_connection,
     is_delivered,
     money,

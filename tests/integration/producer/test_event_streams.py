@@ -22,8 +22,13 @@ from producer.live.event_reader import FeedIntervals
 from producer.live.sse_response import stream_response
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue
-from tests.integration.producer.hearing import Ear, feed_over, hears_of_accounts, stored_ids
-from tests.integration.producer.shelf import open_account
+from tests.integration.producer.client_setup import open_account
+from tests.integration.producer.event_stream_reader import (
+    Ear,
+    feed_over,
+    hears_of_accounts,
+    stored_ids,
+)
 from tests.support.deployment import Workshop, eventually, text_to_image
 
 PACE = FeedIntervals(read_seconds=0.05, heartbeat_seconds=0.1)

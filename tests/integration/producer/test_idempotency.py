@@ -11,7 +11,7 @@ import pytest
 
 from producer import IdempotencyConflict, InsufficientCredits, JobState, Order, Producer
 from shared.adapters.postgres.database import Database
-from tests.integration.producer.shelf import money, open_account, stored
+from tests.integration.producer.client_setup import money, open_account, stored
 from tests.support.deployment import image_to_image, text_to_image
 
 

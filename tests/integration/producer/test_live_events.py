@@ -28,7 +28,8 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.adapters.servers import Servers
 from shared.redis_keys import CHANGES_CHANNEL
-from tests.integration.producer.hearing import (
+from tests.integration.producer.client_setup import open_account, producer_without_redis
+from tests.integration.producer.event_stream_reader import (
     account_ear,
     enqueued,
     feed_over,
@@ -38,7 +39,6 @@ from tests.integration.producer.hearing import (
     until_subscribed,
     write_event,
 )
-from tests.integration.producer.shelf import open_account, producer_without_redis
 from tests.support.deployment import Workshop, eventually, text_to_image
 
 STRANGE = UUID("01a20600-4947-7353-888c-725e9420fbae")  # no job has this id

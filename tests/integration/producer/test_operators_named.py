@@ -11,7 +11,7 @@ from shared.adapters.postgres.database import Database
 from shared.domain import job_events
 from shared.errors import DatabaseRefused
 from tests.integration.database.desk import Desk
-from tests.integration.producer.shelf import open_account
+from tests.integration.producer.client_setup import open_account
 
 URL = "https://hooks.example/end"
 MARIA = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="office-7")

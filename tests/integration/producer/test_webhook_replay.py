@@ -16,7 +16,7 @@ from producer import AccountNotFound, InvalidRequest, Job, NotFound, Order, Prod
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import Lane
 from shared.adapters.servers import Servers
-from tests.integration.producer.shelf import (
+from tests.integration.producer.client_setup import (
     callers_connection,
     open_account,
     producer_without_redis,

@@ -21,7 +21,7 @@ from shared.domain.job_events import Event
 from shared.errors import DarkroomError, StaleJob
 from shared.settings import Settings
 from tests.integration.database.desk import Desk, submitted
-from tests.integration.producer.shelf import (
+from tests.integration.producer.client_setup import (
     is_delivered,
     money,
     open_account,

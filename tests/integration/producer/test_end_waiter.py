@@ -21,7 +21,7 @@ from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import DeliveryQueue, open_redis
 from shared.adapters.servers import Servers
 from shared.redis_keys import CHANGES_CHANNEL
-from tests.integration.producer.shelf import open_account, producer_without_redis
+from tests.integration.producer.client_setup import open_account, producer_without_redis
 from tests.support.deployment import eventually, text_to_image
 
 PATIENCE_SECONDS = 20.0

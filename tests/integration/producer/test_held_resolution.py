@@ -12,7 +12,7 @@ from shared.adapters.postgres.database import Database
 from shared.domain import job_events
 from shared.errors import DarkroomError, StaleJob
 from tests.integration.database.desk import Desk
-from tests.integration.producer.shelf import money, open_account
+from tests.integration.producer.client_setup import money, open_account
 from tests.support.deployment import text_to_image
 
 URLS = ("https://images.example/1.png", "https://images.example/2.png")

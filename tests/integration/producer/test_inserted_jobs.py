@@ -31,7 +31,7 @@ from shared.adapters.redis.subscription import subscribed
 from shared.adapters.servers import Servers
 from shared.job_json import job_to_json
 from shared.redis_keys import CHANGES_CHANNEL, WAKE_UP_CHANNEL
-from tests.integration.producer.shelf import callers_connection, open_account
+from tests.integration.producer.client_setup import callers_connection, open_account
 from tests.support.deployment import image_to_image, text_to_image
 
 NOON = datetime(2031, 5, 1, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
