@@ -1,4 +1,4 @@
-"""Runs the real `darkroom` executable and hears what it says, piped or on a terminal."""
+"""Runs the `darkroom` executable and reads its output, from pipes or from a terminal."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @dataclass(frozen=True)
-class Said:
-    """How a command ended and what it said."""
+class CommandOutput:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -47,31 +47,31 @@ class Said:
         return value
 
 
-class Running:
-    """A command that runs on; its stderr is kept as it comes."""
+class RunningCommand:
+    """A running command, whose stderr is read continuously."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.err = ""
         self._has_ended = False
-        self._news = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         assert self.process.stderr is not None
         while piece := await self.process.stderr.read(4096):
             self.err += piece.decode(errors="replace")
-            self._news.set()
+            self._wake_up.set()
         self._has_ended = True
-        self._news.set()
+        self._wake_up.set()
 
-    async def until_it_says(self, *texts: str) -> None:
+    async def wait_for_text(self, *texts: str) -> None:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while not all(text in self.err for text in texts):
                     assert not self._has_ended, f"it ended before it said so:\n{self.err}"
-                    self._news.clear()
-                    await self._news.wait()
+                    self._wake_up.clear()
+                    await self._wake_up.wait()
         except TimeoutError:
             raise AssertionError(f"{texts} were not all said:\n{self.err}") from None
 
@@ -93,7 +93,7 @@ class Terminal:
     def __init__(self, process: Process, master: int) -> None:
         self.process = process
         self._master = master
-        self._news = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self.raw = ""
         asyncio.get_running_loop().add_reader(master, self._read)
 
@@ -110,14 +110,14 @@ class Terminal:
         if not piece:
             asyncio.get_running_loop().remove_reader(self._master)
         self.raw += piece.decode(errors="replace")
-        self._news.set()
+        self._wake_up.set()
 
     async def until_it_shows(self, text: str, times: int = 1) -> None:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while self.text.count(text) < times:
-                    self._news.clear()
-                    await self._news.wait()
+                    self._wake_up.clear()
+                    await self._wake_up.wait()
         except TimeoutError:
             raise AssertionError(f"{text!r} was not shown:\n{self.text}") from None
 
@@ -149,7 +149,7 @@ class Darkroom:
             changed.pop(name, None)
         return Darkroom(changed, self.directory)
 
-    async def run(self, *words: str) -> Said:
+    async def run(self, *words: str) -> CommandOutput:
         """Run one command to its end; whatever it says, it is never a traceback."""
         process = await self._start(*words, out=asyncio.subprocess.PIPE)
         try:
@@ -159,19 +159,19 @@ class Darkroom:
             if process.returncode is None:
                 process.kill()
         assert process.returncode is not None
-        said = Said(process.returncode, out.decode(), err.decode())
+        said = CommandOutput(process.returncode, out.decode(), err.decode())
         assert "Traceback" not in said.err + said.out, said.err
         return said
 
-    async def run_all(self, *commands: tuple[str, ...]) -> list[Said]:
+    async def run_all(self, *commands: tuple[str, ...]) -> list[CommandOutput]:
         """Run commands that do not depend on each other side by side."""
         return list(await asyncio.gather(*(self.run(*words) for words in commands)))
 
     @asynccontextmanager
-    async def running(self, *words: str) -> AsyncIterator[Running]:
+    async def running(self, *words: str) -> AsyncIterator[RunningCommand]:
         """Start a command that runs until it is stopped."""
         process = await self._start(*words, out=asyncio.subprocess.DEVNULL)
-        running = Running(process)
+        running = RunningCommand(process)
         try:
             yield running
         finally:

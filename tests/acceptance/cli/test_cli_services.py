@@ -36,7 +36,7 @@ async def test_a_worker_becomes_the_program_itself_and_health_finds_it(darkroom:
     (foreign / "__init__.py").write_text("")
     (foreign / "__main__.py").write_text("raise SystemExit('foreign')")
     async with darkroom.running("worker") as worker:
-        await worker.until_it_says("worker_started")
+        await worker.wait_for_text("worker_started")
         line = next(line for line in worker.err.splitlines() if "worker_started" in line)
         url = f"http://{json.loads(line)['http']}"
         ready = await darkroom.run("health", "--url", url, "--json")
@@ -48,7 +48,7 @@ async def test_the_api_serves_health_and_metrics_until_it_is_told_to_stop(
     darkroom: Darkroom,
 ) -> None:
     async with darkroom.running("api") as api:
-        await api.until_it_says("api_started")
+        await api.wait_for_text("api_started")
         line = next(line for line in api.err.splitlines() if "api_started" in line)
         url = f"http://{json.loads(line)['http']}"
         async with aiohttp.ClientSession() as session:
@@ -64,7 +64,7 @@ async def test_the_simulator_gets_every_argument(darkroom: Darkroom) -> None:
     assert help_page.code == 0
     assert "--creates-per-10-seconds" in help_page.out
     async with darkroom.running("simulate-kie", "--api-key", "mine", "--seed", "1") as simulator:
-        await simulator.until_it_says("API key mine")
+        await simulator.wait_for_text("API key mine")
         assert await simulator.stop() == 0
 
 
@@ -82,7 +82,7 @@ async def test_python_m_producer_is_the_same_command_line(darkroom: Darkroom) ->
 async def test_up_runs_everything_and_stops_it_on_sigterm(home: Darkroom) -> None:
     async with home.running("up", "--workers", "2") as up:
         ready = [f"{name} is ready on http://" for name in ("worker-1", "worker-2", "api")]
-        await up.until_it_says(*ready)
+        await up.wait_for_text(*ready)
         assert "KIE IS SIMULATED" in up.err
         addresses = re.findall(r"is ready on http://127\.0\.0\.1:(\d+)", up.err)
         await home.run("accounts", "create", "upper", "--credits", "50")
@@ -105,7 +105,7 @@ async def test_up_gives_up_where_a_program_refuses_to_start(darkroom: Darkroom) 
 
 async def test_the_children_of_up_end_with_it_however_it_dies(home: Darkroom) -> None:
     async with home.running("up") as up:
-        await up.until_it_says("worker is ready on", "api is ready on")
+        await up.wait_for_text("worker is ready on", "api is ready on")
         port = re.findall(r"worker is ready on http://127\.0\.0\.1:(\d+)", up.err)[0]
         os.kill(up.process.pid, signal.SIGKILL)
 

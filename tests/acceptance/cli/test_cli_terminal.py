@@ -66,7 +66,7 @@ async def test_ctrl_c_leaves_quietly_with_130_and_the_job_goes_on(
     darkroom: Darkroom, workshop: Workshop
 ) -> None:
     async with darkroom.running(*A_LIGHTHOUSE) as waiting:
-        await waiting.until_it_says("queued")
+        await waiting.wait_for_text("queued")
         assert await waiting.stop(signal.SIGINT) == 130
         assert "Traceback" not in waiting.err
     [job] = await workshop.producer.list()

@@ -1,4 +1,4 @@
-"""A crew of child processes: one that dies is started again, and all are drained at the end."""
+"""Supervised child processes: one that ends is restarted, and all are drained at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Watcher:
     """Counts how often a program said that it is ready, and stops the crew."""
 
     def __init__(self, stop_after: int) -> None:
-        self.stop, self.hurry = asyncio.Event(), asyncio.Event()
+        self.stop, self.kill_now = asyncio.Event(), asyncio.Event()
         self.lines: list[LogLine] = []
         self._stop_after = stop_after
 
@@ -47,7 +47,7 @@ class Watcher:
 async def run(watcher: Watcher, of: Program, drain_seconds: float = 10) -> None:
     supervisor = ProcessSupervisor([of], on_line=watcher, drain_seconds=drain_seconds)
     async with asyncio.timeout(30):
-        await supervisor.run(watcher.stop, watcher.hurry)
+        await supervisor.run(watcher.stop, watcher.kill_now)
 
 
 async def test_a_program_that_dies_is_started_again_and_said(
@@ -83,16 +83,16 @@ async def test_a_program_that_does_not_drain_in_time_is_killed_and_said(
 
 async def test_a_second_signal_does_not_wait_for_the_drain(tmp_path: Path) -> None:
     watcher = Watcher(stop_after=1)
-    watcher.hurry.set()
+    watcher.kill_now.set()
     async with asyncio.timeout(10):
         await run(watcher, program(tmp_path, _DEAF), drain_seconds=60)
 
 
 async def test_a_line_longer_than_any_log_line_does_not_end_the_reading(tmp_path: Path) -> None:
     lines: list[str] = []
-    hear: Callable[[str], None] = lines.append
+    on_line: Callable[[str], None] = lines.append
     text = "import sys\nsys.stdout.write('x' * 3_000_000 + '\\n')\nprint('after')\n"
-    child = await ChildProcess.start(program(tmp_path, text), hear)
+    child = await ChildProcess.start(program(tmp_path, text), on_line)
     async with asyncio.timeout(20):
         assert await child.wait() == 0
     assert lines[-1] == "after"

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from producer import Producer
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.servers import Servers
-from tests.acceptance.cli.cli_program import Darkroom, Said
+from tests.acceptance.cli.cli_program import CommandOutput, Darkroom
 from tests.support.deployment import Workshop, eventually
 from tests.support.server_outage import Outage, outage_of
 
@@ -138,7 +138,7 @@ async def _is_told(stage: Stage, process: str, fault: Fault, began: float) -> No
     assert await stage.metric(process, "darkroom_alert", alert=fault.alert) == 1
 
 
-def _check_doctor(said: Said, fault: Fault) -> None:
+def _check_doctor(said: CommandOutput, fault: Fault) -> None:
     name = fault.finding or fault.alert.replace("_", " ")
     found = [one for one in said.objects if one["name"].startswith(name)]
     assert found, f"the doctor says nothing of {name}: {said.out}"
@@ -148,7 +148,7 @@ def _check_doctor(said: Said, fault: Fault) -> None:
     assert said.code == fault.code
 
 
-def _check_queue(said: Said, fault: Fault) -> None:
+def _check_queue(said: CommandOutput, fault: Fault) -> None:
     (found, *_) = [one for one in said.object["alerts"] if one["name"] == fault.alert]
     assert fault.detail in found["detail"]
     assert fault.fix in found["fix"]

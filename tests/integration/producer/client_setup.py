@@ -1,4 +1,4 @@
-"""What tests of the client share: accounts, a dead Redis, and a look at what is stored."""
+"""Accounts, connections and stored counts for tests of the client."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from shared.adapters.servers import Servers
 
 
 async def open_account(producer: Producer, name: str = "acme", credits: int = 1_000) -> None:
-    """Create an account with that many credits."""
+    """Create an account with these credits."""
     await producer.billing.create_account(name)
     if credits:
         await producer.billing.grant(name, Decimal(credits), "for the test")
 
 
 async def money(producer: Producer, name: str = "acme") -> tuple[Decimal, Decimal]:
-    """Return balance and held."""
+    """Return the balance and the held credits."""
     account = await producer.balance(name)
     return account.balance, account.held
 
 
 async def stored(database: Database) -> dict[str, int]:
-    """Return how many rows an enqueue may write there are."""
+    """Return the number of rows in the tables that an enqueue writes."""
     return {
         "jobs": await database.pool.fetchval("SELECT count(*) FROM jobs"),
         "entries": await database.pool.fetchval("SELECT count(*) FROM ledger_entries"),
@@ -41,13 +41,13 @@ async def stored(database: Database) -> dict[str, int]:
 
 
 async def is_delivered(delivery_queue: DeliveryQueue, job: Job, lane: Lane = Lane.SUBMIT) -> bool:
-    """Return whether arq's queue has the job."""
+    """Return whether the queue in Redis has the job."""
     return await delivery_queue.redis.zscore(lane.value, lane.arq_id(job.id)) is not None
 
 
 @asynccontextmanager
 async def producer_without_redis(servers: Servers, folder: Path) -> AsyncIterator[Producer]:
-    """A client over this Postgres whose Redis is a socket that nobody listens on."""
+    """Open a client for this Postgres whose Redis is down."""
     redis = open_redis(f"unix://{folder}/nobody.sock")
     delivery_queue = DeliveryQueue(redis)
     try:
@@ -62,7 +62,7 @@ async def producer_without_redis(servers: Servers, folder: Path) -> AsyncIterato
 
 @asynccontextmanager
 async def callers_connection(servers: Servers) -> AsyncIterator[Connection]:
-    """A connection as a backend service opens it for itself, with a table of its own."""
+    """Open the connection of a backend service that has its own table."""
     connection = await asyncpg.connect(servers.database_url)
     try:
         await connection.execute("CREATE TABLE IF NOT EXISTS orders (id int, note jsonb)")

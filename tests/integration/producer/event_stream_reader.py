@@ -1,4 +1,4 @@
-"""What tests of live events share: an ear that reads frames, and hands that write events."""
+"""Reads event streams in tests, and writes events for them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.redis_keys import CHANGES_CHANNEL
 from tests.support.deployment import eventually, text_to_image
 
-HEAR_SECONDS = 20.0
+WAIT_SECONDS = 20.0
 BY_PUSH_ALONE = FeedIntervals(read_seconds=3_600)
-"""No look by itself within any test: what is heard was pushed."""
+"""No regular read happens during a test, so every received event was announced."""
 BY_READING = FeedIntervals(read_seconds=0.05)
 INSERT = "INSERT INTO job_events (job_id, event) VALUES ($1, $2)"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One frame, as a client's parser gives it."""
+class ReceivedEvent:
+    """One event, as the parser of a client returns it."""
 
     id: str
     event: str
@@ -38,18 +38,18 @@ class Heard:
 
 
 @dataclass(slots=True)
-class Ear:
-    """Reads Server-Sent Events as the standard says, from bytes in pieces of any size."""
+class StreamReader:
+    """Parses Server-Sent Events from pieces of any size."""
 
     last_id: str = ""
-    heard: list[Heard] = field(default_factory=list)
+    received: list[ReceivedEvent] = field(default_factory=list)
     comments: int = 0
     retry: str = ""
     is_over: bool = False
     _rest: bytes = b""
 
     def feed(self, piece: bytes) -> None:
-        """Read some more."""
+        """Parse the next piece."""
         *blocks, self._rest = (self._rest + piece).split(b"\n\n")
         for block in blocks:
             self._block(block.decode())
@@ -65,50 +65,50 @@ class Ear:
         self.last_id = fields.get("id", self.last_id)
         self.retry = fields.get("retry", self.retry)
         if "data" in fields:
-            heard = Heard(self.last_id, fields["event"], orjson.loads(fields["data"]))
-            self.heard.append(heard)
+            received = ReceivedEvent(self.last_id, fields["event"], orjson.loads(fields["data"]))
+            self.received.append(received)
 
     @property
-    def words(self) -> list[str]:
-        """The events in the order heard."""
-        return [one.event for one in self.heard]
+    def event_names(self) -> list[str]:
+        """The names of the events in the order received."""
+        return [one.event for one in self.received]
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the events in the order heard."""
-        return [one.data["id"] for one in self.heard]
+        """The ids of the events in the order received."""
+        return [one.data["id"] for one in self.received]
 
-    async def hears(self, count: int) -> None:
-        """Wait until so many events were heard."""
+    async def wait_for_events(self, count: int) -> None:
+        """Wait until `count` events were received."""
 
         async def enough() -> bool:
-            return len(self.heard) >= count
+            return len(self.received) >= count
 
-        await eventually(enough, f"{count} events are heard", HEAR_SECONDS)
+        await eventually(enough, f"{count} events are received", WAIT_SECONDS)
 
-    async def is_told_all(self) -> None:
+    async def wait_until_closed(self) -> None:
         """Wait until the stream has ended."""
 
         async def over() -> bool:
             return self.is_over
 
-        await eventually(over, "the stream ends", HEAR_SECONDS)
+        await eventually(over, "the stream ends", WAIT_SECONDS)
 
     async def listen(self, frames: AsyncIterator[bytes]) -> None:
-        """Read frames until they end."""
+        """Read frames until the stream ends."""
         async for frame in frames:
             self.feed(frame)
         self.is_over = True
 
 
 @asynccontextmanager
-async def listening_to(frames: AsyncIterator[bytes] | None) -> AsyncIterator[Ear]:
-    """Listen in the background for as long as the block lasts."""
+async def reading(frames: AsyncIterator[bytes] | None) -> AsyncIterator[StreamReader]:
+    """Read a stream in the background while the block runs."""
     assert frames is not None
-    ear = Ear()
-    task = asyncio.create_task(ear.listen(frames))
+    reader = StreamReader()
+    task = asyncio.create_task(reader.listen(frames))
     try:
-        yield ear
+        yield reader
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -116,24 +116,26 @@ async def listening_to(frames: AsyncIterator[bytes] | None) -> AsyncIterator[Ear
 
 
 @asynccontextmanager
-async def job_ear(feed: EventFeed, job_id: UUID, last: str | None = None) -> AsyncIterator[Ear]:
-    """Listen to a job."""
-    async with feed.job_stream(job_id, last) as frames, listening_to(frames) as ear:
-        yield ear
+async def read_job_stream(
+    feed: EventFeed, job_id: UUID, last: str | None = None
+) -> AsyncIterator[StreamReader]:
+    """Read the stream of a job."""
+    async with feed.job_stream(job_id, last) as frames, reading(frames) as reader:
+        yield reader
 
 
 @asynccontextmanager
-async def account_ear(
+async def read_account_stream(
     feed: EventFeed, account_id: str = "acme", last: str | None = None
-) -> AsyncIterator[Ear]:
-    """Listen to an account, from the moment when it is told of everything."""
-    async with feed.account_stream(account_id, last) as frames, listening_to(frames) as ear:
-        await hears_of_accounts(feed)
-        yield ear
+) -> AsyncIterator[StreamReader]:
+    """Read the stream of an account. The block begins when the listener has joined."""
+    async with feed.account_stream(account_id, last) as frames, reading(frames) as reader:
+        await wait_for_listeners(feed)
+        yield reader
 
 
-async def hears_of_accounts(feed: EventFeed, count: int = 1) -> None:
-    """Wait until so many listeners are being told."""
+async def wait_for_listeners(feed: EventFeed, count: int = 1) -> None:
+    """Wait until `count` listeners have joined."""
 
     async def is_so() -> bool:
         return feed.listener_count >= count
@@ -142,21 +144,12 @@ async def hears_of_accounts(feed: EventFeed, count: int = 1) -> None:
 
 
 async def stored_ids(queries: Database, job_id: UUID) -> list[int]:
-    """Return the ids of a job's events as they stand in the table."""
+    """Return the ids of a job's events in the table."""
     return [row["id"] for row in await queries.fetch("list_events", job_id)]
 
 
-@asynccontextmanager
-async def feed_over(
-    queries: Queries, delivery_queue: DeliveryQueue, intervals: FeedIntervals = BY_READING
-) -> AsyncIterator[EventFeed]:
-    """Open a feed of its own."""
-    async with opening_feed(queries, delivery_queue, intervals) as feed:
-        yield feed
-
-
 async def until_subscribed(redis: ArqRedis) -> None:
-    """Wait until somebody hears the news."""
+    """Wait until a process has subscribed to announcements."""
 
     async def is_so() -> bool:
         ((_, count),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
@@ -166,7 +159,7 @@ async def until_subscribed(redis: ArqRedis) -> None:
 
 
 async def write_event(database: Database, job: Job, word: str) -> None:
-    """Write an event as a transaction of its own, and tell nobody."""
+    """Write an event in its own transaction, without an announcement."""
     await database.pool.execute(INSERT, job.id, word)
 
 
@@ -176,10 +169,10 @@ async def enqueued(producer: Producer, account_id: str = "acme") -> Job:
 
 
 @asynccontextmanager
-async def opening_feed(
-    queries: Queries, delivery_queue: DeliveryQueue, intervals: FeedIntervals | None = None
+async def open_feed(
+    queries: Queries, delivery_queue: DeliveryQueue, intervals: FeedIntervals = BY_READING
 ) -> AsyncIterator[EventFeed]:
-    """Open a feed with a subscription of its own, and close both at the end."""
+    """Open a feed with its own subscription, and close both at the end."""
     subscription = ChangeSubscription(delivery_queue)
     feed = EventFeed(queries, subscription, intervals)
     try:

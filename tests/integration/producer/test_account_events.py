@@ -23,10 +23,10 @@ from shared.adapters.servers import Servers
 from tests.integration.producer.client_setup import open_account
 from tests.integration.producer.event_stream_reader import (
     INSERT,
-    Ear,
-    account_ear,
+    StreamReader,
     enqueued,
-    listening_to,
+    read_account_stream,
+    reading,
     stored_ids,
     until_subscribed,
     write_event,
@@ -48,19 +48,19 @@ async def open_transaction(
 
 
 async def test_an_account_hears_of_all_its_jobs_from_now_on_and_of_no_other(
-    producer: Producer, pushed: EventFeed, redis: ArqRedis
+    producer: Producer, push_feed: EventFeed, redis: ArqRedis
 ) -> None:
     await open_account(producer)
     await open_account(producer, "other")
     await enqueued(producer)
-    async with account_ear(pushed) as ear:
+    async with read_account_stream(push_feed) as reader:
         await until_subscribed(redis)
         first, strange = await enqueued(producer), await enqueued(producer, "other")
         second = await enqueued(producer)
         for job in (first, strange, second):
             await producer.cancel(job.id)
-        await ear.hears(4)
-    told = [(one.event, one.data["job_id"], one.data["state"]) for one in ear.heard]
+        await reader.wait_for_events(4)
+    told = [(one.event, one.data["job_id"], one.data["state"]) for one in reader.received]
     assert told == [
         ("enqueued", str(first.id), "queued"),
         ("enqueued", str(second.id), "queued"),
@@ -70,41 +70,47 @@ async def test_an_account_hears_of_all_its_jobs_from_now_on_and_of_no_other(
 
 
 async def test_what_commits_late_is_told_late_but_told(
-    producer: Producer, servers: Servers, database: Database, looking: EventFeed
+    producer: Producer, servers: Servers, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     slow, quick = await enqueued(producer), await enqueued(producer)
-    async with account_ear(looking) as ear, open_transaction(servers, slow, "slow") as late:
+    async with (
+        read_account_stream(polling_feed) as reader,
+        open_transaction(servers, slow, "slow") as late,
+    ):
         await write_event(database, quick, "quick")
-        await ear.hears(1)
-        seen_before = ear.last_id
+        await reader.wait_for_events(1)
+        seen_before = reader.last_id
         await late.execute("COMMIT")
-        await ear.hears(2)
-    assert ear.words == ["quick", "slow"]
-    assert ear.ids[0] > ear.ids[1]
+        await reader.wait_for_events(2)
+    assert reader.event_names == ["quick", "slow"]
+    assert reader.ids[0] > reader.ids[1]
     # Whoever lost the connection in between resumes before the slow one.
-    async with account_ear(looking, last=seen_before) as resumed:
-        await resumed.hears(2)
-    assert set(resumed.words) == {"quick", "slow"}
-    async with account_ear(looking, last=ear.last_id) as up_to_date:
+    async with read_account_stream(polling_feed, last=seen_before) as resumed:
+        await resumed.wait_for_events(2)
+    assert set(resumed.event_names) == {"quick", "slow"}
+    async with read_account_stream(polling_feed, last=reader.last_id) as up_to_date:
         await write_event(database, quick, "newer")
-        await up_to_date.hears(1)
-    assert up_to_date.words == ["newer"]
+        await up_to_date.wait_for_events(1)
+    assert up_to_date.event_names == ["newer"]
 
 
 async def test_a_transaction_that_was_open_before_the_listener_came_is_told(
-    producer: Producer, servers: Servers, looking: EventFeed
+    producer: Producer, servers: Servers, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
-    async with open_transaction(servers, job, "slow") as late, account_ear(looking) as ear:
+    async with (
+        open_transaction(servers, job, "slow") as late,
+        read_account_stream(polling_feed) as reader,
+    ):
         await late.execute("COMMIT")
-        await ear.hears(1)
-    assert ear.words == ["slow"]
+        await reader.wait_for_events(1)
+    assert reader.event_names == ["slow"]
 
 
 async def test_nothing_is_missed_whatever_commits_when_and_however_often_one_resumes(
-    producer: Producer, servers: Servers, looking: EventFeed, database: Database
+    producer: Producer, servers: Servers, polling_feed: EventFeed, database: Database
 ) -> None:
     """Ten writers with short and long transactions; a listener that leaves again and again."""
     await open_account(producer)
@@ -132,29 +138,29 @@ async def test_nothing_is_missed_whatever_commits_when_and_however_often_one_res
     heard_per_job: defaultdict[str, list[int]] = defaultdict(list)
     last: str | None = None
     writing = asyncio.create_task(all_writers())
-    async with looking.account_stream("acme", "0.0") as frames, listening_to(frames) as whole:
+    async with polling_feed.account_stream("acme", "0.0") as frames, reading(frames) as whole:
         while len(told) < 10 * 31:
-            async with looking.account_stream("acme", last or "0.0") as frames:
-                ear = Ear(last_id=last or "")
+            async with polling_feed.account_stream("acme", last or "0.0") as frames:
+                reader = StreamReader(last_id=last or "")
                 wanted = 10 * 31 if has_written.is_set() else random.randint(1, 20)
                 async for frame in frames:
-                    ear.feed(frame)
-                    if len(ear.heard) >= wanted or len({*told, *ear.ids}) == 10 * 31:
+                    reader.feed(frame)
+                    if len(reader.received) >= wanted or len({*told, *reader.ids}) == 10 * 31:
                         break
-            told |= {one.data["id"]: (one.data["job_id"], one.event) for one in ear.heard}
-            last = ear.last_id
+            told |= {one.data["id"]: (one.data["job_id"], one.event) for one in reader.received}
+            last = reader.last_id
         await writing
-        await whole.hears(10 * 31)
+        await whole.wait_for_events(10 * 31)
     stored = await database.pool.fetch("SELECT id, event FROM job_events")
     assert {row["id"]: row["event"] for row in stored} == {n: word for n, (_, word) in told.items()}
     assert sorted(whole.ids) == sorted(told)
-    for one in whole.heard:
+    for one in whole.received:
         heard_per_job[one.data["job_id"]].append(one.data["id"])
     assert all(ids == sorted(ids) for ids in heard_per_job.values())
 
 
 async def test_a_long_past_is_walked_through_in_stretches_and_told_whole(
-    producer: Producer, database: Database, looking: EventFeed
+    producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     await open_account(producer, "other")
@@ -169,19 +175,19 @@ async def test_a_long_past_is_walked_through_in_stretches_and_told_whole(
             RANGE_LENGTH - 1,
         )
     ids = await stored_ids(database, mine.id)
-    async with account_ear(looking, last="0.0") as ear:
-        await ear.hears(len(ids))
+    async with read_account_stream(polling_feed, last="0.0") as reader:
+        await reader.wait_for_events(len(ids))
         await write_event(database, mine, "now")
-        await ear.hears(len(ids) + 1)
-    assert ear.ids == await stored_ids(database, mine.id)
-    middle = ear.heard[len(ids) // 2]
-    async with account_ear(looking, last=middle.id) as resumed:
-        await resumed.hears(len(ids) + 1 - (len(ids) // 2 + 1))
-    assert resumed.ids == ear.ids[len(ids) // 2 + 1 :]
+        await reader.wait_for_events(len(ids) + 1)
+    assert reader.ids == await stored_ids(database, mine.id)
+    middle = reader.received[len(ids) // 2]
+    async with read_account_stream(polling_feed, last=middle.id) as resumed:
+        await resumed.wait_for_events(len(ids) + 1 - (len(ids) // 2 + 1))
+    assert resumed.ids == reader.ids[len(ids) // 2 + 1 :]
 
 
 async def test_a_past_of_long_events_is_read_in_short_stretches(
-    producer: Producer, database: Database, looking: EventFeed
+    producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     """A listener that reads nothing holds one stretch of it at most."""
     await open_account(producer)
@@ -200,30 +206,30 @@ async def test_a_past_of_long_events_is_read_in_short_stretches(
     assert len(event_ranges) == 5
     for event_range in event_ranges:
         assert sum(len(frame_of(one, 0)) for one in event_range.events) < RANGE_BYTES * 1.1
-    async with account_ear(looking, last="0.0") as ear:
-        await ear.hears(41)
-    assert ear.ids == await stored_ids(database, job.id)
+    async with read_account_stream(polling_feed, last="0.0") as reader:
+        await reader.wait_for_events(41)
+    assert reader.ids == await stored_ids(database, job.id)
 
 
-async def test_an_account_that_does_not_exist_is_not_found(looking: EventFeed) -> None:
+async def test_an_account_that_does_not_exist_is_not_found(polling_feed: EventFeed) -> None:
     with pytest.raises(AccountNotFound):
-        async with looking.account_stream("nobody"):
+        async with polling_feed.account_stream("nobody"):
             pass
 
 
 @pytest.mark.parametrize("given", ["x", "7", "99999999999.0"])
 async def test_a_position_of_another_database_is_refused_naming_the_header(
-    producer: Producer, looking: EventFeed, given: str
+    producer: Producer, polling_feed: EventFeed, given: str
 ) -> None:
     await open_account(producer)
     with pytest.raises(InvalidRequest) as refused:
-        async with looking.account_stream("acme", given):
+        async with polling_feed.account_stream("acme", given):
             pass
     assert [fault.field for fault in refused.value.faults] == ["Last-Event-ID"]
 
 
 async def test_events_restored_from_another_cluster_are_not_told_as_new(
-    producer: Producer, database: Database, looking: EventFeed
+    producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     old = await enqueued(producer)
@@ -232,8 +238,8 @@ async def test_events_restored_from_another_cluster_are_not_told_as_new(
         "UPDATE job_events SET at = now() - interval '2 days',"
         " tx = (pg_current_xact_id()::text::bigint + 20)::text::xid8"
     )
-    async with account_ear(looking) as ear:
+    async with read_account_stream(polling_feed) as reader:
         for _ in range(40):
             await write_event(database, old, "new")
-        await ear.hears(40)
-    assert set(ear.words) == {"new"}
+        await reader.wait_for_events(40)
+    assert set(reader.event_names) == {"new"}

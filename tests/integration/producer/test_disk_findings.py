@@ -1,4 +1,4 @@
-"""The doctor says which servers it talks to, and how much room is left where they write."""
+"""The doctor reports the servers that it uses, and the free disk space."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue
 from tests.integration.producer.client_setup import open_account
 from tests.integration.producer.event_stream_reader import (
-    Ear,
-    feed_over,
-    hears_of_accounts,
+    StreamReader,
+    open_feed,
     stored_ids,
+    wait_for_listeners,
 )
 from tests.support.deployment import Workshop, eventually, text_to_image
 
-PACE = FeedIntervals(read_seconds=0.05, heartbeat_seconds=0.1)
+INTERVALS = FeedIntervals(read_seconds=0.05, heartbeat_seconds=0.1)
 WRITE_TIMEOUT_SECONDS = 0.5
 
 
@@ -93,24 +93,26 @@ async def test_a_client_is_sent_every_event_and_then_told_to_stop_asking(
 ) -> None:
     job = await workshop.enqueue()
     async with (
-        feed_over(workshop.database, DeliveryQueue(redis), PACE) as feed,
+        open_feed(workshop.database, DeliveryQueue(redis), INTERVALS) as feed,
         streaming(feed) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         workshop.worker(),
     ):
-        ear = Ear()
+        reader = StreamReader()
         async with session.get(f"/jobs/{job.id}") as answer:
             assert answer.status == 200
             assert answer.headers["Content-Type"] == "text/event-stream"
             assert answer.headers["Cache-Control"] == "no-store"
             assert answer.headers["X-Accel-Buffering"] == "no"
             async for piece in answer.content.iter_any():
-                ear.feed(piece)
-        assert ear.retry == "2000"
-        assert ear.words[0] == "enqueued"
-        assert ear.words[-1] == "completed"
-        assert ear.ids == await stored_ids(workshop.database, job.id)
-        async with session.get(f"/jobs/{job.id}", headers={"Last-Event-ID": ear.last_id}) as again:
+                reader.feed(piece)
+        assert reader.retry == "2000"
+        assert reader.event_names[0] == "enqueued"
+        assert reader.event_names[-1] == "completed"
+        assert reader.ids == await stored_ids(workshop.database, job.id)
+        async with session.get(
+            f"/jobs/{job.id}", headers={"Last-Event-ID": reader.last_id}
+        ) as again:
             assert (again.status, await again.read()) == (204, b"")
 
 
@@ -119,12 +121,15 @@ async def test_a_client_that_left_is_forgotten_at_the_next_heartbeat(
 ) -> None:
     await open_account(producer)
     job = await producer.enqueue(text_to_image(), account_id="acme")
-    async with feed_over(database, DeliveryQueue(redis), PACE) as feed, streaming(feed) as port:
+    async with (
+        open_feed(database, DeliveryQueue(redis), INTERVALS) as feed,
+        streaming(feed) as port,
+    ):
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
             answers = [await session.get(path) for path in (f"/jobs/{job.id}", "/accounts/acme")]
             for answer in answers:
                 await answer.content.readany()
-            await hears_of_accounts(feed, 2)
+            await wait_for_listeners(feed, 2)
             for answer in answers:
                 answer.close()
         await nobody_listens(feed)
@@ -146,26 +151,26 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_delays_nobody(
     job = await producer.enqueue(text_to_image(), account_id="acme")
     path = tmp_path / "door.sock"
     async with (
-        feed_over(database, DeliveryQueue(redis), PACE) as feed,
+        open_feed(database, DeliveryQueue(redis), INTERVALS) as feed,
         streaming(feed, path) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         session.get("/accounts/acme") as answer,
         unread_connection(family, str(path) if family is socket.AF_UNIX else ("127.0.0.1", port)),
     ):
-        await hears_of_accounts(feed, 2)
-        ear = Ear()
+        await wait_for_listeners(feed, 2)
+        reader = StreamReader()
         for number in range(40):
             await write_large_event(database, job.id)
-            while len(ear.heard) <= number:
-                ear.feed(await answer.content.readany())
+            while len(reader.received) <= number:
+                reader.feed(await answer.content.readany())
 
         async def one_is_left() -> bool:
             return feed.listener_count == 1
 
         await eventually(one_is_left, "the client that reads nothing is cut off")
         await write_large_event(database, job.id)
-        while len(ear.heard) <= 40:
-            ear.feed(await answer.content.readany())
+        while len(reader.received) <= 40:
+            reader.feed(await answer.content.readany())
 
 
 @asynccontextmanager
@@ -204,17 +209,17 @@ async def test_a_stream_that_postgres_interrupts_ends_and_is_resumed(
         job.id,
     )
     await producer.cancel(job.id)
-    ear = Ear()
+    reader = StreamReader()
     with structlog.testing.capture_logs() as logs:
         async with (
-            feed_over(Failing(database.pool), DeliveryQueue(redis), PACE) as feed,
+            open_feed(Failing(database.pool), DeliveryQueue(redis), INTERVALS) as feed,
             streaming(feed) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         ):
             for count in (500, 702):
-                headers = {"Last-Event-ID": ear.last_id} if ear.last_id else {}
+                headers = {"Last-Event-ID": reader.last_id} if reader.last_id else {}
                 async with session.get(f"/jobs/{job.id}", headers=headers) as answer:
-                    ear.feed(await answer.read())
-                assert len(ear.heard) == count
-    assert ear.ids == await stored_ids(database, job.id)
+                    reader.feed(await answer.read())
+                assert len(reader.received) == count
+    assert reader.ids == await stored_ids(database, job.id)
     assert [log["event"] for log in logs] == ["dependency_down"]

@@ -1,4 +1,4 @@
-"""What an enqueue returns is not read back, yet it is what is stored; and its deliveries."""
+"""The job that an enqueue returns equals the stored one, without reading it back."""
 
 from __future__ import annotations
 
@@ -145,10 +145,10 @@ async def test_more_than_a_page_is_delivered_whole(
     async with subscribed(redis, CHANGES_CHANNEL) as messages:
         changes = [Change(delivery.job_id) for delivery in deliveries]
         await delivery_queue.deliver(deliveries, changes=changes)
-        heard: list[Change] = []
-        while len(heard) < count:
-            heard += decode_changes(await anext(messages))
-    assert heard == changes
+        received: list[Change] = []
+        while len(received) < count:
+            received += decode_changes(await anext(messages))
+    assert received == changes
     assert await redis.zcard(Lane.POLL.value) == count
     assert len(await redis.keys(f"{job_key_prefix}poll:*")) == count
 

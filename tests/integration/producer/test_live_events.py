@@ -30,13 +30,13 @@ from shared.adapters.servers import Servers
 from shared.redis_keys import CHANGES_CHANNEL
 from tests.integration.producer.client_setup import open_account, producer_without_redis
 from tests.integration.producer.event_stream_reader import (
-    account_ear,
     enqueued,
-    feed_over,
-    hears_of_accounts,
-    job_ear,
+    open_feed,
+    read_account_stream,
+    read_job_stream,
     stored_ids,
     until_subscribed,
+    wait_for_listeners,
     write_event,
 )
 from tests.support.deployment import Workshop, eventually, text_to_image
@@ -50,24 +50,24 @@ WHOLE_LIFE = ["enqueued", "claimed", "submitted", "completed"]
 
 @pytest.mark.promise("the stream ends with the job")
 async def test_every_event_of_a_real_run_is_pushed_in_order_and_the_stream_ends(
-    workshop: Workshop, pushed: EventFeed, redis: ArqRedis
+    workshop: Workshop, push_feed: EventFeed, redis: ArqRedis
 ) -> None:
     job = await workshop.enqueue()
-    async with job_ear(pushed, job.id) as ear:
+    async with read_job_stream(push_feed, job.id) as reader:
         await until_subscribed(redis)
         async with workshop.worker():
-            await ear.is_told_all()
-    assert [word for word in ear.words if word != "progressed"] == WHOLE_LIFE
-    assert ear.ids == await stored_ids(workshop.database, job.id)
-    assert [one.id for one in ear.heard] == [str(one) for one in ear.ids]
-    assert ear.heard[-1].data["state"] == "succeeded"
-    assert ear.heard[-1].data["detail"]["credits_charged"] == 6
-    assert {one.data["account_id"] for one in ear.heard} == {"acme"}
-    assert pushed.listener_count == 0
+            await reader.wait_until_closed()
+    assert [word for word in reader.event_names if word != "progressed"] == WHOLE_LIFE
+    assert reader.ids == await stored_ids(workshop.database, job.id)
+    assert [one.id for one in reader.received] == [str(one) for one in reader.ids]
+    assert reader.received[-1].data["state"] == "succeeded"
+    assert reader.received[-1].data["detail"]["credits_charged"] == 6
+    assert {one.data["account_id"] for one in reader.received} == {"acme"}
+    assert push_feed.listener_count == 0
 
 
 async def test_a_resume_after_each_position_gives_exactly_the_rest(
-    workshop: Workshop, looking: EventFeed
+    workshop: Workshop, polling_feed: EventFeed
 ) -> None:
     job = await workshop.enqueue()
     async with workshop.worker():
@@ -75,38 +75,38 @@ async def test_a_resume_after_each_position_gives_exactly_the_rest(
     ids = await stored_ids(workshop.database, job.id)
     for seen, position in enumerate([None, *ids[:-1]]):
         last = None if position is None else str(position)
-        async with job_ear(looking, job.id, last) as ear:
-            await ear.is_told_all()
-        assert ear.ids == ids[seen:]
+        async with read_job_stream(polling_feed, job.id, last) as reader:
+            await reader.wait_until_closed()
+        assert reader.ids == ids[seen:]
 
 
 async def test_after_the_end_there_is_nothing_to_resume(
-    producer: Producer, database: Database, looking: EventFeed
+    producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
     await producer.cancel(job.id)
     newest = (await stored_ids(database, job.id))[-1]
-    async with looking.job_stream(job.id, str(newest)) as frames:
+    async with polling_feed.job_stream(job.id, str(newest)) as frames:
         assert frames is None
 
 
 async def test_what_follows_the_end_is_not_told_to_the_jobs_listeners(
-    producer: Producer, database: Database, looking: EventFeed
+    producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
     await producer.cancel(job.id)
     await write_event(database, job, "delivered_late")
-    async with job_ear(looking, job.id) as ear:
-        await ear.is_told_all()
-    assert ear.words == ["enqueued", "cancelled"]
-    async with looking.job_stream(job.id, str(ear.ids[-1])) as frames:
+    async with read_job_stream(polling_feed, job.id) as reader:
+        await reader.wait_until_closed()
+    assert reader.event_names == ["enqueued", "cancelled"]
+    async with polling_feed.job_stream(job.id, str(reader.ids[-1])) as frames:
         assert frames is None
 
 
 async def test_a_long_story_is_told_page_by_page(
-    producer: Producer, database: Database, looking: EventFeed
+    producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
@@ -116,10 +116,10 @@ async def test_a_long_story_is_told_page_by_page(
         job.id,
     )
     await producer.cancel(job.id)
-    async with job_ear(looking, job.id) as ear:
-        await ear.is_told_all()
-    assert ear.ids == await stored_ids(database, job.id)
-    assert len(ear.ids) == 1236
+    async with read_job_stream(polling_feed, job.id) as reader:
+        await reader.wait_until_closed()
+    assert reader.ids == await stored_ids(database, job.id)
+    assert len(reader.ids) == 1236
 
 
 async def test_what_is_read_and_told_at_the_same_time_is_told_once(
@@ -148,30 +148,33 @@ async def test_what_is_read_and_told_at_the_same_time_is_told_once(
     await open_account(producer)
     job = await enqueued(producer)
     overlapping = Overlapping(database.pool)
-    async with feed_over(overlapping, DeliveryQueue(redis)) as feed, job_ear(feed, job.id) as ear:
+    async with (
+        open_feed(overlapping, DeliveryQueue(redis)) as feed,
+        read_job_stream(feed, job.id) as reader,
+    ):
         await producer.cancel(job.id)
-        await ear.is_told_all()
-    assert ear.words == ["enqueued", "between", "cancelled"]
+        await reader.wait_until_closed()
+    assert reader.event_names == ["enqueued", "between", "cancelled"]
 
 
-async def test_a_job_that_does_not_exist_is_not_found(looking: EventFeed) -> None:
+async def test_a_job_that_does_not_exist_is_not_found(polling_feed: EventFeed) -> None:
     with pytest.raises(JobNotFound):
-        async with looking.job_stream(STRANGE):
+        async with polling_feed.job_stream(STRANGE):
             pass
-    assert looking.listener_count == 0
+    assert polling_feed.listener_count == 0
 
 
 @pytest.mark.parametrize("given", ["x", "7.7", "99999999", "-1"])
 async def test_a_position_that_is_not_the_jobs_is_refused_naming_the_header(
-    producer: Producer, looking: EventFeed, given: str
+    producer: Producer, polling_feed: EventFeed, given: str
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
     with pytest.raises(InvalidRequest) as refused:
-        async with looking.job_stream(job.id, given):
+        async with polling_feed.job_stream(job.id, given):
             pass
     assert [fault.field for fault in refused.value.faults] == ["Last-Event-ID"]
-    assert looking.listener_count == 0
+    assert polling_feed.listener_count == 0
 
 
 # --- weather --------------------------------------------------------------------------------
@@ -184,12 +187,12 @@ async def test_without_redis_events_are_found_by_looking(
         await open_account(producer)
         job = await enqueued(producer)
         try:
-            async with job_ear(producer.events, job.id) as ear:
+            async with read_job_stream(producer.events, job.id) as reader:
                 await JobRepository(database).cancel(job.id)
-                await ear.is_told_all()
+                await reader.wait_until_closed()
         finally:
             await producer.events.close()
-    assert ear.words == ["enqueued", "cancelled"]
+    assert reader.event_names == ["enqueued", "cancelled"]
 
 
 async def test_an_outage_of_postgres_delays_events_and_loses_none(
@@ -210,11 +213,14 @@ async def test_an_outage_of_postgres_delays_events_and_loses_none(
     job = await enqueued(producer)
     away = Away(database.pool)
     with structlog.testing.capture_logs() as logs:
-        async with feed_over(away, DeliveryQueue(redis)) as feed, job_ear(feed, job.id) as ear:
+        async with (
+            open_feed(away, DeliveryQueue(redis)) as feed,
+            read_job_stream(feed, job.id) as reader,
+        ):
             away.failures = 5
             await producer.cancel(job.id)
-            await ear.is_told_all()
-    assert ear.words == ["enqueued", "cancelled"]
+            await reader.wait_until_closed()
+    assert reader.event_names == ["enqueued", "cancelled"]
     # Five tries in a row are one change.
     assert [(log["event"], log["doing"]) for log in logs] == [("dependency_down", "read_events")]
 
@@ -226,24 +232,24 @@ async def test_a_slow_listener_is_dropped_and_delays_nobody(
     await open_account(producer)
     job = await enqueued(producer)
     intervals = FeedIntervals(read_seconds=0.02, buffer_length=8)
-    async with feed_over(database, DeliveryQueue(redis), intervals) as feed:
+    async with open_feed(database, DeliveryQueue(redis), intervals) as feed:
         async with (
             feed.account_stream("acme") as slow,
-            account_ear(feed) as quick,
+            read_account_stream(feed) as quick,
         ):
             await anext(slow)
             reading = asyncio.ensure_future(anext(slow))
-            await hears_of_accounts(feed, 2)
+            await wait_for_listeners(feed, 2)
             await write_event(database, job, "first")
             await reading  # and reads no more
             for number in range(30):
                 await write_event(database, job, f"more_{number}")
-                await quick.hears(number + 2)
+                await quick.wait_for_events(number + 2)
             with pytest.raises(StopAsyncIteration):
                 await anext(slow)
             assert feed.dropped_count == 1
             await write_event(database, job, "last")
-            await quick.hears(32)
+            await quick.wait_for_events(32)
         assert feed.listener_count == 0
 
 
@@ -256,9 +262,9 @@ async def test_heartbeats_come_while_nothing_happens_and_move_an_accounts_positi
     job, other = await enqueued(producer), await enqueued(producer, "other")
     intervals = FeedIntervals(read_seconds=0.02, heartbeat_seconds=0.05)
     async with (
-        feed_over(database, DeliveryQueue(redis), intervals) as feed,
-        job_ear(feed, job.id) as job_listener,
-        account_ear(feed) as account_listener,
+        open_feed(database, DeliveryQueue(redis), intervals) as feed,
+        read_job_stream(feed, job.id) as job_listener,
+        read_account_stream(feed) as account_listener,
     ):
         began_at = account_listener.last_id
 
@@ -272,8 +278,8 @@ async def test_heartbeats_come_while_nothing_happens_and_move_an_accounts_positi
             return account_listener.last_id != began_at
 
         await eventually(has_moved, "the position moves on")
-    assert job_listener.words == ["enqueued"]
-    assert account_listener.words == []
+    assert job_listener.event_names == ["enqueued"]
+    assert account_listener.event_names == []
     assert job_listener.last_id == str(job_listener.ids[0])
 
 
@@ -287,13 +293,13 @@ async def test_a_hundred_listeners_and_waiters_share_one_subscription(
         has_ended = asyncio.Event()
 
         async def listen() -> list[str]:
-            async with job_ear(producer.events, job.id) as ear:
+            async with read_job_stream(producer.events, job.id) as reader:
                 await has_ended.wait()
-                await ear.is_told_all()
-                return ear.words
+                await reader.wait_until_closed()
+                return reader.event_names
 
         listening = [group.create_task(listen()) for _ in range(100)]
-        await hears_of_accounts(producer.events, 100)
+        await wait_for_listeners(producer.events, 100)
         await until_subscribed(redis)
         ((_, count),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
         assert count == 1
@@ -304,47 +310,55 @@ async def test_a_hundred_listeners_and_waiters_share_one_subscription(
 
 
 async def test_of_very_many_jobs_each_listener_hears_of_its_own(
-    producer: Producer, looking: EventFeed
+    producer: Producer, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     orders = [Order(request=text_to_image(), account_id="acme") for _ in range(NAMED_JOBS_MAX + 2)]
     *jobs, unheard = await producer.enqueue_many(orders)
     async with AsyncExitStack() as stack:
-        ears = [await stack.enter_async_context(job_ear(looking, job.id)) for job in jobs]
+        ears = [
+            await stack.enter_async_context(read_job_stream(polling_feed, job.id)) for job in jobs
+        ]
         for job in (unheard, *jobs[:3]):
             await producer.cancel(job.id)
-        for ear in ears[:3]:
-            await ear.is_told_all()
-        assert [ear.words for ear in ears[:3]] == [["enqueued", "cancelled"]] * 3
-        assert {tuple(ear.words) for ear in ears[3:]} == {("enqueued",)}
+        for reader in ears[:3]:
+            await reader.wait_until_closed()
+        assert [reader.event_names for reader in ears[:3]] == [["enqueued", "cancelled"]] * 3
+        assert {tuple(reader.event_names) for reader in ears[3:]} == {("enqueued",)}
 
 
 async def test_nonsense_on_the_channel_harms_nobody(
-    producer: Producer, pushed: EventFeed, redis: ArqRedis
+    producer: Producer, push_feed: EventFeed, redis: ArqRedis
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
-    async with job_ear(pushed, job.id) as ear:
+    async with read_job_stream(push_feed, job.id) as reader:
         await until_subscribed(redis)
         for message in ("", "nonsense", f"{uuid4()}", f"{job.id} x", f"!{job.id}", b"\xff\xfe"):
             await redis.publish(CHANGES_CHANNEL, message)
         await producer.cancel(job.id)
-        await ear.is_told_all()
-    assert ear.words == ["enqueued", "cancelled"]
+        await reader.wait_until_closed()
+    assert reader.event_names == ["enqueued", "cancelled"]
 
 
 async def test_a_closed_feed_ends_its_streams_and_those_that_are_opened_later(
-    producer: Producer, looking: EventFeed
+    producer: Producer, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
     job = await enqueued(producer)
-    async with job_ear(looking, job.id) as first, account_ear(looking) as second:
-        await first.hears(1)
-        await looking.close()
-        await first.is_told_all()
-        await second.is_told_all()
-    async with job_ear(looking, job.id) as late, looking.account_stream("acme") as frames:
-        await late.is_told_all()
+    async with (
+        read_job_stream(polling_feed, job.id) as first,
+        read_account_stream(polling_feed) as second,
+    ):
+        await first.wait_for_events(1)
+        await polling_feed.close()
+        await first.wait_until_closed()
+        await second.wait_until_closed()
+    async with (
+        read_job_stream(polling_feed, job.id) as late,
+        polling_feed.account_stream("acme") as frames,
+    ):
+        await late.wait_until_closed()
         assert [frame async for frame in frames][1:] == []
-    assert late.words == ["enqueued"]
-    assert looking.listener_count == 0
+    assert late.event_names == ["enqueued"]
+    assert polling_feed.listener_count == 0

@@ -1,4 +1,4 @@
-"""Orders that arrive together go together, and each still has its own outcome."""
+"""Orders that arrive together are inserted together, and each has its own outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.deployment import text_to_image
 
 
 class CountingEnqueuer(OrderEnqueuer):
-    """An intake that notes how many orders each of its statements took."""
+    """An enqueuer that records the number of orders of each statement."""
 
     batch_sizes: list[int]
 
@@ -111,7 +111,7 @@ async def test_whoever_leaves_while_waiting_is_not_served(
 
 
 class BrokenEnqueuer(OrderEnqueuer):
-    """An intake whose database goes away after the first order."""
+    """An enqueuer whose database is down after the first order."""
 
     async def enqueue_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
         raise PostgresDown("gone")

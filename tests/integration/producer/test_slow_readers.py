@@ -1,4 +1,4 @@
-"""A peer that does not read what it is sent is cut off; a slow one is not."""
+"""A client that does not read its response is disconnected; a slow one is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mistake of ours behind a route is logged, counted, and told to nobody."""
+"""A bug in a handler is logged and counted, and the response has no details of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.api_client import ApiClient
 
 
 class OpenHouse:
-    """ApiContext behind which nothing is needed, and keys that let everybody in."""
+    """A context without servers, whose keys allow every request."""
 
     budgets = KeyBudgets()
 
