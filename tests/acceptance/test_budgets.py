@@ -1,4 +1,4 @@
-"""What one key may have under way: 429 with `Retry-After` beyond it, and never for another key."""
+"""Budgets per key: 429 with `Retry-After` above them, and no effect on other keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callers that may not, that vanish, dawdle or flood: each is refused, and costs nobody else."""
+"""Unauthorized, slow, vanishing and flooding callers are refused, and others do not notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: every refusal is 401 or 403 with a reason."""
+"""Access over HTTP: every refusal is 401 or 403 with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who did what, over HTTP: named with key and address, and read by admins alone."""
+"""Audit entries over HTTP have key and address, and only admins may read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds docs/http.md to the API: its commands are run, its tables are compared."""
+"""Compares docs/http.md with the API: runs its commands and compares its tables."""
 
 from __future__ import annotations
 

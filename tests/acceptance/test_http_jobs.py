@@ -1,4 +1,4 @@
-"""Jobs over HTTP: what a backend service in any language gets."""
+"""Jobs over HTTP, as a backend service in any language uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP API while a server is away: told at once, nothing lost, and well again by itself."""
+"""The HTTP API while a server is down: immediate errors, nothing lost, recovery."""
 
 from __future__ import annotations
 

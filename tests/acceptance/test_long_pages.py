@@ -1,4 +1,4 @@
-"""Lists of long jobs: a page ends where it is full, and loses and doubles nothing.
+"""Lists of long jobs: a page ends when it is full, and the pages have every job once.
 
 Docs: "A page ends early when it is full", and `fields`.
 """

@@ -1,4 +1,4 @@
-"""What is open under a key ends within a second of its revocation: streams and waits.
+"""Streams and waits end within a second of the revocation of their key.
 
 "`darkroom keys revoke` ends one within a second", and what it has open.
 """

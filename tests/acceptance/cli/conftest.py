@@ -1,4 +1,4 @@
-"""The `darkroom` command over this test's own servers, or over embedded ones of its own."""
+"""The `darkroom` command with the servers of a test, or with embedded servers."""
 
 from __future__ import annotations
 

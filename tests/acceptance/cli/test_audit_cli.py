@@ -1,4 +1,4 @@
-"""`darkroom audit`: who did what, from which machine; and what the command line itself leaves."""
+"""`darkroom audit`, and the audit entries that commands write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A given database needs a given Redis: no command starts one of its own beside it."""
+"""A given database needs a given Redis: no command starts an embedded one for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs on the command line: enqueueing, following, taking back, running again."""
+"""Jobs on the command line: enqueue, show, wait, cancel, retry."""
 
 from __future__ import annotations
 

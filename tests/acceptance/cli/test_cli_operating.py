@@ -1,4 +1,4 @@
-"""What operators type, in good weather and in bad: queue, doctor, migrations, health."""
+"""Commands of operators, with and without failures: queue, doctor, migrate, health."""
 
 from __future__ import annotations
 

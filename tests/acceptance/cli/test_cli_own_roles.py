@@ -1,4 +1,4 @@
-"""Each command runs as a login of the role that it is for, and as one of no other."""
+"""Each command works with a login of its own role, and with no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`darkroom jobs resolve`: the operator ends the doubt, and is told what to type before."""
+"""`darkroom jobs resolve`, and the commands that `jobs show` suggests for it."""
 
 from __future__ import annotations
 

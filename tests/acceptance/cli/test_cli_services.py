@@ -1,4 +1,4 @@
-"""Commands that run on: worker, API, simulator, everything at once, and the demo."""
+"""Commands that run until they are stopped: worker, API, simulator, up; and the demo."""
 
 from __future__ import annotations
 

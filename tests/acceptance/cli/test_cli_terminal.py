@@ -1,4 +1,4 @@
-"""What people see on a terminal: bars, colours, a live queue; and a quiet Ctrl-C."""
+"""Output on a terminal: progress bars, colours, a live queue, and Ctrl-C."""
 
 from __future__ import annotations
 

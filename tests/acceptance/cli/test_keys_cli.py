@@ -1,4 +1,4 @@
-"""API keys on the command line: printed once, recognised by their prefix, revoked for ever."""
+"""API keys on the command line: create, list and revoke."""
 
 from __future__ import annotations
 

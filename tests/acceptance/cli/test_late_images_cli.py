@@ -1,4 +1,4 @@
-"""Operators see what came late, and what it cost the house."""
+"""Operators see late images and their costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`darkroom webhooks`: an operator sees what was not taken, sends it anew, and rotates secrets."""
+"""`darkroom webhooks`: list and replay messages, read and rotate secrets."""
 
 from __future__ import annotations
 

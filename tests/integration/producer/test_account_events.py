@@ -1,4 +1,4 @@
-"""An account's live events: what commits late is told, and a resume misses nothing."""
+"""Event streams of an account: late commits are sent, and a resume misses nothing."""
 
 from __future__ import annotations
 

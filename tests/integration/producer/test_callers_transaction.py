@@ -1,4 +1,4 @@
-"""Enqueueing inside a caller's own transaction: it decides, and its connection stays its own."""
+"""Enqueueing inside the transaction of a caller, on its connection."""
 
 from __future__ import annotations
 

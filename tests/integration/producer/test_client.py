@@ -1,4 +1,4 @@
-"""The rest of the client: taking back, trying again, listing, quoting, and who pays."""
+"""The client's other methods: cancel, retry, list, quote and balance."""
 
 from __future__ import annotations
 

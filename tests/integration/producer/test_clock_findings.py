@@ -1,4 +1,4 @@
-"""What the doctor says about clocks."""
+"""The doctor's findings about clocks."""
 
 from __future__ import annotations
 

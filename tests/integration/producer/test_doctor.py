@@ -1,4 +1,4 @@
-"""The doctor looks at everything and says what to do about what is wrong."""
+"""The doctor checks everything, and each bad finding has its fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor says who is alive, and which processes do not share what they must."""
+"""The doctor reports live processes, and processes with another Redis or other settings."""
 
 from __future__ import annotations
 

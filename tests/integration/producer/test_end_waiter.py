@@ -1,4 +1,4 @@
-"""Waiting for an end: pushed at once, found all the same when the push is lost, never for ever."""
+"""Waits end when the job's end is announced, when an announcement is lost, and at the timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enqueueing: stored with its hold or not at all, one or many, with Redis or without."""
+"""Enqueueing stores jobs with their holds or nothing, one or many, with and without Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-Sent Events over a real socket: what clients are sent, and what bad clients cost."""
+"""Server-Sent Events over a real socket, with good and with bad clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's verdict on a success that could not be read: an ordinary end, told who and why."""
+"""An operator resolves a success that could not be read, like an ordinary end, with a reason."""
 
 from __future__ import annotations
 

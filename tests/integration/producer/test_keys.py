@@ -1,4 +1,4 @@
-"""API keys: hashed at rest, recognised in constant time, revoked everywhere within a second."""
+"""API keys are stored hashed, compared in constant time, and revoked within a second."""
 
 from __future__ import annotations
 

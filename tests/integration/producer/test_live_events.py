@@ -1,4 +1,4 @@
-"""Live events over real servers: all of them, in order, once; resumed without a gap."""
+"""Event streams over real servers send every event once, in order, also after a resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller is told about a row that another session holds: which one, in our own words."""
+"""The error about a row that another session has locked names the row."""
 
 from __future__ import annotations
 

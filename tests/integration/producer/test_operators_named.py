@@ -1,4 +1,4 @@
-"""An operator's cancel, retry, verdict and webhook work say that an operator did it, and who."""
+"""Cancels, retries, resolutions and replays by an operator record the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor names what a database role lacks, whose role it is, and how to mend it."""
+"""The doctor names missing and additional rights of database roles, with the fix."""
 
 from __future__ import annotations
 

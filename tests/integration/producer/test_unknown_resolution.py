@@ -1,4 +1,4 @@
-"""The operator's verdict on unknown submissions: guarded, written down, no charge by itself."""
+"""An operator resolves unknown submissions: guarded, recorded, without a charge."""
 
 from __future__ import annotations
 

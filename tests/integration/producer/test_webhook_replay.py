@@ -1,4 +1,4 @@
-"""Webhooks from the producer's side: refused at the door, listed, sent anew, secrets, roles."""
+"""Webhooks in the producer: allowed URLs, list, replay, secrets, roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's own parts: its surroundings, its miniature picture, its verdict."""
+"""The demo's environment, its preview image and its checks."""
 
 from __future__ import annotations
 

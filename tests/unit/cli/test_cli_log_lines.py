@@ -1,4 +1,4 @@
-"""Log lines of child processes, for people and for programs."""
+"""Log lines of child processes as text and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a price change means: its margin, and the open jobs it touches."""
+"""The effect of a price change: its margin, and the open jobs that it reprices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused before anything is connected to: usage errors, with exit code 2."""
+"""Usage errors are found before any connection is opened, with exit code 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each error has its exit code, its lines, and where there is one the next command."""
+"""Each error has its exit code, its lines, and a next command if there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures, spans and foreign text as people read them."""
+"""The text of credits, durations and untrusted text."""
 
 from __future__ import annotations
 

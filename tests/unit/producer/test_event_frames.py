@@ -1,4 +1,4 @@
-"""Frames, positions and rows of listeners: the pure parts of the live feed."""
+"""Frames, positions and buffers of listeners: the pure parts of event streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An id has the spelling in which we write it, and no other."""
+"""An id is read only in the spelling that Darkroom writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an API key looks like, what is stored of it, and what is told of it."""
+"""The text form of an API key, its hash, and its redaction."""
 
 from __future__ import annotations
 

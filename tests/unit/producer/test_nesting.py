@@ -1,4 +1,4 @@
-"""How deep metadata may be nested: exactly 100 levels, by whatever it is written.
+"""Metadata may be nested up to 100 levels deep, in every kind of value.
 
 What is stored is read again inside of other objects: a list, a webhook, an event. JSON of 255
 levels cannot be written here, and what is one level below cannot be wrapped.

@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, from the rows and the models, and a page that needs nothing else."""
+"""The OpenAPI document is complete, and its page loads nothing from other servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small print of an order: every fault at once, each with its field and what is allowed."""
+"""Order fields: an error lists every fault with its field and the allowed values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body with many faults is refused by an answer that is bounded, whatever it was sent."""
+"""The response to a body with many faults is bounded."""
 
 from __future__ import annotations
 
