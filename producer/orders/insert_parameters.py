@@ -18,8 +18,23 @@ from uuid_utils.compat import uuid7
 
 from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import read_json_object
-from shared.domain.job import Job
+from shared.domain.job import Job, replace_fields
 from shared.domain.lifecycle import JobState
+
+_FIRST_STATE: Mapping[str, Any] = {
+    "state": JobState.QUEUED,
+    "reason": None,
+    "message": None,
+    "progress": 0.0,
+    "provider_task_id": None,
+    "result_urls": (),
+    "late_result_urls": None,
+    "credits_charged": None,
+    "attempt": 0,
+    "submitted_at": None,
+    "finished_at": None,
+}
+"""The fields of a job that change after its insertion and that callers see, as inserted."""
 
 
 @dataclass(slots=True)
@@ -78,18 +93,8 @@ def build_inserted_job(prepared: PreparedOrder, row: asyncpg.Record) -> Job:
         model=order.request.model,
         task=order.request.task,
         request=prepared.request,
-        state=JobState.QUEUED,
-        reason=None,
-        message=None,
-        progress=0.0,
-        provider_task_id=None,
-        result_urls=(),
         credits_quoted=row["credits_quoted"],
-        credits_charged=None,
-        attempt=0,
         created_at=created_at,
-        submitted_at=None,
-        finished_at=None,
         # As stored, because jsonb reorders fields and rewrites numbers.
         metadata=read_json_object(row["metadata"], row["id"])
         if row["metadata"] is not None
@@ -105,4 +110,10 @@ def build_inserted_job(prepared: PreparedOrder, row: asyncpg.Record) -> Job:
         price_id=row["price_id"],
         webhook_url=order.webhook_url,
         retry_of=order.retry_of,
+        **_FIRST_STATE,
     )
+
+
+def restore_first_state(job: Job) -> Job:
+    """Return the job as it was when it was inserted."""
+    return replace_fields(job, **_FIRST_STATE)

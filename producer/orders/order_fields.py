@@ -7,7 +7,7 @@ document.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
@@ -18,10 +18,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
+from shared.request_fields import has_lone_surrogate, optional
 from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth, stored_length
 
 Priority = Literal["high", "normal", "low"]
 
+DEFAULT_MODEL = "gpt-4o-image"
+"""The model of an order that names none."""
 KEY_LENGTH = 255
 METADATA_BYTES = 16 * 1024
 METADATA_STORED_BYTES = 32 * 1024
@@ -35,16 +38,11 @@ _NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def _check_account(value: object) -> object:
-    if isinstance(value, str) and _ACCOUNT_ID.fullmatch(value) and not _is_torn(value):
+    if isinstance(value, str) and _ACCOUNT_ID.fullmatch(value) and not has_lone_surrogate(value):
         return value
     raise ValueError(
         f"{format_value(value)} must be 1 to {ACCOUNT_LENGTH} printable characters, no spaces"
     )
-
-
-def _is_torn(text: str) -> bool:
-    """Whether it has half of a character, which no database stores."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _check_key(value: object) -> object:
@@ -108,10 +106,6 @@ def _check_run_at(value: object) -> object:
     raise ValueError(f"{format_value(given)} must be a moment with its timezone")
 
 
-def _or_none(check: Callable[[object], object]) -> BeforeValidator:
-    return BeforeValidator(lambda value: None if value is None else check(value))
-
-
 class OrderFields(BaseModel):
     """The order fields with their limits and descriptions."""
 
@@ -125,7 +119,7 @@ class OrderFields(BaseModel):
             "pattern": r"^[^\x00-\x20\x7f-\x9f\s]+$",
         },
     )
-    idempotency_key: Annotated[str | None, _or_none(_check_key)] = Field(
+    idempotency_key: Annotated[str | None, optional(_check_key)] = Field(
         default=None,
         description="the same key of the same account is the same job",
         max_length=KEY_LENGTH,
@@ -134,7 +128,7 @@ class OrderFields(BaseModel):
         default_factory=dict,
         description="your own notes, given back as they are; at most 16 KiB of JSON",
     )
-    webhook_url: Annotated[str | None, _or_none(_check_webhook)] = Field(
+    webhook_url: Annotated[str | None, optional(_check_webhook)] = Field(
         default=None,
         description="where the end of the job is told; a public http:// or https:// URL",
         max_length=_WEBHOOK_LENGTH,
@@ -143,7 +137,7 @@ class OrderFields(BaseModel):
     priority: Annotated[Priority, BeforeValidator(_check_priority)] = Field(
         default="normal", description="high, normal or low"
     )
-    run_at: Annotated[datetime | None, _or_none(_check_run_at)] = Field(
+    run_at: Annotated[datetime | None, optional(_check_run_at)] = Field(
         default=None, description="not before this moment, with its timezone; null: now"
     )
 

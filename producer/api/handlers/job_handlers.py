@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.job_repository import EnqueueResult
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
+from producer.orders.insert_parameters import restore_first_state
 from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from shared.adapters.async_tasks import stop_tasks
@@ -100,20 +100,7 @@ def _job_at_enqueue(enqueued: EnqueueResult) -> Job:
     """Return the job in its first state, so that a replayed response equals the first one."""
     if enqueued.is_new:
         return enqueued.job
-    return replace(
-        enqueued.job,
-        state=JobState.QUEUED,
-        reason=None,
-        message=None,
-        progress=0.0,
-        provider_task_id=None,
-        result_urls=(),
-        late_result_urls=None,
-        credits_charged=None,
-        attempt=0,
-        submitted_at=None,
-        finished_at=None,
-    )
+    return restore_first_state(enqueued.job)
 
 
 def _replay_headers(enqueued: Sequence[EnqueueResult]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange
-from producer.api.requests.order_body import DEFAULT_MODEL, MAX_BATCH_JOBS
-from producer.orders.order_fields import ORDER_FIELD_NAMES, OrderFields
+from producer.api.requests.order_body import MAX_BATCH_JOBS
+from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, OrderFields
 from shared.catalog import ImageRequest, list_families
 
 REF = "#/components/schemas/"

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 
-from producer.api.requests.order_body import DEFAULT_MODEL
 from producer.audit_entries import Act
-from producer.orders.order_fields import Priority
+from producer.orders.order_fields import DEFAULT_MODEL, Priority
 from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, JobState, Reason
 

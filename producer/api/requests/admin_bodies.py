@@ -18,6 +18,7 @@ from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.order_body import require_few_fields
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
+from shared.request_fields import NON_BLANK_TEXT_SCHEMA
 
 CREDITS_MAX = 1_000_000
 
@@ -49,12 +50,10 @@ def _check_reason(value: object) -> object:
     )
 
 
-# The rule of `_check_reason` for the OpenAPI document.
-_TEXT_RULE: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 _Reason = Annotated[
     str,
     BeforeValidator(_check_reason),
-    Field(max_length=MAX_REASON_LENGTH, json_schema_extra=_TEXT_RULE),
+    Field(max_length=MAX_REASON_LENGTH, json_schema_extra=NON_BLANK_TEXT_SCHEMA),
 ]
 
 

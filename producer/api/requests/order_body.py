@@ -11,12 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from producer.orders.order import Order
-from producer.orders.order_fields import ORDER_FIELD_NAMES, find_order_faults
+from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, find_order_faults
 from shared.catalog import ImageRequest, get_family
 from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 from shared.field_faults import format_value
 
-DEFAULT_MODEL = "gpt-4o-image"
 MAX_BATCH_JOBS = 1_000
 FIELDS_MAX = 100
 """The most fields of a body. The error lists every unknown field, so their number is bounded."""

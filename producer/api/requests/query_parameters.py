@@ -10,15 +10,14 @@ from aiohttp import web
 from producer.job_ids import read_uuid
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value
+from shared.request_fields import has_lone_surrogate
 
 _MAX_DIGITS = 19
 
 
 def is_storable_text(text: str) -> bool:
     """Return whether Postgres can store the text. It cannot store NUL and lone surrogates."""
-    if text.isascii():
-        return "\0" not in text
-    return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text)
+    return "\0" not in text and (text.isascii() or not has_lone_surrogate(text))
 
 
 class QueryParameters:

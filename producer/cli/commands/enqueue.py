@@ -20,6 +20,7 @@ from producer.cli.display.text_format import (
 from producer.cli.exit_codes import ExitCode, code_of_ended
 from producer.cli.options import AsJson, Timeout, Wait, parse_json_object, parse_time
 from producer.orders.order import Order
+from producer.orders.order_fields import DEFAULT_MODEL
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.catalog import ImageRequest, get_family
 from shared.catalog.families.gpt4o_image import (
@@ -79,7 +80,7 @@ def enqueue(
     quantity: _QuantityOption = 1,
     images: _ImagesOption = None,
     mask: _MaskOption = None,
-    model: _ModelOption = "gpt-4o-image",
+    model: _ModelOption = DEFAULT_MODEL,
     enhance_prompt: _EnhancePromptOption = False,
     fallback_model: _FallbackModelOption = None,
     idempotency_key: _IdempotencyKeyOption = None,
