@@ -44,7 +44,7 @@ class Producer(OperatorMethods):
         self,
         database: Database,
         delivery_queue: DeliveryQueue,
-        watch: JobEndWaiter,
+        end_waiter: JobEndWaiter,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
@@ -57,11 +57,11 @@ class Producer(OperatorMethods):
             job_deadline_seconds=job_deadline_seconds,
             charge_basis=charge_basis,
         )
-        self._end_waiter = watch
+        self._end_waiter = end_waiter
         self._jobs = JobRepository(database)
-        self.events = EventFeed(database, watch.subscription)
+        self.events = EventFeed(database, end_waiter.subscription)
         """Streams of events, per job and per account."""
-        self.push_path = watch.subscription.path
+        self.push_path = end_waiter.subscription.path
         """Whether announcements of changed jobs arrive, and what was found without one."""
         self.billing = Billing(database)
         """Accounts, prices and the ledger."""
@@ -108,13 +108,13 @@ class Producer(OperatorMethods):
             )
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
             delivery_queue = DeliveryQueue(redis)
-            watch = await stack.enter_async_context(
+            end_waiter = await stack.enter_async_context(
                 open_end_waiter(JobRepository(database), delivery_queue)
             )
             producer = Producer(
                 database,
                 delivery_queue,
-                watch,
+                end_waiter,
                 job_deadline_seconds=job_deadline_seconds,
                 charge_basis=charge_basis,
                 webhooks_allow_loopback=webhooks_allow_loopback,

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 20.0
 """How long requests in progress may take after the process receives SIGTERM or SIGINT."""
-_NOTE_USES_SECONDS = 10.0
+_WRITE_LAST_USED_SECONDS = 10.0
 
 
 async def serve(settings: Settings) -> None:
@@ -87,10 +87,12 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         await stack.enter_async_context(processes.running())
         registry = CollectorRegistry()
         export_process_gauges(registry, processes)
-        watch = AlertMonitor(database, redis, settings.kie_account_names)
-        await stack.enter_async_context(watch.running())
+        alert_watch = AlertMonitor(database, redis, settings.kie_account_names)
+        await stack.enter_async_context(alert_watch.running())
         checks = make_readiness_checks(database, DeliveryQueue(redis), processes)
-        health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
+        health = make_health_endpoints(
+            checks, registry, database, alert_watch, settings.metrics_key
+        )
         export_push_channels(registry, (producer.push_path,))
         context = ApiContext(
             producer, KeyStore(database), RevocationWatch(database), OrderBatcher(producer.enqueuer)
@@ -112,7 +114,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
 async def _run_key_tasks(context: ApiContext) -> AsyncIterator[None]:
     """Store the last uses of keys, and cancel streams and waits of revoked keys, in the block."""
     tasks = [
-        asyncio.create_task(_note_key_uses(context.keys)),
+        asyncio.create_task(_write_last_used(context.keys)),
         asyncio.create_task(context.revocation_watch.run()),
     ]
     try:
@@ -121,9 +123,9 @@ async def _run_key_tasks(context: ApiContext) -> AsyncIterator[None]:
         await stop_tasks(tasks)
 
 
-async def _note_key_uses(keys: KeyStore) -> None:
+async def _write_last_used(keys: KeyStore) -> None:
     while True:
-        await asyncio.sleep(_NOTE_USES_SECONDS)
+        await asyncio.sleep(_WRITE_LAST_USED_SECONDS)
         try:
             await keys.write_last_used()
         except DarkroomError as error:

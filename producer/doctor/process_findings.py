@@ -56,16 +56,16 @@ def _check_alive(rows: Sequence[ProcessRow]) -> Finding:
     detail = f"workers alive: {len(workers)}"
     detail += f", last seen {seen:.0f} s ago" if seen is not None else ""
     detail += f"; APIs alive: {len(alive) - len(workers)}"
-    cut_off = [row for row in alive if not _reaches_redis(row)]
-    for row in cut_off:
+    without_redis = [row for row in alive if not _reaches_redis(row)]
+    for row in without_redis:
         detail += f"; {row.name} is alive and cannot write to its Redis {row.redis}"
         if row.detail.get("redis_error"):
             detail += f" ({row.detail['redis_error']})"
     return Finding(
         "processes",
-        not cut_off,
+        not without_redis,
         detail,
-        "start Redis or Valkey, or mend REDIS_URL of that process" if cut_off else None,
+        "start Redis or Valkey, or mend REDIS_URL of that process" if without_redis else None,
     )
 
 
@@ -93,27 +93,29 @@ async def _check_redis_sharing(queries: Queries, redis_url: str) -> AsyncIterato
     unmarked = [
         row for row in seen.unmarked if wrote_before.get(row.id) not in {None, row.redis_seen_at}
     ]
-    spoke_before = {presence.process_id: presence.seen_ms for presence in first.unknown}
+    marked_before = {presence.process_id: presence.seen_ms for presence in first.unknown}
     unknown = [
         presence
         for presence in seen.unknown
-        if spoke_before.get(presence.process_id, presence.seen_ms) < presence.seen_ms
+        if marked_before.get(presence.process_id, presence.seen_ms) < presence.seen_ms
     ]
     here = redis_address(redis_url)
-    others = ", ".join(f"{row.kind} {row.name} uses {row.redis}" for row in unmarked)
+    unmarked_text = ", ".join(f"{row.kind} {row.name} uses {row.redis}" for row in unmarked)
     yield Finding(
         "workers share one redis",
         not unmarked,
-        f"{others}; the doctor uses {here}" if unmarked else f"all processes alive use {here}",
+        f"{unmarked_text}; the doctor uses {here}"
+        if unmarked
+        else f"all processes alive use {here}",
         _SAME_REDIS if unmarked else None,
     )
-    strangers = ", ".join(
+    unknown_text = ", ".join(
         f"{presence.kind} {presence.name} of {presence.database}" for presence in unknown
     )
     yield Finding(
         "redis serves this database alone",
         not unknown,
-        f"{strangers} uses {here} as well"
+        f"{unknown_text} uses {here} as well"
         if unknown
         else "all processes in it are of this database",
         _OWN_REDIS if unknown else None,
@@ -141,14 +143,16 @@ def _compare_settings(workers: Sequence[ProcessRow]) -> Finding:
     for worker in workers:
         for setting, value in worker.limits.items():
             values.setdefault(setting, {}).setdefault(str(value), []).append(worker.name)
-    parts = [
+    differences = [
         f"{setting} is " + ", ".join(f"{value} at {' and '.join(at)}" for value, at in by.items())
         for setting, by in sorted(values.items())
         if len(by) > 1
     ]
     return Finding(
         "workers have the same settings",
-        not parts,
-        "; ".join(parts) or "limits, prices and deadlines are the same at all workers alive",
-        "set them alike and restart the workers: of a limit the highest holds" if parts else None,
+        not differences,
+        "; ".join(differences) or "limits, prices and deadlines are the same at all workers alive",
+        "set them alike and restart the workers: of a limit the highest holds"
+        if differences
+        else None,
     )

@@ -55,7 +55,7 @@ class JobEndWaiter:
                 return await self._jobs.get(job_id)
             raise WaitTimedOut(str(job_id), state.value, timeout_seconds) from None
         finally:
-            self._forget(job_id, waiter)
+            self._remove(job_id, waiter)
 
     async def _state(self, job_id: UUID) -> JobState:
         states = await self._jobs.states([job_id])
@@ -63,7 +63,7 @@ class JobEndWaiter:
             raise JobNotFound(str(job_id))
         return states[job_id]
 
-    def _forget(self, job_id: UUID, waiter: asyncio.Future[Job]) -> None:
+    def _remove(self, job_id: UUID, waiter: asyncio.Future[Job]) -> None:
         self._waiters[job_id].remove(waiter)
         if not self._waiters[job_id]:
             del self._waiters[job_id]

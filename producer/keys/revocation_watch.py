@@ -45,14 +45,14 @@ class RevocationWatch:
                 try:
                     yield
                 finally:
-                    self._forget(prefix, scope)
+                    self._remove(prefix, scope)
         except TimeoutError:
             if not scope.expired():
                 raise
-            why: KeyRefusal = "missing" if prefix is None else "revoked"
-            raise KeyRefused(why) from None
+            reason: KeyRefusal = "missing" if prefix is None else "revoked"
+            raise KeyRefused(reason) from None
 
-    def _forget(self, prefix: str | None, scope: asyncio.Timeout) -> None:
+    def _remove(self, prefix: str | None, scope: asyncio.Timeout) -> None:
         scopes = self._open[prefix]
         scopes.discard(scope)
         if not scopes:

@@ -197,17 +197,17 @@ class EventReader:
             return  # this read came before its regular time
         self._next_heartbeat_at = now + self._intervals.read_seconds / 2
         quiet_since = now - self._intervals.heartbeat_seconds
-        plain = QueuedFrame(0, HEARTBEAT_FRAME)
+        heartbeat = QueuedFrame(0, HEARTBEAT_FRAME)
         for listener in self.jobs:
             if listener.last_sent_at <= quiet_since:
-                listener.push(plain, now)
+                listener.push(heartbeat, now)
         if self._snapshot is None:
             return
         # Listeners of an account also receive the current position, which makes a resume short.
-        standing = QueuedFrame(0, position_frame(self._snapshot.safe_position))
+        position_heartbeat = QueuedFrame(0, position_frame(self._snapshot.safe_position))
         for listener in self.accounts:
             if listener.last_sent_at <= quiet_since:
-                listener.push(standing, now)
+                listener.push(position_heartbeat, now)
 
     def _close_all(self) -> None:
         for listener in [*self.jobs, *self.accounts]:

@@ -44,7 +44,7 @@ _BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant)
 def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
-    answers = _model_schemas(RESPONSE_MODELS)
+    responses = _model_schemas(RESPONSE_MODELS)
     names = [{"$ref": REF + name} for name in orders]
     return {
         "JobOrder": {
@@ -55,8 +55,8 @@ def component_schemas() -> dict[str, Any]:
         **_NOTES,
         "JobBatch": _batch(orders),
         **_model_schemas(_BODIES),
-        **answers,
-        **_selected_job_schemas(answers["Job"]),
+        **responses,
+        **_selected_job_schemas(responses["Job"]),
     }
 
 

@@ -44,7 +44,7 @@ class _Document:
     def of(cls, body: bytes, content_type: str) -> _Document:
         return cls(body, content_type, hashlib.sha256(body).hexdigest()[:32])
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def respond(self, request: web.Request) -> web.StreamResponse:
         """Return the body, or 304 if the client has it."""
         response = PacedResponse(headers=_HEADERS)
         response.etag = self.etag
@@ -71,10 +71,10 @@ def document_routes(endpoints: Sequence[Endpoint]) -> list[web.RouteDef]:
     """Return the routes of the OpenAPI document of these endpoints, and of its page."""
     document = _Document.of(render_document(endpoints), "application/json")
     page = _Document.of(_static("docs.html"), "text/html")
-    routes = [web.get("/openapi.json", document.answer), web.get("/docs", page.answer)]
+    routes = [web.get("/openapi.json", document.respond), web.get("/docs", page.respond)]
     for name, content_type in _ASSETS.items():
         asset = _Document.of(_static(name), content_type)
-        routes.append(web.get(f"/docs/{name.rpartition('/')[2]}", asset.answer))
+        routes.append(web.get(f"/docs/{name.rpartition('/')[2]}", asset.respond))
     return routes
 
 

@@ -23,11 +23,11 @@ OPENAPI = "3.1.0"
 SCHEME = "key"
 _COMMON_PROBLEMS = (400, 401, 403, 429, 500, 503)
 """The error statuses of every operation."""
-_WITH_A_BODY = (408, 413, 415)
+_BODY_PROBLEMS = (408, 413, 415)
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _RESOURCES = "components"
 
-_ABOUT = """\
+_DESCRIPTION = """\
 Darkroom develops images at Kie and charges credits for what succeeded.
 
 Send `Authorization: Bearer <key>`; `darkroom keys create` makes one. While no key was ever made,
@@ -43,7 +43,7 @@ _TAGS = {
     "service": "How this process is.",
 }
 
-_REFUSALS = {
+_PROBLEMS = {
     400: ("malformed_request", "The request cannot be read."),
     401: ("key_refused", "The API key is missing, malformed, unknown or revoked."),
     402: ("insufficient_credits", "The account has too few credits available."),
@@ -94,7 +94,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "Darkroom",
             "version": _version(),
-            "description": _ABOUT,
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "this server"}],
@@ -104,7 +104,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "webhooks": {"jobEnded": {"post": _webhook()}},
         _RESOURCES: {
             "schemas": component_schemas(),
-            "responses": {str(status): _refusal(status) for status in _REFUSALS},
+            "responses": {str(status): _problem_response(status) for status in _PROBLEMS},
             "headers": _HEADERS,
             "securitySchemes": {
                 SCHEME: {
@@ -164,18 +164,19 @@ def _parameter(one: Parameter) -> dict[str, Any]:
 
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
-    good = {
-        str(status): _answer(endpoint, status, name) for status, name in endpoint.responses.items()
+    successes = {
+        str(status): _success_response(endpoint, status, name)
+        for status, name in endpoint.responses.items()
     }
-    bad = {*_COMMON_PROBLEMS, *endpoint.problems, *(_WITH_A_BODY if endpoint.body else ())}
-    refusals = {
-        str(status): {"$ref": f"#/{_RESOURCES}/responses/{status}"} for status in sorted(bad)
+    statuses = {*_COMMON_PROBLEMS, *endpoint.problems, *(_BODY_PROBLEMS if endpoint.body else ())}
+    problems = {
+        str(status): {"$ref": f"#/{_RESOURCES}/responses/{status}"} for status in sorted(statuses)
     }
-    return {**good, **refusals}
+    return {**successes, **problems}
 
 
-def _answer(endpoint: Endpoint, status: int, name: str | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {
+def _success_response(endpoint: Endpoint, status: int, name: str | None) -> dict[str, Any]:
+    response: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
         "headers": _headers([*endpoint.response_headers, "X-Request-Id"]),
     }
@@ -183,8 +184,8 @@ def _answer(endpoint: Endpoint, status: int, name: str | None) -> dict[str, Any]
         schema: dict[str, Any] = {"$ref": REF + name}
         if endpoint.is_stream:
             schema = _streamed(schema)
-        answer["content"] = {endpoint.response_type: {"schema": schema}}
-    return answer
+        response["content"] = {endpoint.response_type: {"schema": schema}}
+    return response
 
 
 def _streamed(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,8 +199,8 @@ def _streamed(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    code, meaning = _REFUSALS[status]
+def _problem_response(status: int) -> dict[str, Any]:
+    code, meaning = _PROBLEMS[status]
     example: dict[str, Any] = {
         "type": TYPE_PREFIX + code,
         "title": HTTPStatus(status).phrase,
@@ -232,8 +233,8 @@ def _service_paths() -> dict[str, Any]:
     alive = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
     text, json = {"type": "string"}, "application/json"
     return {
-        path: {"get": _service_operation(name, summary, answers)}
-        for path, name, summary, answers in (
+        path: {"get": _service_operation(name, summary, responses)}
+        for path, name, summary, responses in (
             ("/healthz", "isAlive", "Say that this process runs", {200: (json, alive)}),
             (
                 "/readyz",
@@ -249,7 +250,7 @@ def _service_paths() -> dict[str, Any]:
 
 
 def _service_operation(
-    name: str, summary: str, answers: Mapping[int, tuple[str, Mapping[str, Any]]]
+    name: str, summary: str, responses: Mapping[int, tuple[str, Mapping[str, Any]]]
 ) -> dict[str, Any]:
     return {
         "operationId": name,
@@ -261,7 +262,7 @@ def _service_operation(
                 "description": HTTPStatus(status).phrase,
                 "content": {content_type: {"schema": schema}},
             }
-            for status, (content_type, schema) in answers.items()
+            for status, (content_type, schema) in responses.items()
         },
     }
 

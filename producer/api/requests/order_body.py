@@ -19,7 +19,7 @@ from shared.field_faults import format_value
 MAX_BATCH_JOBS = 1_000
 FIELDS_MAX = 100
 """The most fields of a body. The error lists every unknown field, so their number is bounded."""
-_MOMENT = re.compile(
+_RFC3339_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
@@ -73,7 +73,7 @@ def _parse_time(text: str) -> datetime | str:
 
     The check of `run_at` then refuses it.
     """
-    if not _MOMENT.fullmatch(text):
+    if not _RFC3339_TIME.fullmatch(text):
         return text
     try:
         return datetime.fromisoformat(text.upper())

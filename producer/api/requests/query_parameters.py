@@ -28,7 +28,9 @@ class QueryParameters:
             name: value for name, value in request.query.items() if is_storable_text(value)
         }
         self._faults = [
-            Fault(format_field_name(name), f"is not a parameter here; allowed: {_listed(allowed)}")
+            Fault(
+                format_field_name(name), f"is not a parameter here; allowed: {_join_names(allowed)}"
+            )
             for name in request.query
             if name not in allowed
         ]
@@ -60,7 +62,7 @@ class QueryParameters:
         value = self._given.get(name)
         if value is not None and value not in allowed:
             self._faults.append(
-                Fault(name, f"{format_value(value)} must be one of {_listed(allowed)}")
+                Fault(name, f"{format_value(value)} must be one of {_join_names(allowed)}")
             )
             return None
         return value
@@ -74,7 +76,10 @@ class QueryParameters:
         unknown = next((word for word in words if word not in allowed), None)
         if unknown is not None:
             self._faults.append(
-                Fault(name, f"{format_value(unknown)} is none of them; allowed: {_listed(allowed)}")
+                Fault(
+                    name,
+                    f"{format_value(unknown)} is none of them; allowed: {_join_names(allowed)}",
+                )
             )
         return frozenset(words)
 
@@ -124,5 +129,5 @@ class QueryParameters:
             raise InvalidRequest(self._faults)
 
 
-def _listed(names: Collection[str]) -> str:
+def _join_names(names: Collection[str]) -> str:
     return ", ".join(names) or "none"

@@ -180,8 +180,8 @@ def report_end(job: Job) -> None:
             f"succeeded in {took}: {credits_text(job.credits_charged)} credits charged", "green"
         )
         return
-    why = ": ".join(printable(part) for part in (job.reason, job.message) if part)
-    print_message(f"{job.state} ({why}); the hold is released, nothing is charged", "red")
+    reason = ": ".join(printable(part) for part in (job.reason, job.message) if part)
+    print_message(f"{job.state} ({reason}); the hold is released, nothing is charged", "red")
     print_message(f"next: {command_text('jobs', 'show', str(job.id))}", "dim")
 
 

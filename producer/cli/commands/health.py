@@ -29,18 +29,18 @@ def health(
 ) -> None:
     """Ask a worker or an API whether it is ready: 0 it is, 6 it is not."""
     with exit_on_error():
-        asked = url or _worker_url(load_settings())
+        target = url or _worker_url(load_settings())
     try:
-        status, body = _ask(asked)
+        status, body = _ask(target)
     except (OSError, http.client.HTTPException) as error:
         print_message(
-            f"no answer from {printable(asked)}: {str(error) or type(error).__name__}", "red"
+            f"no answer from {printable(target)}: {str(error) or type(error).__name__}", "red"
         )
         raise typer.Exit(ExitCode.DEPENDENCY_DOWN) from None
     if as_json:
-        print_json({"ready": status == http.client.OK, "url": asked, **body})
+        print_json({"ready": status == http.client.OK, "url": target, **body})
     else:
-        _report(asked, status, body)
+        _report(target, status, body)
     raise typer.Exit(ExitCode.DONE if status == http.client.OK else ExitCode.DEPENDENCY_DOWN)
 
 
@@ -68,8 +68,8 @@ def _ask(url: str) -> tuple[int, dict[str, Any]]:
     connection = kind(parts.hostname, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", f"{parts.path.rstrip('/')}/readyz")
-        answer = connection.getresponse()
-        return answer.status, _read(answer.read(64 * 1024))
+        response = connection.getresponse()
+        return response.status, _read(response.read(64 * 1024))
     finally:
         connection.close()
 

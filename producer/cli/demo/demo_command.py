@@ -52,7 +52,7 @@ async def _run(settings: Settings, ignored: list[str]) -> ExitCode:
         "KIE IS SIMULATED: the images are drawn by the bundled simulator, no money moves", "yellow"
     )
     async with start_processes(settings) as processes:
-        _say_ready(processes, time.monotonic() - began)
+        _print_addresses(processes, time.monotonic() - began)
         before = await open_account(processes.context.producer.billing)
         if before.held:
             print_message("jobs of an earlier demo that was interrupted are still open", "yellow")
@@ -63,15 +63,15 @@ async def _run(settings: Settings, ignored: list[str]) -> ExitCode:
         try:
             result = await run_jobs(processes, before)
         except WaitTimedOut as error:
-            await _say_why_it_hangs(processes, error)
+            await _print_timeout(processes, error)
             return ExitCode.ERROR
     console = stdout_console()
     print_result(console, result)
-    wrong = find_differences(result)
+    differences = find_differences(result)
     console.print()
-    for sentence in wrong:
+    for sentence in differences:
         console.print(f"✗ {printable(sentence)}", style="bold red", soft_wrap=True)
-    if not wrong:
+    if not differences:
         console.print(
             "✓ as expected: each success was charged once, the failure cost nothing"
             f" ({duration_text(time.monotonic() - began)} in all)",
@@ -79,17 +79,17 @@ async def _run(settings: Settings, ignored: list[str]) -> ExitCode:
             soft_wrap=True,
         )
     print_next(console, result, ignored)
-    return ExitCode.ERROR if wrong else ExitCode.DONE
+    return ExitCode.ERROR if differences else ExitCode.DONE
 
 
-def _say_ready(processes: DemoProcesses, seconds: float) -> None:
+def _print_addresses(processes: DemoProcesses, seconds: float) -> None:
     print_message(f"ready after {duration_text(seconds)}:", "green")
     print_message(f"  simulator  {processes.simulator_url}/simulator/record")
     print_message(f"  worker     http://{processes.addresses['worker']}/metrics")
     print_message(f"  api        http://{processes.addresses['api']}/docs")
 
 
-async def _say_why_it_hangs(processes: DemoProcesses, error: WaitTimedOut) -> None:
+async def _print_timeout(processes: DemoProcesses, error: WaitTimedOut) -> None:
     print_message(str(error), "bold red")
     try:
         async with connect_redis(processes.context.servers.redis_url, connections=1) as redis:

@@ -29,11 +29,11 @@ _PREVIEW_COLUMNS = 36
 def print_result(console: Console, result: DemoResult) -> None:
     """Print the result."""
     console.print()
-    console.print(_jobs(result))
+    console.print(_jobs_table(result))
     console.print()
     if result.image is not None:
         _print_image(console, result.image)
-    console.print(_facts(result))
+    console.print(_summary_table(result))
 
 
 def print_next(console: Console, result: DemoResult, ignored: list[str]) -> None:
@@ -56,7 +56,7 @@ def print_next(console: Console, result: DemoResult, ignored: list[str]) -> None
         console.print(line.append(f"   # {what}", style="not cyan dim"), soft_wrap=True)
 
 
-def _jobs(result: DemoResult) -> Table:
+def _jobs_table(result: DemoResult) -> Table:
     table = build_table(
         *("task", "quantity", "state", "images", "quoted", "charged", "wait", "run"),
         right=("quantity", "images", "quoted", "charged", "wait", "run"),
@@ -86,7 +86,7 @@ def _print_image(console: Console, image: FetchedImage) -> None:
     console.print()
 
 
-def _facts(result: DemoResult) -> Table:
+def _summary_table(result: DemoResult) -> Table:
     before, after = result.before, result.after
     succeeded = [job for job in result.jobs if job.credits_charged is not None]
     sums = " + ".join(credits_text(job.credits_charged) for job in succeeded)

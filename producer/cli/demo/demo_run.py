@@ -82,7 +82,7 @@ async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
     details = [await producer.job_details(job.id) for job in ended]
     urls = [url for job in ended for url in job.result_urls]
     names = list(processes.addresses)
-    answers = await asyncio.gather(*(is_ready(processes.addresses[name]) for name in names))
+    readiness = await asyncio.gather(*(is_ready(processes.addresses[name]) for name in names))
     return DemoResult(
         expected_costs=expected_costs,
         jobs=tuple(ended),
@@ -92,7 +92,7 @@ async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
         kie_before=kie_before,
         kie_after=await read_record(processes.simulator_url),
         image=await fetch_image(urls[0]) if urls else None,
-        ready=dict(zip(names, answers, strict=True)),
+        ready=dict(zip(names, readiness, strict=True)),
         had_leftovers=before.held > 0,
     )
 
@@ -107,11 +107,13 @@ async def enqueue_jobs(processes: DemoProcesses) -> list[Job]:
     async with (
         _key(processes) as headers,
         aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
-        session.post(url, json={"jobs": job_bodies()}) as answer,
+        session.post(url, json={"jobs": job_bodies()}) as response,
     ):
-        if answer.status != _ACCEPTED:
-            raise EnqueueRefused(f"the API answered {answer.status}: {(await answer.text())[:500]}")
-        ids = [job["id"] for job in (await answer.json())["jobs"]]
+        if response.status != _ACCEPTED:
+            raise EnqueueRefused(
+                f"the API answered {response.status}: {(await response.text())[:500]}"
+            )
+        ids = [job["id"] for job in (await response.json())["jobs"]]
     return [await processes.context.producer.get(job_id) for job_id in ids]
 
 

@@ -37,9 +37,9 @@ async def read_record(base_url: str) -> KieRecord:
     """Return the record of the simulator. Raises `DependencyDown`."""
     url = f"{base_url}/simulator/record"
     with _translated_errors(url):
-        async with _session() as session, session.get(url) as answer:
-            answer.raise_for_status()
-            summary = await answer.json()
+        async with _session() as session, session.get(url) as response:
+            response.raise_for_status()
+            summary = await response.json()
     polls = summary["polls"]
     return KieRecord(
         paid_posts=summary["creates"]["created"],
@@ -52,16 +52,16 @@ async def read_record(base_url: str) -> KieRecord:
 async def fetch_image(url: str) -> FetchedImage:
     """Download one image. Raises `DependencyDown`."""
     with _translated_errors(url):
-        async with _session() as session, session.get(url) as answer:
-            answer.raise_for_status()
-            return FetchedImage(url, answer.content_type, await answer.read())
+        async with _session() as session, session.get(url) as response:
+            response.raise_for_status()
+            return FetchedImage(url, response.content_type, await response.read())
 
 
 async def is_ready(address: str) -> bool:
     """Return whether the process at `host:port` is ready."""
     try:
-        async with _session() as session, session.get(f"http://{address}/readyz") as answer:
-            return answer.status == 200
+        async with _session() as session, session.get(f"http://{address}/readyz") as response:
+            return response.status == 200
     except (aiohttp.ClientError, TimeoutError):
         return False
 

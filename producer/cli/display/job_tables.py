@@ -51,7 +51,7 @@ def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
 
 def job_details_view(job: Job, details: JobDetails) -> Group:
     """Return all details of a job as tables."""
-    parts: list[RenderableType] = [_facts(job), "", _timeline(job, details["events"])]
+    parts: list[RenderableType] = [_summary(job), "", _timeline(job, details["events"])]
     if details["attempts"]:
         parts += ["", _attempts(details["attempts"])]
     if details["late_tasks"]:
@@ -77,7 +77,7 @@ def job_details_to_json(job: Job, details: JobDetails) -> dict[str, Any]:
     }
 
 
-def _facts(job: Job) -> Table:
+def _summary(job: Job) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

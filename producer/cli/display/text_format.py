@@ -51,9 +51,9 @@ def duration_between_text(start: datetime | None, end: datetime | None) -> str:
     )
 
 
-def time_text(moment: datetime | None) -> str:
+def time_text(time: datetime | None) -> str:
     """Return a time in UTC to the second, or a dash for None."""
-    return NO_VALUE if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
+    return NO_VALUE if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
 
 
 def count_text(count: int, noun: str) -> str:

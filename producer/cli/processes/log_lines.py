@@ -54,8 +54,8 @@ def format_text(line: LogLine) -> Text:
     if not line.fields:
         return shown.append(printable(line.text), style="not dim default")
     level = str(line.fields.get("level", "info"))
-    moment = str(line.fields.get("timestamp", ""))[11:19]
-    shown.append(f"{moment} ", style="dim default")
+    time = str(line.fields.get("timestamp", ""))[11:19]
+    shown.append(f"{time} ", style="dim default")
     style = f"not dim {_LEVEL_STYLES.get(level, '') or 'default'}"
     shown.append(printable(f"{line.fields['event']}"), style=style)
     rest = " ".join(
