@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.job import Job
+from shared.domain.job import Job, PublicJobFields
 
 _INTEGER_MAX = 2**63 - 1
 """Larger numbers are written as floats."""
@@ -30,40 +32,30 @@ def timestamp_to_json(time: datetime | None) -> str | None:
     return time.isoformat().replace("+00:00", "Z") if time else None
 
 
-JOB_FIELDS = (
-    *("id", "account_id", "model", "task", "request", "state", "reason", "message", "progress"),
-    *("provider_task_id", "result_urls", "late_result_urls", "credits_quoted", "credits_charged"),
-    *("attempt", "created_at", "submitted_at", "finished_at", "metadata", "priority", "run_at"),
-)
-"""The fields of the job object, in order."""
-
-
 def job_to_json(job: Job) -> dict[str, Any]:
     """Return the job object of the public API."""
     return {
-        "id": str(job.id),
-        "account_id": job.account_id,
-        "model": job.model,
-        "task": job.task,
-        "request": dict(job.request),
-        "state": job.state.value,
-        "reason": job.reason,
-        "message": job.message,
-        "progress": job.progress,
-        "provider_task_id": job.provider_task_id,
-        "result_urls": list(job.result_urls),
-        "late_result_urls": _list_or_none(job.late_result_urls),
-        "credits_quoted": credits_to_json(job.credits_quoted),
-        "credits_charged": credits_to_json(job.credits_charged),
-        "attempt": job.attempt,
-        "created_at": timestamp_to_json(job.created_at),
-        "submitted_at": timestamp_to_json(job.submitted_at),
-        "finished_at": timestamp_to_json(job.finished_at),
-        "metadata": dict(job.metadata),
-        "priority": job.priority,
-        "run_at": timestamp_to_json(job.run_at),
+        name: getattr(job, name) if convert is None else convert(getattr(job, name))
+        for name, convert in _JSON_FIELDS
     }
 
 
 def _list_or_none(urls: tuple[str, ...] | None) -> list[str] | None:
     return None if urls is None else list(urls)
+
+
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "UUID": str,
+    "JobState": str,
+    "Mapping[str, Any]": dict,
+    "tuple[str, ...]": list,
+    "tuple[str, ...] | None": _list_or_none,
+    "Decimal": credits_to_json,
+    "Decimal | None": credits_to_json,
+    "datetime": timestamp_to_json,
+    "datetime | None": timestamp_to_json,
+}
+"""By type of a field. Values of other types are JSON values already."""
+_JSON_FIELDS = tuple((one.name, _CONVERTERS.get(str(one.type))) for one in fields(PublicJobFields))
+JOB_FIELDS = tuple(name for name, _ in _JSON_FIELDS)
+"""The fields of the job object, in order."""

@@ -14,8 +14,12 @@ from shared.domain.lifecycle import TERMINAL, JobState
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One request for images and its result. An immutable snapshot."""
+class PublicJobFields:
+    """The fields of the job object of the public API, in its order.
+
+    The JSON of a job and the reading of rows follow from this list. A new field needs a column of
+    `jobs`, a line here, and its value before the first attempt in `producer.orders`.
+    """
 
     id: UUID
     account_id: str
@@ -32,6 +36,8 @@ class Job:
     """0 to 1, from Kie's newest response."""
     provider_task_id: str | None
     result_urls: tuple[str, ...]
+    late_result_urls: tuple[str, ...] | None
+    """Images that Kie delivered after the end of the job: stored, never charged."""
     credits_quoted: Decimal
     """The credits held while the job is open."""
     credits_charged: Decimal | None
@@ -44,6 +50,12 @@ class Job:
     metadata: Mapping[str, Any]
     priority: str
     run_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job(PublicJobFields):
+    """One request for images and its result. An immutable snapshot."""
+
     quantity: int
     due_at: datetime
     """The job is not submitted before this time: `run_at`, or later after a temporary refusal."""
@@ -55,8 +67,6 @@ class Job:
     price_id: int
     webhook_url: str | None
     retry_of: UUID | None
-    late_result_urls: tuple[str, ...] | None = None
-    """Images that Kie delivered after the end of the job: stored, never charged."""
     provider_account: str | None = field(default=None, compare=False)
     """The Kie account of the newest attempt. Only the worker reads it. Comparisons of jobs ignore
     it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -22,42 +23,12 @@ _logged_job_ids: set[UUID] = set()
 
 def job_from_row(row: asyncpg.Record) -> Job:
     """Return the job of a row of `jobs`, with the account of its attempt if the row has it."""
-    return Job(
-        id=UUID(int=row["id"].int),
-        account_id=row["account_id"],
-        model=row["model"],
-        task=row["task"],
-        request=read_json_object(row["request"], row["id"]),
-        state=JobState(row["state"]),
-        reason=row["reason"],
-        message=row["message"],
-        progress=row["progress"],
-        provider_task_id=row["provider_task_id"],
-        result_urls=tuple(row["result_urls"]),
-        credits_quoted=row["credits_quoted"],
-        credits_charged=row["credits_charged"],
-        attempt=row["attempt"],
-        created_at=row["created_at"],
-        submitted_at=row["submitted_at"],
-        finished_at=row["finished_at"],
-        metadata=read_json_object(row["metadata"], row["id"]),
-        priority=row["priority"],
-        run_at=row["run_at"],
-        quantity=row["quantity"],
-        due_at=row["due_at"],
-        deadline_at=row["deadline_at"],
-        attempted_at=row["attempted_at"],
-        idempotency_key=row["idempotency_key"],
-        price_id=row["price_id"],
-        webhook_url=row["webhook_url"],
-        retry_of=row["retry_of"],
-        late_result_urls=_urls_or_none(row["late_result_urls"]),
-        provider_account=row.get("provider_account"),
-    )
-
-
-def _urls_or_none(value: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
+    job_id = row["id"]
+    values = [row[name] for name in _COLUMNS]
+    values.append(row.get("provider_account"))
+    for index, convert in _CONVERTED_COLUMNS:
+        values[index] = convert(values[index], job_id)
+    return Job(*values)
 
 
 def jobs_from_rows(rows: Iterable[asyncpg.Record]) -> list[Job]:
@@ -90,3 +61,32 @@ def _is_first_log(job_id: UUID) -> bool:
         _logged_job_ids.clear()
     _logged_job_ids.add(job_id)
     return True
+
+
+def _uuid(value: UUID, _: UUID) -> UUID:
+    # The driver's UUID is a subclass, which is slower to compare.
+    return UUID(int=value.int)
+
+
+def _state(value: str, _: UUID) -> JobState:
+    return JobState(value)
+
+
+def _urls(value: Sequence[str] | None, _: UUID) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)
+
+
+_CONVERTERS: dict[str, Callable[[Any, UUID], Any]] = {
+    "UUID": _uuid,
+    "JobState": _state,
+    "Mapping[str, Any]": read_json_object,
+    "tuple[str, ...]": _urls,
+    "tuple[str, ...] | None": _urls,
+}
+"""By type of a field. Values of other types are used as the driver returns them."""
+_COLUMNS = tuple(one.name for one in fields(Job) if one.name != "provider_account")
+_CONVERTED_COLUMNS = tuple(
+    (index, _CONVERTERS[str(one.type)])
+    for index, one in enumerate(fields(Job))
+    if one.type in _CONVERTERS
+)

@@ -39,6 +39,7 @@ def job_of(demo_job: DemoJob, price: Decimal) -> Job:
         progress=1.0,
         provider_task_id="t",
         result_urls=("u",) * (demo_job.request.price_quantity if demo_job.succeeds else 0),
+        late_result_urls=None,
         credits_quoted=price,
         credits_charged=price if demo_job.succeeds else None,
         attempt=1,

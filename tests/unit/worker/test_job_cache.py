@@ -49,6 +49,7 @@ def generating() -> Job:
         progress=0.5,
         provider_task_id="t",
         result_urls=(),
+        late_result_urls=None,
         credits_quoted=Decimal(6),
         credits_charged=None,
         attempt=1,
