@@ -18,7 +18,7 @@ from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimi
 from shared.adapters.http.http_server import listen
 from shared.adapters.monitoring.incident_log import incidents
 from tests.unit.shared.listeners import Connection, listener
-from tests.unit.shared.test_connections import GET, post
+from tests.unit.shared.test_http_connection import GET, post
 from worker.bootstrap import DATABASE_CONNECTIONS
 from worker.http_ports import DESCRIPTORS_RESERVED
 from worker.webhooks.http_sender import MAX_SENDS_AT_ONCE as WEBHOOKS_AT_ONCE
