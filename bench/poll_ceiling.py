@@ -27,6 +27,7 @@ from bench.killed_workers import killed_workers
 from bench.measurement.bench_deployment import ACCOUNT, BenchDeployment, open_bench_deployment
 from producer import Order, Producer, TextToImage
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
+from tests.support.arguments import positive
 from tests.support.report_page import rewrite_section
 from tests.support.run_description import describe_run
 
@@ -221,9 +222,9 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         description="Counts how often one task is polled in any sliding second, under pressure.",
         allow_abbrev=False,
     )
-    parser.add_argument("--tasks", type=_positive, default=defaults.tasks)
-    parser.add_argument("--workers", type=_positive, default=defaults.workers)
-    parser.add_argument("--polls", type=_positive, default=defaults.polls)
+    parser.add_argument("--tasks", type=positive, default=defaults.tasks)
+    parser.add_argument("--workers", type=positive, default=defaults.workers)
+    parser.add_argument("--polls", type=positive, default=defaults.polls)
     parser.add_argument("--seconds-per-kill", type=float, default=defaults.seconds_per_kill)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--report", type=Path, help="rewrite the section of this page")
@@ -236,13 +237,6 @@ def read_command_line(arguments: Sequence[str]) -> Options:
         seed=given.seed,
         report=given.report,
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
-    return number
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peers.peer_environments import peers
+from tests.support.arguments import at_least, positive
 
 FIGURES = ("speed", "sustained", "enqueue", "crowd", "callbacks")
 """P1; P2; P5 and P6; P7; P3a."""
@@ -86,19 +87,21 @@ def _parser(defaults: FigureOptions) -> argparse.ArgumentParser:
         description="Measures Darkroom beside a bare loop and beside its peers, in rounds.",
         allow_abbrev=False,
     )
-    parser.add_argument("--rounds", type=_positive, default=defaults.rounds)
-    parser.add_argument("--jobs", type=_jobs, default=defaults.jobs)
+    parser.add_argument("--rounds", type=positive, default=defaults.rounds)
+    parser.add_argument("--jobs", type=at_least(_FEWEST_JOBS), default=defaults.jobs)
     parser.add_argument(
-        "--rate-jobs", type=_jobs, help=f"jobs of the burst; default: {defaults.rate_jobs}"
+        "--rate-jobs",
+        type=at_least(_FEWEST_JOBS),
+        help=f"jobs of the burst; default: {defaults.rate_jobs}",
     )
     parser.add_argument(
         "--sustained-rounds",
-        type=_positive,
+        type=positive,
         help=f"rounds of sustained alone; default: {defaults.sustained_rounds}",
     )
     parser.add_argument(
         "--offered-seconds",
-        type=_offered_seconds,
+        type=at_least(_FEWEST_OFFERED_SECONDS),
         help=f"how long sustained offers a rate; default: {defaults.offered_seconds}",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed)
@@ -121,27 +124,6 @@ def _parser(defaults: FigureOptions) -> argparse.ArgumentParser:
         "--write", action="store_true", help="rewrite the figures in bench/README.md as well"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
-    return number
-
-
-def _jobs(text: str) -> int:
-    number = int(text)
-    if number < _FEWEST_JOBS:
-        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_JOBS} or more")
-    return number
-
-
-def _offered_seconds(text: str) -> int:
-    number = int(text)
-    if number < _FEWEST_OFFERED_SECONDS:
-        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_OFFERED_SECONDS} or more")
-    return number
 
 
 def _peers(text: str) -> tuple[str, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,15 +19,13 @@ from producer import Producer
 from shared.adapters.embedded import acquire_servers
 from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers
-from shared.settings import Settings
+from tests.support.simulated_kie import NO_CREATE_LIMIT, clean_environment, simulated_kie
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "bench"
 GRANT = Decimal(100_000_000)
 _TABLES = ROOT / "bench" / "peers" / "tables.sql"
-_READY_SECONDS = 30.0
 _FETCH_SECONDS = 60.0
-_SETTINGS = frozenset(Settings.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ async def open_bench_deployment(
             await producer.billing.create_account(ACCOUNT)
             await producer.billing.grant(ACCOUNT, GRANT, "for the measurement")
         async with (
-            simulated_kie(folder, module, simulator) as kie,
+            simulated_kie(folder, [*NO_CREATE_LIMIT, *simulator], module=module) as kie,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS)) as session,
         ):
             environ = {
@@ -113,12 +109,6 @@ async def open_bench_deployment(
         await asyncio.to_thread(embedded.release)
 
 
-def clean_environment() -> dict[str, str]:
-    """Return this process's environment without anybody's settings, and with our modules."""
-    kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
-    return {**kept, "PYTHONPATH": str(ROOT)}
-
-
 async def make_peer_tables(servers: Servers) -> None:
     """Make the tables of the hand-made pipelines anew."""
     connection = await asyncpg.connect(servers.database_url)
@@ -126,28 +116,3 @@ async def make_peer_tables(servers: Servers) -> None:
         await connection.execute(_TABLES.read_text("utf-8"))
     finally:
         await connection.close()
-
-
-@asynccontextmanager
-async def simulated_kie(
-    folder: Path, module: str, options: Sequence[str]
-) -> AsyncIterator[dict[str, str]]:
-    """Run a simulated Kie without a limit on creates; yields what its ready file says."""
-    ready = folder / "kie.ready.json"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, "--creates-per-10-seconds", "0", *options),
-        env={**clean_environment(), "DARKROOM_READY_FILE": str(ready)},
-        cwd=folder,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            while not ready.exists():
-                assert process.returncode is None, "the simulated Kie did not start"
-                await asyncio.sleep(0.02)
-        answer: dict[str, str] = orjson.loads(ready.read_bytes())
-        yield answer
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from bench.peers.peer_environments import python_of, version_of
 from bench.peers.peer_settings import READY
 from bench.peers.peer_tables import JobTable, describe
 from producer import Order, Producer, TextToImage
+from tests.support.ports import free_port
 
 _BATCH = 1_000
 
@@ -260,13 +260,6 @@ def order_of(number: int) -> Order:
         {"prompt": prompt, "aspect_ratio": "1:1", "quantity": quantity}
     )
     return Order(request=request, account_id=ACCOUNT)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def log_folder(deployment: BenchDeployment, name: str) -> Path:

@@ -21,10 +21,12 @@ from bench.peers.kill_run import (
     run_under_kills,
 )
 from bench.peers.peer_environments import PeerUnavailableError
+from tests.support.arguments import positive, seconds_up_to
 from tests.support.report_page import rewrite_section
 
 LIBRARIES = ("arq", "saq", "streaq")
 _LONGEST_PATIENCE_SECONDS = 3600.0
+_seconds = seconds_up_to(_LONGEST_PATIENCE_SECONDS)
 
 
 def read_command_line(arguments: Sequence[str]) -> tuple[KillPlan, tuple[str, ...], Path | None]:
@@ -39,12 +41,20 @@ def read_command_line(arguments: Sequence[str]) -> tuple[KillPlan, tuple[str, ..
         " judges by the record of the simulated Kie.",
         allow_abbrev=False,
     )
-    parser.add_argument("--jobs", type=_positive, default=defaults.jobs)
-    parser.add_argument("--kills", type=_positive, default=defaults.kills)
-    parser.add_argument("--workers", type=_positive, default=defaults.workers)
+    parser.add_argument("--jobs", type=positive, default=defaults.jobs)
+    parser.add_argument("--kills", type=positive, default=defaults.kills)
+    parser.add_argument("--workers", type=positive, default=defaults.workers)
     parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--window-seconds", type=_seconds, default=defaults.window_seconds)
-    parser.add_argument("--patience-seconds", type=_seconds, default=defaults.patience_seconds)
+    parser.add_argument(
+        "--window-seconds",
+        type=_seconds,
+        default=defaults.window_seconds,
+    )
+    parser.add_argument(
+        "--patience-seconds",
+        type=_seconds,
+        default=defaults.patience_seconds,
+    )
     parser.add_argument("--peers", type=_libraries, default=LIBRARIES, metavar="NAME,...")
     parser.add_argument("--report", type=Path, help="rewrite the section of this page")
     given = parser.parse_args(arguments)
@@ -107,22 +117,6 @@ async def _one(
     found = await run_under_kills(fighter, blows, own, turn, flush=flush)
     sys.stderr.write(f"{found}\n")
     return found
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= _LONGEST_PATIENCE_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"{text} must be above 0, {_LONGEST_PATIENCE_SECONDS:g} at most"
-        )
-    return number
 
 
 def _libraries(text: str) -> tuple[str, ...]:

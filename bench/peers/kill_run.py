@@ -16,10 +16,11 @@ from typing import Protocol
 import asyncpg
 
 from bench.measurement.bench_deployment import BenchDeployment, open_bench_deployment
-from bench.measurement.pipelines import PeerPipeline, PollSchedule, free_port, log_folder, order_of
+from bench.measurement.pipelines import PeerPipeline, PollSchedule, log_folder, order_of
 from bench.peers.job_placement import due
 from bench.peers.peer_settings import READY
 from producer import Producer
+from tests.support.ports import free_port
 from tests.support.restarted_process import RestartedProcess
 
 TASK_SECONDS = 6.0

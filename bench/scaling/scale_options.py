@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.arguments import positive
+
 FIGURES = ("flight", "history", "growth")
 """P4; P8 and E3; workers and accounts. Each has its own section on the page."""
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
@@ -58,7 +60,7 @@ def read_scale_options(arguments: Sequence[str]) -> ScaleOptions:
     parser.add_argument("--workers", type=_numbers, default=defaults.workers, metavar="N,...")
     for name in ("history", "jobs", "account-jobs", "rounds", "account-rounds"):
         default = getattr(defaults, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=_positive, default=default)
+        parser.add_argument(f"--{name}", type=positive, default=default)
     for name in ("task-seconds", "watch-seconds"):
         default = getattr(defaults, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=_seconds, default=default)
@@ -83,14 +85,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(_positive(part) for part in text.split(","))
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
-    return number
+    return tuple(positive(part) for part in text.split(","))
 
 
 def _seconds(text: str) -> float:

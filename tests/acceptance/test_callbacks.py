@@ -11,13 +11,8 @@ from pydantic import SecretStr
 
 from producer import JobState
 from shared.domain.job import Job
-from tests.support.deployment import (
-    Workshop,
-    eventually,
-    fast_simulator_config,
-    free_port,
-    text_to_image,
-)
+from tests.support.deployment import Workshop, eventually, fast_simulator_config, text_to_image
+from tests.support.ports import free_port
 from worker.bootstrap import WorkerResources
 from worker.callbacks.kie_signature import kie_signature
 from worker.simulator import running_simulator

@@ -28,7 +28,8 @@ from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from shared.job_json import job_to_json
 from tests.fakes.lossy_proxy import open_lossy_proxy
-from tests.support.deployment import Workshop, eventually, free_port
+from tests.support.deployment import Workshop, eventually
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

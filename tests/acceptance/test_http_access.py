@@ -11,7 +11,8 @@ from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop, eventually, free_port
+from tests.support.deployment import Workshop, eventually
+from tests.support.ports import free_port
 
 
 async def key_of(workshop: Workshop, role: Role, account_id: str | None = None) -> str:

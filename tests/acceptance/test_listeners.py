@@ -17,7 +17,8 @@ from producer.keys.key_store import Role
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import rows
 from tests.acceptance.test_http_access import key_of
-from tests.support.deployment import WorkerProcess, Workshop, environment, free_port, text_to_image
+from tests.support.deployment import WorkerProcess, Workshop, environment, text_to_image
+from tests.support.ports import free_port
 
 OF_EVERY_PROCESS = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")]
 OF_THE_API = [

@@ -15,7 +15,8 @@ import pytest
 from producer import JobState, RowBusy
 from producer.orders.order import Order
 from shared.catalog.families.gpt4o_image import TextToImage
-from tests.support.deployment import Workshop, free_port, text_to_image
+from tests.support.deployment import Workshop, text_to_image
+from tests.support.ports import free_port
 
 TEN_JOBS_TAKE_AT_MOST = 2.5
 """Times what they take with nothing locked: generous, for a machine that has other work."""

@@ -28,9 +28,9 @@ from tests.support.deployment import (
     another_database,
     environment,
     eventually,
-    free_port,
 )
 from tests.support.forked_programs import WORKER, start_program
+from tests.support.ports import free_port
 from tests.support.server_outage import Outage, outage_of
 from worker.bootstrap import WorkerResources as WorkerRooms
 

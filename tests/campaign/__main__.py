@@ -6,8 +6,9 @@ import asyncio
 import sys
 
 from tests.campaign.campaign_options import read_command_line
-from tests.campaign.campaign_report import rewrite_section, write_report
+from tests.campaign.campaign_report import BEGIN, END, write_report
 from tests.campaign.campaign_run import run_campaign
+from tests.support.report_page import rewrite_section
 
 
 def main() -> int:
@@ -21,7 +22,7 @@ def main() -> int:
     report = write_report(verdict)
     sys.stdout.write(report)
     if options.report is not None:
-        rewrite_section(options.report, report)
+        rewrite_section(options.report, BEGIN, END, report)
     return 0 if verdict.is_clean else 1
 
 

@@ -6,17 +6,15 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import SystemRandom
 from urllib.parse import unquote, urlsplit
 
-import orjson
 from arq.connections import ArqRedis
 
 from producer import Producer
@@ -26,17 +24,16 @@ from shared.adapters.embedded.host.process_info import is_alive
 from shared.adapters.postgres.migrations import migrate
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
-from shared.settings import Settings
 from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import grants
 from tests.campaign.simulator_faults import simulator_arguments
 from tests.campaign.webhook_recorder import WebhookRecorder, open_postbox
+from tests.support.simulated_kie import clean_environment, simulated_kie
 from tests.support.skewed_clock import SkewedClock
 from tests.support.tcp_relay import TcpRelay, relay_to
 
 ROOT = Path(__file__).parents[2]
 HMAC_KEY = "the-campaign's-webhook-key"
-_READY_SECONDS = 30.0
 _SERVER_SECONDS = 20.0
 # Below the ports that systems give to outgoing connections: else one of those might sit on the
 # receiver's port in the moment between its death and its next start.
@@ -161,45 +158,18 @@ async def _open_accounts(servers: Servers, options: CampaignOptions) -> None:
             await producer.billing.grant(account, credits, "for the campaign")
 
 
-@asynccontextmanager
-async def _simulator(folder: Path, options: CampaignOptions) -> AsyncIterator[dict[str, str]]:
-    ready = folder / "kie.ready.json"
-    arguments = [sys.executable, "-m", "worker.simulator", *simulator_arguments(options)]
-    arguments += ["--hmac-key", HMAC_KEY]
-    environ = {**_clean_environment(), "DARKROOM_READY_FILE": str(ready)}
-    with (folder / "kie.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *arguments, env=environ, cwd=folder, stderr=log
-        )
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            while not ready.exists():
-                assert process.returncode is None, "the simulated Kie did not start"
-                await asyncio.sleep(0.02)
-        answer: dict[str, str] = orjson.loads(ready.read_bytes())
-        yield answer
-        assert process.returncode is None, "the simulated Kie, the judge, has died"
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-def _clean_environment() -> dict[str, str]:
-    """Return this process's environment without anybody's Darkroom settings."""
-    kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
-    search = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": search}
-
-
-_SETTINGS = frozenset(Settings.model_fields)
+def _simulator(
+    folder: Path, options: CampaignOptions
+) -> AbstractAsyncContextManager[dict[str, str]]:
+    arguments = [*simulator_arguments(options), "--hmac-key", HMAC_KEY]
+    return simulated_kie(folder, arguments)
 
 
 def _environment(servers: Servers, kie: dict[str, str], options: CampaignOptions) -> dict[str, str]:
     callbacks, api = islice(_free_ports(), 2)
     called_back = {"KIE_CALLBACK_URL": f"http://127.0.0.1:{callbacks}"}
     return {
-        **_clean_environment(),
+        **clean_environment(),
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,
         "KIE_BASE_URL": kie["base_url"],

@@ -9,10 +9,13 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Literal, get_args
 
+from tests.support.arguments import at_least, positive, seconds_up_to
+
 Weather = Literal["usual", "harsh"]
 
 _SEEDS = 1_000_000
 _LONGEST_GAP_SECONDS = 600.0
+_seconds = seconds_up_to(_LONGEST_GAP_SECONDS)
 _FEWEST_KILLS = 7
 """One of each kind; a drill is two."""
 
@@ -64,17 +67,19 @@ def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
         " by the record of the simulated Kie.",
         allow_abbrev=False,
     )
-    parser.add_argument("--jobs", type=_positive, default=5_000)
-    parser.add_argument("--kills", type=_kills, default=500)
-    parser.add_argument("--workers", type=_positive, default=4)
+    parser.add_argument("--jobs", type=positive, default=5_000)
+    parser.add_argument("--kills", type=at_least(_FEWEST_KILLS), default=500)
+    parser.add_argument("--workers", type=positive, default=4)
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
     parser.add_argument("--report", type=Path, help="rewrite the report section of this page")
-    parser.add_argument("--seconds-per-kill", type=_positive_float, default=2.5)
+    parser.add_argument("--seconds-per-kill", type=_seconds, default=2.5)
     parser.add_argument("--weather", choices=get_args(Weather), default="usual")
-    parser.add_argument("--poll-latency-seconds", type=_positive_float, default=0.1)
-    parser.add_argument("--unknown-limit-seconds", type=_positive_float, default=60.0)
+    parser.add_argument("--poll-latency-seconds", type=_seconds, default=0.1)
+    parser.add_argument("--unknown-limit-seconds", type=_seconds, default=60.0)
     parser.add_argument(
-        "--longest-wait-seconds", type=_positive_float, help="for the jobs to end, after the window"
+        "--longest-wait-seconds",
+        type=_seconds,
+        help="for the jobs to end, after the window",
     )
     parser.add_argument("--no-callbacks", action="store_true", help="Kie cannot call back")
     parser.add_argument("--keep-logs", action="store_true", help="of a clean run too")
@@ -94,26 +99,3 @@ def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
         callbacks=not given.no_callbacks,
         keep_logs=given.keep_logs,
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
-    return number
-
-
-def _kills(text: str) -> int:
-    number = int(text)
-    if number < _FEWEST_KILLS:
-        raise argparse.ArgumentTypeError(f"{number} must be {_FEWEST_KILLS} or more")
-    return number
-
-
-def _positive_float(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= _LONGEST_GAP_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"{text} must be above 0, {_LONGEST_GAP_SECONDS:g} at most"
-        )
-    return number

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
-from tests.campaign.campaign_deployment import ROOT
 from tests.campaign.campaign_invariants import name_some
 from tests.campaign.campaign_run import CampaignResult
 from tests.campaign.fault_plan import CRASH_POINTS, FaultKind
 from tests.campaign.recovery_times import Moved, percentile
 from tests.campaign.simulator_faults import list_simulator_faults
+from tests.support.run_description import describe_commit
 
 BEGIN = "<!-- report: written by `make campaign` -->"
 END = "<!-- end of report -->"
@@ -55,21 +53,6 @@ def write_report(verdict: CampaignResult) -> str:
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def rewrite_section(page: Path, report: str) -> None:
-    """Put the report between its two marks of the page; raises ValueError where they lack."""
-    rewrite_between(page, BEGIN, END, report)
-
-
-def rewrite_between(page: Path, begin: str, end: str, section: str) -> None:
-    """Put a section between two marks of the page; raises ValueError where they lack."""
-    text = page.read_text(encoding="utf-8")
-    before, found_begin, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found_begin or not found_end:
-        raise ValueError(f"{page} needs the lines {begin!r} and {end!r}; write them in")
-    page.write_text(f"{before}{begin}\n\n{section.strip()}\n\n{end}{after}", encoding="utf-8")
-
-
 def _paragraph(*sentences: str, lead: str = "") -> str:
     """Wrap sentences as the pages of docs/ are wrapped."""
     text = lead + " ".join(sentences)
@@ -100,7 +83,7 @@ def _head(verdict: CampaignResult) -> Iterator[str]:
             f"when: {started:%Y-%m-%d %H:%M} UTC, {verdict.took_seconds:.0f} s in all, orders"
             f" over {options.window_seconds:.0f} s, kills as soon as there is somebody to kill"
         ),
-        f"commit: {_commit()}",
+        f"commit: {describe_commit()}",
         (
             f"machine: {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python"
             f" {platform.python_version()}; load {verdict.loads[0]:.1f} before and"
@@ -109,24 +92,6 @@ def _head(verdict: CampaignResult) -> Iterator[str]:
         f"versions: {', '.join(f'{name} {version(name)}' for name in _PACKAGES)}",
     ):
         yield _paragraph(fact, lead="- ")
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        answer = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        return answer.stdout.strip()
-
-    commit = git("rev-parse", "--short", "HEAD")
-    if not commit:
-        return "not in a repository"
-    changed = git("status", "--porcelain", "--", "producer", "shared", "worker", "sql")
-    return f"{commit} with uncommitted changes" if changed else commit
 
 
 def _faults(verdict: CampaignResult) -> Iterator[str]:

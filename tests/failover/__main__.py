@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.campaign.campaign_report import rewrite_between
 from tests.failover.failover_report import MARKS, write_report
 from tests.failover.failover_run import FailoverPlan, run_failover
+from tests.support.report_page import rewrite_section
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
         report = write_report(outcomes)
         sys.stdout.write(report)
         if given.report is not None:
-            rewrite_between(given.report, begin, end, report)
+            rewrite_section(given.report, begin, end, report)
     return 0 if is_clean else 1
 
 

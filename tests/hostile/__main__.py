@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.campaign.campaign_report import rewrite_between
 from tests.hostile.hostile_invariants import faults_of
 from tests.hostile.hostile_options import read_command_line
 from tests.hostile.hostile_report import BEGIN, END, write_report
 from tests.hostile.hostile_run import run_attack
+from tests.support.report_page import rewrite_section
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     report = write_report(outcome)
     sys.stdout.write(report)
     if options.report is not None:
-        rewrite_between(options.report, BEGIN, END, report)
+        rewrite_section(options.report, BEGIN, END, report)
     return 1 if faults_of(outcome) else 0
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from bench.measurement.bench_deployment import simulated_kie
 from producer import Producer
 from producer.keys.key_store import KeyStore, Role
 from shared.adapters.embedded import acquire_servers
@@ -19,8 +18,10 @@ from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.hostile.hostile_options import HostileOptions
-from tests.support.deployment import environment, free_port
+from tests.support.deployment import environment
+from tests.support.ports import free_port
 from tests.support.restarted_process import RestartedProcess
+from tests.support.simulated_kie import NO_CREATE_LIMIT, simulated_kie
 
 HONEST, LONG, POOR = "honest", "long", "poor"
 """The accounts: one does its work, one has long jobs to list, one has no credits."""
@@ -77,7 +78,7 @@ async def open_hostile_deployment(
         )
         keys = await _open_accounts(producer, database)
         kie = await stack.enter_async_context(
-            simulated_kie(folder, "worker.simulator", _KIE_ANSWERS_AT_ONCE)
+            simulated_kie(folder, [*NO_CREATE_LIMIT, *_KIE_ANSWERS_AT_ONCE])
         )
         api_port, worker_port = free_port(), free_port()
         environ = _environment(servers, kie, folder, api_port, worker_port)

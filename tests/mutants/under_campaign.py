@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from tests.campaign.campaign_report import rewrite_between
 from tests.mutants.campaign_mutants import (
     SEED,
     CampaignMutant,
@@ -24,6 +23,7 @@ from tests.mutants.campaign_mutants import (
     try_campaign,
 )
 from tests.mutants.tree_copy import temporary_copy
+from tests.support.report_page import rewrite_section
 
 BEGIN = "<!-- campaign mutants: written by `make campaign-mutants` -->"
 END = "<!-- end of campaign mutants -->"
@@ -51,7 +51,7 @@ def main() -> int:
     section = write_section(trials, started=started, took_seconds=monotonic() - started_at)
     sys.stdout.write(f"\n{section}\n")
     if options.report is not None:
-        rewrite_between(options.report, BEGIN, END, section)
+        rewrite_section(options.report, BEGIN, END, section)
     return 0 if all(trial.fate in _GOOD for trial in trials) else 1
 
 

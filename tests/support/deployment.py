@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -28,6 +27,7 @@ from shared.domain.job import Job
 from shared.settings import Settings
 from tests.support.api_client import ApiClient
 from tests.support.forked_programs import WORKER, Process, start_program
+from tests.support.ports import free_port
 from worker.bootstrap import WorkerResources, open_worker
 from worker.service import run_lanes
 from worker.simulator import Durations, Simulator, SimulatorConfig
@@ -249,13 +249,6 @@ async def another_database(beside_url: str) -> AsyncIterator[str]:
     finally:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await connection.close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -23,7 +23,7 @@ def describe_run(command: str, loads: tuple[float, float], peers: str) -> Iterat
     """
     for fact in (
         f"command: `{command}`",
-        f"when: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; commit: {_commit()}",
+        f"when: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; commit: {describe_commit()}",
         (
             f"machine: {os.cpu_count()} cores ({_processor()}), {platform.system()}"
             f" {platform.machine()}, Python {platform.python_version()}; load {loads[0]:.1f}"
@@ -42,7 +42,8 @@ def _processor() -> str:
     return platform.processor() or "unnamed"
 
 
-def _commit() -> str:
+def describe_commit() -> str:
+    """Return the commit of the working tree, and whether it has uncommitted changes."""
     commit = _git("rev-parse", "--short", "HEAD")
     if not commit:
         return "not in a repository"

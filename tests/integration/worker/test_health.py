@@ -20,7 +20,8 @@ from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
-from tests.support.deployment import Workshop, eventually, free_port, text_to_image
+from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.ports import free_port
 from worker.bootstrap import open_worker
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -24,13 +24,8 @@ from shared.adapters.postgres.database import connect_database
 from shared.domain import job_events
 from shared.errors import PostgresDown, StaleJob
 from tests.fakes.fake_kie import FakeKie
-from tests.support.deployment import (
-    Workshop,
-    eventually,
-    fast_simulator_config,
-    free_port,
-    text_to_image,
-)
+from tests.support.deployment import Workshop, eventually, fast_simulator_config, text_to_image
+from tests.support.ports import free_port
 from worker.bootstrap import open_worker
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount

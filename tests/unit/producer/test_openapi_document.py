@@ -20,7 +20,7 @@ from producer.api.responses.http_errors import HttpRefusal
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import Role
 from shared.catalog import list_families
-from tests.support.deployment import free_port
+from tests.support.ports import free_port
 
 DOCUMENT: dict[str, Any] = orjson.loads(render_document(ENDPOINTS))
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
