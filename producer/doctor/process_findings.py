@@ -7,13 +7,22 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from redis.asyncio import Redis
+
 from producer.doctor.finding import Finding
 from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.process_records import ProcessRow, list_processes
 from shared.adapters.processes.process_registry import HEARTBEAT_SECONDS, KEEP_SECONDS
-from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence, fetch_presences
+from shared.adapters.processes.redis_presence import (
+    ALIVE_SECONDS,
+    PRESENCE_TTL_MS,
+    Presence,
+    read_presences,
+)
 from shared.adapters.redis.deliveries import connect_redis
+from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
+from shared.redis_keys import PRESENCES_KEY
 from shared.server_urls import redis_address
 
 _SECOND_READ_SECONDS = HEARTBEAT_SECONDS + 1
@@ -81,7 +90,7 @@ async def _check_redis_sharing(queries: Queries, redis_url: str) -> AsyncIterato
         async def compare() -> _Comparison:
             # Read the rows first, because a process writes its mark before its row.
             rows = await list_processes(queries, look_back_seconds=KEEP_SECONDS)
-            presences = await fetch_presences(redis)
+            presences = await _fetch_presences(redis)
             return _compare(rows, presences)
 
         first = seen = await compare()
@@ -156,3 +165,14 @@ def _compare_settings(workers: Sequence[ProcessRow]) -> Finding:
         if differences
         else None,
     )
+
+
+async def _fetch_presences(redis: Redis) -> list[Presence]:
+    """Return the presences that have not expired. Writes nothing. Raises `RedisDown`."""
+    with translated_redis_errors():
+        pipe = redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.zrange(PRESENCES_KEY, 0, -1, withscores=True)
+        (seconds, microseconds), scored = await pipe.execute()
+    since_ms = seconds * 1000 + microseconds // 1000 - PRESENCE_TTL_MS
+    return [presence for presence in read_presences(scored) if presence.seen_ms >= since_ms]

@@ -1,4 +1,4 @@
-"""Events of tasks whose job has ended without their images, and the intervals of their checks.
+"""Events of tasks whose job has ended, and the intervals of their checks.
 
 These events do not change the job: a terminal state never changes, and nothing is charged.
 """

@@ -16,7 +16,7 @@ import structlog
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.change_messages import Change
-from shared.adapters.redis.deliveries import Delivery, Lane, lane_of
+from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.domain.lifecycle import JobState
 from shared.redis_keys import WIPED_KEY
@@ -190,7 +190,7 @@ class Reconciler:
 
 
 def _delivery_of(job: OpenJob) -> Delivery | None:
-    lane = lane_of(job.state)
+    lane = _lane_of(job.state)
     if lane is None:
         return None
     least_ms = 0
@@ -199,3 +199,10 @@ def _delivery_of(job: OpenJob) -> Delivery | None:
         # polls count for one window more.
         least_ms = POLL_WINDOW_MS + WINDOW_MARGIN_MS
     return Delivery(job.id, lane, max(int(job.due_in_seconds * 1000), least_ms))
+
+
+def _lane_of(state: JobState) -> Lane | None:
+    """Return the lane in which a job in this state must have a delivery, or None."""
+    if state in {JobState.QUEUED, JobState.SUBMITTING}:
+        return Lane.SUBMIT
+    return Lane.POLL if state is JobState.GENERATING else None

@@ -64,17 +64,6 @@ class RedisPresence:
                 await self._redis.zrem(PRESENCES_KEY, self._since + b" " + self._text)
 
 
-async def fetch_presences(redis: Redis) -> list[Presence]:
-    """Return the presences that have not expired. Writes nothing. Raises `RedisDown`."""
-    with translated_redis_errors():
-        pipe = redis.pipeline(transaction=False)
-        pipe.time()
-        pipe.zrange(PRESENCES_KEY, 0, -1, withscores=True)
-        (seconds, microseconds), scored = await pipe.execute()
-    since_ms = seconds * 1000 + microseconds // 1000 - PRESENCE_TTL_MS
-    return [presence for presence in read_presences(scored) if presence.seen_ms >= since_ms]
-
-
 def read_presences(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Presence]:
     """Parse members and scores of the sorted set. Invalid members are skipped."""
     presences = []

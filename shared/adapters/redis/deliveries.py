@@ -26,7 +26,6 @@ from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.adapters.redis.sentinel import primary_pool
 from shared.adapters.tcp_keepalive import tcp_options
-from shared.domain.lifecycle import JobState
 from shared.redis_keys import (
     ARQ_PROBE_KEY,
     CHANGES_CHANNEL,
@@ -68,13 +67,6 @@ class Lane(StrEnum):
     def arq_id(self, job_id: UUID) -> str:
         """Return the arq id of the delivery of this job or webhook message."""
         return f"{self.name.lower()}:{job_id}"
-
-
-def lane_of(state: JobState) -> Lane | None:
-    """Return the lane in which a job in this state must have a delivery, or None."""
-    if state in {JobState.QUEUED, JobState.SUBMITTING}:
-        return Lane.SUBMIT
-    return Lane.POLL if state is JobState.GENERATING else None
 
 
 @dataclass(frozen=True, slots=True)
