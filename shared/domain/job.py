@@ -18,7 +18,7 @@ class PublicJobFields:
     """The fields of the job object of the public API, in its order.
 
     The JSON of a job and the reading of rows follow from this list. A new field needs a column of
-    `jobs`, a line here, and its value before the first attempt in `producer.orders`.
+    `jobs`, a line here, and its first value in `producer.orders.insert_parameters`.
     """
 
     id: UUID
