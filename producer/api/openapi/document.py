@@ -28,7 +28,7 @@ _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _RESOURCES = "components"
 
 _DESCRIPTION = """\
-Darkroom develops images at Kie and charges credits for what succeeded.
+Darkroom generates images at Kie and charges credits for those that succeed.
 
 Send `Authorization: Bearer <key>`; `darkroom keys create` makes one. While no key was ever made,
 the API listens on loopback alone and asks for none. Every refusal is `application/problem+json`
