@@ -1,4 +1,4 @@
-"""`python -m bench`: measures, prints the figures, and with `--write` puts them on the page."""
+"""`python -m bench`: measures and prints the figures. `--write` also writes them to the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.report_page import rewrite_section
 
 
 def main() -> int:
-    """Measure; 0 when all was measured, 1 where a peer could not be installed."""
+    """Measure. Returns 0, or 1 if a peer could not be installed."""
     options = read_command_line(sys.argv[1:])
     try:
         section = asyncio.run(_measure(options))
@@ -70,7 +70,7 @@ async def _measure(options: FigureOptions) -> str:
 
 @asynccontextmanager
 async def _house(options: FigureOptions) -> AsyncIterator[BenchDeployment]:
-    """Open a house of its own for each figure: what one leaves behind would be work for another."""
+    """Open a new deployment for each figure, so that no figure leaves jobs for the next one."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         async with open_bench_deployment(
             Path(folder), simulator=simulator_options(options.seed), module=SIMULATOR

@@ -1,7 +1,7 @@
-"""`python -m bench.bulkheads`: how long ten jobs take beside an account that is in trouble.
+"""`python -m bench.bulkheads`: how long ten jobs take while another account has a fault.
 
-For each case one worker runs ten jobs of 3 s of the account `bench` alone, and then ten more
-beside the trouble. What is printed is both times and their ratio.
+For each case one worker runs ten jobs of 3 s of the account `bench`, and then ten more during the
+fault. Prints both times and their ratio.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _NUMBERS = count(1)
 
 
 def order_for(account_id: str, seconds: float, webhook_url: str | None = None) -> Order:
-    """Return an order that the simulated Kie works at for that long."""
+    """Return an order whose task takes that long."""
     prompt = f"[[sim: duration={seconds:g}]] picture {next(_NUMBERS)}"
     request = TextToImage(prompt=prompt, aspect_ratio="3:2")
     return Order(request=request, account_id=account_id, webhook_url=webhook_url)
 
 
 async def ten_jobs(producer: Producer) -> float:
-    """Return how long ten jobs of the account take until the last of them has succeeded."""
+    """Return how long ten jobs of the account take until the last one has succeeded."""
     started_at = monotonic()
     jobs = await producer.enqueue_many([order_for(ACCOUNT, JOB_SECONDS) for _ in range(JOBS)])
     ended = await asyncio.gather(*(producer.wait(job.id, timeout_seconds=120) for job in jobs))
@@ -114,7 +114,7 @@ CASES: dict[str, Case] = {
 
 
 async def measure(case: Case) -> tuple[float, float]:
-    """Return how long the ten jobs take alone, and beside this case."""
+    """Return how long the ten jobs take without and with the fault."""
     end_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         async with (

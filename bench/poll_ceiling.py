@@ -44,7 +44,7 @@ _CALLBACKS = ("callback_early=0.5", "callback_forged=0.3", "callback_forged_kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One run. The seed repeats who is hastened and killed, not how processes interleave."""
+    """One run. The seed repeats which jobs and workers are chosen, not the order of events."""
 
     tasks: int = 500
     workers: int = 4
@@ -55,7 +55,7 @@ class Options:
 
     @property
     def command(self) -> str:
-        """The command line that repeats it."""
+        """The command that repeats the measurement."""
         return (
             f"python -m bench.poll_ceiling --tasks {self.tasks} --workers {self.workers}"
             f" --polls {self.polls} --seconds-per-kill {self.seconds_per_kill:g}"
@@ -65,7 +65,7 @@ class Options:
 
 @dataclass(slots=True)
 class Pressure:
-    """What was done to the tasks."""
+    """The disturbances of the run."""
 
     hastened: int = 0
     kills: int = 0
@@ -73,18 +73,18 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the simulated Kie has counted."""
+    """The counters of the simulated Kie."""
 
     record: dict[str, Any]
     windows: Counter[int]
-    """How many tasks had which worst window."""
+    """The number of tasks by the most polls in one window."""
     pressure: Pressure
     took_seconds: float
     loads: tuple[float, float]
 
     @property
     def polls(self) -> int:
-        """How many polls arrived."""
+        """The number of polls."""
         return int(self.record["polls"]["arrived"])
 
     @property
@@ -94,7 +94,7 @@ class Finding:
 
 
 def main() -> int:
-    """Run it; 0 where no task was polled more often than allowed and the polls were enough."""
+    """Run it. Returns 0 if no task was polled too often and there were enough polls."""
     options = read_command_line(sys.argv[1:])
     with tempfile.TemporaryDirectory(prefix="polls-", ignore_cleanup_errors=True) as folder:
         finding = asyncio.run(press(options, Path(folder)))
@@ -106,7 +106,7 @@ def main() -> int:
 
 
 async def press(options: Options, folder: Path) -> Finding:
-    """Do everything that asks for polls, until they are enough."""
+    """Cause polls until there are enough."""
     load = os.getloadavg()[0]
     simulator = ["--duration", f"{_TASK_SECONDS:g}", "--sigma", "0", "--seed", str(options.seed)]
     simulator += ["--create-latency", "0", "--poll-latency", "0", "--request-log", "1000"]
@@ -150,7 +150,7 @@ async def _place(deployment: BenchDeployment, tasks: int) -> list[UUID]:
 
 
 async def _until(deployment: BenchDeployment, seconds: float, enough: int, *path: str) -> None:
-    """Wait for a figure of the record; raises TimeoutError, but is content with late polls."""
+    """Wait for a counter of the simulated Kie. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while True:
         record: Any = await deployment.record()
@@ -168,7 +168,7 @@ async def _until(deployment: BenchDeployment, seconds: float, enough: int, *path
 async def _hasten(
     deployment: BenchDeployment, job_ids: Sequence[UUID], rng: Random, pressure: Pressure
 ) -> None:
-    """Make random jobs due now, as an operator's refresh and every callback do."""
+    """Make random jobs due now, as an operator's refresh and callbacks do."""
     async with connect_redis(deployment.servers.redis_url) as redis:
         delivery_queue = DeliveryQueue(redis)
         while True:
@@ -215,7 +215,7 @@ def _lines(options: Options, finding: Finding) -> Iterator[str]:
 
 
 def read_command_line(arguments: Sequence[str]) -> Options:
-    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    """Parse the arguments. Raises SystemExit if they are invalid."""
     defaults = Options()
     parser = argparse.ArgumentParser(
         prog="python -m bench.poll_ceiling",

@@ -1,4 +1,4 @@
-"""The floor: the same HTTP calls and as many Postgres statements, and nothing else.
+"""A lower bound: the same HTTP calls and number of Postgres statements, and nothing else.
 
 No queue, no state machine, no ledger. `python -m bench.figures.bare_loop '{"jobs": 800, "polls": 4,
 "statements": 8, "first_seconds": 2, "gap_seconds": 1, "end_seconds": 4.7}'` waits for SIGCONT,
@@ -35,7 +35,7 @@ _WRITES = 3
 
 @dataclass(frozen=True, slots=True)
 class LoopLoad:
-    """What each job is made of."""
+    """The requests and statements of one job."""
 
     jobs: int
     polls: float
@@ -43,16 +43,16 @@ class LoopLoad:
     first_seconds: float
     gap_seconds: float
     end_seconds: float
-    """When the last poll is made, so long after the create: the task is done by then."""
+    """The time of the last poll after the create. The task has ended by then."""
 
 
 def share(number: int, per_job: float) -> int:
-    """Return how many of a thing job `number` gets, so that all together have `per_job` each."""
+    """Return the count for job `number`, so that the average over all jobs is `per_job`."""
     return int((number + 1) * per_job) - int(number * per_job)
 
 
 def poll_moments(polls: int, shape: LoopLoad) -> list[float]:
-    """Return when to poll, in seconds after the create; the last one finds the task done."""
+    """Return the times of the polls in seconds after the create. The last one finds the end."""
     early = [
         min(shape.first_seconds + index * shape.gap_seconds, shape.end_seconds)
         for index in range(max(polls, 1) - 1)
@@ -61,7 +61,7 @@ def poll_moments(polls: int, shape: LoopLoad) -> list[float]:
 
 
 class BareLoop:
-    """All jobs side by side, as many requests at once as a worker has slots."""
+    """Runs all jobs concurrently, with as many requests at once as a worker has slots."""
 
     def __init__(self, kie: Kie, pool: asyncpg.Pool, shape: LoopLoad) -> None:
         self._kie = kie

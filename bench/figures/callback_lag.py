@@ -1,4 +1,4 @@
-"""The figure P3a: how long after its end at Kie a job is settled, where Kie calls back."""
+"""The figure P3a: the time from a task's end at Kie to its job's settlement, with callbacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.measurement.worker_run import read_lags, wait_until_all_ended
 from producer import Producer
 
 RATES = (20, 100)
-"""Jobs per second that are offered, each in a run of its own."""
+"""The rates in jobs per second. Each rate is a separate run."""
 OFFERED_SECONDS = 15.0
 _WARM_UP_JOBS = 60
 
@@ -38,13 +38,13 @@ class CallbackRun:
     callbacks: int
     """Sent by the simulated Kie."""
     hastened: int
-    """Callbacks that moved a poll to now; the others came after a poll had found the end."""
+    """Callbacks that caused a poll. The others arrived after a poll had found the end."""
     worker_share: float
-    """Share of one core that the worker took while jobs were offered."""
+    """The worker's share of one core while jobs were offered."""
 
     @property
     def jobs(self) -> int:
-        """How many jobs were settled."""
+        """The number of settled jobs."""
         return len(self.lags)
 
 
@@ -66,7 +66,7 @@ class CallbackLag:
 
 
 async def measure_callbacks(deployment: BenchDeployment, rounds: int) -> list[CallbackRun]:
-    """Offer jobs at every rate to one worker, as often as there are rounds."""
+    """Offer jobs at each rate to one worker, once per round."""
     found = []
     for _ in range(rounds):
         for rate in RATES:

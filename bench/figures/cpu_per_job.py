@@ -1,4 +1,4 @@
-"""The figure P1, and P2 as a burst: everybody works through the same jobs, in turned rounds."""
+"""The figure P1, and P2 as a burst: all pipelines run the same jobs, in rotated order."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from bench.measurement.worker_run import count_statements, measure
 
 SIMULATOR = "worker.simulator"
 POLL_SCHEDULE = PollSchedule(first_seconds=2.5, gap_seconds=2.5)
-"""When the peers and the bare loop poll: as Kie's page advises for the first 30 seconds."""
+"""When the peers and the bare loop poll: as Kie advises for the first 30 seconds."""
 TICKING_POLL_SCHEDULES = {
     "saq": PollSchedule(1.7, 1.8),
     "streaq": PollSchedule(2.2, 2.2),
     "taskiq": PollSchedule(1.1, 1.55),
 }
-"""Of peers that look only every second (or half a second: streaQ): asked for earlier, the polls
-come about when all others make theirs."""
+"""The schedules of peers that check once a second (streaQ: twice). Earlier due times make their
+polls as late as those of the others."""
 _TASK_SECONDS = 8.0
 _SIGMA = 0.35
 _LONGEST_TASK_SECONDS = 40.0
-"""More than four and a half sigmas above the median: the bare loop's last poll finds it done."""
+"""More than 4.5 sigmas above the median, so that the bare loop's last poll finds the end."""
 
 
 def simulator_options(seed: int) -> list[str]:
@@ -43,15 +43,15 @@ def simulator_options(seed: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class PairedRuns:
-    """All that the rounds gave."""
+    """The results of all rounds."""
 
     rounds: list[Round]
     statements: dict[str, float]
-    """Per job and contestant, counted beforehand."""
+    """Statements per job and pipeline, counted beforehand."""
 
 
 def peers_of(libraries: Sequence[str]) -> list[PeerPipeline]:
-    """Return the tuned pipelines on these libraries, at their paces."""
+    """Return the tuned pipelines of these libraries, with their poll schedules."""
     return [
         PeerPipeline(library, TICKING_POLL_SCHEDULES.get(library, POLL_SCHEDULE), is_tuned=True)
         for library in libraries
@@ -71,7 +71,7 @@ async def measure_pairs(deployment: BenchDeployment, options: FigureOptions) -> 
 
 
 async def measure_burst(deployment: BenchDeployment, options: FigureOptions) -> PairedRuns:
-    """Run Darkroom and its peers through jobs that were all placed before (P2 as a burst)."""
+    """Run Darkroom and its peers through jobs that were placed beforehand (P2 as a burst)."""
     everybody: list[Pipeline] = [DarkroomPipeline(), *peers_of(options.peers)]
     pipelines = {one.name: one for one in everybody}
     statements = await _count_all(deployment, everybody, options.jobs)
@@ -83,7 +83,7 @@ async def measure_burst(deployment: BenchDeployment, options: FigureOptions) -> 
 
 
 def load_of(run: Run, statements: float) -> LoopLoad:
-    """Return the bare loop that makes as many polls as that run did, and those statements."""
+    """Return the bare loop with the polls of that run and these statements."""
     return LoopLoad(
         jobs=run.jobs,
         polls=run.polls_per_job,
@@ -97,7 +97,7 @@ def load_of(run: Run, statements: float) -> LoopLoad:
 async def _count_all(
     deployment: BenchDeployment, pipelines: Sequence[Pipeline], jobs: int
 ) -> dict[str, float]:
-    """Count everybody's statements per job, which also warms up."""
+    """Count the statements per job of each pipeline, which also warms up."""
     some = max(jobs // 4, 10)
     return {one.name: await count_statements(deployment, one, some) for one in pipelines}
 

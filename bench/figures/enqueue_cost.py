@@ -1,4 +1,4 @@
-"""The figures P5 and P6: what it costs a producer to enqueue, beside the bare calls."""
+"""The figures P5 and P6: the cost of an enqueue, compared with the bare calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EnqueueRates:
 
 
 async def measure_enqueueing(deployment: BenchDeployment, rounds: int) -> list[EnqueueRates]:
-    """Enqueue in every way, as often as there are rounds; no worker runs."""
+    """Enqueue in each way, once per round. No worker runs."""
     await deployment.start_over()
     settings = RedisSettings(unix_socket_path=deployment.servers.redis_url.removeprefix("unix://"))
     arq = await create_pool(settings)
@@ -73,7 +73,7 @@ async def _round(
         lambda: _middle(bare),
     ]
     results = dict.fromkeys(range(len(parts)), 0.0)
-    # Every other round the other way round, so that none always comes first.
+    # Every other round is in reverse order, so that none is always first.
     for index in list(results)[:: 1 if number % 2 == 0 else -1]:
         results[index] = await parts[index]()
     return EnqueueRates(*(results[index] for index in sorted(results)))
@@ -95,7 +95,7 @@ async def _enqueue_to_arq(arq: ArqRedis, jobs: int) -> float:
 
 
 async def _middle(once: Callable[[int], Awaitable[None]]) -> float:
-    """Return the median time of doing it once, one after the other."""
+    """Return the median time of sequential calls."""
     seconds = []
     for index in range(SINGLES):
         started_at = time.perf_counter()

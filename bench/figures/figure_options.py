@@ -1,4 +1,4 @@
-"""What a measurement is asked to do."""
+"""The options of a measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.arguments import at_least, positive
 FIGURES = ("speed", "sustained", "enqueue", "crowd", "callbacks")
 """P1; P2; P5 and P6; P7; P3a."""
 ALL_FIGURES = (*FIGURES, "burst")
-"""P2 as a burst is taken only where it is asked for: it says little."""
+"""P2 as a burst is measured only on request."""
 _FEWEST_JOBS = 10
 _FEWEST_OFFERED_SECONDS = 10
 """Five are left out, and a task takes eight."""
@@ -22,26 +22,26 @@ _PAGE = Path(__file__).parents[1] / "README.md"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureOptions:
-    """One measurement. The seed repeats what the simulated Kie draws, not the machine's moods."""
+    """One measurement. The seed repeats the random choices of the simulated Kie."""
 
     rounds: int = 5
     jobs: int = 3_000
-    """For the processor time per job: few enough for every poll to come on time."""
+    """The jobs for P1: few enough for each poll to be on time."""
     rate_jobs: int = 1_600
-    """For the burst: enough to keep a worker busy for longer than a task takes."""
+    """The jobs of the burst: enough to keep a worker busy for longer than a task takes."""
     sustained_rounds: int = 6
-    """For the rate that a worker carries: about two find its neighbourhood, the others the rate."""
+    """The rounds of P2: about two find the range of the rate, the others the rate."""
     offered_seconds: int = 40
-    """For how long a rate is offered: the longer, the less is forgiven who falls behind."""
+    """How long a rate is offered. A longer time detects a smaller lag."""
     seed: int = 7
     peers: tuple[str, ...] = ()
     figures: tuple[str, ...] = FIGURES
     page: Path | None = None
-    """The page whose section is rewritten. Default: none, the figures are only printed."""
+    """The page whose section is rewritten. None means that the figures are only printed."""
 
     @property
     def command(self) -> str:
-        """The command line that repeats it."""
+        """The command that repeats the measurement."""
         own = {
             "burst": f" --rate-jobs {self.rate_jobs}",
             "sustained": f" --sustained-rounds {self.sustained_rounds}"
@@ -56,7 +56,7 @@ class FigureOptions:
 
 
 def read_command_line(arguments: Sequence[str]) -> FigureOptions:
-    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    """Parse the arguments. Raises SystemExit if they are invalid."""
     defaults = FigureOptions()
     parser = _parser(defaults)
     given = parser.parse_args(arguments)

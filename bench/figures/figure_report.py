@@ -1,4 +1,4 @@
-"""Writes what the rounds gave: the ratios, everybody's own figures, and on what machine."""
+"""Formats the results: ratios, figures of each pipeline, and the machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SPREAD_HEAD = ("median", "min", "max")
 
 @dataclass(slots=True)
 class Findings:
-    """What was measured; the rest is left empty."""
+    """The measured figures. Others are empty."""
 
     speed: PairedRuns = field(default_factory=lambda: PairedRuns([], {}))
     sustained: Sustained = field(default_factory=Sustained)

@@ -1,19 +1,18 @@
-"""Finds the highest rate that somebody carries, by going up and down around it: pure.
+"""Finds the highest rate that a pipeline sustains, by the up-and-down method. Pure.
 
-The method is the up-and-down one of Dixon and Mood (1948): after a rate that was carried comes a
-higher one, after a rate that was not comes a lower one.
+The method of Dixon and Mood (1948): a sustained rate is followed by a higher one, and another
+rate by a lower one.
 
-- The steps are of a factor of 1.3 until the outcome changes for the first time. While it climbs, a
-  rate that was carried leads to what the worker's share of a core lets one expect, if that is
-  higher, though never to more than twice the rate: jobs cost less the more there are of them.
-- The round that changes the outcome for the first time leads to the middle (geometric mean) of its
-  rate and the one before, for the limit lies between the two. That middle is its estimate.
-- From then on the steps are of a factor of 1.1, and the estimate of a round is the middle of the
-  rate that it tried and of the rate that its outcome leads to.
+- Steps have a factor of 1.3 until the outcome changes for the first time. Meanwhile a sustained
+  rate is followed by the rate that the worker's share of a core suggests, if that is higher, but by
+  at most twice the rate.
+- The round in which the outcome first changes is followed by the geometric mean of its rate and
+  the one before, because the limit is between the two. This mean is its estimate.
+- Later steps have a factor of 1.1. The estimate of a round is the geometric mean of its rate and
+  the next one.
 
-The figure of a contestant is the median of these estimates. The rounds before say nothing of where
-the limit is, and do not count. Where the outcome never changed, only the last round counts, by the
-middle of its rate and the next, and what it says is a bound.
+The figure of a pipeline is the median of these estimates. Earlier rounds do not count. If the
+outcome never changes, only the last round counts, and its estimate is a bound.
 """
 
 from __future__ import annotations
@@ -29,39 +28,39 @@ COARSE_STEP = 1.3
 FINE_STEP = 1.1
 _BUSY_SHARE = 0.8
 _LEAST_SHARE = 0.01
-"""Less is not known so exactly, for the kernel counts in hundredths of a second."""
+"""Smaller shares are inexact, because the kernel counts in hundredths of a second."""
 
 
 class Outcome(StrEnum):
-    """What became of a rate that was tried."""
+    """The outcome of a trial."""
 
     CARRIED = "yes"
     NOT_CARRIED = "no"
     NOT_OFFERED = "placed late"
-    """Whoever places the jobs fell behind, so that nothing is known of the worker."""
+    """Jobs were placed too late, so the trial says nothing about the worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One rate that was tried, in whole jobs per second."""
+    """One trial at a rate, in whole jobs per second."""
 
     rate: int
     outcome: Outcome
     guess: int = 0
-    """The rate that one would guess by how busy the worker was."""
+    """The rate that the worker's share of a core suggests."""
 
 
 def guess_rate(rate: int, share: float, outcome: Outcome) -> int:
-    """Return the jobs/s that take 0.8 of a core, where `rate` of them take that share of one.
+    """Return the jobs/s that would take 0.8 of a core, if `rate` takes `share` of a core.
 
-    A worker that did not carry them was limited by something else, perhaps: less is guessed then.
+    The estimate is lower if the rate was not sustained, because another limit may apply.
     """
     most = math.inf if outcome is Outcome.CARRIED else rate / COARSE_STEP
     return max(1, round(min(rate * _BUSY_SHARE / max(share, _LEAST_SHARE), most)))
 
 
 def next_rate(tried: Sequence[Tried]) -> int:
-    """Return the rate to try after those, of which there is at least one."""
+    """Return the rate to try after these trials, at least one."""
     change, last = _first_change(tried), tried[-1]
     if change == len(tried) - 1:
         return round(math.sqrt(tried[-2].rate * last.rate))
@@ -73,12 +72,12 @@ def next_rate(tried: Sequence[Tried]) -> int:
 
 
 def is_bracketed(tried: Sequence[Tried]) -> bool:
-    """Tell whether the outcome has changed, so that the limit was seen from both sides."""
+    """Return whether the outcome has changed, so that the limit is between two trials."""
     return _first_change(tried) is not None
 
 
 def estimates(tried: Sequence[Tried]) -> dict[int, float]:
-    """Return what each round that counts says of the rate, in jobs/s, by its number from 0."""
+    """Return the estimates of the rounds that count in jobs/s, by round number from 0."""
     change = _first_change(tried)
     first = len(tried) - 1 if change is None else change
     rates = [*(one.rate for one in tried), next_rate(tried)]
@@ -89,14 +88,14 @@ def estimates(tried: Sequence[Tried]) -> dict[int, float]:
 
 
 def rate_of(tried: Sequence[Tried]) -> Spread:
-    """Return the figure of a contestant, in jobs/s, over the rounds that count."""
+    """Return the figure of a pipeline in jobs/s, over the rounds that count."""
     return spread(list(estimates(tried).values()))
 
 
 def ratio_to_best(mine: Sequence[Tried], peers: Mapping[str, Sequence[Tried]]) -> Spread:
-    """Return one contestant's rate in terms of the best peer's, round by round.
+    """Return the ratio of a pipeline's rate to the best peer's, for each round.
 
-    Over the rounds that count for all of them; the last one always does.
+    Uses the rounds that count for all of them. The last one always counts.
     """
     ours = estimates(mine)
     theirs = [estimates(tried) for tried in peers.values()]
@@ -105,7 +104,7 @@ def ratio_to_best(mine: Sequence[Tried], peers: Mapping[str, Sequence[Tried]]) -
 
 
 def _first_change(tried: Sequence[Tried]) -> int | None:
-    """Return the number of the first round that turned round: carried after not, or not after."""
+    """Return the number of the first round whose outcome differs from the one before."""
     ups = [one.outcome is Outcome.CARRIED for one in tried]
     changes = (number for number in range(1, len(ups)) if ups[number] != ups[number - 1])
     return next(changes, None)

@@ -1,12 +1,12 @@
-"""Offers jobs to one worker at a rate, evenly, and judges whether it carries that rate.
+"""Offers jobs to one worker at a constant rate, and decides whether it sustains the rate.
 
-A rate is carried when all jobs end, and 95 % of them are submitted within 5 s of being placed and
-settled within 5 s of their task's end: two of the poll gaps that Kie advises. Neither needs to know
-which job is which: the submit delay is the horizontal distance between the curve of jobs placed and
-the curve of tasks created, the lag is taken by the simulated Kie's own record.
+A rate is sustained if all jobs end, 95 % of them are submitted within 5 s after they were placed,
+and 95 % are settled within 5 s after their task's end. 5 s are two poll intervals of Kie's advice.
+The submit delay of the k-th job is the time from the k-th placed job to the k-th created task. The
+settlement lag uses the record of the simulated Kie.
 
-Jobs of the first five seconds are left out of both, because a new worker does everything for the
-first time. Where whoever places the jobs is late itself, nothing is said of the worker.
+Jobs of the first five seconds are not measured, because a new worker does everything for the first
+time. If jobs are placed late, the trial has no outcome.
 """
 
 from __future__ import annotations
@@ -29,48 +29,48 @@ from bench.measurement.worker_run import read_lags, wait_until_all_ended
 LATE_SECONDS = 5.0
 COLD_SECONDS = 5.0
 DRAIN_SECONDS = 45.0
-"""After the offering: longer than the longest task, and the delays that are allowed."""
+"""The time for jobs to end after the last one was placed."""
 _PLACED_LATE_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
-"""Looking for open jobs reads all of them, so it must be seldom beside a busy worker."""
+"""A query of open jobs reads all of them, so it must be rare during a measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One rate, offered to one worker of one contestant."""
+    """One rate offered to one worker of one pipeline."""
 
     name: str
     rate: int
     jobs: int
     outcome: Outcome
     cpu_seconds: float
-    """Processor time of the worker until the last job had ended, or patience did."""
+    """The worker's CPU time until the last job had ended, or the time limit."""
     polls: int
     kie_share: float
-    """Share of one core that the simulated Kie took while jobs were offered."""
+    """The simulated Kie's share of one core while jobs were offered."""
     worker_share: float
-    """Share of one core that the worker took in the last quarter of the offering, when jobs are
-    placed, polled and settled all at once."""
+    """The worker's share of one core in the last quarter of the offering, when jobs are placed,
+    polled and settled at the same time."""
     lags: tuple[float, ...]
-    """Seconds from the end of a task at Kie until its job was settled."""
+    """Seconds from the end of a task at Kie to the settlement of its job."""
     submit_delays: tuple[float, ...]
-    """Seconds from the k-th job's being placed until the k-th task was created."""
+    """Seconds from the k-th placed job to the k-th created task."""
 
     @property
     def tried(self) -> Tried:
-        """What the choice of the next rate needs to know."""
+        """The data for choosing the next rate."""
         return Tried(
             self.rate, self.outcome, guess_rate(self.rate, self.worker_share, self.outcome)
         )
 
     @property
     def cpu_ms_per_job(self) -> float:
-        """Processor time of the worker per job, in milliseconds."""
+        """The worker's CPU time per job, in milliseconds."""
         return 1000 * self.cpu_seconds / self.jobs
 
     @property
     def polls_per_job(self) -> float:
-        """How often it asked about a task."""
+        """The number of polls."""
         return self.polls / self.jobs
 
 
@@ -80,7 +80,7 @@ async def try_rate(
     rate: int,
     seconds: float,
 ) -> Trial:
-    """Offer so many jobs per second for so many seconds to a new worker, and judge it."""
+    """Offer jobs at this rate to a new worker, and return the trial."""
     await deployment.start_over()
     jobs = round(rate * seconds)
     program = pipeline.worker(deployment)
@@ -100,7 +100,7 @@ async def try_rate(
         begun = placed[0] + COLD_SECONDS
         lags = await read_lags(deployment, pipeline, created_since=begun)
         if not all_ended and isinstance(pipeline, DarkroomPipeline):
-            # Its books stay: what is left over would be work for the worker of the next trial.
+            # Wait: open jobs would be work for the worker of the next trial.
             await wait_until_all_ended(deployment, pipeline, look_seconds=_LOOK_SECONDS)
     delays = delays_between(placed, created, since=begun)
     return Trial(
@@ -124,7 +124,7 @@ def judge(
     *,
     all_ended: bool,
 ) -> Outcome:
-    """Tell whether the rate was carried, from how late jobs were placed, submitted and settled."""
+    """Return the outcome, from the delays of placing, submitting and settling jobs."""
     if percentile(lateness, 95) > _PLACED_LATE_SECONDS:
         return Outcome.NOT_OFFERED
     is_prompt = all(percentile(late, 95) <= LATE_SECONDS for late in (submit_delays, lags))
@@ -132,16 +132,16 @@ def judge(
 
 
 def lateness_of(placed: Sequence[float], rate: int) -> tuple[float, ...]:
-    """Return how many seconds later than its turn each job was placed, the first being on time."""
+    """Return the delay of placing each job in seconds. The first one is on time."""
     return tuple(moment - (placed[0] + number / rate) for number, moment in enumerate(placed))
 
 
 def delays_between(
     placed: Sequence[float], created: Sequence[float], *, since: float
 ) -> tuple[float, ...]:
-    """Return the horizontal distances between the two curves (both in order, epoch), in seconds.
+    """Return the times from the k-th placed job to the k-th created task (both sorted).
 
-    Jobs placed before `since` are left out. A job whose task lacks is late without end.
+    Jobs placed before `since` are skipped. The delay of a job without a task is infinite.
     """
     lacking = [math.inf] * (len(placed) - len(created))
     pairs = zip(placed, [*created, *lacking], strict=False)
@@ -149,7 +149,7 @@ def delays_between(
 
 
 async def _share_at_last(pid: int, seconds: float) -> float:
-    """Return the share of one core that a process takes in the last quarter of the seconds."""
+    """Return the share of one core that a process uses in the last quarter of the seconds."""
     await asyncio.sleep(0.75 * seconds)
     before, started_at = cpu_seconds(pid), time.monotonic()
     await asyncio.sleep(0.25 * seconds)
@@ -170,7 +170,7 @@ async def _have_all_ended(
 async def _read_curves(
     deployment: BenchDeployment, pipeline: DarkroomPipeline | PeerPipeline, since: float
 ) -> tuple[list[float], list[float]]:
-    """Return when jobs were placed, and when tasks were created, each in order (epoch)."""
+    """Return the times of placed jobs and created tasks, sorted (epoch seconds)."""
     tasks, connection = await asyncio.gather(deployment.tasks(), connect_unlogged(deployment))
     try:
         placed = await pipeline.placed(connection, since)

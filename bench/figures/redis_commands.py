@@ -1,4 +1,4 @@
-"""The figure P7: how many commands Redis gets per job, from eight workers and from one."""
+"""The figure P7: Redis commands per job, with one worker and with eight."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench.measurement.worker_run import wait_until_all_ended
 
 MANY_WORKERS = 8
 _MOST_ROUNDS = 2
-"""Commands are counted, not timed: more rounds would tell nothing more."""
+"""Commands are counted, not timed, so few rounds are enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandCounts:
-    """Redis commands per job, of one contestant in one round."""
+    """Redis commands per job of one pipeline in one round."""
 
     name: str
     alone: float
@@ -31,7 +31,7 @@ class CommandCounts:
 async def measure_redis_commands(
     deployment: BenchDeployment, rounds: int, jobs: int, *, arq: bool
 ) -> list[CommandCounts]:
-    """Count the commands of Darkroom, and of stock arq if asked."""
+    """Count the commands of Darkroom, and optionally of stock arq."""
     pipelines: list[Pipeline] = [DarkroomPipeline()]
     if arq:
         pipelines.append(PeerPipeline("arq", POLL_SCHEDULE, is_tuned=True))

@@ -1,9 +1,9 @@
-"""The figure P2: the highest rate of jobs that one worker carries without falling behind.
+"""The figure P2: the highest rate of jobs that one worker sustains.
 
-It is sustainable throughput (Karimov et al., ICDE 2018): jobs are offered evenly, and the worker
-must keep up (`bench.figures.rate_trial`). A screening at a low rate tells how busy it keeps
-everybody; only Darkroom and the two peers that it keeps least busy go on. Their rates are then
-found in alternating rounds (`bench.figures.rate_search`), one trial of each in every round.
+Sustainable throughput (Karimov et al., ICDE 2018): jobs are offered at a constant rate, and the
+worker must keep up (`bench.figures.rate_trial`). A screening at a low rate measures the CPU use of
+all pipelines. Only Darkroom and the two peers with the lowest use are measured further, in rounds
+with one trial each (`bench.figures.rate_search`).
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ PEERS_MEASURED = 2
 
 @dataclass(frozen=True, slots=True)
 class Sustained:
-    """All that was tried."""
+    """All trials."""
 
     screened: list[Trial] = field(default_factory=list)
     trials: dict[str, list[Trial]] = field(default_factory=dict)
-    """By contestant, Darkroom first; a trial for each round."""
+    """The trials by pipeline, Darkroom first. One for each round."""
 
     def tried(self, name: str) -> list[Tried]:
-        """Return the rates that one contestant was tried at, with what became of them."""
+        """Return the trials of one pipeline."""
         return [trial.tried for trial in self.trials[name]]
 
     def last_carried(self, name: str) -> Trial | None:
-        """Return the last trial of a contestant that it carried, if it carried any."""
+        """Return the last sustained trial of a pipeline, or None."""
         carried = [one for one in self.trials[name] if one.outcome is Outcome.CARRIED]
         return carried[-1] if carried else None
 
 
 async def measure_sustained(deployment: BenchDeployment, options: FigureOptions) -> Sustained:
-    """Screen everybody, and find the rates of those who go on."""
+    """Screen all pipelines, and find the rates of the best ones."""
     pipelines: dict[str, DarkroomPipeline | PeerPipeline] = {
         DarkroomPipeline.name: DarkroomPipeline()
     }
@@ -66,7 +66,7 @@ async def measure_sustained(deployment: BenchDeployment, options: FigureOptions)
 
 
 def best_peers(screened: Sequence[Trial]) -> list[str]:
-    """Return the names of the peers of whom most is to be expected, at most two, best first."""
+    """Return the names of the peers with the highest expected rate, at most two, the best first."""
     peers = [trial for trial in screened if trial.name != DarkroomPipeline.name]
     best = sorted(peers, key=lambda trial: trial.tried.guess, reverse=True)
     return [trial.name for trial in best[:PEERS_MEASURED]]

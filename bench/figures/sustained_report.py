@@ -1,4 +1,4 @@
-"""Writes what was found of the rates that workers carry: the ratio, the trials, the screening."""
+"""Formats the results of P2: the ratio, the trials and the screening."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _SCREENING_HEAD = ("contestant", "carried", *_COSTS_HEAD, "first guess, jobs/s")
 
 
 def sustained_ratio(found: Sustained) -> Spread | None:
-    """Return Darkroom's rate in terms of the best peer's; None where no peer was measured."""
+    """Return the ratio of Darkroom's rate to the best peer's. None without a measured peer."""
     peers = {name: found.tried(name) for name in found.trials if name != DarkroomPipeline.name}
     return ratio_to_best(found.tried(DarkroomPipeline.name), peers) if peers else None
 
 
 def is_bound(found: Sustained) -> bool:
-    """Tell whether somebody's limit was seen from one side only, so that the ratio is a bound."""
+    """Return whether a limit was seen from one side only, so that the ratio is a bound."""
     return not all(is_bracketed(found.tried(name)) for name in found.trials)
 
 
 def say_sustained(found: Sustained, offered_seconds: int) -> Iterator[str]:
-    """Yield the paragraphs and tables, as Markdown; nothing where nothing was tried."""
+    """Yield paragraphs and tables as Markdown. Yields nothing without trials."""
     if not found.trials:
         return
     rounds = len(found.trials[DarkroomPipeline.name])
@@ -91,7 +91,7 @@ def _costs(trial: Trial) -> tuple[str, ...]:
 
 
 def _warnings(found: Sustained) -> Iterator[str]:
-    """Say of whom the figure is only a bound, and for whom the placing was too slow."""
+    """Yield warnings: figures that are bounds, and trials whose jobs were placed late."""
     for name in found.trials:
         tried = found.tried(name)
         if not is_bracketed(tried):

@@ -1,4 +1,4 @@
-"""Where a measurement takes place: Postgres and Valkey of its own, and a simulated Kie."""
+"""The deployment of a measurement: a separate Postgres and Valkey, and a simulated Kie."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FETCH_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class BenchDeployment:
-    """Servers that are up, and the environment of processes that use them."""
+    """Running servers, and the environment of processes that use them."""
 
     folder: Path
     servers: Servers
@@ -40,15 +40,15 @@ class BenchDeployment:
     session: aiohttp.ClientSession
 
     async def record(self) -> dict[str, Any]:
-        """Return the figures of the simulated Kie's record."""
+        """Return the counters of the simulated Kie."""
         return dict(orjson.loads(await self._ask("record")))
 
     async def tasks(self) -> list[dict[str, Any]]:
-        """Return the simulated Kie's tasks."""
+        """Return the tasks of the simulated Kie."""
         return [orjson.loads(line) for line in (await self._ask("record/tasks")).splitlines()]
 
     async def start_over(self) -> None:
-        """Empty the simulated Kie, Valkey and the peers' tables; Darkroom's books stay."""
+        """Empty the simulated Kie, Valkey and the peers' tables. Darkroom's tables stay."""
         async with self.session.post(f"{self.kie_url}/simulator/reset") as answer:
             answer.raise_for_status()
         await self.flush_redis()
@@ -73,10 +73,10 @@ async def open_bench_deployment(
     module: str = "worker.simulator",
     fsync: bool = True,
 ) -> AsyncIterator[BenchDeployment]:
-    """Start everything; all of it ends with the block.
+    """Start the servers for the duration of the block.
 
-    `module` is the program that is the simulated Kie, `simulator` what its command line gets.
-    Without fsync commits cost less than they do in earnest: for tests.
+    `module` is the program of the simulated Kie, and `simulator` its arguments. Without fsync,
+    commits are faster than in production: use it for tests only.
     """
     embedded = await asyncio.to_thread(
         acquire_servers, folder / "home", linger_seconds=0, fsync=fsync
@@ -110,7 +110,7 @@ async def open_bench_deployment(
 
 
 async def make_peer_tables(servers: Servers) -> None:
-    """Make the tables of the hand-made pipelines anew."""
+    """Create the tables of the peers' pipelines again."""
     connection = await asyncpg.connect(servers.database_url)
     try:
         await connection.execute(_TABLES.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Which core a measured process runs on, and how busy the machine was: read from the kernel."""
+"""Assigns processes to CPU cores, and reads CPU and memory use from the kernel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def one_core_set_aside() -> Iterator[int | None]:
-    """Keep this process, and all that it starts, off one core; yields that core.
+    """Reserve one core: this process and its children use the others. Yields the core.
 
-    Yields None on a machine of one core, where nothing can be set aside.
+    Yields None on a machine with one core.
     """
     allowed = os.sched_getaffinity(0)
     if len(allowed) < 2:
@@ -27,14 +27,14 @@ def one_core_set_aside() -> Iterator[int | None]:
 
 
 def put_on_core(pid: int, core: int | None) -> None:
-    """Let every thread of a process run on that core alone; None leaves it where it is."""
+    """Move all threads of a process to that core. None changes nothing."""
     if core is not None:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(thread.name), {core})
 
 
 def memory_mb(pid: int, which: str) -> float:
-    """Return a memory figure of a process in MB: `VmRSS`, or the peak, `VmHWM`."""
+    """Return a memory value of a process in MB: `VmRSS`, or the peak `VmHWM`."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == which:
@@ -43,7 +43,7 @@ def memory_mb(pid: int, which: str) -> float:
 
 
 def busy_seconds() -> float:
-    """Return how long the cores of the machine have been busy, summed over them."""
+    """Return the busy time of all cores of the machine, in core seconds."""
     ticks = [int(one) for one in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
     idle = ticks[3] + ticks[4]
     return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""Processes that are measured: started, seen ready, held still, and read from the kernel."""
+"""Starts, suspends, measures and stops processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SETTLE_SECONDS = 0.3
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used, from the kernel's own account."""
+    """Return the CPU time of a process, from the kernel."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -31,10 +31,10 @@ async def running(
     folder: Path,
     ready: str,
 ) -> AsyncIterator[int]:
-    """Run a program for as long as the block lasts; yields its process id once it is ready.
+    """Run a program during the block. Yields its process id when it is ready.
 
-    It is ready when the URL `ready` answers, or when a line with the words `ready` came on its
-    stderr, which otherwise goes to a log in the folder.
+    It is ready when the URL `ready` replies, or when a line of its stderr contains `ready`. Stderr
+    is logged to a file in the folder.
     """
     log = folder / "process.log"
     with log.open("wb") as stderr:
@@ -59,7 +59,7 @@ async def running(
 
 
 def end_on_sigterm() -> None:
-    """Have SIGTERM cancel the task that calls this, so that whatever it has started is ended."""
+    """Make SIGTERM cancel the calling task, so that its processes are stopped."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -68,7 +68,7 @@ def end_on_sigterm() -> None:
 async def run_to_its_end(
     arguments: Sequence[str], environ: Mapping[str, str], *, folder: Path
 ) -> None:
-    """Run a program until it ends by itself; raises RuntimeError with its words where it fails."""
+    """Run a program until it ends. Raises RuntimeError with its output if it fails."""
     process = await asyncio.create_subprocess_exec(
         *arguments,
         env=dict(environ),
@@ -87,7 +87,7 @@ async def run_to_its_end(
 
 @asynccontextmanager
 async def suspended(pid: int) -> AsyncIterator[None]:
-    """Freeze a process while the block lasts, so that what is prepared is not yet worked on."""
+    """Suspend a process during the block, while jobs are prepared for it."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -105,7 +105,7 @@ async def _is_ready(ready: str, log: Path) -> bool:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Ask it to end, and kill what is left of it and of its children, whose session is its own."""
+    """Stop a process, and kill the rest of its session."""
     if process.returncode is None:
         process.terminate()
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""Who is measured: Darkroom, the bare loop, and the pipelines made by hand on its peers."""
+"""The measured pipelines: Darkroom, the bare loop, and one on each peer library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """How a hand-made pipeline polls."""
+    """When a peer's pipeline polls."""
 
     first_seconds: float
     gap_seconds: float
@@ -34,7 +34,7 @@ class PollSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A worker process to start, and what tells that it is ready: words, or a URL."""
+    """A worker process to start, and the text or URL that shows that it is ready."""
 
     arguments: tuple[str, ...]
     environ: dict[str, str]
@@ -42,35 +42,35 @@ class Program:
 
 
 class Pipeline(Protocol):
-    """Somebody who can work through jobs."""
+    """A pipeline that runs jobs."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
 
     def worker(self, deployment: BenchDeployment) -> Program:
-        """Return how to start one of its workers."""
+        """Return the command that starts a worker."""
 
     async def place(self, deployment: BenchDeployment, jobs: int) -> None:
-        """Place this many jobs at once."""
+        """Enqueue this many jobs at once."""
 
     async def count_open(self, connection: asyncpg.Connection) -> int:
-        """Return how many jobs have not ended."""
+        """Return the number of open jobs."""
 
     async def last_end(self, connection: asyncpg.Connection) -> float:
-        """Return when the last job ended (epoch)."""
+        """Return the end of the last job (epoch seconds)."""
 
     async def ends(self, connection: asyncpg.Connection) -> dict[str, float]:
-        """Return when each ended job ended (epoch), by the name of its task at Kie."""
+        """Return the end of each ended job (epoch seconds), by task name at Kie."""
 
 
 class DarkroomPipeline:
-    """Ours, with its own timetable of polls, and nothing set but the addresses."""
+    """Darkroom with its own poll planning and default settings."""
 
     name = "Darkroom"
 
     def worker(self, deployment: BenchDeployment) -> Program:
-        """Return how to start a worker: as anybody would, quiet in its log as all others are."""
+        """Return the command that starts a worker, with the log level of the other pipelines."""
         port = free_port()
         environ = {
             **deployment.environ,
@@ -82,19 +82,19 @@ class DarkroomPipeline:
         return Program(arguments, environ, f"http://127.0.0.1:{port}/healthz")
 
     async def place(self, deployment: BenchDeployment, jobs: int) -> None:
-        """Place this many jobs at once."""
+        """Enqueue this many jobs at once."""
         async with Producer.connect_to(deployment.servers) as producer:
             for start in range(0, jobs, _BATCH):
                 numbers = range(start, min(start + _BATCH, jobs))
                 await producer.enqueue_many([order_of(number) for number in numbers])
 
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
-        """Place this many jobs evenly over the seconds."""
+        """Enqueue this many jobs at a constant rate over the seconds."""
         async with Producer.connect_to(deployment.servers) as producer:
             await place_evenly(producer, jobs, seconds)
 
     async def placed(self, connection: asyncpg.Connection, since: float) -> list[float]:
-        """Return when each job was placed that was placed since then (epoch)."""
+        """Return when the jobs since then were placed (epoch seconds)."""
         rows = await connection.fetch(
             "SELECT extract(epoch FROM created_at) AS placed FROM jobs"
             " WHERE created_at >= to_timestamp($1)",
@@ -103,7 +103,7 @@ class DarkroomPipeline:
         return [float(row["placed"]) for row in rows]
 
     async def count_open(self, connection: asyncpg.Connection) -> int:
-        """Return how many jobs have not ended."""
+        """Return the number of open jobs."""
         return int(
             await connection.fetchval(
                 "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
@@ -111,13 +111,13 @@ class DarkroomPipeline:
         )
 
     async def last_end(self, connection: asyncpg.Connection) -> float:
-        """Return when the last job ended (epoch)."""
+        """Return the end of the last job (epoch seconds)."""
         return float(
             await connection.fetchval("SELECT extract(epoch FROM max(finished_at)) FROM jobs")
         )
 
     async def ends(self, connection: asyncpg.Connection) -> dict[str, float]:
-        """Return when each ended job ended (epoch), by the name of its task at Kie."""
+        """Return the end of each ended job (epoch seconds), by task name at Kie."""
         rows = await connection.fetch(
             "SELECT provider_task_id, extract(epoch FROM finished_at) AS ended FROM jobs"
             " WHERE provider_task_id IS NOT NULL AND finished_at IS NOT NULL"
@@ -126,22 +126,22 @@ class DarkroomPipeline:
 
 
 class _PeerTablesMixin:
-    """What the bare loop and the peers have in common: the plain tables."""
+    """The tables of the bare loop and the peers."""
 
     async def count_open(self, connection: asyncpg.Connection) -> int:
-        """Return how many jobs have not ended."""
+        """Return the number of open jobs."""
         return int(
             await connection.fetchval("SELECT count(*) FROM peers.jobs WHERE finished_at IS NULL")
         )
 
     async def last_end(self, connection: asyncpg.Connection) -> float:
-        """Return when the last job ended (epoch)."""
+        """Return the end of the last job (epoch seconds)."""
         return float(
             await connection.fetchval("SELECT extract(epoch FROM max(finished_at)) FROM peers.jobs")
         )
 
     async def ends(self, connection: asyncpg.Connection) -> dict[str, float]:
-        """Return when each ended job ended (epoch), by the name of its task at Kie."""
+        """Return the end of each ended job (epoch seconds), by task name at Kie."""
         rows = await connection.fetch(
             "SELECT task_id, extract(epoch FROM finished_at) AS ended FROM peers.jobs"
             " WHERE task_id IS NOT NULL AND finished_at IS NOT NULL"
@@ -150,7 +150,7 @@ class _PeerTablesMixin:
 
 
 class BareLoopPipeline(_PeerTablesMixin):
-    """The floor, with the polls and statements per job that it is told to make."""
+    """The bare loop with the given polls and statements per job."""
 
     name = "bare loop"
 
@@ -158,7 +158,7 @@ class BareLoopPipeline(_PeerTablesMixin):
         self._shape = shape
 
     def worker(self, deployment: BenchDeployment) -> Program:
-        """Return how to start it; it begins when it goes on after being held still."""
+        """Return the command that starts it. It begins when it is resumed."""
         environ = peer_environ(deployment, PollSchedule(1, 1), is_tuned=True)
         arguments = (
             sys.executable,
@@ -169,7 +169,7 @@ class BareLoopPipeline(_PeerTablesMixin):
         return Program(arguments, environ, READY)
 
     async def place(self, deployment: BenchDeployment, jobs: int) -> None:
-        """Make the rows that it will write to."""
+        """Create the rows that it writes to."""
         connection = await asyncpg.connect(deployment.servers.database_url)
         try:
             await JobTable(connection).place(range(jobs))
@@ -178,7 +178,7 @@ class BareLoopPipeline(_PeerTablesMixin):
 
 
 class PeerPipeline(_PeerTablesMixin):
-    """A pipeline of `bench/peers/`, in the environment of its library."""
+    """A pipeline of `bench/peers/` in the environment of its library."""
 
     def __init__(self, library: str, pace: PollSchedule, *, is_tuned: bool) -> None:
         self._library = library
@@ -193,25 +193,25 @@ class PeerPipeline(_PeerTablesMixin):
 
     @property
     def module(self) -> str:
-        """The file of the pipeline, as Python imports it."""
+        """The module of the pipeline."""
         return f"bench.peers.{self._library}_pipeline"
 
     def worker(self, deployment: BenchDeployment) -> Program:
-        """Return how to start a worker."""
+        """Return the command that starts a worker."""
         arguments = (str(self._python), "-m", self.module, "work")
         return Program(arguments, self.environ(deployment), READY)
 
     async def place(self, deployment: BenchDeployment, jobs: int) -> None:
-        """Place this many jobs at once, from a process of the peer's own environment."""
+        """Enqueue this many jobs at once, from a process in the peer's environment."""
         await self.place_over(deployment, jobs, 0)
 
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
-        """Place this many jobs evenly over the seconds, from a process of its own."""
+        """Enqueue this many jobs at a constant rate over the seconds, from a separate process."""
         arguments = self.placing(jobs, seconds)
         await run_to_its_end(arguments, self.environ(deployment), folder=deployment.folder)
 
     async def placed(self, connection: asyncpg.Connection, since: float) -> list[float]:
-        """Return when each job was placed that was placed since then (epoch)."""
+        """Return when the jobs since then were placed (epoch seconds)."""
         rows = await connection.fetch(
             "SELECT extract(epoch FROM created_at) AS placed FROM peers.jobs"
             " WHERE created_at >= to_timestamp($1)",
@@ -220,7 +220,7 @@ class PeerPipeline(_PeerTablesMixin):
         return [float(row["placed"]) for row in rows]
 
     def placing(self, jobs: int, seconds: float) -> tuple[str, ...]:
-        """Return the command that places jobs evenly over so many seconds."""
+        """Return the command that enqueues jobs at a constant rate."""
         given = json.dumps({"jobs": jobs, "seconds": seconds})
         return (str(self._python), "-m", self.module, "place", given)
 
@@ -244,7 +244,7 @@ async def place_evenly(producer: Producer, jobs: int, seconds: float) -> None:
 def peer_environ(
     deployment: BenchDeployment, pace: PollSchedule, *, is_tuned: bool
 ) -> dict[str, str]:
-    """Return what `bench.peers.peer_settings` reads."""
+    """Return the environment variables for `bench.peers.peer_settings`."""
     return {
         **deployment.environ,
         "PEER_FIRST_POLL_SECONDS": f"{pace.first_seconds:g}",
@@ -254,7 +254,7 @@ def peer_environ(
 
 
 def order_of(number: int) -> Order:
-    """Return Darkroom's order for what the peers call job `number`."""
+    """Return the order of job `number`, equal to that of the peers."""
     prompt, quantity = describe(number)
     request = TextToImage.model_validate(
         {"prompt": prompt, "aspect_ratio": "1:1", "quantity": quantity}
@@ -263,7 +263,7 @@ def order_of(number: int) -> Order:
 
 
 def log_folder(deployment: BenchDeployment, name: str) -> Path:
-    """Return a folder of its own for what a process writes."""
+    """Return a folder for the files of one process."""
     folder = deployment.folder / name.replace(" ", "-")
     folder.mkdir(exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""What is made of the runs of several rounds: pure."""
+"""Statistics of the runs of several rounds. Pure."""
 
 from __future__ import annotations
 
@@ -9,66 +9,66 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contestant's work through the jobs, once."""
+    """One run of one pipeline."""
 
     name: str
     jobs: int
     seconds: float
-    """From the moment it was let go until its last job had ended."""
+    """From the resumption of the worker to the end of its last job."""
     cpu_seconds: float
-    """Processor time of the worker process alone."""
+    """The CPU time of the worker process."""
     polls: int
     statements: int
-    """Sent to Postgres by the worker; 0 unless they were counted in this run."""
+    """The statements that the worker sent. 0 if they were not counted."""
     kie_cpu_seconds: float
     lags: tuple[float, ...] = ()
-    """Seconds from the end of each task at Kie until its job was settled."""
+    """Seconds from the end of each task at Kie to the settlement of its job."""
 
     def lag_seconds(self, percent: int) -> float:
-        """Return the lag that so many per cent of the jobs keep within; 0 without any lag."""
+        """Return a percentile of the lags. 0 without lags."""
         return percentile(self.lags, percent)
 
     @property
     def cpu_ms_per_job(self) -> float:
-        """Processor time per job, in milliseconds."""
+        """The CPU time per job, in milliseconds."""
         return 1000 * self.cpu_seconds / self.jobs
 
     @property
     def jobs_per_second(self) -> float:
-        """How many jobs it ended per second of the whole run."""
+        """Ended jobs per second of the whole run."""
         return self.jobs / self.seconds
 
     @property
     def polls_per_job(self) -> float:
-        """How often it asked about a task."""
+        """The number of polls."""
         return self.polls / self.jobs
 
     @property
     def kie_share(self) -> float:
-        """Which share of one core the simulated Kie took: at 1 it would be the bottleneck."""
+        """The simulated Kie's share of one core. At 1 it would be the bottleneck."""
         return self.kie_cpu_seconds / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure over the rounds."""
+    """A figure over all rounds."""
 
     median: float
     lowest: float
     highest: float
 
     def shown(self, digits: int = 2) -> str:
-        """Return it as the cells median, lowest, highest of a table."""
+        """Return the cells of a table: median, lowest, highest."""
         cells = (self.median, self.lowest, self.highest)
         return " | ".join(f"{cell:.{digits}f}" for cell in cells)
 
 
 Round = Sequence[Run]
-"""Everybody's run in one round."""
+"""The runs of all pipelines in one round."""
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Return the value that so many per cent of them keep within; 0 without any."""
+    """Return a percentile of the values. 0 without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)] if ordered else 0.0
 
@@ -79,19 +79,19 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def spread_of(rounds: Sequence[Round], name: str, figure: Callable[[Run], float]) -> Spread:
-    """Return a figure of one contestant over the rounds."""
+    """Return a figure of one pipeline over the rounds."""
     return spread([figure(find(runs, name)) for runs in rounds])
 
 
 def cpu_ratio(rounds: Sequence[Round], mine: str, floor: str) -> Spread:
-    """Return one contestant's processor time per job in terms of another's, round by round."""
+    """Return the ratio of the CPU time per job of two pipelines, for each round."""
     return spread(
         [find(runs, mine).cpu_ms_per_job / find(runs, floor).cpu_ms_per_job for runs in rounds]
     )
 
 
 def rate_ratio(rounds: Sequence[Round], mine: str, peers: Sequence[str]) -> Spread:
-    """Return one contestant's jobs per second in terms of the best peer's, round by round."""
+    """Return the ratio of a pipeline's jobs per second to the best peer's, for each round."""
     return spread(
         [
             find(runs, mine).jobs_per_second
@@ -102,7 +102,7 @@ def rate_ratio(rounds: Sequence[Round], mine: str, peers: Sequence[str]) -> Spre
 
 
 def find(runs: Round, name: str) -> Run:
-    """Return the run of that contestant; raises KeyError where it has none."""
+    """Return the run of that pipeline. Raises KeyError without one."""
     for run in runs:
         if run.name == name:
             return run
@@ -110,6 +110,6 @@ def find(runs: Round, name: str) -> Run:
 
 
 def turned(names: Sequence[str], number: int) -> list[str]:
-    """Return the order of a round: each begins with another one, so that none is always first."""
+    """Return the order of a round, rotated so that no pipeline is always first."""
     turn = number % len(names) if names else 0
     return [*names[turn:], *names[:turn]]

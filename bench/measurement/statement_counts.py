@@ -1,4 +1,4 @@
-"""Counts the statements that processes send to Postgres, from the log of the server itself."""
+"""Counts the statements that processes send to Postgres, from the server's log."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _MARKS = ("LOG:  execute ", "LOG:  statement: ")
 
 
 def count(lines: Iterable[str]) -> int:
-    """Return how many statements the lines of a Postgres log tell of.
+    """Return the number of statements in the lines of a Postgres log.
 
-    What a pool sends to wipe a connection between two users is not counted, only what they sent.
+    Statements by which a pool resets connections are not counted.
     """
     return sum(any(mark in line for mark in _MARKS) and _RESETS not in line for line in lines)
 
 
 def log_size(deployment: BenchDeployment) -> int:
-    """Return how long the log of Postgres is now, in bytes."""
+    """Return the length of Postgres's log in bytes."""
     return _log(deployment).stat().st_size
 
 
 def count_since(deployment: BenchDeployment, offset: int) -> int:
-    """Return how many statements were logged from that length of the log on."""
+    """Return the number of statements logged after that length."""
     with _log(deployment).open("rb") as log:
         log.seek(offset)
         return count(log.read().decode(errors="replace").splitlines())
@@ -36,7 +36,7 @@ def count_since(deployment: BenchDeployment, offset: int) -> int:
 
 @asynccontextmanager
 async def logged(deployment: BenchDeployment) -> AsyncIterator[None]:
-    """Have Postgres log every statement of the sessions that begin while the block lasts."""
+    """Make Postgres log all statements of sessions that begin during the block."""
     await _say(deployment, "ALTER DATABASE darkroom SET log_statement = 'all'")
     try:
         yield
@@ -45,7 +45,7 @@ async def logged(deployment: BenchDeployment) -> AsyncIterator[None]:
 
 
 async def connect_unlogged(deployment: BenchDeployment) -> asyncpg.Connection:
-    """Connect for a look of our own, which is never logged."""
+    """Connect for queries of the measurement, which are not logged."""
     return await asyncpg.connect(
         deployment.servers.database_url, server_settings={"log_statement": "none"}
     )

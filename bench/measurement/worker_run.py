@@ -1,4 +1,4 @@
-"""Measures one contestant: one worker process, jobs that wait for it, and the kernel's account."""
+"""Measures one worker process of a pipeline with waiting jobs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LONGEST_SECONDS = 600.0
 
 
 async def measure(deployment: BenchDeployment, pipeline: Pipeline, jobs: int) -> Run:
-    """Let one worker of the contestant work through the jobs; raises TimeoutError after 600 s.
+    """Run one worker of the pipeline until the jobs have ended. Raises TimeoutError after 600 s.
 
-    The jobs are placed while the worker is held still, so that neither placing nor starting is
+    The jobs are placed while the worker is suspended, so that placing and starting are not
     measured.
     """
     await deployment.start_over()
@@ -51,9 +51,9 @@ async def measure(deployment: BenchDeployment, pipeline: Pipeline, jobs: int) ->
 async def read_lags(
     deployment: BenchDeployment, pipeline: Pipeline, *, created_since: float = 0.0
 ) -> tuple[float, ...]:
-    """Return how long after its task's end at Kie each job was settled, in seconds.
+    """Return the seconds from each task's end at Kie to the settlement of its job.
 
-    Tasks created before `created_since` (epoch) are left out.
+    Tasks created before `created_since` (epoch seconds) are skipped.
     """
     connection = await connect_unlogged(deployment)
     try:
@@ -71,9 +71,9 @@ async def read_lags(
 
 
 async def count_statements(deployment: BenchDeployment, pipeline: Pipeline, jobs: int) -> float:
-    """Return how many statements per job a worker sends to Postgres, in a run of its own.
+    """Return the number of statements per job of a worker, from a separate run.
 
-    Logging them costs time, so such a run is not measured for anything else.
+    Logging statements takes time, so this run measures nothing else.
     """
     async with logged(deployment):
         run = await measure(deployment, pipeline, jobs)
@@ -87,7 +87,7 @@ async def wait_until_all_ended(
     within_seconds: float = _LONGEST_SECONDS,
     look_seconds: float = _LOOK_SECONDS,
 ) -> float:
-    """Return when the last job ended (epoch); raises TimeoutError where that takes longer."""
+    """Return the end of the last job (epoch seconds). Raises TimeoutError if it takes too long."""
     connection = await connect_unlogged(deployment)
     try:
         async with asyncio.timeout(within_seconds):

@@ -35,7 +35,7 @@ TUNED: dict[str, Any] = {
 
 
 async def submit(ctx: dict[str, Any], number: int) -> None:
-    """Pay for the job's task, unless it has one, and have it polled."""
+    """Submit the job's task if it has none, and schedule the first poll."""
     prompt, quantity, task_id = await ctx["book"].load(number)
     if task_id is None:
         task_id = await ctx["kie"].create(prompt, quantity)
@@ -50,7 +50,7 @@ async def submit(ctx: dict[str, Any], number: int) -> None:
 
 
 async def poll(ctx: dict[str, Any], number: int, task_id: str) -> None:
-    """Ask once; settle where the task is done."""
+    """Poll once, and settle the job if the task has ended."""
     urls = await ctx["kie"].look(task_id)
     if urls is None:
         raise Retry(defer=SETTING.poll_seconds)
@@ -58,7 +58,7 @@ async def poll(ctx: dict[str, Any], number: int, task_id: str) -> None:
 
 
 async def startup(ctx: dict[str, Any]) -> None:
-    """Open what the functions use."""
+    """Open the resources of the functions."""
     stack = ctx["stack"] = AsyncExitStack()
     ctx["book"] = await stack.enter_async_context(open_job_table(SETTING))
     ctx["kie"] = await stack.enter_async_context(open_kie(SETTING))
@@ -80,7 +80,7 @@ class WorkerSettings:
 
 
 async def enqueue_all() -> None:
-    """Place the jobs that the command line asks for."""
+    """Place the jobs of the command line."""
     redis = await create_pool(REDIS)
 
     async def enqueue(numbers: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m bench.peers.campaign`: the same blows to Darkroom and to its peers, side by side."""
+"""`python -m bench.peers.campaign`: runs Darkroom and its peers under the same kills."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _seconds = seconds_up_to(_LONGEST_PATIENCE_SECONDS)
 
 
 def read_command_line(arguments: Sequence[str]) -> tuple[KillPlan, tuple[str, ...], Path | None]:
-    """Return the blows, who takes them, and the page to rewrite, if any.
+    """Return the kill plan, the libraries, and the page to rewrite, if any.
 
-    Leaves through SystemExit where the arguments are wrong.
+    Raises SystemExit if the arguments are invalid.
     """
     defaults = KillPlan()
     parser = argparse.ArgumentParser(
@@ -70,7 +70,7 @@ def read_command_line(arguments: Sequence[str]) -> tuple[KillPlan, tuple[str, ..
 
 
 def main() -> int:
-    """Run it; 0 when everybody was measured, 1 where a peer could not be installed."""
+    """Run it. Returns 0, or 1 if a peer could not be installed."""
     blows, libraries, page = read_command_line(sys.argv[1:])
     try:
         fighters: list[KillTarget] = [DarkroomTarget(), *map(PeerTarget, libraries)]
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 async def _endure_all(fighters: Sequence[KillTarget], blows: KillPlan) -> list[KillResult]:
-    """One is beaten at a time; the patience with those who were overlaps with the next."""
+    """Kill one target at a time. The wait for its open jobs overlaps with the next target."""
     end_on_sigterm()
     turn = asyncio.Lock()
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:

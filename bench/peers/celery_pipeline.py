@@ -43,7 +43,7 @@ job_table: dict[str, Any] = {}
 
 @app.task(name="submit")
 def submit(number: int) -> None:
-    """Pay for the job's task, unless it has one, and have it polled."""
+    """Submit the job's task if it has none, and schedule the first poll."""
     prompt, quantity, task_id = ask(LOAD, number)
     if task_id is None:
         url, body = SETTING.kie_url + GENERATE, create_body(prompt, quantity)
@@ -54,7 +54,7 @@ def submit(number: int) -> None:
 
 @app.task(name="poll", bind=True, max_retries=None)
 def poll(self: Task, number: int, task_id: str) -> None:
-    """Ask once; settle where the task is done."""
+    """Poll once, and settle the job if the task has ended."""
     url = SETTING.kie_url + RECORD_INFO
     answer = session().get(url, params={"taskId": task_id}, timeout=30)
     urls = read_urls(orjson.loads(answer.content))
@@ -81,12 +81,12 @@ def session() -> requests.Session:
 
 @worker_ready.connect
 def tell(**_: Any) -> None:
-    """Tell whoever started the worker."""
+    """Report that the worker is ready."""
     report_ready()
 
 
 async def enqueue_all() -> None:
-    """Place the jobs that the command line asks for."""
+    """Place the jobs of the command line."""
 
     async def enqueue(numbers: Sequence[int]) -> None:
         for number in numbers:

@@ -15,20 +15,20 @@ from bench.peers.peer_tables import open_job_table
 Enqueue = Callable[[Sequence[int]], Awaitable[None]]
 _AT_ONCE = 500
 TICK_SECONDS = 0.02
-"""Between two looks at what is due: a commit for each job would burden Postgres for nothing."""
+"""The interval of placing due jobs, so that one commit places several jobs."""
 
 
 def due(elapsed_seconds: float, jobs: int, seconds: float) -> int:
-    """Return how many of the jobs are due by now, evenly over the seconds."""
+    """Return the number of jobs due by now at a constant rate."""
     if seconds <= 0:
         return jobs
     return max(0, min(jobs, int(elapsed_seconds / seconds * jobs) + 1))
 
 
 async def place_all(enqueue: Enqueue) -> None:
-    """Store and enqueue what the last argument of the command line asks for.
+    """Store and enqueue the jobs of the last command line argument.
 
-    The row is committed first and enqueued then, as in any service whose queue is in Redis.
+    Each row is committed before it is enqueued, as services with a queue in Redis do.
     """
     given = json.loads(sys.argv[-1])
     jobs, seconds = int(given["jobs"]), float(given["seconds"])

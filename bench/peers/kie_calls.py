@@ -17,23 +17,23 @@ _OK = 200
 
 
 class KieError(Exception):
-    """Kie did not do what it was asked."""
+    """Kie refused a request."""
 
 
 def create_body(prompt: str, quantity: int) -> dict[str, Any]:
-    """Return what is posted to create a task."""
+    """Return the body that creates a task."""
     return {"prompt": prompt, "size": "1:1", "nVariants": quantity}
 
 
 def read_task_id(said: dict[str, Any]) -> str:
-    """Return the id of the task that was created; raises KieError where none was."""
+    """Return the id of the created task. Raises KieError without one."""
     if said["code"] != _OK:
         raise KieError(f"{said['code']}: {said.get('msg')}")
     return str(said["data"]["taskId"])
 
 
 def read_urls(said: dict[str, Any]) -> list[str] | None:
-    """Return the URLs of the images, or None while the task is generating; raises KieError."""
+    """Return the URLs of the images, or None while the task is generating. Raises KieError."""
     if said["code"] != _OK:
         raise KieError(f"{said['code']}: {said.get('msg')}")
     data = said["data"]
@@ -53,7 +53,7 @@ class Kie:
         self._record_info_url = base_url + RECORD_INFO
 
     async def create(self, prompt: str, quantity: int) -> str:
-        """Pay for a task and return its id."""
+        """Create a paid task, and return its id."""
         body = create_body(prompt, quantity)
         async with self._session.post(self._generate_url, json=body) as answer:
             return read_task_id(orjson.loads(await answer.read()))

@@ -1,4 +1,4 @@
-"""Writes what the blows did to everybody: the tables, and what is not comparable."""
+"""Formats the results of the kills: the tables, and what is not comparable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One contestant under the blows: kills of its workers while orders come in, then patience."""
+"""Runs one pipeline under kills: workers are killed while jobs arrive, then jobs may end."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ SIMULATOR = (
     *("--create-latency", f"{CREATE_SECONDS:g}", "--poll-latency", f"{POLL_SECONDS:g}"),
     *("--duration", f"{TASK_SECONDS:g}", "--hmac-key", "the-campaign's-webhook-key"),
 )
-"""The simulated Kie: realistic latencies, and no faults at all."""
+"""The arguments of the simulated Kie: realistic latencies and no faults."""
 _LOOK_SECONDS = 0.5
 _ANOTHER_UP_SECONDS = 10.0
 _CALM_SECONDS = 10.0
-"""After the last order, before the next contestant may begin: most work is done by then."""
+"""The time after the last order before the next target may begin."""
 
 KIES_ADVICE = PollSchedule(first_seconds=2.5, gap_seconds=2.5)
 """How often Kie advises to poll in the first half minute."""
@@ -56,7 +56,7 @@ SELECT prompt, state, extract(epoch FROM created_at)::float8 AS placed,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillPlan:
-    """What befalls each contestant; the seed repeats the moments and the victims."""
+    """The kills of each target. The seed repeats their times and victims."""
 
     jobs: int = 200
     kills: int = 12
@@ -64,12 +64,12 @@ class KillPlan:
     workers: int = 2
     seed: int = 7
     patience_seconds: float = 360.0
-    """After the last order; what has not ended by then counts as stuck."""
+    """The time limit after the last order. Jobs that are open then count as stuck."""
 
 
 @dataclass(frozen=True, slots=True)
 class KillResult:
-    """What became of the jobs. The simulated Kie's record is the judge of what was paid."""
+    """The results of the jobs. Paid tasks are counted by the simulated Kie."""
 
     name: str
     flushed: bool
@@ -77,24 +77,24 @@ class KillResult:
     kills: int
     tasks: int
     paid_again: int
-    """Tasks beyond the first of a job: each was paid for."""
+    """Paid tasks beyond the first one of a job."""
     never_asked: int
-    """Jobs that Kie never heard of."""
+    """Jobs without a task at Kie."""
     stuck: int
     without_images: int
-    """Jobs that ended, and not in success."""
+    """Jobs that ended without success."""
     charged_again: int
     longest_seconds: float
-    """From an order to its end, of those that ended."""
+    """Seconds from an order to its end, for ended jobs."""
     last_seconds: float
-    """From the last order to the last end."""
+    """Seconds from the last order to the last end."""
     most_polls: int
     """Of one task in any sliding second."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How one job stands in Postgres; moments are seconds since 1970."""
+    """One job in Postgres. Times are epoch seconds."""
 
     prompt: str
     state: str
@@ -104,24 +104,24 @@ class End:
 
 
 class KillTarget(Protocol):
-    """Somebody who can be put through the blows."""
+    """A pipeline that runs under kills."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
 
     def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
-        """Return what keeps worker `number` (from 1) running."""
+        """Return the restarted process of worker `number`, from 1."""
 
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
-        """Place the jobs evenly over the seconds."""
+        """Place the jobs at a constant rate over the seconds."""
 
     async def ends(self, connection: asyncpg.Connection) -> Sequence[End]:
-        """Return how its jobs stand."""
+        """Return its jobs."""
 
 
 class DarkroomTarget:
-    """Ours, with callbacks on; the first worker receives them, on a port that stays the same."""
+    """Darkroom with callbacks. The first worker receives them on a fixed port."""
 
     name = "Darkroom"
 
@@ -129,7 +129,7 @@ class DarkroomTarget:
         self._port = free_port()
 
     def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
-        """Return what keeps worker `number` (from 1) running."""
+        """Return the restarted process of worker `number`, from 1."""
         environ = {
             **deployment.environ,
             "KIE_SUBMITS_PER_10_SECONDS": "0",
@@ -147,7 +147,7 @@ class DarkroomTarget:
         )
 
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
-        """Place the jobs evenly over the seconds."""
+        """Place the jobs at a constant rate over the seconds."""
         clock = asyncio.get_running_loop().time
         async with Producer.connect_to(deployment.servers) as producer:
             started_at, placed = clock(), 0
@@ -159,12 +159,12 @@ class DarkroomTarget:
                 await asyncio.sleep(_TICK_SECONDS)
 
     async def ends(self, connection: asyncpg.Connection) -> Sequence[End]:
-        """Return how its jobs stand."""
+        """Return its jobs."""
         return await _ends(connection, _DARKROOM_ENDS)
 
 
 class PeerTarget:
-    """A pipeline of `bench/peers/`, every option of its library at its default."""
+    """A pipeline of `bench/peers/` with the default options of its library."""
 
     def __init__(self, library: str) -> None:
         self._peer = PeerPipeline(library, KIES_ADVICE, is_tuned=False)
@@ -175,7 +175,7 @@ class PeerTarget:
         return self._peer.name
 
     def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
-        """Return what keeps worker `number` (from 1) running."""
+        """Return the restarted process of worker `number`, from 1."""
         program = self._peer.worker(deployment)
         return RestartedProcess(
             f"worker {number}",
@@ -190,7 +190,7 @@ class PeerTarget:
         await self._peer.place_over(deployment, jobs, seconds)
 
     async def ends(self, connection: asyncpg.Connection) -> Sequence[End]:
-        """Return how its jobs stand."""
+        """Return its jobs."""
         return await _ends(connection, _PEER_ENDS)
 
 
@@ -205,7 +205,7 @@ async def _ends(connection: asyncpg.Connection, query: str) -> Sequence[End]:
 async def run_under_kills(
     fighter: KillTarget, blows: KillPlan, folder: Path, turn: asyncio.Lock, *, flush: bool
 ) -> KillResult:
-    """Put one contestant through the blows; `turn` keeps two from being beaten at once."""
+    """Run one target under kills. `turn` allows kills of one target at a time."""
     random = Random(blows.seed)  # noqa: S311
     async with (
         _in_turn(turn) as over,
@@ -228,7 +228,7 @@ async def run_under_kills(
 
 @asynccontextmanager
 async def _in_turn(turn: asyncio.Lock) -> AsyncIterator[asyncio.Event]:
-    """Hold the turn until the event that is yielded is set, or the block is left."""
+    """Hold the turn until the yielded event is set, or the block ends."""
     over, held = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
@@ -252,7 +252,7 @@ async def _in_turn(turn: asyncio.Lock) -> AsyncIterator[asyncio.Event]:
 async def _kept(
     fighter: KillTarget, deployment: BenchDeployment, blows: KillPlan
 ) -> AsyncIterator[list[RestartedProcess]]:
-    """Keep the workers running: whoever dies is started again at once."""
+    """Restart workers when they die."""
     keepers = [fighter.keeper(deployment, number) for number in range(1, blows.workers + 1)]
     tasks = [asyncio.create_task(keeper.run()) for keeper in keepers]
     try:
@@ -273,7 +273,7 @@ async def _kill_workers(
     *,
     flush: bool,
 ) -> int:
-    """Kill at the drawn moments, wipe Redis once where asked; return how many were killed."""
+    """Kill at the planned times, and optionally wipe Redis once. Returns the number of kills."""
     clock = asyncio.get_running_loop().time
     started_at, killed = clock(), 0
     moments = [(random.uniform(0.04, 1) * blows.window_seconds, False) for _ in range(blows.kills)]
@@ -289,7 +289,7 @@ async def _kill_workers(
 
 
 async def _kill_somebody(keepers: list[RestartedProcess], random: Random) -> int:
-    """Kill a worker while another is up; on a slow machine wait for that, but not for long."""
+    """Kill a worker while another one is running. Waits for that for a limited time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_ANOTHER_UP_SECONDS):
             while not all(keeper.is_up for keeper in keepers):
@@ -304,7 +304,7 @@ async def _kill_somebody(keepers: list[RestartedProcess], random: Random) -> int
 async def _wait(
     deployment: BenchDeployment, fighter: KillTarget, blows: KillPlan, seconds: float
 ) -> None:
-    """Wait until every job has ended, or the seconds are over."""
+    """Wait until all jobs have ended, or the time limit."""
     connection = await asyncpg.connect(deployment.servers.database_url)
     try:
         with suppress(TimeoutError):

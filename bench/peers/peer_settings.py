@@ -1,4 +1,4 @@
-"""What a peer's process is told by its environment. Runs in every peer's environment."""
+"""The settings of a peer's process, from its environment. Runs in each peer's environment."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import sys
 from dataclasses import dataclass
 
 READY = "the peer is ready"
-"""Written to stderr once a worker takes jobs."""
+"""Written to stderr when a worker accepts jobs."""
 ACCOUNT = "peers"
 
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """Where the servers are, and how the pipeline is to be run."""
+    """The servers, and the options of the pipeline."""
 
     database_url: str
     redis_url: str
     kie_url: str
     kie_key: str
     first_poll_seconds: float
-    """From the reply to create until the first poll."""
+    """Seconds from the reply to the create to the first poll."""
     poll_seconds: float
-    """From a poll until the next."""
+    """Seconds from a poll to the next one."""
     is_tuned: bool
-    """False: every option of the library stands at its default."""
+    """False: the library runs with its default options."""
 
     @property
     def redis_path(self) -> str:
@@ -33,7 +33,7 @@ class PeerSettings:
 
 
 def read_peer_settings() -> PeerSettings:
-    """Read the environment; raises KeyError where a name lacks."""
+    """Read the environment. Raises KeyError for a missing name."""
     environ = os.environ
     return PeerSettings(
         database_url=environ["DATABASE_URL"],
@@ -47,6 +47,6 @@ def read_peer_settings() -> PeerSettings:
 
 
 def report_ready() -> None:
-    """Tell whoever started this process that it takes jobs."""
+    """Report that this process accepts jobs."""
     sys.stderr.write(f"{READY}\n")
     sys.stderr.flush()

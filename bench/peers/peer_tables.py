@@ -1,7 +1,7 @@
-"""What a hand-made pipeline says to Postgres. Runs in every peer's environment.
+"""The SQL of a peer's pipeline. Runs in each peer's environment.
 
-Written with care on purpose: a job that already has a task is not paid again, the settlement is
-one guarded statement and so one transaction, and a statement is never more than one round trip.
+Written carefully on purpose: a job with a task is not submitted again, the settlement is one
+guarded statement, and each statement is one round trip.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ class JobTable:
         self._pool = pool
 
     async def place(self, numbers: Sequence[int]) -> None:
-        """Store jobs of these numbers."""
+        """Insert the jobs with these numbers."""
         prompts, quantities = zip(*(describe(number) for number in numbers), strict=True)
         await self._pool.execute(PLACE, list(numbers), ACCOUNT, prompts, quantities)
 
     async def load(self, number: int) -> tuple[str, int, str | None]:
-        """Return the prompt, the quantity and the task id of a job."""
+        """Return prompt, quantity and task id of a job."""
         row = await self._pool.fetchrow(LOAD, number)
         return row["prompt"], row["quantity"], row["task_id"]
 
     async def store_task(self, number: int, task_id: str) -> None:
-        """Store the task that was paid for the job."""
+        """Store the paid task of the job."""
         await self._pool.execute(STORE_TASK, number, task_id)
 
     async def settle(self, number: int, urls: Sequence[str]) -> None:
-        """Store the images and charge the account, once, in one transaction."""
+        """Store the images and charge the account once, in one transaction."""
         await self._pool.execute(SETTLE, number, urls)
 
 
 @asynccontextmanager
 async def open_job_table(setting: PeerSettings, connections: int = 10) -> AsyncIterator[JobTable]:
-    """Open a pool; ten connections, as Darkroom's worker has.
+    """Open a pool of ten connections, as Darkroom's worker has.
 
-    Tuned, its connections are not wiped between two statements, which halves the round trips.
+    A tuned pool does not reset connections after each statement, which halves the round trips.
     """
     tuned: dict[str, Any] = {"reset": skip_session_reset} if setting.is_tuned else {}
     async with asyncpg.create_pool(
@@ -79,9 +79,9 @@ async def open_job_table(setting: PeerSettings, connections: int = 10) -> AsyncI
 
 
 async def skip_session_reset(_: Any) -> None:
-    """Take the place of the pool's wiping of a connection."""
+    """Replace the pool's reset of a connection. Does nothing."""
 
 
 def describe(number: int) -> tuple[str, int]:
-    """Return the prompt and the quantity of the job of that number."""
+    """Return prompt and quantity of the job with that number."""
     return f"order {number}", QUANTITIES[number % len(QUANTITIES)]

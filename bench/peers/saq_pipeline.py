@@ -33,7 +33,7 @@ queue = RedisQueue(Redis.from_url(SETTING.redis_url))
 
 
 async def submit(ctx: dict[str, Any], *, number: int) -> None:
-    """Pay for the job's task, unless it has one, and have it polled."""
+    """Submit the job's task if it has none, and schedule the first poll."""
     prompt, quantity, task_id = await ctx["book"].load(number)
     if task_id is None:
         task_id = await ctx["kie"].create(prompt, quantity)
@@ -42,7 +42,7 @@ async def submit(ctx: dict[str, Any], *, number: int) -> None:
 
 
 async def poll(ctx: dict[str, Any], *, number: int, task_id: str) -> None:
-    """Ask once; settle where the task is done."""
+    """Poll once, and settle the job if the task has ended."""
     urls = await ctx["kie"].look(task_id)
     if urls is None:
         await look_after(SETTING.poll_seconds, number, task_id)
@@ -51,14 +51,14 @@ async def poll(ctx: dict[str, Any], *, number: int, task_id: str) -> None:
 
 
 async def look_after(seconds: float, number: int, task_id: str) -> None:
-    """Have the task polled so many seconds from now."""
+    """Schedule a poll after this delay."""
     await queue.enqueue(
         "poll", number=number, task_id=task_id, scheduled=time.time() + seconds, **OPTIONS
     )
 
 
 async def startup(ctx: dict[str, Any]) -> None:
-    """Open what the functions use."""
+    """Open the resources of the functions."""
     stack = ctx["stack"] = AsyncExitStack()
     ctx["book"] = await stack.enter_async_context(open_job_table(SETTING))
     ctx["kie"] = await stack.enter_async_context(open_kie(SETTING))
@@ -80,7 +80,7 @@ settings: dict[str, Any] = {
 
 
 async def enqueue_all() -> None:
-    """Place the jobs that the command line asks for."""
+    """Place the jobs of the command line."""
 
     async def enqueue(numbers: Sequence[int]) -> None:
         await asyncio.gather(

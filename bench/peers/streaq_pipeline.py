@@ -33,7 +33,7 @@ TASK = TUNED_TASK if SETTING.is_tuned else {}
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What the tasks use."""
+    """The resources of the tasks."""
 
     job_table: JobTable
     kie: Kie
@@ -41,7 +41,7 @@ class Rooms:
 
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[Rooms]:
-    """Open what the tasks use."""
+    """Open the resources of the tasks."""
     async with open_job_table(SETTING) as job_table, open_kie(SETTING) as kie:
         report_ready()
         yield Rooms(job_table, kie)
@@ -52,7 +52,7 @@ worker = Worker(redis_url=SETTING.redis_url, lifespan=lifespan, **WORKER)
 
 @worker.task(**TASK)
 async def submit(number: int) -> None:
-    """Pay for the job's task, unless it has one, and have it polled."""
+    """Submit the job's task if it has none, and schedule the first poll."""
     rooms = worker.context
     prompt, quantity, task_id = await rooms.job_table.load(number)
     if task_id is None:
@@ -63,7 +63,7 @@ async def submit(number: int) -> None:
 
 @worker.task(max_tries=None, **TASK)
 async def poll(number: int, task_id: str) -> None:
-    """Ask once; settle where the task is done."""
+    """Poll once, and settle the job if the task has ended."""
     urls = await worker.context.kie.look(task_id)
     if urls is None:
         raise StreaqRetry("still generating", delay=timedelta(seconds=SETTING.poll_seconds))
@@ -71,7 +71,7 @@ async def poll(number: int, task_id: str) -> None:
 
 
 async def enqueue_all() -> None:
-    """Place the jobs that the command line asks for."""
+    """Place the jobs of the command line."""
 
     async def enqueue(numbers: Sequence[int]) -> None:
         await worker.enqueue_many([submit.enqueue(number) for number in numbers])

@@ -40,7 +40,7 @@ rooms: dict[str, Any] = {}
 
 @broker.task(task_name="submit")
 async def submit(number: int) -> None:
-    """Pay for the job's task, unless it has one, and have it polled."""
+    """Submit the job's task if it has none, and schedule the first poll."""
     prompt, quantity, task_id = await rooms["book"].load(number)
     if task_id is None:
         task_id = await rooms["kie"].create(prompt, quantity)
@@ -50,7 +50,7 @@ async def submit(number: int) -> None:
 
 @broker.task(task_name="poll")
 async def poll(number: int, task_id: str) -> None:
-    """Ask once; settle where the task is done."""
+    """Poll once, and settle the job if the task has ended."""
     urls = await rooms["kie"].look(task_id)
     if urls is None:
         await look_after(SETTING.poll_seconds, number, task_id)
@@ -59,7 +59,7 @@ async def poll(number: int, task_id: str) -> None:
 
 
 async def look_after(seconds: float, number: int, task_id: str) -> None:
-    """Have the task polled so many seconds from now."""
+    """Schedule a poll after this delay."""
     moment = datetime.now(UTC) + timedelta(seconds=seconds)
     await poll.schedule_by_time(schedule_source, moment, number, task_id)
 
@@ -87,7 +87,7 @@ async def schedule() -> None:
 
 
 async def enqueue_all() -> None:
-    """Place the jobs that the command line asks for."""
+    """Place the jobs of the command line."""
 
     async def enqueue(numbers: Sequence[int]) -> None:
         await asyncio.gather(*(submit.kiq(number) for number in numbers))

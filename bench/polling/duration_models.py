@@ -1,4 +1,4 @@
-"""The distributions of completion times that timetables are measured on."""
+"""The distributions of task durations for the poll simulation."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleOptions:
-    """One measurement. The seed repeats what the simulated Kie draws, not the machine's moods."""
+    """One measurement. The seed repeats the random choices of the simulated Kie."""
 
     tasks: tuple[int, ...] = (1_000, 3_000, 10_000)
     """In flight at one worker, one after the other."""
@@ -37,7 +37,7 @@ class ScaleOptions:
 
     @property
     def command(self) -> str:
-        """The command line that repeats it."""
+        """The command that repeats the measurement."""
         return (
             f"python -m bench.scale --tasks {_listed(self.tasks)}"
             f" --task-seconds {self.task_seconds:g} --watch-seconds {self.watch_seconds:g}"
@@ -49,7 +49,7 @@ class ScaleOptions:
 
 
 def read_scale_options(arguments: Sequence[str]) -> ScaleOptions:
-    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    """Parse the arguments. Raises SystemExit if they are invalid."""
     defaults = ScaleOptions()
     parser = argparse.ArgumentParser(
         prog="python -m bench.scale",
