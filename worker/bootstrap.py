@@ -45,6 +45,7 @@ from worker.poll_timing.overload import OverloadControl
 from worker.queue.lanes import POLLS_AT_ONCE
 from worker.queue.leased_worker import LEASE_MS
 from worker.recovery.task_id_backup import TaskIdBackup
+from worker.steps.poll_state import PollState
 from worker.store.job_store import JobStore
 from worker.webhooks.http_sender import WebhookSender
 
@@ -98,7 +99,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         stack.push_async_callback(publisher.close)
         submits, polls = _open_throttles(settings, scripts)
         export_process_gauges(registry, processes)
-        polls_each = slots_per_account(len(provider.keys), POLLS_AT_ONCE)
+        poll_state = _new_poll_state(len(provider.keys))
         deps = Dependencies(
             settings=settings,
             store=JobStore(database, busy_rows_with_metrics(registry)),
@@ -107,7 +108,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
             submit_throttle=submits,
             poll_throttle=polls,
-            poll_concurrency=AccountConcurrency(polls_each),
+            poll_state=poll_state,
             metrics=metrics,
             clock=clock,
             random=Random(),  # noqa: S311
@@ -120,13 +121,18 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             publish_change=publisher.publish,
             may_claim=processes.shared_redis.may_claim,
         )
-        await stack.enter_async_context(CompletionTimes(database, deps.poll_planner))
-        await stack.enter_async_context(OverloadControl(deps.poll_planner, metrics.lag_factor))
+        await stack.enter_async_context(CompletionTimes(database, poll_state.planner))
+        await stack.enter_async_context(OverloadControl(poll_state.planner, metrics.lag_factor))
         watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
         checks = make_readiness_checks(database, delivery_queue, processes)
         health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
         yield WorkerResources(deps, database, servers, health, processes)
+
+
+def _new_poll_state(accounts: int) -> PollState:
+    polls_per_account = slots_per_account(accounts, POLLS_AT_ONCE)
+    return PollState(concurrency=AccountConcurrency(polls_per_account))
 
 
 async def _open_clock(database: Database) -> ServerClock:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 from typing import Protocol
-from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import DeliveryQueue
@@ -17,12 +16,10 @@ from worker.batching.poll_delivery import PollDeliveryBatch
 from worker.batching.redis_scripts import RedisScripts
 from worker.crash_points import CrashPointHook, ignore_crash_points
 from worker.kie.account_pool import KieAccountPool
-from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.throttle import Throttle
 from worker.metrics import Metrics
-from worker.poll_timing import PollPlanner
-from worker.poll_timing.signal_trust import CallbackTrust
 from worker.recovery.task_id_backup import TaskIdBackup
+from worker.steps.poll_state import PollState
 from worker.store.job_store import JobStore
 from worker.webhooks.http_sender import WebhookSender
 from worker.webhooks.send_concurrency import SendConcurrency
@@ -70,24 +67,16 @@ class Dependencies:
     """The task ids that Postgres could not store yet."""
     check_crash_point: CrashPointHook = ignore_crash_points
     """Called at each crash point."""
-    callback_trust: CallbackTrust = field(default_factory=CallbackTrust)
-    """How reliable callbacks have been for this worker."""
-    poll_planner: PollPlanner = field(default_factory=PollPlanner)
-    """How long tasks take. Decides when each is polled next."""
     may_claim: Callable[[], bool] = always_true
     """Returns whether this worker uses the same Redis as the other workers of its database."""
     publish_change: PublishChange = discard_change
     """Called after every event that is stored. Never waits and never raises."""
-    poll_concurrency: AccountConcurrency = field(default_factory=AccountConcurrency)
-    """How many polls of each Kie account run at once."""
     webhook_sender: WebhookSender = field(default_factory=WebhookSender)
     """The HTTP client for webhooks. `bootstrap` opens it."""
     send_concurrency: SendConcurrency = field(default_factory=SendConcurrency)
     """The limits of concurrent webhooks."""
-    undecided_polls: dict[UUID, int] = field(default_factory=dict)
-    """By job that is polled here: how many answers in a row decided nothing."""
-    overdue_jobs: set[UUID] = field(default_factory=set)
-    """Jobs polled here whose tasks take far longer than any of their kind did."""
+    poll_state: PollState = field(default_factory=PollState)
+    """What this worker knows of the tasks that it polls."""
 
     @property
     def scripts(self) -> RedisScripts:

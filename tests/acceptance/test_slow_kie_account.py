@@ -65,10 +65,10 @@ async def test_slow_submits_leave_half_of_the_slots_to_the_other_account(
 
 async def test_each_of_two_accounts_has_half_of_the_polls(workshop: Workshop) -> None:
     async with workshop.worker() as rooms:
-        assert rooms.deps.poll_concurrency.limit_per_account == POLLS_AT_ONCE // 2
+        assert rooms.deps.poll_state.concurrency.limit_per_account == POLLS_AT_ONCE // 2
     one = SecretStr(f"studio={STUDIO}")
     async with workshop.worker(kie_api_keys=one) as rooms:
-        assert rooms.deps.poll_concurrency.limit_per_account is None
+        assert rooms.deps.poll_state.concurrency.limit_per_account is None
 
 
 async def _have_ended(workshop: Workshop, jobs: int) -> bool:

@@ -22,8 +22,7 @@ log = structlog.get_logger(__name__)
 
 def report_job_end(deps: Dependencies, job: Job, lag_seconds: float | None = None) -> None:
     """Count the end and publish it. A listener that misses the message polls Postgres."""
-    deps.undecided_polls.pop(job.id, None)
-    deps.overdue_jobs.discard(job.id)
+    deps.poll_state.end_job(job.id)
     deps.metrics.count_job_end(job, lag_seconds)
     deps.publish_change(Change(job.id, has_ended=True))
     log.info(
@@ -58,9 +57,9 @@ async def report_task_failure(deps: Dependencies, job: Job, outcome: TaskFailed)
 async def report_task_overdue(deps: Dependencies, job: Job, elapsed_seconds: float) -> None:
     """Report a task that takes far longer than any of its kind did, once for each task."""
     brake = deps.accounts.family_brake_of(job.provider_account, job.model)
-    if brake is None or job.id in deps.overdue_jobs:
+    if brake is None or deps.poll_state.is_overdue(job.id):
         return
-    deps.overdue_jobs.add(job.id)
+    deps.poll_state.mark_overdue(job.id)
     message = f"tasks do not end: one is not done after {elapsed_seconds:.0f} s"
     await ignore_redis_outage(
         brake.record_task_failure(job.id, Reason.DEADLINE_EXCEEDED, message), doing="note_outcome"

@@ -55,16 +55,15 @@ async def poll_job(deps: Dependencies, job_id: UUID, run: DeliveryRun = UNCLAIME
     """
     job = await deps.store.load_for_poll(job_id)
     if job.state is not JobState.GENERATING or job.provider_task_id is None:
-        deps.undecided_polls.pop(job_id, None)
-        deps.poll_planner.forget(job_id)
+        deps.poll_state.forget(job_id)
         return None
     # Kie is not queried while the result could not be stored.
     deps.store.busy.raise_if_still_busy(job_id)
     account = job.provider_account or ""
-    wait_seconds = deps.poll_concurrency.wait_before_start(account)
+    wait_seconds = deps.poll_state.concurrency.wait_before_start(account)
     if wait_seconds > 0:
         return wait_seconds
-    with deps.poll_concurrency.counted(account):
+    with deps.poll_state.concurrency.counted(account):
         outcome = await _query_task(deps, run, job, job.provider_task_id)
     if not isinstance(outcome, NoVerdict):
         incidents.record_success("poll_undecided", account)
@@ -83,14 +82,14 @@ async def _apply_outcome(deps: Dependencies, job: Job, outcome: PollOutcome) -> 
     had_callback = False
     if isinstance(outcome, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
         had_callback = await deps.store.has_callback(job)
-        deps.callback_trust.record(had_callback)
+        deps.poll_state.callback_trust.record(had_callback)
     match outcome:
         case Delivered():
             settled = await _settle(deps, job, outcome)
             _record_completion_time(deps, settled, outcome, had_callback)
             await report_task_success(deps, job)
         case TaskFailed(reason, message):
-            deps.poll_planner.forget(job.id)
+            deps.poll_state.planner.forget(job.id)
             failed = await deps.store.fail(job, job_events.ProviderFailed(reason, message))
             report_job_end(deps, failed)
             await report_task_failure(deps, job, outcome)
@@ -130,11 +129,11 @@ def _record_completion_time(
     elif had_callback:
         reported_seconds = observed_seconds
     ending = SuccessTiming(observed_seconds, reported_seconds, deps.random.random())
-    deps.poll_planner.record_success(settled.id, TaskKind.of(settled), ending)
+    deps.poll_state.planner.record_success(settled.id, TaskKind.of(settled), ending)
 
 
 async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | None:
-    deps.undecided_polls.pop(job.id, None)
+    deps.poll_state.reset_undecided(job.id)
     if progress > job.progress:
         # Where another session locks the row, the next poll stores the progress.
         with suppress(RowBusy):
@@ -147,17 +146,17 @@ async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | 
         await _exceed_deadline(deps, job, "the last poll found it still generating")
         return None
     sighting = PollObservation(_elapsed_seconds(deps, job), progress)
-    deps.poll_planner.record_pending(job.id, sighting)
-    if sighting.elapsed_seconds > deps.poll_planner.overdue_seconds(TaskKind.of(job)):
+    deps.poll_state.planner.record_pending(job.id, sighting)
+    if sighting.elapsed_seconds > deps.poll_state.planner.overdue_seconds(TaskKind.of(job)):
         await report_task_overdue(deps, job, sighting.elapsed_seconds)
-    return deps.poll_planner.seconds_until_next_poll(
-        TaskKind.of(job), sighting, left_seconds, deps.callback_trust.interval_factor()
+    return deps.poll_state.planner.seconds_until_next_poll(
+        TaskKind.of(job), sighting, left_seconds, deps.poll_state.callback_trust.interval_factor()
     )
 
 
 async def _poll_again_undecided(deps: Dependencies, job: Job, outcome: NoVerdict) -> float | None:
     """An answer without an outcome never ends the job. Only its deadline does."""
-    tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
+    tries = deps.poll_state.count_undecided(job.id)
     if outcome.wrong_endpoint:
         incidents.record_failure(
             "poll_endpoint_wrong",
@@ -198,12 +197,12 @@ async def _exceed_deadline(deps: Dependencies, job: Job, message: str) -> None:
         f"not done {deps.settings.job_deadline_seconds:g} s after submission; {message}"
     )
     ended = await deps.store.exceed_deadline(job, event)
-    deps.poll_planner.forget(job.id)
-    was_noted = job.id in deps.overdue_jobs
+    deps.poll_state.planner.forget(job.id)
+    was_noted = deps.poll_state.is_overdue(job.id)
     report_job_end(deps, ended)
     if not was_noted:
         await report_task_overdue(deps, job, _elapsed_seconds(deps, job))
-        deps.overdue_jobs.discard(job.id)
+        deps.poll_state.end_job(job.id)
 
 
 def _elapsed_seconds(deps: Dependencies, job: Job) -> float:

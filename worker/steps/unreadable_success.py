@@ -37,19 +37,19 @@ async def hold_for_review(
     deps: Dependencies, job: Job, outcome: Unreadable, *, is_overdue: bool
 ) -> float:
     """Start the review once the answer is confirmed. Returns the seconds to the next poll."""
-    tries = deps.undecided_polls[job.id] = deps.undecided_polls.get(job.id, 0) + 1
+    tries = deps.poll_state.count_undecided(job.id)
     if not is_under_review(job):
         if tries < UNREADABLE_ANSWERS_BEFORE_REVIEW and not is_overdue:
             return backoff_seconds(tries, deps.random.random(), first=_CONFIRM_POLL_SECONDS)
         await _start_review(deps, job, outcome)
-    deps.undecided_polls.pop(job.id, None)
+    deps.poll_state.reset_undecided(job.id)
     return REVIEW_POLL_SECONDS
 
 
 async def _start_review(deps: Dependencies, job: Job, outcome: Unreadable) -> None:
     event = job_events.HeldForReview(Reason.RESULT_UNREADABLE, outcome.message, outcome.answer)
     await deps.store.hold_for_review(job, event)
-    deps.poll_planner.forget(job.id)
+    deps.poll_state.planner.forget(job.id)
     deps.metrics.held_for_review.labels(Reason.RESULT_UNREADABLE).inc()
     deps.publish_change(Change(job.id))
     log.error(

@@ -90,7 +90,7 @@ async def test_a_success_teaches_how_long_the_task_took_by_kies_own_clock(rooms:
     assert job.submitted_at is not None
     rooms.kie.polls.append(Delivered((URL,) * 4, job.submitted_at + timedelta(seconds=33)))
     await rooms.poll(job)
-    assert rooms.deps.poll_planner.take_new_completions() == [CompletionTime(FOUR, 33.0)]
+    assert rooms.deps.poll_state.planner.take_new_completions() == [CompletionTime(FOUR, 33.0)]
 
 
 async def test_an_end_without_a_date_is_put_between_the_last_two_looks(rooms: Rooms) -> None:
@@ -100,7 +100,7 @@ async def test_an_end_without_a_date_is_put_between_the_last_two_looks(rooms: Ro
     await rooms.poll(job)
     await submitted_ago(rooms, job, 40)
     await rooms.poll(job)
-    (completion,) = rooms.deps.poll_planner.take_new_completions()
+    (completion,) = rooms.deps.poll_state.planner.take_new_completions()
     assert 30 <= completion.seconds <= 42
 
 
@@ -114,7 +114,7 @@ async def test_an_end_without_a_date_that_was_called_back_ended_just_now(rooms: 
     )
     rooms.kie.polls.append(Delivered((URL,)))
     await rooms.poll(job)
-    (completion,) = rooms.deps.poll_planner.take_new_completions()
+    (completion,) = rooms.deps.poll_state.planner.take_new_completions()
     assert completion.seconds == pytest.approx(40, abs=2)
 
 
@@ -131,11 +131,11 @@ async def test_ends_without_images_teach_nothing(
     await rooms.poll(job)
     await rooms.let_pass(late_seconds)
     assert await rooms.poll(job) is None
-    assert rooms.deps.poll_planner.take_new_completions() == []
+    assert rooms.deps.poll_state.planner.take_new_completions() == []
 
 
 async def test_a_poll_follows_the_plan_of_its_kind(rooms: Rooms) -> None:
-    timetable = rooms.deps.poll_planner
+    timetable = rooms.deps.poll_state.planner
     await CompletionTimes(rooms.database, having_seen(KIND, [60.0] * 200)).exchange_times()
     await CompletionTimes(rooms.database, timetable).exchange_times()
     planned, unknown = await generating(rooms), await generating(rooms, quantity=4)

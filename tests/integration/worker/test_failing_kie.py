@@ -26,6 +26,7 @@ from worker.limits.account_brake import AccountBrake
 from worker.limits.family_brake import FamilyBrakeRules, PauseRule
 from worker.poll_timing import PollPlanner
 from worker.poll_timing.poll_planner import OVERDUE_UNLEARNED_SECONDS
+from worker.steps.poll_state import PollState
 
 KEY = family_brake_key(DEFAULT_ACCOUNT, "gpt-4o-image")
 RULES = FamilyBrakeRules(
@@ -51,7 +52,7 @@ async def workers(
             deps = replace(
                 rooms.deps,
                 accounts=KieAccountPool([replace(account, brake=brake)]),
-                poll_planner=PollPlanner(overdue_unlearned_seconds=overdue_seconds),
+                poll_state=PollState(PollPlanner(overdue_unlearned_seconds=overdue_seconds)),
             )
             await stack.enter_async_context(running_lanes(deps))
             running.append(deps)

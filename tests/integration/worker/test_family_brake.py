@@ -358,7 +358,7 @@ async def test_deadlines_in_a_row_pause_the_family(quick: Rooms) -> None:
         await quick.poll(job)
         assert (await quick.now_is(job)).reason == "deadline_exceeded"
     assert family_of(quick).level == 1
-    assert not quick.deps.overdue_jobs
+    assert not quick.deps.poll_state.overdue_jobs
 
 
 async def test_a_probe_that_is_delivered_opens_a_family_that_was_paused_for_its_tasks(

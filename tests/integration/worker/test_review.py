@@ -22,6 +22,7 @@ from shared.errors import PostgresDown, StaleJob
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from tests.support.deployment import text_to_image
 from worker.steps.poll import LAST_POLL_LIMIT_SECONDS
+from worker.steps.poll_state import PollState
 from worker.steps.unreadable_success import REVIEW_POLL_SECONDS, UNREADABLE_ANSWERS_BEFORE_REVIEW
 from worker.store.job_store import JobStore
 
@@ -141,7 +142,7 @@ async def test_kie_may_yet_answer_readably(
 async def test_two_workers_hold_a_job_once(rooms: Rooms) -> None:
     job = await generating(rooms)
     await rooms.let_pass(1801)
-    other = rooms.with_deps(store=JobStore(rooms.database), undecided_polls={})
+    other = rooms.with_deps(store=JobStore(rooms.database), poll_state=PollState())
     for one in (rooms, other):
         # Each remembers the job as it was before either held it.
         await one.deps.store.load_for_poll(job.id)

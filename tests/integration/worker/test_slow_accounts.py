@@ -21,6 +21,7 @@ from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
 from worker.limits.account_concurrency import LONGEST_WAIT_SECONDS, AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
+from worker.steps.poll_state import PollState
 
 
 class SlowAccount:
@@ -107,7 +108,9 @@ async def test_polls_beyond_an_accounts_share_go_back_to_the_queue(rooms: Rooms)
         for name, kie in by_name.items()
     ]
     exchanges = AccountConcurrency(1)
-    two = rooms.with_deps(accounts=KieAccountPool(accounts), poll_concurrency=exchanges)
+    two = rooms.with_deps(
+        accounts=KieAccountPool(accounts), poll_state=PollState(concurrency=exchanges)
+    )
     jobs = [await two.enqueue() for _ in range(4)]
     for number, job in enumerate(jobs):
         (studio, archive)[number % 2].submits.append(Accepted(f"t{number}"))
