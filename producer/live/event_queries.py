@@ -52,8 +52,6 @@ class EventRange:
 
     end: Position
     """The position up to which the range goes."""
-    is_last: bool
-    """Whether this is the last range."""
     events: list[StoredEvent]
     """In the order of their ids."""
 
@@ -118,8 +116,6 @@ async def read_ranges(
         if not is_last:
             start = Position(int(rows[0]["last_tx"]), rows[0]["last_id"])
         # Beyond the safe position, an older transaction may still commit.
-        yield EventRange(
-            until.safe_position if is_last else min(start, until.safe_position), is_last, found
-        )
+        yield EventRange(until.safe_position if is_last else min(start, until.safe_position), found)
         if is_last:
             return

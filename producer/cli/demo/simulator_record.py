@@ -18,10 +18,8 @@ class KieRecord:
     """Counts since the start of the simulator."""
 
     paid_posts: int
-    polls: int
     worst_polls_per_second: int
     """The most polls of one task in any second."""
-    polls_over_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,9 @@ async def read_record(base_url: str) -> KieRecord:
         async with _session() as session, session.get(url) as response:
             response.raise_for_status()
             summary = await response.json()
-    polls = summary["polls"]
     return KieRecord(
         paid_posts=summary["creates"]["created"],
-        polls=polls["arrived"],
-        worst_polls_per_second=polls["worst_window_per_task"],
-        polls_over_limit=polls["over_limit"],
+        worst_polls_per_second=summary["polls"]["worst_window_per_task"],
     )
 
 
