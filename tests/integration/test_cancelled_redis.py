@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 from arq.connections import ArqRedis
+from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.exceptions import ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.adapters.redis.connection_pool import ReconnectingPool
 from shared.adapters.redis.deliveries import connect_redis, open_redis
 from shared.adapters.redis.subscription import subscribed
 from shared.adapters.servers import Servers
@@ -100,3 +104,28 @@ async def _count_for(redis: ArqRedis, seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while clock() - began < seconds + 2:
             await redis.incr("count")
+
+
+class UnclosableConnection(UnixDomainSocketConnection):
+    """A connection whose first close fails, as one does whose peer is silent."""
+
+    failures_left = 1
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        """Close the connection, and raise the first time."""
+        await super().disconnect(nowait)
+        if self.failures_left and not nowait:
+            self.failures_left -= 1
+            raise RedisTimeoutError("Timed out closing connection after 5")
+
+
+async def test_a_connection_that_fails_to_close_is_returned_all_the_same(servers: Servers) -> None:
+    path = urlsplit(servers.redis_url).path
+    pool = ReconnectingPool(
+        connection_class=UnclosableConnection, path=path, max_connections=1, timeout=5
+    )
+    async with ArqRedis(pool) as redis:
+        for _ in range(2):
+            await _refused(redis)
+        assert await redis.ping()
+    await pool.disconnect()

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import (
-    RedisError,
-)
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.adapters.redis.redis_errors import requires_reconnect
@@ -48,9 +47,12 @@ class ReconnectingPool(BlockingConnectionPool):
 
     async def _release(self, connection: AbstractConnection) -> None:
         if getattr(connection, "is_broken", False):
+            # A connection that fails to close is still returned: redis-py opens it again.
+            with suppress(RedisError, OSError):
+                await connection.disconnect()
+                await self.disconnect(inuse_connections=False)
+            # Reset last, so that a cancelled release closes the connections when it is repeated.
             connection.is_broken = False  # type: ignore[attr-defined]
-            await connection.disconnect()
-            await self.disconnect(inuse_connections=False)
         await super().release(connection)
 
 
@@ -75,7 +77,8 @@ class CancellableWrites(AbstractConnection):
     """A mixin: writes of the connection never drop a cancellation.
 
     redis-py writes inside `asyncio.wait_for`, which on Python 3.11 drops a cancellation that
-    arrives just after the write. The cancelled task would continue."""
+    arrives just after the write. The cancelled task would continue.
+    """
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
