@@ -1,8 +1,8 @@
-"""Lends each test a migrated database that no other test has left anything in.
+"""Lends each test a migrated database without data of other tests.
 
-A copy of the template costs some 100 ms of CPU: it is 350 files. So a database of which a test has
-changed nothing but rows is emptied and lent again. One of which anything else was changed, be it a
-function, a right, a setting or a row that the migrations insert, is dropped.
+To copy the template costs about 100 ms of CPU, because a database is 350 files. If a test has
+changed only rows, its database is emptied and lent again. If it has changed anything else, such as
+a function, a right, a setting or a row that the migrations insert, its database is dropped.
 """
 
 from __future__ import annotations
@@ -36,13 +36,18 @@ WITH line (text) AS (
     UNION ALL SELECT (oid, relname, relacl, relowner, reloptions, relrowsecurity)::text
     FROM pg_class WHERE oid >= 16384
     UNION ALL SELECT (nspname, nspacl, nspowner)::text FROM pg_namespace WHERE nspname !~ '^pg_t'
-    UNION ALL SELECT (setrole, setconfig)::text FROM pg_db_role_setting AS of_database
+    UNION ALL SELECT (setrole, setconfig)::text FROM pg_db_role_setting
     JOIN pg_database ON pg_database.oid = setdatabase AND datname = current_database()
     UNION ALL SELECT (datacl, datdba, datconnlimit)::text
     FROM pg_database WHERE datname = current_database()
     UNION ALL SELECT (defaclrole, defaclobjtype, defaclacl)::text FROM pg_default_acl
     UNION ALL SELECT (evtname, evtenabled)::text FROM pg_event_trigger
     UNION ALL SELECT (extname, extversion)::text FROM pg_extension
+    UNION ALL SELECT (ev_class, rulename, pg_get_ruledef(oid))::text
+    FROM pg_rewrite WHERE ev_class >= 16384
+    UNION ALL SELECT (indexrelid, indisvalid, pg_get_indexdef(indexrelid))::text
+    FROM pg_index WHERE indrelid >= 16384
+    UNION ALL SELECT (polrelid, polname)::text FROM pg_policy
 )
 SELECT md5(string_agg(text, E'\\n' ORDER BY text)) FROM line
 """
@@ -58,8 +63,8 @@ FROM pg_sequences ORDER BY 1
 
 
 @dataclass(frozen=True)
-class _Fresh:
-    """What a database is like that nothing has happened to."""
+class FreshDatabase:
+    """The state of a new copy of the template."""
 
     schema: str
     rows: str
@@ -73,10 +78,10 @@ class _Fresh:
 class DatabasePool:
     """The databases of one process of tests, on one server."""
 
-    def __init__(self, server_url: str, fresh: _Fresh, name: str) -> None:
+    def __init__(self, server_url: str, fresh: FreshDatabase) -> None:
         self.server_url = server_url
-        self._fresh = fresh
-        self._free = [name]
+        self.fresh = fresh
+        self._free: list[str] = []
         self._loans: dict[str, int] = {}
 
     @asynccontextmanager
@@ -93,8 +98,8 @@ class DatabasePool:
                 await _run(self.server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def _is_emptied(self, name: str) -> bool:
-        """Empty the database, unless more than rows was changed in it."""
-        fresh = self._fresh
+        """Empty the database. Return False if more than rows was changed in it."""
+        fresh = self.fresh
         try:
             connection = await asyncpg.connect(with_database(self.server_url, name))
         except asyncpg.PostgresError:  # it was renamed, or closed to all
@@ -121,9 +126,10 @@ async def open_pool(server_url: str) -> DatabasePool:
     # A copy is described, not the template: rights and settings of a database are not copied.
     connection = await asyncpg.connect(with_database(server_url, name))
     try:
-        return DatabasePool(server_url, await _describe(connection), name)
+        return DatabasePool(server_url, await _describe(connection))
     finally:
         await connection.close()
+        await _run(server_url, f"DROP DATABASE {name}")
 
 
 async def _create(server_url: str) -> str:
@@ -140,7 +146,7 @@ async def _run(server_url: str, statement: str) -> None:
         await connection.close()
 
 
-async def _describe(connection: asyncpg.Connection) -> _Fresh:
+async def _describe(connection: asyncpg.Connection) -> FreshDatabase:
     names = [row["name"] for row in await connection.fetch(_TABLES)]
     filled = [
         name for name in names if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {name})")
@@ -157,7 +163,7 @@ async def _describe(connection: asyncpg.Connection) -> _Fresh:
     ]
     # Without triggers: some tables refuse every DELETE.
     reset = ["SET session_replication_role = replica", *deletes, *restarts]
-    return _Fresh(
+    return FreshDatabase(
         schema=await connection.fetchval(_SCHEMA),
         rows=await connection.fetchval(hash_rows),
         hash_rows=hash_rows,

@@ -1,9 +1,9 @@
 """Starts the project's programs by forking a process that has loaded their code already.
 
-Loading the code costs a program some 0.7 s of CPU, and the suite starts many hundred programs. A
-forked one is a process as any other: it has its own pid, environment, directory, standard streams
-and exit code, and it is signalled and killed like one. Where it differs, it is started anew: where
-the environment changes how Python or the linker starts, and on systems other than Linux.
+Loading the code costs a program about 0.7 s of CPU, and the suite starts hundreds of programs. A
+forked program is a process of its own, with its own pid, environment, directory, standard streams
+and exit code. If the environment changes how Python or the linker starts, and on systems other than
+Linux, the program is started by `exec` instead.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def _become(order: dict[str, Any], out: int, err: int) -> Callable[[], Any]:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
-    # Anew: whether they are terminals decides how they are buffered.
+    # New objects, because buffering depends on whether the new stream is a terminal.
     sys.stdout = os.fdopen(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
     sys.stderr = os.fdopen(2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace")
     program, *words = order["argv"]
