@@ -15,6 +15,7 @@ from shared.adapters.monitoring.push_channels import PushChannel, export_push_ch
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from worker.store.busy_rows import ROW_KINDS, BusyRows
+from worker.store.job_store import SettledJob
 
 _LATENESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 20, 60)
 _DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)
@@ -105,7 +106,7 @@ class Metrics:
             began_at = max(job.run_at, job.created_at)
             self.wait.observe(max((job.submitted_at - began_at).total_seconds(), 0))
 
-    def count_job_end(self, job: Job, lag_seconds: float | None = None) -> None:
+    def count_job_end(self, job: Job | SettledJob, lag_seconds: float | None = None) -> None:
         """Count the end of a job."""
         self.jobs_ended.labels(job.state.value, job.reason or "", job.model).inc()
         if job.finished_at is not None and job.submitted_at is not None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import asyncpg
@@ -24,7 +24,8 @@ from shared.adapters.postgres.database import connect_database
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from worker.store.job_store import JobStore
+from tests.support.polled_jobs import polled
+from worker.store.job_store import JobStore, SettledJob
 
 MANY_ACCOUNTS = 10_000
 STORES = 4
@@ -34,6 +35,7 @@ CALL = 1_000
 _UNDER_WAY = 400
 """Settlements that are asked for at once, over all stores."""
 _GRANT = 1_000
+Moved = TypeVar("Moved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,10 @@ async def _enqueue_and_settle(
 async def _each(
     stores: Sequence[JobStore],
     jobs: Sequence[Job],
-    move: Callable[[JobStore, Job], Coroutine[Any, Any, Job]],
-) -> list[Job]:
+    move: Callable[[JobStore, Job], Coroutine[Any, Any, Moved]],
+) -> list[Moved]:
     """Make the move for every job, each store its own share, as many at once as workers would."""
-    moved: list[Job] = []
+    moved: list[Moved] = []
     waiting = list(enumerate(jobs))
 
     async def work() -> None:
@@ -190,6 +192,6 @@ async def _submit(store: JobStore, job: Job) -> Job:
     return await store.record_submitted(job, job_events.Submitted(uuid4().hex, 1800.0))
 
 
-async def _settle(store: JobStore, job: Job) -> Job:
+async def _settle(store: JobStore, job: Job) -> SettledJob:
     urls = tuple(f"https://example.com/{number}.png" for number in range(job.quantity))
-    return await store.settle(job, job_events.Completed(urls, None), "current")
+    return await store.settle(polled(job), job_events.Completed(urls, None), "current")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.job_events import Event
+from tests.support.polled_jobs import polled
 from worker.store.job_store import JobStore
 
 Write = Callable[[JobStore, Job, str], Awaitable[object]]
@@ -26,19 +27,19 @@ WRITES: Mapping[type[Event], Write] = {
         job.id, job.attempt, job_events.SubmissionLost("no evidence")
     ),
     job_events.Progressed: lambda store, job, _: store.record_progress(
-        job, job_events.Progressed(0.9)
+        polled(job), job_events.Progressed(0.9)
     ),
     job_events.HeldForReview: lambda store, job, _: store.hold_for_review(
-        job, job_events.HeldForReview("result_unreadable", "no image URL", "{}")
+        polled(job), job_events.HeldForReview("result_unreadable", "no image URL", "{}")
     ),
     job_events.Completed: lambda store, job, _: store.settle(
-        job, job_events.Completed(("https://images.example/late.png",)), "current"
+        polled(job), job_events.Completed(("https://images.example/late.png",)), "current"
     ),
     job_events.ProviderFailed: lambda store, job, _: store.fail(
-        job, job_events.ProviderFailed("provider_failed", "no images")
+        polled(job), job_events.ProviderFailed("provider_failed", "no images")
     ),
     job_events.DeadlineExceeded: lambda store, job, _: store.exceed_deadline(
-        job, job_events.DeadlineExceeded("too late")
+        polled(job), job_events.DeadlineExceeded("too late")
     ),
 }
 """How each event is told to the database by a worker that remembers the job so."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shared.domain.job import Job
+from worker.store.job_cache import GeneratingJob
 
 from .next_poll import (
     PollObservation,
@@ -38,7 +39,7 @@ class TaskKind(NamedTuple):
     quantity: int
 
     @classmethod
-    def of(cls, job: Job) -> TaskKind:
+    def of(cls, job: Job | GeneratingJob) -> TaskKind:
         """Return the kind of the job's task."""
         return cls(job.model, job.task, job.quantity)
 

@@ -17,18 +17,19 @@ from shared.adapters.redis.lost_write_log import EventPosition, LostJob, LostWri
 from shared.domain.job import Job
 from shared.errors import DarkroomError, DependencyDown, JobNotFound
 from worker.dependencies import Dependencies
+from worker.store.job_cache import GeneratingJob
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 5.0
 
 
-async def record_missing_job(deps: Dependencies, job_id: UUID, known: Job | None) -> None:
+async def record_missing_job(deps: Dependencies, job_id: UUID, known: GeneratingJob | None) -> None:
     """Record that a job with a delivery is not in Postgres. `known` is its last known state."""
     await _record_lost(deps, _lost_job(job_id, known))
 
 
-async def record_if_rolled_back(deps: Dependencies, known: Job) -> None:
+async def record_if_rolled_back(deps: Dependencies, known: GeneratingJob) -> None:
     """Record a task whose job is gone, or is again in a state before the task."""
     try:
         now = await deps.store.load(known.id)
@@ -59,7 +60,7 @@ async def load_or_record_lost_task(deps: Dependencies, job: Job, task_id: str) -
     return now
 
 
-def _lost_job(job_id: UUID, known: Job | None, *, is_known: bool = False) -> LostJob:
+def _lost_job(job_id: UUID, known: GeneratingJob | None, *, is_known: bool = False) -> LostJob:
     task_id = None if known is None else known.provider_task_id
     account = None if known is None else known.provider_account
     return LostJob(str(job_id), task_id, account, is_known)

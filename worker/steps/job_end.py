@@ -16,11 +16,15 @@ from shared.domain.kie_outcomes import TaskFailed
 from shared.domain.lifecycle import Reason
 from shared.errors import RedisDown
 from worker.dependencies import Dependencies
+from worker.store.job_cache import GeneratingJob
+from worker.store.job_store import SettledJob
 
 log = structlog.get_logger(__name__)
 
 
-def report_job_end(deps: Dependencies, job: Job, lag_seconds: float | None = None) -> None:
+def report_job_end(
+    deps: Dependencies, job: Job | SettledJob, lag_seconds: float | None = None
+) -> None:
     """Count the end and publish it. A listener that misses the message polls Postgres."""
     deps.poll_state.end_job(job.id)
     deps.metrics.count_job_end(job, lag_seconds)
@@ -34,14 +38,14 @@ def report_job_end(deps: Dependencies, job: Job, lag_seconds: float | None = Non
     )
 
 
-async def report_task_success(deps: Dependencies, job: Job) -> None:
+async def report_task_success(deps: Dependencies, job: GeneratingJob) -> None:
     """Report a task that ended with images to the brake of its family."""
     brake = deps.accounts.family_brake_of(job.provider_account, job.model)
     if brake is not None and brake.needs_success_reports:
         await ignore_redis_outage(brake.record_delivered(job.id), doing="note_outcome")
 
 
-async def report_task_failure(deps: Dependencies, job: Job, outcome: TaskFailed) -> None:
+async def report_task_failure(deps: Dependencies, job: GeneratingJob, outcome: TaskFailed) -> None:
     """Report a task that Kie failed to the brake of its family, unless its request was at fault."""
     brake = deps.accounts.family_brake_of(job.provider_account, job.model)
     if brake is None:
@@ -54,7 +58,9 @@ async def report_task_failure(deps: Dependencies, job: Job, outcome: TaskFailed)
         await ignore_redis_outage(brake.end_probe(job.id), doing="note_outcome")
 
 
-async def report_task_overdue(deps: Dependencies, job: Job, elapsed_seconds: float) -> None:
+async def report_task_overdue(
+    deps: Dependencies, job: GeneratingJob, elapsed_seconds: float
+) -> None:
     """Report a task that takes far longer than any of its kind did, once for each task."""
     brake = deps.accounts.family_brake_of(job.provider_account, job.model)
     if brake is None or deps.poll_state.is_overdue(job.id):

@@ -11,7 +11,6 @@ from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.catalog import get_family
 from shared.domain import job_events
-from shared.domain.job import Job
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
@@ -20,7 +19,6 @@ from shared.domain.kie_outcomes import (
     TaskFailed,
     Unreadable,
 )
-from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
 from worker.backoff import backoff_seconds
 from worker.dependencies import Dependencies
@@ -33,6 +31,8 @@ from worker.steps.job_end import (
     report_task_success,
 )
 from worker.steps.unreadable_success import REVIEW_POLL_SECONDS, hold_for_review, is_under_review
+from worker.store.job_cache import GeneratingJob
+from worker.store.job_store import SettledJob
 
 LAST_POLL_LIMIT_SECONDS = 300.0
 """How long after the deadline a last poll is repeated while Kie does not answer it."""
@@ -54,7 +54,7 @@ async def poll_job(deps: Dependencies, job_id: UUID, run: DeliveryRun = UNCLAIME
     ended.
     """
     job = await deps.store.load_for_poll(job_id)
-    if job.state is not JobState.GENERATING or job.provider_task_id is None:
+    if job is None:
         deps.poll_state.forget(job_id)
         return None
     # Kie is not queried while the result could not be stored.
@@ -64,29 +64,31 @@ async def poll_job(deps: Dependencies, job_id: UUID, run: DeliveryRun = UNCLAIME
     if wait_seconds > 0:
         return wait_seconds
     with deps.poll_state.concurrency.counted(account):
-        outcome = await _query_task(deps, run, job, job.provider_task_id)
+        outcome = await _query_task(deps, run, job)
     if not isinstance(outcome, NoVerdict):
         incidents.record_success("poll_undecided", account)
     return await _apply_outcome(deps, job, outcome)
 
 
-async def _query_task(deps: Dependencies, run: DeliveryRun, job: Job, task_id: str) -> PollOutcome:
-    async with deps.poll_throttle.permit(task_id):
+async def _query_task(deps: Dependencies, run: DeliveryRun, job: GeneratingJob) -> PollOutcome:
+    async with deps.poll_throttle.permit(job.provider_task_id):
         deps.metrics.count_poll(run.lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.client_of(job.provider_account)
-        return await kie.poll(get_family(job.model), task_id)
+        return await kie.poll(get_family(job.model), job.provider_task_id)
 
 
-async def _apply_outcome(deps: Dependencies, job: Job, outcome: PollOutcome) -> float | None:
+async def _apply_outcome(
+    deps: Dependencies, job: GeneratingJob, outcome: PollOutcome
+) -> float | None:
     deps.check_crash_point("after_poll")
     had_callback = False
     if isinstance(outcome, Delivered | TaskFailed) and deps.settings.kie_callback_url is not None:
-        had_callback = await deps.store.has_callback(job)
+        had_callback = await deps.store.has_callback(job.id, job.attempt)
         deps.poll_state.callback_trust.record(had_callback)
     match outcome:
         case Delivered():
             settled = await _settle(deps, job, outcome)
-            _record_completion_time(deps, settled, outcome, had_callback)
+            _record_completion_time(deps, job, settled, outcome, had_callback)
             await report_task_success(deps, job)
         case TaskFailed(reason, message):
             deps.poll_state.planner.forget(job.id)
@@ -103,24 +105,28 @@ async def _apply_outcome(deps: Dependencies, job: Job, outcome: PollOutcome) -> 
     return None
 
 
-async def _settle(deps: Dependencies, job: Job, outcome: Delivered) -> Job:
+async def _settle(deps: Dependencies, job: GeneratingJob, outcome: Delivered) -> SettledJob:
     count, asked = len(outcome.result_urls), job.quantity
     note = f"{count} of {asked} images were delivered" if count < asked else None
     event = job_events.Completed(outcome.result_urls, note)
     settled = await deps.store.settle(job, event, deps.settings.charge_basis)
     deps.check_crash_point("after_settle")
     lag_seconds = None
-    if outcome.finished_at is not None and settled.finished_at is not None:
+    if outcome.finished_at is not None:
         lag_seconds = (settled.finished_at - outcome.finished_at).total_seconds()
     report_job_end(deps, settled, lag_seconds)
     return settled
 
 
 def _record_completion_time(
-    deps: Dependencies, settled: Job, outcome: Delivered, had_callback: bool
+    deps: Dependencies,
+    job: GeneratingJob,
+    settled: SettledJob,
+    outcome: Delivered,
+    had_callback: bool,
 ) -> None:
     """Record how long the task took, for the plans of its kind."""
-    if settled.finished_at is None or settled.submitted_at is None:
+    if settled.submitted_at is None:
         return
     observed_seconds = (settled.finished_at - settled.submitted_at) / timedelta(seconds=1)
     reported_seconds = None
@@ -129,10 +135,10 @@ def _record_completion_time(
     elif had_callback:
         reported_seconds = observed_seconds
     ending = SuccessTiming(observed_seconds, reported_seconds, deps.random.random())
-    deps.poll_state.planner.record_success(settled.id, TaskKind.of(settled), ending)
+    deps.poll_state.planner.record_success(job.id, TaskKind.of(job), ending)
 
 
-async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | None:
+async def _poll_again(deps: Dependencies, job: GeneratingJob, progress: float) -> float | None:
     deps.poll_state.reset_undecided(job.id)
     if progress > job.progress:
         # Where another session locks the row, the next poll stores the progress.
@@ -154,7 +160,9 @@ async def _poll_again(deps: Dependencies, job: Job, progress: float) -> float | 
     )
 
 
-async def _poll_again_undecided(deps: Dependencies, job: Job, outcome: NoVerdict) -> float | None:
+async def _poll_again_undecided(
+    deps: Dependencies, job: GeneratingJob, outcome: NoVerdict
+) -> float | None:
     """An answer without an outcome never ends the job. Only its deadline does."""
     tries = deps.poll_state.count_undecided(job.id)
     if outcome.wrong_endpoint:
@@ -192,7 +200,7 @@ async def _poll_again_undecided(deps: Dependencies, job: Job, outcome: NoVerdict
     return delay_seconds
 
 
-async def _exceed_deadline(deps: Dependencies, job: Job, message: str) -> None:
+async def _exceed_deadline(deps: Dependencies, job: GeneratingJob, message: str) -> None:
     event = job_events.DeadlineExceeded(
         f"not done {deps.settings.job_deadline_seconds:g} s after submission; {message}"
     )
@@ -205,12 +213,12 @@ async def _exceed_deadline(deps: Dependencies, job: Job, message: str) -> None:
         deps.poll_state.end_job(job.id)
 
 
-def _elapsed_seconds(deps: Dependencies, job: Job) -> float:
+def _elapsed_seconds(deps: Dependencies, job: GeneratingJob) -> float:
     since = job.submitted_at or job.created_at
     return max((deps.clock.now() - since) / timedelta(seconds=1), 0.0)
 
 
-def _seconds_to_deadline(deps: Dependencies, job: Job) -> float:
+def _seconds_to_deadline(deps: Dependencies, job: GeneratingJob) -> float:
     if job.deadline_at is None:
         return deps.settings.job_deadline_seconds
     return (job.deadline_at - deps.clock.now()) / timedelta(seconds=1)

@@ -252,7 +252,9 @@ async def _store_refused_task_id(
 
 async def _first_poll_delay(deps: Dependencies, job: Job) -> float:
     """Return 0 where a callback came before the reply to the POST was stored."""
-    if deps.settings.kie_callback_url is None or not await deps.store.has_callback(job):
+    if deps.settings.kie_callback_url is None or not await deps.store.has_callback(
+        job.id, job.attempt
+    ):
         return deps.poll_state.planner.first_poll_delay_seconds(TaskKind.of(job))
     return 0.0
 

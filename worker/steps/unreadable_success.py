@@ -12,11 +12,11 @@ import structlog
 
 from shared.adapters.redis.change_messages import Change
 from shared.domain import job_events
-from shared.domain.job import Job
 from shared.domain.kie_outcomes import Unreadable
 from shared.domain.lifecycle import Reason
 from worker.backoff import backoff_seconds
 from worker.dependencies import Dependencies
+from worker.store.job_cache import GeneratingJob
 
 log = structlog.get_logger(__name__)
 
@@ -28,13 +28,13 @@ written."""
 _CONFIRM_POLL_SECONDS = 3.0
 
 
-def is_under_review(job: Job) -> bool:
+def is_under_review(job: GeneratingJob) -> bool:
     """Return whether the job is under review."""
     return job.reason == Reason.RESULT_UNREADABLE
 
 
 async def hold_for_review(
-    deps: Dependencies, job: Job, outcome: Unreadable, *, is_overdue: bool
+    deps: Dependencies, job: GeneratingJob, outcome: Unreadable, *, is_overdue: bool
 ) -> float:
     """Start the review once the answer is confirmed. Returns the seconds to the next poll."""
     tries = deps.poll_state.count_undecided(job.id)
@@ -46,7 +46,7 @@ async def hold_for_review(
     return REVIEW_POLL_SECONDS
 
 
-async def _start_review(deps: Dependencies, job: Job, outcome: Unreadable) -> None:
+async def _start_review(deps: Dependencies, job: GeneratingJob, outcome: Unreadable) -> None:
     event = job_events.HeldForReview(Reason.RESULT_UNREADABLE, outcome.message, outcome.answer)
     await deps.store.hold_for_review(job, event)
     deps.poll_state.planner.forget(job.id)

@@ -21,6 +21,7 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.sqlstates import may_concern_one_row
 from shared.domain.job import Job
 from shared.errors import DarkroomError, PostgresDown, RowBusy
+from worker.store.job_cache import GeneratingJob
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class RequiredRows:
     moves_money: bool
 
     @classmethod
-    def of(cls, job: Job, *, moves_money: bool = False) -> RequiredRows:
+    def of(cls, job: Job | GeneratingJob, *, moves_money: bool = False) -> RequiredRows:
         """Return the rows that a move of this job requires."""
         return cls(job.id, job.account_id, moves_money)
 

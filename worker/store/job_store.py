@@ -7,7 +7,9 @@ every job makes are written in batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -23,7 +25,7 @@ from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
 from shared.settings import ChargeBasis
 from worker.batching.micro_batch import BATCHES_PER_SECOND
 from worker.store.busy_rows import BusyRows, RequiredRows
-from worker.store.job_cache import JobCache
+from worker.store.job_cache import GeneratingJob, JobCache
 from worker.store.single_statements import SingleStatements
 from worker.store.statement_batches import BatchedReads, BatchedStatement
 
@@ -50,6 +52,20 @@ class _Release:
     attempt_outcome: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SettledJob:
+    """What follows from the success of a job."""
+
+    id: UUID
+    model: str
+    state: JobState
+    reason: None
+    credits_charged: Decimal
+    submitted_at: datetime | None
+    """Read from the row, with `finished_at`: how long the task took is learned from these two."""
+    finished_at: datetime
+
+
 class JobStore:
     """Reads and moves jobs. Raises `PostgresDown` and `RowBusy`."""
 
@@ -74,18 +90,13 @@ class JobStore:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
 
-    async def load_for_poll(self, job_id: UUID) -> Job:
-        """Return a generating job as this worker last saw it, any other as it is now.
+    async def load_for_poll(self, job_id: UUID) -> GeneratingJob | None:
+        """Return the job as this worker last saw it, or None if it has no task to poll.
 
-        A cached job has no request and no metadata, and may be out of date: every write is guarded,
-        so that is found when the job is moved. Raises `JobNotFound`.
+        A cached job may be out of date. That is found when it is moved, because every write is
+        guarded. Raises `JobNotFound`.
         """
-        known = self.cache.get(job_id)
-        if known is not None:
-            return known
-        job = await self.load(job_id)
-        self.cache.store(job)
-        return job
+        return self.cache.get(job_id) or self.cache.update(await self.load(job_id))
 
     async def claim(self, job: Job, event: job_events.Claimed) -> Job:
         """Commit the intent to POST: a new attempt under its token, of one Kie account.
@@ -138,11 +149,9 @@ class JobStore:
         )
         return self._cached(submitted)
 
-    async def has_callback(self, job: Job) -> bool:
-        """Return whether a callback for the newest attempt came before the reply to its POST was
-        stored.
-        """
-        return await self.queries.fetch_row("callback_of_attempt", job.id, job.attempt) is not None
+    async def has_callback(self, job_id: UUID, attempt: int) -> bool:
+        """Return whether Kie has sent a callback for this attempt."""
+        return await self.queries.fetch_row("callback_of_attempt", job_id, attempt) is not None
 
     async def record_deferred(self, job: Job, event: job_events.Deferred) -> Job:
         """Return the job to the queue. This attempt created no task."""
@@ -168,7 +177,7 @@ class JobStore:
             raise await self._why_not_moved(job, event, "attempted_seconds", lease_seconds)
         return self._cached(job_from_row(row))
 
-    async def record_progress(self, job: Job, event: job_events.Progressed) -> None:
+    async def record_progress(self, job: GeneratingJob, event: job_events.Progressed) -> None:
         """Store Kie's progress."""
         sources, _, name = _TRANSITION_PARAMETERS[job_events.Progressed]
         row = await self._progress.run(
@@ -176,9 +185,9 @@ class JobStore:
         )
         if row is None:
             raise self._stale(job.id, name)
-        self.cache.store(replace_fields(job, progress=event.progress))
+        self.cache.store(replace(job, progress=event.progress))
 
-    async def hold_for_review(self, job: Job, event: job_events.HeldForReview) -> Job:
+    async def hold_for_review(self, job: GeneratingJob, event: job_events.HeldForReview) -> None:
         """Put the job under review. The hold stays.
 
         A job that is under review for the same reason is stale.
@@ -190,9 +199,11 @@ class JobStore:
         if row is None:
             raise self._stale(job.id, event_name(type(event)))
         # The row does not contain the Kie account of the task.
-        return self._cached(replace_fields(job, reason=event.reason, message=event.message))
+        self.cache.store(replace(job, reason=event.reason))
 
-    async def settle(self, job: Job, event: job_events.Completed, basis: ChargeBasis) -> Job:
+    async def settle(
+        self, job: GeneratingJob, event: job_events.Completed, basis: ChargeBasis
+    ) -> SettledJob:
         """Store the images, charge for them and end the job, in one statement."""
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Completed]
         urls = orjson.dumps(event.result_urls).decode()
@@ -204,7 +215,8 @@ class JobStore:
         )
         if row is None:
             raise self._stale(job.id, name)
-        return self._cached(_settled_job(job, event, row))
+        self.cache.forget(job.id)
+        return _settled_job(job, row)
 
     async def reject(self, job: Job, event: job_events.Rejected) -> Job:
         """End the job as failed and release its hold: Kie refused the request."""
@@ -212,13 +224,13 @@ class JobStore:
         row = await self._release(_money_of(job), job.attempt, event, release)
         return self._job_or_stale(row, job.id, event)
 
-    async def fail(self, job: Job, event: job_events.ProviderFailed) -> Job:
+    async def fail(self, job: GeneratingJob, event: job_events.ProviderFailed) -> Job:
         """End the job as failed and release its hold: Kie reported a failure."""
         release = _Release(event.reason, event.message)
         row = await self._release(_money_of(job), job.attempt, event, release)
         return self._job_or_stale(row, job.id, event)
 
-    async def exceed_deadline(self, job: Job, event: job_events.DeadlineExceeded) -> Job:
+    async def exceed_deadline(self, job: GeneratingJob, event: job_events.DeadlineExceeded) -> Job:
         """End the job as failed and release its hold: the last poll found no end.
 
         Raises `TooEarly` where the deadline has not passed by Postgres's clock.
@@ -263,7 +275,11 @@ class JobStore:
         return await self._single.run(required, query, *arguments)
 
     async def _why_not_moved(
-        self, job: Job, event: job_events.Event, moment: str, after_seconds: float = 0.0
+        self,
+        job: Job | GeneratingJob,
+        event: job_events.Event,
+        moment: str,
+        after_seconds: float = 0.0,
     ) -> DarkroomError:
         """Return why a statement that depends on a moment of the job has moved nothing."""
         sources, _, name = _TRANSITION_PARAMETERS[type(event)]
@@ -282,7 +298,7 @@ class JobStore:
         return self._cached(job_from_row(row))
 
     def _cached(self, job: Job) -> Job:
-        self.cache.store(job)
+        self.cache.update(job)
         return job
 
     def _stale(self, job_id: UUID, event: str) -> StaleJob:
@@ -293,7 +309,7 @@ class JobStore:
 log = structlog.get_logger(__name__)
 
 
-def _settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> Job:
+def _settled_job(job: GeneratingJob, row: asyncpg.Record) -> SettledJob:
     """Return the job after its success. Logs where its row of `pricing` is missing."""
     if row["price_row_missing"]:
         log.critical(
@@ -304,21 +320,17 @@ def _settled_job(job: Job, event: job_events.Completed, row: asyncpg.Record) -> 
             quantity=job.quantity,
             charged=str(row["credits_charged"]),
         )
-    return replace_fields(
-        job,
+    return SettledJob(
+        id=job.id,
+        model=job.model,
         state=JobState.SUCCEEDED,
         reason=None,
-        message=event.message,
-        progress=1.0,
-        result_urls=event.result_urls,
         credits_charged=row["credits_charged"],
-        price_id=row["price_id"],
-        # Read from the row: how long the task took is learned from these two.
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
     )
 
 
-def _money_of(job: Job) -> RequiredRows:
+def _money_of(job: Job | GeneratingJob) -> RequiredRows:
     """Return the rows that a move of this job's money requires."""
     return RequiredRows.of(job, moves_money=True)

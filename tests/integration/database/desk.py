@@ -24,6 +24,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from shared.settings import ChargeBasis
 from tests.support.deployment import text_to_image
+from tests.support.polled_jobs import polled
 from worker.store.job_store import JobStore
 
 Picture = Mapping[str, frozenset[tuple[object, ...]]]
@@ -47,7 +48,7 @@ def completed(images: int = 1) -> job_events.Completed:
 
 
 async def _progress(desk: Desk, job: Job) -> None:
-    await desk.store.record_progress(job, job_events.Progressed(0.5))
+    await desk.store.record_progress(polled(job), job_events.Progressed(0.5))
 
 
 MOVES: Mapping[type[Event], Move] = {
@@ -64,11 +65,11 @@ MOVES: Mapping[type[Event], Move] = {
     ),
     job_events.Progressed: _progress,
     job_events.HeldForReview: lambda desk, job: desk.store.hold_for_review(
-        job, job_events.HeldForReview("result_unreadable", "no image URL", "{}")
+        polled(job), job_events.HeldForReview("result_unreadable", "no image URL", "{}")
     ),
     job_events.Completed: lambda desk, job: desk.settle(job),
     job_events.ProviderFailed: lambda desk, job: desk.store.fail(
-        job, job_events.ProviderFailed("provider_failed", "no images")
+        polled(job), job_events.ProviderFailed("provider_failed", "no images")
     ),
     job_events.DeadlineExceeded: lambda desk, job: desk.exceed_deadline(job),
 }
@@ -135,11 +136,14 @@ class Desk:
             job.id,
             job.attempt,
         )
-        return await self.store.exceed_deadline(job, job_events.DeadlineExceeded("too late"))
+        return await self.store.exceed_deadline(
+            polled(job), job_events.DeadlineExceeded("too late")
+        )
 
     async def settle(self, job: Job, *, images: int = 1, basis: ChargeBasis = "current") -> Job:
-        """Let Kie deliver that many images."""
-        return await self.store.settle(job, completed(images), basis)
+        """Let Kie deliver that many images. Returns the job as it is then."""
+        await self.store.settle(polled(job), completed(images), basis)
+        return await self.store.load(job.id)
 
     async def money(self, name: str = "acme") -> tuple[Decimal, Decimal]:
         """Return balance and held."""

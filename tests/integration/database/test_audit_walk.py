@@ -10,6 +10,7 @@ import orjson
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
+from tests.support.polled_jobs import polled
 
 BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()
 ADMIN_ROLES = ("darkroom_admin", "darkroom_pricing", "darkroom_billing")
@@ -61,7 +62,7 @@ async def test_every_function_that_takes_who_acts_notes_the_act(desk: Desk) -> N
     assert {row["proname"] for row in rows} == set(CALLS) | NO_ACTS
     await desk.enqueue(webhook_url=f"{URL}/other")
     await desk.job_in(JobState.UNKNOWN)
-    await desk.store.hold_for_review(await desk.job_in(JobState.GENERATING), HELD)
+    await desk.store.hold_for_review(polled(await desk.job_in(JobState.GENERATING)), HELD)
     failed = await desk.job_in(JobState.FAILED)
     await desk.sql(
         "INSERT INTO late_tasks (job_id, attempt, provider_task_id, in_doubt_since)"

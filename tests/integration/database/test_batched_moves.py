@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import asyncpg
@@ -17,7 +17,8 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, PostgresDown, StaleJob
 from tests.integration.database.desk import Desk, claimed, completed, submitted
 from tests.support.deployment import text_to_image
-from worker.store.job_store import JobStore
+from tests.support.polled_jobs import polled
+from worker.store.job_store import JobStore, SettledJob
 
 
 class Counted:
@@ -59,9 +60,11 @@ async def test_jobs_that_move_together_are_one_statement_for_each_step(desk: Des
     sent = await asyncio.gather(*(store.claim(job, claimed()) for job in jobs))
     running = await asyncio.gather(*(store.record_submitted(job, submitted()) for job in sent))
     await asyncio.gather(
-        *(store.record_progress(job, job_events.Progressed(0.4)) for job in running)
+        *(store.record_progress(polled(job), job_events.Progressed(0.4)) for job in running)
     )
-    ended = await asyncio.gather(*(store.settle(job, completed(), "current") for job in running))
+    ended = await asyncio.gather(
+        *(store.settle(polled(job), completed(), "current") for job in running)
+    )
     # All that is asked in one turn of the event loop goes together.
     assert queries.calls == {
         "jobs_to_run": 1, "claim_jobs": 1, "record_submitted": 1, "record_progress": 1,
@@ -78,8 +81,12 @@ async def test_what_a_move_returns_is_what_is_stored(desk: Desk) -> None:
     assert sent == [await desk.store.load(job.id) for job in jobs]
     running = await asyncio.gather(*(desk.store.record_submitted(job, submitted()) for job in sent))
     assert running == [await desk.store.load(job.id) for job in jobs]
-    ended = await asyncio.gather(*(desk.settle(job) for job in running))
-    assert ended == [await desk.store.load(job.id) for job in jobs]
+    ended = await asyncio.gather(
+        *(desk.store.settle(polled(job), completed(), "current") for job in running)
+    )
+    for job in ended:
+        stored = await desk.store.load(job.id)
+        assert asdict(job) == {one.name: getattr(stored, one.name) for one in fields(job)}
 
 
 async def test_each_entry_shows_the_account_as_it_stood_right_after_it(desk: Desk) -> None:
@@ -173,13 +180,13 @@ async def test_two_workers_that_settle_the_same_jobs_charge_each_once(desk: Desk
     jobs = await generating(desk, 30)
     stores = [JobStore(desk.database) for _ in range(3)]
     outcomes = await asyncio.gather(
-        *(store.settle(job, completed(), "current")
+        *(store.settle(polled(job), completed(), "current")
           for store, some in zip(stores, (jobs, jobs[::-1], jobs[10:] + jobs[:10]), strict=True)
           for job in some),
         return_exceptions=True,
     )  # fmt: skip
     kinds = Counter(type(outcome) for outcome in outcomes)
-    assert kinds == {Job: 30, StaleJob: 60}
+    assert kinds == {SettledJob: 30, StaleJob: 60}
     assert await desk.value("SELECT count(*) FROM ledger_entries WHERE kind = 'capture'") == 30
     assert await desk.broken_books() == {}
 
@@ -187,5 +194,5 @@ async def test_two_workers_that_settle_the_same_jobs_charge_each_once(desk: Desk
 @pytest.mark.parametrize("urls", [('https://images.example/ä?q="x"&n=1', "https://b.example/\\2")])
 async def test_image_urls_are_stored_letter_by_letter(desk: Desk, urls: tuple[str, ...]) -> None:
     job = await desk.job_in(JobState.GENERATING, request=text_to_image(quantity=2))
-    await desk.store.settle(job, job_events.Completed(urls), "current")
+    await desk.store.settle(polled(job), job_events.Completed(urls), "current")
     assert (await desk.store.load(job.id)).result_urls == urls

@@ -18,8 +18,9 @@ from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
 from tests.integration.database.desk import Desk, completed, submitted
 from tests.integration.database.test_batched_moves import Counted, generating
+from tests.support.polled_jobs import polled
 from worker.store.busy_rows import BusyRows, RequiredRows
-from worker.store.job_store import JobStore
+from worker.store.job_store import JobStore, SettledJob
 
 
 @asynccontextmanager
@@ -85,7 +86,7 @@ async def settled_in_the_end(store: JobStore, job: Job) -> None:
     async with asyncio.timeout(30):
         while True:
             try:
-                await store.settle(job, completed(), "current")
+                await store.settle(polled(job), completed(), "current")
             except RowBusy as busy:
                 await asyncio.sleep(busy.wait_seconds)
             else:
@@ -108,22 +109,26 @@ async def test_what_is_known_to_be_held_is_asked_for_by_one_statement_at_a_time(
     await desk.open_account("held")
     jobs = await generating(desk, 40, account_id="held")
     async with held(desk, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
-        await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+        await outcomes_of([store.settle(polled(job), completed(), "current") for job in jobs])
         queries.calls.clear()
-        outcomes = await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+        outcomes = await outcomes_of(
+            [store.settle(polled(job), completed(), "current") for job in jobs]
+        )
         assert queries.calls == {}, "no connection is asked for"
         assert {type(one) for one in outcomes} == {RowBusy}
         waits = sorted(one.wait_seconds for one in outcomes)
         assert waits[-1] > waits[0], "they do not come back in one moment"
         now[0] += waits[-1]
-        await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+        await outcomes_of([store.settle(polled(job), completed(), "current") for job in jobs])
         assert queries.calls["settle_jobs"] == 1
     now[0] += 10
     # The first to try finds it free; from then on all go together again.
-    await store.settle(jobs[0], completed(), "current")
+    await store.settle(polled(jobs[0]), completed(), "current")
     queries.calls.clear()
-    outcomes = await outcomes_of([store.settle(job, completed(), "current") for job in jobs[1:]])
-    assert {type(one) for one in outcomes} == {Job}
+    outcomes = await outcomes_of(
+        [store.settle(polled(job), completed(), "current") for job in jobs[1:]]
+    )
+    assert {type(one) for one in outcomes} == {SettledJob}
     assert queries.calls["settle_jobs"] == 1
     assert await desk.broken_books() == {}
 
@@ -137,11 +142,11 @@ async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
     other = (await generating(desk, 1))[0]
     failed = job_events.ProviderFailed("provider_failed", "no images")
     async with held(desk, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
-        moves = [asyncio.ensure_future(store.fail(job, failed)) for job in needing]
+        moves = [asyncio.ensure_future(store.fail(polled(job), failed)) for job in needing]
         await asyncio.sleep(0)
         # Of ten connections seven are left, so nobody waits for one.
         async with asyncio.timeout(5):
-            assert (await store.fail(other, failed)).state is JobState.FAILED
+            assert (await store.fail(polled(other), failed)).state is JobState.FAILED
         assert not all(move.done() for move in moves)
         outcomes = await outcomes_of(moves)
         assert {type(one) for one in outcomes} == {RowBusy}
@@ -162,10 +167,12 @@ async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(de
             await desk.enqueue()
 
     enqueuers = [asyncio.create_task(enqueue()) for _ in range(4)]
-    outcomes = await outcomes_of([store.settle(job, completed(), "current") for job in jobs])
+    outcomes = await outcomes_of(
+        [store.settle(polled(job), completed(), "current") for job in jobs]
+    )
     is_over.set()
     await asyncio.gather(*enqueuers)
-    assert {type(one) for one in outcomes} == {Job}
+    assert {type(one) for one in outcomes} == {SettledJob}
     assert queries.calls["settle_jobs"] == 1
     assert queries.calls["held_rows"] == 0
     assert await desk.broken_books() == {}

@@ -16,6 +16,7 @@ from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.desk import Desk
 from tests.support.deployment import image_to_image, text_to_image
+from tests.support.polled_jobs import polled
 
 SERVICE, ADMIN, READONLY = "darkroom_service", "darkroom_admin", "darkroom_readonly"
 SECRET = "a secret lighthouse"
@@ -145,7 +146,7 @@ async def test_the_service_takes_jobs_through_every_state(service: Desk, desk: D
     generating = await service.job_in(JobState.GENERATING)
     await service.move(generating, job_events.Progressed)
     await desk.sql("UPDATE jobs SET deadline_at = now() WHERE id = $1", generating.id)
-    await service.store.exceed_deadline(generating, job_events.DeadlineExceeded("too late"))
+    await service.store.exceed_deadline(polled(generating), job_events.DeadlineExceeded("too late"))
     await service.move(await service.job_in(JobState.UNKNOWN), job_events.SubmissionLost)
     assert await service.broken_books() == {}
     assert await desk.broken_books() == {}

@@ -15,6 +15,7 @@ from shared.errors import DatabaseRefused, InsufficientCredits, StaleJob
 from shared.settings import ChargeBasis
 from tests.integration.database.desk import Desk, completed
 from tests.support.deployment import text_to_image
+from tests.support.polled_jobs import polled
 
 DROP_PRICE = "DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = $1"
 # A price that open jobs use cannot be deleted: only who switches the trigger off can do it.
@@ -231,6 +232,6 @@ async def test_a_release_that_would_leave_less_than_nothing_held_changes_nothing
     await desk.sql("UPDATE accounts SET held = 0")  # as no code of ours does
     before = await desk.picture()
     with pytest.raises(DatabaseRefused) as caught:
-        await desk.store.settle(job, completed(), "current")
+        await desk.store.settle(polled(job), completed(), "current")
     assert caught.value.constraint == "held_must_not_be_negative"
     assert await desk.picture() == before

@@ -30,6 +30,7 @@ from tests.integration.database.desk import (
     on_attempt,
     submitted,
 )
+from tests.support.polled_jobs import polled
 
 REFUSED = StaleJob | TooLateToCancel
 FENCED = tuple(
@@ -227,6 +228,6 @@ async def test_a_success_without_an_image_cannot_be_stored(desk: Desk) -> None:
     job = await desk.job_in(JobState.GENERATING)
     before = await desk.picture()
     with pytest.raises(DatabaseRefused) as caught:
-        await desk.store.settle(job, completed(images=0), "current")
+        await desk.store.settle(polled(job), completed(images=0), "current")
     assert caught.value.constraint == "success_has_images"
     assert await desk.picture() == before

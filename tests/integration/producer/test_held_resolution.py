@@ -14,6 +14,7 @@ from shared.errors import DarkroomError, StaleJob
 from tests.integration.database.desk import Desk
 from tests.integration.producer.client_setup import money, open_account
 from tests.support.deployment import text_to_image
+from tests.support.polled_jobs import polled
 
 URLS = ("https://images.example/1.png", "https://images.example/2.png")
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -29,7 +30,8 @@ async def desk(producer: Producer, database: Database) -> Desk:
 
 async def held_job(desk: Desk, **options: Any) -> Job:
     job = await desk.job_in(JobState.GENERATING, **options)
-    return await desk.store.hold_for_review(job, HELD)
+    await desk.store.hold_for_review(polled(job), HELD)
+    return await desk.store.load(job.id)
 
 
 async def last_events(desk: Desk, job: Job) -> list[tuple[str, dict[str, Any]]]:
@@ -57,7 +59,7 @@ async def test_fewer_images_than_asked_cost_what_was_delivered(
 ) -> None:
     asked = await desk.enqueue(text_to_image(quantity=4))
     generating = await desk.move(asked, job_events.Claimed, job_events.Submitted)
-    await desk.store.hold_for_review(generating, HELD)
+    await desk.store.hold_for_review(polled(generating), HELD)
     ended = await producer.resolve_delivered(asked.id, URLS, "two of four")
     assert (ended.credits_charged, ended.message) == (7, "2 of 4 images were delivered")
     assert await money(producer) == (993, 0)
@@ -171,9 +173,9 @@ async def test_a_verdict_that_cannot_be_written_down_moves_nothing(
 
 async def test_no_deadline_ends_a_held_job_whatever_a_worker_remembers(desk: Desk) -> None:
     before = await desk.job_in(JobState.GENERATING)
-    await desk.store.hold_for_review(before, HELD)
+    await desk.store.hold_for_review(polled(before), HELD)
     await desk.sql("UPDATE jobs SET deadline_at = now() - interval '1 hour'")
     with pytest.raises(StaleJob):
-        await desk.store.exceed_deadline(before, job_events.DeadlineExceeded("late"))
+        await desk.store.exceed_deadline(polled(before), job_events.DeadlineExceeded("late"))
     after = await desk.store.load(before.id)
     assert (after.state, after.reason) == (JobState.GENERATING, "result_unreadable")

@@ -12,6 +12,7 @@ from shared.domain import job_events
 from shared.errors import DatabaseRefused
 from tests.integration.database.desk import Desk
 from tests.integration.producer.client_setup import open_account
+from tests.support.polled_jobs import polled
 
 URL = "https://hooks.example/end"
 MARIA = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="office-7")
@@ -91,7 +92,7 @@ async def test_each_verdict_on_a_doubt_names_who_gave_it(producer: Producer, des
     found = await desk.job_in(JobState.UNKNOWN)
     await producer.resolve_submitted(found.id, "task-9", actor=MARIA)
     seen, unseen = [
-        await desk.store.hold_for_review(await desk.job_in(JobState.GENERATING), HELD)
+        await desk.store.hold_for_review(polled(await desk.job_in(JobState.GENERATING)), HELD)
         for _ in range(2)
     ]
     await producer.resolve_delivered(seen.id, ["https://x.example/1.png"], "seen", actor=MARIA)

@@ -14,6 +14,7 @@ from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.integration.worker.worker_setup import Rooms
+from tests.support.polled_jobs import polled
 from worker.recovery.late_task_checks import LateTaskChecks
 from worker.webhooks.http_sender import WebhookSender
 from worker.webhooks.send_step import send_webhook
@@ -31,7 +32,7 @@ async def given_up(rooms: Rooms) -> Job:
     await rooms.submit(job)
     await rooms.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
     late = job_events.DeadlineExceeded("not done in time")
-    return await rooms.deps.store.exceed_deadline(await rooms.now_is(job), late)
+    return await rooms.deps.store.exceed_deadline(polled(await rooms.now_is(job)), late)
 
 
 async def deliver_late(rooms: Rooms) -> None:

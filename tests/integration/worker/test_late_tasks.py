@@ -24,6 +24,7 @@ from shared.domain.kie_outcomes import (
 )
 from shared.errors import StaleJob
 from tests.integration.worker.worker_setup import START, Rooms
+from tests.support.polled_jobs import polled
 from worker.callbacks.callback_handler import CallbackHandler
 from worker.recovery.late_task_checks import LateTaskChecks
 
@@ -43,7 +44,7 @@ async def given_up(rooms: Rooms, **options: Any) -> Job:
 async def exceed_deadline(rooms: Rooms, job: Job) -> Job:
     await rooms.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
     late = job_events.DeadlineExceeded("not done in time")
-    return await rooms.deps.store.exceed_deadline(await rooms.now_is(job), late)
+    return await rooms.deps.store.exceed_deadline(polled(await rooms.now_is(job)), late)
 
 
 async def make_due(rooms: Rooms) -> None:

@@ -26,6 +26,7 @@ from shared.domain.lifecycle import Reason
 from shared.errors import PostgresDown, RedisDown, StaleJob
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
 from tests.support.deployment import text_to_image
+from tests.support.polled_jobs import polled
 from worker.batching.change_publisher import ChangePublisher, send_with
 from worker.batching.redis_scripts import RedisScripts
 from worker.limits.throttle import Throttled
@@ -261,7 +262,7 @@ async def test_progress_of_a_job_that_ended_meanwhile_is_stale(rooms: Rooms) -> 
     rooms.kie.polls.append(Delivered((URL,)))
     await rooms.poll(job)
     with pytest.raises(StaleJob):
-        await rooms.deps.store.record_progress(job, job_events.Progressed(0.5))
+        await rooms.deps.store.record_progress(polled(job), job_events.Progressed(0.5))
 
 
 async def test_ends_are_counted_with_their_times_and_credits(rooms: Rooms) -> None:

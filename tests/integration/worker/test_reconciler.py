@@ -16,6 +16,7 @@ from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.redis_keys import WIPED_KEY
 from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.support.polled_jobs import polled
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 
@@ -29,8 +30,8 @@ async def put_into(rooms: Rooms, state: str) -> Job:
     if state in {"generating", "succeeded"}:
         job = await store.record_submitted(job, job_events.Submitted(f"t-{job.id}", 1800))
     if state == "succeeded":
-        job = await store.settle(
-            job, job_events.Completed(("https://example.com/1.png",)), "current"
+        await store.settle(
+            polled(job), job_events.Completed(("https://example.com/1.png",)), "current"
         )
     await age(rooms, job, 300)
     return job

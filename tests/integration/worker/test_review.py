@@ -156,7 +156,7 @@ async def test_with_postgres_away_it_is_held_at_the_next_poll(rooms: Rooms) -> N
     job = await generating(rooms)
 
     class Away(JobStore):
-        async def hold_for_review(self, *_: Any) -> Job:
+        async def hold_for_review(self, *_: Any) -> None:
             raise PostgresDown("Postgres does not answer: a drill")
 
     await rooms.let_pass(1801)

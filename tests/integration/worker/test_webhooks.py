@@ -28,6 +28,7 @@ from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, ReceivedWebho
 from tests.integration.worker.bare_lanes import running
 from tests.integration.worker.worker_setup import Rooms, open_rooms
 from tests.support.deployment import eventually, text_to_image
+from tests.support.polled_jobs import polled
 from worker.queue.lanes import build_webhook_lane
 from worker.recovery.reconciler import Reconciler
 from worker.webhooks.http_sender import WebhookSender
@@ -66,8 +67,9 @@ async def ended(rooms: Rooms, url: str, how: str = "succeeded", **options: Any) 
     job = await store.claim(job, job_events.Claimed(f"token-of-{job.id}", "test:1", "default"))
     job = await store.record_submitted(job, job_events.Submitted(f"t-{job.id}", 1800))
     if how == "failed":
-        return await store.fail(job, job_events.ProviderFailed("content_policy", "no"))
-    return await store.settle(job, job_events.Completed(("https://example.com/1.png",)), "current")
+        return await store.fail(polled(job), job_events.ProviderFailed("content_policy", "no"))
+    await store.settle(polled(job), job_events.Completed(("https://example.com/1.png",)), "current")
+    return await store.load(job.id)
 
 
 async def message_of(rooms: Rooms, job: Job) -> dict[str, Any]:
@@ -115,10 +117,10 @@ async def test_what_is_told_twice_is_one_message(
     job = await ended(rooms, receiver.url)
     with pytest.raises(StaleJob):
         await rooms.deps.store.settle(
-            job, job_events.Completed(("https://example.com/2.png",)), "current"
+            polled(job), job_events.Completed(("https://example.com/2.png",)), "current"
         )
     with pytest.raises(StaleJob):
-        await rooms.deps.store.fail(job, job_events.ProviderFailed("provider_failed", "no"))
+        await rooms.deps.store.fail(polled(job), job_events.ProviderFailed("provider_failed", "no"))
     await message_of(rooms, job)
 
 

@@ -1,11 +1,14 @@
-"""A worker remembers the jobs that it watches, and only those."""
+"""The cache of the jobs whose tasks a worker polls."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -14,26 +17,39 @@ from worker.store.job_cache import JobCache
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_it_remembers_a_generating_job_without_its_request() -> None:
-    memory, job = JobCache(), generating()
-    memory.store(job)
-    known = memory.get(job.id)
-    assert known == replace(job, request={}, metadata={})
+def test_it_stores_what_a_poll_needs_of_a_generating_job() -> None:
+    cache, job = JobCache(), generating()
+    stored = cache.update(job)
+    assert stored is not None
+    assert cache.get(job.id) == stored
+    for one in fields(stored):
+        assert getattr(stored, one.name) == getattr(job, one.name), one.name
+    assert not hasattr(stored, "request")
 
 
-def test_it_forgets_a_job_that_is_seen_in_another_state() -> None:
-    memory, job = JobCache(), generating()
-    memory.store(job)
-    memory.store(replace(job, state=JobState.FAILED))
-    assert memory.get(job.id) is None
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": JobState.FAILED},
+        {"state": JobState.SUBMITTING},
+        {"state": JobState.SUCCEEDED},
+        {"provider_task_id": None},
+    ],
+    ids=str,
+)
+def test_it_removes_a_job_without_a_task_to_poll(change: dict[str, Any]) -> None:
+    cache, job = JobCache(), generating()
+    cache.update(job)
+    assert cache.update(replace(job, **change)) is None
+    assert cache.get(job.id) is None
 
 
-def test_it_forgets_the_oldest_when_it_is_full() -> None:
-    memory = JobCache(most=2)
+def test_it_removes_the_oldest_when_it_is_full() -> None:
+    cache = JobCache(most=2)
     jobs = [generating() for _ in range(3)]
     for job in jobs:
-        memory.store(job)
-    assert [memory.get(job.id) is not None for job in jobs] == [False, True, True]
+        cache.update(job)
+    assert [cache.get(job.id) is not None for job in jobs] == [False, True, True]
 
 
 def generating() -> Job:
