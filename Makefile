@@ -53,8 +53,7 @@ check: setup ## lint, formatting, types, import contracts, migrations
 
 bench: setup ## measure beside a bare loop and six peers, and write bench/README.md; some minutes
 	@.venv/bin/python -m bench --write $(BENCH_ARGS)
-	@.venv/bin/python -m bench.two_hundred_jobs
-	@.venv/bin/python -m bench.at_rest
+	@.venv/bin/python -m bench.idle_worker
 
 bench-scale: setup ## measure tasks in flight, long history, many workers; a quarter of an hour
 	@.venv/bin/python -m bench.scale --write $(SCALE_ARGS)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.figures.callback_lag import measure_callbacks
-from bench.figures.cpu_per_job import SIMULATOR, measure_burst, measure_pairs, simulator_options
+from bench.figures.cpu_per_job import SIMULATOR, measure_pairs, simulator_options
 from bench.figures.enqueue_cost import measure_enqueueing
 from bench.figures.figure_options import FigureOptions, read_command_line
 from bench.figures.figure_report import BEGIN, END, Findings, write_figures
@@ -56,9 +56,6 @@ async def _measure(options: FigureOptions) -> str:
     if "sustained" in options.figures:
         async with _house(options) as deployment:
             found.sustained = await measure_sustained(deployment, options)
-    if "burst" in options.figures:
-        async with _house(options) as deployment:
-            found.burst = await measure_burst(deployment, options)
     if "crowd" in options.figures:
         async with _house(options) as deployment:
             has_arq = "arq" in options.peers

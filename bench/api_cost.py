@@ -27,7 +27,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-from bench.at_rest import cpu_seconds
+from bench.measurement.measured_process import cpu_seconds
 from producer import Producer, TextToImage
 from shared.adapters.async_tasks import loop_factory
 from shared.adapters.servers import Servers, open_servers

@@ -15,20 +15,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
 
-from bench.killed_workers import killed_workers
 from bench.measurement.bench_deployment import ACCOUNT, BenchDeployment, open_bench_deployment
 from producer import Order, Producer, TextToImage
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
 from tests.support.arguments import positive
+from tests.support.ports import port_for_restarts
 from tests.support.report_page import rewrite_section
+from tests.support.restarted_process import RestartedProcess
 from tests.support.run_description import describe_run
 
 BEGIN = "<!-- polls: written by `make poll-ceiling` -->"
@@ -118,12 +119,12 @@ async def press(options: Options, folder: Path) -> Finding:
         AsyncExitStack() as stack,
     ):
         job_ids = await _place(deployment, options.tasks)
-        crew = await stack.enter_async_context(killed_workers(deployment, options.workers, rng))
+        workers = await stack.enter_async_context(_workers(deployment, options.workers))
         await _until(deployment, _SUBMITTED_SECONDS, options.tasks, "creates", "created")
         started_at = time.monotonic()
         others = [
             asyncio.create_task(_hasten(deployment, job_ids, rng, pressure)),
-            asyncio.create_task(crew.reap(options.seconds_per_kill)),
+            asyncio.create_task(_kill(workers, options.seconds_per_kill, rng, pressure)),
         ]
         stack.callback(lambda: [one.cancel() for one in others])
         await _until(deployment, _LONGEST_SECONDS, options.polls, "polls", "arrived")
@@ -131,7 +132,6 @@ async def press(options: Options, folder: Path) -> Finding:
         tasks = await deployment.tasks()
         windows = Counter(int(task["worst_window"]) for task in tasks)
         record = await deployment.record()
-        pressure.kills = crew.kills
     return Finding(record, windows, pressure, took_seconds, (load, os.getloadavg()[0]))
 
 
@@ -147,6 +147,50 @@ async def _place(deployment: BenchDeployment, tasks: int) -> list[UUID]:
             ]
         )
     return [job.id for job in jobs]
+
+
+@asynccontextmanager
+async def _workers(
+    deployment: BenchDeployment, count: int
+) -> AsyncIterator[list[RestartedProcess]]:
+    """Keep so many workers running during the block. The first receives the callbacks."""
+    port = port_for_restarts()
+    environ = {
+        **deployment.environ,
+        "KIE_SUBMITS_PER_10_SECONDS": "0",
+        "KIE_CALLBACK_URL": f"http://127.0.0.1:{port}",
+        "WORKER_HTTP_PORT": "0",
+        "LOG_LEVEL": "INFO",
+        "LOG_FORMAT": "json",
+    }
+    workers = [
+        RestartedProcess(
+            f"worker {number}",
+            (sys.executable, "-m", "worker"),
+            {**environ, "WORKER_HTTP_PORT": str(port)} if number == 0 else environ,
+            started_word="worker_started",
+            folder=deployment.folder,
+        )
+        for number in range(count)
+    ]
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        yield workers
+    finally:
+        await asyncio.gather(*(worker.stop() for worker in workers))
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _kill(
+    workers: Sequence[RestartedProcess], every_seconds: float, rng: Random, pressure: Pressure
+) -> None:
+    """Kill a random worker, again and again, while at least one other is up."""
+    while True:
+        await asyncio.sleep(every_seconds)
+        up = [worker for worker in workers if worker.is_up]
+        if len(up) > 1:
+            rng.choice(up).kill()
+            pressure.kills += 1
 
 
 async def _until(deployment: BenchDeployment, seconds: float, enough: int, *path: str) -> None:

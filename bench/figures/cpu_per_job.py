@@ -1,4 +1,4 @@
-"""The figure P1, and P2 as a burst: all pipelines run the same jobs, in rotated order."""
+"""The figure P1: Darkroom and the bare loop run the same jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.measurement.pipelines import (
     Pipeline,
     PollSchedule,
 )
-from bench.measurement.run_statistics import Round, Run, turned
+from bench.measurement.run_statistics import Round, Run
 from bench.measurement.worker_run import count_statements, measure
 
 SIMULATOR = "worker.simulator"
@@ -46,8 +46,8 @@ class PairedRuns:
     """The results of all rounds."""
 
     rounds: list[Round]
-    statements: dict[str, float]
-    """Statements per job and pipeline, counted beforehand."""
+    statements: float
+    """Statements per job, counted beforehand: Darkroom's, which the bare loop makes as well."""
 
 
 def peers_of(libraries: Sequence[str]) -> list[PeerPipeline]:
@@ -61,24 +61,13 @@ def peers_of(libraries: Sequence[str]) -> list[PeerPipeline]:
 async def measure_pairs(deployment: BenchDeployment, options: FigureOptions) -> PairedRuns:
     """Run Darkroom and the bare loop, for the processor time per job (P1)."""
     ours = DarkroomPipeline()
-    statements = await _count_all(deployment, [ours], options.jobs)
+    # This also warms up.
+    statements = await count_statements(deployment, ours, max(options.jobs // 4, 10))
     rounds: list[Round] = []
     for number in range(options.rounds):
         mine = await _run(deployment, ours, options.jobs, number)
-        floor = BareLoopPipeline(load_of(mine, statements[ours.name]))
+        floor = BareLoopPipeline(load_of(mine, statements))
         rounds.append([mine, await _run(deployment, floor, options.jobs, number)])
-    return PairedRuns(rounds, {**statements, BareLoopPipeline.name: statements[ours.name]})
-
-
-async def measure_burst(deployment: BenchDeployment, options: FigureOptions) -> PairedRuns:
-    """Run Darkroom and its peers through jobs that were placed beforehand (P2 as a burst)."""
-    everybody: list[Pipeline] = [DarkroomPipeline(), *peers_of(options.peers)]
-    pipelines = {one.name: one for one in everybody}
-    statements = await _count_all(deployment, everybody, options.jobs)
-    rounds: list[Round] = []
-    for number in range(options.rounds):
-        order = [pipelines[name] for name in turned(list(pipelines), number)]
-        rounds.append([await _run(deployment, one, options.rate_jobs, number) for one in order])
     return PairedRuns(rounds, statements)
 
 
@@ -92,14 +81,6 @@ def load_of(run: Run, statements: float) -> LoopLoad:
         gap_seconds=POLL_SCHEDULE.gap_seconds,
         end_seconds=_LONGEST_TASK_SECONDS,
     )
-
-
-async def _count_all(
-    deployment: BenchDeployment, pipelines: Sequence[Pipeline], jobs: int
-) -> dict[str, float]:
-    """Count the statements per job of each pipeline, which also warms up."""
-    some = max(jobs // 4, 10)
-    return {one.name: await count_statements(deployment, one, some) for one in pipelines}
 
 
 async def _run(deployment: BenchDeployment, pipeline: Pipeline, jobs: int, number: int) -> Run:

@@ -12,8 +12,6 @@ from tests.support.arguments import at_least, positive
 
 FIGURES = ("speed", "sustained", "enqueue", "crowd", "callbacks")
 """P1; P2; P5 and P6; P7; P3a."""
-ALL_FIGURES = (*FIGURES, "burst")
-"""P2 as a burst is measured only on request."""
 _FEWEST_JOBS = 10
 _FEWEST_OFFERED_SECONDS = 10
 """Five are left out, and a task takes eight."""
@@ -27,8 +25,6 @@ class FigureOptions:
     rounds: int = 5
     jobs: int = 3_000
     """The jobs for P1: few enough for each poll to be on time."""
-    rate_jobs: int = 1_600
-    """The jobs of the burst: enough to keep a worker busy for longer than a task takes."""
     sustained_rounds: int = 6
     """The rounds of P2: about two find the range of the rate, the others the rate."""
     offered_seconds: int = 40
@@ -42,15 +38,14 @@ class FigureOptions:
     @property
     def command(self) -> str:
         """The command that repeats the measurement."""
-        own = {
-            "burst": f" --rate-jobs {self.rate_jobs}",
-            "sustained": f" --sustained-rounds {self.sustained_rounds}"
-            f" --offered-seconds {self.offered_seconds}",
-        }
+        sustained = (
+            f" --sustained-rounds {self.sustained_rounds} --offered-seconds {self.offered_seconds}"
+            if "sustained" in self.figures
+            else ""
+        )
         return (
             f"python -m bench --rounds {self.rounds} --jobs {self.jobs}"
-            f"{''.join(text for figure, text in own.items() if figure in self.figures)}"
-            f" --seed {self.seed}"
+            f"{sustained} --seed {self.seed}"
             f" --peers {','.join(self.peers) or 'none'} --figures {','.join(self.figures)}"
         )
 
@@ -60,18 +55,13 @@ def read_command_line(arguments: Sequence[str]) -> FigureOptions:
     defaults = FigureOptions()
     parser = _parser(defaults)
     given = parser.parse_args(arguments)
-    if given.rate_jobs is not None and "burst" not in given.figures:
-        parser.error("--rate-jobs is for the figure burst: add it to --figures")
     for name in ("sustained_rounds", "offered_seconds"):
         if getattr(given, name) is not None and "sustained" not in given.figures:
             option = f"--{name.replace('_', '-')}"
             parser.error(f"{option} is for the figure sustained: add it to --figures")
-    if "burst" in given.figures and not given.peers:
-        parser.error("the figure burst is a race: give it peers")
     return FigureOptions(
         rounds=given.rounds,
         jobs=given.jobs,
-        rate_jobs=given.rate_jobs or defaults.rate_jobs,
         sustained_rounds=given.sustained_rounds or defaults.sustained_rounds,
         offered_seconds=given.offered_seconds or defaults.offered_seconds,
         seed=given.seed,
@@ -89,11 +79,6 @@ def _parser(defaults: FigureOptions) -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=positive, default=defaults.rounds)
     parser.add_argument("--jobs", type=at_least(_FEWEST_JOBS), default=defaults.jobs)
-    parser.add_argument(
-        "--rate-jobs",
-        type=at_least(_FEWEST_JOBS),
-        help=f"jobs of the burst; default: {defaults.rate_jobs}",
-    )
     parser.add_argument(
         "--sustained-rounds",
         type=positive,
@@ -117,8 +102,8 @@ def _parser(defaults: FigureOptions) -> argparse.ArgumentParser:
         type=_figures,
         default=FIGURES,
         metavar="NAME,...",
-        help="some of speed (P1), sustained (P2), enqueue (P5, P6), crowd (P7), callbacks (P3a),"
-        " burst (P2 as a burst); default: all but burst",
+        help="some of speed (P1), sustained (P2), enqueue (P5, P6), crowd (P7), callbacks (P3a);"
+        " default: all",
     )
     parser.add_argument(
         "--write", action="store_true", help="rewrite the figures in bench/README.md as well"
@@ -131,7 +116,7 @@ def _peers(text: str) -> tuple[str, ...]:
 
 
 def _figures(text: str) -> tuple[str, ...]:
-    return _some_of(ALL_FIGURES, text)
+    return _some_of(FIGURES, text)
 
 
 def _some_of(allowed: Sequence[str], text: str, rest: str = "") -> tuple[str, ...]:

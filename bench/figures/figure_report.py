@@ -17,12 +17,11 @@ from bench.measurement.run_statistics import (
     Round,
     cpu_ratio,
     percentile,
-    rate_ratio,
     spread,
     spread_of,
 )
 from bench.peers.peer_environments import version_of
-from tests.support.report_page import table, wrapped
+from tests.support.report_page import table
 from tests.support.run_description import describe_run
 
 BEGIN = "<!-- figures: written by `make bench` -->"
@@ -30,11 +29,6 @@ END = "<!-- end of figures -->"
 _BOTTLENECK = 0.8
 _RATES = ("many_rate", "arq_rate")
 _TIMES = ("single_seconds", "bare_seconds")
-_OF_THE_BURST = (
-    "All jobs wait before the worker goes on. The jobs/s hold the wait for the last tasks, which is"
-    " about the same for all, and whoever submits everything first and lets the polls wait does"
-    " well: look at the lags."
-)
 _SPREAD_HEAD = ("median", "min", "max")
 
 
@@ -42,9 +36,8 @@ _SPREAD_HEAD = ("median", "min", "max")
 class Findings:
     """The measured figures. Others are empty."""
 
-    speed: PairedRuns = field(default_factory=lambda: PairedRuns([], {}))
+    speed: PairedRuns = field(default_factory=lambda: PairedRuns([], 0))
     sustained: Sustained = field(default_factory=Sustained)
-    burst: PairedRuns = field(default_factory=lambda: PairedRuns([], {}))
     enqueued: list[EnqueueRates] = field(default_factory=list)
     commands: list[CommandCounts] = field(default_factory=list)
     called: list[CallbackRun] = field(default_factory=list)
@@ -52,7 +45,7 @@ class Findings:
 
 def write_figures(found: Findings, options: FigureOptions, loads: tuple[float, float]) -> str:
     """Return the section as Markdown."""
-    speed, burst = found.speed, found.burst
+    speed = found.speed
     parts = [
         "\n".join(describe_run(options.command, loads, _name(options.peers))),
         table(("figure", "what", *_SPREAD_HEAD, "goal"), _ratios(found), words=2),
@@ -60,12 +53,9 @@ def write_figures(found: Findings, options: FigureOptions, loads: tuple[float, f
     if speed.rounds:
         parts += [
             f"P1, {options.jobs} jobs, rounds: {options.rounds}.",
-            _contestants(speed, (DarkroomPipeline.name, BareLoopPipeline.name)),
+            _contestants(speed),
         ]
     parts += say_sustained(found.sustained, options.offered_seconds)
-    if burst.rounds:
-        said = f"P2 as a burst, {options.rate_jobs} jobs, rounds: {options.rounds}. {_OF_THE_BURST}"
-        parts += [wrapped(said), _contestants(burst, (DarkroomPipeline.name, *_peers_in(burst)))]
     parts += _verdict_on_kie(found)
     parts += [*_said_of_enqueueing(found.enqueued), *_said_of_commands(found.commands)]
     if found.called:
@@ -77,12 +67,8 @@ def _name(libraries: Sequence[str]) -> str:
     return ", ".join(f"{one} {version_of(one)}" for one in libraries) or "none"
 
 
-def _peers_in(burst: PairedRuns) -> list[str]:
-    return sorted({run.name for runs in burst.rounds for run in runs} - {DarkroomPipeline.name})
-
-
 def _ratios(found: Findings) -> Iterator[tuple[str, ...]]:
-    speed, burst, enqueued = found.speed, found.burst, found.enqueued
+    speed, enqueued = found.speed, found.enqueued
     if speed.rounds:
         ratio = cpu_ratio(speed.rounds, DarkroomPipeline.name, BareLoopPipeline.name)
         yield ("P1", "worker CPU per job ÷ the bare loop's", ratio.shown(), "≤ 1.5")
@@ -90,10 +76,6 @@ def _ratios(found: Findings) -> Iterator[tuple[str, ...]]:
         bound = " (of bounds, see below)" if is_bound(found.sustained) else ""
         what = f"jobs/s that one worker process carries ÷ the best peer's{bound}"
         yield ("P2", what, sustained.shown(), "≥ 3")
-    if burst.rounds:
-        ratio = rate_ratio(burst.rounds, DarkroomPipeline.name, _peers_in(burst))
-        what = "P2 as a burst: jobs/s until the last job has ended ÷ the best peer's"
-        yield ("burst", what, ratio.shown(), "")
     for rate in dict.fromkeys(one.rate for one in found.called):
         runs = [one for one in found.called if one.rate == rate]
         for percent, goal in ((50, "≤ 50"), (99, "≤ 250")):
@@ -158,7 +140,7 @@ def _lag_row(lag: CallbackLag) -> tuple[str, ...]:
     )
 
 
-def _contestants(found: PairedRuns, names: Sequence[str]) -> str:
+def _contestants(found: PairedRuns) -> str:
     head = (
         "contestant",
         *("CPU ms a job", "min", "max"),
@@ -166,7 +148,8 @@ def _contestants(found: PairedRuns, names: Sequence[str]) -> str:
         *("polls a job", "lag p50, s", "lag p95, s"),
         *("statements a job", "simulated Kie, % of a core"),
     )
-    return table(head, (_row(found.rounds, name, found.statements[name]) for name in names))
+    names = (DarkroomPipeline.name, BareLoopPipeline.name)
+    return table(head, (_row(found.rounds, name, found.statements) for name in names))
 
 
 def _row(rounds: Sequence[Round], name: str, statements: float) -> tuple[str, ...]:
@@ -189,7 +172,7 @@ def _lag(rounds: Sequence[Round], name: str, percent: int) -> str:
 
 
 def _verdict_on_kie(found: Findings) -> Iterator[str]:
-    runs = [run for runs in (*found.speed.rounds, *found.burst.rounds) for run in runs]
+    runs = [run for runs in found.speed.rounds for run in runs]
     trials = [trial for trials in found.sustained.trials.values() for trial in trials]
     shares = [*(run.kie_share for run in runs), *(trial.kie_share for trial in trials)]
     if not shares:

@@ -90,17 +90,6 @@ def cpu_ratio(rounds: Sequence[Round], mine: str, floor: str) -> Spread:
     )
 
 
-def rate_ratio(rounds: Sequence[Round], mine: str, peers: Sequence[str]) -> Spread:
-    """Return the ratio of a pipeline's jobs per second to the best peer's, for each round."""
-    return spread(
-        [
-            find(runs, mine).jobs_per_second
-            / max(find(runs, peer).jobs_per_second for peer in peers)
-            for runs in rounds
-        ]
-    )
-
-
 def find(runs: Round, name: str) -> Run:
     """Return the run of that pipeline. Raises KeyError without one."""
     for run in runs:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from random import SystemRandom
 from urllib.parse import unquote, urlsplit
 
 from arq.connections import ArqRedis
@@ -28,6 +25,7 @@ from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import grants
 from tests.campaign.simulator_faults import simulator_arguments
 from tests.campaign.webhook_recorder import WebhookRecorder, open_postbox
+from tests.support.ports import port_for_restarts
 from tests.support.simulated_kie import clean_environment, simulated_kie
 from tests.support.skewed_clock import SkewedClock
 from tests.support.tcp_relay import TcpRelay, relay_to
@@ -35,9 +33,6 @@ from tests.support.tcp_relay import TcpRelay, relay_to
 ROOT = Path(__file__).parents[2]
 HMAC_KEY = "the-campaign's-webhook-key"
 _SERVER_SECONDS = 20.0
-# Below the ports that systems give to outgoing connections: else one of those might sit on the
-# receiver's port in the moment between its death and its next start.
-_LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +161,7 @@ def _simulator(
 
 
 def _environment(servers: Servers, kie: dict[str, str], options: CampaignOptions) -> dict[str, str]:
-    callbacks, api = islice(_free_ports(), 2)
-    called_back = {"KIE_CALLBACK_URL": f"http://127.0.0.1:{callbacks}"}
+    called_back = {"KIE_CALLBACK_URL": f"http://127.0.0.1:{port_for_restarts()}"}
     return {
         **clean_environment(),
         "DATABASE_URL": servers.database_url,
@@ -179,20 +173,10 @@ def _environment(servers: Servers, kie: dict[str, str], options: CampaignOptions
         "UNKNOWN_LIMIT_SECONDS": f"{options.unknown_limit_seconds:g}",
         **(called_back if options.callbacks else {}),
         "WORKER_HTTP_PORT": "0",
-        "API_PORT": str(api),
+        "API_PORT": str(port_for_restarts()),
         "WEBHOOKS_ALLOW_LOOPBACK": "true",
         "LOG_FORMAT": "json",
     }
-
-
-def _free_ports() -> Iterator[int]:
-    # By no seed: two campaigns of one seed at the same time must not share a port.
-    random = SystemRandom()
-    while True:
-        port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                yield port
 
 
 async def _open_relays(

@@ -91,10 +91,9 @@ async def test_each_verdict_on_a_doubt_names_who_gave_it(producer: Producer, des
     await producer.resolve_lost(lost.id, "not in the log", actor=MARIA)
     found = await desk.job_in(JobState.UNKNOWN)
     await producer.resolve_submitted(found.id, "task-9", actor=MARIA)
-    seen, unseen = [
-        await desk.store.hold_for_review(polled(await desk.job_in(JobState.GENERATING)), HELD)
-        for _ in range(2)
-    ]
+    seen, unseen = [await desk.job_in(JobState.GENERATING) for _ in range(2)]
+    for job in (seen, unseen):
+        await desk.store.hold_for_review(polled(job), HELD)
     await producer.resolve_delivered(seen.id, ["https://x.example/1.png"], "seen", actor=MARIA)
     await producer.resolve_undelivered(unseen.id, "not seen", actor=MARIA)
     states = {lost.id: "failed", found.id: "generating", seen.id: "succeeded", unseen.id: "failed"}

@@ -32,7 +32,7 @@ from worker.batching.redis_scripts import RedisScripts
 from worker.limits.throttle import Throttled
 from worker.poll_timing import LONGEST_GAP_SECONDS
 from worker.steps.poll import LAST_POLL_LIMIT_SECONDS
-from worker.store.job_store import JobStore
+from worker.store.job_store import JobStore, SettledJob
 
 URL = "https://example.com/1.png"
 
@@ -222,7 +222,7 @@ async def test_with_postgres_away_at_settlement_nothing_is_lost(rooms: Rooms) ->
     job = await generating(rooms)
 
     class Away(JobStore):
-        async def settle(self, *_: Any) -> Job:
+        async def settle(self, *_: Any) -> SettledJob:
             raise PostgresDown("Postgres does not answer: a drill")
 
     rooms.kie.polls += [Delivered((URL,))] * 2

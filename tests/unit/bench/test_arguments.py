@@ -18,7 +18,6 @@ def test_without_arguments_everybody_is_measured_in_five_rounds_of_3000_jobs() -
     assert read_command_line([]) == FigureOptions(
         rounds=5, jobs=3_000, seed=7, peers=ALL, figures=FIGURES, sustained_rounds=6, page=None
     )
-    assert "burst" not in FIGURES
 
 
 def test_arguments_are_read() -> None:
@@ -27,14 +26,12 @@ def test_arguments_are_read() -> None:
         "2",
         "--jobs",
         "50",
-        "--rate-jobs",
-        "90",
         "--sustained-rounds",
         "4",
         "--offered-seconds",
         "60",
         "--figures",
-        "sustained,burst",
+        "sustained,crowd",
         "--seed",
         "3",
         "--peers",
@@ -42,10 +39,10 @@ def test_arguments_are_read() -> None:
         "--write",
     ]
     options = read_command_line(arguments)
-    assert (options.rounds, options.jobs, options.rate_jobs, options.seed) == (2, 50, 90, 3)
+    assert (options.rounds, options.jobs, options.seed) == (2, 50, 3)
     assert options.peers == ("saq", "arq")
     assert (options.sustained_rounds, options.offered_seconds) == (4, 60)
-    assert options.figures == ("sustained", "burst")
+    assert options.figures == ("sustained", "crowd")
     assert options.page is not None
     assert options.page.name == "README.md"
 
@@ -59,8 +56,6 @@ def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
     assert read_command_line(options.command.split()[3:]) == options
     nobody = FigureOptions(rounds=3, jobs=20, seed=1, peers=())
     assert read_command_line(nobody.command.split()[3:]) == nobody
-    burst = FigureOptions(rate_jobs=30, peers=("arq",), figures=("burst",))
-    assert read_command_line(burst.command.split()[3:]) == burst
     sustained = FigureOptions(
         sustained_rounds=3, offered_seconds=40, peers=("arq",), figures=("sustained",)
     )
@@ -74,11 +69,10 @@ def test_the_command_that_is_shown_gives_the_same_options_again() -> None:
         (["--jobs", "9"], "9 must be 10 or more"),
         (["--jobs", "many"], "invalid"),
         (["--peers", "arq,rq"], "rq must be some of arq, celery"),
-        (["--rate-jobs", "90"], "--rate-jobs is for the figure burst"),
         (["--figures", "speed", "--sustained-rounds", "3"], "is for the figure sustained"),
         (["--figures", "speed", "--offered-seconds", "30"], "--offered-seconds is for the figure"),
         (["--offered-seconds", "9"], "9 must be 10 or more"),
-        (["--figures", "burst", "--peers", "none"], "the figure burst is a race: give it peers"),
+        (["--figures", "speed,rate"], "rate must be some of speed, sustained"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_what_is_allowed(

@@ -9,7 +9,6 @@ from bench.measurement.run_statistics import (
     Spread,
     cpu_ratio,
     find,
-    rate_ratio,
     spread,
     spread_of,
     turned,
@@ -50,14 +49,6 @@ def test_ratios_are_taken_inside_a_round_and_not_over_all() -> None:
     ]
     assert cpu_ratio(rounds, "ours", "floor") == Spread(1.5, 1.5, 1.5)
     assert spread_of(rounds, "ours", lambda one: one.cpu_seconds) == Spread(4.5, 3, 6)
-
-
-def test_the_rate_is_held_against_the_best_peer_of_each_round() -> None:
-    rounds = [
-        [run("ours", seconds=5), run("one", seconds=10), run("other", seconds=20)],
-        [run("ours", seconds=5), run("one", seconds=40), run("other", seconds=20)],
-    ]
-    assert rate_ratio(rounds, "ours", ["one", "other"]) == Spread(3.0, 2.0, 4.0)
 
 
 def test_a_run_that_is_not_there_is_named() -> None:

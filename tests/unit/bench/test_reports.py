@@ -23,14 +23,9 @@ OURS = Run(
     kie_cpu_seconds=1,
 )
 FLOOR = replace(OURS, name="bare loop", cpu_seconds=0.2)
-PEER = replace(OURS, name="saq 0.26.4", cpu_seconds=0.6, seconds=25)
-STATEMENTS = {"Darkroom": 8.0, "bare loop": 8.0, "saq 0.26.4": 3.0}
+STATEMENTS = 8.0
 PAIR = PairedRuns([[OURS, FLOOR]], STATEMENTS)
-BURST = PairedRuns([[PEER, OURS]], STATEMENTS)
-ALL = Findings(speed=PAIR, burst=BURST)
-OPTIONS = FigureOptions(
-    rounds=1, jobs=100, rate_jobs=100, seed=5, peers=("saq",), figures=("speed", "burst")
-)
+OPTIONS = FigureOptions(rounds=1, jobs=100, seed=5, peers=("saq",), figures=("speed", "crowd"))
 
 STEADY = KillResult(
     name="Darkroom",
@@ -50,10 +45,10 @@ STEADY = KillResult(
 
 
 def test_the_figures_hold_the_ratios_and_everybodys_row() -> None:
-    text = write_figures(ALL, OPTIONS, (0.1, 0.9))
+    text = write_figures(Findings(PAIR), OPTIONS, (0.1, 0.9))
     assert "| P1 | worker CPU per job ÷ the bare loop's | 1.50 | 1.50 | 1.50 | ≤ 1.5 |" in text
-    assert "until the last job has ended ÷ the best peer's | 2.50 | 2.50 | 2.50 |  |" in text
-    assert "| saq 0.26.4 | 6.00 | 6.00 | 6.00 | 4 | 4 | 4 | 4.00 | - | - | 3.00 | 4 |" in text
+    assert "| Darkroom | 3.00 | 3.00 | 3.00 | 10 | 10 | 10 | 4.00 | - | - | 8.00 | 10 |" in text
+    assert "| bare loop | 2.00 | 2.00 | 2.00 | 10 | 10 | 10 | 4.00 | - | - | 8.00 | 10 |" in text
 
 
 def test_a_lag_is_shown_of_whoever_has_one() -> None:
@@ -65,8 +60,8 @@ def test_a_lag_is_shown_of_whoever_has_one() -> None:
 
 
 def test_the_figures_say_how_they_were_come_by() -> None:
-    text = " ".join(write_figures(ALL, OPTIONS, (0.1, 0.9)).split())
-    assert "`python -m bench --rounds 1 --jobs 100 --rate-jobs 100 --seed 5 --peers saq" in text
+    text = " ".join(write_figures(Findings(PAIR), OPTIONS, (0.1, 0.9)).split())
+    assert "`python -m bench --rounds 1 --jobs 100 --seed 5 --peers saq" in text
     assert "load 0.1 before and 0.9 after" in text
     assert "peers: saq 0.26.4" in text
     assert "asyncpg" in text
@@ -76,13 +71,6 @@ def test_without_peers_there_is_no_rate_to_compare() -> None:
     text = write_figures(Findings(PAIR), OPTIONS, (0, 0))
     assert "| P1 |" in text
     assert "P2" not in text
-
-
-def test_the_burst_is_not_given_out_as_what_a_worker_carries() -> None:
-    text = " ".join(write_figures(Findings(burst=BURST), OPTIONS, (0, 0)).split())
-    assert "| burst | P2 as a burst" in text
-    assert "| P2 |" not in text
-    assert "whoever submits everything first and lets the polls wait does well" in text
 
 
 def test_a_busy_simulator_is_not_passed_over() -> None:
