@@ -39,6 +39,7 @@ migrate: setup ## bring the schema of DATABASE_URL up to date
 
 # Compiled once and kept: six processes that each compile every test take half a minute longer.
 test: check ## check, then the whole test suite
+	@.venv/bin/python -m tests.support.chromium >/dev/null
 	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest --collect-only -q >/dev/null || :
 	@unset PYTHONDONTWRITEBYTECODE; \
 		.venv/bin/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
@@ -88,7 +89,7 @@ lint-fix: setup ## format, and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 clean: ## remove the environment and caches; .darkroom, which holds data, stays
-	rm -rf .venv .darkroom-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf .venv .darkroom-peers .darkroom-chromium .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 
 # Ways to the same locked environment: a uv on PATH; else a pinned uv, which Python alone fetches
 # (stock Debian and Ubuntu have no venv and no pip); else the same uv through pip, which knows

@@ -1,0 +1,59 @@
+"""Fixtures of the browser tests: one Chromium per process, one running system per file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from shared.adapters.embedded import EmbeddedServers
+from tests.browser.browser_windows import Windows
+from tests.browser.running_system import RunningSystem, running_system
+from tests.support.chromium import bring_chromium
+from tests.support.database_pool import DatabasePool
+
+_SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""It shows our own pages alone, and asks nobody for anything else."""
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """The Chromium that the tests of this process share."""
+    brought = bring_chromium()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=brought.executable,
+            args=_SWITCHES,
+            env={**os.environ, **brought.environ},
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def system(
+    embedded: EmbeddedServers, databases: DatabasePool, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningSystem]:
+    """A running system that the tests of one file share."""
+    async with running_system(embedded, databases, tmp_path_factory.mktemp("system")) as system:
+        yield system
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def windows(chromium: Browser, system: RunningSystem) -> AsyncIterator[Windows]:
+    """The browser windows of one test, which fails if anything went wrong in one of them."""
+    windows = Windows(chromium, system.url)
+    yield windows
+    faults = await windows.close()
+    assert not faults, "\n".join(faults)

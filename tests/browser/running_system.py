@@ -1,0 +1,62 @@
+"""Everything that a person at a browser meets: servers, the API with its pages, Kie, a worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from producer import Producer
+from producer.api import serving_api
+from shared.adapters.embedded import EmbeddedServers
+from shared.adapters.postgres.database import connect_database
+from shared.adapters.redis.deliveries import connect_redis
+from shared.adapters.servers import Servers
+from shared.settings import Settings
+from tests.support.database_pool import DatabasePool
+from tests.support.deployment import Workshop, fast_simulator_config
+from worker.simulator import running_simulator
+
+
+class RunningSystem:
+    """A Darkroom with its API on a free port; a test starts the worker if it needs one."""
+
+    def __init__(self, workshop: Workshop, url: str) -> None:
+        self.workshop = workshop
+        self.url = url
+
+
+@asynccontextmanager
+async def running_system(
+    embedded: EmbeddedServers, databases: DatabasePool, home: Path
+) -> AsyncIterator[RunningSystem]:
+    """Run the API against a database of its own, an empty Valkey and a simulated Kie."""
+    assert embedded.redis_url is not None
+    async with AsyncExitStack() as stack:
+        settings_of_the_caller = stack.enter_context(pytest.MonkeyPatch.context())
+        for name in Settings.model_fields:
+            settings_of_the_caller.delenv(name.upper(), raising=False)
+        settings_of_the_caller.setitem(Settings.model_config, "env_file", None)
+
+        database_url = await stack.enter_async_context(databases.lend())
+        redis = await stack.enter_async_context(connect_redis(embedded.redis_url))
+        await redis.flushall()
+        simulator = await stack.enter_async_context(running_simulator(fast_simulator_config()))
+        settings = Settings(
+            database_url=database_url,
+            redis_url=embedded.redis_url,
+            darkroom_home=home,
+            kie_api_key=simulator.api_key,
+            kie_base_url=simulator.base_url,
+            kie_submits_per_10_seconds=0,
+            worker_http_port=0,
+            api_port=0,
+        )
+        servers = Servers(database_url, embedded.redis_url, embedded, has_given_database=True)
+        producer = await stack.enter_async_context(Producer.connect_to(servers))
+        database = await stack.enter_async_context(connect_database(database_url))
+        addresses = await stack.enter_async_context(serving_api(settings))
+        workshop = Workshop(settings, producer, database, simulator)
+        yield RunningSystem(workshop, f"http://{addresses[0]}")
