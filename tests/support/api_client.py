@@ -1,4 +1,4 @@
-"""Speaks HTTP to the API in tests, as a backend service would: status, headers and JSON."""
+"""An HTTP client of the API for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """One answer, read to its end."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -20,12 +20,12 @@ class ApiResponse:
     """The JSON of the body, or None where there is none."""
 
     def expect(self, status: int) -> Any:
-        """Return the body, or fail unless the status is this one."""
+        """Return the body. Fails if the status differs."""
         assert self.status == status, f"{self.status}: {self.body}"
         return self.body
 
     def faults(self) -> dict[str, str]:
-        """Return the faults of a 422 by field, or fail unless it is a problem that lists them."""
+        """Return the faults of a 422 by field. Fails for other responses."""
         assert self.status == 422, f"{self.status}: {self.body}"
         assert self.headers["Content-Type"].startswith("application/problem+json")
         return {fault["field"]: fault["message"] for fault in self.body["errors"]}
@@ -39,11 +39,11 @@ class ApiClient:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def with_key(self, key: str) -> ApiClient:
-        """Return the same client under that key."""
+        """Return the client with another key."""
         return ApiClient(self.session, key)
 
     async def get(self, path: str, **query: Any) -> ApiResponse:
-        """GET with that query."""
+        """Send a GET with this query."""
         return await self.send("GET", path, params={k: str(v) for k, v in query.items()})
 
     async def post(self, path: str, body: Any = None, **headers: str) -> ApiResponse:
@@ -51,7 +51,7 @@ class ApiClient:
         return await self._send_json("POST", path, body, headers)
 
     async def put(self, path: str, body: Any) -> ApiResponse:
-        """PUT this JSON."""
+        """Send a PUT with this JSON."""
         return await self._send_json("PUT", path, body, {})
 
     async def _send_json(
@@ -66,7 +66,7 @@ class ApiClient:
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> ApiResponse:
-        """Send anything at all."""
+        """Send any request."""
         given = {**self._headers, **(headers or {})}
         async with self.session.request(method, path, headers=given, **options) as response:
             raw = await response.read()

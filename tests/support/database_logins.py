@@ -1,4 +1,4 @@
-"""Logins of the database: each a member of the roles that it is given, and no more."""
+"""Database logins for tests, each a member of the given roles only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.adapters.postgres.database import Connection
 
 
 def with_user(url: str, user: str) -> str:
-    """Return the URL of the same database for another user, whom the server trusts."""
+    """Return the URL of the same database for another user without a password."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = [(key, value) for key, value in parse_qsl(parts.query) if key != "user"]
@@ -22,7 +22,7 @@ def with_user(url: str, user: str) -> str:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Connection]:
-    """Open a connection for the length of the block."""
+    """Open a connection for the block."""
     connection = await asyncpg.connect(url)
     try:
         yield connection
@@ -32,7 +32,7 @@ async def connected(url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def logged_in(url: str, member_of: Sequence[str] = ()) -> AsyncIterator[str]:
-    """Make a login for the length of the block; yields the URL of the same database for it."""
+    """Create a login for the block. Yields the URL of the same database for it."""
     name = f"l{uuid4().hex[:12]}"
     async with connected(url) as owner:
         await owner.execute(f"CREATE ROLE {name} LOGIN")

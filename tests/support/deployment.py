@@ -1,4 +1,4 @@
-"""A whole Darkroom for a test: a producer, a simulator, and workers in or beside the process."""
+"""A deployment for a test: a producer, a simulator, and workers as tasks or processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WAIT_SECONDS = 30.0
 
 
 def fast_simulator_config(**changes: Any) -> SimulatorConfig:
-    """Return a simulator that answers at once and finishes tasks within a tenth of a second."""
+    """Return the options of a simulator that replies at once and finishes tasks within 0.1 s."""
     values: dict[str, Any] = {
         "create_latency_seconds": 0.0,
         "poll_latency_seconds": 0.0,
@@ -49,12 +49,12 @@ def fast_simulator_config(**changes: Any) -> SimulatorConfig:
 
 
 def text_to_image(prompt: str = "a lighthouse", **fields: Any) -> TextToImage:
-    """Return a valid request; override by keyword."""
+    """Return a valid request. Keywords override fields."""
     return TextToImage(**{"prompt": prompt, "aspect_ratio": "3:2", **fields})
 
 
 def image_to_image(**fields: Any) -> ImageToImage:
-    """Return a valid request; override by keyword."""
+    """Return a valid request. Keywords override fields."""
     values = {"image_urls": ["https://example.com/a.png"], "aspect_ratio": "1:1"}
     return ImageToImage(**{**values, **fields})
 
@@ -62,7 +62,7 @@ def image_to_image(**fields: Any) -> ImageToImage:
 async def eventually(
     ask: Callable[[], Awaitable[bool]], what: str, timeout_seconds: float = WAIT_SECONDS
 ) -> None:
-    """Wait until `ask` is true; fail saying `what` did not come about."""
+    """Wait until `ask` returns true. Fails with `what` after the timeout."""
     ends_at = monotonic() + timeout_seconds
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -75,7 +75,7 @@ async def eventually(
 
 
 class Workshop:
-    """One test's Darkroom."""
+    """The deployment of one test."""
 
     def __init__(
         self, settings: Settings, producer: Producer, database: Database, simulator: Simulator
@@ -93,12 +93,12 @@ class Workshop:
             await self.producer.billing.grant(name, Decimal(credits), "for the test")
 
     async def check_account(self, *, balance: int, held: int = 0) -> None:
-        """Fail unless the rich account has exactly this."""
+        """Fail unless the account `acme` has exactly this balance."""
         account = await self.producer.balance("acme")
         assert (account.balance, account.held) == (Decimal(balance), Decimal(held))
 
     async def enqueue(self, request: ImageRequest | None = None, **options: Any) -> Job:
-        """Enqueue for the rich account `acme`; every prompt is its own."""
+        """Enqueue a job for the account `acme`, with a unique prompt."""
         asked = request or text_to_image(f"picture {next(self._numbers)}")
         return await self.producer.enqueue(asked, account_id="acme", **options)
 
@@ -117,7 +117,7 @@ class Workshop:
         return await self.producer.get(job.id)
 
     async def run_sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
-        """Run any statement, as an admin in psql would."""
+        """Run any statement, as an admin does in psql."""
         return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
 
     async def check_books(self) -> None:
@@ -128,7 +128,7 @@ class Workshop:
         assert not broken, "\n".join(broken)
 
     def check_paid_once(self) -> None:
-        """Fail if the simulator was paid twice for anything, or asked too often about a task."""
+        """Fail if a job was paid twice at the simulator, or a task was polled too often."""
         summary: Any = self.simulator.record.summary()
         assert summary["paid_more_than_once"]["by_prompt"] == 0, summary
         assert summary["polls"]["worst_window_per_task"] <= 3, summary
@@ -136,14 +136,14 @@ class Workshop:
 
     @asynccontextmanager
     async def worker(self, **changes: Any) -> AsyncIterator[WorkerResources]:
-        """Run a worker inside this process; changes are to its settings."""
+        """Run a worker in this process. Keywords change its settings."""
         settings = self.settings.model_copy(update=changes)
         async with open_worker(settings) as rooms, run_lanes(rooms):
             yield rooms
 
     @asynccontextmanager
     async def worker_with_callbacks(self, **changes: Any) -> AsyncIterator[WorkerResources]:
-        """Run a worker that Kie can call back; yields when it listens."""
+        """Run a worker with callbacks. Yields when it listens."""
         port = free_port()
         changes = {
             "kie_callback_url": f"http://127.0.0.1:{port}",
@@ -155,7 +155,7 @@ class Workshop:
 
     @asynccontextmanager
     async def api(self, **changes: Any) -> AsyncIterator[ApiClient]:
-        """Run the HTTP API inside this process; changes are to its settings."""
+        """Run the HTTP API in this process. Keywords change its settings."""
         settings = self.settings.model_copy(update=changes)
         async with (
             serving_api(settings) as addresses,
@@ -165,7 +165,7 @@ class Workshop:
 
     @asynccontextmanager
     async def worker_process(self, **environ: str) -> AsyncIterator[WorkerProcess]:
-        """Run `python -m worker` and wait until it says that it has started."""
+        """Run `python -m worker`, and wait until it logs that it has started."""
         process = WorkerProcess({**environment(self.settings), **environ})
         await process.start()
         try:
@@ -175,7 +175,7 @@ class Workshop:
 
 
 class WorkerProcess:
-    """A worker in a process of its own, to be stopped or killed."""
+    """A worker process that can be stopped and killed."""
 
     def __init__(self, environ: dict[str, str], descriptors: int | None = None) -> None:
         self._environ = environ
@@ -218,13 +218,13 @@ class WorkerProcess:
                 self._started.set()
 
     async def kill(self) -> None:
-        """Kill it at once, wherever it is."""
+        """Kill it immediately."""
         if self.process.returncode is None:
             self.process.kill()
         await self._wait()
 
     async def stop(self, timeout_seconds: float = WAIT_SECONDS) -> int:
-        """Ask it to stop, as an orchestrator does, and return its exit code."""
+        """Stop it by SIGTERM, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(timeout_seconds):
             return await self._wait()

@@ -1,4 +1,4 @@
-"""Waits with a deadline, which say what they waited for when it is over."""
+"""Waits with a deadline, whose errors say what they waited for."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ Result = TypeVar("Result")
 
 
 class Late(AssertionError):
-    """What was waited for did not come about in time."""
+    """The wait timed out."""
 
     def __init__(self, seconds: float, what: str) -> None:
         super().__init__(f"after {seconds:g} s still not: {what}")
 
 
 async def within(seconds: float, what: str, work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what the work returns. Raises `Late` where it takes longer.
+    """Return the result of the work. Raises `Late` if it takes longer.
 
-    The work runs as a task of its own, and is told to end at the deadline; whether it does so or
-    not, the caller goes on soon after. A deadline by cancellation alone is lost where a client
-    swallows the cancellation.
+    The work runs as a separate task, which is cancelled at the deadline. The caller does not wait
+    for its end, because a client may drop the cancellation.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -44,7 +43,7 @@ async def within(seconds: float, what: str, work: Coroutine[Any, Any, Result]) -
 async def until(
     ask: Callable[[], Awaitable[bool]], what: str, seconds: float = READY_SECONDS
 ) -> None:
-    """Return when the answer is yes. Raises `Late` where it is not in time."""
+    """Wait until the condition holds. Raises `Late` after the deadline."""
     ends_at = time.monotonic() + seconds
 
     async def answer() -> bool:

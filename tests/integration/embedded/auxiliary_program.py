@@ -1,4 +1,4 @@
-"""An auxiliary process: says its PID and what it was given, then waits to be ended."""
+"""An auxiliary process: reports its PID and arguments, and waits for a signal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A client process of the embedded servers, driven over its standard input and output.
 
-It prints one JSON object when it holds its lease (or failed), obeys one JSON command per line,
-and ends when its input ends.
+It prints one JSON object when it is attached or has failed, runs one JSON command per line, and
+ends when its input ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A home of its own for each test, and whoever an ordinary user is on this machine."""
+"""A separate home for each test, and a user that is not root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.embedded.ordinary_user import OrdinaryUser, provide_ordin
 
 @contextmanager
 def make_open_directory() -> Iterator[Path]:
-    """Make a directory that every user may enter, unlike pytest's own when root made them."""
+    """Create a directory that all users can enter, unlike pytest's directories of root."""
     directory = Path(tempfile.mkdtemp(prefix="embedded-"))
     directory.chmod(0o755)
     try:
@@ -29,21 +29,21 @@ def make_open_directory() -> Iterator[Path]:
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """A directory that every user may enter."""
+    """A directory that all users can enter."""
     with make_open_directory() as directory:
         yield directory
 
 
 @pytest.fixture(scope="session")
 def somebody() -> Iterator[OrdinaryUser]:
-    """A user who is not root."""
+    """A user that is not root."""
     with make_open_directory() as directory:
         yield provide_ordinary_user(directory)
 
 
 @pytest.fixture
 def new_household(open_directory: Path) -> Iterator[Household]:
-    """A home that does not exist yet; whatever it came to run is ended afterwards."""
+    """A home that does not exist yet. Its processes are stopped afterwards."""
     household = Household(open_directory / "home")
     yield household
     household.end()
@@ -51,7 +51,7 @@ def new_household(open_directory: Path) -> Iterator[Household]:
 
 @pytest.fixture(scope="session")
 def initialised_home() -> Iterator[Path]:
-    """A home with an empty database, to copy: that is quicker than initialising one each time."""
+    """A home with an empty database, which is copied because initdb is slow."""
     with make_open_directory() as directory:
         household = Household(directory / "home")
         try:
@@ -63,7 +63,7 @@ def initialised_home() -> Iterator[Path]:
 
 @pytest.fixture
 def household(new_household: Household, initialised_home: Path) -> Household:
-    """A home that has been used before, by servers that are not running now."""
+    """A home with data of stopped servers."""
     home = open_home(new_household.home).path
     copy = ["cp", "-a", str(initialised_home / "postgres"), str(home / "postgres")]
     subprocess.run(copy, check=True)

@@ -1,4 +1,4 @@
-"""Drives client processes of one home and looks at the processes behind it."""
+"""Controls client processes of one home, and inspects its server processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAIT_SECONDS = 15.0
 
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
-    """Return when the condition holds; fail, saying what did not happen, when time is over."""
+    """Wait until the condition holds. Fails with `what` after the timeout."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"after {seconds} s still not: {what}"
@@ -36,7 +36,7 @@ def wait_for(what: str, condition: Callable[[], bool], seconds: float = WAIT_SEC
 
 @dataclass
 class Client:
-    """One client process and what it said last."""
+    """One client process and its last output."""
 
     process: subprocess.Popen[str]
 
@@ -75,7 +75,7 @@ class Client:
         self._close_output()
 
     def freeze(self) -> None:
-        """Stop it; returns once every thread of it stands still, so that none can still act."""
+        """Suspend it. Returns when all its threads are suspended."""
         self.process.send_signal(signal.SIGSTOP)
         _, status = os.waitpid(self.process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status), "it ended instead of stopping"
@@ -87,7 +87,7 @@ class Client:
 
 @dataclass
 class Household:
-    """A home under test, its clients, and the processes that they caused."""
+    """A home under test, its clients and their processes."""
 
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -124,11 +124,11 @@ class Household:
         return {name: pid for name, pid in found.items() if pid is not None and is_alive(pid)}
 
     def replaced(self, name: str, before: Mapping[str, int]) -> bool:
-        """Whether another process than before does this now."""
+        """Return whether another process has this role now."""
         return self.pids().get(name, before[name]) != before[name]
 
     def kill(self, *names: str) -> None:
-        """SIGKILL these at once."""
+        """Send SIGKILL to these processes."""
         pids = self.pids()
         for name in names:
             os.kill(pids[name], signal.SIGKILL)
@@ -137,7 +137,7 @@ class Household:
         wait_for("everything ended", lambda: not self.pids())
 
     def end(self) -> None:
-        """Leave nothing behind, whatever state the test left."""
+        """Remove everything that the test left."""
         for client in self.clients:
             client.kill()
         try:
@@ -173,7 +173,7 @@ async def recall(urls: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 async def answers(urls: Mapping[str, Any]) -> bool:
-    """Whether both servers can be talked to at these URLs."""
+    """Return whether both servers reply at these URLs."""
     try:
         await recall(urls)
     except (OSError, asyncpg.PostgresError, redis.RedisError):

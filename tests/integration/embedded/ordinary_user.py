@@ -1,4 +1,4 @@
-"""An ordinary user for tests that run as root, and programs that this user can reach."""
+"""A user that is not root, for tests that run as root, and programs that it can execute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEEDLESS = shutil.ignore_patterns("site-packages", "test", "__pycache__", "conf
 
 
 def ordinary_user() -> int | None:
-    """Return the user id to run as, or None for "as we are", when we are not root."""
+    """Return the user id for child processes, or None if this process is not root."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
 
 
@@ -39,7 +39,7 @@ def copy_project(directory: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class OrdinaryUser:
-    """A user who is not root, and a Darkroom that this user can reach."""
+    """A user that is not root, and an installation that it can execute."""
 
     user: int | None
     project: Path
@@ -62,7 +62,7 @@ class OrdinaryUser:
 
 
 def provide_ordinary_user(directory: Path) -> OrdinaryUser:
-    """Copy into `directory` whatever that user cannot reach where it is."""
+    """Copy files that the user cannot access into `directory`."""
     user = ordinary_user()
     if user is None:
         return OrdinaryUser(None, PROJECT, sys.executable, {})

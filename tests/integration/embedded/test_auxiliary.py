@@ -1,4 +1,4 @@
-"""Auxiliary processes run once per home, for all its clients, and end with the watchdog."""
+"""Auxiliary processes run once per home, and end with the watchdog."""
 
 from __future__ import annotations
 

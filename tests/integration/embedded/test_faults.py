@@ -1,4 +1,4 @@
-"""What cannot work says so in one sentence, with the next thing to type."""
+"""Each error is one sentence with the next command to run."""
 
 from __future__ import annotations
 

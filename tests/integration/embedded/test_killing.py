@@ -1,4 +1,4 @@
-"""Whoever is killed: servers end or come back, and the data is kept."""
+"""After any kill, servers end or restart, and the data is kept."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_orphans_that_outlived_their_watchdog_are_ended_before_the_next_st
 
 @pytest.fixture
 def zombie() -> Iterator[int]:
-    """The PID of a process that has ended but was not reaped."""
+    """The PID of a zombie process."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     yield process.pid

@@ -1,4 +1,4 @@
-"""A listener for tests, with deadlines as short as a test wants them, and raw connections to it."""
+"""A listener with short deadlines for tests, and raw connections to it."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Listener:
         return self.connections[-1]
 
     async def was_asked(self, count: int) -> None:
-        """Wait until its handlers were asked so often."""
+        """Wait until its handlers were called this often."""
         async with asyncio.timeout(WAIT_SECONDS):
             while len(self.asked) < count:
                 await asyncio.sleep(0.01)
 
     async def has_open(self, count: int) -> None:
-        """Wait until it holds so many connections."""
+        """Wait until it has this number of connections."""
         async with asyncio.timeout(WAIT_SECONDS):
             while self.server.open_connections != count:
                 await asyncio.sleep(0.01)
@@ -52,13 +52,13 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client that sends what it likes."""
+    """A client that sends raw bytes."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, data: bytes) -> None:
-        """Send these bytes; that nobody takes them is no failure of the test."""
+        """Send these bytes. Errors are ignored."""
         try:
             self.writer.write(data)
             await self.writer.drain()
@@ -66,7 +66,7 @@ class Connection:
             pass
 
     async def answer(self) -> tuple[int, bytes]:
-        """Read one answer: its status, and head and body."""
+        """Read one response. Returns its status, and its head and body."""
         async with asyncio.timeout(WAIT_SECONDS):
             head = await self.reader.readuntil(b"\r\n\r\n")
             lines = head.lower().split(b"\r\n")
@@ -75,7 +75,7 @@ class Connection:
         return int(head.split()[1]), head + body
 
     async def ended(self) -> bytes:
-        """Wait until the server has ended it; return what came before."""
+        """Wait until the server closes it. Returns the data received before."""
         async with asyncio.timeout(WAIT_SECONDS):
             try:
                 return await self.reader.read()
@@ -83,7 +83,7 @@ class Connection:
                 return b""
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.writer.transport.abort()
         with suppress(OSError):
             await self.writer.wait_closed()

@@ -1,4 +1,4 @@
-"""What is judged to be wrong, since when, and what is advised."""
+"""The alert rules: which alerts are found, since when, and with which fix."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def judged(redis: RedisState | None = CONTENT, **changes: Any) -> list[Alert]:
 
 
 def ended(*words: str) -> tuple[EndedJob, ...]:
-    """Return jobs that ended a second after each other, the newest first."""
+    """Return jobs that ended one second apart, the newest first."""
     return tuple(
         EndedJob(
             "failed" if word != "succeeded" else word,

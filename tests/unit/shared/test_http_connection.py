@@ -1,4 +1,4 @@
-"""Every phase of a connection has its deadline; a body that is refused unread ends it."""
+"""Each phase of a connection has a deadline, and refusing an unread body closes it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ HALF_BODIES = [
 
 @pytest.mark.parametrize("sent", HALF_BODIES, ids=lambda sent: repr(sent[:24] + sent[-6:]))
 async def test_a_body_that_does_not_end_ends_the_connection(sent: bytes) -> None:
-    """Whether its handler reads it, or waits for something else."""
+    """Whether the handler reads the body."""
     async with listener(body_seconds=QUICK, idle_seconds=NEVER, head_seconds=NEVER) as one:
         connection = await one.connect()
         await connection.send(sent)

@@ -1,4 +1,4 @@
-"""How many connections a listener holds, what it refuses, and that nothing else listens."""
+"""The limits and refusals of a listener, and that no other code listens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of repeated failures: a line a change, not a line a try."""
+"""The incident log writes a line for each change, not for each failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""A job changed is another job, the same in all else."""
+"""`replace_fields` returns a copy with only these fields replaced."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""No error of the driver leaves the adapter: each becomes PostgresDown or DatabaseRefused.
+"""Each error of the driver becomes PostgresDown, RowBusy or DatabaseRefused.
 
-The table names every SQLSTATE that the driver knows. One that a newer driver adds fails the test
-until somebody has decided what it means.
+The table has every SQLSTATE that the driver knows. A new SQLSTATE of a newer driver fails the test
+until it is classified.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ mend one, and what was paid for is kept until it is mended."""
 
 
 def translated(sqlstate: str, **fields: str) -> DarkroomError:
-    """Return what becomes of the server's error of that code."""
+    """Return the translation of a server error with that code."""
     error = asyncpg.PostgresError.new({"C": sqlstate, "M": "the server's own words", **fields})
     with pytest.raises(DarkroomError) as raised, translated_postgres_errors():
         raise error
@@ -87,7 +87,7 @@ def test_a_code_that_nobody_knows_is_no_refusal(sqlstate: str) -> None:
 
 @pytest.mark.parametrize("sqlstate", ["23514", "23505", "23503", "23502"])
 def test_a_violation_without_the_name_of_a_rule_is_no_refusal(sqlstate: str) -> None:
-    """A row for which a partitioned table has no partition has the code of a check."""
+    """A row without a partition has the SQLSTATE of a CHECK violation."""
     assert isinstance(translated(sqlstate), PostgresDown)
 
 

@@ -1,4 +1,4 @@
-"""Where webhooks may go: an inner address is refused however it is written."""
+"""Which URLs are public: a private address is refused in every notation."""
 
 from __future__ import annotations
 

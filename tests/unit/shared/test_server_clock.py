@@ -1,4 +1,4 @@
-"""The estimate of a server's clock: never by this machine's own."""
+"""The estimate of a server's clock does not depend on this machine's clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class World:
-    """A server and this machine, each with a clock that may be set."""
+    """A server and a machine, each with a clock that tests set."""
 
     seconds: float = 1000.0
     server_wrong_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Whether processes share one Redis is judged by what they write, never by one missing mark."""
+"""Processes detect that they do not share one Redis, but not by a single missing presence."""
 
 from __future__ import annotations
 
