@@ -6,8 +6,8 @@ from collections import Counter
 from uuid import UUID
 
 from shared.adapters.postgres.job_rows import job_from_row
+from tests.model.model_setup import Stage
 from tests.model.reference import LIVE_OUTCOMES, Reference, RefJob
-from tests.model.stage import Stage
 
 # What no state of a job shows: each stands in its history exactly as often as it happened.
 _NOTES = ("resolved_by_operator", "held_for_review", "delivered_late", "failed_late")

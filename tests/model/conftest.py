@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.stage import Stage, build_stage
+from tests.model.model_setup import Stage, build_stage
 from tests.support.database_pool import DatabasePool
 
 

@@ -31,8 +31,8 @@ from shared.errors import StaleJob
 from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement
 from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
+from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, Post, Stage
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
-from tests.model.stage import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, Post, Stage
 from tests.model.stale_writes import WRITES
 from tests.support.deployment import text_to_image
 from worker.steps.unreadable_success import UNREADABLE_ANSWERS_BEFORE_REVIEW

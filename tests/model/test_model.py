@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.length import EXAMPLES, IS_LONG, SEED, STEPS, report
 from tests.model.machine import LifeOfJobs
-from tests.model.stage import Stage
+from tests.model.model_setup import Stage
 
 
 def run_model(stage: Stage, seen: Counter[str], *, examples: int, steps: int, seed: int) -> None:

@@ -16,7 +16,7 @@ from tests.model.answers import ANSWER_NAMES
 from tests.model.dice import walk
 from tests.model.length import EXAMPLES, SEED, SUITE_SEED, report
 from tests.model.machine import LifeOfJobs
-from tests.model.stage import Stage
+from tests.model.model_setup import Stage
 
 # Other words of Kie for what `rate_limited` stands for here.
 NEVER_HERE = {Reason.MAINTENANCE, Reason.PROVIDER_FULL, Reason.UNREACHABLE}

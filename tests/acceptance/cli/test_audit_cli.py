@@ -9,7 +9,7 @@ from producer.cli.command_tree import build_app
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.deployment import Workshop
 
 URL = "https://hooks.example/end"

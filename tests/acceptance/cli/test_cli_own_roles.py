@@ -15,7 +15,7 @@ from producer.cli.command_tree import build_app
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.test_webhooks_cli import dead
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.database_logins import logged_in
 from tests.support.deployment import Workshop
 

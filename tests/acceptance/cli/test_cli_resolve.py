@@ -13,7 +13,7 @@ from producer import Job
 from producer.cli.command_tree import build_app
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.deployment import Workshop, eventually, text_to_image
 
 NOBODY = "00000000-0000-7000-8000-000000000000"

@@ -9,7 +9,7 @@ from arq.connections import ArqRedis
 
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.conftest import darkroom
-from tests.acceptance.faults.playing import Stage, set_stage
+from tests.acceptance.faults.fault_setup import Stage, set_stage
 from tests.support.deployment import Workshop
 
 __all__ = ["darkroom", "stage"]

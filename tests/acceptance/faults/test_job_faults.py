@@ -10,7 +10,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.acceptance.faults.playing import Fault, Stage, play, set_stage
+from tests.acceptance.faults.fault_setup import Fault, Stage, play, set_stage
 from tests.support.deployment import Workshop, eventually, text_to_image
 
 _CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.redis_keys import family_brake_key
-from tests.acceptance.faults.playing import Cause, Fault, Stage, play
+from tests.acceptance.faults.fault_setup import Cause, Fault, Stage, play
 
 _FORGET_ENDS = (
     "UPDATE jobs SET finished_at = finished_at - interval '10 min' WHERE state = 'failed'"

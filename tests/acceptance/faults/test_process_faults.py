@@ -15,7 +15,7 @@ from shared.adapters.postgres.server_clock import ServerClock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.acceptance.faults.playing import (
+from tests.acceptance.faults.fault_setup import (
     Fault,
     Stage,
     play,

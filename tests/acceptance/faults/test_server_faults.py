@@ -13,7 +13,7 @@ import pytest
 
 from shared.adapters.postgres.database import Connection
 from shared.redis_keys import WIPED_KEY
-from tests.acceptance.faults.playing import Cause, Fault, Stage, play
+from tests.acceptance.faults.fault_setup import Cause, Fault, Stage, play
 from tests.support.deployment import eventually
 from worker.recovery.reconciler import EPOCH_KEY
 

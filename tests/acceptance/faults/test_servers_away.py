@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from tests.acceptance.faults.playing import TOLD_WITHIN_SECONDS, Stage, is_unknown
+from tests.acceptance.faults.fault_setup import TOLD_WITHIN_SECONDS, Stage, is_unknown
 from tests.support.deployment import eventually
 from tests.support.server_outage import Outage
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from shared.adapters.postgres.database import Database
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.database_pool import DatabasePool, with_database
 
 

@@ -13,7 +13,7 @@ from producer.actor import Actor
 from producer.audit_entries import Act
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.integration.database.strangers import login
 from tests.integration.database.test_schema import words_of
 from tests.support.database_logins import connected, with_user

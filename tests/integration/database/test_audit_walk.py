@@ -9,7 +9,7 @@ import orjson
 
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.polled_jobs import polled
 
 BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()

@@ -17,7 +17,7 @@ from shared.domain.job_events import Event
 from shared.domain.lifecycle import OPEN, TRANSITIONS
 from shared.errors import InsufficientCredits, StaleJob, TooLateToCancel
 from shared.settings import ChargeBasis
-from tests.integration.database.desk import MOVES, Desk
+from tests.integration.database.database_setup import MOVES, Desk
 from tests.support.deployment import text_to_image
 
 SECONDS = 3.0

@@ -15,7 +15,7 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, PostgresDown, StaleJob
-from tests.integration.database.desk import Desk, claimed, completed, submitted
+from tests.integration.database.database_setup import Desk, claimed, completed, submitted
 from tests.support.deployment import text_to_image
 from tests.support.polled_jobs import polled
 from worker.store.job_store import JobStore, SettledJob

@@ -9,7 +9,7 @@ import pytest
 from producer.doctor import check_invariants
 from shared.adapters.postgres.database import ConnectionQueries, Database
 from shared.domain.lifecycle import IN_FLIGHT, JobState
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.deployment import text_to_image
 
 BALANCES = "balances equal the ledger"

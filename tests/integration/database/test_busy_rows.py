@@ -16,7 +16,7 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
-from tests.integration.database.desk import Desk, completed, submitted
+from tests.integration.database.database_setup import Desk, completed, submitted
 from tests.integration.database.test_batched_moves import Counted, generating
 from tests.support.polled_jobs import polled
 from worker.store.busy_rows import BusyRows, RequiredRows

@@ -9,7 +9,7 @@ import pytest
 
 from producer import WouldLeaveDebt
 from shared.domain.lifecycle import JobState
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.deployment import text_to_image
 
 

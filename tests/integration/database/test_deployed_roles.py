@@ -22,7 +22,7 @@ from shared.adapters.embedded.servers.server_programs import (
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.domain.lifecycle import JobState
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.database_logins import connected, with_user
 from tests.support.deployment import eventually
 

@@ -11,7 +11,7 @@ import pytest
 from producer import AccountNotFound
 from shared.domain.lifecycle import JobState
 from shared.errors import AlreadyExists, DatabaseRefused, PostgresDown
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 
 APPEND_ONLY = (
     "The ledger is append-only: mend a mistake by an adjustment,"

@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain import job_events
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 
 ONE = "WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = 1"
 FOLLOWS = "Change the price in pricing; history follows by itself."

@@ -12,7 +12,7 @@ from producer import PriceMissing
 from producer.orders.order import Order
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.deployment import image_to_image, text_to_image
 
 TEXT, QUANTITY_2 = ("gpt-4o-image", "text-to-image"), ("gpt-4o-image", "text-to-image", 2)

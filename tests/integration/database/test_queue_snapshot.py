@@ -16,7 +16,7 @@ from shared.adapters.postgres.database import Queries
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from shared.errors import PostgresDown
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 
 
 async def test_an_empty_queue_is_all_zeros_and_unknown_times(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 
 PARTS = ("api", "worker", "pricing", "billing", "readonly")
 WHOLES = {"service": ("api", "worker"), "admin": ("pricing", "billing", "readonly")}

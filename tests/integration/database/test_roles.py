@@ -14,7 +14,7 @@ from shared.adapters.postgres.migrations import require_current_schema
 from shared.adapters.postgres.session_setup import prepare_connection
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.support.deployment import image_to_image, text_to_image
 from tests.support.polled_jobs import polled
 

@@ -11,7 +11,7 @@ from producer.orders.order import Priority
 from shared.adapters.postgres.named_queries import get_query, query_names, sql_folder
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
 from shared.settings import ChargeBasis
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 
 PROMISED = {
     "pricing": {

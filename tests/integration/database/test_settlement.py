@@ -13,7 +13,7 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, InsufficientCredits, StaleJob
 from shared.settings import ChargeBasis
-from tests.integration.database.desk import Desk, completed
+from tests.integration.database.database_setup import Desk, completed
 from tests.support.deployment import text_to_image
 from tests.support.polled_jobs import polled
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from shared.stored_json import stored_length
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.unit.producer.test_orders import BOMBS
 
 NUMBERS: list[Any] = [

@@ -21,7 +21,7 @@ from shared.domain.lifecycle import (
     next_state,
 )
 from shared.errors import DatabaseRefused, JobNotFound, StaleJob, TooEarly, TooLateToCancel
-from tests.integration.database.desk import (
+from tests.integration.database.database_setup import (
     MOVES,
     Desk,
     claimed,

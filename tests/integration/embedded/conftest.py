@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.embedded.host.home import open_home
-from tests.integration.embedded.driving import Household
 from tests.integration.embedded.ordinary_user import OrdinaryUser, provide_ordinary_user
+from tests.integration.embedded.shared_home import Household
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.embedded.servers.server_programs import SearchPaths
-from tests.integration.embedded.driving import CLIENT, PROJECT, Household
+from tests.integration.embedded.shared_home import CLIENT, PROJECT, Household
 
 _NEEDLESS = shutil.ignore_patterns("site-packages", "test", "__pycache__", "config-*", "idlelib")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.adapters.embedded.host.process_info import is_alive
-from tests.integration.embedded.driving import Household, wait_for
+from tests.integration.embedded.shared_home import Household, wait_for
 
 PROGRAM = Path(__file__).with_name("auxiliary_program.py")
 NO_SERVERS = {"postgres": False, "valkey": False}

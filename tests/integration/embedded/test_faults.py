@@ -12,7 +12,7 @@ from shared.adapters.embedded.servers.server_programs import (
     find_valkey,
 )
 from shared.errors import EmbeddedServerError
-from tests.integration.embedded.driving import Household
+from tests.integration.embedded.shared_home import Household
 
 NOWHERE = SearchPaths(
     postgres_wheel=None,

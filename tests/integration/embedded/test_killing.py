@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.embedded.host.process_info import is_alive
-from tests.integration.embedded.driving import (
+from tests.integration.embedded.shared_home import (
     VALKEY_ONLY,
     Household,
     answers,

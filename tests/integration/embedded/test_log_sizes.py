@@ -14,7 +14,7 @@ from producer import InsufficientCredits, Producer
 from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.embedded.host.log_files import open_log, truncate_logs
 from shared.adapters.postgres.database import Database
-from tests.integration.embedded.driving import wait_for
+from tests.integration.embedded.shared_home import wait_for
 from tests.support.deployment import text_to_image
 
 LINE_BYTES_MAX = 400

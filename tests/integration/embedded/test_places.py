@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 from shared.adapters.embedded import acquire_servers
-from tests.integration.embedded.driving import VALKEY_ONLY, Household, recall, remember
 from tests.integration.embedded.ordinary_user import OrdinaryUser, copy_project, ordinary_user
+from tests.integration.embedded.shared_home import VALKEY_ONLY, Household, recall, remember
 
 
 async def start_twice(household: Household) -> None:

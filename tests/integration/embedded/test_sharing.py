@@ -12,7 +12,13 @@ import asyncpg
 import pytest
 
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
-from tests.integration.embedded.driving import VALKEY_ONLY, Household, recall, remember, wait_for
+from tests.integration.embedded.shared_home import (
+    VALKEY_ONLY,
+    Household,
+    recall,
+    remember,
+    wait_for,
+)
 
 
 async def test_the_first_start_is_quick_and_the_next_one_finds_the_data(

@@ -30,7 +30,7 @@ from shared.domain import job_events
 from shared.domain.lifecycle import TERMINAL
 from shared.errors import SchemaOutdated
 from shared.settings import Settings
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.integration.producer.client_setup import money, open_account
 from tests.support.deployment import eventually, image_to_image, text_to_image
 

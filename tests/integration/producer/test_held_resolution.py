@@ -11,7 +11,7 @@ from producer import InvalidRequest, Job, JobNotFound, JobState, Producer
 from shared.adapters.postgres.database import Database
 from shared.domain import job_events
 from shared.errors import DarkroomError, StaleJob
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.integration.producer.client_setup import money, open_account
 from tests.support.deployment import text_to_image
 from tests.support.polled_jobs import polled

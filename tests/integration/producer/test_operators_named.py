@@ -10,7 +10,7 @@ from producer import Actor, Job, JobState, Producer
 from shared.adapters.postgres.database import Database
 from shared.domain import job_events
 from shared.errors import DatabaseRefused
-from tests.integration.database.desk import Desk
+from tests.integration.database.database_setup import Desk
 from tests.integration.producer.client_setup import open_account
 from tests.support.polled_jobs import polled
 

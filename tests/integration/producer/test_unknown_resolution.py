@@ -20,7 +20,7 @@ from shared.domain import job_events
 from shared.domain.job_events import Event
 from shared.errors import DarkroomError, StaleJob
 from shared.settings import Settings
-from tests.integration.database.desk import Desk, submitted
+from tests.integration.database.database_setup import Desk, submitted
 from tests.integration.producer.client_setup import (
     is_delivered,
     money,
