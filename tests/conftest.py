@@ -18,7 +18,7 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.support.database_pool import DatabasePool, open_pool
-from tests.support.deployment import Workshop, fast_simulator_config
+from tests.support.deployment import Deployment, fast_simulator_config
 from worker.simulator import Simulator, running_simulator
 
 # A shell without job control starts what it runs in the background with Ctrl-C ignored, and every
@@ -118,10 +118,10 @@ def settings(servers: Servers, simulator: Simulator, tmp_path: Path) -> Settings
 
 
 @pytest.fixture
-async def workshop(
+async def deployment(
     settings: Settings, producer: Producer, database: Database, simulator: Simulator
-) -> Workshop:
+) -> Deployment:
     """A producer, a simulator and the means to run workers, with one rich account."""
-    workshop = Workshop(settings, producer, database, simulator)
-    await workshop.open_account("acme", 10_000)
-    return workshop
+    deployment = Deployment(settings, producer, database, simulator)
+    await deployment.open_account("acme", 10_000)
+    return deployment

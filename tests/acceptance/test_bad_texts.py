@@ -26,7 +26,7 @@ from tests.acceptance.test_hostile_input import (
 )
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 from worker.callbacks.receiver import CallbackReceiver
 
 IN_A_PATH = (
@@ -81,8 +81,8 @@ async def status_of(api: ApiClient, method: str, target: bytes, *headers: bytes)
     return status
 
 
-async def test_no_part_of_a_path_breaks_a_route(workshop: Workshop) -> None:
-    async with unmoved(workshop) as api:
+async def test_no_part_of_a_path_breaks_a_route(deployment: Deployment) -> None:
+    async with unmoved(deployment) as api:
         tried = 0
         for endpoint in ENDPOINTS:
             for before, after in parts_of(endpoint):
@@ -93,10 +93,10 @@ async def test_no_part_of_a_path_breaks_a_route(workshop: Workshop) -> None:
         assert tried > 400
 
 
-async def test_no_parameter_breaks_a_route(workshop: Workshop) -> None:
-    await workshop.enqueue()
-    async with workshop.api() as api:
-        before = await rows(workshop)
+async def test_no_parameter_breaks_a_route(deployment: Deployment) -> None:
+    await deployment.enqueue()
+    async with deployment.api() as api:
+        before = await rows(deployment)
         for endpoint in ENDPOINTS:
             path = path_of(endpoint).encode()
             for parameter in endpoint.parameters:
@@ -113,13 +113,13 @@ async def test_no_parameter_breaks_a_route(workshop: Workshop) -> None:
                 other = name.swapcase()
                 target = b"%b?%b=1&%b=2" % (path, name, other)
                 assert await status_of(api, endpoint.method, target) < 500
-        assert await rows(workshop) == before
+        assert await rows(deployment) == before
 
 
-async def test_ids_and_numbers_have_one_spelling(workshop: Workshop) -> None:
-    job_id = str((await workshop.enqueue()).id)
+async def test_ids_and_numbers_have_one_spelling(deployment: Deployment) -> None:
+    job_id = str((await deployment.enqueue()).id)
     arabic = "".join(chr(0x660 + int(c)) if c.isdigit() else c for c in job_id)
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         for text in (
             f"{{{job_id}}}",
             f"urn:uuid:{job_id}",
@@ -149,7 +149,7 @@ async def first_status(api: ApiClient, sent: bytes) -> int:
     return int(line.split(b" ")[1])
 
 
-async def test_no_header_breaks_a_route(workshop: Workshop) -> None:
+async def test_no_header_breaks_a_route(deployment: Deployment) -> None:
     """Those that every route reads, twice as well, and in bytes that are no text."""
     names = (
         *(b"Authorization", b"X-Request-Id", b"Content-Type", b"Content-Encoding", b"Accept"),
@@ -158,7 +158,7 @@ async def test_no_header_breaks_a_route(workshop: Workshop) -> None:
     )
     paths = (*(path_of(one).encode() for one in ENDPOINTS), b"/openapi.json", b"/docs", b"/nowhere")
     methods = (*(one.method for one in ENDPOINTS), "GET", "GET", "GET")
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         for method, path in zip(methods, paths, strict=True):
             for name in names:
                 for text in (
@@ -176,9 +176,9 @@ async def test_no_header_breaks_a_route(workshop: Workshop) -> None:
                     assert status < 500, (method, path, name, text)
 
 
-async def test_no_value_of_a_body_breaks_a_route(workshop: Workshop) -> None:
+async def test_no_value_of_a_body_breaks_a_route(deployment: Deployment) -> None:
     """Each field of each body, by the document; then each date."""
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         schemas = (await api.get("/openapi.json")).expect(200)["components"]["schemas"]
         for path, name, good in (
             ("/v1/jobs", "Gpt4oImageTextToImage", order()),
@@ -198,9 +198,9 @@ async def test_no_value_of_a_body_breaks_a_route(workshop: Workshop) -> None:
             check_refused(await send_raw(api, twice), 422)
 
 
-async def test_the_ends_of_the_calendar_are_stored_and_read_again(workshop: Workshop) -> None:
+async def test_the_ends_of_the_calendar_are_stored_and_read_again(deployment: Deployment) -> None:
     moments = ("9999-12-29T23:59:59.999999Z", "0001-01-03T00:00:00Z")
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         for moment in moments:
             job = (await api.post("/v1/jobs", order(run_at=moment))).expect(202)
             assert (await api.get(f"/v1/jobs/{job['id']}")).expect(200)["run_at"] == moment
@@ -210,16 +210,16 @@ async def test_the_ends_of_the_calendar_are_stored_and_read_again(workshop: Work
             (await api.send("POST", f"/v1/jobs/{job['id']}/cancel")).expect(200)
 
 
-async def test_no_text_breaks_a_route_of_the_worker(workshop: Workshop) -> None:
+async def test_no_text_breaks_a_route_of_the_worker(deployment: Deployment) -> None:
     """`/callbacks/kie/%00` once answered 503 and asked to be repeated."""
-    async with workshop.worker_with_callbacks() as rooms:
+    async with deployment.worker_with_callbacks() as resources:
         routes: list[web.RouteDef] = [
-            *rooms.health.routes(),
-            *CallbackReceiver(rooms.database, rooms.deps.clock, None, print).routes(),
+            *resources.health.routes(),
+            *CallbackReceiver(resources.database, resources.deps.clock, None, print).routes(),
         ]
-        url = str(rooms.deps.settings.kie_callback_url)
+        url = str(resources.deps.settings.kie_callback_url)
         api = ApiClient(aiohttp.ClientSession(url))
-        before = await rows(workshop)
+        before = await rows(deployment)
         body = b'{"data": {"taskId": "t"}}'
         try:
             assert {one.method for one in routes} == {"GET", "POST"}
@@ -237,7 +237,7 @@ async def test_no_text_breaks_a_route_of_the_worker(workshop: Workshop) -> None:
                     )
                     wanted = {400, 404} if route.method == "POST" else {200, 400}
                     assert status in wanted, (route.path, text[:40], status)
-            assert await rows(workshop) == before
+            assert await rows(deployment) == before
         finally:
             await api.session.close()
 
@@ -248,9 +248,9 @@ BODIES = (
 )
 
 
-async def test_no_body_of_a_callback_breaks_its_route(workshop: Workshop) -> None:
-    async with workshop.worker_with_callbacks() as rooms, aiohttp.ClientSession() as session:
-        url = f"{rooms.deps.settings.kie_callback_url}/callbacks/kie/"
+async def test_no_body_of_a_callback_breaks_its_route(deployment: Deployment) -> None:
+    async with deployment.worker_with_callbacks() as resources, aiohttp.ClientSession() as session:
+        url = f"{resources.deps.settings.kie_callback_url}/callbacks/kie/"
         for body in BODIES:
             for token in ("nobody", "%00", "a" * 32):
                 async with session.post(url + token, data=body) as answer:

@@ -26,14 +26,14 @@ from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.acceptance.test_long_pages import ask_and_read_nothing
 from tests.support.api_client import ApiClient, ApiResponse
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 
 
 @asynccontextmanager
-async def limited_api(workshop: Workshop, budgets: KeyBudgets) -> AsyncIterator[ApiClient]:
+async def limited_api(deployment: Deployment, budgets: KeyBudgets) -> AsyncIterator[ApiClient]:
     """Run the API under these budgets."""
-    producer = workshop.producer
-    keys, watch = KeyStore(workshop.database), RevocationWatch(workshop.database)
+    producer = deployment.producer
+    keys, watch = KeyStore(deployment.database), RevocationWatch(deployment.database)
     context = ApiContext(producer, keys, watch, OrderBatcher(producer.enqueuer), budgets)
     app = build_application(context, ENDPOINTS, ApiMetrics(CollectorRegistry()), [])
     runner = build_runner(app, drain_seconds=1)
@@ -59,11 +59,11 @@ async def is_nothing_under_way(budgets: KeyBudgets) -> bool:
 
 
 @pytest.mark.promise("too_much_at_once", "requests of a key at once")
-async def test_a_key_waits_so_often_at_once_and_no_more(workshop: Workshop) -> None:
+async def test_a_key_waits_so_often_at_once_and_no_more(deployment: Deployment) -> None:
     budgets = KeyBudgets(max_waits=2)
-    mine, other = await key_of(workshop, Role.ADMIN), await key_of(workshop, Role.ADMIN)
-    job = await workshop.enqueue()
-    async with limited_api(workshop, budgets) as nobody:
+    mine, other = await key_of(deployment, Role.ADMIN), await key_of(deployment, Role.ADMIN)
+    job = await deployment.enqueue()
+    async with limited_api(deployment, budgets) as nobody:
         api = nobody.with_key(mine)
         waiting = asyncio.create_task(api.get(f"/v1/jobs/{job.id}", wait=60))
         path, authorization = f"/v1/jobs/{job.id}/events", {"Authorization": f"Bearer {mine}"}
@@ -79,16 +79,16 @@ async def test_a_key_waits_so_often_at_once_and_no_more(workshop: Workshop) -> N
             # What does not wait is served, and so is another key.
             (await api.get(f"/v1/jobs/{job.id}")).expect(200)
             (await nobody.with_key(other).get(f"/v1/jobs/{job.id}", wait=0.01)).expect(200)
-            await workshop.producer.cancel(job.id)
+            await deployment.producer.cancel(job.id)
             assert (await waiting).expect(200)["state"] == "cancelled"
             await stream.content.read()
         await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
 
 
-async def test_a_key_has_so_many_requests_worked_on_at_once(workshop: Workshop) -> None:
+async def test_a_key_has_so_many_requests_worked_on_at_once(deployment: Deployment) -> None:
     budgets = KeyBudgets(max_requests=1)
-    async with limited_api(workshop, budgets) as api, workshop.database.pool.acquire() as held:
-        before = await rows(workshop)
+    async with limited_api(deployment, budgets) as api, deployment.database.pool.acquire() as held:
+        before = await rows(deployment)
         transaction = held.transaction()
         await transaction.start()
         await held.execute("SELECT FROM accounts WHERE id = 'acme' FOR UPDATE")
@@ -103,14 +103,16 @@ async def test_a_key_has_so_many_requests_worked_on_at_once(workshop: Workshop) 
         await transaction.rollback()
         (await placing).expect(202)
         (await api.get("/v1/prices")).expect(200)
-        assert (await rows(workshop))["jobs"] == before["jobs"] + 1
+        assert (await rows(deployment))["jobs"] == before["jobs"] + 1
         await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
 
 
-async def test_what_is_refused_vanishes_or_fails_gives_its_part_back(workshop: Workshop) -> None:
+async def test_what_is_refused_vanishes_or_fails_gives_its_part_back(
+    deployment: Deployment,
+) -> None:
     budgets = KeyBudgets(max_requests=3, max_waits=3)
-    job = await workshop.enqueue()
-    async with limited_api(workshop, budgets) as api:
+    job = await deployment.enqueue()
+    async with limited_api(deployment, budgets) as api:
         for _ in range(5):
             for path, body in (("/v1/jobs", {}), ("/v1/jobs/batch", {"jobs": 1})):
                 check_refused(await api.post(path, body), 422)
@@ -125,11 +127,11 @@ async def test_what_is_refused_vanishes_or_fails_gives_its_part_back(workshop: W
 
 
 async def test_what_has_changed_something_is_answered_whatever_it_takes(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
     """A batch is refused before it is stored, for the bytes it sends, or not at all."""
     budgets = KeyBudgets(max_bytes=2_000)
-    async with limited_api(workshop, budgets) as api:
+    async with limited_api(deployment, budgets) as api:
         batch = {"jobs": [order(prompt=f"{n} " + "p" * 500) for n in range(20)]}
         placed = (await api.post("/v1/jobs/batch", batch)).expect(202)["jobs"]
         assert len(placed) == 20
@@ -138,17 +140,17 @@ async def test_what_has_changed_something_is_answered_whatever_it_takes(
 
 
 async def test_a_past_that_nobody_reads_counts_and_ends_the_next_stream(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
     budgets = KeyBudgets(max_bytes=400_000)
-    job = await workshop.enqueue()
-    await workshop.run_sql(
+    job = await deployment.enqueue()
+    await deployment.run_sql(
         "INSERT INTO job_events (job_id, event, detail) SELECT $1, 'large',"
         " jsonb_build_object('message', repeat('x', 30000)) FROM generate_series(1, 11)",
         job.id,
     )
     path = f"/v1/jobs/{job.id}/events"
-    async with limited_api(workshop, budgets) as api:
+    async with limited_api(deployment, budgets) as api:
         url = str(api.session._base_url).rstrip("/")
         with await ask_and_read_nothing(url, path):
 

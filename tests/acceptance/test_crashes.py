@@ -12,7 +12,7 @@ from time import monotonic
 import pytest
 
 from producer import Job, JobState
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 
 # What another worker makes of the job, and how often the simulator was paid for it. Without
 # a callback nobody can know whether an unanswered POST made a task, so such a job ends lost.
@@ -26,10 +26,10 @@ _ROWS = [
 ]
 
 
-async def _crash(workshop: Workshop, point: str) -> Job:
+async def _crash(deployment: Deployment, point: str) -> Job:
     """Run a worker that kills itself at the point while it works on one job."""
-    async with workshop.worker_process(DARKROOM_CRASH_AT=point) as doomed:
-        job = await workshop.enqueue()
+    async with deployment.worker_process(DARKROOM_CRASH_AT=point) as doomed:
+        job = await deployment.enqueue()
         async with asyncio.timeout(20):
             assert await doomed.process.wait() == -9
     return job
@@ -37,33 +37,33 @@ async def _crash(workshop: Workshop, point: str) -> Job:
 
 @pytest.mark.parametrize(("point", "state", "reason", "paid"), _ROWS)
 async def test_sigkill_between_steps_loses_nothing_and_pays_once(
-    workshop: Workshop, point: str, state: JobState, reason: str | None, paid: int
+    deployment: Deployment, point: str, state: JobState, reason: str | None, paid: int
 ) -> None:
-    job = await _crash(workshop, point)
-    async with workshop.worker(unknown_limit_seconds=1):
-        ended = await workshop.ended(job, 40)
+    job = await _crash(deployment, point)
+    async with deployment.worker(unknown_limit_seconds=1):
+        ended = await deployment.ended(job, 40)
     assert (ended.state, ended.reason) == (state, reason)
-    assert len(workshop.simulator.record.tasks) == paid
+    assert len(deployment.simulator.record.tasks) == paid
     charged = 6 if state is JobState.SUCCEEDED else 0
-    await workshop.check_account(balance=10_000 - charged)
-    workshop.check_paid_once()
-    await workshop.check_books()
+    await deployment.check_account(balance=10_000 - charged)
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
 async def test_sigkill_jobs_of_a_dead_worker_move_again_within_15_seconds(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    workshop.simulator.set_faults(never_ends=1.0)
-    async with workshop.worker_process() as doomed:
-        jobs = [await workshop.enqueue() for _ in range(20)]
-        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs))
-        async with workshop.worker_process():
+    deployment.simulator.set_faults(never_ends=1.0)
+    async with deployment.worker_process() as doomed:
+        jobs = [await deployment.enqueue() for _ in range(20)]
+        await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs))
+        async with deployment.worker_process():
             await doomed.kill()
             killed_at = monotonic()
-            asked = {job.id: await _polls_of(workshop, job) for job in jobs}
+            asked = {job.id: await _polls_of(deployment, job) for job in jobs}
 
             async def is_asked_again(job: Job) -> bool:
-                return await _polls_of(workshop, job) > asked[job.id]
+                return await _polls_of(deployment, job) > asked[job.id]
 
             for job in jobs:
                 await eventually(partial(is_asked_again, job), f"{job.id} is polled again")
@@ -71,25 +71,25 @@ async def test_sigkill_jobs_of_a_dead_worker_move_again_within_15_seconds(
     assert took_seconds < 15
 
 
-async def _polls_of(workshop: Workshop, job: Job) -> int:
+async def _polls_of(deployment: Deployment, job: Job) -> int:
     """Return how often the simulator has been asked about the job's task."""
-    task_id = (await workshop.producer.get(job.id)).provider_task_id
+    task_id = (await deployment.producer.get(job.id)).provider_task_id
     assert task_id is not None
-    return workshop.simulator.record.tasks[task_id].arrivals.total
+    return deployment.simulator.record.tasks[task_id].arrivals.total
 
 
 async def test_sigterm_finishes_the_post_in_flight_and_hands_the_rest_back(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    workshop.simulator.set_faults(create_hang=1.0, create_hang_seconds=1.5)
-    async with workshop.worker_process() as process:
-        job = await workshop.enqueue()
-        await workshop.in_state(job, "submitting")
-        while not workshop.simulator.record.tasks:
+    deployment.simulator.set_faults(create_hang=1.0, create_hang_seconds=1.5)
+    async with deployment.worker_process() as process:
+        job = await deployment.enqueue()
+        await deployment.in_state(job, "submitting")
+        while not deployment.simulator.record.tasks:
             await asyncio.sleep(0.02)
         assert await process.stop() == 0
-    assert (await workshop.producer.get(job.id)).state is JobState.GENERATING
-    async with workshop.worker():
-        assert (await workshop.ended(job)).state is JobState.SUCCEEDED
-    workshop.check_paid_once()
-    assert len(workshop.simulator.record.tasks) == 1
+    assert (await deployment.producer.get(job.id)).state is JobState.GENERATING
+    async with deployment.worker():
+        assert (await deployment.ended(job)).state is JobState.SUCCEEDED
+    deployment.check_paid_once()
+    assert len(deployment.simulator.record.tasks) == 1

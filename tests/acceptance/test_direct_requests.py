@@ -18,7 +18,7 @@ from tests.acceptance.test_hostile_input import check_refused, exchange, rows, u
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient, ApiResponse
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 SIGNS = {
     "Forwarded": "for=192.0.2.60;proto=http",
@@ -51,8 +51,8 @@ async def ask(
 
 
 @pytest.mark.promise("Any sign of a proxy or of another web page is `401`")
-async def test_any_sign_of_a_proxy_or_of_another_page_needs_a_key(workshop: Workshop) -> None:
-    async with unmoved(workshop) as api:
+async def test_any_sign_of_a_proxy_or_of_another_page_needs_a_key(deployment: Deployment) -> None:
+    async with unmoved(deployment) as api:
         for endpoint in ENDPOINTS:
             for name, value in SIGNS.items():
                 answer = await ask(api, endpoint, {name: value})
@@ -64,9 +64,9 @@ async def test_any_sign_of_a_proxy_or_of_another_page_needs_a_key(workshop: Work
 
 
 @pytest.mark.promise("HTTP/1.0, a `Host` that is not this machine")
-async def test_another_name_than_localhost_and_http_1_0_need_a_key(workshop: Workshop) -> None:
+async def test_another_name_than_localhost_and_http_1_0_need_a_key(deployment: Deployment) -> None:
     """nginx says HTTP/1.0 and the upstream's own name unless it is told otherwise."""
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         for host in (
             "evil.example",
             "localhost.evil.example",
@@ -83,8 +83,8 @@ async def test_another_name_than_localhost_and_http_1_0_need_a_key(workshop: Wor
         assert (status, b"darkroom keys create" in answer_bytes) == (401, True)
 
 
-async def test_our_own_page_and_plain_programs_are_trusted(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_our_own_page_and_plain_programs_are_trusted(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         url = api.session._base_url
         assert url is not None
         own = f"http://{url.host}:{url.port}"
@@ -98,9 +98,9 @@ async def test_our_own_page_and_plain_programs_are_trusted(workshop: Workshop) -
         check_refused(await api.post("/v1/jobs", order(), **port_of_another), 401)
 
 
-async def test_with_a_key_a_proxy_changes_nothing(workshop: Workshop) -> None:
-    key = await key_of(workshop, Role.ADMIN)
-    async with workshop.api() as nobody:
+async def test_with_a_key_a_proxy_changes_nothing(deployment: Deployment) -> None:
+    key = await key_of(deployment, Role.ADMIN)
+    async with deployment.api() as nobody:
         api = nobody.with_key(key)
         for name, value in SIGNS.items():
             (await api.send("GET", "/v1/jobs", headers={name: value})).expect(200)
@@ -109,14 +109,16 @@ async def test_with_a_key_a_proxy_changes_nothing(workshop: Workshop) -> None:
 
 @pytest.mark.promise("A route that changes something accepts JSON alone, with a key or without")
 @pytest.mark.parametrize("has_key", [True, False], ids=["with a key", "without keys"])
-async def test_no_form_changes_anything_on_any_route(workshop: Workshop, *, has_key: bool) -> None:
+async def test_no_form_changes_anything_on_any_route(
+    deployment: Deployment, *, has_key: bool
+) -> None:
     """A web page can send these types anywhere without asking."""
-    job = await workshop.enqueue()
+    job = await deployment.enqueue()
     bodies: list[Any] = [orjson.dumps(order()), b"", b"credits=1&reason=x"]
-    key = await key_of(workshop, Role.ADMIN) if has_key else None
-    async with workshop.api() as nobody:
+    key = await key_of(deployment, Role.ADMIN) if has_key else None
+    async with deployment.api() as nobody:
         api = nobody.with_key(key) if key else nobody
-        before = await rows(workshop)
+        before = await rows(deployment)
         for endpoint in CHANGING:
             for kind in FORMS:
                 for body in bodies:
@@ -127,7 +129,7 @@ async def test_no_form_changes_anything_on_any_route(workshop: Workshop, *, has_
                         headers={"Content-Type": kind},
                     )
                     check_refused(answer, 415)
-        assert await rows(workshop) == before
-        assert (await workshop.producer.get(job.id)).state == "queued"
+        assert await rows(deployment) == before
+        assert (await deployment.producer.get(job.id)).state == "queued"
         cancelled = await api.send("POST", f"/v1/jobs/{job.id}/cancel")
         assert cancelled.expect(200)["state"] == "cancelled"

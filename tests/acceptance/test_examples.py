@@ -28,7 +28,7 @@ from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from shared.job_json import job_to_json
 from tests.fakes.lossy_proxy import open_lossy_proxy
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -90,20 +90,20 @@ async def run(command: tuple[str, ...], **environ: str) -> Said:
 
 
 @asynccontextmanager
-async def serving(workshop: Workshop, **changes: Any) -> AsyncIterator[str]:
+async def serving(deployment: Deployment, **changes: Any) -> AsyncIterator[str]:
     """Run the API and yield its URL."""
-    async with serving_api(workshop.settings.model_copy(update=changes)) as addresses:
+    async with serving_api(deployment.settings.model_copy(update=changes)) as addresses:
         yield f"http://{addresses[0]}"
 
 
-async def the_job(workshop: Workshop) -> dict[str, Any]:
+async def the_job(deployment: Deployment) -> dict[str, Any]:
     """Return the one job that there is, as its JSON object."""
-    [row] = await workshop.run_sql("SELECT id FROM jobs")
-    return job_to_json(await workshop.producer.get(str(row["id"])))
+    [row] = await deployment.run_sql("SELECT id FROM jobs")
+    return job_to_json(await deployment.producer.get(str(row["id"])))
 
 
-async def events_of(workshop: Workshop) -> list[str]:
-    rows = await workshop.run_sql("SELECT event FROM job_events ORDER BY id")
+async def events_of(deployment: Deployment) -> list[str]:
+    rows = await deployment.run_sql("SELECT event FROM job_events ORDER BY id")
     return [row["event"] for row in rows]
 
 
@@ -113,27 +113,27 @@ async def events_of(workshop: Workshop) -> list[str]:
 @pytest.mark.parametrize("with_key", [False, True], ids=["without a key", "with a key"])
 @pytest.mark.parametrize("name", PROGRAMS_HERE)
 async def test_the_example_places_one_job_and_sees_it_succeed(
-    workshop: Workshop, name: str, with_key: bool
+    deployment: Deployment, name: str, with_key: bool
 ) -> None:
     environ = {}
     if with_key:
-        _, environ["DARKROOM_API_KEY"] = await KeyStore(workshop.database).create(
+        _, environ["DARKROOM_API_KEY"] = await KeyStore(deployment.database).create(
             Role.SERVICE, "acme"
         )
-    async with serving(workshop) as url, workshop.worker():
+    async with serving(deployment) as url, deployment.worker():
         said = await run(PROGRAMS[name], DARKROOM_URL=url, **environ)
     assert said.code == 0, said.err + said.out
-    job = await the_job(workshop)
+    job = await the_job(deployment)
     assert (job["state"], job["credits_charged"]) == ("succeeded", 7)
     assert job["result_urls"][1] in said.out
-    await workshop.check_account(balance=9_993)
+    await deployment.check_account(balance=9_993)
 
 
 @pytest.mark.promise("with the same rules and the same refusals")
 @pytest.mark.parametrize("name", PROGRAMS_HERE)
-async def test_the_example_shows_a_refusal_and_fails(workshop: Workshop, name: str) -> None:
-    await KeyStore(workshop.database).create(Role.ADMIN)
-    async with serving(workshop) as url:
+async def test_the_example_shows_a_refusal_and_fails(deployment: Deployment, name: str) -> None:
+    await KeyStore(deployment.database).create(Role.ADMIN)
+    async with serving(deployment) as url:
         said = await run(PROGRAMS[name], DARKROOM_URL=url)
     assert said.code == 1
     assert "401" in said.err + said.out
@@ -142,10 +142,10 @@ async def test_the_example_shows_a_refusal_and_fails(workshop: Workshop, name: s
 
 if shutil.which("curl"):
 
-    async def test_the_curl_example_tells_its_story_in_order(workshop: Workshop) -> None:
-        async with serving(workshop) as url, workshop.worker():
+    async def test_the_curl_example_tells_its_story_in_order(deployment: Deployment) -> None:
+        async with serving(deployment) as url, deployment.worker():
             said = await run(PROGRAMS["curl"], DARKROOM_URL=url)
-        path = f"/v1/jobs/{(await the_job(workshop))['id']}"
+        path = f"/v1/jobs/{(await the_job(deployment))['id']}"
         rest = said.out
         for line in (
             *("> POST /v1/jobs", "< 202", '"state":"queued"'),
@@ -159,59 +159,61 @@ if shutil.which("curl"):
 
 
 @pytest.mark.parametrize("name", CLIENTS_HERE)
-async def test_every_fault_is_shown(workshop: Workshop, name: str) -> None:
-    async with serving(workshop) as url:
+async def test_every_fault_is_shown(deployment: Deployment, name: str) -> None:
+    async with serving(deployment) as url:
         command = (*CLIENTS[name], "--aspect-ratio", "16:9", "--quantity", "3")
         said = await run(command, DARKROOM_URL=url)
     assert said.code == 1
     assert "invalid_request" in said.err
     assert "aspect_ratio: " in said.err
     assert "quantity: " in said.err
-    assert await workshop.run_sql("SELECT id FROM jobs") == []
+    assert await deployment.run_sql("SELECT id FROM jobs") == []
 
 
 @pytest.mark.promise("Try again for 408, 429 and 503")
 @pytest.mark.parametrize("name", CLIENTS_HERE)
 async def test_a_lost_answer_and_an_outage_place_no_second_job(
-    workshop: Workshop, name: str
+    deployment: Deployment, name: str
 ) -> None:
-    async with serving(workshop) as url, workshop.worker(), open_lossy_proxy(url) as proxy:
+    async with serving(deployment) as url, deployment.worker(), open_lossy_proxy(url) as proxy:
         proxy.refusals, proxy.lost_answers = 1, 1
         said = await run(CLIENTS[name], DARKROOM_URL=proxy.url)
     assert said.code == 0, said.err
     keys = proxy.header_of("POST", "Idempotency-Key")
     assert len(keys) == 3
     assert len(set(keys)) == 1
-    assert said.job == await the_job(workshop)
-    await workshop.check_account(balance=9_993)
+    assert said.job == await the_job(deployment)
+    await deployment.check_account(balance=9_993)
 
 
 @pytest.mark.parametrize("name", CLIENTS_HERE)
 async def test_a_stream_that_breaks_off_is_taken_up_where_it_broke(
-    workshop: Workshop, name: str
+    deployment: Deployment, name: str
 ) -> None:
-    async with serving(workshop) as url, workshop.worker(), open_lossy_proxy(url) as proxy:
+    async with serving(deployment) as url, deployment.worker(), open_lossy_proxy(url) as proxy:
         proxy.cut_streams = 1
         said = await run(CLIENTS[name], DARKROOM_URL=proxy.url)
     assert said.code == 0, said.err
-    assert re.findall(r"^  \S+  (\w+)$", said.err, re.MULTILINE) == await events_of(workshop)
+    assert re.findall(r"^  \S+  (\w+)$", said.err, re.MULTILINE) == await events_of(deployment)
     resumed = [one for one in proxy.header_of("GET", "Last-Event-ID") if one]
     assert len(resumed) == 1
 
 
 @pytest.mark.parametrize("name", CLIENTS_HERE)
-async def test_a_given_key_is_the_same_job_on_another_day(workshop: Workshop, name: str) -> None:
+async def test_a_given_key_is_the_same_job_on_another_day(
+    deployment: Deployment, name: str
+) -> None:
     command = (*CLIENTS[name], "--idempotency-key", "order-1042")
-    async with serving(workshop) as url, workshop.worker():
+    async with serving(deployment) as url, deployment.worker():
         first = await run(command, DARKROOM_URL=url)
         again = await run(command, DARKROOM_URL=url)
     assert (first.code, again.code) == (0, 0), first.err + again.err
-    assert first.job == again.job == await the_job(workshop)
+    assert first.job == again.job == await the_job(deployment)
 
 
-async def test_the_types_for_typescript_name_what_the_api_gives(workshop: Workshop) -> None:
+async def test_the_types_for_typescript_name_what_the_api_gives(deployment: Deployment) -> None:
     types = (EXAMPLES / "node" / "darkroom.d.mts").read_text(encoding="utf-8")
-    async with workshop.api() as api, workshop.worker():
+    async with deployment.api() as api, deployment.worker():
         order = {
             "account_id": "acme",
             "task": "text-to-image",
@@ -311,15 +313,15 @@ async def receiving(secrets: str = SECRET, port: int = 0) -> AsyncIterator[Recei
         await process.communicate()
 
 
-async def test_real_messages_are_verified_and_acted_on(workshop: Workshop) -> None:
+async def test_real_messages_are_verified_and_acted_on(deployment: Deployment) -> None:
     port = free_port()
     hook = f"http://127.0.0.1:{port}/"
-    webhooks = workshop.producer.webhooks
+    webhooks = deployment.producer.webhooks
     endpoint = await webhooks.secret("acme", hook, allow_loopback=True)
     async with (
         receiving(endpoint["secret"], port) as receiver,
-        serving(workshop, webhooks_allow_loopback=True) as url,
-        workshop.worker(webhooks_allow_loopback=True),
+        serving(deployment, webhooks_allow_loopback=True) as url,
+        deployment.worker(webhooks_allow_loopback=True),
     ):
         said = await run((*CLIENTS["python"], "--webhook-url", hook), DARKROOM_URL=url)
         assert said.code == 0, said.err

@@ -28,7 +28,7 @@ from tests.acceptance.test_hostile_input import check_refused, rows, unmoved
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
-from tests.support.deployment import WAIT_SECONDS, Workshop, environment, text_to_image
+from tests.support.deployment import WAIT_SECONDS, Deployment, environment, text_to_image
 
 EVERY = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
 GROWTH_BYTES_MAX = 24 * 1024 * 1024
@@ -51,40 +51,40 @@ async def ask(api: ApiClient, endpoint: Endpoint, path: str, **headers: str) -> 
 
 @EVERY
 async def test_nobody_is_let_in_without_a_key_that_holds(
-    workshop: Workshop, endpoint: Endpoint
+    deployment: Deployment, endpoint: Endpoint
 ) -> None:
-    key_store = KeyStore(workshop.database)
-    revoked = await key_of(workshop, Role.ADMIN)
+    key_store = KeyStore(deployment.database)
+    revoked = await key_of(deployment, Role.ADMIN)
     await key_store.revoke(revoked)
     unknown = revoked[:-1] + ("a" if revoked[-1] != "a" else "b")
-    async with workshop.api() as api:
-        before = await rows(workshop)
+    async with deployment.api() as api:
+        before = await rows(deployment)
         check_refused(await ask(api, endpoint, path_of(endpoint)), 401)
         for key in (revoked, unknown, "", "nonsense", f"{revoked} {revoked}", "dk_\u00e4"):
             answer = await ask(api, endpoint, path_of(endpoint), Authorization=f"Bearer {key}")
             problem = check_refused(answer, 401)
             assert revoked not in str(problem)
-        assert await rows(workshop) == before
+        assert await rows(deployment) == before
 
 
 @EVERY
-async def test_a_key_of_another_role_is_refused(workshop: Workshop, endpoint: Endpoint) -> None:
+async def test_a_key_of_another_role_is_refused(deployment: Deployment, endpoint: Endpoint) -> None:
     accounts = {Role.SERVICE: "acme"}
-    keys = {role: await key_of(workshop, role, accounts.get(role)) for role in Role}
-    async with workshop.api() as api:
-        before = await rows(workshop)
+    keys = {role: await key_of(deployment, role, accounts.get(role)) for role in Role}
+    async with deployment.api() as api:
+        before = await rows(deployment)
         for role in set(Role) - endpoint.roles:
             answer = await ask(api.with_key(keys[role]), endpoint, path_of(endpoint))
             assert "allowed:" in check_refused(answer, 403)["detail"]
-        assert await rows(workshop) == before
+        assert await rows(deployment) == before
 
 
 @EVERY
 async def test_without_keys_another_name_than_localhost_is_refused(
-    workshop: Workshop, endpoint: Endpoint
+    deployment: Deployment, endpoint: Endpoint
 ) -> None:
     """A page led here by a name that changed its address sends that name."""
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         for host in (
             "evil.example",
             "localhost.evil.example",
@@ -94,14 +94,14 @@ async def test_without_keys_another_name_than_localhost_is_refused(
             check_refused(await ask(api, endpoint, path_of(endpoint), Host=host), 401)
 
 
-async def test_one_account_never_meets_another(workshop: Workshop) -> None:
-    await workshop.open_account("other", 100)
-    await workshop.enqueue()
-    theirs = await workshop.producer.enqueue(text_to_image(), account_id="other")
-    mine = await key_of(workshop, Role.SERVICE, "acme")
-    async with workshop.api() as nobody:
+async def test_one_account_never_meets_another(deployment: Deployment) -> None:
+    await deployment.open_account("other", 100)
+    await deployment.enqueue()
+    theirs = await deployment.producer.enqueue(text_to_image(), account_id="other")
+    mine = await key_of(deployment, Role.SERVICE, "acme")
+    async with deployment.api() as nobody:
         api = nobody.with_key(mine)
-        before = await rows(workshop)
+        before = await rows(deployment)
         for endpoint in ENDPOINTS:
             if "/jobs/{id}" in endpoint.path:
                 path = path_of(endpoint, job_id=str(theirs.id))
@@ -121,8 +121,8 @@ async def test_one_account_never_meets_another(workshop: Workshop) -> None:
         assert {job["account_id"] for job in page} == {"acme"}
         follow = (await api.get("/v1/jobs", cursor=str(theirs.id))).expect(200)["jobs"]
         assert {job["account_id"] for job in follow} <= {"acme"}
-        assert await rows(workshop) == before
-    assert (await workshop.producer.get(theirs.id)).state == "queued"
+        assert await rows(deployment) == before
+    assert (await deployment.producer.get(theirs.id)).state == "queued"
 
 
 # --- who dawdles or vanishes -------------------------------------------------------------------
@@ -165,14 +165,14 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 async def test_who_vanishes_in_the_middle_of_a_body_leaves_nothing_behind(
-    workshop: Workshop, caplog: pytest.LogCaptureFixture
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = orjson.dumps(order())
     head = (
         b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n" % len(body)
     )
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         for sent in range(0, len(body), 20):
             await leave_after(api, head + body[:sent])
         await leave_after(api, head[:40])
@@ -180,10 +180,12 @@ async def test_who_vanishes_in_the_middle_of_a_body_leaves_nothing_behind(
     assert caplog.records == []
 
 
-async def test_who_vanishes_in_the_middle_of_a_wait_is_not_waited_for(workshop: Workshop) -> None:
-    job = await workshop.enqueue()
-    before = await rows(workshop)
-    async with asyncio.timeout(20), workshop.api() as api:
+async def test_who_vanishes_in_the_middle_of_a_wait_is_not_waited_for(
+    deployment: Deployment,
+) -> None:
+    job = await deployment.enqueue()
+    before = await rows(deployment)
+    async with asyncio.timeout(20), deployment.api() as api:
         for path in (f"/v1/jobs/{job.id}?wait=60", f"/v1/jobs/{job.id}/events"):
             for _ in range(20):
                 await leave_after(
@@ -193,14 +195,16 @@ async def test_who_vanishes_in_the_middle_of_a_wait_is_not_waited_for(workshop: 
         stopping = asyncio.get_running_loop().time()
     # The API waits up to 20 s for requests under way: there were none any more.
     assert asyncio.get_running_loop().time() - stopping < 5
-    assert await rows(workshop) == before
+    assert await rows(deployment) == before
 
 
-async def test_a_head_gets_no_body_and_leaves_the_connection_in_order(workshop: Workshop) -> None:
-    job = await workshop.enqueue()
+async def test_a_head_gets_no_body_and_leaves_the_connection_in_order(
+    deployment: Deployment,
+) -> None:
+    job = await deployment.enqueue()
     connector = aiohttp.TCPConnector(limit=1)
     async with (
-        workshop.api() as api,
+        deployment.api() as api,
         aiohttp.ClientSession(api.session._base_url, connector=connector) as session,
     ):
         for endpoint in ENDPOINTS:
@@ -238,10 +242,10 @@ class ApiProcess:
 
 
 @asynccontextmanager
-async def api_process(workshop: Workshop) -> AsyncIterator[ApiProcess]:
+async def api_process(deployment: Deployment) -> AsyncIterator[ApiProcess]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "producer", "api"),
-        env=environment(workshop.settings),
+        env=environment(deployment.settings),
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
@@ -280,9 +284,9 @@ def huge_bodies() -> list[tuple[str, Any, dict[str, str], int]]:
     ]
 
 
-async def test_huge_bodies_leave_the_memory_flat(workshop: Workshop) -> None:
+async def test_huge_bodies_leave_the_memory_flat(deployment: Deployment) -> None:
     kinds = huge_bodies()
-    async with api_process(workshop) as api, aiohttp.ClientSession(api.url) as session:
+    async with api_process(deployment) as api, aiohttp.ClientSession(api.url) as session:
         caller = ApiClient(session)
 
         async def flood(count: int) -> None:
@@ -292,12 +296,12 @@ async def test_huge_bodies_leave_the_memory_flat(workshop: Workshop) -> None:
                 answer = await caller.send("POST", path, data=body(), headers=given)
                 check_refused(answer, status)
 
-        before = await rows(workshop)
+        before = await rows(deployment)
         await flood(25)
         warm = api.memory_bytes()
         await flood(200)
         grown = api.memory_bytes() - warm
-        assert await rows(workshop) == before
+        assert await rows(deployment) == before
     assert grown < GROWTH_BYTES_MAX, f"{grown / 2**20:.0f} MiB more after 200 huge bodies"
     sys.stderr.write(
         f"\n200 huge bodies: {warm / 2**20:.0f} MiB before, {grown / 2**20:+.1f} MiB\n"

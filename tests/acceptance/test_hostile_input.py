@@ -21,7 +21,7 @@ import pytest
 from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient, ApiResponse
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 JSON = {"Content-Type": "application/json"}
 IMAGE_ORDER = {
@@ -82,9 +82,9 @@ def check_refused(answer: ApiResponse, *statuses: int) -> dict[str, Any]:
     return problem
 
 
-async def rows(workshop: Workshop) -> dict[str, int]:
+async def rows(deployment: Deployment) -> dict[str, int]:
     """Return the number of rows of every table."""
-    names = await workshop.run_sql(
+    names = await deployment.run_sql(
         "SELECT format('%I', table_name) AS name FROM information_schema.tables"
         " WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
     )
@@ -92,23 +92,23 @@ async def rows(workshop: Workshop) -> dict[str, int]:
     for name in (row["name"] for row in names):
         if name == "processes":
             continue
-        found[name] = (await workshop.run_sql(f"SELECT count(*) AS n FROM {name}"))[0]["n"]
+        found[name] = (await deployment.run_sql(f"SELECT count(*) AS n FROM {name}"))[0]["n"]
     assert {"jobs", "ledger_entries", "job_events", "accounts"} <= set(found)
     return found
 
 
 @asynccontextmanager
-async def unmoved(workshop: Workshop) -> AsyncIterator[ApiClient]:
+async def unmoved(deployment: Deployment) -> AsyncIterator[ApiClient]:
     """Run the API, and fail unless every table has as many rows afterwards as before.
 
     Except that of the processes: this one writes down that it is alive.
     """
-    async with workshop.api() as api:
-        before = await rows(workshop)
+    async with deployment.api() as api:
+        before = await rows(deployment)
         yield api
         (await api.get("/v1/jobs")).expect(200)
-        assert await rows(workshop) == before
-    await workshop.check_account(balance=10_000)
+        assert await rows(deployment) == before
+    await deployment.check_account(balance=10_000)
 
 
 # --- values -----------------------------------------------------------------------------------
@@ -125,9 +125,9 @@ def types_of(schema: dict[str, Any]) -> set[str]:
 
 
 async def test_a_wrong_type_in_any_field_is_refused_by_the_name_of_the_field(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         schemas = (await api.get("/openapi.json")).expect(200)["components"]["schemas"]
         tried = 0
         for path, name, body in (
@@ -144,15 +144,15 @@ async def test_a_wrong_type_in_any_field_is_refused_by_the_name_of_the_field(
 
 
 @pytest.mark.parametrize("field", ["prompt", "account_id", "task", "model", "aspect_ratio"])
-async def test_nul_is_refused_in_every_text(workshop: Workshop, field: str) -> None:
-    async with unmoved(workshop) as api:
+async def test_nul_is_refused_in_every_text(deployment: Deployment, field: str) -> None:
+    async with unmoved(deployment) as api:
         answer = await api.post("/v1/jobs", order(**{field: "a\u0000b"}))
         assert set(answer.faults()) == {field}
         check_refused(answer, 422)
 
 
-async def test_nul_is_refused_in_notes_paths_and_parameters(workshop: Workshop) -> None:
-    async with unmoved(workshop) as api:
+async def test_nul_is_refused_in_notes_paths_and_parameters(deployment: Deployment) -> None:
+    async with unmoved(deployment) as api:
         for notes in ({"a": "\0"}, {"\0": 1}, {"a": [{"b": ["\0"]}]}):
             assert set((await api.post("/v1/jobs", order(metadata=notes))).faults()) == {"metadata"}
         for path in ("/v1/jobs/%00", "/v1/accounts/%00", "/v1/accounts/a%00/ledger"):
@@ -164,8 +164,8 @@ async def test_nul_is_refused_in_notes_paths_and_parameters(workshop: Workshop) 
         check_refused(await api.put("/v1/prices/%00/text-to-image/1", change), 404)
 
 
-async def test_moments_that_no_database_holds_are_refused(workshop: Workshop) -> None:
-    async with unmoved(workshop) as api:
+async def test_moments_that_no_database_holds_are_refused(deployment: Deployment) -> None:
+    async with unmoved(deployment) as api:
         for moment in (
             *("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "0000-01-01T00:00:00Z"),
             *("2026-02-30T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01", "1767225600"),
@@ -211,8 +211,10 @@ async def send_raw(
     ],
     ids=lambda body: repr(body[:24]),
 )
-async def test_a_body_that_is_no_json_object_is_refused(workshop: Workshop, body: bytes) -> None:
-    async with unmoved(workshop) as api:
+async def test_a_body_that_is_no_json_object_is_refused(
+    deployment: Deployment, body: bytes
+) -> None:
+    async with unmoved(deployment) as api:
         problem = check_refused(await send_raw(api, body), 400)
         check_refused(await send_raw(api, body, "/v1/jobs/batch"), 400)
         check_refused(await send_raw(api, body, "/v1/accounts/acme/grants"), 400)
@@ -221,11 +223,11 @@ async def test_a_body_that_is_no_json_object_is_refused(workshop: Workshop, body
 
 @pytest.mark.parametrize("depth", [300, 900])
 async def test_notes_nested_deeper_than_can_be_stored_are_refused(
-    workshop: Workshop, depth: int
+    deployment: Deployment, depth: int
 ) -> None:
     notes = b'{"a":' * depth + b"1" + b"}" * depth
     body = orjson.dumps(order())[:-1] + b', "metadata": ' + notes + b"}"
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         assert set((await send_raw(api, body)).faults()) == {"metadata"}
 
 
@@ -244,9 +246,9 @@ async def chunks(length: int, size: int = 65_536) -> AsyncIterator[bytes]:
     ],
 )
 async def test_a_body_above_the_limit_is_refused_whether_its_length_is_said_or_not(
-    workshop: Workshop, path: str, limit: int
+    deployment: Deployment, path: str, limit: int
 ) -> None:
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         said = check_refused(await send_raw(api, io.BytesIO(b" " * (limit + 1)), path), 413)
         check_refused(await send_raw(api, chunks(limit + 1), path), 413)
         assert f"{limit:,} bytes" in said["detail"]
@@ -261,26 +263,28 @@ async def test_a_body_above_the_limit_is_refused_whether_its_length_is_said_or_n
         *("application/octet-stream", "application/xml", "", "*/*"),
     ],
 )
-async def test_a_body_that_is_not_said_to_be_json_is_refused(workshop: Workshop, kind: str) -> None:
-    async with unmoved(workshop) as api:
+async def test_a_body_that_is_not_said_to_be_json_is_refused(
+    deployment: Deployment, kind: str
+) -> None:
+    async with unmoved(deployment) as api:
         body = orjson.dumps(order())
         check_refused(await send_raw(api, body, Content_Type=kind), 415)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "nonsense"])
-async def test_a_compressed_body_is_refused_unread(workshop: Workshop, coding: str) -> None:
+async def test_a_compressed_body_is_refused_unread(deployment: Deployment, coding: str) -> None:
     body = orjson.dumps(order())
     packed = {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}.get(coding, body)
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         check_refused(await send_raw(api, packed, Content_Encoding=coding), 400, 415)
 
 
 # --- addresses --------------------------------------------------------------------------------
 
 
-async def test_no_image_webhook_or_mask_leads_to_what_is_not_public(workshop: Workshop) -> None:
+async def test_no_image_webhook_or_mask_leads_to_what_is_not_public(deployment: Deployment) -> None:
     urls = [f"{scheme}://{host}/a.png" for scheme in ("http", "https") for host in PRIVATE]
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         for url in (*urls, *ODD_URLS):
             for field, changes in (
                 ("image_urls.0", {"image_urls": [url]}),
@@ -295,9 +299,9 @@ async def test_no_image_webhook_or_mask_leads_to_what_is_not_public(workshop: Wo
         assert set(faults) == {f"jobs.{n}.webhook_url" for n in range(len(some))}
 
 
-async def test_a_refusal_repeats_no_secret_of_a_url(workshop: Workshop) -> None:
+async def test_a_refusal_repeats_no_secret_of_a_url(deployment: Deployment) -> None:
     url = "http://user:hunter2@127.0.0.1/a.png?signature=hunter2"
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         for changes in ({"image_urls": [url], "mask_url": url}, {"webhook_url": url}):
             answer = await api.post("/v1/jobs", {**IMAGE_ORDER, **changes})
             assert len(answer.faults()) == len(changes)
@@ -341,8 +345,10 @@ def raw_order(*headers: bytes) -> bytes:
     ],
     ids=lambda header: repr(header[:26]),
 )
-async def test_what_is_no_http_is_refused_with_a_problem(workshop: Workshop, header: bytes) -> None:
-    async with unmoved(workshop) as api:
+async def test_what_is_no_http_is_refused_with_a_problem(
+    deployment: Deployment, header: bytes
+) -> None:
+    async with unmoved(deployment) as api:
         status, answer = await exchange(api, raw_order(header))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert status == 400
@@ -364,9 +370,9 @@ async def test_what_is_no_http_is_refused_with_a_problem(workshop: Workshop, hea
     ],
 )
 async def test_an_idempotency_key_is_one_short_line_of_ascii(
-    workshop: Workshop, headers: tuple[bytes, ...]
+    deployment: Deployment, headers: tuple[bytes, ...]
 ) -> None:
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         status, answer = await exchange(api, raw_order(*headers))
     assert status == 422
     problem = orjson.loads(answer.partition(b"\r\n\r\n")[2])
@@ -375,16 +381,16 @@ async def test_an_idempotency_key_is_one_short_line_of_ascii(
 
 @pytest.mark.promise("so a batch's own has at most 251")
 async def test_the_key_of_a_batch_leaves_room_for_the_places_of_its_jobs(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         for key in ("k" * 252, "", "a\u00e9"):
             answer = await api.post("/v1/jobs/batch", {"jobs": [order()]}, Idempotency_Key=key)
             assert set(answer.faults()) == {"Idempotency-Key"}
 
 
-async def test_nothing_of_a_request_becomes_a_header_of_the_answer(workshop: Workshop) -> None:
-    async with unmoved(workshop) as api:
+async def test_nothing_of_a_request_becomes_a_header_of_the_answer(deployment: Deployment) -> None:
+    async with unmoved(deployment) as api:
         for path in (
             "/v1/jobs/%0d%0aX-Evil:%201",
             "/%0d%0aX-Evil:%201",
@@ -395,15 +401,15 @@ async def test_nothing_of_a_request_becomes_a_header_of_the_answer(workshop: Wor
             assert "X-Evil" not in answer.headers
 
 
-async def test_two_keys_are_refused_as_nobody_knows_which_counts(workshop: Workshop) -> None:
+async def test_two_keys_are_refused_as_nobody_knows_which_counts(deployment: Deployment) -> None:
     headers = (b"Authorization: Bearer dk_a", b"Authorization: Bearer dk_b")
-    async with unmoved(workshop) as api:
+    async with unmoved(deployment) as api:
         status, _ = await exchange(api, raw_order(*headers))
     assert status == 401
 
 
-async def test_credits_beyond_reason_are_refused(workshop: Workshop) -> None:
-    async with unmoved(workshop) as api:
+async def test_credits_beyond_reason_are_refused(deployment: Deployment) -> None:
+    async with unmoved(deployment) as api:
         for credits in (1e300, -1e300, 10**30, 1_000_001, 0, -0.0, float(Decimal("1e-400"))):
             body = {"credits": credits, "reason": "x"}
             raw = (

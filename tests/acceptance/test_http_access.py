@@ -11,29 +11,29 @@ from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 from tests.support.ports import free_port
 
 
-async def key_of(workshop: Workshop, role: Role, account_id: str | None = None) -> str:
+async def key_of(deployment: Deployment, role: Role, account_id: str | None = None) -> str:
     """Make a key and return its text."""
-    _, text = await KeyStore(workshop.database).create(role, account_id)
+    _, text = await KeyStore(deployment.database).create(role, account_id)
     return text
 
 
 @pytest.mark.promise("every client that reaches it directly may do everything")
 async def test_without_any_key_whoever_is_on_this_machine_may_do_everything(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         (await api.post("/v1/jobs", order())).expect(202)
         (await api.post("/v1/accounts/acme/grants", {"credits": 1, "reason": "x"})).expect(200)
 
 
 @pytest.mark.promise("The first key ends this", "`/readyz` and `/metrics` answer without a key")
-async def test_once_there_is_a_key_nobody_is_let_in_without_one(workshop: Workshop) -> None:
-    key = await key_of(workshop, Role.ADMIN)
-    async with workshop.api() as api:
+async def test_once_there_is_a_key_nobody_is_let_in_without_one(deployment: Deployment) -> None:
+    key = await key_of(deployment, Role.ADMIN)
+    async with deployment.api() as api:
         answer = await api.get("/v1/jobs")
         problem = answer.expect(401)
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="darkroom"'
@@ -45,19 +45,19 @@ async def test_once_there_is_a_key_nobody_is_let_in_without_one(workshop: Worksh
 
 @pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "Bearer nonsense", "Bearer dk_a_b", ""])
 async def test_a_key_that_is_none_is_refused_with_the_reason(
-    workshop: Workshop, header: str
+    deployment: Deployment, header: str
 ) -> None:
-    await key_of(workshop, Role.ADMIN)
-    async with workshop.api() as api:
+    await key_of(deployment, Role.ADMIN)
+    async with deployment.api() as api:
         answer = await api.send("GET", "/v1/jobs", headers={"Authorization": header})
     assert answer.expect(401)["detail"]
 
 
-async def test_a_revoked_key_is_refused(workshop: Workshop) -> None:
-    key = await key_of(workshop, Role.ADMIN)
-    async with workshop.api() as api:
+async def test_a_revoked_key_is_refused(deployment: Deployment) -> None:
+    key = await key_of(deployment, Role.ADMIN)
+    async with deployment.api() as api:
         (await api.with_key(key).get("/v1/jobs")).expect(200)
-        await KeyStore(workshop.database).revoke(key)
+        await KeyStore(deployment.database).revoke(key)
 
         async def is_refused() -> bool:
             return (await api.with_key(key).get("/v1/jobs")).status == 401
@@ -66,12 +66,12 @@ async def test_a_revoked_key_is_refused(workshop: Workshop) -> None:
 
 
 @pytest.mark.promise("`404` for a job of another account, and `403`")
-async def test_a_service_key_sees_its_account_alone(workshop: Workshop) -> None:
-    await workshop.open_account("other", 100)
-    mine = await key_of(workshop, Role.SERVICE, "acme")
-    async with workshop.api() as nobody:
+async def test_a_service_key_sees_its_account_alone(deployment: Deployment) -> None:
+    await deployment.open_account("other", 100)
+    mine = await key_of(deployment, Role.SERVICE, "acme")
+    async with deployment.api() as nobody:
         api = nobody.with_key(mine)
-        other = nobody.with_key(await key_of(workshop, Role.SERVICE, "other"))
+        other = nobody.with_key(await key_of(deployment, Role.SERVICE, "other"))
         job = (await api.post("/v1/jobs", order())).expect(202)
         theirs = (await other.post("/v1/jobs", order(account_id="other"))).expect(202)
 
@@ -93,13 +93,13 @@ async def test_a_service_key_sees_its_account_alone(workshop: Workshop) -> None:
         (await api.post("/v1/jobs", order(account_id="other"))).expect(403)
         batch = {"jobs": [order(), order(account_id="other")]}
         (await api.post("/v1/jobs/batch", batch)).expect(403)
-    assert len(await workshop.run_sql("SELECT id FROM jobs")) == 2
+    assert len(await deployment.run_sql("SELECT id FROM jobs")) == 2
 
 
-async def test_a_service_key_need_not_name_its_account(workshop: Workshop) -> None:
-    key = await key_of(workshop, Role.SERVICE, "acme")
+async def test_a_service_key_need_not_name_its_account(deployment: Deployment) -> None:
+    key = await key_of(deployment, Role.SERVICE, "acme")
     body = {name: value for name, value in order().items() if name != "account_id"}
-    async with workshop.api() as nobody:
+    async with deployment.api() as nobody:
         job = (await nobody.with_key(key).post("/v1/jobs", body)).expect(202)
     assert job["account_id"] == "acme"
 
@@ -126,10 +126,10 @@ _GRANT = {"credits": 5, "reason": "sorry"}
     ],
 )
 async def test_a_role_may_do_what_it_is_for(
-    workshop: Workshop, role: str, method: str, path: str, body: Any, status: int
+    deployment: Deployment, role: str, method: str, path: str, body: Any, status: int
 ) -> None:
-    key = await key_of(workshop, Role(role), "acme" if role == "service" else None)
-    async with workshop.api() as nobody:
+    key = await key_of(deployment, Role(role), "acme" if role == "service" else None)
+    async with deployment.api() as nobody:
         api = nobody.with_key(key)
         calls = {"GET": api.get, "POST": api.post, "PUT": api.put}
         answer = await (calls[method](path, body) if body else calls[method](path))  # type: ignore[operator]
@@ -138,8 +138,8 @@ async def test_a_role_may_do_what_it_is_for(
         assert f"the role {role}" in problem["detail"]
 
 
-async def test_a_page_led_here_under_another_name_is_refused(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_a_page_led_here_under_another_name_is_refused(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         for host in ("evil.example", "evil.example:8080", "192.0.2.1", "[2001:db8::1]:80", "[", ""):
             answer = await api.send("GET", "/v1/jobs", headers={"Host": host})
             assert answer.status in {400, 401}, host
@@ -149,9 +149,9 @@ async def test_a_page_led_here_under_another_name_is_refused(workshop: Workshop)
 
 
 @pytest.mark.promise("the API listens on this machine alone")
-async def test_the_api_stays_on_loopback_until_there_is_a_key(workshop: Workshop) -> None:
+async def test_the_api_stays_on_loopback_until_there_is_a_key(deployment: Deployment) -> None:
     port = free_port()
-    settings = workshop.settings.model_copy(update={"api_host": "0.0.0.0", "api_port": port})
+    settings = deployment.settings.model_copy(update={"api_host": "0.0.0.0", "api_port": port})
     async with serving_api(settings) as addresses, aiohttp.ClientSession() as session:
         assert addresses == [f"127.0.0.1:{port}"]
         # All of 127.0.0.0/8 is this machine, yet only 127.0.0.1 is listened to.
@@ -159,7 +159,7 @@ async def test_the_api_stays_on_loopback_until_there_is_a_key(workshop: Workshop
         try:
             with pytest.raises(aiohttp.ClientConnectorError):
                 await elsewhere.get("/healthz")
-            key = await key_of(workshop, Role.ADMIN)
+            key = await key_of(deployment, Role.ADMIN)
 
             async def is_reachable() -> bool:
                 try:

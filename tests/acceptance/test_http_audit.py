@@ -11,21 +11,21 @@ import pytest
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyStore, Role
 from tests.acceptance.test_http_jobs import order
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 GRANTS = "/v1/accounts/acme/grants"
 PRICE = "/v1/prices/gpt-4o-image/text-to-image/2"
 
 
 async def test_acts_over_http_name_key_role_and_address_to_admins_alone(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    key_store = KeyStore(workshop.database)
+    key_store = KeyStore(deployment.database)
     admin, admin_key = await key_store.create(Role.ADMIN, actor="the test")
     operator, operator_key = await key_store.create(Role.OPERATOR, actor="the test")
     _, shop_key = await key_store.create(Role.SERVICE, "acme", actor="the test")
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    async with workshop.api() as nobody:
+    async with deployment.api() as nobody:
         boss, staff = nobody.with_key(admin_key), nobody.with_key(operator_key)
         shop = nobody.with_key(shop_key)
         jobs = [(await shop.post("/v1/jobs", order(run_at=later))).expect(202) for _ in range(3)]
@@ -65,8 +65,8 @@ async def test_acts_over_http_name_key_role_and_address_to_admins_alone(
 
 
 @pytest.mark.promise("would_leave_debt")
-async def test_a_debt_over_http_is_asked_for(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_a_debt_over_http_is_asked_for(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         problem = (await api.post(GRANTS, {"credits": -10_001, "reason": "oops"})).expect(409)
         assert problem["type"] == "urn:darkroom:problem:would_leave_debt"
         assert "account acme has 10000 credits available" in problem["detail"]
@@ -75,7 +75,7 @@ async def test_a_debt_over_http_is_asked_for(workshop: Workshop) -> None:
         (await api.post(GRANTS, {**body, "allow_debt": False})).expect(409)
         account = (await api.post(GRANTS, {**body, "allow_debt": True})).expect(200)
     assert account["balance"] == -1
-    entry = (await workshop.producer.billing.audit(limit=1))[0]
+    entry = (await deployment.producer.billing.audit(limit=1))[0]
     # Without keys nobody has said who he is.
     assert (entry["actor"], entry["key_prefix"], entry["via"]) == ("api:loopback", None, "api")
 
@@ -91,17 +91,17 @@ OF_CUSTOMERS = {"createJob", "createJobs"}
 
 
 async def test_every_route_by_which_staff_change_something_notes_who_did(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
     changing = {one.name for one in ENDPOINTS if one.method != "GET"}
     assert changing == set(PLAYS) | OF_CUSTOMERS
-    made, key = await KeyStore(workshop.database).create(Role.ADMIN)
-    job = await workshop.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
-    async with workshop.api() as nobody:
+    made, key = await KeyStore(deployment.database).create(Role.ADMIN)
+    job = await deployment.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
+    async with deployment.api() as nobody:
         api = nobody.with_key(key)
         for name, (method, path, body) in PLAYS.items():
             send = api.put if method == "PUT" else api.post
             (await send(path.format(id=job.id), body or None)).expect(200)
-            entry = (await workshop.producer.billing.audit(limit=1))[0]
+            entry = (await deployment.producer.billing.audit(limit=1))[0]
             assert (entry["actor"], entry["via"]) == (f"api:{made.prefix}", "api"), name
             assert (entry["key_prefix"], entry["key_role"]) == (made.prefix, "admin"), name

@@ -33,7 +33,7 @@ from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError
 from shared.settings import Settings
 from shared.stored_json import MAX_JSON_DEPTH
-from tests.support.deployment import Workshop, environment
+from tests.support.deployment import Deployment, environment
 from worker.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
@@ -192,10 +192,10 @@ if shutil.which("curl"):
         producer: Producer,
         tmp_path: Path,
     ) -> None:
-        workshop = Workshop(settings, producer, database, simulator)
+        deployment = Deployment(settings, producer, database, simulator)
         blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
         assert len(blocks) > 5
-        async with serving_api(settings) as addresses, workshop.worker():
+        async with serving_api(settings) as addresses, deployment.worker():
             script = PRELUDE + "\n".join(blocks).replace("127.0.0.1:8080", addresses[0])
             environ = {
                 name: value
@@ -215,6 +215,6 @@ if shutil.which("curl"):
             assert found, f"{line!r} is not said after all before it:\n{said}"
         replayed = (tmp_path / "answer.json").read_text(encoding="utf-8")
         assert '"state":"queued"' in replayed
-        [row] = await workshop.run_sql("SELECT idempotency_key, state FROM jobs")
+        [row] = await deployment.run_sql("SELECT idempotency_key, state FROM jobs")
         assert row == {"idempotency_key": "order-1042", "state": "succeeded"}
-        await workshop.check_books()
+        await deployment.check_books()

@@ -16,7 +16,7 @@ from producer.orders.order import Order
 from shared.adapters.redis.deliveries import connect_redis
 from shared.redis_keys import CHANGES_CHANNEL
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 ORDER = {
     "account_id": "acme",
@@ -31,8 +31,8 @@ def order(**changes: Any) -> dict[str, Any]:
     return {**ORDER, **changes}
 
 
-async def test_a_job_is_placed_waited_for_and_charged(workshop: Workshop) -> None:
-    async with workshop.api() as api, workshop.worker():
+async def test_a_job_is_placed_waited_for_and_charged(deployment: Deployment) -> None:
+    async with deployment.api() as api, deployment.worker():
         answer = await api.post("/v1/jobs", order(metadata={"order": 1042}))
         placed = answer.expect(202)
         assert answer.headers["Location"] == f"/v1/jobs/{placed['id']}"
@@ -44,23 +44,23 @@ async def test_a_job_is_placed_waited_for_and_charged(workshop: Workshop) -> Non
     assert len(ended["result_urls"]) == 2
     assert ended["metadata"] == {"order": 1042}
     assert ended["request"]["prompt"] == ORDER["prompt"]
-    await workshop.check_account(balance=9_993)
-    await workshop.check_books()
+    await deployment.check_account(balance=9_993)
+    await deployment.check_books()
 
 
-async def test_image_to_image_is_another_task(workshop: Workshop) -> None:
+async def test_image_to_image_is_another_task(deployment: Deployment) -> None:
     body = {
         "account_id": "acme",
         "task": "image-to-image",
         "image_urls": ["https://example.com/cat.png"],
         "aspect_ratio": "1:1",
     }
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         placed = (await api.post("/v1/jobs", body)).expect(202)
     assert (placed["task"], placed["credits_quoted"]) == ("image-to-image", 6)
 
 
-async def test_every_fault_of_a_body_is_told_at_once(workshop: Workshop) -> None:
+async def test_every_fault_of_a_body_is_told_at_once(deployment: Deployment) -> None:
     body = order(
         account_id="two words",
         aspect_ratio="16:9",
@@ -68,11 +68,11 @@ async def test_every_fault_of_a_body_is_told_at_once(workshop: Workshop) -> None
         priority="urgent",
         run_at="soon",
     )
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         faults = (await api.post("/v1/jobs", body)).faults()
     assert set(faults) == {"account_id", "aspect_ratio", "quality", "priority", "run_at"}
     assert "no quality option" in faults["quality"]
-    assert await workshop.run_sql("SELECT id FROM jobs") == []
+    assert await deployment.run_sql("SELECT id FROM jobs") == []
 
 
 @pytest.mark.parametrize(
@@ -89,28 +89,28 @@ async def test_every_fault_of_a_body_is_told_at_once(workshop: Workshop) -> None
     ],
 )
 async def test_a_wrong_field_is_named(
-    workshop: Workshop, changes: dict[str, Any], field: str
+    deployment: Deployment, changes: dict[str, Any], field: str
 ) -> None:
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         assert set((await api.post("/v1/jobs", order(**changes))).faults()) == {field}
 
 
-async def test_too_few_credits_are_402_with_the_figures(workshop: Workshop) -> None:
-    await workshop.open_account("poor", 6)
-    async with workshop.api() as api:
+async def test_too_few_credits_are_402_with_the_figures(deployment: Deployment) -> None:
+    await deployment.open_account("poor", 6)
+    async with deployment.api() as api:
         problem = (await api.post("/v1/jobs", order(account_id="poor"))).expect(402)
     assert problem["type"] == "urn:darkroom:problem:insufficient_credits"
     assert (problem["needed"], problem["available"], problem["held"]) == (7, 6, 0)
 
 
-async def test_an_unknown_account_is_a_fault_of_that_field(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_an_unknown_account_is_a_fault_of_that_field(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         faults = (await api.post("/v1/jobs", order(account_id="nobody"))).faults()
     assert set(faults) == {"account_id"}
 
 
-async def test_the_same_key_gets_the_same_answer_again(workshop: Workshop) -> None:
-    async with workshop.api() as api, workshop.worker():
+async def test_the_same_key_gets_the_same_answer_again(deployment: Deployment) -> None:
+    async with deployment.api() as api, deployment.worker():
         first = await api.post("/v1/jobs", order(), Idempotency_Key="order-1042")
         job = first.expect(202)
         (await api.get(f"/v1/jobs/{job['id']}", wait=30)).expect(200)
@@ -118,14 +118,14 @@ async def test_the_same_key_gets_the_same_answer_again(workshop: Workshop) -> No
     assert again.expect(202) == job
     assert again.headers["Idempotent-Replayed"] == "true"
     assert "Idempotent-Replayed" not in first.headers
-    await workshop.check_account(balance=9_993)
+    await deployment.check_account(balance=9_993)
 
 
 @pytest.mark.promise("is `409 idempotency_conflict`, which names what differs")
 async def test_the_same_key_for_something_else_is_a_conflict_that_names_it(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         job = (await api.post("/v1/jobs", order(), Idempotency_Key="k")).expect(202)
         other = order(quantity=4, metadata={"a": 1})
         problem = (await api.post("/v1/jobs", other, Idempotency_Key="k")).expect(409)
@@ -135,9 +135,9 @@ async def test_the_same_key_for_something_else_is_a_conflict_that_names_it(
 
 
 @pytest.mark.promise("**A refusal is not stored.**")
-async def test_a_refusal_is_not_kept_under_its_key(workshop: Workshop) -> None:
-    await workshop.open_account("poor", 6)
-    async with workshop.api() as api:
+async def test_a_refusal_is_not_kept_under_its_key(deployment: Deployment) -> None:
+    await deployment.open_account("poor", 6)
+    async with deployment.api() as api:
         asked = order(account_id="poor")
         (await api.post("/v1/jobs", asked, Idempotency_Key="k")).expect(402)
         (await api.post("/v1/jobs", {**asked, "quantity": 3}, Idempotency_Key="k")).expect(422)
@@ -149,10 +149,10 @@ async def test_a_refusal_is_not_kept_under_its_key(workshop: Workshop) -> None:
 
 
 @pytest.mark.promise("50 entries by default, and 1,000 at most with `limit`")
-async def test_a_list_has_50_jobs_unless_it_is_told_otherwise(workshop: Workshop) -> None:
+async def test_a_list_has_50_jobs_unless_it_is_told_otherwise(deployment: Deployment) -> None:
     orders = [Order(request=text_to_image(f"{n}"), account_id="acme") for n in range(1_001)]
-    await workshop.producer.enqueue_many(orders)
-    async with workshop.api() as api:
+    await deployment.producer.enqueue_many(orders)
+    async with deployment.api() as api:
         for path, key in (("/v1/jobs", "jobs"), ("/v1/accounts/acme/ledger", "entries")):
             for query, count in (({}, 50), ({"limit": 1}, 1), ({"limit": 1_000}, 1_000)):
                 page = (await api.get(path, **query)).expect(200)
@@ -162,9 +162,9 @@ async def test_a_list_has_50_jobs_unless_it_is_told_otherwise(workshop: Workshop
 
 
 @pytest.mark.promise("Keys belong to the account and never expire")
-async def test_keys_are_scoped_to_the_account(workshop: Workshop) -> None:
-    await workshop.open_account("other", 100)
-    async with workshop.api() as api:
+async def test_keys_are_scoped_to_the_account(deployment: Deployment) -> None:
+    await deployment.open_account("other", 100)
+    async with deployment.api() as api:
         first = (await api.post("/v1/jobs", order(), Idempotency_Key="k")).expect(202)
         second = (
             await api.post("/v1/jobs", order(account_id="other", quantity=1), Idempotency_Key="k")
@@ -172,8 +172,8 @@ async def test_keys_are_scoped_to_the_account(workshop: Workshop) -> None:
     assert first["id"] != second["id"]
 
 
-async def test_a_wait_ends_when_the_time_is_over(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_a_wait_ends_when_the_time_is_over(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         job = (await api.post("/v1/jobs", order())).expect(202)
         same = (await api.get(f"/v1/jobs/{job['id']}", wait=0.2)).expect(200)
     assert same["state"] == "queued"
@@ -181,58 +181,58 @@ async def test_a_wait_ends_when_the_time_is_over(workshop: Workshop) -> None:
 
 @pytest.mark.promise("after that number of seconds, at most 60", "wait")
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan", "inf", "1_0", ""])
-async def test_a_wait_has_its_limits(workshop: Workshop, wait: str) -> None:
-    async with workshop.api() as api:
+async def test_a_wait_has_its_limits(deployment: Deployment, wait: str) -> None:
+    async with deployment.api() as api:
         job = (await api.post("/v1/jobs", order())).expect(202)
         assert set((await api.get(f"/v1/jobs/{job['id']}", wait=wait)).faults()) == {"wait"}
 
 
 @pytest.mark.promise("time for requests in progress when the API stops")
-async def test_whoever_waits_is_let_go_when_the_process_leaves(workshop: Workshop) -> None:
+async def test_whoever_waits_is_let_go_when_the_process_leaves(deployment: Deployment) -> None:
     async with AsyncExitStack() as outer:
         inner = await outer.enter_async_context(AsyncExitStack())
-        (address,) = await inner.enter_async_context(serving_api(workshop.settings))
+        (address,) = await inner.enter_async_context(serving_api(deployment.settings))
         session = aiohttp.ClientSession(f"http://{address}")
         api = ApiClient(await outer.enter_async_context(session))
         job = (await api.post("/v1/jobs", order())).expect(202)
         waiting = asyncio.create_task(api.get(f"/v1/jobs/{job['id']}", wait=60))
-        await eventually(lambda: _somebody_waits(workshop), "the wait has begun")
+        await eventually(lambda: _somebody_waits(deployment), "the wait has begun")
         started = time.monotonic()
         await inner.aclose()
         assert (await waiting).expect(200)["state"] == "queued"
     assert time.monotonic() - started < 10
 
 
-async def _somebody_waits(workshop: Workshop) -> bool:
-    assert workshop.settings.redis_url is not None
-    async with connect_redis(workshop.settings.redis_url.get_secret_value()) as redis:
+async def _somebody_waits(deployment: Deployment) -> bool:
+    assert deployment.settings.redis_url is not None
+    async with connect_redis(deployment.settings.redis_url.get_secret_value()) as redis:
         ((_, listeners),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
         return bool(listeners)
 
 
-async def test_a_queued_job_is_cancelled_and_its_hold_released(workshop: Workshop) -> None:
+async def test_a_queued_job_is_cancelled_and_its_hold_released(deployment: Deployment) -> None:
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    async with workshop.api() as api, workshop.worker():
+    async with deployment.api() as api, deployment.worker():
         job = (await api.post("/v1/jobs", order(run_at=later))).expect(202)
         cancelled = (await api.post(f"/v1/jobs/{job['id']}/cancel")).expect(200)
         assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled_by_caller")
         problem = (await api.post(f"/v1/jobs/{job['id']}/cancel")).expect(409)
     assert problem["state"] == "cancelled"
-    await workshop.check_account(balance=10_000)
+    await deployment.check_account(balance=10_000)
 
 
 @pytest.mark.parametrize(
     "job_id", ["01a20a46-891f-7710-bbdb-703fdb01d3cd", "nonsense", "%00", "%F0%9F%98%80", "a" * 300]
 )
-async def test_an_unknown_job_is_404(workshop: Workshop, job_id: str) -> None:
-    async with workshop.api() as api:
+async def test_an_unknown_job_is_404(deployment: Deployment, job_id: str) -> None:
+    async with deployment.api() as api:
         problem = (await api.get(f"/v1/jobs/{job_id}")).expect(404)
     assert problem["type"] == "urn:darkroom:problem:job_not_found"
 
 
 @pytest.mark.promise("up to 1,000 orders, all or none")
-async def test_a_batch_is_all_or_nothing(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_a_batch_is_all_or_nothing(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         jobs = [order(prompt=f"picture {n}") for n in range(3)]
         answer = await api.post("/v1/jobs/batch", {"jobs": jobs}, Idempotency_Key="b")
         placed = answer.expect(202)["jobs"]
@@ -244,21 +244,21 @@ async def test_a_batch_is_all_or_nothing(workshop: Workshop) -> None:
         faults = (await api.post("/v1/jobs/batch", {"jobs": wrong})).faults()
         assert set(faults) == {"jobs.1.quantity", "jobs.2.account_id", "jobs.2.task", "jobs.3"}
 
-        await workshop.open_account("poor", 7)
+        await deployment.open_account("poor", 7)
         poor = [order(account_id="poor"), order(account_id="poor")]
         (await api.post("/v1/jobs/batch", {"jobs": poor})).expect(402)
-    assert len(await workshop.run_sql("SELECT id FROM jobs")) == 3
+    assert len(await deployment.run_sql("SELECT id FROM jobs")) == 3
 
 
 @pytest.mark.promise("jobs in a batch")
 @pytest.mark.parametrize("jobs", [None, [], {}, [ORDER] * 1001])
-async def test_a_batch_has_1_to_1000_jobs(workshop: Workshop, jobs: Any) -> None:
-    async with workshop.api() as api:
+async def test_a_batch_has_1_to_1000_jobs(deployment: Deployment, jobs: Any) -> None:
+    async with deployment.api() as api:
         assert set((await api.post("/v1/jobs/batch", {"jobs": jobs})).faults()) == {"jobs"}
 
 
-async def test_lists_are_paged_newest_first_without_gap_or_repeat(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_lists_are_paged_newest_first_without_gap_or_repeat(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         jobs = [order(prompt=f"picture {n}") for n in range(7)]
         placed = (await api.post("/v1/jobs/batch", {"jobs": jobs})).expect(202)["jobs"]
         seen: list[str] = []
@@ -274,14 +274,14 @@ async def test_lists_are_paged_newest_first_without_gap_or_repeat(workshop: Work
 
 
 @pytest.mark.promise("limit")
-async def test_every_wrong_parameter_is_named(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_every_wrong_parameter_is_named(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         answer = await api.get("/v1/jobs", state="done", limit=0, cursor="x", colour="red")
     assert set(answer.faults()) == {"state", "limit", "cursor", "colour"}
 
 
-async def test_an_address_that_is_not_there_is_a_problem_too(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_an_address_that_is_not_there_is_a_problem_too(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         assert (await api.get("/v2/jobs")).expect(404)["type"].endswith(":not_found")
         answer = await api.send("DELETE", "/v1/jobs")
         assert answer.expect(405)["type"].endswith(":method_not_allowed")
@@ -289,8 +289,8 @@ async def test_an_address_that_is_not_there_is_a_problem_too(workshop: Workshop)
 
 
 @pytest.mark.promise("one of up to 100 characters")
-async def test_a_request_id_is_repeated_or_made(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_a_request_id_is_repeated_or_made(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         given = await api.send("GET", "/v1/prices", headers={"X-Request-Id": "trace-7"})
         made = await api.get("/v1/prices")
     assert given.headers["X-Request-Id"] == "trace-7"

@@ -8,13 +8,13 @@ import pytest
 
 from producer.keys.key_store import KeyStore, Role
 from tests.acceptance.test_http_jobs import order
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 _PRICE = "/v1/prices/gpt-4o-image/text-to-image/2"
 
 
-async def test_prices_are_listed_as_they_stand(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_prices_are_listed_as_they_stand(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         prices = (await api.get("/v1/prices")).expect(200)["prices"]
     found = {(one["task"], one["quantity"]): one["credits"] for one in prices}
     assert found == {
@@ -25,17 +25,17 @@ async def test_prices_are_listed_as_they_stand(workshop: Workshop) -> None:
 
 
 async def test_a_price_change_holds_from_the_next_settlement_and_says_who_and_why(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    made, key = await KeyStore(workshop.database).create(Role.ADMIN)
-    async with workshop.api() as nobody, workshop.worker():
+    made, key = await KeyStore(deployment.database).create(Role.ADMIN)
+    async with deployment.api() as nobody, deployment.worker():
         api = nobody.with_key(key)
         changed = (await api.put(_PRICE, {"credits": 9.5, "reason": " dearer "})).expect(200)
         assert changed["credits"] == 9.5
         job = (await api.post("/v1/jobs", order())).expect(202)
         ended = (await api.get(f"/v1/jobs/{job['id']}", wait=30)).expect(200)
     assert ended["credits_charged"] == 9.5
-    (version,) = await workshop.run_sql(
+    (version,) = await deployment.run_sql(
         "SELECT changed_by, reason FROM pricing_history WHERE id = $1", changed["price_id"]
     )
     assert version == {"changed_by": f"api:{made.prefix}", "reason": "dearer"}
@@ -54,22 +54,22 @@ async def test_a_price_change_holds_from_the_next_settlement_and_says_who_and_wh
     ],
 )
 async def test_a_price_that_makes_no_sense_is_refused(
-    workshop: Workshop, body: dict[str, Any], fields: set[str]
+    deployment: Deployment, body: dict[str, Any], fields: set[str]
 ) -> None:
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         assert set((await api.put(_PRICE, body)).faults()) == fields
 
 
 @pytest.mark.parametrize(
     "path", ["a/b/1", "gpt-4o-image/text-to-image/3", "a/b/0", "a/b/x", "%00/b/1"]
 )
-async def test_a_price_that_is_not_there_is_404(workshop: Workshop, path: str) -> None:
-    async with workshop.api() as api:
+async def test_a_price_that_is_not_there_is_404(deployment: Deployment, path: str) -> None:
+    async with deployment.api() as api:
         (await api.put(f"/v1/prices/{path}", {"credits": 1, "reason": "x"})).expect(404)
 
 
-async def test_an_account_shows_what_is_left(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_an_account_shows_what_is_left(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         (await api.post("/v1/jobs", order())).expect(202)
         account = (await api.get("/v1/accounts/acme")).expect(200)
         (await api.get("/v1/accounts/nobody")).expect(404)
@@ -77,8 +77,8 @@ async def test_an_account_shows_what_is_left(workshop: Workshop) -> None:
     assert (account["balance"], account["held"], account["available"]) == (10_000, 7, 9_993)
 
 
-async def test_a_grant_is_an_entry_of_the_ledger(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_a_grant_is_an_entry_of_the_ledger(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         grants = "/v1/accounts/acme/grants"
         account = (await api.post(grants, {"credits": 2.5, "reason": "gift"})).expect(200)
         assert account["balance"] == 10_002.5

@@ -10,24 +10,24 @@ from pydantic import SecretStr
 
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 from tests.support.tcp_relay import TcpRelay, relay_to
 
 
 @asynccontextmanager
 async def api_behind_relays(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> AsyncIterator[tuple[ApiClient, TcpRelay, TcpRelay]]:
     """Run the API behind a relay to Postgres and one to Valkey; yields it with both."""
-    assert workshop.settings.database_url is not None
-    assert workshop.settings.redis_url is not None
-    database = urlsplit(workshop.settings.database_url.get_secret_value())
+    assert deployment.settings.database_url is not None
+    assert deployment.settings.redis_url is not None
+    database = urlsplit(deployment.settings.database_url.get_secret_value())
     directory = unquote(database.netloc.partition("@")[2].partition(":")[0])
-    valkey = urlsplit(workshop.settings.redis_url.get_secret_value()).path
+    valkey = urlsplit(deployment.settings.redis_url.get_secret_value()).path
     async with (
         relay_to(f"{directory}/.s.PGSQL.5432") as to_postgres,
         relay_to(valkey) as to_valkey,
-        workshop.api(
+        deployment.api(
             database_url=SecretStr(
                 f"postgresql://{database.username}@127.0.0.1:{to_postgres.port}{database.path}"
             ),
@@ -38,9 +38,9 @@ async def api_behind_relays(
 
 
 async def test_without_postgres_every_route_says_so_and_when_to_come_back(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with api_behind_relays(workshop) as (api, to_postgres, _):
+    async with api_behind_relays(deployment) as (api, to_postgres, _):
         (await api.post("/v1/jobs", order(), Idempotency_Key="k")).expect(202)
         await to_postgres.cut()
         for answer in (
@@ -59,15 +59,17 @@ async def test_without_postgres_every_route_says_so_and_when_to_come_back(
             return (await api.post("/v1/jobs", order(), Idempotency_Key="k")).status == 202
 
         await eventually(is_back, "the API serves again")
-    assert len(await workshop.run_sql("SELECT id FROM jobs")) == 1
+    assert len(await deployment.run_sql("SELECT id FROM jobs")) == 1
 
 
-async def test_without_redis_jobs_are_taken_and_done_when_it_is_back(workshop: Workshop) -> None:
-    async with api_behind_relays(workshop) as (api, _, to_valkey):
+async def test_without_redis_jobs_are_taken_and_done_when_it_is_back(
+    deployment: Deployment,
+) -> None:
+    async with api_behind_relays(deployment) as (api, _, to_valkey):
         await to_valkey.cut()
         job = (await api.post("/v1/jobs", order())).expect(202)
         assert (await api.get(f"/v1/jobs/{job['id']}", wait=0.2)).expect(200)["state"] == "queued"
         await to_valkey.restore()
-        async with workshop.worker():
+        async with deployment.worker():
             ended = (await api.get(f"/v1/jobs/{job['id']}", wait=30)).expect(200)
     assert ended["state"] == "succeeded"

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from producer import Job, JobState
 from shared.settings import Settings
-from tests.support.deployment import Workshop, eventually, fast_simulator_config
+from tests.support.deployment import Deployment, eventually, fast_simulator_config
 from worker.simulator import Simulator, running_simulator
 
 STUDIO, ARCHIVE = "studio-key-0123456789abcdef", "archive-key-0123456789abcdef"
@@ -45,105 +45,105 @@ def settings(settings: Settings) -> Settings:
     )
 
 
-def record_of(workshop: Workshop) -> dict[str, Any]:
-    summary: Any = workshop.simulator.record.summary()
+def record_of(deployment: Deployment) -> dict[str, Any]:
+    summary: Any = deployment.simulator.record.summary()
     assert isinstance(summary, dict)
     return summary
 
 
-async def has_created(workshop: Workshop, tasks: int) -> bool:
-    return len(workshop.simulator.record.tasks) >= tasks
+async def has_created(deployment: Deployment, tasks: int) -> bool:
+    return len(deployment.simulator.record.tasks) >= tasks
 
 
-async def check_that_each_kept_to_its_own(workshop: Workshop, jobs: list[Job]) -> None:
+async def check_that_each_kept_to_its_own(deployment: Deployment, jobs: list[Job]) -> None:
     """Fail unless every task was made once, and asked about with its own key alone."""
-    summary = record_of(workshop)
+    summary = record_of(deployment)
     assert summary["creates"]["refused"] == {}
     assert summary["polls"]["of_other_accounts"] == 0
     assert summary["polls"]["arrived"] >= len(jobs)
-    workshop.check_paid_once()
-    await workshop.check_books()
-    rows = await workshop.run_sql("SELECT provider_task_id, provider_account FROM job_attempts")
+    deployment.check_paid_once()
+    await deployment.check_books()
+    rows = await deployment.run_sql("SELECT provider_task_id, provider_account FROM job_attempts")
     numbers = {"studio": 1, "archive": 2}
     for row in rows:
-        task = workshop.simulator.record.tasks[row["provider_task_id"]]
+        task = deployment.simulator.record.tasks[row["provider_task_id"]]
         assert task.account.number == numbers[row["provider_account"]]
 
 
 async def test_two_accounts_make_40_tasks_in_10_seconds_and_20_each_at_most(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    jobs = [await workshop.enqueue() for _ in range(70)]
-    async with workshop.worker(), workshop.worker():
+    jobs = [await deployment.enqueue() for _ in range(70)]
+    async with deployment.worker(), deployment.worker():
         started_at = monotonic()
-        await eventually(lambda: has_created(workshop, 40), "the first 40 are made")
+        await eventually(lambda: has_created(deployment, 40), "the first 40 are made")
         assert monotonic() - started_at < 5, "the burst of both accounts is used at once"
-        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+        ended = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    summary = record_of(workshop)
+    summary = record_of(deployment)
     assert summary["creates"]["worst_window_10_seconds"] == 40
     assert [row["worst_window_10_seconds"] for row in summary["accounts"]] == [20, 20]
     made = [row["created"] for row in summary["accounts"]]
     # Beyond the first 40, whichever account has a slot free first takes the next job.
     assert sum(made) == 70
     assert min(made) >= 30
-    await check_that_each_kept_to_its_own(workshop, jobs)
+    await check_that_each_kept_to_its_own(deployment, jobs)
 
 
 async def test_after_a_restart_with_the_accounts_turned_round_each_task_keeps_its_key(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    workshop.simulator.set_faults(duration=2.0)
-    jobs = [await workshop.enqueue() for _ in range(12)]
-    async with workshop.worker_process() as first:
-        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs))
+    deployment.simulator.set_faults(duration=2.0)
+    jobs = [await deployment.enqueue() for _ in range(12)]
+    async with deployment.worker_process() as first:
+        await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs))
         await first.kill()
-    async with workshop.worker_process(KIE_API_KEYS=TURNED) as second:
-        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+    async with deployment.worker_process(KIE_API_KEYS=TURNED) as second:
+        ended = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
         said = "\n".join(first.lines + second.lines)
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    assert [row["created"] for row in record_of(workshop)["accounts"]] == [6, 6]
-    await check_that_each_kept_to_its_own(workshop, jobs)
+    assert [row["created"] for row in record_of(deployment)["accounts"]] == [6, 6]
+    await check_that_each_kept_to_its_own(deployment, jobs)
     assert STUDIO not in said
     assert ARCHIVE not in said
 
 
 @pytest.mark.parametrize("code", [401, 402, 433])
 async def test_one_account_refused_pauses_alone_and_the_other_takes_its_jobs(
-    workshop: Workshop, code: int
+    deployment: Deployment, code: int
 ) -> None:
-    workshop.simulator.set_account_faults(1, submit_code=code)
+    deployment.simulator.set_account_faults(1, submit_code=code)
     started_at = monotonic()
-    async with workshop.worker():
-        jobs = [await workshop.enqueue() for _ in range(12)]
-        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+    async with deployment.worker():
+        jobs = [await deployment.enqueue() for _ in range(12)]
+        ended = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
         took_seconds = monotonic() - started_at
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     assert took_seconds < 12, "nobody waited for the pause of 15 s of the refused account"
-    assert [row["created"] for row in record_of(workshop)["accounts"]] == [0, 12]
-    workshop.check_paid_once()
-    await workshop.check_books()
+    assert [row["created"] for row in record_of(deployment)["accounts"]] == [0, 12]
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
 async def test_a_key_that_was_removed_is_missed_aloud_and_put_back_in_time(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    workshop.simulator.set_faults(duration=1.0)
-    jobs = [await workshop.enqueue() for _ in range(6)]
-    async with workshop.worker():
-        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs))
-    async with workshop.worker_process(KIE_API_KEYS=f"studio={STUDIO}") as without:
+    deployment.simulator.set_faults(duration=1.0)
+    jobs = [await deployment.enqueue() for _ in range(6)]
+    async with deployment.worker():
+        await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs))
+    async with deployment.worker_process(KIE_API_KEYS=f"studio={STUDIO}") as without:
 
         async def is_missed() -> bool:
             return any("kie_account_missing" in line for line in without.lines)
 
         await eventually(is_missed, "the missing key is said")
-        states = await workshop.run_sql(
+        states = await deployment.run_sql(
             "SELECT state FROM jobs JOIN job_attempts ON job_id = jobs.id"
             " WHERE provider_account = 'archive'"
         )
         assert [row["state"] for row in states] == ["generating"] * 3
-    async with workshop.worker():
-        finished = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+    async with deployment.worker():
+        finished = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
     assert {job.state for job in finished} == {JobState.SUCCEEDED}
-    await check_that_each_kept_to_its_own(workshop, jobs)
+    await check_that_each_kept_to_its_own(deployment, jobs)

@@ -10,7 +10,7 @@ import pytest
 from producer import Job, Producer
 from shared.adapters.servers import Servers
 from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 SLOW = "[[sim: duration=4]]"
 CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
@@ -29,30 +29,30 @@ async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
         yield receiver
 
 
-async def images_came(workshop: Workshop, job: Job, *, check_now: bool) -> Job:
+async def images_came(deployment: Deployment, job: Job, *, check_now: bool) -> Job:
     """Wait for the late images; return the job with them."""
 
     async def are_there() -> bool:
         if check_now:
-            await workshop.run_sql(CHECK_NOW)
-        return bool((await workshop.producer.get(job.id)).late_result_urls)
+            await deployment.run_sql(CHECK_NOW)
+        return bool((await deployment.producer.get(job.id)).late_result_urls)
 
     await eventually(are_there, "the late images are on the job", 60)
-    return await workshop.producer.get(job.id)
+    return await deployment.producer.get(job.id)
 
 
 @pytest.mark.parametrize("has_callbacks", [True, False])
 async def test_images_that_come_after_the_deadline_are_kept_shown_and_told(
-    workshop: Workshop, receiver: FakeWebhookReceiver, has_callbacks: bool
+    deployment: Deployment, receiver: FakeWebhookReceiver, has_callbacks: bool
 ) -> None:
     changes = {"job_deadline_seconds": 1.0, "webhooks_allow_loopback": True}
-    running = workshop.worker_with_callbacks if has_callbacks else workshop.worker
-    async with running(**changes), workshop.api() as api:
-        job = await workshop.ended(
-            await workshop.enqueue(text_to_image(SLOW, quantity=2), webhook_url=receiver.url)
+    running = deployment.worker_with_callbacks if has_callbacks else deployment.worker
+    async with running(**changes), deployment.api() as api:
+        job = await deployment.ended(
+            await deployment.enqueue(text_to_image(SLOW, quantity=2), webhook_url=receiver.url)
         )
         assert (job.state, job.reason) == ("failed", "deadline_exceeded")
-        late = await images_came(workshop, job, check_now=not has_callbacks)
+        late = await images_came(deployment, job, check_now=not has_callbacks)
         assert late.late_result_urls is not None
         assert len(late.late_result_urls) == 2
         assert (late.state, late.result_urls, late.credits_charged) == ("failed", (), None)
@@ -66,62 +66,62 @@ async def test_images_that_come_after_the_deadline_are_kept_shown_and_told(
     end, told = [one.object for one in receiver.requests]
     assert (end["type"], end["data"]["late_result_urls"]) == ("job.failed", None)
     assert (told["type"], told["data"]) == ("job.delivered_late", shown)
-    events = await workshop.run_sql("SELECT event FROM job_events ORDER BY id DESC LIMIT 1")
+    events = await deployment.run_sql("SELECT event FROM job_events ORDER BY id DESC LIMIT 1")
     assert events[0]["event"] == "delivered_late"
-    await workshop.check_account(balance=10_000)
-    await workshop.check_books()
+    await deployment.check_account(balance=10_000)
+    await deployment.check_books()
 
 
 async def test_a_task_is_found_when_kie_answers_again_after_it_was_given_up(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    workshop.simulator.set_faults(poll_code=500)
-    async with workshop.worker():
-        job = await workshop.enqueue(text_to_image("[[sim: duration=2]]"))
-        job = await workshop.in_state(job, "generating")
+    deployment.simulator.set_faults(poll_code=500)
+    async with deployment.worker():
+        job = await deployment.enqueue(text_to_image("[[sim: duration=2]]"))
+        job = await deployment.in_state(job, "generating")
     # Later than any last look, with Kie at 500 throughout.
-    await workshop.run_sql("UPDATE jobs SET deadline_at = now() - interval '6 min'")
-    async with workshop.worker():
-        ended = await workshop.ended(job)
+    await deployment.run_sql("UPDATE jobs SET deadline_at = now() - interval '6 min'")
+    async with deployment.worker():
+        ended = await deployment.ended(job)
         assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")
-        await workshop.run_sql(CHECK_NOW)
+        await deployment.run_sql(CHECK_NOW)
 
         async def was_checked() -> bool:
-            return bool(await workshop.run_sql("SELECT FROM late_tasks WHERE checks > 0"))
+            return bool(await deployment.run_sql("SELECT FROM late_tasks WHERE checks > 0"))
 
         await eventually(was_checked, "a check met the 500", 30)
-        workshop.simulator.set_faults(poll_code=0)
-        await images_came(workshop, job, check_now=True)
-    await workshop.check_account(balance=10_000)
-    await workshop.check_books()
+        deployment.simulator.set_faults(poll_code=0)
+        await images_came(deployment, job, check_now=True)
+    await deployment.check_account(balance=10_000)
+    await deployment.check_books()
 
 
 async def test_a_worker_killed_while_it_checks_leaves_the_images_to_another(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with workshop.worker_process(JOB_DEADLINE_SECONDS="1") as doomed:
-        job = await workshop.ended(await workshop.enqueue(text_to_image(SLOW)))
+    async with deployment.worker_process(JOB_DEADLINE_SECONDS="1") as doomed:
+        job = await deployment.ended(await deployment.enqueue(text_to_image(SLOW)))
         assert job.reason == "deadline_exceeded"
-        tasks = workshop.simulator.record.tasks
-        asked = len(await workshop.run_sql("SELECT FROM late_tasks"))
+        tasks = deployment.simulator.record.tasks
+        asked = len(await deployment.run_sql("SELECT FROM late_tasks"))
         assert (asked, len(tasks)) == (1, 1)
-        workshop.simulator.set_faults(poll_hang=1.0)
-        await workshop.run_sql(CHECK_NOW)
+        deployment.simulator.set_faults(poll_hang=1.0)
+        await deployment.run_sql(CHECK_NOW)
 
         async def is_claimed() -> bool:
             return bool(
-                await workshop.run_sql("SELECT FROM late_tasks WHERE next_check_at > now()")
+                await deployment.run_sql("SELECT FROM late_tasks WHERE next_check_at > now()")
             )
 
         await eventually(is_claimed, "the check is under way")
         await doomed.kill()
-    workshop.simulator.set_faults(poll_hang=0.0)
-    rows = await workshop.run_sql("SELECT outcome, checks FROM late_tasks")
+    deployment.simulator.set_faults(poll_hang=0.0)
+    rows = await deployment.run_sql("SELECT outcome, checks FROM late_tasks")
     assert rows == [{"outcome": None, "checks": 0}]
-    async with workshop.worker(), workshop.worker():
-        await images_came(workshop, job, check_now=True)
-        await asyncio.gather(*(workshop.run_sql(CHECK_NOW) for _ in range(3)))
-    events = await workshop.run_sql("SELECT event FROM job_events WHERE event = 'delivered_late'")
+    async with deployment.worker(), deployment.worker():
+        await images_came(deployment, job, check_now=True)
+        await asyncio.gather(*(deployment.run_sql(CHECK_NOW) for _ in range(3)))
+    events = await deployment.run_sql("SELECT event FROM job_events WHERE event = 'delivered_late'")
     assert len(events) == 1
-    await workshop.check_account(balance=10_000)
-    await workshop.check_books()
+    await deployment.check_account(balance=10_000)
+    await deployment.check_books()

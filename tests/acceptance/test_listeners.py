@@ -17,7 +17,7 @@ from producer.keys.key_store import Role
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import rows
 from tests.acceptance.test_http_access import key_of
-from tests.support.deployment import WorkerProcess, Workshop, environment, text_to_image
+from tests.support.deployment import Deployment, WorkerProcess, environment, text_to_image
 from tests.support.ports import free_port
 
 OF_EVERY_PROCESS = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")]
@@ -38,15 +38,15 @@ BOMB = gzip.compress(b"0" * 2_000_000)
 
 
 @asynccontextmanager
-async def every_listener(workshop: Workshop) -> AsyncIterator[dict[str, tuple[int, list[Any]]]]:
+async def every_listener(deployment: Deployment) -> AsyncIterator[dict[str, tuple[int, list[Any]]]]:
     """Open each listener that Darkroom has; yields its port and its routes, by name."""
     callbacks, worker = free_port(), free_port()
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(workshop.api())
+        api = await stack.enter_async_context(deployment.api())
         await stack.enter_async_context(
-            workshop.worker(worker_http_port=worker, callback_http_port=callbacks)
+            deployment.worker(worker_http_port=worker, callback_http_port=callbacks)
         )
-        simulator = urlsplit(workshop.settings.kie_base_url).port
+        simulator = urlsplit(deployment.settings.kie_base_url).port
         assert api.session._base_url is not None
         assert simulator is not None
         yield {
@@ -74,11 +74,13 @@ def request(method: str, path: str, length: int, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-async def test_every_route_of_every_listener_refuses_a_compressed_body(workshop: Workshop) -> None:
+async def test_every_route_of_every_listener_refuses_a_compressed_body(
+    deployment: Deployment,
+) -> None:
     """Before it is unpacked, before anybody is asked for a key, and with nothing stored."""
-    admin = await key_of(workshop, Role.ADMIN)
-    before = await rows(workshop)
-    async with every_listener(workshop) as listeners:
+    admin = await key_of(deployment, Role.ADMIN)
+    before = await rows(deployment)
+    async with every_listener(deployment) as listeners:
         loop = asyncio.get_running_loop()
         for name, (port, routes) in listeners.items():
             for method, path in routes:
@@ -94,15 +96,15 @@ async def test_every_route_of_every_listener_refuses_a_compressed_body(workshop:
                     assert status == 415, (name, method, path)
                     assert b"Accept-Encoding: identity" in answer
                     assert loop.time() - began < 5
-        assert await rows(workshop) == before
+        assert await rows(deployment) == before
 
 
 @pytest.mark.promise("is answered with `Connection: close`, and the rest of its body is not read")
 async def test_every_route_of_every_listener_ends_a_connection_whose_body_it_does_not_read(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    await key_of(workshop, Role.ADMIN)
-    async with every_listener(workshop) as listeners:
+    await key_of(deployment, Role.ADMIN)
+    async with every_listener(deployment) as listeners:
         for name, (port, known) in listeners.items():
             # What the simulator is sent it reads, and waits for until its deadline.
             routes = [one for one in known if name != "simulator" or one[0] == "GET"]
@@ -118,8 +120,8 @@ async def test_every_route_of_every_listener_ends_a_connection_whose_body_it_doe
                 assert b"connection: close" in head, (name, method, path, status)
 
 
-async def test_the_walk_has_every_route_of_the_api(workshop: Workshop) -> None:
-    async with workshop.api() as api:
+async def test_the_walk_has_every_route_of_the_api(deployment: Deployment) -> None:
+    async with deployment.api() as api:
         document = (await api.get("/openapi.json")).expect(200)
     walked = {path for _, path in OF_THE_API}
     for path in document["paths"]:
@@ -128,17 +130,17 @@ async def test_the_walk_has_every_route_of_the_api(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize("is_apart", [False, True], ids=["one port", "a port of their own"])
 async def test_callbacks_come_where_they_are_configured_to_come(
-    workshop: Workshop, is_apart: bool
+    deployment: Deployment, is_apart: bool
 ) -> None:
     """By default on the worker's port, which serves health and metrics either way."""
     callbacks, worker = free_port(), free_port()
-    async with workshop.worker(
+    async with deployment.worker(
         worker_http_port=worker,
         callback_http_port=callbacks if is_apart else None,
         kie_callback_url=f"http://127.0.0.1:{callbacks if is_apart else worker}",
     ):
-        job = await workshop.enqueue(text_to_image("[[sim: duration=0.5]]"))
-        await workshop.ended(job)
+        job = await deployment.enqueue(text_to_image("[[sim: duration=0.5]]"))
+        await deployment.ended(job)
         for method, path in OF_EVERY_PROCESS:
             text = request(method, path, 0, "Connection: close")
             assert (await ask(worker, text))[0] == 200
@@ -149,14 +151,16 @@ async def test_callbacks_come_where_they_are_configured_to_come(
         )
         assert status == (404 if is_apart else 400)
         assert (b"CALLBACK_HTTP_PORT" in answer) is is_apart
-    (row,) = await workshop.run_sql("SELECT verdict FROM callback_inbox")
+    (row,) = await deployment.run_sql("SELECT verdict FROM callback_inbox")
     assert row["verdict"] == "hastened"
 
 
-async def test_a_long_callback_for_nobody_is_refused_before_it_is_read(workshop: Workshop) -> None:
+async def test_a_long_callback_for_nobody_is_refused_before_it_is_read(
+    deployment: Deployment,
+) -> None:
     body = orjson.dumps({"data": {"taskId": "t", "info": "x" * 50_000}})
-    async with workshop.worker_with_callbacks() as rooms:
-        port = rooms.deps.settings.worker_http_port
+    async with deployment.worker_with_callbacks() as resources:
+        port = resources.deps.settings.worker_http_port
         head = request("POST", "/callbacks/kie/nobody", len(body))
         # The body never comes: whoever waited for it would not answer.
         status, answer = await ask(port, head)
@@ -165,16 +169,16 @@ async def test_a_long_callback_for_nobody_is_refused_before_it_is_read(workshop:
             f"Content-Length: {len(body)}".encode(), b"Transfer-Encoding: chunked"
         )
         assert (await ask(port, chunked))[0] == 404
-    assert await workshop.run_sql("SELECT 1 FROM callback_inbox") == []
+    assert await deployment.run_sql("SELECT 1 FROM callback_inbox") == []
 
 
 async def test_a_worker_with_few_descriptors_works_on_under_a_flood_of_halves(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
     """With a limit of 300, after 500 halves of callbacks, it reaches its servers all the same."""
     port = free_port()
     halves = []
-    environ = {**environment(workshop.settings), "WORKER_HTTP_PORT": str(port)}
+    environ = {**environment(deployment.settings), "WORKER_HTTP_PORT": str(port)}
     worker = WorkerProcess(environ, descriptors=300)
     await worker.start()
     try:
@@ -184,8 +188,8 @@ async def test_a_worker_with_few_descriptors_works_on_under_a_flood_of_halves(
             )
             halves.append((reader, writer))
             writer.write(request("POST", "/callbacks/kie/nobody", 100) + b"x")
-        job = await workshop.enqueue()
-        ended = await workshop.ended(job)
+        job = await deployment.enqueue()
+        ended = await deployment.ended(job)
         assert ended.state == "succeeded"
     finally:
         for _, writer in halves:

@@ -15,7 +15,7 @@ import pytest
 from producer import JobState, RowBusy
 from producer.orders.order import Order
 from shared.catalog.families.gpt4o_image import TextToImage
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 from tests.support.ports import free_port
 
 TEN_JOBS_TAKE_AT_MOST = 2.5
@@ -30,19 +30,21 @@ def picture(seconds: float) -> TextToImage:
     return text_to_image(f"[[sim: duration={seconds:g}]] picture {next(_NUMBERS)}")
 
 
-async def ten_jobs_of(workshop: Workshop, account_id: str) -> float:
+async def ten_jobs_of(deployment: Deployment, account_id: str) -> float:
     """Return how long ten jobs of the account take, each of which Kie works at for a second."""
     started_at = monotonic()
-    jobs = [await workshop.producer.enqueue(picture(1.0), account_id=account_id) for _ in range(10)]
-    ended = await asyncio.gather(*(workshop.ended(job) for job in jobs))
+    jobs = [
+        await deployment.producer.enqueue(picture(1.0), account_id=account_id) for _ in range(10)
+    ]
+    ended = await asyncio.gather(*(deployment.ended(job) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     return monotonic() - started_at
 
 
 @asynccontextmanager
-async def locked(workshop: Workshop, statement: str, *args: object) -> AsyncIterator[None]:
+async def locked(deployment: Deployment, statement: str, *args: object) -> AsyncIterator[None]:
     """Run a statement in a transaction of another session that stays open for the block."""
-    url = workshop.settings.database_url
+    url = deployment.settings.database_url
     assert url is not None
     connection = await asyncpg.connect(url.get_secret_value())
     try:
@@ -73,33 +75,35 @@ LOCKS = {
 
 
 @pytest.mark.parametrize("statement", LOCKS.values(), ids=LOCKS.keys())
-async def test_others_jobs_take_as_long_as_ever(workshop: Workshop, statement: str) -> None:
-    await workshop.open_account("other", 1_000)
+async def test_others_jobs_take_as_long_as_ever(deployment: Deployment, statement: str) -> None:
+    await deployment.open_account("other", 1_000)
     port = free_port()
-    async with workshop.worker(worker_http_port=port):
-        usual_seconds = await ten_jobs_of(workshop, "other")
+    async with deployment.worker(worker_http_port=port):
+        usual_seconds = await ten_jobs_of(deployment, "other")
         held = [
-            await workshop.enqueue(picture(2.0), webhook_url="https://hooks.example/")
+            await deployment.enqueue(picture(2.0), webhook_url="https://hooks.example/")
             for _ in range(40)
         ]
         for job in held:
-            await workshop.in_state(job, JobState.GENERATING)
-        async with locked(workshop, statement):
-            took_seconds = [await ten_jobs_of(workshop, "other") for _ in range(2)]
+            await deployment.in_state(job, JobState.GENERATING)
+        async with locked(deployment, statement):
+            took_seconds = [await ten_jobs_of(deployment, "other") for _ in range(2)]
             assert await readiness(port) == 200
-        ended = await asyncio.gather(*(workshop.ended(job) for job in held))
+        ended = await asyncio.gather(*(deployment.ended(job) for job in held))
     assert max(took_seconds) <= usual_seconds * TEN_JOBS_TAKE_AT_MOST
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    await workshop.check_books()
-    workshop.check_paid_once()
+    await deployment.check_books()
+    deployment.check_paid_once()
 
 
-async def test_enqueues_of_a_held_account_leave_connections_for_others(workshop: Workshop) -> None:
-    await workshop.open_account("other", 1_000)
-    async with locked(workshop, LOCKS["the account"]):
+async def test_enqueues_of_a_held_account_leave_connections_for_others(
+    deployment: Deployment,
+) -> None:
+    await deployment.open_account("other", 1_000)
+    async with locked(deployment, LOCKS["the account"]):
         waiting = [
             asyncio.create_task(
-                workshop.producer.enqueue_many(
+                deployment.producer.enqueue_many(
                     [Order(request=picture(1.0), account_id="acme") for _ in range(2)]
                 )
             )
@@ -108,8 +112,8 @@ async def test_enqueues_of_a_held_account_leave_connections_for_others(workshop:
         await asyncio.sleep(0)
         started_at = monotonic()
         for _ in range(5):
-            await workshop.producer.enqueue(picture(1.0), account_id="other")
+            await deployment.producer.enqueue(picture(1.0), account_id="other")
         assert monotonic() - started_at < 1.0, "five connections are left for others"
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {RowBusy}
-    assert await workshop.run_sql("SELECT FROM jobs WHERE account_id = 'acme'") == []
+    assert await deployment.run_sql("SELECT FROM jobs WHERE account_id = 'acme'") == []

@@ -21,7 +21,7 @@ from tests.acceptance.test_hostile_callers import api_process
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 LONG = "\N{CAMERA}" * 20_000
 """The longest prompt: 80,000 bytes."""
@@ -30,13 +30,13 @@ PAGE = "/v1/jobs?limit=1000"
 UNREAD_MAX_BYTES = 90 * 2**20
 
 
-async def fill(workshop: Workshop, jobs: int, prompt: str = LONG, **options: Any) -> set[str]:
+async def fill(deployment: Deployment, jobs: int, prompt: str = LONG, **options: Any) -> set[str]:
     """Enqueue jobs of that prompt; return their ids."""
     orders = [
         Order(request=text_to_image(f"{number} {prompt}"[:20_000]), account_id="acme", **options)
         for number in range(jobs)
     ]
-    return {str(job.id) for job in await workshop.producer.enqueue_many(orders)}
+    return {str(job.id) for job in await deployment.producer.enqueue_many(orders)}
 
 
 async def walk(api: ApiClient, path: str, key: str, **query: Any) -> list[list[dict[str, Any]]]:
@@ -53,12 +53,12 @@ async def walk(api: ApiClient, path: str, key: str, **query: Any) -> list[list[d
 
 @pytest.mark.promise("A page ends early when it is full", "a page of a list")
 async def test_a_page_ends_where_it_is_full_and_no_job_is_lost_or_doubled(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    long = await fill(workshop, 60)
-    short = await fill(workshop, 60, "short")
-    notes = await fill(workshop, 60, "short", metadata={"note": "\x01" * 2_500})
-    async with workshop.api() as api:
+    long = await fill(deployment, 60)
+    short = await fill(deployment, 60, "short")
+    notes = await fill(deployment, 60, "short", metadata={"note": "\x01" * 2_500})
+    async with deployment.api() as api:
         queries: list[dict[str, Any]] = [{}, {"account_id": "acme"}, {"state": "queued"}]
         for query in queries:
             pages = await walk(api, "/v1/jobs", "jobs", limit=1000, **query)
@@ -75,24 +75,24 @@ async def test_a_page_ends_where_it_is_full_and_no_job_is_lost_or_doubled(
             assert len(await answer.read()) <= PAGE_BYTES + ROOM_FOR_ONE_BYTES
 
 
-async def test_one_job_longer_than_a_page_is_a_page_of_its_own(workshop: Workshop) -> None:
-    first, huge, last = [await workshop.enqueue() for _ in range(3)]
-    await workshop.run_sql(
+async def test_one_job_longer_than_a_page_is_a_page_of_its_own(deployment: Deployment) -> None:
+    first, huge, last = [await deployment.enqueue() for _ in range(3)]
+    await deployment.run_sql(
         "UPDATE jobs SET message = repeat('x', $2::int) WHERE id = $1", huge.id, 2 * PAGE_BYTES
     )
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         pages = await walk(api, "/v1/jobs", "jobs", limit=1000)
     assert [[job["id"] for job in page] for page in pages] == [
         [str(one.id)] for one in (last, huge, first)
     ]
 
 
-async def test_a_ledger_of_long_reasons_ends_its_pages_as_well(workshop: Workshop) -> None:
+async def test_a_ledger_of_long_reasons_ends_its_pages_as_well(deployment: Deployment) -> None:
     for number in range(12):
-        await workshop.run_sql(
+        await deployment.run_sql(
             "SELECT grant_credits('acme', 1, $1)", f"{number} " + "r" * (PAGE_BYTES // 5)
         )
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         pages = await walk(api, "/v1/accounts/acme/ledger", "entries", limit=1000)
         of_audit = await walk(api, "/v1/audit", "entries", limit=1000)
     noted = [entry["id"] for page in of_audit for entry in page]
@@ -105,10 +105,10 @@ async def test_a_ledger_of_long_reasons_ends_its_pages_as_well(workshop: Worksho
 
 
 @pytest.mark.promise("An unknown field is `422`")
-async def test_fields_leave_the_rest_out_and_the_room_they_take(workshop: Workshop) -> None:
-    ids = await fill(workshop, 60)
+async def test_fields_leave_the_rest_out_and_the_room_they_take(deployment: Deployment) -> None:
+    ids = await fill(deployment, 60)
     job_id = next(iter(ids))
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         (page,) = await walk(api, "/v1/jobs", "jobs", limit=1000, fields="id,state")
         assert {job["id"] for job in page} == ids
         assert all(job.keys() == {"id", "state"} for job in page)
@@ -123,15 +123,15 @@ async def test_fields_leave_the_rest_out_and_the_room_they_take(workshop: Worksh
                 (said,) = (await api.get(path, fields=given)).faults().items()
                 assert said[0] == "fields"
                 assert f"allowed: {', '.join(JOB_FIELDS)}" in said[1]
-    assert tuple(job_to_json(await workshop.producer.get(job_id))) == JOB_FIELDS
+    assert tuple(job_to_json(await deployment.producer.get(job_id))) == JOB_FIELDS
 
 
 @pytest.mark.promise("requests and unread answers of a key")
-async def test_who_reads_nothing_costs_little_and_is_refused_more(workshop: Workshop) -> None:
+async def test_who_reads_nothing_costs_little_and_is_refused_more(deployment: Deployment) -> None:
     """Eight sockets once held 2.2 GB here. These ask for five pages each, and read nothing."""
-    await fill(workshop, 300)
-    greedy, honest = await key_of(workshop, Role.ADMIN), await key_of(workshop, Role.OPERATOR)
-    async with api_process(workshop) as api, aiohttp.ClientSession(api.url) as session:
+    await fill(deployment, 300)
+    greedy, honest = await key_of(deployment, Role.ADMIN), await key_of(deployment, Role.OPERATOR)
+    async with api_process(deployment) as api, aiohttp.ClientSession(api.url) as session:
         caller = ApiClient(session)
         (await caller.with_key(honest).get("/v1/jobs", limit=1000)).expect(200)
         before = api.memory_bytes()
@@ -162,9 +162,9 @@ async def test_who_reads_nothing_costs_little_and_is_refused_more(workshop: Work
         await eventually(is_served, "what the sockets held is given back")
 
 
-async def test_who_reads_nothing_of_what_needs_no_key_costs_little(workshop: Workshop) -> None:
+async def test_who_reads_nothing_of_what_needs_no_key_costs_little(deployment: Deployment) -> None:
     """Each of them once held a copy of 1.4 MB."""
-    async with api_process(workshop) as api, aiohttp.ClientSession(api.url) as session:
+    async with api_process(deployment) as api, aiohttp.ClientSession(api.url) as session:
         for path in ("/docs/swagger-ui-bundle.js", "/openapi.json", "/metrics"):
             async with session.get(path) as answer:
                 assert answer.status == 200

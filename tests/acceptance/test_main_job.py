@@ -9,47 +9,49 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import JobState
-from tests.support.deployment import Workshop, image_to_image, text_to_image
+from tests.support.deployment import Deployment, image_to_image, text_to_image
 
 
 @pytest.mark.parametrize("quantity", [1, 2, 4])
-async def test_m1_m4_both_tasks_deliver_every_quantity(workshop: Workshop, quantity: int) -> None:
-    async with workshop.worker():
+async def test_m1_m4_both_tasks_deliver_every_quantity(
+    deployment: Deployment, quantity: int
+) -> None:
+    async with deployment.worker():
         jobs = [
-            await workshop.enqueue(text_to_image(f"text {quantity}", quantity=quantity)),
-            await workshop.enqueue(image_to_image(prompt=f"image {quantity}", quantity=quantity)),
+            await deployment.enqueue(text_to_image(f"text {quantity}", quantity=quantity)),
+            await deployment.enqueue(image_to_image(prompt=f"image {quantity}", quantity=quantity)),
         ]
-        ended = [await workshop.ended(job) for job in jobs]
+        ended = [await deployment.ended(job) for job in jobs]
     assert [job.state for job in ended] == [JobState.SUCCEEDED] * 2
     assert [len(job.result_urls) for job in ended] == [quantity] * 2
     charge = {1: 6, 2: 7, 4: 8}[quantity]
     assert [job.credits_charged for job in ended] == [Decimal(charge)] * 2
-    assert (await workshop.producer.balance("acme")).available == 10_000 - 2 * charge
-    await workshop.check_books()
-    workshop.check_paid_once()
+    assert (await deployment.producer.balance("acme")).available == 10_000 - 2 * charge
+    await deployment.check_books()
+    deployment.check_paid_once()
 
 
-async def test_200_jobs_all_end_and_the_ledger_is_exact(workshop: Workshop) -> None:
-    async with workshop.worker():
+async def test_200_jobs_all_end_and_the_ledger_is_exact(deployment: Deployment) -> None:
+    async with deployment.worker():
         jobs = await asyncio.gather(
-            *(workshop.enqueue(text_to_image(f"one of 200: {n}")) for n in range(200))
+            *(deployment.enqueue(text_to_image(f"one of 200: {n}")) for n in range(200))
         )
-        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+        ended = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    await workshop.check_account(balance=10_000 - 200 * 6)
-    await workshop.check_books()
-    workshop.check_paid_once()
-    assert len(workshop.simulator.record.tasks) == 200
+    await deployment.check_account(balance=10_000 - 200 * 6)
+    await deployment.check_books()
+    deployment.check_paid_once()
+    assert len(deployment.simulator.record.tasks) == 200
 
 
 async def test_enqueue_is_one_postgres_transaction_and_one_redis_round_trip(
-    workshop: Workshop, redis: ArqRedis
+    deployment: Deployment, redis: ArqRedis
 ) -> None:
-    await workshop.enqueue()  # connections are open from here on
+    await deployment.enqueue()  # connections are open from here on
     before = await _commands_of(redis)
-    transactions = await _transactions_of(workshop)
-    await workshop.enqueue()
-    assert await _transactions_of(workshop) - transactions <= 2  # the asking is one itself
+    transactions = await _transactions_of(deployment)
+    await deployment.enqueue()
+    assert await _transactions_of(deployment) - transactions <= 2  # the asking is one itself
     after = await _commands_of(redis)
     spent = {name: after[name] - before.get(name, 0) for name in after}
     asked = {name: calls for name, calls in spent.items() if calls > 0 and name != "info"}
@@ -64,13 +66,13 @@ async def _commands_of(redis: ArqRedis) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
 
 
-async def _transactions_of(workshop: Workshop) -> int:
-    rows = await workshop.run_sql("SELECT txid_snapshot_xmax(txid_current_snapshot()) AS next")
+async def _transactions_of(deployment: Deployment) -> int:
+    rows = await deployment.run_sql("SELECT txid_snapshot_xmax(txid_current_snapshot()) AS next")
     return int(rows[0]["next"])
 
 
-async def test_enqueue_does_not_wait_for_kie_or_a_worker(workshop: Workshop) -> None:
-    workshop.simulator.set_faults(create_hang=1.0, create_hang_seconds=30.0)
-    job = await workshop.enqueue()
+async def test_enqueue_does_not_wait_for_kie_or_a_worker(deployment: Deployment) -> None:
+    deployment.simulator.set_faults(create_hang=1.0, create_hang_seconds=30.0)
+    job = await deployment.enqueue()
     assert job.state is JobState.QUEUED
-    assert not workshop.simulator.record.tasks
+    assert not deployment.simulator.record.tasks

@@ -18,7 +18,7 @@ from producer import (
     TextToImage,
 )
 from shared.catalog import get_family
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,8 +30,8 @@ def _refusals(**fields: Any) -> dict[str, str]:
     return {fault.field: fault.message for fault in refused.value.faults}
 
 
-async def _count(workshop: Workshop, table: str) -> int:
-    rows = await workshop.run_sql(f"SELECT count(*) AS rows FROM {table}")
+async def _count(deployment: Deployment, table: str) -> int:
+    rows = await deployment.run_sql(f"SELECT count(*) AS rows FROM {table}")
     return int(rows[0]["rows"])
 
 
@@ -77,10 +77,10 @@ def test_m11_the_stack_and_the_top_level_are_the_owners() -> None:
 
 
 async def test_an_invalid_request_is_refused_whole_before_anything_is_stored(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await workshop.enqueue(
+        await deployment.enqueue(
             TextToImage(prompt=" ", aspect_ratio="4:3", quantity=3)  # type: ignore[arg-type]
         )
     assert {fault.field for fault in refused.value.faults} == {
@@ -88,48 +88,48 @@ async def test_an_invalid_request_is_refused_whole_before_anything_is_stored(
         "aspect_ratio",
         "quantity",
     }
-    assert await _count(workshop, "jobs") == 0
+    assert await _count(deployment, "jobs") == 0
 
 
 async def test_not_enough_credits_is_refused_with_needed_available_and_held(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    await workshop.open_account("poor", 10)
-    await workshop.producer.enqueue(text_to_image("first"), account_id="poor")
+    await deployment.open_account("poor", 10)
+    await deployment.producer.enqueue(text_to_image("first"), account_id="poor")
     with pytest.raises(InsufficientCredits) as refused:
-        await workshop.producer.enqueue(text_to_image("second"), account_id="poor")
+        await deployment.producer.enqueue(text_to_image("second"), account_id="poor")
     error = refused.value
     assert (error.needed, error.available, error.held) == (Decimal(6), Decimal(4), Decimal(6))
-    assert await _count(workshop, "jobs") == 1
-    await workshop.check_books()
+    assert await _count(deployment, "jobs") == 1
+    await deployment.check_books()
 
 
 async def test_the_same_idempotency_key_gives_the_first_job_again_or_names_what_differs(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
     request = text_to_image("once")
-    first = await workshop.enqueue(request, idempotency_key="order-1")
-    assert (await workshop.enqueue(request, idempotency_key="order-1")).id == first.id
+    first = await deployment.enqueue(request, idempotency_key="order-1")
+    assert (await deployment.enqueue(request, idempotency_key="order-1")).id == first.id
     with pytest.raises(IdempotencyConflict, match="quantity"):
-        await workshop.enqueue(text_to_image("once", quantity=2), idempotency_key="order-1")
-    await workshop.check_account(balance=10_000, held=6)
+        await deployment.enqueue(text_to_image("once", quantity=2), idempotency_key="order-1")
+    await deployment.check_account(balance=10_000, held=6)
 
 
-async def test_without_a_price_row_nothing_is_sold(workshop: Workshop) -> None:
-    await workshop.run_sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+async def test_without_a_price_row_nothing_is_sold(deployment: Deployment) -> None:
+    await deployment.run_sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
     with pytest.raises(PriceMissing, match="quantity 1"):
-        await workshop.enqueue()
-    assert await _count(workshop, "jobs") == 0
+        await deployment.enqueue()
+    assert await _count(deployment, "jobs") == 0
 
 
 async def test_without_a_price_row_at_settlement_the_price_of_the_hold_stands(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    job = await workshop.enqueue()
+    job = await deployment.enqueue()
     # The row of a job that is open cannot be deleted by hand; a restored backup may lack it.
-    await workshop.run_sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
-    await workshop.run_sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
-    async with workshop.worker():
-        ended = await workshop.ended(job)
+    await deployment.run_sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
+    await deployment.run_sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+    async with deployment.worker():
+        ended = await deployment.ended(job)
     assert ended.state is JobState.SUCCEEDED
     assert ended.credits_charged == ended.credits_quoted == 6

@@ -22,7 +22,7 @@ from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests/schemathesis.toml"
@@ -37,32 +37,32 @@ Known = dict[str, Any]
 
 
 @asynccontextmanager
-async def api_in_use(workshop: Workshop) -> AsyncIterator[tuple[str, Known]]:
+async def api_in_use(deployment: Deployment) -> AsyncIterator[tuple[str, Known]]:
     """Run the API, a worker, Kie and a receiver of webhooks; yields the document's URL."""
     async with (
         receiving() as receiver,
-        workshop.worker(webhooks_allow_loopback=True),
+        deployment.worker(webhooks_allow_loopback=True),
         serving_api(
-            workshop.settings.model_copy(update={"webhooks_allow_loopback": True})
+            deployment.settings.model_copy(update={"webhooks_allow_loopback": True})
         ) as addresses,
     ):
-        known = await prepare(workshop)
+        known = await prepare(deployment)
         known["webhook_url"] = f"{receiver.url}/ended"
         yield f"http://{addresses[0]}/openapi.json", known
 
 
-async def prepare(workshop: Workshop) -> Known:
+async def prepare(deployment: Deployment) -> Known:
     """Make what well-formed requests are about; see `tests/schemathesis_hooks.py`."""
-    await workshop.producer.billing.create_account("other")
+    await deployment.producer.billing.create_account("other")
     for account_id in ACCOUNTS:
-        await workshop.producer.billing.grant(account_id, CREDITS, "for the test")
-    await workshop.run_sql(
+        await deployment.producer.billing.grant(account_id, CREDITS, "for the test")
+    await deployment.run_sql(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('test-model', 'text-to-image', 1, 1, 1)"
     )
-    jobs = [await workshop.enqueue() for _ in range(3)]
+    jobs = [await deployment.enqueue() for _ in range(3)]
     for job in jobs:
-        await workshop.ended(job)
+        await deployment.ended(job)
     ended = {"id": [str(job.id) for job in jobs]}
     account = {"id": list(ACCOUNTS)}
     return {
@@ -98,12 +98,12 @@ async def inspect(url: str, config: Path, known: Known, *options: str) -> None:
 @SLOW
 @pytest.mark.parametrize("phases", ["examples,coverage", "fuzzing,stateful"])
 async def test_to_an_admin_the_api_is_as_its_document_says(
-    workshop: Workshop, tmp_path: Path, phases: str
+    deployment: Deployment, tmp_path: Path, phases: str
 ) -> None:
-    _, key = await KeyStore(workshop.database).create(Role.ADMIN, None)
+    _, key = await KeyStore(deployment.database).create(Role.ADMIN, None)
     config = tmp_path / "schemathesis.toml"
     config.write_text(f"{CONFIG.read_text('utf-8')}\n[auth.openapi.key]\nbearer = '{key}'\n")
-    async with api_in_use(workshop) as (url, known):
+    async with api_in_use(deployment) as (url, known):
         # Whoever has no account of his own must name one.
         known["must_name_account"] = True
         await inspect(url, config, known, "--phases", phases)
@@ -111,11 +111,11 @@ async def test_to_an_admin_the_api_is_as_its_document_says(
 
 @SLOW
 async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own(
-    workshop: Workshop, tmp_path: Path
+    deployment: Deployment, tmp_path: Path
 ) -> None:
-    async with api_in_use(workshop) as (url, known):
+    async with api_in_use(deployment) as (url, known):
         users = tmp_path / "users.json"
-        users.write_bytes(orjson.dumps({"auth": [await user(workshop, one) for one in ACCOUNTS]}))
+        users.write_bytes(orjson.dumps({"auth": [await user(deployment, one) for one in ACCOUNTS]}))
         config = tmp_path / "schemathesis.toml"
         config.write_text(
             f"{CONFIG.read_text('utf-8')}\n[auth.wfc]\npath = '{users}'\npeers = {list(ACCOUNTS)}\n"
@@ -124,17 +124,17 @@ async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own
         await inspect(url, config, known, "--phases", "examples,fuzzing,stateful")
 
 
-async def user(workshop: Workshop, account_id: str) -> dict[str, Any]:
+async def user(deployment: Deployment, account_id: str) -> dict[str, Any]:
     """Return a service with its key, as schemathesis reads it."""
-    _, key = await KeyStore(workshop.database).create(Role.SERVICE, account_id)
+    _, key = await KeyStore(deployment.database).create(Role.SERVICE, account_id)
     header = {"name": "Authorization", "value": f"Bearer {key}"}
     return {"name": account_id, "fixedHeaders": [header]}
 
 
-async def test_an_accounts_stream_answers_as_the_document_says(workshop: Workshop) -> None:
+async def test_an_accounts_stream_answers_as_the_document_says(deployment: Deployment) -> None:
     """What schemathesis cannot read: it ends only when its listener leaves."""
-    _, key = await KeyStore(workshop.database).create(Role.SERVICE, "acme")
-    async with workshop.api() as nobody:
+    _, key = await KeyStore(deployment.database).create(Role.SERVICE, "acme")
+    async with deployment.api() as nobody:
         api = nobody.with_key(key)
         path = "/v1/accounts/acme/events"
         (await nobody.get(path)).expect(401)
@@ -142,7 +142,7 @@ async def test_an_accounts_stream_answers_as_the_document_says(workshop: Worksho
         (await api.get(path, limit=3)).expect(422)
         (await api.send("GET", path, headers={"Last-Event-ID": "soon"})).expect(422)
         (await api.send("POST", path)).expect(405)
-        job = await workshop.enqueue()
+        job = await deployment.enqueue()
         document = (await nobody.get("/openapi.json")).expect(200)
         event = await first_event(api, path, {"Last-Event-ID": "0.0"}, key)
     assert event["job_id"] == str(job.id)
@@ -163,9 +163,9 @@ async def first_event(api: ApiClient, path: str, headers: dict[str, str], key: s
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/batch"])
 async def test_an_address_names_all_of_its_methods_and_no_other(
-    workshop: Workshop, path: str
+    deployment: Deployment, path: str
 ) -> None:
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         document = (await api.get("/openapi.json")).expect(200)
         answer = await api.send("OPTIONS", path)
     answer.expect(405)
@@ -173,10 +173,12 @@ async def test_an_address_names_all_of_its_methods_and_no_other(
     assert allowed - {"head"} == set(document["paths"][path])
 
 
-async def test_answers_have_exactly_the_fields_that_the_document_lists(workshop: Workshop) -> None:
+async def test_answers_have_exactly_the_fields_that_the_document_lists(
+    deployment: Deployment,
+) -> None:
     """Schemathesis finds what is missing; this finds what was never described."""
     body = {"account_id": "acme", "task": "text-to-image", "prompt": "a", "aspect_ratio": "1:1"}
-    async with workshop.api() as api:
+    async with deployment.api() as api:
         schemas = (await api.get("/openapi.json")).expect(200)["components"]["schemas"]
         job = (await api.post("/v1/jobs", body)).expect(202)
         batch = (await api.post("/v1/jobs/batch", {"jobs": [body]})).expect(202)

@@ -13,62 +13,64 @@ from pydantic import SecretStr
 
 from producer import JobState, PostgresDown, Producer
 from shared.adapters.servers import Servers
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 from tests.support.server_outage import Outage, outage_of
 
 OUTAGE_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def _postgres_behind_a_relay(workshop: Workshop) -> AsyncIterator[tuple[Outage, str]]:
-    assert workshop.settings.database_url is not None
-    parts = urlsplit(workshop.settings.database_url.get_secret_value())
+async def _postgres_behind_a_relay(deployment: Deployment) -> AsyncIterator[tuple[Outage, str]]:
+    assert deployment.settings.database_url is not None
+    parts = urlsplit(deployment.settings.database_url.get_secret_value())
     folder = unquote(parts.netloc.partition("@")[2].partition(":")[0])
     async with outage_of(f"{folder}/.s.PGSQL.5432") as outage:
         yield outage, f"postgresql://darkroom@127.0.0.1:{outage.port}{parts.path}"
 
 
 @asynccontextmanager
-async def _redis_behind_a_relay(workshop: Workshop) -> AsyncIterator[tuple[Outage, str]]:
-    assert workshop.settings.redis_url is not None
-    path = urlsplit(workshop.settings.redis_url.get_secret_value()).path
+async def _redis_behind_a_relay(deployment: Deployment) -> AsyncIterator[tuple[Outage, str]]:
+    assert deployment.settings.redis_url is not None
+    path = urlsplit(deployment.settings.redis_url.get_secret_value()).path
     async with outage_of(path) as outage:
         yield outage, f"redis://127.0.0.1:{outage.port}"
 
 
-async def _run_through(workshop: Workshop, outage: Outage, changes: dict[str, SecretStr]) -> None:
+async def _run_through(
+    deployment: Deployment, outage: Outage, changes: dict[str, SecretStr]
+) -> None:
     """Start jobs, take the server away for half a minute in the middle, and see all of them end."""
-    workshop.simulator.set_faults(duration=2.0)
-    async with workshop.worker(**changes):
-        jobs = [await workshop.enqueue() for _ in range(20)]
-        await asyncio.gather(*(workshop.in_state(job, "generating") for job in jobs[:5]))
+    deployment.simulator.set_faults(duration=2.0)
+    async with deployment.worker(**changes):
+        jobs = [await deployment.enqueue() for _ in range(20)]
+        await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs[:5]))
         await outage.cut()
         await asyncio.sleep(OUTAGE_SECONDS)
         await outage.restore()
-        ended = [await workshop.ended(job, 60) for job in jobs]
+        ended = [await deployment.ended(job, 60) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    workshop.check_paid_once()
-    await workshop.check_books()
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
 async def test_postgres_down_for_30_seconds_loses_nothing_and_workers_go_on(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with _postgres_behind_a_relay(workshop) as (outage, url):
-        await _run_through(workshop, outage, {"database_url": SecretStr(url)})
+    async with _postgres_behind_a_relay(deployment) as (outage, url):
+        await _run_through(deployment, outage, {"database_url": SecretStr(url)})
 
 
 async def test_redis_down_for_30_seconds_loses_nothing_and_workers_go_on(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    async with _redis_behind_a_relay(workshop) as (outage, url):
-        await _run_through(workshop, outage, {"redis_url": SecretStr(url)})
+    async with _redis_behind_a_relay(deployment) as (outage, url):
+        await _run_through(deployment, outage, {"redis_url": SecretStr(url)})
 
 
 async def test_postgres_down_gives_producers_a_clear_error_at_once(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
-    async with _postgres_behind_a_relay(workshop) as (outage, url):
+    async with _postgres_behind_a_relay(deployment) as (outage, url):
         behind = Servers(url, servers.redis_url, None, has_given_database=True)
         async with Producer.connect_to(behind) as producer:
             await producer.enqueue(text_to_image(), account_id="acme")
@@ -80,27 +82,27 @@ async def test_postgres_down_gives_producers_a_clear_error_at_once(
 
 
 async def test_redis_down_does_not_refuse_an_enqueue_and_the_job_runs_when_it_is_back(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
-    async with _redis_behind_a_relay(workshop) as (outage, url):
+    async with _redis_behind_a_relay(deployment) as (outage, url):
         behind = Servers(servers.database_url, url, None, has_given_database=True)
         async with Producer.connect_to(behind) as producer:
             await outage.cut()
             job = await producer.enqueue(text_to_image(), account_id="acme")
             assert job.state is JobState.QUEUED
             await outage.restore()
-            async with workshop.worker():
-                assert (await workshop.ended(job, 20)).state is JobState.SUCCEEDED
+            async with deployment.worker():
+                assert (await deployment.ended(job, 20)).state is JobState.SUCCEEDED
 
 
-async def test_redis_wiped_mid_run_every_job_still_ends_right(workshop: Workshop) -> None:
-    workshop.simulator.set_faults(duration=1.0)
-    async with workshop.worker() as rooms:
-        jobs = [await workshop.enqueue() for _ in range(40)]
-        await workshop.in_state(jobs[0], "generating")
-        await rooms.deps.delivery_queue.redis.flushall()
-        later = [await workshop.enqueue() for _ in range(10)]
-        ended = [await workshop.ended(job, 40) for job in [*jobs, *later]]
+async def test_redis_wiped_mid_run_every_job_still_ends_right(deployment: Deployment) -> None:
+    deployment.simulator.set_faults(duration=1.0)
+    async with deployment.worker() as resources:
+        jobs = [await deployment.enqueue() for _ in range(40)]
+        await deployment.in_state(jobs[0], "generating")
+        await resources.deps.delivery_queue.redis.flushall()
+        later = [await deployment.enqueue() for _ in range(10)]
+        ended = [await deployment.ended(job, 40) for job in [*jobs, *later]]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    workshop.check_paid_once()
-    await workshop.check_books()
+    deployment.check_paid_once()
+    await deployment.check_books()

@@ -17,7 +17,7 @@ from tests.acceptance.test_http_jobs import order
 from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
 from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.database_logins import logged_in
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 PRICE = "/v1/prices/gpt-4o-image/text-to-image/1"
 
@@ -48,10 +48,10 @@ async def worker_url(database_url: str) -> AsyncIterator[SecretStr]:
 
 
 async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
-    workshop: Workshop, api_url: SecretStr
+    deployment: Deployment, api_url: SecretStr
 ) -> None:
-    _, key = await KeyStore(workshop.database).create(Role.ADMIN)
-    async with workshop.api(database_url=api_url) as nobody:
+    _, key = await KeyStore(deployment.database).create(Role.ADMIN)
+    async with deployment.api(database_url=api_url) as nobody:
         api = nobody.with_key(key)
         made = (await api.post("/v1/jobs", order())).expect(202)
         job = f"/v1/jobs/{made['id']}"
@@ -82,10 +82,10 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
         statuses = {route: (await ask()).status for route, ask in played.items()}
         assert {route: status for route, status in statuses.items() if status >= 300} == {}
         await eventually(lambda: _is_healthy(api), "nothing was refused")
-    history = await workshop.producer.billing.price_history(1)
+    history = await deployment.producer.billing.price_history(1)
     assert (history[0]["credits"], history[0]["reason"]) == (9, "for the test")
-    await workshop.check_account(balance=10_005, held=3 * 7)
-    await workshop.check_books()
+    await deployment.check_account(balance=10_005, held=3 * 7)
+    await deployment.check_books()
 
 
 async def _opened(api: ApiClient, key: str, path: str) -> ApiResponse:
@@ -100,24 +100,24 @@ async def _is_healthy(api: ApiClient) -> bool:
 
 
 async def test_a_worker_lives_its_whole_life_as_a_login_of_its_own_role(
-    workshop: Workshop, receiver: FakeWebhookReceiver, worker_url: SecretStr
+    deployment: Deployment, receiver: FakeWebhookReceiver, worker_url: SecretStr
 ) -> None:
     changes: dict[str, Any] = {
         "database_url": worker_url,
         "job_deadline_seconds": 1.5,
         "webhooks_allow_loopback": True,
     }
-    async with workshop.worker_with_callbacks(**changes) as rooms:
+    async with deployment.worker_with_callbacks(**changes) as resources:
         good, bad, late = [
-            await workshop.enqueue(text_to_image(prompt), webhook_url=receiver.url)
+            await deployment.enqueue(text_to_image(prompt), webhook_url=receiver.url)
             for prompt in ("good", "[[sim: fail=1]]", "[[sim: duration=3]]")
         ]
-        assert (await workshop.ended(good)).state == "succeeded"
-        assert (await workshop.ended(bad)).state == "failed"
-        assert (await workshop.ended(late)).reason == "deadline_exceeded"
+        assert (await deployment.ended(good)).state == "succeeded"
+        assert (await deployment.ended(bad)).state == "failed"
+        assert (await deployment.ended(late)).reason == "deadline_exceeded"
 
         async def all_is_written() -> bool:
-            (row,) = await workshop.run_sql(
+            (row,) = await deployment.run_sql(
                 "SELECT (SELECT count(*) FROM late_tasks WHERE outcome = 'delivered') AS late,"
                 " (SELECT count(*) FROM webhook_messages WHERE state = 'delivered') AS told,"
                 " (SELECT count(*) FROM callback_inbox WHERE handled_at IS NOT NULL) AS called,"
@@ -130,21 +130,21 @@ async def test_a_worker_lives_its_whole_life_as_a_login_of_its_own_role(
         await eventually(all_is_written, "everything that a worker writes is written")
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"{rooms.deps.settings.kie_callback_url}/healthz") as health,
+            session.get(f"{resources.deps.settings.kie_callback_url}/healthz") as health,
         ):
             # It names what Postgres refused in the last half minute.
             assert health.status == 200, await health.text()
-    await workshop.check_books()
-    workshop.check_paid_once()
+    await deployment.check_books()
+    deployment.check_paid_once()
 
 
 async def test_a_worker_process_drains_and_says_goodbye_as_a_login_of_its_own_role(
-    workshop: Workshop, worker_url: SecretStr
+    deployment: Deployment, worker_url: SecretStr
 ) -> None:
-    async with workshop.worker_process(DATABASE_URL=worker_url.get_secret_value()) as process:
-        assert (await workshop.ended(await workshop.enqueue())).state == "succeeded"
+    async with deployment.worker_process(DATABASE_URL=worker_url.get_secret_value()) as process:
+        assert (await deployment.ended(await deployment.enqueue())).state == "succeeded"
         assert await process.stop() == 0
     said = [line for line in process.lines if "permission denied" in line or '"error"' in line]
     assert said == []
-    rows = await workshop.run_sql("SELECT stopped_at FROM processes WHERE kind = 'worker'")
+    rows = await deployment.run_sql("SELECT stopped_at FROM processes WHERE kind = 'worker'")
     assert [row["stopped_at"] is not None for row in rows] == [True]

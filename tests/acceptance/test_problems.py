@@ -11,7 +11,7 @@ from tests.acceptance.test_hostile_input import check_refused, send_raw
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient, ApiResponse
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 
 def check(answer: ApiResponse, status: int, code: str) -> dict[str, Any]:
@@ -28,29 +28,29 @@ def check(answer: ApiResponse, status: int, code: str) -> dict[str, Any]:
     *("invalid_request", "price_missing", "database_refused"),
     "Nothing is stored if the answer is an error",
 )
-async def test_what_a_caller_does_wrong_has_its_own_word(workshop: Workshop) -> None:
-    key = await key_of(workshop, Role.ADMIN)
-    service = await key_of(workshop, Role.SERVICE, "acme")
-    await workshop.open_account("poor", 6)
-    async with workshop.api() as nobody:
+async def test_what_a_caller_does_wrong_has_its_own_word(deployment: Deployment) -> None:
+    key = await key_of(deployment, Role.ADMIN)
+    service = await key_of(deployment, Role.SERVICE, "acme")
+    await deployment.open_account("poor", 6)
+    async with deployment.api() as nobody:
         api = nobody.with_key(key)
         placed = (await api.post("/v1/jobs", order(), Idempotency_Key="k")).expect(202)
-        await workshop.run_sql(
+        await deployment.run_sql(
             "ALTER TABLE accounts ADD CONSTRAINT a_rule_of_the_house CHECK (balance < 100000)"
         )
-        before = await workshop.run_sql("SELECT id, state, updated_at FROM jobs")
+        before = await deployment.run_sql("SELECT id, state, updated_at FROM jobs")
         await refuse_all(api, placed["id"])
         check(await nobody.get("/v1/jobs"), 401, "key_refused")
         of_others = await nobody.with_key(service).get("/v1/accounts/poor")
         check(of_others, 403, "forbidden")
-        assert await workshop.run_sql("SELECT id, state, updated_at FROM jobs") == before
+        assert await deployment.run_sql("SELECT id, state, updated_at FROM jobs") == before
         cancel = f"/v1/jobs/{placed['id']}/cancel"
         (await api.post(cancel)).expect(200)
         problem = check(await api.post(cancel), 409, "too_late_to_cancel")
         assert (problem["job_id"], problem["state"]) == (placed["id"], "cancelled")
-        await workshop.run_sql("DELETE FROM pricing WHERE quantity = 4")
+        await deployment.run_sql("DELETE FROM pricing WHERE quantity = 4")
         check(await api.post("/v1/jobs", order(quantity=4)), 422, "price_missing")
-    assert len(await workshop.run_sql("SELECT id FROM jobs")) == 1
+    assert len(await deployment.run_sql("SELECT id FROM jobs")) == 1
 
 
 async def refuse_all(api: ApiClient, job_id: str) -> None:

@@ -23,8 +23,8 @@ from producer import JobState
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.postgres.database import Connection
 from tests.support.database_pool import DatabasePool
-from tests.support.deployment import Workshop, eventually, fast_simulator_config
-from worker.bootstrap import WorkerResources as WorkerRooms
+from tests.support.deployment import Deployment, eventually, fast_simulator_config
+from worker.bootstrap import WorkerResources
 from worker.recovery.task_id_backup import BACKUP_KEY
 from worker.simulator import Durations, Simulator, running_simulator
 
@@ -148,10 +148,12 @@ def url_of(server: Server, database_url: str) -> SecretStr:
 
 
 @asynccontextmanager
-async def asking(rooms: WorkerRooms) -> AsyncIterator[Callable[[], Awaitable[tuple[int, str]]]]:
+async def asking(
+    resources: WorkerResources,
+) -> AsyncIterator[Callable[[], Awaitable[tuple[int, str]]]]:
     """Yield how to ask the worker whether it is ready, and what it says of Postgres."""
     async with (
-        serve_http("127.0.0.1", 0, rooms.health.routes()) as port,
+        serve_http("127.0.0.1", 0, resources.health.routes()) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
 
@@ -162,14 +164,14 @@ async def asking(rooms: WorkerRooms) -> AsyncIterator[Callable[[], Awaitable[tup
         yield ask
 
 
-async def both_are_paid_and_kept(workshop: Workshop, rooms: WorkerRooms) -> None:
+async def both_are_paid_and_kept(deployment: Deployment, resources: WorkerResources) -> None:
     """Wait until Kie has made both tasks, and their ids are kept where Postgres is not needed."""
 
     async def are_kept() -> bool:
-        return bool(await rooms.deps.delivery_queue.redis.hlen(BACKUP_KEY) == 2)  # type: ignore[misc]
+        return bool(await resources.deps.delivery_queue.redis.hlen(BACKUP_KEY) == 2)  # type: ignore[misc]
 
     await eventually(are_kept, "both task ids are kept in Redis")
-    summary: Any = workshop.simulator.record.summary()
+    summary: Any = deployment.simulator.record.summary()
     assert summary["creates"]["created"] == 2
 
 
@@ -184,7 +186,7 @@ async def both_are_paid_and_kept(workshop: Workshop, rooms: WorkerRooms) -> None
     ids=["password", "database", "login", "connect"],
 )
 async def test_a_refused_login_loses_nothing_and_is_mended_without_a_restart(
-    workshop: Workshop,
+    deployment: Deployment,
     server: Server,
     database_url: str,
     refuse: Change,
@@ -193,7 +195,7 @@ async def test_a_refused_login_loses_nothing_and_is_mended_without_a_restart(
     words: str,
 ) -> None:
     url = url_of(server, database_url)
-    async with workshop.worker(database_url=url) as rooms, asking(rooms) as ask:
+    async with deployment.worker(database_url=url) as resources, asking(resources) as ask:
 
         async def is_ready() -> bool:
             return (await ask())[0] == 200
@@ -203,18 +205,18 @@ async def test_a_refused_login_loses_nothing_and_is_mended_without_a_restart(
             return status == 503 and words in said and f"SQLSTATE {sqlstate}" in said
 
         await eventually(is_ready, "the worker is ready")
-        jobs = [await workshop.enqueue() for _ in range(2)]
-        await asyncio.gather(*(workshop.in_state(job, "submitting") for job in jobs))
+        jobs = [await deployment.enqueue() for _ in range(2)]
+        await asyncio.gather(*(deployment.in_state(job, "submitting") for job in jobs))
         await refuse(server)
         try:
             await server.end_sessions(f"usename = '{server.role}'")
-            await both_are_paid_and_kept(workshop, rooms)
+            await both_are_paid_and_kept(deployment, resources)
             await eventually(says_so, f"/readyz is red with {sqlstate}", 15)
         finally:
             await mend(server)
-        ended = [await workshop.ended(job, 60) for job in jobs]
+        ended = [await deployment.ended(job, 60) for job in jobs]
         assert {job.state for job in ended} == {JobState.SUCCEEDED}
         assert {job.attempt for job in ended} == {1}
         await eventually(is_ready, "the worker is ready again", 15)
-    workshop.check_paid_once()
-    await workshop.check_books()
+    deployment.check_paid_once()
+    await deployment.check_books()

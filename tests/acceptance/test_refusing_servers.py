@@ -14,7 +14,7 @@ import structlog
 from producer import Job, JobState
 from shared.adapters.postgres.database import Connection
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop, eventually, fast_simulator_config
+from tests.support.deployment import Deployment, eventually, fast_simulator_config
 from worker.recovery.task_id_backup import BACKUP_KEY
 from worker.simulator import Durations, Simulator, running_simulator
 
@@ -86,11 +86,11 @@ def raising(sqlstate: str, words: str) -> Refusal:
     return refuse
 
 
-async def paid(workshop: Workshop, count: int) -> None:
+async def paid(deployment: Deployment, count: int) -> None:
     """Wait until Kie has made that many tasks."""
 
     async def is_so() -> bool:
-        summary: Any = workshop.simulator.record.summary()
+        summary: Any = deployment.simulator.record.summary()
         return bool(summary["creates"]["created"] >= count)
 
     await eventually(is_so, f"{count} tasks at Kie")
@@ -98,13 +98,13 @@ async def paid(workshop: Workshop, count: int) -> None:
 
 @asynccontextmanager
 async def refused_while_paid(
-    workshop: Workshop, operator: Connection, refuse: Refusal
+    deployment: Deployment, operator: Connection, refuse: Refusal
 ) -> AsyncIterator[list[Job]]:
     """Yield jobs that Kie has made tasks for while Postgres refuses; then let it serve again."""
-    jobs = [await workshop.enqueue() for _ in range(JOBS)]
-    await asyncio.gather(*(workshop.in_state(job, "submitting") for job in jobs))
+    jobs = [await deployment.enqueue() for _ in range(JOBS)]
+    await asyncio.gather(*(deployment.in_state(job, "submitting") for job in jobs))
     async with refuse(operator):
-        await paid(workshop, JOBS)
+        await paid(deployment, JOBS)
         yield jobs
 
 
@@ -119,11 +119,11 @@ async def refused_while_paid(
     ids=["read-only", "disk-full", "out-of-memory", "no-permission"],
 )
 async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
-    workshop: Workshop, operator: Connection, refuse: Refusal, sqlstate: str, words: str
+    deployment: Deployment, operator: Connection, refuse: Refusal, sqlstate: str, words: str
 ) -> None:
-    async with workshop.worker() as rooms, workshop.api() as api:
+    async with deployment.worker() as resources, deployment.api() as api:
         with structlog.testing.capture_logs() as logs:
-            async with refused_while_paid(workshop, operator, refuse) as jobs:
+            async with refused_while_paid(deployment, operator, refuse) as jobs:
 
                 async def is_told() -> bool:
                     told = [one for one in logs if one["event"] == "task_id_not_stored_yet"]
@@ -131,11 +131,11 @@ async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
 
                 await eventually(is_told, "every task id is in the log")
                 await _check_the_api(api, sqlstate, words)
-                kept: dict[bytes, bytes] = await rooms.deps.delivery_queue.redis.hgetall(  # type: ignore[misc]
+                kept: dict[bytes, bytes] = await resources.deps.delivery_queue.redis.hgetall(  # type: ignore[misc]
                     BACKUP_KEY
                 )
                 assert len(kept) == JOBS
-            ended = [await workshop.ended(job, 60) for job in jobs]
+            ended = [await deployment.ended(job, 60) for job in jobs]
         assert {job.state for job in ended} == {JobState.SUCCEEDED}
         told = {
             one["job_id"]: one["provider_task_id"]
@@ -148,9 +148,9 @@ async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
             return (await api.get("/readyz")).status == 200
 
         await eventually(is_ready, "the API is ready again", 15)
-        assert not await rooms.deps.delivery_queue.redis.exists(BACKUP_KEY)
-    workshop.check_paid_once()
-    await workshop.check_books()
+        assert not await resources.deps.delivery_queue.redis.exists(BACKUP_KEY)
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
 async def _check_the_api(api: ApiClient, sqlstate: str, words: str) -> None:
@@ -171,28 +171,28 @@ async def _check_the_api(api: ApiClient, sqlstate: str, words: str) -> None:
 
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])
 async def test_a_stricter_default_isolation_loses_nothing_with_three_workers(
-    workshop: Workshop, operator: Connection, database_url: str, level: str
+    deployment: Deployment, operator: Connection, database_url: str, level: str
 ) -> None:
     name = database_url.rpartition("/")[2]
     await operator.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
     async with AsyncExitStack() as stack:
         for _ in range(3):
-            await stack.enter_async_context(workshop.worker())
-        jobs = [await workshop.enqueue() for _ in range(60)]
-        ended = [await workshop.ended(job, 60) for job in jobs]
+            await stack.enter_async_context(deployment.worker())
+        jobs = [await deployment.enqueue() for _ in range(60)]
+        ended = [await deployment.ended(job, 60) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    workshop.check_paid_once()
-    await workshop.check_books()
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
 async def test_a_killed_worker_leaves_its_task_ids_to_the_next_one(
-    workshop: Workshop, operator: Connection
+    deployment: Deployment, operator: Connection
 ) -> None:
     """kill -9 while Postgres refuses; the next worker starts when it serves again."""
-    folder = workshop.settings.darkroom_home / "evidence"
+    folder = deployment.settings.darkroom_home / "evidence"
     async with (
-        workshop.worker_process() as doomed,
-        refused_while_paid(workshop, operator, read_only) as jobs,
+        deployment.worker_process() as doomed,
+        refused_while_paid(deployment, operator, read_only) as jobs,
     ):
 
         async def are_kept() -> bool:
@@ -201,9 +201,9 @@ async def test_a_killed_worker_leaves_its_task_ids_to_the_next_one(
         await eventually(are_kept, "every task id is in a file")
         await doomed.kill()
     assert sum("task_id_not_stored_yet" in line for line in doomed.lines) == JOBS
-    async with workshop.worker():
-        ended = [await workshop.ended(job, 60) for job in jobs]
+    async with deployment.worker():
+        ended = [await deployment.ended(job, 60) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     assert list(folder.iterdir()) == []
-    workshop.check_paid_once()
-    await workshop.check_books()
+    deployment.check_paid_once()
+    await deployment.check_books()

@@ -19,7 +19,7 @@ from producer.keys.revocation_watch import CHECK_SECONDS
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 
 SECONDS_MAX = 1.0 + CHECK_SECONDS
 """A busy machine is given half a second more."""
@@ -36,11 +36,11 @@ async def streaming(api: ApiClient, path: str) -> AsyncIterator[aiohttp.ClientRe
 
 
 @pytest.mark.promise("and with it the waits and streams that it has open")
-async def test_streams_and_waits_end_with_their_key_and_no_others(workshop: Workshop) -> None:
-    job = await workshop.enqueue()
-    mine = await key_of(workshop, Role.SERVICE, "acme")
-    other = await key_of(workshop, Role.SERVICE, "acme")
-    async with workshop.api() as nobody:
+async def test_streams_and_waits_end_with_their_key_and_no_others(deployment: Deployment) -> None:
+    job = await deployment.enqueue()
+    mine = await key_of(deployment, Role.SERVICE, "acme")
+    other = await key_of(deployment, Role.SERVICE, "acme")
+    async with deployment.api() as nobody:
         api, neighbour = nobody.with_key(mine), nobody.with_key(other)
         waiting = asyncio.create_task(api.get(f"/v1/jobs/{job.id}", wait=60))
         theirs = asyncio.create_task(neighbour.get(f"/v1/jobs/{job.id}", wait=60))
@@ -49,7 +49,7 @@ async def test_streams_and_waits_end_with_their_key_and_no_others(workshop: Work
             streaming(api, "/v1/accounts/acme/events") as of_account,
             streaming(neighbour, "/v1/accounts/acme/events") as kept,
         ):
-            await KeyStore(workshop.database).revoke(mine)
+            await KeyStore(deployment.database).revoke(mine)
             revoked_at = monotonic()
             await of_job.content.read()
             await of_account.content.read()
@@ -59,41 +59,43 @@ async def test_streams_and_waits_end_with_their_key_and_no_others(workshop: Work
             assert took_seconds < SECONDS_MAX
             # What another key has open goes on, and still tells.
             assert not theirs.done()
-            await workshop.producer.cancel(job.id)
+            await deployment.producer.cancel(job.id)
             assert (await theirs).expect(200)["state"] == "cancelled"
             async with asyncio.timeout(10):
                 while b"event: cancelled" not in await kept.content.readline():
                     pass
 
 
-async def test_what_was_opened_without_a_key_ends_with_the_first_key(workshop: Workshop) -> None:
-    job = await workshop.enqueue()
-    async with workshop.api() as api:
+async def test_what_was_opened_without_a_key_ends_with_the_first_key(
+    deployment: Deployment,
+) -> None:
+    job = await deployment.enqueue()
+    async with deployment.api() as api:
         waiting = asyncio.create_task(api.get(f"/v1/jobs/{job.id}", wait=60))
         async with streaming(api, f"/v1/jobs/{job.id}/events") as stream:
-            await key_of(workshop, Role.ADMIN)
+            await key_of(deployment, Role.ADMIN)
             made_at = monotonic()
             await stream.content.read()
             check_refused(await waiting, 401)
             assert monotonic() - made_at < SECONDS_MAX
 
 
-async def test_an_outage_of_postgres_ends_nothing(workshop: Workshop) -> None:
+async def test_an_outage_of_postgres_ends_nothing(deployment: Deployment) -> None:
     """Nothing says that a key was revoked while nobody can ask."""
-    key = await key_of(workshop, Role.ADMIN)
-    job = await workshop.enqueue()
-    async with workshop.api() as nobody:
+    key = await key_of(deployment, Role.ADMIN)
+    job = await deployment.enqueue()
+    async with deployment.api() as nobody:
         api = nobody.with_key(key)
         async with streaming(api, f"/v1/jobs/{job.id}/events") as stream:
-            await workshop.run_sql("ALTER TABLE api_keys RENAME TO api_keys_away")
+            await deployment.run_sql("ALTER TABLE api_keys RENAME TO api_keys_away")
             with capture_logs() as lines:
 
                 async def was_asked() -> bool:
                     return any(line.get("doing") == "check_open_keys" for line in lines)
 
                 await eventually(was_asked, "the keys were asked for in vain")
-            await workshop.run_sql("ALTER TABLE api_keys_away RENAME TO api_keys")
-            await workshop.producer.cancel(job.id)
+            await deployment.run_sql("ALTER TABLE api_keys_away RENAME TO api_keys")
+            await deployment.producer.cancel(job.id)
             async with asyncio.timeout(10):
                 said = await stream.content.read()
             assert b"event: cancelled" in said

@@ -24,7 +24,7 @@ from shared.errors import ConfigurationError
 from shared.redis_keys import PRESENCES_KEY
 from tests.support.deployment import (
     WAIT_SECONDS,
-    Workshop,
+    Deployment,
     another_database,
     environment,
     eventually,
@@ -32,7 +32,7 @@ from tests.support.deployment import (
 from tests.support.forked_programs import WORKER, start_program
 from tests.support.ports import free_port
 from tests.support.server_outage import Outage, outage_of
-from worker.bootstrap import WorkerResources as WorkerRooms
+from worker.bootstrap import WorkerResources
 
 SELECT_1 = b"SELECT 1\r\n"
 KILLED_FOR_SECONDS = 15.0
@@ -53,9 +53,9 @@ async def over_tcp(url: str) -> AsyncIterator[str]:
         yield f"redis://127.0.0.1:{outage.port}"
 
 
-async def refusal(workshop: Workshop, **environ: str) -> str:
+async def refusal(deployment: Deployment, **environ: str) -> str:
     """Start a worker that must not start; return what it says at its end."""
-    process = await start_program(WORKER, env={**environment(workshop.settings), **environ})
+    process = await start_program(WORKER, env={**environment(deployment.settings), **environ})
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             _, err = await process.communicate()
@@ -70,8 +70,8 @@ async def refusal(workshop: Workshop, **environ: str) -> str:
 
 @asynccontextmanager
 async def worker_moved_to_another_redis(
-    workshop: Workshop, servers: Servers
-) -> AsyncIterator[WorkerRooms]:
+    deployment: Deployment, servers: Servers
+) -> AsyncIterator[WorkerResources]:
     """A worker whose REDIS_URL now leads to an empty Redis: a failover that went wrong.
 
     It has stopped claiming by then.
@@ -79,11 +79,11 @@ async def worker_moved_to_another_redis(
     path = urlsplit(servers.redis_url).path
     async with outage_of(path) as outage:
         relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
-        async with workshop.worker(redis_url=relayed) as rooms:
-            assert rooms.deps.may_claim()
+        async with deployment.worker(redis_url=relayed) as resources:
+            assert resources.deps.may_claim()
             await move(outage, path, greeting=SELECT_1)
-            await until(lambda: not rooms.deps.may_claim(), "it claims no more")
-            yield rooms
+            await until(lambda: not resources.deps.may_claim(), "it claims no more")
+            yield resources
 
 
 async def move(outage: Outage, path: str, *, greeting: bytes = b"") -> None:
@@ -93,11 +93,11 @@ async def move(outage: Outage, path: str, *, greeting: bytes = b"") -> None:
     await outage.restore()
 
 
-async def killed_a_while_ago(workshop: Workshop) -> None:
+async def killed_a_while_ago(deployment: Deployment) -> None:
     """Start a worker and kill it, as if it had been `KILLED_BEFORE_SECONDS` ago."""
-    async with workshop.worker_process() as worker:
+    async with deployment.worker_process() as worker:
         await worker.kill()
-    await workshop.run_sql(
+    await deployment.run_sql(
         "UPDATE processes SET started_at = started_at - $1 * interval '1 s',"
         " seen_at = seen_at - $1 * interval '1 s',"
         " redis_seen_at = redis_seen_at - $1 * interval '1 s'",
@@ -105,9 +105,9 @@ async def killed_a_while_ago(workshop: Workshop) -> None:
     )
 
 
-async def seen_seconds_ago(workshop: Workshop) -> float:
+async def seen_seconds_ago(deployment: Deployment) -> float:
     """Return how long ago the worker that has been silent for longest was seen."""
-    (row,) = await workshop.run_sql(
+    (row,) = await deployment.run_sql(
         "SELECT extract(epoch FROM clock_timestamp() - min(seen_at))::float8 AS age FROM processes"
     )
     return float(row["age"])
@@ -123,37 +123,37 @@ async def until(is_so: Callable[[], bool], what: str) -> None:
 
 
 async def test_another_database_number_of_the_same_redis_is_another_redis(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
-    async with workshop.worker_process() as first:
-        said = await refusal(workshop, REDIS_URL=other_number(servers.redis_url))
+    async with deployment.worker_process() as first:
+        said = await refusal(deployment, REDIS_URL=other_number(servers.redis_url))
         assert "of this database uses another Redis" in said
         assert f"{urlsplit(servers.redis_url).path}/0" in said
         assert f"{urlsplit(servers.redis_url).path}/1" in said
-        job = await workshop.ended(await workshop.enqueue())
+        job = await deployment.ended(await deployment.enqueue())
         assert job.state is JobState.SUCCEEDED
         assert await first.stop() == 0
     # Who has stopped is in nobody's way.
-    async with workshop.worker_process(REDIS_URL=other_number(servers.redis_url)):
+    async with deployment.worker_process(REDIS_URL=other_number(servers.redis_url)):
         pass
 
 
 async def test_the_same_redis_by_its_socket_and_by_a_port_is_one(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
     async with (
         over_tcp(servers.redis_url) as by_port,
-        workshop.worker_process(),
-        workshop.worker_process(REDIS_URL=by_port) as second,
+        deployment.worker_process(),
+        deployment.worker_process(REDIS_URL=by_port) as second,
     ):
         assert not any("may have died" in line for line in second.lines)
-        assert (await workshop.ended(await workshop.enqueue())).state is JobState.SUCCEEDED
+        assert (await deployment.ended(await deployment.enqueue())).state is JobState.SUCCEEDED
 
 
-async def test_a_wiped_redis_refuses_nobody(workshop: Workshop) -> None:
-    async with workshop.worker() as first, workshop.worker_process():
+async def test_a_wiped_redis_refuses_nobody(deployment: Deployment) -> None:
+    async with deployment.worker() as first, deployment.worker_process():
         await first.deps.delivery_queue.redis.flushall()
-        async with workshop.worker_process() as third:
+        async with deployment.worker_process() as third:
             assert await third.stop() == 0
         for _ in range(2):
             await first.deps.delivery_queue.redis.flushall()
@@ -168,20 +168,20 @@ async def _has_marks(redis: ArqRedis, number: int) -> bool:
 
 
 async def test_workers_killed_with_a_redis_that_is_wiped_are_waited_for(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
-    await killed_a_while_ago(workshop)
+    await killed_a_while_ago(deployment)
     async with connect_redis(servers.redis_url) as redis:
         await redis.flushall()
-    async with workshop.worker_process():
-        assert await seen_seconds_ago(workshop) > KILLED_FOR_SECONDS
-        assert (await workshop.ended(await workshop.enqueue())).state is JobState.SUCCEEDED
+    async with deployment.worker_process():
+        assert await seen_seconds_ago(deployment) > KILLED_FOR_SECONDS
+        assert (await deployment.ended(await deployment.enqueue())).state is JobState.SUCCEEDED
 
 
 async def test_a_worker_that_waits_for_a_dead_one_takes_callbacks_meanwhile(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
-    await killed_a_while_ago(workshop)
+    await killed_a_while_ago(deployment)
     async with connect_redis(servers.redis_url) as redis:
         await redis.flushall()
     port = free_port()
@@ -198,7 +198,7 @@ async def test_a_worker_that_waits_for_a_dead_one_takes_callbacks_meanwhile(
         opened = asyncio.Event()
 
         async def run_worker() -> None:
-            async with workshop.worker(worker_http_port=port):
+            async with deployment.worker(worker_http_port=port):
                 opened.set()
 
         group.create_task(run_worker())
@@ -206,63 +206,63 @@ async def test_a_worker_that_waits_for_a_dead_one_takes_callbacks_meanwhile(
         assert not opened.is_set(), "it answers before the worker may claim"
 
 
-async def test_a_killed_worker_in_the_same_redis_is_not_waited_for(workshop: Workshop) -> None:
-    async with workshop.worker_process() as first:
+async def test_a_killed_worker_in_the_same_redis_is_not_waited_for(deployment: Deployment) -> None:
+    async with deployment.worker_process() as first:
         await first.kill()
-    async with workshop.worker_process() as second:
+    async with deployment.worker_process() as second:
         assert not any("may have died" in line for line in second.lines)
 
 
 async def test_after_a_kill_another_redis_is_taken_when_the_dead_is_forgotten(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
-    await killed_a_while_ago(workshop)
-    async with workshop.worker_process(REDIS_URL=other_number(servers.redis_url)):
-        assert await seen_seconds_ago(workshop) > KILLED_FOR_SECONDS
+    await killed_a_while_ago(deployment)
+    async with deployment.worker_process(REDIS_URL=other_number(servers.redis_url)):
+        assert await seen_seconds_ago(deployment) > KILLED_FOR_SECONDS
 
 
 async def test_a_worker_whose_redis_becomes_another_claims_no_more(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
     async with (
-        workshop.worker() as first,
-        worker_moved_to_another_redis(workshop, servers) as moved,
+        deployment.worker() as first,
+        worker_moved_to_another_redis(deployment, servers) as moved,
     ):
         assert first.deps.may_claim()
         with pytest.raises(ConfigurationError, match="uses another Redis"):
             await moved.processes.shared_redis.check()
-        job = await workshop.ended(await workshop.enqueue())
+        job = await deployment.ended(await deployment.enqueue())
         assert job.state is JobState.SUCCEEDED
         async with connect_redis(other_number(servers.redis_url)) as redis:
             # It delivers nothing there, and claims nothing of what is there.
             assert await redis.zcard(Lane.SUBMIT) == 0
             await DeliveryQueue(redis).deliver([Delivery(job.id, Lane.SUBMIT)])
-            workshop.simulator.set_faults(duration=1.5)
-            await workshop.ended(await workshop.enqueue())
+            deployment.simulator.set_faults(duration=1.5)
+            await deployment.ended(await deployment.enqueue())
             assert await redis.zcard(Lane.SUBMIT) == 1
 
 
 async def test_it_goes_on_when_the_older_one_has_stopped(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
     async with AsyncExitStack() as older:
-        await older.enter_async_context(workshop.worker())
-        async with worker_moved_to_another_redis(workshop, servers) as moved:
-            job = await workshop.enqueue()
-            assert (await workshop.ended(job)).state is JobState.SUCCEEDED
+        await older.enter_async_context(deployment.worker())
+        async with worker_moved_to_another_redis(deployment, servers) as moved:
+            job = await deployment.enqueue()
+            assert (await deployment.ended(job)).state is JobState.SUCCEEDED
             await older.aclose()
             await until(moved.deps.may_claim, "it claims again")
-            later = await workshop.ended(await workshop.enqueue())
+            later = await deployment.ended(await deployment.enqueue())
             assert later.state is JobState.SUCCEEDED
 
 
 async def test_the_oldest_goes_on_wherever_its_redis_is(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
     path = urlsplit(servers.redis_url).path
     async with outage_of(path) as outage:
         relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
-        async with workshop.worker(redis_url=relayed) as oldest, workshop.worker() as younger:
+        async with deployment.worker(redis_url=relayed) as oldest, deployment.worker() as younger:
             await move(outage, path, greeting=SELECT_1)
             await until(lambda: not younger.deps.may_claim(), "the younger claims no more")
             assert oldest.deps.may_claim()
@@ -273,30 +273,30 @@ async def test_the_oldest_goes_on_wherever_its_redis_is(
 
 
 async def test_a_database_that_was_not_here_first_is_refused(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
-    async with another_database(servers.database_url) as url, workshop.worker_process() as first:
-        said = await refusal(workshop, DATABASE_URL=url)
+    async with another_database(servers.database_url) as url, deployment.worker_process() as first:
+        said = await refusal(deployment, DATABASE_URL=url)
         assert f"({url.rpartition('@')[2]})" not in said, "the other is named, not itself"
         assert "of another database" in said
         assert servers.database_url.rpartition("/")[2] in said
         assert "REDIS_URL of its own" in said
         # Another database number is enough.
         process = {"DATABASE_URL": url, "REDIS_URL": other_number(servers.redis_url)}
-        async with workshop.worker_process(**process) as neighbour:
+        async with deployment.worker_process(**process) as neighbour:
             assert await neighbour.stop() == 0
         assert await first.stop() == 0
 
 
 async def test_a_copy_of_the_database_is_another_database(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
     """A restored backup has the same rows: those of processes of long ago."""
-    async with workshop.worker_process() as first:
+    async with deployment.worker_process() as first:
         await first.stop()
     async with another_database(servers.database_url) as url:
         connection = await asyncpg.connect(url)
-        for row in await workshop.run_sql("SELECT id, name FROM processes"):
+        for row in await deployment.run_sql("SELECT id, name FROM processes"):
             await connection.execute(
                 "INSERT INTO processes (id, kind, name, version, redis)"
                 " VALUES ($1, 'worker', $2, '1', 'r')",
@@ -304,44 +304,44 @@ async def test_a_copy_of_the_database_is_another_database(
                 row["name"],
             )
         await connection.close()
-        async with workshop.worker_process():
-            assert "of another database" in await refusal(workshop, DATABASE_URL=url)
+        async with deployment.worker_process():
+            assert "of another database" in await refusal(deployment, DATABASE_URL=url)
 
 
 async def test_of_three_workers_on_two_redises_no_task_is_asked_about_too_often(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
     """What was measured: three workers with a Redis each asked five times a second."""
-    workshop.simulator.set_faults(duration=3.0)
+    deployment.simulator.set_faults(duration=3.0)
     urls = [other_number(servers.redis_url, number) for number in (1, 2)]
-    async with workshop.worker_process():
-        said = await asyncio.gather(*(refusal(workshop, REDIS_URL=url) for url in urls))
+    async with deployment.worker_process():
+        said = await asyncio.gather(*(refusal(deployment, REDIS_URL=url) for url in urls))
         assert all("uses another Redis" in one for one in said)
-        jobs = [await workshop.enqueue() for _ in range(10)]
-        ended = [await workshop.ended(job) for job in jobs]
+        jobs = [await deployment.enqueue() for _ in range(10)]
+        ended = [await deployment.ended(job) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    workshop.check_paid_once()
+    deployment.check_paid_once()
 
 
 async def test_a_worker_whose_redis_is_away_is_nobodys_measure(
-    workshop: Workshop, servers: Servers
+    deployment: Deployment, servers: Servers
 ) -> None:
     async with outage_of(urlsplit(servers.redis_url).path) as outage:
         relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
-        async with workshop.worker(redis_url=relayed):
+        async with deployment.worker(redis_url=relayed):
             await outage.cut()
             began = monotonic()
-            async with workshop.worker_process(REDIS_URL=other_number(servers.redis_url)):
+            async with deployment.worker_process(REDIS_URL=other_number(servers.redis_url)):
                 assert monotonic() - began < KILLED_FOR_SECONDS + 5
             await outage.restore()
 
 
-async def test_settings_that_must_be_alike_are_compared(workshop: Workshop) -> None:
+async def test_settings_that_must_be_alike_are_compared(deployment: Deployment) -> None:
     """So are the keys of each Kie account, of which nothing is shown."""
     keys = {"KIE_API_KEY": "", "KIE_SUBMITS_PER_10_SECONDS": "7"}
     async with (
-        workshop.worker_process(KIE_API_KEY="", KIE_API_KEYS="a=SECRET_1,b=SECRET_2"),
-        workshop.worker_process(**keys, KIE_API_KEYS="a=SECRET_3,c=SECRET_2") as second,
+        deployment.worker_process(KIE_API_KEY="", KIE_API_KEYS="a=SECRET_1,b=SECRET_2"),
+        deployment.worker_process(**keys, KIE_API_KEYS="a=SECRET_3,c=SECRET_2") as second,
     ):
 
         async def is_told() -> bool:
@@ -354,13 +354,13 @@ async def test_settings_that_must_be_alike_are_compared(workshop: Workshop) -> N
         (line,) = (line for line in second.lines if "keys_differ" in line)
         assert "the key of the Kie account a is another at" in line
         assert "the key of the Kie account c is that of b at" in line
-        alerts = find_alerts(await read_system_state(workshop.database), None)
+        alerts = find_alerts(await read_system_state(deployment.database), None)
         told = {one.subject: one.detail for one in alerts if one.name == "keys_differ"}
         assert told.keys() == {"a", "b and c"}
         assert "b at" in told["b and c"]
-        rows = await workshop.run_sql("SELECT * FROM processes")
+        rows = await deployment.run_sql("SELECT * FROM processes")
         for said in (*second.lines, *told.values(), str(rows)):
             assert "SECRET_" not in said
         await second.stop()
-        after = find_alerts(await read_system_state(workshop.database), None)
+        after = find_alerts(await read_system_state(deployment.database), None)
         assert "keys_differ" not in {one.name for one in after}, "of living workers alone"

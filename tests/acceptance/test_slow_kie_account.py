@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from producer import Job, JobState
 from producer.orders.order import Order
 from shared.settings import Settings
-from tests.support.deployment import Workshop, eventually, fast_simulator_config, text_to_image
+from tests.support.deployment import Deployment, eventually, fast_simulator_config, text_to_image
 from worker.queue.lanes import POLLS_AT_ONCE, SUBMITS_AT_ONCE
 from worker.simulator import Simulator, running_simulator
 
@@ -35,41 +35,41 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"kie_api_key": None, "kie_api_keys": keys})
 
 
-async def enqueue(workshop: Workshop, jobs: int) -> list[Job]:
+async def enqueue(deployment: Deployment, jobs: int) -> list[Job]:
     requests = [text_to_image(f"picture {number}") for number in range(jobs)]
     orders = [Order(request=request, account_id="acme") for request in requests]
-    return await workshop.producer.enqueue_many(orders)
+    return await deployment.producer.enqueue_many(orders)
 
 
-async def succeeded(workshop: Workshop) -> int:
-    rows = await workshop.run_sql("SELECT count(*) AS jobs FROM jobs WHERE state = 'succeeded'")
+async def succeeded(deployment: Deployment) -> int:
+    rows = await deployment.run_sql("SELECT count(*) AS jobs FROM jobs WHERE state = 'succeeded'")
     return int(rows[0]["jobs"])
 
 
 async def test_slow_submits_leave_half_of_the_slots_to_the_other_account(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    workshop.simulator.set_account_faults(1, create_hang=1.0, create_hang_seconds=SLOW_SECONDS)
+    deployment.simulator.set_account_faults(1, create_hang=1.0, create_hang_seconds=SLOW_SECONDS)
     share = SUBMITS_AT_ONCE // 2
-    jobs = await enqueue(workshop, 400)
+    jobs = await enqueue(deployment, 400)
     started_at = monotonic()
-    async with workshop.worker():
-        await eventually(lambda: _have_ended(workshop, 400 - share), "the other account's end")
+    async with deployment.worker():
+        await eventually(lambda: _have_ended(deployment, 400 - share), "the other account's end")
         assert monotonic() - started_at < SLOW_SECONDS, "before the slow one answers at all"
-        assert await succeeded(workshop) == 400 - share
-        ended = await asyncio.gather(*(workshop.ended(job, 60) for job in jobs))
+        assert await succeeded(deployment) == 400 - share
+        ended = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    workshop.check_paid_once()
-    await workshop.check_books()
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
-async def test_each_of_two_accounts_has_half_of_the_polls(workshop: Workshop) -> None:
-    async with workshop.worker() as rooms:
-        assert rooms.deps.poll_state.concurrency.limit_per_account == POLLS_AT_ONCE // 2
+async def test_each_of_two_accounts_has_half_of_the_polls(deployment: Deployment) -> None:
+    async with deployment.worker() as resources:
+        assert resources.deps.poll_state.concurrency.limit_per_account == POLLS_AT_ONCE // 2
     one = SecretStr(f"studio={STUDIO}")
-    async with workshop.worker(kie_api_keys=one) as rooms:
-        assert rooms.deps.poll_state.concurrency.limit_per_account is None
+    async with deployment.worker(kie_api_keys=one) as resources:
+        assert resources.deps.poll_state.concurrency.limit_per_account is None
 
 
-async def _have_ended(workshop: Workshop, jobs: int) -> bool:
-    return await succeeded(workshop) >= jobs
+async def _have_ended(deployment: Deployment, jobs: int) -> bool:
+    return await succeeded(deployment) >= jobs

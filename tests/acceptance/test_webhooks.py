@@ -17,7 +17,7 @@ from tests.fakes.fake_webhook_receiver import (
     never_answer,
     receiving,
 )
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
         yield receiver
 
 
-async def told(workshop: Workshop, receiver: FakeWebhookReceiver, jobs: list[Job]) -> None:
+async def told(deployment: Deployment, receiver: FakeWebhookReceiver, jobs: list[Job]) -> None:
     """Wait until every end is told and recorded; fail unless each is one verified message."""
 
     async def is_recorded() -> bool:
-        rows = await workshop.run_sql(
+        rows = await deployment.run_sql(
             "SELECT job_id FROM webhook_messages WHERE state <> 'pending'"
         )
         return {row["job_id"] for row in rows} == {job.id for job in jobs}
@@ -47,21 +47,21 @@ async def told(workshop: Workshop, receiver: FakeWebhookReceiver, jobs: list[Job
     ids = {(one.job_id, one.headers["webhook-id"]) for one in receiver.requests}
     assert len(ids) == len(jobs), "one event id for each transition"
     for one in receiver.requests:
-        endpoint = await workshop.producer.webhooks.secret("acme", receiver.url + one.path)
+        endpoint = await deployment.producer.webhooks.secret("acme", receiver.url + one.path)
         assert Webhook(endpoint["secret"]).verify(one.body, one.headers) == one.object
 
 
 async def test_success_failure_and_cancellation_are_told(
-    workshop: Workshop, receiver: FakeWebhookReceiver
+    deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     url = f"{receiver.url}/hook"
-    cancelled = await workshop.enqueue(webhook_url=url)
-    await workshop.producer.cancel(cancelled.id)
-    async with workshop.worker(webhooks_allow_loopback=True):
-        good = await workshop.enqueue(webhook_url=url, metadata={"order": 7})
-        bad = await workshop.enqueue(text_to_image("[[sim: fail=1]]"), webhook_url=url)
-        ended = [await workshop.ended(job) for job in (good, bad)]
-        await told(workshop, receiver, [cancelled, good, bad])
+    cancelled = await deployment.enqueue(webhook_url=url)
+    await deployment.producer.cancel(cancelled.id)
+    async with deployment.worker(webhooks_allow_loopback=True):
+        good = await deployment.enqueue(webhook_url=url, metadata={"order": 7})
+        bad = await deployment.enqueue(text_to_image("[[sim: fail=1]]"), webhook_url=url)
+        ended = [await deployment.ended(job) for job in (good, bad)]
+        await told(deployment, receiver, [cancelled, good, bad])
     by_job = {one.job_id: one.object for one in receiver.requests}
     assert [by_job[job.id]["type"] for job in (good, bad, cancelled)] == [
         *("job.succeeded", "job.failed", "job.cancelled"),
@@ -69,49 +69,49 @@ async def test_success_failure_and_cancellation_are_told(
     for job in ended:
         assert by_job[job.id]["data"] == job_to_json(job)
     assert by_job[good.id]["data"]["metadata"] == {"order": 7}
-    await workshop.check_books()
+    await deployment.check_books()
 
 
 async def test_a_job_that_is_not_to_be_told_of_is_not(
-    workshop: Workshop, receiver: FakeWebhookReceiver
+    deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
-    async with workshop.worker(webhooks_allow_loopback=True):
-        quiet = await workshop.ended(await workshop.enqueue())
-        job = await workshop.enqueue(webhook_url=receiver.url)
-        await told(workshop, receiver, [job])
+    async with deployment.worker(webhooks_allow_loopback=True):
+        quiet = await deployment.ended(await deployment.enqueue())
+        job = await deployment.enqueue(webhook_url=receiver.url)
+        await told(deployment, receiver, [job])
     assert quiet.id not in {one.job_id for one in receiver.requests}
 
 
 async def test_a_worker_killed_while_it_sends_leaves_the_telling_to_another(
-    workshop: Workshop, receiver: FakeWebhookReceiver
+    deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answering = never_answer
-    async with workshop.worker_process(WEBHOOKS_ALLOW_LOOPBACK="true") as doomed:
-        job = await workshop.enqueue(webhook_url=receiver.url)
+    async with deployment.worker_process(WEBHOOKS_ALLOW_LOOPBACK="true") as doomed:
+        job = await deployment.enqueue(webhook_url=receiver.url)
         await receiver.has(1)
         await doomed.kill()
     receiver.answering = None
-    async with workshop.worker(webhooks_allow_loopback=True):
-        await told(workshop, receiver, [job])
+    async with deployment.worker(webhooks_allow_loopback=True):
+        await told(deployment, receiver, [job])
     assert len(receiver.requests) == 2
-    await workshop.check_books()
+    await deployment.check_books()
 
 
 async def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_receiver_that_hangs(
-    workshop: Workshop, receiver: FakeWebhookReceiver
+    deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answering = never_answer
-    async with workshop.worker_process(WEBHOOKS_ALLOW_LOOPBACK="true") as process:
-        job = await workshop.enqueue(webhook_url=receiver.url)
+    async with deployment.worker_process(WEBHOOKS_ALLOW_LOOPBACK="true") as process:
+        job = await deployment.enqueue(webhook_url=receiver.url)
         await receiver.has(1)
         assert await process.stop(timeout_seconds=15) == 0
     receiver.answering = None
-    async with workshop.worker(webhooks_allow_loopback=True):
-        await told(workshop, receiver, [job])
+    async with deployment.worker(webhooks_allow_loopback=True):
+        await told(deployment, receiver, [job])
 
 
 async def test_two_workers_tell_each_end_and_a_flush_loses_none(
-    workshop: Workshop, receiver: FakeWebhookReceiver
+    deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     async def stumble(received: ReceivedWebhook) -> int:
         seen = [one for one in receiver.requests if one.job_id == received.job_id]
@@ -119,33 +119,33 @@ async def test_two_workers_tell_each_end_and_a_flush_loses_none(
 
     receiver.answering = stumble
     async with (
-        workshop.worker(webhooks_allow_loopback=True) as rooms,
-        workshop.worker(webhooks_allow_loopback=True),
+        deployment.worker(webhooks_allow_loopback=True) as resources,
+        deployment.worker(webhooks_allow_loopback=True),
     ):
-        jobs = [await workshop.enqueue(webhook_url=f"{receiver.url}/hook") for _ in range(30)]
+        jobs = [await deployment.enqueue(webhook_url=f"{receiver.url}/hook") for _ in range(30)]
         await receiver.has(5)
-        await rooms.deps.delivery_queue.redis.flushall()
-        await asyncio.gather(*(workshop.ended(job) for job in jobs))
-        await told(workshop, receiver, jobs)
-    await workshop.check_books()
+        await resources.deps.delivery_queue.redis.flushall()
+        await asyncio.gather(*(deployment.ended(job) for job in jobs))
+        await told(deployment, receiver, jobs)
+    await deployment.check_books()
 
 
 async def test_without_the_development_setting_this_machine_is_not_sent_to(
-    workshop: Workshop, receiver: FakeWebhookReceiver, servers: Servers
+    deployment: Deployment, receiver: FakeWebhookReceiver, servers: Servers
 ) -> None:
     async with Producer.connect_to(servers) as strict:
         with pytest.raises(InvalidRequest, match=r"webhook_url: points at 127\.0\.0\.1"):
             await strict.enqueue(text_to_image(), account_id="acme", webhook_url=receiver.url)
-    async with workshop.worker():
+    async with deployment.worker():
         # Stored under the setting, sent without it.
-        await workshop.ended(await workshop.enqueue(webhook_url=receiver.url))
+        await deployment.ended(await deployment.enqueue(webhook_url=receiver.url))
 
         async def is_refused() -> bool:
-            rows = await workshop.run_sql("SELECT tries, last_error FROM webhook_messages")
+            rows = await deployment.run_sql("SELECT tries, last_error FROM webhook_messages")
             return bool(rows and rows[0]["tries"])
 
         await eventually(is_refused, "the try is on record")
-    (row,) = await workshop.run_sql("SELECT state, last_error FROM webhook_messages")
+    (row,) = await deployment.run_sql("SELECT state, last_error FROM webhook_messages")
     assert row["state"] == "pending"
     assert row["last_error"].startswith("not sent: the URL points at 127.0.0.1")
     assert receiver.requests == []

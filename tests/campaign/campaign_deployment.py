@@ -24,7 +24,7 @@ from shared.adapters.servers import Servers
 from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import grants
 from tests.campaign.simulator_faults import simulator_arguments
-from tests.campaign.webhook_recorder import WebhookRecorder, open_postbox
+from tests.campaign.webhook_recorder import WebhookRecorder, open_webhook_recorder
 from tests.support.ports import port_for_restarts
 from tests.support.simulated_kie import clean_environment, simulated_kie
 from tests.support.skewed_clock import SkewedClock
@@ -50,7 +50,7 @@ class CampaignDeployment:
     cut_environ: dict[str, str]
     """Of one that reaches them through the relays."""
     relays: tuple[TcpRelay, TcpRelay]
-    postbox: WebhookRecorder
+    webhook_recorder: WebhookRecorder
     clock: SkewedClock
     """The clock of one worker; right until it is set."""
 
@@ -117,13 +117,13 @@ async def open_campaign_deployment(
             environ=environ,
             cut_environ=cut_environ,
             relays=relays,
-            postbox=await stack.enter_async_context(open_postbox()),
+            webhook_recorder=await stack.enter_async_context(open_webhook_recorder()),
             clock=SkewedClock(folder, 0),
         )
 
 
 @asynccontextmanager
-async def open_house_over(
+async def open_deployment_over(
     folder: Path, options: CampaignOptions, servers: Servers
 ) -> AsyncIterator[CampaignDeployment]:
     """Start the simulated Kie over servers that somebody else keeps; no link can be cut."""
@@ -141,7 +141,7 @@ async def open_house_over(
             environ=environ,
             cut_environ=environ,
             relays=(TcpRelay(""), TcpRelay("")),
-            postbox=await stack.enter_async_context(open_postbox()),
+            webhook_recorder=await stack.enter_async_context(open_webhook_recorder()),
             clock=SkewedClock(folder, 0),
         )
 

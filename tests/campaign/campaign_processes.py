@@ -1,4 +1,4 @@
-"""The processes that are killed: workers, API, and who places the orders, each with a keeper."""
+"""The processes that are killed: workers, API, and who places the orders, each with a process."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class CampaignProcesses:
 
     def deaths(self) -> list[Death]:
         """Return every death, in order."""
-        found = [death for keeper in self.everybody for death in keeper.deaths]
+        found = [death for process in self.everybody for death in process.deaths]
         return sorted(found, key=lambda death: death.at_epoch)
 
     def loud_lines(self) -> Counter[str]:
         """Return what was logged at level error or critical, by event."""
-        return sum((keeper.loud_lines for keeper in self.everybody), Counter())
+        return sum((process.loud_lines for process in self.everybody), Counter())
 
 
 @asynccontextmanager
@@ -59,7 +59,7 @@ async def running_workers(
     environs[-1] = dict(deployment.cut_environ)
     environs[options.workers // 2] |= deployment.clock.environment
     environs[0]["WORKER_HTTP_PORT"] = str(receiver)
-    keepers = tuple(
+    processes = tuple(
         RestartedProcess(
             f"worker {number}",
             [sys.executable, "-m", "worker"],
@@ -69,35 +69,35 @@ async def running_workers(
         )
         for number, environ in enumerate(environs, start=1)
     )
-    tasks = [asyncio.create_task(keeper.run()) for keeper in keepers]
+    tasks = [asyncio.create_task(process.run()) for process in processes]
     try:
         async with asyncio.timeout(_STARTED_SECONDS):
-            while not all(keeper.is_up for keeper in keepers):
+            while not all(process.is_up for process in processes):
                 await asyncio.sleep(0.05)
-        yield keepers
+        yield processes
     finally:
-        await asyncio.gather(*(keeper.stop() for keeper in keepers))
+        await asyncio.gather(*(process.stop() for process in processes))
         await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
 async def running_api(deployment: CampaignDeployment) -> AsyncIterator[RestartedProcess]:
     """Keep the HTTP API running for as long as the block lasts; yields once it has started."""
-    keeper = RestartedProcess(
+    process = RestartedProcess(
         "api",
         [sys.executable, "-m", "producer", "api"],
         deployment.environ,
         started_word="api_started",
         folder=deployment.folder,
     )
-    task = asyncio.create_task(keeper.run())
+    task = asyncio.create_task(process.run())
     try:
         async with asyncio.timeout(_STARTED_SECONDS):
-            while not keeper.is_up:
+            while not process.is_up:
                 await asyncio.sleep(0.05)
-        yield keeper
+        yield process
     finally:
-        await keeper.stop()
+        await process.stop()
         await task
 
 
@@ -114,18 +114,18 @@ async def running_producer(
         "window_seconds": book.window_seconds,
         "progress": str(deployment.folder / "placed"),
         "refused": str(deployment.refused),
-        "webhook_url": deployment.postbox.url,
+        "webhook_url": deployment.webhook_recorder.url,
     }
-    keeper = RestartedProcess(
+    process = RestartedProcess(
         "producer",
         [sys.executable, "-m", "tests.campaign.order_process", orjson.dumps(given).decode()],
         deployment.environ,
         started_word=STARTED,
         folder=deployment.folder,
     )
-    task = asyncio.create_task(keeper.run())
+    task = asyncio.create_task(process.run())
     try:
-        yield keeper
+        yield process
     finally:
-        await keeper.stop()
+        await process.stop()
         await task

@@ -99,17 +99,17 @@ async def _conduct(folder: Path, options: CampaignOptions) -> CampaignResult:
                 running_producer(deployment, options, started_epoch) as producer,
                 requesting_polls(deployment, options),
             ):
-                crew = CampaignProcesses(workers, api, producer)
-                reaper = FaultInjector(deployment, crew, watch, outages, random)
+                processes = CampaignProcesses(workers, api, producer)
+                reaper = FaultInjector(deployment, processes, watch, outages, random)
                 await reaper.carry_out(draw_plan(options, random))
-                await _wait_until_all_ended(deployment, options, crew)
-        deaths = crew.deaths()
+                await _wait_until_all_ended(deployment, options, processes)
+        deaths = processes.deaths()
         evidence = Evidence(
             record=await read_record(deployment),
             tables=await read_tables(deployment),
             refused=read_refused(deployment),
-            webhooks=tuple(deployment.postbox.webhooks),
-            loud_lines=crew.loud_lines(),
+            webhooks=tuple(deployment.webhook_recorder.webhooks),
+            loud_lines=processes.loud_lines(),
             deaths=deaths,
         )
     return CampaignResult(
@@ -120,13 +120,13 @@ async def _conduct(folder: Path, options: CampaignOptions) -> CampaignResult:
         deaths=deaths,
         done=dict(reaper.done),
         not_done=dict(reaper.not_done),
-        starts=sum(keeper.starts for keeper in crew.workers),
-        refused_starts=sum(keeper.refused_starts for keeper in crew.workers),
+        starts=sum(process.starts for process in processes.workers),
+        refused_starts=sum(process.refused_starts for process in processes.workers),
         moved=moved_again(
             evidence,
             deaths,
             watch.orphans,
-            [life for keeper in crew.workers for life in keeper.lives],
+            [life for process in processes.workers for life in process.lives],
             outages.outages,
         ),
         blind_kills=watch.blind_kills,
@@ -139,7 +139,7 @@ async def _conduct(folder: Path, options: CampaignOptions) -> CampaignResult:
 
 
 async def _wait_until_all_ended(
-    deployment: CampaignDeployment, options: CampaignOptions, crew: CampaignProcesses
+    deployment: CampaignDeployment, options: CampaignOptions, processes: CampaignProcesses
 ) -> None:
     """Return when every job and every task has ended; or late, for the judge to say so."""
     with suppress(TimeoutError):
@@ -148,7 +148,7 @@ async def _wait_until_all_ended(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
         ):
             while not (
-                crew.producer.has_finished
+                processes.producer.has_finished
                 and await _count(deployment, _OPEN_JOBS) == 0
                 and await _count(deployment, _OPEN_WEBHOOKS) == 0
                 and (await read_summary(session, deployment))["tasks"]["generating"] == 0

@@ -44,13 +44,13 @@ class FaultInjector:
     def __init__(
         self,
         deployment: CampaignDeployment,
-        crew: CampaignProcesses,
+        processes: CampaignProcesses,
         watch: LeaseWatch,
         outages: OutageWatch,
         random: Random,
     ) -> None:
         self._house = deployment
-        self._crew = crew
+        self._processes = processes
         self._watch = watch
         self._outages = outages
         self._random = random
@@ -74,8 +74,8 @@ class FaultInjector:
         acts: dict[FaultKind, Callable[[PlannedFault], Awaitable[bool]]] = {
             FaultKind.KILL_WORKER: self._kill_worker,
             FaultKind.DRILL: self._kill_worker,
-            FaultKind.KILL_PRODUCER: partial(self._kill, self._crew.producer),
-            FaultKind.KILL_API: partial(self._kill, self._crew.api),
+            FaultKind.KILL_PRODUCER: partial(self._kill, self._processes.producer),
+            FaultKind.KILL_API: partial(self._kill, self._processes.api),
             FaultKind.KILL_VALKEY: partial(self._kill_server, "valkey"),
             FaultKind.KILL_POSTGRES: partial(self._kill_server, "postgres"),
             FaultKind.FLUSH: self._flush,
@@ -102,14 +102,14 @@ class FaultInjector:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(_VICTIM_SECONDS):
-                while len(self._up()) < min(2, len(self._crew.workers)):
+                while len(self._up()) < min(2, len(self._processes.workers)):
                     await asyncio.sleep(0.05)
         up = self._up()
-        victims = [keeper for keeper in up if not keeper.is_in_a_drill] or up
+        victims = [process for process in up if not process.is_in_a_drill] or up
         return self._random.choice(victims) if victims else None
 
     def _up(self) -> list[RestartedProcess]:
-        return [keeper for keeper in self._crew.workers if keeper.is_up]
+        return [process for process in self._processes.workers if process.is_up]
 
     async def _kill_worker(self, fault: PlannedFault) -> bool:
         async with self._choosing:
@@ -124,14 +124,14 @@ class FaultInjector:
         await self._watch.note_orphans(before, killed_epoch)
         return True
 
-    async def _kill(self, keeper: RestartedProcess, _: PlannedFault) -> bool:
+    async def _kill(self, process: RestartedProcess, _: PlannedFault) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(_VICTIM_SECONDS):
-                while not keeper.is_up and not keeper.has_finished:
+                while not process.is_up and not process.has_finished:
                     await asyncio.sleep(0.05)
-        if not keeper.is_up:
+        if not process.is_up:
             return False
-        keeper.kill()
+        process.kill()
         return True
 
     async def _kill_server(self, name: str, _: PlannedFault) -> bool:
@@ -175,11 +175,11 @@ class FaultInjector:
         async with self._cutting:
             for relay in self._house.relays:
                 await relay.cut()
-            self._crew.cut_off.leave()
+            self._processes.cut_off.leave()
             await asyncio.sleep(fault.length_seconds)
             for relay in self._house.relays:
                 await relay.restore()
-            self._crew.cut_off.come_back()
+            self._processes.cut_off.come_back()
         return True
 
     async def _trouble_links(self, trouble: LinkFault, fault: PlannedFault) -> bool:
@@ -187,11 +187,11 @@ class FaultInjector:
         async with self._cutting:
             for relay in self._house.relays:
                 relay.trouble = trouble
-            self._crew.cut_off.leave()
+            self._processes.cut_off.leave()
             await asyncio.sleep(fault.length_seconds)
             for relay in self._house.relays:
                 relay.trouble = None
-            self._crew.cut_off.come_back()
+            self._processes.cut_off.come_back()
         return True
 
     async def _skew_clock(self, fault: PlannedFault) -> bool:

@@ -70,17 +70,17 @@ class WebhookRecorder:
 
 
 @asynccontextmanager
-async def open_postbox() -> AsyncIterator[WebhookRecorder]:
+async def open_webhook_recorder() -> AsyncIterator[WebhookRecorder]:
     """Receive on a loopback port for as long as the block lasts."""
-    postbox = WebhookRecorder()
+    webhook_recorder = WebhookRecorder()
     app = web.Application()
-    app.router.add_post("/ends", postbox.take)
+    app.router.add_post("/ends", webhook_recorder.take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        postbox.url = f"http://127.0.0.1:{runner.addresses[0][1]}/ends"
-        yield postbox
+        webhook_recorder.url = f"http://127.0.0.1:{runner.addresses[0][1]}/ends"
+        yield webhook_recorder
     finally:
         await runner.cleanup()

@@ -19,7 +19,7 @@ import orjson
 from shared.adapters.redis.lost_write_log import LostWriteEvidence, LostWriteLog
 from shared.adapters.servers import Servers
 from shared.domain.lifecycle import Reason
-from tests.campaign.campaign_deployment import CampaignDeployment, open_house_over
+from tests.campaign.campaign_deployment import CampaignDeployment, open_deployment_over
 from tests.campaign.campaign_evidence import (
     Evidence,
     read_record,
@@ -211,20 +211,20 @@ async def _conduct(
     began = time.monotonic()
     servers = Servers(postgres.url, valkey.url, None, has_given_database=True)
     options = plan.options
-    async with open_house_over(folder, options, servers) as deployment:
+    async with open_deployment_over(folder, options, servers) as deployment:
         async with running_workers(deployment, options) as workers, running_api(deployment) as api:
             started_epoch = time.time()
             async with running_producer(deployment, options, started_epoch) as producer:
-                crew = CampaignProcesses(workers, api, producer)
+                processes = CampaignProcesses(workers, api, producer)
                 failovers = await _fail_over(deployment, plan, postgres, valkey, started_epoch)
-                await _until_all_ended(deployment, crew, plan.longest_wait_seconds)
+                await _until_all_ended(deployment, processes, plan.longest_wait_seconds)
                 code, findings = await _ask_doctor(deployment)
         evidence = Evidence(
             record=await within(_READ_SECONDS, "Kie's record is read", read_record(deployment)),
             tables=await within(_READ_SECONDS, "the tables are read", read_tables(deployment)),
             refused=read_refused(deployment),
-            webhooks=tuple(deployment.postbox.webhooks),
-            loud_lines=crew.loud_lines(),
+            webhooks=tuple(deployment.webhook_recorder.webhooks),
+            loud_lines=processes.loud_lines(),
         )
         lost_writes = LostWriteLog(deployment.redis)
         losses = await within(_READ_SECONDS, "the lost writes are read", lost_writes.read())
@@ -291,14 +291,14 @@ async def _fail_over_postgres(plan: FailoverPlan, postgres: PostgresPair) -> Fai
 
 
 async def _until_all_ended(
-    deployment: CampaignDeployment, crew: CampaignProcesses, longest_seconds: float
+    deployment: CampaignDeployment, processes: CampaignProcesses, longest_seconds: float
 ) -> None:
     """Return when every job and every task has ended; or late, for the judge to say so."""
     ends_at = time.monotonic() + longest_seconds
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         while time.monotonic() < ends_at:
             if (
-                crew.producer.has_finished
+                processes.producer.has_finished
                 and await _count(deployment, _OPEN) == 0
                 and (await read_summary(session, deployment))["tasks"]["generating"] == 0
             ):

@@ -84,8 +84,8 @@ async def open_hostile_deployment(
         environ = _environment(servers, kie, folder, api_port, worker_port)
         worker = _keeper("worker", ["-m", "worker"], environ, folder, options)
         api = _keeper("api", ["-m", "producer", "api"], environ, folder, options)
-        for keeper in (worker, api):
-            await stack.enter_async_context(_running(keeper))
+        for process in (worker, api):
+            await stack.enter_async_context(_running(process))
         yield HostileDeployment(
             folder, database, producer, keys, api_port, worker_port, worker, api, environ
         )
@@ -138,13 +138,13 @@ def _keeper(
 
 
 @asynccontextmanager
-async def _running(keeper: RestartedProcess) -> AsyncIterator[None]:
-    task = asyncio.create_task(keeper.run())
+async def _running(process: RestartedProcess) -> AsyncIterator[None]:
+    task = asyncio.create_task(process.run())
     try:
         async with asyncio.timeout(_STARTED_SECONDS):
-            while not keeper.is_up:
+            while not process.is_up:
                 await asyncio.sleep(0.05)
         yield
     finally:
-        await keeper.stop()
+        await process.stop()
         await task

@@ -6,7 +6,7 @@ from collections import Counter
 from uuid import UUID
 
 from shared.adapters.postgres.job_rows import job_from_row
-from tests.model.model_setup import Stage
+from tests.model.model_setup import ModelSetup
 from tests.model.reference import LIVE_OUTCOMES, Reference, RefJob
 
 # What no state of a job shows: each stands in its history exactly as often as it happened.
@@ -16,13 +16,13 @@ _NOTES = ("resolved_by_operator", "held_for_review", "delivered_late", "failed_l
 class Agreement:
     """Holds one database equal to one reference."""
 
-    def __init__(self, stage: Stage, reference: Reference) -> None:
-        self._stage, self._reference = stage, reference
+    def __init__(self, setup: ModelSetup, reference: Reference) -> None:
+        self._setup, self._reference = setup, reference
         self._ended: dict[UUID, str] = {}
 
     async def check(self) -> None:
         """Fail where they differ, or where the books break an invariant."""
-        broken = await self._stage.broken_books()
+        broken = await self._setup.broken_books()
         assert not broken, "\n".join(broken)
         await self._check_jobs()
         await self._check_attempts()
@@ -31,7 +31,7 @@ class Agreement:
         await self._check_notes()
 
     async def _check_jobs(self) -> None:
-        rows = await self._stage.database.pool.fetch(
+        rows = await self._setup.database.pool.fetch(
             "SELECT *, (to_jsonb(jobs) - 'late_result_urls' - 'updated_at')::text AS whole"
             " FROM jobs"
         )
@@ -57,7 +57,7 @@ class Agreement:
                 job.snapshots.append(stored)
 
     async def _check_attempts(self) -> None:
-        rows = await self._stage.rows(
+        rows = await self._setup.rows(
             "SELECT job_id::text, number, token, outcome, provider_task_id FROM job_attempts"
         )
         stored = {tuple(row.values()) for row in rows}
@@ -69,7 +69,7 @@ class Agreement:
         assert all(count == 1 for count in live.values()), f"two live attempts: {live}"
 
     async def _check_late_tasks(self) -> None:
-        rows = await self._stage.rows(
+        rows = await self._setup.rows(
             "SELECT job_id::text, attempt, provider_task_id, is_claimed, outcome FROM late_tasks"
         )
         assert {tuple(row.values()) for row in rows} == {
@@ -77,7 +77,7 @@ class Agreement:
             for job in self._reference.jobs.values()
             for key, late in job.late_tasks.items()
         }
-        shown = await self._stage.rows("SELECT id::text FROM jobs WHERE late_result_urls <> '{}'")
+        shown = await self._setup.rows("SELECT id::text FROM jobs WHERE late_result_urls <> '{}'")
         assert {row["id"] for row in shown} == {
             str(job.id)
             for job in self._reference.jobs.values()
@@ -85,19 +85,19 @@ class Agreement:
         }
 
     async def _check_accounts(self) -> None:
-        rows = await self._stage.rows("SELECT id, balance, held, available FROM accounts")
+        rows = await self._setup.rows("SELECT id, balance, held, available FROM accounts")
         assert {row["id"]: (row["balance"], row["held"]) for row in rows} == {
             name: (one.balance, one.held) for name, one in self._reference.accounts.items()
         }
         assert all(row["available"] == row["balance"] - row["held"] for row in rows)
-        charges = await self._stage.rows(
+        charges = await self._setup.rows(
             "SELECT jobs.state FROM ledger_entries JOIN jobs ON jobs.id = job_id"
             " WHERE kind = 'capture' AND jobs.state <> 'succeeded'"
         )
         assert not charges, f"charged without success: {charges}"
 
     async def _check_notes(self) -> None:
-        rows = await self._stage.rows(
+        rows = await self._setup.rows(
             "SELECT job_id::text, event FROM job_events WHERE event = ANY($1::text[])", _NOTES
         )
         assert Counter((row["job_id"], row["event"]) for row in rows) == Counter(
@@ -108,7 +108,7 @@ class Agreement:
                 if count
             }
         )
-        inbox = await self._stage.rows("SELECT id, verdict FROM callback_inbox")
+        inbox = await self._setup.rows("SELECT id, verdict FROM callback_inbox")
         assert {row["id"]: row["verdict"] for row in inbox} == {
             one.id: one.verdict for one in self._reference.callbacks
         }

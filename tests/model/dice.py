@@ -100,9 +100,9 @@ def _step(life: LifeOfJobs, dice: Random) -> None:
     overtaken = _overtaken(life)
     if overtaken and roll < 0.25:
         life.kie_answers(dice.choice(overtaken), dice.choice((_answer(dice), *_WEIGHTY)))
-    elif life.stage.hanging() and roll < 0.07:
+    elif life.setup.hanging() and roll < 0.07:
         life.kie_answers(_any(dice), _answer(dice))
-    elif life.stage.hanging() and roll < 0.09:
+    elif life.setup.hanging() and roll < 0.09:
         life.worker_crashes(_any(dice))
     elif any(life.ref.attempts()) and roll < 0.25:
         claim = dice.choice(("own", "own", "own", "another's", "forged"))
@@ -122,7 +122,7 @@ def _overtaken(life: LifeOfJobs) -> list[int]:
     jobs = life.ref.jobs
     return [
         number
-        for number, post in enumerate(life.stage.hanging())
+        for number, post in enumerate(life.setup.hanging())
         if jobs[post.job_id].state not in {"submitting", "unknown"}
         or jobs[post.job_id].newest.token != post.token
     ]

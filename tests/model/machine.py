@@ -31,7 +31,7 @@ from shared.errors import StaleJob
 from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement
 from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
-from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, Post, Stage
+from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, ModelSetup, Post
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
 from tests.model.stale_writes import WRITES
 from tests.support.deployment import text_to_image
@@ -68,23 +68,23 @@ def _some(*states: str) -> Callable[[LifeOfJobs], bool]:
 class LifeOfJobs(RuleBasedStateMachine):
     """Every rule moves the database through the real code and the reference by its own."""
 
-    def __init__(self, stage: Stage, seen: Counter[str]) -> None:
+    def __init__(self, setup: ModelSetup, seen: Counter[str]) -> None:
         super().__init__()
-        self.stage, self.seen = stage, seen
+        self.setup, self.seen = setup, seen
         self.ref = Reference()
-        self.agreement = Agreement(stage, self.ref)
+        self.agreement = Agreement(setup, self.ref)
 
     def teardown(self) -> None:
         """Leave nothing behind for the next example, and count what became of the jobs."""
         self.seen.update(job.state for job in self.ref.jobs.values())
         self.seen.update(f"reason {job.reason}" for job in self.ref.jobs.values() if job.reason)
         self.seen.update(f"callback {one.verdict}" for one in self.ref.callbacks)
-        self.stage.run(self.stage.clear())
+        self.setup.run(self.setup.clear())
 
     @invariant()
     def database_and_reference_agree(self) -> None:
         """Compare everything."""
-        self.stage.run(self.agreement.check())
+        self.setup.run(self.agreement.check())
         self.seen["steps compared"] += 1
 
     # --- callers and admins -------------------------------------------------------------------
@@ -98,10 +98,10 @@ class LifeOfJobs(RuleBasedStateMachine):
     )
     def open(self, starts: list[str]) -> None:
         """Two accounts, one of them poor, the seeded prices, and some jobs on their way."""
-        billing = self.stage.producer.billing
+        billing = self.setup.producer.billing
         for name, credits in zip(ACCOUNTS, (60, 14), strict=True):
-            self.stage.run(billing.create_account(name))
-            self.stage.run(billing.grant(name, Decimal(credits), "for the test"))
+            self.setup.run(billing.create_account(name))
+            self.setup.run(billing.grant(name, Decimal(credits), "for the test"))
             self.ref.accounts[name] = RefAccount(Decimal(credits))
         for quantity, price in SEEDED_PRICES.items():
             self._set_price(quantity, price)
@@ -113,8 +113,8 @@ class LifeOfJobs(RuleBasedStateMachine):
                 self.kie_answers(-1, "accepted" if start == "generating" else "lost")
 
     def _set_price(self, quantity: int, credits: Decimal) -> None:
-        self.stage.run(
-            self.stage.rows(
+        self.setup.run(
+            self.setup.rows(
                 "UPDATE pricing SET credits = $4 WHERE model = $1 AND task = $2 AND quantity = $3",
                 *(MODEL, TASK, quantity, credits),
             )
@@ -130,7 +130,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def grant(self, account: str, credits: int) -> None:
         """Credits come, or are taken back."""
         with self.ref.granting(account, Decimal(credits)):
-            self.stage.run(self.stage.producer.billing.grant(account, Decimal(credits), "a reason"))
+            self.setup.run(self.setup.producer.billing.grant(account, Decimal(credits), "a reason"))
 
     @rule(
         account=st.sampled_from(ACCOUNTS),
@@ -153,7 +153,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         account = orders[0].account_id
         has_room = self.ref.has_room(account, [one.request.price_quantity for one in orders])
         try:
-            jobs = self.stage.run(self.stage.producer.enqueue_many(orders))
+            jobs = self.setup.run(self.setup.producer.enqueue_many(orders))
         except InsufficientCredits:
             assert not has_room
             return
@@ -173,7 +173,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         )
         refusal = None
         try:
-            (job,) = self.stage.run(self.stage.producer.enqueue_many([order]))
+            (job,) = self.setup.run(self.setup.producer.enqueue_many([order]))
         except IdempotencyConflict as error:
             refusal = (error.job_id, error.differs)
         if quantity == first.quantity:
@@ -187,7 +187,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         """The caller wants some job back, wherever it is, or for every other an operator does."""
         job, who = _pick(pick, list(self.ref.jobs.values())), (None, OPERATOR)[pick % 2]
         try:
-            self.stage.run(self.stage.producer.cancel(job.id, actor=who))
+            self.setup.run(self.setup.producer.cancel(job.id, actor=who))
         except TooLateToCancel:
             assert job.state != "queued"
         else:
@@ -200,7 +200,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         """The caller wants the same again."""
         first = _pick(pick, list(self.ref.jobs.values()))
         try:
-            job = self.stage.run(self.stage.producer.retry(first.id))
+            job = self.setup.run(self.setup.producer.retry(first.id))
         except InvalidRequest:
             assert not first.has_ended
         except InsufficientCredits:
@@ -217,12 +217,12 @@ class LifeOfJobs(RuleBasedStateMachine):
     def submit(self, pick: int, workers: int) -> None:
         """A queued job is delivered to a worker, or to two at once."""
         job = _pick(pick, self.ref.jobs_in("queued"))
-        begun = self.stage.run(self.stage.deliver(job.id, workers=workers))
+        begun = self.setup.run(self.setup.deliver(job.id, workers=workers))
         assert len(begun) == job.is_due
         for post in begun:
             own_task = f"task-{uuid4().hex}"
             self.ref.claimed(job, post.token, own_task)
-            self.stage.kie.makers[own_task] = post.token
+            self.setup.kie.makers[own_task] = post.token
 
     @precondition(_some("queued"))
     @rule(pick=PICKS, answer=ANSWERS)
@@ -239,29 +239,29 @@ class LifeOfJobs(RuleBasedStateMachine):
         others = ("unknown", "generating", "succeeded", "failed")
         job = _pick(pick, self.ref.jobs_in("submitting") or self.ref.jobs_in(*others))
         lease_seconds = 0.0 if lease_is_over else LEASE_SECONDS
-        assert not self.stage.run(self.stage.deliver(job.id, lease_seconds=lease_seconds))
+        assert not self.setup.run(self.setup.deliver(job.id, lease_seconds=lease_seconds))
         if job.state == "submitting" and (lease_is_over or job.is_old):
             self.ref.became_unknown(job, "worker_lost")
 
-    @precondition(lambda self: self.stage.hanging())
+    @precondition(lambda self: self.setup.hanging())
     @rule(pick=PICKS, answer=ANSWERS)
     def kie_answers(self, pick: int, answer: str) -> None:
         """Kie answers a POST, whatever has become of its job meanwhile."""
-        post = _pick(pick, self.stage.hanging())
+        post = _pick(pick, self.setup.hanging())
         job = self.ref.jobs[post.job_id]
         attempt = next(one for one in job.attempts if one.token == post.token)
         verdict, kind, reason = SUBMIT_ANSWERS[answer](attempt.own_task)
         post.made_nothing = kind in {"deferred", "rejected"}
-        self.stage.run(self.stage.reply(post, verdict))
+        self.setup.run(self.setup.reply(post, verdict))
         was_awaited = self.ref.replied(job, attempt, kind, reason)
         self.seen[f"reply {answer}{'' if was_awaited else ', too late'}"] += 1
 
-    @precondition(lambda self: self.stage.hanging())
+    @precondition(lambda self: self.setup.hanging())
     @rule(pick=PICKS)
     def worker_crashes(self, pick: int) -> None:
         """A worker dies between its claim and Kie's answer."""
-        post: Post = _pick(pick, self.stage.hanging())
-        self.stage.run(self.stage.crash(post))
+        post: Post = _pick(pick, self.setup.hanging())
+        self.setup.run(self.setup.crash(post))
         self.seen["crash"] += 1
 
     @precondition(lambda self: any(job.attempts for job in self.ref.jobs.values()))
@@ -280,7 +280,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             return  # not stale: other rules do this
         task = job.attempts[memory.attempt - 1].own_task
         try:
-            self.stage.run(_as_coroutine(WRITES[event](self.stage.store, memory, task)))
+            self.setup.run(_as_coroutine(WRITES[event](self.setup.store, memory, task)))
         except StaleJob:
             self.seen["stale write" if is_newest else "fenced write"] += 1
         else:
@@ -291,14 +291,14 @@ class LifeOfJobs(RuleBasedStateMachine):
     # --- Kie's verdicts -----------------------------------------------------------------------
 
     def _poll(self, job: RefJob, verdict: Any, **options: Any) -> None:
-        before = len(self.stage.kie.asked_about)
+        before = len(self.setup.kie.asked_about)
         options = {"basis": "current", **options}
         try:
-            self.stage.run(self.stage.poll(job.id, verdict, **options))
+            self.setup.run(self.setup.poll(job.id, verdict, **options))
         except StaleJob:
             assert job.was_settled_elsewhere
             self.seen["poll after an operator"] += 1
-        asked = self.stage.kie.asked_about[before:]
+        asked = self.setup.kie.asked_about[before:]
         if job.was_settled_elsewhere:
             assert asked in ([], [job.task])
             job.was_settled_elsewhere = False
@@ -373,8 +373,8 @@ class LifeOfJobs(RuleBasedStateMachine):
             "forged": f"forged-{other % 3}-{attempt.token}",
         }
         claimed = tasks[claim]
-        (row,) = self.stage.run(
-            self.stage.database.fetch("receive_callback", attempt.token, claimed, 1_000)
+        (row,) = self.setup.run(
+            self.setup.database.fetch("receive_callback", attempt.token, claimed, 1_000)
         )
         if row["times"] == 1:
             self.ref.callbacks.append(RefCallback(row["id"], job, attempt, claimed))
@@ -385,8 +385,8 @@ class LifeOfJobs(RuleBasedStateMachine):
         """A stored callback is confirmed or refuted through record-info."""
         callback = _pick(pick, [one for one in self.ref.callbacks if one.verdict is None])
         says = "delivered" if delivered else "pending"
-        self.stage.run(self.stage.handle_callback(callback.id, LATE_SAYS[says], silent=is_silent))
-        makers = None if is_silent else self.stage.kie.makers
+        self.setup.run(self.setup.handle_callback(callback.id, LATE_SAYS[says], silent=is_silent))
+        makers = None if is_silent else self.setup.kie.makers
         self.ref.judged(callback, makers, says)
 
     @precondition(lambda self: any(self.ref.open_late_tasks()))
@@ -395,8 +395,8 @@ class LifeOfJobs(RuleBasedStateMachine):
         """The hour comes when every task that its job does not wait for is asked about again."""
         for late in self.ref.open_late_tasks():
             late.is_due = True
-        self.stage.run(self.stage.check_late_tasks(LATE_SAYS[says], silent=is_silent))
-        makers = None if is_silent else self.stage.kie.makers
+        self.setup.run(self.setup.check_late_tasks(LATE_SAYS[says], silent=is_silent))
+        makers = None if is_silent else self.setup.kie.makers
         for job in self.ref.jobs.values():
             for late in self.ref.checked(job, makers, says):
                 self.seen[f"late task {late.outcome or 'put off'}"] += 1
@@ -416,13 +416,13 @@ class LifeOfJobs(RuleBasedStateMachine):
 
     def _pass_time(self, change: str, *states: str) -> None:
         statement = f"UPDATE jobs SET {change} WHERE state = ANY($1::text[])"
-        self.stage.run(self.stage.rows(statement, list(states)))
+        self.setup.run(self.setup.rows(statement, list(states)))
 
     @precondition(_some("unknown"))
     @rule()
     def sweep(self) -> None:
         """The reconciler ends every unknown submission whose limit has passed."""
-        self.stage.run(self.stage.sweep_unknown())
+        self.setup.run(self.setup.sweep_unknown())
         for job in self.ref.jobs_in("unknown"):
             if job.is_old:
                 self.ref.lost(job)
@@ -433,7 +433,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         """An operator decides: the right task, a wrong one, another job's, or none."""
         job = _pick(pick, self.ref.jobs_in("unknown") or list(self.ref.jobs.values()))
         task = self._task_named(job, claim)
-        producer = self.stage.producer
+        producer = self.setup.producer
         verdict = (
             producer.resolve_lost(job.id, "not in the log")
             if task is None
@@ -441,7 +441,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         )
         is_taken = task in self._tasks_of_others(job)
         try:
-            self.stage.run(verdict)
+            self.setup.run(verdict)
         except InvalidRequest:
             assert job.state != "unknown" or is_taken
             return
@@ -461,12 +461,12 @@ class LifeOfJobs(RuleBasedStateMachine):
         jobs = list(self.ref.jobs.values())
         job = _pick(pick, [job for job in jobs if job.is_in_doubt] or jobs)
         if images:
-            urls, producer = _urls(images), self.stage.producer
+            urls, producer = _urls(images), self.setup.producer
             verdict = producer.resolve_delivered(job.id, urls, "seen", charge_basis=basis)
         else:
-            verdict = self.stage.producer.resolve_undelivered(job.id, "none in the log")
+            verdict = self.setup.producer.resolve_undelivered(job.id, "none in the log")
         try:
-            self.stage.run(verdict)
+            self.setup.run(verdict)
         except InvalidRequest:
             assert not job.is_under_review
             assert not self.ref.settles_late(job, images)

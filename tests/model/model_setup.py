@@ -1,4 +1,4 @@
-"""The stage: the real steps, stores and SQL on a real Postgres, over a Kie that answers when told.
+"""The setup: the real steps, stores and SQL on a real Postgres, over a Kie that answers when told.
 
 Redis, the throttle and the brake are stand-ins that do nothing: they deliver and delay, and the
 model decides what is delivered when. A POST hangs until the model answers it, so workers can
@@ -177,7 +177,7 @@ class LaterClock:
 
 
 @dataclass(slots=True)
-class Stage:
+class ModelSetup:
     """Everything that the model test moves, on one loop and one database."""
 
     runner: asyncio.Runner
@@ -335,8 +335,10 @@ async def _open(stack: AsyncExitStack, url: str, home: Path) -> tuple[Database, 
     return database, settings
 
 
-def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: Path) -> Stage:
-    """Return a stage over the database of that URL; `stack` closes it on the same loop."""
+def build_model_setup(
+    runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: Path
+) -> ModelSetup:
+    """Return a setup over the database of that URL; `stack` closes it on the same loop."""
     database, settings = runner.run(_open(stack, url, home))
     no_redis, kie = NoRedis(), SlowKie()
     delivery_queue = cast("DeliveryQueue", no_redis)
@@ -358,4 +360,4 @@ def build_stage(runner: asyncio.Runner, stack: AsyncExitStack, url: str, home: P
     )
     watch = JobEndWaiter(JobRepository(database), ChangeSubscription(delivery_queue))
     producer = Producer(database, delivery_queue, watch, job_deadline_seconds=DEADLINE_SECONDS)
-    return Stage(runner, database, deps, kie, producer, CallbackHandler(deps, database))
+    return ModelSetup(runner, database, deps, kie, producer, CallbackHandler(deps, database))

@@ -15,15 +15,17 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.length import EXAMPLES, IS_LONG, SEED, STEPS, report
 from tests.model.machine import LifeOfJobs
-from tests.model.model_setup import Stage
+from tests.model.model_setup import ModelSetup
 
 
-def run_model(stage: Stage, seen: Counter[str], *, examples: int, steps: int, seed: int) -> None:
+def run_model(
+    setup: ModelSetup, seen: Counter[str], *, examples: int, steps: int, seed: int
+) -> None:
     """Run so many examples; raises with the shortest failing story."""
 
     class Machine(LifeOfJobs):
         def __init__(self) -> None:
-            super().__init__(stage, seen)
+            super().__init__(setup, seen)
 
     run_state_machine_as_test(
         hypothesis.seed(seed)(Machine),
@@ -39,9 +41,9 @@ def run_model(stage: Stage, seen: Counter[str], *, examples: int, steps: int, se
     )
 
 
-def test_database_and_reference_agree_after_every_step(stage: Stage) -> None:
+def test_database_and_reference_agree_after_every_step(setup: ModelSetup) -> None:
     seen: Counter[str] = Counter()
     sys.stdout.write(f"seed {SEED}, {EXAMPLES} examples of at most {STEPS} steps\n")
-    run_model(stage, seen, examples=EXAMPLES, steps=STEPS, seed=SEED)
+    run_model(setup, seen, examples=EXAMPLES, steps=STEPS, seed=SEED)
     report(seen)
     assert seen["steps compared"] > EXAMPLES, seen

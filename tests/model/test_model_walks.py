@@ -16,7 +16,7 @@ from tests.model.answers import ANSWER_NAMES
 from tests.model.dice import walk
 from tests.model.length import EXAMPLES, SEED, SUITE_SEED, report
 from tests.model.machine import LifeOfJobs
-from tests.model.model_setup import Stage
+from tests.model.model_setup import ModelSetup
 
 # Other words of Kie for what `rate_limited` stands for here.
 NEVER_HERE = {Reason.MAINTENANCE, Reason.PROVIDER_FULL, Reason.UNREACHABLE}
@@ -35,7 +35,9 @@ EXPECTED = {
 }
 
 
-def test_long_everyday_walks_leave_nothing_unseen_and_agree_after_every_step(stage: Stage) -> None:
+def test_long_everyday_walks_leave_nothing_unseen_and_agree_after_every_step(
+    setup: ModelSetup,
+) -> None:
     seen: Counter[str] = Counter()
     seeds = [*range(SUITE_SEED, SUITE_SEED + SUITE_WALKS)]
     if SEED != SUITE_SEED:
@@ -44,7 +46,7 @@ def test_long_everyday_walks_leave_nothing_unseen_and_agree_after_every_step(sta
         f"{len(seeds)} walks of {WALK_STEPS} steps, seeds from {SUITE_SEED} and {SEED}\n"
     )
     for seed in seeds:
-        life = LifeOfJobs(stage, seen)
+        life = LifeOfJobs(setup, seen)
         try:
             walk(life, Random(seed), WALK_STEPS)
         except AssertionError as error:

@@ -19,7 +19,7 @@ from shared.adapters.postgres.named_queries import sql_folder
 def pytest_configure(config: pytest.Config) -> None:
     """Compare where the packages and the SQL come from with pytest's root."""
     root = config.rootpath.resolve()
-    places = [Path(room.__file__ or "/") for room in (shared, producer, worker)]
+    places = [Path(package.__file__ or "/") for package in (shared, producer, worker)]
     for place in [*places, sql_folder(), Path(__file__)]:
         if not place.resolve().is_relative_to(root):
             raise pytest.UsageError(f"{place} would be tested, which is not in the copy {root}")

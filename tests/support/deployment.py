@@ -74,7 +74,7 @@ async def eventually(
         raise AssertionError(f"after {timeout_seconds:g} s still not: {what}") from None
 
 
-class Workshop:
+class Deployment:
     """The deployment of one test."""
 
     def __init__(
@@ -138,8 +138,8 @@ class Workshop:
     async def worker(self, **changes: Any) -> AsyncIterator[WorkerResources]:
         """Run a worker in this process. Keywords change its settings."""
         settings = self.settings.model_copy(update=changes)
-        async with open_worker(settings) as rooms, run_lanes(rooms):
-            yield rooms
+        async with open_worker(settings) as resources, run_lanes(resources):
+            yield resources
 
     @asynccontextmanager
     async def worker_with_callbacks(self, **changes: Any) -> AsyncIterator[WorkerResources]:
@@ -150,8 +150,8 @@ class Workshop:
             "worker_http_port": port,
             **changes,
         }
-        async with self.worker(**changes) as rooms:
-            yield rooms
+        async with self.worker(**changes) as resources:
+            yield resources
 
     @asynccontextmanager
     async def api(self, **changes: Any) -> AsyncIterator[ApiClient]:

@@ -53,11 +53,11 @@ def words(cell: str) -> list[str]:
 
 
 def our_sources() -> list[Path]:
-    return [file for room in ("shared", "producer", "worker") for file in _python_files(room)]
+    return [file for package in ("shared", "producer", "worker") for file in _python_files(package)]
 
 
-def _python_files(room: str) -> list[Path]:
-    return sorted((ROOT / room).rglob("*.py"))
+def _python_files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
 
 
 # --- lifecycle.md ---------------------------------------------------------------------------
@@ -236,6 +236,6 @@ def test_commands_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_that_are_named_exist(page: Path) -> None:
-    rooms = r"`((?:shared|producer|worker|sql|tests|docs)/[\w./-]+)`"
-    named = set(re.findall(rooms, page.read_text(encoding="utf-8")))
+    path_pattern = r"`((?:shared|producer|worker|sql|tests|docs)/[\w./-]+)`"
+    named = set(re.findall(path_pattern, page.read_text(encoding="utf-8")))
     assert not [name for name in named if not (ROOT / name).exists()]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("shared", "producer", "worker", "tests", "bench")
+PACKAGES = ("shared", "producer", "worker", "tests", "bench")
 FUNCTION_LINES_MAX = 50
 FILE_LINES_MAX = 400
 TEST_FILE_LINES_MAX = 500
@@ -43,7 +43,7 @@ def read_source(path: str, text: str) -> Source:
 
 
 def our_files() -> list[Path]:
-    return sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
+    return sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 
 def dotted(node: ast.expr) -> str:
@@ -147,7 +147,7 @@ def no_test_is_skipped(source: Source) -> list[str]:
 
 def our_own_code_is_never_patched(source: Source) -> list[str]:
     faults = []
-    ours = _names_from_our_rooms(source)
+    ours = _names_from_our_packages(source)
     for name, call in calls_of(source):
         patches = re.search(r"(^|\.)(patch(\.\w+)?|setattr|delattr)$", name)
         # monkeypatch and mock only: the built-in setattr is no patch.
@@ -157,21 +157,21 @@ def our_own_code_is_never_patched(source: Source) -> list[str]:
         text = target.value if isinstance(target, ast.Constant) else None
         said = text if isinstance(text, str) else dotted(target)
         first = said.partition(".")[0]
-        if first in ROOMS or first in ours:
+        if first in PACKAGES or first in ours:
             faults.append(f"line {call.lineno} patches {said}")
     return faults
 
 
-def _names_from_our_rooms(source: Source) -> set[str]:
+def _names_from_our_packages(source: Source) -> set[str]:
     names: set[str] = set()
     for node in source.nodes:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ROOMS:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PACKAGES:
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {
                 alias.asname
                 for alias in node.names
-                if alias.asname and alias.name.partition(".")[0] in ROOMS
+                if alias.asname and alias.name.partition(".")[0] in PACKAGES
             }
     return names
 
@@ -250,9 +250,9 @@ def test_a_folder_with_15_files_is_found() -> None:
     assert not crowded_folders(f"tests/integration/worker/{name}" for name in names)
 
 
-def test_all_rooms_are_looked_at() -> None:
-    rooms_seen = {file.relative_to(ROOT).parts[0] for file in our_files()}
-    assert rooms_seen == set(ROOMS)
+def test_every_package_is_checked() -> None:
+    packages_seen = {file.relative_to(ROOT).parts[0] for file in our_files()}
+    assert packages_seen == set(PACKAGES)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.embedded import EmbeddedServers
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop, environment
+from tests.support.deployment import Deployment, environment
 
 # What would change the looks of what is said.
 _LOOKS = ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS", "LOG_FORMAT")
@@ -21,9 +21,9 @@ def _plain(environ: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def darkroom(workshop: Workshop, tmp_path: Path) -> Darkroom:
+def darkroom(deployment: Deployment, tmp_path: Path) -> Darkroom:
     """Over this test's database, Valkey and simulator; the account `acme` is rich."""
-    return Darkroom(_plain(environment(workshop.settings)), tmp_path)
+    return Darkroom(_plain(environment(deployment.settings)), tmp_path)
 
 
 @pytest.fixture

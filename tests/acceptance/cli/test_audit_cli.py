@@ -9,8 +9,8 @@ from producer.cli.command_tree import build_app
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.integration.database.database_setup import Desk
-from tests.support.deployment import Workshop
+from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.deployment import Deployment
 
 URL = "https://hooks.example/end"
 READING = {
@@ -30,9 +30,9 @@ WEBHOOKS_AND_KEYS = {
 }
 
 
-async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, workshop: Workshop) -> None:
-    desk = Desk(workshop.database)
-    failed, queued = await desk.job_in(JobState.FAILED), await desk.enqueue()
+async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, deployment: Deployment) -> None:
+    setup = DatabaseSetup(deployment.database)
+    failed, queued = await setup.job_in(JobState.FAILED), await setup.enqueue()
     done = await darkroom.run_all(
         ("jobs", "cancel", str(queued.id), "--json"),
         ("jobs", "retry", str(failed.id)),
@@ -74,7 +74,7 @@ async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, workshop: Wo
 
 
 async def test_every_command_that_changes_something_for_others_is_noted(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     commands = {
         f"{group.name} {command.name or command.callback.__name__}"  # type: ignore[union-attr]
@@ -82,11 +82,11 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         for command in (group.typer_instance.registered_commands if group.typer_instance else ())
     }
     assert commands == READING | set(NOTED_ABOVE) | {"jobs resolve"} | set(WEBHOOKS_AND_KEYS)
-    desk = Desk(workshop.database)
-    unknown, ended = await desk.job_in(JobState.UNKNOWN), await desk.enqueue(webhook_url=URL)
-    await desk.book.cancel(ended.id)
-    key, _ = await KeyStore(workshop.database).create(Role.OPERATOR)
-    message = (await workshop.producer.webhooks.list())[0]["id"]
+    setup = DatabaseSetup(deployment.database)
+    unknown, ended = await setup.job_in(JobState.UNKNOWN), await setup.enqueue(webhook_url=URL)
+    await setup.book.cancel(ended.id)
+    key, _ = await KeyStore(deployment.database).create(Role.OPERATOR)
+    message = (await deployment.producer.webhooks.list())[0]["id"]
     done = await darkroom.run_all(
         ("webhooks", "secret", "acme", f"{URL}/new", "--create"),
         ("webhooks", "rotate", "acme", URL),
@@ -95,7 +95,7 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
     )
     assert [one.code for one in done] == [0] * 5, [one.err for one in done]
-    noted = await workshop.producer.billing.audit(actor=getpass.getuser())
+    noted = await deployment.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
         (act, "cli", socket.gethostname())
         for act in (*WEBHOOKS_AND_KEYS.values(), "webhook_endpoint_created", "job_resolved")

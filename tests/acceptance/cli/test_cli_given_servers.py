@@ -11,7 +11,7 @@ from producer import Producer
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 PROMPT = ("--account", "acme", "--prompt", "a lighthouse")
 
@@ -74,10 +74,10 @@ async def test_the_doctor_says_it_and_examines_the_rest(darkroom: Darkroom) -> N
     assert found["postgres"]["ok"]
 
 
-async def test_the_python_client_refuses_it_too(workshop: Workshop, tmp_path: Path) -> None:
-    assert workshop.settings.database_url is not None
+async def test_the_python_client_refuses_it_too(deployment: Deployment, tmp_path: Path) -> None:
+    assert deployment.settings.database_url is not None
     settings = Settings(
-        database_url=SecretStr(workshop.settings.database_url.get_secret_value()),
+        database_url=SecretStr(deployment.settings.database_url.get_secret_value()),
         darkroom_home=tmp_path / "no-home-yet",
     )
     with pytest.raises(ConfigurationError, match="Set REDIS_URL"):

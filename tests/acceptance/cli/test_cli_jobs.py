@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 JOB_FIELDS = {
     *("id", "account_id", "model", "task", "request", "state", "reason", "message", "progress"),
@@ -49,21 +49,21 @@ async def test_enqueue_takes_every_option(darkroom: Darkroom) -> None:
 
 
 async def test_waiting_prints_the_image_urls_and_shows_the_way_on_stderr(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    async with workshop.worker():
+    async with deployment.worker():
         said = await darkroom.run(*A_LIGHTHOUSE, "--quantity", "2", "--wait", "--timeout", "20")
     assert said.code == 0, said.err
     assert len(said.lines) == 2
-    assert all(line.startswith(workshop.simulator.base_url) for line in said.lines)
+    assert all(line.startswith(deployment.simulator.base_url) for line in said.lines)
     assert "queued" in said.err
     assert "7 credits charged" in said.err
 
 
 async def test_a_job_that_fails_leaves_with_4_and_can_be_run_again(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    async with workshop.worker():
+    async with deployment.worker():
         failed = await darkroom.run(*A_FAILURE, "--wait", "--json")
         assert failed.code == 4
         assert failed.object["state"] == "failed"
@@ -82,8 +82,8 @@ async def test_a_wait_that_is_over_leaves_with_5_and_says_how_to_go_on(darkroom:
     assert "jobs wait" in said.err.splitlines()[-1]
 
 
-async def test_a_queued_job_is_cancelled_once(darkroom: Darkroom, workshop: Workshop) -> None:
-    job_id = str((await workshop.enqueue()).id)
+async def test_a_queued_job_is_cancelled_once(darkroom: Darkroom, deployment: Deployment) -> None:
+    job_id = str((await deployment.enqueue()).id)
     first = await darkroom.run("jobs", "cancel", job_id, "--json")
     assert (first.code, first.object["state"]) == (0, "cancelled")
     second, waited = await darkroom.run_all(("jobs", "cancel", job_id), ("jobs", "wait", job_id))
@@ -115,9 +115,9 @@ async def test_what_does_not_exist_leaves_with_3(darkroom: Darkroom) -> None:
 
 
 async def test_too_few_credits_say_which_grant_would_do(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    await workshop.open_account("poor", 5)
+    await deployment.open_account("poor", 5)
     said = await darkroom.run("enqueue", "--account", "poor", "--prompt", "x", "--quantity", "4")
     assert said.code == 1
     assert "needs 8 credits but has 5" in said.err
@@ -134,10 +134,10 @@ async def test_an_idempotency_key_names_one_job(darkroom: Darkroom) -> None:
 
 
 async def test_the_list_is_newest_first_filtered_and_paged(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    jobs = [await workshop.enqueue() for _ in range(3)]
-    await workshop.producer.cancel(jobs[0].id)
+    jobs = [await deployment.enqueue() for _ in range(3)]
+    await deployment.producer.cancel(jobs[0].id)
     listed = await darkroom.run("jobs", "list", "--account", "acme", "--limit", "2", "--json")
     assert [one["id"] for one in listed.objects] == [str(jobs[2].id), str(jobs[1].id)]
     assert listed.objects[0].keys() >= JOB_FIELDS
@@ -152,10 +152,10 @@ async def test_the_list_is_newest_first_filtered_and_paged(
 
 
 async def test_one_job_is_shown_with_its_timeline_attempts_and_money(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    async with workshop.worker():
-        job = await workshop.ended(await workshop.enqueue())
+    async with deployment.worker():
+        job = await deployment.ended(await deployment.enqueue())
     show = ("jobs", "show", str(job.id))
     shown, told = await darkroom.run_all(show, (*show, "--json"))
     assert shown.code == 0

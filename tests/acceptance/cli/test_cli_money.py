@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 
 TWO_IMAGES = ("gpt-4o-image", "text-to-image", "2")
 
@@ -22,8 +22,10 @@ async def test_an_account_is_created_granted_and_shown(darkroom: Darkroom) -> No
     assert shown.object == taken.object
 
 
-async def test_the_ledger_is_newest_first_and_paged(darkroom: Darkroom, workshop: Workshop) -> None:
-    job = await workshop.enqueue()
+async def test_the_ledger_is_newest_first_and_paged(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    job = await deployment.enqueue()
     ledger = await darkroom.run("accounts", "ledger", "acme", "--json")
     assert [entry["kind"] for entry in ledger.objects] == ["hold", "grant"]
     assert ledger.objects[0]["job_id"] == str(job.id)
@@ -35,9 +37,9 @@ async def test_the_ledger_is_newest_first_and_paged(darkroom: Darkroom, workshop
 
 
 async def test_a_price_is_changed_with_its_consequences(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    await workshop.enqueue(text_to_image(quantity=2))
+    await deployment.enqueue(text_to_image(quantity=2))
     said = await darkroom.run("prices", "set", *TWO_IMAGES, "10", "--reason", "summer")
     assert said.code == 0
     assert "7 → 10 credits" in said.out

@@ -12,18 +12,18 @@ from arq.connections import ArqRedis
 
 from shared.adapters.redis.deliveries import local_now_ms
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 
 NO_POSTGRES = "postgresql://darkroom@127.0.0.1:1/darkroom"
 NO_REDIS = "redis://127.0.0.1:1"
 
 
-async def test_the_queue_in_one_object(darkroom: Darkroom, workshop: Workshop) -> None:
-    async with workshop.worker():
+async def test_the_queue_in_one_object(darkroom: Darkroom, deployment: Deployment) -> None:
+    async with deployment.worker():
         failing = text_to_image("[[sim: outcome=content_policy]]")
-        jobs = [await workshop.enqueue(failing), await workshop.enqueue()]
-        await asyncio.gather(*(workshop.ended(job) for job in jobs))
-    await workshop.enqueue()
+        jobs = [await deployment.enqueue(failing), await deployment.enqueue()]
+        await asyncio.gather(*(deployment.ended(job) for job in jobs))
+    await deployment.enqueue()
     said, page = await darkroom.run_all(("queue", "--json"), ("queue",))
     queue = said.object
     assert (said.code, page.code) == (0, 0)
@@ -90,12 +90,12 @@ async def test_an_unusable_environment_lists_every_fault(darkroom: Darkroom) -> 
 
 
 async def test_an_old_schema_is_refused_until_it_is_migrated(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     name = "unmigrated"
-    await workshop.run_sql(f"CREATE DATABASE {name}")
+    await deployment.run_sql(f"CREATE DATABASE {name}")
     try:
-        given = workshop.settings.database_url
+        given = deployment.settings.database_url
         assert given is not None
         url = f"{given.get_secret_value().rpartition('/')[0]}/{name}"
         old = darkroom.elsewhere(DATABASE_URL=url)
@@ -110,7 +110,7 @@ async def test_an_old_schema_is_refused_until_it_is_migrated(
         assert (again.code, again.out) == (0, "")
         assert "up to date" in again.err
     finally:
-        await workshop.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        await deployment.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def test_env_prints_lines_that_a_shell_can_read(darkroom: Darkroom) -> None:
@@ -142,13 +142,13 @@ async def test_an_unknown_command_leaves_with_2(darkroom: Darkroom) -> None:
 
 
 async def test_the_queue_shows_each_of_several_kie_accounts(
-    darkroom: Darkroom, workshop: Workshop, redis: ArqRedis
+    darkroom: Darkroom, deployment: Deployment, redis: ArqRedis
 ) -> None:
     keys = {"studio": "studio-key-0123456789abcdef", "archive": "archive-key-0123456789abcdef"}
     several = darkroom.elsewhere(
         KIE_API_KEY=None, KIE_API_KEYS=",".join(f"{name}={key}" for name, key in keys.items())
     )
-    await workshop.run_sql(
+    await deployment.run_sql(
         "INSERT INTO provider_balance_checks (asked_at, at, balance, drift, unexplained, settled,"
         " verdict, provider_account) VALUES (now(), now(), 60.62, 0, 0, true, 'first', 'studio')"
     )

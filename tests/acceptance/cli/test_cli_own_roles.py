@@ -15,9 +15,9 @@ from producer.cli.command_tree import build_app
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.test_webhooks_cli import dead
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.database_logins import logged_in
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 URL = "https://shop.example/hook"
 PRICE = ("gpt-4o-image", "text-to-image", "1")
@@ -59,15 +59,17 @@ def batched(
         yield left[start : start + size]
 
 
-async def played_by(desk: Desk, workshop: Workshop) -> dict[str, dict[str, tuple[str, ...]]]:
+async def played_by(
+    setup: DatabaseSetup, deployment: Deployment
+) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return what each role types, the arguments by the command."""
 
     async def new(state: JobState) -> str:
-        return str((await desk.job_in(state)).id)
+        return str((await setup.job_in(state)).id)
 
-    message = await dead(workshop)
-    rows = await workshop.run_sql("SELECT id FROM webhook_messages WHERE job_id = $1", message.id)
-    failed: Job = await desk.job_in(JobState.FAILED)
+    message = await dead(deployment)
+    rows = await deployment.run_sql("SELECT id FROM webhook_messages WHERE job_id = $1", message.id)
+    failed: Job = await setup.job_in(JobState.FAILED)
     return {
         "api": {
             "enqueue": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
@@ -105,14 +107,14 @@ async def played_by(desk: Desk, workshop: Workshop) -> dict[str, dict[str, tuple
 
 
 async def test_every_command_runs_as_a_login_of_its_role(
-    as_role: dict[str, Darkroom], workshop: Workshop
+    as_role: dict[str, Darkroom], deployment: Deployment
 ) -> None:
-    desk = Desk(workshop.database)
-    await workshop.run_sql(
+    setup = DatabaseSetup(deployment.database)
+    await deployment.run_sql(
         "INSERT INTO api_keys (id, prefix, secret_sha256, role)"
         " VALUES (gen_random_uuid(), 'dk_000000000000', sha256('x'), 'operator')"
     )
-    played = await played_by(desk, workshop)
+    played = await played_by(setup, deployment)
     typed = {command for commands in played.values() for command in commands}
     assert typed | ELSEWHERE | PROGRAMS == leaves(typer.main.get_command(build_app()))
     failed = {}
@@ -124,17 +126,17 @@ async def test_every_command_runs_as_a_login_of_its_role(
                 if said.code and (command[0] != "doctor" or "denied" in said.out):
                     failed[" ".join(command)] = said.err + said.out
     assert failed == {}
-    await workshop.check_books()
+    await deployment.check_books()
 
 
 async def test_a_worker_of_another_login_is_seen_by_who_enqueues(
-    as_role: dict[str, Darkroom], workshop: Workshop, database_url: str
+    as_role: dict[str, Darkroom], deployment: Deployment, database_url: str
 ) -> None:
     words = ("enqueue", "--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1")
     assert "no worker is running" in (await as_role["api"].run(*words)).err
     async with (
         logged_in(database_url, ["darkroom_worker"]) as worker_url,
-        workshop.worker(database_url=SecretStr(worker_url)),
+        deployment.worker(database_url=SecretStr(worker_url)),
     ):
         assert "no worker is running" not in (await as_role["api"].run(*words)).err
 
@@ -150,11 +152,11 @@ async def test_a_worker_of_another_login_is_seen_by_who_enqueues(
     ],
 )
 async def test_a_command_that_is_not_its_roles_is_refused_and_changes_nothing(
-    as_role: dict[str, Darkroom], workshop: Workshop, role: str, words: tuple[str, ...]
+    as_role: dict[str, Darkroom], deployment: Deployment, role: str, words: tuple[str, ...]
 ) -> None:
-    desk = Desk(workshop.database)
-    before = await desk.picture()
+    setup = DatabaseSetup(deployment.database)
+    before = await setup.picture()
     said = await as_role[role].run(*words)
     assert said.code != 0
     assert "permission denied" in said.err
-    assert await desk.picture() == before
+    assert await setup.picture() == before

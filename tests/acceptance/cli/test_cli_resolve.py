@@ -13,26 +13,26 @@ from producer import Job
 from producer.cli.command_tree import build_app
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.integration.database.database_setup import Desk
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
-def desk(workshop: Workshop) -> Desk:
+def setup(deployment: Deployment) -> DatabaseSetup:
     """The worker's side of the same database."""
-    return Desk(workshop.database)
+    return DatabaseSetup(deployment.database)
 
 
-async def unknown_job(desk: Desk, **options: Any) -> Job:
-    return await desk.job_in(JobState.UNKNOWN, **options)
+async def unknown_job(setup: DatabaseSetup, **options: Any) -> Job:
+    return await setup.job_in(JobState.UNKNOWN, **options)
 
 
 async def test_the_list_and_the_page_of_an_unknown_job_say_what_to_type(
-    darkroom: Darkroom, desk: Desk
+    darkroom: Darkroom, setup: DatabaseSetup
 ) -> None:
-    job = await unknown_job(desk)
+    job = await unknown_job(setup)
     listed, shown, told = await darkroom.run_all(
         ("jobs", "list", "--state", "unknown"),
         ("jobs", "show", str(job.id)),
@@ -46,15 +46,17 @@ async def test_the_list_and_the_page_of_an_unknown_job_say_what_to_type(
     assert told.object["state"] == "unknown"
 
 
-async def test_other_jobs_bring_no_advice(darkroom: Darkroom, desk: Desk) -> None:
-    job = await desk.job_in(JobState.GENERATING)
+async def test_other_jobs_bring_no_advice(darkroom: Darkroom, setup: DatabaseSetup) -> None:
+    job = await setup.job_in(JobState.GENERATING)
     for said in await darkroom.run_all(("jobs", "list"), ("jobs", "show", str(job.id))):
         assert "resolve" not in said.err
         assert "unknown" not in said.err
 
 
-async def test_a_lost_submission_is_ended_with_who_and_why(darkroom: Darkroom, desk: Desk) -> None:
-    job = await unknown_job(desk)
+async def test_a_lost_submission_is_ended_with_who_and_why(
+    darkroom: Darkroom, setup: DatabaseSetup
+) -> None:
+    job = await unknown_job(setup)
     resolve = ("jobs", "resolve", str(job.id), "--lost", "--reason", "not in Kie's log")
     said = await darkroom.run(*resolve)
     assert said.code == 0, said.err
@@ -70,43 +72,45 @@ async def test_a_lost_submission_is_ended_with_who_and_why(darkroom: Darkroom, d
         getpass.getuser(),
         "not in Kie's log",
     )
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 async def test_a_recovered_submission_is_polled_and_charged_once(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    job = await workshop.enqueue(text_to_image("[[sim: lost_reply=1]]"))
-    async with workshop.worker():
-        await workshop.in_state(job, "unknown")
-        (task_id,) = workshop.simulator.record.tasks
+    job = await deployment.enqueue(text_to_image("[[sim: lost_reply=1]]"))
+    async with deployment.worker():
+        await deployment.in_state(job, "unknown")
+        (task_id,) = deployment.simulator.record.tasks
         said = await darkroom.run("jobs", "resolve", str(job.id), "--submitted", task_id, "--json")
         assert said.code == 0, said.err
         assert (said.object["state"], said.object["provider_task_id"]) == ("generating", task_id)
-        ended = await workshop.ended(job)
+        ended = await deployment.ended(job)
     assert (ended.state, ended.credits_charged) == (JobState.SUCCEEDED, 6)
-    workshop.check_paid_once()
-    await workshop.check_books()
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
 async def test_a_task_that_never_was_is_given_up_at_the_deadline_and_charges_nothing(
-    darkroom: Darkroom, desk: Desk
+    darkroom: Darkroom, setup: DatabaseSetup
 ) -> None:
-    job = await unknown_job(desk)
+    job = await unknown_job(setup)
     hurried = darkroom.elsewhere(JOB_DEADLINE_SECONDS="60")
     said = await hurried.run("jobs", "resolve", str(job.id), "--submitted", "task-9")
     assert said.lines == [f"{job.id} generating as task task-9"]
     assert f"jobs wait {job.id}" in said.err.splitlines()[-1]
-    resolved = await desk.store.load(job.id)
+    resolved = await setup.store.load(job.id)
     assert resolved.deadline_at is not None
     assert resolved.submitted_at is not None
     assert (resolved.deadline_at - resolved.submitted_at).total_seconds() == 60
-    assert await desk.money() == (10_000, 6)
+    assert await setup.money() == (10_000, 6)
 
 
-async def test_what_cannot_be_resolved_leaves_with_its_code(darkroom: Darkroom, desk: Desk) -> None:
-    holder = await desk.job_in(JobState.GENERATING)
-    job = await unknown_job(desk)
+async def test_what_cannot_be_resolved_leaves_with_its_code(
+    darkroom: Darkroom, setup: DatabaseSetup
+) -> None:
+    holder = await setup.job_in(JobState.GENERATING)
+    job = await unknown_job(setup)
     nobody, taken, known = await darkroom.run_all(
         ("jobs", "resolve", NOBODY, "--lost", "--reason", "x"),
         ("jobs", "resolve", str(job.id), "--submitted", str(holder.provider_task_id)),
@@ -119,15 +123,15 @@ async def test_what_cannot_be_resolved_leaves_with_its_code(darkroom: Darkroom, 
 
 
 async def test_a_success_that_cannot_be_read_is_settled_by_hand(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     jobs = [
-        await workshop.enqueue(text_to_image(f"[[sim: response_form=broken]] {number}"))
+        await deployment.enqueue(text_to_image(f"[[sim: response_form=broken]] {number}"))
         for number in range(2)
     ]
-    async with workshop.worker():
+    async with deployment.worker():
         for job in jobs:
-            await eventually(partial(_is_held, workshop, job), "it is held", 60)
+            await eventually(partial(_is_held, deployment, job), "it is held", 60)
     first, second = (str(job.id) for job in jobs)
     shown, listed = await darkroom.run_all(("jobs", "show", first), ("jobs", "list"))
     assert f"jobs resolve {first} --delivered URL" in shown.err
@@ -139,15 +143,17 @@ async def test_a_success_that_cannot_be_read_is_settled_by_hand(
     )
     assert delivered.lines == [f"{first} succeeded with 1 image, 6 charged"]
     assert undelivered.lines == [f"{second} failed as undelivered, 6 credits released"]
-    await workshop.check_books()
+    await deployment.check_books()
     again = await darkroom.run("jobs", "resolve", first, "--undelivered", "--reason", "x")
     assert again.code == 1
     assert f"job {first} is succeeded" in again.err
 
 
-async def test_a_late_task_in_doubt_is_settled_by_hand(darkroom: Darkroom, desk: Desk) -> None:
-    first, second = [await desk.job_in(JobState.FAILED) for _ in range(2)]
-    await desk.sql(
+async def test_a_late_task_in_doubt_is_settled_by_hand(
+    darkroom: Darkroom, setup: DatabaseSetup
+) -> None:
+    first, second = [await setup.job_in(JobState.FAILED) for _ in range(2)]
+    await setup.sql(
         "INSERT INTO late_tasks (job_id, attempt, provider_task_id, in_doubt_since, answer)"
         " SELECT id, attempt, 'task-' || number, now(), 'no images in {\"x\": 1}'"
         "  FROM jobs, generate_series(1, 2) AS number WHERE id = ANY($1::uuid[])"
@@ -178,8 +184,8 @@ async def test_a_late_task_in_doubt_is_settled_by_hand(darkroom: Darkroom, desk:
     assert "https://a.example/1.png" in shown.out
 
 
-async def _is_held(workshop: Workshop, job: Job) -> bool:
-    return (await workshop.producer.get(job.id)).reason == "result_unreadable"
+async def _is_held(deployment: Deployment, job: Job) -> bool:
+    return (await deployment.producer.get(job.id)).reason == "result_unreadable"
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,21 @@ from __future__ import annotations
 import signal
 
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 A_LIGHTHOUSE = ("enqueue", "--account", "acme", "--prompt", "a lighthouse", "--wait")
 
 
 async def test_the_queue_is_watched_live_until_ctrl_c(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     async with darkroom.on_terminal("queue", "--watch") as terminal:
         await terminal.until_it_shows("idle")
-        await workshop.enqueue()
+        await deployment.enqueue()
         await terminal.until_it_shows("1 waiting, 0 in flight")
         # The database refuses everybody for a while: the watch says so and carries on.
-        database = (await workshop.run_sql("SELECT current_database() AS name"))[0]["name"]
-        await workshop.run_sql(
+        database = (await deployment.run_sql("SELECT current_database() AS name"))[0]["name"]
+        await deployment.run_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             " AND datname = $1 AND application_name = 'darkroom-cli'",
             database,
@@ -46,8 +46,10 @@ async def test_a_watch_without_a_terminal_writes_plain_objects(darkroom: Darkroo
         assert "Traceback" not in watch.err
 
 
-async def test_bars_and_colours_are_for_terminals(darkroom: Darkroom, workshop: Workshop) -> None:
-    async with workshop.worker():
+async def test_bars_and_colours_are_for_terminals(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    async with deployment.worker():
         async with darkroom.on_terminal(*A_LIGHTHOUSE) as terminal:
             assert await terminal.end() == 0
             await terminal.until_it_shows("credits charged")
@@ -63,11 +65,11 @@ async def test_bars_and_colours_are_for_terminals(darkroom: Darkroom, workshop: 
 
 
 async def test_ctrl_c_leaves_quietly_with_130_and_the_job_goes_on(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     async with darkroom.running(*A_LIGHTHOUSE) as waiting:
         await waiting.wait_for_text("queued")
         assert await waiting.stop(signal.SIGINT) == 130
         assert "Traceback" not in waiting.err
-    [job] = await workshop.producer.list()
+    [job] = await deployment.producer.list()
     assert job.state == "queued"

@@ -12,7 +12,7 @@ from producer.keys.key_format import prefix_of
 from producer.keys.key_store import Caller, KeyStore, Role
 from shared.errors import KeyRefused
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 FIELDS = {
     *("id", "prefix", "role", "account_id", "name", "created_at", "created_by", "last_used_at"),
@@ -23,7 +23,7 @@ AN_ADMIN_KEY = ("keys", "create", "--role", "admin")
 
 
 async def test_a_key_is_printed_alone_on_stdout_and_never_again(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     said = await darkroom.run(*A_SERVICE_KEY, "--name", "the shop's checkout")
     assert said.code == 0, said.err
@@ -34,7 +34,7 @@ async def test_a_key_is_printed_alone_on_stdout_and_never_again(
     assert "a key for service, account acme. It is not shown again" in said.err
     assert f"keys revoke {prefix}" in said.err
     assert "the first one: from now on the API refuses whoever sends no key" in said.err
-    caller = await KeyStore(workshop.database).authenticate(text)
+    caller = await KeyStore(deployment.database).authenticate(text)
     assert caller == Caller(Role.SERVICE, "acme", prefix)
     listed, told = await darkroom.run_all(("keys", "list"), ("keys", "list", "--json"))
     assert prefix in listed.out
@@ -47,20 +47,20 @@ async def test_a_key_is_printed_alone_on_stdout_and_never_again(
 
 
 async def test_a_key_as_json_has_the_key_beside_what_lists_show(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     created = await darkroom.run(*AN_ADMIN_KEY, "--json")
     assert created.err == ""
     assert created.object.keys() == {*FIELDS, "key"}
     assert (created.object["role"], created.object["account_id"]) == ("admin", None)
-    caller = await KeyStore(workshop.database).authenticate(created.object["key"])
+    caller = await KeyStore(deployment.database).authenticate(created.object["key"])
     assert caller == Caller(Role.ADMIN, None, created.object["prefix"])
     second = await darkroom.run(*AN_ADMIN_KEY)
     assert "the first one" not in second.err
 
 
 async def test_a_key_is_revoked_by_its_prefix_and_stays_so(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     text = (await darkroom.run(*AN_ADMIN_KEY)).lines[0]
     prefix = prefix_of(text) or ""
@@ -69,7 +69,7 @@ async def test_a_key_is_revoked_by_its_prefix_and_stays_so(
     assert said.lines[0].startswith(f"{prefix} (admin) was revoked at 20")
     assert "refused everywhere within 1 s" in said.err
     with pytest.raises(KeyRefused, match="revoked"):
-        await KeyStore(workshop.database).authenticate(text)
+        await KeyStore(deployment.database).authenticate(text)
     again, listed = await darkroom.run_all(("keys", "revoke", prefix, "--json"), ("keys", "list"))
     assert again.code == 0
     assert again.object.keys() == FIELDS
@@ -77,8 +77,8 @@ async def test_a_key_is_revoked_by_its_prefix_and_stays_so(
     assert listed.lines[1].endswith("revoked")
 
 
-async def test_lists_may_be_of_one_account(darkroom: Darkroom, workshop: Workshop) -> None:
-    await workshop.open_account("other", 0)
+async def test_lists_may_be_of_one_account(darkroom: Darkroom, deployment: Deployment) -> None:
+    await deployment.open_account("other", 0)
     empty, of_acme = await darkroom.run_all(("keys", "list"), ("keys", "list", "--account", "acme"))
     assert (empty.code, empty.out) == (0, "")
     assert "no keys: the API serves this machine only" in empty.err

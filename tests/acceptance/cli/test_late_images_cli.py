@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 
 async def test_late_images_are_on_the_jobs_page_and_summed_on_the_queues(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     before = (await darkroom.run("queue", "--json")).object["late_deliveries_day"]
     assert before == {"tasks": 0, "provider_credits": 0}
-    async with workshop.worker(job_deadline_seconds=1.0):
-        job = await workshop.enqueue(text_to_image("[[sim: duration=3]]", quantity=2))
-        await workshop.ended(job)
+    async with deployment.worker(job_deadline_seconds=1.0):
+        job = await deployment.enqueue(text_to_image("[[sim: duration=3]]", quantity=2))
+        await deployment.ended(job)
         waiting = await darkroom.run("jobs", "show", str(job.id))
         assert "none yet" in waiting.out
 
         async def came() -> bool:
-            await workshop.run_sql(
+            await deployment.run_sql(
                 "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
             )
-            return bool((await workshop.producer.get(job.id)).late_result_urls)
+            return bool((await deployment.producer.get(job.id)).late_result_urls)
 
         await eventually(came, "the late images are on the job", 60)
     shown, page, said, queue, listed = await darkroom.run_all(

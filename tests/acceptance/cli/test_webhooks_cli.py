@@ -8,17 +8,17 @@ from typer.testing import CliRunner
 from producer import Job
 from producer.cli.command_tree import build_app
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Workshop
+from tests.support.deployment import Deployment
 
 NOBODY = "msg_00000000000070008000000000000000"
 URL = "https://shop.example/hook"
 
 
-async def dead(workshop: Workshop, url: str = f"{URL}?token=hidden") -> Job:
+async def dead(deployment: Deployment, url: str = f"{URL}?token=hidden") -> Job:
     """Return a job whose webhook was given up."""
-    job = await workshop.enqueue(webhook_url=url)
-    await workshop.producer.cancel(job.id)
-    await workshop.run_sql(
+    job = await deployment.enqueue(webhook_url=url)
+    await deployment.producer.cancel(job.id)
+    await deployment.run_sql(
         "UPDATE webhook_messages SET state = 'dead', tries = 12, last_status = 500,"
         " last_error = 'answered 500', last_try_at = now() WHERE job_id = $1",
         job.id,
@@ -27,11 +27,11 @@ async def dead(workshop: Workshop, url: str = f"{URL}?token=hidden") -> Job:
 
 
 async def test_the_list_shows_what_was_not_taken_and_what_to_type(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    job = await dead(workshop)
-    pending = await workshop.enqueue(webhook_url=URL)
-    await workshop.producer.cancel(pending.id)
+    job = await dead(deployment)
+    pending = await deployment.enqueue(webhook_url=URL)
+    await deployment.producer.cancel(pending.id)
     table, listed, only, none = await darkroom.run_all(
         ("webhooks", "list"),
         ("webhooks", "list", "--json"),
@@ -50,9 +50,11 @@ async def test_the_list_shows_what_was_not_taken_and_what_to_type(
     assert (none.out, none.err.strip()) == ("", "no such webhooks")
 
 
-async def test_one_message_is_sent_anew_by_its_id(darkroom: Darkroom, workshop: Workshop) -> None:
-    await dead(workshop)
-    message_id = (await workshop.producer.webhooks.list())[0]["id"]
+async def test_one_message_is_sent_anew_by_its_id(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    await dead(deployment)
+    message_id = (await deployment.producer.webhooks.list())[0]["id"]
     said = await darkroom.run("webhooks", "replay", message_id)
     assert said.code == 0, said.err
     assert said.lines == [f"{message_id} job.cancelled is sent anew to {URL}"]
@@ -61,10 +63,10 @@ async def test_one_message_is_sent_anew_by_its_id(darkroom: Darkroom, workshop: 
 
 
 async def test_all_dead_ones_of_an_account_are_sent_anew(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     for _ in range(2):
-        await dead(workshop)
+        await dead(deployment)
     said = await darkroom.run("webhooks", "replay", "--dead", "--account", "acme")
     assert (said.code, said.lines) == (0, ["2 messages sent anew"])
     again = await darkroom.run("webhooks", "replay", "--dead", "--account", "acme", "--json")
@@ -72,9 +74,9 @@ async def test_all_dead_ones_of_an_account_are_sent_anew(
 
 
 async def test_endpoints_and_their_secrets_are_shown_and_rotated(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    await workshop.enqueue(webhook_url=f"{URL}?order=1")
+    await deployment.enqueue(webhook_url=f"{URL}?order=1")
     table, listed, told, secret = await darkroom.run_all(
         ("webhooks", "endpoints"),
         ("webhooks", "endpoints", "--account", "acme", "--json"),
@@ -95,15 +97,15 @@ async def test_endpoints_and_their_secrets_are_shown_and_rotated(
 
 
 async def test_a_secret_can_be_had_before_the_first_job(
-    darkroom: Darkroom, workshop: Workshop
+    darkroom: Darkroom, deployment: Deployment
 ) -> None:
     missing = await darkroom.run("webhooks", "secret", "acme", f"{URL}?token=hidden")
     assert (missing.code, missing.out) == (3, "")
     assert "hidden" not in missing.err
     made = await darkroom.run("webhooks", "secret", "acme", URL, "--create")
     assert made.code == 0, made.err
-    await workshop.enqueue(webhook_url=URL)
-    assert (await workshop.producer.webhooks.secret("acme", URL))["secret"] == made.lines[0]
+    await deployment.enqueue(webhook_url=URL)
+    assert (await deployment.producer.webhooks.secret("acme", URL))["secret"] == made.lines[0]
     inner = await darkroom.run("webhooks", "secret", "acme", "http://10.0.0.1/", "--create")
     assert inner.code == 1
     assert "url: points at 10.0.0.1, which is not public" in inner.err

@@ -9,18 +9,18 @@ from arq.connections import ArqRedis
 
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.conftest import darkroom
-from tests.acceptance.faults.fault_setup import Stage, set_stage
-from tests.support.deployment import Workshop
+from tests.acceptance.faults.fault_setup import FaultSetup, open_fault_setup
+from tests.support.deployment import Deployment
 
-__all__ = ["darkroom", "stage"]
+__all__ = ["darkroom", "setup"]
 
 
 @pytest.fixture
-async def stage(
-    workshop: Workshop,
+async def setup(
+    deployment: Deployment,
     darkroom: Darkroom,
     redis: ArqRedis,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[FaultSetup]:
     """A worker and an API behind relays, at rest."""
-    async with set_stage(workshop, darkroom, redis) as stage:
-        yield stage
+    async with open_fault_setup(deployment, darkroom, redis) as setup:
+        yield setup

@@ -25,7 +25,7 @@ from producer import Producer
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.servers import Servers
 from tests.acceptance.cli.cli_program import CommandOutput, Darkroom
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 from tests.support.server_outage import Outage, outage_of
 
 TOLD_WITHIN_SECONDS = 15.0
@@ -35,10 +35,10 @@ LINES_AT_MOST = 6
 
 
 @dataclass
-class Stage:
+class FaultSetup:
     """A running system: a worker and an API, each behind a relay to Postgres and one to Valkey."""
 
-    workshop: Workshop
+    deployment: Deployment
     darkroom: Darkroom
     redis: ArqRedis
     postgres_relay: Outage
@@ -52,12 +52,12 @@ class Stage:
 
     async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
         """Run a statement past the relay, as an operator would."""
-        return await self.workshop.run_sql(statement, *args)
+        return await self.deployment.run_sql(statement, *args)
 
     async def enqueue(self, times: int = 1, **options: Any) -> None:
         """Enqueue jobs past the relays."""
         for _ in range(times):
-            await self.workshop.enqueue(**options)
+            await self.deployment.enqueue(**options)
 
     async def readyz(self, process: str) -> tuple[int, dict[str, Any]]:
         """Return status and body of `/readyz`."""
@@ -80,7 +80,7 @@ class Stage:
         return told
 
 
-Cause = Callable[[Stage], AbstractAsyncContextManager[None]]
+Cause = Callable[[FaultSetup], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -109,23 +109,23 @@ class Fault:
     """Settings of the processes that differ from those of other tests."""
 
 
-async def play(stage: Stage, fault: Fault) -> None:
+async def play(setup: FaultSetup, fault: Fault) -> None:
     """Cause the fault, hear every output, mend it, and hear that all are content."""
-    stage.lines.clear()
-    async with fault.cause(stage):
+    setup.lines.clear()
+    async with fault.cause(setup):
         began = monotonic()
         for process in fault.processes:
-            await _is_told(stage, process, fault, began)
-        doctor, queue = await stage.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
+            await _is_told(setup, process, fault, began)
+        doctor, queue = await setup.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
         _check_doctor(doctor, fault)
         _check_queue(queue, fault)
-        _check_log(stage, fault)
-    await _is_content(stage, fault)
+        _check_log(setup, fault)
+    await _is_content(setup, fault)
 
 
-async def _is_told(stage: Stage, process: str, fault: Fault, began: float) -> None:
+async def _is_told(setup: FaultSetup, process: str, fault: Fault, began: float) -> None:
     async def is_told() -> bool:
-        status, body = await stage.readyz(process)
+        status, body = await setup.readyz(process)
         if status != fault.status:
             return False
         found = [one for one in body["alerts"] or [] if one["name"] == fault.alert]
@@ -133,9 +133,9 @@ async def _is_told(stage: Stage, process: str, fault: Fault, began: float) -> No
 
     left_seconds = TOLD_WITHIN_SECONDS - (monotonic() - began)
     await eventually(is_told, f"{process} tells {fault.alert}", left_seconds)
-    (one, *_) = [one for one in await stage.alerts(process) or [] if one["name"] == fault.alert]
+    (one, *_) = [one for one in await setup.alerts(process) or [] if one["name"] == fault.alert]
     assert fault.fix in one["fix"]
-    assert await stage.metric(process, "darkroom_alert", alert=fault.alert) == 1
+    assert await setup.metric(process, "darkroom_alert", alert=fault.alert) == 1
 
 
 def _check_doctor(said: CommandOutput, fault: Fault) -> None:
@@ -154,8 +154,8 @@ def _check_queue(said: CommandOutput, fault: Fault) -> None:
     assert fault.fix in found["fix"]
 
 
-def _check_log(stage: Stage, fault: Fault) -> None:
-    lines = [one for one in stage.lines if one.get("subject", "").startswith(fault.alert)]
+def _check_log(setup: FaultSetup, fault: Fault) -> None:
+    lines = [one for one in setup.lines if one.get("subject", "").startswith(fault.alert)]
     began = [one for one in lines if one["change"] == "began"]
     assert began, f"the log says nothing of {fault.alert}"
     assert fault.detail in began[0]["error"]
@@ -164,36 +164,36 @@ def _check_log(stage: Stage, fault: Fault) -> None:
     assert len(lines) <= LINES_AT_MOST * len(fault.processes), lines
 
 
-async def _is_content(stage: Stage, fault: Fault) -> None:
+async def _is_content(setup: FaultSetup, fault: Fault) -> None:
     for process in fault.processes:
 
         async def is_content(process: str = process) -> bool:
-            status, body = await stage.readyz(process)
+            status, body = await setup.readyz(process)
             told = [one["name"] for one in body["alerts"] or [{"name": None}]]
             return status == 200 and (not body["alerts"] and told == [None])
 
         await eventually(is_content, f"{process} is content again", CONTENT_WITHIN_SECONDS)
-        assert await stage.metric(process, "darkroom_alert", alert=fault.alert) == 0
-    doctor, queue = await stage.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
+        assert await setup.metric(process, "darkroom_alert", alert=fault.alert) == 0
+    doctor, queue = await setup.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
     assert [one for one in doctor.objects if not one["ok"]] == []
     assert (doctor.code, queue.code, queue.object["alerts"]) == (0, 0, [])
 
 
 @asynccontextmanager
-async def set_stage(
-    workshop: Workshop,
+async def open_fault_setup(
+    deployment: Deployment,
     darkroom: Darkroom,
     redis: ArqRedis,
     *,
     has_worker: bool = True,
     **changes: Any,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[FaultSetup]:
     """Run a worker and an API behind relays; changes are to their settings."""
-    assert workshop.settings.database_url is not None
-    assert workshop.settings.redis_url is not None
-    database = urlsplit(workshop.settings.database_url.get_secret_value())
+    assert deployment.settings.database_url is not None
+    assert deployment.settings.redis_url is not None
+    database = urlsplit(deployment.settings.database_url.get_secret_value())
     folder = unquote(database.netloc.partition("@")[2].partition(":")[0])
-    valkey = urlsplit(workshop.settings.redis_url.get_secret_value()).path
+    valkey = urlsplit(deployment.settings.redis_url.get_secret_value()).path
     async with outage_of(f"{folder}/.s.PGSQL.5432") as postgres, outage_of(valkey) as to_redis:
         urls = {
             "database_url": SecretStr(
@@ -204,29 +204,31 @@ async def set_stage(
         behind = darkroom.elsewhere(
             **{name.upper(): url.get_secret_value() for name, url in urls.items()}
         )
-        stage = Stage(workshop, behind, redis, postgres, to_redis)
-        with structlog.testing.capture_logs() as stage.lines:
+        setup = FaultSetup(deployment, behind, redis, postgres, to_redis)
+        with structlog.testing.capture_logs() as setup.lines:
             async with AsyncExitStack() as processes:
                 if has_worker:
-                    rooms = await processes.enter_async_context(workshop.worker(**urls, **changes))
-                    port = await processes.enter_async_context(
-                        serve_http("127.0.0.1", 0, rooms.health.routes())
+                    resources = await processes.enter_async_context(
+                        deployment.worker(**urls, **changes)
                     )
-                    stage.outputs["worker"] = await processes.enter_async_context(
+                    port = await processes.enter_async_context(
+                        serve_http("127.0.0.1", 0, resources.health.routes())
+                    )
+                    setup.outputs["worker"] = await processes.enter_async_context(
                         aiohttp.ClientSession(f"http://127.0.0.1:{port}")
                     )
-                of_api = await processes.enter_async_context(workshop.api(**urls))
-                stage.outputs["api"] = of_api.session
-                await eventually(workers_alive(stage, int(has_worker)), "the worker is seen")
-                async with stage.until_the_end:
-                    yield stage
+                of_api = await processes.enter_async_context(deployment.api(**urls))
+                setup.outputs["api"] = of_api.session
+                await eventually(workers_alive(setup, int(has_worker)), "the worker is seen")
+                async with setup.until_the_end:
+                    yield setup
 
 
-def workers_alive(stage: Stage, count: int) -> Callable[[], Awaitable[bool]]:
+def workers_alive(setup: FaultSetup, count: int) -> Callable[[], Awaitable[bool]]:
     """Return a question: are so many workers alive, as the API shows it?"""
 
     async def are_alive() -> bool:
-        return await stage.metric("api", "darkroom_workers", state="alive") == count
+        return await setup.metric("api", "darkroom_workers", state="alive") == count
 
     return are_alive
 
@@ -236,12 +238,12 @@ def is_unknown(value: float) -> bool:
     return math.isnan(value)
 
 
-def servers_of(stage: Stage) -> Servers:
+def servers_of(setup: FaultSetup) -> Servers:
     """Return the servers as those see them who go through the relays."""
-    environ = stage.darkroom.environ
+    environ = setup.darkroom.environ
     return Servers(environ["DATABASE_URL"], environ["REDIS_URL"], None, has_given_database=True)
 
 
-def producer_of(stage: Stage) -> AbstractAsyncContextManager[Producer]:
+def producer_of(setup: FaultSetup) -> AbstractAsyncContextManager[Producer]:
     """Return a producer that goes through the relays."""
-    return Producer.connect_to(servers_of(stage))
+    return Producer.connect_to(servers_of(setup))

@@ -10,8 +10,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.acceptance.faults.fault_setup import Fault, Stage, play, set_stage
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.acceptance.faults.fault_setup import Fault, FaultSetup, open_fault_setup, play
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 _CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
 _LET_AN_HOUR_PASS = "UPDATE late_tasks SET ended_at = ended_at - interval '1 hour'"
@@ -22,83 +22,83 @@ _LET_SIX_MINUTES_PASS = (
 
 
 @asynccontextmanager
-async def _backlog(stage: Stage) -> AsyncIterator[None]:
+async def _backlog(setup: FaultSetup) -> AsyncIterator[None]:
     """Enqueue more than the limit lets pass, and let them wait for six minutes."""
-    await stage.enqueue(12)
+    await setup.enqueue(12)
 
     async def are_submitted() -> bool:
-        return bool(await stage.sql("SELECT FROM jobs WHERE submitted_at IS NOT NULL"))
+        return bool(await setup.sql("SELECT FROM jobs WHERE submitted_at IS NOT NULL"))
 
     await eventually(are_submitted, "the first are submitted")
-    await stage.sql(_LET_SIX_MINUTES_PASS)
+    await setup.sql(_LET_SIX_MINUTES_PASS)
     yield
-    await _cancel_what_waits(stage)
+    await _cancel_what_waits(setup)
 
 
 @asynccontextmanager
-async def _job_nobody_can_read(stage: Stage) -> AsyncIterator[None]:
+async def _job_nobody_can_read(setup: FaultSetup) -> AsyncIterator[None]:
     """Overwrite the request of a job: no worker can submit it, and each hands it back."""
-    await stage.enqueue(1, run_at=await _in_two_seconds(stage))
-    await stage.sql(
+    await setup.enqueue(1, run_at=await _in_two_seconds(setup))
+    await setup.sql(
         "UPDATE jobs SET request = '[]', created_at = created_at - interval '20 s',"
         " run_at = run_at - interval '20 s' WHERE state = 'queued'"
     )
     yield
-    await _cancel_what_waits(stage)
+    await _cancel_what_waits(setup)
 
 
-async def _in_two_seconds(stage: Stage) -> object:
-    (row,) = await stage.sql("SELECT now() + interval '2 s' AS at")
+async def _in_two_seconds(setup: FaultSetup) -> object:
+    (row,) = await setup.sql("SELECT now() + interval '2 s' AS at")
     return row["at"]
 
 
-async def _cancel_what_waits(stage: Stage) -> None:
-    for row in await stage.sql("SELECT id FROM jobs WHERE state = 'queued'"):
-        await stage.workshop.producer.cancel(row["id"])
+async def _cancel_what_waits(setup: FaultSetup) -> None:
+    for row in await setup.sql("SELECT id FROM jobs WHERE state = 'queued'"):
+        await setup.deployment.producer.cancel(row["id"])
 
 
 @asynccontextmanager
-async def _images_after_the_deadline(stage: Stage) -> AsyncIterator[None]:
-    job = await stage.workshop.enqueue(text_to_image("[[sim: duration=3]]"))
-    ended = await stage.workshop.ended(job)
+async def _images_after_the_deadline(setup: FaultSetup) -> AsyncIterator[None]:
+    job = await setup.deployment.enqueue(text_to_image("[[sim: duration=3]]"))
+    ended = await setup.deployment.ended(job)
     assert ended.reason == "deadline_exceeded"
 
     async def have_come() -> bool:
-        await stage.sql(_CHECK_NOW)
-        return bool(await stage.sql("SELECT FROM late_tasks WHERE outcome = 'delivered'"))
+        await setup.sql(_CHECK_NOW)
+        return bool(await setup.sql("SELECT FROM late_tasks WHERE outcome = 'delivered'"))
 
     await eventually(have_come, "the images have come")
     yield
-    await stage.sql("ALTER TABLE late_tasks DISABLE TRIGGER late_tasks_deliver_for_good")
-    await stage.sql(_LET_AN_HOUR_PASS)
+    await setup.sql("ALTER TABLE late_tasks DISABLE TRIGGER late_tasks_deliver_for_good")
+    await setup.sql(_LET_AN_HOUR_PASS)
 
 
 @asynccontextmanager
-async def _late_and_unreadable(stage: Stage) -> AsyncIterator[None]:
-    stage.workshop.simulator.set_faults(response_form="broken")
-    job = await stage.workshop.enqueue(text_to_image("[[sim: duration=3]]"))
-    assert (await stage.workshop.ended(job)).reason == "deadline_exceeded"
+async def _late_and_unreadable(setup: FaultSetup) -> AsyncIterator[None]:
+    setup.deployment.simulator.set_faults(response_form="broken")
+    job = await setup.deployment.enqueue(text_to_image("[[sim: duration=3]]"))
+    assert (await setup.deployment.ended(job)).reason == "deadline_exceeded"
 
     async def is_in_doubt() -> bool:
-        await stage.sql(_CHECK_NOW)
-        return bool(await stage.sql("SELECT FROM late_tasks WHERE in_doubt_since IS NOT NULL"))
+        await setup.sql(_CHECK_NOW)
+        return bool(await setup.sql("SELECT FROM late_tasks WHERE in_doubt_since IS NOT NULL"))
 
     await eventually(is_in_doubt, "the late task is in doubt")
     yield
-    await _settle(stage, job.id)
+    await _settle(setup, job.id)
 
 
 @asynccontextmanager
-async def _unreadable_success(stage: Stage) -> AsyncIterator[None]:
-    stage.workshop.simulator.set_faults(response_form="broken")
-    job = await stage.workshop.enqueue(text_to_image(quantity=2))
+async def _unreadable_success(setup: FaultSetup) -> AsyncIterator[None]:
+    setup.deployment.simulator.set_faults(response_form="broken")
+    job = await setup.deployment.enqueue(text_to_image(quantity=2))
     yield
-    await _settle(stage, job.id)
+    await _settle(setup, job.id)
 
 
-async def _settle(stage: Stage, job_id: UUID) -> None:
+async def _settle(setup: FaultSetup, job_id: UUID) -> None:
     """Settle the job by hand, as the alert says."""
-    said = await stage.darkroom.run(
+    said = await setup.darkroom.run(
         *("jobs", "resolve", str(job_id), "--undelivered", "--reason", "not in Kie's log")
     )
     assert said.code == 0, said.err
@@ -148,7 +148,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_every_output_tells_it_and_is_content_afterwards(
-    workshop: Workshop, darkroom: Darkroom, redis: ArqRedis, fault: Fault
+    deployment: Deployment, darkroom: Darkroom, redis: ArqRedis, fault: Fault
 ) -> None:
-    async with set_stage(workshop, darkroom, redis, **fault.changes) as stage:
-        await play(stage, fault)
+    async with open_fault_setup(deployment, darkroom, redis, **fault.changes) as setup:
+        await play(setup, fault)

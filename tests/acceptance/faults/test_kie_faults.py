@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.redis_keys import family_brake_key
-from tests.acceptance.faults.fault_setup import Cause, Fault, Stage, play
+from tests.acceptance.faults.fault_setup import Cause, Fault, FaultSetup, play
 
 _FORGET_ENDS = (
     "UPDATE jobs SET finished_at = finished_at - interval '10 min' WHERE state = 'failed'"
@@ -20,34 +20,34 @@ def kie(jobs: int = 6, **switches: Any) -> Cause:
     """Return a cause: Kie behaves so, while that many jobs are enqueued."""
 
     @asynccontextmanager
-    async def cause(stage: Stage) -> AsyncIterator[None]:
-        stage.workshop.simulator.set_faults(**switches)
-        await stage.enqueue(jobs)
+    async def cause(setup: FaultSetup) -> AsyncIterator[None]:
+        setup.deployment.simulator.set_faults(**switches)
+        await setup.enqueue(jobs)
         yield
-        stage.workshop.simulator.set_faults(**dict.fromkeys(switches))
-        await _take_back(stage)
+        setup.deployment.simulator.set_faults(**dict.fromkeys(switches))
+        await _take_back(setup)
 
     return cause
 
 
-async def _take_back(stage: Stage) -> None:
+async def _take_back(setup: FaultSetup) -> None:
     """Do what an operator does once Kie is well: no pause, no open question, no old failure."""
-    await stage.redis.delete("darkroom:brake", family_brake_key("default", "gpt-4o-image"))
-    for row in await stage.sql("SELECT id FROM jobs WHERE state = 'unknown'"):
-        await stage.workshop.producer.resolve_lost(row["id"], "none at Kie", actor="a test")
-    await stage.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
-    await stage.sql(_FORGET_ENDS)
+    await setup.redis.delete("darkroom:brake", family_brake_key("default", "gpt-4o-image"))
+    for row in await setup.sql("SELECT id FROM jobs WHERE state = 'unknown'"):
+        await setup.deployment.producer.resolve_lost(row["id"], "none at Kie", actor="a test")
+    await setup.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
+    await setup.sql(_FORGET_ENDS)
 
 
 @asynccontextmanager
-async def _tasks_do_not_end(stage: Stage) -> AsyncIterator[None]:
+async def _tasks_do_not_end(setup: FaultSetup) -> AsyncIterator[None]:
     # What the kind has taken lately, as workers learn it.
-    await stage.sql(
+    await setup.sql(
         "INSERT INTO completion_times (model, task, quantity, seconds)"
         " SELECT 'gpt-4o-image', 'text-to-image', 1, 0.5 FROM generate_series(1, 20)"
     )
     # Long enough to be told, and not for ever, so that the end of it can be heard.
-    async with kie(5, duration=20.0)(stage):
+    async with kie(5, duration=20.0)(setup):
         yield
 
 
@@ -120,5 +120,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_every_output_tells_it_and_is_content_afterwards(stage: Stage, fault: Fault) -> None:
-    await play(stage, fault)
+async def test_every_output_tells_it_and_is_content_afterwards(
+    setup: FaultSetup, fault: Fault
+) -> None:
+    await play(setup, fault)

@@ -17,68 +17,68 @@ from shared.adapters.processes.process_registry import ProcessRegistry
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.faults.fault_setup import (
     Fault,
-    Stage,
+    FaultSetup,
+    open_fault_setup,
     play,
     servers_of,
-    set_stage,
     workers_alive,
 )
 from tests.fakes.fake_webhook_receiver import receiving
-from tests.support.deployment import Workshop, environment, eventually, text_to_image
+from tests.support.deployment import Deployment, environment, eventually, text_to_image
 from tests.support.server_outage import outage_of
 
 
 @asynccontextmanager
-async def _clock_ahead(stage: Stage) -> AsyncIterator[None]:
+async def _clock_ahead(setup: FaultSetup) -> AsyncIterator[None]:
     """Let another process beat whose machine is half an hour ahead."""
     ahead = ServerClock(local=lambda: datetime.now(UTC) + timedelta(minutes=30))
     process = Process("api", redis="a", database="b", name="elsewhere:7")
-    registry = ProcessRegistry(stage.workshop.database, stage.redis, process, clock=ahead)
+    registry = ProcessRegistry(setup.deployment.database, setup.redis, process, clock=ahead)
     async with registry.running():
         yield
 
 
 @asynccontextmanager
-async def _one_of_two_workers_killed(stage: Stage) -> AsyncIterator[None]:
-    async with stage.workshop.worker_process() as second:
-        await eventually(workers_alive(stage, 2), "two workers are alive")
+async def _one_of_two_workers_killed(setup: FaultSetup) -> AsyncIterator[None]:
+    async with setup.deployment.worker_process() as second:
+        await eventually(workers_alive(setup, 2), "two workers are alive")
         await second.kill()
-        await _let_time_pass(stage, "worker", second.process.pid)
+        await _let_time_pass(setup, "worker", second.process.pid)
         yield
         # Somebody starts another in its place.
-        await stage.until_the_end.enter_async_context(stage.workshop.worker_process())
+        await setup.until_the_end.enter_async_context(setup.deployment.worker_process())
 
 
 @asynccontextmanager
-async def _only_worker_killed(stage: Stage) -> AsyncIterator[None]:
-    async with stage.workshop.worker_process() as only:
-        await eventually(workers_alive(stage, 1), "the worker is alive")
+async def _only_worker_killed(setup: FaultSetup) -> AsyncIterator[None]:
+    async with setup.deployment.worker_process() as only:
+        await eventually(workers_alive(setup, 1), "the worker is alive")
         await only.kill()
-        await stage.enqueue(2)
-        await _let_time_pass(stage, "worker", only.process.pid)
+        await setup.enqueue(2)
+        await _let_time_pass(setup, "worker", only.process.pid)
         yield
-        await stage.until_the_end.enter_async_context(stage.workshop.worker_process())
+        await setup.until_the_end.enter_async_context(setup.deployment.worker_process())
 
 
 @asynccontextmanager
-async def _worker_with_another_key(stage: Stage) -> AsyncIterator[None]:
-    async with stage.workshop.worker_process(KIE_API_KEY="a-key-of-another-account") as other:
-        await eventually(workers_alive(stage, 2), "two workers are alive")
+async def _worker_with_another_key(setup: FaultSetup) -> AsyncIterator[None]:
+    async with setup.deployment.worker_process(KIE_API_KEY="a-key-of-another-account") as other:
+        await eventually(workers_alive(setup, 2), "two workers are alive")
         yield
         await other.stop()
 
 
 @asynccontextmanager
-async def _process_loses_its_redis(stage: Stage) -> AsyncIterator[None]:
+async def _process_loses_its_redis(setup: FaultSetup) -> AsyncIterator[None]:
     """Run one more worker, and cut its way to Redis; all others keep theirs."""
-    socket = urlsplit(environment(stage.workshop.settings)["REDIS_URL"]).path
-    relay = await stage.until_the_end.enter_async_context(outage_of(socket))
-    other = await stage.until_the_end.enter_async_context(
-        stage.workshop.worker_process(REDIS_URL=f"redis://127.0.0.1:{relay.port}")
+    socket = urlsplit(environment(setup.deployment.settings)["REDIS_URL"]).path
+    relay = await setup.until_the_end.enter_async_context(outage_of(socket))
+    other = await setup.until_the_end.enter_async_context(
+        setup.deployment.worker_process(REDIS_URL=f"redis://127.0.0.1:{relay.port}")
     )
-    await eventually(workers_alive(stage, 2), "two workers are alive")
+    await eventually(workers_alive(setup, 2), "two workers are alive")
     await relay.cut()
-    changed = await stage.sql(
+    changed = await setup.sql(
         "UPDATE processes SET started_at = started_at - interval '1 min',"
         " redis_seen_at = redis_seen_at - interval '10 s' WHERE name LIKE $1 RETURNING name",
         f"%:{other.process.pid}",
@@ -88,10 +88,10 @@ async def _process_loses_its_redis(stage: Stage) -> AsyncIterator[None]:
     await relay.restore()
 
 
-async def _let_time_pass(stage: Stage, kind: str, pid: int) -> None:
+async def _let_time_pass(setup: FaultSetup, kind: str, pid: int) -> None:
     """Let ten seconds pass for a process that beats no more: a test waits for the other five."""
-    await stage.sql("UPDATE processes SET started_at = started_at - interval '1 min'")
-    changed = await stage.sql(
+    await setup.sql("UPDATE processes SET started_at = started_at - interval '1 min'")
+    changed = await setup.sql(
         "UPDATE processes SET seen_at = seen_at - interval '10 s'"
         " WHERE kind = $1 AND name LIKE $2 RETURNING name",
         kind,
@@ -101,10 +101,10 @@ async def _let_time_pass(stage: Stage, kind: str, pid: int) -> None:
 
 
 @asynccontextmanager
-async def _receiver_refuses(stage: Stage) -> AsyncIterator[None]:
+async def _receiver_refuses(setup: FaultSetup) -> AsyncIterator[None]:
     async with (
         receiving() as receiver,
-        Producer.connect_to(servers_of(stage), webhooks_allow_loopback=True) as producer,
+        Producer.connect_to(servers_of(setup), webhooks_allow_loopback=True) as producer,
     ):
         receiver.answer_in_turn(500, 500)
         url = f"{receiver.url}/hook"
@@ -114,16 +114,16 @@ async def _receiver_refuses(stage: Stage) -> AsyncIterator[None]:
         yield
         # The next try would be half a minute away; the receiver is well again.
         receiver.answering = None
-        await _replay_all(stage, producer)
+        await _replay_all(setup, producer)
 
 
 @asynccontextmanager
-async def _webhooks_are_given_up(stage: Stage) -> AsyncIterator[None]:
+async def _webhooks_are_given_up(setup: FaultSetup) -> AsyncIterator[None]:
     # A message of a day ago, whose last try this is.
-    await stage.sql("ALTER TABLE webhook_messages ALTER COLUMN retry_until SET DEFAULT now()")
+    await setup.sql("ALTER TABLE webhook_messages ALTER COLUMN retry_until SET DEFAULT now()")
     async with (
         receiving() as receiver,
-        Producer.connect_to(servers_of(stage), webhooks_allow_loopback=True) as producer,
+        Producer.connect_to(servers_of(setup), webhooks_allow_loopback=True) as producer,
     ):
         receiver.answer_in_turn(500, 503)
         for _ in range(2):
@@ -132,15 +132,15 @@ async def _webhooks_are_given_up(stage: Stage) -> AsyncIterator[None]:
             )
         await receiver.has(2)
         yield
-        await _replay_all(stage, producer)
+        await _replay_all(setup, producer)
 
 
-async def _replay_all(stage: Stage, producer: Producer) -> None:
-    for row in await stage.sql("SELECT id FROM webhook_messages"):
+async def _replay_all(setup: FaultSetup, producer: Producer) -> None:
+    for row in await setup.sql("SELECT id FROM webhook_messages"):
         await producer.webhooks.replay(row["id"])
 
     async def are_taken() -> bool:
-        rows = await stage.sql("SELECT state FROM webhook_messages")
+        rows = await setup.sql("SELECT state FROM webhook_messages")
         return {row["state"] for row in rows} == {"delivered"}
 
     await eventually(are_taken, "the webhooks are taken")
@@ -204,9 +204,9 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_every_output_tells_it_and_is_content_afterwards(
-    workshop: Workshop, darkroom: Darkroom, redis: ArqRedis, fault: Fault
+    deployment: Deployment, darkroom: Darkroom, redis: ArqRedis, fault: Fault
 ) -> None:
-    async with set_stage(
-        workshop, darkroom, redis, has_worker=fault.has_worker, webhooks_allow_loopback=True
-    ) as stage:
-        await play(stage, fault)
+    async with open_fault_setup(
+        deployment, darkroom, redis, has_worker=fault.has_worker, webhooks_allow_loopback=True
+    ) as setup:
+        await play(setup, fault)

@@ -13,20 +13,20 @@ import pytest
 
 from shared.adapters.postgres.database import Connection
 from shared.redis_keys import WIPED_KEY
-from tests.acceptance.faults.fault_setup import Cause, Fault, Stage, play
+from tests.acceptance.faults.fault_setup import Cause, Fault, FaultSetup, play
 from tests.support.deployment import eventually
 from worker.recovery.reconciler import EPOCH_KEY
 
 
-def database_of(stage: Stage) -> str:
+def database_of(setup: FaultSetup) -> str:
     """Return the name of this test's database."""
-    return urlsplit(stage.darkroom.environ["DATABASE_URL"]).path.strip("/")
+    return urlsplit(setup.darkroom.environ["DATABASE_URL"]).path.strip("/")
 
 
 @asynccontextmanager
-async def operator(stage: Stage) -> AsyncIterator[Connection]:
+async def operator(setup: FaultSetup) -> AsyncIterator[Connection]:
     """Open a session of one's own, past the relay."""
-    url = stage.workshop.settings.database_url
+    url = setup.deployment.settings.database_url
     assert url is not None
     connection = await asyncpg.connect(url.get_secret_value())
     try:
@@ -36,72 +36,72 @@ async def operator(stage: Stage) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def _account_locked(stage: Stage) -> AsyncIterator[None]:
-    async with operator(stage) as session, session.transaction():
+async def _account_locked(setup: FaultSetup) -> AsyncIterator[None]:
+    async with operator(setup) as session, session.transaction():
         await session.execute("SELECT * FROM accounts WHERE id = 'acme' FOR UPDATE")
         yield
 
 
 @asynccontextmanager
-async def _connections_taken(stage: Stage) -> AsyncIterator[None]:
+async def _connections_taken(setup: FaultSetup) -> AsyncIterator[None]:
     async with AsyncExitStack() as sessions:
-        (row,) = await stage.sql(
+        (row,) = await setup.sql(
             "SELECT 0.93 * (current_setting('max_connections')::integer"
             " - current_setting('superuser_reserved_connections')::integer)"
             " - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS n"
         )
         for _ in range(max(int(row["n"]), 0)):
-            await sessions.enter_async_context(operator(stage))
+            await sessions.enter_async_context(operator(setup))
         yield
 
 
 @asynccontextmanager
-async def _price_missing(stage: Stage) -> AsyncIterator[None]:
+async def _price_missing(setup: FaultSetup) -> AsyncIterator[None]:
     row = ("gpt-4o-image", "text-to-image", 1)
-    await stage.enqueue(1)
-    stage.workshop.simulator.set_faults(duration=60.0)
-    await stage.enqueue(1)
-    await stage.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
-    await stage.sql("DELETE FROM pricing WHERE (model, task, quantity) = ($1, $2, $3)", *row)
+    await setup.enqueue(1)
+    setup.deployment.simulator.set_faults(duration=60.0)
+    await setup.enqueue(1)
+    await setup.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
+    await setup.sql("DELETE FROM pricing WHERE (model, task, quantity) = ($1, $2, $3)", *row)
     yield
-    await stage.sql(
+    await setup.sql(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ($1, $2, $3, 6, 6)",
         *row,
     )
-    await stage.sql("ALTER TABLE pricing ENABLE TRIGGER pricing_keeps_what_is_in_use")
+    await setup.sql("ALTER TABLE pricing ENABLE TRIGGER pricing_keeps_what_is_in_use")
 
 
 def valkey(setting: str, value: str) -> Cause:
     """Return a cause: Valkey's setting is this."""
 
     @asynccontextmanager
-    async def cause(stage: Stage) -> AsyncIterator[None]:
-        before = cast("dict[str, str]", await stage.redis.config_get(setting))[setting]
-        await stage.redis.config_set(setting, value)
+    async def cause(setup: FaultSetup) -> AsyncIterator[None]:
+        before = cast("dict[str, str]", await setup.redis.config_get(setting))[setting]
+        await setup.redis.config_set(setting, value)
         try:
             yield
         finally:
-            await stage.redis.config_set(setting, before)
+            await setup.redis.config_set(setting, before)
 
     return cause
 
 
 @asynccontextmanager
-async def _replica(stage: Stage) -> AsyncIterator[None]:
-    await stage.redis.replicaof("127.0.0.1", 1)
+async def _replica(setup: FaultSetup) -> AsyncIterator[None]:
+    await setup.redis.replicaof("127.0.0.1", 1)
     try:
         yield
     finally:
-        await stage.redis.replicaof("NO", "ONE")
+        await setup.redis.replicaof("NO", "ONE")
 
 
 @asynccontextmanager
-async def _postgres_read_only(stage: Stage) -> AsyncIterator[None]:
-    name = database_of(stage)
+async def _postgres_read_only(setup: FaultSetup) -> AsyncIterator[None]:
+    name = database_of(setup)
     others = "pid <> pg_backend_pid() AND datname = current_database()"
     end_others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
-    async with operator(stage) as session:
+    async with operator(setup) as session:
         await session.execute("SET default_transaction_read_only = off")
         await session.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await session.execute(end_others)
@@ -113,60 +113,60 @@ async def _postgres_read_only(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _redis_full(stage: Stage) -> AsyncIterator[None]:
-    used = int((await stage.redis.info("memory"))["used_memory"])
+async def _redis_full(setup: FaultSetup) -> AsyncIterator[None]:
+    used = int((await setup.redis.info("memory"))["used_memory"])
     # Well below what is used: other tests' connections may be closed meanwhile.
-    async with valkey("maxmemory", str(used // 2))(stage):
+    async with valkey("maxmemory", str(used // 2))(setup):
         yield
 
 
 @asynccontextmanager
-async def _redis_cannot_save(stage: Stage) -> AsyncIterator[None]:
+async def _redis_cannot_save(setup: FaultSetup) -> AsyncIterator[None]:
     """Put a directory where Valkey would put its snapshot, and have it save."""
-    folder = cast("dict[str, str]", await stage.redis.config_get("dir"))["dir"]
-    name = cast("dict[str, str]", await stage.redis.config_get("dbfilename"))["dbfilename"]
+    folder = cast("dict[str, str]", await setup.redis.config_get("dir"))["dir"]
+    name = cast("dict[str, str]", await setup.redis.config_get("dbfilename"))["dbfilename"]
     obstacle = Path(folder) / name
     obstacle.unlink(missing_ok=True)
     obstacle.mkdir()
-    await _save(stage, "err")
+    await _save(setup, "err")
     try:
         yield
     finally:
         obstacle.rmdir()
-        await _save(stage, "ok")
+        await _save(setup, "ok")
 
 
-async def _save(stage: Stage, status: str) -> None:
+async def _save(setup: FaultSetup, status: str) -> None:
     async def has_ended() -> bool:
-        info = await stage.redis.info("persistence")
+        info = await setup.redis.info("persistence")
         return bool(info["rdb_last_bgsave_status"] == status)
 
     # Valkey saves no more often than every five seconds by itself; one that is asked does at once.
-    await stage.redis.bgsave()
+    await setup.redis.bgsave()
     await eventually(has_ended, f"the save has ended with {status}")
 
 
 @asynccontextmanager
-async def _redis_wiped(stage: Stage) -> AsyncIterator[None]:
+async def _redis_wiped(setup: FaultSetup) -> AsyncIterator[None]:
     """Wipe Valkey while tasks run and jobs wait for their moment; all of them end all the same."""
 
     async def is_marked() -> bool:
-        return bool(await stage.redis.exists(EPOCH_KEY))
+        return bool(await setup.redis.exists(EPOCH_KEY))
 
     await eventually(is_marked, "a worker has marked Valkey")
-    stage.workshop.simulator.set_faults(duration=3.0)
-    await stage.enqueue(3)
-    await stage.redis.flushall()
+    setup.deployment.simulator.set_faults(duration=3.0)
+    await setup.enqueue(3)
+    await setup.redis.flushall()
     yield
 
     async def have_ended() -> bool:
-        rows = await stage.sql("SELECT state FROM jobs")
+        rows = await setup.sql("SELECT state FROM jobs")
         return {row["state"] for row in rows} == {"succeeded"}
 
     await eventually(have_ended, "all jobs have succeeded")
-    stage.workshop.check_paid_once()
-    assert [line["event"] for line in stage.lines].count("redis_is_empty") == 1
-    await stage.redis.delete(WIPED_KEY)
+    setup.deployment.check_paid_once()
+    assert [line["event"] for line in setup.lines].count("redis_is_empty") == 1
+    await setup.redis.delete(WIPED_KEY)
 
 
 FAULTS = [
@@ -244,5 +244,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_every_output_tells_it_and_is_content_afterwards(stage: Stage, fault: Fault) -> None:
-    await play(stage, fault)
+async def test_every_output_tells_it_and_is_content_afterwards(
+    setup: FaultSetup, fault: Fault
+) -> None:
+    await play(setup, fault)

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from tests.acceptance.faults.fault_setup import TOLD_WITHIN_SECONDS, Stage, is_unknown
+from tests.acceptance.faults.fault_setup import TOLD_WITHIN_SECONDS, FaultSetup, is_unknown
 from tests.support.deployment import eventually
 from tests.support.server_outage import Outage
 
@@ -33,32 +33,32 @@ _LINES_OF_AN_OUTAGE = 16
 each server that is away, twice, and what else is said of the same."""
 
 
-def relay_of(stage: Stage, server: str) -> Outage:
-    return stage.postgres_relay if server == "postgres" else stage.redis_relay
+def relay_of(setup: FaultSetup, server: str) -> Outage:
+    return setup.postgres_relay if server == "postgres" else setup.redis_relay
 
 
 @pytest.mark.parametrize("server", ["postgres", "redis"])
 async def test_an_outage_is_told_by_every_output_and_is_over_when_it_is_over(
-    stage: Stage, server: str
+    setup: FaultSetup, server: str
 ) -> None:
-    stage.workshop.simulator.set_faults(duration=1.0)
-    await stage.enqueue(20)
-    stage.lines.clear()
-    await relay_of(stage, server).cut()
-    await _is_told(stage, server)
-    doctor, queue = await stage.darkroom.run_all(("doctor",), ("queue",))
+    setup.deployment.simulator.set_faults(duration=1.0)
+    await setup.enqueue(20)
+    setup.lines.clear()
+    await relay_of(setup, server).cut()
+    await _is_told(setup, server)
+    doctor, queue = await setup.darkroom.run_all(("doctor",), ("queue",))
     assert (doctor.code, queue.code) == (6, 6)
     assert f"✗ {server}: " in doctor.out
     assert _SETTINGS[server] in doctor.out.partition("fix: ")[2]
     assert "does not answer" in queue.err
-    await relay_of(stage, server).restore()
-    await _is_over(stage, server)
-    await relay_of(stage, server).cut()
-    await _is_told(stage, server)
-    await relay_of(stage, server).restore()
-    await _is_over(stage, server)
-    assert (await stage.darkroom.run("doctor")).code == 0
-    lines = [line for line in stage.lines if line["event"] == "dependency_down"]
+    await relay_of(setup, server).restore()
+    await _is_over(setup, server)
+    await relay_of(setup, server).cut()
+    await _is_told(setup, server)
+    await relay_of(setup, server).restore()
+    await _is_over(setup, server)
+    assert (await setup.darkroom.run("doctor")).code == 0
+    lines = [line for line in setup.lines if line["event"] == "dependency_down"]
     assert {line["subject"] for line in lines} == {server}
     changes = [line["change"] for line in lines if line["change"] != "changed"]
     assert changes == ["began", "over"] * 2
@@ -71,18 +71,18 @@ async def test_an_outage_is_told_by_every_output_and_is_over_when_it_is_over(
     assert last["times"] >= 1
 
 
-async def _is_told(stage: Stage, server: str) -> None:
+async def _is_told(setup: FaultSetup, server: str) -> None:
     began = monotonic()
     for process in ("worker", "api"):
 
         async def is_told(process: str = process) -> bool:
-            status, body = await stage.readyz(process)
+            status, body = await setup.readyz(process)
             down = [one for one in body["alerts"] if one["name"] == f"{server}_down"]
             return status == 503 and len(down) == 1 and bool(down[0]["since"] and down[0]["fix"])
 
         left_seconds = TOLD_WITHIN_SECONDS - (monotonic() - began)
         await eventually(is_told, f"{process} tells that {server} is down", left_seconds)
-        assert await stage.metric(process, "darkroom_dependency_up", dependency=server) == 0
+        assert await setup.metric(process, "darkroom_dependency_up", dependency=server) == 0
         for name, labels in _OF_POSTGRES if server == "postgres" else _OF_REDIS:
             if process == "api" and name == "darkroom_submit_brake_level":
                 continue
@@ -90,24 +90,24 @@ async def _is_told(stage: Stage, server: str) -> None:
             async def is_nan(
                 process: str = process, name: str = name, labels: dict[str, str] = labels
             ) -> bool:
-                return is_unknown(await stage.metric(process, name, **labels))
+                return is_unknown(await setup.metric(process, name, **labels))
 
             await eventually(is_nan, f"{process} does not know {name}", left_seconds)
 
 
-async def _is_over(stage: Stage, server: str) -> None:
+async def _is_over(setup: FaultSetup, server: str) -> None:
     for process in ("worker", "api"):
 
         async def is_content(process: str = process) -> bool:
-            status, body = await stage.readyz(process)
+            status, body = await setup.readyz(process)
             return status == 200 and body["alerts"] == []
 
         await eventually(is_content, f"{process} is content")
-        assert await stage.metric(process, "darkroom_dependency_up", dependency=server) == 1
-        assert await stage.metric(process, "darkroom_workers", state="alive") == 1
+        assert await setup.metric(process, "darkroom_dependency_up", dependency=server) == 1
+        assert await setup.metric(process, "darkroom_workers", state="alive") == 1
 
     async def is_said() -> bool:
-        lines = [line for line in stage.lines if line["event"] == "dependency_down"]
+        lines = [line for line in setup.lines if line["event"] == "dependency_down"]
         return bool(lines) and lines[-1]["change"] == "over"
 
     await eventually(is_said, "the log says that it is over", TOLD_WITHIN_SECONDS)

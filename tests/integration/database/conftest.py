@@ -1,4 +1,4 @@
-"""A desk on a fresh database, an account with credits, and a database with nothing in it."""
+"""A setup on a fresh database, an account with credits, and a database with nothing in it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import asyncpg
 import pytest
 
 from shared.adapters.postgres.database import Database
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.database_pool import DatabasePool, with_database
 
 
 @pytest.fixture
-async def desk(database: Database) -> Desk:
-    """A desk where the account `acme` has 1,000 credits."""
-    desk = Desk(database)
-    await desk.open_account()
-    return desk
+async def setup(database: Database) -> DatabaseSetup:
+    """A setup where the account `acme` has 1,000 credits."""
+    setup = DatabaseSetup(database)
+    await setup.open_account()
+    return setup
 
 
 @pytest.fixture

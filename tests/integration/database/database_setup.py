@@ -1,4 +1,4 @@
-"""One desk over one database: accounts, jobs in any state, any SQL, and pictures of all tables."""
+"""One setup over one database: accounts, jobs in any state, any SQL, and pictures of all tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.polled_jobs import polled
 from worker.store.job_store import JobStore
 
 Picture = Mapping[str, frozenset[tuple[object, ...]]]
-Move = Callable[["Desk", Job], Awaitable[Job | None]]
+Move = Callable[["DatabaseSetup", Job], Awaitable[Job | None]]
 
 
 def claimed() -> job_events.Claimed:
@@ -47,31 +47,31 @@ def completed(images: int = 1) -> job_events.Completed:
     return job_events.Completed(tuple(f"https://images.example/{n}.png" for n in range(images)))
 
 
-async def _progress(desk: Desk, job: Job) -> None:
-    await desk.store.record_progress(polled(job), job_events.Progressed(0.5))
+async def _progress(setup: DatabaseSetup, job: Job) -> None:
+    await setup.store.record_progress(polled(job), job_events.Progressed(0.5))
 
 
 MOVES: Mapping[type[Event], Move] = {
-    job_events.Claimed: lambda desk, job: desk.store.claim(job, claimed()),
-    job_events.Cancelled: lambda desk, job: desk.book.cancel(job.id),
-    job_events.Submitted: lambda desk, job: desk.store.record_submitted(job, submitted()),
-    job_events.Deferred: lambda desk, job: desk.store.record_deferred(job, deferred()),
-    job_events.Rejected: lambda desk, job: desk.store.reject(job, job_events.Rejected("no")),
-    job_events.OutcomeUnknown: lambda desk, job: desk.store.record_unknown(
+    job_events.Claimed: lambda setup, job: setup.store.claim(job, claimed()),
+    job_events.Cancelled: lambda setup, job: setup.book.cancel(job.id),
+    job_events.Submitted: lambda setup, job: setup.store.record_submitted(job, submitted()),
+    job_events.Deferred: lambda setup, job: setup.store.record_deferred(job, deferred()),
+    job_events.Rejected: lambda setup, job: setup.store.reject(job, job_events.Rejected("no")),
+    job_events.OutcomeUnknown: lambda setup, job: setup.store.record_unknown(
         job, job_events.OutcomeUnknown("reply_lost", "no reply came")
     ),
-    job_events.SubmissionLost: lambda desk, job: desk.store.lose_submission(
+    job_events.SubmissionLost: lambda setup, job: setup.store.lose_submission(
         job.id, job.attempt, job_events.SubmissionLost("no evidence")
     ),
     job_events.Progressed: _progress,
-    job_events.HeldForReview: lambda desk, job: desk.store.hold_for_review(
+    job_events.HeldForReview: lambda setup, job: setup.store.hold_for_review(
         polled(job), job_events.HeldForReview("result_unreadable", "no image URL", "{}")
     ),
-    job_events.Completed: lambda desk, job: desk.settle(job),
-    job_events.ProviderFailed: lambda desk, job: desk.store.fail(
+    job_events.Completed: lambda setup, job: setup.settle(job),
+    job_events.ProviderFailed: lambda setup, job: setup.store.fail(
         polled(job), job_events.ProviderFailed("provider_failed", "no images")
     ),
-    job_events.DeadlineExceeded: lambda desk, job: desk.exceed_deadline(job),
+    job_events.DeadlineExceeded: lambda setup, job: setup.exceed_deadline(job),
 }
 """How each event of the lifecycle table is told to the database."""
 
@@ -86,7 +86,7 @@ _WAYS: Mapping[JobState, tuple[type[Event], ...]] = {
 }
 
 
-class Desk:
+class DatabaseSetup:
     """What producer, worker and admin do to one database, without Redis."""
 
     billing: Billing

@@ -13,7 +13,7 @@ from producer.actor import Actor
 from producer.audit_entries import Act
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.database.strangers import login
 from tests.integration.database.test_schema import words_of
 from tests.support.database_logins import connected, with_user
@@ -64,64 +64,68 @@ NOT_PLAIN = {
 """Acts that go through a function or an INSERT of a whole job alone."""
 
 
-async def newest(desk: Desk) -> dict[str, Any]:
-    return (await desk.billing.audit(limit=1))[0]
+async def newest(setup: DatabaseSetup) -> dict[str, Any]:
+    return (await setup.billing.audit(limit=1))[0]
 
 
-async def test_every_kind_of_act_is_a_word_that_the_table_knows(desk: Desk) -> None:
-    assert await words_of(desk, "act_must_be_known") == {act.value for act in Act}
+async def test_every_kind_of_act_is_a_word_that_the_table_knows(setup: DatabaseSetup) -> None:
+    assert await words_of(setup, "act_must_be_known") == {act.value for act in Act}
     assert set(PLAIN_SQL) | NOT_PLAIN == set(Act)
 
 
-async def test_a_statement_typed_by_hand_leaves_its_entry(desk: Desk) -> None:
-    await desk.enqueue(webhook_url=URL)
-    ended = await desk.enqueue(webhook_url=URL)
-    await desk.book.cancel(ended.id)
-    owner = await desk.value("SELECT session_user")
+async def test_a_statement_typed_by_hand_leaves_its_entry(setup: DatabaseSetup) -> None:
+    await setup.enqueue(webhook_url=URL)
+    ended = await setup.enqueue(webhook_url=URL)
+    await setup.book.cancel(ended.id)
+    owner = await setup.value("SELECT session_user")
     for act, statement in PLAIN_SQL.items():
-        await desk.sql(statement)
-        entry = await newest(desk)
+        await setup.sql(statement)
+        entry = await newest(setup)
         assert entry["act"] == act, statement
         assert (entry["actor"], entry["database_role"], entry["via"]) == (owner, owner, "sql")
         assert entry["key_prefix"] is entry["os_user"] is entry["origin"] is None
         assert entry["before"] != entry["after"]
         if act not in {Act.PRICE_CHANGED}:
             assert entry["account_id"] in {"acme", "shop"}
-    assert "whsec" not in str(await desk.billing.audit())
+    assert "whsec" not in str(await setup.billing.audit())
 
 
-async def test_an_act_that_is_rolled_back_leaves_no_entry_and_no_entry_no_act(desk: Desk) -> None:
-    before = await desk.picture()
-    async with desk.database.pool.acquire() as connection:
+async def test_an_act_that_is_rolled_back_leaves_no_entry_and_no_entry_no_act(
+    setup: DatabaseSetup,
+) -> None:
+    before = await setup.picture()
+    async with setup.database.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute(PLAIN_SQL[Act.CREDITS_GRANTED])
         await transaction.rollback()
-    assert await desk.picture() == before
-    await desk.sql(
+    assert await setup.picture() == before
+    await setup.sql(
         "ALTER TABLE audit_entries ADD CONSTRAINT a_drill CHECK (act = 'none') NOT VALID"
     )
     for act in (Act.PRICE_CHANGED, Act.ACCOUNT_CREATED, Act.CREDITS_GRANTED, Act.KEY_CREATED):
-        await desk.refuses(PLAIN_SQL[act], sqlstate="23514")
-    job = await desk.enqueue()
+        await setup.refuses(PLAIN_SQL[act], sqlstate="23514")
+    job = await setup.enqueue()
     with pytest.raises(asyncpg.CheckViolationError):
-        await desk.database.pool.execute(
+        await setup.database.pool.execute(
             "SELECT id FROM darkroom_cancel_job($1, $2::text::jsonb)", job.id, CLAIM
         )
-    assert (await desk.store.load(job.id)).state is JobState.QUEUED
+    assert (await setup.store.load(job.id)).state is JobState.QUEUED
     # What is no operator's act needs no entry.
-    await desk.book.cancel(job.id)
+    await setup.book.cancel(job.id)
 
 
-async def test_entries_are_append_only_for_every_role(desk: Desk, database_url: str) -> None:
-    await desk.set_price(9)
+async def test_entries_are_append_only_for_every_role(
+    setup: DatabaseSetup, database_url: str
+) -> None:
+    await setup.set_price(9)
     for statement in (
         "UPDATE audit_entries SET actor = 'nobody'",
         "UPDATE audit_entries SET reason = 'a better one'",
         "DELETE FROM audit_entries",
         "TRUNCATE audit_entries",
     ):
-        refusal = await desk.refuses(statement)
+        refusal = await setup.refuses(statement)
         assert "on audit_entries is refused" in str(refusal)
     insert = (
         "INSERT INTO audit_entries (act, actor, via, subject)"
@@ -139,7 +143,7 @@ async def test_entries_are_append_only_for_every_role(desk: Desk, database_url: 
 
 
 async def test_who_acts_is_believed_of_our_services_and_of_no_other_login(
-    desk: Desk, database_url: str
+    setup: DatabaseSetup, database_url: str
 ) -> None:
     grant = "SELECT grant_credits('acme', 1, 'why', false, $1::text::jsonb)"
     for role, is_believed in ((SERVICE, True), (ADMIN, False)):
@@ -148,7 +152,7 @@ async def test_who_acts_is_believed_of_our_services_and_of_no_other_login(
             connected(with_user(database_url, name)) as connection,
         ):
             await connection.execute(grant, CLAIM)
-            entry = await newest(desk)
+            entry = await newest(setup)
             assert entry["actor"] == ("the boss" if is_believed else name)
             assert entry["via"] == ("api" if is_believed else "sql")
             assert entry["key_prefix"] == ("dk_AAAAAAAAAAAA" if is_believed else None)
@@ -160,24 +164,26 @@ async def test_who_acts_is_believed_of_our_services_and_of_no_other_login(
             await connection.execute("SELECT set_config('darkroom.context', $1, false)", CLAIM)
             await connection.execute("SELECT set_config('darkroom.actor', 'the boss', false)")
             await connection.execute("SELECT grant_credits('acme', 1, 'why')")
-            assert (await newest(desk))["actor"] == ("the boss" if is_believed else name)
+            assert (await newest(setup))["actor"] == ("the boss" if is_believed else name)
 
 
 @pytest.mark.parametrize("context", ["no json", "[1]", "17", '"x"', "{", '{"via": {"a": 1}}'])
 async def test_nonsense_said_of_who_acts_keeps_no_act_from_being_noted(
-    desk: Desk, context: str
+    setup: DatabaseSetup, context: str
 ) -> None:
-    async with desk.database.pool.acquire() as connection:
+    async with setup.database.pool.acquire() as connection:
         await connection.execute("SELECT set_config('darkroom.context', $1, false)", context)
         await connection.execute("SELECT grant_credits('acme', 1, 'why')")
         await connection.execute("RESET darkroom.context")
-    entry = await newest(desk)
+    entry = await newest(setup)
     assert (entry["act"], entry["via"], entry["reason"]) == ("credits_granted", "sql", "why")
 
 
-async def test_an_act_names_nobody_for_what_follows_in_the_same_transaction(desk: Desk) -> None:
-    owner = await desk.value("SELECT session_user")
-    async with desk.database.transaction() as queries:
+async def test_an_act_names_nobody_for_what_follows_in_the_same_transaction(
+    setup: DatabaseSetup,
+) -> None:
+    owner = await setup.value("SELECT session_user")
+    async with setup.database.transaction() as queries:
         await queries.connection.execute(
             "SELECT grant_credits('acme', 1, 'invoice 17', false, $1::text::jsonb)", CLAIM
         )
@@ -187,50 +193,50 @@ async def test_an_act_names_nobody_for_what_follows_in_the_same_transaction(desk
             CLAIM,
         )
         await queries.connection.execute("UPDATE pricing SET credits = 10 WHERE quantity = 4")
-    *by_hand, priced, granted = await desk.billing.audit(limit=4)
+    *by_hand, priced, granted = await setup.billing.audit(limit=4)
     assert {(one["actor"], one["reason"]) for one in by_hand} == {(owner, None)}
     assert (priced["actor"], priced["reason"]) == ("the boss", "sale")
     assert (granted["actor"], granted["reason"]) == ("the boss", "invoice 17")
-    assert (await desk.billing.price_history(1))[0]["changed_by"] == owner
+    assert (await setup.billing.price_history(1))[0]["changed_by"] == owner
 
 
-async def test_before_and_after_say_what_changed(desk: Desk) -> None:
-    await desk.billing.grant("acme", -40, "too much", actor=MARIA)  # type: ignore[arg-type]
-    entry = await newest(desk)
+async def test_before_and_after_say_what_changed(setup: DatabaseSetup) -> None:
+    await setup.billing.grant("acme", -40, "too much", actor=MARIA)  # type: ignore[arg-type]
+    entry = await newest(setup)
     assert entry["act"] == Act.CREDITS_ADJUSTED
     assert (entry["before"], entry["after"]) == (
         {"balance": 1_000},
         {"balance": 960, "credits": -40},
     )
-    ledger = (await desk.billing.ledger("acme", None, 1))[0]
+    ledger = (await setup.billing.ledger("acme", None, 1))[0]
     assert entry["subject"] == f"ledger_entries {ledger['id']}"
     assert (entry["actor"], entry["via"], entry["os_user"]) == ("maria", "cli", "maria")
     assert (entry["origin"], entry["reason"]) == ("office-7", "too much")
-    key, _ = await KeyStore(desk.database).create(Role.SERVICE, "acme", "till", actor=MARIA)
-    assert (await newest(desk))["subject"] == f"api_keys {key.prefix}"
-    await KeyStore(desk.database).revoke(key.prefix, actor=MARIA)
-    revoked = await newest(desk)
+    key, _ = await KeyStore(setup.database).create(Role.SERVICE, "acme", "till", actor=MARIA)
+    assert (await newest(setup))["subject"] == f"api_keys {key.prefix}"
+    await KeyStore(setup.database).revoke(key.prefix, actor=MARIA)
+    revoked = await newest(setup)
     assert (revoked["act"], revoked["before"]["revoked_at"]) == (Act.KEY_REVOKED, None)
     assert revoked["after"]["revoked_at"] is not None
     # Revoking again changes nothing, and nothing is noted.
-    await KeyStore(desk.database).revoke(key.prefix, actor=MARIA)
-    assert (await newest(desk))["id"] == revoked["id"]
-    assert "secret" not in str(await desk.billing.audit())
+    await KeyStore(setup.database).revoke(key.prefix, actor=MARIA)
+    assert (await newest(setup))["id"] == revoked["id"]
+    assert "secret" not in str(await setup.billing.audit())
 
 
-async def test_entries_are_found_by_account_job_act_and_who(desk: Desk) -> None:
-    await desk.open_account("other", 5)
-    job = await desk.enqueue()
-    await desk.book.cancel(job.id, MARIA)
-    await desk.set_price(9)
-    owner = await desk.value("SELECT session_user")
-    assert [one["act"] for one in await desk.billing.audit(job_id=job.id)] == ["job_cancelled"]
-    assert {one["account_id"] for one in await desk.billing.audit(account_id="other")} == {"other"}
-    assert len(await desk.billing.audit(account_id="other")) == 2
-    assert len(await desk.billing.audit(act=Act.PRICE_CHANGED, actor=owner, limit=1)) == 1
-    assert [one["act"] for one in await desk.billing.audit(actor="maria")] == ["job_cancelled"]
-    first, second = await desk.billing.audit(limit=2)
-    assert (await desk.billing.audit(limit=1, below=first["id"]))[0] == second
-    assert (await desk.book.read_details(job.id))["audit"] == await desk.billing.audit(
+async def test_entries_are_found_by_account_job_act_and_who(setup: DatabaseSetup) -> None:
+    await setup.open_account("other", 5)
+    job = await setup.enqueue()
+    await setup.book.cancel(job.id, MARIA)
+    await setup.set_price(9)
+    owner = await setup.value("SELECT session_user")
+    assert [one["act"] for one in await setup.billing.audit(job_id=job.id)] == ["job_cancelled"]
+    assert {one["account_id"] for one in await setup.billing.audit(account_id="other")} == {"other"}
+    assert len(await setup.billing.audit(account_id="other")) == 2
+    assert len(await setup.billing.audit(act=Act.PRICE_CHANGED, actor=owner, limit=1)) == 1
+    assert [one["act"] for one in await setup.billing.audit(actor="maria")] == ["job_cancelled"]
+    first, second = await setup.billing.audit(limit=2)
+    assert (await setup.billing.audit(limit=1, below=first["id"]))[0] == second
+    assert (await setup.book.read_details(job.id))["audit"] == await setup.billing.audit(
         job_id=job.id
     )

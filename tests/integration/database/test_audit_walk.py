@@ -9,7 +9,7 @@ import orjson
 
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.polled_jobs import polled
 
 BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()
@@ -50,36 +50,36 @@ NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
 """Take who acts, for the functions above alone, and move nothing themselves."""
 
 
-async def newest(desk: Desk) -> dict[str, Any]:
-    return (await desk.billing.audit(limit=1))[0]
+async def newest(setup: DatabaseSetup) -> dict[str, Any]:
+    return (await setup.billing.audit(limit=1))[0]
 
 
-async def test_every_function_that_takes_who_acts_notes_the_act(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_every_function_that_takes_who_acts_notes_the_act(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         "SELECT DISTINCT proname FROM pg_proc"
         " WHERE pronamespace = 'public'::regnamespace AND 'by' = ANY(proargnames)"
     )
     assert {row["proname"] for row in rows} == set(CALLS) | NO_ACTS
-    await desk.enqueue(webhook_url=f"{URL}/other")
-    await desk.job_in(JobState.UNKNOWN)
-    await desk.store.hold_for_review(polled(await desk.job_in(JobState.GENERATING)), HELD)
-    failed = await desk.job_in(JobState.FAILED)
-    await desk.sql(
+    await setup.enqueue(webhook_url=f"{URL}/other")
+    await setup.job_in(JobState.UNKNOWN)
+    await setup.store.hold_for_review(polled(await setup.job_in(JobState.GENERATING)), HELD)
+    failed = await setup.job_in(JobState.FAILED)
+    await setup.sql(
         "INSERT INTO late_tasks (job_id, attempt, provider_task_id, in_doubt_since)"
         " VALUES ($1, 1, 'task-9', now())",
         failed.id,
     )
-    last = (await newest(desk))["id"]
+    last = (await newest(setup))["id"]
     for name, (given, act) in CALLS.items():
-        await desk.sql(f"SELECT count(*) FROM {name}({given}, $1::text::jsonb)", BY)
-        entry = await newest(desk)
+        await setup.sql(f"SELECT count(*) FROM {name}({given}, $1::text::jsonb)", BY)
+        entry = await newest(setup)
         assert (entry["act"], entry["actor"], entry["via"]) == (act, "maria", "cli"), name
         assert entry["id"] > last, name
         last = entry["id"]
 
 
-async def test_every_table_that_an_admin_may_write_notes_who_did(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_every_table_that_an_admin_may_write_notes_who_did(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         """
         SELECT relname, pg_class.oid::regclass::text AS name,
                EXISTS (SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
@@ -95,11 +95,11 @@ async def test_every_table_that_an_admin_may_write_notes_who_did(desk: Desk) -> 
     assert {row["name"] for row in rows if not row["is_noted"]} == set()
 
 
-async def test_what_jobs_do_by_themselves_is_no_act(desk: Desk) -> None:
-    before = await desk.billing.audit()
+async def test_what_jobs_do_by_themselves_is_no_act(setup: DatabaseSetup) -> None:
+    before = await setup.billing.audit()
     for state in JobState:
-        await desk.job_in(state, webhook_url=URL)
-    await desk.move(
-        await desk.job_in(JobState.GENERATING), job_events.Progressed, job_events.DeadlineExceeded
+        await setup.job_in(state, webhook_url=URL)
+    await setup.move(
+        await setup.job_in(JobState.GENERATING), job_events.Progressed, job_events.DeadlineExceeded
     )
-    assert await desk.billing.audit() == before
+    assert await setup.billing.audit() == before

@@ -17,7 +17,7 @@ from shared.domain.job_events import Event
 from shared.domain.lifecycle import OPEN, TRANSITIONS
 from shared.errors import InsufficientCredits, StaleJob, TooLateToCancel
 from shared.settings import ChargeBasis
-from tests.integration.database.database_setup import MOVES, Desk
+from tests.integration.database.database_setup import MOVES, DatabaseSetup
 from tests.support.deployment import text_to_image
 
 SECONDS = 3.0
@@ -32,8 +32,8 @@ EXPECTED = (InsufficientCredits, StaleJob, TooLateToCancel)
 class Hand:
     """One of many who do whatever comes to mind, by the same seed in the same order."""
 
-    def __init__(self, desk: Desk, seed: int, jobs: list[UUID]) -> None:
-        self._desk = desk
+    def __init__(self, setup: DatabaseSetup, seed: int, jobs: list[UUID]) -> None:
+        self._setup = setup
         self._random = random.Random(seed)
         self._jobs = jobs
         self.done: Counter[str] = Counter()
@@ -55,33 +55,33 @@ class Hand:
     async def _enqueue(self) -> None:
         request = text_to_image(quantity=self._random.choice((1, 2, 4)))
         key = self._random.choice((None, f"key-{self._random.randrange(1_000)}-{request.quantity}"))
-        job = await self._desk.enqueue(
+        job = await self._setup.enqueue(
             request, account_id=self._random.choice(ACCOUNTS), idempotency_key=key
         )
         self._jobs.append(job.id)
 
     async def _set_price(self) -> None:
-        await self._desk.set_price(
+        await self._setup.set_price(
             self._random.randrange(0, 40) / 4, quantity=self._random.choice((1, 2, 4))
         )
 
     async def _grant(self) -> None:
         credits = Decimal(self._random.choice((-20, 5, 50)))
-        await self._desk.billing.grant(self._random.choice(ACCOUNTS), credits, "by chance")
+        await self._setup.billing.grant(self._random.choice(ACCOUNTS), credits, "by chance")
 
     async def _happen(self) -> None:
         if not self._jobs:
             return
-        job = await self._desk.store.load(self._random.choice(self._jobs[-60:]))
+        job = await self._setup.store.load(self._random.choice(self._jobs[-60:]))
         possible = [one.event for one in TRANSITIONS if job.state in one.sources] or [
             one.event for one in TRANSITIONS
         ]
         event: type[Event] = self._random.choice(possible)
         if event is job_events.Completed:
             images = self._random.randint(1, job.quantity)
-            await self._desk.settle(job, images=images, basis=self._random.choice(BASES))
+            await self._setup.settle(job, images=images, basis=self._random.choice(BASES))
         else:
-            await MOVES[event](self._desk, job)
+            await MOVES[event](self._setup, job)
         self.done[event.__name__] += 1
 
 
@@ -102,11 +102,13 @@ async def read_until(database: Database, is_over: Callable[[], bool]) -> int:
 
 
 @pytest.mark.parametrize("seed", [20_240_607])
-async def test_whatever_many_hands_do_at_once_the_books_are_right(desk: Desk, seed: int) -> None:
+async def test_whatever_many_hands_do_at_once_the_books_are_right(
+    setup: DatabaseSetup, seed: int
+) -> None:
     for name in ACCOUNTS[1:]:
-        await desk.open_account(name, 200)
+        await setup.open_account(name, 200)
     jobs: list[UUID] = []
-    hands = [Hand(desk, seed + n, jobs) for n in range(HANDS)]
+    hands = [Hand(setup, seed + n, jobs) for n in range(HANDS)]
     loop = asyncio.get_running_loop()
     began = loop.time()
 
@@ -122,21 +124,21 @@ async def test_whatever_many_hands_do_at_once_the_books_are_right(desk: Desk, se
     async with asyncio.TaskGroup() as group:
         for hand in hands:
             group.create_task(hand.work(is_over))
-        readers = [group.create_task(read_until(desk.database, is_over)) for _ in range(READERS)]
-    assert await desk.broken_books() == {}, f"seed {seed}"
-    await every_entry_continues_the_one_before(desk)
+        readers = [group.create_task(read_until(setup.database, is_over)) for _ in range(READERS)]
+    assert await setup.broken_books() == {}, f"seed {seed}"
+    await every_entry_continues_the_one_before(setup)
     assert min(reader.result() for reader in readers) > 5
     done = sum((hand.done for hand in hands), Counter[str]())
     assert unseen() == set(), f"seed {seed} after {done}"
     assert done["_enqueue"] > 20, done
-    await end_everything(desk)
-    assert await desk.value("SELECT sum(held) FROM accounts") == 0
-    assert await desk.broken_books() == {}, f"seed {seed}"
+    await end_everything(setup)
+    assert await setup.value("SELECT sum(held) FROM accounts") == 0
+    assert await setup.broken_books() == {}, f"seed {seed}"
 
 
-async def every_entry_continues_the_one_before(desk: Desk) -> None:
+async def every_entry_continues_the_one_before(setup: DatabaseSetup) -> None:
     """Fail unless each entry's balances are the ones before it plus its own change."""
-    broken = await desk.sql(
+    broken = await setup.sql(
         "SELECT id FROM ("
         " SELECT id, balance_after, held_after,"
         "        sum(balance_change) OVER chain AS balance, sum(held_change) OVER chain AS held"
@@ -146,7 +148,7 @@ async def every_entry_continues_the_one_before(desk: Desk) -> None:
     assert [row["id"] for row in broken] == []
 
 
-async def end_everything(desk: Desk) -> None:
+async def end_everything(setup: DatabaseSetup) -> None:
     """Bring every open job to its end, whatever it was doing."""
     ways: dict[str, tuple[type[Event], ...]] = {
         "queued": (job_events.Cancelled,),
@@ -155,5 +157,5 @@ async def end_everything(desk: Desk) -> None:
         "generating": (job_events.Completed,),
     }
     assert set(ways) == set(OPEN)
-    for row in await desk.sql("SELECT id, state FROM jobs WHERE finished_at IS NULL"):
-        await desk.move(await desk.store.load(row["id"]), *ways[row["state"]])
+    for row in await setup.sql("SELECT id, state FROM jobs WHERE finished_at IS NULL"):
+        await setup.move(await setup.store.load(row["id"]), *ways[row["state"]])

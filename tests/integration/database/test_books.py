@@ -9,7 +9,7 @@ import pytest
 from producer.doctor import check_invariants
 from shared.adapters.postgres.database import ConnectionQueries, Database
 from shared.domain.lifecycle import IN_FLIGHT, JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import text_to_image
 
 BALANCES = "balances equal the ledger"
@@ -281,33 +281,33 @@ CORRUPTIONS = (
 )
 
 
-async def fill(desk: Desk) -> dict[str, str]:
+async def fill(setup: DatabaseSetup) -> dict[str, str]:
     """Store one job of each state, of which the success was charged more than it was quoted.
 
     Return how findings name each of them.
     """
-    await desk.open_account("other", 100)
+    await setup.open_account("other", 100)
     names = {"acme": "acme", "other": "other"}
-    jobs = {state: await desk.job_in(state) for state in JobState if state != "succeeded"}
-    jobs[JobState.SUCCEEDED] = await desk.job_in(JobState.GENERATING)
-    await desk.set_price(10)
-    await desk.settle(jobs[JobState.SUCCEEDED])
-    await desk.set_price(20)
+    jobs = {state: await setup.job_in(state) for state in JobState if state != "succeeded"}
+    jobs[JobState.SUCCEEDED] = await setup.job_in(JobState.GENERATING)
+    await setup.set_price(10)
+    await setup.settle(jobs[JobState.SUCCEEDED])
+    await setup.set_price(20)
     return names | {state.value: str(job.id) for state, job in jobs.items()}
 
 
 async def test_every_corruption_is_found_and_its_row_is_named(
-    desk: Desk, subtests: pytest.Subtests
+    setup: DatabaseSetup, subtests: pytest.Subtests
 ) -> None:
-    names = await fill(desk)
-    assert await desk.broken_books() == {}
+    names = await fill(setup)
+    assert await setup.broken_books() == {}
     for case in CORRUPTIONS:
         with subtests.test(case.what):
-            broken = await corrupted(desk.database, case)
+            broken = await corrupted(setup.database, case)
             assert set(broken) == case.noticed_by
             wanted = names.get(case.names, case.names)
             assert any(wanted in detail for detail in broken.values()), broken
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
@@ -332,26 +332,26 @@ def test_every_invariant_is_seen_broken() -> None:
     assert seen == {BALANCES, HELD, ENDS, ATTEMPTS, CAPTURES, STATES, PRICES, GRANTS, NOTED}
 
 
-async def test_of_many_offenders_a_few_are_named(desk: Desk) -> None:
+async def test_of_many_offenders_a_few_are_named(setup: DatabaseSetup) -> None:
     for n in range(8):
-        await desk.open_account(f"account-{n}", 1)
-    await desk.sql("UPDATE accounts SET balance = 7 WHERE id LIKE 'account-%'")
-    broken = await desk.broken_books()
+        await setup.open_account(f"account-{n}", 1)
+    await setup.sql("UPDATE accounts SET balance = 7 WHERE id LIKE 'account-%'")
+    broken = await setup.broken_books()
     assert set(broken) == {BALANCES}
     assert broken[BALANCES].count("balance 7 and held 0, but the ledger says 1 and 0") == 5
 
 
-async def test_jobs_that_nothing_moves_any_more_are_found(desk: Desk) -> None:
+async def test_jobs_that_nothing_moves_any_more_are_found(setup: DatabaseSetup) -> None:
     jobs = {
-        state: await desk.job_in(state, request=text_to_image(quantity=2)) for state in JobState
+        state: await setup.job_in(state, request=text_to_image(quantity=2)) for state in JobState
     }
     patience_seconds = 3600.0
-    assert await desk.database.fetch("stuck_jobs", 10, patience_seconds) == []
-    await desk.sql(
+    assert await setup.database.fetch("stuck_jobs", 10, patience_seconds) == []
+    await setup.sql(
         "UPDATE jobs SET updated_at = now() - interval '2 hours',"
         " deadline_at = deadline_at - interval '2 hours'"
     )
-    stuck = await desk.database.fetch("stuck_jobs", 10, patience_seconds)
+    stuck = await setup.database.fetch("stuck_jobs", 10, patience_seconds)
     wanted = {str(jobs[state].id) for state in IN_FLIGHT}
     assert {row["who"] for row in stuck} == wanted
     assert all(" since " in row["what"] for row in stuck)

@@ -16,7 +16,7 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
-from tests.integration.database.database_setup import Desk, completed, submitted
+from tests.integration.database.database_setup import DatabaseSetup, completed, submitted
 from tests.integration.database.test_batched_moves import Counted, generating
 from tests.support.polled_jobs import polled
 from worker.store.busy_rows import BusyRows, RequiredRows
@@ -24,9 +24,9 @@ from worker.store.job_store import JobStore, SettledJob
 
 
 @asynccontextmanager
-async def held(desk: Desk, statement: str, *args: object) -> AsyncIterator[None]:
+async def held(setup: DatabaseSetup, statement: str, *args: object) -> AsyncIterator[None]:
     """Run a statement in a transaction of another session that stays open for the block."""
-    async with desk.database.pool.acquire() as admin, admin.transaction():
+    async with setup.database.pool.acquire() as admin, admin.transaction():
         await admin.execute(statement, *args)
         yield
 
@@ -59,26 +59,26 @@ LOCKS = {
 
 @pytest.mark.parametrize(("statement", "busy"), LOCKS.values(), ids=LOCKS.keys())
 async def test_what_is_held_is_busy_and_what_is_settled_with_it_is_settled(
-    desk: Desk, statement: str, busy: int
+    setup: DatabaseSetup, statement: str, busy: int
 ) -> None:
-    await desk.open_account("held")
-    await desk.open_account("third")
+    await setup.open_account("held")
+    await setup.open_account("third")
     needing = [
-        await desk.job_in(
+        await setup.job_in(
             JobState.GENERATING, account_id="held", webhook_url="https://hooks.example/"
         )
         for _ in range(3)
     ]
-    others = [*await generating(desk, 3), *await generating(desk, 3, account_id="third")]
-    async with held(desk, statement):
-        outcomes = await outcomes_of([desk.settle(job) for job in [*needing, *others]])
+    others = [*await generating(setup, 3), *await generating(setup, 3, account_id="third")]
+    async with held(setup, statement):
+        outcomes = await outcomes_of([setup.settle(job) for job in [*needing, *others]])
         assert [type(one) for one in outcomes[:3]].count(RowBusy) == busy
         assert [type(one) for one in outcomes[3:]] == [Job] * 6
     for job in needing:
-        if (await desk.store.load(job.id)).state is JobState.GENERATING:
-            await settled_in_the_end(desk.store, job)
-    assert await desk.broken_books() == {}
-    assert desk.store.busy.count("account") == desk.store.busy.count("job") == 0
+        if (await setup.store.load(job.id)).state is JobState.GENERATING:
+            await settled_in_the_end(setup.store, job)
+    assert await setup.broken_books() == {}
+    assert setup.store.busy.count("account") == setup.store.busy.count("job") == 0
 
 
 async def settled_in_the_end(store: JobStore, job: Job) -> None:
@@ -93,22 +93,24 @@ async def settled_in_the_end(store: JobStore, job: Job) -> None:
                 return
 
 
-async def test_a_held_attempt_keeps_one_task_id_waiting_and_no_other(desk: Desk) -> None:
-    jobs = [await desk.job_in(JobState.SUBMITTING) for _ in range(6)]
-    async with held(desk, "SELECT FROM job_attempts WHERE job_id = $1 FOR UPDATE", jobs[2].id):
+async def test_a_held_attempt_keeps_one_task_id_waiting_and_no_other(setup: DatabaseSetup) -> None:
+    jobs = [await setup.job_in(JobState.SUBMITTING) for _ in range(6)]
+    async with held(setup, "SELECT FROM job_attempts WHERE job_id = $1 FOR UPDATE", jobs[2].id):
         outcomes = await outcomes_of(
-            [desk.store.record_submitted(job, submitted()) for job in jobs]
+            [setup.store.record_submitted(job, submitted()) for job in jobs]
         )
         assert [type(one) for one in outcomes] == [Job, Job, RowBusy, Job, Job, Job]
-    assert (await desk.store.load(jobs[2].id)).state is JobState.SUBMITTING
+    assert (await setup.store.load(jobs[2].id)).state is JobState.SUBMITTING
 
 
-async def test_what_is_known_to_be_held_is_asked_for_by_one_statement_at_a_time(desk: Desk) -> None:
-    queries, now = Counted(desk.database), [1_000.0]
+async def test_what_is_known_to_be_held_is_asked_for_by_one_statement_at_a_time(
+    setup: DatabaseSetup,
+) -> None:
+    queries, now = Counted(setup.database), [1_000.0]
     store = JobStore(queries, BusyRows(monotonic=lambda: now[0]))
-    await desk.open_account("held")
-    jobs = await generating(desk, 40, account_id="held")
-    async with held(desk, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
+    await setup.open_account("held")
+    jobs = await generating(setup, 40, account_id="held")
+    async with held(setup, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
         await outcomes_of([store.settle(polled(job), completed(), "current") for job in jobs])
         queries.calls.clear()
         outcomes = await outcomes_of(
@@ -130,18 +132,18 @@ async def test_what_is_known_to_be_held_is_asked_for_by_one_statement_at_a_time(
     )
     assert {type(one) for one in outcomes} == {SettledJob}
     assert queries.calls["settle_jobs"] == 1
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
-    desk: Desk, worker_database: Database
+    setup: DatabaseSetup, worker_database: Database
 ) -> None:
     store = JobStore(worker_database)
-    await desk.open_account("held")
-    needing = await generating(desk, 40, account_id="held")
-    other = (await generating(desk, 1))[0]
+    await setup.open_account("held")
+    needing = await generating(setup, 40, account_id="held")
+    other = (await generating(setup, 1))[0]
     failed = job_events.ProviderFailed("provider_failed", "no images")
-    async with held(desk, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
+    async with held(setup, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
         moves = [asyncio.ensure_future(store.fail(polled(job), failed)) for job in needing]
         await asyncio.sleep(0)
         # Of ten connections seven are left, so nobody waits for one.
@@ -150,21 +152,23 @@ async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
         assert not all(move.done() for move in moves)
         outcomes = await outcomes_of(moves)
         assert {type(one) for one in outcomes} == {RowBusy}
-    assert await desk.money("held") == (1_000, sum(job.credits_quoted for job in needing))
-    assert await desk.broken_books() == {}
+    assert await setup.money("held") == (1_000, sum(job.credits_quoted for job in needing))
+    assert await setup.broken_books() == {}
 
 
-async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(desk: Desk) -> None:
+async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(
+    setup: DatabaseSetup,
+) -> None:
     """Its row is written all the time, and rightly: it is hot, not held."""
-    queries = Counted(desk.database)
+    queries = Counted(setup.database)
     store = JobStore(queries)
-    await desk.billing.grant("acme", Decimal(1_000_000), "enough, however long it takes")
-    jobs = await generating(desk, 90)
+    await setup.billing.grant("acme", Decimal(1_000_000), "enough, however long it takes")
+    jobs = await generating(setup, 90)
     is_over = asyncio.Event()
 
     async def enqueue() -> None:
         while not is_over.is_set():
-            await desk.enqueue()
+            await setup.enqueue()
 
     enqueuers = [asyncio.create_task(enqueue()) for _ in range(4)]
     outcomes = await outcomes_of(
@@ -175,7 +179,7 @@ async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(de
     assert {type(one) for one in outcomes} == {SettledJob}
     assert queries.calls["settle_jobs"] == 1
     assert queries.calls["held_rows"] == 0
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 def test_a_row_is_tried_at_growing_intervals_and_forgotten_when_nobody_needs_it() -> None:

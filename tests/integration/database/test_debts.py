@@ -9,62 +9,68 @@ import pytest
 
 from producer import WouldLeaveDebt
 from shared.domain.lifecycle import JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import text_to_image
 
 
 @pytest.mark.parametrize("credits", ["-1000.01", "-1001", "-1000000000"])
-async def test_more_than_the_balance_is_not_taken_unless_asked(desk: Desk, credits: str) -> None:
-    before = await desk.picture()
+async def test_more_than_the_balance_is_not_taken_unless_asked(
+    setup: DatabaseSetup, credits: str
+) -> None:
+    before = await setup.picture()
     with pytest.raises(WouldLeaveDebt, match="account acme has 1000 credits available"):
-        await desk.billing.grant("acme", Decimal(credits), "typo")
-    refusal = await desk.refuses("SELECT grant_credits('acme', $1, 'typo')", Decimal(credits))
+        await setup.billing.grant("acme", Decimal(credits), "typo")
+    refusal = await setup.refuses("SELECT grant_credits('acme', $1, 'typo')", Decimal(credits))
     assert "allow_debt => true" in (refusal.hint or "")
-    assert await desk.picture() == before
-    account = await desk.billing.grant("acme", Decimal(credits), "a debt", allow_debt=True)
+    assert await setup.picture() == before
+    account = await setup.billing.grant("acme", Decimal(credits), "a debt", allow_debt=True)
     assert account.balance == 1_000 + Decimal(credits)
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
-async def test_what_open_jobs_hold_is_not_taken_from_under_them(desk: Desk) -> None:
-    await desk.enqueue(text_to_image(quantity=4))
+async def test_what_open_jobs_hold_is_not_taken_from_under_them(setup: DatabaseSetup) -> None:
+    await setup.enqueue(text_to_image(quantity=4))
     with pytest.raises(WouldLeaveDebt, match="has 992 credits available, of which 993 cannot"):
-        await desk.billing.grant("acme", Decimal(-993), "too much")
-    assert (await desk.billing.grant("acme", Decimal(-992), "all that is free")).available == 0
-    assert await desk.broken_books() == {}
+        await setup.billing.grant("acme", Decimal(-993), "too much")
+    assert (await setup.billing.grant("acme", Decimal(-992), "all that is free")).available == 0
+    assert await setup.broken_books() == {}
 
 
-async def test_credits_come_to_an_account_in_debt_whatever_is_left_of_it(desk: Desk) -> None:
-    await desk.billing.grant("acme", Decimal(-1_010), "a debt", allow_debt=True)
-    assert (await desk.billing.grant("acme", Decimal(4), "a part")).balance == -6
+async def test_credits_come_to_an_account_in_debt_whatever_is_left_of_it(
+    setup: DatabaseSetup,
+) -> None:
+    await setup.billing.grant("acme", Decimal(-1_010), "a debt", allow_debt=True)
+    assert (await setup.billing.grant("acme", Decimal(4), "a part")).balance == -6
     with pytest.raises(WouldLeaveDebt, match="has -6 credits available"):
-        await desk.billing.grant("acme", Decimal(-1), "more")
+        await setup.billing.grant("acme", Decimal(-1), "more")
     # A price that rises between enqueue and success still charges what it says.
-    await desk.billing.grant("acme", Decimal(12), "the rest")
-    job = await desk.job_in(JobState.GENERATING)
-    await desk.set_price(20)
-    await desk.settle(job)
-    assert (await desk.billing.account("acme")).balance == -14
-    assert await desk.broken_books() == {}
+    await setup.billing.grant("acme", Decimal(12), "the rest")
+    job = await setup.job_in(JobState.GENERATING)
+    await setup.set_price(20)
+    await setup.settle(job)
+    assert (await setup.billing.account("acme")).balance == -14
+    assert await setup.broken_books() == {}
 
 
-async def test_two_who_take_the_last_credits_at_once_do_not_both_get_them(desk: Desk) -> None:
+async def test_two_who_take_the_last_credits_at_once_do_not_both_get_them(
+    setup: DatabaseSetup,
+) -> None:
     taken = await asyncio.gather(
-        *(desk.billing.grant("acme", Decimal(-600), "mine") for _ in range(4)),
+        *(setup.billing.grant("acme", Decimal(-600), "mine") for _ in range(4)),
         return_exceptions=True,
     )
     assert sorted(type(one).__name__ for one in taken) == ["Account", *["WouldLeaveDebt"] * 3]
-    assert await desk.money() == (400, 0)
-    assert await desk.broken_books() == {}
+    assert await setup.money() == (400, 0)
+    assert await setup.broken_books() == {}
 
 
-async def test_an_account_is_created_with_its_credits_or_not_at_all(desk: Desk) -> None:
+async def test_an_account_is_created_with_its_credits_or_not_at_all(setup: DatabaseSetup) -> None:
     with pytest.raises(WouldLeaveDebt):
-        await desk.billing.create_account("shop", Decimal(-1))
-    assert await desk.value("SELECT count(*) FROM accounts WHERE id = 'shop'") == 0
-    account = await desk.billing.create_account("shop", Decimal("12.5"), actor="maria")
+        await setup.billing.create_account("shop", Decimal(-1))
+    assert await setup.value("SELECT count(*) FROM accounts WHERE id = 'shop'") == 0
+    account = await setup.billing.create_account("shop", Decimal("12.5"), actor="maria")
     assert (account.balance, account.available) == (Decimal("12.5"), Decimal("12.5"))
-    granted, created = await desk.billing.audit(account_id="shop")
+    granted, created = await setup.billing.audit(account_id="shop")
     assert (granted["act"], created["act"]) == ("credits_granted", "account_created")
     assert granted["actor"] == created["actor"] == "maria"
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}

@@ -22,7 +22,7 @@ from shared.adapters.embedded.servers.server_programs import (
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.domain.lifecycle import JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.database_logins import connected, with_user
 from tests.support.deployment import eventually
 
@@ -106,13 +106,13 @@ async def test_each_login_does_its_work_in_it(deployed: str) -> None:
         connect_database(worker) as of_worker,
         connect_database(admin) as of_admin,
     ):
-        await Desk(of_admin).open_account("acme", 100)
-        await Desk(of_admin).set_price(9)
-        job = await Desk(of_api).enqueue()
-        store = Desk(of_worker)
+        await DatabaseSetup(of_admin).open_account("acme", 100)
+        await DatabaseSetup(of_admin).set_price(9)
+        job = await DatabaseSetup(of_api).enqueue()
+        store = DatabaseSetup(of_worker)
         from_worker = await store.store.load(job.id)
         assert (from_worker.state, from_worker.credits_quoted) == (JobState.QUEUED, 9)
-        assert await Desk(of_api).broken_books() == {}
+        assert await DatabaseSetup(of_api).broken_books() == {}
         for database in (of_api, of_worker):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await database.pool.execute("UPDATE accounts SET balance = 1000000")

@@ -11,7 +11,7 @@ import pytest
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, read_migrations
 from shared.domain.lifecycle import JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.database.strangers import login, sql_before
 from tests.support.database_logins import connected, with_user
 from tests.support.deployment import text_to_image
@@ -62,74 +62,76 @@ async def test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the
                 await owner.execute(CHANGE)
     await migrate(empty_database_url)
     async with connect_database(empty_database_url) as database:
-        desk = Desk(database)
-        await desk.open_account()
-        found = await desk.broken_books()
+        setup = DatabaseSetup(database)
+        await setup.open_account()
+        found = await setup.broken_books()
         assert set(found) == {PRICES}
         assert "gpt-4o-image text-to-image 1: its version 1 was closed at" in found[PRICES]
         assert "version 900002: 0 credits by admin@shop is open" in found[PRICES]
-        kept = await desk.sql("SELECT id, model, credits, changed_by FROM pricing_history")
-        done = await desk.sql("SELECT * FROM darkroom_rebuild_price_history('found by the doctor')")
+        kept = await setup.sql("SELECT id, model, credits, changed_by FROM pricing_history")
+        done = await setup.sql(
+            "SELECT * FROM darkroom_rebuild_price_history('found by the doctor')"
+        )
         assert {row["version_id"] for row in done} == {1, 2, *range(900_002, 900_006)}
-        assert await desk.broken_books() == {}
-        again = await desk.sql("SELECT id, model, credits, changed_by FROM pricing_history")
+        assert await setup.broken_books() == {}
+        again = await setup.sql("SELECT id, model, credits, changed_by FROM pricing_history")
         assert set(again) == set(kept)
-        (noted,) = await desk.billing.audit(act="price_history_rebuilt")
+        (noted,) = await setup.billing.audit(act="price_history_rebuilt")
         assert noted["reason"] == "found by the doctor"
         assert set(noted["after"]) == {str(row["version_id"]) for row in done}
         # From now on prices change and charge as they always did.
-        job = await desk.job_in(JobState.GENERATING)
-        await desk.sql(CHANGE)
-        assert (await desk.settle(job, basis="quoted")).credits_charged == 6
-        job = await desk.job_in(JobState.GENERATING)
-        assert (await desk.settle(job, basis="lower_of")).credits_charged == 9
-        assert await desk.broken_books() == {}
-        assert await desk.sql("SELECT * FROM darkroom_rebuild_price_history('once more')") == []
+        job = await setup.job_in(JobState.GENERATING)
+        await setup.sql(CHANGE)
+        assert (await setup.settle(job, basis="quoted")).credits_charged == 6
+        job = await setup.job_in(JobState.GENERATING)
+        assert (await setup.settle(job, basis="lower_of")).credits_charged == 9
+        assert await setup.broken_books() == {}
+        assert await setup.sql("SELECT * FROM darkroom_rebuild_price_history('once more')") == []
 
 
-async def test_what_a_forged_version_was_charged_by_stays_cited(desk: Desk) -> None:
-    version = await desk.value("SELECT price_id FROM pricing WHERE task = 'text-to-image' LIMIT 1")
-    job = await desk.job_in(JobState.SUCCEEDED)
-    await desk.sql("ALTER TABLE pricing_history DISABLE TRIGGER USER")
-    await desk.sql(
+async def test_what_a_forged_version_was_charged_by_stays_cited(setup: DatabaseSetup) -> None:
+    version = await setup.value("SELECT price_id FROM pricing WHERE task = 'text-to-image' LIMIT 1")
+    job = await setup.job_in(JobState.SUCCEEDED)
+    await setup.sql("ALTER TABLE pricing_history DISABLE TRIGGER USER")
+    await setup.sql(
         "UPDATE pricing_history SET valid = tstzrange(lower(valid), now()) WHERE id = $1", version
     )
-    await desk.sql(
+    await setup.sql(
         "INSERT INTO pricing_history (id, model, task, quantity, credits, provider_credits, valid,"
         " changed_by) SELECT 77, model, task, quantity, 0, 0, tstzrange(now(), NULL), 'mallory'"
         " FROM pricing_history WHERE id = $1",
         version,
     )
-    await desk.sql("ALTER TABLE pricing_history ENABLE TRIGGER USER")
-    await desk.sql("UPDATE jobs SET message = 'seen' WHERE id = $1", job.id)
-    await desk.sql("SELECT darkroom_rebuild_price_history('mallory')")
-    forged = (await desk.sql("SELECT * FROM pricing_history WHERE id = 77"))[0]
+    await setup.sql("ALTER TABLE pricing_history ENABLE TRIGGER USER")
+    await setup.sql("UPDATE jobs SET message = 'seen' WHERE id = $1", job.id)
+    await setup.sql("SELECT darkroom_rebuild_price_history('mallory')")
+    forged = (await setup.sql("SELECT * FROM pricing_history WHERE id = 77"))[0]
     assert forged["valid"].upper.year == 1
     assert (forged["credits"], forged["reason"]) == (0, "never in force: mallory")
-    assert (await desk.billing.price("gpt-4o-image", "text-to-image", 1))["price_id"] == version
-    assert await desk.broken_books() == {}
+    assert (await setup.billing.price("gpt-4o-image", "text-to-image", 1))["price_id"] == version
+    assert await setup.broken_books() == {}
 
 
 async def test_a_price_whose_version_says_something_else_gets_a_version_of_its_own(
-    desk: Desk,
+    setup: DatabaseSetup,
 ) -> None:
-    job = await desk.enqueue(text_to_image(quantity=2))
-    await desk.sql("ALTER TABLE pricing DISABLE TRIGGER USER")
-    await desk.sql("UPDATE pricing SET credits = 50 WHERE quantity = 4")
-    await desk.sql("UPDATE pricing SET price_id = 4711 WHERE quantity = 2")
-    await desk.sql("ALTER TABLE pricing ENABLE TRIGGER USER")
-    assert set(await desk.broken_books()) == {PRICES}
-    await desk.sql("SELECT darkroom_rebuild_price_history('restored from a copy')")
-    assert await desk.broken_books() == {}
-    assert [row["credits"] for row in await desk.billing.prices()] == [6, 7, 50, 6, 7, 50]
-    await desk.set_price(Decimal(51), quantity=4)
-    assert await desk.broken_books() == {}
+    job = await setup.enqueue(text_to_image(quantity=2))
+    await setup.sql("ALTER TABLE pricing DISABLE TRIGGER USER")
+    await setup.sql("UPDATE pricing SET credits = 50 WHERE quantity = 4")
+    await setup.sql("UPDATE pricing SET price_id = 4711 WHERE quantity = 2")
+    await setup.sql("ALTER TABLE pricing ENABLE TRIGGER USER")
+    assert set(await setup.broken_books()) == {PRICES}
+    await setup.sql("SELECT darkroom_rebuild_price_history('restored from a copy')")
+    assert await setup.broken_books() == {}
+    assert [row["credits"] for row in await setup.billing.prices()] == [6, 7, 50, 6, 7, 50]
+    await setup.set_price(Decimal(51), quantity=4)
+    assert await setup.broken_books() == {}
     # What a job was quoted was in force, and is no forgery.
-    kept = await desk.value("SELECT lower(valid) FROM pricing_history WHERE id = $1", job.price_id)
+    kept = await setup.value("SELECT lower(valid) FROM pricing_history WHERE id = $1", job.price_id)
     assert kept.year > 1
 
 
 @pytest.mark.parametrize("why", ["''", "'  '", "NULL"])
-async def test_rebuilding_asks_why(desk: Desk, why: str) -> None:
-    refusal = await desk.refuses(f"SELECT darkroom_rebuild_price_history({why})")
+async def test_rebuilding_asks_why(setup: DatabaseSetup, why: str) -> None:
+    refusal = await setup.refuses(f"SELECT darkroom_rebuild_price_history({why})")
     assert "say why" in str(refusal)

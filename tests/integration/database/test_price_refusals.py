@@ -6,14 +6,16 @@ import pytest
 
 from shared.domain import job_events
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 
 ONE = "WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = 1"
 FOLLOWS = "Change the price in pricing; history follows by itself."
 
 
 @pytest.mark.parametrize("column", ["credits", "provider_credits"])
-async def test_a_price_that_is_no_sensible_number_is_refused(desk: Desk, column: str) -> None:
+async def test_a_price_that_is_no_sensible_number_is_refused(
+    setup: DatabaseSetup, column: str
+) -> None:
     for value, shown in {
         "-1": "-1",
         "-0.01": "-0.01",
@@ -23,17 +25,17 @@ async def test_a_price_that_is_no_sensible_number_is_refused(desk: Desk, column:
         "'Infinity'": "Infinity",
         "'-Infinity'": "-Infinity",
     }.items():
-        refusal = await desk.refuses(f"UPDATE pricing SET {column} = {value} {ONE}")
+        refusal = await setup.refuses(f"UPDATE pricing SET {column} = {value} {ONE}")
         said = f"{shown} and 6" if column == "credits" else f"6 and {shown}"
         assert str(refusal) == (
             f"credits and provider_credits must be numbers from 0 to 1000000, not {said}"
         )
 
 
-async def test_a_combination_that_kie_does_not_sell_is_refused(desk: Desk) -> None:
+async def test_a_combination_that_kie_does_not_sell_is_refused(setup: DatabaseSetup) -> None:
     text, image = "text-to-image", "image-to-image"
     for task, quantity in ((text, 3), (text, 0), (text, -1), (image, 8), ("text-to-video", 1)):
-        refusal = await desk.refuses(
+        refusal = await setup.refuses(
             "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
             f" VALUES ('gpt-4o-image', '{task}', {quantity}, 6, 6)"
         )
@@ -43,15 +45,15 @@ async def test_a_combination_that_kie_does_not_sell_is_refused(desk: Desk) -> No
         )
 
 
-async def test_the_key_of_a_price_cannot_change(desk: Desk) -> None:
+async def test_the_key_of_a_price_cannot_change(setup: DatabaseSetup) -> None:
     for change in ("model = 'other'", "task = 'image-to-image'", "quantity = 4"):
-        refusal = await desk.refuses(f"UPDATE pricing SET {change} {ONE}")
+        refusal = await setup.refuses(f"UPDATE pricing SET {change} {ONE}")
         assert "model, task and quantity of a price cannot change" in str(refusal)
         assert refusal.hint == "Insert a row for the new combination instead."
 
 
-async def test_a_second_row_for_the_same_key_is_refused(desk: Desk) -> None:
-    refusal = await desk.refuses(
+async def test_a_second_row_for_the_same_key_is_refused(setup: DatabaseSetup) -> None:
+    refusal = await setup.refuses(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('gpt-4o-image', 'text-to-image', 1, 6, 6)",
         sqlstate="23505",
@@ -59,7 +61,7 @@ async def test_a_second_row_for_the_same_key_is_refused(desk: Desk) -> None:
     assert refusal.constraint == "pricing_pkey"
 
 
-async def test_a_price_that_an_open_job_uses_is_not_deleted(desk: Desk) -> None:
+async def test_a_price_that_an_open_job_uses_is_not_deleted(setup: DatabaseSetup) -> None:
     ends = {
         JobState.QUEUED: job_events.Cancelled,
         JobState.SUBMITTING: job_events.Rejected,
@@ -68,28 +70,28 @@ async def test_a_price_that_an_open_job_uses_is_not_deleted(desk: Desk) -> None:
     }
     assert set(ends) == OPEN
     for state, end in ends.items():
-        job = await desk.job_in(state)
-        refusal = await desk.refuses(f"DELETE FROM pricing {ONE}")
+        job = await setup.job_in(state)
+        refusal = await setup.refuses(f"DELETE FROM pricing {ONE}")
         sentence = "the price of gpt-4o-image text-to-image quantity 1 is in use by open jobs"
         assert sentence in str(refusal)
         assert refusal.hint == "Change its credits, or wait until those jobs have ended."
-        await desk.move(job, end)
+        await setup.move(job, end)
 
 
-async def test_a_price_that_only_ended_jobs_used_is_deleted(desk: Desk) -> None:
+async def test_a_price_that_only_ended_jobs_used_is_deleted(setup: DatabaseSetup) -> None:
     for state in sorted(TERMINAL):
-        await desk.job_in(state)
-    await desk.sql(f"DELETE FROM pricing {ONE}")
-    assert await desk.broken_books() == {}
+        await setup.job_in(state)
+    await setup.sql(f"DELETE FROM pricing {ONE}")
+    assert await setup.broken_books() == {}
 
 
-async def test_pricing_is_not_truncated(desk: Desk) -> None:
-    refusal = await desk.refuses("TRUNCATE pricing")
+async def test_pricing_is_not_truncated(setup: DatabaseSetup) -> None:
+    refusal = await setup.refuses("TRUNCATE pricing")
     assert "TRUNCATE on pricing is refused" in str(refusal)
     assert refusal.hint == "Delete single rows that no open job uses."
 
 
-async def test_history_is_written_by_its_trigger_alone(desk: Desk) -> None:
+async def test_history_is_written_by_its_trigger_alone(setup: DatabaseSetup) -> None:
     for statement in (
         "UPDATE pricing_history SET credits = 1",
         "UPDATE pricing_history SET reason = 'another reason'",
@@ -101,29 +103,31 @@ async def test_history_is_written_by_its_trigger_alone(desk: Desk) -> None:
             " '[2001-01-01, 2001-01-02)', 'me')"
         ),
     ):
-        refusal = await desk.refuses(statement)
+        refusal = await setup.refuses(statement)
         verb = statement.partition(" ")[0]
         assert f"pricing_history is append-only: {verb} is refused" in str(refusal)
         assert refusal.hint == FOLLOWS
 
 
-async def test_history_is_not_truncated(desk: Desk) -> None:
-    refusal = await desk.refuses("TRUNCATE pricing_history CASCADE")
+async def test_history_is_not_truncated(setup: DatabaseSetup) -> None:
+    refusal = await setup.refuses("TRUNCATE pricing_history CASCADE")
     assert "TRUNCATE on pricing_history is refused" in str(refusal)
     assert refusal.hint == FOLLOWS
 
 
-async def test_a_closed_version_is_not_opened_again(desk: Desk) -> None:
-    await desk.set_price(9)
-    await desk.refuses(
+async def test_a_closed_version_is_not_opened_again(setup: DatabaseSetup) -> None:
+    await setup.set_price(9)
+    await setup.refuses(
         "UPDATE pricing_history SET valid = tstzrange(lower(valid), NULL)"
         " WHERE NOT upper_inf(valid)"
     )
 
 
-async def test_even_without_triggers_versions_of_one_price_cannot_overlap(desk: Desk) -> None:
-    await desk.sql("ALTER TABLE pricing_history DISABLE TRIGGER USER")
-    refusal = await desk.refuses(
+async def test_even_without_triggers_versions_of_one_price_cannot_overlap(
+    setup: DatabaseSetup,
+) -> None:
+    await setup.sql("ALTER TABLE pricing_history DISABLE TRIGGER USER")
+    refusal = await setup.refuses(
         "INSERT INTO pricing_history (model, task, quantity, credits, provider_credits, valid,"
         " changed_by) VALUES ('gpt-4o-image', 'text-to-image', 1, 1, 1, '[2001-01-01,)', 'me')",
         sqlstate="23P01",
@@ -131,13 +135,13 @@ async def test_even_without_triggers_versions_of_one_price_cannot_overlap(desk: 
     assert refusal.constraint == "versions_of_one_price_must_not_overlap"
 
 
-async def test_even_without_triggers_constraints_refuse_nonsense(desk: Desk) -> None:
-    await desk.sql("ALTER TABLE pricing DISABLE TRIGGER USER")
+async def test_even_without_triggers_constraints_refuse_nonsense(setup: DatabaseSetup) -> None:
+    await setup.sql("ALTER TABLE pricing DISABLE TRIGGER USER")
     for change, constraint in (
         ("credits = 'NaN'", "credits_must_be_0_to_1000000"),
         ("provider_credits = 'Infinity'", "provider_credits_must_be_0_to_1000000"),
         ("quantity = 3", "gpt_4o_image_has_its_own_tasks_and_quantities"),
         ("model = 'other', quantity = 0", "quantity_must_be_positive"),
     ):
-        refusal = await desk.refuses(f"UPDATE pricing SET {change} {ONE}", sqlstate="23514")
+        refusal = await setup.refuses(f"UPDATE pricing SET {change} {ONE}", sqlstate="23514")
         assert refusal.constraint == constraint

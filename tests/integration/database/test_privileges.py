@@ -7,7 +7,7 @@ import pytest
 
 from shared.adapters.postgres.database import Connection
 from shared.adapters.postgres.migrations import migrate
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.database.strangers import login
 from tests.integration.database.test_price_forgery import TABLE, TRIGGER
 from tests.support.database_logins import connected, with_user
@@ -33,11 +33,11 @@ OURS = """
 
 
 async def test_every_function_with_its_owners_rights_is_closed_and_looks_names_up_safely(
-    desk: Desk,
+    setup: DatabaseSetup,
 ) -> None:
-    functions = [row for row in await desk.sql(OURS) if row["prosecdef"]]
+    functions = [row for row in await setup.sql(OURS) if row["prosecdef"]]
     assert len(functions) >= 4
-    owner = await desk.value(
+    owner = await setup.value(
         "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'public.pricing'::regclass"
     )
     assert [row["name"] for row in functions if row["is_public"]] == []
@@ -45,34 +45,38 @@ async def test_every_function_with_its_owners_rights_is_closed_and_looks_names_u
     assert [row["name"] for row in functions if not SAFE_PATHS & set(row["config"])] == []
 
 
-async def test_every_trigger_function_is_closed_and_looks_names_up_safely(desk: Desk) -> None:
-    functions = [row for row in await desk.sql(OURS) if row["is_trigger"]]
+async def test_every_trigger_function_is_closed_and_looks_names_up_safely(
+    setup: DatabaseSetup,
+) -> None:
+    functions = [row for row in await setup.sql(OURS) if row["is_trigger"]]
     assert len(functions) >= 10
     assert [row["name"] for row in functions if row["is_public"]] == []
     assert [row["name"] for row in functions if not SAFE_PATHS & set(row["config"])] == []
 
 
 async def test_a_trigger_function_with_its_owners_rights_serves_its_own_table_alone(
-    desk: Desk, subtests: pytest.Subtests
+    setup: DatabaseSetup, subtests: pytest.Subtests
 ) -> None:
-    functions = [row for row in await desk.sql(OURS) if row["prosecdef"] and row["is_trigger"]]
+    functions = [row for row in await setup.sql(OURS) if row["prosecdef"] and row["is_trigger"]]
     assert len(functions) >= 3
     for row in functions:
         with subtests.test(row["name"]):
             # Even the owner, who may make a trigger of it, gets nowhere with another table.
-            await desk.sql("CREATE TABLE other (LIKE pricing)")
-            await desk.sql(
+            await setup.sql("CREATE TABLE other (LIKE pricing)")
+            await setup.sql(
                 "CREATE TRIGGER x BEFORE INSERT OR UPDATE ON other FOR EACH ROW"
                 f" EXECUTE FUNCTION {row['name']}"
             )
-            refusal = await desk.refuses("INSERT INTO other SELECT * FROM pricing")
+            refusal = await setup.refuses("INSERT INTO other SELECT * FROM pricing")
             assert "is a trigger of" in str(refusal)
-            await desk.sql("DROP TABLE other")
+            await setup.sql("DROP TABLE other")
 
 
-async def test_functions_of_later_migrations_are_nobodys_until_granted(desk: Desk) -> None:
-    await desk.sql("CREATE FUNCTION darkroom_later() RETURNS int LANGUAGE sql RETURN 1")
-    rows = await desk.sql(f"{OURS} AND proname = 'darkroom_later'")
+async def test_functions_of_later_migrations_are_nobodys_until_granted(
+    setup: DatabaseSetup,
+) -> None:
+    await setup.sql("CREATE FUNCTION darkroom_later() RETURNS int LANGUAGE sql RETURN 1")
+    rows = await setup.sql(f"{OURS} AND proname = 'darkroom_later'")
     assert [row["is_public"] for row in rows] == [False]
 
 
@@ -111,18 +115,18 @@ async def forge(connection: Connection, table: str) -> None:
 
 @pytest.mark.parametrize("role", ["", ADMIN, SERVICE, READONLY])
 async def test_no_login_forges_a_price_version_with_a_table_of_its_own(
-    desk: Desk, database_url: str, role: str
+    setup: DatabaseSetup, database_url: str, role: str
 ) -> None:
-    before = await desk.picture()
+    before = await setup.picture()
     async with login(database_url, member_of=[role] if role else [], owns="evil") as name:
         # In this database everybody may still create temporary tables: it was copied.
         async with connected(with_user(database_url, name)) as connection:
             for table in ("evil.t", "pg_temp.t"):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError, match="darkroom_record"):
                     await forge(connection, table)
-        assert await desk.picture() == before
-    await desk.set_price(9)
-    assert await desk.broken_books() == {}
+        assert await setup.picture() == before
+    await setup.set_price(9)
+    assert await setup.broken_books() == {}
 
 
 INSERT = (
@@ -131,8 +135,10 @@ INSERT = (
 )
 
 
-async def test_no_trigger_of_another_table_writes_history_whosever_it_is(desk: Desk) -> None:
-    await desk.database.pool.execute(
+async def test_no_trigger_of_another_table_writes_history_whosever_it_is(
+    setup: DatabaseSetup,
+) -> None:
+    await setup.database.pool.execute(
         """
         CREATE SCHEMA evil;
         CREATE TABLE evil.t (statement text);
@@ -146,22 +152,22 @@ async def test_no_trigger_of_another_table_writes_history_whosever_it_is(desk: D
         f"{INSERT} VALUES (900002, 'new', 'text-to-image', 1, 0, 0, '[2001-01-01,)', 'me')",
         f"{INSERT} SELECT 900002, model, 'x', quantity, 0, 0, '[2001-01-01,)', 'me' FROM pricing",
     ):
-        refusal = await desk.refuses("INSERT INTO evil.t VALUES ($1)", statement)
+        refusal = await setup.refuses("INSERT INTO evil.t VALUES ($1)", statement)
         assert "pricing_history is append-only" in str(refusal)
     # The same at the depth of the true trigger, by the login that owns the tables.
-    await desk.set_price(9)
-    assert await desk.broken_books() == {}
+    await setup.set_price(9)
+    assert await setup.broken_books() == {}
 
 
 async def test_a_stranger_calls_nothing_that_acts_for_the_owner(
-    desk: Desk, database_url: str
+    setup: DatabaseSetup, database_url: str
 ) -> None:
-    functions = [row for row in await desk.sql(OURS) if row["prosecdef"] and not row["is_trigger"]]
+    functions = [row for row in await setup.sql(OURS) if row["prosecdef"] and not row["is_trigger"]]
     assert functions
     names = [row["name"] for row in functions] + ["darkroom_rebuild_price_history(text)"]
     async with login(database_url) as name:
         for function in names:
-            assert not await desk.value(
+            assert not await setup.value(
                 "SELECT has_function_privilege($1, $2, 'EXECUTE')", name, function
             ), function
         async with connected(with_user(database_url, name)) as connection:
@@ -188,9 +194,9 @@ HOSTILE_NAMES = """
 
 
 async def test_names_that_an_admin_makes_are_not_those_that_our_triggers_mean(
-    desk: Desk, database_url: str
+    setup: DatabaseSetup, database_url: str
 ) -> None:
-    await desk.sql(
+    await setup.sql(
         "INSERT INTO api_keys (id, prefix, secret_sha256, role, revoked_at) VALUES"
         " (gen_random_uuid(), 'dk_AAAAAAAAAAAA', sha256('x'), 'admin', now())"
     )
@@ -207,33 +213,33 @@ async def test_names_that_an_admin_makes_are_not_those_that_our_triggers_mean(
             await connection.execute("UPDATE public.pricing SET credits = -9")
         with pytest.raises(asyncpg.PostgresError, match="permission denied for table api_keys"):
             await connection.execute("UPDATE public.api_keys SET revoked_at = NULL")
-    newest = (await desk.billing.price_history(1))[0]
+    newest = (await setup.billing.price_history(1))[0]
     assert (newest["changed_by"], newest["valid_from"].year > 2001) == (name, True)
     assert newest["id"] < 900_002
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 @pytest.mark.parametrize("role", ["", ADMIN, READONLY])
 async def test_who_sets_a_price_is_the_login_whatever_it_says(
-    desk: Desk, database_url: str, role: str
+    setup: DatabaseSetup, database_url: str, role: str
 ) -> None:
     async with login(database_url, member_of=[role] if role else []) as name:
         if role != ADMIN:
-            await desk.sql(f"GRANT SELECT, UPDATE ON pricing TO {name}")
+            await setup.sql(f"GRANT SELECT, UPDATE ON pricing TO {name}")
         async with connected(with_user(database_url, name)) as connection:
             await connection.execute("SELECT set_config('darkroom.actor', 'the boss', false)")
             await connection.execute("SELECT set_config('darkroom.reason', 'said so', false)")
             await connection.execute("UPDATE pricing SET credits = 9 WHERE quantity = 2")
-        newest = (await desk.billing.price_history(1))[0]
+        newest = (await setup.billing.price_history(1))[0]
         assert (newest["changed_by"], newest["reason"]) == (name, "said so")
 
 
 async def test_our_services_name_the_person_for_whom_they_act(
-    desk: Desk, database_url: str
+    setup: DatabaseSetup, database_url: str
 ) -> None:
     async with login(database_url, member_of=[SERVICE]) as name:
-        await desk.sql(f"GRANT SELECT, UPDATE ON pricing TO {name}")
+        await setup.sql(f"GRANT SELECT, UPDATE ON pricing TO {name}")
         async with connected(with_user(database_url, name)) as connection:
             await connection.execute("SELECT set_config('darkroom.actor', 'api:dk_1', false)")
             await connection.execute("UPDATE pricing SET credits = 9 WHERE quantity = 2")
-        assert (await desk.billing.price_history(1))[0]["changed_by"] == "api:dk_1"
+        assert (await setup.billing.price_history(1))[0]["changed_by"] == "api:dk_1"

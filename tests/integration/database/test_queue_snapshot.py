@@ -16,11 +16,11 @@ from shared.adapters.postgres.database import Queries
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from shared.errors import PostgresDown
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 
 
-async def test_an_empty_queue_is_all_zeros_and_unknown_times(desk: Desk) -> None:
-    assert await read_snapshot(desk.database) == QueueSnapshot(
+async def test_an_empty_queue_is_all_zeros_and_unknown_times(setup: DatabaseSetup) -> None:
+    assert await read_snapshot(setup.database) == QueueSnapshot(
         queued=0,
         submitting=0,
         unknown=0,
@@ -36,25 +36,27 @@ async def test_an_empty_queue_is_all_zeros_and_unknown_times(desk: Desk) -> None
         run_p50_seconds=None,
         run_p95_seconds=None,
     )
-    assert await read_failures(desk.database) == []
+    assert await read_failures(setup.database) == []
 
 
-async def test_jobs_are_counted_by_state_and_credits_summed(desk: Desk) -> None:
+async def test_jobs_are_counted_by_state_and_credits_summed(setup: DatabaseSetup) -> None:
     for times, state in enumerate(JobState, start=1):
         for _ in range(times):
-            await desk.job_in(state)
-    snapshot = await read_snapshot(desk.database)
+            await setup.job_in(state)
+    snapshot = await read_snapshot(setup.database)
     counted = {state: getattr(snapshot, state) for state in JobState}
     assert counted == {state: times for times, state in enumerate(JobState, start=1)}
     assert snapshot.in_flight == 2 + 3 + 4
     assert (snapshot.credits_held, snapshot.credits_charged) == (10 * 6, 5 * 6)
 
 
-async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(desk: Desk) -> None:
+async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(
+    setup: DatabaseSetup,
+) -> None:
     for waited, ran, ended in ((2, 10, 1), (4, 20, 2), (6, 30, 299), (500, 500, 301)):
-        job = await desk.job_in(JobState.SUCCEEDED)
-        await desk.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
-        await desk.sql(
+        job = await setup.job_in(JobState.SUCCEEDED)
+        await setup.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
+        await setup.sql(
             "UPDATE jobs SET finished_at = now() - make_interval(secs => $2),"
             " submitted_at = now() - make_interval(secs => $2 + $3),"
             " run_at = now() - make_interval(secs => $2 + $3 + $4),"
@@ -62,7 +64,7 @@ async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(desk:
             job.id,
             *(float(one) for one in (ended, ran, waited)),
         )
-    snapshot = await read_snapshot(desk.database)
+    snapshot = await read_snapshot(setup.database)
     assert snapshot.succeeded == 3
     assert snapshot.credits_charged == 3 * 6
     assert (snapshot.wait_p50_seconds, snapshot.run_p50_seconds) == (4, 20)
@@ -70,53 +72,57 @@ async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(desk:
     assert snapshot.run_p95_seconds == pytest.approx(29)
 
 
-async def test_the_oldest_waiting_job_waits_since_it_was_due_or_accepted(desk: Desk) -> None:
+async def test_the_oldest_waiting_job_waits_since_it_was_due_or_accepted(
+    setup: DatabaseSetup,
+) -> None:
     async def put(job_id: UUID, **ages: float) -> None:
         for column, seconds in ages.items():
-            await desk.sql(
+            await setup.sql(
                 f"UPDATE jobs SET {column} = now() - make_interval(secs => $2) WHERE id = $1",
                 job_id,
                 float(seconds),
             )
 
     async def oldest() -> float:
-        return (await read_snapshot(desk.database)).oldest_waiting_seconds
+        return (await read_snapshot(setup.database)).oldest_waiting_seconds
 
-    later = await desk.enqueue()
+    later = await setup.enqueue()
     await put(later.id, run_at=-3600, due_at=-3600, created_at=500)
     assert await oldest() == 0
     # Asked for at a moment in the past: it waits since it was accepted.
-    past = await desk.enqueue()
+    past = await setup.enqueue()
     await put(past.id, run_at=200_000_000, due_at=200_000_000, created_at=40)
     assert await oldest() == pytest.approx(40, abs=20)
     # Put off after a refusal: it still waits.
-    deferred = await desk.enqueue()
+    deferred = await setup.enqueue()
     await put(deferred.id, run_at=90, created_at=90, due_at=-20)
     assert await oldest() == pytest.approx(90, abs=20)
     # What already runs waits no longer.
-    running = await desk.job_in(JobState.GENERATING)
+    running = await setup.job_in(JobState.GENERATING)
     await put(running.id, run_at=86_400, due_at=86_400, created_at=86_400)
     assert await oldest() == pytest.approx(90, abs=20)
     # A clock that was set back makes no negative age.
-    await desk.sql("UPDATE jobs SET run_at = now(), created_at = now() + interval '1 h'")
+    await setup.sql("UPDATE jobs SET run_at = now(), created_at = now() + interval '1 h'")
     assert await oldest() == 0
 
 
-async def test_a_job_of_a_moment_in_the_past_waited_from_its_acceptance(desk: Desk) -> None:
-    job = await desk.job_in(JobState.SUCCEEDED)
-    await desk.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
-    await desk.sql(
+async def test_a_job_of_a_moment_in_the_past_waited_from_its_acceptance(
+    setup: DatabaseSetup,
+) -> None:
+    job = await setup.job_in(JobState.SUCCEEDED)
+    await setup.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
+    await setup.sql(
         "UPDATE jobs SET run_at = '2020-01-01', created_at = now() - interval '9 s',"
         " submitted_at = now() - interval '5 s', finished_at = now() WHERE id = $1",
         job.id,
     )
-    snapshot = await read_snapshot(desk.database)
+    snapshot = await read_snapshot(setup.database)
     assert (snapshot.wait_p50_seconds, snapshot.wait_p95_seconds) == (4, 4)
 
 
-async def test_a_gauge_of_what_cannot_be_read_is_not_a_number(desk: Desk) -> None:
+async def test_a_gauge_of_what_cannot_be_read_is_not_a_number(setup: DatabaseSetup) -> None:
     class Away:
-        queries: Queries = desk.database
+        queries: Queries = setup.database
 
         async def fetch(self, query: str, *args: Any) -> list[Any]:
             return await self.queries.fetch(query, *args)
@@ -128,7 +134,7 @@ async def test_a_gauge_of_what_cannot_be_read_is_not_a_number(desk: Desk) -> Non
         async def fetch_row(self, query: str, *args: Any) -> Any:
             raise PostgresDown(f"away: {query} {args}")
 
-    await desk.job_in(JobState.QUEUED)
+    await setup.job_in(JobState.QUEUED)
     away, registry = Away(), CollectorRegistry()
     moments = iter((10.0, 10.0, 20.0, 30.0, 30.0))
     gauges = QueueGauges(registry, away, monotonic=lambda: next(moments))
@@ -144,37 +150,37 @@ async def test_a_gauge_of_what_cannot_be_read_is_not_a_number(desk: Desk) -> Non
     with pytest.raises(PostgresDown):
         await gauges.refresh()
     assert all(isnan(value) for value in shown()), "the last value is not what is"
-    away.queries = desk.database
+    away.queries = setup.database
     await gauges.refresh()
     assert not any(isnan(value) for value in shown())
 
 
-async def test_failures_are_listed_newest_first_with_their_reason(desk: Desk) -> None:
-    first = await desk.job_in(JobState.FAILED)
-    await desk.job_in(JobState.SUCCEEDED)
-    second = await desk.move(await desk.job_in(JobState.SUBMITTING), job_events.Rejected)
-    failures = await read_failures(desk.database)
+async def test_failures_are_listed_newest_first_with_their_reason(setup: DatabaseSetup) -> None:
+    first = await setup.job_in(JobState.FAILED)
+    await setup.job_in(JobState.SUCCEEDED)
+    second = await setup.move(await setup.job_in(JobState.SUBMITTING), job_events.Rejected)
+    failures = await read_failures(setup.database)
     assert [one.id for one in failures] == [second.id, first.id]
     newest = failures[0]
     assert (newest.reason, newest.message, newest.account_id) == ("rejected", "no", "acme")
     assert newest.finished_at == second.finished_at
-    assert [one.id for one in await read_failures(desk.database, 1)] == [second.id]
+    assert [one.id for one in await read_failures(setup.database, 1)] == [second.id]
 
 
 async def test_failures_are_listed_by_when_they_failed_not_when_they_were_accepted(
-    desk: Desk,
+    setup: DatabaseSetup,
 ) -> None:
-    old = await desk.job_in(JobState.GENERATING)
-    young = await desk.job_in(JobState.FAILED)
-    await desk.move(old, job_events.ProviderFailed)
-    assert [one.id for one in await read_failures(desk.database)] == [old.id, young.id]
+    old = await setup.job_in(JobState.GENERATING)
+    young = await setup.job_in(JobState.FAILED)
+    await setup.move(old, job_events.ProviderFailed)
+    assert [one.id for one in await read_failures(setup.database)] == [old.id, young.id]
 
 
-async def test_gauges_show_the_same_snapshot(desk: Desk) -> None:
+async def test_gauges_show_the_same_snapshot(setup: DatabaseSetup) -> None:
     for state in (JobState.QUEUED, JobState.QUEUED, JobState.GENERATING, JobState.UNKNOWN):
-        await desk.job_in(state)
+        await setup.job_in(state)
     registry = CollectorRegistry()
-    await QueueGauges(registry, desk.database).refresh()
+    await QueueGauges(registry, setup.database).refresh()
     shown = {
         (sample.name, sample.labels.get("state")): sample.value
         for metric in registry.collect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 
 PARTS = ("api", "worker", "pricing", "billing", "readonly")
 WHOLES = {"service": ("api", "worker"), "admin": ("pricing", "billing", "readonly")}
@@ -161,8 +161,8 @@ def roles(*names: str) -> list[str]:
     return [f"darkroom_{name}" for name in names]
 
 
-async def columns_of(desk: Desk) -> dict[str, tuple[str, ...]]:
-    rows = await desk.sql(
+async def columns_of(setup: DatabaseSetup) -> dict[str, tuple[str, ...]]:
+    rows = await setup.sql(
         "SELECT relname, array_agg(attname::text ORDER BY attnum) AS columns"
         "  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
         " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')"
@@ -180,8 +180,8 @@ def expected(what: str, columns: tuple[str, ...]) -> frozenset[str]:
     return frozenset(columns) - named if what.startswith("-") else named
 
 
-async def test_each_role_has_exactly_the_rights_of_the_list(desk: Desk) -> None:
-    columns = await columns_of(desk)
+async def test_each_role_has_exactly_the_rights_of_the_list(setup: DatabaseSetup) -> None:
+    columns = await columns_of(setup)
     listed: set[Right] = set()
     for table, verbs in RIGHTS.items():
         for verb, of_role in verbs.items():
@@ -196,7 +196,7 @@ async def test_each_role_has_exactly_the_rights_of_the_list(desk: Desk) -> None:
                 if which
             }
     everybody = [*roles(*PARTS, *WHOLES), "public"]
-    rows = [*await desk.sql(_OF_COLUMNS, everybody), *await desk.sql(_OF_TABLES, everybody)]
+    rows = [*await setup.sql(_OF_COLUMNS, everybody), *await setup.sql(_OF_TABLES, everybody)]
     granted = {
         Right(row["role"], row["verb"], row["relname"], tuple(sorted(row["columns"])))
         for row in rows
@@ -206,12 +206,14 @@ async def test_each_role_has_exactly_the_rights_of_the_list(desk: Desk) -> None:
     assert len(granted) > 50
 
 
-async def test_every_table_is_in_the_list(desk: Desk) -> None:
-    assert set(RIGHTS) == set(await columns_of(desk))
+async def test_every_table_is_in_the_list(setup: DatabaseSetup) -> None:
+    assert set(RIGHTS) == set(await columns_of(setup))
 
 
-async def test_each_function_is_for_the_roles_of_the_list_and_nobody_else(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_each_function_is_for_the_roles_of_the_list_and_nobody_else(
+    setup: DatabaseSetup,
+) -> None:
+    rows = await setup.sql(
         f"SELECT proname, role FROM ({_OUR_FUNCTIONS}) AS ours, unnest($1::text[]) AS role"
         " WHERE has_function_privilege(role, oid, 'EXECUTE')",
         [*roles(*PARTS, *WHOLES), "public"],
@@ -224,8 +226,8 @@ async def test_each_function_is_for_the_roles_of_the_list_and_nobody_else(desk: 
     assert {(row["proname"], row["role"]) for row in rows} == listed
 
 
-async def test_no_role_may_use_a_sequence(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_no_role_may_use_a_sequence(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         "SELECT relname, role FROM pg_class, unnest($1::text[]) AS role WHERE relkind = 'S'"
         " AND has_sequence_privilege(role, oid, 'USAGE, UPDATE')",
         [*roles(*PARTS, *WHOLES), "public"],
@@ -233,8 +235,8 @@ async def test_no_role_may_use_a_sequence(desk: Desk) -> None:
     assert rows == []
 
 
-async def test_no_role_of_ours_is_more_than_a_set_of_rights(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_no_role_of_ours_is_more_than_a_set_of_rights(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         "SELECT rolname FROM pg_roles WHERE rolname = ANY($1)"
         "   AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolcanlogin OR rolreplication"
         "        OR rolbypassrls OR has_schema_privilege(rolname, 'public', 'CREATE')"
@@ -242,6 +244,6 @@ async def test_no_role_of_ours_is_more_than_a_set_of_rights(desk: Desk) -> None:
         roles(*PARTS, *WHOLES),
     )
     assert rows == []
-    assert await desk.value(
+    assert await setup.value(
         "SELECT count(*) FROM pg_roles WHERE rolname = ANY($1)", roles(*PARTS, *WHOLES)
     ) == len(PARTS) + len(WHOLES)

@@ -14,7 +14,7 @@ from shared.adapters.postgres.migrations import require_current_schema
 from shared.adapters.postgres.session_setup import prepare_connection
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import image_to_image, text_to_image
 from tests.support.polled_jobs import polled
 
@@ -90,54 +90,56 @@ FORBIDDEN: Mapping[str, tuple[str, ...]] = {
 }
 
 
-async def desk_of(role: str, database_url: str) -> AsyncIterator[Desk]:
+async def setup_of(role: str, database_url: str) -> AsyncIterator[DatabaseSetup]:
     pool = await asyncpg.create_pool(
         database_url, min_size=1, init=prepare_connection, server_settings={"role": role}
     )
     try:
-        yield Desk(Database(pool))
+        yield DatabaseSetup(Database(pool))
     finally:
         pool.terminate()
 
 
 @pytest.fixture
-async def service(desk: Desk, database_url: str) -> AsyncIterator[Desk]:
+async def service(setup: DatabaseSetup, database_url: str) -> AsyncIterator[DatabaseSetup]:
     """The same database, as producers and workers are to see it."""
-    del desk
-    async for service in desk_of(SERVICE, database_url):
+    del setup
+    async for service in setup_of(SERVICE, database_url):
         yield service
 
 
 @pytest.fixture
-async def admin(desk: Desk, database_url: str) -> AsyncIterator[Desk]:
+async def admin(setup: DatabaseSetup, database_url: str) -> AsyncIterator[DatabaseSetup]:
     """The same database, as who sets prices is to see it."""
-    del desk
-    async for admin in desk_of(ADMIN, database_url):
+    del setup
+    async for admin in setup_of(ADMIN, database_url):
         yield admin
 
 
 @pytest.fixture
-async def readonly(desk: Desk, database_url: str) -> AsyncIterator[Desk]:
+async def readonly(setup: DatabaseSetup, database_url: str) -> AsyncIterator[DatabaseSetup]:
     """The same database, as operators are to see it."""
-    del desk
-    async for readonly in desk_of(READONLY, database_url):
+    del setup
+    async for readonly in setup_of(READONLY, database_url):
         yield readonly
 
 
 @pytest.mark.parametrize("role", FORBIDDEN)
 async def test_a_role_is_refused_whatever_is_not_its_work(
-    desk: Desk, database_url: str, role: str
+    setup: DatabaseSetup, database_url: str, role: str
 ) -> None:
-    await desk.job_in(JobState.GENERATING)
-    before = await desk.picture()
-    async for other in desk_of(role, database_url):
+    await setup.job_in(JobState.GENERATING)
+    before = await setup.picture()
+    async for other in setup_of(role, database_url):
         for statement in FORBIDDEN[role]:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await other.database.pool.execute(statement)
-    assert await desk.picture() == before
+    assert await setup.picture() == before
 
 
-async def test_the_service_takes_jobs_through_every_state(service: Desk, desk: Desk) -> None:
+async def test_the_service_takes_jobs_through_every_state(
+    service: DatabaseSetup, setup: DatabaseSetup
+) -> None:
     assert await service.value("SELECT current_user") == SERVICE
     for state in JobState:
         assert (await service.job_in(state)).state == state
@@ -145,15 +147,15 @@ async def test_the_service_takes_jobs_through_every_state(service: Desk, desk: D
         await service.move(await service.job_in(JobState.SUBMITTING), event)
     generating = await service.job_in(JobState.GENERATING)
     await service.move(generating, job_events.Progressed)
-    await desk.sql("UPDATE jobs SET deadline_at = now() WHERE id = $1", generating.id)
+    await setup.sql("UPDATE jobs SET deadline_at = now() WHERE id = $1", generating.id)
     await service.store.exceed_deadline(polled(generating), job_events.DeadlineExceeded("too late"))
     await service.move(await service.job_in(JobState.UNKNOWN), job_events.SubmissionLost)
     assert await service.broken_books() == {}
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 async def test_the_service_reads_and_says_what_producers_and_workers_need(
-    service: Desk, database_url: str
+    service: DatabaseSetup, database_url: str
 ) -> None:
     await service.billing.create_account("new")
     job = await service.enqueue(idempotency_key="once")
@@ -172,7 +174,9 @@ async def test_the_service_reads_and_says_what_producers_and_workers_need(
     )
 
 
-async def test_an_admin_sets_prices_and_is_named_in_the_history(admin: Desk, desk: Desk) -> None:
+async def test_an_admin_sets_prices_and_is_named_in_the_history(
+    admin: DatabaseSetup, setup: DatabaseSetup
+) -> None:
     await admin.set_price(9)
     await admin.billing.set_price(
         ("gpt-4o-image", "text-to-image", 2), Decimal(11), reason="sale", actor="maria"
@@ -183,39 +187,43 @@ async def test_an_admin_sets_prices_and_is_named_in_the_history(admin: Desk, des
     )
     newest = (await admin.billing.price_history(3))[::-1]
     assert [one["credits"] for one in newest] == [9, 11, 5]
-    login = await desk.value("SELECT session_user")
+    login = await setup.value("SELECT session_user")
     assert [one["changed_by"] for one in newest] == [login, "maria", login]
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
-async def test_an_admin_deletes_a_price_unless_open_jobs_use_it(admin: Desk, desk: Desk) -> None:
-    job = await desk.enqueue()
+async def test_an_admin_deletes_a_price_unless_open_jobs_use_it(
+    admin: DatabaseSetup, setup: DatabaseSetup
+) -> None:
+    job = await setup.enqueue()
     with pytest.raises(asyncpg.PostgresError, match="is in use by open jobs"):
         await admin.database.pool.execute("DELETE FROM pricing WHERE quantity = 1")
     await admin.sql("DELETE FROM pricing WHERE quantity = 2")
-    await desk.book.cancel(job.id)
+    await setup.book.cancel(job.id)
     await admin.sql("DELETE FROM pricing WHERE quantity = 1")
     assert {row["quantity"] for row in await admin.billing.prices()} == {4}
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
-async def test_an_admin_opens_accounts_and_grants(admin: Desk, desk: Desk) -> None:
+async def test_an_admin_opens_accounts_and_grants(
+    admin: DatabaseSetup, setup: DatabaseSetup
+) -> None:
     await admin.open_account("new", 50)
-    assert await desk.money("new") == (50, 0)
+    assert await setup.money("new") == (50, 0)
     assert (await admin.billing.ledger("new", None, 5))[0]["reason"] == "for the test"
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 async def test_operators_see_jobs_without_prompts_images_and_notes(
-    readonly: Desk, desk: Desk
+    readonly: DatabaseSetup, setup: DatabaseSetup
 ) -> None:
     request = image_to_image(
         prompt=SECRET,
         image_urls=["https://secret.example/in.png"],
         mask_url="https://secret.example/mask.png",
     )
-    job = await desk.enqueue(request, metadata={"note": "secret"}, idempotency_key="secret-key")
-    plain = await desk.job_in(JobState.SUCCEEDED, request=text_to_image(SECRET))
+    job = await setup.enqueue(request, metadata={"note": "secret"}, idempotency_key="secret-key")
+    plain = await setup.job_in(JobState.SUCCEEDED, request=text_to_image(SECRET))
     rows = {row["id"]: row for row in await readonly.sql("SELECT * FROM jobs_masked")}
     assert set(rows) == {job.id, plain.id}
     for row in rows.values():
@@ -226,18 +234,20 @@ async def test_operators_see_jobs_without_prompts_images_and_notes(
     assert rows[plain.id]["state"] == "succeeded"
 
 
-async def test_a_prompt_that_was_not_given_is_not_made_up(readonly: Desk, desk: Desk) -> None:
-    await desk.sql("UPDATE pricing SET credits = 1")
-    job = await desk.enqueue(text_to_image())
-    await desk.sql("UPDATE jobs SET request = request - 'prompt' WHERE id = $1", job.id)
+async def test_a_prompt_that_was_not_given_is_not_made_up(
+    readonly: DatabaseSetup, setup: DatabaseSetup
+) -> None:
+    await setup.sql("UPDATE pricing SET credits = 1")
+    job = await setup.enqueue(text_to_image())
+    await setup.sql("UPDATE jobs SET request = request - 'prompt' WHERE id = $1", job.id)
     row = (await readonly.sql("SELECT request FROM jobs_masked"))[0]
     assert "prompt" not in row["request"]
 
 
 async def test_operators_see_money_prices_attempts_and_the_timeline(
-    readonly: Desk, desk: Desk
+    readonly: DatabaseSetup, setup: DatabaseSetup
 ) -> None:
-    job = await desk.job_in(JobState.SUCCEEDED)
+    job = await setup.job_in(JobState.SUCCEEDED)
     assert (await readonly.billing.account("acme")).balance == 994
     assert len(await readonly.billing.ledger("acme", None, 10)) == 3
     assert len(await readonly.billing.price_history(10)) == 6
@@ -247,14 +257,14 @@ async def test_operators_see_money_prices_attempts_and_the_timeline(
     ]
     assert [one["outcome"] for one in story["attempts"]] == ["accepted"]
     assert [one["kind"] for one in story["entries"]] == ["hold", "capture"]
-    token = await desk.value("SELECT token FROM job_attempts")
+    token = await setup.value("SELECT token FROM job_attempts")
     assert token not in str(story)
 
 
-async def test_somebody_without_a_role_sees_nothing(desk: Desk) -> None:
-    name = f"stranger_{await desk.value('SELECT floor(random() * 1000000000)::bigint')}"
-    await desk.sql(f"CREATE ROLE {name}")
-    async with desk.database.pool.acquire() as connection:
+async def test_somebody_without_a_role_sees_nothing(setup: DatabaseSetup) -> None:
+    name = f"stranger_{await setup.value('SELECT floor(random() * 1000000000)::bigint')}"
+    await setup.sql(f"CREATE ROLE {name}")
+    async with setup.database.pool.acquire() as connection:
         await connection.execute(f"SET ROLE {name}")
         for table in ("jobs", "jobs_masked", "accounts", "ledger_entries", "pricing"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

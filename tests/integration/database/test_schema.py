@@ -11,7 +11,7 @@ from producer.orders.order import Priority
 from shared.adapters.postgres.named_queries import get_query, query_names, sql_folder
 from shared.domain.lifecycle import OPEN, TERMINAL, JobState
 from shared.settings import ChargeBasis
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 
 PROMISED = {
     "pricing": {
@@ -38,16 +38,16 @@ PROMISED = {
 _OURS = "relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')"
 
 
-async def test_every_table_and_view_has_a_comment(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_every_table_and_view_has_a_comment(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         f"SELECT relname, obj_description(oid, 'pg_class') AS said FROM pg_class WHERE {_OURS}"
     )
     assert {row["relname"] for row in rows} >= {*PROMISED, "jobs_masked", "darkroom_migrations"}
     assert [row["relname"] for row in rows if not row["said"]] == []
 
 
-async def test_every_column_has_a_comment(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_every_column_has_a_comment(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         "SELECT relname, attname, col_description(attrelid, attnum) AS said"
         "  FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
         f" WHERE {_OURS} AND relkind <> 'v' AND attnum > 0 AND NOT attisdropped"
@@ -56,8 +56,8 @@ async def test_every_column_has_a_comment(desk: Desk) -> None:
     assert [(row["relname"], row["attname"]) for row in rows if not row["said"]] == []
 
 
-async def test_every_function_of_ours_has_a_comment(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_every_function_of_ours_has_a_comment(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         "SELECT proname, obj_description(pg_proc.oid, 'pg_proc') AS said"
         "  FROM pg_proc JOIN pg_language ON pg_language.oid = prolang"
         " WHERE pronamespace = 'public'::regnamespace AND lanname IN ('plpgsql', 'sql')"
@@ -66,8 +66,8 @@ async def test_every_function_of_ours_has_a_comment(desk: Desk) -> None:
     assert [row["proname"] for row in rows if not row["said"]] == []
 
 
-async def test_every_table_has_its_promised_columns(desk: Desk) -> None:
-    rows = await desk.sql(
+async def test_every_table_has_its_promised_columns(setup: DatabaseSetup) -> None:
+    rows = await setup.sql(
         "SELECT table_name, column_name FROM information_schema.columns"
         " WHERE table_schema = 'public'"
     )
@@ -76,35 +76,35 @@ async def test_every_table_has_its_promised_columns(desk: Desk) -> None:
     assert promised - there == set()
 
 
-async def words_of(desk: Desk, constraint: str) -> set[str]:
-    text = await desk.value(
+async def words_of(setup: DatabaseSetup, constraint: str) -> set[str]:
+    text = await setup.value(
         "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = $1", constraint
     )
     return set(re.findall(r"'(\w+)'::text", text))
 
 
-async def test_the_words_that_columns_allow_are_those_of_the_code(desk: Desk) -> None:
-    assert await words_of(desk, "state_must_be_known") == set(JobState)
-    assert await words_of(desk, "jobs_priority_check") == set(get_args(Priority))
-    assert await words_of(desk, "jobs_charge_basis_check") == set(get_args(ChargeBasis))
-    terminal = await words_of(desk, "finished_at_is_set_exactly_in_terminal_states")
+async def test_the_words_that_columns_allow_are_those_of_the_code(setup: DatabaseSetup) -> None:
+    assert await words_of(setup, "state_must_be_known") == set(JobState)
+    assert await words_of(setup, "jobs_priority_check") == set(get_args(Priority))
+    assert await words_of(setup, "jobs_charge_basis_check") == set(get_args(ChargeBasis))
+    terminal = await words_of(setup, "finished_at_is_set_exactly_in_terminal_states")
     assert terminal == set(TERMINAL)
 
 
-async def test_the_ledger_knows_the_promised_kinds(desk: Desk) -> None:
+async def test_the_ledger_knows_the_promised_kinds(setup: DatabaseSetup) -> None:
     kinds = {"grant", "hold", "release", "capture", "adjustment"}
-    assert await words_of(desk, "kind_must_be_known") == kinds
+    assert await words_of(setup, "kind_must_be_known") == kinds
 
 
-async def test_the_indexes_on_open_jobs_know_all_open_states(desk: Desk) -> None:
+async def test_the_indexes_on_open_jobs_know_all_open_states(setup: DatabaseSetup) -> None:
     for index in ("jobs_open", "jobs_open_by_price"):
-        text = await desk.value("SELECT pg_get_indexdef($1::text::regclass)", index)
+        text = await setup.value("SELECT pg_get_indexdef($1::text::regclass)", index)
         assert set(re.findall(r"'(\w+)'::text", text)) == OPEN, index
 
 
-async def test_the_server_understands_every_named_query(desk: Desk) -> None:
+async def test_the_server_understands_every_named_query(setup: DatabaseSetup) -> None:
     faults = {}
-    async with desk.database.pool.acquire() as connection:
+    async with setup.database.pool.acquire() as connection:
         for name in sorted(query_names()):
             try:
                 await connection.prepare(get_query(name))
@@ -114,17 +114,17 @@ async def test_the_server_understands_every_named_query(desk: Desk) -> None:
     assert len(query_names()) > 30
 
 
-async def test_the_server_understands_every_function(desk: Desk) -> None:
+async def test_the_server_understands_every_function(setup: DatabaseSetup) -> None:
     # plpgsql looks into a statement when it is first run, and no sooner.
     functions = {
         row["proname"]: row
-        for row in await desk.sql(
+        for row in await setup.sql(
             "SELECT proname, prosrc, pg_get_function_identity_arguments(oid) AS types"
             "  FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
         )
     }
     faults, names = {}, function_names()
-    async with desk.database.pool.acquire() as connection:
+    async with setup.database.pool.acquire() as connection:
         for name in names:
             row = functions[f"darkroom_{name}"]
             statement = row["prosrc"].partition("RETURN QUERY")[2].rpartition("END")[0]

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from shared.stored_json import stored_length
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.unit.producer.test_orders import BOMBS
 
 NUMBERS: list[Any] = [
@@ -19,9 +19,9 @@ NUMBERS: list[Any] = [
 
 
 @pytest.mark.parametrize("value", NUMBERS, ids=lambda value: str(value)[:20])
-async def test_the_length_is_never_underestimated(desk: Desk, value: Any) -> None:
+async def test_the_length_is_never_underestimated(setup: DatabaseSetup, value: Any) -> None:
     text = orjson.dumps({"a": value})
-    stored = await desk.database.pool.fetchval("SELECT ($1::text::jsonb)::text", text.decode())
+    stored = await setup.database.pool.fetchval("SELECT ($1::text::jsonb)::text", text.decode())
     spaces = text.count(b",") + text.count(b":")
     assert len(stored.encode()) <= stored_length(text) + spaces
 
@@ -36,25 +36,25 @@ _INSERT = """
 @pytest.mark.parametrize("statement", [_UPDATE, _INSERT], ids=["update", "insert"])
 @pytest.mark.parametrize("bomb", BOMBS[:3], ids=lambda bomb: str(bomb)[:20])
 async def test_plain_sql_stores_no_more_than_64_kib_of_notes(
-    desk: Desk, bomb: list[Any], statement: str
+    setup: DatabaseSetup, bomb: list[Any], statement: str
 ) -> None:
-    job = await desk.enqueue()
+    job = await setup.enqueue()
     with pytest.raises(asyncpg.CheckViolationError) as refused:
-        await desk.database.pool.execute(statement, job.id, _notes(bomb * 4))
+        await setup.database.pool.execute(statement, job.id, _notes(bomb * 4))
     assert refused.value.constraint_name == "metadata_must_stay_short"
-    assert await desk.database.pool.execute(_UPDATE, job.id, _notes(bomb[:20])) == "UPDATE 1"
+    assert await setup.database.pool.execute(_UPDATE, job.id, _notes(bomb[:20])) == "UPDATE 1"
 
 
 def _notes(value: Any) -> str:
     return orjson.dumps({"a": value}).decode()
 
 
-async def test_a_row_that_is_longer_already_can_still_end(desk: Desk) -> None:
-    job = await desk.enqueue()
-    async with desk.database.pool.acquire() as connection, connection.transaction():
+async def test_a_row_that_is_longer_already_can_still_end(setup: DatabaseSetup) -> None:
+    job = await setup.enqueue()
+    async with setup.database.pool.acquire() as connection, connection.transaction():
         # As it was stored before the limit.
         await connection.execute("ALTER TABLE jobs DISABLE TRIGGER jobs_metadata_must_stay_short")
         await connection.execute(_UPDATE, job.id, _notes([1e308] * 400))
         await connection.execute("ALTER TABLE jobs ENABLE TRIGGER jobs_metadata_must_stay_short")
-    cancelled = await desk.book.cancel(job.id)
+    cancelled = await setup.book.cancel(job.id)
     assert cancelled.state == "cancelled"

@@ -14,7 +14,7 @@ from producer import InvalidRequest, JobState
 from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import jobs_from_rows
 from shared.stored_json import MAX_JSON_DEPTH, UNREADABLE_KEY, exceeds_depth, read_stored_json
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 from worker.store.job_store import JobStore
 
 _NUMBERS = count(1)
@@ -30,13 +30,13 @@ BAD_METADATA = {
 }
 
 
-async def stored(workshop: Workshop, jobs: int, column: str, text: str) -> list[str]:
+async def stored(deployment: Deployment, jobs: int, column: str, text: str) -> list[str]:
     """Store jobs, the first of them with this JSON in that column; return their ids."""
     requests = [text_to_image(f"picture {next(_NUMBERS)}") for _ in range(jobs)]
-    enqueued = await workshop.producer.enqueue_many(
+    enqueued = await deployment.producer.enqueue_many(
         [Order(request=request, account_id="acme") for request in requests]
     )
-    await workshop.run_sql(
+    await deployment.run_sql(
         f"UPDATE jobs SET {column} = ($2::text)::jsonb WHERE id = $1",
         enqueued[0].id,
         text,
@@ -46,13 +46,13 @@ async def stored(workshop: Workshop, jobs: int, column: str, text: str) -> list[
 
 @pytest.mark.parametrize("text", BAD_METADATA.values(), ids=BAD_METADATA.keys())
 async def test_a_list_shows_the_fault_of_one_job_and_all_the_others(
-    workshop: Workshop, text: str
+    deployment: Deployment, text: str
 ) -> None:
-    ids = await stored(workshop, 20, "metadata", text)
+    ids = await stored(deployment, 20, "metadata", text)
     with capture_logs() as lines:
-        listed = await workshop.producer.list(account_id="acme")
-        assert (await workshop.producer.get(ids[0])).metadata.keys() == {UNREADABLE_KEY}
-        async with workshop.api() as client:
+        listed = await deployment.producer.list(account_id="acme")
+        assert (await deployment.producer.get(ids[0])).metadata.keys() == {UNREADABLE_KEY}
+        async with deployment.api() as client:
             shown = (await client.get("/v1/jobs", account_id="acme")).expect(200)["jobs"]
             assert (await client.get(f"/v1/jobs/{ids[0]}")).expect(200)["id"] == ids[0]
     assert sorted(str(job.id) for job in listed) == sorted(ids)
@@ -65,47 +65,47 @@ async def test_a_list_shows_the_fault_of_one_job_and_all_the_others(
 
 
 async def test_a_job_with_unreadable_notes_runs_and_one_with_an_unreadable_request_waits(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    notes = await stored(workshop, 10, "metadata", HUGE_NUMBER)
-    requests = await stored(workshop, 10, "request", HUGE_NUMBER)
-    nonsense = await stored(workshop, 10, "request", '{"prompt": {"is": ["no", "text"]}}')
+    notes = await stored(deployment, 10, "metadata", HUGE_NUMBER)
+    requests = await stored(deployment, 10, "request", HUGE_NUMBER)
+    nonsense = await stored(deployment, 10, "request", '{"prompt": {"is": ["no", "text"]}}')
     bad = {requests[0], nonsense[0]}
     good = [job_id for job_id in (*notes, *requests, *nonsense) if job_id not in bad]
 
     async def have_succeeded() -> bool:
-        rows = await workshop.run_sql("SELECT id FROM jobs WHERE state = 'succeeded'")
+        rows = await deployment.run_sql("SELECT id FROM jobs WHERE state = 'succeeded'")
         return {str(row["id"]) for row in rows} == set(good)
 
-    async with workshop.worker():
+    async with deployment.worker():
         await eventually(have_succeeded, "all the others succeed")
     for job_id in bad:
-        job = await workshop.producer.get(job_id)
+        job = await deployment.producer.get(job_id)
         assert (job.state, job.attempt) == (JobState.QUEUED, 0)
-        await workshop.producer.cancel(job_id)
-    await workshop.check_books()
-    workshop.check_paid_once()
+        await deployment.producer.cancel(job_id)
+    await deployment.check_books()
+    deployment.check_paid_once()
 
 
 async def test_one_value_that_the_driver_cannot_read_fails_its_own_job_alone(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    enqueued = await workshop.producer.enqueue_many(
+    enqueued = await deployment.producer.enqueue_many(
         [Order(request=text_to_image(f"picture {n}"), account_id="acme") for n in range(200)]
     )
     ids = [job.id for job in enqueued]
-    await workshop.run_sql("UPDATE jobs SET due_at = '20000-01-01' WHERE id = $1", ids[77])
-    store = JobStore(workshop.database)
+    await deployment.run_sql("UPDATE jobs SET due_at = '20000-01-01' WHERE id = $1", ids[77])
+    store = JobStore(deployment.database)
     outcomes = await asyncio.gather(*map(store.load, ids), return_exceptions=True)
     failed = [place for place, one in enumerate(outcomes) if isinstance(one, Exception)]
     assert failed == [77]
 
 
 async def test_a_job_of_a_state_that_this_version_does_not_know_is_left_out(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    await stored(workshop, 3, "metadata", "{}")
-    rows: Any = await workshop.run_sql("SELECT * FROM jobs ORDER BY id")
+    await stored(deployment, 3, "metadata", "{}")
+    rows: Any = await deployment.run_sql("SELECT * FROM jobs ORDER BY id")
     rows[1]["state"] = "archived"
     with capture_logs() as lines:
         shown = [jobs_from_rows(rows) for _ in range(2)]
@@ -125,7 +125,9 @@ def test_depth_is_counted_by_what_is_inside() -> None:
 
 
 @pytest.mark.parametrize("levels", [MAX_JSON_DEPTH, 250])
-async def test_notes_that_could_not_be_shown_are_refused(workshop: Workshop, levels: int) -> None:
+async def test_notes_that_could_not_be_shown_are_refused(
+    deployment: Deployment, levels: int
+) -> None:
     notes = orjson.loads('{"n": ' + "[" * levels + "]" * levels + "}")
     with pytest.raises(InvalidRequest, match="nested deeper than 100 levels"):
-        await workshop.enqueue(metadata=notes)
+        await deployment.enqueue(metadata=notes)

@@ -19,7 +19,7 @@ from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.postgres.session_setup import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 from shared.errors import DatabaseRefused
 from shared.job_json import credits_to_json
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 from worker.store.job_store import JobStore
 
 HOOK = "https://shop.example/hook"
@@ -31,10 +31,10 @@ MOMENTS = {
 }
 
 
-async def spoil(workshop: Workshop, table: str, columns: str, moment: str, where: str) -> None:
+async def spoil(deployment: Deployment, table: str, columns: str, moment: str, where: str) -> None:
     """Write the moment into these columns, past every trigger, as a restored dump may have it."""
     changes = ", ".join(f"{column} = '{moment}'" for column in columns.split())
-    await workshop.run_sql(
+    await deployment.run_sql(
         f"DO $$ BEGIN SET LOCAL session_replication_role = replica;"
         f" UPDATE {table} SET {changes} WHERE {where}; END $$"
     )
@@ -42,9 +42,9 @@ async def spoil(workshop: Workshop, table: str, columns: str, moment: str, where
 
 @pytest.mark.parametrize(("moment", "shown"), MOMENTS.values(), ids=MOMENTS.keys())
 async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
-    workshop: Workshop, moment: str, shown: datetime
+    deployment: Deployment, moment: str, shown: datetime
 ) -> None:
-    producer = workshop.producer
+    producer = deployment.producer
     jobs = await producer.enqueue_many(
         [
             Order(request=text_to_image(f"{moment} {n}"), account_id="acme", webhook_url=HOOK)
@@ -53,7 +53,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
     )
     bad = jobs[1].id
     await producer.cancel(bad)
-    await workshop.run_sql(
+    await deployment.run_sql(
         "INSERT INTO job_attempts (job_id, number, token, worker)"
         " VALUES ($1, 1, repeat('t', 24), 'here:1')",
         bad,
@@ -65,7 +65,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
         ("ledger_entries", "created_at", f"job_id = '{bad}'"),
         ("webhook_messages", "created_at next_try_at", f"job_id = '{bad}'"),
     ):
-        await spoil(workshop, table, columns, moment, where)
+        await spoil(deployment, table, columns, moment, where)
 
     listed = await producer.list(account_id="acme")
     assert {job.id for job in jobs} <= {job.id for job in listed}
@@ -79,25 +79,25 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
     assert message["created_at"] == shown
     job_details_view(await producer.get(bad), story)
     build_jobs_table(listed, now=datetime.now(UTC))
-    async with workshop.api() as client:
+    async with deployment.api() as client:
         told = (await client.get("/v1/jobs", account_id="acme")).expect(200)["jobs"]
         assert str(bad) in {job["id"] for job in told}
         one = (await client.get(f"/v1/jobs/{bad}")).expect(200)
         assert one["run_at"].startswith(f"{shown:%Y-%m-%d}".rjust(10, "0"))
         (await client.get("/v1/accounts/acme/ledger")).expect(200)
-    async with open_command_context(workshop.settings) as desk:
-        queue_overview_view(await read_queue_overview(desk, datetime.now(UTC)))
-    findings = [one async for one in examine(workshop.settings)]
+    async with open_command_context(deployment.settings) as setup:
+        queue_overview_view(await read_queue_overview(setup, datetime.now(UTC)))
+    findings = [one async for one in examine(deployment.settings)]
     assert "no job is stuck" in {one.name for one in findings}, "the doctor sees all it looks at"
 
 
-async def test_what_decides_does_not_take_such_a_moment_for_another(workshop: Workshop) -> None:
+async def test_what_decides_does_not_take_such_a_moment_for_another(deployment: Deployment) -> None:
     """A worker reads it not at all, and fails that job alone."""
-    jobs = await workshop.producer.enqueue_many(
+    jobs = await deployment.producer.enqueue_many(
         [Order(request=text_to_image(f"picture {n}"), account_id="acme") for n in range(20)]
     )
-    await spoil(workshop, "jobs", "due_at", "0044-03-15 BC", f"id = '{jobs[7].id}'")
-    store = JobStore(workshop.database)
+    await spoil(deployment, "jobs", "due_at", "0044-03-15 BC", f"id = '{jobs[7].id}'")
+    store = JobStore(deployment.database)
     loads = (store.load(job.id) for job in jobs)
     outcomes = await asyncio.gather(*loads, return_exceptions=True)
     failed = [place for place, one in enumerate(outcomes) if isinstance(one, Exception)]
@@ -113,35 +113,35 @@ async def test_what_decides_does_not_take_such_a_moment_for_another(workshop: Wo
     ],
 )
 async def test_a_worker_goes_on_looking_for_alerts(
-    workshop: Workshop, redis: ArqRedis, state: str, column: str, moment: str
+    deployment: Deployment, redis: ArqRedis, state: str, column: str, moment: str
 ) -> None:
     """It says that it does not know them; the doctor, who reads any moment, does."""
-    job = await workshop.enqueue()
+    job = await deployment.enqueue()
     changes = (
         f"state = '{state}', attempt = 1, run_at = '0044-03-15 BC', provider_task_id = 'task-1',"
         f" submitted_at = now(), deadline_at = now(), {column} = '{moment}'"
     ).replace(f"{column} = now(), ", "")
-    await workshop.run_sql(
+    await deployment.run_sql(
         "DO $$ BEGIN SET LOCAL session_replication_role = replica;"
         f" UPDATE jobs SET {changes} WHERE id = '{job.id}'; END $$"
     )
     with pytest.raises(DatabaseRefused, match="cannot be read"):
-        await AlertMonitor(workshop.database, redis, ["default"]).read()
-    assert [one async for one in examine(workshop.settings)]
+        await AlertMonitor(deployment.database, redis, ["default"]).read()
+    assert [one async for one in examine(deployment.settings)]
 
 
-async def test_ordinary_moments_are_read_and_written_as_they_are(workshop: Workshop) -> None:
+async def test_ordinary_moments_are_read_and_written_as_they_are(deployment: Deployment) -> None:
     for moment in (
         datetime(2026, 11, 27, 12, 34, 56, 789_012, tzinfo=UTC),
         datetime(1970, 1, 1, tzinfo=UTC),
         datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
         datetime(9000, 2, 28, tzinfo=UTC),
     ):
-        (job,) = await workshop.producer.enqueue_many(
+        (job,) = await deployment.producer.enqueue_many(
             [Order(request=text_to_image(f"at {moment}"), account_id="acme", run_at=moment)]
         )
-        assert (await workshop.producer.get(job.id)).run_at == moment
-        (row,) = await workshop.run_sql("SELECT run_at FROM jobs WHERE id = $1", job.id)
+        assert (await deployment.producer.get(job.id)).run_at == moment
+        (row,) = await deployment.run_sql("SELECT run_at FROM jobs WHERE id = $1", job.id)
         assert row["run_at"] == moment
 
 

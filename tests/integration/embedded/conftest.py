@@ -13,7 +13,7 @@ import pytest
 
 from shared.adapters.embedded.host.home import open_home
 from tests.integration.embedded.ordinary_user import OrdinaryUser, provide_ordinary_user
-from tests.integration.embedded.shared_home import Household
+from tests.integration.embedded.shared_home import SharedHome
 
 
 @contextmanager
@@ -42,29 +42,29 @@ def somebody() -> Iterator[OrdinaryUser]:
 
 
 @pytest.fixture
-def new_household(open_directory: Path) -> Iterator[Household]:
+def new_shared_home(open_directory: Path) -> Iterator[SharedHome]:
     """A home that does not exist yet. Its processes are stopped afterwards."""
-    household = Household(open_directory / "home")
-    yield household
-    household.end()
+    shared_home = SharedHome(open_directory / "home")
+    yield shared_home
+    shared_home.end()
 
 
 @pytest.fixture(scope="session")
 def initialised_home() -> Iterator[Path]:
     """A home with an empty database, which is copied because initdb is slow."""
     with make_open_directory() as directory:
-        household = Household(directory / "home")
+        shared_home = SharedHome(directory / "home")
         try:
-            household.start_client().urls()
+            shared_home.start_client().urls()
         finally:
-            household.end()
-        yield household.home
+            shared_home.end()
+        yield shared_home.home
 
 
 @pytest.fixture
-def household(new_household: Household, initialised_home: Path) -> Household:
+def shared_home(new_shared_home: SharedHome, initialised_home: Path) -> SharedHome:
     """A home with data of stopped servers."""
-    home = open_home(new_household.home).path
+    home = open_home(new_shared_home.home).path
     copy = ["cp", "-a", str(initialised_home / "postgres"), str(home / "postgres")]
     subprocess.run(copy, check=True)
-    return new_household
+    return new_shared_home

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.embedded.servers.server_programs import SearchPaths
-from tests.integration.embedded.shared_home import CLIENT, PROJECT, Household
+from tests.integration.embedded.shared_home import CLIENT, PROJECT, SharedHome
 
 _NEEDLESS = shutil.ignore_patterns("site-packages", "test", "__pycache__", "config-*", "idlelib")
 
@@ -46,13 +46,13 @@ class OrdinaryUser:
     interpreter: str
     environ: Mapping[str, str]
 
-    def household(self, directory: Path) -> Household:
+    def shared_home(self, directory: Path) -> SharedHome:
         """Return a home in a directory of theirs below `directory`, which everybody may enter."""
         theirs = directory / "theirs"
         theirs.mkdir()
         if self.user is not None:
             os.chown(theirs, self.user, self.user)
-        return Household(
+        return SharedHome(
             theirs / "home",
             environ=self.environ,
             interpreter=self.interpreter,

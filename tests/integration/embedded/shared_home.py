@@ -86,7 +86,7 @@ class Client:
 
 
 @dataclass
-class Household:
+class SharedHome:
     """A home under test, its clients and their processes."""
 
     home: Path

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.adapters.embedded.host.process_info import is_alive
-from tests.integration.embedded.shared_home import Household, wait_for
+from tests.integration.embedded.shared_home import SharedHome, wait_for
 
 PROGRAM = Path(__file__).with_name("auxiliary_program.py")
 NO_SERVERS = {"postgres": False, "valkey": False}
@@ -19,8 +19,8 @@ def simulator(manner: str = "good", **more: Any) -> dict[str, Any]:
     return {"name": "simulator", "argv": [sys.executable, str(PROGRAM), manner], **more}
 
 
-def test_all_clients_share_one_auxiliary_process(new_household: Household) -> None:
-    first, second = (new_household.start_client(**NO_SERVERS) for _ in range(2))
+def test_all_clients_share_one_auxiliary_process(new_shared_home: SharedHome) -> None:
+    first, second = (new_shared_home.start_client(**NO_SERVERS) for _ in range(2))
     first.urls()
     second.urls()
     for client in (first, second):
@@ -32,9 +32,9 @@ def test_all_clients_share_one_auxiliary_process(new_household: Household) -> No
 
 
 def test_it_ends_with_the_last_client_even_if_it_ignores_the_request(
-    new_household: Household,
+    new_shared_home: SharedHome,
 ) -> None:
-    polite, stubborn = (new_household.start_client(**NO_SERVERS) for _ in range(2))
+    polite, stubborn = (new_shared_home.start_client(**NO_SERVERS) for _ in range(2))
     polite.urls()
     stubborn.urls()
     pids = [
@@ -44,11 +44,11 @@ def test_it_ends_with_the_last_client_even_if_it_ignores_the_request(
     polite.leave()
     stubborn.leave()
     wait_for("both ended", lambda: not any(is_alive(pid) for pid in pids))
-    new_household.wait_until_all_ended()
+    new_shared_home.wait_until_all_ended()
 
 
-def test_one_that_died_is_started_anew_on_the_next_demand(new_household: Household) -> None:
-    client = new_household.start_client(**NO_SERVERS)
+def test_one_that_died_is_started_anew_on_the_next_demand(new_shared_home: SharedHome) -> None:
+    client = new_shared_home.start_client(**NO_SERVERS)
     client.urls()
     first = client.ensure(**simulator())["answer"]["pid"]
     os.kill(int(first), signal.SIGKILL)
@@ -59,9 +59,9 @@ def test_one_that_died_is_started_anew_on_the_next_demand(new_household: Househo
 
 
 def test_one_that_fails_shows_the_end_of_its_log_and_may_be_tried_again(
-    new_household: Household,
+    new_shared_home: SharedHome,
 ) -> None:
-    client = new_household.start_client(**NO_SERVERS)
+    client = new_shared_home.start_client(**NO_SERVERS)
     client.urls()
     message = client.ensure(**simulator("fail"))["error"]
     assert "'simulator' ended with code 1" in message
@@ -69,8 +69,8 @@ def test_one_that_fails_shows_the_end_of_its_log_and_may_be_tried_again(
     assert "pid" in client.ensure(**simulator())["answer"]
 
 
-def test_one_that_is_not_ready_in_time_is_ended(new_household: Household) -> None:
-    client = new_household.start_client(**NO_SERVERS)
+def test_one_that_is_not_ready_in_time_is_ended(new_shared_home: SharedHome) -> None:
+    client = new_shared_home.start_client(**NO_SERVERS)
     client.urls()
     message = client.ensure(**simulator("silent", timeout_seconds=0.5))["error"]
     assert "was not ready within 0.5 s" in message
@@ -78,22 +78,22 @@ def test_one_that_is_not_ready_in_time_is_ended(new_household: Household) -> Non
 
 
 def test_a_program_that_does_not_exist_and_a_name_that_is_taken_are_refused(
-    new_household: Household,
+    new_shared_home: SharedHome,
 ) -> None:
-    client = new_household.start_client(**NO_SERVERS)
+    client = new_shared_home.start_client(**NO_SERVERS)
     client.urls()
     message = client.ensure(name="ghost", argv=["/nonexistent/program"])["error"]
     assert "/nonexistent/program" in message
     assert "cannot name a process" in client.ensure(name="postgres", argv=["true"])["error"]
 
 
-def test_an_orphan_of_a_killed_watchdog_is_replaced(new_household: Household) -> None:
-    first = new_household.start_client(**NO_SERVERS)
+def test_an_orphan_of_a_killed_watchdog_is_replaced(new_shared_home: SharedHome) -> None:
+    first = new_shared_home.start_client(**NO_SERVERS)
     first.urls()
     orphan = int(first.ensure(**simulator())["answer"]["pid"])
     first.freeze()
-    new_household.kill("watchdog")
-    second = new_household.start_client(**NO_SERVERS)
+    new_shared_home.kill("watchdog")
+    second = new_shared_home.start_client(**NO_SERVERS)
     second.urls()
     successor = int(second.ensure(**simulator(timeout_seconds=20.0))["answer"]["pid"])
     assert successor != orphan

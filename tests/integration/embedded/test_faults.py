@@ -12,7 +12,7 @@ from shared.adapters.embedded.servers.server_programs import (
     find_valkey,
 )
 from shared.errors import EmbeddedServerError
-from tests.integration.embedded.shared_home import Household
+from tests.integration.embedded.shared_home import SharedHome
 
 NOWHERE = SearchPaths(
     postgres_wheel=None,
@@ -88,20 +88,20 @@ def test_the_pinned_wheels_come_before_the_systems_servers() -> None:
 
 
 def test_data_of_another_major_version_is_refused_with_advice(
-    new_household: Household,
+    new_shared_home: SharedHome,
 ) -> None:
-    new_household.home.mkdir()
-    new_household.home.chmod(0o755)
-    (new_household.home / "postgres").mkdir()
-    (new_household.home / "postgres" / "PG_VERSION").write_text("9\n", encoding="ascii")
-    message = new_household.start_client(valkey=False).hear()["error"]
+    new_shared_home.home.mkdir()
+    new_shared_home.home.chmod(0o755)
+    (new_shared_home.home / "postgres").mkdir()
+    (new_shared_home.home / "postgres" / "PG_VERSION").write_text("9\n", encoding="ascii")
+    message = new_shared_home.start_client(valkey=False).hear()["error"]
     assert "was made by Postgres 9" in message
     assert "darkroom-queue[embedded]" in message
 
 
-def test_a_server_that_does_not_start_shows_the_end_of_its_log(household: Household) -> None:
-    (household.home / "postgres" / "global" / "pg_control").unlink()
-    message = household.start_client().hear()["error"]
+def test_a_server_that_does_not_start_shows_the_end_of_its_log(shared_home: SharedHome) -> None:
+    (shared_home.home / "postgres" / "global" / "pg_control").unlink()
+    message = shared_home.start_client().hear()["error"]
     assert "Postgres ended with code" in message
     assert "pg_control" in message
     assert len(message.splitlines()) <= 21
@@ -109,8 +109,8 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(household: Househ
 
 def test_a_home_that_cannot_be_made_is_named(open_directory: Path) -> None:
     (open_directory / "file").touch()
-    household = Household(open_directory / "file" / "home")
-    client = household.start_client()
+    shared_home = SharedHome(open_directory / "file" / "home")
+    client = shared_home.start_client()
     message = client.hear()["error"]
     client.leave()
     assert str(open_directory / "file") in message

@@ -30,82 +30,84 @@ from shared.domain import job_events
 from shared.domain.lifecycle import TERMINAL
 from shared.errors import SchemaOutdated
 from shared.settings import Settings
-from tests.integration.database.database_setup import Desk
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.producer.client_setup import money, open_account
 from tests.support.deployment import eventually, image_to_image, text_to_image
 
 
 @pytest.fixture
-async def desk(producer: Producer, database: Database) -> Desk:
+async def setup(producer: Producer, database: Database) -> DatabaseSetup:
     """The worker's side of the same database, where `acme` has 1,000 credits."""
     await open_account(producer)
-    return Desk(database)
+    return DatabaseSetup(database)
 
 
 # --- taking back ------------------------------------------------------------------------------
 
 
 async def test_a_queued_job_is_taken_back_and_its_hold_released(
-    producer: Producer, desk: Desk
+    producer: Producer, setup: DatabaseSetup
 ) -> None:
-    job = await desk.enqueue()
+    job = await setup.enqueue()
     cancelled = await producer.cancel(str(job.id))
     assert (cancelled.state, cancelled.reason) == (JobState.CANCELLED, "cancelled_by_caller")
     assert cancelled.finished_at is not None
     assert await money(producer) == (1_000, 0)
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 async def test_a_job_that_came_back_to_the_queue_can_still_be_taken_back(
-    producer: Producer, desk: Desk
+    producer: Producer, setup: DatabaseSetup
 ) -> None:
-    job = await desk.job_in(JobState.QUEUED, attempt=2)
+    job = await setup.job_in(JobState.QUEUED, attempt=2)
     assert (await producer.cancel(job.id)).attempt == 2
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
-async def test_a_job_that_left_the_queue_is_not_taken_back(producer: Producer, desk: Desk) -> None:
+async def test_a_job_that_left_the_queue_is_not_taken_back(
+    producer: Producer, setup: DatabaseSetup
+) -> None:
     for state in sorted(set(JobState) - {JobState.QUEUED}):
-        job = await desk.job_in(state)
-        before = await desk.picture()
+        job = await setup.job_in(state)
+        before = await setup.picture()
         with pytest.raises(TooLateToCancel) as caught:
             await producer.cancel(job.id)
         assert (caught.value.job_id, caught.value.state) == (str(job.id), state)
         assert f"job {job.id} is {state}: only a queued job can be cancelled" in str(caught.value)
-        assert await desk.picture() == before
+        assert await setup.picture() == before
 
 
 class Overtaking:
     """Queries of which the first cancel is overtaken by an attempt that comes back."""
 
-    def __init__(self, desk: Desk, job: Job) -> None:
-        self._desk, self._job = desk, job
+    def __init__(self, setup: DatabaseSetup, job: Job) -> None:
+        self._setup, self._job = setup, job
         self._overtaken = False
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
-        return await self._desk.database.fetch(query, *args)
+        return await self._setup.database.fetch(query, *args)
 
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
         if query == "cancel_job" and not self._overtaken:
             self._overtaken = True
-            await self._desk.move(self._job, job_events.Claimed, job_events.Deferred)
-        return await self._desk.database.fetch_row(query, *args)
+            await self._setup.move(self._job, job_events.Claimed, job_events.Deferred)
+        return await self._setup.database.fetch_row(query, *args)
 
 
 async def test_a_job_that_is_tried_and_put_back_meanwhile_is_still_taken_back(
-    desk: Desk,
+    setup: DatabaseSetup,
 ) -> None:
-    job = await desk.enqueue()
-    cancelled = await JobRepository(Overtaking(desk, job)).cancel(job.id)
+    job = await setup.enqueue()
+    cancelled = await JobRepository(Overtaking(setup, job)).cancel(job.id)
     assert (cancelled.state, cancelled.attempt) == (JobState.CANCELLED, 1)
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
 # --- trying again -----------------------------------------------------------------------------
 
 
 async def test_an_ended_job_is_tried_again_as_a_new_job_that_names_the_first(
-    producer: Producer, desk: Desk
+    producer: Producer, setup: DatabaseSetup
 ) -> None:
     request = image_to_image(prompt="a hat", quantity=2)
     options: dict[str, Any] = {
@@ -114,7 +116,7 @@ async def test_an_ended_job_is_tried_again_as_a_new_job_that_names_the_first(
         "priority": "low",
     }
     for state in sorted(TERMINAL):
-        first = await desk.job_in(state, request=request, idempotency_key=state, **options)
+        first = await setup.job_in(state, request=request, idempotency_key=state, **options)
         again = await producer.retry(first.id)
         assert (again.retry_of, again.state, again.attempt) == (first.id, JobState.QUEUED, 0)
         for name in ("request", "model", "task", "quantity", "account_id", *options):
@@ -122,18 +124,20 @@ async def test_an_ended_job_is_tried_again_as_a_new_job_that_names_the_first(
         assert again.idempotency_key is None
         assert await producer.get(first.id) == first
         assert (await producer.retry(first.id)).id != again.id
-    assert await desk.broken_books() == {}
+    assert await setup.broken_books() == {}
 
 
-async def test_a_job_is_tried_again_at_the_price_of_today(producer: Producer, desk: Desk) -> None:
-    first = await desk.job_in(JobState.FAILED)
-    await desk.set_price(9)
+async def test_a_job_is_tried_again_at_the_price_of_today(
+    producer: Producer, setup: DatabaseSetup
+) -> None:
+    first = await setup.job_in(JobState.FAILED)
+    await setup.set_price(9)
     assert (await producer.retry(first.id)).credits_quoted == 9
 
 
-async def test_an_open_job_is_not_tried_again(producer: Producer, desk: Desk) -> None:
+async def test_an_open_job_is_not_tried_again(producer: Producer, setup: DatabaseSetup) -> None:
     for state in sorted(set(JobState) - TERMINAL):
-        job = await desk.job_in(state)
+        job = await setup.job_in(state)
         with pytest.raises(InvalidRequest) as caught:
             await producer.retry(job.id)
         (fault,) = caught.value.faults
@@ -143,9 +147,11 @@ async def test_an_open_job_is_not_tried_again(producer: Producer, desk: Desk) ->
         )
 
 
-async def test_trying_again_needs_credits_like_any_job(producer: Producer, desk: Desk) -> None:
-    await desk.open_account("poor", 6)
-    first = await desk.job_in(JobState.SUCCEEDED, account_id="poor")
+async def test_trying_again_needs_credits_like_any_job(
+    producer: Producer, setup: DatabaseSetup
+) -> None:
+    await setup.open_account("poor", 6)
+    first = await setup.job_in(JobState.SUCCEEDED, account_id="poor")
     with pytest.raises(InsufficientCredits):
         await producer.retry(first.id)
 
@@ -154,11 +160,11 @@ async def test_trying_again_needs_credits_like_any_job(producer: Producer, desk:
 
 
 async def test_jobs_are_listed_newest_first_and_by_account_and_state(
-    producer: Producer, desk: Desk
+    producer: Producer, setup: DatabaseSetup
 ) -> None:
-    await desk.open_account("bolt")
+    await setup.open_account("bolt")
     jobs = [
-        await desk.job_in(state, account_id=account)
+        await setup.job_in(state, account_id=account)
         for account in ("acme", "bolt")
         for state in (JobState.QUEUED, JobState.FAILED)
     ]
@@ -175,7 +181,7 @@ async def test_jobs_are_listed_newest_first_and_by_account_and_state(
 
 
 async def test_jobs_are_listed_in_pages_that_neither_repeat_nor_miss(
-    producer: Producer, desk: Desk
+    producer: Producer, setup: DatabaseSetup
 ) -> None:
     jobs = await producer.enqueue_many(
         [Order(request=text_to_image(), account_id="acme") for _ in range(7)]
@@ -183,7 +189,7 @@ async def test_jobs_are_listed_in_pages_that_neither_repeat_nor_miss(
     seen: list[UUID] = []
     below: UUID | None = None
     while page := await producer.list(account_id="acme", limit=3, below=below):
-        await desk.enqueue()  # what comes meanwhile does not shift the pages
+        await setup.enqueue()  # what comes meanwhile does not shift the pages
         seen += [job.id for job in page]
         below = seen[-1]
     assert seen == [job.id for job in reversed(jobs)]
@@ -200,16 +206,20 @@ async def test_a_list_refuses_nonsense(producer: Producer) -> None:
 # --- money ------------------------------------------------------------------------------------
 
 
-async def test_a_quote_is_what_an_enqueue_would_hold(producer: Producer, desk: Desk) -> None:
-    await desk.set_price("8.5", quantity=2)
+async def test_a_quote_is_what_an_enqueue_would_hold(
+    producer: Producer, setup: DatabaseSetup
+) -> None:
+    await setup.set_price("8.5", quantity=2)
     for request in (text_to_image(quantity=2), image_to_image(quantity=4)):
         quote = await producer.quote(request)
         job = await producer.enqueue(request, account_id="acme")
         assert (quote.credits, quote.price_id) == (job.credits_quoted, job.price_id)
 
 
-async def test_a_balance_tells_owned_held_and_available(producer: Producer, desk: Desk) -> None:
-    await desk.enqueue(text_to_image(quantity=2))
+async def test_a_balance_tells_owned_held_and_available(
+    producer: Producer, setup: DatabaseSetup
+) -> None:
+    await setup.enqueue(text_to_image(quantity=2))
     account = await producer.balance("acme")
     assert (account.balance, account.held, account.available) == (1_000, 7, 993)
     assert isinstance(account.available, Decimal)
@@ -250,7 +260,7 @@ async def test_without_postgres_a_client_does_not_connect(servers: Servers, tmp_
 
 
 async def test_a_call_that_loses_postgres_says_so_and_the_next_one_works(
-    producer: Producer, desk: Desk
+    producer: Producer, setup: DatabaseSetup
 ) -> None:
     waiting_backends = (
         "SELECT pid FROM pg_stat_activity"
@@ -258,14 +268,14 @@ async def test_a_call_that_loses_postgres_says_so_and_the_next_one_works(
     )
 
     async def is_waiting() -> bool:
-        return bool(await desk.sql(waiting_backends))
+        return bool(await setup.sql(waiting_backends))
 
-    async with desk.database.pool.acquire() as connection, connection.transaction():
+    async with setup.database.pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE jobs")
         call = asyncio.create_task(producer.enqueue(text_to_image(), account_id="acme"))
         await eventually(is_waiting, "the call waits for the table")
-        for row in await desk.sql(waiting_backends):
-            await desk.sql("SELECT pg_terminate_backend($1)", row["pid"])
+        for row in await setup.sql(waiting_backends):
+            await setup.sql("SELECT pg_terminate_backend($1)", row["pid"])
         with pytest.raises(PostgresDown):
             await call
     assert await money(producer) == (1_000, 0)

@@ -29,7 +29,7 @@ from tests.integration.producer.event_stream_reader import (
     stored_ids,
     wait_for_listeners,
 )
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 INTERVALS = FeedIntervals(read_seconds=0.05, heartbeat_seconds=0.1)
 WRITE_TIMEOUT_SECONDS = 0.5
@@ -89,14 +89,14 @@ async def write_large_event(database: Database, job_id: UUID, characters: int = 
 
 
 async def test_a_client_is_sent_every_event_and_then_told_to_stop_asking(
-    workshop: Workshop, redis: ArqRedis
+    deployment: Deployment, redis: ArqRedis
 ) -> None:
-    job = await workshop.enqueue()
+    job = await deployment.enqueue()
     async with (
-        open_feed(workshop.database, DeliveryQueue(redis), INTERVALS) as feed,
+        open_feed(deployment.database, DeliveryQueue(redis), INTERVALS) as feed,
         streaming(feed) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
-        workshop.worker(),
+        deployment.worker(),
     ):
         reader = StreamReader()
         async with session.get(f"/jobs/{job.id}") as answer:
@@ -109,7 +109,7 @@ async def test_a_client_is_sent_every_event_and_then_told_to_stop_asking(
         assert reader.retry == "2000"
         assert reader.event_names[0] == "enqueued"
         assert reader.event_names[-1] == "completed"
-        assert reader.ids == await stored_ids(workshop.database, job.id)
+        assert reader.ids == await stored_ids(deployment.database, job.id)
         async with session.get(
             f"/jobs/{job.id}", headers={"Last-Event-ID": reader.last_id}
         ) as again:

@@ -39,7 +39,7 @@ from tests.integration.producer.event_stream_reader import (
     wait_for_listeners,
     write_event,
 )
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 STRANGE = UUID("01a20600-4947-7353-888c-725e9420fbae")  # no job has this id
 WHOLE_LIFE = ["enqueued", "claimed", "submitted", "completed"]
@@ -50,15 +50,15 @@ WHOLE_LIFE = ["enqueued", "claimed", "submitted", "completed"]
 
 @pytest.mark.promise("the stream ends with the job")
 async def test_every_event_of_a_real_run_is_pushed_in_order_and_the_stream_ends(
-    workshop: Workshop, push_feed: EventFeed, redis: ArqRedis
+    deployment: Deployment, push_feed: EventFeed, redis: ArqRedis
 ) -> None:
-    job = await workshop.enqueue()
+    job = await deployment.enqueue()
     async with read_job_stream(push_feed, job.id) as reader:
         await until_subscribed(redis)
-        async with workshop.worker():
+        async with deployment.worker():
             await reader.wait_until_closed()
     assert [word for word in reader.event_names if word != "progressed"] == WHOLE_LIFE
-    assert reader.ids == await stored_ids(workshop.database, job.id)
+    assert reader.ids == await stored_ids(deployment.database, job.id)
     assert [one.id for one in reader.received] == [str(one) for one in reader.ids]
     assert reader.received[-1].data["state"] == "succeeded"
     assert reader.received[-1].data["detail"]["credits_charged"] == 6
@@ -67,12 +67,12 @@ async def test_every_event_of_a_real_run_is_pushed_in_order_and_the_stream_ends(
 
 
 async def test_a_resume_after_each_position_gives_exactly_the_rest(
-    workshop: Workshop, polling_feed: EventFeed
+    deployment: Deployment, polling_feed: EventFeed
 ) -> None:
-    job = await workshop.enqueue()
-    async with workshop.worker():
-        await workshop.ended(job)
-    ids = await stored_ids(workshop.database, job.id)
+    job = await deployment.enqueue()
+    async with deployment.worker():
+        await deployment.ended(job)
+    ids = await stored_ids(deployment.database, job.id)
     for seen, position in enumerate([None, *ids[:-1]]):
         last = None if position is None else str(position)
         async with read_job_stream(polling_feed, job.id, last) as reader:

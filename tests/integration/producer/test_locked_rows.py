@@ -11,7 +11,7 @@ import pytest
 from producer import Producer, RowBusy
 from producer.orders.order import Order
 from shared.domain.job import Job
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 
 _Call = Callable[[Producer, Job], Awaitable[object]]
 
@@ -66,33 +66,33 @@ async def rotate(producer: Producer, _: Job) -> object:
     ],
 )
 async def test_a_locked_row_is_named_and_nothing_is_stored(
-    workshop: Workshop, database_url: str, lock: str, call: _Call, named: str
+    deployment: Deployment, database_url: str, lock: str, call: _Call, named: str
 ) -> None:
-    await workshop.open_account("other", 100)
-    job = await workshop.enqueue(webhook_url="https://hooks.example/")
-    before = await workshop.run_sql("SELECT * FROM jobs ORDER BY id")
+    await deployment.open_account("other", 100)
+    job = await deployment.enqueue(webhook_url="https://hooks.example/")
+    before = await deployment.run_sql("SELECT * FROM jobs ORDER BY id")
     session = await asyncpg.connect(database_url)
     try:
         async with session.transaction():
             await session.execute(lock)
             with pytest.raises(RowBusy) as caught:
-                await call(workshop.producer, job)
+                await call(deployment.producer, job)
     finally:
         await session.close()
     named = named.format(id=job.id)
     assert str(caught.value) == f"{named} is locked by another session; nothing was stored"
     assert caught.value.sqlstate == "55P03"
-    assert await workshop.run_sql("SELECT * FROM jobs ORDER BY id") == before
-    await call(workshop.producer, job)
+    assert await deployment.run_sql("SELECT * FROM jobs ORDER BY id") == before
+    await call(deployment.producer, job)
 
 
 async def test_over_http_the_answer_names_the_row_and_says_when_to_try_again(
-    workshop: Workshop, database_url: str
+    deployment: Deployment, database_url: str
 ) -> None:
-    job = await workshop.enqueue()
+    job = await deployment.enqueue()
     session = await asyncpg.connect(database_url)
     try:
-        async with session.transaction(), workshop.api() as client:
+        async with session.transaction(), deployment.api() as client:
             await session.execute(_ACCOUNT)
             answer = await client.post(f"/v1/jobs/{job.id}/cancel")
     finally:

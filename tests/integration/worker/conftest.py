@@ -1,4 +1,4 @@
-"""Fixtures of the worker's rooms."""
+"""Fixtures of the worker's setup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.postgres.database import Database
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from tests.integration.worker.worker_setup import Rooms, open_rooms
+from tests.integration.worker.worker_setup import WorkerSetup, open_worker_setup
 from worker.batching.redis_scripts import RedisScripts
 
 
@@ -34,10 +34,10 @@ async def scripts(redis: ArqRedis) -> AsyncIterator[RedisScripts]:
 
 
 @pytest.fixture
-async def rooms(
+async def setup(
     servers: Servers, producer: Producer, database: Database, redis: ArqRedis, tmp_path: Path
-) -> AsyncIterator[Rooms]:
-    """The worker's rooms over a scripted Kie, with one account of 100 credits."""
+) -> AsyncIterator[WorkerSetup]:
+    """The worker's setup over a scripted Kie, with one account of 100 credits."""
     settings = Settings(
         database_url=SecretStr(servers.database_url),
         redis_url=SecretStr(servers.redis_url),
@@ -45,5 +45,5 @@ async def rooms(
         kie_api_key=SecretStr("a-key-that-nobody-may-see"),
         kie_submits_per_10_seconds=0,
     )
-    async with open_rooms(settings, producer, database, redis) as rooms:
-        yield rooms
+    async with open_worker_setup(settings, producer, database, redis) as setup:
+        yield setup

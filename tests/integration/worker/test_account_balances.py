@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from producer.doctor import examine
 from shared.settings import Settings
-from tests.support.deployment import Workshop, fast_simulator_config, text_to_image
+from tests.support.deployment import Deployment, fast_simulator_config, text_to_image
 from worker.bootstrap import open_worker
 from worker.dependencies import Dependencies
 from worker.kie.balance_check import BalanceCheck
@@ -48,12 +48,12 @@ def settings(settings: Settings) -> Settings:
 class Office:
     """One worker's deps without lanes, and its eye on both balances."""
 
-    workshop: Workshop
+    deployment: Deployment
     deps: Dependencies
 
     async def submit(self, name: str) -> None:
         """Submit a job with this account."""
-        job = await self.workshop.enqueue(text_to_image("a picture"))
+        job = await self.deployment.enqueue(text_to_image("a picture"))
         names = [account.name for account in self.deps.accounts]
         await submit_job(self.deps, job.id, DeliveryRun(gate=names.index(name)))
 
@@ -66,21 +66,21 @@ class Office:
 
     def spend_behind_our_back(self, number: int, credits: int) -> None:
         """Spend credits of this account outside of Darkroom."""
-        assert self.workshop.simulator.record.accounts[number - 1].charge(Decimal(credits))
+        assert self.deployment.simulator.record.accounts[number - 1].charge(Decimal(credits))
 
 
 @pytest.fixture
-async def office(workshop: Workshop) -> AsyncIterator[Office]:
+async def office(deployment: Deployment) -> AsyncIterator[Office]:
     """A worker with two accounts, each checked once."""
-    async with open_worker(workshop.settings) as rooms:
-        office = Office(workshop, rooms.deps)
+    async with open_worker(deployment.settings) as resources:
+        office = Office(deployment, resources.deps)
         first = await office.check()
         assert [found and found.status for found in first.values()] == ["first", "first"]
         yield office
 
 
 async def rows_of(office: Office, name: str) -> list[dict[str, Any]]:
-    return await office.workshop.run_sql(
+    return await office.deployment.run_sql(
         f"SELECT * FROM {TABLE} WHERE provider_account = $1 ORDER BY id", name
     )
 
@@ -118,10 +118,10 @@ async def test_each_account_has_its_own_chain(office: Office) -> None:
 
 
 async def test_two_workers_at_once_write_one_row_of_each_account(
-    office: Office, workshop: Workshop
+    office: Office, deployment: Deployment
 ) -> None:
-    async with open_worker(workshop.settings) as rooms:
-        other = Office(workshop, rooms.deps)
+    async with open_worker(deployment.settings) as resources:
+        other = Office(deployment, resources.deps)
         await asyncio.gather(office.check(), other.check())
     numbers = {len(await rows_of(office, name)) for name in ("studio", "archive")}
     assert numbers <= {2, 3}, "a row stands for each look that began after the one before it"
@@ -130,7 +130,7 @@ async def test_two_workers_at_once_write_one_row_of_each_account(
 
 
 async def test_an_account_that_refuses_is_not_checked_and_the_other_is(office: Office) -> None:
-    office.workshop.simulator.set_account_faults(1, account_code=401)
+    office.deployment.simulator.set_account_faults(1, account_code=401)
     with structlog.testing.capture_logs() as logs:
         found = await office.check()
     assert found["studio"] is None
@@ -140,10 +140,10 @@ async def test_an_account_that_refuses_is_not_checked_and_the_other_is(office: O
 
 
 async def test_a_low_balance_is_told_by_the_accounts_share_of_what_waits(office: Office) -> None:
-    for account in office.workshop.simulator.record.accounts:
+    for account in office.deployment.simulator.record.accounts:
         account.balance = Decimal(10)
     for _ in range(4):
-        await office.workshop.enqueue()
+        await office.deployment.enqueue()
     with structlog.testing.capture_logs() as logs:
         await office.check()
     low = {
@@ -164,16 +164,16 @@ async def test_a_worker_of_before_the_accounts_goes_on_as_the_default_one(
         " VALUES ($1, now(), now(), 5, 0, 0, true, $2, $1, $3, $3, $3)"
         " ON CONFLICT (follows) DO NOTHING RETURNING id, provider_account"
     )
-    (first,) = await office.workshop.run_sql(statement, None, "first", None)
+    (first,) = await office.deployment.run_sql(statement, None, "first", None)
     assert first["provider_account"] == "default"
-    assert len(await office.workshop.run_sql(statement, first["id"], "ok", 5)) == 1
-    assert await office.workshop.run_sql(statement, first["id"], "ok", 5) == []
+    assert len(await office.deployment.run_sql(statement, first["id"], "ok", 5)) == 1
+    assert await office.deployment.run_sql(statement, first["id"], "ok", 5) == []
 
 
 async def test_the_database_takes_no_name_that_could_be_a_key(office: Office) -> None:
     for key in (STUDIO, "0123456789abcdef0123456789abcdef", "Sk-1", ""):
         with pytest.raises(asyncpg.CheckViolationError, match="must_be_a_short_name"):
-            await office.workshop.run_sql(
+            await office.deployment.run_sql(
                 f"INSERT INTO {TABLE} (asked_at, at, balance, drift, unexplained, settled, verdict,"
                 " provider_account) VALUES (now(), now(), 5, 0, 0, true, 'first', $1)",
                 key,
@@ -181,15 +181,15 @@ async def test_the_database_takes_no_name_that_could_be_a_key(office: Office) ->
 
 
 async def test_the_doctor_has_a_line_for_each_balance_and_names_an_account_without_a_key(
-    office: Office, workshop: Workshop
+    office: Office, deployment: Deployment
 ) -> None:
     await office.submit("archive")
-    findings = {one.name: one async for one in examine(workshop.settings)}
+    findings = {one.name: one async for one in examine(deployment.settings)}
     assert "kie accounts" not in findings
     for name in ("studio", "archive"):
         assert "s ago: first" in findings[f"kie balance of {name}"].detail
     assert "keys are set of studio, archive" in findings["kie"].detail
-    less = workshop.settings.model_copy(update={"kie_api_keys": SecretStr(f"studio={STUDIO}")})
+    less = deployment.settings.model_copy(update={"kie_api_keys": SecretStr(f"studio={STUDIO}")})
     findings = {one.name: one async for one in examine(less)}
     assert not findings["kie accounts"].ok
     assert "archive (1 open jobs)" in findings["kie accounts"].detail

@@ -17,8 +17,8 @@ from shared.catalog import ImageRequest, ModelFamily
 from shared.domain.kie_outcomes import Accepted, SubmitOutcome
 from shared.domain.lifecycle import Reason
 from tests.fakes.fake_kie import FakeKie
-from tests.integration.worker.worker_setup import Rooms, running_lanes
-from tests.support.deployment import Workshop, eventually
+from tests.integration.worker.worker_setup import WorkerSetup, running_lanes
+from tests.support.deployment import Deployment, eventually
 from worker.batching.redis_scripts import RedisScripts
 from worker.bootstrap import open_worker
 from worker.dependencies import Dependencies
@@ -133,72 +133,72 @@ class OneAtATime(FakeKie):
 
 
 async def test_a_lane_claims_nothing_while_the_pause_is_on_and_then_feels_the_way(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
     kie = OneAtATime()
-    brake = _quick_brake(rooms.deps)
-    rooms = rooms.with_kie(kie, brake)
+    brake = _quick_brake(setup.deps)
+    setup = setup.with_kie(kie, brake)
     for _ in range(2):
         await brake.apply(Reason.RATE_LIMITED, "429")
-        await when_released(brake, rooms.redis)
+        await when_released(brake, setup.redis)
     await brake.apply(Reason.RATE_LIMITED, "429")
-    jobs = [await rooms.enqueue() for _ in range(6)]
-    async with running_lanes(rooms.deps):
-        await eventually(lambda: _are(rooms, "generating", len(jobs)), "all are generating")
+    jobs = [await setup.enqueue() for _ in range(6)]
+    async with running_lanes(setup.deps):
+        await eventually(lambda: _are(setup, "generating", len(jobs)), "all are generating")
     assert kie.under_way[:3] == [1, 1, 1], "while the brake is on, one at a time feels the way"
     assert brake.level == 0
 
 
 @pytest.mark.parametrize("code", [429, 455, 550])
 async def test_kie_busy_slows_both_workers_down_and_they_recover(
-    workshop: Workshop, code: int
+    deployment: Deployment, code: int
 ) -> None:
-    workshop.simulator.set_faults(submit_code=code, submit_code_times=1, duration=60.0)
-    async with _two_workers(workshop):
-        await _all_are_paid_once(workshop, [await workshop.enqueue() for _ in range(6)])
-    refused = workshop.simulator.record.creates_refused[f"fault_{code}"]
+    deployment.simulator.set_faults(submit_code=code, submit_code_times=1, duration=60.0)
+    async with _two_workers(deployment):
+        await _all_are_paid_once(deployment, [await deployment.enqueue() for _ in range(6)])
+    refused = deployment.simulator.record.creates_refused[f"fault_{code}"]
     assert refused == 6
 
 
 @pytest.mark.parametrize("code", [401, 402, 403, 433])
 async def test_a_refused_account_pauses_everybody_and_nothing_fails(
-    workshop: Workshop, redis: ArqRedis, code: int
+    deployment: Deployment, redis: ArqRedis, code: int
 ) -> None:
-    workshop.simulator.set_faults(submit_code=code, duration=60.0)
+    deployment.simulator.set_faults(submit_code=code, duration=60.0)
     with structlog.testing.capture_logs() as logs:
-        async with _two_workers(workshop):
-            jobs = [await workshop.enqueue() for _ in range(6)]
+        async with _two_workers(deployment):
+            jobs = [await deployment.enqueue() for _ in range(6)]
 
             async def is_tried_again() -> bool:
                 return int(await redis.hget("darkroom:brake", "level") or 0) >= 3  # type: ignore[misc]
 
             await eventually(is_tried_again, "the account has been tried three times over")
-            states = {(await workshop.producer.get(job.id)).state for job in jobs}
+            states = {(await deployment.producer.get(job.id)).state for job in jobs}
             assert states <= {"queued", "submitting"}, "nothing has failed"
-            workshop.simulator.set_faults(submit_code=0)
-            await _all_are_paid_once(workshop, jobs)
+            deployment.simulator.set_faults(submit_code=0)
+            await _all_are_paid_once(deployment, jobs)
     paused = [log for log in logs if log["event"] == "submits_paused"]
     assert Counter(log["log_level"] for log in paused)["critical"] == 1
     assert {log["reason"] for log in paused} == {"account_refused"}
 
 
-async def _all_are_paid_once(workshop: Workshop, jobs: list[Job]) -> None:
+async def _all_are_paid_once(deployment: Deployment, jobs: list[Job]) -> None:
     for job in jobs:
-        await workshop.in_state(job, "generating")
-    assert len(workshop.simulator.record.tasks) == len(jobs)
-    workshop.check_paid_once()
-    await workshop.check_books()
+        await deployment.in_state(job, "generating")
+    assert len(deployment.simulator.record.tasks) == len(jobs)
+    deployment.check_paid_once()
+    await deployment.check_books()
 
 
 @asynccontextmanager
-async def _two_workers(workshop: Workshop) -> AsyncIterator[None]:
+async def _two_workers(deployment: Deployment) -> AsyncIterator[None]:
     """Run two workers in this process, with quick brakes."""
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            rooms = await stack.enter_async_context(open_worker(workshop.settings))
-            (account,) = rooms.deps.accounts
-            quick = KieAccountPool([replace(account, brake=_quick_brake(rooms.deps))])
-            deps = replace(rooms.deps, accounts=quick)
+            setup = await stack.enter_async_context(open_worker(deployment.settings))
+            (account,) = setup.deps.accounts
+            quick = KieAccountPool([replace(account, brake=_quick_brake(setup.deps))])
+            deps = replace(setup.deps, accounts=quick)
             await stack.enter_async_context(running_lanes(deps))
         yield
 
@@ -207,6 +207,6 @@ def _quick_brake(deps: Dependencies) -> AccountBrake:
     return AccountBrake(RedisScripts(deps.delivery_queue.redis), busy=QUICK, blocked=QUICK)
 
 
-async def _are(rooms: Rooms, state: str, count: int) -> bool:
-    (row,) = await rooms.sql("SELECT count(*) AS jobs FROM jobs WHERE state = $1", state)
+async def _are(setup: WorkerSetup, state: str, count: int) -> bool:
+    (row,) = await setup.sql("SELECT count(*) AS jobs FROM jobs WHERE state = $1", state)
     return bool(row["jobs"] == count)

@@ -13,7 +13,7 @@ from shared.catalog import ModelFamily
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Pending, TaskLookup
 from tests.fakes.fake_kie import FakeKie
-from tests.integration.worker.worker_setup import Rooms
+from tests.integration.worker.worker_setup import WorkerSetup
 from worker.callbacks.callback_handler import (
     MAX_CALLBACKS_AT_ONCE,
     SWEEP_WAIT_SECONDS,
@@ -25,30 +25,30 @@ TOKEN = "the-token-of-this-attempt"
 TASK = "t" * 32
 
 
-async def unknown_job_called_back(rooms: Rooms) -> tuple[Job, int]:
+async def unknown_job_called_back(setup: WorkerSetup) -> tuple[Job, int]:
     """Return a job whose reply was lost, and the inbox id of a callback that names a task."""
-    job = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(job, job_events.Claimed(TOKEN, "test:1", "default"))
+    job = await setup.enqueue()
+    claimed = await setup.deps.store.claim(job, job_events.Claimed(TOKEN, "test:1", "default"))
     lost = job_events.OutcomeUnknown("reply_lost", "no reply came")
-    unknown = await rooms.deps.store.record_unknown(claimed, lost)
-    (row,) = await rooms.sql(
+    unknown = await setup.deps.store.record_unknown(claimed, lost)
+    (row,) = await setup.sql(
         "INSERT INTO callback_inbox (token, provider_task_id) VALUES ($1, $2) RETURNING id",
         TOKEN,
         TASK,
     )
-    rooms.kie.polls.append(Pending(0))
+    setup.kie.polls.append(Pending(0))
     return unknown, int(row["id"])
 
 
-async def verdicts(rooms: Rooms) -> list[str | None]:
-    return [row["verdict"] for row in await rooms.sql("SELECT verdict FROM callback_inbox")]
+async def verdicts(setup: WorkerSetup) -> list[str | None]:
+    return [row["verdict"] for row in await setup.sql("SELECT verdict FROM callback_inbox")]
 
 
-async def test_a_record_that_names_no_callback_url_proves_nothing(rooms: Rooms) -> None:
-    job, inbox_id = await unknown_job_called_back(rooms)
-    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
-    assert await rooms.now_is(job) == job
-    assert await verdicts(rooms) == [None], "it stays in the inbox until there is evidence"
+async def test_a_record_that_names_no_callback_url_proves_nothing(setup: WorkerSetup) -> None:
+    job, inbox_id = await unknown_job_called_back(setup)
+    await CallbackHandler(setup.deps, setup.database).handle(inbox_id)
+    assert await setup.now_is(job) == job
+    assert await verdicts(setup) == [None], "it stays in the inbox until there is evidence"
 
 
 @pytest.mark.parametrize(
@@ -62,38 +62,38 @@ async def test_a_record_that_names_no_callback_url_proves_nothing(rooms: Rooms) 
     ],
 )
 async def test_only_a_record_made_with_the_attempts_own_url_is_believed(
-    rooms: Rooms, path: str, state: str, verdict: str
+    setup: WorkerSetup, path: str, state: str, verdict: str
 ) -> None:
-    job, inbox_id = await unknown_job_called_back(rooms)
-    rooms.kie.callback_urls[TASK] = f"https://darkroom.example{path}"
-    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
-    after = await rooms.now_is(job)
+    job, inbox_id = await unknown_job_called_back(setup)
+    setup.kie.callback_urls[TASK] = f"https://darkroom.example{path}"
+    await CallbackHandler(setup.deps, setup.database).handle(inbox_id)
+    after = await setup.now_is(job)
     assert (after.state, after.provider_task_id) == (
         state,
         TASK if state == "generating" else None,
     )
-    assert await verdicts(rooms) == [verdict]
+    assert await verdicts(setup) == [verdict]
 
 
 async def test_once_the_job_has_ended_a_record_without_a_url_is_asked_for_only_once(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    job, inbox_id = await unknown_job_called_back(rooms)
-    await rooms.deps.store.lose_submission(
+    job, inbox_id = await unknown_job_called_back(setup)
+    await setup.deps.store.lose_submission(
         job.id, job.attempt, job_events.SubmissionLost("too late")
     )
-    await CallbackHandler(rooms.deps, rooms.database).handle(inbox_id)
-    assert await verdicts(rooms) == ["late"]
+    await CallbackHandler(setup.deps, setup.database).handle(inbox_id)
+    assert await verdicts(setup) == ["late"]
 
 
 async def test_what_could_not_be_judged_within_an_hour_is_not_asked_about_for_ever(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    await unknown_job_called_back(rooms)
-    await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '61 minutes'")
-    await CallbackHandler(rooms.deps, rooms.database).sweep()
-    assert rooms.kie.poll_calls == []
-    assert await verdicts(rooms) == [None]
+    await unknown_job_called_back(setup)
+    await setup.sql("UPDATE callback_inbox SET received_at = now() - interval '61 minutes'")
+    await CallbackHandler(setup.deps, setup.database).sweep()
+    assert setup.kie.poll_calls == []
+    assert await verdicts(setup) == [None]
 
 
 class SlowKie(FakeKie):
@@ -112,22 +112,22 @@ class SlowKie(FakeKie):
 
 
 async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_meanwhile(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    called_back, _ = await unknown_job_called_back(rooms)
-    lost = await rooms.enqueue()
-    claimed = await rooms.deps.store.claim(
+    called_back, _ = await unknown_job_called_back(setup)
+    lost = await setup.enqueue()
+    claimed = await setup.deps.store.claim(
         lost, job_events.Claimed("the-token-of-another", "test:1", "default")
     )
-    await rooms.deps.store.record_unknown(
+    await setup.deps.store.record_unknown(
         claimed, job_events.OutcomeUnknown("reply_lost", "no reply")
     )
-    queued = await rooms.enqueue()
-    await rooms.sql("UPDATE callback_inbox SET received_at = now() - interval '1 minute'")
-    await rooms.sql("UPDATE jobs SET attempted_at = now() - interval '1 day' WHERE attempt > 0")
-    await rooms.sql("UPDATE jobs SET updated_at = now() - interval '10 seconds'")
+    queued = await setup.enqueue()
+    await setup.sql("UPDATE callback_inbox SET received_at = now() - interval '1 minute'")
+    await setup.sql("UPDATE jobs SET attempted_at = now() - interval '1 day' WHERE attempt > 0")
+    await setup.sql("UPDATE jobs SET updated_at = now() - interval '10 seconds'")
     kie = SlowKie()
-    slow = rooms.with_kie(kie)
+    slow = setup.with_kie(kie)
     handler = CallbackHandler(slow.deps, slow.database)
     reconciler = Reconciler(slow.deps, callbacks=handler)
     started_at = monotonic()
@@ -135,32 +135,32 @@ async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_me
         await reconciler.run_once()
     assert monotonic() - started_at < 2 * SWEEP_WAIT_SECONDS + 3
     assert kie.asked == 1, "the second waits for the first sweep"
-    assert (await rooms.now_is(called_back)).state == "unknown", "its evidence is still looked at"
-    assert (await rooms.now_is(lost)).reason == "submission_lost"
-    assert await rooms.delivery_due_in_seconds(queued.id, Lane.SUBMIT) is not None
+    assert (await setup.now_is(called_back)).state == "unknown", "its evidence is still looked at"
+    assert (await setup.now_is(lost)).reason == "submission_lost"
+    assert await setup.delivery_due_in_seconds(queued.id, Lane.SUBMIT) is not None
     kie.answers.set()
     await reconciler.run_once()
-    assert (await rooms.now_is(called_back)).state == "generating"
-    assert await verdicts(rooms) == ["confirmed"]
+    assert (await setup.now_is(called_back)).state == "generating"
+    assert await verdicts(setup) == ["confirmed"]
 
 
-async def test_a_sweep_asks_about_many_callbacks_at_once(rooms: Rooms) -> None:
-    await rooms.sql("SELECT grant_credits('acme', 1000, 'for the test')")
+async def test_a_sweep_asks_about_many_callbacks_at_once(setup: WorkerSetup) -> None:
+    await setup.sql("SELECT grant_credits('acme', 1000, 'for the test')")
     for number in range(MAX_CALLBACKS_AT_ONCE + 5):
-        job = await rooms.enqueue()
+        job = await setup.enqueue()
         token = f"the-token-of-attempt-{number}"
-        claimed = await rooms.deps.store.claim(job, job_events.Claimed(token, "test:1", "default"))
-        await rooms.deps.store.record_unknown(
+        claimed = await setup.deps.store.claim(job, job_events.Claimed(token, "test:1", "default"))
+        await setup.deps.store.record_unknown(
             claimed, job_events.OutcomeUnknown("reply_lost", "none")
         )
-        await rooms.sql(
+        await setup.sql(
             "INSERT INTO callback_inbox (token, provider_task_id, received_at)"
             " VALUES ($1, $2, now() - interval '1 minute')",
             token,
             f"{number:032}",
         )
     kie = SlowKie()
-    slow = rooms.with_kie(kie)
+    slow = setup.with_kie(kie)
     handler = CallbackHandler(slow.deps, slow.database)
     assert not await handler.sweep()
     assert kie.asked == MAX_CALLBACKS_AT_ONCE

@@ -28,7 +28,7 @@ from shared.domain.lifecycle import Reason
 from shared.redis_keys import CHANGES_CHANNEL
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
-from tests.integration.worker.worker_setup import Rooms
+from tests.integration.worker.worker_setup import WorkerSetup
 from tests.support.deployment import eventually
 from worker.batching.change_publisher import MAX_BACKLOG, ChangePublisher, send_with
 from worker.batching.micro_batch import BATCHES_PER_SECOND
@@ -163,10 +163,10 @@ async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
 
 
 @asynccontextmanager
-async def noted(rooms: Rooms) -> AsyncIterator[tuple[Rooms, list[Change]]]:
-    """Yield the rooms with a list of what they announce."""
+async def noted(setup: WorkerSetup) -> AsyncIterator[tuple[WorkerSetup, list[Change]]]:
+    """Yield the setup with a list of what they announce."""
     changes: list[Change] = []
-    yield rooms.with_deps(publish_change=changes.append), changes
+    yield setup.with_deps(publish_change=changes.append), changes
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ async def noted(rooms: Rooms) -> AsyncIterator[tuple[Rooms, list[Change]]]:
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else None,
 )
 async def test_each_event_of_a_submit_is_announced(
-    rooms: Rooms, verdict: SubmitOutcome, told: list[str]
+    setup: WorkerSetup, verdict: SubmitOutcome, told: list[str]
 ) -> None:
-    async with noted(rooms) as (own, changes):
+    async with noted(setup) as (own, changes):
         job = await own.enqueue()
         own.kie.submits.append(verdict)
         await own.submit(job)
@@ -192,8 +192,8 @@ async def test_each_event_of_a_submit_is_announced(
         assert any(change.has_ended for change in changes) == (told[-1] == "rejected")
 
 
-async def test_the_claim_is_announced_before_kie_is_asked(rooms: Rooms) -> None:
-    async with noted(rooms) as (own, changes):
+async def test_the_claim_is_announced_before_kie_is_asked(setup: WorkerSetup) -> None:
+    async with noted(setup) as (own, changes):
         job = await own.enqueue()
         announced_by_then: list[int] = []
 
@@ -218,36 +218,36 @@ async def test_the_claim_is_announced_before_kie_is_asked(rooms: Rooms) -> None:
     ids=["progress", "success", "failure"],
 )
 async def test_each_event_of_a_poll_is_announced(
-    rooms: Rooms, prepare: Pending | Delivered | TaskFailed, told: str, has_ended: bool
+    setup: WorkerSetup, prepare: Pending | Delivered | TaskFailed, told: str, has_ended: bool
 ) -> None:
-    job = await _generating(rooms)
-    async with noted(rooms) as (own, changes):
+    job = await _generating(setup)
+    async with noted(setup) as (own, changes):
         own.kie.polls.append(prepare)
         await own.poll(job)
         assert (await own.events(job))[-1] == told
         assert changes == [Change(job.id, has_ended=has_ended)]
 
 
-async def test_a_poll_that_changes_nothing_announces_nothing(rooms: Rooms) -> None:
-    job = await _generating(rooms)
-    async with noted(rooms) as (own, changes):
+async def test_a_poll_that_changes_nothing_announces_nothing(setup: WorkerSetup) -> None:
+    job = await _generating(setup)
+    async with noted(setup) as (own, changes):
         own.kie.polls.append(Pending(0.0))
         await own.poll(job)
     assert changes == []
 
 
-async def test_a_passed_deadline_is_announced(rooms: Rooms) -> None:
-    job = await _generating(rooms)
-    await rooms.let_pass(1801)
-    async with noted(rooms) as (own, changes):
+async def test_a_passed_deadline_is_announced(setup: WorkerSetup) -> None:
+    job = await _generating(setup)
+    await setup.let_pass(1801)
+    async with noted(setup) as (own, changes):
         own.kie.polls.append(Pending(0.0))
         await own.poll(job)
     assert changes == [Change(job.id, has_ended=True)]
 
 
-async def test_a_lost_worker_and_a_lost_submission_are_announced(rooms: Rooms) -> None:
-    job = await _submitting_without_worker(rooms)
-    async with noted(rooms) as (own, changes):
+async def test_a_lost_worker_and_a_lost_submission_are_announced(setup: WorkerSetup) -> None:
+    job = await _submitting_without_worker(setup)
+    async with noted(setup) as (own, changes):
         await own.let_pass(60)
         await own.submit(job)
         assert (await own.events(job))[-1] == "outcome_unknown"
@@ -259,32 +259,34 @@ async def test_a_lost_worker_and_a_lost_submission_are_announced(rooms: Rooms) -
         assert changes == [Change(job.id, has_ended=True)]
 
 
-async def test_what_the_reconciler_delivers_is_announced(rooms: Rooms, redis: ArqRedis) -> None:
-    job = await rooms.enqueue()
+async def test_what_the_reconciler_delivers_is_announced(
+    setup: WorkerSetup, redis: ArqRedis
+) -> None:
+    job = await setup.enqueue()
     await redis.flushall()
-    async with noted(rooms) as (own, changes):
+    async with noted(setup) as (own, changes):
         await Reconciler(own.deps).deliver_recent(grace_seconds=0)
     assert changes == [Change(job.id)]
 
 
-async def test_what_a_producer_does_is_announced(rooms: Rooms, redis: ArqRedis) -> None:
+async def test_what_a_producer_does_is_announced(setup: WorkerSetup, redis: ArqRedis) -> None:
     async with reading(redis) as paper:
-        job = await rooms.enqueue()
-        await rooms.producer.cancel(job.id)
+        job = await setup.enqueue()
+        await setup.producer.cancel(job.id)
         await paper.reaches(2)
     assert paper.messages == [[Change(job.id)], [Change(job.id, has_ended=True)]]
 
 
-async def _generating(rooms: Rooms) -> Job:
-    job = await rooms.enqueue()
-    rooms.kie.submits.append(Accepted("t1"))
-    await rooms.submit(job)
-    return await rooms.now_is(job)
+async def _generating(setup: WorkerSetup) -> Job:
+    job = await setup.enqueue()
+    setup.kie.submits.append(Accepted("t1"))
+    await setup.submit(job)
+    return await setup.now_is(job)
 
 
-async def _submitting_without_worker(rooms: Rooms) -> Job:
+async def _submitting_without_worker(setup: WorkerSetup) -> Job:
     """Return a job whose worker died between its intent and Kie's reply."""
-    job = await rooms.enqueue()
+    job = await setup.enqueue()
 
     class Dying(FakeKie):
         """A Kie that is never heard of again."""
@@ -293,5 +295,5 @@ async def _submitting_without_worker(rooms: Rooms) -> Job:
             raise RuntimeError("the worker dies here")
 
     with pytest.raises(RuntimeError):
-        await rooms.with_kie(Dying()).submit(job)
-    return await rooms.now_is(job)
+        await setup.with_kie(Dying()).submit(job)
+    return await setup.now_is(job)

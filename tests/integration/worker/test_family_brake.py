@@ -24,7 +24,7 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.integration.worker.worker_setup import PRICE, START, WorkerSetup
 from tests.support.deployment import eventually, text_to_image
 from worker.batching.redis_scripts import RedisScripts
 from worker.limits.account_brake import AccountBrake
@@ -243,24 +243,26 @@ async def test_a_pause_is_said_loudly_once_and_the_rest_quietly(
 
 
 @pytest.fixture
-def quick(rooms: Rooms) -> Rooms:
-    """The worker's rooms, with a family brake whose pauses are over soon."""
-    return rooms.with_kie(rooms.kie, AccountBrake(rooms.deps.scripts, family_rules=RULES))
+def quick(setup: WorkerSetup) -> WorkerSetup:
+    """The worker's setup, with a family brake whose pauses are over soon."""
+    return setup.with_kie(setup.kie, AccountBrake(setup.deps.scripts, family_rules=RULES))
 
 
-def family_of(rooms: Rooms) -> FamilyBrake:
-    (account,) = rooms.deps.accounts
+def family_of(setup: WorkerSetup) -> FamilyBrake:
+    (account,) = setup.deps.accounts
     return account.brake.family_brake(MODEL)
 
 
-async def submitted(rooms: Rooms, verdict: SubmitOutcome) -> Job:
-    job = await rooms.enqueue(text_to_image())
-    rooms.kie.submits.append(verdict)
-    await rooms.submit(job)
-    return await rooms.now_is(job)
+async def submitted(setup: WorkerSetup, verdict: SubmitOutcome) -> Job:
+    job = await setup.enqueue(text_to_image())
+    setup.kie.submits.append(verdict)
+    await setup.submit(job)
+    return await setup.now_is(job)
 
 
-async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(quick: Rooms) -> None:
+async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(
+    quick: WorkerSetup,
+) -> None:
     for _ in range(3):
         assert (await submitted(quick, LOST)).state == "unknown"
     job = await quick.enqueue(text_to_image())
@@ -286,7 +288,7 @@ async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(quick:
     ids=lambda value: type(value).__name__,
 )
 async def test_what_a_probe_is_answered_opens_prolongs_or_proves_nothing(
-    quick: Rooms, verdict: SubmitOutcome, level: int
+    quick: WorkerSetup, verdict: SubmitOutcome, level: int
 ) -> None:
     for _ in range(3):
         await submitted(quick, LOST)
@@ -297,7 +299,7 @@ async def test_what_a_probe_is_answered_opens_prolongs_or_proves_nothing(
         assert await family_of(quick).probe_wait_seconds(uuid4()) == 0, "the next probe may go"
 
 
-async def test_a_wrong_endpoint_puts_the_job_back_and_costs_nothing(quick: Rooms) -> None:
+async def test_a_wrong_endpoint_puts_the_job_back_and_costs_nothing(quick: WorkerSetup) -> None:
     job = await submitted(quick, WrongEndpoint("the endpoint is wrong: HTTP 404"))
     assert (job.state, job.reason) == ("queued", "wrong_endpoint")
     assert await quick.attempts(job) == [("deferred", None)]
@@ -305,7 +307,7 @@ async def test_a_wrong_endpoint_puts_the_job_back_and_costs_nothing(quick: Rooms
     assert family_of(quick).level == 1
 
 
-async def test_a_web_page_keeps_the_hold_and_pauses_at_once(quick: Rooms) -> None:
+async def test_a_web_page_keeps_the_hold_and_pauses_at_once(quick: WorkerSetup) -> None:
     page = Ambiguous(Reason.REPLY_LOST, "a web page in place of JSON", wrong_endpoint=True)
     job = await submitted(quick, page)
     assert (job.state, job.reason) == ("unknown", "reply_lost")
@@ -313,11 +315,11 @@ async def test_a_web_page_keeps_the_hold_and_pauses_at_once(quick: Rooms) -> Non
     assert family_of(quick).level == 1
 
 
-async def failed_task(rooms: Rooms, number: int, verdict: TaskFailed) -> None:
-    job = await submitted(rooms, Accepted(f"t{number}"))
-    rooms.kie.polls.append(verdict)
-    await rooms.poll(job)
-    assert (await rooms.now_is(job)).state == "failed"
+async def failed_task(setup: WorkerSetup, number: int, verdict: TaskFailed) -> None:
+    job = await submitted(setup, Accepted(f"t{number}"))
+    setup.kie.polls.append(verdict)
+    await setup.poll(job)
+    assert (await setup.now_is(job)).state == "failed"
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ async def failed_task(rooms: Rooms, number: int, verdict: TaskFailed) -> None:
     ids=["kie", "input", "policy"],
 )
 async def test_tasks_that_kie_failed_pause_the_family_and_callers_faults_do_not(
-    quick: Rooms, verdict: TaskFailed, level: int
+    quick: WorkerSetup, verdict: TaskFailed, level: int
 ) -> None:
     for number in range(3):
         await failed_task(quick, number, verdict)
@@ -338,7 +340,7 @@ async def test_tasks_that_kie_failed_pause_the_family_and_callers_faults_do_not(
 
 
 async def test_tasks_that_do_not_end_pause_the_family_long_before_their_deadline(
-    quick: Rooms,
+    quick: WorkerSetup,
 ) -> None:
     jobs = [await submitted(quick, Accepted(f"t{number}")) for number in range(3)]
     quick.clock.advance(OVERDUE_UNLEARNED_SECONDS + 1)
@@ -350,7 +352,7 @@ async def test_tasks_that_do_not_end_pause_the_family_long_before_their_deadline
     assert {(await quick.now_is(job)).state for job in jobs} == {"generating"}
 
 
-async def test_deadlines_in_a_row_pause_the_family(quick: Rooms) -> None:
+async def test_deadlines_in_a_row_pause_the_family(quick: WorkerSetup) -> None:
     jobs = [await submitted(quick, Accepted(f"t{number}")) for number in range(3)]
     await quick.let_pass(1801)
     for job in jobs:
@@ -362,7 +364,7 @@ async def test_deadlines_in_a_row_pause_the_family(quick: Rooms) -> None:
 
 
 async def test_a_probe_that_is_delivered_opens_a_family_that_was_paused_for_its_tasks(
-    quick: Rooms,
+    quick: WorkerSetup,
 ) -> None:
     for number in range(3):
         await failed_task(quick, number, TaskFailed("provider_failed", "Internal Error"))
@@ -378,7 +380,7 @@ async def test_a_probe_that_is_delivered_opens_a_family_that_was_paused_for_its_
 
 
 async def test_a_poll_that_not_kies_endpoint_answers_ends_no_job_whatever_the_time(
-    quick: Rooms,
+    quick: WorkerSetup,
 ) -> None:
     job = await submitted(quick, Accepted("t1"))
     quick.clock.advance(1801 + LAST_POLL_LIMIT_SECONDS * 10)
@@ -390,7 +392,7 @@ async def test_a_poll_that_not_kies_endpoint_answers_ends_no_job_whatever_the_ti
     assert (await quick.now_is(job)).state == "succeeded"
 
 
-async def test_success_asks_redis_for_nothing_more(quick: Rooms) -> None:
+async def test_success_asks_redis_for_nothing_more(quick: WorkerSetup) -> None:
     job = await submitted(quick, Accepted("t1"))
     quick.kie.polls.append(Delivered(("https://example.com/1.png",)))
     await quick.poll(job)

@@ -41,7 +41,7 @@ from tests.integration.worker.bare_lanes import (
     seen,
     wake_pushes,
 )
-from tests.integration.worker.worker_setup import Rooms, listen
+from tests.integration.worker.worker_setup import WorkerSetup, listen
 from tests.support.deployment import eventually, text_to_image
 from tests.support.server_outage import Outage, outage_of
 from worker.queue.postgres_notifications import deliver_on_notify
@@ -109,23 +109,23 @@ def test_a_dead_connection_is_replaced_within_half_a_minute_by_default() -> None
 
 
 async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arrive_again(
-    rooms: Rooms, database_url: str
+    setup: WorkerSetup, database_url: str
 ) -> None:
-    path = rooms.deps.metrics.dispatch_pushes
+    path = setup.deps.metrics.dispatch_pushes
     async with _postgres_behind_a_relay(database_url) as (outage, far_url):
         with capture_logs() as lines:
-            task = asyncio.create_task(listen(rooms.deps, far_url, heartbeat=_QUICK))
+            task = asyncio.create_task(listen(setup.deps, far_url, heartbeat=_QUICK))
             async with _running(task):
                 await eventually(lambda: _is_open(path), "it listens")
                 outage.forget()
                 forgotten_at = monotonic()
                 await eventually(lambda: _is_closed(path), "the dead connection is noticed")
-                assert _gauge(rooms.registry, "dispatch") == 0
+                assert _gauge(setup.registry, "dispatch") == 0
                 await eventually(lambda: _is_open(path), "it listens again")
                 assert monotonic() - forgotten_at < 10
-                took = await _seconds_until_dispatched(rooms, database_url)
+                took = await _seconds_until_dispatched(setup, database_url)
     assert took < 1.5, "found by the notification, before the reconciler would look"
-    assert _gauge(rooms.registry, "dispatch") == 1
+    assert _gauge(setup.registry, "dispatch") == 1
     assert [line["event"] for line in lines if line.get("path") == "dispatch"] == [
         "push_connection_lost",
         "push_connection_restored",
@@ -136,30 +136,30 @@ async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arriv
 
 
 async def test_a_listener_of_another_server_than_the_pool_is_told_from_a_live_one(
-    rooms: Rooms, database_url: str
+    setup: WorkerSetup, database_url: str
 ) -> None:
     # After a failover the connection may still be to a primary without writers.
     other = f"{database_url.rpartition('/')[0]}/postgres"
-    path = rooms.deps.metrics.dispatch_pushes
-    task = asyncio.create_task(listen(rooms.deps, other, heartbeat=_QUICK))
+    path = setup.deps.metrics.dispatch_pushes
+    task = asyncio.create_task(listen(setup.deps, other, heartbeat=_QUICK))
     async with _running(task):
         await eventually(lambda: _is_closed(path), "the listener hears nothing of the pool")
 
 
 async def test_a_quiet_listen_connection_that_lives_is_kept(
-    rooms: Rooms, database_url: str
+    setup: WorkerSetup, database_url: str
 ) -> None:
-    path = rooms.deps.metrics.dispatch_pushes
+    path = setup.deps.metrics.dispatch_pushes
     with capture_logs() as lines:
-        queries = CountedQueries(rooms.deps.queries)
+        queries = CountedQueries(setup.deps.queries)
         task = asyncio.create_task(
-            deliver_on_notify(database_url, Reconciler(rooms.deps), queries, path, _QUICK)
+            deliver_on_notify(database_url, Reconciler(setup.deps), queries, path, _QUICK)
         )
         async with _running(task):
             await eventually(lambda: _is_open(path), "it listens")
-            pid = await _listener(rooms)
+            pid = await _listener(setup)
             await seen(lambda: queries.asked["notify_echo"] >= 3, "three heartbeats")
-            assert await _listener(rooms) == pid
+            assert await _listener(setup) == pid
     assert not [line for line in lines if line.get("path") == "dispatch"]
 
 
@@ -281,7 +281,9 @@ def _sockets_to(port: int) -> list[socket.socket]:
     return found
 
 
-async def test_what_is_found_without_a_push_is_counted_by_path_and_said_once(rooms: Rooms) -> None:
+async def test_what_is_found_without_a_push_is_counted_by_path_and_said_once(
+    setup: WorkerSetup,
+) -> None:
     registry, path = CollectorRegistry(), PushChannel("wait", "it looks every 2 s")
     export_push_channels(registry, [path])
     with capture_logs() as lines:
@@ -294,18 +296,18 @@ async def test_what_is_found_without_a_push_is_counted_by_path_and_said_once(roo
 
 
 async def test_what_the_reconciler_finds_for_want_of_a_notification_is_counted(
-    rooms: Rooms, database_url: str
+    setup: WorkerSetup, database_url: str
 ) -> None:
     callers = await asyncpg.connect(database_url)
     try:
         async with callers.transaction():
-            await rooms.enqueue(connection=callers)
+            await setup.enqueue(connection=callers)
     finally:
         await callers.close()
-    await rooms.sql("UPDATE jobs SET updated_at = now() - interval '5 s'")
-    await Reconciler(rooms.deps).run_once()
-    assert rooms.deps.metrics.dispatch_pushes.found == 1
-    assert rooms.registry.get_sample_value("darkroom_fallback_total", {"path": "dispatch"}) == 1
+    await setup.sql("UPDATE jobs SET updated_at = now() - interval '5 s'")
+    await Reconciler(setup.deps).run_once()
+    assert setup.deps.metrics.dispatch_pushes.found == 1
+    assert setup.registry.get_sample_value("darkroom_fallback_total", {"path": "dispatch"}) == 1
 
 
 async def test_a_wait_whose_push_was_lost_is_answered_by_looking_and_counted(
@@ -347,28 +349,28 @@ def _gauge(registry: CollectorRegistry, path: str) -> float | None:
     return registry.get_sample_value("darkroom_push_connection_open", {"path": path})
 
 
-async def _seconds_until_dispatched(rooms: Rooms, database_url: str) -> float:
+async def _seconds_until_dispatched(setup: WorkerSetup, database_url: str) -> float:
     callers = await asyncpg.connect(database_url)
     try:
         async with callers.transaction():
-            job = await rooms.enqueue(connection=callers)
+            job = await setup.enqueue(connection=callers)
     finally:
         await callers.close()
     began = monotonic()
 
     async def is_there() -> bool:
-        return await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT) is not None
+        return await setup.delivery_due_in_seconds(job.id, Lane.SUBMIT) is not None
 
     await eventually(is_there, "the job is delivered", 10)
     return monotonic() - began
 
 
-async def _listener(rooms: Rooms) -> int:
+async def _listener(setup: WorkerSetup) -> int:
     statement = (
         "SELECT pid FROM pg_stat_activity"
         " WHERE datname = current_database() AND query ILIKE 'LISTEN%'"
     )
-    (row,) = await rooms.sql(statement)
+    (row,) = await setup.sql(statement)
     return int(row["pid"])
 
 

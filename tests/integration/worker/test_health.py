@@ -20,7 +20,7 @@ from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
-from tests.support.deployment import Workshop, eventually, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 from tests.support.ports import free_port
 from worker.bootstrap import open_worker
 
@@ -84,8 +84,8 @@ def scripted(**checks: Exception | None) -> HealthEndpoints:
     )
 
 
-async def test_a_running_worker_is_alive_and_ready(workshop: Workshop) -> None:
-    async with workshop.worker() as rooms, asking(rooms.health) as client:
+async def test_a_running_worker_is_alive_and_ready(deployment: Deployment) -> None:
+    async with deployment.worker() as resources, asking(resources.health) as client:
         assert await get(client, "/healthz") == (200, {"status": "ok"})
         checks = {"postgres": "ok", "redis": "ok", "shared_redis": "ok"}
         body = {"status": "ready", "checks": checks, "alerts": []}
@@ -114,12 +114,12 @@ async def test_readyz_is_503_and_names_what_is_down_while_healthz_stays_200(
 
 
 async def test_readyz_notices_that_redis_has_gone_and_come_back(
-    workshop: Workshop, embedded_redis_url: str
+    deployment: Deployment, embedded_redis_url: str
 ) -> None:
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, relayed),
-        workshop.worker(redis_url=SecretStr(relayed)) as rooms,
-        asking(rooms.health) as client,
+        deployment.worker(redis_url=SecretStr(relayed)) as resources,
+        asking(resources.health) as client,
     ):
         assert (await get(client, "/readyz"))[0] == 200
         await outage.cut()
@@ -135,15 +135,15 @@ async def test_readyz_notices_that_redis_has_gone_and_come_back(
         await eventually(is_ready, "the worker is ready again")
 
 
-async def test_the_metrics_hold_every_figure_that_was_asked_for(workshop: Workshop) -> None:
-    workshop.simulator.set_faults(duration=0.1)
-    async with workshop.worker() as rooms, asking(rooms.health) as client:
-        await workshop.ended(await workshop.enqueue())
+async def test_the_metrics_hold_every_figure_that_was_asked_for(deployment: Deployment) -> None:
+    deployment.simulator.set_faults(duration=0.1)
+    async with deployment.worker() as resources, asking(resources.health) as client:
+        await deployment.ended(await deployment.enqueue())
         failing = text_to_image("[[sim: outcome=content_policy]]")
-        await workshop.ended(await workshop.enqueue(failing))
-        running = await workshop.enqueue(text_to_image("[[sim: duration=60]]", quantity=4))
-        await workshop.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
-        await workshop.in_state(running, "generating")
+        await deployment.ended(await deployment.enqueue(failing))
+        running = await deployment.enqueue(text_to_image("[[sim: duration=60]]", quantity=4))
+        await deployment.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
+        await deployment.in_state(running, "generating")
         samples = await _scrape_until(client, "darkroom_in_flight", 1)
     assert total(samples, "darkroom_queue_depth") == 1
     assert total(samples, "darkroom_queue_oldest_seconds") == 0
@@ -167,23 +167,23 @@ _WAITED_90_SECONDS = (
 )
 
 
-async def test_the_oldest_waiting_job_shows_its_age(workshop: Workshop) -> None:
-    job = await workshop.enqueue()
-    await workshop.run_sql(_WAITED_90_SECONDS, job.id)
-    async with open_worker(workshop.settings) as rooms, asking(rooms.health) as client:
+async def test_the_oldest_waiting_job_shows_its_age(deployment: Deployment) -> None:
+    job = await deployment.enqueue()
+    await deployment.run_sql(_WAITED_90_SECONDS, job.id)
+    async with open_worker(deployment.settings) as resources, asking(resources.health) as client:
         assert total(await scrape(client), "darkroom_queue_oldest_seconds") == pytest.approx(
             90, 0.1
         )
 
 
-async def test_throttle_waits_are_counted_by_limit(workshop: Workshop) -> None:
-    workshop.simulator.set_faults(never_ends=1.0)
-    async with workshop.worker() as rooms, asking(rooms.health) as ask:
-        job = await workshop.enqueue()
-        await workshop.in_state(job, "generating")
+async def test_throttle_waits_are_counted_by_limit(deployment: Deployment) -> None:
+    deployment.simulator.set_faults(never_ends=1.0)
+    async with deployment.worker() as resources, asking(resources.health) as ask:
+        job = await deployment.enqueue()
+        await deployment.in_state(job, "generating")
 
         async def is_put_off() -> bool:
-            await rooms.deps.delivery_queue.make_due_now(job.id, Lane.POLL)
+            await resources.deps.delivery_queue.make_due_now(job.id, Lane.POLL)
             waits = ("darkroom_throttle_waits_total", (("limit", "poll_job"),))
             return (await scrape(ask)).get(waits, 0) >= 1
 
@@ -223,14 +223,14 @@ async def _scrape_until(client: aiohttp.ClientSession, name: str, value: float) 
 
 
 @pytest.mark.promise("If `METRICS_KEY` is set, `/metrics` requires it")
-async def test_metrics_ask_for_their_key_on_the_api_and_on_a_worker(workshop: Workshop) -> None:
+async def test_metrics_ask_for_their_key_on_the_api_and_on_a_worker(deployment: Deployment) -> None:
     """METRICS_KEY is no API key: it is checked while Postgres is away."""
     key = SecretStr("a-key-of-prometheus")
-    api_key = (await KeyStore(workshop.database).create("admin"))[1]
+    api_key = (await KeyStore(deployment.database).create("admin"))[1]
     port = free_port()
     async with (
-        workshop.worker(metrics_key=key, worker_http_port=port),
-        workshop.api(metrics_key=key) as api,
+        deployment.worker(metrics_key=key, worker_http_port=port),
+        deployment.api(metrics_key=key) as api,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as of_worker,
     ):
         for client in (api.session, of_worker):

@@ -13,7 +13,7 @@ from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
 from tests.fakes.fake_webhook_receiver import receiving
-from tests.integration.worker.worker_setup import Rooms
+from tests.integration.worker.worker_setup import WorkerSetup
 from tests.support.polled_jobs import polled
 from worker.recovery.late_task_checks import LateTaskChecks
 from worker.webhooks.http_sender import WebhookSender
@@ -25,24 +25,24 @@ IMAGES = "late images are on their job"
 MESSAGES = "every end with a webhook has its message"
 
 
-async def given_up(rooms: Rooms) -> Job:
+async def given_up(setup: WorkerSetup) -> Job:
     """Return a job with a webhook that reached its deadline."""
-    job = await rooms.enqueue(webhook_url=HOOK)
-    rooms.kie.submits.append(Accepted(f"task-of-{job.id}"))
-    await rooms.submit(job)
-    await rooms.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
+    job = await setup.enqueue(webhook_url=HOOK)
+    setup.kie.submits.append(Accepted(f"task-of-{job.id}"))
+    await setup.submit(job)
+    await setup.sql("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = $1", job.id)
     late = job_events.DeadlineExceeded("not done in time")
-    return await rooms.deps.store.exceed_deadline(polled(await rooms.now_is(job)), late)
+    return await setup.deps.store.exceed_deadline(polled(await setup.now_is(job)), late)
 
 
-async def deliver_late(rooms: Rooms) -> None:
-    await rooms.sql("UPDATE late_tasks SET next_check_at = now()")
-    rooms.kie.polls.append(Delivered(URLS))
-    assert await LateTaskChecks(rooms.deps).check_due() == 1
+async def deliver_late(setup: WorkerSetup) -> None:
+    await setup.sql("UPDATE late_tasks SET next_check_at = now()")
+    setup.kie.polls.append(Delivered(URLS))
+    assert await LateTaskChecks(setup.deps).check_due() == 1
 
 
-async def broken_books(rooms: Rooms) -> set[str]:
-    return {one.name async for one in check_invariants(rooms.database) if not one.ok}
+async def broken_books(setup: WorkerSetup) -> set[str]:
+    return {one.name async for one in check_invariants(setup.database) if not one.ok}
 
 
 @pytest.mark.parametrize(
@@ -66,16 +66,16 @@ async def broken_books(rooms: Rooms) -> set[str]:
     ],
 )
 async def test_late_images_that_do_not_agree_are_found(
-    rooms: Rooms, corruption: str, found: set[str]
+    setup: WorkerSetup, corruption: str, found: set[str]
 ) -> None:
-    await given_up(rooms)
-    await deliver_late(rooms)
-    assert await broken_books(rooms) == set()
-    async with rooms.database.pool.acquire() as connection, connection.transaction():
+    await given_up(setup)
+    await deliver_late(setup)
+    assert await broken_books(setup) == set()
+    async with setup.database.pool.acquire() as connection, connection.transaction():
         # Triggers are disabled, as by a bug inside them.
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(corruption)
-    assert await broken_books(rooms) == found
+    assert await broken_books(setup) == found
 
 
 @pytest.mark.parametrize(
@@ -95,52 +95,52 @@ async def test_late_images_that_do_not_agree_are_found(
     ],
 )
 async def test_nobody_takes_late_images_back_or_tells_of_them_twice(
-    rooms: Rooms, statement: str
+    setup: WorkerSetup, statement: str
 ) -> None:
-    job = await given_up(rooms)
-    await deliver_late(rooms)
-    await rooms.enqueue()
-    before = await rooms.now_is(job)
+    job = await given_up(setup)
+    await deliver_late(setup)
+    await setup.enqueue()
+    before = await setup.now_is(job)
     with pytest.raises((asyncpg.PostgresError, DarkroomError)):
-        await rooms.sql(statement)
-    assert await rooms.now_is(job) == before
-    assert await broken_books(rooms) == set()
+        await setup.sql(statement)
+    assert await setup.now_is(job) == before
+    assert await broken_books(setup) == set()
 
 
-async def test_late_images_may_be_added_to_those_there_are(rooms: Rooms) -> None:
-    job = await given_up(rooms)
-    await deliver_late(rooms)
-    await LateTaskChecks(rooms.deps).record_claimed_task(
+async def test_late_images_may_be_added_to_those_there_are(setup: WorkerSetup) -> None:
+    job = await given_up(setup)
+    await deliver_late(setup)
+    await LateTaskChecks(setup.deps).record_claimed_task(
         job.id, 1, "a second task of the same POST"
     )
-    await rooms.sql("UPDATE late_tasks SET is_claimed = false WHERE outcome IS NULL")
+    await setup.sql("UPDATE late_tasks SET is_claimed = false WHERE outcome IS NULL")
     more = ("https://images.example/3.png",)
-    rooms.kie.polls.append(Delivered(more))
-    assert await LateTaskChecks(rooms.deps).check_due() == 1
-    assert (await rooms.now_is(job)).late_result_urls == URLS + more
-    assert await broken_books(rooms) == set()
-    rows = await rooms.sql("SELECT id FROM webhook_messages WHERE event = 'job.delivered_late'")
+    setup.kie.polls.append(Delivered(more))
+    assert await LateTaskChecks(setup.deps).check_due() == 1
+    assert (await setup.now_is(job)).late_result_urls == URLS + more
+    assert await broken_books(setup) == set()
+    rows = await setup.sql("SELECT id FROM webhook_messages WHERE event = 'job.delivered_late'")
     assert len(rows) == 2, "each task is told by a message of its own"
 
 
-async def test_each_message_tells_the_same_at_every_try(rooms: Rooms) -> None:
-    job = await given_up(rooms)
+async def test_each_message_tells_the_same_at_every_try(setup: WorkerSetup) -> None:
+    job = await given_up(setup)
     async with (
         receiving() as receiver,
         WebhookSender(allow_loopback=True, timeout_seconds=2) as sender,
     ):
-        rooms = rooms.with_deps(webhook_sender=sender)
-        await rooms.sql("UPDATE webhook_messages SET url = $1", receiver.url)
-        (end,) = await rooms.sql("SELECT id FROM webhook_messages")
+        setup = setup.with_deps(webhook_sender=sender)
+        await setup.sql("UPDATE webhook_messages SET url = $1", receiver.url)
+        (end,) = await setup.sql("SELECT id FROM webhook_messages")
         receiver.answer_in_turn(500)
-        await send_webhook(rooms.deps, UUID(str(end["id"])))
+        await send_webhook(setup.deps, UUID(str(end["id"])))
         receiver.answering = None
-        await deliver_late(rooms)
-        await rooms.sql("UPDATE webhook_messages SET url = $1", receiver.url)
-        await rooms.sql("UPDATE webhook_messages SET next_try_at = created_at")
-        rows = await rooms.sql("SELECT id FROM webhook_messages ORDER BY created_at")
+        await deliver_late(setup)
+        await setup.sql("UPDATE webhook_messages SET url = $1", receiver.url)
+        await setup.sql("UPDATE webhook_messages SET next_try_at = created_at")
+        rows = await setup.sql("SELECT id FROM webhook_messages ORDER BY created_at")
         for row in rows:
-            await send_webhook(rooms.deps, UUID(str(row["id"])))
+            await send_webhook(setup.deps, UUID(str(row["id"])))
     first, again, late = receiver.requests
     assert first.body == again.body
     assert (first.object["type"], first.object["data"]["late_result_urls"]) == ("job.failed", None)

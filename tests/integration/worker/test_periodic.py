@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.redis.deliveries import connect_redis
 from shared.errors import RedisDown
-from tests.support.deployment import Workshop, eventually
+from tests.support.deployment import Deployment, eventually
 from worker.bootstrap import open_worker
 from worker.dependencies import always_true
 from worker.queue.lanes import build_periodic
@@ -128,17 +128,17 @@ async def test_a_worker_that_may_not_claim_takes_no_turn_and_leaves_it_to_anothe
 
 
 async def test_all_periodic_work_of_a_worker_asks_whether_it_may_claim(
-    workshop: Workshop, redis: ArqRedis
+    deployment: Deployment, redis: ArqRedis
 ) -> None:
-    async with open_worker(workshop.settings) as rooms:
-        await rooms.processes.wait_for_shared_redis()
+    async with open_worker(deployment.settings) as resources:
+        await resources.processes.wait_for_shared_redis()
         await redis.flushall()
-        doubtful = replace(rooms.deps, may_claim=lambda: False)
+        doubtful = replace(resources.deps, may_claim=lambda: False)
         for one in build_periodic(doubtful, Reconciler(doubtful)):
             assert not await one.run_if_due(), one.work.name
         ran = [
             one.work.name
-            for one in build_periodic(rooms.deps, Reconciler(rooms.deps))
+            for one in build_periodic(resources.deps, Reconciler(resources.deps))
             if await one.run_if_due()
         ]
     assert ran == ["reconcile", "check_balance", "check_late_tasks"]

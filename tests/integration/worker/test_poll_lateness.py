@@ -6,7 +6,7 @@ from arq.connections import ArqRedis
 
 from shared.adapters.redis.deliveries import Lane, local_now_ms
 from tests.integration.worker.bare_lanes import seen
-from tests.support.deployment import Workshop, text_to_image
+from tests.support.deployment import Deployment, text_to_image
 from worker.dependencies import Dependencies
 
 LONG = "[[sim: duration=60]]"
@@ -20,23 +20,23 @@ def lateness(deps: Dependencies, which: str) -> float:
 
 
 async def test_a_poll_that_was_overdue_is_counted_as_that_late(
-    workshop: Workshop, redis: ArqRedis
+    deployment: Deployment, redis: ArqRedis
 ) -> None:
-    async with workshop.worker():
-        job = await workshop.enqueue(text_to_image(LONG))
-        await workshop.in_state(job, "generating")
+    async with deployment.worker():
+        job = await deployment.enqueue(text_to_image(LONG))
+        await deployment.in_state(job, "generating")
     due_ms = local_now_ms() - int(1000 * OVERDUE_SECONDS)
     assert await redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(job.id): due_ms}, xx=True, ch=True)
-    async with workshop.worker() as rooms:
-        await seen(lambda: lateness(rooms.deps, "count") >= 1, "the overdue poll was sent")
-        assert OVERDUE_SECONDS <= lateness(rooms.deps, "sum") < 4 * OVERDUE_SECONDS
+    async with deployment.worker() as resources:
+        await seen(lambda: lateness(resources.deps, "count") >= 1, "the overdue poll was sent")
+        assert OVERDUE_SECONDS <= lateness(resources.deps, "sum") < 4 * OVERDUE_SECONDS
 
 
-async def test_every_poll_is_counted_once_and_at_its_new_due_time(workshop: Workshop) -> None:
-    async with workshop.worker() as rooms:
-        await workshop.enqueue(text_to_image("[[sim: duration=4]]"))
-        await seen(lambda: lateness(rooms.deps, "count") >= 3, "three polls", 20)
-        polls = workshop.simulator.record.poll_arrivals.total
-        assert polls - 1 <= lateness(rooms.deps, "count") <= polls + 1
+async def test_every_poll_is_counted_once_and_at_its_new_due_time(deployment: Deployment) -> None:
+    async with deployment.worker() as resources:
+        await deployment.enqueue(text_to_image("[[sim: duration=4]]"))
+        await seen(lambda: lateness(resources.deps, "count") >= 3, "three polls", 20)
+        polls = deployment.simulator.record.poll_arrivals.total
+        assert polls - 1 <= lateness(resources.deps, "count") <= polls + 1
         # Counted from when the task was made, the third poll alone would be three seconds late.
-        assert lateness(rooms.deps, "sum") < 2
+        assert lateness(resources.deps, "sum") < 2

@@ -24,7 +24,7 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.lifecycle import Reason
 from shared.errors import PostgresDown, RedisDown, StaleJob
-from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.integration.worker.worker_setup import PRICE, START, WorkerSetup
 from tests.support.deployment import text_to_image
 from tests.support.polled_jobs import polled
 from worker.batching.change_publisher import ChangePublisher, send_with
@@ -37,12 +37,12 @@ from worker.store.job_store import JobStore, SettledJob
 URL = "https://example.com/1.png"
 
 
-async def generating(rooms: Rooms, quantity: int = 1) -> Job:
+async def generating(setup: WorkerSetup, quantity: int = 1) -> Job:
     """Return a job with the task `t1`."""
-    job = await rooms.enqueue(text_to_image(quantity=quantity))
-    rooms.kie.submits.append(Accepted("t1"))
-    await rooms.submit(job)
-    return await rooms.now_is(job)
+    job = await setup.enqueue(text_to_image(quantity=quantity))
+    setup.kie.submits.append(Accepted("t1"))
+    await setup.submit(job)
+    return await setup.now_is(job)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ async def generating(rooms: Rooms, quantity: int = 1) -> Job:
     ids=["success", "failure", "content-policy"],
 )
 async def test_kies_verdict_ends_the_job_and_moves_the_money_once(
-    rooms: Rooms, verdict: PollOutcome, state: str, reason: str | None, charged: int
+    setup: WorkerSetup, verdict: PollOutcome, state: str, reason: str | None, charged: int
 ) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls.append(verdict)
-    assert await rooms.poll(job) is None
-    after = await rooms.now_is(job)
+    job = await generating(setup)
+    setup.kie.polls.append(verdict)
+    assert await setup.poll(job) is None
+    after = await setup.now_is(job)
     assert (after.state, after.reason) == (state, reason)
     assert after.credits_charged == (Decimal(charged) if charged else None)
-    assert await rooms.money() == (START - charged, 0)
+    assert await setup.money() == (START - charged, 0)
     if isinstance(verdict, TaskFailed):
         assert after.message == verdict.message
-    kinds = await rooms.sql("SELECT kind FROM ledger_entries WHERE job_id = $1 ORDER BY id", job.id)
+    kinds = await setup.sql("SELECT kind FROM ledger_entries WHERE job_id = $1 ORDER BY id", job.id)
     assert [row["kind"] for row in kinds] == ["hold", "capture" if charged else "release"]
 
 
@@ -82,195 +82,201 @@ async def test_kies_verdict_ends_the_job_and_moves_the_money_once(
     ids=lambda verdict: verdict.message,
 )
 async def test_an_answer_that_decides_nothing_is_asked_for_again_with_backoff(
-    rooms: Rooms, verdict: NoVerdict
+    setup: WorkerSetup, verdict: NoVerdict
 ) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls += [verdict] * 6
+    job = await generating(setup)
+    setup.kie.polls += [verdict] * 6
     delays = []
     for _ in range(6):
-        delay_seconds = await rooms.poll(job)
+        delay_seconds = await setup.poll(job)
         assert delay_seconds is not None
         delays.append(delay_seconds)
-        await rooms.redis.flushall()  # the throttle is not tested here
+        await setup.redis.flushall()  # the throttle is not tested here
     least = 5.0 if verdict.slow_down or verdict.account_blocked else 0.5
     assert delays[0] >= least
     assert 10 < delays[-1] <= 30
-    assert (await rooms.now_is(job)).state == "generating"
-    assert await rooms.money() == (START, PRICE)
+    assert (await setup.now_is(job)).state == "generating"
+    assert await setup.money() == (START, PRICE)
 
 
-async def test_a_task_that_is_still_generating_is_asked_about_later(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.clock.advance(20)
-    rooms.kie.polls.append(Pending(0.5))
-    delay_seconds = await rooms.poll(job)
+async def test_a_task_that_is_still_generating_is_asked_about_later(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    setup.clock.advance(20)
+    setup.kie.polls.append(Pending(0.5))
+    delay_seconds = await setup.poll(job)
     assert delay_seconds == pytest.approx(2.4, abs=0.1)
-    assert (await rooms.now_is(job)).progress == 0.5
+    assert (await setup.now_is(job)).progress == 0.5
 
 
-async def test_progress_goes_forward_only_and_is_written_only_when_it_does(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls += [Pending(0.5), Pending(0.3), Pending(0.5)]
+async def test_progress_goes_forward_only_and_is_written_only_when_it_does(
+    setup: WorkerSetup,
+) -> None:
+    job = await generating(setup)
+    setup.kie.polls += [Pending(0.5), Pending(0.3), Pending(0.5)]
     for _ in range(3):
-        await rooms.poll(job)
-    assert (await rooms.now_is(job)).progress == 0.5
-    assert (await rooms.events(job)).count("progressed") == 1
+        await setup.poll(job)
+    assert (await setup.now_is(job)).progress == 0.5
+    assert (await setup.events(job)).count("progressed") == 1
 
 
-async def test_fewer_images_than_asked_are_charged_as_delivered_and_noted(rooms: Rooms) -> None:
-    job = await generating(rooms, quantity=4)
-    rooms.kie.polls.append(Delivered((URL, URL + "?2")))
-    await rooms.poll(job)
-    after = await rooms.now_is(job)
+async def test_fewer_images_than_asked_are_charged_as_delivered_and_noted(
+    setup: WorkerSetup,
+) -> None:
+    job = await generating(setup, quantity=4)
+    setup.kie.polls.append(Delivered((URL, URL + "?2")))
+    await setup.poll(job)
+    after = await setup.now_is(job)
     assert (after.state, after.message) == ("succeeded", "2 of 4 images were delivered")
     assert after.credits_charged == 7
-    assert await rooms.money() == (START - 7, 0)
+    assert await setup.money() == (START - 7, 0)
 
 
 async def test_fewer_images_without_a_price_of_their_own_are_charged_as_asked(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    job = await generating(rooms, quantity=4)
-    rooms.kie.polls.append(Delivered((URL, URL + "?2", URL + "?3")))
-    await rooms.poll(job)
-    assert (await rooms.now_is(job)).credits_charged == 8
+    job = await generating(setup, quantity=4)
+    setup.kie.polls.append(Delivered((URL, URL + "?2", URL + "?3")))
+    await setup.poll(job)
+    assert (await setup.now_is(job)).credits_charged == 8
 
 
-async def test_more_images_than_asked_are_delivered_at_the_asked_price(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls.append(Delivered((URL, URL + "?2")))
-    await rooms.poll(job)
-    after = await rooms.now_is(job)
+async def test_more_images_than_asked_are_delivered_at_the_asked_price(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    setup.kie.polls.append(Delivered((URL, URL + "?2")))
+    await setup.poll(job)
+    after = await setup.now_is(job)
     assert (len(after.result_urls), after.credits_charged, after.message) == (2, 6, None)
 
 
-async def test_at_the_deadline_one_last_look_decides(rooms: Rooms) -> None:
-    late, in_time = await generating(rooms), await _another(rooms)
-    await rooms.let_pass(1801)
-    rooms.kie.polls += [Pending(0.9), Delivered((URL,))]
-    assert await rooms.poll(late) is None
-    assert await rooms.poll(in_time) is None
-    ended = await rooms.now_is(late)
+async def test_at_the_deadline_one_last_look_decides(setup: WorkerSetup) -> None:
+    late, in_time = await generating(setup), await _another(setup)
+    await setup.let_pass(1801)
+    setup.kie.polls += [Pending(0.9), Delivered((URL,))]
+    assert await setup.poll(late) is None
+    assert await setup.poll(in_time) is None
+    ended = await setup.now_is(late)
     assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")
     assert "last poll" in (ended.message or "")
-    assert (await rooms.now_is(in_time)).state == "succeeded"
-    assert await rooms.money() == (START - PRICE, 0)
+    assert (await setup.now_is(in_time)).state == "succeeded"
+    assert await setup.money() == (START - PRICE, 0)
 
 
-async def test_the_poll_before_the_deadline_is_put_on_it(rooms: Rooms) -> None:
-    job = await generating(rooms)
+async def test_the_poll_before_the_deadline_is_put_on_it(setup: WorkerSetup) -> None:
+    job = await generating(setup)
     assert job.deadline_at is not None
-    rooms.clock.advance(1795)
-    left_seconds = (job.deadline_at - rooms.clock.now()) / timedelta(seconds=1)
-    rooms.kie.polls.append(Pending(0))
-    delay_seconds = await rooms.poll(job)
+    setup.clock.advance(1795)
+    left_seconds = (job.deadline_at - setup.clock.now()) / timedelta(seconds=1)
+    setup.kie.polls.append(Pending(0))
+    delay_seconds = await setup.poll(job)
     assert delay_seconds == pytest.approx(left_seconds, abs=0.5)
     assert left_seconds < LONGEST_GAP_SECONDS
 
 
 async def test_a_last_look_that_kie_does_not_answer_is_tried_again_but_not_for_ever(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    job = await generating(rooms)
-    await rooms.let_pass(1801)
-    rooms.kie.polls += [NoVerdict("502")] * 2
-    assert await rooms.poll(job) is not None
-    assert (await rooms.now_is(job)).state == "generating"
-    await rooms.let_pass(LAST_POLL_LIMIT_SECONDS)
-    assert await rooms.poll(job) is None
-    ended = await rooms.now_is(job)
+    job = await generating(setup)
+    await setup.let_pass(1801)
+    setup.kie.polls += [NoVerdict("502")] * 2
+    assert await setup.poll(job) is not None
+    assert (await setup.now_is(job)).state == "generating"
+    await setup.let_pass(LAST_POLL_LIMIT_SECONDS)
+    assert await setup.poll(job) is None
+    ended = await setup.now_is(job)
     assert (ended.state, ended.reason) == ("failed", "deadline_exceeded")
     assert "502" in (ended.message or "")
 
 
-async def test_polling_an_ended_job_asks_nobody_and_ends(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls.append(Delivered((URL,)))
-    await rooms.poll(job)
-    assert await rooms.poll(job) is None
-    assert len(rooms.kie.poll_calls) == 1
+async def test_polling_an_ended_job_asks_nobody_and_ends(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    setup.kie.polls.append(Delivered((URL,)))
+    await setup.poll(job)
+    assert await setup.poll(job) is None
+    assert len(setup.kie.poll_calls) == 1
 
 
-async def test_polling_a_queued_job_asks_nobody_and_ends(rooms: Rooms) -> None:
-    job = await rooms.enqueue()
-    assert await rooms.poll(job) is None
-    assert rooms.kie.poll_calls == []
+async def test_polling_a_queued_job_asks_nobody_and_ends(setup: WorkerSetup) -> None:
+    job = await setup.enqueue()
+    assert await setup.poll(job) is None
+    assert setup.kie.poll_calls == []
 
 
-async def test_two_polls_that_both_find_success_charge_once(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls += [Delivered((URL,))] * 2
-    outcomes = await asyncio.gather(rooms.poll(job), rooms.poll(job), return_exceptions=True)
+async def test_two_polls_that_both_find_success_charge_once(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    setup.kie.polls += [Delivered((URL,))] * 2
+    outcomes = await asyncio.gather(setup.poll(job), setup.poll(job), return_exceptions=True)
     assert sorted(type(one).__name__ for one in outcomes) in (
         ["NoneType", "StaleJob"],
         ["NoneType", "NoneType"],
     )
-    assert await rooms.money() == (START - PRICE, 0)
+    assert await setup.money() == (START - PRICE, 0)
 
 
-async def test_a_fourth_question_within_a_second_is_not_asked(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls += [Pending(0)] * 4
+async def test_a_fourth_question_within_a_second_is_not_asked(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    setup.kie.polls += [Pending(0)] * 4
     for _ in range(3):
-        await rooms.poll(job)
+        await setup.poll(job)
     with pytest.raises(Throttled):
-        await rooms.poll(job)
-    assert len(rooms.kie.poll_calls) == 3
+        await setup.poll(job)
+    assert len(setup.kie.poll_calls) == 3
 
 
-async def test_with_postgres_away_at_settlement_nothing_is_lost(rooms: Rooms) -> None:
-    job = await generating(rooms)
+async def test_with_postgres_away_at_settlement_nothing_is_lost(setup: WorkerSetup) -> None:
+    job = await generating(setup)
 
     class Away(JobStore):
         async def settle(self, *_: Any) -> SettledJob:
             raise PostgresDown("Postgres does not answer: a drill")
 
-    rooms.kie.polls += [Delivered((URL,))] * 2
+    setup.kie.polls += [Delivered((URL,))] * 2
     with pytest.raises(PostgresDown):
-        await rooms.with_deps(store=Away(rooms.database)).poll(job)
-    assert await rooms.money() == (START, PRICE)
-    await rooms.poll(job)
-    assert await rooms.money() == (START - PRICE, 0)
+        await setup.with_deps(store=Away(setup.database)).poll(job)
+    assert await setup.money() == (START, PRICE)
+    await setup.poll(job)
+    assert await setup.money() == (START - PRICE, 0)
 
 
-async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls.append(Delivered((URL,)))
-    async with connect_redis(f"unix://{rooms.deps.settings.darkroom_home}/nobody.sock") as nobody:
+async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    setup.kie.polls.append(Delivered((URL,)))
+    async with connect_redis(f"unix://{setup.deps.settings.darkroom_home}/nobody.sock") as nobody:
         with pytest.raises(RedisDown):
             await DeliveryQueue(nobody).publish_changes([Change(job.id, has_ended=True)])
         publisher = ChangePublisher(send_with(RedisScripts(nobody)), outage_seconds=0)
-        assert await rooms.with_deps(publish_change=publisher.publish).poll(job) is None
+        assert await setup.with_deps(publish_change=publisher.publish).poll(job) is None
         await publisher.close()
-    assert (await rooms.now_is(job)).state == "succeeded"
+    assert (await setup.now_is(job)).state == "succeeded"
 
 
-async def test_a_lost_price_row_is_shouted_about_and_the_hold_price_stands(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    await rooms.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
-    await rooms.sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
-    rooms.kie.polls.append(Delivered((URL,)))
+async def test_a_lost_price_row_is_shouted_about_and_the_hold_price_stands(
+    setup: WorkerSetup,
+) -> None:
+    job = await generating(setup)
+    await setup.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
+    await setup.sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+    setup.kie.polls.append(Delivered((URL,)))
     with structlog.testing.capture_logs() as logs:
-        await rooms.poll(job)
-    assert (await rooms.now_is(job)).credits_charged == PRICE
+        await setup.poll(job)
+    assert (await setup.now_is(job)).credits_charged == PRICE
     levels = [log["log_level"] for log in logs if log["event"] == "price_row_missing"]
     assert levels == ["critical"]
 
 
-async def test_progress_of_a_job_that_ended_meanwhile_is_stale(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    rooms.kie.polls.append(Delivered((URL,)))
-    await rooms.poll(job)
+async def test_progress_of_a_job_that_ended_meanwhile_is_stale(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    setup.kie.polls.append(Delivered((URL,)))
+    await setup.poll(job)
     with pytest.raises(StaleJob):
-        await rooms.deps.store.record_progress(polled(job), job_events.Progressed(0.5))
+        await setup.deps.store.record_progress(polled(job), job_events.Progressed(0.5))
 
 
-async def test_ends_are_counted_with_their_times_and_credits(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    finished_at = rooms.clock.now() - timedelta(seconds=3)
-    rooms.kie.polls.append(Delivered((URL,), finished_at))
-    await rooms.poll(job)
-    value = rooms.registry.get_sample_value
+async def test_ends_are_counted_with_their_times_and_credits(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    finished_at = setup.clock.now() - timedelta(seconds=3)
+    setup.kie.polls.append(Delivered((URL,), finished_at))
+    await setup.poll(job)
+    value = setup.registry.get_sample_value
     labels = {"state": "succeeded", "reason": "", "model": "gpt-4o-image"}
     assert value("darkroom_jobs_total", labels) == 1
     assert value("darkroom_credits_charged_total") == 6
@@ -280,8 +286,8 @@ async def test_ends_are_counted_with_their_times_and_credits(rooms: Rooms) -> No
     assert lag_seconds == pytest.approx(3, abs=0.5)
 
 
-async def _another(rooms: Rooms) -> Job:
-    job = await rooms.enqueue()
-    rooms.kie.submits.append(Accepted("t2"))
-    await rooms.submit(job)
-    return await rooms.now_is(job)
+async def _another(setup: WorkerSetup) -> Job:
+    job = await setup.enqueue()
+    setup.kie.submits.append(Accepted("t2"))
+    await setup.submit(job)
+    return await setup.now_is(job)

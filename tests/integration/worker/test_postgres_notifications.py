@@ -11,7 +11,7 @@ import pytest
 
 from producer import Job
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
-from tests.integration.worker.worker_setup import Rooms, listen
+from tests.integration.worker.worker_setup import WorkerSetup, listen
 from tests.support.deployment import eventually, text_to_image
 
 _LISTENERS = (
@@ -21,10 +21,10 @@ _LISTENERS = (
 
 
 @pytest.fixture
-async def dispatching(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
+async def dispatching(setup: WorkerSetup, database_url: str) -> AsyncIterator[None]:
     """Dispatch in the background, from when it listens."""
-    task = asyncio.create_task(listen(rooms.deps, database_url))
-    await _listener_other_than(rooms, None)
+    task = asyncio.create_task(listen(setup.deps, database_url))
+    await _listener_other_than(setup, None)
     yield
     assert not task.done()
     task.cancel()
@@ -41,78 +41,78 @@ async def callers(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg
 
 @pytest.mark.usefixtures("dispatching")
 async def test_it_is_delivered_within_200_ms_of_the_commit_and_not_before(
-    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record]
+    setup: WorkerSetup, callers: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     lags = []
     for _ in range(5):
         async with callers.transaction():
-            job = await rooms.enqueue(connection=callers)
-            assert await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT) is None
+            job = await setup.enqueue(connection=callers)
+            assert await setup.delivery_due_in_seconds(job.id, Lane.SUBMIT) is None
         committed_at = monotonic()
-        await _delivered(rooms, job)
+        await _delivered(setup, job)
         lags.append(monotonic() - committed_at)
     assert sorted(lags)[2] < 0.2, lags
 
 
 @pytest.mark.usefixtures("dispatching")
 async def test_what_is_rolled_back_is_never_delivered(
-    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record]
+    setup: WorkerSetup, callers: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     transaction = callers.transaction()
     await transaction.start()
-    lost = await rooms.enqueue(connection=callers)
+    lost = await setup.enqueue(connection=callers)
     await transaction.rollback()
     async with callers.transaction():
-        kept = await rooms.enqueue(text_to_image("another"), connection=callers)
-    await _delivered(rooms, kept)
-    assert await rooms.delivery_due_in_seconds(lost.id, Lane.SUBMIT) is None
+        kept = await setup.enqueue(text_to_image("another"), connection=callers)
+    await _delivered(setup, kept)
+    assert await setup.delivery_due_in_seconds(lost.id, Lane.SUBMIT) is None
 
 
 @pytest.mark.usefixtures("dispatching")
 async def test_it_survives_its_connection_being_terminated(
-    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record]
+    setup: WorkerSetup, callers: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    pid = await _listener_other_than(rooms, None)
-    await rooms.sql("SELECT pg_terminate_backend($1)", pid)
-    assert await _listener_other_than(rooms, pid) != pid
+    pid = await _listener_other_than(setup, None)
+    await setup.sql("SELECT pg_terminate_backend($1)", pid)
+    assert await _listener_other_than(setup, pid) != pid
     async with callers.transaction():
-        job = await rooms.enqueue(connection=callers)
-    await _delivered(rooms, job)
+        job = await setup.enqueue(connection=callers)
+    await _delivered(setup, job)
 
 
 async def test_redis_away_at_a_notification_does_not_end_the_listening(
-    rooms: Rooms, callers: asyncpg.Connection[asyncpg.Record], database_url: str
+    setup: WorkerSetup, callers: asyncpg.Connection[asyncpg.Record], database_url: str
 ) -> None:
-    later = rooms.deps.settings.darkroom_home / "later.sock"
-    redis_url = rooms.deps.settings.redis_url
+    later = setup.deps.settings.darkroom_home / "later.sock"
+    redis_url = setup.deps.settings.redis_url
     assert redis_url is not None
     async with connect_redis(f"unix://{later}") as client:
-        deps = rooms.with_deps(delivery_queue=DeliveryQueue(client)).deps
+        deps = setup.with_deps(delivery_queue=DeliveryQueue(client)).deps
         task = asyncio.create_task(listen(deps, database_url))
-        await _listener_other_than(rooms, None)
+        await _listener_other_than(setup, None)
         async with callers.transaction():
-            first = await rooms.enqueue(connection=callers)
+            first = await setup.enqueue(connection=callers)
         later.symlink_to(redis_url.get_secret_value().removeprefix("unix://").partition("?")[0])
         async with callers.transaction():
-            second = await rooms.enqueue(connection=callers)
-        await _delivered(rooms, second)
-        await _delivered(rooms, first)
+            second = await setup.enqueue(connection=callers)
+        await _delivered(setup, second)
+        await _delivered(setup, first)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _delivered(rooms: Rooms, job: Job) -> None:
+async def _delivered(setup: WorkerSetup, job: Job) -> None:
     async def is_there() -> bool:
-        return await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT) is not None
+        return await setup.delivery_due_in_seconds(job.id, Lane.SUBMIT) is not None
 
     await eventually(is_there, f"job {job.id} is delivered", 10)
 
 
-async def _listener_other_than(rooms: Rooms, pid: int | None) -> int:
+async def _listener_other_than(setup: WorkerSetup, pid: int | None) -> int:
     found: list[int] = []
 
     async def is_there() -> bool:
-        found[:] = [row["pid"] for row in await rooms.sql(_LISTENERS) if row["pid"] != pid]
+        found[:] = [row["pid"] for row in await setup.sql(_LISTENERS) if row["pid"] != pid]
         return bool(found)
 
     await eventually(is_there, "somebody listens for dispatches", 10)

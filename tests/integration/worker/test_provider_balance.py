@@ -24,7 +24,7 @@ from shared.adapters.postgres.database import connect_database
 from shared.domain import job_events
 from shared.errors import PostgresDown, StaleJob
 from tests.fakes.fake_kie import FakeKie
-from tests.support.deployment import Workshop, eventually, fast_simulator_config, text_to_image
+from tests.support.deployment import Deployment, eventually, fast_simulator_config, text_to_image
 from tests.support.ports import free_port
 from worker.bootstrap import open_worker
 from worker.dependencies import Dependencies
@@ -46,8 +46,8 @@ TABLE = "provider_balance_checks"
 class Office:
     """One worker's deps without lanes, and its eye on Kie's balance."""
 
-    def __init__(self, workshop: Workshop, deps: Dependencies) -> None:
-        self.workshop = workshop
+    def __init__(self, deployment: Deployment, deps: Dependencies) -> None:
+        self.deployment = deployment
         self.registry = CollectorRegistry()
         self.deps = replace(deps, metrics=Metrics(self.registry))
         (account,) = deps.accounts
@@ -66,14 +66,14 @@ class Office:
 
     async def rows(self) -> list[dict[str, Any]]:
         """Return every check, oldest first."""
-        return await self.workshop.run_sql(f"SELECT * FROM {TABLE} ORDER BY id")
+        return await self.deployment.run_sql(f"SELECT * FROM {TABLE} ORDER BY id")
 
     async def submit(self, directive: str = "", **fields: Any) -> Job:
         """Enqueue a job and take its submit step."""
         prompt = f"a picture [[sim: {directive}]]" if directive else "a picture"
-        job = await self.workshop.enqueue(text_to_image(prompt, **fields))
+        job = await self.deployment.enqueue(text_to_image(prompt, **fields))
         await submit_job(self.deps, job.id)
-        return await self.workshop.producer.get(job.id)
+        return await self.deployment.producer.get(job.id)
 
     async def finish(self, job: Job) -> Job:
         """Poll until the job has ended."""
@@ -83,10 +83,10 @@ class Office:
                 await poll_job(self.deps, job.id)
             except Throttled:
                 return False
-            return (await self.workshop.producer.get(job.id)).finished_at is not None
+            return (await self.deployment.producer.get(job.id)).finished_at is not None
 
         await eventually(has_ended, "the job has ended")
-        return await self.workshop.producer.get(job.id)
+        return await self.deployment.producer.get(job.id)
 
     async def develop(self, directive: str = "", **fields: Any) -> Job:
         """Take a job from enqueue to its end."""
@@ -98,22 +98,22 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(workshop: Workshop, **changes: Any) -> AsyncIterator[Office]:
-    async with open_worker(workshop.settings.model_copy(update=changes)) as rooms:
-        yield Office(workshop, rooms.deps)
+async def open_office(deployment: Deployment, **changes: Any) -> AsyncIterator[Office]:
+    async with open_worker(deployment.settings.model_copy(update=changes)) as resources:
+        yield Office(deployment, resources.deps)
 
 
 @pytest.fixture
-async def office(workshop: Workshop) -> AsyncIterator[Office]:
+async def office(deployment: Deployment) -> AsyncIterator[Office]:
     """An office that has checked once."""
-    async with open_office(workshop) as office:
+    async with open_office(deployment) as office:
         await office.check()
         yield office
 
 
-async def spend_behind_our_back(workshop: Workshop, tasks: int, variants: int = 1) -> None:
+async def spend_behind_our_back(deployment: Deployment, tasks: int, variants: int = 1) -> None:
     """Create tasks with the same key outside of Darkroom."""
-    simulator = workshop.simulator
+    simulator = deployment.simulator
     headers = {"Authorization": f"Bearer {simulator.api_key}", "User-Agent": "somebody/1"}
     async with aiohttp.ClientSession(simulator.base_url, headers=headers) as session:
         for _ in range(tasks):
@@ -122,15 +122,15 @@ async def spend_behind_our_back(workshop: Workshop, tasks: int, variants: int = 
                 assert (await response.json())["code"] == 200
 
 
-async def top_up(workshop: Workshop, credits: int) -> None:
+async def top_up(deployment: Deployment, credits: int) -> None:
     """Add credits, as a purchase does."""
-    url = f"{workshop.simulator.base_url}/simulator/credits"
+    url = f"{deployment.simulator.base_url}/simulator/credits"
     async with aiohttp.request("POST", url, json={"credits": credits}) as response:
         assert response.status == 200
 
 
-async def doctors_word(workshop: Workshop) -> Finding:
-    return {one.name: one async for one in examine(workshop.settings)}["kie balance"]
+async def doctors_word(deployment: Deployment) -> Finding:
+    return {one.name: one async for one in examine(deployment.settings)}["kie balance"]
 
 
 def events_in(logs: list[Any]) -> list[str]:
@@ -140,11 +140,11 @@ def events_in(logs: list[Any]) -> list[str]:
 # --- what is stored ----------------------------------------------------------------------------
 
 
-async def test_the_first_check_has_nothing_before_it(workshop: Workshop) -> None:
-    async with open_office(workshop) as office:
+async def test_the_first_check_has_nothing_before_it(deployment: Deployment) -> None:
+    async with open_office(deployment) as office:
         row = await office.check()
     assert (row["verdict"], row["follows"], row["previous_balance"]) == ("first", None, None)
-    assert row["balance"] == Decimal(str(workshop.simulator.record.account.balance))
+    assert row["balance"] == Decimal(str(deployment.simulator.record.account.balance))
     assert row["asked_at"] <= row["at"]
     assert row["settled"]
 
@@ -161,13 +161,13 @@ async def test_spend_as_expected_is_ok_to_the_credit(office: Office) -> None:
 
 async def test_a_price_change_after_the_post_changes_nothing(office: Office) -> None:
     await office.develop()
-    await office.workshop.run_sql("UPDATE pricing SET provider_credits = 100")
+    await office.deployment.run_sql("UPDATE pricing SET provider_credits = 100")
     row = await office.check()
     assert (row["verdict"], row["expected_spend_low"], row["expected_spend_high"]) == ("ok", 6, 6)
 
 
 async def test_a_wrong_provider_price_shows_as_drift(office: Office) -> None:
-    await office.workshop.run_sql("UPDATE pricing SET provider_credits = 100")
+    await office.deployment.run_sql("UPDATE pricing SET provider_credits = 100")
     await office.develop()
     row = await office.check()
     assert (row["verdict"], row["drift"]) == ("drift", -94)
@@ -195,7 +195,7 @@ async def test_tasks_under_way_are_within_the_range_and_exact_at_the_end(office:
 
 
 async def test_what_comes_late_is_explained(office: Office) -> None:
-    sql = office.workshop.run_sql
+    sql = office.deployment.run_sql
     late_tasks = LateTaskChecks(office.deps)
     rows = []
     for directive in ("duration=0.1", "duration=0.1, outcome=generate_failed", "lost_reply=1"):
@@ -207,7 +207,7 @@ async def test_what_comes_late_is_explained(office: Office) -> None:
         await sql(*ended)
         if job.provider_task_id is None:
             await sql("UPDATE job_attempts SET outcome = 'lost' WHERE job_id = $1", job.id)
-            *_, task_id = office.workshop.simulator.record.tasks
+            *_, task_id = office.deployment.simulator.record.tasks
             with pytest.raises(StaleJob):
                 await office.deps.store.record_submitted(job, job_events.Submitted(task_id, 60))
 
@@ -233,8 +233,8 @@ async def test_lost_replies_are_within_the_range(office: Office) -> None:
     assert row["previous_balance"] - row["balance"] == 18
 
 
-async def test_a_range_too_wide_to_tell_is_unknown(workshop: Workshop) -> None:
-    async with open_office(workshop, kie_drift_alert_credits=5) as office:
+async def test_a_range_too_wide_to_tell_is_unknown(deployment: Deployment) -> None:
+    async with open_office(deployment, kie_drift_alert_credits=5) as office:
         await office.check()
         await office.submit("lost_reply=1")
         assert (await office.check())["verdict"] == "unknown"
@@ -245,20 +245,20 @@ async def test_a_range_too_wide_to_tell_is_unknown(workshop: Workshop) -> None:
 
 async def test_spending_behind_our_back_is_told_once_and_never_corrected(office: Office) -> None:
     await office.develop()
-    money = await office.workshop.producer.balance("acme")
-    await spend_behind_our_back(office.workshop, 8, variants=2)
+    money = await office.deployment.producer.balance("acme")
+    await spend_behind_our_back(office.deployment, 8, variants=2)
     with structlog.testing.capture_logs() as logs:
         row = await office.check()
         after = await office.check()
     assert (row["verdict"], row["drift"], row["unexplained"]) == ("drift", 56, 56)
     assert events_in(logs) == ["critical provider_balance_drift"]
     assert (after["verdict"], after["drift"], after["unexplained"]) == ("ok", 0, 0)
-    assert await office.workshop.producer.balance("acme") == money
-    await office.workshop.check_books()
+    assert await office.deployment.producer.balance("acme") == money
+    await office.deployment.check_books()
 
 
 async def test_the_gauges_show_balance_and_drift(office: Office) -> None:
-    await spend_behind_our_back(office.workshop, 2)
+    await spend_behind_our_back(office.deployment, 2)
     row = await office.check()
     assert row["verdict"] == "ok"
     assert office.gauge("drift_credits") == 12
@@ -268,7 +268,7 @@ async def test_the_gauges_show_balance_and_drift(office: Office) -> None:
 async def test_a_slow_leak_adds_up_to_an_alert(office: Office) -> None:
     verdicts = []
     for _ in range(3):
-        await spend_behind_our_back(office.workshop, 3)
+        await spend_behind_our_back(office.deployment, 3)
         verdicts.append((await office.check())["verdict"])
     assert verdicts == ["ok", "ok", "drift"]
 
@@ -279,7 +279,7 @@ async def test_drift_hidden_among_tasks_under_way_comes_out_when_they_have_ended
     jobs = [await office.submit("duration=1.5") for _ in range(10)]
     hidden = await office.check()
     assert hidden["verdict"] == "unknown"
-    await spend_behind_our_back(office.workshop, 9)
+    await spend_behind_our_back(office.deployment, 9)
     for job in jobs:
         await office.finish(job)
     row = await office.check()
@@ -288,7 +288,7 @@ async def test_drift_hidden_among_tasks_under_way_comes_out_when_they_have_ended
 
 async def test_a_top_up_is_no_drift(office: Office) -> None:
     await office.develop()
-    await top_up(office.workshop, 5000)
+    await top_up(office.deployment, 5000)
     with structlog.testing.capture_logs() as logs:
         row = await office.check()
     assert (row["verdict"], row["drift"], row["unexplained"]) == ("topped_up", -5000, 0)
@@ -303,13 +303,13 @@ async def test_a_top_up_is_no_drift(office: Office) -> None:
     ("jobs", "said"), [(1, []), (2, ["warning provider_balance_low"])], ids=["lasts", "does not"]
 )
 async def test_a_balance_that_does_not_last_for_the_open_jobs_is_said(
-    workshop: Workshop, jobs: int, said: list[str]
+    deployment: Deployment, jobs: int, said: list[str]
 ) -> None:
     for _ in range(jobs):
-        await workshop.enqueue()
+        await deployment.enqueue()
     async with (
         running_simulator(fast_simulator_config(starting_credits=Decimal(11))) as poor,
-        open_office(workshop, kie_base_url=poor.base_url) as office,
+        open_office(deployment, kie_base_url=poor.base_url) as office,
     ):
         with structlog.testing.capture_logs() as logs:
             await office.check()
@@ -324,12 +324,12 @@ async def test_when_kie_is_away_nothing_is_written_and_the_next_check_makes_up(
 ) -> None:
     await office.develop()
     port = free_port()
-    async with open_office(office.workshop, kie_base_url=f"http://127.0.0.1:{port}") as cut_off:
+    async with open_office(office.deployment, kie_base_url=f"http://127.0.0.1:{port}") as cut_off:
         assert await cut_off.balance.check() is None
-    office.workshop.simulator.set_faults(account_code=401)
+    office.deployment.simulator.set_faults(account_code=401)
     assert await office.balance.check() is None
     assert len(await office.rows()) == 1
-    office.workshop.simulator.set_faults(account_code=None)
+    office.deployment.simulator.set_faults(account_code=None)
     row = await office.check()
     assert (row["verdict"], row["expected_spend_high"]) == ("ok", 6)
 
@@ -375,9 +375,9 @@ class MeetingKie(FakeKie):
 
 @pytest.mark.parametrize("checked_before", [0, 1])
 async def test_two_workers_at_the_same_moment_write_one_row(
-    workshop: Workshop, checked_before: int
+    deployment: Deployment, checked_before: int
 ) -> None:
-    async with open_office(workshop) as office:
+    async with open_office(deployment) as office:
         for _ in range(checked_before):
             await office.check()
         account = replace(office.account, kie=MeetingKie(asyncio.Barrier(2)))
@@ -390,12 +390,14 @@ async def test_two_workers_at_the_same_moment_write_one_row(
         assert events_in(logs) == ["critical provider_balance_drift"] * checked_before
 
 
-async def test_two_workers_one_after_the_other_write_one_row_a_minute(workshop: Workshop) -> None:
-    async with open_office(workshop) as one, open_office(workshop) as other:
+async def test_two_workers_one_after_the_other_write_one_row_a_minute(
+    deployment: Deployment,
+) -> None:
+    async with open_office(deployment) as one, open_office(deployment) as other:
         for office in (one, other, one):
             await periodic_check(office.deps)()
         assert len(await one.rows()) == 1
-        await workshop.run_sql(
+        await deployment.run_sql(
             f"UPDATE {TABLE} SET at = at - interval '1 minute',"
             " asked_at = asked_at - interval '1 minute'"
         )
@@ -431,24 +433,24 @@ async def test_people_read_the_checks_and_write_none(
 
 
 async def test_the_doctor_says_verdict_and_age_and_remembers_drift_for_a_day(
-    workshop: Workshop,
+    deployment: Deployment,
 ) -> None:
-    assert "never checked" in (await doctors_word(workshop)).detail
-    async with open_office(workshop) as office:
+    assert "never checked" in (await doctors_word(deployment)).detail
+    async with open_office(deployment) as office:
         await office.check()
-        word = await doctors_word(workshop)
+        word = await doctors_word(deployment)
         assert word.ok
         assert "s ago: first" in word.detail
-        await spend_behind_our_back(workshop, 9)
+        await spend_behind_our_back(deployment, 9)
         await office.check()
         await office.check()
-        word = await doctors_word(workshop)
+        word = await doctors_word(deployment)
         assert not word.ok
         assert word.fix
         assert "s ago: ok" in word.detail
         assert "drift found 1 times in the last day" in word.detail
-        await workshop.run_sql(
+        await deployment.run_sql(
             f"UPDATE {TABLE} SET at = at - interval '25 hours',"
             " asked_at = asked_at - interval '25 hours'"
         )
-        assert (await doctors_word(workshop)).ok
+        assert (await doctors_word(deployment)).ok

@@ -15,14 +15,14 @@ from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.redis_keys import WIPED_KEY
-from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.integration.worker.worker_setup import PRICE, START, WorkerSetup
 from tests.support.polled_jobs import polled
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 
-async def put_into(rooms: Rooms, state: str) -> Job:
+async def put_into(setup: WorkerSetup, state: str) -> Job:
     """Return a job in that state that has not changed for a while."""
-    job, store = await rooms.enqueue(), rooms.deps.store
+    job, store = await setup.enqueue(), setup.deps.store
     if state != "queued":
         job = await store.claim(job, job_events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
     if state == "unknown":
@@ -33,13 +33,13 @@ async def put_into(rooms: Rooms, state: str) -> Job:
         await store.settle(
             polled(job), job_events.Completed(("https://example.com/1.png",)), "current"
         )
-    await age(rooms, job, 300)
+    await age(setup, job, 300)
     return job
 
 
-async def age(rooms: Rooms, job: Job, seconds: float) -> None:
+async def age(setup: WorkerSetup, job: Job, seconds: float) -> None:
     """Let the job's last change and attempt lie that long ago."""
-    await rooms.sql(
+    await setup.sql(
         "UPDATE jobs SET updated_at = now() - make_interval(secs => $2),"
         " attempted_at = attempted_at - make_interval(secs => $2) WHERE id = $1",
         job.id,
@@ -47,10 +47,10 @@ async def age(rooms: Rooms, job: Job, seconds: float) -> None:
     )
 
 
-async def deliveries(rooms: Rooms) -> dict[Lane, set[str]]:
+async def deliveries(setup: WorkerSetup) -> dict[Lane, set[str]]:
     """Return the arq ids that wait in each lane."""
     return {
-        lane: {item.decode() for item in await rooms.redis.zrange(lane.value, 0, -1)}
+        lane: {item.decode() for item in await setup.redis.zrange(lane.value, 0, -1)}
         for lane in Lane
     }
 
@@ -66,159 +66,161 @@ async def deliveries(rooms: Rooms) -> dict[Lane, set[str]]:
     ],
 )
 async def test_a_lost_delivery_of_each_state_is_made_again(
-    rooms: Rooms, state: str, lane: Lane | None
+    setup: WorkerSetup, state: str, lane: Lane | None
 ) -> None:
-    job = await put_into(rooms, state)
-    await rooms.redis.delete(*(one.value for one in Lane))
-    await rooms.redis.set(EPOCH_KEY, "test")
-    await Reconciler(rooms.deps).run_once()
-    found = await deliveries(rooms)
+    job = await put_into(setup, state)
+    await setup.redis.delete(*(one.value for one in Lane))
+    await setup.redis.set(EPOCH_KEY, "test")
+    await Reconciler(setup.deps).run_once()
+    found = await deliveries(setup)
     assert found == {one: ({one.arq_id(job.id)} if one is lane else set()) for one in Lane}
-    redelivered = rooms.registry.get_sample_value("darkroom_redelivered_total")
+    redelivered = setup.registry.get_sample_value("darkroom_redelivered_total")
     assert redelivered == (1 if lane else 0)
 
 
-async def test_deliveries_that_live_keep_their_due_times(rooms: Rooms) -> None:
-    later = await rooms.enqueue(run_at=rooms.clock.now() + timedelta(hours=1))
-    now = await put_into(rooms, "queued")
-    polled = await put_into(rooms, "generating")
-    await rooms.redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(polled.id): 12345.0})
-    await age(rooms, later, 300)
-    before = await _scores(rooms)
+async def test_deliveries_that_live_keep_their_due_times(setup: WorkerSetup) -> None:
+    later = await setup.enqueue(run_at=setup.clock.now() + timedelta(hours=1))
+    now = await put_into(setup, "queued")
+    polled = await put_into(setup, "generating")
+    await setup.redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(polled.id): 12345.0})
+    await age(setup, later, 300)
+    before = await _scores(setup)
     assert len(before) == 4
-    await Reconciler(rooms.deps).run_once()
-    await Reconciler(rooms.deps).deliver_recent(0)
-    assert await _scores(rooms) == before
+    await Reconciler(setup.deps).run_once()
+    await Reconciler(setup.deps).deliver_recent(0)
+    assert await _scores(setup) == before
     assert now.state == "queued"
 
 
-async def test_a_job_of_the_future_is_delivered_again_for_its_own_time(rooms: Rooms) -> None:
-    job = await rooms.enqueue(run_at=rooms.clock.now() + timedelta(hours=1))
-    await age(rooms, job, 300)
-    await rooms.redis.flushall()
-    await Reconciler(rooms.deps).run_once()
-    due_in = await rooms.delivery_due_in_seconds(job.id, Lane.SUBMIT)
+async def test_a_job_of_the_future_is_delivered_again_for_its_own_time(setup: WorkerSetup) -> None:
+    job = await setup.enqueue(run_at=setup.clock.now() + timedelta(hours=1))
+    await age(setup, job, 300)
+    await setup.redis.flushall()
+    await Reconciler(setup.deps).run_once()
+    due_in = await setup.delivery_due_in_seconds(job.id, Lane.SUBMIT)
     assert due_in == pytest.approx(3600, abs=30)
 
 
-async def test_a_wiped_redis_gets_everything_again_over_many_pages(rooms: Rooms) -> None:
-    ids = await _insert_queued(rooms, 23)
-    reconciler = Reconciler(rooms.deps, page_length=5)
-    await rooms.redis.set(EPOCH_KEY, "test")
+async def test_a_wiped_redis_gets_everything_again_over_many_pages(setup: WorkerSetup) -> None:
+    ids = await _insert_queued(setup, 23)
+    reconciler = Reconciler(setup.deps, page_length=5)
+    await setup.redis.set(EPOCH_KEY, "test")
     for _ in range(2):
         await reconciler.run_once()  # so that its cursor stands in the middle
-    await rooms.redis.flushall()
+    await setup.redis.flushall()
     with structlog.testing.capture_logs() as logs:
         await reconciler.run_once()
-    told = await read_redis_state(rooms.redis, ["default"])
-    seconds, _ = await rooms.redis.time()
+    told = await read_redis_state(setup.redis, ["default"])
+    seconds, _ = await setup.redis.time()
     assert told.wiped_at is not None
     assert told.wiped_at.timestamp() == pytest.approx(seconds, abs=30)
-    assert 0 < await rooms.redis.ttl(WIPED_KEY) <= 3600
-    assert (await deliveries(rooms))[Lane.SUBMIT] == {Lane.SUBMIT.arq_id(one) for one in ids}
+    assert 0 < await setup.redis.ttl(WIPED_KEY) <= 3600
+    assert (await deliveries(setup))[Lane.SUBMIT] == {Lane.SUBMIT.arq_id(one) for one in ids}
     assert "redis_is_empty" in {log["event"] for log in logs}
-    assert await rooms.redis.exists(EPOCH_KEY)
+    assert await setup.redis.exists(EPOCH_KEY)
 
 
-async def test_a_redis_that_was_never_filled_is_not_told_as_wiped(rooms: Rooms) -> None:
-    reconciler = Reconciler(rooms.deps)
-    await rooms.redis.delete(EPOCH_KEY)
+async def test_a_redis_that_was_never_filled_is_not_told_as_wiped(setup: WorkerSetup) -> None:
+    reconciler = Reconciler(setup.deps)
+    await setup.redis.delete(EPOCH_KEY)
     await reconciler.run_once()
     await reconciler.run_once()
-    assert (await read_redis_state(rooms.redis, ["default"])).wiped_at is None
-    await rooms.redis.delete(EPOCH_KEY)
+    assert (await read_redis_state(setup.redis, ["default"])).wiped_at is None
+    await setup.redis.delete(EPOCH_KEY)
     await reconciler.run_once()
-    assert (await read_redis_state(rooms.redis, ["default"])).wiped_at is not None
+    assert (await read_redis_state(setup.redis, ["default"])).wiped_at is not None
 
 
 async def test_without_a_wipe_each_look_checks_one_page_and_the_last_leads_to_the_first(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    ids = await _insert_queued(rooms, 7)
-    await rooms.redis.set(EPOCH_KEY, "test")
-    reconciler = Reconciler(rooms.deps, page_length=3)
+    ids = await _insert_queued(setup, 7)
+    await setup.redis.set(EPOCH_KEY, "test")
+    reconciler = Reconciler(setup.deps, page_length=3)
     counts = []
     for _ in range(3):
         await reconciler.run_once()
-        counts.append(await rooms.redis.zcard(Lane.SUBMIT.value))
+        counts.append(await setup.redis.zcard(Lane.SUBMIT.value))
     assert counts == [3, 6, 7]
-    await rooms.redis.zrem(Lane.SUBMIT.value, Lane.SUBMIT.arq_id(min(ids)))
+    await setup.redis.zrem(Lane.SUBMIT.value, Lane.SUBMIT.arq_id(min(ids)))
     await reconciler.run_once()
-    assert await rooms.redis.zcard(Lane.SUBMIT.value) == 7
+    assert await setup.redis.zcard(Lane.SUBMIT.value) == 7
 
 
-async def test_a_fresh_job_is_found_beside_the_pages_once_it_has_settled(rooms: Rooms) -> None:
-    await rooms.redis.set(EPOCH_KEY, "test")
-    job = await rooms.enqueue()
-    await rooms.redis.delete(Lane.SUBMIT.value)
-    reconciler = Reconciler(rooms.deps)
+async def test_a_fresh_job_is_found_beside_the_pages_once_it_has_settled(
+    setup: WorkerSetup,
+) -> None:
+    await setup.redis.set(EPOCH_KEY, "test")
+    job = await setup.enqueue()
+    await setup.redis.delete(Lane.SUBMIT.value)
+    reconciler = Reconciler(setup.deps)
     await reconciler.run_once()
-    assert not (await deliveries(rooms))[Lane.SUBMIT], "its delivery may be under way"
-    await age(rooms, job, 3)
+    assert not (await deliveries(setup))[Lane.SUBMIT], "its delivery may be under way"
+    await age(setup, job, 3)
     await reconciler.run_once()
-    assert len((await deliveries(rooms))[Lane.SUBMIT]) == 1
+    assert len((await deliveries(setup))[Lane.SUBMIT]) == 1
 
 
 async def test_unknown_past_its_limit_ends_submission_lost_with_its_hold_released(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    rooms = rooms.with_settings(unknown_limit_seconds=200)
-    overdue = await put_into(rooms, "unknown")
-    recent = await put_into(rooms, "unknown")
-    await age(rooms, recent, -200)
+    setup = setup.with_settings(unknown_limit_seconds=200)
+    overdue = await put_into(setup, "unknown")
+    recent = await put_into(setup, "unknown")
+    await age(setup, recent, -200)
     with structlog.testing.capture_logs() as logs:
-        await Reconciler(rooms.deps).run_once()
-    after = await rooms.now_is(overdue)
+        await Reconciler(setup.deps).run_once()
+    after = await setup.now_is(overdue)
     assert (after.state, after.reason) == ("failed", "submission_lost")
     assert "200 s" in (after.message or "")
-    assert await rooms.attempts(overdue) == [("lost", None)]
-    assert (await rooms.now_is(recent)).state == "unknown"
-    assert await rooms.money() == (START, PRICE)
+    assert await setup.attempts(overdue) == [("lost", None)]
+    assert (await setup.now_is(recent)).state == "unknown"
+    assert await setup.money() == (START, PRICE)
     assert [log["log_level"] for log in logs if log["event"] == "submission_lost"] == ["error"]
     labels = {"state": "failed", "reason": "submission_lost", "model": "gpt-4o-image"}
-    assert rooms.registry.get_sample_value("darkroom_jobs_total", labels) == 1
+    assert setup.registry.get_sample_value("darkroom_jobs_total", labels) == 1
 
 
-async def test_two_reconcilers_at_once_do_no_harm(rooms: Rooms) -> None:
-    rooms = rooms.with_settings(unknown_limit_seconds=200)
-    jobs = [await put_into(rooms, state) for state in ("queued", "generating", "unknown")]
-    await _insert_queued(rooms, 12)
-    await rooms.redis.flushall()
-    reconcilers = [Reconciler(rooms.deps, page_length=4) for _ in range(2)]
+async def test_two_reconcilers_at_once_do_no_harm(setup: WorkerSetup) -> None:
+    setup = setup.with_settings(unknown_limit_seconds=200)
+    jobs = [await put_into(setup, state) for state in ("queued", "generating", "unknown")]
+    await _insert_queued(setup, 12)
+    await setup.redis.flushall()
+    reconcilers = [Reconciler(setup.deps, page_length=4) for _ in range(2)]
     await asyncio.gather(*(reconciler.run_once() for reconciler in reconcilers))
-    found = await deliveries(rooms)
+    found = await deliveries(setup)
     assert (len(found[Lane.SUBMIT]), len(found[Lane.POLL])) == (13, 1)
-    assert (await rooms.now_is(jobs[2])).reason == "submission_lost"
-    assert await rooms.money() == (START, 2 * PRICE)
-    kinds = await rooms.sql("SELECT kind FROM ledger_entries WHERE job_id = $1", jobs[2].id)
+    assert (await setup.now_is(jobs[2])).reason == "submission_lost"
+    assert await setup.money() == (START, 2 * PRICE)
+    kinds = await setup.sql("SELECT kind FROM ledger_entries WHERE job_id = $1", jobs[2].id)
     assert sorted(row["kind"] for row in kinds) == ["hold", "release"]
 
 
 async def test_a_redelivered_submitting_job_becomes_unknown_and_is_not_posted(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    job = await put_into(rooms, "submitting")
-    await rooms.redis.flushall()
-    await Reconciler(rooms.deps).run_once()
-    await rooms.submit(job)
-    assert (await rooms.now_is(job)).state == "unknown"
-    assert rooms.kie.submit_calls == []
+    job = await put_into(setup, "submitting")
+    await setup.redis.flushall()
+    await Reconciler(setup.deps).run_once()
+    await setup.submit(job)
+    assert (await setup.now_is(job)).state == "unknown"
+    assert setup.kie.submit_calls == []
 
 
-async def _scores(rooms: Rooms) -> dict[Any, float]:
+async def _scores(setup: WorkerSetup) -> dict[Any, float]:
     return {
         item: score
         for lane in Lane
-        for item, score in await rooms.redis.zrange(lane.value, 0, -1, withscores=True)
+        for item, score in await setup.redis.zrange(lane.value, 0, -1, withscores=True)
     }
 
 
-async def _insert_queued(rooms: Rooms, count: int) -> list[UUID]:
+async def _insert_queued(setup: WorkerSetup, count: int) -> list[UUID]:
     """Insert queued rows that no delivery was ever made for."""
-    model = await rooms.enqueue()
-    await rooms.producer.cancel(model.id)
-    await rooms.redis.delete(Lane.SUBMIT.value)
-    rows = await rooms.sql(
+    model = await setup.enqueue()
+    await setup.producer.cancel(model.id)
+    await setup.redis.delete(Lane.SUBMIT.value)
+    rows = await setup.sql(
         "INSERT INTO jobs (id, account_id, model, task, quantity, request, credits_quoted,"
         " quoted_price_id, price_id, updated_at) SELECT gen_random_uuid(), account_id, model, task,"
         " quantity, request, 0, quoted_price_id, price_id, now() - interval '5 minutes'"

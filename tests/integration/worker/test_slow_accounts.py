@@ -16,7 +16,7 @@ from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.bare_lanes import deliver, running, seen
 from tests.integration.worker.test_leased_worker_gates import SLOTS, Floor
-from tests.integration.worker.worker_setup import Rooms
+from tests.integration.worker.worker_setup import WorkerSetup
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
 from worker.limits.account_concurrency import LONGEST_WAIT_SECONDS, AccountConcurrency
@@ -100,15 +100,15 @@ class SlowKie(FakeKie):
         return Pending(0.0)
 
 
-async def test_polls_beyond_an_accounts_share_go_back_to_the_queue(rooms: Rooms) -> None:
+async def test_polls_beyond_an_accounts_share_go_back_to_the_queue(setup: WorkerSetup) -> None:
     studio, archive = SlowKie(), FakeKie()
     by_name = {"studio": studio, "archive": archive}
     accounts = [
-        KieAccount(name, kie, AccountBrake(rooms.deps.scripts, name))
+        KieAccount(name, kie, AccountBrake(setup.deps.scripts, name))
         for name, kie in by_name.items()
     ]
     exchanges = AccountConcurrency(1)
-    two = rooms.with_deps(
+    two = setup.with_deps(
         accounts=KieAccountPool(accounts), poll_state=PollState(concurrency=exchanges)
     )
     jobs = [await two.enqueue() for _ in range(4)]

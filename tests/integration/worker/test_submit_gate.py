@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 from shared.adapters.redis.deliveries import Lane
 from shared.settings import Settings
 from tests.integration.worker.bare_lanes import Runs, commands, deliver, lane_over, running
-from tests.support.deployment import Workshop, eventually, fast_simulator_config
+from tests.support.deployment import Deployment, eventually, fast_simulator_config
 from worker.batching.redis_scripts import RedisScripts
 from worker.limits.submit_gates import SubmitGate, SubmitGates
 from worker.limits.throttle import Throttle, submit_limit
@@ -36,15 +36,15 @@ def settings(settings: Settings) -> Settings:
 
 
 async def test_two_workers_share_the_limit_without_a_single_429_and_close_to_it(
-    workshop: Workshop, redis: ArqRedis
+    deployment: Deployment, redis: ArqRedis
 ) -> None:
-    jobs = [await workshop.enqueue() for _ in range(45)]
-    tasks = workshop.simulator.record.tasks
+    jobs = [await deployment.enqueue() for _ in range(45)]
+    tasks = deployment.simulator.record.tasks
 
     async def are_submitted(count: int) -> bool:
         return len(tasks) >= count
 
-    async with workshop.worker(), workshop.worker():
+    async with deployment.worker(), deployment.worker():
         started_at = monotonic()
         await eventually(lambda: are_submitted(20), "the first 20 are submitted")
         assert monotonic() - started_at < 2, "the limit's burst is used at once"
@@ -55,8 +55,8 @@ async def test_two_workers_share_the_limit_without_a_single_429_and_close_to_it(
         used = await commands(redis) - before
         await eventually(lambda: are_submitted(40), "the second 20 are submitted")
         assert monotonic() - started_at < 13
-        states = [(await workshop.producer.get(job.id)).state.value for job in jobs]
-    record = workshop.simulator.record
+        states = [(await deployment.producer.get(job.id)).state.value for job in jobs]
+    record = deployment.simulator.record
     assert record.creates_refused["rate_limit"] == 0
     assert record.creates_admitted.worst == 20
     assert set(states) <= {"queued", "submitting", "generating"}, "what is above the limit waits"
@@ -66,7 +66,7 @@ async def test_two_workers_share_the_limit_without_a_single_429_and_close_to_it(
     assert looks < 40 + 20 * 4, (
         f"{looks:.0f} scripts a second while nothing can be submitted: {used}"
     )
-    workshop.check_paid_once()
+    deployment.check_paid_once()
 
 
 async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(

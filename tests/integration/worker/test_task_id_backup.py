@@ -18,7 +18,7 @@ from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted
 from shared.errors import PostgresDown, RedisDown
-from tests.integration.worker.worker_setup import Rooms
+from tests.integration.worker.worker_setup import WorkerSetup
 from tests.support.deployment import eventually
 from worker.recovery.reconciler import Reconciler
 from worker.recovery.task_id_backup import BACKUP_FOLDER, BACKUP_KEY, PaidTask, TaskIdBackup
@@ -28,8 +28,8 @@ from worker.store.job_store import JobStore
 class RefusingStore(JobStore):
     """A store that cannot store a task id before an event."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        super().__init__(rooms.database)
+    def __init__(self, setup: WorkerSetup) -> None:
+        super().__init__(setup.database)
         self.refuses = True
         self.stores_though_it_fails = False
         self.hangs: asyncio.Event | None = None
@@ -48,14 +48,14 @@ class RefusingStore(JobStore):
 
 
 @pytest.fixture
-def folder(rooms: Rooms) -> Path:
+def folder(setup: WorkerSetup) -> Path:
     """Where the files are."""
-    return rooms.deps.settings.darkroom_home / BACKUP_FOLDER
+    return setup.deps.settings.darkroom_home / BACKUP_FOLDER
 
 
 @asynccontextmanager
 async def insisting_worker(
-    rooms: Rooms, store: RefusingStore, **changes: Any
+    setup: WorkerSetup, store: RefusingStore, **changes: Any
 ) -> AsyncIterator[tuple[Job, asyncio.Task[float | None]]]:
     """Yield a job whose task id a worker holds and cannot store; then that worker dies."""
     tries = asyncio.Semaphore(0)
@@ -64,10 +64,10 @@ async def insisting_worker(
         tries.release()
         await asyncio.sleep(0.01)
 
-    rooms = rooms.with_deps(store=store, sleep=sleep, **changes)
-    job = await rooms.enqueue()
-    rooms.kie.submits.append(Accepted("t1"))
-    submit = asyncio.create_task(rooms.submit(job))
+    setup = setup.with_deps(store=store, sleep=sleep, **changes)
+    job = await setup.enqueue()
+    setup.kie.submits.append(Accepted("t1"))
+    submit = asyncio.create_task(setup.submit(job))
     if store.hangs is None:
         await asyncio.wait_for(tries.acquire(), 10)
     try:
@@ -77,72 +77,72 @@ async def insisting_worker(
         await asyncio.wait([submit])
 
 
-async def in_redis(rooms: Rooms) -> dict[str, Any]:
+async def in_redis(setup: WorkerSetup) -> dict[str, Any]:
     """Return the evidence in Redis."""
-    found = await rooms.redis.hgetall(BACKUP_KEY)  # type: ignore[misc]
+    found = await setup.redis.hgetall(BACKUP_KEY)  # type: ignore[misc]
     return {name.decode(): orjson.loads(text) for name, text in found.items()}
 
 
 async def test_at_the_first_failure_it_is_kept_in_redis_and_in_a_file(
-    rooms: Rooms, folder: Path
+    setup: WorkerSetup, folder: Path
 ) -> None:
-    async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
-        (name,) = await in_redis(rooms)
+    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
+        (name,) = await in_redis(setup)
         assert name == f"{job.id}.1"
-        value = (await in_redis(rooms))[name]
+        value = (await in_redis(setup))[name]
         assert (value["task_id"], value["account"]) == ("t1", "default")
         assert orjson.loads((folder / f"{name}.json").read_bytes()) == value
         assert [path.name for path in folder.iterdir()] == [f"{name}.json"]
 
 
-async def test_a_postgres_that_does_not_answer_is_not_waited_for(rooms: Rooms) -> None:
+async def test_a_postgres_that_does_not_answer_is_not_waited_for(setup: WorkerSetup) -> None:
     evidence = TaskIdBackup(
-        rooms.redis, rooms.deps.settings.darkroom_home, back_up_after_seconds=0.05
+        setup.redis, setup.deps.settings.darkroom_home, back_up_after_seconds=0.05
     )
-    store = RefusingStore(rooms)
+    store = RefusingStore(setup)
     store.hangs, store.refuses = asyncio.Event(), False
-    async with insisting_worker(rooms, store, task_id_backup=evidence) as (job, submit):
+    async with insisting_worker(setup, store, task_id_backup=evidence) as (job, submit):
 
         async def is_kept() -> bool:
-            return bool(await in_redis(rooms))
+            return bool(await in_redis(setup))
 
         await eventually(is_kept, "the evidence is kept")
         assert not submit.done()
         store.hangs.set()
         await submit
-        assert (await rooms.now_is(job)).provider_task_id == "t1"
-        assert await in_redis(rooms) == {}
+        assert (await setup.now_is(job)).provider_task_id == "t1"
+        assert await in_redis(setup) == {}
 
 
-async def test_once_it_is_stored_nothing_is_kept(rooms: Rooms, folder: Path) -> None:
-    store = RefusingStore(rooms)
-    async with insisting_worker(rooms, store) as (job, submit):
+async def test_once_it_is_stored_nothing_is_kept(setup: WorkerSetup, folder: Path) -> None:
+    store = RefusingStore(setup)
+    async with insisting_worker(setup, store) as (job, submit):
         store.refuses = False
         await asyncio.wait_for(submit, 10)
-        assert (await rooms.now_is(job)).provider_task_id == "t1"
-    assert await in_redis(rooms) == {}
+        assert (await setup.now_is(job)).provider_task_id == "t1"
+    assert await in_redis(setup) == {}
     assert list(folder.iterdir()) == []
 
 
-async def test_on_the_good_path_nothing_is_written_at_all(rooms: Rooms, folder: Path) -> None:
-    job = await rooms.enqueue()
-    rooms.kie.submits.append(Accepted("t1"))
-    await rooms.submit(job)
-    assert (await rooms.now_is(job)).provider_task_id == "t1"
+async def test_on_the_good_path_nothing_is_written_at_all(setup: WorkerSetup, folder: Path) -> None:
+    job = await setup.enqueue()
+    setup.kie.submits.append(Accepted("t1"))
+    await setup.submit(job)
+    assert (await setup.now_is(job)).provider_task_id == "t1"
     assert not folder.exists()
-    assert not await rooms.redis.exists(BACKUP_KEY)
+    assert not await setup.redis.exists(BACKUP_KEY)
 
 
-async def lose_nothing(_: Rooms, __: Path) -> None:
+async def lose_nothing(_: WorkerSetup, __: Path) -> None:
     """Both places are there."""
 
 
-async def lose_redis(rooms: Rooms, _: Path) -> None:
+async def lose_redis(setup: WorkerSetup, _: Path) -> None:
     """Redis came back empty."""
-    await rooms.redis.flushall()
+    await setup.redis.flushall()
 
 
-async def lose_files(_: Rooms, folder: Path) -> None:
+async def lose_files(_: WorkerSetup, folder: Path) -> None:
     """The machine is gone."""
     for path in folder.iterdir():
         path.unlink()
@@ -151,129 +151,134 @@ async def lose_files(_: Rooms, folder: Path) -> None:
 @pytest.mark.parametrize("lose", [lose_nothing, lose_redis, lose_files])
 @pytest.mark.parametrize("state", ["submitting", "unknown"])
 async def test_a_dead_workers_task_id_is_stored_before_its_job_is_given_up(
-    rooms: Rooms, folder: Path, lose: Callable[[Rooms, Path], Awaitable[None]], state: str
+    setup: WorkerSetup,
+    folder: Path,
+    lose: Callable[[WorkerSetup, Path], Awaitable[None]],
+    state: str,
 ) -> None:
-    async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
+    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
         pass
-    await lose(rooms, folder)
+    await lose(setup, folder)
     if state == "unknown":
-        await _declare_unknown_long_ago(rooms, job)
+        await _declare_unknown_long_ago(setup, job)
     with structlog.testing.capture_logs() as logs:
-        await Reconciler(rooms.deps).run_once()
-    after = await rooms.now_is(job)
+        await Reconciler(setup.deps).run_once()
+    after = await setup.now_is(job)
     assert (after.state, after.provider_task_id) == ("generating", "t1")
-    assert await rooms.attempts(job) == [("accepted", "t1")]
-    due_in_seconds = await rooms.delivery_due_in_seconds(job.id, Lane.POLL)
+    assert await setup.attempts(job) == [("accepted", "t1")]
+    due_in_seconds = await setup.delivery_due_in_seconds(job.id, Lane.POLL)
     assert due_in_seconds is not None
     assert due_in_seconds < 1
     recovered = [one for one in logs if one["event"] == "submission_recovered"]
     assert [one["provider_task_id"] for one in recovered] == ["t1"]
-    assert await in_redis(rooms) == {}
+    assert await in_redis(setup) == {}
     assert list(folder.iterdir()) == []
 
 
-async def test_while_redis_cannot_be_read_no_unknown_job_is_given_up(rooms: Rooms) -> None:
+async def test_while_redis_cannot_be_read_no_unknown_job_is_given_up(setup: WorkerSetup) -> None:
     class AwayRedis(TaskIdBackup):
         async def read_all(self) -> list[PaidTask]:
             raise RedisDown("Redis does not answer: a drill")
 
-    job = await rooms.enqueue()
-    await rooms.deps.store.claim(job, job_events.Claimed("a" * 24, "w", "default"))
-    await _declare_unknown_long_ago(rooms, job)
-    away = AwayRedis(rooms.redis, rooms.deps.settings.darkroom_home)
+    job = await setup.enqueue()
+    await setup.deps.store.claim(job, job_events.Claimed("a" * 24, "w", "default"))
+    await _declare_unknown_long_ago(setup, job)
+    away = AwayRedis(setup.redis, setup.deps.settings.darkroom_home)
     with pytest.raises(RedisDown):
-        await Reconciler(rooms.with_deps(task_id_backup=away).deps).run_once()
-    assert (await rooms.now_is(job)).state == "unknown"
-    await Reconciler(rooms.deps).run_once()
-    assert (await rooms.now_is(job)).state == "failed"
+        await Reconciler(setup.with_deps(task_id_backup=away).deps).run_once()
+    assert (await setup.now_is(job)).state == "unknown"
+    await Reconciler(setup.deps).run_once()
+    assert (await setup.now_is(job)).state == "failed"
 
 
 async def test_a_worker_that_dies_between_the_write_and_the_taking_away_does_no_harm(
-    rooms: Rooms, folder: Path
+    setup: WorkerSetup, folder: Path
 ) -> None:
-    store = RefusingStore(rooms)
-    async with insisting_worker(rooms, store) as (job, submit):
+    store = RefusingStore(setup)
+    async with insisting_worker(setup, store) as (job, submit):
         submit.cancel()
         await asyncio.wait([submit])
         store.refuses = False
         await store.record_submitted(
-            await rooms.deps.store.load(job.id), job_events.Submitted("t1", 60)
+            await setup.deps.store.load(job.id), job_events.Submitted("t1", 60)
         )
-    before = await rooms.events(job)
+    before = await setup.events(job)
     with structlog.testing.capture_logs() as logs:
-        await Reconciler(rooms.deps).run_once()
-    assert await rooms.events(job) == before
+        await Reconciler(setup.deps).run_once()
+    assert await setup.events(job) == before
     assert "task_without_job" not in {one["event"] for one in logs}
-    assert await in_redis(rooms) == {}
+    assert await in_redis(setup) == {}
     assert list(folder.iterdir()) == []
 
 
-async def test_two_workers_may_store_it_at_once(rooms: Rooms) -> None:
-    async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
+async def test_two_workers_may_store_it_at_once(setup: WorkerSetup) -> None:
+    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
         pass
-    await asyncio.gather(*(Reconciler(rooms.deps).task_id_recovery.run_once() for _ in range(4)))
-    assert (await rooms.events(job)).count("submitted") == 1
-    assert (await rooms.now_is(job)).provider_task_id == "t1"
+    await asyncio.gather(*(Reconciler(setup.deps).task_id_recovery.run_once() for _ in range(4)))
+    assert (await setup.events(job)).count("submitted") == 1
+    assert (await setup.now_is(job)).provider_task_id == "t1"
 
 
-async def test_the_worker_that_still_insists_finds_what_another_has_stored(rooms: Rooms) -> None:
-    store = RefusingStore(rooms)
-    async with insisting_worker(rooms, store) as (job, submit):
-        await Reconciler(rooms.deps).task_id_recovery.run_once()
+async def test_the_worker_that_still_insists_finds_what_another_has_stored(
+    setup: WorkerSetup,
+) -> None:
+    store = RefusingStore(setup)
+    async with insisting_worker(setup, store) as (job, submit):
+        await Reconciler(setup.deps).task_id_recovery.run_once()
         store.refuses = False
         with structlog.testing.capture_logs() as logs:
             assert await asyncio.wait_for(submit, 10) is None
-    assert (await rooms.events(job)).count("submitted") == 1
+    assert (await setup.events(job)).count("submitted") == 1
     assert "task_without_job" not in {one["event"] for one in logs}
 
 
-async def test_evidence_for_a_job_that_has_ended_stays_on_its_attempt(rooms: Rooms) -> None:
-    async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
+async def test_evidence_for_a_job_that_has_ended_stays_on_its_attempt(setup: WorkerSetup) -> None:
+    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
         pass
-    await _declare_unknown_long_ago(rooms, job)
-    await rooms.deps.store.lose_submission(job.id, 1, job_events.SubmissionLost("too late"))
+    await _declare_unknown_long_ago(setup, job)
+    await setup.deps.store.lose_submission(job.id, 1, job_events.SubmissionLost("too late"))
     with structlog.testing.capture_logs() as logs:
-        await Reconciler(rooms.deps).run_once()
-    assert await rooms.attempts(job) == [("lost", "t1")]
+        await Reconciler(setup.deps).run_once()
+    assert await setup.attempts(job) == [("lost", "t1")]
     said = [one for one in logs if one["event"] == "task_without_job"]
     assert [(one["log_level"], one["provider_task_id"]) for one in said] == [("error", "t1")]
-    assert await in_redis(rooms) == {}
+    assert await in_redis(setup) == {}
 
 
 async def test_evidence_that_nobody_can_use_stays_and_is_told_once(
-    rooms: Rooms, folder: Path
+    setup: WorkerSetup, folder: Path
 ) -> None:
-    async with insisting_worker(rooms, RefusingStore(rooms)) as (job, _):
+    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
         pass
     folder.joinpath("torn.json").write_bytes(b'{"job_id": "')
-    await rooms.redis.hset(BACKUP_KEY, "strange", "42")  # type: ignore[misc]
+    await setup.redis.hset(BACKUP_KEY, "strange", "42")  # type: ignore[misc]
     stranger = PaidTask(uuid4(), 1, "t7", "default", "now")
-    await rooms.deps.task_id_backup.save(stranger)
-    reconciler = Reconciler(rooms.deps)
+    await setup.deps.task_id_backup.save(stranger)
+    reconciler = Reconciler(setup.deps)
     with structlog.testing.capture_logs() as logs:
         await reconciler.run_once()
         await reconciler.run_once()
-    assert (await rooms.now_is(job)).provider_task_id == "t1"
+    assert (await setup.now_is(job)).provider_task_id == "t1"
     told = sorted(one["event"] for one in logs if one["log_level"] == "error")
     assert told == ["evidence_not_readable", "evidence_not_readable", "evidence_without_job"]
-    assert set(await in_redis(rooms)) == {"strange", stranger.name}
+    assert set(await in_redis(setup)) == {"strange", stranger.name}
 
 
 @pytest.mark.parametrize("away", ["redis", "file"])
-async def test_one_place_is_enough(rooms: Rooms, tmp_path: Path, away: str) -> None:
+async def test_one_place_is_enough(setup: WorkerSetup, tmp_path: Path, away: str) -> None:
     home = tmp_path / "home"
     if away == "file":
         home.write_text("a file where the folder should be")
     else:
-        await rooms.redis.set(BACKUP_KEY, "no hash")
-    evidence = TaskIdBackup(rooms.redis, home)
+        await setup.redis.set(BACKUP_KEY, "no hash")
+    evidence = TaskIdBackup(setup.redis, home)
     kept = await evidence.save(PaidTask(uuid4(), 1, "t1", "default", "now"))
     assert kept == {"file", "redis"} - {away}
 
 
-async def _declare_unknown_long_ago(rooms: Rooms, job: Job) -> None:
-    claimed = await rooms.deps.store.load(job.id)
-    await rooms.deps.store.record_unknown(
+async def _declare_unknown_long_ago(setup: WorkerSetup, job: Job) -> None:
+    claimed = await setup.deps.store.load(job.id)
+    await setup.deps.store.record_unknown(
         claimed, job_events.OutcomeUnknown("worker_lost", "for the test")
     )
-    await rooms.sql("UPDATE jobs SET attempted_at = now() - interval '1 day' WHERE id = $1", job.id)
+    await setup.sql("UPDATE jobs SET attempted_at = now() - interval '1 day' WHERE id = $1", job.id)

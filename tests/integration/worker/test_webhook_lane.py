@@ -24,7 +24,7 @@ from tests.fakes.fake_webhook_receiver import (
     never_answer,
     receiving,
 )
-from tests.integration.worker.worker_setup import Rooms, listen, open_rooms
+from tests.integration.worker.worker_setup import WorkerSetup, listen, open_worker_setup
 from tests.support.deployment import eventually, text_to_image
 from worker.queue.lanes import build_webhook_lane
 from worker.queue.wake_ups import forward_wake_ups
@@ -41,31 +41,31 @@ async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
 
 
 @pytest.fixture
-async def rooms(
+async def setup(
     servers: Servers, database: Database, redis: ArqRedis, settings: Settings
-) -> AsyncIterator[Rooms]:
-    """Rooms with credits for hundreds of jobs, whose webhooks may reach this machine."""
+) -> AsyncIterator[WorkerSetup]:
+    """WorkerSetup with credits for hundreds of jobs, whose webhooks may reach this machine."""
     async with (
         Producer.connect_to(servers, webhooks_allow_loopback=True) as producer,
         WebhookSender(allow_loopback=True) as sender,
-        open_rooms(settings, producer, database, redis) as rooms,
+        open_worker_setup(settings, producer, database, redis) as setup,
     ):
-        await rooms.sql("SELECT grant_credits('acme', 100000, 'for the test')")
-        yield rooms.with_deps(webhook_sender=sender)
+        await setup.sql("SELECT grant_credits('acme', 100000, 'for the test')")
+        yield setup.with_deps(webhook_sender=sender)
 
 
 @asynccontextmanager
-async def at_work(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
+async def at_work(setup: WorkerSetup, database_url: str) -> AsyncIterator[None]:
     """Run the lane with what feeds it, as the service does."""
-    lane, reconciler = build_webhook_lane(rooms.deps), Reconciler(rooms.deps)
+    lane, reconciler = build_webhook_lane(setup.deps), Reconciler(setup.deps)
     tasks = [
         asyncio.create_task(lane.run_until_cancelled()),
         asyncio.create_task(
-            forward_wake_ups(rooms.deps.delivery_queue, [lane], rooms.deps.metrics.wake_pushes)
+            forward_wake_ups(setup.deps.delivery_queue, [lane], setup.deps.metrics.wake_pushes)
         ),
-        asyncio.create_task(listen(rooms.deps, database_url, reconciler)),
+        asyncio.create_task(listen(setup.deps, database_url, reconciler)),
     ]
-    await _listens(rooms)
+    await _listens(setup)
     try:
         yield
         assert not any(task.done() for task in tasks), tasks
@@ -76,20 +76,20 @@ async def at_work(rooms: Rooms, database_url: str) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def cancelled_jobs(rooms: Rooms, url: str, count: int) -> list[Job]:
+async def cancelled_jobs(setup: WorkerSetup, url: str, count: int) -> list[Job]:
     """Return jobs of that webhook URL which have all just ended."""
     order = Order(request=text_to_image(), account_id="acme", webhook_url=url)
-    jobs = await rooms.producer.enqueue_many([order] * count)
-    return [await rooms.producer.cancel(job.id) for job in jobs]
+    jobs = await setup.producer.enqueue_many([order] * count)
+    return [await setup.producer.cancel(job.id) for job in jobs]
 
 
 async def test_an_end_is_told_within_a_moment(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(rooms, database_url):
+    async with at_work(setup, database_url):
         lags = []
         for number in range(5):
-            (job,) = await cancelled_jobs(rooms, f"{receiver.url}/{number}", 1)
+            (job,) = await cancelled_jobs(setup, f"{receiver.url}/{number}", 1)
             ended_at = monotonic()
             await receiver.has(number + 1)
             lags.append(receiver.requests[-1].at - ended_at)
@@ -98,22 +98,22 @@ async def test_an_end_is_told_within_a_moment(
 
 
 async def test_an_endpoint_that_never_answers_delays_no_other(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answering = _hang_on_the_dead
-    async with at_work(rooms, database_url):
-        await cancelled_jobs(rooms, f"{receiver.url}/dead", 200)
+    async with at_work(setup, database_url):
+        await cancelled_jobs(setup, f"{receiver.url}/dead", 200)
         await receiver.has(1, "/dead")
         lags = []
         for number in range(10):
-            await cancelled_jobs(rooms, f"{receiver.url}/alive/{number}", 1)
+            await cancelled_jobs(setup, f"{receiver.url}/alive/{number}", 1)
             ended_at = monotonic()
             await receiver.has(1, f"/alive/{number}")
             lags.append(receiver.to(f"/alive/{number}")[0].at - ended_at)
         assert sorted(lags)[5] < 1.0, lags
         assert max(lags) < 5.0, lags
         assert len(receiver.to("/dead")) <= MAX_PER_ENDPOINT
-    waiting = await rooms.sql(
+    waiting = await setup.sql(
         "SELECT count(*) AS n FROM webhook_messages WHERE state = 'pending' AND tries = 0"
     )
     assert waiting == [{"n": 200}]
@@ -124,24 +124,24 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
     [(500, 1, MAX_PER_ENDPOINT), (150, 150, MAX_UNPROVEN_PER_ACCOUNT)],
 )
 async def test_receivers_of_one_account_that_never_answer_delay_no_other_account(
-    rooms: Rooms,
+    setup: WorkerSetup,
     receiver: FakeWebhookReceiver,
     database_url: str,
     messages: int,
     hosts: int,
     most: int,
 ) -> None:
-    async with silent_hosts(hosts) as (urls, connected), at_work(rooms, database_url):
+    async with silent_hosts(hosts) as (urls, connected), at_work(setup, database_url):
         orders = [
             Order(request=text_to_image(), account_id="acme", webhook_url=urls[number % hosts])
             for number in range(messages)
         ]
-        jobs = await rooms.producer.enqueue_many(orders)
+        jobs = await setup.producer.enqueue_many(orders)
         for job in jobs:
-            await rooms.producer.cancel(job.id)
+            await setup.producer.cancel(job.id)
         await eventually(lambda: _is(connected(), min(2, hosts)), "the first hang")
-        await rooms.producer.billing.create_account("other")
-        await rooms.sql("SELECT grant_credits('other', 1000, 'for the test')")
+        await setup.producer.billing.create_account("other")
+        await setup.sql("SELECT grant_credits('other', 1000, 'for the test')")
         lags = []
         for number in range(10):
             order = Order(
@@ -149,8 +149,8 @@ async def test_receivers_of_one_account_that_never_answer_delay_no_other_account
                 account_id="other",
                 webhook_url=f"{receiver.url}/alive/{number}",
             )
-            (job,) = await rooms.producer.enqueue_many([order])
-            await rooms.producer.cancel(job.id)
+            (job,) = await setup.producer.enqueue_many([order])
+            await setup.producer.cancel(job.id)
             ended_at = monotonic()
             await receiver.has(1, f"/alive/{number}")
             lags.append(receiver.to(f"/alive/{number}")[0].at - ended_at)
@@ -188,36 +188,36 @@ async def _is(number: int, at_least: int) -> bool:
 
 
 async def test_many_messages_to_one_quick_endpoint_all_arrive_once(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(rooms, database_url):
-        jobs = await cancelled_jobs(rooms, f"{receiver.url}/hook", 300)
+    async with at_work(setup, database_url):
+        jobs = await cancelled_jobs(setup, f"{receiver.url}/hook", 300)
         await receiver.has(300)
-        await _all_are(rooms, "delivered")
+        await _all_are(setup, "delivered")
     assert sorted(one.job_id for one in receiver.requests) == sorted(job.id for job in jobs)
     assert len({one.headers["webhook-id"] for one in receiver.requests}) == 300
 
 
 async def test_a_wiped_redis_loses_no_message(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answer_in_turn(500)
-    async with at_work(rooms, database_url):
-        await cancelled_jobs(rooms, receiver.url, 5)
+    async with at_work(setup, database_url):
+        await cancelled_jobs(setup, receiver.url, 5)
         await receiver.has(5)
-        await _have_tried(rooms, 1)
-        await rooms.redis.flushall()
-        await rooms.sql(
+        await _have_tried(setup, 1)
+        await setup.redis.flushall()
+        await setup.sql(
             "UPDATE webhook_messages SET next_try_at = now(),"
             " created_at = created_at - interval '5 seconds'"
         )
-        await Reconciler(rooms.deps).run_once()
+        await Reconciler(setup.deps).run_once()
         await receiver.has(10)
-        await _all_are(rooms, "delivered")
+        await _all_are(setup, "delivered")
 
 
 async def test_while_postgres_is_away_messages_wait(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     class AwayAtFirst:
         """A way to Postgres that is closed for the first three questions."""
@@ -229,67 +229,67 @@ async def test_while_postgres_is_away_messages_wait(
             if self.refusals:
                 self.refusals -= 1
                 raise PostgresDown("away, for the test")
-            return await rooms.database.fetch_row(query, *args)
+            return await setup.database.fetch_row(query, *args)
 
         async def fetch(self, query: str, *args: Any) -> Any:
-            return await rooms.database.fetch(query, *args)
+            return await setup.database.fetch(query, *args)
 
-    store = type(rooms.deps.store)(AwayAtFirst())
-    away = rooms.with_deps(store=store)
+    store = type(setup.deps.store)(AwayAtFirst())
+    away = setup.with_deps(store=store)
     async with at_work(away, database_url):
-        await cancelled_jobs(rooms, receiver.url, 1)
+        await cancelled_jobs(setup, receiver.url, 1)
         await receiver.has(1)
-        await _all_are(rooms, "delivered")
+        await _all_are(setup, "delivered")
     assert len(receiver.requests) == 1
 
 
 async def test_nonsense_from_a_notifier_is_ignored(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(rooms, database_url):
+    async with at_work(setup, database_url):
         nobody = "00000000-0000-0000-0000-000000000000"
         for text in ("", "nonsense", nobody, f"{nobody} {nobody}", f"{nobody} {nobody} x"):
-            await rooms.sql("SELECT pg_notify('darkroom_webhooks', $1)", text)
-        await cancelled_jobs(rooms, receiver.url, 1)
+            await setup.sql("SELECT pg_notify('darkroom_webhooks', $1)", text)
+        await cancelled_jobs(setup, receiver.url, 1)
         await receiver.has(1)
 
 
 async def test_a_drained_lane_hands_back_what_it_could_not_end(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answering = never_answer
-    async with at_work(rooms, database_url):
-        (job,) = await cancelled_jobs(rooms, receiver.url, 1)
+    async with at_work(setup, database_url):
+        (job,) = await cancelled_jobs(setup, receiver.url, 1)
         await receiver.has(1)
-    (row,) = await rooms.sql("SELECT id, state FROM webhook_messages WHERE job_id = $1", job.id)
+    (row,) = await setup.sql("SELECT id, state FROM webhook_messages WHERE job_id = $1", job.id)
     assert row["state"] == "pending"
-    due_in = await rooms.delivery_due_in_seconds(UUID(int=row["id"].int), Lane.WEBHOOK)
+    due_in = await setup.delivery_due_in_seconds(UUID(int=row["id"].int), Lane.WEBHOOK)
     assert due_in is not None
     assert due_in < 1
 
 
 async def test_a_replay_hastens_a_message_that_waits_for_hours(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answer_in_turn(500)
-    async with at_work(rooms, database_url):
-        (job,) = await cancelled_jobs(rooms, receiver.url, 1)
+    async with at_work(setup, database_url):
+        (job,) = await cancelled_jobs(setup, receiver.url, 1)
         await receiver.has(1)
-        await _have_tried(rooms, 1)
-        (row,) = await rooms.sql("SELECT id FROM webhook_messages WHERE job_id = $1", job.id)
+        await _have_tried(setup, 1)
+        (row,) = await setup.sql("SELECT id FROM webhook_messages WHERE job_id = $1", job.id)
         message_id = UUID(int=row["id"].int)
-        await rooms.redis.zadd(
+        await setup.redis.zadd(
             Lane.WEBHOOK.value, {Lane.WEBHOOK.arq_id(message_id): 9_999_999_999_999}, xx=True
         )
-        await rooms.producer.webhooks.replay(message_id)
+        await setup.producer.webhooks.replay(message_id)
         await receiver.has(2)
-        await _all_are(rooms, "delivered")
+        await _all_are(setup, "delivered")
 
 
 async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once(
-    rooms: Rooms,
+    setup: WorkerSetup,
 ) -> None:
-    outbox = Outbox(rooms.deps.queries, rooms.deps.delivery_queue)
+    outbox = Outbox(setup.deps.queries, setup.deps.delivery_queue)
     flooded, other = uuid4(), uuid4()
     flood = [uuid4() for _ in range(1_000)]
     began_ms = local_now_ms()
@@ -301,7 +301,7 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
 
     async def due_ms(message_id: UUID) -> float:
         return float(
-            await rooms.redis.zscore(Lane.WEBHOOK.value, Lane.WEBHOOK.arq_id(message_id)) or 0
+            await setup.redis.zscore(Lane.WEBHOOK.value, Lane.WEBHOOK.arq_id(message_id)) or 0
         )
 
     assert began_ms <= await due_ms(single) <= ended_ms
@@ -316,14 +316,14 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
 
 
 async def test_dead_messages_of_a_whole_account_are_sent_anew_by_the_workers(
-    rooms: Rooms, receiver: FakeWebhookReceiver, database_url: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(rooms, database_url):
+    async with at_work(setup, database_url):
         receiver.answer_in_turn(410)
-        await cancelled_jobs(rooms, f"{receiver.url}/hook", 20)
-        await _all_are(rooms, "dead")
-        assert await rooms.producer.webhooks.replay_dead("acme") == 20
-        await _all_are(rooms, "delivered")
+        await cancelled_jobs(setup, f"{receiver.url}/hook", 20)
+        await _all_are(setup, "dead")
+        assert await setup.producer.webhooks.replay_dead("acme") == 20
+        await _all_are(setup, "delivered")
     assert len({one.headers["webhook-id"] for one in receiver.requests}) == 20
 
 
@@ -331,9 +331,9 @@ async def _hang_on_the_dead(received: ReceivedWebhook) -> int:
     return await never_answer(received) if received.path == "/dead" else 204
 
 
-async def _listens(rooms: Rooms) -> None:
+async def _listens(setup: WorkerSetup) -> None:
     async def is_there() -> bool:
-        rows = await rooms.sql(
+        rows = await setup.sql(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
             " AND query ILIKE 'LISTEN%darkroom_dispatch%'"
         )
@@ -342,17 +342,17 @@ async def _listens(rooms: Rooms) -> None:
     await eventually(is_there, "somebody listens", 10)
 
 
-async def _all_are(rooms: Rooms, state: str) -> None:
+async def _all_are(setup: WorkerSetup, state: str) -> None:
     async def are() -> bool:
-        rows = await rooms.sql("SELECT state FROM webhook_messages")
+        rows = await setup.sql("SELECT state FROM webhook_messages")
         return {row["state"] for row in rows} == {state}
 
     await eventually(are, f"all messages are {state}", 20)
 
 
-async def _have_tried(rooms: Rooms, tries: int) -> None:
+async def _have_tried(setup: WorkerSetup, tries: int) -> None:
     async def have() -> bool:
-        rows = await rooms.sql("SELECT tries FROM webhook_messages")
+        rows = await setup.sql("SELECT tries FROM webhook_messages")
         return all(row["tries"] >= tries for row in rows)
 
     await eventually(have, f"all messages have {tries} tries on record", 20)

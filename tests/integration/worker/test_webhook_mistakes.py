@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.stored_json import MAX_JSON_DEPTH
 from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
 from tests.integration.worker.test_webhooks import ended, message_of, try_once
-from tests.integration.worker.worker_setup import Rooms, open_rooms
+from tests.integration.worker.worker_setup import WorkerSetup, open_worker_setup
 from tests.unit.producer.test_nesting import JSON_KINDS
 from worker.webhooks.http_sender import SendResult, WebhookSender
 from worker.webhooks.retry_schedule import DELAYS_SECONDS
@@ -62,25 +62,25 @@ async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
 
 
 @pytest.fixture
-async def rooms(
+async def setup(
     servers: Servers, database: Database, redis: ArqRedis, settings: Settings
-) -> AsyncIterator[Rooms]:
+) -> AsyncIterator[WorkerSetup]:
     settings = settings.model_copy(update={"webhooks_allow_loopback": True})
     async with (
         Producer.connect_to(servers, webhooks_allow_loopback=True) as producer,
         WebhookSender(allow_loopback=True, timeout_seconds=2) as sender,
-        open_rooms(settings, producer, database, redis) as rooms,
+        open_worker_setup(settings, producer, database, redis) as setup,
     ):
-        yield rooms.with_deps(webhook_sender=sender)
+        yield setup.with_deps(webhook_sender=sender)
 
 
-async def try_until_dead(rooms: Rooms, job: Job) -> list[float]:
+async def try_until_dead(setup: WorkerSetup, job: Job) -> list[float]:
     """Run the step, let its delay pass, and so on for a day; return the delays."""
     delays: list[float] = []
-    while (delay := await try_once(rooms, job)) is not None:
+    while (delay := await try_once(setup, job)) is not None:
         delays.append(delay)
         assert len(delays) < 50, "it never ends"
-        await rooms.sql(
+        await setup.sql(
             "UPDATE webhook_messages SET next_try_at = now() - interval '1 ms',"
             " retry_until = retry_until - make_interval(secs => $2) WHERE job_id = $1",
             job.id,
@@ -93,14 +93,14 @@ async def try_until_dead(rooms: Rooms, job: Job) -> list[float]:
     "error", [TypeError("not serializable"), RecursionError("too deep"), KeyError("state")]
 )
 async def test_a_bug_on_the_way_backs_off_and_ends_with_one_traceback(
-    rooms: Rooms, receiver: FakeWebhookReceiver, error: Exception
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, error: Exception
 ) -> None:
-    job = await ended(rooms, receiver.url)
+    job = await ended(setup, receiver.url)
     sender: Any = BrokenSender(error)
-    broken = rooms.with_deps(webhook_sender=sender)
+    broken = setup.with_deps(webhook_sender=sender)
     with capture_logs() as lines:
         delays = await try_until_dead(broken, job)
-    message = await message_of(rooms, job)
+    message = await message_of(setup, job)
     assert (message["state"], message["tries"]) == ("dead", sender.times)
     assert type(error).__name__ in message["last_error"]
     assert str(error) not in message["last_error"]
@@ -113,43 +113,43 @@ async def test_a_bug_on_the_way_backs_off_and_ends_with_one_traceback(
 
 @pytest.mark.parametrize(("statement", "said"), BROKEN.values(), ids=BROKEN.keys())
 async def test_a_row_that_cannot_be_sent_counts_its_tries_and_ends(
-    rooms: Rooms, receiver: FakeWebhookReceiver, statement: str, said: str
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, statement: str, said: str
 ) -> None:
-    job = await ended(rooms, receiver.url)
-    other = await ended(rooms, f"{receiver.url}/other")
-    await rooms.sql("ALTER TABLE webhook_endpoints DROP CONSTRAINT a_secret_is_standard")
-    await rooms.sql(statement, job.id)
-    first = await try_once(rooms, job)
+    job = await ended(setup, receiver.url)
+    other = await ended(setup, f"{receiver.url}/other")
+    await setup.sql("ALTER TABLE webhook_endpoints DROP CONSTRAINT a_secret_is_standard")
+    await setup.sql(statement, job.id)
+    first = await try_once(setup, job)
     assert first is not None
     assert DELAYS_SECONDS[0] <= first <= 1.2 * DELAYS_SECONDS[0]
-    message = await message_of(rooms, job)
+    message = await message_of(setup, job)
     assert (message["state"], message["tries"]) == ("pending", 1)
     assert said in message["last_error"]
-    assert len(await try_until_dead(rooms, job)) > 5
-    assert (await message_of(rooms, job))["state"] == "dead"
-    assert await try_once(rooms, other) is None
-    assert (await message_of(rooms, other))["state"] == "delivered"
+    assert len(await try_until_dead(setup, job)) > 5
+    assert (await message_of(setup, job))["state"] == "dead"
+    assert await try_once(setup, other) is None
+    assert (await message_of(setup, other))["state"] == "delivered"
 
 
 async def test_a_mended_row_is_sent_at_the_next_try(
-    rooms: Rooms, receiver: FakeWebhookReceiver
+    setup: WorkerSetup, receiver: FakeWebhookReceiver
 ) -> None:
-    job = await ended(rooms, receiver.url)
-    await rooms.sql("UPDATE jobs SET due_at = '20000-01-01' WHERE id = $1", job.id)
-    assert await try_once(rooms, job)
-    await rooms.sql("UPDATE jobs SET due_at = now() WHERE id = $1", job.id)
-    await rooms.sql("UPDATE webhook_messages SET next_try_at = now() - interval '1 s'")
-    assert await try_once(rooms, job) is None
-    assert (await message_of(rooms, job))["state"] == "delivered"
+    job = await ended(setup, receiver.url)
+    await setup.sql("UPDATE jobs SET due_at = '20000-01-01' WHERE id = $1", job.id)
+    assert await try_once(setup, job)
+    await setup.sql("UPDATE jobs SET due_at = now() WHERE id = $1", job.id)
+    await setup.sql("UPDATE webhook_messages SET next_try_at = now() - interval '1 s'")
+    assert await try_once(setup, job) is None
+    assert (await message_of(setup, job))["state"] == "delivered"
 
 
 @pytest.mark.parametrize("kind", JSON_KINDS, ids=lambda kind: kind.__name__)
 async def test_notes_as_deep_as_may_be_are_stored_listed_and_sent(
-    rooms: Rooms, receiver: FakeWebhookReceiver, kind: Any
+    setup: WorkerSetup, receiver: FakeWebhookReceiver, kind: Any
 ) -> None:
     for depth in (MAX_JSON_DEPTH - 1, MAX_JSON_DEPTH):
-        job = await ended(rooms, receiver.url, metadata=kind(depth))
-        (shown,) = (await rooms.producer.page(limit=1)).jobs
+        job = await ended(setup, receiver.url, metadata=kind(depth))
+        (shown,) = (await setup.producer.page(limit=1)).jobs
         assert shown.metadata == kind(depth)
-        assert await try_once(rooms, job) is None
+        assert await try_once(setup, job) is None
         assert orjson.loads(receiver.requests[-1].body)["data"]["metadata"] == kind(depth)

@@ -10,7 +10,7 @@ from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted, Delivered, NoVerdict, Pending, PollOutcome
 from shared.errors import TooEarly
 from tests.integration.worker.test_poll_step import URL, generating
-from tests.integration.worker.worker_setup import PRICE, START, Rooms
+from tests.integration.worker.worker_setup import PRICE, START, WorkerSetup
 from worker.steps.submit import STALE_CLAIM_SECONDS
 
 HOUR = 3600.0
@@ -19,78 +19,78 @@ HOUR = 3600.0
 @pytest.mark.parametrize("verdict", [Pending(0.5), NoVerdict("502"), NoVerdict("?", True)])
 @pytest.mark.parametrize("ahead_seconds", [2200.0, HOUR, 365 * 24 * HOUR])
 async def test_a_worker_ahead_fails_no_task_before_its_deadline(
-    rooms: Rooms, verdict: PollOutcome, ahead_seconds: float
+    setup: WorkerSetup, verdict: PollOutcome, ahead_seconds: float
 ) -> None:
-    job = await generating(rooms)
-    rooms.clock.set_wrong(ahead_seconds)
-    rooms.kie.polls += [verdict, Delivered((URL,))]
+    job = await generating(setup)
+    setup.clock.set_wrong(ahead_seconds)
+    setup.kie.polls += [verdict, Delivered((URL,))]
     with pytest.raises(TooEarly) as early:
-        await rooms.poll(job)
+        await setup.poll(job)
     assert early.value.wait_seconds == pytest.approx(1800, abs=30)
-    assert (await rooms.now_is(job)).state == "generating"
-    assert await rooms.money() == (START, PRICE)
-    await rooms.poll(job)
-    assert (await rooms.now_is(job)).state == "succeeded"
+    assert (await setup.now_is(job)).state == "generating"
+    assert await setup.money() == (START, PRICE)
+    await setup.poll(job)
+    assert (await setup.now_is(job)).state == "succeeded"
 
 
-async def test_a_worker_behind_fails_no_task_either_and_another_ends_it(rooms: Rooms) -> None:
-    job = await generating(rooms)
-    await rooms.let_pass(1801)
-    rooms.kie.polls += [Pending(0.5), Pending(0.5)]
-    behind = rooms.with_deps()
+async def test_a_worker_behind_fails_no_task_either_and_another_ends_it(setup: WorkerSetup) -> None:
+    job = await generating(setup)
+    await setup.let_pass(1801)
+    setup.kie.polls += [Pending(0.5), Pending(0.5)]
+    behind = setup.with_deps()
     behind.clock.set_wrong(-HOUR)
     assert await behind.poll(job) is not None
-    assert (await rooms.now_is(job)).state == "generating"
-    rooms.clock.set_wrong(HOUR)
-    assert await rooms.poll(job) is None
-    assert (await rooms.now_is(job)).reason == "deadline_exceeded"
+    assert (await setup.now_is(job)).state == "generating"
+    setup.clock.set_wrong(HOUR)
+    assert await setup.poll(job) is None
+    assert (await setup.now_is(job)).reason == "deadline_exceeded"
 
 
-async def test_a_worker_ahead_submits_nothing_before_it_is_due(rooms: Rooms) -> None:
-    run_at = rooms.clock.now() + timedelta(seconds=60)
-    job = await rooms.enqueue(run_at=run_at)
-    rooms.clock.set_wrong(HOUR)
-    rooms.kie.submits.append(Accepted("t1"))
+async def test_a_worker_ahead_submits_nothing_before_it_is_due(setup: WorkerSetup) -> None:
+    run_at = setup.clock.now() + timedelta(seconds=60)
+    job = await setup.enqueue(run_at=run_at)
+    setup.clock.set_wrong(HOUR)
+    setup.kie.submits.append(Accepted("t1"))
     with pytest.raises(TooEarly) as early:
-        await rooms.submit(job)
+        await setup.submit(job)
     assert early.value.wait_seconds == pytest.approx(60, abs=2)
-    assert rooms.kie.submit_calls == []
-    assert await rooms.attempts(job) == []
-    await rooms.make_due(job)
-    await rooms.submit(job)
-    assert (await rooms.now_is(job)).state == "generating"
+    assert setup.kie.submit_calls == []
+    assert await setup.attempts(job) == []
+    await setup.make_due(job)
+    await setup.submit(job)
+    assert (await setup.now_is(job)).state == "generating"
 
 
-async def test_what_is_due_within_the_same_moment_is_not_put_off(rooms: Rooms) -> None:
+async def test_what_is_due_within_the_same_moment_is_not_put_off(setup: WorkerSetup) -> None:
     """The estimate of Postgres's clock may be some milliseconds behind."""
-    job = await rooms.enqueue()
-    rooms.clock.set_wrong(-0.1)
-    rooms.kie.submits.append(Accepted("t1"))
-    await rooms.submit(job)
-    assert (await rooms.now_is(job)).state == "generating"
+    job = await setup.enqueue()
+    setup.clock.set_wrong(-0.1)
+    setup.kie.submits.append(Accepted("t1"))
+    await setup.submit(job)
+    assert (await setup.now_is(job)).state == "generating"
 
 
-async def test_a_worker_ahead_takes_nobody_for_lost(rooms: Rooms) -> None:
-    job = await rooms.enqueue()
-    await rooms.deps.store.claim(job, job_events.Claimed("t" * 24, "alive:1", "default"))
-    rooms.clock.set_wrong(HOUR)
+async def test_a_worker_ahead_takes_nobody_for_lost(setup: WorkerSetup) -> None:
+    job = await setup.enqueue()
+    await setup.deps.store.claim(job, job_events.Claimed("t" * 24, "alive:1", "default"))
+    setup.clock.set_wrong(HOUR)
     with pytest.raises(TooEarly) as early:
-        await rooms.submit(job)
-    assert 5 < early.value.wait_seconds <= rooms.deps.lease_seconds
-    assert (await rooms.now_is(job)).state == "submitting"
+        await setup.submit(job)
+    assert 5 < early.value.wait_seconds <= setup.deps.lease_seconds
+    assert (await setup.now_is(job)).state == "submitting"
 
 
 @pytest.mark.parametrize("jump_seconds", [HOUR, -HOUR, STALE_CLAIM_SECONDS + 1])
 async def test_a_clock_that_is_set_during_a_claim_makes_no_claim_stale(
-    rooms: Rooms, jump_seconds: float
+    setup: WorkerSetup, jump_seconds: float
 ) -> None:
-    job = await rooms.enqueue()
+    job = await setup.enqueue()
 
     def reach(place: str) -> None:
         if place == "after_claim":
-            rooms.clock.set_wrong(jump_seconds)
+            setup.clock.set_wrong(jump_seconds)
 
-    rooms.kie.submits.append(Accepted("t1"))
-    await rooms.with_deps(check_crash_point=reach).submit(job)
-    assert (await rooms.now_is(job)).state == "generating"
-    assert len(rooms.kie.submit_calls) == 1
+    setup.kie.submits.append(Accepted("t1"))
+    await setup.with_deps(check_crash_point=reach).submit(job)
+    assert (await setup.now_is(job)).state == "generating"
+    assert len(setup.kie.submit_calls) == 1

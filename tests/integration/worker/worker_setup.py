@@ -1,4 +1,4 @@
-"""The worker's rooms over a scripted Kie, a clock that tests move, and real Postgres and Valkey."""
+"""The worker's setup over a scripted Kie, a clock that tests move, and real Postgres and Valkey."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ START = Decimal(100)
 
 
 @dataclass(slots=True)
-class Rooms:
+class WorkerSetup:
     """One job's way through the steps, called by hand."""
 
     deps: Dependencies
@@ -59,17 +59,17 @@ class Rooms:
     registry: CollectorRegistry
     slept: list[float] = field(default_factory=list)
 
-    def with_deps(self, **changes: Any) -> Rooms:
-        """Return the same rooms with other deps."""
+    def with_deps(self, **changes: Any) -> WorkerSetup:
+        """Return the same setup with other deps."""
         return replace(self, deps=replace(self.deps, **changes))
 
-    def with_kie(self, kie: KieApi, brake: AccountBrake | None = None) -> Rooms:
-        """Return the same rooms over another Kie, with one account there."""
+    def with_kie(self, kie: KieApi, brake: AccountBrake | None = None) -> WorkerSetup:
+        """Return the same setup over another Kie, with one account there."""
         brake = brake or AccountBrake(self.deps.scripts)
         return self.with_deps(accounts=KieAccountPool([KieAccount(DEFAULT_ACCOUNT, kie, brake)]))
 
-    def with_settings(self, **changes: Any) -> Rooms:
-        """Return the same rooms with other settings."""
+    def with_settings(self, **changes: Any) -> WorkerSetup:
+        """Return the same setup with other settings."""
         return self.with_deps(settings=self.deps.settings.model_copy(update=changes))
 
     async def enqueue(self, request: TextToImage | None = None, **options: Any) -> Job:
@@ -134,10 +134,10 @@ class Rooms:
 
 
 @asynccontextmanager
-async def open_rooms(
+async def open_worker_setup(
     settings: Settings, producer: Producer, database: Database, redis: ArqRedis
-) -> AsyncIterator[Rooms]:
-    """Open rooms with one account of 100 credits."""
+) -> AsyncIterator[WorkerSetup]:
+    """Open setup with one account of 100 credits."""
     await producer.billing.create_account("acme")
     await producer.billing.grant("acme", START, "for the test")
     clock, kie = FakeClock(), FakeKie()
@@ -165,7 +165,7 @@ async def open_rooms(
             task_id_backup=TaskIdBackup(redis, settings.darkroom_home),
             lease_seconds=10.0,
         )
-        yield Rooms(deps, producer, database, redis, kie, clock, registry, slept)
+        yield WorkerSetup(deps, producer, database, redis, kie, clock, registry, slept)
 
 
 async def listen(
@@ -179,7 +179,7 @@ async def listen(
 
 @asynccontextmanager
 async def running_lanes(deps: Dependencies) -> AsyncIterator[list[LeasedWorker]]:
-    """Run both lanes over these rooms, as the service does."""
+    """Run both lanes over these setup, as the service does."""
     lanes = build_lanes(deps)
     tasks = [
         asyncio.create_task(forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes))

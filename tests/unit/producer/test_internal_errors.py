@@ -24,13 +24,13 @@ from shared.errors import DependencyDown, PostgresDown, RedisDown, RowBusy, Stal
 from tests.support.api_client import ApiClient
 
 
-class OpenHouse:
+class ClientWithoutKeys:
     """A context without servers, whose keys allow every request."""
 
     budgets = KeyBudgets()
 
     @property
-    def keys(self) -> OpenHouse:
+    def keys(self) -> ClientWithoutKeys:
         return self
 
     async def has_any_key(self) -> bool:
@@ -45,7 +45,7 @@ async def serving(
     handler: Handler, registry: CollectorRegistry, timeout_seconds: float = 5
 ) -> AsyncIterator[ApiClient]:
     """Serve one route that does this, at `/x`."""
-    house = OpenHouse()
+    client = ClientWithoutKeys()
     row = Endpoint(
         method="GET",
         path="/x",
@@ -55,9 +55,9 @@ async def serving(
         tag="test",
         timeout_seconds=timeout_seconds,
     )
-    app = build_application(cast("ApiContext", house), [row], ApiMetrics(registry), [])
+    app = build_application(cast("ApiContext", client), [row], ApiMetrics(registry), [])
     async with (
-        ListenAddresses(app, "127.0.0.1", 0, cast("KeyStore", house)).open(
+        ListenAddresses(app, "127.0.0.1", 0, cast("KeyStore", client)).open(
             drain_seconds=1
         ) as addresses,
         aiohttp.ClientSession(f"http://{addresses[0]}") as session,
