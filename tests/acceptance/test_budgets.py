@@ -139,7 +139,7 @@ async def test_what_has_changed_something_is_answered_whatever_it_takes(
         (await api.get("/v1/jobs", limit=20)).expect(200)
 
 
-async def test_a_past_that_nobody_reads_counts_and_ends_the_next_stream(
+async def test_an_unread_history_counts_and_ends_the_next_stream(
     deployment: Deployment,
 ) -> None:
     budgets = KeyBudgets(max_bytes=400_000)

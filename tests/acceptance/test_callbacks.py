@@ -215,7 +215,7 @@ async def test_with_a_key_unsigned_stale_and_wrong_signatures_are_refused(
         assert await _call(resources, token, body, **signed) == 200
 
 
-async def test_a_task_that_another_job_has_is_refuted_and_keeps_nobody_else_from_its_end(
+async def test_a_task_of_another_job_is_refuted_and_delays_no_other_end(
     deployment: Deployment,
 ) -> None:
     deployment.simulator.set_faults(lost_reply=1.0, callback_lost=1.0, never_ends=1.0)

@@ -142,7 +142,7 @@ async def test_the_example_shows_a_refusal_and_fails(deployment: Deployment, nam
 
 if shutil.which("curl"):
 
-    async def test_the_curl_example_tells_its_story_in_order(deployment: Deployment) -> None:
+    async def test_the_curl_example_runs_in_order(deployment: Deployment) -> None:
         async with serving(deployment) as url, deployment.worker():
             said = await run(PROGRAMS["curl"], DARKROOM_URL=url)
         path = f"/v1/jobs/{(await the_job(deployment))['id']}"
@@ -187,7 +187,7 @@ async def test_a_lost_answer_and_an_outage_place_no_second_job(
 
 
 @pytest.mark.parametrize("name", CLIENTS_HERE)
-async def test_a_stream_that_breaks_off_is_taken_up_where_it_broke(
+async def test_a_stream_that_breaks_off_is_resumed_where_it_broke(
     deployment: Deployment, name: str
 ) -> None:
     async with serving(deployment) as url, deployment.worker(), open_lossy_proxy(url) as proxy:

@@ -50,7 +50,7 @@ async def ask(api: ApiClient, endpoint: Endpoint, path: str, **headers: str) -> 
 
 
 @EVERY
-async def test_nobody_is_let_in_without_a_key_that_holds(
+async def test_no_request_is_served_without_a_valid_key(
     deployment: Deployment, endpoint: Endpoint
 ) -> None:
     key_store = KeyStore(deployment.database)
@@ -164,7 +164,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def test_who_vanishes_in_the_middle_of_a_body_leaves_nothing_behind(
+async def test_a_client_that_disconnects_within_a_body_leaves_nothing_behind(
     deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = orjson.dumps(order())
@@ -180,7 +180,7 @@ async def test_who_vanishes_in_the_middle_of_a_body_leaves_nothing_behind(
     assert caplog.records == []
 
 
-async def test_who_vanishes_in_the_middle_of_a_wait_is_not_waited_for(
+async def test_a_client_that_disconnects_within_a_wait_is_not_waited_for(
     deployment: Deployment,
 ) -> None:
     job = await deployment.enqueue()

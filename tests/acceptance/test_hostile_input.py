@@ -164,7 +164,7 @@ async def test_nul_is_refused_in_notes_paths_and_parameters(deployment: Deployme
         check_refused(await api.put("/v1/prices/%00/text-to-image/1", change), 404)
 
 
-async def test_moments_that_no_database_holds_are_refused(deployment: Deployment) -> None:
+async def test_times_that_no_database_can_store_are_refused(deployment: Deployment) -> None:
     async with unmoved(deployment) as api:
         for moment in (
             *("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "0000-01-01T00:00:00Z"),

@@ -22,7 +22,7 @@ async def key_of(deployment: Deployment, role: Role, account_id: str | None = No
 
 
 @pytest.mark.promise("every client that reaches it directly may do everything")
-async def test_without_any_key_whoever_is_on_this_machine_may_do_everything(
+async def test_without_any_key_every_local_caller_may_do_everything(
     deployment: Deployment,
 ) -> None:
     async with deployment.api() as api:
@@ -31,7 +31,7 @@ async def test_without_any_key_whoever_is_on_this_machine_may_do_everything(
 
 
 @pytest.mark.promise("The first key ends this", "`/readyz` and `/metrics` answer without a key")
-async def test_once_there_is_a_key_nobody_is_let_in_without_one(deployment: Deployment) -> None:
+async def test_once_a_key_exists_no_request_is_served_without_one(deployment: Deployment) -> None:
     key = await key_of(deployment, Role.ADMIN)
     async with deployment.api() as api:
         answer = await api.get("/v1/jobs")
@@ -44,7 +44,7 @@ async def test_once_there_is_a_key_nobody_is_let_in_without_one(deployment: Depl
 
 
 @pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "Bearer nonsense", "Bearer dk_a_b", ""])
-async def test_a_key_that_is_none_is_refused_with_the_reason(
+async def test_an_invalid_key_is_refused_with_the_reason(
     deployment: Deployment, header: str
 ) -> None:
     await key_of(deployment, Role.ADMIN)

@@ -60,7 +60,7 @@ async def test_image_to_image_is_another_task(deployment: Deployment) -> None:
     assert (placed["task"], placed["credits_quoted"]) == ("image-to-image", 6)
 
 
-async def test_every_fault_of_a_body_is_told_at_once(deployment: Deployment) -> None:
+async def test_every_fault_of_a_body_is_reported_at_once(deployment: Deployment) -> None:
     body = order(
         account_id="two words",
         aspect_ratio="16:9",
@@ -188,7 +188,7 @@ async def test_a_wait_has_its_limits(deployment: Deployment, wait: str) -> None:
 
 
 @pytest.mark.promise("time for requests in progress when the API stops")
-async def test_whoever_waits_is_let_go_when_the_process_leaves(deployment: Deployment) -> None:
+async def test_waiters_are_released_when_the_process_leaves(deployment: Deployment) -> None:
     async with AsyncExitStack() as outer:
         inner = await outer.enter_async_context(AsyncExitStack())
         (address,) = await inner.enter_async_context(serving_api(deployment.settings))

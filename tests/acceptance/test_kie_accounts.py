@@ -125,7 +125,7 @@ async def test_one_account_refused_pauses_alone_and_the_other_takes_its_jobs(
     await deployment.check_books()
 
 
-async def test_a_key_that_was_removed_is_missed_aloud_and_put_back_in_time(
+async def test_a_removed_key_is_logged_as_an_error_and_put_back_in_time(
     deployment: Deployment,
 ) -> None:
     deployment.simulator.set_faults(duration=1.0)

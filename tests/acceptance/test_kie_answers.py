@@ -120,7 +120,7 @@ async def test_kie_garbage_on_a_poll_is_asked_again(deployment: Deployment) -> N
         ("unknown_status", "provider_failed"),
     ],
 )
-async def test_m7_each_failure_of_kie_is_told_apart_and_never_charged(
+async def test_m7_each_failure_of_kie_is_distinguished_and_never_charged(
     deployment: Deployment, outcome: str, reason: str
 ) -> None:
     directives = [f"outcome={outcome}, failure_flag={flag}" for flag in (2, 3)]

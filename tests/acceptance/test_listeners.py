@@ -120,7 +120,7 @@ async def test_every_route_of_every_listener_ends_a_connection_whose_body_it_doe
                 assert b"connection: close" in head, (name, method, path, status)
 
 
-async def test_the_walk_has_every_route_of_the_api(deployment: Deployment) -> None:
+async def test_the_list_of_calls_has_every_route_of_the_api(deployment: Deployment) -> None:
     async with deployment.api() as api:
         document = (await api.get("/openapi.json")).expect(200)
     walked = {path for _, path in OF_THE_API}
@@ -172,7 +172,7 @@ async def test_a_long_callback_for_nobody_is_refused_before_it_is_read(
     assert await deployment.run_sql("SELECT 1 FROM callback_inbox") == []
 
 
-async def test_a_worker_with_few_descriptors_works_on_under_a_flood_of_halves(
+async def test_a_worker_with_few_descriptors_continues_under_a_flood_of_half_requests(
     deployment: Deployment,
 ) -> None:
     """With a limit of 300, after 500 halves of callbacks, it reaches its servers all the same."""

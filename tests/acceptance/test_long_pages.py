@@ -127,7 +127,9 @@ async def test_fields_leave_the_rest_out_and_the_room_they_take(deployment: Depl
 
 
 @pytest.mark.promise("requests and unread answers of a key")
-async def test_who_reads_nothing_costs_little_and_is_refused_more(deployment: Deployment) -> None:
+async def test_a_client_that_reads_nothing_costs_little_and_is_refused_further_streams(
+    deployment: Deployment,
+) -> None:
     """Eight sockets once held 2.2 GB here. These ask for five pages each, and read nothing."""
     await fill(deployment, 300)
     greedy, honest = await key_of(deployment, Role.ADMIN), await key_of(deployment, Role.OPERATOR)
@@ -162,7 +164,9 @@ async def test_who_reads_nothing_costs_little_and_is_refused_more(deployment: De
         await eventually(is_served, "what the sockets held is given back")
 
 
-async def test_who_reads_nothing_of_what_needs_no_key_costs_little(deployment: Deployment) -> None:
+async def test_a_client_that_reads_nothing_of_a_public_page_costs_little(
+    deployment: Deployment,
+) -> None:
     """Each of them once held a copy of 1.4 MB."""
     async with api_process(deployment) as api, aiohttp.ClientSession(api.url) as session:
         for path in ("/docs/swagger-ui-bundle.js", "/openapi.json", "/metrics"):

@@ -53,14 +53,14 @@ async def _run_through(
     await deployment.check_books()
 
 
-async def test_postgres_down_for_30_seconds_loses_nothing_and_workers_go_on(
+async def test_postgres_down_for_30_seconds_loses_nothing_and_workers_continue(
     deployment: Deployment,
 ) -> None:
     async with _postgres_behind_a_relay(deployment) as (outage, url):
         await _run_through(deployment, outage, {"database_url": SecretStr(url)})
 
 
-async def test_redis_down_for_30_seconds_loses_nothing_and_workers_go_on(
+async def test_redis_down_for_30_seconds_loses_nothing_and_workers_continue(
     deployment: Deployment,
 ) -> None:
     async with _redis_behind_a_relay(deployment) as (outage, url):

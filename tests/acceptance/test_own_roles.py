@@ -138,7 +138,7 @@ async def test_a_worker_lives_its_whole_life_as_a_login_of_its_own_role(
     deployment.check_paid_once()
 
 
-async def test_a_worker_process_drains_and_says_goodbye_as_a_login_of_its_own_role(
+async def test_a_worker_process_drains_and_deregisters_as_a_login_of_its_own_role(
     deployment: Deployment, worker_url: SecretStr
 ) -> None:
     async with deployment.worker_process(DATABASE_URL=worker_url.get_secret_value()) as process:

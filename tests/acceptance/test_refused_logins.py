@@ -185,7 +185,7 @@ async def both_are_paid_and_kept(deployment: Deployment, resources: WorkerResour
     ],
     ids=["password", "database", "login", "connect"],
 )
-async def test_a_refused_login_loses_nothing_and_is_mended_without_a_restart(
+async def test_a_refused_login_loses_nothing_and_is_fixed_without_a_restart(
     deployment: Deployment,
     server: Server,
     database_url: str,

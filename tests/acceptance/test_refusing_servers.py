@@ -118,7 +118,7 @@ async def refused_while_paid(
     ],
     ids=["read-only", "disk-full", "out-of-memory", "no-permission"],
 )
-async def test_what_kie_was_paid_for_is_stored_once_the_server_serves_again(
+async def test_paid_tasks_are_stored_once_the_server_serves_again(
     deployment: Deployment, operator: Connection, refuse: Refusal, sqlstate: str, words: str
 ) -> None:
     async with deployment.worker() as resources, deployment.api() as api:

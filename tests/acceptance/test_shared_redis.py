@@ -150,7 +150,7 @@ async def test_the_same_redis_by_its_socket_and_by_a_port_is_one(
         assert (await deployment.ended(await deployment.enqueue())).state is JobState.SUCCEEDED
 
 
-async def test_a_wiped_redis_refuses_nobody(deployment: Deployment) -> None:
+async def test_a_wiped_redis_refuses_no_request(deployment: Deployment) -> None:
     async with deployment.worker() as first, deployment.worker_process():
         await first.deps.delivery_queue.redis.flushall()
         async with deployment.worker_process() as third:
@@ -242,7 +242,7 @@ async def test_a_worker_whose_redis_becomes_another_claims_no_more(
             assert await redis.zcard(Lane.SUBMIT) == 1
 
 
-async def test_it_goes_on_when_the_older_one_has_stopped(
+async def test_the_younger_worker_continues_when_the_older_one_has_stopped(
     deployment: Deployment, servers: Servers
 ) -> None:
     async with AsyncExitStack() as older:
@@ -256,7 +256,7 @@ async def test_it_goes_on_when_the_older_one_has_stopped(
             assert later.state is JobState.SUCCEEDED
 
 
-async def test_the_oldest_goes_on_wherever_its_redis_is(
+async def test_the_oldest_continues_wherever_its_redis_is(
     deployment: Deployment, servers: Servers
 ) -> None:
     path = urlsplit(servers.redis_url).path
@@ -323,7 +323,7 @@ async def test_of_three_workers_on_two_redises_no_task_is_asked_about_too_often(
     deployment.check_paid_once()
 
 
-async def test_a_worker_whose_redis_is_away_is_nobodys_measure(
+async def test_a_worker_whose_redis_is_down_is_no_reference_for_others(
     deployment: Deployment, servers: Servers
 ) -> None:
     async with outage_of(urlsplit(servers.redis_url).path) as outage:

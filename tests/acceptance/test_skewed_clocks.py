@@ -46,7 +46,7 @@ async def test_a_worker_with_a_wrong_clock_does_all_work_on_time(
         assert any("clock_skew" in line for line in worker.lines), "the skew is not reported"
 
 
-async def test_a_worker_with_a_wrong_clock_beside_right_ones_harms_nobody(
+async def test_a_worker_with_a_wrong_clock_beside_right_ones_does_no_harm(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:

@@ -51,7 +51,7 @@ async def told(deployment: Deployment, receiver: FakeWebhookReceiver, jobs: list
         assert Webhook(endpoint["secret"]).verify(one.body, one.headers) == one.object
 
 
-async def test_success_failure_and_cancellation_are_told(
+async def test_success_failure_and_cancellation_are_reported(
     deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     url = f"{receiver.url}/hook"
@@ -82,7 +82,7 @@ async def test_a_job_that_is_not_to_be_told_of_is_not(
     assert quiet.id not in {one.job_id for one in receiver.requests}
 
 
-async def test_a_worker_killed_while_it_sends_leaves_the_telling_to_another(
+async def test_a_worker_killed_while_it_sends_leaves_the_message_to_another(
     deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answering = never_answer
@@ -97,7 +97,7 @@ async def test_a_worker_killed_while_it_sends_leaves_the_telling_to_another(
     await deployment.check_books()
 
 
-async def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_receiver_that_hangs(
+async def test_a_stopping_worker_does_not_wait_for_a_receiver_that_hangs(
     deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answering = never_answer
@@ -110,7 +110,7 @@ async def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_receiver_that_h
         await told(deployment, receiver, [job])
 
 
-async def test_two_workers_tell_each_end_and_a_flush_loses_none(
+async def test_two_workers_report_each_end_and_a_flush_loses_none(
     deployment: Deployment, receiver: FakeWebhookReceiver
 ) -> None:
     async def stumble(received: ReceivedWebhook) -> int:

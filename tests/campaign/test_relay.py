@@ -54,7 +54,7 @@ async def test_a_slow_link_is_split_and_loses_nothing(tmp_path: Path) -> None:
         assert len(heard) > 1
 
 
-async def test_a_lost_request_is_never_heard(tmp_path: Path) -> None:
+async def test_a_lost_request_never_arrives(tmp_path: Path) -> None:
     async with echo_behind_a_relay(tmp_path) as (relay, heard):
         relay.trouble = LinkFault.REQUESTS_LOST
         with pytest.raises(TimeoutError):
@@ -72,7 +72,7 @@ async def test_a_lost_reply_was_to_something_that_was_done(tmp_path: Path) -> No
         assert heard == [b"hello"]
 
 
-async def test_a_link_that_has_lost_something_stays_silent(tmp_path: Path) -> None:
+async def test_a_connection_that_has_lost_data_forwards_nothing_more(tmp_path: Path) -> None:
     async with echo_behind_a_relay(tmp_path) as (relay, heard):
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
         relay.trouble = LinkFault.REPLIES_LOST

@@ -163,7 +163,7 @@ def test_a_family_comes_with_answers_of_both_calls(one: ModelFamily) -> None:
 
 
 @each_answer
-def test_a_stored_answer_gets_its_verdict(one: ModelFamily, path: Path) -> None:
+def test_a_stored_answer_gets_its_outcome(one: ModelFamily, path: Path) -> None:
     stored = json.loads(path.read_text())
     body = stored.get("body")
     text = stored.get("text", json.dumps(body))

@@ -178,7 +178,7 @@ def same(found: Verdict, expected: Verdict) -> bool:
 
 
 @pytest.mark.parametrize("verdict", SUBMITS, ids=str)
-async def test_a_submit_ends_in_the_verdict_that_kie_gives(
+async def test_a_submit_returns_the_outcome_that_kie_gives(
     scripted: Scripted, verdict: SubmitOutcome
 ) -> None:
     scripted.will_submit(verdict)
@@ -188,7 +188,7 @@ async def test_a_submit_ends_in_the_verdict_that_kie_gives(
 
 
 @pytest.mark.parametrize("verdict", POLLS, ids=str)
-async def test_a_poll_ends_in_the_verdict_that_kie_gives(
+async def test_a_poll_returns_the_outcome_that_kie_gives(
     scripted: Scripted, verdict: PollOutcome
 ) -> None:
     scripted.will_poll(verdict)

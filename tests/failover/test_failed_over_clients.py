@@ -59,7 +59,7 @@ async def valkey() -> AsyncIterator[ValkeyPair]:
         yield pair
 
 
-async def test_a_pool_goes_on_at_the_standby_that_was_promoted(postgres: PostgresPair) -> None:
+async def test_a_pool_continues_at_the_standby_that_was_promoted(postgres: PostgresPair) -> None:
     await migrate(postgres.url)
     await require_current_schema(postgres.url)
     async with connect_database(postgres.url, connections=4) as database:
@@ -106,7 +106,7 @@ async def test_of_several_hosts_a_standby_is_never_taken(postgres: PostgresPair)
         await connection.close()
 
 
-async def test_commands_and_messages_go_on_at_the_replica_that_sentinels_promoted(
+async def test_commands_and_messages_continue_at_the_replica_that_sentinels_promoted(
     valkey: ValkeyPair,
 ) -> None:
     async with connect_redis(valkey.url, connections=5) as redis:
@@ -251,6 +251,6 @@ def test_a_malformed_url_of_sentinels_is_refused_in_a_sentence(url: str, fault: 
         ("postgresql://u@a,,b/d", "host or host:port"),
     ],
 )
-def test_hosts_that_lead_to_no_primary_are_refused_in_a_sentence(url: str, fault: str) -> None:
+def test_hosts_without_a_primary_are_refused_in_a_sentence(url: str, fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         Settings(database_url=url)

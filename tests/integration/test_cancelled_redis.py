@@ -119,7 +119,7 @@ class UnclosableConnection(UnixDomainSocketConnection):
             raise RedisTimeoutError("Timed out closing connection after 5")
 
 
-async def test_a_connection_that_fails_to_close_is_returned_all_the_same(servers: Servers) -> None:
+async def test_a_connection_that_fails_to_close_is_returned_nevertheless(servers: Servers) -> None:
     path = urlsplit(servers.redis_url).path
     pool = ReconnectingPool(
         connection_class=UnclosableConnection, path=path, max_connections=1, timeout=5

@@ -153,24 +153,24 @@ def lived(seed: int, *, is_fenced: bool = True, checked: bool = True) -> Life:
     return life
 
 
-def test_in_thousands_of_lives_nothing_is_paid_or_charged_twice() -> None:
+def test_in_thousands_of_random_walks_nothing_is_paid_or_charged_twice() -> None:
     ends = Counter(lived(seed).state for seed in range(SEEDS))
     sys.stdout.write(f"seeds 0 to {SEEDS - 1}, {STEPS} steps each, ended: {dict(ends)}\n")
     assert set(ends) >= TERMINAL, f"these lives never saw {TERMINAL - set(ends)}"
 
 
-def test_every_move_of_the_table_is_made_in_those_lives() -> None:
+def test_every_move_of_the_table_occurs_in_those_walks() -> None:
     made = {name for seed in range(SEEDS) for name in lived(seed).path}
     assert made == {row.event.__name__ for row in TRANSITIONS}
 
 
-def test_without_the_fence_some_life_is_paid_twice() -> None:
+def test_without_the_fence_some_walk_pays_twice() -> None:
     lives = (lived(seed, is_fenced=False, checked=False) for seed in range(SEEDS))
     assert any(life.paid_twice for life in lives)
 
 
 @pytest.mark.parametrize("seed", range(0, SEEDS, 100))
-def test_wherever_a_life_stands_the_clock_alone_ends_it(seed: int) -> None:
+def test_every_walk_ends_by_time_alone(seed: int) -> None:
     life = lived(seed)
     life.crash()  # no worker that knows anything is left
     for _ in range(5):

@@ -45,7 +45,7 @@ def test_no_text_is_judged_by_digits_of_other_scripts() -> None:
     assert not found
 
 
-def test_the_judge_sees_what_it_looks_for() -> None:
+def test_the_check_finds_what_it_checks_for() -> None:
     assert list(loose_judgements('x = "1".isdigit()\n')) == [1]
     assert list(loose_judgements('import re\ny = re.compile(r"\\d+")\n')) == [2]
     assert not list(loose_judgements("x = a.isascii() and a.isdigit()\n"))

@@ -79,7 +79,7 @@ def test_the_account_of_the_single_key_can_be_named_beside_others(
         (f"a={ONE},b={OTHER},c={ONE}", "pairs 1 and 3 have the same key"),
     ],
 )
-def test_a_fault_is_told_by_the_position_of_its_pair(
+def test_a_fault_is_reported_by_the_position_of_its_pair(
     value: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = refusal(monkeypatch, value)
@@ -106,7 +106,7 @@ def test_a_pair_the_wrong_way_about_never_makes_a_name_of_a_key(
         assert text not in said
 
 
-def test_every_fault_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_fault_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIE_API_KEY", "single-0123456789-0123456789")
     said = refusal(monkeypatch, f"Studio={ONE},,b={OTHER},b={OTHER}")
     assert said.split("; ") == [

@@ -69,7 +69,7 @@ def all_errors() -> dict[str, type[DarkroomError]]:
 
 
 @pytest.mark.parametrize("name", producer.__all__)
-def test_a_public_name_is_there_and_says_what_it_is(name: str) -> None:
+def test_a_public_name_exists_and_has_a_docstring(name: str) -> None:
     assert inspect.getdoc(getattr(producer, name))
 
 

@@ -80,7 +80,7 @@ def test_the_environment_wins_over_the_file(
     assert (settings.api_port, settings.worker_http_port) == (3333, 2222)
 
 
-def test_unknown_names_in_the_file_are_nobodys_business(tmp_path: Path) -> None:
+def test_unknown_names_in_the_file_are_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("POSTGRES_PASSWORD=x\n", encoding="utf-8")
     assert load_settings() == Settings.model_construct()
 

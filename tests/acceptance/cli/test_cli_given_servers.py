@@ -56,7 +56,7 @@ async def test_a_given_database_needs_a_given_redis(
     ],
     ids=" ".join,
 )
-async def test_what_needs_postgres_alone_goes_on_without_redis(
+async def test_work_that_needs_only_postgres_continues_without_redis(
     darkroom: Darkroom, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     home = tmp_path / "no-home-yet"
@@ -65,7 +65,7 @@ async def test_what_needs_postgres_alone_goes_on_without_redis(
     assert not home.exists()
 
 
-async def test_the_doctor_says_it_and_examines_the_rest(darkroom: Darkroom) -> None:
+async def test_the_doctor_reports_it_and_checks_the_rest(darkroom: Darkroom) -> None:
     said = await darkroom.elsewhere(REDIS_URL=None).run("doctor", "--json")
     found = {finding["name"]: finding for finding in said.objects}
     assert said.code == 1

@@ -75,7 +75,9 @@ async def test_a_job_that_fails_leaves_with_4_and_can_be_run_again(
     assert (story["retry_of"], story["state"]) == (first, "queued")
 
 
-async def test_a_wait_that_is_over_leaves_with_5_and_says_how_to_go_on(darkroom: Darkroom) -> None:
+async def test_a_wait_that_is_over_leaves_with_5_and_says_how_to_continue(
+    darkroom: Darkroom,
+) -> None:
     said = await darkroom.run(*A_LIGHTHOUSE, "--wait", "--timeout", "0.2")
     assert (said.code, said.out) == (5, "")
     assert "still queued after 0.2 s" in said.err

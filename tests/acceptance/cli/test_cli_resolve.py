@@ -204,7 +204,7 @@ async def _is_held(deployment: Deployment, job: Job) -> bool:
     ],
     ids=" ".join,
 )
-def test_a_verdict_is_exactly_one_and_says_why(
+def test_a_resolution_is_exactly_one_and_has_a_reason(
     words: tuple[str, ...],
 ) -> None:
     result = CliRunner().invoke(build_app(), ["jobs", "resolve", NOBODY, *words])

@@ -44,7 +44,7 @@ async def test_a_worker_becomes_the_program_itself_and_health_finds_it(darkroom:
         assert await worker.stop() == 0
 
 
-async def test_the_api_serves_health_and_metrics_until_it_is_told_to_stop(
+async def test_the_api_serves_health_and_metrics_until_it_is_stopped(
     darkroom: Darkroom,
 ) -> None:
     async with darkroom.running("api") as api:

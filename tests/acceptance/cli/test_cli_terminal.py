@@ -64,7 +64,7 @@ async def test_bars_and_colours_are_for_terminals(
     assert "\x1b" not in piped.err + piped.out
 
 
-async def test_ctrl_c_leaves_quietly_with_130_and_the_job_goes_on(
+async def test_ctrl_c_leaves_quietly_with_130_and_the_job_continues(
     darkroom: Darkroom, deployment: Deployment
 ) -> None:
     async with darkroom.running(*A_LIGHTHOUSE) as waiting:

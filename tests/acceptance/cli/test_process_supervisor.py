@@ -50,7 +50,7 @@ async def run(watcher: Watcher, of: Program, drain_seconds: float = 10) -> None:
         await supervisor.run(watcher.stop, watcher.kill_now)
 
 
-async def test_a_program_that_dies_is_started_again_and_said(
+async def test_a_program_that_dies_is_restarted_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dies_once = (
@@ -67,14 +67,14 @@ async def test_a_program_that_dies_is_started_again_and_said(
     assert "worker ended with code 6; starting it again in 1.0 s" in capsys.readouterr().err
 
 
-async def test_a_program_that_refuses_its_configuration_ends_the_crew(tmp_path: Path) -> None:
+async def test_a_program_that_refuses_its_configuration_ends_all_programs(tmp_path: Path) -> None:
     watcher = Watcher(stop_after=1)
     with pytest.raises(ConfigurationError, match="worker does not start"):
         await run(watcher, program(tmp_path, "print('no key', flush=True)\nraise SystemExit(1)"))
     assert [line.text for line in watcher.lines] == ["no key"]
 
 
-async def test_a_program_that_does_not_drain_in_time_is_killed_and_said(
+async def test_a_program_that_does_not_drain_in_time_is_killed_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await run(Watcher(stop_after=1), program(tmp_path, _DEAF), drain_seconds=0.3)

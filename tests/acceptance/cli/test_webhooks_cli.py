@@ -50,7 +50,7 @@ async def test_the_list_shows_what_was_not_taken_and_what_to_type(
     assert (none.out, none.err.strip()) == ("", "no such webhooks")
 
 
-async def test_one_message_is_sent_anew_by_its_id(
+async def test_one_message_is_sent_again_by_its_id(
     darkroom: Darkroom, deployment: Deployment
 ) -> None:
     await dead(deployment)
@@ -62,7 +62,7 @@ async def test_one_message_is_sent_anew_by_its_id(
     assert (told.object["state"], told.object["tries"]) == ("pending", 0)
 
 
-async def test_all_dead_ones_of_an_account_are_sent_anew(
+async def test_all_dead_messages_of_an_account_are_sent_again(
     darkroom: Darkroom, deployment: Deployment
 ) -> None:
     for _ in range(2):

@@ -26,14 +26,14 @@ RUNBOOK = {
     "Kie fails, or is not there": "submits_paused",
     "Several Kie accounts": (
         "tests/acceptance/test_kie_accounts.py"
-        "::test_a_key_that_was_removed_is_missed_aloud_and_put_back_in_time"
+        "::test_a_removed_key_is_logged_as_an_error_and_put_back_in_time"
     ),
     "Unknown jobs": "unknown_submissions",
     "A success cannot be read": "results_unreadable",
     "Images that come late": "images_come_late",
     "Writes were lost": (
         "tests/integration/worker/test_lost_writes.py"
-        "::test_an_event_that_is_gone_tells_of_writes_that_nobody_else_met"
+        "::test_a_missing_event_reveals_writes_that_no_other_check_found"
     ),
     "A failover": (
         "tests/failover/test_short_failover.py"
@@ -42,7 +42,7 @@ RUNBOOK = {
     "Redis is down": "redis_down",
     "Pushes do not arrive": (
         "tests/integration/worker/test_forgotten_connections.py"
-        "::test_a_forgotten_listen_connection_is_replaced_and_notifications_arrive_again"
+        "::test_a_dead_listen_connection_is_replaced_and_notifications_arrive_again"
     ),
     "Redis refuses": "redis_is_replica",
     "Redis was wiped": "redis_was_wiped",
@@ -61,22 +61,22 @@ RUNBOOK = {
     ),
     "The price history was forged": (
         "tests/integration/database/test_price_forgery.py"
-        "::test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the_doctor_names"
+        "::test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_doctor_names"
     ),
     "A function was opened to everybody": (
         "tests/integration/database/test_books.py::test_every_corruption_is_found_and_its_row_is_named"
     ),
     "A flood of connections": (
         "tests/acceptance/test_listeners.py"
-        "::test_a_worker_with_few_descriptors_works_on_under_a_flood_of_halves"
+        "::test_a_worker_with_few_descriptors_continues_under_a_flood_of_half_requests"
     ),
     "A caller is answered 401 or 429": (
         "tests/acceptance/test_long_pages.py"
-        "::test_who_reads_nothing_costs_little_and_is_refused_more"
+        "::test_a_client_that_reads_nothing_costs_little_and_is_refused_further_streams"
     ),
     "The balance at Kie drifts": (
         "tests/integration/worker/test_provider_balance.py"
-        "::test_the_doctor_says_verdict_and_age_and_remembers_drift_for_a_day"
+        "::test_the_doctor_reports_result_and_age_and_remembers_drift_for_a_day"
     ),
     "A job hangs": (
         "tests/integration/producer/test_doctor.py::test_a_job_that_nobody_moves_is_named"
@@ -101,7 +101,7 @@ def test_every_alert_has_a_played_fault_and_no_row_plays_another() -> None:
     assert set(ALERT_NAMES) == PLAYED
 
 
-def test_faults_are_told_apart_by_their_names() -> None:
+def test_faults_are_distinguished_by_their_names() -> None:
     names = [fault.name for fault in FAULTS]
     assert len(set(names)) == len(names)
 

@@ -244,7 +244,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_every_output_tells_it_and_is_content_afterwards(
+async def test_every_output_reports_the_fault_and_clears_afterwards(
     setup: FaultSetup, fault: Fault
 ) -> None:
     await play(setup, fault)

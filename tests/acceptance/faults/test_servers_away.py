@@ -38,7 +38,7 @@ def relay_of(setup: FaultSetup, server: str) -> Outage:
 
 
 @pytest.mark.parametrize("server", ["postgres", "redis"])
-async def test_an_outage_is_told_by_every_output_and_is_over_when_it_is_over(
+async def test_an_outage_is_reported_by_every_output_and_is_over_when_it_is_over(
     setup: FaultSetup, server: str
 ) -> None:
     setup.deployment.simulator.set_faults(duration=1.0)

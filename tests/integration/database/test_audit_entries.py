@@ -179,7 +179,7 @@ async def test_nonsense_said_of_who_acts_keeps_no_act_from_being_noted(
     assert (entry["act"], entry["via"], entry["reason"]) == ("credits_granted", "sql", "why")
 
 
-async def test_an_act_names_nobody_for_what_follows_in_the_same_transaction(
+async def test_the_actor_of_one_act_is_not_the_actor_of_the_next_in_the_transaction(
     setup: DatabaseSetup,
 ) -> None:
     owner = await setup.value("SELECT session_user")

@@ -102,7 +102,7 @@ async def read_until(database: Database, is_over: Callable[[], bool]) -> int:
 
 
 @pytest.mark.parametrize("seed", [20_240_607])
-async def test_whatever_many_hands_do_at_once_the_books_are_right(
+async def test_after_any_concurrent_changes_the_books_are_right(
     setup: DatabaseSetup, seed: int
 ) -> None:
     for name in ACCOUNTS[1:]:

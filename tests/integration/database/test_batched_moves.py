@@ -136,7 +136,7 @@ async def test_jobs_settled_together_are_charged_as_each_would_be_alone(
     assert await setup.money() == await setup.money("alone")
 
 
-async def test_who_asks_for_the_same_job_twice_at_once_is_told_once_that_it_was_him(
+async def test_of_two_settlements_of_one_job_at_once_one_is_stale(
     setup: DatabaseSetup,
 ) -> None:
     job, other = await generating(setup, 2)
@@ -147,7 +147,7 @@ async def test_who_asks_for_the_same_job_twice_at_once_is_told_once_that_it_was_
     assert await setup.broken_books() == {}
 
 
-async def test_a_move_that_is_refused_takes_nobody_along(setup: DatabaseSetup) -> None:
+async def test_a_refused_move_fails_no_other_move_of_its_batch(setup: DatabaseSetup) -> None:
     holder = await setup.job_in(JobState.GENERATING)
     assert holder.provider_task_id is not None
     jobs = [await setup.job_in(JobState.SUBMITTING) for _ in range(5)]
@@ -164,7 +164,7 @@ async def test_a_move_that_is_refused_takes_nobody_along(setup: DatabaseSetup) -
 
 
 @pytest.mark.parametrize("sqlstate", ["P0001", "54000", "38000"])
-async def test_a_move_that_the_server_cannot_make_takes_nobody_along(
+async def test_a_move_that_the_server_cannot_make_fails_no_other_move_of_its_batch(
     setup: DatabaseSetup, sqlstate: str
 ) -> None:
     jobs = [await setup.job_in(JobState.SUBMITTING) for _ in range(5)]

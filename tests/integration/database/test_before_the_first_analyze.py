@@ -16,7 +16,7 @@ from tests.support.deployment import text_to_image
 JOBS = 3_000
 
 
-async def test_the_look_for_fresh_jobs_compares_none_with_each_other(
+async def test_the_search_for_fresh_jobs_compares_none_with_each_other(
     producer: Producer, database_url: str
 ) -> None:
     await open_account(producer, "crowd", credits=1_000_000)

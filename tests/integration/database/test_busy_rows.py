@@ -182,7 +182,7 @@ async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(
     assert await setup.broken_books() == {}
 
 
-def test_a_row_is_tried_at_growing_intervals_and_forgotten_when_nobody_needs_it() -> None:
+def test_a_row_is_tried_at_growing_intervals_and_dropped_when_no_caller_needs_it() -> None:
     now = [0.0]
     busy = BusyRows(monotonic=lambda: now[0])
     needs = RequiredRows(uuid4(), "acme", moves_money=True)

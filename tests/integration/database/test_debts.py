@@ -52,7 +52,7 @@ async def test_credits_come_to_an_account_in_debt_whatever_is_left_of_it(
     assert await setup.broken_books() == {}
 
 
-async def test_two_who_take_the_last_credits_at_once_do_not_both_get_them(
+async def test_two_enqueues_of_the_last_credits_do_not_both_succeed(
     setup: DatabaseSetup,
 ) -> None:
     taken = await asyncio.gather(

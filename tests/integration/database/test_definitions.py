@@ -170,7 +170,7 @@ async def test_the_whole_roles_are_members_of_their_parts(
     await drop_roles(connection, prefix)
 
 
-async def test_nobody_without_a_role_may_call_a_function_of_ours(database_url: str) -> None:
+async def test_no_login_without_a_role_may_call_our_functions(database_url: str) -> None:
     async with connected(database_url) as connection:
         rows = await connection.fetch(
             "SELECT proname, has_function_privilege('public', oid, 'EXECUTE') AS is_open"

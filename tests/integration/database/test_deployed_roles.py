@@ -120,7 +120,7 @@ async def test_each_login_does_its_work_in_it(deployed: str) -> None:
         await require_current_schema(url)
 
 
-async def test_a_password_that_is_none_is_refused_and_not_repeated(
+async def test_an_invalid_password_is_refused_and_not_repeated(
     empty_database_url: str,
 ) -> None:
     code, said = await psql(empty_database_url, api="too-short")

@@ -39,7 +39,7 @@ async def history(database_url: str) -> asyncpg.Connection[asyncpg.Record]:
     return connection
 
 
-async def test_no_list_and_no_look_goes_through_the_history_or_the_queue(
+async def test_no_list_and_no_check_scans_the_history_or_the_queue(
     history: asyncpg.Connection[asyncpg.Record],
 ) -> None:
     try:

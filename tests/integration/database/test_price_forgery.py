@@ -42,7 +42,7 @@ def forgery(*, version: int, quantity: int, number: int, task: str = "text-to-im
     ]
 
 
-async def test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the_doctor_names(
+async def test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_doctor_names(
     empty_database_url: str, tmp_path: Path
 ) -> None:
     folder = sql_before(BOUND_TRIGGERS, tmp_path / "sql")
@@ -89,7 +89,7 @@ async def test_a_forgery_of_before_is_found_and_mended_by_the_statement_that_the
         assert await setup.sql("SELECT * FROM darkroom_rebuild_price_history('once more')") == []
 
 
-async def test_what_a_forged_version_was_charged_by_stays_cited(setup: DatabaseSetup) -> None:
+async def test_charges_by_a_forged_version_still_refer_to_it(setup: DatabaseSetup) -> None:
     version = await setup.value("SELECT price_id FROM pricing WHERE task = 'text-to-image' LIMIT 1")
     job = await setup.job_in(JobState.SUCCEEDED)
     await setup.sql("ALTER TABLE pricing_history DISABLE TRIGGER USER")
@@ -112,7 +112,7 @@ async def test_what_a_forged_version_was_charged_by_stays_cited(setup: DatabaseS
     assert await setup.broken_books() == {}
 
 
-async def test_a_price_whose_version_says_something_else_gets_a_version_of_its_own(
+async def test_a_price_that_differs_from_its_version_gets_a_new_version(
     setup: DatabaseSetup,
 ) -> None:
     job = await setup.enqueue(text_to_image(quantity=2))

@@ -72,7 +72,7 @@ async def test_a_trigger_function_with_its_owners_rights_serves_its_own_table_al
             await setup.sql("DROP TABLE other")
 
 
-async def test_functions_of_later_migrations_are_nobodys_until_granted(
+async def test_functions_of_later_migrations_are_executable_by_no_role_until_granted(
     setup: DatabaseSetup,
 ) -> None:
     await setup.sql("CREATE FUNCTION darkroom_later() RETURNS int LANGUAGE sql RETURN 1")
@@ -80,7 +80,7 @@ async def test_functions_of_later_migrations_are_nobodys_until_granted(
     assert [row["is_public"] for row in rows] == [False]
 
 
-async def test_everybody_may_create_neither_temporary_tables_nor_objects_in_public(
+async def test_public_may_create_neither_temporary_tables_nor_objects_in_public(
     empty_database_url: str,
 ) -> None:
     async with connected(empty_database_url) as owner:
@@ -159,7 +159,7 @@ async def test_no_trigger_of_another_table_writes_history_whosever_it_is(
     assert await setup.broken_books() == {}
 
 
-async def test_a_stranger_calls_nothing_that_acts_for_the_owner(
+async def test_a_login_without_rights_calls_no_function_with_owner_rights(
     setup: DatabaseSetup, database_url: str
 ) -> None:
     functions = [row for row in await setup.sql(OURS) if row["prosecdef"] and not row["is_trigger"]]
@@ -220,7 +220,7 @@ async def test_names_that_an_admin_makes_are_not_those_that_our_triggers_mean(
 
 
 @pytest.mark.parametrize("role", ["", ADMIN, READONLY])
-async def test_who_sets_a_price_is_the_login_whatever_it_says(
+async def test_the_author_of_a_price_is_the_login_whatever_it_claims(
     setup: DatabaseSetup, database_url: str, role: str
 ) -> None:
     async with login(database_url, member_of=[role] if role else []) as name:

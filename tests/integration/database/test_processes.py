@@ -68,7 +68,7 @@ async def read_only(database: Database) -> AsyncIterator[None]:
         await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
 
-async def test_a_beat_writes_one_row_and_one_mark(
+async def test_a_heartbeat_writes_one_row_and_one_redis_key(
     registry: ProcessRegistry, database: Database, redis: ArqRedis
 ) -> None:
     first = await registry.send_heartbeat()
@@ -105,7 +105,7 @@ async def test_processes_of_one_database_and_one_redis_see_each_other(
     assert not seen.unknown_ids
 
 
-async def test_a_mark_of_another_database_is_told(
+async def test_a_redis_key_of_another_database_is_reported(
     registry: ProcessRegistry, redis: ArqRedis
 ) -> None:
     stranger = a_process("strange:1")
@@ -127,7 +127,7 @@ async def test_a_mark_of_another_database_is_told(
 @pytest.mark.parametrize(
     ("wrong_by", "seconds"), [(0.0, 0.0), (1800.0, 1800.0), (-3600.0, -3600.0)]
 )
-async def test_the_skew_is_measured_at_each_beat(
+async def test_the_skew_is_measured_at_each_heartbeat(
     database: Database, redis: ArqRedis, wrong_by: float, seconds: float
 ) -> None:
     registry = ProcessRegistry(
@@ -162,7 +162,7 @@ async def test_without_redis_the_row_says_so_and_stays_alive(
     assert registry.last_error is None
 
 
-async def test_a_redis_that_refuses_writes_is_told_in_its_own_words(
+async def test_a_redis_that_refuses_writes_is_reported_in_its_own_words(
     registry: ProcessRegistry, redis: ArqRedis
 ) -> None:
     await registry.send_heartbeat()
@@ -177,7 +177,7 @@ async def test_a_redis_that_refuses_writes_is_told_in_its_own_words(
     assert registry.redis_failing_since is None
 
 
-async def test_a_postgres_that_refuses_writes_is_told_in_its_own_words(
+async def test_a_postgres_that_refuses_writes_is_reported_in_its_own_words(
     registry: ProcessRegistry, database: Database, database_url: str, redis: ArqRedis
 ) -> None:
     await registry.send_heartbeat()
@@ -193,7 +193,7 @@ async def test_a_postgres_that_refuses_writes_is_told_in_its_own_words(
         assert await marked_ids(redis) == {registry.process.id}
 
 
-async def test_a_process_that_stops_is_told_from_one_that_died(
+async def test_a_process_that_stopped_is_distinguished_from_one_that_died(
     registry: ProcessRegistry, database: Database, redis: ArqRedis
 ) -> None:
     killed = ProcessRegistry(database, redis, a_process("killed:1"))
@@ -246,7 +246,7 @@ async def test_rows_of_long_ago_are_deleted_and_marks_expire(
     assert 0 < await redis.pttl(PRESENCES_KEY) <= PRESENCE_TTL_MS
 
 
-async def test_the_service_role_may_beat_and_delete_and_readers_may_only_read(
+async def test_the_service_role_may_write_heartbeats_and_readers_may_only_read(
     registry: ProcessRegistry, database: Database, database_url: str, redis: ArqRedis
 ) -> None:
     old = ProcessRegistry(database, redis, a_process("old"))
@@ -272,7 +272,7 @@ async def test_the_service_role_may_beat_and_delete_and_readers_may_only_read(
             assert "permission denied" in str(refused.last_error)
 
 
-async def test_many_processes_may_beat_and_delete_at_once(
+async def test_many_processes_may_send_heartbeats_and_delete_at_once(
     database: Database, redis: ArqRedis
 ) -> None:
     registries = [ProcessRegistry(database, redis, a_process(str(n))) for n in range(8)]
@@ -288,7 +288,7 @@ async def test_many_processes_may_beat_and_delete_at_once(
     assert len(await list_processes(database, look_back_seconds=1e9)) == 8
 
 
-async def test_an_idle_process_asks_one_command_and_one_statement_a_beat(
+async def test_an_idle_process_sends_one_command_and_one_statement_per_heartbeat(
     database: Database, redis: ArqRedis
 ) -> None:
     counted = Counted(database)

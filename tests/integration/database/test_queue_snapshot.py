@@ -106,7 +106,7 @@ async def test_the_oldest_waiting_job_waits_since_it_was_due_or_accepted(
     assert await oldest() == 0
 
 
-async def test_a_job_of_a_moment_in_the_past_waited_from_its_acceptance(
+async def test_a_job_with_a_run_at_in_the_past_waited_from_its_acceptance(
     setup: DatabaseSetup,
 ) -> None:
     job = await setup.job_in(JobState.SUCCEEDED)

@@ -78,7 +78,7 @@ async def test_a_role_may_run_every_query_of_its_program(
 
 
 @pytest.mark.parametrize("role", ["api", "worker"])
-async def test_the_doctor_may_look_at_everything_as_a_login_that_runs_beside_it(
+async def test_the_doctor_may_check_everything_as_a_login_that_runs_beside_it(
     database_url: str, role: str
 ) -> None:
     files = (ROOT / "producer" / "doctor").glob("*.py")

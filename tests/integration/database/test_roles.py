@@ -261,7 +261,7 @@ async def test_operators_see_money_prices_attempts_and_the_timeline(
     assert token not in str(story)
 
 
-async def test_somebody_without_a_role_sees_nothing(setup: DatabaseSetup) -> None:
+async def test_a_login_without_a_role_sees_nothing(setup: DatabaseSetup) -> None:
     name = f"stranger_{await setup.value('SELECT floor(random() * 1000000000)::bigint')}"
     await setup.sql(f"CREATE ROLE {name}")
     async with setup.database.pool.acquire() as connection:

@@ -82,7 +82,7 @@ async def _is_refused(setup: DatabaseSetup, event: type[Event], job: Job) -> Non
 
 
 @pytest.mark.parametrize("transition", FENCED, ids=_name)
-async def test_whoever_holds_an_older_attempt_moves_nothing(
+async def test_a_worker_with_an_older_attempt_moves_nothing(
     setup: DatabaseSetup, transition: Transition
 ) -> None:
     for state in sorted(transition.sources):
@@ -127,7 +127,7 @@ async def test_saying_the_same_claim_twice_gives_the_same_attempt(setup: Databas
     assert first.attempt == 1
 
 
-async def test_a_claim_said_again_after_the_job_moved_on_is_stale(setup: DatabaseSetup) -> None:
+async def test_a_claim_repeated_after_the_job_moved_on_is_stale(setup: DatabaseSetup) -> None:
     job, claim = await setup.enqueue(), claimed()
     await setup.store.record_submitted(await setup.store.claim(job, claim), submitted())
     with pytest.raises(StaleJob):

@@ -41,7 +41,7 @@ async def spoil(deployment: Deployment, table: str, columns: str, moment: str, w
 
 
 @pytest.mark.parametrize(("moment", "shown"), MOMENTS.values(), ids=MOMENTS.keys())
-async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
+async def test_every_list_shows_all_rows_beside_one_with_such_a_time(
     deployment: Deployment, moment: str, shown: datetime
 ) -> None:
     producer = deployment.producer
@@ -91,7 +91,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_moment(
     assert "no job is stuck" in {one.name for one in findings}, "the doctor sees all it looks at"
 
 
-async def test_what_decides_does_not_take_such_a_moment_for_another(deployment: Deployment) -> None:
+async def test_decisions_do_not_confuse_such_a_time_with_another(deployment: Deployment) -> None:
     """A worker reads it not at all, and fails that job alone."""
     jobs = await deployment.producer.enqueue_many(
         [Order(request=text_to_image(f"picture {n}"), account_id="acme") for n in range(20)]
@@ -112,7 +112,7 @@ async def test_what_decides_does_not_take_such_a_moment_for_another(deployment: 
         ("generating", "submitted_at", "20000-01-01"),
     ],
 )
-async def test_a_worker_goes_on_looking_for_alerts(
+async def test_a_worker_keeps_checking_for_alerts(
     deployment: Deployment, redis: ArqRedis, state: str, column: str, moment: str
 ) -> None:
     """It says that it does not know them; the doctor, who reads any moment, does."""
@@ -130,7 +130,7 @@ async def test_a_worker_goes_on_looking_for_alerts(
     assert [one async for one in examine(deployment.settings)]
 
 
-async def test_ordinary_moments_are_read_and_written_as_they_are(deployment: Deployment) -> None:
+async def test_ordinary_times_are_read_and_written_unchanged(deployment: Deployment) -> None:
     for moment in (
         datetime(2026, 11, 27, 12, 34, 56, 789_012, tzinfo=UTC),
         datetime(1970, 1, 1, tzinfo=UTC),

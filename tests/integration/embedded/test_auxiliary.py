@@ -47,7 +47,9 @@ def test_it_ends_with_the_last_client_even_if_it_ignores_the_request(
     new_shared_home.wait_until_all_ended()
 
 
-def test_one_that_died_is_started_anew_on_the_next_demand(new_shared_home: SharedHome) -> None:
+def test_an_auxiliary_that_died_is_restarted_on_the_next_request(
+    new_shared_home: SharedHome,
+) -> None:
     client = new_shared_home.start_client(**NO_SERVERS)
     client.urls()
     first = client.ensure(**simulator())["answer"]["pid"]

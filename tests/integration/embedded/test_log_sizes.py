@@ -60,7 +60,7 @@ async def test_what_postgres_refuses_is_a_short_line_in_its_log(
     assert max(map(len, said.splitlines())) < LINE_BYTES_MAX
 
 
-def test_a_log_that_is_written_to_is_set_aside_and_begins_anew(tmp_path: Path) -> None:
+def test_a_log_that_is_being_written_is_rotated(tmp_path: Path) -> None:
     writer = open_log(tmp_path / "a.log")
     small = open_log(tmp_path / "small.log")
     os.write(small, b"little\n")

@@ -42,7 +42,7 @@ async def test_servers_never_run_as_root(shared_home: SharedHome) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in data} == {0o700}
 
 
-def test_servers_do_not_inherit_the_secrets_of_whoever_started_them(
+def test_servers_do_not_inherit_the_secrets_of_the_process_that_started_them(
     shared_home: SharedHome,
 ) -> None:
     shared_home.environ = {"KIE_API_KEY": "a-secret"}
@@ -79,7 +79,7 @@ async def test_root_in_somebodys_directory_leaves_nothing_that_this_person_canno
         as_root.end()
 
 
-async def test_a_home_in_a_directory_that_the_servers_user_cannot_enter_works_all_the_same(
+async def test_a_home_in_a_directory_that_the_servers_user_cannot_enter_works_nevertheless(
     open_directory: Path,
 ) -> None:
     closed = open_directory / "closed"

@@ -47,7 +47,7 @@ async def open_transaction(
         await connection.close()
 
 
-async def test_an_account_hears_of_all_its_jobs_from_now_on_and_of_no_other(
+async def test_an_account_stream_has_all_later_events_of_its_jobs_and_no_other(
     producer: Producer, push_feed: EventFeed, redis: ArqRedis
 ) -> None:
     await open_account(producer)
@@ -69,7 +69,7 @@ async def test_an_account_hears_of_all_its_jobs_from_now_on_and_of_no_other(
     ]
 
 
-async def test_what_commits_late_is_told_late_but_told(
+async def test_an_event_that_commits_late_is_sent_late_but_is_sent(
     producer: Producer, servers: Servers, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
@@ -95,7 +95,7 @@ async def test_what_commits_late_is_told_late_but_told(
     assert up_to_date.event_names == ["newer"]
 
 
-async def test_a_transaction_that_was_open_before_the_listener_came_is_told(
+async def test_a_transaction_that_was_open_before_the_listener_came_is_reported(
     producer: Producer, servers: Servers, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
@@ -159,7 +159,7 @@ async def test_nothing_is_missed_whatever_commits_when_and_however_often_one_res
     assert all(ids == sorted(ids) for ids in heard_per_job.values())
 
 
-async def test_a_long_past_is_walked_through_in_stretches_and_told_whole(
+async def test_a_long_history_is_read_in_pages_and_sent_in_full(
     producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
@@ -186,7 +186,7 @@ async def test_a_long_past_is_walked_through_in_stretches_and_told_whole(
     assert resumed.ids == reader.ids[len(ids) // 2 + 1 :]
 
 
-async def test_a_past_of_long_events_is_read_in_short_stretches(
+async def test_a_history_of_long_events_is_read_in_short_pages(
     producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     """A listener that reads nothing holds one stretch of it at most."""

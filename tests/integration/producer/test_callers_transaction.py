@@ -30,7 +30,7 @@ from tests.integration.producer.client_setup import (
 from tests.support.deployment import text_to_image
 
 
-async def test_when_the_caller_commits_the_job_exists_and_workers_are_told(
+async def test_when_the_caller_commits_the_job_exists_and_workers_are_woken(
     producer: Producer, database: Database, servers: Servers
 ) -> None:
     await open_account(producer)

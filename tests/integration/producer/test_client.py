@@ -259,7 +259,7 @@ async def test_without_postgres_a_client_does_not_connect(servers: Servers, tmp_
             pass
 
 
-async def test_a_call_that_loses_postgres_says_so_and_the_next_one_works(
+async def test_a_call_that_loses_postgres_raises_and_the_next_one_works(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     waiting_backends = (

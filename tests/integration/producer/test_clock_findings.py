@@ -19,7 +19,7 @@ def a_clock(ahead_seconds: float) -> ServerClock:
     return ServerClock(local=lambda: datetime.now(UTC) + timedelta(seconds=ahead_seconds))
 
 
-async def test_clocks_that_agree_are_counted(database: Database, servers: Servers) -> None:
+async def test_workers_whose_clocks_agree_are_counted(database: Database, servers: Servers) -> None:
     finding = await check_clocks(database, servers.redis_url)
     assert finding.ok
     assert finding.detail == "2 clocks differ by less than 5 s"
@@ -47,5 +47,5 @@ async def test_a_worker_whose_clock_is_wrong_is_named(database: Database, redis:
     assert "worker far:1 is 2400 s ahead" in finding.detail
 
 
-async def test_a_redis_that_is_away_is_left_to_its_own_finding(database: Database) -> None:
+async def test_a_redis_that_is_down_is_reported_by_its_own_finding(database: Database) -> None:
     assert (await check_clocks(database, "redis://127.0.0.1:1")).ok

@@ -38,7 +38,7 @@ async def test_given_servers_are_named_without_their_passwords(servers: Servers)
     assert "a-secret" not in found.detail
 
 
-async def test_embedded_servers_that_run_are_told_with_their_process(
+async def test_embedded_servers_that_run_are_reported_with_their_process(
     embedded: EmbeddedServers,
 ) -> None:
     found = await finding(Settings(darkroom_home=embedded.home), "servers")
@@ -49,7 +49,7 @@ async def test_embedded_servers_that_run_are_told_with_their_process(
     )
 
 
-async def test_embedded_servers_that_did_not_run_are_told_apart(
+async def test_embedded_servers_that_did_not_run_are_distinguished(
     embedded: EmbeddedServers, tmp_path: Path
 ) -> None:
     assert embedded.redis_url is not None
@@ -82,7 +82,7 @@ def test_the_smaller_of_a_gibibyte_and_five_percent_must_be_free(
     assert check_free_space(Path("/data"), DiskSpace(free, total)).ok is ok
 
 
-def test_a_home_that_is_not_there_yet_is_looked_at_where_it_would_be(tmp_path: Path) -> None:
+def test_a_home_that_does_not_exist_yet_is_checked_at_its_future_path(tmp_path: Path) -> None:
     (found,) = check_disks(tmp_path / "not" / "yet")
     room = os.statvfs(tmp_path)
     assert f"{room.f_blocks * room.f_frsize / GIB:.1f} GiB free at {tmp_path}" in found.detail
@@ -97,7 +97,7 @@ class Room:
     f_frsize: int = 4096
 
 
-def test_a_disk_that_is_nearly_full_is_told_with_numbers(tmp_path: Path) -> None:
+def test_a_disk_that_is_nearly_full_is_reported_with_numbers(tmp_path: Path) -> None:
     (tmp_path / "evidence").mkdir()
     (found,) = check_disks(tmp_path, read_stats=lambda _: Room(f_bavail=70, f_blocks=2048))
     assert not found.ok
@@ -107,7 +107,7 @@ def test_a_disk_that_is_nearly_full_is_told_with_numbers(tmp_path: Path) -> None
     assert "make room on the disk of" in (found.fix or "")
 
 
-def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     def refuse(_: Path) -> Room:
         raise PermissionError(13, "Permission denied")
 

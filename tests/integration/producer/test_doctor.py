@@ -91,7 +91,7 @@ async def test_an_old_schema_is_told_and_the_books_are_left_alone(
     ("name", "url", "missing"),
     [("redis", "unix://{}/nobody.sock", "redis_url"), ("postgres", "postgresql:///x?host={}", "")],
 )
-async def test_a_dependency_that_is_down_is_told_and_the_rest_is_looked_at(
+async def test_a_dependency_that_is_down_is_reported_and_the_rest_is_checked(
     servers: Servers, tmp_path: Path, name: str, url: str, missing: str
 ) -> None:
     setting = missing or "database_url"
@@ -102,7 +102,7 @@ async def test_a_dependency_that_is_down_is_told_and_the_rest_is_looked_at(
     assert {"redis", "postgres", "kie"} <= set(found)
 
 
-async def test_a_missing_key_over_a_given_database_is_told(servers: Servers) -> None:
+async def test_a_missing_key_over_a_given_database_is_reported(servers: Servers) -> None:
     settings = settings_of(servers).model_copy(update={"kie_api_key": None})
     finding = (await findings(settings))["kie"]
     assert (finding.ok, finding.fix) == (False, "set KIE_API_KEY")

@@ -137,7 +137,7 @@ async def test_a_worker_that_does_not_reach_its_redis_is_named(
     assert found[SHARED].ok
 
 
-async def test_without_redis_the_rest_is_told(database: Database, servers: Servers) -> None:
+async def test_without_redis_the_rest_is_reported(database: Database, servers: Servers) -> None:
     async with running(database, servers.redis_url, "a:1"):
         for url in (None, "", "unix:///nowhere/redis.sock"):
             found = await examine(database, url)

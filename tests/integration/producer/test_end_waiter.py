@@ -57,7 +57,7 @@ async def enqueue(producer: Producer, times: int = 1) -> list[Job]:
     return [await producer.enqueue(text_to_image(), account_id="acme") for _ in range(times)]
 
 
-async def test_an_end_is_pushed_to_whoever_waits(producer: Producer, redis: ArqRedis) -> None:
+async def test_an_end_is_pushed_to_every_waiter(producer: Producer, redis: ArqRedis) -> None:
     jobs = await enqueue(producer, times=5)
     async with waiting(producer, jobs[0]):
         await until_listening(redis)
@@ -71,7 +71,7 @@ async def test_an_end_is_pushed_to_whoever_waits(producer: Producer, redis: ArqR
     assert loop.time() - began < 2 * RECHECK_SECONDS
 
 
-async def test_all_who_wait_for_one_job_are_told(producer: Producer, redis: ArqRedis) -> None:
+async def test_all_waiters_of_one_job_are_answered(producer: Producer, redis: ArqRedis) -> None:
     (job,) = await enqueue(producer)
     async with waiting(producer, *[job] * 10) as waits:
         await until_listening(redis)
@@ -80,7 +80,7 @@ async def test_all_who_wait_for_one_job_are_told(producer: Producer, redis: ArqR
     assert {one.state for one in ended} == {JobState.CANCELLED}
 
 
-async def test_one_who_stops_waiting_takes_nothing_from_the_others(
+async def test_a_waiter_that_leaves_takes_nothing_from_the_others(
     producer: Producer, redis: ArqRedis
 ) -> None:
     (job,) = await enqueue(producer)
@@ -92,7 +92,7 @@ async def test_one_who_stops_waiting_takes_nothing_from_the_others(
         assert (await second).is_terminal
 
 
-async def test_an_end_whose_push_was_lost_is_found_by_looking(
+async def test_an_end_whose_push_was_lost_is_found_by_a_query(
     producer: Producer, database: Database, redis: ArqRedis
 ) -> None:
     (job,) = await enqueue(producer)
@@ -129,7 +129,7 @@ async def test_a_lost_push_is_found_even_while_others_are_pushed_all_the_time(
         assert not other.done()
 
 
-async def test_without_redis_an_end_is_found_by_looking(
+async def test_without_redis_an_end_is_found_by_a_query(
     servers: Servers, database: Database, tmp_path: Path
 ) -> None:
     async with producer_without_redis(servers, tmp_path) as producer:
@@ -140,7 +140,7 @@ async def test_without_redis_an_end_is_found_by_looking(
                 assert (await wait).state == JobState.CANCELLED
 
 
-async def test_nonsense_on_the_channel_harms_nobody(producer: Producer, redis: ArqRedis) -> None:
+async def test_nonsense_on_the_channel_does_no_harm(producer: Producer, redis: ArqRedis) -> None:
     (job,) = await enqueue(producer)
     async with waiting(producer, job) as (wait,):
         await until_listening(redis)
@@ -156,7 +156,7 @@ async def test_a_job_that_has_ended_is_given_at_once(producer: Producer) -> None
     assert (await producer.wait(str(job.id), timeout_seconds=0)).state == JobState.CANCELLED
 
 
-async def test_a_wait_that_is_over_says_so_and_the_job_goes_on(producer: Producer) -> None:
+async def test_a_wait_that_is_over_says_so_and_the_job_continues(producer: Producer) -> None:
     (job,) = await enqueue(producer)
     with pytest.raises(WaitTimedOut) as caught:
         await producer.wait(job.id, timeout_seconds=0.05)

@@ -43,7 +43,7 @@ def order(account_id: str = "acme", **options: Any) -> Order:
 
 
 @pytest.mark.parametrize("how_many", [1, 2])
-async def test_a_moment_in_the_past_is_due_now_and_no_way_to_the_front(
+async def test_a_run_at_in_the_past_is_due_now_and_gains_no_precedence(
     producer: Producer, database: Database, how_many: int
 ) -> None:
     await open_account(producer)

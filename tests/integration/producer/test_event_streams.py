@@ -140,7 +140,7 @@ async def test_a_client_that_left_is_forgotten_at_the_next_heartbeat(
     "A client that reads nothing for 30 seconds", "a stream that its reader does not read"
 )
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
-async def test_a_client_that_reads_nothing_is_cut_off_and_delays_nobody(
+async def test_a_client_that_reads_nothing_is_disconnected_and_delays_no_other(
     producer: Producer,
     database: Database,
     redis: ArqRedis,

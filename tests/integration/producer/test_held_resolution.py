@@ -132,19 +132,21 @@ async def test_what_is_no_list_of_images_is_refused_with_nothing_stored(
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\nb"])
-async def test_a_verdict_says_why(producer: Producer, setup: DatabaseSetup, reason: str) -> None:
+async def test_a_resolution_has_a_reason(
+    producer: Producer, setup: DatabaseSetup, reason: str
+) -> None:
     job = await held_job(setup)
     with pytest.raises(InvalidRequest, match="reason"):
         await producer.resolve_undelivered(job.id, reason)
 
 
-async def test_nobodys_job_is_not_found(producer: Producer, setup: DatabaseSetup) -> None:
+async def test_a_job_that_does_not_exist_is_404(producer: Producer, setup: DatabaseSetup) -> None:
     del setup
     with pytest.raises(JobNotFound):
         await producer.resolve_undelivered(NOBODY, "x")
 
 
-async def test_whoever_comes_first_wins_kie_or_operators(
+async def test_the_first_of_kie_and_operators_wins(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     for _ in range(5):
@@ -161,7 +163,7 @@ async def test_whoever_comes_first_wins_kie_or_operators(
     assert await setup.broken_books() == {}
 
 
-async def test_a_verdict_that_cannot_be_written_down_moves_nothing(
+async def test_a_resolution_that_cannot_be_recorded_moves_nothing(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     job = await held_job(setup)

@@ -31,7 +31,7 @@ async def test_the_same_request_again_gives_the_first_job_and_no_second_hold(
     assert (await stored(database))["jobs"] == 1
 
 
-async def test_said_many_times_at_once_it_is_one_job_with_one_hold(
+async def test_many_identical_requests_at_once_are_one_job_with_one_hold(
     producer: Producer, database: Database
 ) -> None:
     await open_account(producer)

@@ -116,7 +116,7 @@ async def payload_of(redis: ArqRedis, delivery: Delivery) -> tuple[str, tuple[An
     return told.function, tuple(told.args), round(told.enqueue_time.timestamp() * 1000)
 
 
-async def test_parcels_of_several_lanes_and_moments_go_out_together(
+async def test_deliveries_of_several_lanes_and_times_are_sent_together(
     delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
     now = local_now_ms()
@@ -171,7 +171,7 @@ async def test_what_is_delivered_already_stays_as_it_is(
     assert await payload_of(redis, first) == before
 
 
-async def test_a_redis_that_has_forgotten_the_script_is_told_it_again(
+async def test_a_redis_that_has_lost_the_script_is_sent_it_again(
     delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
     await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 1_000)])

@@ -159,7 +159,7 @@ async def test_no_column_holds_the_key_and_nobody_is_shown_it_again(
         (("king", "a b", ""), ["role: ", "account_id: ", "name: "]),
     ],
 )
-async def test_every_fault_is_told_with_its_field_and_nothing_is_stored(
+async def test_every_fault_is_reported_with_its_field_and_nothing_is_stored(
     key_store: KeyStore, given: tuple[Any, ...], told: list[str]
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
@@ -189,7 +189,7 @@ async def test_what_is_malformed_is_refused_without_a_question(
     assert watched.asked["find_key"] == 0
 
 
-async def test_an_unknown_a_wrong_and_a_revoked_key_are_told_apart(key_store: KeyStore) -> None:
+async def test_an_unknown_a_wrong_and_a_revoked_key_are_distinguished(key_store: KeyStore) -> None:
     key, text = await key_store.create(Role.ADMIN)
     assert await reason_for(key_store, make_key()[1]) == "unknown"
     wrong = f"{key.prefix}_{make_key()[1].rpartition('_')[2]}"
@@ -244,7 +244,7 @@ async def test_a_revocation_here_holds_here_at_once(key_store: KeyStore) -> None
     assert await reason_for(key_store, text) == "revoked"
 
 
-async def test_the_second_begins_when_the_database_is_asked_not_when_it_answers(
+async def test_the_second_starts_when_the_query_is_sent_not_when_it_is_answered(
     key_store: KeyStore, elsewhere: KeyStore, watched: Watched, hands: Hands
 ) -> None:
     key, text = await key_store.create(Role.ADMIN)
@@ -301,7 +301,7 @@ async def test_more_real_keys_than_are_remembered_are_still_recognised(
     assert watched.asked["find_key"] == 8
 
 
-async def test_with_postgres_away_nobody_is_let_in_on_an_old_memory(
+async def test_with_postgres_down_no_key_is_accepted_from_the_cache(
     key_store: KeyStore, watched: Watched, hands: Hands
 ) -> None:
     assert not await key_store.has_any_key()
@@ -319,7 +319,7 @@ async def test_with_postgres_away_nobody_is_let_in_on_an_old_memory(
 # --- with and without keys --------------------------------------------------------------------
 
 
-async def test_the_first_key_closes_the_house_everywhere_within_a_second(
+async def test_the_first_key_closes_every_api_within_a_second(
     key_store: KeyStore, elsewhere: KeyStore, watched: Watched, hands: Hands
 ) -> None:
     assert not await key_store.has_any_key()
@@ -337,7 +337,7 @@ async def test_the_first_key_closes_the_house_everywhere_within_a_second(
 
 
 @pytest.mark.promise("The first key ends this permanently")
-async def test_revoking_the_last_key_does_not_open_the_house(
+async def test_revoking_the_last_key_does_not_open_the_api(
     key_store: KeyStore, elsewhere: KeyStore, hands: Hands
 ) -> None:
     key, _ = await key_store.create(Role.ADMIN)
@@ -397,7 +397,7 @@ async def test_a_key_that_does_not_exist_is_not_found(key_store: KeyStore) -> No
 # --- the last use -----------------------------------------------------------------------------
 
 
-async def test_uses_are_noted_together_and_never_while_somebody_waits(
+async def test_uses_are_written_together_and_never_while_a_request_waits(
     key_store: KeyStore, watched: Watched, hands: Hands
 ) -> None:
     texts = [(await key_store.create(Role.ADMIN))[1] for _ in range(3)]
@@ -419,7 +419,7 @@ async def test_uses_are_noted_together_and_never_while_somebody_waits(
     assert watched.asked["note_key_uses"] == 1
 
 
-async def test_the_last_use_moves_at_most_once_a_minute_whoever_notes_it(
+async def test_the_last_use_moves_at_most_once_a_minute_whichever_process_writes_it(
     key_store: KeyStore, elsewhere: KeyStore, database: Database
 ) -> None:
     _, text = await key_store.create(Role.ADMIN)

@@ -66,7 +66,7 @@ async def test_every_event_of_a_real_run_is_pushed_in_order_and_the_stream_ends(
     assert push_feed.listener_count == 0
 
 
-async def test_a_resume_after_each_position_gives_exactly_the_rest(
+async def test_resuming_after_each_position_gives_exactly_the_remaining_events(
     deployment: Deployment, polling_feed: EventFeed
 ) -> None:
     job = await deployment.enqueue()
@@ -91,7 +91,7 @@ async def test_after_the_end_there_is_nothing_to_resume(
         assert frames is None
 
 
-async def test_what_follows_the_end_is_not_told_to_the_jobs_listeners(
+async def test_events_after_the_end_are_not_sent_to_the_jobs_listeners(
     producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
@@ -105,7 +105,7 @@ async def test_what_follows_the_end_is_not_told_to_the_jobs_listeners(
         assert frames is None
 
 
-async def test_a_long_story_is_told_page_by_page(
+async def test_a_long_timeline_is_sent_page_by_page(
     producer: Producer, database: Database, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
@@ -122,7 +122,7 @@ async def test_a_long_story_is_told_page_by_page(
     assert len(reader.ids) == 1236
 
 
-async def test_what_is_read_and_told_at_the_same_time_is_told_once(
+async def test_an_event_that_is_read_and_pushed_at_the_same_time_is_sent_once(
     producer: Producer, database: Database, redis: ArqRedis
 ) -> None:
     class Overlapping(Database):
@@ -180,7 +180,7 @@ async def test_a_position_that_is_not_the_jobs_is_refused_naming_the_header(
 # --- weather --------------------------------------------------------------------------------
 
 
-async def test_without_redis_events_are_found_by_looking(
+async def test_without_redis_events_are_found_by_a_query(
     servers: Servers, database: Database, tmp_path: Path
 ) -> None:
     async with producer_without_redis(servers, tmp_path) as producer:
@@ -226,7 +226,7 @@ async def test_an_outage_of_postgres_delays_events_and_loses_none(
 
 
 @pytest.mark.promise("or falls behind by 256 events, is disconnected")
-async def test_a_slow_listener_is_dropped_and_delays_nobody(
+async def test_a_slow_listener_is_dropped_and_delays_no_other(
     producer: Producer, database: Database, redis: ArqRedis
 ) -> None:
     await open_account(producer)
@@ -309,7 +309,7 @@ async def test_a_hundred_listeners_and_waiters_share_one_subscription(
     assert {job.state for job in await asyncio.gather(*waits)} == {"cancelled"}
 
 
-async def test_of_very_many_jobs_each_listener_hears_of_its_own(
+async def test_of_very_many_jobs_each_listener_gets_only_its_own(
     producer: Producer, polling_feed: EventFeed
 ) -> None:
     await open_account(producer)
@@ -327,7 +327,7 @@ async def test_of_very_many_jobs_each_listener_hears_of_its_own(
         assert {tuple(reader.event_names) for reader in ears[3:]} == {("enqueued",)}
 
 
-async def test_nonsense_on_the_channel_harms_nobody(
+async def test_nonsense_on_the_channel_does_no_harm(
     producer: Producer, push_feed: EventFeed, redis: ArqRedis
 ) -> None:
     await open_account(producer)

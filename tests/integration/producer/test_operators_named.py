@@ -88,7 +88,7 @@ async def test_a_retry_names_who_ran_the_job_again(
     ]
 
 
-async def test_each_verdict_on_a_doubt_names_who_gave_it(
+async def test_each_resolution_of_a_doubt_names_its_operator(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     lost = await setup.job_in(JobState.UNKNOWN)
@@ -130,7 +130,7 @@ async def test_webhook_work_names_who_did_it(producer: Producer, setup: Database
     assert made["secret"] not in str(rows)
 
 
-async def test_a_verdict_moves_no_job_that_is_not_in_doubt(setup: DatabaseSetup) -> None:
+async def test_a_resolution_moves_no_job_that_is_not_in_doubt(setup: DatabaseSetup) -> None:
     urls = ["https://x.example/1.png"]
     for state in sorted(set(JobState) - {JobState.UNKNOWN}):
         job = await setup.job_in(state)

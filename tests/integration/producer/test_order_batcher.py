@@ -51,7 +51,7 @@ def order(number: int, **changes: object) -> Order:
     return Order(**values)  # type: ignore[arg-type]
 
 
-async def test_those_who_come_meanwhile_go_together(acme: Producer) -> None:
+async def test_items_that_arrive_meanwhile_are_sent_together(acme: Producer) -> None:
     enqueuer = CountingEnqueuer.over(acme)
     batcher = OrderBatcher(enqueuer)
     enqueued = await asyncio.gather(*(batcher.enqueue(order(number)) for number in range(10)))
@@ -60,7 +60,7 @@ async def test_those_who_come_meanwhile_go_together(acme: Producer) -> None:
     assert (await acme.balance("acme")).held == 60
 
 
-async def test_with_room_for_some_the_first_get_it(acme: Producer) -> None:
+async def test_with_credits_for_some_the_first_orders_get_them(acme: Producer) -> None:
     batcher = OrderBatcher(acme.enqueuer)
     outcomes = await asyncio.gather(
         *(batcher.enqueue(order(number)) for number in range(12)), return_exceptions=True
@@ -88,7 +88,7 @@ async def test_one_refusal_does_not_touch_the_others(acme: Producer) -> None:
     assert (again.job.id, again.is_new) == (made.job.id, False)
 
 
-async def test_an_account_that_is_not_there_holds_up_nobody(acme: Producer) -> None:
+async def test_a_missing_account_delays_no_other_job(acme: Producer) -> None:
     batcher = OrderBatcher(acme.enqueuer)
     orders = [order(number, account_id="nobody") for number in range(3)]
     outcomes = await asyncio.gather(
@@ -97,9 +97,7 @@ async def test_an_account_that_is_not_there_holds_up_nobody(acme: Producer) -> N
     assert [type(one) for one in outcomes] == [AccountNotFound] * 3 + [EnqueueResult]
 
 
-async def test_whoever_leaves_while_waiting_is_not_served(
-    acme: Producer, database: Database
-) -> None:
+async def test_a_waiter_that_leaves_is_not_served(acme: Producer, database: Database) -> None:
     batcher = OrderBatcher(acme.enqueuer)
     tasks = [asyncio.create_task(batcher.enqueue(order(number))) for number in range(3)]
     await asyncio.sleep(0)
@@ -117,7 +115,9 @@ class BrokenEnqueuer(OrderEnqueuer):
         raise PostgresDown("gone")
 
 
-async def test_an_outage_is_told_to_everybody_and_then_it_goes_on(acme: Producer) -> None:
+async def test_an_outage_is_raised_to_every_caller_and_work_continues_afterwards(
+    acme: Producer,
+) -> None:
     batcher = OrderBatcher(BrokenEnqueuer(acme.enqueuer.database, acme.enqueuer.delivery_queue))
     outcomes = await asyncio.gather(
         *(batcher.enqueue(order(number)) for number in range(4)), return_exceptions=True

@@ -76,7 +76,7 @@ async def told_to(database_url: str, role: str) -> Finding:
         ),
     ],
 )
-async def test_a_right_that_was_changed_by_hand_is_named_and_migrate_mends_it(
+async def test_a_right_that_was_changed_by_hand_is_named_and_migrate_fixes_it(
     owner: Connection, member: str, database_url: str, statement: str, said: str
 ) -> None:
     assert (await told_to(database_url, member)).ok
@@ -133,7 +133,7 @@ async def situation_of(database_url: str, role: str) -> SystemState:
         return await read_system_state(database)
 
 
-async def test_the_doctor_of_a_member_tells_it_before_what_fails_for_it(
+async def test_the_doctor_of_a_member_reports_it_before_the_failures_that_it_causes(
     owner: Connection, member: str, servers: Servers, database_url: str
 ) -> None:
     await owner.execute("REVOKE SELECT ON ledger_entries FROM darkroom_api, darkroom_worker")

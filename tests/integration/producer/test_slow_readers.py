@@ -90,7 +90,7 @@ def run(factory: Callable[[], asyncio.AbstractEventLoop] | None, test: Awaitable
 @LOOPS
 @KINDS
 @pytest.mark.parametrize("request_", [REQUEST, CLOSING, REQUEST * 3], ids=["kept", "closed", "3"])
-def test_who_reads_nothing_is_cut_off(
+def test_a_client_that_reads_nothing_is_disconnected(
     factory: Callable[[], asyncio.AbstractEventLoop] | None,
     kind: type[web.Response],
     request_: bytes,
@@ -106,7 +106,7 @@ def test_who_reads_nothing_is_cut_off(
 
 @LOOPS
 @KINDS
-def test_who_reads_a_drop_at_a_time_is_cut_off(
+def test_a_client_that_reads_a_few_bytes_at_a_time_is_disconnected(
     factory: Callable[[], asyncio.AbstractEventLoop] | None, kind: type[web.Response]
 ) -> None:
     async def test() -> None:
@@ -126,7 +126,7 @@ def test_who_reads_a_drop_at_a_time_is_cut_off(
 
 @LOOPS
 @KINDS
-def test_who_reads_slowly_but_steadily_gets_all_of_it(
+def test_a_client_that_reads_slowly_but_steadily_gets_the_whole_answer(
     factory: Callable[[], asyncio.AbstractEventLoop] | None, kind: type[web.Response]
 ) -> None:
     async def test() -> None:
@@ -146,7 +146,7 @@ def test_who_reads_slowly_but_steadily_gets_all_of_it(
 
 @LOOPS
 @KINDS
-def test_the_answer_is_whole_and_the_connection_goes_on(
+def test_the_answer_is_complete_and_the_connection_stays_open(
     factory: Callable[[], asyncio.AbstractEventLoop] | None, kind: type[web.Response]
 ) -> None:
     async def test() -> None:

@@ -152,7 +152,7 @@ async def test_a_lost_submission_fails_and_releases_its_hold(
     assert await setup.broken_books() == {}
 
 
-async def test_whoever_waits_is_told_that_it_is_lost(
+async def test_waiters_get_the_error_of_a_lost_connection(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     job = await setup.job_in(UNKNOWN)
@@ -161,7 +161,7 @@ async def test_whoever_waits_is_told_that_it_is_lost(
     assert (await waiting).state is JobState.FAILED
 
 
-async def test_a_reply_that_comes_after_the_verdict_moves_nothing_and_is_kept(
+async def test_a_reply_after_the_decision_moves_nothing_and_is_kept(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     job = await setup.job_in(UNKNOWN)
@@ -249,7 +249,7 @@ async def test_nonsense_is_refused_before_anything_is_stored(
 # --- races ------------------------------------------------------------------------------------
 
 
-async def test_of_verdicts_at_once_one_wins_and_is_the_only_one_written_down(
+async def test_of_concurrent_resolutions_one_wins_and_is_the_only_one_recorded(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     for _ in range(5):
@@ -304,7 +304,7 @@ class Overtaking(Database):
     [SubmissionResolution("task-9", None), SubmissionResolution(None, "gone")],
     ids=str,
 )
-async def test_a_verdict_is_on_the_attempt_that_was_looked_at(
+async def test_a_resolution_applies_to_the_attempt_that_was_shown(
     setup: DatabaseSetup, resolution: SubmissionResolution
 ) -> None:
     job = await setup.job_in(UNKNOWN)
@@ -338,7 +338,7 @@ async def test_the_service_role_may_resolve(setup: DatabaseSetup, database_url: 
     assert await setup.broken_books() == {}
 
 
-async def test_with_redis_away_the_verdict_stands(
+async def test_with_redis_down_the_outcome_is_kept(
     servers: Servers, setup: DatabaseSetup, tmp_path: Path
 ) -> None:
     job, other = await setup.job_in(UNKNOWN), await setup.job_in(UNKNOWN)

@@ -162,7 +162,9 @@ async def test_a_message_is_named_as_receivers_or_as_the_table_name_it(
         assert (await shop.webhooks.replay(name))["state"] == "pending"
 
 
-async def test_a_delivered_message_is_sent_anew_as_well(shop: Producer, database: Database) -> None:
+async def test_a_delivered_message_is_sent_again_as_well(
+    shop: Producer, database: Database
+) -> None:
     message = await dead_message(shop, database)
     await database.pool.execute(
         "UPDATE webhook_messages SET state = 'delivered', delivered_at = now()"
@@ -179,7 +181,7 @@ async def test_a_message_that_does_not_exist_is_not_found(shop: Producer, name: 
     assert len(str(caught.value)) < 200
 
 
-async def test_all_dead_messages_of_one_account_are_sent_anew_and_no_others(
+async def test_all_dead_messages_of_one_account_are_sent_again_and_no_others(
     shop: Producer, database: Database
 ) -> None:
     dead = [await dead_message(shop, database) for _ in range(3)]
@@ -199,7 +201,9 @@ async def test_all_dead_messages_of_one_account_are_sent_anew_and_no_others(
         await shop.webhooks.replay_dead("nobody")
 
 
-async def test_thousands_of_dead_messages_are_sent_anew(shop: Producer, database: Database) -> None:
+async def test_thousands_of_dead_messages_are_sent_again(
+    shop: Producer, database: Database
+) -> None:
     await shop.billing.grant("acme", Decimal(100_000), "for the test")
     order = Order(request=text_to_image(), account_id="acme", webhook_url=URL)
     await shop.enqueue_many([order] * 2_100)

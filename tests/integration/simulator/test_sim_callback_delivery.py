@@ -136,7 +136,7 @@ async def test_a_late_callback_waits_after_the_end() -> None:
         assert kie.simulator.record.callbacks[0].at - task.finish_epoch >= 0.19
 
 
-async def test_a_reset_calls_off_the_callbacks_of_the_past() -> None:
+async def test_a_reset_cancels_earlier_callbacks() -> None:
     async with receiving_callbacks() as receiver, calling_simulator() as kie:
         before, after = "[[sim: duration=0.4]]", "[[sim: duration=0.6]]"
         await kie.create(before, callBackUrl=receiver.address + "-before")

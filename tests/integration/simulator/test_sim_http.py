@@ -113,7 +113,7 @@ async def test_a_task_exists_before_its_reply_is_on_its_way() -> None:
         assert time.monotonic() - begun >= 0.3
 
 
-async def test_a_caller_that_hangs_up_has_paid_all_the_same() -> None:
+async def test_a_caller_that_disconnects_has_paid_nevertheless() -> None:
     config = replace(FAST, create_latency_seconds=30.0)
     async with calling_simulator(config) as kie:
         call = asyncio.create_task(kie.create())
@@ -155,7 +155,7 @@ async def test_a_reset_breaks_the_connection_before_there_is_a_task() -> None:
         assert not kie.simulator.record.tasks
 
 
-async def test_a_hanging_create_outlasts_an_impatient_caller() -> None:
+async def test_a_hanging_create_outlasts_a_caller_with_a_short_timeout() -> None:
     async with calling_simulator(create_hang=1, create_hang_seconds=30) as kie:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):

@@ -139,7 +139,9 @@ async def test_an_account_that_refuses_is_not_checked_and_the_other_is(office: O
     assert unread == ["studio"]
 
 
-async def test_a_low_balance_is_told_by_the_accounts_share_of_what_waits(office: Office) -> None:
+async def test_a_low_balance_is_reported_by_the_accounts_share_of_what_waits(
+    office: Office,
+) -> None:
     for account in office.deployment.simulator.record.accounts:
         account.balance = Decimal(10)
     for _ in range(4):
@@ -154,7 +156,7 @@ async def test_a_low_balance_is_told_by_the_accounts_share_of_what_waits(office:
     assert low == {"studio": "12", "archive": "12"}
 
 
-async def test_a_worker_of_before_the_accounts_goes_on_as_the_default_one(
+async def test_a_worker_of_before_the_accounts_continues_as_the_default_one(
     office: Office,
 ) -> None:
     # Its statements, as they were.

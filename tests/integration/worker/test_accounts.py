@@ -272,7 +272,7 @@ async def test_a_lost_reply_is_recovered_with_the_key_that_sent_the_post(
 # --- a key that is gone -----------------------------------------------------------------------
 
 
-async def test_without_its_key_a_task_waits_is_said_loudly_once_and_goes_on_with_it(
+async def test_without_its_key_a_task_waits_with_one_error_in_the_log_and_continues_with_it(
     worker: WorkerWithTwoAccounts,
 ) -> None:
     job = await worker.submitted("archive", "t1")

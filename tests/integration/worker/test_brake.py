@@ -57,7 +57,7 @@ async def test_pauses_in_a_row_double_up_to_the_longest(
     assert brake.level == 4
 
 
-async def test_many_refusals_of_one_moment_are_one_step(redis: ArqRedis) -> None:
+async def test_many_refusals_at_the_same_time_are_one_step(redis: ArqRedis) -> None:
     brake = AccountBrake(RedisScripts(redis))
     pauses = [await brake.apply(Reason.RATE_LIMITED, "429") for _ in range(20)]
     assert brake.level == 1
@@ -87,7 +87,7 @@ async def test_another_process_sees_the_same_brake(brake: AccountBrake, redis: A
 
 
 @pytest.mark.parametrize("busy_first", [False, True], ids=["alone", "while-kie-is-busy"])
-async def test_an_account_refusal_is_said_loudly_once(
+async def test_an_account_refusal_is_logged_as_an_error_once(
     brake: AccountBrake, redis: ArqRedis, busy_first: bool
 ) -> None:
     with structlog.testing.capture_logs() as logs:
@@ -101,7 +101,7 @@ async def test_an_account_refusal_is_said_loudly_once(
     assert Counter(log["log_level"] for log in logs)["critical"] == 1
 
 
-async def test_an_account_refusal_after_a_recovery_is_said_again(
+async def test_an_account_refusal_after_a_recovery_is_logged_again(
     brake: AccountBrake, redis: ArqRedis
 ) -> None:
     with structlog.testing.capture_logs() as logs:
@@ -132,7 +132,7 @@ class OneAtATime(FakeKie):
         return await super().submit(family, request, callback_url=callback_url)
 
 
-async def test_a_lane_claims_nothing_while_the_pause_is_on_and_then_feels_the_way(
+async def test_a_lane_claims_nothing_during_the_pause_and_then_probes(
     setup: WorkerSetup,
 ) -> None:
     kie = OneAtATime()

@@ -76,7 +76,7 @@ async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_changes_of_one_moment_are_one_message(redis: ArqRedis) -> None:
+async def test_changes_of_one_tick_are_one_message(redis: ArqRedis) -> None:
     publisher = ChangePublisher(send_with(RedisScripts(redis)))
     changes = [Change(uuid4(), has_ended=number % 2 == 0) for number in range(50)]
     async with reading(redis) as paper:
@@ -87,7 +87,7 @@ async def test_changes_of_one_moment_are_one_message(redis: ArqRedis) -> None:
     await publisher.close()
 
 
-async def test_a_busy_worker_says_much_in_few_messages_and_all_of_it(redis: ArqRedis) -> None:
+async def test_a_busy_worker_publishes_all_changes_in_few_messages(redis: ArqRedis) -> None:
     publisher = ChangePublisher(send_with(RedisScripts(redis)))
     loop = asyncio.get_running_loop()
     async with reading(redis) as paper:
@@ -113,7 +113,7 @@ async def test_an_end_among_the_changes_of_a_job_is_not_forgotten(redis: ArqRedi
     await publisher.close()
 
 
-async def test_what_is_left_is_said_before_the_worker_stops(redis: ArqRedis) -> None:
+async def test_unpublished_changes_are_published_before_the_worker_stops(redis: ArqRedis) -> None:
     publisher = ChangePublisher(send_with(RedisScripts(redis)))
     async with reading(redis) as paper:
         publisher.publish(Change(uuid4()))

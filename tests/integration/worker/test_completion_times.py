@@ -85,7 +85,7 @@ async def submitted_ago(setup: WorkerSetup, job: Job, seconds: float) -> Job:
 # --- what the poll step teaches ---------------------------------------------------------------
 
 
-async def test_a_success_teaches_how_long_the_task_took_by_kies_own_clock(
+async def test_a_success_records_how_long_the_task_took_by_kies_clock(
     setup: WorkerSetup,
 ) -> None:
     job = await submitted_ago(setup, await generating(setup, quantity=4), 40)
@@ -95,7 +95,9 @@ async def test_a_success_teaches_how_long_the_task_took_by_kies_own_clock(
     assert setup.deps.poll_state.planner.take_new_completions() == [CompletionTime(FOUR, 33.0)]
 
 
-async def test_an_end_without_a_date_is_put_between_the_last_two_looks(setup: WorkerSetup) -> None:
+async def test_an_end_without_a_time_is_placed_between_the_last_two_polls(
+    setup: WorkerSetup,
+) -> None:
     job = await generating(setup)
     setup.clock.advance(30)
     setup.kie.polls += [Pending(0), Delivered((URL,))]
@@ -106,7 +108,7 @@ async def test_an_end_without_a_date_is_put_between_the_last_two_looks(setup: Wo
     assert 30 <= completion.seconds <= 42
 
 
-async def test_an_end_without_a_date_that_was_called_back_ended_just_now(
+async def test_an_end_without_a_time_from_a_callback_ended_just_now(
     setup: WorkerSetup,
 ) -> None:
     setup = setup.with_settings(kie_callback_url="https://darkroom.example")
@@ -191,7 +193,7 @@ async def test_a_burst_is_learned_from_as_a_whole_not_from_its_slow_end(setup: W
     assert abs(kept[WINDOW_LENGTH // 2] - 1_500) < 520
 
 
-async def test_workers_that_share_at_once_do_not_hinder_each_other(setup: WorkerSetup) -> None:
+async def test_workers_that_share_at_once_do_not_block_each_other(setup: WorkerSetup) -> None:
     async def one_worker() -> None:
         for _ in range(5):
             await CompletionTimes(setup.database, having_seen(KIND, [20.0] * 150)).exchange_times()
@@ -201,7 +203,7 @@ async def test_workers_that_share_at_once_do_not_hinder_each_other(setup: Worker
     assert len(await stored(setup)) <= WINDOW_LENGTH + 1
 
 
-async def test_an_emptied_table_is_filled_again_and_plans_stay(setup: WorkerSetup) -> None:
+async def test_an_emptied_table_is_refilled_and_plans_stay(setup: WorkerSetup) -> None:
     timetable = having_seen(KIND, [40.0] * 50)
     times = CompletionTimes(setup.database, timetable)
     await times.exchange_times()
@@ -242,7 +244,7 @@ async def test_a_worker_shares_by_itself_and_writes_down_the_rest_when_it_stops(
     assert [row["seconds"] for row in await stored(setup)][50:] == [90.0]
 
 
-async def test_a_worker_at_rest_asks_nothing(setup: WorkerSetup) -> None:
+async def test_an_idle_worker_sends_no_query(setup: WorkerSetup) -> None:
     shaky, timetable = Shaky(setup.database), PollPlanner()
 
     async def has_asked_twice() -> bool:
@@ -264,7 +266,7 @@ async def test_a_worker_at_rest_asks_nothing(setup: WorkerSetup) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-async def test_whatever_goes_wrong_sharing_goes_on_and_nothing_seen_is_lost(
+async def test_after_any_failure_sharing_continues_and_no_observation_is_lost(
     setup: WorkerSetup, error: Exception, said: str
 ) -> None:
     shaky, timetable = Shaky(setup.database), having_seen(KIND, [40.0] * 50)

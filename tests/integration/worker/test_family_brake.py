@@ -81,7 +81,7 @@ async def test_one_lost_reply_slows_nothing_down_and_three_in_a_row_do(
     assert brake.level == 1
 
 
-async def test_a_success_between_them_begins_the_row_anew(brake: FamilyBrake) -> None:
+async def test_a_success_between_them_restarts_the_count(brake: FamilyBrake) -> None:
     for _ in range(5):
         assert await uncertain(brake) == 0
         assert await uncertain(brake) == 0
@@ -91,7 +91,7 @@ async def test_a_success_between_them_begins_the_row_anew(brake: FamilyBrake) ->
     assert brake.level == 0
 
 
-async def test_a_row_that_takes_too_long_begins_anew(redis: ArqRedis) -> None:
+async def test_a_row_that_takes_too_long_starts_again(redis: ArqRedis) -> None:
     rules = FamilyBrakeRules(uncertain_submits=PauseRule(3, 60, 240), window_ms=40)
     brake = FamilyBrake(RedisScripts(redis), DEFAULT_ACCOUNT, MODEL, rules=rules)
     await uncertain(brake)
@@ -108,7 +108,7 @@ async def test_a_wrong_endpoint_pauses_at_once(brake: FamilyBrake) -> None:
     assert await brake.record_wrong_endpoint(uuid4(), "404") == 0.06
 
 
-async def test_one_job_at_a_time_feels_the_way_over_all_workers(
+async def test_one_job_at_a_time_probes_over_all_workers(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
     other = FamilyBrake(RedisScripts(redis), DEFAULT_ACCOUNT, MODEL, rules=RULES)
@@ -124,7 +124,7 @@ async def test_one_job_at_a_time_feels_the_way_over_all_workers(
     assert await other.probe_wait_seconds(second) == 0
 
 
-async def test_a_probe_whose_worker_was_killed_keeps_nobody_out_for_ever(
+async def test_a_probe_whose_worker_was_killed_does_not_block_others_for_ever(
     redis: ArqRedis,
 ) -> None:
     rules = FamilyBrakeRules(uncertain_submits=PauseRule(3, 10, 10), submit_probe_ms=80)
@@ -224,7 +224,7 @@ async def test_the_reason_and_since_when_are_kept(brake: FamilyBrake, redis: Arq
     assert after[b"since"] == before[b"since"]
 
 
-async def test_a_pause_is_said_loudly_once_and_the_rest_quietly(
+async def test_a_pause_is_logged_as_an_error_once_and_then_as_info(
     brake: FamilyBrake, redis: ArqRedis
 ) -> None:
     with structlog.testing.capture_logs() as logs:
@@ -287,7 +287,7 @@ async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_what_a_probe_is_answered_opens_prolongs_or_proves_nothing(
+async def test_the_answer_to_a_probe_opens_prolongs_or_proves_nothing(
     quick: WorkerSetup, verdict: SubmitOutcome, level: int
 ) -> None:
     for _ in range(3):

@@ -108,7 +108,7 @@ def test_a_dead_connection_is_replaced_within_half_a_minute_by_default() -> None
     assert SUBSCRIPTION_CHECK.interval_seconds >= 10
 
 
-async def test_a_forgotten_listen_connection_is_replaced_and_notifications_arrive_again(
+async def test_a_dead_listen_connection_is_replaced_and_notifications_arrive_again(
     setup: WorkerSetup, database_url: str
 ) -> None:
     path = setup.deps.metrics.dispatch_pushes
@@ -163,7 +163,7 @@ async def test_a_quiet_listen_connection_that_lives_is_kept(
     assert not [line for line in lines if line.get("path") == "dispatch"]
 
 
-async def test_a_forgotten_subscription_to_wake_ups_is_replaced(embedded_redis_url: str) -> None:
+async def test_a_dead_subscription_to_wake_ups_is_replaced(embedded_redis_url: str) -> None:
     path = wake_pushes()
     async with (
         redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
@@ -184,7 +184,7 @@ async def test_a_forgotten_subscription_to_wake_ups_is_replaced(embedded_redis_u
     assert events == ["push_connection_lost", "push_connection_restored"]
 
 
-async def test_a_forgotten_subscription_to_news_is_replaced_and_waits_are_pushed_again(
+async def test_a_dead_subscription_to_changes_is_replaced_and_waits_are_pushed_again(
     embedded_redis_url: str,
 ) -> None:
     told: list[Change] = []
@@ -310,7 +310,7 @@ async def test_what_the_reconciler_finds_for_want_of_a_notification_is_counted(
     assert setup.registry.get_sample_value("darkroom_fallback_total", {"path": "dispatch"}) == 1
 
 
-async def test_a_wait_whose_push_was_lost_is_answered_by_looking_and_counted(
+async def test_a_wait_whose_push_was_lost_is_answered_by_a_query_and_counted(
     producer: Producer, servers: Servers, embedded_redis_url: str
 ) -> None:
     await producer.billing.create_account("acme")

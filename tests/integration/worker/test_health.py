@@ -190,7 +190,7 @@ async def test_throttle_waits_are_counted_by_limit(deployment: Deployment) -> No
         await eventually(is_put_off, "a poll is put off by its limit")
 
 
-async def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
+async def test_a_port_that_is_taken_is_reported_with_the_fix() -> None:
     async with serve_http("127.0.0.1", 0, []) as port:
         with pytest.raises(ConfigurationError, match=f"{port}.*WORKER_HTTP_PORT"):
             async with serve_http("127.0.0.1", port, []):

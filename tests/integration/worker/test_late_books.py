@@ -94,7 +94,7 @@ async def test_late_images_that_do_not_agree_are_found(
         ),
     ],
 )
-async def test_nobody_takes_late_images_back_or_tells_of_them_twice(
+async def test_stored_late_images_cannot_be_changed_by_plain_sql(
     setup: WorkerSetup, statement: str
 ) -> None:
     job = await given_up(setup)
@@ -123,7 +123,7 @@ async def test_late_images_may_be_added_to_those_there_are(setup: WorkerSetup) -
     assert len(rows) == 2, "each task is told by a message of its own"
 
 
-async def test_each_message_tells_the_same_at_every_try(setup: WorkerSetup) -> None:
+async def test_each_message_has_the_same_body_at_every_try(setup: WorkerSetup) -> None:
     job = await given_up(setup)
     async with (
         receiving() as receiver,

@@ -85,7 +85,7 @@ async def outcome_of(setup: WorkerSetup, doubt: Doubt) -> tuple[str | None, bool
 
 
 @ALL
-async def test_a_doubt_is_told_with_the_answer_and_the_command(
+async def test_a_doubt_is_reported_with_the_answer_and_the_command(
     setup: WorkerSetup, doubt: Doubt
 ) -> None:
     with structlog.testing.capture_logs() as lines:
@@ -162,7 +162,7 @@ async def test_a_dismissed_task_is_checked_no_more(setup: WorkerSetup, doubt: Do
     ("verdict", "outcome"),
     [(Delivered(URLS), "delivered"), (TaskFailed("provider_failed", "no"), "failed")],
 )
-async def test_a_verdict_of_kie_ends_the_doubt(
+async def test_an_answer_of_kie_ends_the_doubt(
     setup: WorkerSetup, verdict: PollOutcome, outcome: str
 ) -> None:
     doubt = DOUBTS["which images"]
@@ -191,7 +191,7 @@ async def test_an_unproven_task_that_failed_is_not_in_doubt(setup: WorkerSetup) 
     assert await outcome_of(setup, doubt) == ("unproven", False), "Kie was paid nothing for it"
 
 
-async def test_a_task_that_another_job_has_is_nobody_elses_doubt(setup: WorkerSetup) -> None:
+async def test_a_task_of_another_job_is_in_doubt_for_no_other_job(setup: WorkerSetup) -> None:
     holder = await setup.enqueue()
     setup.kie.submits.append(Accepted(CLAIMED))
     await setup.submit(holder)

@@ -250,7 +250,9 @@ async def test_a_callback_unjudged_at_the_end_of_its_job_is_not_forgotten(
     await check_kept(setup, job)
 
 
-async def test_two_workers_find_it_at_once_and_it_is_kept_and_told_once(setup: WorkerSetup) -> None:
+async def test_two_workers_find_it_at_once_and_it_is_kept_and_reported_once(
+    setup: WorkerSetup,
+) -> None:
     job = await given_up(setup, webhook_url=HOOK)
     await make_due(setup)
     setup.kie.polls.extend([Delivered(URLS)] * 20)
@@ -336,7 +338,9 @@ async def test_checks_end_when_kie_forgets_or_decides(
     assert (await setup.events(job)).count("failed_late") == ("failed" in outcomes)
 
 
-async def test_a_task_of_an_account_without_a_key_waits_without_a_word(setup: WorkerSetup) -> None:
+async def test_a_task_of_an_account_without_a_key_waits_without_a_log_line(
+    setup: WorkerSetup,
+) -> None:
     await given_up(setup)
     await setup.sql("UPDATE job_attempts SET provider_account = 'gone'")
     with structlog.testing.capture_logs() as lines:

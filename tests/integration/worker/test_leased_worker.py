@@ -186,7 +186,7 @@ async def test_a_wake_up_starts_a_delivery_within_tens_of_milliseconds(redis: Ar
     assert sorted(lags)[3] < 0.1, lags
 
 
-async def test_a_busy_lane_that_is_woken_does_not_wait_for_its_own_next_look(
+async def test_a_busy_lane_that_is_woken_claims_before_its_next_tick(
     redis: ArqRedis,
 ) -> None:
     runs, rounds = Runs(), 80  # more than the burst of an interval
@@ -214,7 +214,7 @@ async def test_without_a_wake_up_the_fallback_finds_it_within_half_a_second(
         assert monotonic() - started_at < 1.0
 
 
-async def test_a_hastened_delivery_runs_at_once(redis: ArqRedis) -> None:
+async def test_a_delivery_made_due_early_runs_at_once(redis: ArqRedis) -> None:
     runs = Runs()
     (job_id,) = await deliver(redis, delay_ms=60_000)
     async with running(lane_over(redis, runs)):
@@ -222,7 +222,7 @@ async def test_a_hastened_delivery_runs_at_once(redis: ArqRedis) -> None:
         await runs.reach(1, 2)
 
 
-async def test_hastening_takes_no_delivery_away_from_its_runner(redis: ArqRedis) -> None:
+async def test_making_a_delivery_due_early_takes_it_from_no_runner(redis: ArqRedis) -> None:
     gate = asyncio.Event()
     runs = Runs(blocked_by(gate))
     (job_id,) = await deliver(redis)
@@ -236,7 +236,7 @@ async def test_hastening_takes_no_delivery_away_from_its_runner(redis: ArqRedis)
     assert runs.count.total() == 1
 
 
-async def test_what_is_delivered_anew_while_it_runs_runs_once_more(redis: ArqRedis) -> None:
+async def test_a_delivery_added_again_while_it_runs_runs_once_more(redis: ArqRedis) -> None:
     gate = asyncio.Event()
     runs = Runs(blocked_by(gate))
     (job_id,) = await deliver(redis)

@@ -167,7 +167,7 @@ async def test_draining_lets_runs_end_and_claims_nothing_more(redis: ArqRedis) -
     assert runs.count == {str(first): 1}
 
 
-async def test_a_claim_under_way_when_the_drain_begins_leaves_nothing_claimed(
+async def test_a_claim_in_progress_when_the_drain_begins_leaves_nothing_claimed(
     redis: ArqRedis,
 ) -> None:
     held = HeldScripts(redis)
@@ -219,7 +219,7 @@ async def test_whatever_a_payload_says_the_delivery_runs_by_its_id(
     ],
     ids=["expired", "not-json", "half", "unknown"],
 )
-async def test_a_strangers_broken_delivery_ends_and_the_lane_goes_on(
+async def test_a_foreign_broken_delivery_ends_and_the_lane_continues(
     redis: ArqRedis, payload: bytes | None
 ) -> None:
     runs = Runs()
@@ -328,7 +328,7 @@ async def test_a_wiped_redis_in_mid_run_does_not_stop_the_lane(redis: ArqRedis) 
         await eventually(lambda: is_gone(redis, job_id), "the next one has run")
 
 
-async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
+async def test_a_lane_can_be_cancelled_at_any_time(redis: ArqRedis) -> None:
     """Sending a command ends in a call that may swallow a cancellation; the lane must not."""
     for turns in range(60):
         worker = lane_over(redis, Runs())
@@ -340,7 +340,7 @@ async def test_a_lane_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
         assert not running_on, f"cancelled after {turns % 30} turns, it runs on"
 
 
-async def test_forwarding_wake_ups_can_be_cancelled_at_any_moment(redis: ArqRedis) -> None:
+async def test_forwarding_wake_ups_can_be_cancelled_at_any_time(redis: ArqRedis) -> None:
     for turns in range(60):
         task = asyncio.create_task(forward_wake_ups(DeliveryQueue(redis), [], wake_pushes()))
         for _ in range(turns % 30):

@@ -139,7 +139,7 @@ async def test_without_limits_the_accounts_take_turns(redis: ArqRedis, together:
         gate.set()
 
 
-async def test_a_braked_account_gets_nothing_and_the_others_go_on(redis: ArqRedis) -> None:
+async def test_a_braked_account_gets_nothing_and_the_others_continue(redis: ArqRedis) -> None:
     gate = asyncio.Event()
     floor = Floor(redis, 2, limit=20, body=blocked_by(gate))
     await floor.brakes[0].apply(REFUSED, "402")
@@ -151,7 +151,7 @@ async def test_a_braked_account_gets_nothing_and_the_others_go_on(redis: ArqRedi
         gate.set()
 
 
-async def test_after_its_pause_one_job_feels_the_way_while_the_others_go_on(
+async def test_after_its_pause_one_job_probes_while_the_others_continue(
     redis: ArqRedis,
 ) -> None:
     async def come_back(_: str) -> None:

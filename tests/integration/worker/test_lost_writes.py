@@ -31,7 +31,7 @@ async def _lose(setup: WorkerSetup, job: Job) -> None:
         await connection.execute("DELETE FROM jobs WHERE id = $1", job.id)
 
 
-async def test_a_delivered_job_that_is_gone_is_told_before_any_worker_has_met_it(
+async def test_a_delivered_job_that_is_gone_is_reported_before_any_worker_has_met_it(
     setup: WorkerSetup, servers: Servers
 ) -> None:
     assert await describe_lost_writes(setup.database, servers.redis_url) is None
@@ -105,7 +105,7 @@ async def test_a_reply_whose_job_was_lost_meanwhile_is_kept(
     assert "t7 (default)" in told
 
 
-async def test_an_event_that_is_gone_tells_of_writes_that_nobody_else_met(
+async def test_a_missing_event_reveals_writes_that_no_other_check_found(
     setup: WorkerSetup, servers: Servers
 ) -> None:
     first = await setup.enqueue()
@@ -126,7 +126,7 @@ async def test_an_event_that_is_gone_tells_of_writes_that_nobody_else_met(
     assert (await setup.now_is(first)).state == "queued"
 
 
-async def test_what_has_merely_ended_or_moved_on_is_no_loss(setup: WorkerSetup) -> None:
+async def test_a_delivery_that_ended_or_moved_on_is_not_a_loss(setup: WorkerSetup) -> None:
     job = await _generating(setup)
     await check_event_mark(setup.deps)
     setup.kie.polls.append(Delivered(("https://x/1.png",)))
@@ -136,7 +136,7 @@ async def test_what_has_merely_ended_or_moved_on_is_no_loss(setup: WorkerSetup) 
     assert await LostWriteLog(setup.redis).count() == 0
 
 
-async def test_a_delivery_of_nobody_in_a_database_without_events_is_told(
+async def test_a_delivery_without_a_job_in_a_database_without_events_is_reported(
     setup: WorkerSetup, servers: Servers
 ) -> None:
     (job_id,) = await deliver(setup.redis, 1, lane=Lane.POLL)

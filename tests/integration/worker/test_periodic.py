@@ -76,7 +76,7 @@ async def test_an_error_of_the_work_does_not_end_it(redis: ArqRedis) -> None:
         await runs.have(4)
 
 
-async def test_a_worker_that_is_lost_with_its_turn_is_followed_by_another(redis: ArqRedis) -> None:
+async def test_a_worker_that_dies_in_its_turn_is_replaced_by_another(redis: ArqRedis) -> None:
     await redis.flushall()
     runs = Runs()
     work = PeriodicWork("test", 0.3, runs.run)
@@ -100,7 +100,7 @@ async def test_a_wiped_redis_delays_nothing(redis: ArqRedis) -> None:
     assert await work.run_if_due()
 
 
-async def test_without_redis_nothing_is_run_and_the_caller_is_told() -> None:
+async def test_without_redis_nothing_is_run_and_the_caller_gets_the_error() -> None:
     runs = Runs()
     async with connect_redis("redis://127.0.0.1:1", connections=1) as nobody:
         with pytest.raises(RedisDown):
@@ -110,7 +110,7 @@ async def test_without_redis_nothing_is_run_and_the_caller_is_told() -> None:
     assert runs.moments == []
 
 
-async def test_a_worker_that_may_not_claim_takes_no_turn_and_leaves_it_to_another(
+async def test_a_worker_that_may_not_claim_leaves_its_turn_to_another(
     redis: ArqRedis,
 ) -> None:
     await redis.flushall()

@@ -54,7 +54,7 @@ async def generating(setup: WorkerSetup, quantity: int = 1) -> Job:
     ],
     ids=["success", "failure", "content-policy"],
 )
-async def test_kies_verdict_ends_the_job_and_moves_the_money_once(
+async def test_kies_answer_ends_the_job_and_moves_the_money_once(
     setup: WorkerSetup, verdict: PollOutcome, state: str, reason: str | None, charged: int
 ) -> None:
     job = await generating(setup)
@@ -148,7 +148,7 @@ async def test_more_images_than_asked_are_delivered_at_the_asked_price(setup: Wo
     assert (len(after.result_urls), after.credits_charged, after.message) == (2, 6, None)
 
 
-async def test_at_the_deadline_one_last_look_decides(setup: WorkerSetup) -> None:
+async def test_at_the_deadline_one_last_poll_decides(setup: WorkerSetup) -> None:
     late, in_time = await generating(setup), await _another(setup)
     await setup.let_pass(1801)
     setup.kie.polls += [Pending(0.9), Delivered((URL,))]
@@ -172,7 +172,7 @@ async def test_the_poll_before_the_deadline_is_put_on_it(setup: WorkerSetup) -> 
     assert left_seconds < LONGEST_GAP_SECONDS
 
 
-async def test_a_last_look_that_kie_does_not_answer_is_tried_again_but_not_for_ever(
+async def test_a_last_poll_that_kie_does_not_answer_is_repeated_but_not_for_ever(
     setup: WorkerSetup,
 ) -> None:
     job = await generating(setup)
@@ -187,7 +187,7 @@ async def test_a_last_look_that_kie_does_not_answer_is_tried_again_but_not_for_e
     assert "502" in (ended.message or "")
 
 
-async def test_polling_an_ended_job_asks_nobody_and_ends(setup: WorkerSetup) -> None:
+async def test_polling_an_ended_job_sends_no_query_and_ends(setup: WorkerSetup) -> None:
     job = await generating(setup)
     setup.kie.polls.append(Delivered((URL,)))
     await setup.poll(job)
@@ -195,7 +195,7 @@ async def test_polling_an_ended_job_asks_nobody_and_ends(setup: WorkerSetup) -> 
     assert len(setup.kie.poll_calls) == 1
 
 
-async def test_polling_a_queued_job_asks_nobody_and_ends(setup: WorkerSetup) -> None:
+async def test_polling_a_queued_job_sends_no_query_and_ends(setup: WorkerSetup) -> None:
     job = await setup.enqueue()
     assert await setup.poll(job) is None
     assert setup.kie.poll_calls == []
@@ -212,7 +212,7 @@ async def test_two_polls_that_both_find_success_charge_once(setup: WorkerSetup) 
     assert await setup.money() == (START - PRICE, 0)
 
 
-async def test_a_fourth_question_within_a_second_is_not_asked(setup: WorkerSetup) -> None:
+async def test_a_fourth_query_within_a_second_is_not_sent(setup: WorkerSetup) -> None:
     job = await generating(setup)
     setup.kie.polls += [Pending(0)] * 4
     for _ in range(3):
@@ -222,7 +222,7 @@ async def test_a_fourth_question_within_a_second_is_not_asked(setup: WorkerSetup
     assert len(setup.kie.poll_calls) == 3
 
 
-async def test_with_postgres_away_at_settlement_nothing_is_lost(setup: WorkerSetup) -> None:
+async def test_with_postgres_down_at_settlement_nothing_is_lost(setup: WorkerSetup) -> None:
     job = await generating(setup)
 
     class Away(JobStore):
@@ -237,7 +237,7 @@ async def test_with_postgres_away_at_settlement_nothing_is_lost(setup: WorkerSet
     assert await setup.money() == (START - PRICE, 0)
 
 
-async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(setup: WorkerSetup) -> None:
+async def test_an_end_that_cannot_be_announced_is_stored_nevertheless(setup: WorkerSetup) -> None:
     job = await generating(setup)
     setup.kie.polls.append(Delivered((URL,)))
     async with connect_redis(f"unix://{setup.deps.settings.darkroom_home}/nobody.sock") as nobody:
@@ -249,7 +249,7 @@ async def test_an_end_that_cannot_be_announced_is_an_end_all_the_same(setup: Wor
     assert (await setup.now_is(job)).state == "succeeded"
 
 
-async def test_a_lost_price_row_is_shouted_about_and_the_hold_price_stands(
+async def test_a_lost_price_row_is_logged_as_an_error_and_the_hold_price_is_charged(
     setup: WorkerSetup,
 ) -> None:
     job = await generating(setup)

@@ -180,7 +180,7 @@ async def test_a_failed_task_is_presumed_refunded(office: Office) -> None:
     assert row["previous_balance"] == row["balance"]
 
 
-async def test_tasks_under_way_are_within_the_range_and_exact_at_the_end(office: Office) -> None:
+async def test_running_tasks_are_within_the_range_and_exact_at_the_end(office: Office) -> None:
     jobs = [await office.submit("duration=1.5") for _ in range(3)]
     assert [job.state for job in jobs] == ["generating"] * 3
     under_way = await office.check()
@@ -243,7 +243,7 @@ async def test_a_range_too_wide_to_tell_is_unknown(deployment: Deployment) -> No
 # --- drift ------------------------------------------------------------------------------------
 
 
-async def test_spending_behind_our_back_is_told_once_and_never_corrected(office: Office) -> None:
+async def test_spending_from_outside_is_reported_once_and_never_corrected(office: Office) -> None:
     await office.develop()
     money = await office.deployment.producer.balance("acme")
     await spend_behind_our_back(office.deployment, 8, variants=2)
@@ -273,7 +273,7 @@ async def test_a_slow_leak_adds_up_to_an_alert(office: Office) -> None:
     assert verdicts == ["ok", "ok", "drift"]
 
 
-async def test_drift_hidden_among_tasks_under_way_comes_out_when_they_have_ended(
+async def test_drift_hidden_by_running_tasks_is_found_when_they_have_ended(
     office: Office,
 ) -> None:
     jobs = [await office.submit("duration=1.5") for _ in range(10)]
@@ -302,7 +302,7 @@ async def test_a_top_up_is_no_drift(office: Office) -> None:
 @pytest.mark.parametrize(
     ("jobs", "said"), [(1, []), (2, ["warning provider_balance_low"])], ids=["lasts", "does not"]
 )
-async def test_a_balance_that_does_not_last_for_the_open_jobs_is_said(
+async def test_a_balance_that_does_not_last_for_the_open_jobs_is_reported(
     deployment: Deployment, jobs: int, said: list[str]
 ) -> None:
     for _ in range(jobs):
@@ -319,7 +319,7 @@ async def test_a_balance_that_does_not_last_for_the_open_jobs_is_said(
 # --- outages ---------------------------------------------------------------------------------
 
 
-async def test_when_kie_is_away_nothing_is_written_and_the_next_check_makes_up(
+async def test_when_kie_is_down_nothing_is_written_and_the_next_check_covers_the_gap(
     office: Office,
 ) -> None:
     await office.develop()
@@ -334,7 +334,7 @@ async def test_when_kie_is_away_nothing_is_written_and_the_next_check_makes_up(
     assert (row["verdict"], row["expected_spend_high"]) == ("ok", 6)
 
 
-async def test_when_postgres_is_away_the_check_is_put_off(office: Office) -> None:
+async def test_when_postgres_is_down_the_check_is_postponed(office: Office) -> None:
     class Away:
         async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
             raise PostgresDown(f"{query} {args}")
@@ -374,7 +374,7 @@ class MeetingKie(FakeKie):
 
 
 @pytest.mark.parametrize("checked_before", [0, 1])
-async def test_two_workers_at_the_same_moment_write_one_row(
+async def test_two_workers_at_the_same_time_write_one_row(
     deployment: Deployment, checked_before: int
 ) -> None:
     async with open_office(deployment) as office:
@@ -432,7 +432,7 @@ async def test_people_read_the_checks_and_write_none(
             await database.pool.execute(f"INSERT INTO {TABLE} DEFAULT VALUES")
 
 
-async def test_the_doctor_says_verdict_and_age_and_remembers_drift_for_a_day(
+async def test_the_doctor_reports_result_and_age_and_remembers_drift_for_a_day(
     deployment: Deployment,
 ) -> None:
     assert "never checked" in (await doctors_word(deployment)).detail

@@ -120,7 +120,7 @@ async def test_a_wiped_redis_gets_everything_again_over_many_pages(setup: Worker
     assert await setup.redis.exists(EPOCH_KEY)
 
 
-async def test_a_redis_that_was_never_filled_is_not_told_as_wiped(setup: WorkerSetup) -> None:
+async def test_a_redis_that_was_never_filled_is_not_reported_as_wiped(setup: WorkerSetup) -> None:
     reconciler = Reconciler(setup.deps)
     await setup.redis.delete(EPOCH_KEY)
     await reconciler.run_once()
@@ -131,7 +131,7 @@ async def test_a_redis_that_was_never_filled_is_not_told_as_wiped(setup: WorkerS
     assert (await read_redis_state(setup.redis, ["default"])).wiped_at is not None
 
 
-async def test_without_a_wipe_each_look_checks_one_page_and_the_last_leads_to_the_first(
+async def test_without_a_wipe_each_check_reads_one_page_and_starts_over_after_the_last(
     setup: WorkerSetup,
 ) -> None:
     ids = await _insert_queued(setup, 7)

@@ -105,7 +105,7 @@ REFUSALS = pytest.mark.parametrize(
 
 
 @REFUSALS
-async def test_what_it_says_is_told_in_its_own_words_and_ends_with_it(
+async def test_an_alert_is_logged_with_its_text_and_its_end(
     redis: ArqRedis, operator: ArqRedis, refuse: Change, mend: Change, words: str
 ) -> None:
     delivery_queue, scripts = DeliveryQueue(redis), RedisScripts(redis)

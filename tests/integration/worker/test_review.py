@@ -77,7 +77,7 @@ async def test_the_answer_is_kept_for_operators_and_not_in_the_callers_timeline(
     assert all("successFlag" not in str(row["detail"]) for row in rows)
 
 
-async def test_it_is_said_and_counted_once(setup: WorkerSetup) -> None:
+async def test_a_held_job_is_logged_and_counted_once(setup: WorkerSetup) -> None:
     job = await generating(setup)
     with structlog.testing.capture_logs() as logs:
         await poll(setup, job, *[UNREADABLE] * (UNREADABLE_ANSWERS_BEFORE_REVIEW + 4))
@@ -152,7 +152,7 @@ async def test_two_workers_hold_a_job_once(setup: WorkerSetup) -> None:
     assert (await setup.events(job)).count("held_for_review") == 1
 
 
-async def test_with_postgres_away_it_is_held_at_the_next_poll(setup: WorkerSetup) -> None:
+async def test_with_postgres_down_it_is_held_at_the_next_poll(setup: WorkerSetup) -> None:
     job = await generating(setup)
 
     class Away(JobStore):

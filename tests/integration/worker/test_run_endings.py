@@ -12,7 +12,7 @@ from shared.adapters.redis.deliveries import Lane
 from tests.integration.worker.bare_lanes import Runs, deliver, lane_over
 
 
-async def test_a_run_that_fails_after_its_lane_has_stopped_is_told(redis: ArqRedis) -> None:
+async def test_a_run_that_fails_after_its_lane_has_stopped_is_reported(redis: ArqRedis) -> None:
     gate = asyncio.Event()
 
     async def fail(_: str) -> None:

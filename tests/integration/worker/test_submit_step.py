@@ -235,7 +235,7 @@ async def test_a_reply_to_an_older_attempt_moves_nothing(setup: WorkerSetup) -> 
     assert (await setup.now_is(job)).state == "submitting"
 
 
-async def test_the_worker_insists_on_storing_a_task_id_while_postgres_is_away(
+async def test_the_worker_retries_storing_a_task_id_while_postgres_is_down(
     setup: WorkerSetup,
 ) -> None:
     setup = setup.with_deps(store=ShakyStore(setup, outages={"record_submitted": 6}))
@@ -248,7 +248,7 @@ async def test_the_worker_insists_on_storing_a_task_id_while_postgres_is_away(
     assert max(setup.slept) <= 5
 
 
-async def test_a_task_id_is_insisted_on_without_an_end_by_time(setup: WorkerSetup) -> None:
+async def test_storing_a_task_id_is_retried_without_a_time_limit(setup: WorkerSetup) -> None:
     setup = setup.with_deps(store=ShakyStore(setup, outages={"record_submitted": 2_000}))
     job = await setup.enqueue()
     setup.kie.submits.append(Accepted("t1"))
@@ -298,7 +298,7 @@ async def test_a_task_id_stored_with_a_lost_reply_is_recognised_as_our_own(
     assert "task_without_job" not in {log["event"] for log in logs}
 
 
-async def test_a_claim_with_a_lost_reply_goes_on_with_the_same_token_once(
+async def test_a_claim_with_a_lost_reply_continues_with_the_same_token_once(
     setup: WorkerSetup,
 ) -> None:
     store = ShakyStore(setup, outages={"claim": 1}, lost_replies={"claim": 1})
@@ -343,7 +343,7 @@ async def test_a_cancelled_job_is_not_submitted(setup: WorkerSetup) -> None:
     assert setup.kie.submit_calls == []
 
 
-async def test_a_job_cancelled_between_look_and_claim_is_not_posted(setup: WorkerSetup) -> None:
+async def test_a_job_cancelled_between_read_and_claim_is_not_posted(setup: WorkerSetup) -> None:
     job = await setup.enqueue()
 
     class Cancelling(JobStore):

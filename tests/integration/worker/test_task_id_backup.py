@@ -191,7 +191,7 @@ async def test_while_redis_cannot_be_read_no_unknown_job_is_given_up(setup: Work
     assert (await setup.now_is(job)).state == "failed"
 
 
-async def test_a_worker_that_dies_between_the_write_and_the_taking_away_does_no_harm(
+async def test_a_worker_that_dies_between_the_write_and_the_delete_does_no_harm(
     setup: WorkerSetup, folder: Path
 ) -> None:
     store = RefusingStore(setup)
@@ -219,7 +219,7 @@ async def test_two_workers_may_store_it_at_once(setup: WorkerSetup) -> None:
     assert (await setup.now_is(job)).provider_task_id == "t1"
 
 
-async def test_the_worker_that_still_insists_finds_what_another_has_stored(
+async def test_the_worker_that_still_retries_finds_what_another_has_stored(
     setup: WorkerSetup,
 ) -> None:
     store = RefusingStore(setup)
@@ -245,7 +245,7 @@ async def test_evidence_for_a_job_that_has_ended_stays_on_its_attempt(setup: Wor
     assert await in_redis(setup) == {}
 
 
-async def test_evidence_that_nobody_can_use_stays_and_is_told_once(
+async def test_unusable_evidence_stays_and_is_reported_once(
     setup: WorkerSetup, folder: Path
 ) -> None:
     async with insisting_worker(setup, RefusingStore(setup)) as (job, _):

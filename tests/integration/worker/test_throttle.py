@@ -51,7 +51,7 @@ async def test_the_limit_is_granted_and_the_next_is_told_to_wait(throttle: Throt
     assert 0 < await ask(throttle) <= (WINDOW_MS + WINDOW_MARGIN_MS) / 1000
 
 
-async def test_the_wait_is_right_to_a_few_milliseconds(throttle: Throttle) -> None:
+async def test_the_wait_is_exact_to_a_few_milliseconds(throttle: Throttle) -> None:
     for _ in range(3):
         await ask(throttle)
     first_wait = await ask(throttle)
@@ -75,7 +75,7 @@ async def test_an_unanswered_request_counts_and_an_answer_counts_from_when_it_ca
     assert monotonic() - answered_at < (WINDOW_MS + WINDOW_MARGIN_MS) / 1000 + 0.15
 
 
-async def test_nobody_is_told_to_wait_longer_than_an_answer_now_would_count(
+async def test_no_caller_waits_longer_than_an_answer_now_would_count(
     throttle: Throttle,
 ) -> None:
     async with AsyncExitStack() as unanswered:
@@ -157,7 +157,7 @@ async def test_the_log_of_a_forgotten_task_goes_away_by_itself(
     assert 0 < await redis.pttl("darkroom:throttle:poll:task") <= 11_000
 
 
-async def test_with_redis_away_at_the_answer_the_request_counts_on(
+async def test_with_redis_down_at_the_answer_the_request_stays_counted(
     redis: ArqRedis, scripts: RedisScripts, embedded_redis_url: str
 ) -> None:
     limit = Limit("test:log", 1, WINDOW_MS, 60_000)

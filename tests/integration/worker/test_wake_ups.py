@@ -36,7 +36,7 @@ async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: Ar
         assert (submit.calls, poll.calls, webhook.calls) == (1, 0, 1)
 
 
-async def test_a_hastened_delivery_wakes_its_own_lane_alone(redis: ArqRedis) -> None:
+async def test_a_delivery_made_due_early_wakes_only_its_own_lane(redis: ArqRedis) -> None:
     async with _called_lanes(redis) as (submit, poll, webhook):
         (job_id,) = await deliver(redis, lane=Lane.POLL, delay_ms=60_000)
         await DeliveryQueue(redis).make_due_now(job_id, Lane.POLL)
@@ -50,7 +50,7 @@ async def test_a_call_without_a_name_which_older_versions_make_wakes_all(redis: 
         await seen(lambda: all(lane.calls == 1 for lane in lanes), "all were woken")
 
 
-async def test_a_lane_that_was_called_often_still_looks_for_what_is_due_by_itself(
+async def test_a_lane_with_many_wake_ups_still_claims_deliveries_that_become_due(
     redis: ArqRedis,
 ) -> None:
     async def ping(_: str) -> None:

@@ -83,7 +83,7 @@ async def cancelled_jobs(setup: WorkerSetup, url: str, count: int) -> list[Job]:
     return [await setup.producer.cancel(job.id) for job in jobs]
 
 
-async def test_an_end_is_told_within_a_moment(
+async def test_an_end_is_pushed_within_a_fraction_of_a_second(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     async with at_work(setup, database_url):
@@ -216,7 +216,7 @@ async def test_a_wiped_redis_loses_no_message(
         await _all_are(setup, "delivered")
 
 
-async def test_while_postgres_is_away_messages_wait(
+async def test_while_postgres_is_down_messages_wait(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     class AwayAtFirst:
@@ -315,7 +315,7 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
     assert due[-1] >= began_ms + (1_000 - DUE_AT_ONCE_PER_ENDPOINT - 1) * SPACING_MS - 2
 
 
-async def test_dead_messages_of_a_whole_account_are_sent_anew_by_the_workers(
+async def test_dead_messages_of_a_whole_account_are_sent_again_by_the_workers(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     async with at_work(setup, database_url):

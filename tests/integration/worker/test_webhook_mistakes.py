@@ -92,7 +92,7 @@ async def try_until_dead(setup: WorkerSetup, job: Job) -> list[float]:
 @pytest.mark.parametrize(
     "error", [TypeError("not serializable"), RecursionError("too deep"), KeyError("state")]
 )
-async def test_a_bug_on_the_way_backs_off_and_ends_with_one_traceback(
+async def test_a_bug_in_the_loop_backs_off_and_logs_one_traceback(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, error: Exception
 ) -> None:
     job = await ended(setup, receiver.url)
@@ -131,7 +131,7 @@ async def test_a_row_that_cannot_be_sent_counts_its_tries_and_ends(
     assert (await message_of(setup, other))["state"] == "delivered"
 
 
-async def test_a_mended_row_is_sent_at_the_next_try(
+async def test_a_corrected_row_is_sent_at_the_next_try(
     setup: WorkerSetup, receiver: FakeWebhookReceiver
 ) -> None:
     job = await ended(setup, receiver.url)

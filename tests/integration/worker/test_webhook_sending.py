@@ -83,7 +83,7 @@ async def test_a_public_name_that_resolves_to_an_inner_address_is_not_connected_
     assert receiver.requests == []
 
 
-async def test_a_name_that_changes_its_mind_gains_nothing(receiver: FakeWebhookReceiver) -> None:
+async def test_a_name_whose_address_changes_gains_nothing(receiver: FakeWebhookReceiver) -> None:
     names = ScriptedNames(["203.0.113.9"], ["127.0.0.1"], ["10.0.0.1", "::1"])
     url = f"http://shop.example:{receiver.url.rpartition(':')[2]}/"
     async with WebhookSender(timeout_seconds=1, resolver=names) as sender:
@@ -94,9 +94,7 @@ async def test_a_name_that_changes_its_mind_gains_nothing(receiver: FakeWebhookR
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "localhost", "0x7f.1"])
-async def test_an_inner_host_is_not_even_looked_up(
-    receiver: FakeWebhookReceiver, host: str
-) -> None:
+async def test_an_inner_host_is_not_resolved(receiver: FakeWebhookReceiver, host: str) -> None:
     names = ScriptedNames(["127.0.0.1"])
     answer = await send(f"http://{host}:{receiver.url.rpartition(':')[2]}/", resolver=names)
     assert (answer.error or "").startswith("not sent: the URL ")
@@ -188,7 +186,7 @@ async def test_a_raw_line_break_is_never_sent(receiver: FakeWebhookReceiver, tai
     assert receiver.requests == []
 
 
-async def test_what_is_signed_into_a_query_is_not_written_anew(
+async def test_a_signed_query_is_not_rewritten(
     receiver: FakeWebhookReceiver,
 ) -> None:
     query = "sig=a%2Fb%3D%3d&x=%41+y&empty=&z=~'()*"
@@ -208,7 +206,7 @@ async def test_any_2xx_is_taken(receiver: FakeWebhookReceiver, status: int) -> N
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 429, 500, 503])
-async def test_nothing_else_is(receiver: FakeWebhookReceiver, status: int) -> None:
+async def test_no_other_status_is_accepted(receiver: FakeWebhookReceiver, status: int) -> None:
     receiver.answer_in_turn(status)
     answer = await send(receiver.url, allow_loopback=True)
     assert (answer.status, answer.error) == (status, f"answered {status}")
@@ -238,7 +236,9 @@ async def test_an_answer_without_end_is_not_read(receiver: FakeWebhookReceiver) 
     assert written < ANSWER_BYTES_READ + 16 * 1024 * 1024
 
 
-async def test_an_answer_that_drips_holds_nobody_up(receiver: FakeWebhookReceiver) -> None:
+async def test_an_answer_that_arrives_slowly_delays_no_other_request(
+    receiver: FakeWebhookReceiver,
+) -> None:
     async def drip(received: ReceivedWebhook) -> web.StreamResponse:
         response = web.StreamResponse(status=200)
         await response.prepare(received.request)
@@ -258,7 +258,7 @@ async def test_no_answer_is_given_up_in_time(receiver: FakeWebhookReceiver) -> N
     assert (answer.error or "").startswith("no answer within 0.")
 
 
-async def test_nobody_there_is_said_in_a_sentence() -> None:
+async def test_a_missing_server_is_reported_in_a_sentence() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/"

@@ -111,7 +111,7 @@ async def test_each_end_writes_one_message_with_the_event_of_that_end(
     assert message["created_at"] == job.finished_at
 
 
-async def test_what_is_told_twice_is_one_message(
+async def test_a_change_announced_twice_is_one_message(
     setup: WorkerSetup, receiver: FakeWebhookReceiver
 ) -> None:
     job = await ended(setup, receiver.url)
@@ -306,7 +306,7 @@ async def test_a_receiver_may_ask_for_more_time(
     assert delay_seconds == pytest.approx(600, abs=1)
 
 
-async def test_a_message_that_nobody_takes_is_dead_after_a_day(
+async def test_a_message_that_no_receiver_accepts_is_dead_after_a_day(
     setup: WorkerSetup, receiver: FakeWebhookReceiver
 ) -> None:
     receiver.answer_in_turn(*[500] * 50)

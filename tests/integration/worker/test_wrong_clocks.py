@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 @pytest.mark.parametrize("verdict", [Pending(0.5), NoVerdict("502"), NoVerdict("?", True)])
 @pytest.mark.parametrize("ahead_seconds", [2200.0, HOUR, 365 * 24 * HOUR])
-async def test_a_worker_ahead_fails_no_task_before_its_deadline(
+async def test_a_worker_whose_clock_is_ahead_fails_no_task_before_its_deadline(
     setup: WorkerSetup, verdict: PollOutcome, ahead_seconds: float
 ) -> None:
     job = await generating(setup)
@@ -33,7 +33,9 @@ async def test_a_worker_ahead_fails_no_task_before_its_deadline(
     assert (await setup.now_is(job)).state == "succeeded"
 
 
-async def test_a_worker_behind_fails_no_task_either_and_another_ends_it(setup: WorkerSetup) -> None:
+async def test_a_worker_whose_clock_is_behind_fails_no_task_and_another_ends_it(
+    setup: WorkerSetup,
+) -> None:
     job = await generating(setup)
     await setup.let_pass(1801)
     setup.kie.polls += [Pending(0.5), Pending(0.5)]
@@ -46,7 +48,7 @@ async def test_a_worker_behind_fails_no_task_either_and_another_ends_it(setup: W
     assert (await setup.now_is(job)).reason == "deadline_exceeded"
 
 
-async def test_a_worker_ahead_submits_nothing_before_it_is_due(setup: WorkerSetup) -> None:
+async def test_a_worker_whose_clock_is_ahead_submits_nothing_early(setup: WorkerSetup) -> None:
     run_at = setup.clock.now() + timedelta(seconds=60)
     job = await setup.enqueue(run_at=run_at)
     setup.clock.set_wrong(HOUR)
@@ -61,7 +63,7 @@ async def test_a_worker_ahead_submits_nothing_before_it_is_due(setup: WorkerSetu
     assert (await setup.now_is(job)).state == "generating"
 
 
-async def test_what_is_due_within_the_same_moment_is_not_put_off(setup: WorkerSetup) -> None:
+async def test_a_delivery_due_within_the_same_tick_is_not_postponed(setup: WorkerSetup) -> None:
     """The estimate of Postgres's clock may be some milliseconds behind."""
     job = await setup.enqueue()
     setup.clock.set_wrong(-0.1)
@@ -70,7 +72,7 @@ async def test_what_is_due_within_the_same_moment_is_not_put_off(setup: WorkerSe
     assert (await setup.now_is(job)).state == "generating"
 
 
-async def test_a_worker_ahead_takes_nobody_for_lost(setup: WorkerSetup) -> None:
+async def test_a_worker_whose_clock_is_ahead_declares_no_worker_lost(setup: WorkerSetup) -> None:
     job = await setup.enqueue()
     await setup.deps.store.claim(job, job_events.Claimed("t" * 24, "alive:1", "default"))
     setup.clock.set_wrong(HOUR)

@@ -41,7 +41,7 @@ def test_runs_at_one_rate_are_taken_together_and_the_worst_is_named() -> None:
     assert lag.worker_share == 0.25
 
 
-def test_the_worker_is_told_its_own_port_as_the_address_to_call_back() -> None:
+def test_the_worker_gets_its_own_port_in_its_callback_url() -> None:
     program = Program(("python",), {"WORKER_HTTP_PORT": "4321"}, "http://127.0.0.1:4321/healthz")
     told = with_callbacks(program)
     assert told.environ["KIE_CALLBACK_URL"] == "http://127.0.0.1:4321"
@@ -59,5 +59,5 @@ def test_the_page_has_both_quantiles_per_rate_with_their_goals_and_a_table() -> 
     assert "| P1 |" not in text
 
 
-def test_they_may_be_measured_alone() -> None:
+def test_one_figure_may_be_measured_alone() -> None:
     assert read_command_line(["--figures", "callbacks"]).figures == ("callbacks",)

@@ -51,12 +51,12 @@ def test_ratios_are_taken_inside_a_round_and_not_over_all() -> None:
     assert spread_of(rounds, "ours", lambda one: one.cpu_seconds) == Spread(4.5, 3, 6)
 
 
-def test_a_run_that_is_not_there_is_named() -> None:
+def test_a_missing_run_is_named() -> None:
     with pytest.raises(KeyError, match="nobody"):
         find([run("ours")], "nobody")
 
 
-def test_each_round_begins_with_another_contestant() -> None:
+def test_each_round_begins_with_another_target() -> None:
     names = ["a", "b", "c"]
     orders = [turned(names, number) for number in range(4)]
     assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]

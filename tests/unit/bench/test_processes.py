@@ -21,7 +21,7 @@ from bench.measurement.measured_process import (
 BUSY = "import sys\nprint('ready', file=sys.stderr, flush=True)\nwhile True: pass"
 
 
-async def test_a_process_is_ready_when_it_says_so_and_works_only_when_it_is_let(
+async def test_a_process_reports_that_it_is_ready_and_waits_for_the_signal_to_start(
     tmp_path: Path,
 ) -> None:
     program = (sys.executable, "-c", BUSY)
@@ -53,7 +53,7 @@ async def test_children_of_a_measured_process_do_not_outlive_it(tmp_path: Path) 
             await asyncio.sleep(0.02)
 
 
-async def test_a_program_that_does_not_start_is_told_of_with_its_words(tmp_path: Path) -> None:
+async def test_a_program_that_does_not_start_is_reported_with_its_output(tmp_path: Path) -> None:
     program = (sys.executable, "-c", "raise SystemExit('no such luck')")
     with pytest.raises(RuntimeError, match="did not start: no such luck"):
         async with running(program, os.environ, folder=tmp_path, ready="ready"):

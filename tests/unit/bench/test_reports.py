@@ -51,7 +51,7 @@ def test_the_figures_hold_the_ratios_and_everybodys_row() -> None:
     assert "| bare loop | 2.00 | 2.00 | 2.00 | 10 | 10 | 10 | 4.00 | - | - | 8.00 | 10 |" in text
 
 
-def test_a_lag_is_shown_of_whoever_has_one() -> None:
+def test_the_lag_is_shown_of_every_target_that_has_one() -> None:
     late = replace(OURS, lags=tuple(number / 100 for number in range(1, 101)))
     pair = PairedRuns([[late, FLOOR]], STATEMENTS)
     text = write_figures(Findings(speed=pair), OPTIONS, (0.1, 0.9))
@@ -59,7 +59,7 @@ def test_a_lag_is_shown_of_whoever_has_one() -> None:
     assert "| bare loop | 2.00 | 2.00 | 2.00 | 10 | 10 | 10 | 4.00 | - | - | 8.00 | 10 |" in text
 
 
-def test_the_figures_say_how_they_were_come_by() -> None:
+def test_the_figures_say_how_they_were_measured() -> None:
     text = " ".join(write_figures(Findings(PAIR), OPTIONS, (0.1, 0.9)).split())
     assert "`python -m bench --rounds 1 --jobs 100 --seed 5 --peers saq" in text
     assert "load 0.1 before and 0.9 after" in text
@@ -81,7 +81,7 @@ def test_a_busy_simulator_is_not_passed_over() -> None:
     assert "took 90 % of a core: it may have been the bottleneck" in text
 
 
-def test_enqueueing_is_held_against_the_bare_calls() -> None:
+def test_enqueueing_is_compared_with_the_bare_calls() -> None:
     rounds = [EnqueueRates(9_000, 3_000, 0.003, 0.002), EnqueueRates(8_000, 4_000, 0.004, 0.002)]
     text = write_figures(Findings(enqueued=rounds), OPTIONS, (0, 0))
     assert "`enqueue_job` under `gather` | 2.50 | 2.00 | 3.00 | ≥ 3 |" in text

@@ -62,7 +62,7 @@ def test_a_worker_without_the_metric_is_refused() -> None:
         read_lateness("")
 
 
-def test_only_what_was_added_since_a_look_counts() -> None:
+def test_only_what_was_added_since_the_last_reading_counts() -> None:
     added = lateness(90, 95, 99, 100).since(lateness(90, 90, 90, 90))
     assert list(added.polls) == [0, 5, 9, 10]
     assert added.share_within(0.25) == 0.5
@@ -118,14 +118,14 @@ def test_statements_above_the_goal_are_named() -> None:
     assert "1.5 ms" in text
 
 
-def test_crews_and_accounts_are_tables() -> None:
+def test_worker_groups_and_accounts_are_tables() -> None:
     crews = [WorkerGroupRun(1, 100.0, 2.5, 10.0, 1.5), WorkerGroupRun(8, 150.0, 3.0, 12.0, 2.0)]
     text = write_growth(crews, [AccountRates(5_000, 10_000, 3_000, 3_000)])
     assert "| 8 | 150 | 3.00 | 12.0 | 2.0 |" in text
     assert "| `enqueue_many`, jobs/s | 0.50 | 0.50 | 0.50 | 5,000 | 10,000 |" in text
 
 
-def test_the_page_has_room_for_every_figure() -> None:
+def test_the_page_has_a_place_for_every_figure() -> None:
     page = scale_options.PAGE.read_text(encoding="utf-8")
     for figure in FIGURES:
         begin, end = marks_of(figure)

@@ -88,7 +88,7 @@ def test_placing_that_falls_behind_is_not_counted_against_the_worker() -> None:
     assert judge(lateness, (9.0,) * 100, ON_TIME, all_ended=False) is LATE
 
 
-def test_darkroom_and_the_two_least_busy_peers_go_on() -> None:
+def test_darkroom_and_the_two_least_busy_peers_continue() -> None:
     shares = {"Darkroom": 0.9, "a": 0.4, "b": 0.2, "c": 0.3}
     screened = [replace(OURS, name=name, worker_share=share) for name, share in shares.items()]
     assert best_peers(screened) == ["b", "c"]
@@ -119,7 +119,7 @@ def test_the_figures_hold_the_ratio_the_trials_and_the_screening() -> None:
     assert "P1" not in text
 
 
-def test_a_rate_that_was_seen_from_one_side_only_is_told_as_a_bound() -> None:
+def test_a_rate_measured_from_one_side_only_is_reported_as_a_bound() -> None:
     found = findings([OURS], [replace(PEER, outcome=NO)])
     text = " ".join(write_figures(found, FigureOptions(peers=("arq",)), (0, 0)).split())
     assert "÷ the best peer's (of bounds, see below) | 2" in text

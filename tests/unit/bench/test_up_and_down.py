@@ -70,7 +70,7 @@ def test_a_lowest_rate_that_is_not_carried_leads_nowhere_lower() -> None:
     assert next_rate([Tried(1, YES)]) == 2
 
 
-def test_rounds_that_only_climb_do_not_count() -> None:
+def test_rounds_in_which_the_rate_only_rises_do_not_count() -> None:
     tried = [Tried(100, YES), Tried(130, YES), Tried(169, NO), Tried(148, YES), Tried(163, NO)]
     found = estimates(tried)
     assert list(found) == [2, 3, 4]
@@ -117,7 +117,7 @@ def test_the_ratio_is_taken_in_rounds_that_count_for_everybody_to_the_best_of_ea
     assert ratio_to_best(mine, {"one": one, "other": other}) == spread(ratios)
 
 
-def test_two_who_were_never_bracketed_are_held_against_each_other_in_the_last_round() -> None:
+def test_two_targets_that_were_never_bracketed_are_compared_in_the_last_round() -> None:
     mine = [Tried(400, YES), Tried(520, YES)]
     peer = [Tried(200, YES), Tried(260, YES)]
     assert ratio_to_best(mine, {"peer": peer}).median == pytest.approx(2)

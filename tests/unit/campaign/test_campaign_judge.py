@@ -97,7 +97,7 @@ def test_webhooks_may_repeat_themselves_and_nothing_else() -> None:
         ]
 
 
-def test_late_images_are_told_apart_from_the_end() -> None:
+def test_late_images_are_distinguished_from_the_end() -> None:
     right = webhook_of(succeeded(0))
     late = webhook_of(succeeded(0), message="msg_2", event="job.delivered_late")
     false = ["webhooks that tell another end, or are not signed"]

@@ -37,12 +37,12 @@ def test_the_time_runs_from_the_death_of_the_worker_until_the_next_event() -> No
     assert (moved.unmanned_seconds, moved.outage_seconds) == (0.0, 0.0)
 
 
-def test_a_second_worker_that_had_it_and_died_starts_the_time_anew() -> None:
+def test_a_second_worker_that_had_it_and_died_restarts_the_time() -> None:
     (moved,) = measured(Orphan(15.0, JOB.id, "submitting"))
     assert (moved.seconds, moved.since_first_seconds, moved.deaths) == (5.0, 10.0, 2)
 
 
-def test_one_death_seen_twice_is_one() -> None:
+def test_a_death_that_is_seen_twice_counts_once() -> None:
     (moved,) = measured(Orphan(10.1, JOB.id, "submitting"))
     assert moved.deaths == 1
 
@@ -54,7 +54,7 @@ def test_an_outage_is_counted_as_far_as_it_fell_into_the_time() -> None:
     assert moved.outage_seconds == pytest.approx(3.5)
 
 
-def test_a_reply_that_was_lost_before_the_death_was_in_nobodys_hands() -> None:
+def test_a_reply_lost_before_the_death_was_held_by_no_process() -> None:
     evidence = lost_at_10_and_moved_at_20()
     events = [(9.0, "claimed"), (9.5, "outcome_unknown"), (20.0, "submitted")]
     evidence = replace(evidence, tables=replace(evidence.tables, events={JOB.id: events}))

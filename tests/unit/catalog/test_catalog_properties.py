@@ -71,7 +71,7 @@ def holds(value: Any, needle: str) -> bool:
 
 @patient
 @given(answers)
-def test_any_answer_to_a_submit_gets_a_verdict(answer: KieResponse) -> None:
+def test_any_answer_to_a_submit_gets_an_outcome(answer: KieResponse) -> None:
     verdict = FAMILY.read_submit(answer)
     assert isinstance(
         verdict, Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
@@ -87,7 +87,7 @@ def test_any_answer_to_a_submit_gets_a_verdict(answer: KieResponse) -> None:
 
 @patient
 @given(answers)
-def test_any_answer_to_a_poll_gets_a_verdict(answer: KieResponse) -> None:
+def test_any_answer_to_a_poll_gets_an_outcome(answer: KieResponse) -> None:
     verdict = FAMILY.read_poll(answer)
     assert isinstance(verdict, Pending | Delivered | TaskFailed | Unreadable | NoVerdict)
     if isinstance(verdict, Delivered):

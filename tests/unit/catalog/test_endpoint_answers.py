@@ -86,7 +86,7 @@ def test_a_success_that_is_not_kies_may_have_reached_kie_and_names_the_endpoint(
 
 
 @pytest.mark.parametrize(("status", "body", "text"), CERTAIN + UNCERTAIN)
-def test_to_a_poll_none_of_them_says_anything_of_the_task(
+def test_for_a_poll_none_of_these_codes_decides_about_the_task(
     status: int, body: Any, text: str
 ) -> None:
     verdict = FAMILY.read_poll(KieResponse(status, body, text))

@@ -108,7 +108,7 @@ def test_a_failure_of_the_market_carries_its_words() -> None:
     )
 
 
-def test_a_record_that_says_nothing_and_shows_nothing_is_undecided() -> None:
+def test_a_record_without_status_and_images_is_undecided() -> None:
     assert isinstance(read(response={"resultUrls": []}, resultJson=""), NoVerdict)
 
 

@@ -87,7 +87,7 @@ def test_a_demo_that_went_as_expected_has_no_differences(result: DemoResult) -> 
     assert (result.expected_costs.held, result.expected_costs.charged) == (Decimal(49), Decimal(42))
 
 
-def test_whatever_is_not_as_expected_is_said(result: DemoResult) -> None:
+def test_whatever_is_not_as_expected_is_reported(result: DemoResult) -> None:
     first, *others = result.jobs
     dearer = replace(first, credits_charged=Decimal(7), result_urls=(), attempt=2)
     wrong = replace(

@@ -43,7 +43,7 @@ def test_a_usage_error_leaves_with_2_and_nothing_on_stdout(words: tuple[str, ...
     assert "Usage: " in result.stderr
 
 
-def test_nobody_answering_leaves_health_with_6(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_exits_with_6_when_no_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     runner, app = CliRunner(), build_app()
     assert runner.invoke(app, ["health", "--url", "http://127.0.0.1:1"]).exit_code == 6
     assert runner.invoke(app, ["health", "--url", "nonsense"]).exit_code == 2

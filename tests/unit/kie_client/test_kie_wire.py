@@ -128,7 +128,7 @@ async def test_a_get_on_a_kept_connection_that_breaks_is_not_sent_again(
     [stall, reply(b"{", length=50)],
     ids=["no answer", "a body that never ends"],
 )
-async def test_silence_is_cut_off_at_the_timeout_and_ambiguous(behaviour: Behaviour) -> None:
+async def test_no_answer_until_the_timeout_is_ambiguous(behaviour: Behaviour) -> None:
     answers: Answers = []
     async with (
         raw_server(behaviour) as server,

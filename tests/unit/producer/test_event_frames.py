@@ -82,7 +82,7 @@ def test_every_event_of_the_lifecycle_says_where_it_led(transition: object) -> N
     assert event.is_end == (row.target in {"succeeded", "failed", "cancelled"})
 
 
-def test_listeners_are_not_told_of_our_machines_and_operators() -> None:
+def test_event_streams_do_not_show_machines_and_operators() -> None:
     event = replace(EVENT, detail={"attempt": 1, "worker": "db-7:4711", "by": "alice"})
     assert event_to_json(event)["detail"] == {"attempt": 1}
 
@@ -208,7 +208,7 @@ def test_changes_survive_the_way_over_redis() -> None:
 
 
 @pytest.mark.parametrize("message", ["x", f"{JOB},{OTHER}", "!", f"{JOB} !", "{}"])
-def test_a_message_of_another_shape_is_no_news(message: str) -> None:
+def test_a_message_of_another_shape_is_ignored(message: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode_changes(message)
 
@@ -220,7 +220,7 @@ def entries(count: int) -> list[QueuedFrame]:
     return [QueuedFrame(number, b"%d" % number) for number in range(1, count + 1)]
 
 
-async def test_a_listener_takes_all_that_waits_at_once() -> None:
+async def test_a_listener_receives_all_waiting_changes_at_once() -> None:
     listener = Listener(10, now=0)
     for entry in entries(3):
         listener.push(entry, now=5)
@@ -252,7 +252,7 @@ async def test_a_closed_listener_stops_waiting() -> None:
     assert not listener.was_dropped
 
 
-async def test_a_circle_tells_those_who_listen_to_the_thing_and_makes_the_frame_once() -> None:
+async def test_a_topic_sends_its_listeners_one_frame_that_is_built_once() -> None:
     group: ListenerGroup[str] = ListenerGroup()
     first, second, other = (Listener(3, now=0) for _ in range(3))
     for key, listener in (("a", first), ("a", second), ("b", other)):

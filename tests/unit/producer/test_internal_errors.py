@@ -92,7 +92,7 @@ async def test_it_is_500_with_its_id_and_nothing_of_the_mistake(mistake: Excepti
         (RowBusy("account 'acme'", sqlstate="55P03"), "row_busy", "account 'acme'"),
     ],
 )
-async def test_a_server_that_is_away_is_503_with_when_to_come_back(
+async def test_a_server_that_is_down_is_503_with_retry_after(
     error: DependencyDown, code: str, said: str
 ) -> None:
     async def stumble(_: Call) -> web.StreamResponse:

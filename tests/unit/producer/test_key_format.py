@@ -63,7 +63,7 @@ def test_the_secret_part_holds_256_bits() -> None:
     assert sum(math.log2(count) for count in choices) >= 256
 
 
-def test_every_character_of_a_key_is_drawn_anew() -> None:
+def test_every_character_of_a_key_is_random() -> None:
     def draws() -> Iterator[str]:
         yield from f"{PREFIX[3:]}{SECRET}"
 
@@ -73,7 +73,7 @@ def test_every_character_of_a_key_is_drawn_anew() -> None:
 
 
 @pytest.mark.parametrize("text", MALFORMED, ids=lambda text: f"{text!r:.60}")
-def test_a_text_that_is_no_key_has_no_prefix(text: str) -> None:
+def test_a_text_that_is_not_a_key_has_no_prefix(text: str) -> None:
     assert prefix_of(KEY) == PREFIX
     assert prefix_of(text) is None
 
@@ -106,7 +106,7 @@ def test_a_name_that_may_be_a_secret_is_not_repeated(text: str) -> None:
     assert len(told) < 90
 
 
-def test_a_name_that_is_none_is_repeated() -> None:
+def test_a_text_that_is_not_a_key_is_returned_unchanged() -> None:
     assert redact_key("dk_short") == "dk_short"
     assert redact_key(PREFIX) == redact_key(KEY) == PREFIX
 

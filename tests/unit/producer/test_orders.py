@@ -27,7 +27,7 @@ def test_an_order_needs_only_a_request_and_who_pays() -> None:
     assert (dict(plain.metadata), plain.webhook_url, plain.retry_of) == ({}, None, None)
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     faults = faults_of(
         account_id="two words",
         idempotency_key="",
@@ -139,13 +139,13 @@ def test_a_priority_is_one_of_three(priority: Any) -> None:
     assert set(faults_of(priority=priority)) == {"priority"}
 
 
-def test_a_moment_may_be_in_any_zone() -> None:
+def test_a_time_may_be_in_any_time_zone() -> None:
     moment = datetime(2031, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     assert order(run_at=moment).run_at == datetime(2031, 5, 1, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("moment", ["2031-05-01T12:00:00Z", 1_900_000_000, object()])
-def test_a_moment_is_a_datetime(moment: Any) -> None:
+def test_a_time_is_a_datetime(moment: Any) -> None:
     assert set(faults_of(run_at=moment)) == {"run_at"}
 
 

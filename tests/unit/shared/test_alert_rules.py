@@ -264,7 +264,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
 
 
 @pytest.mark.parametrize(("name", "changes", "words", "since", "fix"), CASES)
-def test_each_fault_is_told_with_its_moment_and_its_remedy(
+def test_each_fault_is_shown_with_its_time_and_its_fix(
     name: str, changes: dict[str, Any], words: str, since: datetime | None, fix: str
 ) -> None:
     (alert,) = judged(**changes)
@@ -305,7 +305,7 @@ def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
         {"workers_alive": 0, "queued": 9},
     ],
 )
-def test_a_queue_that_is_known_to_be_held_back_is_not_told_as_stalled(
+def test_a_queue_with_a_known_pause_is_not_reported_as_stalled(
     changes: dict[str, Any],
 ) -> None:
     found = judged(due=9, waiting_since=ago(60), **changes)
@@ -313,7 +313,7 @@ def test_a_queue_that_is_known_to_be_held_back_is_not_told_as_stalled(
 
 
 @pytest.mark.parametrize("refusal", ["is_read_only", "is_standby"])
-def test_no_worker_is_taken_for_lost_where_none_can_write(refusal: str) -> None:
+def test_no_worker_is_declared_lost_while_none_can_write(refusal: str) -> None:
     silent: dict[str, Any] = {
         "workers_alive": 0,
         "workers_lost": (LostWorker("a:1", ago(60)),),

@@ -139,7 +139,7 @@ async def test_a_body_refused_unread_is_answered_and_ends_the_connection(sent: b
         await sending
 
 
-async def test_who_is_refused_and_sends_no_more_is_waited_for_a_moment_only() -> None:
+async def test_a_refused_client_that_sends_no_more_is_waited_for_briefly() -> None:
     async with listener(discard_seconds=QUICK) as one:
         connection = await one.connect()
         await connection.send(post("/ignore", 3_000_000) + b"x" * 1000)

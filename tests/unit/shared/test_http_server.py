@@ -36,7 +36,7 @@ def _no_incidents() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:20], post("/echo", 100) + b"x"])
-async def test_who_keeps_it_waiting_longest_makes_room_for_a_new_connection(sent: bytes) -> None:
+async def test_the_connection_that_waits_longest_is_closed_for_a_new_one(sent: bytes) -> None:
     async with listener(connections=4, peer_share_max=1) as one:
         waiting = []
         for number in range(4):

@@ -73,7 +73,7 @@ async def test_two_short_outages_with_thousands_of_tries_are_four_lines(
     assert (end["times"], end["seconds"], end["by"]) == (1_700, 25.0, {"submit_job": 1_700})
 
 
-async def test_a_lasting_failure_is_told_once_a_minute_with_its_count(
+async def test_a_lasting_failure_is_reported_once_a_minute_with_its_count(
     incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     for _ in range(301):
@@ -84,7 +84,7 @@ async def test_a_lasting_failure_is_told_once_a_minute_with_its_count(
     assert {line["since"] for line in lines} == {"2026-11-27T12:00:00Z"}
 
 
-async def test_other_words_of_the_same_failure_are_told_once(
+async def test_other_words_of_the_same_failure_are_reported_once(
     incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     for _ in range(10):
@@ -105,7 +105,7 @@ async def test_numbers_and_addresses_make_no_other_words(
     assert changes(lines) == ["began"]
 
 
-async def test_a_failure_with_ever_other_words_is_told_a_few_times(
+async def test_a_failure_whose_text_keeps_changing_is_logged_a_few_times(
     incidents: IncidentLog, lines: list[Any]
 ) -> None:
     for word in "abcdefghijklmnopqrstuvwxyz":
@@ -126,7 +126,7 @@ async def test_tries_that_fail_and_succeed_in_turn_are_one_incident(
     assert changes(lines) == ["began"]
 
 
-async def test_the_end_is_told_by_itself_once_it_has_been_quiet(lines: list[Any]) -> None:
+async def test_the_end_is_logged_by_itself_after_a_quiet_time(lines: list[Any]) -> None:
     incidents = IncidentLog(calm_seconds=0.05)
     incidents.record_outage(RedisDown("away"), doing="listen_for_changes")
     incidents.record_recovery("redis")
@@ -149,7 +149,7 @@ async def test_a_failure_in_the_quiet_time_keeps_the_incident_open(lines: list[A
     assert changes(lines) == ["began"]
 
 
-async def test_subjects_are_told_apart(incidents: IncidentLog, lines: list[Any]) -> None:
+async def test_subjects_are_distinguished(incidents: IncidentLog, lines: list[Any]) -> None:
     incidents.record_outage(PostgresDown("away"), doing="reconcile")
     incidents.record_outage(RedisDown("away"), doing="reconcile")
     incidents.record_outage(DatabaseRefused("no", sqlstate="42501"), doing="reconcile")
@@ -157,7 +157,7 @@ async def test_subjects_are_told_apart(incidents: IncidentLog, lines: list[Any])
     assert "fix" not in lines[2]
 
 
-async def test_what_nobody_says_is_over_begins_anew_after_a_long_quiet(
+async def test_an_incident_without_an_end_starts_again_after_a_long_quiet_time(
     incidents: IncidentLog, clock: Clock, lines: list[Any]
 ) -> None:
     incidents.record_failure("callback_refused", "signature", "is wrong")

@@ -99,7 +99,7 @@ def test_a_violation_without_the_name_of_a_rule_is_no_refusal(sqlstate: str) -> 
         ("08P01", "cannot do this now: the server's own words (SQLSTATE 08P01)"),
     ],
 )
-def test_a_server_that_answers_is_not_said_to_be_silent(sqlstate: str, words: str) -> None:
+def test_a_server_that_answers_is_not_reported_as_silent(sqlstate: str, words: str) -> None:
     assert words in str(translated(sqlstate))
 
 

@@ -99,7 +99,7 @@ def test_what_is_no_plain_web_address_is_refused(url: str, allow_loopback: bool)
     assert find_url_fault(url, allow_loopback=allow_loopback)
 
 
-def test_the_sentence_names_the_host_and_no_secret() -> None:
+def test_the_error_names_the_host_and_no_secret() -> None:
     fault = find_url_fault("http://10.0.0.1/hook?token=secret", allow_loopback=False)
     assert (
         fault
@@ -177,7 +177,7 @@ def test_nothing_that_python_calls_private_is_ever_allowed(
 
 
 @given(st.text(max_size=80))
-def test_any_text_gets_an_answer_and_never_an_error(text: str) -> None:
+def test_any_text_gets_a_result_and_never_an_error(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}/", f"http://[{text}]:80/"):
         find_url_fault(url, allow_loopback=False)
     find_address_fault(text, allow_loopback=False)

@@ -67,7 +67,7 @@ def test_alone_it_is_proven_at_once_and_not_before() -> None:
     assert check.may_claim()
 
 
-async def test_an_older_worker_that_goes_on_writing_elsewhere_refutes_it() -> None:
+async def test_an_older_worker_that_continues_writing_elsewhere_refutes_it() -> None:
     check = SharedRedisCheck(a_process())
     states = judged(
         check,
@@ -91,7 +91,7 @@ def test_a_worker_that_was_killed_refutes_nothing_and_is_forgotten() -> None:
     assert states == ["open"] * 12 + ["proven"]
 
 
-def test_a_wiped_redis_is_a_doubt_that_the_next_beat_takes_away() -> None:
+def test_a_wiped_redis_is_a_doubt_that_the_next_heartbeat_removes() -> None:
     check = SharedRedisCheck(a_process())
     states = judged(
         check,
@@ -104,7 +104,7 @@ def test_a_wiped_redis_is_a_doubt_that_the_next_beat_takes_away() -> None:
     assert states == ["proven"] * 5
 
 
-def test_a_mark_that_may_have_expired_is_no_sign() -> None:
+def test_a_redis_key_that_may_have_expired_proves_nothing() -> None:
     check = SharedRedisCheck(a_process())
     # Beats that come late, as those of a machine that was asleep.
     states = judged(

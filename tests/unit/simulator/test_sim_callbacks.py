@@ -80,7 +80,7 @@ def test_every_kind_of_forgery_can_be_sent_for_one_task() -> None:
     assert kinds == [*(f"forged_{kind}" for kind in FORGED_KINDS), "real"]
 
 
-def test_only_the_provider_itself_insists() -> None:
+def test_only_genuine_callbacks_are_retried() -> None:
     insisting = {
         kind: PlannedCallback(kind, 0.0).is_retried
         for kind in ("real", "duplicate", "early", "forged_body")

@@ -27,7 +27,7 @@ def test_every_switch_says_what_it_does_and_accepts_its_own_default() -> None:
         assert switch.read(switch.default) == switch.default
 
 
-def test_every_switch_is_turned_in_some_test() -> None:
+def test_every_switch_is_changed_in_some_test() -> None:
     sources = [*TESTS.glob("unit/simulator/test_*.py"), *TESTS.glob("integration/simulator/*.py")]
     text = "\n".join(source.read_text() for source in sources)
     untouched = [name for name in describe_switches() if not re.search(rf"\b{name}(=|\":)", text)]

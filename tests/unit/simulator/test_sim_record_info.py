@@ -23,7 +23,9 @@ def finished(fake: FakeKie, **fields: object) -> dict[str, object]:
         ("image_fetch_failed", "GENERATE_FAILED", 451),
     ],
 )
-def test_each_failure_is_told_in_its_own_words(outcome: str, status: str, error_code: int) -> None:
+def test_each_failure_is_reported_in_its_own_words(
+    outcome: str, status: str, error_code: int
+) -> None:
     shown = finished(FakeKie(outcome=outcome))
     assert (shown["successFlag"], shown["status"]) == (2, status)
     assert (shown["errorCode"], shown["progress"]) == (error_code, "0.00")

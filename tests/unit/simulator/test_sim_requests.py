@@ -39,12 +39,12 @@ def test_one_variant_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("files", [{"filesUrl": ["https://a/b.png"]}, {"fileUrl": "https://a/b"}])
-def test_files_alone_are_enough(files: dict[str, object]) -> None:
+def test_the_files_alone_are_sufficient_evidence(files: dict[str, object]) -> None:
     assert parse_create_request(orjson.dumps({"size": "1:1", **files})).prompt == ""
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'"text"', b"\xff", b'{"prompt":"\\ud800"}'])
-def test_a_body_that_is_no_json_object_is_told_apart(raw: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_distinguished(raw: bytes) -> None:
     with pytest.raises(NotJsonError):
         parse_create_request(raw)
 

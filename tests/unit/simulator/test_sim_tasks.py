@@ -114,7 +114,7 @@ def test_tasks_are_throttled_separately() -> None:
     assert fake.kie.record.poll_arrivals.worst == 15
 
 
-def test_the_poll_limit_can_be_switched_off_and_the_record_still_judges() -> None:
+def test_the_poll_limit_can_be_switched_off_and_the_record_still_counts() -> None:
     fake = FakeKie(SimulatorConfig(polls_per_second_per_task=0))
     task = fake.created()
     assert {read(fake.poll(task.id))["code"] for _ in range(10)} == {200}
@@ -211,7 +211,7 @@ def test_a_download_address_is_good_for_twenty_minutes() -> None:
         (b'{"taskId":"nobody","url":"x"}', "record is null"),
     ],
 )
-def test_wrong_download_requests_are_told_apart(body: bytes, told: str) -> None:
+def test_wrong_download_requests_are_distinguished(body: bytes, told: str) -> None:
     assert told in read(answer_download_url(FakeKie().kie, CALLER, body))["msg"]
 
 
@@ -237,7 +237,7 @@ def test_images_exist_only_once_the_task_has_succeeded() -> None:
     assert answer_image(fake.kie, "/images/../secret", "").http_status == 404
 
 
-def test_a_row_of_the_record_tells_the_whole_story_of_a_task() -> None:
+def test_a_row_of_the_record_has_every_fact_about_a_task() -> None:
     fake = FakeKie(outcome="content_policy")
     task = fake.created("a wolf", callBackUrl="http://worker/callbacks/kie/tok3n?job=9")
     fake.time.advance(12)

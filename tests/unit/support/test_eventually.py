@@ -29,7 +29,7 @@ async def _swallow() -> bool:
 
 
 @pytest.mark.parametrize("ask", [_never, _not_yet, _swallow])
-async def test_what_does_not_come_about_is_told_at_the_deadline(ask: object) -> None:
+async def test_a_condition_that_stays_false_fails_at_the_deadline(ask: object) -> None:
     began = monotonic()
     with pytest.raises(AssertionError, match=r"after 0\.3 s still not: the server answers"):
         await until(ask, "the server answers", 0.3)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ async def test_a_result_and_an_error_are_passed_on() -> None:
         await within(5, "it works", fail())
 
 
-async def test_work_that_is_given_up_has_put_away_what_it_opened() -> None:
+async def test_abandoned_work_has_closed_what_it_opened() -> None:
     closed = []
 
     async def work() -> None:

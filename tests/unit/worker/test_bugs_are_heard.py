@@ -14,7 +14,7 @@ from shared.errors import RedisDown
 from worker.batching.micro_batch import MicroBatch
 
 
-async def test_whoever_asked_hears_of_a_bug_instead_of_being_cancelled() -> None:
+async def test_a_caller_gets_the_error_of_a_bug_instead_of_a_cancellation() -> None:
     async def send(_: Sequence[int]) -> Sequence[int]:
         raise KeyError("a bug")
 
@@ -25,7 +25,7 @@ async def test_whoever_asked_hears_of_a_bug_instead_of_being_cancelled() -> None
     assert [type(reply) for reply in replies] == [KeyError, KeyError]
 
 
-async def test_a_gathering_goes_on_after_a_bug() -> None:
+async def test_a_batch_continues_after_a_bug() -> None:
     async def send(items: Sequence[int]) -> Sequence[int]:
         if 1 in items:
             raise KeyError("a bug")

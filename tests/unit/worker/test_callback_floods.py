@@ -60,7 +60,7 @@ async def test_callbacks_have_some_of_the_connections_to_postgres_only(filling: 
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/metrics"])
-async def test_who_asks_at_once_shares_one_look_at_the_servers(path: str) -> None:
+async def test_simultaneous_health_checks_share_one_check_of_the_servers(path: str) -> None:
     looks, arrived, go_on = 0, 0, asyncio.Event()
 
     async def look() -> None:

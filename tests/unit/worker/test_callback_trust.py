@@ -21,7 +21,7 @@ def _after(*ends: bool) -> CallbackTrust:
     return trust
 
 
-def test_nobody_trusts_callbacks_before_ten_ends() -> None:
+def test_callbacks_are_not_trusted_before_ten_ends() -> None:
     assert _after().interval_factor() == 1
     assert _after(*[True] * 9).interval_factor() == 1
     assert _after(*[True] * 10).interval_factor() == MAX_INTERVAL_FACTOR

@@ -7,7 +7,7 @@ import asyncio
 from worker.queue.claim_timing import FALLBACK_CLAIM_SECONDS, ClaimTiming
 
 
-async def test_lanes_that_nobody_calls_look_at_the_same_moment() -> None:
+async def test_lanes_without_wake_ups_claim_at_the_same_tick() -> None:
     loop = asyncio.get_running_loop()
     ends: list[float] = []
 
@@ -30,7 +30,7 @@ async def test_no_sleep_is_longer_than_the_fallback() -> None:
         await ClaimTiming(25).sleep(3600)
 
 
-async def test_a_call_ends_the_sleep_at_once_and_is_answered_by_the_look() -> None:
+async def test_a_wake_up_ends_the_sleep_at_once_and_leads_to_a_claim() -> None:
     timing = ClaimTiming(25)
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -40,7 +40,7 @@ def test_a_package_of_another_project_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["worker", "producer"])
-def test_a_foreign_room_earlier_on_the_path_is_named(tmp_path: Path, name: str) -> None:
+def test_a_foreign_package_earlier_on_the_path_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("")
     done = run(

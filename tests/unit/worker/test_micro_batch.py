@@ -30,7 +30,7 @@ class Sender:
         return [ValueError("odd") if number % 2 else number * 2 for number in numbers]
 
 
-async def test_what_comes_in_one_moment_goes_together_in_order() -> None:
+async def test_items_of_one_tick_are_sent_together_in_order() -> None:
     sender = Sender()
     gathering: MicroBatch[int, int] = MicroBatch(sender)
     assert await asyncio.gather(*(gathering.send_and_wait(number) for number in (2, 4, 6))) == [
@@ -41,7 +41,7 @@ async def test_what_comes_in_one_moment_goes_together_in_order() -> None:
     assert sender.groups == [[2, 4, 6]]
 
 
-async def test_what_comes_while_an_answer_is_under_way_goes_next() -> None:
+async def test_items_that_arrive_during_a_call_are_sent_with_the_next_one() -> None:
     sender = Sender()
     sender.may_answer.clear()
     gathering: MicroBatch[int, int] = MicroBatch(sender)
@@ -62,7 +62,7 @@ async def test_no_group_is_longer_than_the_most() -> None:
     assert sender.groups == [[2, 4], [6, 8], [10]]
 
 
-async def test_one_failure_is_told_to_whoever_asked_alone() -> None:
+async def test_a_failure_is_raised_only_to_its_own_caller() -> None:
     gathering: MicroBatch[int, int] = MicroBatch(Sender())
     replies = await asyncio.gather(*map(gathering.send_and_wait, (2, 3, 4)), return_exceptions=True)
     assert replies[0] == 4
@@ -70,14 +70,14 @@ async def test_one_failure_is_told_to_whoever_asked_alone() -> None:
     assert replies[2] == 8
 
 
-async def test_an_outage_is_told_to_all_and_then_it_goes_on() -> None:
+async def test_an_outage_is_raised_to_all_callers_and_work_continues_afterwards() -> None:
     gathering: MicroBatch[int, int] = MicroBatch(Sender())
     replies = await asyncio.gather(*map(gathering.send_and_wait, (2, 13)), return_exceptions=True)
     assert [type(reply) for reply in replies] == [RedisDown, RedisDown]
     assert await gathering.send_and_wait(2) == 4
 
 
-async def test_whoever_left_is_not_missed() -> None:
+async def test_a_waiter_that_left_is_not_notified() -> None:
     sender = Sender()
     sender.may_answer.clear()
     gathering: MicroBatch[int, int] = MicroBatch(sender)
@@ -90,14 +90,14 @@ async def test_whoever_left_is_not_missed() -> None:
     assert asks[0].cancelled()
 
 
-async def test_a_bug_is_told_to_whoever_asked_and_stops_nobody_else() -> None:
+async def test_a_bug_is_raised_to_its_caller_and_stops_no_other_call() -> None:
     gathering: MicroBatch[int, int] = MicroBatch(Sender())
     with pytest.raises(ZeroDivisionError):
         await gathering.send_and_wait(99)
     assert await gathering.send_and_wait(2) == 4
 
 
-async def test_what_is_only_told_is_done_and_a_failure_is_logged() -> None:
+async def test_a_call_that_nobody_awaits_is_made_and_its_failure_is_logged() -> None:
     sender = Sender()
     gathering: MicroBatch[int, int] = MicroBatch(sender)
     with capture_logs() as logs:
@@ -111,7 +111,7 @@ async def test_what_is_only_told_is_done_and_a_failure_is_logged() -> None:
     assert [entry["event"] for entry in logs] == ["dependency_down"]
 
 
-async def test_what_was_only_told_is_done_after_a_flush() -> None:
+async def test_a_call_that_nobody_awaits_is_made_after_a_flush() -> None:
     sender = Sender()
     sender.may_answer.clear()
     gathering: MicroBatch[int, int] = MicroBatch(sender, most=1)
@@ -133,7 +133,7 @@ def test_the_first_few_go_at_once_and_then_so_many_per_second() -> None:
     assert waits[4:] == pytest.approx([0.01, 0.02])
 
 
-def test_whoever_waits_waits_for_a_beat_that_all_share() -> None:
+def test_waiting_batches_wait_for_one_shared_tick() -> None:
     eager, late, slow = (
         BatchInterval(25, burst=0),
         BatchInterval(25, burst=0),
@@ -149,21 +149,21 @@ def test_whoever_waits_waits_for_a_beat_that_all_share() -> None:
     assert [beat / 0.04 for beat in beats] == pytest.approx([round(beat / 0.04) for beat in beats])
 
 
-def test_one_that_follows_the_beat_does_so_by_its_offset() -> None:
+def test_a_batch_that_follows_the_tick_is_sent_after_its_offset() -> None:
     interval = BatchInterval(25, burst=0, offset_seconds=0.006)
     assert interval.seconds_until_next(10.0) == 0
     assert 10.001 + interval.seconds_until_next(10.001) == pytest.approx(10.046)
     assert 10.047 + interval.seconds_until_next(10.047) == pytest.approx(10.086)
 
 
-def test_waiting_for_beats_is_never_more_often_than_the_tempo() -> None:
+def test_batches_at_ticks_are_never_more_frequent_than_the_interval() -> None:
     interval, now = BatchInterval(25, burst=3), 10.0
     for _ in range(250):
         now += interval.seconds_until_next(now) + 0.0007
     assert now - 10.0 >= (250 - 4) / 25
 
 
-async def test_however_many_were_hurried_the_next_waits_for_one_gap_alone() -> None:
+async def test_after_any_number_of_urgent_items_the_next_waits_for_one_interval() -> None:
     interval, hurry = BatchInterval(20, burst=0), asyncio.Event()
     loop = asyncio.get_running_loop()
     interval.seconds_until_next(loop.time())
@@ -174,14 +174,14 @@ async def test_however_many_were_hurried_the_next_waits_for_one_gap_alone() -> N
     assert interval.seconds_until_next(loop.time()) <= 2 * 0.05
 
 
-def test_a_pause_gives_the_first_few_back() -> None:
+def test_a_pause_hands_the_first_jobs_back() -> None:
     interval = BatchInterval(100, burst=3)
     for _ in range(10):
         interval.seconds_until_next(10.0)
     assert [interval.seconds_until_next(20.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0])
 
 
-async def test_beyond_the_tempo_what_comes_meanwhile_goes_together() -> None:
+async def test_beyond_the_rate_items_are_sent_together() -> None:
     sender = Sender()
     gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(20, burst=0))
     assert await gathering.send_and_wait(2) == 4
@@ -193,7 +193,7 @@ async def test_beyond_the_tempo_what_comes_meanwhile_goes_together() -> None:
     assert sender.groups == [[2], [4, 6, 8]]
 
 
-async def test_what_is_urgent_keeps_no_tempo_and_takes_along_whoever_waits_for_it() -> None:
+async def test_urgent_items_ignore_the_interval_and_are_sent_with_all_waiting_items() -> None:
     sender = Sender()
     gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
     assert await gathering.send_and_wait(2) == 4
@@ -205,7 +205,7 @@ async def test_what_is_urgent_keeps_no_tempo_and_takes_along_whoever_waits_for_i
     assert sender.groups == [[2], [4, 6]]
 
 
-async def test_after_a_hurry_the_tempo_is_kept_again() -> None:
+async def test_after_an_urgent_item_the_interval_applies_again() -> None:
     sender = Sender()
     gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
     assert await gathering.send_and_wait(2, is_urgent=True) == 4
@@ -217,7 +217,7 @@ async def test_after_a_hurry_the_tempo_is_kept_again() -> None:
     late.cancel()
 
 
-async def test_what_is_urgent_goes_at_once_even_behind_more_than_fits_together() -> None:
+async def test_urgent_items_are_sent_at_once_even_behind_more_than_one_batch() -> None:
     sender = Sender()
     gathering: MicroBatch[int, int] = MicroBatch(
         sender, most=2, interval=BatchInterval(0.001, burst=0)

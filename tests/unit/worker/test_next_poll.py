@@ -38,7 +38,7 @@ def test_the_delay_is_bounded(elapsed: float, progress: float, left: float) -> N
 
 
 @given(st.floats(FIRST_POLL_SECONDS, 100_000), PROGRESS)
-def test_after_the_first_look_gaps_are_never_shorter_than_the_shortest(
+def test_after_the_first_poll_gaps_are_never_shorter_than_the_shortest(
     elapsed: float, progress: float
 ) -> None:
     delay = seconds_until_next_poll(PollObservation(elapsed, progress), NO_DEADLINE)
@@ -46,7 +46,7 @@ def test_after_the_first_look_gaps_are_never_shorter_than_the_shortest(
 
 
 @given(st.floats(0, FIRST_POLL_SECONDS, exclude_max=True), PROGRESS)
-def test_the_first_look_comes_when_kies_fastest_images_are_done(
+def test_the_first_poll_comes_when_kies_fastest_images_are_done(
     elapsed: float, progress: float
 ) -> None:
     delay = seconds_until_next_poll(PollObservation(elapsed, progress), NO_DEADLINE)
@@ -54,7 +54,9 @@ def test_the_first_look_comes_when_kies_fastest_images_are_done(
 
 
 @given(ELAPSED, PROGRESS, st.floats(0.05, 100_000))
-def test_no_look_is_put_past_the_deadline(elapsed: float, progress: float, left: float) -> None:
+def test_no_poll_is_planned_after_the_deadline(
+    elapsed: float, progress: float, left: float
+) -> None:
     assert seconds_until_next_poll(PollObservation(elapsed, progress), left) <= left
 
 
@@ -80,12 +82,12 @@ def test_progress_hastens_to_half_of_what_remains_but_never_to_less_than_a_quart
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])
-def test_progress_that_says_nothing_is_not_believed(progress: float) -> None:
+def test_progress_that_predicts_nothing_is_not_used(progress: float) -> None:
     assert seconds_until_next_poll(PollObservation(50, progress), NO_DEADLINE) == pytest.approx(6)
 
 
 @given(st.floats(10, 1_800))
-def test_a_whole_life_ends_with_a_look_at_the_deadline_and_never_breaks_kies_limit(
+def test_a_whole_schedule_ends_with_a_poll_at_the_deadline_and_never_breaks_kies_limit(
     deadline: float,
 ) -> None:
     looks = [0.0]
@@ -108,14 +110,14 @@ def _looks(gaps: list[float]) -> tuple[float, ...]:
     return tuple(sum(gaps[: index + 1]) for index in range(len(gaps)))
 
 
-def test_a_plan_says_when_to_look_first() -> None:
+def test_a_plan_has_the_time_of_the_first_poll() -> None:
     assert first_poll_delay_seconds() == FIRST_POLL_SECONDS
     assert first_poll_delay_seconds(PLAN) == 18
     assert seconds_until_next_poll(PollObservation(5, 0), NO_DEADLINE, 4.0, PLAN) == 13
 
 
 @pytest.mark.parametrize(("elapsed", "delay"), [(18.1, 1.9), (19.8, 3.2), (20.1, 2.9), (29.5, 0.5)])
-def test_the_next_look_is_the_next_of_the_plan_that_is_not_too_close(
+def test_the_next_poll_is_the_next_of_the_plan_that_is_not_too_close(
     elapsed: float, delay: float
 ) -> None:
     found = seconds_until_next_poll(PollObservation(elapsed, 0.5), NO_DEADLINE, known=PLAN)
@@ -130,7 +132,7 @@ def test_past_the_plan_the_rule_of_thumb_holds(elapsed: float) -> None:
 
 
 @given(GAPS, ELAPSED, PROGRESS, st.one_of(st.none(), st.floats(0, 0.15)))
-def test_whatever_is_known_two_looks_are_never_too_close(
+def test_with_any_plan_two_polls_are_never_too_close(
     gaps: list[float], elapsed: float, progress: float, error: float | None
 ) -> None:
     known = PollPlan(_looks(gaps), error)
@@ -140,7 +142,7 @@ def test_whatever_is_known_two_looks_are_never_too_close(
 
 
 @given(GAPS, ELAPSED, PROGRESS, st.floats(0.05, 100_000), st.floats(1, 4))
-def test_whatever_is_known_no_look_is_put_past_the_deadline(
+def test_with_any_plan_no_poll_is_after_the_deadline(
     gaps: list[float], elapsed: float, progress: float, left: float, interval_factor: float
 ) -> None:
     known = PollPlan(_looks(gaps), 0.1)
@@ -151,7 +153,7 @@ def test_whatever_is_known_no_look_is_put_past_the_deadline(
 
 
 @pytest.mark.parametrize("left", [0.0, -1.0])
-def test_a_last_look_is_tried_again_whatever_the_plan_says(left: float) -> None:
+def test_a_last_poll_is_repeated_whatever_the_plan_says(left: float) -> None:
     again = seconds_until_next_poll(PollObservation(19, 0), left, known=PLAN)
     assert again == LAST_POLL_RETRY_SECONDS
 
@@ -165,7 +167,7 @@ def test_with_a_plan_progress_that_proved_nothing_moves_nothing(
     assert told == untold
 
 
-def test_proved_progress_puts_the_look_just_after_the_end_that_it_foretells() -> None:
+def test_proved_progress_plans_the_poll_just_after_the_predicted_end() -> None:
     known = PollPlan(PLAN.poll_times, progress_error=0.05)
     assert seconds_until_next_poll(PollObservation(20, 0.5), NO_DEADLINE, known=known) == 20
     assert seconds_until_next_poll(
@@ -173,19 +175,19 @@ def test_proved_progress_puts_the_look_just_after_the_end_that_it_foretells() ->
     ) == pytest.approx(5 * 1.05 + 0.3)
 
 
-def test_proved_progress_that_is_stuck_short_of_the_end_does_not_make_polls_rain() -> None:
+def test_proved_progress_that_is_stuck_before_the_end_does_not_cause_frequent_polls() -> None:
     known = PollPlan(PLAN.poll_times, progress_error=0.0)
     delay = seconds_until_next_poll(PollObservation(100, 0.999), NO_DEADLINE, known=known)
     assert delay == pytest.approx(LONGEST_GAP_SECONDS * 0.2)
 
 
 @given(GAPS, st.floats(0, 2_000))
-def test_the_look_before_an_end_lies_before_it(gaps: list[float], found: float) -> None:
+def test_the_poll_before_an_end_lies_before_it(gaps: list[float], found: float) -> None:
     for known in (PollPlan(), PollPlan(_looks(gaps))):
         assert 0 <= previous_poll_seconds(found, known) <= found
 
 
-def test_the_look_before_an_end_is_taken_from_the_plan() -> None:
+def test_the_poll_before_an_end_is_taken_from_the_plan() -> None:
     assert [previous_poll_seconds(found, PLAN) for found in (18.1, 20.1, 23.1, 30.1)] == [
         0,
         18,

@@ -33,7 +33,7 @@ HARDER = [world for world in (*MAIN, *OTHERS) if re.search("drift|not date|ahead
 
 @given(SECONDS)
 @settings(max_examples=60, deadline=None)
-def test_looks_are_never_too_close_and_after_the_first_never_too_far(
+def test_polls_are_never_too_close_and_after_the_first_never_too_far_apart(
     seconds: list[float],
 ) -> None:
     looks = plan_polls(seconds)
@@ -46,7 +46,7 @@ def test_looks_are_never_too_close_and_after_the_first_never_too_far(
 
 @given(SECONDS)
 @settings(max_examples=60, deadline=None)
-def test_the_last_look_comes_after_the_longest_that_was_seen(seconds: list[float]) -> None:
+def test_the_last_poll_comes_after_the_longest_duration_seen(seconds: list[float]) -> None:
     assert plan_polls(seconds)[-1] >= max(seconds)
 
 
@@ -55,12 +55,12 @@ def test_too_little_experience_makes_no_plan() -> None:
     assert plan_polls([30.0] * PLAN_FROM) != ()
 
 
-def test_tasks_that_all_take_equally_long_are_found_by_the_first_look() -> None:
+def test_tasks_that_all_take_equally_long_are_found_by_the_first_poll() -> None:
     first = plan_polls([35.0] * WINDOW_LENGTH)[0]
     assert 35.0 <= first <= 35.3
 
 
-def test_looks_gather_where_tasks_end() -> None:
+def test_polls_are_dense_where_tasks_end() -> None:
     random = Random(1)
     humps = [random.gauss(25, 2) for _ in range(200)] + [random.gauss(110, 4) for _ in range(100)]
     looks = plan_polls(humps)
@@ -73,7 +73,7 @@ def test_looks_gather_where_tasks_end() -> None:
     assert per_second(102, 118) > 3 * per_second(40, 95)
 
 
-def test_who_pays_more_for_lag_looks_more_often() -> None:
+def test_a_higher_price_of_lag_means_more_polls() -> None:
     random = Random(1)
     seconds = [random.lognormvariate(3.55, 0.4) for _ in range(WINDOW_LENGTH)]
     counts = [len(plan_polls(seconds, worth)) for worth in (0.5, POLL_COST_IN_LAG_SECONDS, 4.0)]

@@ -64,14 +64,14 @@ async def test_it_grows_step_by_step_while_the_worker_is_busy_and_shrinks_when_i
 
 
 @pytest.mark.parametrize("share", [RELAXED_BELOW + 0.01, (RELAXED_BELOW + OVERLOADED_FROM) / 2])
-async def test_in_between_it_stays_as_it_is(share: float) -> None:
+async def test_between_the_thresholds_the_level_stays(share: float) -> None:
     machine = Machine()
     assert await machine.works(share) == 1.0
     await machine.works(0.9)
     assert await machine.works(share) == 1.6
 
 
-async def test_a_patient_worker_asks_less_often_about_the_tasks_that_it_watches() -> None:
+async def test_an_overloaded_worker_polls_its_tasks_less_often() -> None:
     machine = Machine()
     machine.planner.load_windows({KIND: completion_times()})
     machine.planner.replan(KIND)
@@ -83,7 +83,7 @@ async def test_a_patient_worker_asks_less_often_about_the_tasks_that_it_watches(
     assert polls[-1] < 0.7 * polls[0], polls
 
 
-async def test_what_is_learned_later_is_planned_with_the_same_patience() -> None:
+async def test_later_plans_use_the_same_value_of_a_poll() -> None:
     machine, calm = Machine(), PollPlanner()
     await machine.works(1.0)
     for planner in (machine.planner, calm):

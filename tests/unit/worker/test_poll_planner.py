@@ -40,22 +40,24 @@ def _learned(ending: SuccessTiming, *seen_at: float) -> float:
     [(31.5, 31.5), (29.5, 30.0), (33.6, 33.0)],
     ids=["in between", "a little early", "a little late"],
 )
-def test_kies_date_is_believed_within_what_the_looks_saw(said: float, seconds: float) -> None:
+def test_kies_completion_time_is_used_within_the_bounds_of_the_polls(
+    said: float, seconds: float
+) -> None:
     assert _learned(SuccessTiming(33, said), 28, 30) == seconds
 
 
 @pytest.mark.parametrize("said", [None, 25.0, 40.0, -3600.0], ids=str)
-def test_an_end_that_is_not_dated_or_impossibly_is_put_between_two_looks(
+def test_an_end_without_a_possible_time_is_placed_between_two_polls(
     said: float | None,
 ) -> None:
     assert _learned(SuccessTiming(34, said, position=0.25), 30) == 31
 
 
-def test_an_end_that_the_first_look_found_lies_between_the_start_and_it() -> None:
+def test_an_end_found_by_the_first_poll_lies_between_the_start_and_that_poll() -> None:
     assert _learned(SuccessTiming(1.0, None, position=0.25)) == 0.25
 
 
-def test_where_another_worker_looked_before_its_look_is_taken_from_the_timetable() -> None:
+def test_after_a_poll_of_another_worker_its_time_is_taken_from_the_timetable() -> None:
     assert _learned(SuccessTiming(25.0, None, position=0.0)) == 22.0
     assert _learned(SuccessTiming(25.0, 5.0)) == 5.0
 
@@ -66,7 +68,7 @@ def test_where_another_worker_looked_before_its_look_is_taken_from_the_timetable
     st.floats(0, 1),
     st.floats(0, 9),
 )
-def test_whatever_kie_says_a_completion_is_above_0_and_not_after_it_was_found(
+def test_for_any_time_of_kie_a_completion_is_above_0_and_not_after_its_poll(
     found: float, said: float | None, somewhere: float, before: float
 ) -> None:
     seconds = _learned(SuccessTiming(found, said, somewhere), max(found - before, 0))
@@ -127,7 +129,7 @@ def test_a_forgotten_job_leaves_nothing_to_learn_from() -> None:
     assert planner.take_new_completions()[0].seconds > 20
 
 
-def test_use_is_told_once() -> None:
+def test_each_use_is_reported_once() -> None:
     planner = PollPlanner()
     assert not planner.take_used()
     planner.first_poll_delay_seconds(KIND)
@@ -137,7 +139,7 @@ def test_use_is_told_once() -> None:
 # --- progress -------------------------------------------------------------------------------
 
 
-def test_progress_that_foretells_ends_is_believed_after_twenty() -> None:
+def test_progress_that_predicts_ends_is_used_after_twenty() -> None:
     pace = ProgressAccuracy()
     for ends in range(20):
         assert pace.error is None, f"believed after {ends}"
@@ -146,7 +148,7 @@ def test_progress_that_foretells_ends_is_believed_after_twenty() -> None:
     assert pace.error < 0.1
 
 
-def test_progress_that_stops_foretelling_loses_its_say_within_a_few_ends() -> None:
+def test_progress_that_stops_predicting_is_ignored_after_a_few_ends() -> None:
     pace = ProgressAccuracy()
     for _ in range(100):
         pace.record(PollObservation(15.0, 0.5), 30.0)
@@ -156,14 +158,14 @@ def test_progress_that_stops_foretelling_loses_its_say_within_a_few_ends() -> No
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])
-def test_progress_that_says_nothing_proves_nothing(progress: float) -> None:
+def test_progress_without_a_value_proves_nothing(progress: float) -> None:
     pace = ProgressAccuracy()
     for _ in range(50):
         pace.record(PollObservation(15.0, progress), 15.1)
     assert pace.error is None
 
 
-def test_proved_progress_moves_the_next_look() -> None:
+def test_proved_progress_moves_the_next_poll() -> None:
     planner = PollPlanner()
     for number in range(30):
         planner.record_pending(UUID(int=number), PollObservation(10.0, 0.25))

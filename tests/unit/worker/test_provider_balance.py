@@ -123,7 +123,7 @@ def test_an_attempt_explains(one: PaidAttempt, low: object, high: object, settle
     assert found == ExpectedSpend(Decimal(str(low)), Decimal(str(high)), settled)
 
 
-def test_a_lost_one_stays_in_doubt_over_a_long_look_back() -> None:
+def test_a_lost_task_stays_in_doubt_over_a_long_history() -> None:
     found = calculate_expected_spend([lost(-3000)], reading(-4000), UNTIL, PATIENCE)
     assert found == ExpectedSpend(Decimal(0), Decimal(6), settled=True)
 
@@ -209,7 +209,7 @@ def test_small_drifts_add_up_to_an_alert(carried: int, verdict: str) -> None:
     assert found.unexplained == carried + 10
 
 
-def test_a_top_up_is_seen_although_much_was_spent_since_the_footing() -> None:
+def test_a_top_up_is_seen_although_much_was_spent_since_the_baseline() -> None:
     expected = ExpectedSpend(Decimal(900), Decimal(900), settled=True)
     found = classify_balance(reading(600, 600), baseline(newest=100), expected, LIMIT)
     assert (found.status, found.drift) == ("topped_up", -500)

@@ -57,7 +57,7 @@ def test_jitter_only_stretches_and_by_a_fifth_at_most() -> None:
         assert waits[1] == waits[0] * 1.2
 
 
-def test_nothing_is_tried_after_its_last_moment() -> None:
+def test_nothing_is_tried_after_its_deadline() -> None:
     assert next_try_at(3, END - timedelta(seconds=1), END, jitter=0.5) == END
     assert next_try_at(3, END, END, jitter=0.5) is None
     assert next_try_at(1, END + timedelta(days=3), END, jitter=0.5) is None
@@ -132,7 +132,7 @@ class Bench:
         return count
 
 
-def test_an_endpoint_has_its_few_places_and_another_has_its_own() -> None:
+def test_each_endpoint_has_a_few_slots_of_its_own() -> None:
     bench = Bench(per_endpoint=8)
     for endpoint in ("a", "b"):
         bench.prove(endpoint)
@@ -146,7 +146,7 @@ def test_an_endpoint_that_has_never_answered_gets_two() -> None:
     assert bench.fill("a") == MAX_UNPROVEN_REQUESTS == 2
 
 
-def test_endpoints_of_one_host_share_its_places() -> None:
+def test_endpoints_of_one_host_share_its_slots() -> None:
     bench = Bench(per_endpoint=8, per_host=24)
     bench.prove("a", host="shop")
     places = sum(bench.fill(f"hook/{number}", "shop") for number in range(100))
@@ -154,7 +154,7 @@ def test_endpoints_of_one_host_share_its_places() -> None:
     assert bench.take("hook", "other shop") is None
 
 
-def test_a_place_is_given_back_when_sending_fails() -> None:
+def test_a_slot_is_released_when_sending_fails() -> None:
     bench = Bench()
     for _ in range(10):
         with pytest.raises(ZeroDivisionError), bench.turns.reserve("a", "a", "acme"):
@@ -162,7 +162,7 @@ def test_a_place_is_given_back_when_sending_fails() -> None:
     assert bench.fill("a") == 8
 
 
-def test_those_who_wait_are_told_later_and_later_times() -> None:
+def test_waiters_get_later_and_later_times() -> None:
     bench = Bench(per_endpoint=8)
     bench.prove("a", 4.0)
     bench.fill("a")
@@ -233,7 +233,7 @@ def test_an_endpoint_that_has_become_quick_again_is_slow_no_more() -> None:
     assert patient.fill("a") == 8
 
 
-def test_who_comes_after_a_recovery_does_not_wait_for_those_of_before() -> None:
+def test_calls_after_a_recovery_do_not_wait_for_earlier_ones() -> None:
     bench = Bench()
     bench.prove("a", 15.0)
     bench.fill("a")
