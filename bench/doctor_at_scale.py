@@ -90,8 +90,8 @@ async def measure(database: Database) -> None:
     begun_at = last_at = time.monotonic()
     async for finding in check_invariants(database):
         now = time.monotonic()
-        verdict = "holds " if finding.ok else "BROKEN"
-        print(f"{verdict} {now - last_at:7.2f} s  {finding.name}")
+        result = "holds " if finding.ok else "BROKEN"
+        print(f"{result} {now - last_at:7.2f} s  {finding.name}")
         last_at = now
     print(f"all invariants: {last_at - begun_at:.2f} s")
     timings = []

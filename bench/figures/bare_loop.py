@@ -91,7 +91,7 @@ class BareLoop:
             async with self._slots:
                 for _ in range((index + 1) * reads // polls - index * reads // polls):
                     await self._pool.fetchrow(_LOOK, number)
-                urls = await self._kie.look(task_id)
+                urls = await self._kie.poll(task_id)
         if urls is None:
             raise RuntimeError(f"the task of job {number} is not done in time for the last poll")
         async with self._slots:

@@ -51,7 +51,7 @@ async def submit(ctx: dict[str, Any], number: int) -> None:
 
 async def poll(ctx: dict[str, Any], number: int, task_id: str) -> None:
     """Poll once, and settle the job if the task has ended."""
-    urls = await ctx["kie"].look(task_id)
+    urls = await ctx["kie"].poll(task_id)
     if urls is None:
         raise Retry(defer=SETTING.poll_seconds)
     await ctx["book"].settle(number, urls)

@@ -51,70 +51,70 @@ def read_command_line(arguments: Sequence[str]) -> tuple[KillPlan, tuple[str, ..
         default=defaults.window_seconds,
     )
     parser.add_argument(
-        "--patience-seconds",
+        "--limit-seconds",
         type=_seconds,
-        default=defaults.patience_seconds,
+        default=defaults.limit_seconds,
     )
     parser.add_argument("--peers", type=_libraries, default=LIBRARIES, metavar="NAME,...")
     parser.add_argument("--report", type=Path, help="rewrite the section of this page")
     given = parser.parse_args(arguments)
-    blows = KillPlan(
+    plan = KillPlan(
         jobs=given.jobs,
         kills=given.kills,
         workers=given.workers,
         seed=given.seed,
         window_seconds=given.window_seconds,
-        patience_seconds=given.patience_seconds,
+        limit_seconds=given.limit_seconds,
     )
-    return blows, given.peers, given.report
+    return plan, given.peers, given.report
 
 
 def main() -> int:
     """Run it. Returns 0, or 1 if a peer could not be installed."""
-    blows, libraries, page = read_command_line(sys.argv[1:])
+    plan, libraries, page = read_command_line(sys.argv[1:])
     try:
-        fighters: list[KillTarget] = [DarkroomTarget(), *map(PeerTarget, libraries)]
+        targets: list[KillTarget] = [DarkroomTarget(), *map(PeerTarget, libraries)]
     except PeerUnavailableError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    runs = 2 * len(fighters)
+    runs = 2 * len(targets)
     sys.stderr.write(
-        f"{runs} runs, each {blows.window_seconds:.0f} s of blows; then up to"
-        f" {blows.patience_seconds:.0f} s of patience for all together\n"
+        f"{runs} runs, each {plan.window_seconds:.0f} s of kills; then up to"
+        f" {plan.limit_seconds:.0f} s until all jobs have ended\n"
     )
     load = os.getloadavg()[0]
     try:
-        found = asyncio.run(_endure_all(fighters, blows))
+        found = asyncio.run(_run_all(targets, plan))
     except asyncio.CancelledError:
         sys.stderr.write("ended by SIGTERM\n")
         return 1
-    section = write_section(found, blows, libraries, (load, os.getloadavg()[0]))
+    section = write_section(found, plan, libraries, (load, os.getloadavg()[0]))
     sys.stdout.write(section)
     if page is not None:
         rewrite_section(page, BEGIN, END, section)
     return 0
 
 
-async def _endure_all(fighters: Sequence[KillTarget], blows: KillPlan) -> list[KillResult]:
+async def _run_all(targets: Sequence[KillTarget], plan: KillPlan) -> list[KillResult]:
     """Kill one target at a time. The wait for its open jobs overlaps with the next target."""
     end_on_sigterm()
     turn = asyncio.Lock()
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(_one(fighter, blows, Path(folder), turn, flush=flush))
+                group.create_task(_one(target, plan, Path(folder), turn, flush=flush))
                 for flush in (False, True)
-                for fighter in fighters
+                for target in targets
             ]
         return [task.result() for task in tasks]
 
 
 async def _one(
-    fighter: KillTarget, blows: KillPlan, folder: Path, turn: asyncio.Lock, *, flush: bool
+    target: KillTarget, plan: KillPlan, folder: Path, turn: asyncio.Lock, *, flush: bool
 ) -> KillResult:
-    own = folder / f"{fighter.name.split()[0].lower()}{'-flushed' if flush else ''}"
+    own = folder / f"{target.name.split()[0].lower()}{'-flushed' if flush else ''}"
     own.mkdir()
-    found = await run_under_kills(fighter, blows, own, turn, flush=flush)
+    found = await run_under_kills(target, plan, own, turn, flush=flush)
     sys.stderr.write(f"{found}\n")
     return found
 

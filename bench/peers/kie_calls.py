@@ -58,7 +58,7 @@ class Kie:
         async with self._session.post(self._generate_url, json=body) as answer:
             return read_task_id(orjson.loads(await answer.read()))
 
-    async def look(self, task_id: str) -> list[str] | None:
+    async def poll(self, task_id: str) -> list[str] | None:
         """Return the URLs of the images, or None while the task is generating."""
         async with self._session.get(self._record_info_url, params={"taskId": task_id}) as answer:
             return read_urls(orjson.loads(await answer.read()))

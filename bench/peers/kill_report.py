@@ -33,31 +33,31 @@ _HEAD = (
 
 def write_section(
     found: Sequence[KillResult],
-    blows: KillPlan,
+    plan: KillPlan,
     libraries: Sequence[str],
     loads: tuple[float, float],
 ) -> str:
     """Return the section as Markdown."""
     names = dict.fromkeys(one.name for one in found if one.name != "Darkroom")
     parts = [
-        "## The same blows to the peers",
-        wrapped(_introduction(blows)),
-        "\n".join(describe_run(_command(blows, libraries), loads, ", ".join(names) or "none")),
-        f"With {blows.kills} kills:",
+        "## The same kills for the peers",
+        wrapped(_introduction(plan)),
+        "\n".join(describe_run(_command(plan, libraries), loads, ", ".join(names) or "none")),
+        f"With {plan.kills} kills:",
         table(_HEAD, (_row(one) for one in found if not one.flushed)),
-        f"With {blows.kills} kills and one `FLUSHALL`, half-way:",
+        f"With {plan.kills} kills and one `FLUSHALL`, half-way:",
         table(_HEAD, (_row(one) for one in found if one.flushed)),
-        "\n".join(wrapped(f"- {line}", indent="  ") for line in _legend(blows)),
+        "\n".join(wrapped(f"- {line}", indent="  ") for line in _legend(plan)),
         "### What is not comparable",
-        wrapped(_not_comparable(blows)),
+        wrapped(_not_comparable(plan)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _introduction(blows: KillPlan) -> str:
+def _introduction(plan: KillPlan) -> str:
     return (
-        f"{blows.jobs} orders over {blows.window_seconds:g} s, {blows.workers} workers, `kill -9`"
-        f" of a worker at {blows.kills} random moments of that time, while all are up; whoever dies"
+        f"{plan.jobs} orders over {plan.window_seconds:g} s, {plan.workers} workers, `kill -9`"
+        f" of a worker at {plan.kills} random times of that time, while all are up; whoever dies"
         " is started again at once. The simulated Kie answers a create after around"
         f" {CREATE_SECONDS:g} s, takes around {TASK_SECONDS:g} s for a task, and has no faults."
         " The peers' pipelines (`bench/peers/`) are written as each library's documentation"
@@ -67,12 +67,12 @@ def _introduction(blows: KillPlan) -> str:
     )
 
 
-def _command(blows: KillPlan, libraries: Sequence[str]) -> str:
+def _command(plan: KillPlan, libraries: Sequence[str]) -> str:
     return (
-        f"python -m bench.peers.campaign --jobs {blows.jobs} --kills {blows.kills}"
-        f" --workers {blows.workers} --seed {blows.seed}"
-        f" --window-seconds {blows.window_seconds:g}"
-        f" --patience-seconds {blows.patience_seconds:g} --peers {','.join(libraries) or 'none'}"
+        f"python -m bench.peers.campaign --jobs {plan.jobs} --kills {plan.kills}"
+        f" --workers {plan.workers} --seed {plan.seed}"
+        f" --window-seconds {plan.window_seconds:g}"
+        f" --limit-seconds {plan.limit_seconds:g} --peers {','.join(libraries) or 'none'}"
     )
 
 
@@ -88,11 +88,11 @@ def _row(one: KillResult) -> tuple[str, ...]:
     )
 
 
-def _legend(blows: KillPlan) -> Iterator[str]:
+def _legend(plan: KillPlan) -> Iterator[str]:
     yield "paid again: tasks that Kie made, and was paid for, beyond the first one of a job"
     yield "never asked: jobs that Kie never heard of"
     yield (
-        f"stuck: jobs that had not ended {blows.patience_seconds:g} s after the last order, when"
+        f"stuck: jobs that had not ended {plan.limit_seconds:g} s after the last order, when"
         " we stopped looking"
     )
     yield (
@@ -104,14 +104,14 @@ def _legend(blows: KillPlan) -> Iterator[str]:
     yield "longest: from an order to its end, of those that ended; last end: after the last order"
 
 
-def _not_comparable(blows: KillPlan) -> str:
+def _not_comparable(plan: KillPlan) -> str:
     return (
         "Darkroom ran with callbacks, which tell it of tasks whose reply was lost with a worker;"
         " the hand-made pipelines only poll, as their authors would begin. With more code around"
         " them (an attempt written down before each POST, callbacks, a sweeper over the table,"
         " shorter timeouts) every one of them would fare better; that code is what Darkroom is."
         f" Darkroom's limit for jobs of unknown outcome was {UNKNOWN_LIMIT_SECONDS} s instead of"
-        f" 900 s, so that they end within the patience of {blows.patience_seconds:g} s."
-        " A seed repeats the moments and the victims, not how processes interleave: counts differ"
+        f" 900 s, so that they end within {plan.limit_seconds:g} s."
+        " A seed repeats the times and the victims, not how processes interleave: counts differ"
         " from run to run. Only workers were killed, on one machine."
     )

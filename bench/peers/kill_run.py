@@ -63,7 +63,7 @@ class KillPlan:
     window_seconds: float = 24.0
     workers: int = 2
     seed: int = 7
-    patience_seconds: float = 360.0
+    limit_seconds: float = 360.0
     """The time limit after the last order. Jobs that are open then count as stuck."""
 
 
@@ -110,7 +110,7 @@ class KillTarget(Protocol):
     def name(self) -> str:
         """Its name in tables."""
 
-    def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
+    def worker_process(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
         """Return the restarted process of worker `number`, from 1."""
 
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
@@ -128,7 +128,7 @@ class DarkroomTarget:
     def __init__(self) -> None:
         self._port = free_port()
 
-    def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
+    def worker_process(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
         """Return the restarted process of worker `number`, from 1."""
         environ = {
             **deployment.environ,
@@ -174,7 +174,7 @@ class PeerTarget:
         """The library and its version."""
         return self._peer.name
 
-    def keeper(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
+    def worker_process(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
         """Return the restarted process of worker `number`, from 1."""
         program = self._peer.worker(deployment)
         return RestartedProcess(
@@ -203,27 +203,25 @@ async def _ends(connection: asyncpg.Connection, query: str) -> Sequence[End]:
 
 
 async def run_under_kills(
-    fighter: KillTarget, blows: KillPlan, folder: Path, turn: asyncio.Lock, *, flush: bool
+    target: KillTarget, plan: KillPlan, folder: Path, turn: asyncio.Lock, *, flush: bool
 ) -> KillResult:
     """Run one target under kills. `turn` allows kills of one target at a time."""
-    random = Random(blows.seed)  # noqa: S311
+    random = Random(plan.seed)  # noqa: S311
     async with (
         _in_turn(turn) as over,
         open_bench_deployment(
-            folder, simulator=("--seed", str(blows.seed), *SIMULATOR)
+            folder, simulator=("--seed", str(plan.seed), *SIMULATOR)
         ) as deployment,
-        _kept(fighter, deployment, blows) as keepers,
+        _kept(target, deployment, plan) as processes,
     ):
-        placing = asyncio.create_task(
-            fighter.place_over(deployment, blows.jobs, blows.window_seconds)
-        )
-        kills = await _kill_workers(deployment, keepers, blows, random, flush=flush)
+        placing = asyncio.create_task(target.place_over(deployment, plan.jobs, plan.window_seconds))
+        kills = await _kill_workers(deployment, processes, plan, random, flush=flush)
         await placing
         placed_at = time.time()
-        await _wait(deployment, fighter, blows, _CALM_SECONDS)
+        await _wait(deployment, target, plan, _CALM_SECONDS)
         over.set()
-        await _wait(deployment, fighter, blows, blows.patience_seconds - (time.time() - placed_at))
-        return await _judge(deployment, fighter, kills, flushed=flush)
+        await _wait(deployment, target, plan, plan.limit_seconds - (time.time() - placed_at))
+        return await _judge(deployment, target, kills, flushed=flush)
 
 
 @asynccontextmanager
@@ -250,25 +248,25 @@ async def _in_turn(turn: asyncio.Lock) -> AsyncIterator[asyncio.Event]:
 
 @asynccontextmanager
 async def _kept(
-    fighter: KillTarget, deployment: BenchDeployment, blows: KillPlan
+    target: KillTarget, deployment: BenchDeployment, plan: KillPlan
 ) -> AsyncIterator[list[RestartedProcess]]:
     """Restart workers when they die."""
-    keepers = [fighter.keeper(deployment, number) for number in range(1, blows.workers + 1)]
-    tasks = [asyncio.create_task(keeper.run()) for keeper in keepers]
+    processes = [target.worker_process(deployment, number) for number in range(1, plan.workers + 1)]
+    tasks = [asyncio.create_task(process.run()) for process in processes]
     try:
         async with asyncio.timeout(60):
-            while not all(keeper.is_up for keeper in keepers):
+            while not all(process.is_up for process in processes):
                 await asyncio.sleep(0.05)
-        yield keepers
+        yield processes
     finally:
-        await asyncio.gather(*(keeper.stop() for keeper in keepers))
+        await asyncio.gather(*(process.stop() for process in processes))
         await asyncio.gather(*tasks)
 
 
 async def _kill_workers(
     deployment: BenchDeployment,
-    keepers: list[RestartedProcess],
-    blows: KillPlan,
+    processes: list[RestartedProcess],
+    plan: KillPlan,
     random: Random,
     *,
     flush: bool,
@@ -276,25 +274,25 @@ async def _kill_workers(
     """Kill at the planned times, and optionally wipe Redis once. Returns the number of kills."""
     clock = asyncio.get_running_loop().time
     started_at, killed = clock(), 0
-    moments = [(random.uniform(0.04, 1) * blows.window_seconds, False) for _ in range(blows.kills)]
+    kill_times = [(random.uniform(0.04, 1) * plan.window_seconds, False) for _ in range(plan.kills)]
     if flush:
-        moments.append((blows.window_seconds / 2, True))
-    for moment, is_flush in sorted(moments):
-        await asyncio.sleep(max(0, started_at + moment - clock()))
+        kill_times.append((plan.window_seconds / 2, True))
+    for seconds, is_flush in sorted(kill_times):
+        await asyncio.sleep(max(0, started_at + seconds - clock()))
         if is_flush:
             await deployment.flush_redis()
         else:
-            killed += await _kill_somebody(keepers, random)
+            killed += await _kill_worker(processes, random)
     return killed
 
 
-async def _kill_somebody(keepers: list[RestartedProcess], random: Random) -> int:
+async def _kill_worker(processes: list[RestartedProcess], random: Random) -> int:
     """Kill a worker while another one is running. Waits for that for a limited time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_ANOTHER_UP_SECONDS):
-            while not all(keeper.is_up for keeper in keepers):
+            while not all(process.is_up for process in processes):
                 await asyncio.sleep(0.02)
-    up = [keeper for keeper in keepers if keeper.is_up]
+    up = [process for process in processes if process.is_up]
     if not up:
         return 0
     random.choice(up).kill()
@@ -302,7 +300,7 @@ async def _kill_somebody(keepers: list[RestartedProcess], random: Random) -> int
 
 
 async def _wait(
-    deployment: BenchDeployment, fighter: KillTarget, blows: KillPlan, seconds: float
+    deployment: BenchDeployment, target: KillTarget, plan: KillPlan, seconds: float
 ) -> None:
     """Wait until all jobs have ended, or the time limit."""
     connection = await asyncpg.connect(deployment.servers.database_url)
@@ -310,8 +308,8 @@ async def _wait(
         with suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, 0)):
                 while True:
-                    ends = await fighter.ends(connection)
-                    if len(ends) == blows.jobs and all(end.ended_epoch for end in ends):
+                    ends = await target.ends(connection)
+                    if len(ends) == plan.jobs and all(end.ended_epoch for end in ends):
                         return
                     await asyncio.sleep(_LOOK_SECONDS)
     finally:
@@ -319,11 +317,11 @@ async def _wait(
 
 
 async def _judge(
-    deployment: BenchDeployment, fighter: KillTarget, kills: int, *, flushed: bool
+    deployment: BenchDeployment, target: KillTarget, kills: int, *, flushed: bool
 ) -> KillResult:
     connection = await asyncpg.connect(deployment.servers.database_url)
     try:
-        ends = await fighter.ends(connection)
+        ends = await target.ends(connection)
     finally:
         await connection.close()
     record = await deployment.record()
@@ -331,7 +329,7 @@ async def _judge(
     ended = [(end, end.ended_epoch) for end in ends if end.ended_epoch is not None]
     last_order = max(end.placed_epoch for end in ends)
     return KillResult(
-        name=fighter.name,
+        name=target.name,
         flushed=flushed,
         jobs=len(ends),
         kills=kills,

@@ -38,27 +38,27 @@ app = App(
         max_size=20,
     )
 )
-rooms: dict[str, Any] = {}
+resources: dict[str, Any] = {}
 
 
 @app.task(name="submit")
 async def submit(number: int) -> None:
     """Submit the job's task if it has none, and schedule the first poll."""
-    prompt, quantity, task_id = await rooms["book"].load(number)
+    prompt, quantity, task_id = await resources["book"].load(number)
     if task_id is None:
-        task_id = await rooms["kie"].create(prompt, quantity)
-        await rooms["book"].store_task(number, task_id)
+        task_id = await resources["kie"].create(prompt, quantity)
+        await resources["book"].store_task(number, task_id)
     await look_after(SETTING.first_poll_seconds, number, task_id)
 
 
 @app.task(name="poll")
 async def poll(number: int, task_id: str) -> None:
     """Poll once, and settle the job if the task has ended."""
-    urls = await rooms["kie"].look(task_id)
+    urls = await resources["kie"].poll(task_id)
     if urls is None:
         await look_after(SETTING.poll_seconds, number, task_id)
     else:
-        await rooms["book"].settle(number, urls)
+        await resources["book"].settle(number, urls)
 
 
 async def look_after(seconds: float, number: int, task_id: str) -> None:
@@ -71,7 +71,7 @@ async def look_after(seconds: float, number: int, task_id: str) -> None:
 async def work() -> None:
     """Make the tables of the library where they lack, and run the worker."""
     async with app.open_async(), open_job_table(SETTING) as job_table, open_kie(SETTING) as kie:
-        rooms.update(job_table=job_table, kie=kie)
+        resources.update(job_table=job_table, kie=kie)
         try:
             await app.schema_manager.apply_schema_async()
         except ConnectorException as error:

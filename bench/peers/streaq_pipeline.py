@@ -32,7 +32,7 @@ TASK = TUNED_TASK if SETTING.is_tuned else {}
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class Resources:
     """The resources of the tasks."""
 
     job_table: JobTable
@@ -40,11 +40,11 @@ class Rooms:
 
 
 @asynccontextmanager
-async def lifespan() -> AsyncIterator[Rooms]:
+async def lifespan() -> AsyncIterator[Resources]:
     """Open the resources of the tasks."""
     async with open_job_table(SETTING) as job_table, open_kie(SETTING) as kie:
         report_ready()
-        yield Rooms(job_table, kie)
+        yield Resources(job_table, kie)
 
 
 worker = Worker(redis_url=SETTING.redis_url, lifespan=lifespan, **WORKER)
@@ -53,18 +53,18 @@ worker = Worker(redis_url=SETTING.redis_url, lifespan=lifespan, **WORKER)
 @worker.task(**TASK)
 async def submit(number: int) -> None:
     """Submit the job's task if it has none, and schedule the first poll."""
-    rooms = worker.context
-    prompt, quantity, task_id = await rooms.job_table.load(number)
+    resources = worker.context
+    prompt, quantity, task_id = await resources.job_table.load(number)
     if task_id is None:
-        task_id = await rooms.kie.create(prompt, quantity)
-        await rooms.job_table.store_task(number, task_id)
+        task_id = await resources.kie.create(prompt, quantity)
+        await resources.job_table.store_task(number, task_id)
     await poll.enqueue(number, task_id).start(delay=timedelta(seconds=SETTING.first_poll_seconds))
 
 
 @worker.task(max_tries=None, **TASK)
 async def poll(number: int, task_id: str) -> None:
     """Poll once, and settle the job if the task has ended."""
-    urls = await worker.context.kie.look(task_id)
+    urls = await worker.context.kie.poll(task_id)
     if urls is None:
         raise StreaqRetry("still generating", delay=timedelta(seconds=SETTING.poll_seconds))
     await worker.context.job_table.settle(number, urls)

@@ -35,27 +35,27 @@ TICK = timedelta(seconds=1)
 broker = RedisStreamBroker(url=SETTING.redis_url)
 schedule_source = ListRedisScheduleSource(url=SETTING.redis_url)
 scheduler = TaskiqScheduler(broker, sources=[schedule_source])
-rooms: dict[str, Any] = {}
+resources: dict[str, Any] = {}
 
 
 @broker.task(task_name="submit")
 async def submit(number: int) -> None:
     """Submit the job's task if it has none, and schedule the first poll."""
-    prompt, quantity, task_id = await rooms["book"].load(number)
+    prompt, quantity, task_id = await resources["book"].load(number)
     if task_id is None:
-        task_id = await rooms["kie"].create(prompt, quantity)
-        await rooms["book"].store_task(number, task_id)
+        task_id = await resources["kie"].create(prompt, quantity)
+        await resources["book"].store_task(number, task_id)
     await look_after(SETTING.first_poll_seconds, number, task_id)
 
 
 @broker.task(task_name="poll")
 async def poll(number: int, task_id: str) -> None:
     """Poll once, and settle the job if the task has ended."""
-    urls = await rooms["kie"].look(task_id)
+    urls = await resources["kie"].poll(task_id)
     if urls is None:
         await look_after(SETTING.poll_seconds, number, task_id)
     else:
-        await rooms["book"].settle(number, urls)
+        await resources["book"].settle(number, urls)
 
 
 async def look_after(seconds: float, number: int, task_id: str) -> None:
@@ -67,8 +67,8 @@ async def look_after(seconds: float, number: int, task_id: str) -> None:
 async def work() -> None:
     """Run the worker until it is cancelled, with a scheduler beside it."""
     async with AsyncExitStack() as stack:
-        rooms["book"] = await stack.enter_async_context(open_job_table(SETTING))
-        rooms["kie"] = await stack.enter_async_context(open_kie(SETTING))
+        resources["book"] = await stack.enter_async_context(open_job_table(SETTING))
+        resources["kie"] = await stack.enter_async_context(open_kie(SETTING))
         await schedule_source.startup()
         await broker.startup()
         beside = [sys.executable, "-m", "bench.peers.taskiq_pipeline", "schedule"]

@@ -143,21 +143,21 @@ def simulate(
     """
     arrivals, durations = Random(seed), Random(seed + 1)  # noqa: S311
     now, started, seconds = 0.0, [], []
-    looks: list[tuple[float, int]] = []
+    schedule: list[tuple[float, int]] = []
     for number in range(tasks):
         now += arrivals.expovariate(TASKS_PER_SECOND)
         started.append(now)
         # No task outlasts the deadline, which every timetable ends with a look.
         seconds.append(min(world.draw(durations, number / tasks), DEADLINE_SECONDS - 1))
-        heappush(looks, (now, -number - 1))
+        heappush(schedule, (now, -number - 1))
     polls = [0] * tasks
     found = [SimulatedTask(0, 0.0)] * tasks
-    while looks:
-        now, number = heappop(looks)
+    while schedule:
+        now, number = heappop(schedule)
         policy.tick(now)
         if number < 0:  # the task has just begun
             number = -number - 1
-            heappush(looks, (now + policy.first(), number))
+            heappush(schedule, (now + policy.first(), number))
             continue
         polls[number] += 1
         sent = now - started[number]
@@ -168,7 +168,7 @@ def simulate(
             continue
         progress = world.progress(seconds[number], sent + ROUND_TRIP_SECONDS / 2)
         wait = policy.again(number, answered, progress)
-        heappush(looks, (now + ROUND_TRIP_SECONDS + wait, number))
+        heappush(schedule, (now + ROUND_TRIP_SECONDS + wait, number))
     return found
 
 

@@ -32,15 +32,15 @@ def write_flights(flights: Sequence[LoadResult]) -> str:
     carried = [one for one in flights if one.is_carried]
     if carried:
         most = max(carried, key=lambda one: one.load.tasks)
-        verdict = f"P4: {most.load.tasks:,} tasks carried, in {most.peak_mb:.0f} MB at most."
+        summary = f"P4: {most.load.tasks:,} tasks carried, in {most.peak_mb:.0f} MB at most."
     else:
-        verdict = "P4: none of these loads was carried."
+        summary = "P4: none of these loads was carried."
     missing = sum(one.unsent for one in flights)
     load = flights[0].load
     return "\n\n".join(
         (
             rows,
-            verdict,
+            summary,
             wrapped(
                 f"Tasks last {load.task_seconds:g} s (median of a lognormal, sigma {SIGMA:g});"
                 f" watched for {load.watch_seconds:g} s each. {missing} polls were overdue by more"

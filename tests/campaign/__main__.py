@@ -18,12 +18,12 @@ def main() -> int:
         f"{options.jobs} jobs, {options.kills} kills, {options.workers} workers, seed"
         f" {options.seed}: some {options.window_seconds + 30:.0f} s\n"
     )
-    verdict = asyncio.run(run_campaign(options))
-    report = write_report(verdict)
+    result = asyncio.run(run_campaign(options))
+    report = write_report(result)
     sys.stdout.write(report)
     if options.report is not None:
         rewrite_section(options.report, BEGIN, END, report)
-    return 0 if verdict.is_clean else 1
+    return 0 if result.is_clean else 1
 
 
 if __name__ == "__main__":

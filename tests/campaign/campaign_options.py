@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from tests.support.arguments import at_least, positive, seconds_up_to
 
-Weather = Literal["usual", "harsh"]
+FaultLevel = Literal["usual", "harsh"]
 
 _SEEDS = 1_000_000
 _LONGEST_GAP_SECONDS = 600.0
@@ -32,7 +32,7 @@ class CampaignOptions:
     report: Path | None = None
     """The page whose report section is rewritten. Default: none, the report is only printed."""
     seconds_per_kill: float = 2.5
-    weather: Weather = "usual"
+    fault_level: FaultLevel = "usual"
     """Harsh: more replies lost, more forged callbacks and freezes, and polls hastened for ever."""
     poll_latency_seconds: float = 0.1
     task_seconds: float = 6.0
@@ -52,7 +52,7 @@ class CampaignOptions:
         return self.kills * self.seconds_per_kill
 
     @property
-    def patience_seconds(self) -> float:
+    def limit_seconds(self) -> float:
         """How long after the window every job must have ended."""
         if self.longest_wait_seconds is not None:
             return self.longest_wait_seconds
@@ -63,7 +63,7 @@ def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
     """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.campaign",
-        description="Kills every process of a Darkroom at random moments, and judges the outcome"
+        description="Kills every process of a Darkroom at random times, and judges the outcome"
         " by the record of the simulated Kie.",
         allow_abbrev=False,
     )
@@ -73,7 +73,7 @@ def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
     parser.add_argument("--report", type=Path, help="rewrite the report section of this page")
     parser.add_argument("--seconds-per-kill", type=_seconds, default=2.5)
-    parser.add_argument("--weather", choices=get_args(Weather), default="usual")
+    parser.add_argument("--faults", choices=get_args(FaultLevel), default="usual")
     parser.add_argument("--poll-latency-seconds", type=_seconds, default=0.1)
     parser.add_argument("--unknown-limit-seconds", type=_seconds, default=60.0)
     parser.add_argument(
@@ -92,7 +92,7 @@ def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
         seed=seed,
         report=given.report,
         seconds_per_kill=given.seconds_per_kill,
-        weather=given.weather,
+        fault_level=given.faults,
         poll_latency_seconds=given.poll_latency_seconds,
         unknown_limit_seconds=given.unknown_limit_seconds,
         longest_wait_seconds=given.longest_wait_seconds,

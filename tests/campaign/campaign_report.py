@@ -36,18 +36,18 @@ NOT_TESTED = (
     "deadlines while the house was torn at",
     "Kie's account limit of 20 generations per 10 s, which was off",
     "a kill of the embedded servers' watchdog (a test of its own does that)",
-    "kills inside a single statement of Postgres at a chosen moment: all were at random",
+    "kills inside a single statement of Postgres at a chosen time: all were at random",
 )
 
 
-def write_report(verdict: CampaignResult) -> str:
+def write_report(result: CampaignResult) -> str:
     """Return the whole report as Markdown."""
     parts = (
-        _head(verdict),
-        _faults(verdict),
-        _zeros(verdict),
-        _ends(verdict),
-        _times(verdict),
+        _head(result),
+        _faults(result),
+        _zeros(result),
+        _ends(result),
+        _times(result),
         _not_tested(),
     )
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -65,11 +65,11 @@ def _paragraph(*sentences: str, lead: str = "") -> str:
     )
 
 
-def _head(verdict: CampaignResult) -> Iterator[str]:
-    options = verdict.options
-    started = datetime.fromtimestamp(verdict.started_epoch, UTC)
-    kills = len(verdict.deaths) + sum(verdict.done.get(kind, 0) for kind in _SERVER_KILLS)
-    word = "every zero is zero" if verdict.is_clean else "NOT EVERY ZERO IS ZERO"
+def _head(result: CampaignResult) -> Iterator[str]:
+    options = result.options
+    started = datetime.fromtimestamp(result.started_epoch, UTC)
+    kills = len(result.deaths) + sum(result.done.get(kind, 0) for kind in _SERVER_KILLS)
+    word = "every zero is zero" if result.is_clean else "NOT EVERY ZERO IS ZERO"
     yield f"**{options.jobs} jobs, {kills} kills: {word}.**"
     yield ""
     for fact in (
@@ -80,61 +80,61 @@ def _head(verdict: CampaignResult) -> Iterator[str]:
             f"{'' if options.callbacks else ' --no-callbacks'}`"
         ),
         (
-            f"when: {started:%Y-%m-%d %H:%M} UTC, {verdict.took_seconds:.0f} s in all, orders"
+            f"when: {started:%Y-%m-%d %H:%M} UTC, {result.took_seconds:.0f} s in all, orders"
             f" over {options.window_seconds:.0f} s, kills as soon as there is somebody to kill"
         ),
         f"commit: {describe_commit()}",
         (
             f"machine: {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python"
-            f" {platform.python_version()}; load {verdict.loads[0]:.1f} before and"
-            f" {verdict.loads[1]:.1f} after"
+            f" {platform.python_version()}; load {result.loads[0]:.1f} before and"
+            f" {result.loads[1]:.1f} after"
         ),
         f"versions: {', '.join(f'{name} {version(name)}' for name in _PACKAGES)}",
     ):
         yield _paragraph(fact, lead="- ")
 
 
-def _faults(verdict: CampaignResult) -> Iterator[str]:
+def _faults(result: CampaignResult) -> Iterator[str]:
     yield "### Faults"
     yield ""
     yield "| fault | times |"
     yield "|---|---|"
-    for kind, count in sorted(verdict.done.items()):
+    for kind, count in sorted(result.done.items()):
         yield f"| {kind.value} | {count} |"
-    points = Counter(death.point for death in verdict.deaths if death.point)
+    points = Counter(death.point for death in result.deaths if death.point)
     for point in CRASH_POINTS:
         yield f"| a worker killed itself at `{point}` | {points[point]} |"
-    record = verdict.evidence.record.summary
+    record = result.evidence.record.summary
     yield f"| Kie's replies lost after it was paid | {record['creates']['replies_lost']} |"
     for kind, answers in record["callbacks"]["answers"].items():
         yield f"| callbacks sent: {kind.replace('_', ' ')} | {sum(answers.values())} |"
     yield ""
-    if verdict.not_done:
-        missed = ", ".join(f"{count} x {kind.value}" for kind, count in verdict.not_done.items())
+    if result.not_done:
+        missed = ", ".join(f"{count} x {kind.value}" for kind, count in result.not_done.items())
         yield _paragraph(f"Found nobody to befall: {missed}.")
         yield ""
     switches = ", ".join(
-        f"`{name}={value}`" for name, value in list_simulator_faults(verdict.options).items()
+        f"`{name}={value}`" for name, value in list_simulator_faults(result.options).items()
     )
     yield _paragraph(
         f"The simulated Kie: {switches}; its replies to create took around 0.4 s.",
-        f"Workers were started {verdict.starts} times;",
-        f"{verdict.refused_starts} of these starts ended for want of a server.",
+        f"Workers were started {result.starts} times;",
+        f"{result.refused_starts} of these starts ended for want of a server.",
     )
 
 
-def _zeros(verdict: CampaignResult) -> Iterator[str]:
+def _zeros(result: CampaignResult) -> Iterator[str]:
     yield "### What must be zero"
     yield ""
     yield "| | count |"
     yield "|---|---|"
-    for zero in verdict.zeros:
+    for zero in result.zeros:
         count = "0" if zero.is_kept else f"**{len(zero.who)}**: {name_some(zero.who)}"
         yield f"| {zero.what} | {count} |"
 
 
-def _ends(verdict: CampaignResult) -> Iterator[str]:
-    evidence, lost = verdict.evidence, verdict.given_up
+def _ends(result: CampaignResult) -> Iterator[str]:
+    evidence, lost = result.evidence, result.given_up
     record = evidence.record.summary
     yield "### How the jobs ended"
     yield ""
@@ -147,12 +147,12 @@ def _ends(verdict: CampaignResult) -> Iterator[str]:
     yield f"| given up, and the images came late: kept, free of charge | {len(lost.kept)} |"
     yield f"| given up, Kie's task had failed and was refunded | {len(lost.paid_and_failed)} |"
     yield f"| given up, Kie had never been asked | {len(lost.never_paid)} |"
-    yield f"| orders refused for want of credits, never a job | {len(_refused(verdict))} |"
+    yield f"| orders refused for want of credits, never a job | {len(_refused(result))} |"
     yield ""
     loud = ", ".join(f"`{event}` {count}" for event, count in evidence.loud_lines.most_common())
     verdicts = ", ".join(f"{word} {count}" for word, count in evidence.tables.verdicts.items())
     yield _paragraph(
-        f"{_recovered(verdict)} jobs whose outcome had become unknown went on after all.",
+        f"{_recovered(result)} jobs whose outcome had become unknown went on after all.",
         f"Kie made {record['creates']['created']} tasks and was polled",
         f"{record['polls']['arrived']} times, a single task at most",
         f"{record['polls']['worst_window_per_task']} times in any sliding second.",
@@ -163,20 +163,20 @@ def _ends(verdict: CampaignResult) -> Iterator[str]:
     )
 
 
-def _refused(verdict: CampaignResult) -> frozenset[str]:
-    return verdict.evidence.refused - {job.key for job in verdict.evidence.tables.jobs}
+def _refused(result: CampaignResult) -> frozenset[str]:
+    return result.evidence.refused - {job.key for job in result.evidence.tables.jobs}
 
 
-def _recovered(verdict: CampaignResult) -> int:
+def _recovered(result: CampaignResult) -> int:
     went_on = 0
-    for events in verdict.evidence.tables.events.values():
+    for events in result.evidence.tables.events.values():
         names = [name for _, name in events]
         if "outcome_unknown" in names:
             went_on += "submitted" in names[names.index("outcome_unknown") :]
     return went_on
 
 
-def _times(verdict: CampaignResult) -> Iterator[str]:
+def _times(result: CampaignResult) -> Iterator[str]:
     yield "### How soon jobs moved again"
     yield ""
     yield _paragraph(
@@ -186,8 +186,8 @@ def _times(verdict: CampaignResult) -> Iterator[str]:
     yield ""
     yield "| in hand | jobs | p50 s | p99 s | longest s |"
     yield "|---|---|---|---|---|"
-    away = [one for one in verdict.moved if one.outage_seconds >= _OUTAGE_SECONDS]
-    served = [one for one in verdict.moved if one not in away]
+    away = [one for one in result.moved if one.outage_seconds >= _OUTAGE_SECONDS]
+    served = [one for one in result.moved if one not in away]
     manned = [one for one in served if one.unmanned_seconds < _START_SECONDS]
     unmanned = [one for one in served if one not in manned]
     for what in ("submitting", "polling"):
@@ -195,11 +195,11 @@ def _times(verdict: CampaignResult) -> Iterator[str]:
     yield _row("both", manned)
     yield _row(f"both, no worker up for {_START_SECONDS:g} s or more of the time", unmanned)
     yield _row(f"both, a server away for {_OUTAGE_SECONDS:g} s or more of the time", away)
-    yield _row("all of them", verdict.moved)
-    again = [one.since_first_seconds for one in verdict.moved if one.deaths > 1]
+    yield _row("all of them", result.moved)
+    again = [one.since_first_seconds for one in result.moved if one.deaths > 1]
     worst = percentile([one.seconds for one in manned], 0.99)
     word = "met" if worst <= _GOAL_SECONDS else "NOT met" if manned else "not measured: no jobs"
-    outages = [one.to_epoch - one.from_epoch for one in verdict.outages]
+    outages = [one.to_epoch - one.from_epoch for one in result.outages]
     yield ""
     yield _paragraph(
         f"The goal, a p99 of at most {_GOAL_SECONDS:.0f} s while another worker and both servers"
@@ -209,27 +209,27 @@ def _times(verdict: CampaignResult) -> Iterator[str]:
         f" {percentile(outages, 0.5):.1f} s, the longest {max(outages, default=0):.1f} s.",
         f"{len(again)} jobs were in the hands of several workers that were killed in a row, at most"
         f" {max(again, default=0):.1f} s from the first of these deaths.",
-        f"Of {verdict.blind_kills} kills the polls in hand are unknown, as Valkey was away.",
+        f"Of {result.blind_kills} kills the polls in hand are unknown, as Valkey was away.",
     )
-    yield from _slowest(verdict, manned)
+    yield from _slowest(result, manned)
 
 
-def _slowest(verdict: CampaignResult, manned: Iterable[Moved]) -> Iterator[str]:
+def _slowest(result: CampaignResult, manned: Iterable[Moved]) -> Iterator[str]:
     yield ""
     yield "The slowest of them, while another worker and both servers were up:"
     yield ""
     yield "| s | job | in hand | deaths of workers that had it | seconds into the campaign |"
     yield "|---|---|---|---|---|"
     for one in sorted(manned, key=lambda one: -one.seconds)[:3]:
-        into = one.from_epoch - verdict.started_epoch
+        into = one.from_epoch - result.started_epoch
         yield f"| {one.seconds:.1f} | {one.job} | {one.doing} | {one.deaths} | {into:.0f} |"
     yield ""
     yield "The longest times in which nothing at all happened to a job that was not given up:"
     yield ""
     yield "| s | job | since its event | seconds into the campaign |"
     yield "|---|---|---|---|"
-    for stall in verdict.stalls:
-        into = stall.from_epoch - verdict.started_epoch
+    for stall in result.stalls:
+        into = stall.from_epoch - result.started_epoch
         yield f"| {stall.seconds:.1f} | {stall.job} | `{stall.state}` | {into:.0f} |"
 
 

@@ -1,4 +1,4 @@
-"""Conducts a campaign from the first order to the verdict."""
+"""Conducts a campaign from the first order to the result."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ class CampaignResult:
 
 
 async def run_campaign(options: CampaignOptions) -> CampaignResult:
-    """Run a campaign in a folder of its own, which stays behind where the verdict is not clean."""
+    """Run a campaign in a folder of its own, which stays behind where the result is not clean."""
     folder = Path(tempfile.mkdtemp(prefix="campaign-"))
     keep = True
     try:
-        verdict = await _conduct(folder, options)
-        keep = options.keep_logs or not verdict.is_clean
-        return verdict
+        result = await _conduct(folder, options)
+        keep = options.keep_logs or not result.is_clean
+        return result
     finally:
         if keep:
             sys.stderr.write(f"the logs of this campaign are in {folder}\n")
@@ -144,7 +144,7 @@ async def _wait_until_all_ended(
     """Return when every job and every task has ended; or late, for the judge to say so."""
     with suppress(TimeoutError):
         async with (
-            asyncio.timeout(options.patience_seconds),
+            asyncio.timeout(options.limit_seconds),
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
         ):
             while not (

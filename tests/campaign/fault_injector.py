@@ -114,7 +114,7 @@ class FaultInjector:
     async def _kill_worker(self, fault: PlannedFault) -> bool:
         async with self._choosing:
             victim = await self._victim()
-            before = await self._watch.look()
+            before = await self._watch.read_leases()
             if victim is None or not victim.is_up:
                 return False
             if fault.point is not None:

@@ -18,7 +18,7 @@ CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 class FaultKind(StrEnum):
     """What can happen to the house."""
 
-    KILL_WORKER = "kill -9 of a worker at a random moment"
+    KILL_WORKER = "kill -9 of a worker at a random time"
     DRILL = "kill -9 of a worker whose successor dies at a named point"
     KILL_PRODUCER = "kill -9 of the process that places the orders"
     KILL_API = "kill -9 of the HTTP API"
@@ -50,7 +50,7 @@ class PlannedFault:
     """How long it lasts, where it lasts."""
 
 
-# Shares of the kills; the rest are workers at random moments. A drill is two deaths.
+# Shares of the kills; the rest are workers at random times. A drill is two deaths.
 _SHARES = {
     FaultKind.KILL_VALKEY: 0.10,
     FaultKind.KILL_POSTGRES: 0.04,
@@ -92,11 +92,11 @@ def _kills(kills: int, random: Random) -> Iterator[PlannedFault]:
 
 
 def _others(options: CampaignOptions, random: Random) -> Iterator[PlannedFault]:
-    kills, is_harsh = options.kills, options.weather == "harsh"
+    kills, is_harsh = options.kills, options.fault_level == "harsh"
     yield from [PlannedFault(0, FaultKind.FLUSH)] * max(1, kills // _KILLS_PER_FLUSH)
     yield from [PlannedFault(0, FaultKind.CHANGE_PRICE)] * max(1, kills // _KILLS_PER_PRICE)
     for _ in range(kills // (_KILLS_PER_FREEZE_IF_HARSH if is_harsh else _KILLS_PER_FREEZE)):
-        # In harsh weather long enough for another worker to have settled everything meanwhile.
+        # With harsh faults long enough for another worker to have settled everything meanwhile.
         seconds = random.uniform(13, 15) if is_harsh else random.uniform(11, 14)
         yield PlannedFault(0, FaultKind.FREEZE_WORKER, None, seconds)
     for _ in range(kills // _KILLS_PER_CUT):

@@ -42,7 +42,7 @@ class LeaseWatch:
         self.blind_kills = 0
         """Kills of which Valkey, being away itself, could not tell the orphans."""
 
-    async def look(self) -> Mapping[bytes, bytes] | None:
+    async def read_leases(self) -> Mapping[bytes, bytes] | None:
         """Return who has which delivery under lease, or None where Valkey does not say."""
         try:
             async with asyncio.timeout(_LOOK_SECONDS):

@@ -1,4 +1,4 @@
-"""Makes polls due all the time, as an operator does who keeps refreshing: in harsh weather only."""
+"""Makes polls due all the time, as an operator who keeps refreshing does (harsh faults only)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def requesting_polls(
     deployment: CampaignDeployment, options: CampaignOptions
 ) -> AsyncIterator[None]:
     """Hasten the polls of random jobs for as long as the block lasts."""
-    tasks = [asyncio.create_task(_hasten(deployment))] if options.weather == "harsh" else []
+    tasks = [asyncio.create_task(_hasten(deployment))] if options.fault_level == "harsh" else []
     try:
         yield
     finally:

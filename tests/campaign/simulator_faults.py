@@ -26,7 +26,7 @@ HARSH = {**USUAL, "lost_reply": "0.15", "callback_early": "0.5", "callback_forge
 
 def list_simulator_faults(options: CampaignOptions) -> Mapping[str, str]:
     """Return the fault switches of the simulated Kie."""
-    return HARSH if options.weather == "harsh" else USUAL
+    return HARSH if options.fault_level == "harsh" else USUAL
 
 
 def simulator_arguments(options: CampaignOptions) -> Sequence[str]:

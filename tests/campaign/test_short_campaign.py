@@ -25,8 +25,8 @@ SHORT = CampaignOptions(
 # Half a minute, where the machine has time for it.
 @pytest.mark.timeout(240)
 async def test_kill_9_of_everybody_loses_nothing_and_pays_and_charges_once() -> None:
-    verdict = await run_campaign(SHORT)
-    report = write_report(verdict)
+    result = await run_campaign(SHORT)
+    report = write_report(result)
     sys.stdout.write(report)
-    assert verdict.deaths
-    assert verdict.is_clean, report
+    assert result.deaths
+    assert result.is_clean, report

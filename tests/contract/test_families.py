@@ -139,9 +139,9 @@ def test_a_poll_answer_that_is_no_answer_decides_nothing(one: ModelFamily) -> No
 def test_a_rate_limit_creates_nothing_and_slows_the_polls(one: ModelFamily, status: int) -> None:
     limited = answer(status, {"code": 429, "msg": "slow down", "data": None})
     assert isinstance(one.read_submit(limited), TryLater)
-    verdict = one.read_poll(limited)
-    assert isinstance(verdict, NoVerdict)
-    assert verdict.slow_down
+    outcome = one.read_poll(limited)
+    assert isinstance(outcome, NoVerdict)
+    assert outcome.slow_down
 
 
 @each_family
@@ -149,9 +149,9 @@ def test_a_rate_limit_creates_nothing_and_slows_the_polls(one: ModelFamily, stat
 def test_an_account_at_fault_blocks_submits_and_fails_no_task(one: ModelFamily, code: int) -> None:
     refused = answer(200, {"code": code, "msg": "no", "data": None})
     assert isinstance(one.read_submit(refused), AccountBlocked)
-    verdict = one.read_poll(refused)
-    assert isinstance(verdict, NoVerdict)
-    assert verdict.account_blocked
+    outcome = one.read_poll(refused)
+    assert isinstance(outcome, NoVerdict)
+    assert outcome.account_blocked
 
 
 @each_family
@@ -169,10 +169,10 @@ def test_a_stored_answer_gets_its_outcome(one: ModelFamily, path: Path) -> None:
     text = stored.get("text", json.dumps(body))
     given = KieResponse(stored["http"], body, text)
     read = one.read_submit if stored["call"] == "submit" else one.read_poll
-    verdict = read(given)
-    assert type(verdict).__name__ == stored["verdict"]
-    found = json.loads(json.dumps(dataclasses.asdict(verdict), default=str))
+    outcome = read(given)
+    assert type(outcome).__name__ == stored["outcome"]
+    found = json.loads(json.dumps(dataclasses.asdict(outcome), default=str))
     expected = stored.get("expect", {})
     assert {name: found[name] for name in expected} == expected
-    if isinstance(verdict, Pending):
-        assert 0 <= verdict.progress <= 1
+    if isinstance(outcome, Pending):
+        assert 0 <= outcome.progress <= 1

@@ -64,8 +64,8 @@ class Scripted(Protocol):
 
     @property
     def kie(self) -> KieApi: ...
-    def will_submit(self, verdict: SubmitOutcome) -> None: ...
-    def will_poll(self, verdict: PollOutcome) -> None: ...
+    def will_submit(self, outcome: SubmitOutcome) -> None: ...
+    def will_poll(self, outcome: PollOutcome) -> None: ...
     def will_credit(self, credits: Decimal | None) -> None: ...
     def callbacks(self) -> list[str | None]: ...
     def asked_about(self) -> list[str]: ...
@@ -77,11 +77,11 @@ class ScriptedFake:
     def __init__(self) -> None:
         self.kie = FakeKie()
 
-    def will_submit(self, verdict: SubmitOutcome) -> None:
-        self.kie.submits.append(verdict)
+    def will_submit(self, outcome: SubmitOutcome) -> None:
+        self.kie.submits.append(outcome)
 
-    def will_poll(self, verdict: PollOutcome) -> None:
-        self.kie.polls.append(verdict)
+    def will_poll(self, outcome: PollOutcome) -> None:
+        self.kie.polls.append(outcome)
 
     def will_credit(self, credits: Decimal | None) -> None:
         self.kie.credits.append(credits)
@@ -94,13 +94,13 @@ class ScriptedFake:
 
 
 class ScriptedServer:
-    """The client over HTTP; the script says what Kie answers to cause each verdict."""
+    """The client over HTTP; the script says what Kie answers to cause each outcome."""
 
     def __init__(self, kie: KieClient, server: KieServer) -> None:
         self.kie, self._server = kie, server
 
-    def will_submit(self, verdict: SubmitOutcome) -> None:
-        match verdict:
+    def will_submit(self, outcome: SubmitOutcome) -> None:
+        match outcome:
             case Accepted(task_id):
                 self._answer(200, {"taskId": task_id})
             case Refused(code=code) | AccountBlocked(code=code):
@@ -115,8 +115,8 @@ class ScriptedServer:
             case Ambiguous():
                 self._answer(500)
 
-    def will_poll(self, verdict: PollOutcome) -> None:
-        match verdict:
+    def will_poll(self, outcome: PollOutcome) -> None:
+        match outcome:
             case Pending(progress):
                 self._answer(200, {"successFlag": 0, "progress": f"{progress:.2f}"})
             case Delivered(urls):
@@ -177,24 +177,24 @@ def same(found: Verdict, expected: Verdict) -> bool:
     return facts == wanted and wanted_words in words
 
 
-@pytest.mark.parametrize("verdict", SUBMITS, ids=str)
+@pytest.mark.parametrize("outcome", SUBMITS, ids=str)
 async def test_a_submit_returns_the_outcome_that_kie_gives(
-    scripted: Scripted, verdict: SubmitOutcome
+    scripted: Scripted, outcome: SubmitOutcome
 ) -> None:
-    scripted.will_submit(verdict)
+    scripted.will_submit(outcome)
     found = await scripted.kie.submit(FAMILY, REQUEST, callback_url=CALLBACK)
-    assert type(found) is type(verdict)
-    assert same(found, verdict)
+    assert type(found) is type(outcome)
+    assert same(found, outcome)
 
 
-@pytest.mark.parametrize("verdict", POLLS, ids=str)
+@pytest.mark.parametrize("outcome", POLLS, ids=str)
 async def test_a_poll_returns_the_outcome_that_kie_gives(
-    scripted: Scripted, verdict: PollOutcome
+    scripted: Scripted, outcome: PollOutcome
 ) -> None:
-    scripted.will_poll(verdict)
+    scripted.will_poll(outcome)
     found = await scripted.kie.poll(FAMILY, "ab12")
-    assert type(found) is type(verdict)
-    assert same(found, verdict)
+    assert type(found) is type(outcome)
+    assert same(found, outcome)
 
 
 async def test_each_submit_carries_its_own_callback_or_none(scripted: Scripted) -> None:

@@ -32,7 +32,7 @@ class PollCall:
 
 
 class FakeKie:
-    """`worker.kie.kie_client.Kie` without a network: each call takes the next verdict of its queue.
+    """`worker.kie.kie_client.Kie` without a network: each call takes the next outcome of its queue.
 
     Append to `submits`, `polls` and `credits` at any time; a call beyond the script raises
     `AssertionError`, which names the call.
@@ -56,21 +56,21 @@ class FakeKie:
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
     ) -> SubmitOutcome:
-        """Return the next scripted verdict."""
+        """Return the next scripted outcome."""
         call = SubmitCall(family.name, request, callback_url)
         self.submit_calls.append(call)
         return _next(self.submits, call)
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
-        """Return the next scripted verdict."""
+        """Return the next scripted outcome."""
         call = PollCall(family.name, task_id)
         self.poll_calls.append(call)
         return _next(self.polls, call)
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
-        """Return the next scripted verdict, and the callback URL set for the task."""
-        verdict = await self.poll(family, task_id)
-        return TaskLookup(verdict, self.callback_urls.get(task_id))
+        """Return the next scripted outcome, and the callback URL set for the task."""
+        outcome = await self.poll(family, task_id)
+        return TaskLookup(outcome, self.callback_urls.get(task_id))
 
     async def credit(self) -> Decimal | None:
         """Return the next scripted number."""

@@ -16,7 +16,7 @@ from shared.domain.kie_outcomes import (
     WrongEndpoint,
 )
 
-# By name: the verdict for a task id, what it means for the attempt, and its reason.
+# By name: the outcome for a task id, what it means for the attempt, and its reason.
 SUBMIT_ANSWERS: dict[str, Callable[[str], tuple[SubmitOutcome, str, str]]] = {
     "accepted": lambda task: (Accepted(task), "accepted", ""),
     "rate limited": lambda _: (TryLater("rate_limited", "429"), "deferred", "rate_limited"),

@@ -250,9 +250,9 @@ class LifeOfJobs(RuleBasedStateMachine):
         post = _pick(pick, self.setup.hanging())
         job = self.ref.jobs[post.job_id]
         attempt = next(one for one in job.attempts if one.token == post.token)
-        verdict, kind, reason = SUBMIT_ANSWERS[answer](attempt.own_task)
+        outcome, kind, reason = SUBMIT_ANSWERS[answer](attempt.own_task)
         post.made_nothing = kind in {"deferred", "rejected"}
-        self.setup.run(self.setup.reply(post, verdict))
+        self.setup.run(self.setup.reply(post, outcome))
         was_awaited = self.ref.replied(job, attempt, kind, reason)
         self.seen[f"reply {answer}{'' if was_awaited else ', too late'}"] += 1
 
@@ -288,13 +288,13 @@ class LifeOfJobs(RuleBasedStateMachine):
         if event.__name__ == "Submitted":
             self.ref.stray_came(job, job.attempts[memory.attempt - 1])
 
-    # --- Kie's verdicts -----------------------------------------------------------------------
+    # --- Kie's answers -----------------------------------------------------------------------
 
-    def _poll(self, job: RefJob, verdict: Any, **options: Any) -> None:
+    def _poll(self, job: RefJob, outcome: Any, **options: Any) -> None:
         before = len(self.setup.kie.asked_about)
         options = {"basis": "current", **options}
         try:
-            self.setup.run(self.setup.poll(job.id, verdict, **options))
+            self.setup.run(self.setup.poll(job.id, outcome, **options))
         except StaleJob:
             assert job.was_settled_elsewhere
             self.seen["poll after an operator"] += 1
@@ -317,7 +317,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @precondition(_some("generating"))
     @rule(pick=PICKS, reason=st.sampled_from(("provider_failed", "content_policy")))
     def kie_fails(self, pick: int, reason: str) -> None:
-        """Kie's verdict is failure."""
+        """Kie's outcome is failure."""
         job = _pick(pick, self.ref.jobs_in("generating"))
         self._poll(job, TaskFailed(reason, "no images"))
         self.ref.ended(job, "failed", reason)
@@ -325,21 +325,21 @@ class LifeOfJobs(RuleBasedStateMachine):
     @precondition(_some("generating"))
     @rule(
         pick=PICKS,
-        verdict=st.sampled_from((Pending(0.0), Pending(0.25), Pending(1.0), NoVerdict("502"))),
+        outcome=st.sampled_from((Pending(0.0), Pending(0.25), Pending(1.0), NoVerdict("502"))),
         late_seconds=st.sampled_from(LATE_SECONDS),
     )
-    def kie_is_not_done(self, pick: int, verdict: Pending | NoVerdict, late_seconds: float) -> None:
+    def kie_is_not_done(self, pick: int, outcome: Pending | NoVerdict, late_seconds: float) -> None:
         """Still generating, or nothing to be understood: before or after the deadline.
 
         What decides nothing is never held against the job while a last look may still come.
         """
         job = _pick(pick, self.ref.jobs_in("generating"))
-        self._poll(job, verdict, late_seconds=late_seconds)
-        patience = _LAST_LOOKS_ARE_OVER_SECONDS
-        if isinstance(verdict, Pending):
-            job.progress = max(verdict.progress, job.progress)
-            patience = DEADLINE_SECONDS + 1
-        if late_seconds >= patience and job.reason != "result_unreadable":
+        self._poll(job, outcome, late_seconds=late_seconds)
+        limit_seconds = _LAST_LOOKS_ARE_OVER_SECONDS
+        if isinstance(outcome, Pending):
+            job.progress = max(outcome.progress, job.progress)
+            limit_seconds = DEADLINE_SECONDS + 1
+        if late_seconds >= limit_seconds and job.reason != "result_unreadable":
             self.ref.given_up(job, "deadline_exceeded")
 
     @precondition(_some("generating"))
@@ -348,8 +348,8 @@ class LifeOfJobs(RuleBasedStateMachine):
         """Kie reports a success whose images are not certain: held, whatever the time."""
         job = _pick(pick, self.ref.jobs_in("generating"))
         for _ in range(UNREADABLE_ANSWERS_BEFORE_REVIEW):
-            verdict = Unreadable("two fields name different images", "{}")
-            self._poll(job, verdict, late_seconds=late_seconds)
+            outcome = Unreadable("two fields name different images", "{}")
+            self._poll(job, outcome, late_seconds=late_seconds)
         self.ref.held(job)
 
     @precondition(lambda self: any(job.state != "generating" for job in self.ref.jobs.values()))
@@ -434,14 +434,14 @@ class LifeOfJobs(RuleBasedStateMachine):
         job = _pick(pick, self.ref.jobs_in("unknown") or list(self.ref.jobs.values()))
         task = self._task_named(job, claim)
         producer = self.setup.producer
-        verdict = (
+        resolution = (
             producer.resolve_lost(job.id, "not in the log")
             if task is None
             else producer.resolve_submitted(job.id, task)
         )
         is_taken = task in self._tasks_of_others(job)
         try:
-            self.setup.run(verdict)
+            self.setup.run(resolution)
         except InvalidRequest:
             assert job.state != "unknown" or is_taken
             return
@@ -462,11 +462,11 @@ class LifeOfJobs(RuleBasedStateMachine):
         job = _pick(pick, [job for job in jobs if job.is_in_doubt] or jobs)
         if images:
             urls, producer = _urls(images), self.setup.producer
-            verdict = producer.resolve_delivered(job.id, urls, "seen", charge_basis=basis)
+            resolution = producer.resolve_delivered(job.id, urls, "seen", charge_basis=basis)
         else:
-            verdict = self.setup.producer.resolve_undelivered(job.id, "none in the log")
+            resolution = self.setup.producer.resolve_undelivered(job.id, "none in the log")
         try:
-            self.setup.run(verdict)
+            self.setup.run(resolution)
         except InvalidRequest:
             assert not job.is_under_review
             assert not self.ref.settles_late(job, images)

@@ -80,7 +80,7 @@ class SlowKie:
 
     def __init__(self) -> None:
         self.arrivals: asyncio.Queue[Post] = asyncio.Queue()
-        self.verdict: PollOutcome = Pending(0.0)
+        self.outcome: PollOutcome = Pending(0.0)
         self.makers: dict[str, str] = {}
         """Which token made a task."""
         self.is_silent = False
@@ -99,18 +99,18 @@ class SlowKie:
         return await reply
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
-        """Return the verdict that was set."""
+        """Return the outcome that was set."""
         del family
         self.asked_about.append(task_id)
-        return self.verdict
+        return self.outcome
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
-        """Return the verdict that was set, and the maker of the task unless silent."""
-        verdict = await self.poll(family, task_id)
+        """Return the outcome that was set, and the maker of the task unless silent."""
+        outcome = await self.poll(family, task_id)
         if self.is_silent:
-            return TaskLookup(verdict, None)
+            return TaskLookup(outcome, None)
         maker = self.makers.get(task_id, "somebody-else")
-        return TaskLookup(verdict, f"{CALLBACK_URL}/callbacks/kie/{maker}")
+        return TaskLookup(outcome, f"{CALLBACK_URL}/callbacks/kie/{maker}")
 
     async def credit(self) -> Decimal | None:
         """Say nothing."""
@@ -239,9 +239,9 @@ class ModelSetup:
             f"job {job_id} was sent to Kie again although a paid task may exist"
         )
 
-    async def reply(self, post: Post, verdict: SubmitOutcome) -> bool:
+    async def reply(self, post: Post, outcome: SubmitOutcome) -> bool:
         """Answer a POST; return whether the worker could store the answer."""
-        post.reply.set_result(verdict)
+        post.reply.set_result(outcome)
         try:
             await post.worker
         except StaleJob:
@@ -255,14 +255,14 @@ class ModelSetup:
             await post.worker
 
     async def poll(
-        self, job_id: UUID, verdict: PollOutcome, *, basis: ChargeBasis, late_seconds: float = 0
+        self, job_id: UUID, outcome: PollOutcome, *, basis: ChargeBasis, late_seconds: float = 0
     ) -> None:
         """Run the poll step, so long after now.
 
         The worker has seen the job before that time passes, so that it passes once for the job
         that it remembers, by its own clock, and once for the row, by the deadline that is moved.
         """
-        self.kie.verdict = verdict
+        self.kie.outcome = outcome
         await self.store.load_for_poll(job_id)
         settings = self.deps.settings.model_copy(update={"charge_basis": basis})
         # For Postgres as well, which has the last word about deadlines.
@@ -284,14 +284,14 @@ class ModelSetup:
         """End the unknown submissions whose limit has passed, as the reconciler does."""
         await Reconciler(self.deps).unknown_submissions.end_overdue()
 
-    async def handle_callback(self, inbox_id: int, verdict: PollOutcome, *, silent: bool) -> None:
+    async def handle_callback(self, inbox_id: int, outcome: PollOutcome, *, silent: bool) -> None:
         """Handle one stored callback."""
-        self.kie.verdict, self.kie.is_silent = verdict, silent
+        self.kie.outcome, self.kie.is_silent = outcome, silent
         await self.callbacks.handle(inbox_id)
 
-    async def check_late_tasks(self, verdict: PollOutcome, *, silent: bool) -> None:
+    async def check_late_tasks(self, outcome: PollOutcome, *, silent: bool) -> None:
         """Check every task that its job does not wait for, as the periodic work does."""
-        self.kie.verdict, self.kie.is_silent = verdict, silent
+        self.kie.outcome, self.kie.is_silent = outcome, silent
         await self.database.pool.execute(
             "UPDATE late_tasks SET next_check_at = now() - interval '1 s' FROM jobs"
             " WHERE jobs.id = job_id AND jobs.finished_at IS NOT NULL AND outcome IS NULL"

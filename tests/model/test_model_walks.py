@@ -1,6 +1,6 @@
 """Long everyday walks over the real SQL, held equal to a reference after each step.
 
-They must have seen every state, reason, answer and verdict that the model knows.
+They must have seen every state, reason, answer and outcome that the model knows.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def test_every_mutant_is_meant_to_break_a_zero_that_there_is_or_to_be_held() -> 
     for mutant in read_campaigns():
         assert bool(mutant.breaks) != bool(mutant.behind), mutant.name
         assert mutant.breaks <= all_zeros(), mutant.name
-        assert read_command_line(["--seed", "1", *mutant.arguments]).weather == "harsh"
+        assert read_command_line(["--seed", "1", *mutant.arguments]).fault_level == "harsh"
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ async def test_a_task_that_never_was_is_given_up_at_the_deadline_and_charges_not
     darkroom: Darkroom, setup: DatabaseSetup
 ) -> None:
     job = await unknown_job(setup)
-    hurried = darkroom.elsewhere(JOB_DEADLINE_SECONDS="60")
-    said = await hurried.run("jobs", "resolve", str(job.id), "--submitted", "task-9")
+    with_deadline = darkroom.elsewhere(JOB_DEADLINE_SECONDS="60")
+    said = await with_deadline.run("jobs", "resolve", str(job.id), "--submitted", "task-9")
     assert said.lines == [f"{job.id} generating as task task-9"]
     assert f"jobs wait {job.id}" in said.err.splitlines()[-1]
     resolved = await setup.store.load(job.id)

@@ -87,7 +87,7 @@ class Hand:
 
 async def read_until(database: Database, is_over: Callable[[], bool]) -> int:
     """Look again and again, in one snapshot each, whether accounts equal their ledger."""
-    looks = 0
+    queries = 0
     async with database.pool.acquire() as connection:
         while not is_over():
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -97,8 +97,8 @@ async def read_until(database: Database, is_over: Callable[[], bool]) -> int:
                     "  FROM ledger_entries GROUP BY account_id"
                 )
             assert sorted(map(tuple, accounts)) == sorted(map(tuple, sums))
-            looks += 1
-    return looks
+            queries += 1
+    return queries
 
 
 @pytest.mark.parametrize("seed", [20_240_607])

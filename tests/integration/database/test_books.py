@@ -345,13 +345,13 @@ async def test_jobs_that_nothing_moves_any_more_are_found(setup: DatabaseSetup) 
     jobs = {
         state: await setup.job_in(state, request=text_to_image(quantity=2)) for state in JobState
     }
-    patience_seconds = 3600.0
-    assert await setup.database.fetch("stuck_jobs", 10, patience_seconds) == []
+    limit_seconds = 3600.0
+    assert await setup.database.fetch("stuck_jobs", 10, limit_seconds) == []
     await setup.sql(
         "UPDATE jobs SET updated_at = now() - interval '2 hours',"
         " deadline_at = deadline_at - interval '2 hours'"
     )
-    stuck = await setup.database.fetch("stuck_jobs", 10, patience_seconds)
+    stuck = await setup.database.fetch("stuck_jobs", 10, limit_seconds)
     wanted = {str(jobs[state].id) for state in IN_FLIGHT}
     assert {row["who"] for row in stuck} == wanted
     assert all(" since " in row["what"] for row in stuck)

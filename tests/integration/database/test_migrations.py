@@ -211,9 +211,9 @@ async def test_a_schema_newer_than_this_version_is_refused(
         "INSERT INTO darkroom_migrations (number, name, checksum) VALUES (9999, 'future', 'x')"
     )
     sentence = "the database has migration 9999, which this version of Darkroom does not know"
-    for look in (migrate, migration_status, require_current_schema):
+    for check in (migrate, migration_status, require_current_schema):
         with pytest.raises(SchemaOutdated, match=sentence):
-            await look(empty_database_url)
+            await check(empty_database_url)
 
 
 async def test_a_schema_older_than_this_version_is_refused_with_the_command_to_type(
@@ -243,9 +243,9 @@ async def test_a_role_that_may_not_create_tables_is_told_so(
 
 async def test_a_database_that_does_not_answer_is_down(tmp_path: Path) -> None:
     url = f"postgresql:///darkroom?host={tmp_path}"
-    for look in (migrate, migration_status, require_current_schema):
+    for check in (migrate, migration_status, require_current_schema):
         with pytest.raises(PostgresDown, match="Postgres does not answer"):
-            await look(url)
+            await check(url)
 
 
 async def test_late_images_kept_by_an_older_version_move_to_the_job_and_its_late_tasks(

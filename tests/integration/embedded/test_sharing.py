@@ -105,12 +105,12 @@ def test_a_client_may_ask_for_one_server_only_and_another_for_the_other(
 def test_servers_linger_for_the_longest_time_that_any_departed_client_asked_for(
     new_shared_home: SharedHome,
 ) -> None:
-    patient = new_shared_home.start_client(linger_seconds=60.0, **VALKEY_ONLY)
+    lingering = new_shared_home.start_client(linger_seconds=60.0, **VALKEY_ONLY)
     hasty = new_shared_home.start_client(linger_seconds=0.0, **VALKEY_ONLY)
-    patient.urls()
+    lingering.urls()
     hasty.urls()
     pids = new_shared_home.pids()
-    patient.leave()
+    lingering.leave()
     hasty.leave()
     assert new_shared_home.start_client(**VALKEY_ONLY).urls()["took_seconds"] < 0.2
     assert new_shared_home.pids() == pids

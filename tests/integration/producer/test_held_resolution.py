@@ -87,12 +87,12 @@ async def test_only_a_held_job_can_be_settled_so(
 ) -> None:
     job = await setup.job_in(state)
     before = await setup.picture()
-    for verdict in (
+    for resolution in (
         producer.resolve_delivered(job.id, URLS, "x"),
         producer.resolve_undelivered(job.id, "x"),
     ):
         with pytest.raises(InvalidRequest, match=str(job.id)):
-            await verdict
+            await resolution
     assert await setup.picture() == before
 
 

@@ -128,21 +128,21 @@ async def test_an_event_that_is_read_and_pushed_at_the_same_time_is_sent_once(
     class Overlapping(Database):
         """A database in which something happens between the joining and the reading."""
 
-        looks = 0
+        queries = 0
 
         async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
             rows = await super().fetch(query, *args)
-            self.looks += query == "new_events"
+            self.queries += query == "new_events"
             return rows if query != "job_events_after" else await self._later(query, *args)
 
         async def _later(self, query: str, *args: Any) -> list[asyncpg.Record]:
-            looks = self.looks
+            queries = self.queries
             await write_event(self, job, "between")
 
             async def is_told() -> bool:
-                return self.looks >= looks + 2
+                return self.queries >= queries + 2
 
-            await eventually(is_told, "two looks")
+            await eventually(is_told, "two queries")
             return await super().fetch(query, *args)
 
     await open_account(producer)
@@ -199,7 +199,7 @@ async def test_an_outage_of_postgres_delays_events_and_loses_none(
     producer: Producer, database: Database, redis: ArqRedis
 ) -> None:
     class Away(Database):
-        """A database that does not answer looks for a while."""
+        """A database that does not answer queries for a while."""
 
         failures = 0
 

@@ -308,10 +308,10 @@ async def test_a_resolution_applies_to_the_attempt_that_was_shown(
     setup: DatabaseSetup, resolution: SubmissionResolution
 ) -> None:
     job = await setup.job_in(UNKNOWN)
-    anew = (job_events.Deferred, job_events.Claimed, job_events.OutcomeUnknown)
+    next_attempt = (job_events.Deferred, job_events.Claimed, job_events.OutcomeUnknown)
     with pytest.raises(InvalidRequest, match="has begun attempt 2 meanwhile"):
         await resolve_unknown(
-            Overtaking(setup, job, *anew), job.id, resolution, deadline_seconds=60
+            Overtaking(setup, job, *next_attempt), job.id, resolution, deadline_seconds=60
         )
     assert (await setup.store.load(job.id)).state is UNKNOWN
     with pytest.raises(InvalidRequest, match="is generating: only an unknown"):

@@ -166,7 +166,7 @@ async def test_a_stock_arq_worker_sends_with_all_accounts(
 
     step = cast("Any", arq_function_of(worker.setup.deps, submit_job))
     async with connect_redis(embedded_redis_url) as redis:
-        worker = Worker(
+        stock_worker = Worker(
             functions=[func(step, name=Lane.SUBMIT.function)],
             queue_name=Lane.SUBMIT.value,
             redis_pool=redis,
@@ -175,7 +175,7 @@ async def test_a_stock_arq_worker_sends_with_all_accounts(
             handle_signals=False,
             poll_delay=0.02,
         )
-        working = asyncio.create_task(worker.async_run())
+        working = asyncio.create_task(stock_worker.async_run())
         await eventually(are_submitted, "all are generating")
         async with asyncio.timeout(10):
             while not working.done():
@@ -231,9 +231,9 @@ async def test_a_task_is_polled_with_the_key_that_made_it_after_a_restart_too(
     for name, job in jobs.items():
         worker.kies[name].polls += [Pending(0.5), Delivered((URL,))]
         await worker.setup.poll(job)
-    anew = worker.restarted(*order)
+    restarted = worker.restarted(*order)
     for job in jobs.values():
-        await anew.setup.poll(job)
+        await restarted.setup.poll(job)
     for name, kie in worker.kies.items():
         assert [call.task_id for call in kie.poll_calls] == [f"of-{name}"] * 2
         assert (await worker.setup.now_is(jobs[name])).state == "succeeded"
@@ -262,10 +262,10 @@ async def test_a_lost_reply_is_recovered_with_the_key_that_sent_the_post(
     archive = worker.kies["archive"]
     archive.callback_urls["t1"] = "https://us/callbacks/kie/" + "t" * 24
     archive.polls += [Pending(0.1), Pending(0.2)]
-    anew = worker.restarted("archive", "studio")
-    await _call_back(anew, unknown)
+    restarted = worker.restarted("archive", "studio")
+    await _call_back(restarted, unknown)
     assert (await worker.setup.now_is(unknown)).state == "generating"
-    await anew.setup.poll(unknown)
+    await restarted.setup.poll(unknown)
     assert [call.task_id for call in archive.poll_calls] == ["t1", "t1"]
 
 
@@ -322,8 +322,8 @@ async def test_an_account_without_a_key_answers_nothing_at_all(
     family: Any = None
     assert await keyless.credit() is None
     assert isinstance(await keyless.poll(family, "t1"), NoVerdict)
-    verdict = await keyless.submit(family, cast("Any", None), callback_url=None)
-    assert isinstance(verdict, TryLater)
+    kie_outcome = await keyless.submit(family, cast("Any", None), callback_url=None)
+    assert isinstance(kie_outcome, TryLater)
 
 
 async def _call_back(worker: WorkerWithTwoAccounts, job: Job) -> int:

@@ -170,7 +170,7 @@ async def noted(setup: WorkerSetup) -> AsyncIterator[tuple[WorkerSetup, list[Cha
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("kie_outcome", "told"),
     [
         (Accepted("t1"), ["claimed", "submitted"]),
         (TryLater(Reason.RATE_LIMITED, "429"), ["claimed", "deferred"]),
@@ -180,11 +180,11 @@ async def noted(setup: WorkerSetup) -> AsyncIterator[tuple[WorkerSetup, list[Cha
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else None,
 )
 async def test_each_event_of_a_submit_is_announced(
-    setup: WorkerSetup, verdict: SubmitOutcome, told: list[str]
+    setup: WorkerSetup, kie_outcome: SubmitOutcome, told: list[str]
 ) -> None:
     async with noted(setup) as (own, changes):
         job = await own.enqueue()
-        own.kie.submits.append(verdict)
+        own.kie.submits.append(kie_outcome)
         await own.submit(job)
         assert (await own.events(job))[1:] == told
         assert {change.job_id for change in changes} == {job.id}

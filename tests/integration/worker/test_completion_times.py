@@ -125,15 +125,15 @@ async def test_an_end_without_a_time_from_a_callback_ended_just_now(
 
 
 @pytest.mark.parametrize(
-    ("verdict", "late_seconds"),
+    ("kie_outcome", "late_seconds"),
     [(TaskFailed(Reason.PROVIDER_FAILED, "no"), 0.0), (Pending(0.5), 1_801.0)],
     ids=["failure", "deadline"],
 )
 async def test_ends_without_images_teach_nothing(
-    setup: WorkerSetup, verdict: PollOutcome, late_seconds: float
+    setup: WorkerSetup, kie_outcome: PollOutcome, late_seconds: float
 ) -> None:
     job = await generating(setup)
-    setup.kie.polls += [Pending(0), verdict]
+    setup.kie.polls += [Pending(0), kie_outcome]
     await setup.poll(job)
     await setup.let_pass(late_seconds)
     assert await setup.poll(job) is None

@@ -253,9 +253,9 @@ def family_of(setup: WorkerSetup) -> FamilyBrake:
     return account.brake.family_brake(MODEL)
 
 
-async def submitted(setup: WorkerSetup, verdict: SubmitOutcome) -> Job:
+async def submitted(setup: WorkerSetup, kie_outcome: SubmitOutcome) -> Job:
     job = await setup.enqueue(text_to_image())
-    setup.kie.submits.append(verdict)
+    setup.kie.submits.append(kie_outcome)
     await setup.submit(job)
     return await setup.now_is(job)
 
@@ -277,7 +277,7 @@ async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(
 
 
 @pytest.mark.parametrize(
-    ("verdict", "level"),
+    ("kie_outcome", "level"),
     [
         (Accepted("t1"), 0),
         (Refused("422", 422), 1),
@@ -288,12 +288,12 @@ async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(
     ids=lambda value: type(value).__name__,
 )
 async def test_the_answer_to_a_probe_opens_prolongs_or_proves_nothing(
-    quick: WorkerSetup, verdict: SubmitOutcome, level: int
+    quick: WorkerSetup, kie_outcome: SubmitOutcome, level: int
 ) -> None:
     for _ in range(3):
         await submitted(quick, LOST)
     await when_open(family_of(quick), quick.redis)
-    await submitted(quick, verdict)
+    await submitted(quick, kie_outcome)
     assert family_of(quick).level == level
     if level == 1:
         assert await family_of(quick).probe_wait_seconds(uuid4()) == 0, "the next probe may go"
@@ -315,15 +315,15 @@ async def test_a_web_page_keeps_the_hold_and_pauses_at_once(quick: WorkerSetup) 
     assert family_of(quick).level == 1
 
 
-async def failed_task(setup: WorkerSetup, number: int, verdict: TaskFailed) -> None:
+async def failed_task(setup: WorkerSetup, number: int, kie_outcome: TaskFailed) -> None:
     job = await submitted(setup, Accepted(f"t{number}"))
-    setup.kie.polls.append(verdict)
+    setup.kie.polls.append(kie_outcome)
     await setup.poll(job)
     assert (await setup.now_is(job)).state == "failed"
 
 
 @pytest.mark.parametrize(
-    ("verdict", "level"),
+    ("kie_outcome", "level"),
     [
         (TaskFailed("provider_failed", "Internal Error"), 1),
         (TaskFailed("provider_failed", "cannot fetch the image", is_request_fault=True), 0),
@@ -332,10 +332,10 @@ async def failed_task(setup: WorkerSetup, number: int, verdict: TaskFailed) -> N
     ids=["kie", "input", "policy"],
 )
 async def test_tasks_that_kie_failed_pause_the_family_and_callers_faults_do_not(
-    quick: WorkerSetup, verdict: TaskFailed, level: int
+    quick: WorkerSetup, kie_outcome: TaskFailed, level: int
 ) -> None:
     for number in range(3):
-        await failed_task(quick, number, verdict)
+        await failed_task(quick, number, kie_outcome)
     assert family_of(quick).level == level
 
 

@@ -46,7 +46,7 @@ CLAIMED = "c" * 32
 class Doubt:
     """One way for a late task to be in doubt."""
 
-    verdict: PollOutcome
+    kie_outcome: PollOutcome
     task_id: str
     outcome: str | None
     event: str
@@ -68,12 +68,12 @@ async def in_doubt(setup: WorkerSetup, doubt: Doubt) -> Job:
     if doubt.outcome == "expired":
         await setup.sql("UPDATE job_attempts SET sent_at = now() - interval '15 days'")
     if doubt.task_id == TASK:
-        await check(setup, doubt.verdict)
+        await check(setup, doubt.kie_outcome)
         return job
     # Only a callback names it, and Kie's record has no callback URL. The job's own task fails.
     await check(setup, TaskFailed("provider_failed", "no"))
     inbox_id = await called_back(setup, job, doubt.task_id)
-    setup.kie.polls.append(doubt.verdict)
+    setup.kie.polls.append(doubt.kie_outcome)
     await CallbackHandler(setup.deps, setup.database).handle(inbox_id)
     return job
 
@@ -92,7 +92,7 @@ async def test_a_doubt_is_reported_with_the_answer_and_the_command(
         job = await in_doubt(setup, doubt)
         if doubt.outcome is None:
             await setup.redis.flushdb()  # time passes for the limit on queries of one task
-            await check(setup, doubt.verdict)
+            await check(setup, doubt.kie_outcome)
     assert await outcome_of(setup, doubt) == (doubt.outcome, True)
     (line,) = (one for one in lines if one["event"] == doubt.event)
     assert line["log_level"] == "error"
@@ -159,16 +159,16 @@ async def test_a_dismissed_task_is_checked_no_more(setup: WorkerSetup, doubt: Do
 
 
 @pytest.mark.parametrize(
-    ("verdict", "outcome"),
+    ("kie_outcome", "outcome"),
     [(Delivered(URLS), "delivered"), (TaskFailed("provider_failed", "no"), "failed")],
 )
 async def test_an_answer_of_kie_ends_the_doubt(
-    setup: WorkerSetup, verdict: PollOutcome, outcome: str
+    setup: WorkerSetup, kie_outcome: PollOutcome, outcome: str
 ) -> None:
     doubt = DOUBTS["which images"]
     job = await in_doubt(setup, doubt)
     await setup.redis.flushdb()  # time passes for the limit on queries of one task
-    await check(setup, verdict)
+    await check(setup, kie_outcome)
     assert await outcome_of(setup, doubt) == (outcome, False)
     with pytest.raises(InvalidRequest, match="no late task of it is in doubt"):
         await setup.producer.resolve_delivered(job.id, URLS, "too late")

@@ -51,10 +51,10 @@ async def make_due(setup: WorkerSetup) -> None:
     await setup.sql("UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL")
 
 
-async def check(setup: WorkerSetup, *verdicts: PollOutcome) -> int:
+async def check(setup: WorkerSetup, *kie_outcomes: PollOutcome) -> int:
     """Let the next check be due, and make it."""
     await make_due(setup)
-    setup.kie.polls.extend(verdicts)
+    setup.kie.polls.extend(kie_outcomes)
     return await LateTaskChecks(setup.deps).check_due()
 
 
@@ -316,7 +316,7 @@ async def test_a_task_that_another_job_has_is_not_kept_a_second_time(setup: Work
 
 
 @pytest.mark.parametrize(
-    ("verdict", "sent", "outcomes"),
+    ("kie_outcome", "sent", "outcomes"),
     [
         (NoVerdict("422", lacks_record=True), "2 days", [None, "forgotten"]),
         (NoVerdict("422", lacks_record=True), "2 hours", [None, None]),
@@ -326,13 +326,13 @@ async def test_a_task_that_another_job_has_is_not_kept_a_second_time(setup: Work
     ],
 )
 async def test_checks_end_when_kie_forgets_or_decides(
-    setup: WorkerSetup, verdict: PollOutcome, sent: str, outcomes: list[str | None]
+    setup: WorkerSetup, kie_outcome: PollOutcome, sent: str, outcomes: list[str | None]
 ) -> None:
     job = await given_up(setup)
     await setup.sql("UPDATE job_attempts SET sent_at = now() - $1::text::interval", sent)
     found = []
     for _ in outcomes:
-        await check(setup, verdict)
+        await check(setup, kie_outcome)
         found.append((await late_tasks(setup))[0]["outcome"])
     assert found == outcomes
     assert (await setup.events(job)).count("failed_late") == ("failed" in outcomes)

@@ -207,7 +207,7 @@ async def test_without_a_wake_up_the_fallback_finds_it_within_half_a_second(
 ) -> None:
     runs = Runs()
     async with running(lane_over(redis, runs)):
-        await eventually(lambda: _has_looked(redis), "the lane has looked and sleeps")
+        await eventually(lambda: _has_claimed(redis), "the lane has looked and sleeps")
         started_at = monotonic()
         await deliver(redis)
         await runs.reach(1)
@@ -259,7 +259,7 @@ async def _nothing_is_due(redis: ArqRedis) -> bool:
     return await due_now(redis) == 0
 
 
-async def _has_looked(redis: ArqRedis) -> bool:
+async def _has_claimed(redis: ArqRedis) -> bool:
     return (await commands(redis))["evalsha"] > 0
 
 

@@ -196,7 +196,9 @@ async def test_all_accounts_full_or_paused_means_nothing_is_claimed(redis: ArqRe
     async with running(floor.lane):
         await floor.runs.reach(3)
         before = await commands(redis)
-        await eventually(lambda: _looked(redis, before["evalsha"] + 2), "it has looked again")
+        await eventually(
+            lambda: _claimed_again(redis, before["evalsha"] + 2), "it has looked again"
+        )
         assert floor.came == {"default": 3}
         gate.set()
 
@@ -234,5 +236,5 @@ async def _has_come(floor: Floor, name: str, times: int) -> bool:
     return floor.came[name] >= times
 
 
-async def _looked(redis: ArqRedis, times: int) -> bool:
+async def _claimed_again(redis: ArqRedis, times: int) -> bool:
     return (await commands(redis))["evalsha"] >= times

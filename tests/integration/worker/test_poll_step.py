@@ -1,4 +1,4 @@
-"""The poll step over a scripted Kie: only its verdict or the deadline ends a job, once."""
+"""The poll step over a scripted Kie: only its outcome or the deadline ends a job, once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def generating(setup: WorkerSetup, quantity: int = 1) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "state", "reason", "charged"),
+    ("kie_outcome", "state", "reason", "charged"),
     [
         (Delivered((URL,)), "succeeded", None, 6),
         (TaskFailed(Reason.PROVIDER_FAILED, "it broke"), "failed", "provider_failed", 0),
@@ -55,23 +55,23 @@ async def generating(setup: WorkerSetup, quantity: int = 1) -> Job:
     ids=["success", "failure", "content-policy"],
 )
 async def test_kies_answer_ends_the_job_and_moves_the_money_once(
-    setup: WorkerSetup, verdict: PollOutcome, state: str, reason: str | None, charged: int
+    setup: WorkerSetup, kie_outcome: PollOutcome, state: str, reason: str | None, charged: int
 ) -> None:
     job = await generating(setup)
-    setup.kie.polls.append(verdict)
+    setup.kie.polls.append(kie_outcome)
     assert await setup.poll(job) is None
     after = await setup.now_is(job)
     assert (after.state, after.reason) == (state, reason)
     assert after.credits_charged == (Decimal(charged) if charged else None)
     assert await setup.money() == (START - charged, 0)
-    if isinstance(verdict, TaskFailed):
-        assert after.message == verdict.message
+    if isinstance(kie_outcome, TaskFailed):
+        assert after.message == kie_outcome.message
     kinds = await setup.sql("SELECT kind FROM ledger_entries WHERE job_id = $1 ORDER BY id", job.id)
     assert [row["kind"] for row in kinds] == ["hold", "capture" if charged else "release"]
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    "kie_outcome",
     [
         NoVerdict("500"),
         NoVerdict("422 unknown task"),
@@ -79,20 +79,20 @@ async def test_kies_answer_ends_the_job_and_moves_the_money_once(
         NoVerdict("401", account_blocked=True),
         NoVerdict("timeout"),
     ],
-    ids=lambda verdict: verdict.message,
+    ids=lambda kie_outcome: kie_outcome.message,
 )
 async def test_an_answer_that_decides_nothing_is_asked_for_again_with_backoff(
-    setup: WorkerSetup, verdict: NoVerdict
+    setup: WorkerSetup, kie_outcome: NoVerdict
 ) -> None:
     job = await generating(setup)
-    setup.kie.polls += [verdict] * 6
+    setup.kie.polls += [kie_outcome] * 6
     delays = []
     for _ in range(6):
         delay_seconds = await setup.poll(job)
         assert delay_seconds is not None
         delays.append(delay_seconds)
         await setup.redis.flushall()  # the throttle is not tested here
-    least = 5.0 if verdict.slow_down or verdict.account_blocked else 0.5
+    least = 5.0 if kie_outcome.slow_down or kie_outcome.account_blocked else 0.5
     assert delays[0] >= least
     assert 10 < delays[-1] <= 30
     assert (await setup.now_is(job)).state == "generating"

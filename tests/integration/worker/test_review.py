@@ -37,11 +37,11 @@ async def generating(setup: WorkerSetup, task_id: str = "t1") -> Job:
     return await setup.now_is(job)
 
 
-async def poll(setup: WorkerSetup, job: Job, *verdicts: PollOutcome) -> list[float | None]:
-    """Poll once for each verdict; return when each asks to be run again."""
-    setup.kie.polls += verdicts
+async def poll(setup: WorkerSetup, job: Job, *kie_outcomes: PollOutcome) -> list[float | None]:
+    """Poll once for each outcome; return when each asks to be run again."""
+    setup.kie.polls += kie_outcomes
     delays = []
-    for _ in verdicts:
+    for _ in kie_outcomes:
         delays.append(await setup.poll(job))
         await setup.redis.flushall()  # the throttle is not tested here
     return delays
@@ -100,14 +100,14 @@ async def test_a_record_that_was_half_written_is_read_as_soon_as_it_is_whole(
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    "kie_outcome",
     [UNREADABLE, Pending(0.9), NoVerdict("502"), NoVerdict("neither", has_record=True)],
-    ids=lambda verdict: type(verdict).__name__,
+    ids=lambda kie_outcome: type(kie_outcome).__name__,
 )
-async def test_no_deadline_ends_a_held_job(setup: WorkerSetup, verdict: PollOutcome) -> None:
+async def test_no_deadline_ends_a_held_job(setup: WorkerSetup, kie_outcome: PollOutcome) -> None:
     job = await held(setup)
     await setup.let_pass(1801 + LAST_POLL_LIMIT_SECONDS * 10)
-    assert await poll(setup, job, verdict, verdict) == [REVIEW_POLL_SECONDS] * 2
+    assert await poll(setup, job, kie_outcome, kie_outcome) == [REVIEW_POLL_SECONDS] * 2
     after = await setup.now_is(job)
     assert (after.state, after.reason) == ("generating", "result_unreadable")
     assert await setup.money() == (START, PRICE)
@@ -121,7 +121,7 @@ async def test_at_the_deadline_an_unreadable_success_is_held_at_once(setup: Work
 
 
 @pytest.mark.parametrize(
-    ("verdict", "state", "charge"),
+    ("kie_outcome", "state", "charge"),
     [
         (Delivered((URL,)), "succeeded", PRICE),
         (TaskFailed("provider_failed", "it broke"), "failed", 0),
@@ -129,10 +129,10 @@ async def test_at_the_deadline_an_unreadable_success_is_held_at_once(setup: Work
     ids=["delivered", "failed"],
 )
 async def test_kie_may_yet_answer_readably(
-    setup: WorkerSetup, verdict: PollOutcome, state: str, charge: int
+    setup: WorkerSetup, kie_outcome: PollOutcome, state: str, charge: int
 ) -> None:
     job = await held(setup)
-    await poll(setup, job, verdict)
+    await poll(setup, job, kie_outcome)
     after = await setup.now_is(job)
     assert after.state == state
     assert after.reason in (None, "provider_failed")

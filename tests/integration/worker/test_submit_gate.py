@@ -62,9 +62,9 @@ async def test_two_workers_share_the_limit_without_a_single_429_and_close_to_it(
     assert set(states) <= {"queued", "submitting", "generating"}, "what is above the limit waits"
     # Two workers, two lanes each, looking twice a second; the rest is the polls of 20 tasks, each
     # once a second at most and four scripts at most.
-    looks = used["evalsha"] / waited_seconds
-    assert looks < 40 + 20 * 4, (
-        f"{looks:.0f} scripts a second while nothing can be submitted: {used}"
+    scripts_per_second = used["evalsha"] / waited_seconds
+    assert scripts_per_second < 40 + 20 * 4, (
+        f"{scripts_per_second:.0f} scripts a second while nothing can be submitted: {used}"
     )
     deployment.check_paid_once()
 
@@ -97,12 +97,14 @@ async def test_the_claim_leaves_what_may_not_be_submitted_unclaimed(
             *(lane_over(redis, runs, lane=Lane.SUBMIT, gates=SubmitGates(gates)) for runs in others)
         ):
             started_at = monotonic()
-            await eventually(lambda: _looked(redis, before["evalsha"] + 12), "all have looked")
+            await eventually(
+                lambda: _claimed_again(redis, before["evalsha"] + 12), "all have looked"
+            )
             assert monotonic() - started_at > 0.5, "they claim without a pause"
         used = await commands(redis) - before
     assert [runs.count.total() for runs in others] == [0, 0, 0]
     assert used["get"] <= 20, used  # the leases of the five, renewed inside scripts
 
 
-async def _looked(redis: ArqRedis, times: int) -> bool:
+async def _claimed_again(redis: ArqRedis, times: int) -> bool:
     return (await commands(redis))["evalsha"] >= times

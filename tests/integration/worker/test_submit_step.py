@@ -70,7 +70,7 @@ class ShakyStore(JobStore):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "state", "reason", "outcome", "held"),
+    ("kie_outcome", "state", "reason", "outcome", "held"),
     [
         (Accepted("t1"), "generating", None, "accepted", PRICE),
         (TryLater(Reason.RATE_LIMITED, "429"), "queued", "rate_limited", "deferred", PRICE),
@@ -90,10 +90,10 @@ class ShakyStore(JobStore):
     ids=lambda value: getattr(value, "message", None),
 )
 async def test_each_answer_to_a_submit_has_its_row(
-    setup: WorkerSetup, verdict: SubmitOutcome, state: str, reason: str, outcome: str, held: int
+    setup: WorkerSetup, kie_outcome: SubmitOutcome, state: str, reason: str, outcome: str, held: int
 ) -> None:
     job = await setup.enqueue()
-    setup.kie.submits.append(verdict)
+    setup.kie.submits.append(kie_outcome)
     delay_seconds = await setup.submit(job)
     after = await setup.now_is(job)
     task_id = "t1" if state == "generating" else None
@@ -105,8 +105,8 @@ async def test_each_answer_to_a_submit_has_its_row(
         assert after.due_at > job.due_at
         assert delay_seconds is not None
         assert delay_seconds >= 1
-    if not isinstance(verdict, Accepted):
-        assert after.message == verdict.message
+    if not isinstance(kie_outcome, Accepted):
+        assert after.message == kie_outcome.message
 
 
 async def test_an_accepted_job_has_its_first_poll_delivered(setup: WorkerSetup) -> None:

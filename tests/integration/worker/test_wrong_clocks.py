@@ -16,14 +16,14 @@ from worker.steps.submit import STALE_CLAIM_SECONDS
 HOUR = 3600.0
 
 
-@pytest.mark.parametrize("verdict", [Pending(0.5), NoVerdict("502"), NoVerdict("?", True)])
+@pytest.mark.parametrize("kie_outcome", [Pending(0.5), NoVerdict("502"), NoVerdict("?", True)])
 @pytest.mark.parametrize("ahead_seconds", [2200.0, HOUR, 365 * 24 * HOUR])
 async def test_a_worker_whose_clock_is_ahead_fails_no_task_before_its_deadline(
-    setup: WorkerSetup, verdict: PollOutcome, ahead_seconds: float
+    setup: WorkerSetup, kie_outcome: PollOutcome, ahead_seconds: float
 ) -> None:
     job = await generating(setup)
     setup.clock.set_wrong(ahead_seconds)
-    setup.kie.polls += [verdict, Delivered((URL,))]
+    setup.kie.polls += [kie_outcome, Delivered((URL,))]
     with pytest.raises(TooEarly) as early:
         await setup.poll(job)
     assert early.value.wait_seconds == pytest.approx(1800, abs=30)

@@ -85,17 +85,17 @@ def test_a_wrong_argument_is_refused_with_what_is_allowed(
 
 
 def test_the_campaign_gives_everybody_twelve_kills_in_24_seconds() -> None:
-    blows, libraries, page = campaign.read_command_line([])
-    assert blows == KillPlan(jobs=200, kills=12, window_seconds=24, patience_seconds=360)
+    plan, libraries, page = campaign.read_command_line([])
+    assert plan == KillPlan(jobs=200, kills=12, window_seconds=24, limit_seconds=360)
     assert libraries == ("arq", "saq", "streaq")
     assert page is None
 
 
 def test_the_campaign_reads_its_arguments() -> None:
-    blows, libraries, page = campaign.read_command_line(
+    plan, libraries, page = campaign.read_command_line(
         ["--jobs", "5", "--kills", "2", "--peers", "saq", "--report", "page.md"]
     )
-    assert (blows.jobs, blows.kills) == (5, 2)
+    assert (plan.jobs, plan.kills) == (5, 2)
     assert libraries == ("saq",)
     assert page == Path("page.md")
 
@@ -104,7 +104,7 @@ def test_the_campaign_reads_its_arguments() -> None:
     ("arguments", "sentence"),
     [
         (["--kills", "0"], "0 must be 1 or more"),
-        (["--patience-seconds", "7200"], "7200 must be above 0, 3600 at most"),
+        (["--limit-seconds", "7200"], "7200 must be above 0, 3600 at most"),
         (["--peers", "celery"], "celery must be some of arq, saq, streaq"),
     ],
 )

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.campaign.campaign_options import CampaignOptions, Weather
+from tests.campaign.campaign_options import CampaignOptions, FaultLevel
 from tests.campaign.campaign_orders import (
     SHORT_ACCOUNT,
     OrderBook,
@@ -33,11 +33,11 @@ _DEATHS = {
 
 
 @pytest.mark.parametrize("kills", [7, 40, 500])
-@pytest.mark.parametrize("weather", ["usual", "harsh"])
+@pytest.mark.parametrize("fault_level", ["usual", "harsh"])
 def test_a_plan_kills_exactly_as_often_as_asked_and_every_kind_of_process(
-    kills: int, weather: Weather
+    kills: int, fault_level: FaultLevel
 ) -> None:
-    plan = draw_plan(CampaignOptions(kills=kills, seed=1, weather=weather), Random(1))
+    plan = draw_plan(CampaignOptions(kills=kills, seed=1, fault_level=fault_level), Random(1))
     times = Counter(fault.kind for fault in plan)
     assert sum(times[kind] * deaths for kind, deaths in _DEATHS.items()) == kills
     assert all(times[kind] for kind in _DEATHS)

@@ -26,7 +26,7 @@ from shared.domain.kie_outcomes import (
 )
 from shared.errors import Fault, InvalidRequest
 
-patient = settings(deadline=None, max_examples=150)
+without_deadline = settings(deadline=None, max_examples=150)
 
 scalars = st.one_of(
     st.none(),
@@ -69,42 +69,42 @@ def holds(value: Any, needle: str) -> bool:
     return needle in json.dumps(value, ensure_ascii=False, default=str)
 
 
-@patient
+@without_deadline
 @given(answers)
 def test_any_answer_to_a_submit_gets_an_outcome(answer: KieResponse) -> None:
-    verdict = FAMILY.read_submit(answer)
+    outcome = FAMILY.read_submit(answer)
     assert isinstance(
-        verdict, Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
+        outcome, Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
     )
-    if isinstance(verdict, Accepted):
+    if isinstance(outcome, Accepted):
         assert 200 <= answer.status < 300
-        assert verdict.task_id.strip() == verdict.task_id != ""
+        assert outcome.task_id.strip() == outcome.task_id != ""
         given_id = answer.body["data"].get("taskId") or answer.body["data"].get("task_id")
-        assert given_id.strip() == verdict.task_id
+        assert given_id.strip() == outcome.task_id
     if answer.status >= 500 and answer.status not in (505, 511, 550):
-        assert isinstance(verdict, Ambiguous)
+        assert isinstance(outcome, Ambiguous)
 
 
-@patient
+@without_deadline
 @given(answers)
 def test_any_answer_to_a_poll_gets_an_outcome(answer: KieResponse) -> None:
-    verdict = FAMILY.read_poll(answer)
-    assert isinstance(verdict, Pending | Delivered | TaskFailed | Unreadable | NoVerdict)
-    if isinstance(verdict, Delivered):
+    outcome = FAMILY.read_poll(answer)
+    assert isinstance(outcome, Pending | Delivered | TaskFailed | Unreadable | NoVerdict)
+    if isinstance(outcome, Delivered):
         assert 200 <= answer.status < 300
-        assert verdict.result_urls
-        assert all(url.startswith("http") for url in verdict.result_urls)
-    if isinstance(verdict, Pending):
-        assert 0 <= verdict.progress <= 1
-    if isinstance(verdict, Delivered | Pending):
+        assert outcome.result_urls
+        assert all(url.startswith("http") for url in outcome.result_urls)
+    if isinstance(outcome, Pending):
+        assert 0 <= outcome.progress <= 1
+    if isinstance(outcome, Delivered | Pending):
         assert answer.body["code"] in (200, "200")
 
 
-@patient
+@without_deadline
 @given(records)
 def test_a_record_without_any_url_is_never_delivered(record: dict[str, Any]) -> None:
-    verdict = FAMILY.read_poll(KieResponse(200, {"code": 200, "data": record}, ""))
-    if isinstance(verdict, Delivered):
+    outcome = FAMILY.read_poll(KieResponse(200, {"code": 200, "data": record}, ""))
+    if isinstance(outcome, Delivered):
         assert holds(record, "http")
 
 
@@ -124,7 +124,7 @@ field_names = st.sampled_from(
 likely = st.sampled_from(["1:1", "3:2", 1, 2, True, "FLUX_MAX", ["https://example.com/a.png"]])
 
 
-@patient
+@without_deadline
 @given(
     st.sampled_from(["text-to-image", "image-to-image"]),
     st.dictionaries(field_names, likely | anything, max_size=8),
@@ -143,7 +143,7 @@ def test_any_fields_are_a_request_or_an_invalid_request(task: str, fields: dict[
     assert json.dumps(built, ensure_ascii=False).encode()
 
 
-@patient
+@without_deadline
 @given(st.text(max_size=60) | st.from_regex(r"https?://[^/]{1,30}/.{0,20}"))
 def test_any_text_is_a_public_url_or_a_fault_of_its_own(text: str) -> None:
     fields = {"image_urls": [text], "aspect_ratio": "1:1"}

@@ -71,28 +71,28 @@ UNCERTAIN: list[tuple[int, Any, str]] = [
 def test_an_answer_of_another_endpoint_creates_nothing_and_is_not_held_against_the_job(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_submit(KieResponse(status, body, text))
-    assert isinstance(verdict, WrongEndpoint)
-    assert "the endpoint is wrong" in verdict.message
+    outcome = FAMILY.read_submit(KieResponse(status, body, text))
+    assert isinstance(outcome, WrongEndpoint)
+    assert "the endpoint is wrong" in outcome.message
 
 
 @pytest.mark.parametrize(("status", "body", "text"), UNCERTAIN)
 def test_a_success_that_is_not_kies_may_have_reached_kie_and_names_the_endpoint(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_submit(KieResponse(status, body, text))
-    assert isinstance(verdict, Ambiguous)
-    assert verdict.wrong_endpoint
+    outcome = FAMILY.read_submit(KieResponse(status, body, text))
+    assert isinstance(outcome, Ambiguous)
+    assert outcome.wrong_endpoint
 
 
 @pytest.mark.parametrize(("status", "body", "text"), CERTAIN + UNCERTAIN)
 def test_for_a_poll_none_of_these_codes_decides_about_the_task(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_poll(KieResponse(status, body, text))
-    assert isinstance(verdict, NoVerdict)
-    assert verdict.wrong_endpoint
-    assert not verdict.has_record
+    outcome = FAMILY.read_poll(KieResponse(status, body, text))
+    assert isinstance(outcome, NoVerdict)
+    assert outcome.wrong_endpoint
+    assert not outcome.has_record
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_for_a_poll_none_of_these_codes_decides_about_the_task(
 def test_what_may_be_kies_own_answer_cut_short_is_ambiguous_and_no_more(
     status: int, body: Any, text: str
 ) -> None:
-    verdict = FAMILY.read_submit(KieResponse(status, body, text))
-    assert isinstance(verdict, Ambiguous)
-    assert not verdict.wrong_endpoint
+    outcome = FAMILY.read_submit(KieResponse(status, body, text))
+    assert isinstance(outcome, Ambiguous)
+    assert not outcome.wrong_endpoint
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_what_speaks_of_the_request_or_the_account_stays_so(
 
 def test_an_unknown_task_is_no_wrong_endpoint() -> None:
     for code, msg in ((422, "The record does not exist"), (404, "The record does not exist")):
-        verdict = FAMILY.read_poll(KieResponse(200, enveloped(code, msg), ""))
-        assert isinstance(verdict, NoVerdict)
-        assert not verdict.wrong_endpoint
+        outcome = FAMILY.read_poll(KieResponse(200, enveloped(code, msg), ""))
+        assert isinstance(outcome, NoVerdict)
+        assert not outcome.wrong_endpoint
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_an_unknown_task_is_no_wrong_endpoint() -> None:
     ],
 )
 def test_a_fault_of_the_request_that_kie_sends_as_500_is_a_refusal(words: str) -> None:
-    verdict = FAMILY.read_submit(KieResponse(200, enveloped(500, words), ""))
-    assert isinstance(verdict, Refused)
-    assert verdict.code == 500
+    outcome = FAMILY.read_submit(KieResponse(200, enveloped(500, words), ""))
+    assert isinstance(outcome, Refused)
+    assert outcome.code == 500
 
 
 @pytest.mark.parametrize(
@@ -187,5 +187,5 @@ def test_a_fault_of_the_request_that_kie_sends_as_500_is_a_refusal(words: str) -
     ],
 )
 def test_any_other_500_may_have_made_a_task(status: int, words: str, data: Any) -> None:
-    verdict = FAMILY.read_submit(KieResponse(status, enveloped(500, words, data), ""))
-    assert isinstance(verdict, Ambiguous)
+    outcome = FAMILY.read_submit(KieResponse(status, enveloped(500, words, data), ""))
+    assert isinstance(outcome, Ambiguous)

@@ -58,10 +58,10 @@ def read_success(record: dict[str, Any]) -> PollOutcome:
     ids=lambda record: json.dumps(record)[:90],
 )
 def test_both_images_are_found_wherever_a_page_of_kies_puts_them(record: dict[str, Any]) -> None:
-    verdict = read_success(record)
-    assert isinstance(verdict, Delivered)
-    assert set(verdict.result_urls) == {ONE, TWO}
-    assert len(verdict.result_urls) == 2
+    outcome = read_success(record)
+    assert isinstance(outcome, Delivered)
+    assert set(outcome.result_urls) == {ONE, TWO}
+    assert len(outcome.result_urls) == 2
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ UNREADABLE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("record", UNREADABLE, ids=lambda record: json.dumps(record)[:90])
 def test_a_success_whose_images_are_not_certain_is_unreadable(record: dict[str, Any]) -> None:
-    verdict = read_success(record)
-    assert isinstance(verdict, Unreadable)
-    assert "Kie reports success (successFlag 1, status SUCCESS), but" in verdict.message
-    assert json.loads(verdict.answer)["successFlag"] == 1
+    outcome = read_success(record)
+    assert isinstance(outcome, Unreadable)
+    assert "Kie reports success (successFlag 1, status SUCCESS), but" in outcome.message
+    assert json.loads(outcome.answer)["successFlag"] == 1
 
 
 def test_the_answer_shows_result_urls_and_hides_prompts_keys_and_callback_urls() -> None:
     secret = "a-secret-word"
-    verdict = read_success(
+    outcome = read_success(
         {
             "paramJson": json.dumps({"prompt": secret, "callBackUrl": f"https://h/{secret}"}),
             "param": {"input": {"prompt": secret}},
@@ -159,15 +159,15 @@ def test_the_answer_shows_result_urls_and_hides_prompts_keys_and_callback_urls()
             "errorMessage": "",
         }
     )
-    assert isinstance(verdict, Unreadable)
-    assert secret not in verdict.answer
-    assert ONE in verdict.answer
+    assert isinstance(outcome, Unreadable)
+    assert secret not in outcome.answer
+    assert ONE in outcome.answer
 
 
 def test_an_answer_of_any_size_is_shown_shortened() -> None:
-    verdict = read_success({"response": {"resultUrls": [ONE * 100] * 100, "x": [[[[[[[[1]]]]]]]]}})
-    assert isinstance(verdict, Unreadable)
-    assert len(verdict.answer) <= 4_000
+    outcome = read_success({"response": {"resultUrls": [ONE * 100] * 100, "x": [[[[[[[[1]]]]]]]]}})
+    assert isinstance(outcome, Unreadable)
+    assert len(outcome.answer) <= 4_000
 
 
 urls = st.sampled_from([ONE, TWO, COMMAS])
@@ -186,12 +186,12 @@ lists = st.lists(urls | junk, min_size=1, max_size=5)
 def test_a_list_is_delivered_whole_or_not_at_all(
     entries: list[Any], name: str, as_text: bool
 ) -> None:
-    verdict = read_success({"response": {name: json.dumps(entries) if as_text else entries}})
+    outcome = read_success({"response": {name: json.dumps(entries) if as_text else entries}})
     clean = [one.strip() if isinstance(one, str) else one for one in entries]
     if all(one in (ONE, TWO, COMMAS) for one in clean):
-        assert verdict == Delivered(tuple(dict.fromkeys(clean)))
+        assert outcome == Delivered(tuple(dict.fromkeys(clean)))
     else:
-        assert isinstance(verdict, Unreadable)
+        assert isinstance(outcome, Unreadable)
 
 
 @settings(deadline=None, max_examples=300)
@@ -201,7 +201,7 @@ def test_fields_that_differ_are_never_delivered(given_lists: list[list[Any]]) ->
     record = {"resultUrls": first, "response": {"resultUrls": second}}
     if rest:
         record["resultJson"] = {"resultUrls": rest[0]}
-    verdict = read_success(record)
-    if isinstance(verdict, Delivered):
+    outcome = read_success(record)
+    if isinstance(outcome, Delivered):
         for entries in given_lists:
-            assert {one.strip() for one in entries} == set(verdict.result_urls)
+            assert {one.strip() for one in entries} == set(outcome.result_urls)

@@ -157,8 +157,8 @@ def test_the_error_code_alone_never_decides(code: Any) -> None:
 )
 @pytest.mark.parametrize("code", [400, "400", None])
 def test_a_refusal_for_what_is_shown_is_a_matter_of_policy(words: str, code: Any) -> None:
-    verdict = read(successFlag=2, errorCode=code, errorMessage=words)
-    assert verdict == TaskFailed("content_policy", words)
+    outcome = read(successFlag=2, errorCode=code, errorMessage=words)
+    assert outcome == TaskFailed("content_policy", words)
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def test_a_refusal_for_what_is_shown_is_a_matter_of_policy(words: str, code: Any
     ],
 )
 def test_another_failure_carries_kies_words(code: int, words: str) -> None:
-    verdict = read(successFlag=3, errorCode=code, errorMessage=words, response=None)
-    assert verdict == TaskFailed("provider_failed", words)
+    outcome = read(successFlag=3, errorCode=code, errorMessage=words, response=None)
+    assert outcome == TaskFailed("provider_failed", words)
 
 
 @pytest.mark.parametrize("words", [None, "", "  ", 5, {"a": 1}])
 def test_a_failure_without_words_says_what_was_reported(words: Any) -> None:
-    verdict = read(successFlag=3, status="GENERATE_FAILED", errorMessage=words)
-    assert isinstance(verdict, TaskFailed)
-    assert "successFlag 3, status GENERATE_FAILED" in verdict.message
+    outcome = read(successFlag=3, status="GENERATE_FAILED", errorMessage=words)
+    assert isinstance(outcome, TaskFailed)
+    assert "successFlag 3, status GENERATE_FAILED" in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -203,5 +203,5 @@ def test_a_failure_without_words_says_what_was_reported(words: Any) -> None:
 def test_the_completion_time_is_read_in_every_form_and_never_decides(
     given: Any, expected: datetime | None
 ) -> None:
-    verdict = read(successFlag=1, response={"resultUrls": [ONE]}, completeTime=given)
-    assert verdict == Delivered((ONE,), finished_at=expected)
+    outcome = read(successFlag=1, response={"resultUrls": [ONE]}, completeTime=given)
+    assert outcome == Delivered((ONE,), finished_at=expected)

@@ -41,7 +41,7 @@ def a_mark(who: UUID, since: float = STARTED, seen: float = STARTED) -> Presence
     return Presence(who, int(since * 1000), int(seen * 1000), "worker", f"w{who.int}:1", "db/other")
 
 
-def a_beat(
+def a_heartbeat(
     at: float,
     *workers: LiveWorker,
     presences: tuple[Presence, ...] | None = (),
@@ -51,9 +51,9 @@ def a_beat(
     return HeartbeatResult(own, workers, unknown, STARTED, at)
 
 
-def judged(check: SharedRedisCheck, *beats: HeartbeatResult) -> list[str]:
+def judged(check: SharedRedisCheck, *heartbeats: HeartbeatResult) -> list[str]:
     states = []
-    for result in beats:
+    for result in heartbeats:
         check.update(result)
         states.append(str(check.state))
     return states
@@ -62,8 +62,8 @@ def judged(check: SharedRedisCheck, *beats: HeartbeatResult) -> list[str]:
 def test_alone_it_is_proven_at_once_and_not_before() -> None:
     check = SharedRedisCheck(a_process())
     assert not check.may_claim()
-    assert judged(check, a_beat(1000, presences=None)) == ["open"]
-    assert judged(check, a_beat(1005)) == ["proven"]
+    assert judged(check, a_heartbeat(1000, presences=None)) == ["open"]
+    assert judged(check, a_heartbeat(1005)) == ["proven"]
     assert check.may_claim()
 
 
@@ -71,11 +71,11 @@ async def test_an_older_worker_that_continues_writing_elsewhere_refutes_it() -> 
     check = SharedRedisCheck(a_process())
     states = judged(
         check,
-        a_beat(1000, a_worker(OLD, 998)),
-        a_beat(1001, a_worker(OLD, 998)),
-        a_beat(1002, a_worker(OLD, 998)),
-        a_beat(1003.5, a_worker(OLD, 1003)),
-        a_beat(1004, a_worker(OLD, 1003)),
+        a_heartbeat(1000, a_worker(OLD, 998)),
+        a_heartbeat(1001, a_worker(OLD, 998)),
+        a_heartbeat(1002, a_worker(OLD, 998)),
+        a_heartbeat(1003.5, a_worker(OLD, 1003)),
+        a_heartbeat(1004, a_worker(OLD, 1003)),
     )
     assert states == ["open"] * 4 + ["refuted"]
     for word in ("w1:1", "a:6379/0", "b:6379/0", "REDIS_URL"):
@@ -87,7 +87,7 @@ async def test_an_older_worker_that_continues_writing_elsewhere_refutes_it() -> 
 def test_a_worker_that_was_killed_refutes_nothing_and_is_forgotten() -> None:
     check = SharedRedisCheck(a_process())
     dead = a_worker(OLD, 998)
-    states = judged(check, *(a_beat(1000 + n, dead) for n in range(12)), a_beat(1013.1))
+    states = judged(check, *(a_heartbeat(1000 + n, dead) for n in range(12)), a_heartbeat(1013.1))
     assert states == ["open"] * 12 + ["proven"]
 
 
@@ -95,11 +95,11 @@ def test_a_wiped_redis_is_a_doubt_that_the_next_heartbeat_removes() -> None:
     check = SharedRedisCheck(a_process())
     states = judged(
         check,
-        a_beat(1000, a_worker(OLD, 998), presences=(a_mark(OLD),)),
-        a_beat(1005, a_worker(OLD, 1003)),
-        a_beat(1010, a_worker(OLD, 1008), presences=(a_mark(OLD),)),
-        a_beat(1015, a_worker(OLD, 1013)),
-        a_beat(1020, a_worker(OLD, 1018), presences=(a_mark(OLD),)),
+        a_heartbeat(1000, a_worker(OLD, 998), presences=(a_mark(OLD),)),
+        a_heartbeat(1005, a_worker(OLD, 1003)),
+        a_heartbeat(1010, a_worker(OLD, 1008), presences=(a_mark(OLD),)),
+        a_heartbeat(1015, a_worker(OLD, 1013)),
+        a_heartbeat(1020, a_worker(OLD, 1018), presences=(a_mark(OLD),)),
     )
     assert states == ["proven"] * 5
 
@@ -109,21 +109,21 @@ def test_a_redis_key_that_may_have_expired_proves_nothing() -> None:
     # Beats that come late, as those of a machine that was asleep.
     states = judged(
         check,
-        a_beat(1000, a_worker(OLD, 998)),
-        a_beat(1011, a_worker(OLD, 1010)),
-        a_beat(1023, a_worker(OLD, 1022)),
+        a_heartbeat(1000, a_worker(OLD, 998)),
+        a_heartbeat(1011, a_worker(OLD, 1010)),
+        a_heartbeat(1023, a_worker(OLD, 1022)),
     )
     assert states == ["open"] * 3
 
 
 def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
     oldest = SharedRedisCheck(a_process())
-    beats = [a_beat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(4)]
-    assert judged(oldest, *beats) == ["proven"] * 4
+    heartbeats = [a_heartbeat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(4)]
+    assert judged(oldest, *heartbeats) == ["proven"] * 4
     # A third beside the oldest goes on, whoever else uses another Redis.
     third = SharedRedisCheck(a_process())
-    beats = [
-        a_beat(
+    heartbeats = [
+        a_heartbeat(
             1000 + 5 * n,
             a_worker(OLD, 998 + 5 * n),
             a_worker(YOUNG, 998 + 5 * n),
@@ -131,28 +131,32 @@ def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
         )
         for n in range(4)
     ]
-    assert judged(third, *beats) == ["proven"] * 4
+    assert judged(third, *heartbeats) == ["proven"] * 4
 
 
 def test_it_may_claim_again_when_the_other_is_found_or_gone() -> None:
-    refuting = [a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(3)]
+    refuting = [a_heartbeat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(3)]
     found = SharedRedisCheck(a_process())
     assert judged(found, *refuting)[-1] == "refuted"
-    assert judged(found, a_beat(1015, a_worker(OLD, 1013), presences=(a_mark(OLD),))) == ["proven"]
+    assert judged(found, a_heartbeat(1015, a_worker(OLD, 1013), presences=(a_mark(OLD),))) == [
+        "proven"
+    ]
     gone = SharedRedisCheck(a_process())
-    assert judged(gone, *refuting, a_beat(1030))[-2:] == ["refuted", "proven"]
+    assert judged(gone, *refuting, a_heartbeat(1030))[-2:] == ["refuted", "proven"]
 
 
 def test_without_redis_nothing_new_is_known() -> None:
     check = SharedRedisCheck(a_process())
-    beats = [a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n), presences=None) for n in range(4)]
-    assert judged(check, a_beat(995), *beats) == ["proven"] * 5
+    heartbeats = [
+        a_heartbeat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n), presences=None) for n in range(4)
+    ]
+    assert judged(check, a_heartbeat(995), *heartbeats) == ["proven"] * 5
 
 
 def test_an_api_is_judged_by_any_worker_and_is_ready_until_it_is_refuted() -> None:
     api = SharedRedisCheck(a_process("api"))
-    beats = [a_beat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(3)]
-    assert judged(api, *beats) == ["open", "open", "refuted"]
+    heartbeats = [a_heartbeat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(3)]
+    assert judged(api, *heartbeats) == ["open", "open", "refuted"]
 
 
 @pytest.mark.parametrize(
@@ -168,13 +172,13 @@ def test_another_database_in_this_redis(
     since: float, seen: tuple[float, ...], states: list[str]
 ) -> None:
     check = SharedRedisCheck(a_process())
-    beats = [
-        a_beat(
+    heartbeats = [
+        a_heartbeat(
             1000 + 5 * n, presences=(a_mark(STRANGE, since, moment),), unknown=frozenset({STRANGE})
         )
         for n, moment in enumerate(seen)
     ]
-    assert judged(check, *beats) == states
+    assert judged(check, *heartbeats) == states
     if check.state is RedisSharing.NOT_SHARED:
         for word in ("w9:1", "db/other", "b:6379/0"):
             assert word in check.reason
@@ -183,7 +187,7 @@ def test_another_database_in_this_redis(
 def test_the_doubt_is_logged_once_as_an_error_and_so_is_its_end() -> None:
     check = SharedRedisCheck(a_process())
     with structlog.testing.capture_logs() as logs:
-        judged(check, *(a_beat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(6)))
+        judged(check, *(a_heartbeat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(6)))
     assert [(line["event"], line["log_level"]) for line in logs] == [("redis_not_shared", "error")]
 
 
@@ -196,7 +200,7 @@ def test_settings_that_differ_are_named_with_both_values() -> None:
         "KIE_SUBMITS_PER_10_SECONDS is 20 here, 5 at w3:1"
     )
     with structlog.testing.capture_logs() as logs:
-        SharedRedisCheck(own).update(a_beat(1000, other))
+        SharedRedisCheck(own).update(a_heartbeat(1000, other))
     assert [(line["event"], line["log_level"]) for line in logs] == [("limits_differ", "warning")]
 
 
@@ -227,12 +231,12 @@ def test_keys_that_differ_are_named_by_account_and_worker(
     workers = [
         with_keys(a_worker(who, 1), **keys) for who, keys in zip((OLD, YOUNG), others, strict=False)
     ]
-    result = replace(a_beat(1000, *workers), key_fingerprints=own)
+    result = replace(a_heartbeat(1000, *workers), key_fingerprints=own)
     assert said in differing_keys(result)
     assert bool(differing_keys(result)) is bool(said)
     check = SharedRedisCheck(a_process())
     with structlog.testing.capture_logs() as logs:
-        for one in (result, result, a_beat(1010)):
+        for one in (result, result, a_heartbeat(1010)):
             check.update(one)
     told = [(line["log_level"], line["change"]) for line in logs if line["event"] == "keys_differ"]
     assert told == ([("warning", "began"), ("info", "over")] if said else [])

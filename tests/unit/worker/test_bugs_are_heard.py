@@ -18,9 +18,9 @@ async def test_a_caller_gets_the_error_of_a_bug_instead_of_a_cancellation() -> N
     async def send(_: Sequence[int]) -> Sequence[int]:
         raise KeyError("a bug")
 
-    gathering: MicroBatch[int, int] = MicroBatch(send)
+    batch: MicroBatch[int, int] = MicroBatch(send)
     replies = await asyncio.gather(
-        gathering.send_and_wait(1), gathering.send_and_wait(2), return_exceptions=True
+        batch.send_and_wait(1), batch.send_and_wait(2), return_exceptions=True
     )
     assert [type(reply) for reply in replies] == [KeyError, KeyError]
 
@@ -31,10 +31,10 @@ async def test_a_batch_continues_after_a_bug() -> None:
             raise KeyError("a bug")
         return items
 
-    gathering: MicroBatch[int, int] = MicroBatch(send)
+    batch: MicroBatch[int, int] = MicroBatch(send)
     with pytest.raises(KeyError):
-        await gathering.send_and_wait(1)
-    assert await gathering.send_and_wait(2) == 2
+        await batch.send_and_wait(1)
+    assert await batch.send_and_wait(2) == 2
 
 
 def test_a_connection_that_uvloop_found_closed_is_an_outage() -> None:

@@ -61,11 +61,11 @@ async def test_callbacks_have_some_of_the_connections_to_postgres_only(filling: 
 
 @pytest.mark.parametrize("path", ["/readyz", "/metrics"])
 async def test_simultaneous_health_checks_share_one_check_of_the_servers(path: str) -> None:
-    looks, arrived, go_on = 0, 0, asyncio.Event()
+    checks, arrived, go_on = 0, 0, asyncio.Event()
 
-    async def look() -> None:
-        nonlocal looks
-        looks += 1
+    async def check() -> None:
+        nonlocal checks
+        checks += 1
         await go_on.wait()
 
     def counted(route: web.RouteDef) -> web.RouteDef:
@@ -76,7 +76,7 @@ async def test_simultaneous_health_checks_share_one_check_of_the_servers(path: s
 
         return web.get(route.path, handle)
 
-    health = HealthEndpoints({"postgres": look}, CollectorRegistry(), look, timeout_seconds=20)
+    health = HealthEndpoints({"postgres": check}, CollectorRegistry(), check, timeout_seconds=20)
     async with (
         serve_http("127.0.0.1", 0, map(counted, health.routes())) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
@@ -88,7 +88,7 @@ async def test_simultaneous_health_checks_share_one_check_of_the_servers(path: s
 
         async with asyncio.timeout(20):
             first = asyncio.create_task(ask())
-            while not looks:
+            while not checks:
                 await asyncio.sleep(0.01)
             others = [asyncio.create_task(ask()) for _ in range(CALLERS)]
             while arrived < CALLERS + 1:
@@ -98,6 +98,6 @@ async def test_simultaneous_health_checks_share_one_check_of_the_servers(path: s
             await asyncio.gather(leaver, return_exceptions=True)
             go_on.set()
             assert {await task for task in (first, *others)} == {200}
-        assert looks == 1
+        assert checks == 1
         assert await ask() == 200
-        assert looks == 2
+        assert checks == 2

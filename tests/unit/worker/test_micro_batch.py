@@ -32,8 +32,8 @@ class Sender:
 
 async def test_items_of_one_tick_are_sent_together_in_order() -> None:
     sender = Sender()
-    gathering: MicroBatch[int, int] = MicroBatch(sender)
-    assert await asyncio.gather(*(gathering.send_and_wait(number) for number in (2, 4, 6))) == [
+    batch: MicroBatch[int, int] = MicroBatch(sender)
+    assert await asyncio.gather(*(batch.send_and_wait(number) for number in (2, 4, 6))) == [
         4,
         8,
         12,
@@ -44,11 +44,11 @@ async def test_items_of_one_tick_are_sent_together_in_order() -> None:
 async def test_items_that_arrive_during_a_call_are_sent_with_the_next_one() -> None:
     sender = Sender()
     sender.may_answer.clear()
-    gathering: MicroBatch[int, int] = MicroBatch(sender)
-    first = asyncio.create_task(gathering.send_and_wait(2))
+    batch: MicroBatch[int, int] = MicroBatch(sender)
+    first = asyncio.create_task(batch.send_and_wait(2))
     while not sender.groups:
         await asyncio.sleep(0)
-    others = [asyncio.create_task(gathering.send_and_wait(number)) for number in (4, 6)]
+    others = [asyncio.create_task(batch.send_and_wait(number)) for number in (4, 6)]
     await asyncio.sleep(0)
     sender.may_answer.set()
     assert await asyncio.gather(first, *others) == [4, 8, 12]
@@ -57,31 +57,31 @@ async def test_items_that_arrive_during_a_call_are_sent_with_the_next_one() -> N
 
 async def test_no_group_is_longer_than_the_most() -> None:
     sender = Sender()
-    gathering: MicroBatch[int, int] = MicroBatch(sender, most=2)
-    await asyncio.gather(*(gathering.send_and_wait(number) for number in (2, 4, 6, 8, 10)))
+    batch: MicroBatch[int, int] = MicroBatch(sender, most=2)
+    await asyncio.gather(*(batch.send_and_wait(number) for number in (2, 4, 6, 8, 10)))
     assert sender.groups == [[2, 4], [6, 8], [10]]
 
 
 async def test_a_failure_is_raised_only_to_its_own_caller() -> None:
-    gathering: MicroBatch[int, int] = MicroBatch(Sender())
-    replies = await asyncio.gather(*map(gathering.send_and_wait, (2, 3, 4)), return_exceptions=True)
+    batch: MicroBatch[int, int] = MicroBatch(Sender())
+    replies = await asyncio.gather(*map(batch.send_and_wait, (2, 3, 4)), return_exceptions=True)
     assert replies[0] == 4
     assert isinstance(replies[1], ValueError)
     assert replies[2] == 8
 
 
 async def test_an_outage_is_raised_to_all_callers_and_work_continues_afterwards() -> None:
-    gathering: MicroBatch[int, int] = MicroBatch(Sender())
-    replies = await asyncio.gather(*map(gathering.send_and_wait, (2, 13)), return_exceptions=True)
+    batch: MicroBatch[int, int] = MicroBatch(Sender())
+    replies = await asyncio.gather(*map(batch.send_and_wait, (2, 13)), return_exceptions=True)
     assert [type(reply) for reply in replies] == [RedisDown, RedisDown]
-    assert await gathering.send_and_wait(2) == 4
+    assert await batch.send_and_wait(2) == 4
 
 
 async def test_a_waiter_that_left_is_not_notified() -> None:
     sender = Sender()
     sender.may_answer.clear()
-    gathering: MicroBatch[int, int] = MicroBatch(sender)
-    asks = [asyncio.create_task(gathering.send_and_wait(number)) for number in (2, 4)]
+    batch: MicroBatch[int, int] = MicroBatch(sender)
+    asks = [asyncio.create_task(batch.send_and_wait(number)) for number in (2, 4)]
     while not sender.groups:
         await asyncio.sleep(0)
     asks[0].cancel()
@@ -91,21 +91,21 @@ async def test_a_waiter_that_left_is_not_notified() -> None:
 
 
 async def test_a_bug_is_raised_to_its_caller_and_stops_no_other_call() -> None:
-    gathering: MicroBatch[int, int] = MicroBatch(Sender())
+    batch: MicroBatch[int, int] = MicroBatch(Sender())
     with pytest.raises(ZeroDivisionError):
-        await gathering.send_and_wait(99)
-    assert await gathering.send_and_wait(2) == 4
+        await batch.send_and_wait(99)
+    assert await batch.send_and_wait(2) == 4
 
 
 async def test_a_call_that_nobody_awaits_is_made_and_its_failure_is_logged() -> None:
     sender = Sender()
-    gathering: MicroBatch[int, int] = MicroBatch(sender)
+    batch: MicroBatch[int, int] = MicroBatch(sender)
     with capture_logs() as logs:
-        gathering.send_later(4)
-        assert await gathering.send_and_wait(2) == 4
-        gathering.send_later(13)
+        batch.send_later(4)
+        assert await batch.send_and_wait(2) == 4
+        batch.send_later(13)
         with pytest.raises(RedisDown):
-            await gathering.send_and_wait(6)
+            await batch.send_and_wait(6)
         await asyncio.sleep(0)
     assert sender.groups == [[4, 2], [13, 6]]
     assert [entry["event"] for entry in logs] == ["dependency_down"]
@@ -114,10 +114,10 @@ async def test_a_call_that_nobody_awaits_is_made_and_its_failure_is_logged() -> 
 async def test_a_call_that_nobody_awaits_is_made_after_a_flush() -> None:
     sender = Sender()
     sender.may_answer.clear()
-    gathering: MicroBatch[int, int] = MicroBatch(sender, most=1)
-    gathering.send_later(2)
-    gathering.send_later(4)
-    flushed = asyncio.create_task(gathering.flush())
+    batch: MicroBatch[int, int] = MicroBatch(sender, most=1)
+    batch.send_later(2)
+    batch.send_later(4)
+    flushed = asyncio.create_task(batch.flush())
     while not sender.groups:
         await asyncio.sleep(0)
     assert not flushed.done()
@@ -142,11 +142,11 @@ def test_waiting_batches_wait_for_one_shared_tick() -> None:
     for interval, began in ((eager, 10.001), (late, 10.013), (slow, 10.019)):
         assert interval.seconds_until_next(began) == 0
         assert interval.seconds_until_next(began + 0.001) > 0
-    beats = [
+    ticks = [
         began + interval.seconds_until_next(began)
         for interval, began in ((eager, 10.021), (late, 10.033), (slow, 10.039))
     ]
-    assert [beat / 0.04 for beat in beats] == pytest.approx([round(beat / 0.04) for beat in beats])
+    assert [tick / 0.04 for tick in ticks] == pytest.approx([round(tick / 0.04) for tick in ticks])
 
 
 def test_a_batch_that_follows_the_tick_is_sent_after_its_offset() -> None:
@@ -164,13 +164,13 @@ def test_batches_at_ticks_are_never_more_frequent_than_the_interval() -> None:
 
 
 async def test_after_any_number_of_urgent_items_the_next_waits_for_one_interval() -> None:
-    interval, hurry = BatchInterval(20, burst=0), asyncio.Event()
+    interval, urgent = BatchInterval(20, burst=0), asyncio.Event()
     loop = asyncio.get_running_loop()
     interval.seconds_until_next(loop.time())
     for _ in range(100):
-        loop.call_soon(hurry.set)
-        await interval.wait(hurry)
-        hurry.clear()
+        loop.call_soon(urgent.set)
+        await interval.wait(urgent)
+        urgent.clear()
     assert interval.seconds_until_next(loop.time()) <= 2 * 0.05
 
 
@@ -183,9 +183,9 @@ def test_a_pause_hands_the_first_jobs_back() -> None:
 
 async def test_beyond_the_rate_items_are_sent_together() -> None:
     sender = Sender()
-    gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(20, burst=0))
-    assert await gathering.send_and_wait(2) == 4
-    assert await asyncio.gather(*(gathering.send_and_wait(number) for number in (4, 6, 8))) == [
+    batch: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(20, burst=0))
+    assert await batch.send_and_wait(2) == 4
+    assert await asyncio.gather(*(batch.send_and_wait(number) for number in (4, 6, 8))) == [
         8,
         12,
         16,
@@ -195,22 +195,22 @@ async def test_beyond_the_rate_items_are_sent_together() -> None:
 
 async def test_urgent_items_ignore_the_interval_and_are_sent_with_all_waiting_items() -> None:
     sender = Sender()
-    gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
-    assert await gathering.send_and_wait(2) == 4
-    waiting = asyncio.create_task(gathering.send_and_wait(4))
+    batch: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
+    assert await batch.send_and_wait(2) == 4
+    waiting = asyncio.create_task(batch.send_and_wait(4))
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        assert await gathering.send_and_wait(6, is_urgent=True) == 12
+        assert await batch.send_and_wait(6, is_urgent=True) == 12
         assert await waiting == 8
     assert sender.groups == [[2], [4, 6]]
 
 
 async def test_after_an_urgent_item_the_interval_applies_again() -> None:
     sender = Sender()
-    gathering: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
-    assert await gathering.send_and_wait(2, is_urgent=True) == 4
-    assert await gathering.send_and_wait(4) == 8
-    late = asyncio.create_task(gathering.send_and_wait(6))
+    batch: MicroBatch[int, int] = MicroBatch(sender, interval=BatchInterval(0.001, burst=0))
+    assert await batch.send_and_wait(2, is_urgent=True) == 4
+    assert await batch.send_and_wait(4) == 8
+    late = asyncio.create_task(batch.send_and_wait(6))
     _, waiting = await asyncio.wait([late], timeout=0.05)
     assert waiting == {late}
     assert sender.groups == [[2], [4]]
@@ -219,13 +219,11 @@ async def test_after_an_urgent_item_the_interval_applies_again() -> None:
 
 async def test_urgent_items_are_sent_at_once_even_behind_more_than_one_batch() -> None:
     sender = Sender()
-    gathering: MicroBatch[int, int] = MicroBatch(
-        sender, most=2, interval=BatchInterval(0.001, burst=0)
-    )
-    assert await gathering.send_and_wait(2) == 4
-    asks = [asyncio.create_task(gathering.send_and_wait(number)) for number in (4, 6, 8)]
+    batch: MicroBatch[int, int] = MicroBatch(sender, most=2, interval=BatchInterval(0.001, burst=0))
+    assert await batch.send_and_wait(2) == 4
+    asks = [asyncio.create_task(batch.send_and_wait(number)) for number in (4, 6, 8)]
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        assert await gathering.send_and_wait(10, is_urgent=True) == 20
+        assert await batch.send_and_wait(10, is_urgent=True) == 20
         assert await asyncio.gather(*asks) == [8, 12, 16]
     assert sender.groups == [[2], [4, 6], [8, 10]]

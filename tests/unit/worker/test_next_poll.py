@@ -90,14 +90,14 @@ def test_progress_that_predicts_nothing_is_not_used(progress: float) -> None:
 def test_a_whole_schedule_ends_with_a_poll_at_the_deadline_and_never_breaks_kies_limit(
     deadline: float,
 ) -> None:
-    looks = [0.0]
-    while looks[-1] < deadline - 0.05:
-        delay = seconds_until_next_poll(PollObservation(looks[-1], 0), deadline - looks[-1])
+    polls = [0.0]
+    while polls[-1] < deadline - 0.05:
+        delay = seconds_until_next_poll(PollObservation(polls[-1], 0), deadline - polls[-1])
         assert delay > 0
-        looks.append(looks[-1] + delay)
-    assert looks[-1] <= deadline + 1e-6
-    assert max(sum(1 for at in looks if start <= at < start + 1) for start in looks) <= 3
-    assert len(looks) < 40 + deadline / LONGEST_GAP_SECONDS
+        polls.append(polls[-1] + delay)
+    assert polls[-1] <= deadline + 1e-6
+    assert max(sum(1 for at in polls if start <= at < start + 1) for start in polls) <= 3
+    assert len(polls) < 40 + deadline / LONGEST_GAP_SECONDS
 
 
 # --- with experience ------------------------------------------------------------------------

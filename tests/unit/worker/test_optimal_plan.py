@@ -36,9 +36,9 @@ HARDER = [world for world in (*MAIN, *OTHERS) if re.search("drift|not date|ahead
 def test_polls_are_never_too_close_and_after_the_first_never_too_far_apart(
     seconds: list[float],
 ) -> None:
-    looks = plan_polls(seconds)
-    assert looks[0] >= LEAST_GAP_SECONDS - 1e-9
-    for one, other in pairwise(looks):
+    polls = plan_polls(seconds)
+    assert polls[0] >= LEAST_GAP_SECONDS - 1e-9
+    for one, other in pairwise(polls):
         longest = min(max(one / 4, 3.0), 30.0)
         finest_step = one * 0.15 + LEAST_GAP_SECONDS  # where no moment to choose lies nearer
         assert LEAST_GAP_SECONDS - 1e-9 <= other - one <= max(longest, finest_step) + 1e-9
@@ -63,10 +63,10 @@ def test_tasks_that_all_take_equally_long_are_found_by_the_first_poll() -> None:
 def test_polls_are_dense_where_tasks_end() -> None:
     random = Random(1)
     humps = [random.gauss(25, 2) for _ in range(200)] + [random.gauss(110, 4) for _ in range(100)]
-    looks = plan_polls(humps)
+    polls = plan_polls(humps)
 
     def per_second(start: float, end: float) -> float:
-        return sum(1 for look in looks if start <= look < end) / (end - start)
+        return sum(1 for poll in polls if start <= poll < end) / (end - start)
 
     assert per_second(0, 18) < 0.1
     assert per_second(21, 29) > 3 * per_second(40, 95)

@@ -226,11 +226,11 @@ def test_an_endpoint_that_has_become_quick_again_is_slow_no_more() -> None:
     bench = Bench(slow_at_once=0)
     bench.prove("a", 15.0)
     assert bench.take("a") is not None
-    patient = Bench(slow_at_once=1)
-    patient.prove("a", 15.0)
+    limited = Bench(slow_at_once=1)
+    limited.prove("a", 15.0)
     for _ in range(10):
-        patient.prove("a", 0.01)
-    assert patient.fill("a") == 8
+        limited.prove("a", 0.01)
+    assert limited.fill("a") == 8
 
 
 def test_calls_after_a_recovery_do_not_wait_for_earlier_ones() -> None:
