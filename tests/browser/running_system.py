@@ -16,15 +16,15 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.support.database_pool import DatabasePool
-from tests.support.deployment import Workshop, fast_simulator_config
+from tests.support.deployment import Deployment, fast_simulator_config
 from worker.simulator import running_simulator
 
 
 class RunningSystem:
     """A Darkroom with its API on a free port; a test starts the worker if it needs one."""
 
-    def __init__(self, workshop: Workshop, url: str) -> None:
-        self.workshop = workshop
+    def __init__(self, deployment: Deployment, url: str) -> None:
+        self.deployment = deployment
         self.url = url
 
 
@@ -58,5 +58,5 @@ async def running_system(
         producer = await stack.enter_async_context(Producer.connect_to(servers))
         database = await stack.enter_async_context(connect_database(database_url))
         addresses = await stack.enter_async_context(serving_api(settings))
-        workshop = Workshop(settings, producer, database, simulator)
-        yield RunningSystem(workshop, f"http://{addresses[0]}")
+        deployment = Deployment(settings, producer, database, simulator)
+        yield RunningSystem(deployment, f"http://{addresses[0]}")
