@@ -18,6 +18,8 @@ require_own_packages()
 from producer.actor import Actor  # noqa: E402
 from producer.billing import Account, Quote  # noqa: E402
 from producer.client import Producer  # noqa: E402
+from producer.jobs.job_counts import JobCount  # noqa: E402
+from producer.jobs.job_filter import JobFilter  # noqa: E402
 from producer.orders.order import Order  # noqa: E402
 from shared.catalog import ImageRequest  # noqa: E402
 from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage  # noqa: E402
@@ -66,6 +68,8 @@ __all__ = [
     "InsufficientCredits",
     "InvalidRequest",
     "Job",
+    "JobCount",
+    "JobFilter",
     "JobNotFound",
     "JobState",
     "KeyNotFound",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -11,6 +12,8 @@ from uuid import UUID
 from producer.actor import Actor
 from producer.billing import Account, Billing, Quote
 from producer.jobs.end_waiter import JobEndWaiter, open_end_waiter
+from producer.jobs.job_counts import JobCount
+from producer.jobs.job_filter import JobFilter
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
@@ -189,6 +192,7 @@ class Producer(OperatorMethods):
 
     async def list(
         self,
+        where: JobFilter | None = None,
         *,
         account_id: str | None = None,
         state: JobState | str | None = None,
@@ -197,18 +201,21 @@ class Producer(OperatorMethods):
     ) -> list[Job]:
         """Return up to `limit` jobs, newest first. The largest limit is 1,000.
 
-        `below` is the last id of the previous page.
+        `where` selects them. `account_id` and `state` replace these two of its filters. `below` is
+        the last id of the previous page. Raises `InvalidRequest`.
         """
         _require_limit(limit)
-        return await self._jobs.list(
-            account_id=account_id, state=_parse_state(state), below=below, limit=limit
-        )
+        where = where or JobFilter()
+        if account_id is not None:
+            where = replace(where, account_id=account_id)
+        if state is not None:
+            where = replace(where, state=state)
+        return await self._jobs.list(where, below=below, limit=limit)
 
     async def page(
         self,
+        where: JobFilter | None = None,
         *,
-        account_id: str | None = None,
-        state: JobState | str | None = None,
         limit: int = DEFAULT_LIST_LIMIT,
         below: UUID | None = None,
         without: Collection[str] = (),
@@ -220,12 +227,12 @@ class Producer(OperatorMethods):
         """
         _require_limit(limit)
         return await self._jobs.page(
-            account_id=account_id,
-            state=_parse_state(state),
-            below=below,
-            limit=limit,
-            without=without,
+            where or JobFilter(), below=below, limit=limit, without=without
         )
+
+    async def count(self, where: JobFilter) -> Sequence[JobCount]:
+        """Return how many jobs match the filter, by state and reason."""
+        return await self._jobs.count(where)
 
     async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:
         """Cancel a queued job and release its hold.
@@ -272,11 +279,3 @@ def _require_limit(limit: int) -> None:
     faults = find_limit_faults(limit)
     if faults:
         raise InvalidRequest(faults)
-
-
-def _parse_state(state: JobState | str | None) -> JobState | None:
-    try:
-        return JobState(state) if state is not None else None
-    except ValueError:
-        allowed = ", ".join(JobState)
-        raise InvalidRequest([Fault("state", f"{state!r} must be one of {allowed}")]) from None

@@ -43,8 +43,9 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job,
         darkroom_create_account, grant_credits, darkroom_set_price, darkroom_resolve_unknown,
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
-        darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint
-       TO darkroom_api;
+        darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
+        darkroom_find_jobs, darkroom_count_jobs, darkroom_check_filter, darkroom_first_id_since,
+        darkroom_job_matches, darkroom_is_retried TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used, and the row
     -- of the process itself.
     GRANT UPDATE (last_used_at) ON api_keys TO darkroom_api;

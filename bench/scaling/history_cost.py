@@ -21,6 +21,7 @@ import asyncpg
 
 from bench.measurement.run_statistics import Spread, spread
 from bench.scaling.history_databases import Size, open_histories
+from producer.jobs.job_filter import JobFilter
 from producer.jobs.job_repository import JobRepository
 from producer.list_pages import PAGE_BYTES
 from producer.orders.order import Order
@@ -167,30 +168,26 @@ def _expect(rows: Sequence[asyncpg.Record], ids: Sequence[UUID]) -> None:
 def _reads(database: Database, account: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Return what is read, by name; every list fills its page in both databases."""
     book = JobRepository(database)
+    own = JobFilter(account_id=account)
+    own_successes = JobFilter(account_id=account, state=JobState.SUCCEEDED)
 
     async def three_pages() -> None:
         below = None
         for _ in range(3):
-            page = await book.list(account_id=account, state=None, below=below, limit=_PAGE)
+            page = await book.list(own, below=below, limit=_PAGE)
             below = page[-1].id
 
     async def timeline() -> None:
-        (newest,) = await book.list(
-            account_id=account, state=JobState.SUCCEEDED, below=None, limit=1
-        )
+        (newest,) = await book.list(own_successes, below=None, limit=1)
         await database.fetch("list_events", newest.id)
 
     return {
-        "list, all": lambda: book.list(account_id=None, state=None, below=None, limit=_PAGE),
+        "list, all": lambda: book.list(JobFilter(), below=None, limit=_PAGE),
         "list, failed": lambda: book.list(
-            account_id=None, state=JobState.FAILED, below=None, limit=_PAGE
+            JobFilter(state=JobState.FAILED), below=None, limit=_PAGE
         ),
-        "list, one account": lambda: book.list(
-            account_id=account, state=None, below=None, limit=_PAGE
-        ),
-        "list, one account's succeeded": lambda: book.list(
-            account_id=account, state=JobState.SUCCEEDED, below=None, limit=_PAGE
-        ),
+        "list, one account": lambda: book.list(own, below=None, limit=_PAGE),
+        "list, one account's succeeded": lambda: book.list(own_successes, below=None, limit=_PAGE),
         "three pages of an account": three_pages,
         "ledger of an account": lambda: database.fetch(
             "list_ledger", account, None, _PAGE, PAGE_BYTES

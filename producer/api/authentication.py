@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from producer.actor import Actor
 from producer.api.direct_requests import explain_indirect
 from producer.api.endpoint import Call, Endpoint
 from producer.api.responses.http_errors import Forbidden, KeyNeeded
+from producer.jobs.job_filter import JobFilter
 from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore, Role
 from shared.domain.job import Job
 from shared.errors import JobNotFound, KeyRefused
@@ -78,3 +81,11 @@ def require_job(caller: Caller, job: Job) -> None:
     bound = caller_account(caller)
     if bound is not None and job.account_id != bound:
         raise JobNotFound(str(job.id))
+
+
+def restrict_filter(caller: Caller, where: JobFilter) -> JobFilter:
+    """Return the filter for those jobs that the key may see, or raise `Forbidden`."""
+    if where.account_id is not None:
+        require_account(caller, where.account_id)
+        return where
+    return replace(where, account_id=caller_account(caller))

@@ -16,11 +16,11 @@ from producer.api.endpoint import (
 from producer.api.handlers import audit_handlers, billing_handlers, event_handlers, job_handlers
 from producer.api.responses.http_errors import PriceNotFound
 from producer.audit_entries import Act
+from producer.jobs.job_filter import FILTER_RULES
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID, PAGE_BYTES
 from producer.live.positions import LAST_EVENT_ID
 from producer.orders.order import KEY_LENGTH
 from producer.orders.order_fields import ACCOUNT_LENGTH
-from shared.domain.lifecycle import JobState
 from shared.errors import DarkroomError, JobNotFound
 from shared.job_json import JOB_FIELDS
 
@@ -70,6 +70,11 @@ _FIELDS = Parameter(
         "examples": ["id,state"],
     },
     "only these fields of a job, separated by commas",
+)
+
+
+_JOB_FILTERS = tuple(
+    Parameter(name, rule.schema, rule.description) for name, rule in FILTER_RULES.items()
 )
 
 
@@ -129,18 +134,25 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag="jobs",
         roles=ALL_ROLES,
         parameters=(
-            Parameter("account_id", _ACCOUNT_ID["id"], "only this account's"),
-            Parameter(
-                "state",
-                {"type": "string", "enum": [state.value for state in JobState]},
-                "only those in this state",
-            ),
+            *_JOB_FILTERS,
             _LIMIT,
             Parameter("cursor", _JOB_ID["id"], "`next_cursor` of the page before"),
             _FIELDS,
         ),
         responses={200: "JobPage"},
         max_response_bytes=PAGE_BYTES,
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/jobs/counts",
+        handler=job_handlers.count_jobs,
+        name="countJobs",
+        summary="Count jobs by state and reason",
+        tag="jobs",
+        roles=ALL_ROLES,
+        parameters=_JOB_FILTERS,
+        responses={200: "JobCounts"},
         problems=(422,),
     ),
     Endpoint(

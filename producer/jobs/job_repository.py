@@ -12,6 +12,8 @@ import asyncpg
 import orjson
 
 from producer.actor import Actor, actor_to_json
+from producer.jobs.job_counts import JobCount, sort_counts
+from producer.jobs.job_filter import JobFilter
 from producer.jobs.locked_rows import describe_accounts, describe_job_rows, name_locked_row
 from producer.list_pages import PAGE_BYTES, JobPage
 from producer.orders.insert_parameters import (
@@ -39,13 +41,6 @@ from shared.errors import (
 )
 
 _CANCEL_TRIES = 5
-# Keys: whether an account is given, and whether a state is given.
-_LIST_QUERIES = {
-    (False, False): "list_jobs",
-    (True, False): "list_jobs_of_account",
-    (False, True): "list_jobs_in_state",
-    (True, True): "list_jobs_of_account_in_state",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,25 +164,20 @@ class JobRepository:
         """Return the jobs that exist, in any order."""
         return jobs_from_rows(await self._queries.fetch("get_jobs", list(job_ids)))
 
-    async def list(
-        self, *, account_id: str | None, state: JobState | None, below: UUID | None, limit: int
-    ) -> list[Job]:
+    async def list(self, where: JobFilter, *, below: UUID | None, limit: int) -> list[Job]:
         """Return up to `limit` jobs, newest first, from as many pages as needed."""
         jobs: list[Job] = []
         is_last = False
         while not is_last and len(jobs) < limit:
-            page = await self.page(
-                account_id=account_id, state=state, below=below, limit=limit - len(jobs)
-            )
+            page = await self.page(where, below=below, limit=limit - len(jobs))
             jobs += page.jobs
             below, is_last = page.next_below, page.next_below is None
         return jobs
 
     async def page(
         self,
+        where: JobFilter,
         *,
-        account_id: str | None,
-        state: JobState | None,
         below: UUID | None,
         limit: int,
         without: Collection[str] = (),
@@ -197,21 +187,26 @@ class JobRepository:
         `without` may contain `request` and `metadata`. These fields are then empty and do not count
         towards the size of the page.
         """
-        filters = [account_id] if account_id is not None else []
-        filters += [state.value] if state is not None else []
         rows = await self._queries.fetch(
-            _LIST_QUERIES[account_id is not None, state is not None],
+            "list_jobs",
             below,
             limit,
             "request" not in without,
             "metadata" not in without,
             PAGE_BYTES,
-            *filters,
+            where.to_json(),
         )
         # Rows that cannot be read are left out, and must not end the list.
         has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
         next_below = UUID(int=rows[-1]["id"].int) if has_more else None
         return JobPage(jobs_from_rows(rows), next_below)
+
+    async def count(self, where: JobFilter) -> Sequence[JobCount]:
+        """Return how many jobs match, by state and reason."""
+        rows = await self._queries.fetch("count_jobs", where.to_json())
+        return sort_counts(
+            [JobCount(JobState(row["state"]), row["reason"], row["jobs"]) for row in rows]
+        )
 
     async def cancel(self, job_id: UUID, actor: Actor | str | None = None) -> Job:
         """Cancel a queued job and release its hold, or raise `TooLateToCancel`."""

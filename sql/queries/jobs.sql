@@ -19,20 +19,14 @@ SELECT jobs.*, attempt.provider_account
   LEFT JOIN job_attempts AS attempt ON attempt.job_id = jobs.id AND attempt.number = jobs.attempt
  WHERE jobs.id = ANY($1::uuid[]);
 
+-- name: list_jobs
 -- A page of a list, newest first: as many jobs as there may be and as fit; the first always fits.
 -- In every row: its place, and how many were found, which is one more than $2 where there are more.
 -- $1 only ids below this or null, $2 how many at most, $3 and $4 whether requests and metadata are
--- wanted (else they come empty), $5 how many bytes of text.
---
--- A statement for each set of filters: one for all of them is planned anew each time, or without
--- knowing which are given, and then goes through every job there is. So would `=` where what is
--- asked for is rare among the newest: the order of an array of one is that of its own index alone.
-
--- name: list_jobs
-WITH page AS (
-    SELECT * FROM jobs
-     WHERE id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY id DESC LIMIT $2::bigint + 1
+-- wanted (else they come empty), $5 how many bytes of text, $6 the filter (JSON text; see
+-- sql/functions/finding.sql).
+WITH found AS MATERIALIZED (
+    SELECT darkroom_find_jobs($6::text::jsonb, $1, $2::bigint + 1) AS id
 ), wanted AS (
     SELECT id, account_id, model, task, quantity, state, reason, message, progress,
            provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
@@ -40,7 +34,7 @@ WITH page AS (
            deadline_at, finished_at, idempotency_key, webhook_url, retry_of,
            CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
            CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
-      FROM page
+      FROM found JOIN jobs USING (id)
 ), sized AS (
     SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
            sum(800 + octet_length(request::text) + octet_length(metadata::text)
@@ -53,86 +47,10 @@ SELECT * FROM sized
  WHERE place <= $2 AND (place = 1 OR bytes_so_far <= $5::bigint)
  ORDER BY id DESC;
 
--- name: list_jobs_of_account
--- $6 account id.
-WITH page AS (
-    SELECT * FROM jobs
-     WHERE account_id = ANY(ARRAY[$6::text])
-       AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY account_id, id DESC LIMIT $2::bigint + 1
-), wanted AS (
-    SELECT id, account_id, model, task, quantity, state, reason, message, progress,
-           provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
-           price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
-           deadline_at, finished_at, idempotency_key, webhook_url, retry_of,
-           CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
-           CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
-      FROM page
-), sized AS (
-    SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
-           sum(800 + octet_length(request::text) + octet_length(metadata::text)
-               + coalesce(octet_length(message), 0)
-               + octet_length(array_to_string(result_urls || late_result_urls, ''))) OVER newest
-               AS bytes_so_far
-      FROM wanted WINDOW newest AS (ORDER BY id DESC)
-)
-SELECT * FROM sized
- WHERE place <= $2 AND (place = 1 OR bytes_so_far <= $5::bigint)
- ORDER BY id DESC;
-
--- name: list_jobs_in_state
--- $6 state.
-WITH page AS (
-    SELECT * FROM jobs
-     WHERE state = ANY(ARRAY[$6::text])
-       AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY state, id DESC LIMIT $2::bigint + 1
-), wanted AS (
-    SELECT id, account_id, model, task, quantity, state, reason, message, progress,
-           provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
-           price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
-           deadline_at, finished_at, idempotency_key, webhook_url, retry_of,
-           CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
-           CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
-      FROM page
-), sized AS (
-    SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
-           sum(800 + octet_length(request::text) + octet_length(metadata::text)
-               + coalesce(octet_length(message), 0)
-               + octet_length(array_to_string(result_urls || late_result_urls, ''))) OVER newest
-               AS bytes_so_far
-      FROM wanted WINDOW newest AS (ORDER BY id DESC)
-)
-SELECT * FROM sized
- WHERE place <= $2 AND (place = 1 OR bytes_so_far <= $5::bigint)
- ORDER BY id DESC;
-
--- name: list_jobs_of_account_in_state
--- $6 account id, $7 state.
-WITH page AS (
-    SELECT * FROM jobs
-     WHERE account_id = ANY(ARRAY[$6::text]) AND state = $7
-       AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY account_id, id DESC LIMIT $2::bigint + 1
-), wanted AS (
-    SELECT id, account_id, model, task, quantity, state, reason, message, progress,
-           provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
-           price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
-           deadline_at, finished_at, idempotency_key, webhook_url, retry_of,
-           CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
-           CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
-      FROM page
-), sized AS (
-    SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
-           sum(800 + octet_length(request::text) + octet_length(metadata::text)
-               + coalesce(octet_length(message), 0)
-               + octet_length(array_to_string(result_urls || late_result_urls, ''))) OVER newest
-               AS bytes_so_far
-      FROM wanted WINDOW newest AS (ORDER BY id DESC)
-)
-SELECT * FROM sized
- WHERE place <= $2 AND (place = 1 OR bytes_so_far <= $5::bigint)
- ORDER BY id DESC;
+-- name: count_jobs
+-- How many jobs match a filter, by state and reason. $1 the filter (JSON text).
+SELECT (counted).state, (counted).reason, (counted).jobs
+  FROM (SELECT darkroom_count_jobs($1::text::jsonb) AS counted) AS counts;
 
 -- name: cancel_job
 -- Takes a queued job back. $1 id, $2 who (JSON text; null: the caller). No row back: it is not queued.

@@ -9,20 +9,26 @@ from typing import Any
 
 from aiohttp import web
 
-from producer.api.authentication import caller_account, caller_actor, require_account, require_job
+from producer.api.authentication import (
+    caller_account,
+    caller_actor,
+    require_account,
+    require_job,
+    restrict_filter,
+)
 from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES, ApiContext, Call
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.order_body import MAX_BATCH_JOBS, parse_batch, parse_order
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
+from producer.jobs.job_counts import counts_to_json
+from producer.jobs.job_filter import FILTER_RULES
 from producer.jobs.job_repository import EnqueueResult
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
 from producer.orders.insert_parameters import restore_first_state
 from producer.orders.order import KEY_LENGTH, Order
-from producer.orders.order_fields import ACCOUNT_LENGTH
 from shared.adapters.async_tasks import stop_tasks
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
 from shared.errors import AccountNotFound, Fault, InvalidRequest, WaitTimedOut
 from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
@@ -162,21 +168,26 @@ async def cancel_job(call: Call) -> web.StreamResponse:
 
 async def list_jobs(call: Call) -> web.StreamResponse:
     """Return one page of jobs, newest first."""
-    query = QueryParameters(call.request, ("account_id", "state", "limit", "cursor", "fields"))
-    account_id = query.text("account_id", ACCOUNT_LENGTH)
-    state = query.one_of("state", [state.value for state in JobState])
+    query = QueryParameters(call.request, (*FILTER_RULES, "limit", "cursor", "fields"))
+    where = query.job_filter()
     limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
     below = query.job_id("cursor")
     fields = query.names("fields", JOB_FIELDS)
     query.raise_faults()
-    if account_id is not None:
-        require_account(call.caller, account_id)
     page = await call.context.producer.page(
-        account_id=account_id or caller_account(call.caller),
-        state=state,
+        restrict_filter(call.caller, where),
         limit=limit,
         below=below,
         without=() if fields is None else _OPTIONAL_FIELDS - fields,
     )
     jobs = [_select_fields(job, fields) for job in page.jobs]
     return list_response("jobs", jobs, page.next_below)
+
+
+async def count_jobs(call: Call) -> web.StreamResponse:
+    """Return how many jobs match the filter, by state and reason."""
+    query = QueryParameters(call.request, tuple(FILTER_RULES))
+    where = query.job_filter()
+    query.raise_faults()
+    counts = await call.context.producer.count(restrict_filter(call.caller, where))
+    return json_response(counts_to_json(counts))

@@ -77,6 +77,21 @@ class JobPage(BaseModel):
     )
 
 
+class JobCount(BaseModel):
+    """How many jobs are in one state for one reason."""
+
+    state: str = Field(json_schema_extra={"enum": list(JobState)})
+    reason: str | None = Field(description="null: for no reason")
+    jobs: int = Field(ge=1)
+
+
+class JobCounts(BaseModel):
+    """How many jobs match the filters."""
+
+    jobs: int = Field(ge=0, description="all of them")
+    counts: list[JobCount] = Field(description="by state and reason")
+
+
 class Price(BaseModel):
     """A price in force."""
 
@@ -237,7 +252,7 @@ class WebhookMessage(BaseModel):
 
 
 RESPONSE_MODELS: tuple[type[BaseModel], ...] = (
-    *(Job, Jobs, JobPage, Price, Prices, Account, LedgerPage, AuditPage, Event),
+    *(Job, Jobs, JobPage, JobCounts, Price, Prices, Account, LedgerPage, AuditPage, Event),
     *(Problem, WebhookMessage),
 )
 """The models of the document. Pydantic adds the models of their fields."""

@@ -8,6 +8,7 @@ from uuid import UUID
 from aiohttp import web
 
 from producer.job_ids import read_uuid
+from producer.jobs.job_filter import FILTER_RULES, JobFilter
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value
 from shared.request_fields import has_lone_surrogate
@@ -119,6 +120,15 @@ class QueryParameters:
         if found is None:
             self._faults.append(Fault(name, f"{format_value(value)} must be {wanted}"))
         return found
+
+    def job_filter(self) -> JobFilter:
+        """Return the filter of the parameters that are filters of jobs."""
+        texts = {name: self._given[name] for name in FILTER_RULES if name in self._given}
+        try:
+            return JobFilter.from_texts(texts)
+        except InvalidRequest as refused:
+            self._faults += refused.faults
+            return JobFilter()
 
     def _refuse_number(self, name: str, value: str, wanted: str) -> None:
         self._faults.append(Fault(name, f"{format_value(value)} must be {wanted}"))

@@ -1,4 +1,4 @@
-"""`darkroom jobs`: list, show, wait, cancel, retry and resolve jobs."""
+"""`darkroom jobs`: list, count, show, wait, cancel, retry and resolve jobs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from producer.cli.display.console import (
     print_next_page,
     stdout_console,
 )
-from producer.cli.display.job_tables import build_jobs_table, job_details_to_json, job_details_view
+from producer.cli.display.job_tables import (
+    build_counts_table,
+    build_jobs_table,
+    job_details_to_json,
+    job_details_view,
+)
 from producer.cli.display.text_format import credits_text
 from producer.cli.exit_codes import ExitCode
-from producer.cli.options import AsJson, JobId, Limit, OnlyAccount, Timeout, Wait
-from shared.domain.lifecycle import JobState
+from producer.cli.job_filter_options import list_filter_options, with_job_filters
+from producer.cli.options import AsJson, JobId, Limit, Timeout, Wait
+from producer.jobs.job_counts import counts_to_json
+from producer.jobs.job_filter import JobFilter
 from shared.job_json import job_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry, resolve.")
@@ -29,11 +36,9 @@ app.command()(resolve)
 
 
 @app.command("list")
+@with_job_filters
 def list_jobs(
-    account: OnlyAccount = None,
-    state: Annotated[
-        str | None, typer.Option(metavar="S", help=f"Only in this state: {', '.join(JobState)}.")
-    ] = None,
+    where: JobFilter,
     limit: Limit = 20,
     below: Annotated[
         str | None, typer.Option(metavar="ID", help="Only older than this job: the next page.")
@@ -44,7 +49,7 @@ def list_jobs(
 
     async def step(context: CommandContext) -> None:
         last = (await context.producer.get(below)).id if below is not None else None
-        jobs = await context.producer.list(account_id=account, state=state, limit=limit, below=last)
+        jobs = await context.producer.list(where, limit=limit, below=last)
         if as_json:
             print_json(*(job_to_json(job) for job in jobs))
             return
@@ -55,8 +60,24 @@ def list_jobs(
         for line in list_advice(jobs):
             print_message(line)
         if len(jobs) == limit:
-            given = (("--account", account), ("--state", state))
-            print_next_page("jobs list", given, jobs[-1].id)
+            print_next_page("jobs list", list_filter_options(where), jobs[-1].id)
+
+    run_connected(step)
+
+
+@app.command()
+@with_job_filters
+def counts(where: JobFilter, as_json: AsJson = False) -> None:
+    """Count jobs by state and reason."""
+
+    async def step(context: CommandContext) -> None:
+        found = await context.producer.count(where)
+        if as_json:
+            print_json(counts_to_json(found))
+        elif found:
+            stdout_console().print(build_counts_table(found))
+        else:
+            print_message("no such jobs")
 
     run_connected(step)
 

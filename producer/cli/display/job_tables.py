@@ -24,6 +24,7 @@ from producer.cli.display.text_format import (
     state_text,
     time_text,
 )
+from producer.jobs.job_counts import JobCount
 from producer.row_json import row_to_json
 from shared.domain.job import Job
 from shared.job_json import job_to_json
@@ -46,6 +47,15 @@ def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
             credits_text(credits) if job.state not in {"failed", "cancelled"} else "0",
             duration_text((now - job.created_at).total_seconds()),
         )
+    return table
+
+
+def build_counts_table(counts: Sequence[JobCount]) -> Table:
+    """Return a table with a row for each state and reason."""
+    table = build_table("state", "reason", "jobs", right=("jobs",))
+    for one in counts:
+        reason = NO_VALUE if one.reason is None else printable(one.reason)
+        table.add_row(styled_state(one.state), reason, f"{one.jobs:,}")
     return table
 
 

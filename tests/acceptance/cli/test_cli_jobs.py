@@ -175,3 +175,39 @@ async def test_foreign_text_cannot_steer_the_terminal(darkroom: Darkroom) -> Non
     shown = await darkroom.run("jobs", "show", said.out.strip())
     assert "\x1b" not in shown.out
     assert "[bold]sneaky[/bold]" in shown.out
+
+
+async def test_lists_and_counts_take_every_filter(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    first = await deployment.enqueue(metadata={"order": 7}, priority="high", idempotency_key="k-1")
+    other = await deployment.enqueue(metadata={"order": 8})
+    await deployment.producer.cancel(other.id)
+    for filters, expected in (
+        (("--metadata", "order=7", "--priority", "high"), [first]),
+        (("--state", "cancelled,failed", "--reason", "cancelled_by_caller"), [other]),
+        (("--created-from", "2000-01-01", "--task", "text-to-image"), [other, first]),
+        (("--created-to", "2000-01-01"), []),
+        (("--idempotency-key", "k-1", "--id", str(first.id)), [first]),
+        (("--provider-task-id", "none", "--model", "gpt-4o-image"), []),
+        (("--retried", "false", "--account", "acme"), [other, first]),
+    ):
+        said = await darkroom.run("jobs", "list", *filters, "--json")
+        assert [one["id"] for one in said.objects] == [str(job.id) for job in expected]
+        counted = await darkroom.run("jobs", "counts", *filters, "--json")
+        assert counted.object["jobs"] == len(expected)
+
+    shown = await darkroom.run("jobs", "counts", "--account", "acme")
+    assert [line.split() for line in shown.lines[1:]] == [
+        ["queued", "-", "1"],
+        ["cancelled", "cancelled_by_caller", "1"],
+    ]
+    page = await darkroom.run("jobs", "list", "--limit", "1", "--metadata", "order=7")
+    assert page.err.splitlines()[-1].endswith(f"--metadata order=7 --below {first.id}")
+
+
+async def test_a_filter_with_a_slip_is_refused_by_its_name(darkroom: Darkroom) -> None:
+    said = await darkroom.run("jobs", "counts", "--state", "faild", "--metadata", "order")
+    assert said.code == 1
+    assert "state: 'faild' must be one of queued" in said.err
+    assert "metadata: 'order' must be a key, = and its value" in said.err

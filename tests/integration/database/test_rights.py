@@ -115,6 +115,13 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_record_failed_late": ("worker",),
     "darkroom_end_late_task": ("worker",),
     "darkroom_record_late_check": ("worker",),
+    # These read with the rights of their caller.
+    "darkroom_find_jobs": ("api",),
+    "darkroom_count_jobs": ("api",),
+    "darkroom_job_matches": ("api",),
+    "darkroom_is_retried": ("api",),
+    "darkroom_check_filter": ("api",),
+    "darkroom_first_id_since": ("api",),
     # Of a text alone.
     "darkroom_webhook_endpoint": ("api", "worker"),
 }

@@ -1,0 +1,213 @@
+-- Finding jobs by filters. A filter is a JSON object; its keys are the fields of `JobFilter`
+-- (producer/jobs/job_filter.py): account_id, state (an array), reason, model, task, priority,
+-- created_from, created_to, provider_task_id, idempotency_key, metadata (an object, or an array of
+-- alternatives), retried, id. All are optional. To list failed jobs of an account in psql:
+--
+--     SELECT jobs.* FROM darkroom_find_jobs('{"account_id": "acme", "state": ["failed"]}') AS id
+--       JOIN jobs USING (id);
+--
+-- These functions read with the rights of their caller.
+
+CREATE OR REPLACE FUNCTION darkroom_check_filter(wanted jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known CONSTANT text[] := '{account_id, state, reason, model, task, priority, created_from,
+                               created_to, provider_task_id, idempotency_key, metadata, retried, id}';
+    stray text;
+BEGIN
+    SELECT key INTO stray FROM jsonb_object_keys(wanted) AS key WHERE key <> ALL(known) LIMIT 1;
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION '% is no filter of jobs; allowed: %', stray, array_to_string(known, ', ')
+            USING ERRCODE = 'DR001';
+    END IF;
+    IF jsonb_typeof(wanted -> 'state') <> 'array' THEN
+        RAISE EXCEPTION 'state must be an array, such as ["failed"]' USING ERRCODE = 'DR001';
+    END IF;
+    RETURN wanted;
+END $$;
+COMMENT ON FUNCTION darkroom_check_filter(jsonb) IS
+    'Returns a filter of jobs. Refuses one with an unknown key, which would match more jobs than are meant.';
+
+CREATE OR REPLACE FUNCTION darkroom_is_retried(job_id uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM jobs WHERE retry_of = job_id);
+END $$;
+COMMENT ON FUNCTION darkroom_is_retried(uuid) IS 'Whether another job repeats the request of this one.';
+
+-- The planner inlines this function, and drops each comparison whose filter is missing.
+CREATE OR REPLACE FUNCTION darkroom_job_matches(job jobs, wanted jsonb) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT (wanted ->> 'account_id' IS NULL OR job.account_id = wanted ->> 'account_id')
+       AND (wanted -> 'state' IS NULL OR wanted -> 'state' ? job.state)
+       AND (wanted ->> 'reason' IS NULL OR job.reason = wanted ->> 'reason')
+       AND (wanted ->> 'model' IS NULL OR job.model = wanted ->> 'model')
+       AND (wanted ->> 'task' IS NULL OR job.task = wanted ->> 'task')
+       AND (wanted ->> 'priority' IS NULL OR job.priority = wanted ->> 'priority')
+       AND (wanted ->> 'created_from' IS NULL
+            OR job.created_at >= (wanted ->> 'created_from')::timestamptz)
+       AND (wanted ->> 'created_to' IS NULL
+            OR job.created_at < (wanted ->> 'created_to')::timestamptz)
+       AND (wanted ->> 'provider_task_id' IS NULL
+            OR job.provider_task_id = wanted ->> 'provider_task_id')
+       AND (wanted ->> 'idempotency_key' IS NULL
+            OR job.idempotency_key = wanted ->> 'idempotency_key')
+       AND (wanted -> 'metadata' IS NULL
+            OR job.metadata <> '{}'
+               AND (job.metadata @> (wanted #> '{metadata,0}')
+                    OR job.metadata @> (wanted #> '{metadata,-1}')))
+       AND (wanted ->> 'id' IS NULL OR job.id = (wanted ->> 'id')::uuid)
+       AND (wanted ->> 'retried' IS NULL
+            OR darkroom_is_retried(job.id) = (wanted ->> 'retried')::boolean)
+$$;
+COMMENT ON FUNCTION darkroom_job_matches(jobs, jsonb) IS 'Whether a job matches a filter of jobs.';
+
+-- Ids begin with the time of their creation, by the clock of the program that made them. A lower
+-- bound for the jobs created since a moment, if that clock is at most ten minutes off.
+CREATE OR REPLACE FUNCTION darkroom_first_id_since(moment timestamptz) RETURNS uuid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    milliseconds CONSTANT bigint := CASE
+        WHEN moment <= 'epoch' THEN 0
+        WHEN moment >= '9999-01-01' THEN 253370764800000
+        ELSE extract(epoch FROM moment) * 1000 END;
+BEGIN
+    RETURN (lpad(to_hex(greatest(milliseconds, 0)), 12, '0') || repeat('0', 20))::uuid;
+END $$;
+COMMENT ON FUNCTION darkroom_first_id_since(timestamptz) IS
+    'The lowest id of a job that is created at this moment.';
+
+-- $1 filter, $2 only ids below this (null: all), $3 how many at most.
+--
+-- Each branch reads the newest jobs of one index, in its order, and drops those that do not match the
+-- other filters. What an index has already decided is taken out of the filter: with a comparison by
+-- `=` left in it, the planner takes the primary key for the same order, and goes through every job
+-- where what is asked for is rare among the newest. For the same reason `= ANY(ARRAY[...])` stands in
+-- place of `=`.
+CREATE OR REPLACE FUNCTION darkroom_find_jobs(
+    wanted jsonb, below uuid DEFAULT NULL, at_most bigint DEFAULT 50
+) RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE ROWS 50
+SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    checked CONSTANT jsonb := darkroom_check_filter(wanted);
+    states  CONSTANT text[] := CASE
+        WHEN wanted ? 'state' THEN ARRAY(SELECT DISTINCT jsonb_array_elements_text(wanted -> 'state'))
+        -- No success has a reason.
+        WHEN wanted ? 'reason'
+        THEN '{queued, submitting, unknown, generating, failed, cancelled}'
+        ELSE '{queued, submitting, unknown, generating, succeeded, failed, cancelled}' END;
+    clocks  CONSTANT interval := '10 minutes';
+    lowest  CONSTANT uuid := darkroom_first_id_since(
+        coalesce((wanted ->> 'created_from')::timestamptz - clocks, '-infinity'));
+    highest uuid := coalesce(below, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    rest    jsonb := checked;
+BEGIN
+    IF wanted ? 'created_to' THEN
+        highest := least(highest, darkroom_first_id_since(
+            (wanted ->> 'created_to')::timestamptz + clocks));
+    END IF;
+    IF wanted ? 'provider_task_id' THEN
+        rest := wanted - 'provider_task_id';
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.id IN (SELECT task.id FROM jobs AS task
+                             WHERE task.provider_task_id = wanted ->> 'provider_task_id'
+                             UNION
+                            SELECT late.job_id FROM late_tasks AS late
+                             WHERE late.provider_task_id = wanted ->> 'provider_task_id')
+            AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+          ORDER BY jobs.id DESC LIMIT at_most;
+    ELSIF wanted ? 'id' THEN
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.id = (wanted ->> 'id')::uuid AND jobs.id < highest
+            AND darkroom_job_matches(jobs, wanted) LIMIT at_most;
+    ELSIF wanted ? 'idempotency_key' THEN
+        rest := wanted - 'idempotency_key';
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.idempotency_key = ANY(ARRAY[wanted ->> 'idempotency_key'])
+            AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+          ORDER BY jobs.id DESC LIMIT at_most;
+    ELSIF wanted ? 'metadata' THEN
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, wanted)
+          ORDER BY jobs.id DESC LIMIT at_most;
+    ELSIF wanted ? 'account_id' THEN
+        rest := wanted - '{account_id, state}'::text[];
+        RETURN QUERY SELECT found.id FROM unnest(states) AS one (state), LATERAL (
+            SELECT jobs.id FROM jobs
+             WHERE jobs.account_id = ANY(ARRAY[wanted ->> 'account_id']) AND jobs.state = one.state
+               AND jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+             ORDER BY jobs.account_id, jobs.id DESC LIMIT at_most) AS found
+          ORDER BY found.id DESC LIMIT at_most;
+    ELSIF wanted ? 'reason' THEN
+        rest := wanted - 'reason';
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.reason = ANY(ARRAY[wanted ->> 'reason'])
+            AND jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+          ORDER BY jobs.reason, jobs.id DESC LIMIT at_most;
+    ELSIF wanted ? 'state' THEN
+        rest := wanted - 'state';
+        RETURN QUERY SELECT found.id FROM unnest(states) AS one (state), LATERAL (
+            SELECT jobs.id FROM jobs
+             WHERE jobs.state = ANY(ARRAY[one.state])
+               AND jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+             ORDER BY jobs.state, jobs.id DESC LIMIT at_most) AS found
+          ORDER BY found.id DESC LIMIT at_most;
+    ELSIF wanted ->> 'priority' <> 'normal' THEN
+        rest := wanted - 'priority';
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.priority = ANY(ARRAY[wanted ->> 'priority']) AND jobs.priority <> 'normal'
+            AND jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+          ORDER BY jobs.priority, jobs.id DESC LIMIT at_most;
+    ELSIF wanted ? 'model' OR wanted ? 'task' THEN
+        rest := wanted - '{model, task}'::text[];
+        RETURN QUERY SELECT found.id
+          -- Each job cites a version of its price, so these are all kinds of jobs that there are.
+          FROM (SELECT DISTINCT model, task FROM pricing_history
+                 WHERE (NOT wanted ? 'model' OR model = wanted ->> 'model')
+                   AND (NOT wanted ? 'task' OR task = wanted ->> 'task')) AS kind, LATERAL (
+            SELECT jobs.id FROM jobs
+             WHERE jobs.model = ANY(ARRAY[kind.model]) AND jobs.task = kind.task
+               AND jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+             ORDER BY jobs.model, jobs.id DESC LIMIT at_most) AS found
+          ORDER BY found.id DESC LIMIT at_most;
+    ELSE
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, wanted)
+          ORDER BY jobs.id DESC LIMIT at_most;
+    END IF;
+END $$;
+COMMENT ON FUNCTION darkroom_find_jobs(jsonb, uuid, bigint) IS
+    'The ids of the newest jobs that match a filter, newest first: SELECT darkroom_find_jobs(''{"state": ["failed"]}'').';
+
+CREATE OR REPLACE FUNCTION darkroom_count_jobs(wanted jsonb)
+RETURNS TABLE (state text, reason text, jobs bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    checked CONSTANT jsonb := darkroom_check_filter(wanted);
+    few     CONSTANT bigint := 10000;
+    clocks  CONSTANT interval := '10 minutes';
+    lowest  CONSTANT uuid := darkroom_first_id_since(
+        coalesce((wanted ->> 'created_from')::timestamptz - clocks, '-infinity'));
+    highest CONSTANT uuid := darkroom_first_id_since(
+        coalesce((wanted ->> 'created_to')::timestamptz + clocks, 'infinity'));
+    states  CONSTANT text[] := ARRAY(SELECT jsonb_array_elements_text(wanted -> 'state'));
+BEGIN
+    IF wanted ?| '{id, provider_task_id, idempotency_key}' THEN
+        RETURN QUERY
+        SELECT one.state, one.reason, count(*) FROM jobs AS one
+         WHERE one.id IN (SELECT darkroom_find_jobs(wanted, NULL, few))
+         GROUP BY one.state, one.reason ORDER BY one.state, one.reason;
+    ELSE
+        RETURN QUERY
+        SELECT one.state, one.reason, count(*) FROM jobs AS one
+         WHERE one.id > lowest AND one.id < highest
+           AND (NOT wanted ? 'state' OR one.state = ANY(states))
+           AND darkroom_job_matches(one, checked - 'state')
+         GROUP BY one.state, one.reason ORDER BY one.state, one.reason;
+    END IF;
+END $$;
+COMMENT ON FUNCTION darkroom_count_jobs(jsonb) IS
+    'How many jobs match a filter, by state and reason.';
