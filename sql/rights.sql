@@ -21,7 +21,7 @@ BEGIN
                                   darkroom_definitions, darkroom_migrations, installation, job_attempts,
                                   job_events, jobs, jobs_masked, late_tasks, ledger_entries, pricing,
                                   pricing_history, processes, provider_balance_checks,
-                                  webhook_endpoints, webhook_messages FROM %s',
+                                  scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
@@ -35,13 +35,15 @@ BEGIN
     END IF;
     GRANT SELECT ON accounts, api_keys, audit_entries, completion_times, darkroom_definitions,
         darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
-        pricing, pricing_history, processes, provider_balance_checks, webhook_endpoints,
-        webhook_messages TO darkroom_api;
+        pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
+        webhook_endpoints, webhook_messages TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job,
-        darkroom_create_account, grant_credits, darkroom_set_price, darkroom_resolve_unknown,
+        darkroom_create_account, grant_credits, darkroom_refund_job, darkroom_set_price,
+        darkroom_change_price, darkroom_schedule_price, darkroom_unschedule_price,
+        darkroom_price_doubts, darkroom_resolve_unknown,
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
         darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
         darkroom_find_jobs, darkroom_count_jobs, darkroom_check_filter, darkroom_first_id_since,
@@ -66,13 +68,13 @@ BEGIN
     GRANT SELECT ON accounts, callback_inbox, completion_times, darkroom_definitions,
         darkroom_migrations, installation, job_attempts, job_events, jobs, jobs_masked, late_tasks,
         ledger_entries, pricing, pricing_history, processes, provider_balance_checks,
-        webhook_endpoints, webhook_messages TO darkroom_worker;
+        scheduled_prices, webhook_endpoints, webhook_messages TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_claim_jobs, darkroom_record_submitted,
         darkroom_record_stray_task, darkroom_record_deferred, darkroom_record_unknown,
         darkroom_record_progress, darkroom_hold_for_review, darkroom_settle_jobs,
         darkroom_release_job, darkroom_held_rows, darkroom_note_late_task, darkroom_claim_late_tasks,
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
-        darkroom_record_late_check TO darkroom_worker;
+        darkroom_record_late_check, darkroom_apply_scheduled_prices TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
     -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read;
     -- the row of the process itself; what became of the sending of a webhook.
@@ -103,12 +105,17 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_pricing') THEN
         RETURN;
     END IF;
-    GRANT SELECT ON darkroom_definitions, darkroom_migrations, pricing, pricing_history
-       TO darkroom_pricing;
-    -- What open jobs a price touches.
-    GRANT SELECT (model, task, quantity, state, credits_quoted) ON jobs TO darkroom_pricing;
+    GRANT SELECT ON darkroom_definitions, darkroom_migrations, pricing, pricing_history,
+        scheduled_prices TO darkroom_pricing;
+    -- What open jobs a price touches, and what it was charged for lately.
+    GRANT SELECT (model, task, quantity, state, credits_quoted, credits_charged, price_id, finished_at)
+       ON jobs TO darkroom_pricing;
     GRANT INSERT, UPDATE, DELETE ON pricing TO darkroom_pricing;
-    GRANT EXECUTE ON FUNCTION darkroom_set_price TO darkroom_pricing;
+    GRANT INSERT (model, task, quantity, credits, provider_credits, takes_effect_at, reason),
+          UPDATE (is_revoked)
+       ON scheduled_prices TO darkroom_pricing;
+    GRANT EXECUTE ON FUNCTION darkroom_set_price, darkroom_change_price, darkroom_schedule_price,
+        darkroom_unschedule_price, darkroom_price_doubts TO darkroom_pricing;
 END $$;
 
 -- Who opens accounts, grants credits and makes keys.
@@ -119,8 +126,8 @@ BEGIN
     END IF;
     GRANT SELECT ON accounts, audit_entries, darkroom_definitions, darkroom_migrations, ledger_entries,
         pricing_history TO darkroom_billing;
-    GRANT EXECUTE ON FUNCTION darkroom_create_account, grant_credits, darkroom_create_key,
-        darkroom_revoke_key TO darkroom_billing;
+    GRANT EXECUTE ON FUNCTION darkroom_create_account, grant_credits, darkroom_refund_job,
+        darkroom_create_key, darkroom_revoke_key TO darkroom_billing;
     -- Not the hash: it is what a key is known by.
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
        ON api_keys TO darkroom_billing;
@@ -134,8 +141,8 @@ BEGIN
         RETURN;
     END IF;
     GRANT SELECT ON accounts, audit_entries, completion_times, darkroom_definitions,
-        darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes, provider_balance_checks
-       TO darkroom_readonly;
+        darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes,
+        provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_readonly;
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)

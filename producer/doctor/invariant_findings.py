@@ -16,6 +16,7 @@ _INVARIANTS = {
     "every_job_has_one_hold_and_one_end": "each job has one hold, and one end exactly if it ended",
     "no_job_has_two_live_attempts": "no job may have been paid twice",
     "every_capture_cites_its_price": "every charge cites the price version of its basis",
+    "every_refund_has_its_charge": "every refund gives back at most its job's charge, once",
     "states_and_attempts_agree": "jobs and their attempts tell the same story",
     "prices_and_versions_agree": "prices and their open versions agree",
     "every_act_on_money_is_noted": "every grant and price names who made it",

@@ -15,6 +15,7 @@ RETURNS TABLE (id uuid, credits_quoted numeric, price_id bigint, created_at time
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM darkroom_apply_scheduled_prices();
     RETURN QUERY
     WITH new_job AS (
         INSERT INTO jobs (id, account_id, model, task, quantity, request, idempotency_key, metadata,
@@ -66,6 +67,7 @@ RETURNS TABLE (id uuid, credits_quoted numeric, price_id bigint, created_at time
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM darkroom_apply_scheduled_prices();
     RETURN QUERY
     WITH asked AS (
         SELECT *

@@ -5,8 +5,68 @@
 -- Each acts with its owner's rights where it must read or write what the session may not, and then
 -- serves its own table alone.
 
+-- What asks for a confirmation ---------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION darkroom_price_doubts(
+    old_credits numeric, old_provider_credits numeric, new_credits numeric,
+    new_provider_credits numeric
+) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(format('%s from %s to %s is a change of more than 5 times', name,
+                                     trim_scale(before), trim_scale(after)) ORDER BY name), '{}')
+      FROM (VALUES ('credits', old_credits, new_credits),
+                   ('provider_credits', old_provider_credits, new_provider_credits))
+           AS change (name, before, after)
+     WHERE after > 5 * before OR before > 5 * after
+$$;
+COMMENT ON FUNCTION darkroom_price_doubts IS
+    'Why a change of a price looks like a slip, as sentences; empty: it does not. From or to 0 is more than 5 times.';
+
+CREATE OR REPLACE FUNCTION darkroom_require_confirmation(doubts text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF cardinality(doubts) > 0 AND current_setting('darkroom.confirm', true) IS DISTINCT FROM 'yes' THEN
+        RAISE EXCEPTION '%', array_to_string(doubts, '; ')
+            USING ERRCODE = 'DR001', CONSTRAINT = 'a_doubtful_price_is_confirmed',
+                  HINT = 'If it is meant, confirm it: SET LOCAL darkroom.confirm = ''yes'' before it, in one transaction.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION darkroom_require_confirmation IS
+    'Refuses what looks like a slip, unless darkroom.confirm is yes.';
+
+CREATE OR REPLACE FUNCTION darkroom_price_numbers_fault(credits numeric, provider_credits numeric)
+RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- NaN is above every number.
+    SELECT CASE
+        WHEN (credits BETWEEN 0 AND 1000000) IS NOT TRUE
+             OR (provider_credits BETWEEN 0 AND 1000000) IS NOT TRUE
+        THEN format('credits and provider_credits must be numbers from 0 to 1000000, not %s and %s',
+                    coalesce(credits::text, 'NULL'), coalesce(provider_credits::text, 'NULL'))
+        WHEN scale(trim_scale(credits)) > 2 OR scale(trim_scale(provider_credits)) > 2
+        THEN format('credits and provider_credits have at most 2 decimals, not %s and %s',
+                    trim_scale(credits), trim_scale(provider_credits))
+    END
+$$;
+COMMENT ON FUNCTION darkroom_price_numbers_fault IS
+    'Why these are no credits of a price, as a sentence; null: they are. Nothing is rounded.';
+
+CREATE OR REPLACE FUNCTION darkroom_list_priced() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(string_agg(line, '; '), 'nothing')
+      FROM (SELECT format('%s %s %s', model, task, string_agg(quantity::text, ', ' ORDER BY quantity))
+                       AS line
+              FROM public.pricing GROUP BY model, task ORDER BY model, task LIMIT 20) AS priced
+$$;
+COMMENT ON FUNCTION darkroom_list_priced IS
+    'The rows of pricing in one line: model, task and quantities.';
+
+-- Changes of pricing -------------------------------------------------------------------------
+
 CREATE OR REPLACE FUNCTION darkroom_guard_price() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fault text;
 BEGIN
     IF TG_RELID <> 'public.pricing'::regclass THEN
         RAISE EXCEPTION 'darkroom_guard_price() is a trigger of pricing alone, not of %', TG_RELID::regclass
@@ -21,28 +81,66 @@ BEGIN
             RETURN OLD;  -- nothing about the price changes, so no version is opened
         END IF;
     END IF;
-    -- The table's constraints say the same; here it is a sentence. NaN is above every number.
-    IF (NEW.credits BETWEEN 0 AND 1000000) IS NOT TRUE
-       OR (NEW.provider_credits BETWEEN 0 AND 1000000) IS NOT TRUE THEN
-        RAISE EXCEPTION 'credits and provider_credits must be numbers from 0 to 1000000, not % and %',
-            coalesce(NEW.credits::text, 'NULL'), coalesce(NEW.provider_credits::text, 'NULL')
-            USING ERRCODE = 'DR001';
+    fault := public.darkroom_price_numbers_fault(NEW.credits, NEW.provider_credits);
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION '%', fault USING ERRCODE = 'DR001';
     END IF;
     IF NEW.model = 'gpt-4o-image' AND NOT (NEW.task IN ('text-to-image', 'image-to-image')
                                            AND NEW.quantity IN (1, 2, 4)) THEN
         RAISE EXCEPTION 'gpt-4o-image has the tasks text-to-image and image-to-image and the quantities 1, 2 and 4, not % with %',
             NEW.task, NEW.quantity USING ERRCODE = 'DR001';
     END IF;
+    IF TG_OP = 'UPDATE' THEN
+        PERFORM public.darkroom_require_confirmation(public.darkroom_price_doubts(
+            OLD.credits, OLD.provider_credits, NEW.credits, NEW.provider_credits));
+    ELSIF NOT EXISTS (SELECT FROM public.pricing_history
+                       WHERE (model, task, quantity) = (NEW.model, NEW.task, NEW.quantity)) THEN
+        PERFORM public.darkroom_require_confirmation(ARRAY[format(
+            '%s %s %s was never sold before; priced are: %s', NEW.model, NEW.task, NEW.quantity,
+            public.darkroom_list_priced())]);
+    END IF;
+    IF NEW.credits < NEW.provider_credits THEN
+        RAISE WARNING '% % %: the price of % is below the % that Kie charges', NEW.model, NEW.task,
+            NEW.quantity, trim_scale(NEW.credits), trim_scale(NEW.provider_credits);
+    END IF;
     NEW.price_id := nextval(pg_get_serial_sequence('public.pricing_history', 'id'));
     NEW.updated_at := clock_timestamp();
-    NEW.updated_by := session_user;
-    IF public.darkroom_trusts_session() THEN
-        NEW.updated_by := coalesce(nullif(current_setting('darkroom.actor', true), ''), session_user);
-    END IF;
+    NEW.updated_by := public.darkroom_actor();
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION darkroom_guard_price() IS
-    'Trigger of pricing: numbers each new price version and notes who and when. darkroom.actor counts in sessions of our services alone.';
+    'Trigger of pricing: refuses slips, numbers each new price version and notes who and when. darkroom.actor counts in sessions of our services alone.';
+
+CREATE OR REPLACE FUNCTION darkroom_guard_price_statement() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    levelled text;
+BEGIN
+    IF TG_RELID <> 'public.pricing'::regclass THEN
+        RAISE EXCEPTION 'darkroom_guard_price_statement() is a trigger of pricing alone, not of %', TG_RELID::regclass
+            USING ERRCODE = 'DR001';
+    END IF;
+    -- A WHERE was forgotten: prices of several quantities or models that differed are the same now.
+    SELECT format('%s prices from %s to %s are all set to %s', count(*), trim_scale(min(before.credits)),
+                  trim_scale(max(before.credits)), trim_scale(min(changed.credits)))
+      INTO levelled
+      FROM before JOIN changed USING (model, task, quantity)
+     WHERE before.credits <> changed.credits
+    HAVING count(DISTINCT before.credits) > 1 AND count(DISTINCT (model, quantity)) > 1
+       AND count(DISTINCT changed.credits) = 1;
+    IF levelled IS NOT NULL THEN
+        PERFORM public.darkroom_require_confirmation(ARRAY[levelled]);
+    END IF;
+    IF NOT EXISTS (SELECT FROM changed) THEN
+        RAISE WARNING 'no row of pricing matches; priced are: %', public.darkroom_list_priced();
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION darkroom_guard_price_statement() IS
+    'Trigger of pricing: refuses an UPDATE that sets different prices to one, unless confirmed, and says so where it matched nothing.';
+CREATE OR REPLACE TRIGGER pricing_is_not_levelled AFTER UPDATE ON pricing
+    REFERENCING OLD TABLE AS before NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION darkroom_guard_price_statement();
 
 CREATE OR REPLACE FUNCTION darkroom_record_price() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

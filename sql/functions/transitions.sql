@@ -230,6 +230,7 @@ RETURNS TABLE (id uuid, submitted_at timestamptz, finished_at timestamptz, credi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM darkroom_apply_scheduled_prices();
     RETURN QUERY
     WITH patience AS MATERIALIZED (
         SELECT set_config('lock_timeout', $1, true)

@@ -84,6 +84,18 @@ SELECT jobs.id::text AS who,
             END) IS NOT TRUE
  LIMIT $1;
 
+-- name: every_refund_has_its_charge
+-- An adjustment that cites a job gives the job's own account back at most what it was charged, once.
+SELECT jobs.id::text AS who,
+       format('%s and charged %s, but refunded %s in %s refund(s)', jobs.state,
+              coalesce(jobs.credits_charged, 0), sum(entry.credits), count(*)) AS what
+  FROM ledger_entries AS entry JOIN jobs ON jobs.id = entry.job_id
+ WHERE entry.kind = 'adjustment'
+ GROUP BY jobs.id
+HAVING (count(*) = 1 AND sum(entry.credits) <= jobs.credits_charged
+        AND bool_and(entry.account_id = jobs.account_id)) IS NOT TRUE
+ LIMIT $1;
+
 -- name: states_and_attempts_agree
 -- A generating or succeeded job's newest attempt was accepted with the same task.
 SELECT jobs.id::text AS who,

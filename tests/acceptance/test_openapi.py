@@ -56,10 +56,12 @@ async def prepare(deployment: Deployment) -> Known:
     await deployment.producer.billing.create_account("other")
     for account_id in ACCOUNTS:
         await deployment.producer.billing.grant(account_id, CREDITS, "for the test")
-    await deployment.run_sql(
-        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
-        " VALUES ('test-model', 'text-to-image', 1, 1, 1)"
-    )
+    async with deployment.database.transaction() as queries:
+        await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+        await queries.connection.execute(
+            "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+            " VALUES ('test-model', 'text-to-image', 1, 1, 1)"
+        )
     jobs = [await deployment.enqueue() for _ in range(3)]
     for job in jobs:
         await deployment.ended(job)

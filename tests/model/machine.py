@@ -113,12 +113,7 @@ class LifeOfJobs(RuleBasedStateMachine):
                 self.kie_answers(-1, "accepted" if start == "generating" else "lost")
 
     def _set_price(self, quantity: int, credits: Decimal) -> None:
-        self.setup.run(
-            self.setup.rows(
-                "UPDATE pricing SET credits = $4 WHERE model = $1 AND task = $2 AND quantity = $3",
-                *(MODEL, TASK, quantity, credits),
-            )
-        )
+        self.setup.run(self.setup.type_price((MODEL, TASK, quantity), credits))
         self.ref.prices[quantity] = credits
 
     @rule(quantity=QUANTITIES, credits=PRICES)

@@ -56,6 +56,7 @@ OPERATOR = Actor("maria", is_operator=True)
 STEP_TIMEOUT_SECONDS = 30.0
 _FAR_SECONDS = 3_600.0
 _CLEARED = (
+    "scheduled_prices",
     *("late_tasks", "callback_inbox", "job_events", "ledger_entries", "job_attempts", "jobs"),
     "accounts",
 )
@@ -303,6 +304,16 @@ class ModelSetup:
     async def rows(self, statement: str, *args: object) -> list[dict[str, Any]]:
         """Run any statement."""
         return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
+
+    async def type_price(self, key: tuple[str, str, int], credits: Decimal) -> None:
+        """Change a price as an admin does who means it, whatever it was."""
+        async with self.database.transaction() as queries:
+            await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+            await queries.connection.execute(
+                "UPDATE pricing SET credits = $4 WHERE model = $1 AND task = $2 AND quantity = $3",
+                *key,
+                credits,
+            )
 
     async def broken_books(self) -> list[str]:
         """Return what the doctor says is wrong."""

@@ -31,10 +31,12 @@ POLLS_AT_ONCE = 1_000
 """Each waits 0.2 s for Kie. With 100 a worker would poll 500 a second, too few for 10,000 tasks."""
 LATE_TASK_CHECK_SECONDS = 10.0
 """How often late tasks are checked."""
+SCHEDULED_PRICES_SECONDS = 10.0
+"""How often scheduled prices are applied. Enqueues and settlements apply them too."""
 
 
 def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicRunner]:
-    """Return the periodic work: reconcile, check balances, check late tasks."""
+    """Return the periodic work: reconcile, check balances and late tasks, apply prices."""
     balances = [BalanceCheck(deps, account) for account in deps.accounts]
 
     async def reconcile() -> None:
@@ -51,10 +53,14 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
     async def check_balances() -> None:
         await asyncio.gather(*map(check_balance, balances))
 
+    async def apply_scheduled_prices() -> None:
+        await deps.queries.fetch_row("apply_scheduled_prices")
+
     works = (
         PeriodicWork("reconcile", RECONCILE_SECONDS, reconcile),
         PeriodicWork("check_balance", BALANCE_CHECK_SECONDS, check_balances),
         PeriodicWork("check_late_tasks", LATE_TASK_CHECK_SECONDS, LateTaskChecks(deps).check_due),
+        PeriodicWork("apply_scheduled_prices", SCHEDULED_PRICES_SECONDS, apply_scheduled_prices),
     )
     return [
         PeriodicRunner(deps.delivery_queue.redis, work, deps.worker_name, deps.may_claim)

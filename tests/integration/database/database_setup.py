@@ -170,13 +170,20 @@ class DatabaseSetup:
         return caught.value
 
     async def set_price(self, credits: object, *, quantity: int = 1) -> None:
-        """Do what the contract tells admins to do."""
-        await self.sql(
+        """Do what the contract tells admins to do, confirmed."""
+        await self.sql_confirmed(
             "UPDATE pricing SET credits = $1"
             " WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = $2",
             Decimal(str(credits)),
             quantity,
         )
+
+    async def sql_confirmed(self, statement: str, *args: Any) -> None:
+        """Run a statement on prices of which the admin says that it is meant."""
+        with translated_postgres_errors():
+            async with self.database.pool.acquire() as connection, connection.transaction():
+                await connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+                await connection.execute(statement, *args)
 
     async def picture(self, *but: str) -> Picture:
         """Return every row of every table, except those named."""

@@ -36,6 +36,11 @@ MARIA = Actor(
 )
 PLAIN_SQL: Mapping[Act, str] = {
     Act.PRICE_CHANGED: "UPDATE pricing SET credits = 9 WHERE price_id = 1",
+    Act.PRICE_SCHEDULED: (
+        "INSERT INTO scheduled_prices (model, task, quantity, credits, takes_effect_at, reason)"
+        " VALUES ('gpt-4o-image', 'text-to-image', 1, 8, now() + interval '1 day', 'summer')"
+    ),
+    Act.PRICE_UNSCHEDULED: "UPDATE scheduled_prices SET is_revoked = true",
     Act.ACCOUNT_CREATED: "INSERT INTO accounts (id) VALUES ('shop')",
     Act.CREDITS_GRANTED: "SELECT grant_credits('acme', 5, 'invoice 17')",
     Act.CREDITS_ADJUSTED: "SELECT grant_credits('acme', -5, 'a mistake')",
@@ -56,6 +61,7 @@ PLAIN_SQL: Mapping[Act, str] = {
 }
 """Statements that people may type, and what each is noted as."""
 NOT_PLAIN = {
+    Act.JOB_REFUNDED,
     Act.JOB_RETRIED,
     Act.JOB_RESOLVED,
     Act.WEBHOOK_ENDPOINT_CREATED,
@@ -85,7 +91,7 @@ async def test_a_statement_typed_by_hand_leaves_its_entry(setup: DatabaseSetup) 
         assert (entry["actor"], entry["database_role"], entry["via"]) == (owner, owner, "sql")
         assert entry["key_prefix"] is entry["os_user"] is entry["origin"] is None
         assert entry["before"] != entry["after"]
-        if act not in {Act.PRICE_CHANGED}:
+        if act not in {Act.PRICE_CHANGED, Act.PRICE_SCHEDULED, Act.PRICE_UNSCHEDULED}:
             assert entry["account_id"] in {"acme", "shop"}
     assert "whsec" not in str(await setup.billing.audit())
 

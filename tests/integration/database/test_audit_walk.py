@@ -20,6 +20,22 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "grant_credits": ("'acme', 5, 'why', false", "credits_granted"),
     "darkroom_create_account": ("'shop', 0", "account_created"),
     "darkroom_set_price": ("'gpt-4o-image', 'text-to-image', 1, 9, 'why'", "price_changed"),
+    "darkroom_change_price": (
+        "'gpt-4o-image', 'text-to-image', 1, 10, NULL, 'why', false",
+        "price_changed",
+    ),
+    "darkroom_schedule_price": (
+        "'gpt-4o-image', 'text-to-image', 1, 11, NULL, now() + interval '1 day', 'why', false",
+        "price_scheduled",
+    ),
+    "darkroom_unschedule_price": (
+        "(SELECT max(id) FROM scheduled_prices), 'why'",
+        "price_unscheduled",
+    ),
+    "darkroom_refund_job": (
+        "(SELECT id FROM jobs WHERE state = 'succeeded'), 'why', NULL",
+        "job_refunded",
+    ),
     "darkroom_create_key": (
         "gen_random_uuid(), 'dk_AAAAAAAAAAAA', sha256('x'), 'admin', NULL, NULL",
         "key_created",
@@ -62,6 +78,7 @@ async def test_every_function_that_takes_who_acts_notes_the_act(setup: DatabaseS
     assert {row["proname"] for row in rows} == set(CALLS) | NO_ACTS
     await setup.enqueue(webhook_url=f"{URL}/other")
     await setup.job_in(JobState.UNKNOWN)
+    await setup.job_in(JobState.SUCCEEDED)
     await setup.store.hold_for_review(polled(await setup.job_in(JobState.GENERATING)), HELD)
     failed = await setup.job_in(JobState.FAILED)
     await setup.sql(

@@ -17,6 +17,7 @@ HELD = "held equals the open holds"
 ENDS = "every job has one hold and one end"
 ATTEMPTS = "no job has two live attempts"
 CAPTURES = "every capture cites its price"
+REFUNDS = "every refund has its charge"
 STATES = "states and attempts agree"
 PRICES = "prices and versions agree"
 GRANTS = "nobody acts without a grant"
@@ -48,6 +49,11 @@ ENTRY = (
 NO_UNIQUE_KINDS = (
     "DROP INDEX ledger_entries_one_of_each_kind_per_job",
     "DROP INDEX ledger_entries_a_hold_ends_once",
+)
+REFUND = (
+    "INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,"
+    " balance_after, held_after, reason) SELECT account_id, id, 'adjustment', {0}, {0}, 0, 0, 0,"
+    " 'x' FROM jobs WHERE state = '{1}'"
 )
 CORRUPTIONS = (
     corruption(
@@ -106,6 +112,29 @@ CORRUPTIONS = (
         "UPDATE accounts SET balance = balance - 6 WHERE id = 'acme'",
         by={ENDS, CAPTURES},
         names="failed",
+    ),
+    corruption(
+        "a failure was refunded",
+        REFUND.format(6, "failed"),
+        "UPDATE accounts SET balance = balance + 6 WHERE id = 'acme'",
+        by={REFUNDS, NOTED},
+        names="failed",
+    ),
+    corruption(
+        "more was refunded than was charged",
+        REFUND.format(70, "succeeded"),
+        "UPDATE accounts SET balance = balance + 70 WHERE id = 'acme'",
+        by={REFUNDS, NOTED},
+        names="succeeded",
+    ),
+    corruption(
+        "a success was refunded twice",
+        *NO_UNIQUE_KINDS,
+        REFUND.format(1, "succeeded"),
+        REFUND.format(1, "succeeded"),
+        "UPDATE accounts SET balance = balance + 2 WHERE id = 'acme'",
+        by={REFUNDS, NOTED},
+        names="succeeded",
     ),
     corruption(
         "a failure was released only in part",
@@ -329,7 +358,18 @@ async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
 
 def test_every_invariant_is_seen_broken() -> None:
     seen = {name for case in CORRUPTIONS for name in case.noticed_by}
-    assert seen == {BALANCES, HELD, ENDS, ATTEMPTS, CAPTURES, STATES, PRICES, GRANTS, NOTED}
+    assert seen == {
+        BALANCES,
+        HELD,
+        ENDS,
+        ATTEMPTS,
+        CAPTURES,
+        STATES,
+        PRICES,
+        GRANTS,
+        NOTED,
+        REFUNDS,
+    }
 
 
 async def test_of_many_offenders_a_few_are_named(setup: DatabaseSetup) -> None:

@@ -113,6 +113,7 @@ async def test_an_entry_that_contradicts_its_kind_is_refused(setup: DatabaseSetu
         ("gift", False, (1, 1, 0), "why", "kind_must_be_known"),
         ("grant", True, (1, 1, 0), "why", "job_kinds_have_a_job"),
         ("hold", False, (1, 0, 1), None, "job_kinds_have_a_job"),
+        ("adjustment", True, (-1, -1, 0), "why", "job_kinds_have_a_job"),
         ("grant", False, (1, 1, 0), "", "an_adjustment_has_a_reason"),
         ("grant", False, (1, 1, 0), None, "an_adjustment_has_a_reason"),
         ("grant", False, (-1, -1, 0), "why", "credits_fit_the_kind"),

@@ -221,7 +221,7 @@ async def test_an_upsert_changes_the_price_like_an_update(setup: DatabaseSetup) 
 
 
 async def test_a_price_for_another_model_needs_rows_only(setup: DatabaseSetup) -> None:
-    await setup.sql(
+    await setup.sql_confirmed(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('next-model', 'text-to-video', 3, 20, 15)"
     )
@@ -230,7 +230,7 @@ async def test_a_price_for_another_model_needs_rows_only(setup: DatabaseSetup) -
 
 
 async def test_each_task_has_its_own_price(setup: DatabaseSetup) -> None:
-    await setup.sql("UPDATE pricing SET credits = 60 WHERE task = 'image-to-image'")
+    await setup.sql_confirmed("UPDATE pricing SET credits = 60 WHERE task = 'image-to-image'")
     quotes = [await setup.billing.quote(request()) for request in (text_to_image, image_to_image)]
     assert [quote.credits for quote in quotes] == [6, 60]
 

@@ -25,7 +25,8 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "SELECT": {
             "api": ALL,
             "worker": ALL,
-            "pricing": "model task quantity state credits_quoted",
+            "pricing": "model task quantity state credits_quoted credits_charged price_id"
+            " finished_at",
         }
     },
     "job_attempts": {"SELECT": {"worker": ALL, "api": "-token", "readonly": "-token"}},
@@ -43,6 +44,13 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "pricing": {
         "SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL),
         **{verb: {"pricing": ALL} for verb in ("INSERT", "UPDATE", "DELETE")},
+    },
+    "scheduled_prices": {
+        "SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL),
+        "INSERT": {
+            "pricing": "model task quantity credits provider_credits takes_effect_at reason"
+        },
+        "UPDATE": {"pricing": "is_revoked"},
     },
     "api_keys": {
         "SELECT": {"api": ALL, "billing": _KEY_COLUMNS, "readonly": _KEY_COLUMNS},
@@ -89,7 +97,13 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_enqueue_jobs": ("api",),
     "darkroom_create_account": ("api", "billing"),
     "grant_credits": ("api", "billing"),
+    "darkroom_refund_job": ("api", "billing"),
     "darkroom_set_price": ("api", "pricing"),
+    "darkroom_change_price": ("api", "pricing"),
+    "darkroom_schedule_price": ("api", "pricing"),
+    "darkroom_unschedule_price": ("api", "pricing"),
+    "darkroom_price_doubts": ("api", "pricing"),
+    "darkroom_apply_scheduled_prices": ("worker",),
     "darkroom_create_key": ("billing",),
     "darkroom_revoke_key": ("billing",),
     "darkroom_cancel_job": ("api",),

@@ -181,7 +181,7 @@ async def test_an_admin_sets_prices_and_is_named_in_the_history(
     await admin.billing.set_price(
         ("gpt-4o-image", "text-to-image", 2), Decimal(11), reason="sale", actor="maria"
     )
-    await admin.sql(
+    await admin.sql_confirmed(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('next-model', 'text-to-image', 1, 5, 4)"
     )
@@ -237,7 +237,7 @@ async def test_operators_see_jobs_without_prompts_images_and_notes(
 async def test_a_prompt_that_was_not_given_is_not_made_up(
     readonly: DatabaseSetup, setup: DatabaseSetup
 ) -> None:
-    await setup.sql("UPDATE pricing SET credits = 1")
+    await setup.sql_confirmed("UPDATE pricing SET credits = 1")
     job = await setup.enqueue(text_to_image())
     await setup.sql("UPDATE jobs SET request = request - 'prompt' WHERE id = $1", job.id)
     row = (await readonly.sql("SELECT request FROM jobs_masked"))[0]

@@ -38,7 +38,11 @@ async def test_a_healthy_darkroom_has_a_finding_for_each_invariant_and_dependenc
         *("servers", "redis", "redis keeps its keys", "redis survives a restart", "postgres"),
         *("schema", "balances equal the ledger", "held equals the open holds"),
         *("every job has one hold and one end", "no job has two live attempts"),
-        *("every capture cites its price", "states and attempts agree"),
+        *(
+            "every capture cites its price",
+            "every refund has its charge",
+            "states and attempts agree",
+        ),
         *("prices and versions agree", "no job is stuck", "kie"),
     }
     wrong = {name for name, one in found.items() if not one.ok}

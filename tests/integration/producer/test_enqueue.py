@@ -333,7 +333,9 @@ async def test_the_first_job_is_not_delivered_again_for_a_known_key(
 
 async def test_fractions_of_credits_are_exact(producer: Producer, database: Database) -> None:
     await open_account(producer, credits=1)
-    await database.pool.execute("UPDATE pricing SET credits = 0.1")
+    async with database.transaction() as queries:
+        await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+        await queries.connection.execute("UPDATE pricing SET credits = 0.1")
     await producer.enqueue_many([order() for _ in range(10)])
     assert (await producer.balance("acme")).available == Decimal(0)
     with pytest.raises(InsufficientCredits):
