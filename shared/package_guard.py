@@ -28,8 +28,8 @@ def require_own_packages(project: str = "darkroom-queue") -> None:
     for name, location in locations.items():
         if location != ours:
             raise ConfigurationError(
-                f"the package {name!r} is imported from {location}, but Darkroom lies in {ours}:"
-                " install darkroom-queue in an environment of its own"
+                f"the package {name!r} is imported from {location}, but Darkroom is installed in"
+                f" {ours}: install darkroom-queue in an environment of its own"
             )
 
 

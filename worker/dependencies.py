@@ -29,11 +29,11 @@ Sleep = Callable[[float], Awaitable[None]]
 
 class Clock(Protocol):
     """The clock as an argument. The worker uses Postgres's clock (`ServerClock`), because it
-    compares the time with moments that Postgres stores.
+    compares the time with times that Postgres stores.
     """
 
     def now(self) -> datetime:
-        """Return the current moment by Postgres's clock, timezone-aware, in UTC."""
+        """Return the current time by Postgres's clock, timezone-aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
@@ -80,7 +80,7 @@ class Dependencies:
 
     @property
     def scripts(self) -> RedisScripts:
-        """The scripts of this worker. Calls of one moment share a round trip."""
+        """The scripts of this worker. Calls made at the same time share a round trip."""
         return self.poll_throttle.scripts
 
     @property

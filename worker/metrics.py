@@ -102,7 +102,7 @@ class Metrics:
     def count_submitted(self, job: Job) -> None:
         """Record how long a job waited for its task id."""
         if job.submitted_at is not None:
-            # `run_at` may be in the past. Such a job waits from the moment it was accepted.
+            # `run_at` may be in the past. Such a job waits from the time it was accepted.
             began_at = max(job.run_at, job.created_at)
             self.wait.observe(max((job.submitted_at - began_at).total_seconds(), 0))
 
@@ -162,7 +162,7 @@ def _late_deliveries(registry: CollectorRegistry) -> tuple[Counter, Counter]:
 def _poll_lateness(registry: CollectorRegistry) -> Histogram:
     return Histogram(
         "darkroom_poll_lateness_seconds",
-        "From the moment a poll was due to the moment it was sent",
+        "From the time a poll was due to the time it was sent",
         registry=registry,
         buckets=_LATENESS_BUCKETS,
     )

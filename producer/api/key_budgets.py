@@ -91,7 +91,7 @@ class KeyBudgets:
             )
         if not is_wait and use.requests >= self._max_requests:
             raise TooManyRequests(
-                f"this key has {use.requests:,} requests under way, the most of one"
+                f"this key has {use.requests:,} requests in progress, the limit of one"
             )
         if use.bytes and use.bytes + reserved_bytes > self.max_bytes:
             raise _too_many_bytes(self.max_bytes)

@@ -28,9 +28,7 @@ def parse_time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError):
-        raise typer.BadParameter(
-            f"{text!r} is not a moment, such as 2030-01-31T18:00:00Z"
-        ) from None
+        raise typer.BadParameter(f"{text!r} is not a time, such as 2030-01-31T18:00:00Z") from None
 
 
 def parse_json_object(text: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def check_disks(
             yield Finding(
                 "disk space",
                 False,
-                f"{place} cannot be looked at: {error.strerror}",
+                f"{place} cannot be read: {error.strerror}",
                 "let the doctor's user enter it, or set DARKROOM_HOME to a folder that it may use",
             )
             continue
@@ -94,7 +94,7 @@ def check_free_space(place: Path, space: DiskSpace) -> Finding:
         "disk space",
         False,
         f"{detail}, less than {_size(space.min_free_bytes)}: writes will soon be refused",
-        f"make room on the disk of {place}, or move DARKROOM_HOME to a larger one",
+        f"free space on the disk of {place}, or move DARKROOM_HOME to a larger one",
     )
 
 

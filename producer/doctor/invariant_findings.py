@@ -25,7 +25,7 @@ _INVARIANTS = {
     "late_images_are_on_their_job": "each job shows the images that came after its end",
 }
 _REPORT_ADVICE = (
-    "do not mend it by hand: keep the database as it is and report it; the job's story is"
+    "do not change it by hand: keep the database as it is and report it; the job's story is"
     " `darkroom jobs show ID`"
 )
 _FIXES = {

@@ -26,7 +26,7 @@ async def check_privileges(queries: Queries) -> Finding:
     ]
     if not faults:
         return Finding("privileges", True, "the roles have the rights of sql/rights.sql, no others")
-    fixes = [] if found == wanted else ["run `darkroom migrate`, which sets the rights anew"]
+    fixes = [] if found == wanted else ["run `darkroom migrate`, which sets the rights again"]
     fixes += [
         f'GRANT {one["role"]} TO "{one["login"]}"'
         if one["is_there"]

@@ -74,7 +74,7 @@ def _check_alive(rows: Sequence[ProcessRow]) -> Finding:
         "processes",
         not without_redis,
         detail,
-        "start Redis or Valkey, or mend REDIS_URL of that process" if without_redis else None,
+        "start Redis or Valkey, or correct REDIS_URL of that process" if without_redis else None,
     )
 
 

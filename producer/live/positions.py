@@ -120,8 +120,8 @@ def refuse_position_ahead(position: Position, now: Snapshot) -> None:
     if position.tx > now.xmax:
         raise _refused(
             str(position),
-            f"is ahead of this database, which stands at {now.safe_position}: another one gave it."
-            f" Leave {LAST_EVENT_ID} out to hear what happens from now on, or send 0.0 for"
+            f"is ahead of this database, which is at {now.safe_position}: another one gave it."
+            f" Leave {LAST_EVENT_ID} out to receive events from now on, or send 0.0 for"
             " everything",
         )
 

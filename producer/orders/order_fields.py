@@ -103,7 +103,7 @@ def _check_run_at(value: object) -> object:
             value.astimezone(UTC)
             return value
     given = value.isoformat() if isinstance(value, datetime) else value
-    raise ValueError(f"{format_value(given)} must be a moment with its timezone")
+    raise ValueError(f"{format_value(given)} must be a time with its timezone")
 
 
 class OrderFields(BaseModel):
@@ -130,7 +130,7 @@ class OrderFields(BaseModel):
     )
     webhook_url: Annotated[str | None, optional(_check_webhook)] = Field(
         default=None,
-        description="where the end of the job is told; a public http:// or https:// URL",
+        description="receives a signed POST when the job ends; a public http:// or https:// URL",
         max_length=_WEBHOOK_LENGTH,
         json_schema_extra={"format": "public-url"},
     )
@@ -138,7 +138,7 @@ class OrderFields(BaseModel):
         default="normal", description="high, normal or low"
     )
     run_at: Annotated[datetime | None, optional(_check_run_at)] = Field(
-        default=None, description="not before this moment, with its timezone; null: now"
+        default=None, description="the earliest time to run the job, with its timezone; null: now"
     )
 
 

@@ -36,7 +36,7 @@ class Mutant:
         if place.count(self.find) != 1:
             raise StaleMutant(
                 f"mutant {self.name!r}: its text occurs {place.count(self.find)} times in"
-                f" {self.statement or self.file}, not once; mend it in {LISTING.name}"
+                f" {self.statement or self.file}, not once; correct it in {LISTING.name}"
             )
         return before + place.replace(self.find, self.replace) + after
 
@@ -47,7 +47,7 @@ class Mutant:
         if header is None:
             raise StaleMutant(
                 f"mutant {self.name!r}: {self.file} has no statement {self.statement!r};"
-                f" mend it in {LISTING.name}"
+                f" correct it in {LISTING.name}"
             )
         following = re.compile(r"^-- name: ", re.MULTILINE).search(text, header.end())
         end = following.start() if following else len(text)

@@ -37,7 +37,7 @@ def test_a_text_that_occurs_twice_or_never_is_refused() -> None:
         f"{before}an new one\n-- name: third\nold\n"
     )
     for text in ("-- name: first\nold\n", before, f"{before}old old\n"):
-        with pytest.raises(StaleMutant, match=r"mend it in mutants\.toml"):
+        with pytest.raises(StaleMutant, match=r"correct it in mutants\.toml"):
             mutant.applied_to(text)
 
 

@@ -1,4 +1,4 @@
-"""Batching: many calls of one moment become one round trip.
+"""Batching: calls made at the same time become one round trip.
 
 A step calls one function for one job. Calls that come within one interval are sent as one batch. An
 idle worker sends at once. A busy one sends at most 25 batches a second of each kind, at ticks that

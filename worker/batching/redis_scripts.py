@@ -1,4 +1,4 @@
-"""Runs the Lua scripts of `worker/lua`. Calls of one moment share a round trip."""
+"""Runs the Lua scripts of `worker/lua`. Calls made at the same time share a round trip."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RedisScripts:
         # A call after the client is closed would open a connection again.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await asyncio.sleep(0)  # a call of this moment starts its batch in the next turn
+                await asyncio.sleep(0)  # a call made now starts its batch in the next turn
                 await self._batch.flush()
 
     async def run(

@@ -37,7 +37,7 @@ class PaidAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Kie's balance at a moment between `asked_at` and `at`."""
+    """Kie's balance at a time between `asked_at` and `at`."""
 
     asked_at: datetime
     at: datetime
@@ -83,7 +83,7 @@ class BalanceCheckResult:
 
 @dataclass(frozen=True, slots=True)
 class _CreditMovement:
-    """A charge or a refund: whether it is certain, and between which moments it happens."""
+    """A charge or a refund: whether it is certain, and between which times it happens."""
 
     sure: bool
     earliest: datetime

@@ -46,7 +46,7 @@ class AccountConcurrency:
         """Return 0 where a poll of this account may start, else the seconds after which to try
         again.
 
-        The returns are spaced, so that thousands of polls do not come back at the same moment.
+        The returns are spaced, so that thousands of polls do not come back at the same time.
         """
         account = self._accounts.get(name)
         if (
@@ -61,7 +61,7 @@ class AccountConcurrency:
         account.next_return_at = min(
             max(account.next_return_at, now) + step, now + LONGEST_WAIT_SECONDS
         )
-        error = f"{len(account.in_flight)} polls are under way, the oldest for a while"
+        error = f"{len(account.in_flight)} polls are unanswered, the oldest for a while"
         incidents.record_failure(
             _EVENT, name, error, meaning=_MEANING, oldest_seconds=round(oldest_seconds, 1)
         )

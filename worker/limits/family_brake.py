@@ -46,7 +46,7 @@ class FamilyBrakeRules:
     )
     """Tasks that Kie failed or that do not end."""
     window_ms: int = 600_000
-    """The count of bad outcomes starts anew after this."""
+    """The count of bad outcomes starts again after this."""
     submit_probe_ms: int = 60_000
     """How long a probe excludes others while its submit is unanswered; longer than a request."""
     task_probe_ms: int = 300_000

@@ -1,6 +1,6 @@
 -- Starts or lengthens the pause of the submits of one Kie account.
 -- KEYS: 1 brake hash; ARGV: 1 first pause in ms, 2 longest pause in ms, 3 reason, 4 message
--- During a pause nothing changes, so that many refusals of one moment raise the level once.
+-- During a pause nothing changes, so that many refusals at the same time raise the level once.
 -- Returns {level, pause in ms, 1 where the reason is new}; the level is negative where nothing changed.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

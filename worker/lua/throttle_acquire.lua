@@ -1,8 +1,8 @@
 -- Acquires permits for requests against sliding logs. Each log is counted by itself.
 -- ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 window with its margin (ms), 4 a
 -- JSON array: for each request its log, its id, and the reservation that a claim made for it or ''.
--- The score of a member is the moment at which it stops counting. A request without an answer counts
--- as not arrived: it may reach the provider at any moment until its answer comes.
+-- The score of a member is the time at which it stops counting. A request without an answer counts
+-- as not arrived: it may reach the provider at any time until its answer comes.
 -- Returns for each request 0 (permitted) or the wait in ms.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

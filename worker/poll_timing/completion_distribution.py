@@ -23,7 +23,7 @@ class Distribution:
     """The share of tasks that has ended after a number of seconds.
 
     Between quantiles of the completions it is linear: sharp peaks stay, and single values have
-    little effect. A small part is a broad prior around the median, so that no moment is impossible.
+    little effect. A small part is a broad prior around the median, so that no time is impossible.
     Beyond the longest completion there is a heavy tail.
     """
 

@@ -135,7 +135,7 @@ class PollPlanner:
 
         Kie's clock is believed within what our own polls found: not before the last poll that found
         the task generating, not after the one that found it done. Where Kie gives no time, or a
-        wrong one, the end is assumed at a random moment between the two.
+        wrong one, the end is assumed at a random time between the two.
         """
         self._was_used = True
         last = self._sightings.pop(job_id, None)

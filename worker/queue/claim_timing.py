@@ -38,7 +38,7 @@ class ClaimTiming:
     async def sleep(self, delay_seconds: float) -> None:
         """Wait for the delay, a wake-up or the fallback, whichever comes first.
 
-        The fallback is at the same moment for all lanes of an event loop: they wake up once for it,
+        The fallback is at the same time for all lanes of an event loop: they wake up once for it,
         and claim in one round trip.
         """
         now = asyncio.get_running_loop().time()

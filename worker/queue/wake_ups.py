@@ -21,7 +21,7 @@ async def forward_wake_ups(
     pushes: PushChannel,
     heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
 ) -> None:
-    """Wake each lane that a message names. While Redis is away, lanes still claim twice a second.
+    """Wake each lane that a message names. While Redis is down, lanes still claim twice a second.
 
     The deliveries that the lanes claim without a wake-up are counted on `pushes`.
     """

@@ -42,7 +42,7 @@ class UnknownSubmissions:
             try:
                 job = await self._deps.store.lose_submission(job_id, attempt, event)
             except StaleJob:
-                continue  # evidence came at the last moment
+                continue  # evidence came at the last check
             except (RowBusy, DatabaseRefused) as error:
                 # One row that cannot be written must not prevent the end of the others.
                 incidents.record_failure(

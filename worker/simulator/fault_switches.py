@@ -96,7 +96,7 @@ class FaultSwitches:
     missing_form: Annotated[
         str,
         SwitchDescription(
-            MISSING_FORM, "how an unknown task is told: 422, 404, or 200 without data"
+            MISSING_FORM, "how an unknown task is reported: 422, 404, or 200 without data"
         ),
     ] = "422"
 

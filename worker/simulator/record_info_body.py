@@ -79,10 +79,10 @@ def _show_time(epoch: float, form: str) -> object:
     seconds = int(epoch)
     if form == "ms":
         return seconds * 1000
-    moment = datetime.fromtimestamp(seconds, UTC)
+    time_in_utc = datetime.fromtimestamp(seconds, UTC)
     if form == "text":
-        return moment.strftime("%Y-%m-%d %H:%M:%S")
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return time_in_utc.strftime("%Y-%m-%d %H:%M:%S")
+    return time_in_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _show_response(task: SimulatedTask, faults: FaultSwitches, base_url: str) -> object:

@@ -16,7 +16,7 @@ MISSING_MESSAGE = "The record does not exist"
 def answer_record_info(kie: SimulatedProvider, caller: Caller, task_id: str) -> SimulatedResponse:
     """Decide one poll. It counts as an arrival of its task whatever the response is.
 
-    The response shows the task at the moment when the poll arrived.
+    The response shows the task at the time when the poll arrived.
     """
     kie.finish_due_tasks()
     now = kie.clocks.monotonic()

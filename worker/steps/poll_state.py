@@ -12,7 +12,7 @@ from worker.poll_timing.signal_trust import CallbackTrust
 
 @dataclass(slots=True)
 class PollState:
-    """The state of polling in one worker. A worker that starts anew begins without it."""
+    """The state of polling in one worker. A restarted worker begins without it."""
 
     planner: PollPlanner = field(default_factory=PollPlanner)
     """How long tasks take. Decides when each is polled next."""
@@ -30,7 +30,7 @@ class PollState:
         return count
 
     def reset_undecided(self, job_id: UUID) -> None:
-        """Start the count of undecided answers anew."""
+        """Reset the count of undecided answers."""
         self._undecided.pop(job_id, None)
 
     def is_overdue(self, job_id: UUID) -> bool:

@@ -82,7 +82,7 @@ async def write_task_id_until_stored(
 
 
 class _PendingBackup:
-    """The backup of one task id, from the moment that its write is slow or fails."""
+    """The backup of one task id, from the time that its write is slow or fails."""
 
     def __init__(self, deps: Dependencies, paid_task: PaidTask) -> None:
         self._store, self._paid_task = deps.task_id_backup, paid_task

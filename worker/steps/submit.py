@@ -111,7 +111,7 @@ async def _family_brake_wait(deps: Dependencies, account: KieAccount, job: Job) 
 
 async def _undo_slow_claim(deps: Dependencies, run: DeliveryRun, job: Job) -> float:
     """Return the job to the queue. Its lease and its permit may be gone, and nothing was sent."""
-    message = "the database was away while the attempt was claimed; nothing was sent"
+    message = "the database did not answer while the attempt was claimed; nothing was sent"
     event = job_events.Deferred(Reason.UNREACHABLE, message, 0.0)
     await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
     return backoff_seconds(1, deps.random.random())

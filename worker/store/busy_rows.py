@@ -184,7 +184,7 @@ class BusyRows:
     ) -> RowBusy:
         self._waiting[required.job_id] = required
         row, state = max(busy, key=lambda one: one[1].next_try_at)
-        # Delays are spaced, so that ten thousand waiting jobs do not return at the same moment.
+        # Delays are spaced, so that ten thousand waiting jobs do not return at the same time.
         state.last_retry_at = min(
             max(state.last_retry_at, state.next_try_at) + 1 / RETRIES_PER_SECOND,
             now + MAX_RETRY_DELAY_SECONDS,
@@ -206,7 +206,7 @@ class BusyRows:
 
 
 async def find_locked_rows(queries: Queries, required: Sequence[RequiredRows]) -> set[RowRef]:
-    """Return which rows of these moves another session locks at this moment."""
+    """Return which rows of these moves another session locks now."""
     rows = await queries.fetch("held_rows", [one.job_id for one in required])
     busy = {RowRef("job", str(row["id"])) for row in rows if row["job_is_held"]}
     busy |= {RowRef("account", row["account_id"]) for row in rows if row["account_is_held"]}

@@ -278,14 +278,14 @@ class JobStore:
         self,
         job: Job | GeneratingJob,
         event: job_events.Event,
-        moment: str,
+        time_column: str,
         after_seconds: float = 0.0,
     ) -> DarkroomError:
-        """Return why a statement that depends on a moment of the job has moved nothing."""
+        """Return why a statement that depends on a time of the job has moved nothing."""
         sources, _, name = _TRANSITION_PARAMETERS[type(event)]
         row = await self.queries.fetch_row("time_left", job.id, job.attempt, sources)
         stale = self._stale(job.id, name)
-        left_seconds = row[moment] if row is not None else None
+        left_seconds = row[time_column] if row is not None else None
         if left_seconds is None or left_seconds + after_seconds <= 0:
             return stale
         return TooEarly(stale.job_id, name, left_seconds + after_seconds)

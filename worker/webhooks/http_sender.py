@@ -1,7 +1,7 @@
 """Sends one webhook over HTTP, to public addresses only.
 
 Each address is checked where its socket is opened, so the address that was checked is the one that
-is connected to: a name that resolves differently a moment later has no effect. A redirect is a
+is connected to: a name that resolves differently later has no effect. A redirect is a
 response like any other. Proxies of the environment are not used, because they would connect
 instead.
 """
@@ -128,7 +128,7 @@ class WebhookSender:
     async def _post(
         self, session: ClientSession, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, str | None]:
-        # The URL is sent as it was given: a signature in its query must not be encoded anew.
+        # The URL is sent as it was given: a signature in its query must not be encoded again.
         target = URL(url, encoded=url.isascii()).with_fragment(None)
         async with session.post(
             target, data=body, headers=headers, allow_redirects=False

@@ -43,9 +43,9 @@ def read_retry_after(text: str | None, now: datetime) -> float | None:
     if text.isascii() and text.isdigit() and len(text) <= 9:
         return float(text)
     try:
-        moment = parsedate_to_datetime(text)
+        retry_at = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max((moment - now).total_seconds(), 0.0)
+    if retry_at.tzinfo is None:
+        retry_at = retry_at.replace(tzinfo=UTC)
+    return max((retry_at - now).total_seconds(), 0.0)

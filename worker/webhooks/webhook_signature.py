@@ -26,13 +26,13 @@ def webhook_signature(secret: str, message: str, timestamp: int, body: bytes) ->
 
 
 def signed_headers(
-    secrets: Sequence[str], message_id: UUID, moment: datetime, body: bytes
+    secrets: Sequence[str], message_id: UUID, sent_at: datetime, body: bytes
 ) -> Mapping[str, str]:
     """Return the three headers of one try. Each of the secrets alone verifies it.
 
-    `moment` is when this try is sent. Receivers refuse an old one, as a protection against replays.
+    `sent_at` is when this try is sent. Receivers refuse an old one, which prevents replays.
     """
-    message, timestamp = message_header_id(message_id), int(moment.timestamp())
+    message, timestamp = message_header_id(message_id), int(sent_at.timestamp())
     return {
         "webhook-id": message,
         "webhook-timestamp": str(timestamp),

@@ -52,9 +52,15 @@ _PROBLEMS = {
     408: ("request_too_slow", "The body did not arrive in time."),
     409: ("idempotency_conflict", "It clashes with what is there: a used key, a job that went on."),
     413: ("request_too_large", "The body is too large."),
-    415: ("unsupported_content", "The body is not said to be JSON, or is compressed."),
+    415: (
+        "unsupported_content",
+        "The content type of the body is not JSON, or the body is compressed.",
+    ),
     422: ("invalid_request", "Rules are broken; every fault is listed with its field."),
-    429: ("too_much_at_once", "The key has too much under way; try again after Retry-After."),
+    429: (
+        "too_much_at_once",
+        "The key has too many requests in progress. Try again after Retry-After.",
+    ),
     500: ("internal_error", "A mistake of Darkroom's; it is in the log under the request id."),
     503: ("dependency_down", "Try again later; nothing was stored."),
 }
@@ -62,7 +68,7 @@ _PROBLEMS = {
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
-        "description": "the request's id: yours where you sent one, as it stands in the log",
+        "description": "the id of the request in the log: the id that you sent, if any",
         "schema": {"type": "string"},
     },
     "WWW-Authenticate": {"description": "how to send a key", "schema": {"type": "string"}},

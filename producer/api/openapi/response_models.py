@@ -112,7 +112,7 @@ class Prices(BaseModel):
 
 
 class Account(BaseModel):
-    """An account's credits at one moment."""
+    """An account's credits at one time."""
 
     id: str = Field(examples=["acme"])
     balance: float = Field(description="owned, holds included", examples=[100])
@@ -204,7 +204,7 @@ class FaultOfField(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why a request was refused, as RFC 9457 says it; nothing was stored."""
+    """Why a request was refused, in the format of RFC 9457. Nothing was stored."""
 
     type: str = Field(
         description="stable, for programs", examples=["urn:darkroom:problem:invalid_request"]
@@ -225,7 +225,9 @@ class Problem(BaseModel):
     held: float = Field(
         default_factory=float, description="with too few credits: what open jobs hold"
     )
-    job_id: str = Field(default_factory=str, description="with 409: the job that stands in the way")
+    job_id: str = Field(
+        default_factory=str, description="with 409: the job that caused the conflict"
+    )
     differs: list[str] = Field(
         default_factory=list, description="with a key that was used: the fields that differ"
     )

@@ -79,7 +79,7 @@ class Grant(BaseModel):
     )
 
     credits: Annotated[float, _check_credits(-CREDITS_MAX, may_be_none=False)] = Field(
-        description="how many, not 0; below 0 takes them away",
+        description="the number of credits, not 0; a negative number takes credits away",
         json_schema_extra={
             "minimum": -CREDITS_MAX,
             "maximum": CREDITS_MAX,

@@ -49,7 +49,7 @@ _TITLES = {
     "invalid_request": "The request breaks rules",
     "insufficient_credits": "The account has too few credits available",
     "idempotency_conflict": "The idempotency key was used for another request",
-    "too_much_at_once": "This API key has too much under way",
+    "too_much_at_once": "This API key has too many requests in progress",
     "too_late_to_cancel": "The job has left the queue",
     "would_leave_debt": "The account would be left in debt",
     "too_many_connections": "Too many connections from one address",

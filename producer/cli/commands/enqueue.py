@@ -58,7 +58,7 @@ _IdempotencyKeyOption = Annotated[
     str | None, typer.Option(metavar="K", help="The same key is the same job.")
 ]
 _WebhookUrlOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="Where the end is told, by a signed POST.")
+    str | None, typer.Option(metavar="URL", help="Receives a signed POST when the job ends.")
 ]
 _MetadataOption = Annotated[
     dict[str, Any] | None,
@@ -69,7 +69,7 @@ _PriorityOption = Annotated[
 ]
 _RunAtOption = Annotated[
     datetime | None,
-    typer.Option(metavar="ISO", parser=parse_time, help="Not before this moment."),
+    typer.Option(metavar="ISO", parser=parse_time, help="Do not run the job before this time."),
 ]
 
 

@@ -58,7 +58,7 @@ def create(
         print_message(f"recognise it by {key.prefix}; end it: {_revocation(key)}")
         if is_first:
             print_message(
-                "it is the first one: from now on the API refuses whoever sends no key", "yellow"
+                "it is the first one: from now on the API refuses requests without a key", "yellow"
             )
 
     run_with_database(step)

@@ -29,7 +29,7 @@ from producer.cli.options import AccountId, AsJson, Limit, OnlyAccount
 from producer.row_json import row_to_json
 
 app = typer.Typer(
-    no_args_is_help=True, help="Look at webhooks, send them anew, read and rotate secrets."
+    no_args_is_help=True, help="List webhooks, send them again, read and rotate secrets."
 )
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL; its query is ignored.")]
@@ -60,7 +60,9 @@ def list_webhooks(
         dead = sorted({row["account_id"] for row in rows if row["state"] == "dead"})
         for name in dead:
             again = command_text("webhooks", "replay", "--dead", "--account", name)
-            print_message(f"to send the dead ones of {printable(name)} anew: {printable(again)}")
+            print_message(
+                f"to send the dead messages of {printable(name)} again: {printable(again)}"
+            )
 
     run_connected(step)
 
@@ -76,7 +78,7 @@ def replay(
     account: OnlyAccount = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a message anew, or all dead ones of an account: the same ids, another day of tries."""
+    """Send a message again, or all dead messages of an account. Their ids stay the same."""
     if (message_id is None) != dead or (account is not None) != dead:
         raise typer.BadParameter("say either ID, or --dead --account A")
 
@@ -87,14 +89,14 @@ def replay(
                 print_json(row_to_json(row))
             else:
                 print_data(
-                    f"{row['id']} {row['event']} is sent anew to {printable(row['endpoint'])}"
+                    f"{row['id']} {row['event']} is sent again to {printable(row['endpoint'])}"
                 )
             return
         count = await context.producer.webhooks.replay_dead(account or "", actor=command_actor())
         if as_json:
             print_json({"account_id": account, "replayed": count})
         else:
-            print_data(f"{count_text(count, 'message')} sent anew")
+            print_data(f"{count_text(count, 'message')} sent again")
 
     run_connected(step)
 

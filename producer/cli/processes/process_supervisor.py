@@ -73,7 +73,7 @@ class ProcessSupervisor:
                 return
             if code == _CONFIGURATION_CODE and program.name not in self._ready:
                 raise ConfigurationError(
-                    f"{program.name} does not start; mend what it says above and start again"
+                    f"{program.name} does not start; fix the error above and start again"
                 )
             if time.monotonic() - began > _STABLE_SECONDS:
                 pause_seconds = FIRST_PAUSE_SECONDS

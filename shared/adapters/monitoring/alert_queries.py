@@ -68,7 +68,7 @@ async def read_system_state(queries: Queries) -> SystemState:
     except OverflowError as error:
         # Only pools with `clamps_timestamps` read such timestamps.
         raise DatabaseRefused(
-            f"a moment in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
+            f"a time in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
         ) from error
     values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
     return SystemState(

@@ -38,8 +38,8 @@ DEPENDENCY_DOWN = "dependency_down"
 POSTGRES = "postgres"
 REDIS = "redis"
 FIXES = {
-    POSTGRES: "mend what Postgres says; where it does not answer, start it or mend DATABASE_URL",
-    REDIS: "mend what Redis says; where it does not answer, start it or mend REDIS_URL",
+    POSTGRES: "fix what Postgres reports; if it does not answer, start it or correct DATABASE_URL",
+    REDIS: "fix what Redis reports; if it does not answer, start it or correct REDIS_URL",
 }
 """What an operator can do, by dependency."""
 

@@ -106,12 +106,12 @@ class SharedRedisCheck:
         elif self.state is RedisSharing.UNKNOWN:
             self.reason = (
                 f"{sentences[0][1]}. Not certain yet: that process may have died, and is taken for"
-                f" dead when it has said nothing for {ALIVE_SECONDS:g} s"
+                f" dead when it has sent no heartbeat for {ALIVE_SECONDS:g} s"
             )
 
     def _set_state(self, state: RedisSharing, reason: str) -> None:
         if state is RedisSharing.NOT_SHARED and (self.state, self.reason) != (state, reason):
-            log.error(REDIS_NOT_SHARED, change="began", error=reason, fix="mend REDIS_URL")
+            log.error(REDIS_NOT_SHARED, change="began", error=reason, fix="correct REDIS_URL")
         elif state is not self.state is RedisSharing.NOT_SHARED:
             log.info(REDIS_NOT_SHARED, change="over")
         self.state, self.reason = state, reason

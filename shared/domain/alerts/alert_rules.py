@@ -137,7 +137,7 @@ _UNCERTAIN_COST_FIX = (
     " goes well"
 )
 _PAUSE_FIXES: dict[str, str] = {
-    Reason.ACCOUNT_REFUSED: "mend the Kie account: its key, its credits or its cap",
+    Reason.ACCOUNT_REFUSED: "fix the Kie account: its key, its credits or its cap",
     Reason.RATE_LIMITED: "nothing: it recovers by itself; if it lasts, lower"
     " KIE_SUBMITS_PER_10_SECONDS, or find who else uses the key",
     Reason.WRONG_ENDPOINT: "compare KIE_BASE_URL, proxy and DNS with Kie's documentation; if Kie"
@@ -281,7 +281,7 @@ def _webhook_alerts(state: SystemState) -> Iterator[Alert]:
             "webhooks_fail",
             f"{receiver.url} did not take {receiver.messages} webhooks"
             + (f" ({receiver.error})" if receiver.error else ""),
-            "have the receiver mended: each is tried again for a day",
+            "have the receiver fixed: each is tried again for a day",
             since=receiver.since,
             subject=receiver.url,
         )
@@ -289,6 +289,6 @@ def _webhook_alerts(state: SystemState) -> Iterator[Alert]:
         yield Alert(
             "webhooks_dead",
             f"{state.dead_webhooks} webhooks were given up within the last day",
-            "have the receiver mended, then `darkroom webhooks replay`",
+            "have the receiver fixed, then `darkroom webhooks replay`",
             since=state.dead_since,
         )

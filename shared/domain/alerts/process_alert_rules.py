@@ -22,8 +22,7 @@ def _worker_alerts(state: SystemState) -> Iterator[Alert]:
     if state.workers_alive == 0 and (has_work or state.workers_lost):
         yield Alert(
             "no_worker",
-            f"no worker is running; {state.queued_text} wait and {state.tasks} tasks are not looked"
-            " at",
+            f"no worker is running: {state.queued_text} wait, {state.tasks} tasks are not polled",
             "start one: `darkroom worker`",
             since=state.worker_seen_at,
         )
@@ -31,7 +30,8 @@ def _worker_alerts(state: SystemState) -> Iterator[Alert]:
         yield Alert(
             "worker_lost",
             f"worker {worker.name} died or lost Postgres; {state.workers_alive} are alive",
-            "start another; its log says why. Its jobs go on elsewhere, once their leases lapse",
+            "start another; its log has the reason. Other workers continue its jobs"
+            " once their leases lapse",
             since=worker.seen_at,
             subject=worker.name,
         )
@@ -78,7 +78,7 @@ def _clock_and_redis_alerts(state: SystemState) -> Iterator[Alert]:
             "process_without_redis",
             f"{process.name} is alive and cannot write to its Redis"
             + (f": {process.error}" if process.error else ""),
-            "start Redis or Valkey, or mend REDIS_URL of that process",
+            "start Redis or Valkey, or correct REDIS_URL of that process",
             since=process.since,
             subject=process.name,
         )

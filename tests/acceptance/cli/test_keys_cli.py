@@ -33,7 +33,7 @@ async def test_a_key_is_printed_alone_on_stdout_and_never_again(
     assert text not in said.err
     assert "a key for service, account acme. It is not shown again" in said.err
     assert f"keys revoke {prefix}" in said.err
-    assert "the first one: from now on the API refuses whoever sends no key" in said.err
+    assert "the first one: from now on the API refuses requests without a key" in said.err
     caller = await KeyStore(deployment.database).authenticate(text)
     assert caller == Caller(Role.SERVICE, "acme", prefix)
     listed, told = await darkroom.run_all(("keys", "list"), ("keys", "list", "--json"))

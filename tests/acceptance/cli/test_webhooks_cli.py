@@ -57,7 +57,7 @@ async def test_one_message_is_sent_again_by_its_id(
     message_id = (await deployment.producer.webhooks.list())[0]["id"]
     said = await darkroom.run("webhooks", "replay", message_id)
     assert said.code == 0, said.err
-    assert said.lines == [f"{message_id} job.cancelled is sent anew to {URL}"]
+    assert said.lines == [f"{message_id} job.cancelled is sent again to {URL}"]
     told = await darkroom.run("webhooks", "replay", message_id, "--json")
     assert (told.object["state"], told.object["tries"]) == ("pending", 0)
 
@@ -68,7 +68,7 @@ async def test_all_dead_messages_of_an_account_are_sent_again(
     for _ in range(2):
         await dead(deployment)
     said = await darkroom.run("webhooks", "replay", "--dead", "--account", "acme")
-    assert (said.code, said.lines) == (0, ["2 messages sent anew"])
+    assert (said.code, said.lines) == (0, ["2 messages sent again"])
     again = await darkroom.run("webhooks", "replay", "--dead", "--account", "acme", "--json")
     assert again.object == {"account_id": "acme", "replayed": 0}
 

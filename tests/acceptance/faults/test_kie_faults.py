@@ -57,7 +57,7 @@ FAULTS = [
         "submits_paused",
         kie(submit_code=402),
         "(account_refused: ",
-        "mend the Kie account",
+        "fix the Kie account",
     ),
     Fault("401, key refused", "submits_paused", kie(account_code=401), "(account_refused: ", "key"),
     Fault(

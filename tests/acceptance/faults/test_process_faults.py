@@ -189,7 +189,7 @@ FAULTS = [
         "process_without_redis",
         _process_loses_its_redis,
         "cannot write to its Redis",
-        "mend REDIS_URL of that process",
+        "correct REDIS_URL of that process",
         finding="processes",
     ),
     Fault(

@@ -104,7 +104,7 @@ def test_a_disk_that_is_nearly_full_is_reported_with_numbers(tmp_path: Path) -> 
     assert found.detail == (
         f"0.3 MiB of 8.0 MiB free at {tmp_path}, less than 0.4 MiB: writes will soon be refused"
     )
-    assert "make room on the disk of" in (found.fix or "")
+    assert "free space on the disk of" in (found.fix or "")
 
 
 def test_a_directory_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
@@ -114,5 +114,5 @@ def test_a_directory_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (found,) = check_disks(tmp_path, read_stats=refuse)
     assert (found.ok, found.detail) == (
         False,
-        f"{tmp_path} cannot be looked at: Permission denied",
+        f"{tmp_path} cannot be read: Permission denied",
     )

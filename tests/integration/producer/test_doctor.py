@@ -59,7 +59,7 @@ async def test_broken_books_are_named_with_advice(
     finding = (await findings(settings_of(servers)))["balances equal the ledger"]
     assert not finding.ok
     assert "acme: balance 7 and held 0, but the ledger says 1000 and 0" in finding.detail
-    assert "do not mend it by hand" in (finding.fix or "")
+    assert "do not change it by hand" in (finding.fix or "")
 
 
 async def test_a_job_that_nobody_moves_is_named(

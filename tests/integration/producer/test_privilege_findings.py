@@ -83,7 +83,7 @@ async def test_a_right_that_was_changed_by_hand_is_named_and_migrate_fixes_it(
     await owner.execute(statement)
     found = await told_to(database_url, member)
     assert (found.ok, found.detail) == (False, said)
-    assert found.fix == "run `darkroom migrate`, which sets the rights anew"
+    assert found.fix == "run `darkroom migrate`, which sets the rights again"
     await migrate(database_url)
     assert (await told_to(database_url, member)).ok
 

@@ -44,7 +44,7 @@ def test_every_fault_is_reported_at_once() -> None:
     assert faults["metadata"].startswith("must be a JSON object: ")
     assert "must be an http:// or https:// URL of at most 2048" in faults["webhook_url"]
     assert faults["priority"] == "'urgent' must be one of high, normal, low"
-    assert faults["run_at"].endswith("must be a moment with its timezone")
+    assert faults["run_at"].endswith("must be a time with its timezone")
 
 
 @pytest.mark.parametrize(

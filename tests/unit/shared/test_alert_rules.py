@@ -99,7 +99,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         {"redis": RedisState(pauses=(("default", PAUSE),)), "queued": 1960},
         "default are paused for 40 s more (account_refused: 402: no credits); 1960 jobs wait",
         ago(90),
-        "mend the Kie account",
+        "fix the Kie account",
     ),
     (
         "submits_paused",
