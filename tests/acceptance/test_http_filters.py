@@ -38,7 +38,7 @@ async def test_lists_and_counts_are_filtered_and_a_service_sees_its_own(
         (await api.get("/v1/jobs", account_id="other")).expect(403)
 
 
-async def test_every_fault_of_a_filter_is_told_by_its_parameter(deployment: Deployment) -> None:
+async def test_every_fault_of_a_filter_is_reported_by_its_parameter(deployment: Deployment) -> None:
     texts = {"state": "done", "created_from": "soon", "metadata": "order", "retried": "yes"}
     async with deployment.api() as api:
         listed = await api.get("/v1/jobs", cursor="x", **texts)
