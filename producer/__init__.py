@@ -21,6 +21,7 @@ from producer.client import Producer  # noqa: E402
 from producer.jobs.job_counts import JobCount  # noqa: E402
 from producer.jobs.job_filter import JobFilter  # noqa: E402
 from producer.orders.order import Order  # noqa: E402
+from producer.pauses import Pause  # noqa: E402
 from shared.catalog import ImageRequest  # noqa: E402
 from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage  # noqa: E402
 from shared.domain.job import Job  # noqa: E402
@@ -76,6 +77,7 @@ __all__ = [
     "KeyRefused",
     "NotFound",
     "Order",
+    "Pause",
     "PostgresDown",
     "PriceMissing",
     "Producer",

@@ -32,6 +32,8 @@ class Act(StrEnum):
     """Created by an operator. Endpoints that jobs create have no entry."""
     WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105
     WEBHOOK_REPLAYED = "webhook_replayed"
+    QUEUE_PAUSED = "queue_paused"
+    QUEUE_RESUMED = "queue_resumed"
 
 
 class AuditFilter(TypedDict, total=False):

@@ -20,6 +20,7 @@ from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.event_feed import EventFeed
 from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import OrderEnqueuer
+from producer.pauses import PauseAdmin
 from producer.webhook_admin import WebhookAdmin
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
@@ -68,6 +69,8 @@ class Producer(OperatorMethods):
         """Whether announcements of changed jobs arrive, and what was found without one."""
         self.billing = Billing(database)
         """Accounts, prices and the ledger."""
+        self.pauses = PauseAdmin(database)
+        """Pauses of submits: of everything, a model, an account or a Kie account."""
         self.webhooks = WebhookAdmin(database, delivery_queue)
         """Webhook messages, their replay, and the secrets of endpoints."""
 

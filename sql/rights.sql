@@ -19,8 +19,8 @@ BEGIN
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
                                   darkroom_definitions, darkroom_migrations, installation, job_attempts,
-                                  job_events, jobs, jobs_masked, late_tasks, ledger_entries, pricing,
-                                  pricing_history, processes, provider_balance_checks,
+                                  job_events, jobs, jobs_masked, late_tasks, ledger_entries,
+                                  active_pauses, pauses, pricing, pricing_history, processes, provider_balance_checks,
                                   scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
@@ -48,6 +48,8 @@ BEGIN
         darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
         darkroom_find_jobs, darkroom_count_jobs, darkroom_check_filter, darkroom_first_id_since,
         darkroom_job_matches, darkroom_is_retried TO darkroom_api;
+    GRANT SELECT ON active_pauses, pauses TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used, and the row
     -- of the process itself.
     GRANT UPDATE (last_used_at) ON api_keys TO darkroom_api;
@@ -75,6 +77,7 @@ BEGIN
         darkroom_release_job, darkroom_held_rows, darkroom_note_late_task, darkroom_claim_late_tasks,
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
         darkroom_record_late_check, darkroom_apply_scheduled_prices TO darkroom_worker;
+    GRANT SELECT ON active_pauses, pauses TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
     -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read;
     -- the row of the process itself; what became of the sending of a webhook.
@@ -143,6 +146,7 @@ BEGIN
     GRANT SELECT ON accounts, audit_entries, completion_times, darkroom_definitions,
         darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes,
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
+    GRANT SELECT ON active_pauses, pauses TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_readonly;
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)

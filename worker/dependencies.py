@@ -16,6 +16,7 @@ from worker.batching.poll_delivery import PollDeliveryBatch
 from worker.batching.redis_scripts import RedisScripts
 from worker.crash_points import CrashPointHook, ignore_crash_points
 from worker.kie.account_pool import KieAccountPool
+from worker.limits.active_pauses import ActivePauses
 from worker.limits.throttle import Throttle
 from worker.metrics import Metrics
 from worker.recovery.task_id_backup import TaskIdBackup
@@ -82,6 +83,11 @@ class Dependencies:
     def scripts(self) -> RedisScripts:
         """The scripts of this worker. Calls made at the same time share a round trip."""
         return self.poll_throttle.scripts
+
+    @property
+    def pauses(self) -> ActivePauses:
+        """The pauses of everything and of Kie accounts, as this worker last read them."""
+        return self.accounts.pauses
 
     @property
     def queries(self) -> Queries:

@@ -26,6 +26,7 @@ from worker.queue.leased_worker import LeasedWorker
 from worker.queue.postgres_notifications import deliver_on_notify
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.lost_write_detection import watch_lost_writes
+from worker.recovery.pause_watch import PauseWatch
 from worker.recovery.reconciler import Reconciler
 
 log = structlog.get_logger(__name__)
@@ -96,31 +97,37 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
         # Callbacks are stored from here on: Kie stops repeating one after some seconds.
         await resources.processes.wait_for_shared_redis()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
-        others = [
-            asyncio.create_task(
-                forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes)
-            ),
-            asyncio.create_task(
-                deliver_on_notify(
-                    resources.servers.database_url,
-                    reconciler,
-                    deps.queries,
-                    deps.metrics.dispatch_pushes,
-                )
-            ),
-            asyncio.create_task(_reconcile_at_start(reconciler)),
-            *(
-                asyncio.create_task(one.run_until_cancelled())
-                for one in build_periodic(deps, reconciler)
-            ),
-            asyncio.create_task(watch_lost_writes(deps)),
-        ]
+        others = _start_background_tasks(resources, reconciler, lanes)
         log.info("worker_started", name=deps.worker_name, **addresses)
         try:
             yield lane_tasks
         finally:
             await _drain(settings, lanes)
             await stop_tasks([*lane_tasks, *others])
+
+
+def _start_background_tasks(
+    resources: WorkerResources, reconciler: Reconciler, lanes: list[LeasedWorker]
+) -> list[asyncio.Task[None]]:
+    """Start what runs beside the lanes: subscriptions, periodic work and the watches."""
+    deps = resources.deps
+    return [
+        asyncio.create_task(one)
+        for one in (
+            forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes),
+            deliver_on_notify(
+                resources.servers.database_url,
+                reconciler,
+                deps.queries,
+                deps.metrics.dispatch_pushes,
+                on_pause=deps.pauses.request_read,
+            ),
+            PauseWatch(deps, reconciler).run_until_cancelled(),
+            _reconcile_at_start(reconciler),
+            *(one.run_until_cancelled() for one in build_periodic(deps, reconciler)),
+            watch_lost_writes(deps),
+        )
+    ]
 
 
 async def _drain(settings: Settings, lanes: list[LeasedWorker]) -> None:

@@ -12,7 +12,8 @@
 -- names, so that no column is ever taken for one.
 
 -- name: claim_jobs
--- Commits the intent to POST, and with which Kie account, of jobs that are due by this clock.
+-- Commits the intent to POST, and with which Kie account, of jobs that are due by this clock and to
+-- which no active pause applies.
 -- $1 patience, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker, $8 event.
 CREATE OR REPLACE FUNCTION darkroom_claim_jobs(text, uuid[], text[], text[], text[], text, text, text)
 RETURNS TABLE (id uuid, attempt integer, attempted_at timestamptz)
@@ -24,6 +25,8 @@ BEGIN
         SELECT set_config('lock_timeout', $1, true)
     ), asked AS (
         SELECT a.* FROM patience, unnest($2::uuid[], $3::text[], $4::text[]) AS a (id, token, account)
+    ), paused AS MATERIALIZED (
+        SELECT scope, value FROM active_pauses
     ), moved AS (
         UPDATE jobs
            SET state = $6, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
@@ -31,6 +34,10 @@ BEGIN
           FROM asked
          WHERE jobs.id = asked.id AND state = ANY($5::text[])
            AND due_at <= now()
+           AND NOT EXISTS (SELECT FROM paused
+                            WHERE scope = 'everything'
+                               OR (scope, value) IN (('model', jobs.model), ('account', account_id),
+                                                     ('kie_account', asked.account)))
         RETURNING jobs.id, jobs.attempt, jobs.attempted_at, asked.token, asked.account
     ), attempted AS (
         INSERT INTO job_attempts (job_id, number, token, worker, sent_at, provider_account)

@@ -13,8 +13,13 @@ SELECT * FROM jobs WHERE id = ANY($1::uuid[]);
 SELECT id, state FROM jobs WHERE id = ANY($1::uuid[]);
 
 -- name: jobs_to_run
--- $1 ids: jobs, each with the Kie account of its newest attempt.
-SELECT jobs.*, attempt.provider_account
+-- $1 ids: jobs, each with the Kie account of its newest attempt, and whether it is queued and a pause
+-- applies to it.
+SELECT jobs.*, attempt.provider_account,
+       jobs.state = 'queued' AND EXISTS (
+           SELECT FROM active_pauses
+            WHERE scope = 'everything'
+               OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))) AS is_paused
   FROM jobs
   LEFT JOIN job_attempts AS attempt ON attempt.job_id = jobs.id AND attempt.number = jobs.attempt
  WHERE jobs.id = ANY($1::uuid[]);

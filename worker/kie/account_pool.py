@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 import structlog
 
@@ -18,8 +19,9 @@ from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.kie.kie_client import KieApi
 from worker.limits.account_brake import AccountBrake
+from worker.limits.active_pauses import ActivePauses
 from worker.limits.family_brake import FamilyBrake
-from worker.limits.submit_gates import SubmitGate
+from worker.limits.submit_gates import SubmitGate, never_paused
 from worker.limits.throttle import Limit
 
 log = structlog.get_logger(__name__)
@@ -42,10 +44,16 @@ class KieAccount:
         # log.
         return _THROTTLE_NAME if self.name == DEFAULT_ACCOUNT else f"{_THROTTLE_NAME}:{self.name}"
 
-    def gate(self, limit: Limit) -> SubmitGate:
-        """Return the gate of its submits: the limit and the brakes."""
+    def gate(self, limit: Limit, is_paused: Callable[[], bool] = never_paused) -> SubmitGate:
+        """Return the gate of its submits: the limit, the brakes and a person's pauses."""
         brakes = tuple(self.brake.family_brake(name) for name in sorted(list_families()))
-        return SubmitGate(limit.key(self.throttle_name), limit.requests, self.brake, brakes)
+        return SubmitGate(
+            limit.key(self.throttle_name),
+            limit.requests,
+            self.brake,
+            brakes,
+            is_paused,
+        )
 
 
 class KieAccountPool:
@@ -55,6 +63,8 @@ class KieAccountPool:
         self, accounts: Sequence[KieAccount], *, on_missing: Callable[[str], None] | None = None
     ) -> None:
         self._accounts = tuple(accounts)
+        self.pauses = ActivePauses()
+        """The pauses of everything and of accounts, as this worker last read them."""
         self._by_name = {account.name: account for account in accounts}
         self._missing: dict[str, KieApi] = {}
         self._on_missing = on_missing
@@ -66,6 +76,10 @@ class KieAccountPool:
     def __len__(self) -> int:
         return len(self._accounts)
 
+    def gates(self, limit: Limit) -> list[SubmitGate]:
+        """Return the gate of the submits of each account."""
+        return [one.gate(limit, partial(self.pauses.stops, one.name)) for one in self._accounts]
+
     def account_for_submit(self, reserved: int | None) -> KieAccount:
         """Return the account to submit with: the reserved one, or else the next that is not paused.
 
@@ -75,12 +89,16 @@ class KieAccountPool:
             return self._accounts[reserved]
         first, self._next_index = self._next_index, (self._next_index + 1) % len(self._accounts)
         in_turn = self._accounts[first:] + self._accounts[:first]
-        return next((one for one in in_turn if not one.brake.is_paused), in_turn[0])
+        allowed = [one for one in in_turn if not self.pauses.stops(one.name)] or in_turn
+        return next((one for one in allowed if not one.brake.is_paused), allowed[0])
 
     def has_other_open_account(self, account: KieAccount, model: str) -> bool:
         """Return whether another account may submit now, as far as this worker knows."""
         return any(
-            one is not account and one.brake.level == 0 and one.brake.family_brake(model).level == 0
+            one is not account
+            and one.brake.level == 0
+            and one.brake.family_brake(model).level == 0
+            and not self.pauses.stops(one.name)
             for one in self._accounts
         )
 

@@ -14,6 +14,11 @@ from worker.limits.family_brake import FamilyBrake
 _HAS_LOG, _HAS_BRAKE = 1, 2
 
 
+def never_paused() -> bool:
+    """Return False."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class SubmitGate:
     """The submit limit and the brakes of one Kie account, as a claim reads them."""
@@ -23,6 +28,8 @@ class SubmitGate:
     brake: AccountBrake | None = None
     families: tuple[FamilyBrake, ...] = ()
     """The brakes of the model families. While all of them are active, nothing is claimed."""
+    is_paused: Callable[[], bool] = never_paused
+    """Returns whether a person has paused the submits of this account."""
 
     @property
     def brake_key(self) -> str:
@@ -99,14 +106,13 @@ class SubmitGates:
         """Return how many deliveries a claim may take through each gate."""
         if not self._may_claim():
             return [0] * len(self._gates)
-        free_slots_of_gates = self._free_slots(free_slots)
-        if not self.is_any_braked:
-            return free_slots_of_gates
         # While a brake is active, one submit at a time is allowed as a probe.
-        busy = set(self.gate_by_delivery.values())
+        busy = set(self.gate_by_delivery.values()) if self.is_any_braked else ()
         return [
-            0 if gate.is_braked and place in busy else free_slots_of_gates[place]
-            for place, gate in enumerate(self._gates)
+            0 if gate.is_paused() or (gate.is_braked and place in busy) else free
+            for place, (gate, free) in enumerate(
+                zip(self._gates, self._free_slots(free_slots), strict=True)
+            )
         ]
 
     def _free_slots(self, free_slots: int) -> list[int]:

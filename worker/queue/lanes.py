@@ -70,7 +70,7 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
 
 def build_lanes(deps: Dependencies) -> list[LeasedWorker]:
     """Return the submit lane and the poll lane."""
-    gates = [account.gate(deps.submit_throttle.limit) for account in deps.accounts]
+    gates = deps.accounts.gates(deps.submit_throttle.limit)
     lease_ms = int(deps.lease_seconds * 1000)
     redis = deps.delivery_queue.redis
     submit_lane = LeasedWorker(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any
+from uuid import UUID
 
 import structlog
 from arq.connections import ArqRedis
@@ -48,6 +49,17 @@ _UNLIMITED_TRIES = 1_000_000_000
 _HAND_BACK_SECONDS = 5.0
 
 ArqFunction = Callable[..., Coroutine[Any, Any, None]]
+
+
+async def withdraw_deliveries(scripts: RedisScripts, lane: Lane, job_ids: Sequence[UUID]) -> int:
+    """Remove the deliveries of these jobs that are not running. Returns how many.
+
+    Raises `RedisDown`.
+    """
+    arguments = [in_progress_key_prefix, job_key_prefix, retry_key_prefix]
+    arq_ids = [lane.arq_id(job_id) for job_id in job_ids]
+    removed: int = await scripts.run("withdraw", [lane.value], arguments, arq_ids)
+    return removed
 
 
 class Snoozed(Retry):

@@ -2,7 +2,7 @@
 
 These are jobs that were enqueued inside a caller's own transaction, and every webhook message,
 which the statement that ends its job writes. A lost notification costs a few seconds: the
-reconciler finds the row.
+reconciler finds the row. The start and the end of a pause are notified too.
 
 While no notification comes, the pool sends one to the listening connection at intervals. A
 connection that does not receive it is dead, or connected to another server than the pool, and is
@@ -12,6 +12,7 @@ opened again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -34,6 +35,8 @@ from worker.recovery.reconciler import Reconciler
 JOBS_CHANNEL = "darkroom_dispatch"
 WEBHOOK_CHANNEL = "darkroom_webhooks"
 """The payload is the id of a webhook message and that of its endpoint, separated by a space."""
+PAUSES_CHANNEL = "darkroom_pauses"
+"""The payload is the id of a pause that was started or has been resumed."""
 ECHO_CHANNEL = "darkroom_echo"
 """The payload is the token of the listener for which it is meant."""
 _RECONNECT_SECONDS = 2.0
@@ -68,11 +71,17 @@ async def deliver_on_notify(
     queries: Queries,
     pushes: PushChannel,
     heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
+    *,
+    on_pause: Callable[[], None],
 ) -> None:
-    """Listen until cancelled. Reconnects after every outage, and when no heartbeat is received."""
+    """Listen until cancelled. Reconnects after every outage, and when no heartbeat is received.
+
+    `on_pause` is called when a pause was started or has ended, and when the connection is opened.
+    """
     while True:
         try:
-            await _Listener(reconciler, queries, pushes, heartbeat).run(database_url)
+            listener = _Listener(reconciler, queries, pushes, heartbeat, on_pause)
+            await listener.run(database_url)
         except DarkroomError as error:
             incidents.record_outage(error, doing="listen_for_dispatches")
             pushes.record_closed(str(error))
@@ -90,7 +99,9 @@ class _Listener:
         queries: Queries,
         pushes: PushChannel,
         heartbeat: SubscriptionCheck,
+        on_pause: Callable[[], None],
     ) -> None:
+        self._on_pause = on_pause
         self._reconciler = reconciler
         self._queries = queries
         self._pushes = pushes
@@ -112,7 +123,9 @@ class _Listener:
                 connection.add_termination_listener(lambda _: news.has_pending.set())
                 await connection.add_listener(WEBHOOK_CHANNEL, news.add_webhook)
                 await connection.add_listener(ECHO_CHANNEL, self._note_echo)
+                await connection.add_listener(PAUSES_CHANNEL, lambda *_: self._on_pause())
                 await connection.add_listener(JOBS_CHANNEL, news.add_job)
+                self._on_pause()
                 self._pushes.record_open()
                 incidents.record_recovery(POSTGRES)
                 while not connection.is_closed():

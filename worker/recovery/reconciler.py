@@ -6,7 +6,7 @@ eviction, or a crash between the commit and the delivery.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -50,6 +50,8 @@ class OpenJob:
     due_at: datetime
     due_in_seconds: float
     """Seconds until `due_at` when it was read; below 0 where it is due."""
+    is_paused: bool
+    """Whether it is queued and a pause applies to it, so that it needs no delivery."""
 
 
 async def fetch_recent_open_jobs(
@@ -57,7 +59,7 @@ async def fetch_recent_open_jobs(
 ) -> list[OpenJob]:
     """Return queued and generating jobs that changed lately, but longer ago than the grace time."""
     rows = await queries.fetch("fresh_open_jobs", newest_seconds, grace_seconds, most)
-    return _open_jobs_from(rows)
+    return open_jobs_from(rows)
 
 
 async def fetch_open_jobs_page(
@@ -66,14 +68,18 @@ async def fetch_open_jobs_page(
     """Return the page of open jobs after the last one of a page; None: the first page."""
     cursor = (last.state.value, last.due_at, last.id) if last else _BEFORE_ALL
     rows = await queries.fetch("open_jobs_after", *cursor, most, grace_seconds)
-    return _open_jobs_from(rows)
+    return open_jobs_from(rows)
 
 
-def _open_jobs_from(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
+def open_jobs_from(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
     """Return the open jobs of these rows."""
     return [
         OpenJob(
-            UUID(int=row["id"].int), JobState(row["state"]), row["due_at"], row["due_in_seconds"]
+            UUID(int=row["id"].int),
+            JobState(row["state"]),
+            row["due_at"],
+            row["due_in_seconds"],
+            row["is_paused"],
         )
         for row in rows
     ]
@@ -145,18 +151,19 @@ class Reconciler:
         fresh = await fetch_recent_open_jobs(
             self._deps.queries, _FRESH_SECONDS, grace_seconds, self._page_length
         )
-        return await self._redeliver(fresh)
+        return await self.redeliver(fresh)
 
     async def _check_page(self) -> bool:
         """Check the next page of open jobs. Returns whether it was the last one."""
         length = self._page_length
         page = await fetch_open_jobs_page(self._deps.queries, self._last, _GRACE_SECONDS, length)
-        await self._redeliver(page)
+        await self.redeliver(page)
         is_last = len(page) < length
         self._last = None if is_last else page[-1]
         return is_last
 
-    async def _redeliver(self, jobs: list[OpenJob]) -> int:
+    async def redeliver(self, jobs: Sequence[OpenJob]) -> int:
+        """Deliver those of these jobs that need a delivery and have none. Returns how many."""
         deliveries = [delivery for job in jobs if (delivery := _delivery_of(job)) is not None]
         lacking = await self._deps.delivery_queue.find_missing(deliveries)
         if lacking:
@@ -191,7 +198,7 @@ class Reconciler:
 
 def _delivery_of(job: OpenJob) -> Delivery | None:
     lane = _lane_of(job.state)
-    if lane is None:
+    if lane is None or job.is_paused:
         return None
     least_ms = 0
     if lane is Lane.POLL:

@@ -28,6 +28,7 @@ from worker.backoff import backoff_seconds
 from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount
+from worker.limits.active_pauses import JobPaused, KieAccountPaused
 from worker.poll_timing import TaskKind
 from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.recovery.lost_write_detection import load_or_record_lost_task
@@ -51,8 +52,22 @@ _OTHER_ACCOUNT_RETRY_SECONDS = 0.1
 async def submit_job(
     deps: Dependencies, job_id: UUID, run: DeliveryRun = UNCLAIMED
 ) -> float | None:
-    """Submit the job, or complete what an earlier run of this step left undone."""
-    job = await deps.store.load(job_id)
+    """Submit the job, or complete what an earlier run of this step left undone.
+
+    The delivery of a paused job ends. The end of the pause delivers the job again.
+    """
+    try:
+        return await _submit_or_complete(deps, job_id, run)
+    except JobPaused:
+        return None
+    except KieAccountPaused:
+        # This worker has not read that pause yet.
+        deps.pauses.request_read()
+        return _OTHER_ACCOUNT_RETRY_SECONDS
+
+
+async def _submit_or_complete(deps: Dependencies, job_id: UUID, run: DeliveryRun) -> float | None:
+    job = await deps.store.load_for_submit(job_id)
     match job.state:
         case JobState.QUEUED:
             return await _submit(deps, run, job)

@@ -24,6 +24,7 @@ from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
 from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
 from shared.settings import ChargeBasis
 from worker.batching.micro_batch import BATCHES_PER_SECOND
+from worker.limits.active_pauses import JobPaused, KieAccountPaused
 from worker.store.busy_rows import BusyRows, RequiredRows
 from worker.store.job_cache import GeneratingJob, JobCache
 from worker.store.single_statements import SingleStatements
@@ -90,6 +91,17 @@ class JobStore:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
 
+    async def load_for_submit(self, job_id: UUID) -> Job:
+        """Return the job as it is now. Raises `JobNotFound`, and `JobPaused` where it is queued and
+        an active pause applies to it.
+        """
+        row = await self._reads.row(job_id)
+        if row is None:
+            raise JobNotFound(str(job_id))
+        if row["is_paused"]:
+            raise JobPaused(job_id)
+        return job_from_row(row)
+
     async def load_for_poll(self, job_id: UUID) -> GeneratingJob | None:
         """Return the job as this worker last saw it, or None if it has no task to poll.
 
@@ -102,6 +114,7 @@ class JobStore:
         """Commit the intent to POST: a new attempt under its token, of one Kie account.
 
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
+        Raises `JobPaused`, and `KieAccountPaused` where a pause applies to the Kie account.
         """
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Claimed]
         row = await self._claims.run(
@@ -112,7 +125,7 @@ class JobStore:
         if row is None:
             found = await self.queries.fetch_row("find_claim", job.id, event.token, target)
             if found is None:
-                raise await self._why_not_moved(job, event, "due_seconds")
+                raise await self._why_not_claimed(job, event)
             return self._cached(job_from_row(found))
         claimed = replace_fields(
             job,
@@ -273,6 +286,21 @@ class JobStore:
         sources, target, name = _TRANSITION_PARAMETERS[type(event)]
         arguments = (required.job_id, attempt, sources, target, *values, name, *after_name)
         return await self._single.run(required, query, *arguments)
+
+    async def _why_not_claimed(self, job: Job, event: job_events.Claimed) -> DarkroomError:
+        """Return why the claim has moved nothing: a pause, the due time, or another process."""
+        sources, _, name = _TRANSITION_PARAMETERS[job_events.Claimed]
+        row = await self.queries.fetch_row(
+            "why_not_claimed", job.id, job.attempt, sources, event.provider_account
+        )
+        stale = self._stale(job.id, name)
+        if row is None:
+            return stale
+        if row["is_paused"]:
+            return JobPaused(job.id)
+        if row["due_seconds"] > 0:
+            return TooEarly(stale.job_id, name, row["due_seconds"])
+        return KieAccountPaused(event.provider_account) if row["is_kie_account_paused"] else stale
 
     async def _why_not_moved(
         self,

@@ -60,6 +60,9 @@ CALLS: Mapping[str, tuple[str, str]] = {
         "(SELECT job_id FROM late_tasks), 1, 'task-9', '{https://x.example/1.png}', 'why'",
         "job_resolved",
     ),
+    "darkroom_pause": ("'everything', NULL, 'why', NULL", "queue_paused"),
+    "darkroom_resume": ("(SELECT max(id) FROM pauses)", "queue_resumed"),
+    "darkroom_resume_scope": ("'account', 'acme'", "queue_resumed"),
 }
 """What each guarded act is given and noted as, in an order in which all can be done."""
 NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
@@ -86,6 +89,7 @@ async def test_every_function_that_takes_who_acts_notes_the_act(setup: DatabaseS
         " VALUES ($1, 1, 'task-9', now())",
         failed.id,
     )
+    await setup.sql("SELECT darkroom_pause('account', 'acme', 'why')")
     last = (await newest(setup))["id"]
     for name, (given, act) in CALLS.items():
         await setup.sql(f"SELECT count(*) FROM {name}({given}, $1::text::jsonb)", BY)

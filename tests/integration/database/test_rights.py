@@ -30,6 +30,9 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         }
     },
     "job_attempts": {"SELECT": {"worker": ALL, "api": "-token", "readonly": "-token"}},
+    # Pauses are started and ended through functions.
+    "pauses": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "active_pauses": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "job_events": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "audit_entries": {
         "SELECT": {
@@ -113,6 +116,9 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_create_webhook_endpoint": ("api",),
     "darkroom_rotate_webhook_secret": ("api",),
     "darkroom_replay_webhooks": ("api",),
+    "darkroom_pause": ("api",),
+    "darkroom_resume": ("api",),
+    "darkroom_resume_scope": ("api",),
     "darkroom_claim_jobs": ("worker",),
     "darkroom_record_submitted": ("worker",),
     "darkroom_record_stray_task": ("worker",),

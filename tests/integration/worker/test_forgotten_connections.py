@@ -153,7 +153,14 @@ async def test_a_quiet_listen_connection_that_lives_is_kept(
     with capture_logs() as lines:
         queries = CountedQueries(setup.deps.queries)
         task = asyncio.create_task(
-            deliver_on_notify(database_url, Reconciler(setup.deps), queries, path, _QUICK)
+            deliver_on_notify(
+                database_url,
+                Reconciler(setup.deps),
+                queries,
+                path,
+                _QUICK,
+                on_pause=setup.deps.pauses.request_read,
+            )
         )
         async with _running(task):
             await eventually(lambda: _is_open(path), "it listens")

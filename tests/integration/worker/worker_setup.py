@@ -174,7 +174,14 @@ async def listen(
     """Dispatch on notifications until cancelled, as the service does."""
     path = deps.metrics.dispatch_pushes
     reconciler = reconciler or Reconciler(deps)
-    await deliver_on_notify(database_url, reconciler, deps.queries, path, **options)
+    await deliver_on_notify(
+        database_url,
+        reconciler,
+        deps.queries,
+        path,
+        on_pause=deps.pauses.request_read,
+        **options,
+    )
 
 
 @asynccontextmanager

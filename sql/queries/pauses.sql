@@ -1,0 +1,70 @@
+-- Pauses of submits: started and ended by operators, read by workers.
+
+-- name: pause
+-- $1 scope, $2 value, $3 reason, $4 until or null, $5 seconds from now instead or null, $6 who (JSON
+-- text).
+SELECT *, true AS is_active
+  FROM darkroom_pause($1, $2, $3, coalesce($4, clock_timestamp() + make_interval(secs => $5)), $6::text::jsonb);
+
+-- name: resume
+-- $1 pause id, $2 who (JSON text).
+SELECT *, false AS is_active FROM darkroom_resume($1, $2::text::jsonb);
+
+-- name: resume_scope
+-- $1 scope, $2 value, $3 who (JSON text).
+SELECT *, false AS is_active FROM darkroom_resume_scope($1, $2, $3::text::jsonb);
+
+-- name: list_active_pauses
+-- The oldest first.
+SELECT *, true AS is_active FROM active_pauses ORDER BY id;
+
+-- name: list_pauses
+-- A page, newest first, with pauses that have ended. $1 only ids below this or null, $2 how many at
+-- most, $3 how many bytes of text. In every row: its place, and how many were found, which is one more
+-- than $2 where there are more.
+WITH page AS (
+    SELECT *, id IN (SELECT id FROM active_pauses) AS is_active
+      FROM pauses
+     WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2::bigint + 1
+), sized AS (
+    SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
+           sum(400 + octet_length(concat(value, reason, paused_by, resumed_by))) OVER newest
+               AS bytes_so_far
+      FROM page WINDOW newest AS (ORDER BY id DESC)
+)
+SELECT * FROM sized
+ WHERE place <= $2 AND (place = 1 OR bytes_so_far <= $3::bigint)
+ ORDER BY id DESC;
+
+-- name: watch_pauses
+-- For workers: the active pauses, and those that ended within the last $1 seconds.
+SELECT id, scope, value, resumed_at IS NULL AND (until IS NULL OR until > now()) AS is_active,
+       extract(epoch FROM until - now())::double precision AS ends_in_seconds
+  FROM pauses
+ WHERE id IN (SELECT id FROM active_pauses)
+    OR least(resumed_at, until) > now() - make_interval(secs => $1);
+
+-- name: queued_jobs_of_pause
+-- A page of the queued jobs to which a pause applies or applied, and whether any pause applies to each
+-- now. $1 pause id, $2 due_at and $3 id after which to begin, $4 limit.
+SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds,
+       EXISTS (SELECT FROM active_pauses
+                WHERE scope = 'everything'
+                   OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))) AS is_paused
+  FROM jobs
+ WHERE state = 'queued' AND (due_at, id) > ($2, $3)
+   AND EXISTS (SELECT FROM pauses
+                WHERE pauses.id = $1
+                  AND (scope = 'everything'
+                       OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))))
+ ORDER BY due_at, id LIMIT $4;
+
+-- name: why_not_claimed
+-- Why a job was not claimed. $1 id, $2 attempt, $3 states it may be claimed in, $4 Kie account.
+SELECT extract(epoch FROM due_at - now())::double precision AS due_seconds,
+       EXISTS (SELECT FROM active_pauses
+                WHERE scope = 'everything'
+                   OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))) AS is_paused,
+       EXISTS (SELECT FROM active_pauses
+                WHERE scope = 'kie_account' AND value = $4::text) AS is_kie_account_paused
+  FROM jobs WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[]);
