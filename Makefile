@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-peers campaign-mutants poll-ceiling model mutants lint-fix clean
+.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-peers campaign-mutants poll-ceiling model mutants types lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ model: setup ## 5,000 random lives of jobs against a reference: MODEL_SEED=7 rep
 
 mutants: setup ## take each guard away in a copy, and see a test notice; some minutes
 	@.venv/bin/python -m tests.mutants --report docs/reliability.md
+
+types: setup ## write the TypeScript types of the examples, from the OpenAPI document
+	@.venv/bin/python -m examples.node.generate_types
 
 lint-fix: setup ## format, and mend what ruff can mend
 	@.venv/bin/ruff check --fix .

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from producer.actor import Actor
@@ -262,7 +262,7 @@ class Producer(OperatorMethods):
             account_id=first.account_id,
             metadata=first.metadata,
             webhook_url=first.webhook_url,
-            priority=cast("Priority", first.priority),
+            priority=first.priority,
             retry_of=first.id,
         )
         return (await self.enqueuer.enqueue([order], actor=actor))[0].job

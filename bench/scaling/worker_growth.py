@@ -24,7 +24,7 @@ from shared.adapters.postgres.database import connect_database
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.store.job_store import JobStore, SettledJob
 
 MANY_ACCOUNTS = 10_000

@@ -1,95 +1,134 @@
 // What darkroom.mjs offers, for TypeScript; editors find this file by its name.
 
-export type State =
-  | "queued"
-  | "submitting"
-  | "unknown"
-  | "generating"
-  | "succeeded"
-  | "failed"
-  | "cancelled";
+// Written by `make types`:
 
-export interface OrderBase {
-  /** Who pays. A service key pays from its own account and may leave this out. */
+export type State = Job["state"];
+
+export type Order = Gpt4oImageTextToImage | Gpt4oImageImageToImage;
+
+export interface Gpt4oImageTextToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
   account_id?: string;
-  /** Default: `gpt-4o-image`. */
-  model?: string;
-  aspect_ratio: "1:1" | "3:2" | "2:3";
-  /** Default: 1. */
-  quantity?: 1 | 2 | 4;
-  enhance_prompt?: boolean;
-  fallback_model?: "GPT_IMAGE_1" | "FLUX_MAX";
-  upload_cn?: boolean;
-  /** Where the end of the job is told. */
-  webhook_url?: string;
-  /** Your own notes, given back as they are. */
-  metadata?: Record<string, unknown>;
-  priority?: "high" | "normal" | "low";
-  /** A moment with its time zone, RFC 3339. */
-  run_at?: string;
-}
-
-export interface TextToImage extends OrderBase {
+  model?: "gpt-4o-image";
   task: "text-to-image";
+  /** one of 1:1, 3:2, 2:3 */
+  aspect_ratio: "1:1" | "3:2" | "2:3";
+  /** how many images: 1, 2 or 4 */
+  quantity?: 1 | 2 | 4;
+  /** whether Kie refines the prompt */
+  enhance_prompt?: boolean;
+  /** the model to fall back to: GPT_IMAGE_1 or FLUX_MAX */
+  fallback_model?: "GPT_IMAGE_1" | "FLUX_MAX" | null;
+  /** whether to upload through China */
+  upload_cn?: boolean;
+  /** text of 1 to 20,000 characters */
   prompt: string;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** where the end of the job is told; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** not before this moment, with its timezone; null: now */
+  run_at?: string | null;
 }
 
-export interface ImageToImage extends OrderBase {
+export interface Gpt4oImageImageToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model?: "gpt-4o-image";
   task: "image-to-image";
-  /** 1 to 5. */
-  image_urls: string[];
-  /** With exactly one image. */
-  mask_url?: string;
-  prompt?: string;
+  /** one of 1:1, 3:2, 2:3 */
+  aspect_ratio: "1:1" | "3:2" | "2:3";
+  /** how many images: 1, 2 or 4 */
+  quantity?: 1 | 2 | 4;
+  /** whether Kie refines the prompt */
+  enhance_prompt?: boolean;
+  /** the model to fall back to: GPT_IMAGE_1 or FLUX_MAX */
+  fallback_model?: "GPT_IMAGE_1" | "FLUX_MAX" | null;
+  /** whether to upload through China */
+  upload_cn?: boolean;
+  /** 1 to 5 public http:// or https:// image URLs */
+  image_urls: Array<string>;
+  /** text of 1 to 20,000 characters */
+  prompt?: string | null;
+  /** a public URL of a mask (black is changed, white is kept), with exactly one image */
+  mask_url?: string | null;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** where the end of the job is told; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** not before this moment, with its timezone; null: now */
+  run_at?: string | null;
 }
-
-export type Order = TextToImage | ImageToImage;
 
 export interface Job {
   id: string;
+  /** The account that pays. */
   account_id: string;
   model: string;
   task: string;
+  /** The validated fields, including defaults. */
   request: Record<string, unknown>;
-  state: State;
+  /** Terminal are succeeded, failed, cancelled. */
+  state: "queued" | "submitting" | "unknown" | "generating" | "succeeded" | "failed" | "cancelled";
+  /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
   reason: string | null;
+  /** The reason as a sentence, with Kie's message if there is one. */
   message: string | null;
-  /** 0 to 1. */
+  /** From Kie's newest response. */
   progress: number;
+  /** The task at Kie. */
   provider_task_id: string | null;
-  result_urls: string[];
-  /** Images that came after the job had ended without them: never charged. Null where none came. */
-  late_result_urls: string[] | null;
+  /** The images. Kie keeps them for 14 days. */
+  result_urls: Array<string>;
+  /** Images that Kie delivered after the end of the job: stored, never charged. */
+  late_result_urls: Array<string> | null;
+  /** The credits held while the job is open. */
   credits_quoted: number;
-  /** Null until it succeeded. */
+  /** The credits deducted. Null until the job succeeds. */
   credits_charged: number | null;
+  /** The number of paid POSTs that were started. */
   attempt: number;
   created_at: string;
+  /** When Kie accepted the task. */
   submitted_at: string | null;
+  /** When the job ended. */
   finished_at: string | null;
+  /** The notes of the order. */
   metadata: Record<string, unknown>;
   priority: "high" | "normal" | "low";
-  run_at: string | null;
+  /** The job is not submitted before. */
+  run_at: string;
 }
 
 export interface Account {
   id: string;
+  /** owned, holds included */
   balance: number;
+  /** set aside for open jobs */
   held: number;
+  /** balance less held */
   available: number;
   created_at: string;
 }
 
-/** One step in a job's life. */
 export interface JobEvent {
+  /** the same for a repeated event */
   id: number;
   job_id: string;
   account_id: string;
   at: string;
+  /** what happened, in docs/lifecycle.md */
   event: string;
-  state: State;
+  /** where it led the job */
+  state: "queued" | "submitting" | "unknown" | "generating" | "succeeded" | "failed" | "cancelled";
   detail: Record<string, unknown>;
 }
+
+// The end of what `make types` writes.
 
 /** The API's answer was an error: RFC 9457 `application/problem+json`. */
 export class Problem extends Error {

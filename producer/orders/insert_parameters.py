@@ -7,7 +7,7 @@ the job are copied from the order, which avoids parsing the row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC
 from typing import Any
 from uuid import UUID
@@ -18,21 +18,12 @@ from uuid_utils.compat import uuid7
 
 from producer.orders.order import Order
 from shared.adapters.postgres.job_rows import read_json_object
-from shared.domain.job import Job, replace_fields
-from shared.domain.lifecycle import JobState
+from shared.domain.job import FROM_ORDER, Job, PublicJobFields, replace_fields
 
 _FIRST_STATE: Mapping[str, Any] = {
-    "state": JobState.QUEUED,
-    "reason": None,
-    "message": None,
-    "progress": 0.0,
-    "provider_task_id": None,
-    "result_urls": (),
-    "late_result_urls": None,
-    "credits_charged": None,
-    "attempt": 0,
-    "submitted_at": None,
-    "finished_at": None,
+    one.name: one.metadata["first"]
+    for one in fields(PublicJobFields)
+    if one.metadata["first"] is not FROM_ORDER
 }
 """The fields of a job that change after its insertion and that callers see, as inserted."""
 

@@ -12,10 +12,10 @@ from producer.orders.order_fields import (
     KEY_LENGTH,
     METADATA_BYTES,
     OrderFields,
-    Priority,
     find_order_faults,
 )
 from shared.catalog import ImageRequest
+from shared.domain.job import Priority
 from shared.errors import InvalidRequest
 
 __all__ = ["KEY_LENGTH", "METADATA_BYTES", "Order", "Priority"]

@@ -10,18 +10,17 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from shared.domain.job import Priority
 from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.request_fields import has_lone_surrogate, optional
 from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth, stored_length
-
-Priority = Literal["high", "normal", "low"]
 
 DEFAULT_MODEL = "gpt-4o-image"
 """The model of an order that names none."""

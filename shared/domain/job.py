@@ -7,49 +7,113 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from shared.domain.lifecycle import TERMINAL, JobState
+from shared.domain.lifecycle import TERMINAL, JobState, Reason
+
+Priority = Literal["high", "normal", "low"]
+
+FROM_ORDER = object()
+"""The first value of a field that depends on the order."""
+_TIME = "2026-01-31T18:04:05.123456Z"
+_URL = "https://example.com/{}.png"
+
+
+def _public(
+    description: str, *, example: Any, first: Any = FROM_ORDER, **rules: Any
+) -> dict[str, Any]:
+    """Return what the API's documents say of a field, and its value in a job that is inserted.
+
+    `rules` are keywords of JSON Schema beside those of its type.
+    """
+    return {"description": description, "example": example, "first": first, "rules": rules}
 
 
 @dataclass(frozen=True, slots=True)
 class PublicJobFields:
     """The fields of the job object of the public API, in its order.
 
-    The JSON of a job and the reading of rows follow from this list. A new field needs a column of
-    `jobs`, a line here, and its first value in `producer.orders.insert_parameters`.
+    The JSON of a job, the reading of rows, the first values of a new job, the OpenAPI document and
+    the types for TypeScript follow from this list. A new field needs a column of `jobs` and a line
+    here. One whose first value depends on the order also needs it in
+    `producer.orders.insert_parameters`.
     """
 
-    id: UUID
-    account_id: str
-    model: str
-    task: str
-    request: Mapping[str, Any]
-    """The validated fields, including defaults."""
-    state: JobState
-    reason: str | None
-    """Why the job is in this state, as a stable code (`shared.domain.lifecycle.Reason`)."""
-    message: str | None
-    """The reason as a sentence, with Kie's message if there is one."""
-    progress: float
-    """0 to 1, from Kie's newest response."""
-    provider_task_id: str | None
-    result_urls: tuple[str, ...]
-    late_result_urls: tuple[str, ...] | None
-    """Images that Kie delivered after the end of the job: stored, never charged."""
-    credits_quoted: Decimal
-    """The credits held while the job is open."""
-    credits_charged: Decimal | None
-    """The credits deducted. None until the job succeeds."""
-    attempt: int
-    """The number of paid POSTs that were started."""
-    created_at: datetime
-    submitted_at: datetime | None
-    finished_at: datetime | None
-    metadata: Mapping[str, Any]
-    priority: str
-    run_at: datetime
+    id: UUID = field(metadata=_public("", example="019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"))
+    account_id: str = field(metadata=_public("The account that pays.", example="acme"))
+    model: str = field(metadata=_public("", example="gpt-4o-image"))
+    task: str = field(metadata=_public("", example="text-to-image"))
+    request: Mapping[str, Any] = field(
+        metadata=_public(
+            "The validated fields, including defaults.",
+            example={"prompt": "a lighthouse at dusk", "aspect_ratio": "3:2", "quantity": 2},
+        )
+    )
+    state: JobState = field(
+        metadata=_public(
+            f"Terminal are {', '.join(one for one in JobState if one in TERMINAL)}.",
+            example="succeeded",
+            first=JobState.QUEUED,
+        )
+    )
+    reason: str | None = field(
+        metadata=_public(
+            f"Why the job is in this state, as a stable code. So far: {', '.join(Reason)}.",
+            example=None,
+            first=None,
+        )
+    )
+    message: str | None = field(
+        metadata=_public(
+            "The reason as a sentence, with Kie's message if there is one.",
+            example=None,
+            first=None,
+        )
+    )
+    progress: float = field(
+        metadata=_public("From Kie's newest response.", example=1, first=0.0, minimum=0, maximum=1)
+    )
+    provider_task_id: str | None = field(
+        metadata=_public("The task at Kie.", example="task12345", first=None)
+    )
+    result_urls: tuple[str, ...] = field(
+        metadata=_public(
+            "The images. Kie keeps them for 14 days.",
+            example=[_URL.format(1), _URL.format(2)],
+            first=(),
+        )
+    )
+    late_result_urls: tuple[str, ...] | None = field(
+        metadata=_public(
+            "Images that Kie delivered after the end of the job: stored, never charged.",
+            example=None,
+            first=None,
+        )
+    )
+    credits_quoted: Decimal = field(
+        metadata=_public("The credits held while the job is open.", example=7)
+    )
+    credits_charged: Decimal | None = field(
+        metadata=_public(
+            "The credits deducted. Null until the job succeeds.", example=7, first=None
+        )
+    )
+    attempt: int = field(
+        metadata=_public("The number of paid POSTs that were started.", example=1, first=0)
+    )
+    created_at: datetime = field(metadata=_public("", example=_TIME))
+    submitted_at: datetime | None = field(
+        metadata=_public("When Kie accepted the task.", example=_TIME, first=None)
+    )
+    finished_at: datetime | None = field(
+        metadata=_public("When the job ended.", example=_TIME, first=None)
+    )
+    metadata: Mapping[str, Any] = field(
+        metadata=_public("The notes of the order.", example={"order": 1042})
+    )
+    priority: Priority = field(metadata=_public("", example="normal"))
+    run_at: datetime = field(metadata=_public("The job is not submitted before.", example=_TIME))
 
 
 @dataclass(frozen=True, slots=True)

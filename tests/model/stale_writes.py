@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.job_events import Event
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.store.job_store import JobStore
 
 Write = Callable[[JobStore, Job, str], Awaitable[object]]

@@ -1,4 +1,8 @@
-"""Validates a create request as Kie documents it."""
+"""Validates a create request as Kie documents it.
+
+The values that a field takes are those of the catalog. The names and types of the fields, the
+number of files and the prices are the simulator's own, because it judges requests by them.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from shared.catalog.families.gpt4o_image import ASPECT_RATIOS, QUANTITIES
+from shared.catalog.families.gpt4o_image import ASPECT_RATIOS, FALLBACK_MODELS, QUANTITIES
 
-SIZES = ASPECT_RATIOS
-VARIANTS = QUANTITIES
-FALLBACK_MODELS = ("GPT_IMAGE_1", "FLUX_MAX")
 MAX_FILES = 5
 
 
@@ -66,8 +67,8 @@ def _check_size(given: dict[str, object]) -> None:
         instead = next((name for name in _WRONG_SIZE_FIELDS if name in given), None)
         hint = f"; {instead} is not a field of this model" if instead else ""
         raise InvalidRequestError(f"size is required{hint}")
-    if given["size"] not in SIZES:
-        raise InvalidRequestError(f"size must be one of {', '.join(SIZES)}")
+    if given["size"] not in ASPECT_RATIOS:
+        raise InvalidRequestError(f"size must be one of {', '.join(ASPECT_RATIOS)}")
     wrong = next((name for name in _WRONG_SIZE_FIELDS if name in given), None)
     if wrong:
         raise InvalidRequestError(f"{wrong} is not a field of this model; use size")
@@ -92,8 +93,8 @@ def _check_files(files: object) -> None:
 
 def _check_variants(given: dict[str, object]) -> None:
     variants = given.get("nVariants", 1)
-    if isinstance(variants, bool) or not isinstance(variants, int) or variants not in VARIANTS:
-        raise InvalidRequestError("nVariants must be 1, 2 or 4")
+    if isinstance(variants, bool) or not isinstance(variants, int) or variants not in QUANTITIES:
+        raise InvalidRequestError(f"nVariants must be one of {', '.join(map(str, QUANTITIES))}")
 
 
 def _check_options(given: dict[str, object]) -> None:

@@ -7,14 +7,16 @@ import math
 import struct
 import zlib
 
-_PIXELS_BY_SIZE = {"1:1": (192, 192), "3:2": (240, 160), "2:3": (160, 240)}
+_WIDTH_AND_HEIGHT = 400
+"""The pixels of a picture's width and height together."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EIGHT_BIT_RGB = bytes((8, 2, 0, 0, 0))
 
 
 def draw_picture(seed_text: str, size: str) -> bytes:
     """A PNG of diagonal waves whose colours and slope follow from the text; size is a ratio."""
-    width, height = _PIXELS_BY_SIZE[size]
+    parts = [int(part) for part in size.split(":")]
+    width, height = (_WIDTH_AND_HEIGHT * part // sum(parts) for part in parts)
     digest = hashlib.sha256(seed_text.encode("utf-8", "surrogatepass")).digest()
     row = _wave_row(width, digest)
     slope = 1 + digest[7] % 3

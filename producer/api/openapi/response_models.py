@@ -1,18 +1,23 @@
 """Models of the responses, which only the OpenAPI document uses.
 
-The handlers build their JSON without these models. A test compares both.
+The handlers build their JSON without these models. A test compares both. The schema of a job
+follows from `shared.domain.job.PublicJobFields`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import Field as JobField
+from dataclasses import fields
+from typing import Any, Literal, get_args
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, Field, GetJsonSchemaHandler, JsonValue
+from pydantic_core import CoreSchema
 
 from producer.audit_entries import Act
-from producer.orders.order_fields import DEFAULT_MODEL, Priority
+from producer.orders.order_fields import DEFAULT_MODEL
+from shared.domain.job import Priority, PublicJobFields
 from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
-from shared.domain.lifecycle import TERMINAL, JobState, Reason
+from shared.domain.lifecycle import TERMINAL, JobState
 
 _ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
 _AT = "2026-01-31T18:04:05.123456Z"
@@ -21,45 +26,45 @@ _STATE: dict[str, Any] = {"enum": [state.value for state in JobState]}
 _Kinds = Literal["grant", "hold", "release", "capture", "adjustment"]
 
 
-class Job(BaseModel):
-    """One request for images and what became of it."""
+# By type of a field of a job.
+_JOB_TYPES: dict[str, dict[str, Any]] = {
+    "UUID": {"type": "string", **_UUID},
+    "str": {"type": "string"},
+    "JobState": {"type": "string", **_STATE},
+    "Priority": {"type": "string", "enum": list(get_args(Priority))},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "Decimal": {"type": "number"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "tuple[str, ...]": {"type": "array", "items": {"type": "string"}},
+    "Mapping[str, Any]": {"type": "object"},
+}
 
-    id: str = Field(json_schema_extra=_UUID, examples=[_ID])
-    account_id: str = Field(examples=["acme"])
-    model: str = Field(examples=[DEFAULT_MODEL])
-    task: str = Field(examples=["text-to-image"])
-    request: dict[str, JsonValue] = Field(
-        description="the fields as validated, with defaults filled in",
-        examples=[{"prompt": "a lighthouse at dusk", "aspect_ratio": "3:2", "quantity": 2}],
-    )
-    state: str = Field(
-        description="succeeded, failed and cancelled are terminal",
-        json_schema_extra=_STATE,
-        examples=["succeeded"],
-    )
-    reason: str | None = Field(
-        description=f"why, as a stable word; so far: {', '.join(Reason)}", examples=[None]
-    )
-    message: str | None = Field(description="why, for people", examples=[None])
-    progress: float = Field(json_schema_extra={"minimum": 0, "maximum": 1}, examples=[1])
-    provider_task_id: str | None = Field(description="Kie's task", examples=["task12345"])
-    result_urls: list[str] = Field(
-        description="the images; Kie keeps them for 14 days",
-        examples=[["https://example.com/1.png", "https://example.com/2.png"]],
-    )
-    late_result_urls: list[str] | None = Field(
-        description="images that came after the job had ended without them; never charged",
-        examples=[None],
-    )
-    credits_quoted: float = Field(description="held while the job is open", examples=[7])
-    credits_charged: float | None = Field(description="null until it succeeded", examples=[7])
-    attempt: int = Field(description="how many paid requests were begun", examples=[1])
-    created_at: AwareDatetime = Field(examples=[_AT])
-    submitted_at: AwareDatetime | None = Field(examples=[_AT])
-    finished_at: AwareDatetime | None = Field(examples=[_AT])
-    metadata: dict[str, JsonValue] = Field(examples=[{"order": 1042}])
-    priority: Priority = Field(examples=["normal"])
-    run_at: AwareDatetime = Field(description="not submitted before", examples=[_AT])
+
+class Job(BaseModel):
+    """One request for images and its result."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the schema of the fields of `PublicJobFields`."""
+        reference = handler(core_schema)
+        handler.resolve_ref_schema(reference).update(
+            properties={one.name: _job_field_schema(one) for one in fields(PublicJobFields)},
+            required=[one.name for one in fields(PublicJobFields)],
+        )
+        return reference
+
+
+def _job_field_schema(one: JobField[Any]) -> dict[str, Any]:
+    name, _, null = str(one.type).partition(" | ")
+    schema = {**_JOB_TYPES[name], **one.metadata["rules"], "examples": [one.metadata["example"]]}
+    if null:
+        schema["type"] = [schema["type"], "null"]
+    if one.metadata["description"]:
+        schema["description"] = one.metadata["description"]
+    return schema
 
 
 class Jobs(BaseModel):

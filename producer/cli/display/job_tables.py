@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,19 @@ from producer.row_json import row_to_json
 from shared.domain.job import Job
 from shared.job_json import job_to_json
 from shared.stored_json import read_stored_object
+
+_EMPTY: tuple[object, ...] = (None, False, "", [])
+_FIELDS_WITH_ROWS = frozenset(
+    {
+        *("id", "account_id", "model", "task", "request", "state", "reason", "message"),
+        *("progress", "provider_task_id", "result_urls", "late_result_urls"),
+        # In the tables of attempts, events and credits.
+        *("attempt", "created_at", "submitted_at", "finished_at"),
+        *("credits_quoted", "credits_charged"),
+        # Only in the JSON.
+        *("metadata", "priority", "run_at"),
+    }
+)
 
 JobDetails = Mapping[str, Sequence[Mapping[str, Any]]]
 """What is stored about a job, as `Producer.job_details` returns it."""
@@ -98,7 +111,7 @@ def _summary(job: Job) -> Table:
     table.add_row("account", printable(job.account_id))
     table.add_row("task", f"{printable(job.model)}, {job_task_text(job)}")
     for name, value in job.request.items():
-        if value not in (None, False, "", []) and name != "quantity":
+        if value not in _EMPTY and name != "quantity":
             table.add_row(name.replace("_", " "), _request_value(value))
     if job.provider_task_id:
         table.add_row("Kie's task", printable(job.provider_task_id))
@@ -109,7 +122,19 @@ def _summary(job: Job) -> Table:
         table.add_row(f"image {number}", printable(url))
     for number, url in enumerate(job.late_result_urls or (), start=1):
         table.add_row(f"late image {number}", printable(url))
+    for name, text in rows_of_other_fields(job_to_json(job)):
+        table.add_row(name, text)
     return table
+
+
+def rows_of_other_fields(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield a row for each field of the job object that has none of its own.
+
+    So the details of a job show a new field without a change here.
+    """
+    for name, value in job.items():
+        if name not in _FIELDS_WITH_ROWS and value not in _EMPTY:
+            yield name.replace("_", " "), _request_value(value)
 
 
 def _request_value(value: object) -> str:

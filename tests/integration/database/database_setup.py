@@ -24,7 +24,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from shared.settings import ChargeBasis
 from tests.support.deployment import text_to_image
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.store.job_store import JobStore
 
 Picture = Mapping[str, frozenset[tuple[object, ...]]]

@@ -10,7 +10,7 @@ import orjson
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 
 BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()
 ADMIN_ROLES = ("darkroom_admin", "darkroom_pricing", "darkroom_billing")

@@ -17,7 +17,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused, PostgresDown, StaleJob
 from tests.integration.database.database_setup import DatabaseSetup, claimed, completed, submitted
 from tests.support.deployment import text_to_image
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.store.job_store import JobStore, SettledJob
 
 

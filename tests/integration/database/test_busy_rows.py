@@ -18,7 +18,7 @@ from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
 from tests.integration.database.database_setup import DatabaseSetup, completed, submitted
 from tests.integration.database.test_batched_moves import Counted, generating
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.store.busy_rows import BusyRows, RequiredRows
 from worker.store.job_store import JobStore, SettledJob
 

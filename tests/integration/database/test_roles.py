@@ -16,7 +16,7 @@ from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import image_to_image, text_to_image
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 
 SERVICE, ADMIN, READONLY = "darkroom_service", "darkroom_admin", "darkroom_readonly"
 SECRET = "a secret lighthouse"

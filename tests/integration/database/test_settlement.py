@@ -15,7 +15,7 @@ from shared.errors import DatabaseRefused, InsufficientCredits, StaleJob
 from shared.settings import ChargeBasis
 from tests.integration.database.database_setup import DatabaseSetup, completed
 from tests.support.deployment import text_to_image
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 
 DROP_PRICE = "DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = $1"
 # A price that open jobs use cannot be deleted: only who switches the trigger off can do it.

@@ -30,7 +30,7 @@ from tests.integration.database.database_setup import (
     on_attempt,
     submitted,
 )
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 
 REFUSED = StaleJob | TooLateToCancel
 FENCED = tuple(

@@ -14,7 +14,7 @@ from shared.errors import DarkroomError, StaleJob
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.producer.client_setup import money, open_account
 from tests.support.deployment import text_to_image
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 
 URLS = ("https://images.example/1.png", "https://images.example/2.png")
 NOBODY = "00000000-0000-7000-8000-000000000000"

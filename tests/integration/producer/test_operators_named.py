@@ -12,7 +12,7 @@ from shared.domain import job_events
 from shared.errors import DatabaseRefused
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.producer.client_setup import open_account
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 
 URL = "https://hooks.example/end"
 MARIA = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="office-7")

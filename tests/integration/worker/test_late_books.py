@@ -14,7 +14,7 @@ from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.errors import DarkroomError
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.integration.worker.worker_setup import WorkerSetup
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.recovery.late_task_checks import LateTaskChecks
 from worker.webhooks.http_sender import WebhookSender
 from worker.webhooks.send_step import send_webhook

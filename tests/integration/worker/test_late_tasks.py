@@ -24,7 +24,7 @@ from shared.domain.kie_outcomes import (
 )
 from shared.errors import StaleJob
 from tests.integration.worker.worker_setup import START, WorkerSetup
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.callbacks.callback_handler import CallbackHandler
 from worker.recovery.late_task_checks import LateTaskChecks
 

@@ -26,7 +26,7 @@ from shared.domain.lifecycle import Reason
 from shared.errors import PostgresDown, RedisDown, StaleJob
 from tests.integration.worker.worker_setup import PRICE, START, WorkerSetup
 from tests.support.deployment import text_to_image
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.batching.change_publisher import ChangePublisher, send_with
 from worker.batching.redis_scripts import RedisScripts
 from worker.limits.throttle import Throttled

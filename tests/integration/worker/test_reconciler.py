@@ -16,7 +16,7 @@ from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.redis_keys import WIPED_KEY
 from tests.integration.worker.worker_setup import PRICE, START, WorkerSetup
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 

@@ -28,7 +28,7 @@ from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, ReceivedWebho
 from tests.integration.worker.bare_lanes import running
 from tests.integration.worker.worker_setup import WorkerSetup, open_worker_setup
 from tests.support.deployment import eventually, text_to_image
-from tests.support.polled_jobs import polled
+from tests.support.example_jobs import polled
 from worker.queue.lanes import build_webhook_lane
 from worker.recovery.reconciler import Reconciler
 from worker.webhooks.http_sender import WebhookSender

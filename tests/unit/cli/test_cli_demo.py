@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -19,6 +18,7 @@ from producer.cli.demo.simulator_record import FetchedImage, KieRecord
 from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
+from tests.support.example_jobs import example_job
 from worker.simulator.png_images import draw_picture
 
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
@@ -27,36 +27,16 @@ PRICES = tuple(map(Decimal, (6, 7, 8, 6, 7, 8, 7)))
 
 def job_of(demo_job: DemoJob, price: Decimal) -> Job:
     """Return the job as it should have ended."""
-    return Job(
-        id=UUID(int=1),
+    quantity = demo_job.request.price_quantity
+    return example_job(
         account_id="demo",
         model=demo_job.request.model,
         task=demo_job.request.task,
-        request={},
         state=JobState.SUCCEEDED if demo_job.succeeds else JobState.FAILED,
-        reason=None,
-        message=None,
-        progress=1.0,
-        provider_task_id="t",
-        result_urls=("u",) * (demo_job.request.price_quantity if demo_job.succeeds else 0),
-        late_result_urls=None,
+        result_urls=("u",) * (quantity if demo_job.succeeds else 0),
         credits_quoted=price,
         credits_charged=price if demo_job.succeeds else None,
-        attempt=1,
-        created_at=NOW,
-        submitted_at=NOW,
-        finished_at=NOW,
-        metadata={},
-        priority="normal",
-        run_at=NOW,
-        quantity=demo_job.request.price_quantity,
-        due_at=NOW,
-        deadline_at=NOW,
-        attempted_at=NOW,
-        idempotency_key=None,
-        price_id=1,
-        webhook_url=None,
-        retry_of=None,
+        quantity=quantity,
     )
 
 
