@@ -17,7 +17,8 @@ from uuid import UUID
 import orjson
 
 from producer.job_ids import read_uuid
-from producer.orders.order_fields import ACCOUNT_LENGTH, KEY_LENGTH, Priority
+from producer.orders.order_fields import ACCOUNT_LENGTH, KEY_LENGTH
+from shared.domain.job import Priority
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value
