@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,13 @@ from producer.jobs.job_repository import JobRepository
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.event_feed import EventFeed
+from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
+from producer.monitoring.overview import Overview, OverviewReader
 from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.pauses import PauseAdmin
 from producer.webhook_admin import WebhookAdmin
+from shared.adapters.monitoring.alert_monitor import AlertReport, read_alerts
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
@@ -29,6 +33,7 @@ from shared.catalog import ImageRequest, get_family
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
+from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings, load_settings
 
 LOCK_TIMEOUT_SECONDS = 1.5
@@ -53,6 +58,8 @@ class Producer(OperatorMethods):
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
+        kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
+        alerts: Callable[[], Awaitable[AlertReport]] | None = None,
     ) -> None:
         super().__init__(
             database,
@@ -62,6 +69,13 @@ class Producer(OperatorMethods):
             charge_basis=charge_basis,
         )
         self._end_waiter = end_waiter
+        redis = delivery_queue.redis
+        self._overview = OverviewReader(
+            database,
+            redis,
+            kie_account_names,
+            alerts or partial(read_alerts, database, redis, kie_account_names),
+        )
         self._jobs = JobRepository(database)
         self.events = EventFeed(database, end_waiter.subscription)
         """Streams of events, per job and per account."""
@@ -89,6 +103,7 @@ class Producer(OperatorMethods):
                 job_deadline_seconds=settings.job_deadline_seconds,
                 charge_basis=settings.charge_basis,
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
+                kie_account_names=settings.kie_account_names,
             ) as producer,
         ):
             yield producer
@@ -101,8 +116,13 @@ class Producer(OperatorMethods):
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
+        kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
+        alerts: Callable[[], Awaitable[AlertReport]] | None = None,
     ) -> AsyncIterator[Producer]:
-        """Connect to servers that are already open."""
+        """Connect to servers that are already open.
+
+        `alerts` returns the alerts for the overview. By default each overview evaluates them.
+        """
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(
                 connect_database(
@@ -124,6 +144,8 @@ class Producer(OperatorMethods):
                 job_deadline_seconds=job_deadline_seconds,
                 charge_basis=charge_basis,
                 webhooks_allow_loopback=webhooks_allow_loopback,
+                kie_account_names=kie_account_names,
+                alerts=alerts,
             )
             stack.push_async_callback(producer.events.close)
             yield producer
@@ -236,6 +258,21 @@ class Producer(OperatorMethods):
     async def count(self, where: JobFilter) -> Sequence[JobCount]:
         """Return how many jobs match the filter, by state and reason."""
         return await self._jobs.count(where)
+
+    async def overview(self) -> Overview:
+        """Return the figures of the queue, the alerts and the last failures, at most 1 s old.
+
+        If Redis is down, `redis_error` is set and the alerts of Redis are missing.
+        """
+        return await self._overview.read()
+
+    async def history(self, hours: int = HISTORY_HOURS_DEFAULT) -> History:
+        """Return what the workers sampled in the last `hours`, 1 to 168, oldest first.
+
+        Up to 2 hours have an interval of 15 s, more have 5 min. An interval that no worker sampled
+        is missing. Raises `InvalidRequest`.
+        """
+        return await read_history(self._database, hours)
 
     async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:
         """Cancel a queued job and release its hold.

@@ -28,6 +28,9 @@ WIPED_KEY = "darkroom:wiped"
 """When a running worker last found that Redis had lost its keys; expires after an hour."""
 ECHO_CHANNEL_PREFIX = "darkroom:echo:"
 """Followed by a random name: a subscription publishes to it to check itself."""
+SUBMIT_LOG_PREFIX = "darkroom:throttle:submit"
+"""Followed by a Kie account: a sorted set of the submits that count in its window, each scored by
+the moment at which it stops counting."""
 _BRAKE_KEY = "darkroom:brake"
 
 

@@ -18,7 +18,8 @@ BEGIN
                        AND (proname LIKE 'darkroom\_%' OR proname = 'grant_credits')),
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
-                                  darkroom_definitions, darkroom_migrations, installation, job_attempts,
+                                  darkroom_definitions, darkroom_migrations, history_samples,
+                                  installation, job_attempts,
                                   job_events, jobs, jobs_masked, late_tasks, ledger_entries,
                                   active_pauses, pauses, pricing, pricing_history, processes, provider_balance_checks,
                                   scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
@@ -37,6 +38,8 @@ BEGIN
         darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
         pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
         webhook_endpoints, webhook_messages TO darkroom_api;
+    GRANT SELECT ON history_samples TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_measure_queue TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_api;
@@ -78,6 +81,9 @@ BEGIN
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
         darkroom_record_late_check, darkroom_apply_scheduled_prices TO darkroom_worker;
     GRANT SELECT ON active_pauses, pauses TO darkroom_worker;
+    GRANT SELECT ON history_samples TO darkroom_worker;
+    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_sample_history, darkroom_first_id_since
+       TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
     -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read;
     -- the row of the process itself; what became of the sending of a webhook.
@@ -147,6 +153,7 @@ BEGIN
         darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes,
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT ON active_pauses, pauses TO darkroom_readonly;
+    GRANT SELECT ON history_samples TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_readonly;
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)

@@ -11,6 +11,7 @@ from random import Random
 
 import structlog
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
@@ -32,6 +33,7 @@ from worker.batching.poll_delivery import PollDeliveryBatch
 from worker.batching.redis_scripts import RedisScripts
 from worker.crash_points import crash_hook_for
 from worker.dependencies import Dependencies
+from worker.history_sampler import HistorySampler
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.kie.kie_client import KieClient
 from worker.kie.simulator_choice import KieConnection, choose_kie
@@ -87,10 +89,10 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         clock = await _open_clock(database)
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
         registry = CollectorRegistry()
-        process = _describe_process(settings, servers)
-        processes = ProcessRegistry(database, redis, process, clock=clock)
-        await stack.enter_async_context(processes.running())
         metrics = Metrics(registry)
+        process = _describe_process(settings, servers)
+        processes = ProcessRegistry(database, redis, process, detail=metrics.counts, clock=clock)
+        await stack.enter_async_context(processes.running())
         sender = WebhookSender(allow_loopback=settings.webhooks_allow_loopback)
         await stack.enter_async_context(sender)
         scripts = await stack.enter_async_context(aclosing(RedisScripts(redis)))
@@ -121,13 +123,20 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             publish_change=publisher.publish,
             may_claim=processes.shared_redis.may_claim,
         )
-        await stack.enter_async_context(CompletionTimes(database, poll_state.planner))
-        await stack.enter_async_context(OverloadControl(poll_state.planner, metrics.lag_factor))
+        await _start_background_work(stack, deps, redis)
         watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
         checks = make_readiness_checks(database, delivery_queue, processes)
         health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
         yield WorkerResources(deps, database, servers, health, processes)
+
+
+async def _start_background_work(stack: AsyncExitStack, deps: Dependencies, redis: Redis) -> None:
+    """Start what each worker does by itself, beside its lanes."""
+    planner = deps.poll_state.planner
+    await stack.enter_async_context(CompletionTimes(deps.queries, planner))
+    await stack.enter_async_context(OverloadControl(planner, deps.metrics.lag_factor))
+    await stack.enter_async_context(HistorySampler(deps, redis))
 
 
 def _new_poll_state(accounts: int) -> PollState:

@@ -43,6 +43,8 @@ class Metrics:
         self.settle_lag = seconds(
             "darkroom_finish_to_settled_seconds", "From Kie's completeTime to the charge"
         )
+        self.polls = 0
+        """How many polls this worker has sent. Its heartbeat stores the number."""
         self.poll_lateness = _poll_lateness(registry)
         self.lag_factor = _lag_factor(registry)
         self.requests = seconds(
@@ -96,8 +98,13 @@ class Metrics:
         """Count a poll that is sent now. `lateness_seconds` is None where it is not known when it
         was due.
         """
+        self.polls += 1
         if lateness_seconds is not None:
             self.poll_lateness.observe(lateness_seconds)
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts that the heartbeat of this worker stores."""
+        return {"polls": self.polls}
 
     def count_submitted(self, job: Job) -> None:
         """Record how long a job waited for its task id."""

@@ -147,8 +147,8 @@ async def _move(database: Database, watch: _Stopwatch) -> None:
     sources, target, name = _guard(job_events.Completed)
     async with watch.timing("settle"):
         urls = ['["https://example.com/1.png"]'] * len(ids)
-        said: list[str | None] = [None] * len(ids)
-        values = (ids, first, urls, first, said, sources, target, "current", name)
+        unknown: list[None] = [None] * len(ids)
+        values = (ids, first, urls, first, unknown, unknown, sources, target, "current", name)
         rows = await database.fetch("settle_jobs", "0", *values)
     _expect(rows, ids)
 

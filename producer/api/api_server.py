@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -31,7 +31,7 @@ from shared.adapters.postgres.database import connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
-from shared.adapters.servers import open_servers
+from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.server_urls import database_address, redis_address
 from shared.settings import Settings
@@ -62,19 +62,15 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
     """Serve while the block runs. Yields the listen addresses as `host:port`."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
-        producer = await stack.enter_async_context(
-            Producer.connect_to(
-                servers,
-                job_deadline_seconds=settings.job_deadline_seconds,
-                webhooks_allow_loopback=settings.webhooks_allow_loopback,
-            )
-        )
         database = await stack.enter_async_context(
             connect_database(
                 servers.database_url, connections=4, name="darkroom-api", clamps_timestamps=True
             )
         )
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=4))
+        alert_watch = AlertMonitor(database, redis, settings.kie_account_names)
+        connecting = _connect_producer(servers, settings, alert_watch)
+        producer = await stack.enter_async_context(connecting)
         processes = ProcessRegistry(
             database,
             redis,
@@ -87,7 +83,6 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         await stack.enter_async_context(processes.running())
         registry = CollectorRegistry()
         export_process_gauges(registry, processes)
-        alert_watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(alert_watch.running())
         checks = make_readiness_checks(database, DeliveryQueue(redis), processes)
         health = make_health_endpoints(
@@ -108,6 +103,18 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
             # End waits and streams now, and not at the end of the drain.
             context.stopping.set()
             await producer.events.close()
+
+
+def _connect_producer(
+    servers: Servers, settings: Settings, alert_watch: AlertMonitor
+) -> AbstractAsyncContextManager[Producer]:
+    return Producer.connect_to(
+        servers,
+        job_deadline_seconds=settings.job_deadline_seconds,
+        webhooks_allow_loopback=settings.webhooks_allow_loopback,
+        kie_account_names=settings.kie_account_names,
+        alerts=alert_watch.read,
+    )
 
 
 @asynccontextmanager

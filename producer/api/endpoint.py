@@ -28,6 +28,8 @@ RESPONSE_TIMEOUT_SECONDS = 30.0
 
 ALL_ROLES = frozenset(Role)
 ADMIN_ONLY = frozenset({Role.ADMIN})
+OPERATOR_ROLES = frozenset({Role.OPERATOR, Role.ADMIN})
+"""The roles that see every account."""
 ENQUEUE_ROLES = frozenset({Role.SERVICE, Role.ADMIN})
 """The roles that enqueue jobs: a service for its own account, an admin for any account."""
 

@@ -14,6 +14,7 @@ from producer.api.endpoint import (
     Parameter,
 )
 from producer.api.handlers import audit_handlers, billing_handlers, event_handlers, job_handlers
+from producer.api.monitoring_routes import MONITORING_ENDPOINTS
 from producer.api.responses.http_errors import PriceNotFound
 from producer.audit_entries import Act
 from producer.jobs.job_filter import FILTER_RULES
@@ -289,6 +290,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         response_type="text/event-stream",
         is_stream=True,
     ),
+    *MONITORING_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/v1/audit",

@@ -65,7 +65,9 @@ async def open_command_context(settings: Settings) -> AsyncIterator[CommandConte
         open_servers(settings) as servers,
         _open_database(servers) as database,
         Producer.connect_to(
-            servers, webhooks_allow_loopback=settings.webhooks_allow_loopback
+            servers,
+            webhooks_allow_loopback=settings.webhooks_allow_loopback,
+            kie_account_names=settings.kie_account_names,
         ) as producer,
     ):
         yield CommandContext(settings, servers, database, producer)

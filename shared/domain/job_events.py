@@ -7,6 +7,7 @@ has images. The class names are stored in `job_events.event`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class Completed(Event):
 
     result_urls: tuple[str, ...]
     message: str | None = None
+    provider_finished_at: datetime | None = None
+    """When Kie was done, by its clock. None if Kie did not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,13 +225,14 @@ COMMENT ON FUNCTION darkroom_hold_for_review IS
 -- name: settle_jobs
 -- Success: state, images, charge, account and ledger in one statement.
 -- $1 patience, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,
--- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event.
+-- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event, $11 when Kie was done with each.
 -- Fewer images than asked are charged by the row of what was delivered, where there is one. Where
 -- pricing has lost its row, the price of the hold stands, and `price_row_missing` says so.
 -- Jobs come before accounts, and accounts in their own order: who moves several never waits for
 -- somebody who waits for him. Each entry shows the account as it stood right after it.
 CREATE OR REPLACE FUNCTION darkroom_settle_jobs(
-    text, uuid[], integer[], text[], integer[], text[], text[], text, text, text)
+    text, uuid[], integer[], text[], integer[], text[], text[], text, text, text,
+    timestamptz[] DEFAULT NULL)
 RETURNS TABLE (id uuid, submitted_at timestamptz, finished_at timestamptz, credits_charged numeric,
                price_id bigint, price_row_missing boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -242,11 +243,13 @@ BEGIN
     WITH patience AS MATERIALIZED (
         SELECT set_config('lock_timeout', $1, true)
     ), asked AS (
-        SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::text[])
-            AS a (id, attempt, result_urls, delivered, message)
+        SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::text[],
+                                         $11::timestamptz[])
+            AS a (id, attempt, result_urls, delivered, message, provider_finished_at)
     ), job AS (
-        SELECT jobs.id, asked.attempt, asked.result_urls, asked.delivered, asked.message, jobs.model,
-               jobs.task, jobs.quantity, jobs.quoted_price_id, jobs.created_at
+        SELECT jobs.id, asked.attempt, asked.result_urls, asked.delivered, asked.message,
+               asked.provider_finished_at, jobs.model, jobs.task, jobs.quantity,
+               jobs.quoted_price_id, jobs.created_at
           FROM asked JOIN jobs ON jobs.id = asked.id
     ), offer AS (
         SELECT job.id, 'current' AS basis, pricing.price_id, pricing.credits,
@@ -274,7 +277,7 @@ BEGIN
            SET state = $8, progress = 1, credits_charged = price.credits, price_id = price.price_id,
                result_urls = ARRAY(SELECT jsonb_array_elements_text(job.result_urls::jsonb)),
                charge_basis = $9, reason = NULL, message = job.message, finished_at = now(),
-               updated_at = now()
+               provider_finished_at = job.provider_finished_at, updated_at = now()
           FROM price JOIN job USING (id)
          WHERE jobs.id = price.id AND jobs.attempt = job.attempt AND jobs.state = ANY($7::text[])
         RETURNING jobs.id, jobs.account_id, jobs.credits_quoted, jobs.credits_charged, jobs.price_id,
@@ -313,6 +316,9 @@ BEGIN
                AS price_row_missing
       FROM moved;
 END $$;
+-- Before it took $11; a call without it finds the function above.
+DROP FUNCTION IF EXISTS darkroom_settle_jobs(
+    text, uuid[], integer[], text[], integer[], text[], text[], text, text, text);
 COMMENT ON FUNCTION darkroom_settle_jobs IS
     'For workers: ends jobs with their images and charges them, once.';
 

@@ -19,11 +19,6 @@ SELECT EXISTS (
      WHERE kind = 'worker' AND stopped_at IS NULL AND seen_at > now() - make_interval(secs => $1)
 ) AS is_alive;
 
--- name: accepted_since
--- How many jobs were accepted since a moment. $1 the lowest id of that moment: ids begin with
--- their time, so this reads the end of the primary key alone.
-SELECT count(*) AS accepted FROM jobs WHERE id >= $1;
-
 -- name: open_jobs_at_price
 -- The open jobs that a price may touch. $1 model, $2 task, $3 quantity, $4 new credits.
 SELECT count(*) AS open_jobs, count(*) FILTER (WHERE credits_quoted > $4) AS quoted_above

@@ -16,6 +16,7 @@ from secrets import token_hex
 from types import TracebackType
 
 from shared.errors import DarkroomError
+from shared.redis_keys import SUBMIT_LOG_PREFIX
 from worker.batching.micro_batch import MicroBatch
 from worker.batching.redis_scripts import RedisScripts
 
@@ -59,7 +60,7 @@ def poll_limit(per_second: int, request_timeout_seconds: float) -> Limit:
 def submit_limit(per_10_seconds: int, request_timeout_seconds: float) -> Limit:
     """The limit of submits: 20 per 10 s for one account by default."""
     horizon_ms = int(request_timeout_seconds * 1000) + 12_000
-    return Limit("darkroom:throttle:submit", per_10_seconds, 10_000, horizon_ms)
+    return Limit(SUBMIT_LOG_PREFIX, per_10_seconds, 10_000, horizon_ms)
 
 
 @dataclass(frozen=True, slots=True)

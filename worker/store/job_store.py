@@ -223,7 +223,7 @@ class JobStore:
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
             _money_of(job),
-            (job.attempt, urls, delivered, event.message),
+            (job.attempt, urls, delivered, event.message, event.provider_finished_at),
             (sources, target, basis, name),
         )
         if row is None:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange
 from producer.api.requests.order_body import MAX_BATCH_JOBS
@@ -44,7 +45,7 @@ _BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant)
 def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
-    responses = _model_schemas(RESPONSE_MODELS)
+    responses = _model_schemas((*RESPONSE_MODELS, *MONITORING_MODELS))
     names = [{"$ref": REF + name} for name in orders]
     return {
         "JobOrder": {

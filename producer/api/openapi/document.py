@@ -39,6 +39,7 @@ _TAGS = {
     "events": "What happens, as it happens: Server-Sent Events.",
     "prices": "What a job costs.",
     "accounts": "Credits, and where they went.",
+    "monitoring": "What the queue does now, and what it did.",
     "audit": "Who did what.",
     "service": "How this process is.",
 }

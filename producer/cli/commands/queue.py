@@ -16,15 +16,11 @@ from rich.text import Text
 
 from producer.cli.command_runner import CommandContext, open_command_context, run
 from producer.cli.display.console import print_data, print_json, print_message, stdout_console
-from producer.cli.display.queue_overview import QueueOverview, read_queue_overview
-from producer.cli.display.queue_tables import (
-    queue_line,
-    queue_overview_to_json,
-    queue_overview_view,
-)
+from producer.cli.display.queue_tables import queue_line, queue_overview_view
 from producer.cli.display.text_format import printable
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
+from producer.monitoring.overview import Overview, overview_to_json
 from shared.errors import DependencyDown, PostgresDown
 from shared.settings import Settings
 
@@ -45,9 +41,9 @@ def queue(
         if watch:
             await _watch(settings, as_json=as_json)
         async with open_command_context(settings) as context:
-            view = await read_queue_overview(context, datetime.now(UTC))
+            view = await context.producer.overview()
         if as_json:
-            print_json(queue_overview_to_json(view))
+            print_json(overview_to_json(view))
         else:
             stdout_console().print(queue_overview_view(view))
         if view.redis_error is not None:
@@ -61,21 +57,21 @@ def queue(
 class _WatchDisplay(Protocol):
     """The output of `--watch`."""
 
-    def show(self, view: QueueOverview) -> None: ...
+    def show(self, view: Overview) -> None: ...
 
     def show_error(self, error: str, now: datetime) -> None: ...
 
 
 class _JsonDisplay:
-    def show(self, view: QueueOverview) -> None:
-        print_json(queue_overview_to_json(view))
+    def show(self, view: Overview) -> None:
+        print_json(overview_to_json(view))
 
     def show_error(self, error: str, now: datetime) -> None:
         print_message(f"{now:%H:%M:%S}Z {printable(error)}", "red")
 
 
 class _LineDisplay(_JsonDisplay):
-    def show(self, view: QueueOverview) -> None:
+    def show(self, view: Overview) -> None:
         print_data(queue_line(view))
 
 
@@ -84,7 +80,7 @@ class _LiveDisplay:
         self._live = live
         self._last: RenderableType = Text("nothing was read yet", style="dim")
 
-    def show(self, view: QueueOverview) -> None:
+    def show(self, view: Overview) -> None:
         self._last = queue_overview_view(view)
         self._live.update(self._last, refresh=True)
 
@@ -124,7 +120,7 @@ async def _keep_reading(
         now = datetime.now(UTC)
         try:
             async with asyncio.timeout(READ_SECONDS):
-                view = await read_queue_overview(context, now)
+                view = await context.producer.overview()
         except TimeoutError:
             display.show_error(f"Postgres gave no answer within {READ_SECONDS:g} s", now)
         except PostgresDown as error:

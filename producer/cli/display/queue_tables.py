@@ -1,16 +1,12 @@
-"""The queue overview as tables, as one line and as JSON."""
+"""The overview as tables and as one line."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from producer.cli.display.console import build_table
-from producer.cli.display.queue_overview import KieAccountOverview, QueueOverview
 from producer.cli.display.text_format import (
     NO_VALUE,
     command_text,
@@ -20,17 +16,14 @@ from producer.cli.display.text_format import (
     shortened,
     time_text,
 )
-from producer.row_json import row_to_json
-from shared.adapters.monitoring.alert_monitor import alert_to_json
+from producer.monitoring.overview import KieAccountOverview, Overview
 from shared.adapters.monitoring.queue_snapshot import LateDeliveries
 from shared.domain.alerts.alert import Alert
-from shared.domain.alerts.system_state import SubmitPause
-from shared.job_json import credits_to_json, timestamp_to_json
 
 _LATE_SECONDS = 60.0
 
 
-def queue_overview_view(view: QueueOverview) -> Group:
+def queue_overview_view(view: Overview) -> Group:
     """Return the overview as tables."""
     parts: list[RenderableType] = [_headline(view), "", _figures(view)]
     for warning in _warnings(view):
@@ -42,7 +35,7 @@ def queue_overview_view(view: QueueOverview) -> Group:
     return Group(*parts)
 
 
-def queue_line(view: QueueOverview) -> str:
+def queue_line(view: Overview) -> str:
     """Return the overview on one line, for logs."""
     queue = view.snapshot
     parts = [
@@ -58,48 +51,7 @@ def queue_line(view: QueueOverview) -> str:
     return ", ".join(parts)
 
 
-def queue_overview_to_json(view: QueueOverview) -> dict[str, Any]:
-    """Return the overview as a JSON object."""
-    queue = view.snapshot
-    return {
-        "at": timestamp_to_json(view.at),
-        **row_to_json(asdict(queue)),
-        "in_flight": queue.in_flight,
-        "accepted": view.accepted,
-        "accepted_per_minute": round(view.accepted_per_minute, 2),
-        "ended_per_minute": round(view.ended_per_minute, 2),
-        "succeeded_per_minute": round(view.succeeded_per_minute, 2),
-        "failed_per_minute": round(view.failed_per_minute, 2),
-        "has_worker": view.has_worker,
-        "workers": {
-            "alive": view.workers_alive,
-            "lost": [row_to_json(asdict(worker)) for worker in view.workers_lost],
-        },
-        "late_deliveries_day": row_to_json(asdict(view.late)),
-        "alerts": [alert_to_json(alert) for alert in view.alerts],
-        "submits_paused": _pause_to_json(view.pause, view),
-        "kie_accounts": [_account_to_json(account, view) for account in view.accounts],
-        "redis_error": view.redis_error,
-        "last_failures": [row_to_json(asdict(failure)) for failure in view.failures],
-    }
-
-
-def _pause_to_json(pause: SubmitPause | None, view: QueueOverview) -> dict[str, Any] | None:
-    if pause is None:
-        return None
-    return {**row_to_json(asdict(pause)), "is_on": pause.is_on(view.at)}
-
-
-def _account_to_json(account: KieAccountOverview, view: QueueOverview) -> dict[str, Any]:
-    return {
-        "name": account.name,
-        "balance": credits_to_json(account.balance),
-        "balance_age_seconds": account.balance_age_seconds,
-        "submits_paused": _pause_to_json(account.pause, view),
-    }
-
-
-def _headline(view: QueueOverview) -> Text:
+def _headline(view: Overview) -> Text:
     queue = view.snapshot
     line = Text(f"Darkroom, {time_text(view.at)}: ", style="dim")
     if queue.queued == 0 and queue.in_flight == 0:
@@ -112,7 +64,7 @@ def _headline(view: QueueOverview) -> Text:
     return line
 
 
-def _figures(view: QueueOverview) -> Table:
+def _figures(view: Overview) -> Table:
     queue = view.snapshot
     oldest = duration_text(queue.oldest_waiting_seconds) if queue.queued else NO_VALUE
     table = Table.grid(padding=(0, 2))
@@ -132,8 +84,8 @@ def _figures(view: QueueOverview) -> Table:
         ("wait p95", duration_text(queue.wait_p95_seconds)),
         ("run p50", duration_text(queue.run_p50_seconds)),
         ("run p95", duration_text(queue.run_p95_seconds)),
-        ("", ""),
-        ("", ""),
+        ("lag p50", duration_text(queue.lag_p50_seconds)),
+        ("lag p95", duration_text(queue.lag_p95_seconds)),
     )
     for (first, one, second, two), (third, three) in zip(rows, thirds, strict=True):
         unknown = first == "unknown" and queue.unknown > 0
@@ -142,16 +94,17 @@ def _figures(view: QueueOverview) -> Table:
     table.add_row(
         *("credits held", credits_text(queue.credits_held)),
         *("charged in 5 min", credits_text(queue.credits_charged)),
+        *("charged today", credits_text(view.today.credits_charged)),
     )
     return table
 
 
-def _workers_text(view: QueueOverview) -> str:
+def _workers_text(view: Overview) -> str:
     lost = len(view.workers_lost)
     return f"{view.workers_alive} alive" + (f", {lost} lost" if lost else "")
 
 
-def _warnings(view: QueueOverview) -> list[Text]:
+def _warnings(view: Overview) -> list[Text]:
     warnings: list[Text] = []
     if view.redis_error is not None:
         warnings.append(Text(printable(view.redis_error), style="bold red"))
@@ -176,10 +129,10 @@ def _alert_text(alert: Alert) -> str:
     return f"{shortened(alert.detail, 300)}{since}: {printable(alert.fix)}"
 
 
-def _accounts(view: QueueOverview) -> Table:
+def _accounts(view: Overview) -> Table:
     table = build_table(
-        *("account", "credits left", "as of", "submits"),
-        right=("credits left",),
+        *("account", "credits left", "as of", "used in 10 s", "submits"),
+        right=("credits left", "used in 10 s"),
         title="Kie accounts",
     )
     for account in view.accounts:
@@ -188,6 +141,7 @@ def _accounts(view: QueueOverview) -> Table:
             account.name,
             NO_VALUE if account.balance is None else credits_text(account.balance),
             NO_VALUE if age is None else f"{duration_text(age)} ago",
+            _budget_text(account),
             Text("go on", style="green")
             if pause is None
             else Text("paused" if pause.is_on(view.at) else "one at a time", style="bold yellow"),
@@ -195,7 +149,13 @@ def _accounts(view: QueueOverview) -> Table:
     return table
 
 
-def _failures(view: QueueOverview) -> Table:
+def _budget_text(account: KieAccountOverview) -> str:
+    """Return how many submits the current window has, and how many it may have."""
+    used = NO_VALUE if account.budget_used is None else str(account.budget_used)
+    return f"{used} of {account.budget}" if account.budget else used
+
+
+def _failures(view: Overview) -> Table:
     table = build_table("job", "ago", "account", "reason", "message", title="Last failures")
     for failure in view.failures:
         table.add_row(

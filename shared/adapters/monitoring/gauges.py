@@ -6,11 +6,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from math import nan
+from typing import ClassVar
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
-from shared.adapters.monitoring.queue_snapshot import read_snapshot
+from shared.adapters.monitoring.queue_snapshot import (
+    QueueSnapshot,
+    read_day_totals,
+    read_snapshot,
+)
 from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.shared_redis_check import RedisSharing
@@ -134,6 +139,10 @@ class QueueGauges:
             "darkroom_webhooks_pending", "Webhooks not taken by their receivers", registry=registry
         )
         self._held = Gauge("darkroom_credits_held", "Credits held by open jobs", registry=registry)
+        self._charged_today = Gauge(
+            "darkroom_credits_charged_today", "Credits charged since 0:00 UTC", registry=registry
+        )
+        self._recent = RecentGauges(registry)
         self._blank()
 
     async def refresh(self) -> None:
@@ -142,6 +151,7 @@ class QueueGauges:
             return
         try:
             snapshot = await read_snapshot(self._queries)
+            today = await read_day_totals(self._queries)
             webhooks = await self._queries.fetch_row("pending_webhooks")
         except BaseException:
             # Old values would be wrong.
@@ -154,13 +164,51 @@ class QueueGauges:
         self._in_flight.set(snapshot.in_flight)
         self._oldest.set(snapshot.oldest_waiting_seconds)
         self._held.set(float(snapshot.credits_held))
+        self._charged_today.set(float(today.credits_charged))
+        self._recent.update(snapshot)
         self._webhooks.set(webhooks["pending"] if webhooks is not None else 0)
 
     def _blank(self) -> None:
         for state in sorted(OPEN):
             self._open.labels(state).set(nan)
-        for gauge in (self._depth, self._in_flight, self._oldest, self._webhooks, self._held):
+        figures = (self._depth, self._in_flight, self._oldest, self._webhooks, self._held)
+        for gauge in (*figures, self._charged_today):
             gauge.set(nan)
+        self._recent.update(None)
+
+
+class RecentGauges:
+    """Gauges of what happened in the last five minutes, over all workers."""
+
+    _EVENTS = ("accepted", "submitted", "succeeded", "failed", "cancelled")
+    _DURATIONS = ("wait", "run", "lag")
+    _QUANTILES: ClassVar = {"0.5": "p50", "0.95": "p95"}
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._jobs = Gauge(
+            "darkroom_recent_jobs", "Jobs of the last 5 minutes", ["event"], registry=registry
+        )
+        self._charged = Gauge(
+            "darkroom_recent_credits_charged",
+            "Credits charged in the last 5 minutes",
+            registry=registry,
+        )
+        self._seconds = Gauge(
+            "darkroom_recent_seconds",
+            "Durations of the jobs that ended in the last 5 minutes; NaN where none did",
+            ["duration", "quantile"],
+            registry=registry,
+        )
+
+    def update(self, snapshot: QueueSnapshot | None) -> None:
+        """Set the gauges to the snapshot, or to NaN without one."""
+        for event in self._EVENTS:
+            self._jobs.labels(event).set(nan if snapshot is None else getattr(snapshot, event))
+        self._charged.set(nan if snapshot is None else float(snapshot.credits_charged))
+        for duration in self._DURATIONS:
+            for quantile, name in self._QUANTILES.items():
+                seconds = getattr(snapshot, f"{duration}_{name}_seconds", None)
+                self._seconds.labels(duration, quantile).set(nan if seconds is None else seconds)
 
 
 def export_process_gauges(registry: CollectorRegistry, processes: ProcessRegistry) -> None:

@@ -1,4 +1,4 @@
-"""Reads a snapshot of the queue in one query."""
+"""Reads the figures of the queue: what it is now, what ended lately and today, and Kie accounts."""
 
 from __future__ import annotations
 
@@ -16,23 +16,36 @@ LATE_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """The queue at one time. Ended jobs and durations are those of the last five minutes."""
+    """The queue at one time.
+
+    Accepted, submitted and ended jobs, durations and charged credits are those of the last five
+    minutes.
+    """
 
     queued: int
     submitting: int
     unknown: int
     generating: int
+    held_for_review: int
+    """Those of `generating` that are held as `result_unreadable`."""
     oldest_waiting_seconds: float
     """How long the oldest due job has waited since it was due or accepted."""
+    accepted: int
+    submitted: int
     succeeded: int
     failed: int
     cancelled: int
-    credits_charged: Decimal
     credits_held: Decimal
+    credits_charged: Decimal
     wait_p50_seconds: float | None
+    """From due or accepted to the task id, of the jobs that ended."""
     wait_p95_seconds: float | None
     run_p50_seconds: float | None
+    """From the task id to the end."""
     run_p95_seconds: float | None
+    lag_p50_seconds: float | None
+    """From Kie's completion to the charge, of the jobs that succeeded."""
+    lag_p95_seconds: float | None
 
     @property
     def in_flight(self) -> int:
@@ -58,6 +71,23 @@ class LateDeliveries:
     tasks: int
     provider_credits: Decimal
     """What Kie charged us. No account of ours was charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayTotals:
+    """What ended since the day began, in UTC."""
+
+    begins: datetime
+    succeeded: int
+    failed: int
+    cancelled: int
+    credits_charged: Decimal
+
+
+async def read_day_totals(queries: Queries) -> DayTotals:
+    """Return the totals of this day. Raises `PostgresDown`."""
+    row = await queries.fetch_row("day_totals")
+    return DayTotals(**dict(row or {}))
 
 
 async def read_late_deliveries(queries: Queries) -> LateDeliveries:

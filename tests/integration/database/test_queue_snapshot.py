@@ -25,7 +25,10 @@ async def test_an_empty_queue_is_all_zeros_and_unknown_times(setup: DatabaseSetu
         submitting=0,
         unknown=0,
         generating=0,
+        held_for_review=0,
         oldest_waiting_seconds=0,
+        accepted=0,
+        submitted=0,
         succeeded=0,
         failed=0,
         cancelled=0,
@@ -35,6 +38,8 @@ async def test_an_empty_queue_is_all_zeros_and_unknown_times(setup: DatabaseSetu
         wait_p95_seconds=None,
         run_p50_seconds=None,
         run_p95_seconds=None,
+        lag_p50_seconds=None,
+        lag_p95_seconds=None,
     )
     assert await read_failures(setup.database) == []
 
@@ -48,6 +53,8 @@ async def test_jobs_are_counted_by_state_and_credits_summed(setup: DatabaseSetup
     assert counted == {state: times for times, state in enumerate(JobState, start=1)}
     assert snapshot.in_flight == 2 + 3 + 4
     assert (snapshot.credits_held, snapshot.credits_charged) == (10 * 6, 5 * 6)
+    # Generating, succeeded and failed jobs have a task.
+    assert (snapshot.accepted, snapshot.submitted) == (28, 4 + 5 + 6)
 
 
 async def test_times_are_those_of_jobs_that_ended_in_the_last_five_minutes(
@@ -135,6 +142,8 @@ async def test_a_gauge_of_what_cannot_be_read_is_not_a_number(setup: DatabaseSet
             raise PostgresDown(f"away: {query} {args}")
 
     await setup.job_in(JobState.QUEUED)
+    await setup.job_in(JobState.SUCCEEDED)
+    await setup.sql("UPDATE jobs SET provider_finished_at = finished_at")
     away, registry = Away(), CollectorRegistry()
     moments = iter((10.0, 10.0, 20.0, 30.0, 30.0))
     gauges = QueueGauges(registry, away, monotonic=lambda: next(moments))

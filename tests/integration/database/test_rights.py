@@ -84,6 +84,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
         "INSERT": {"worker": "-id"},
     },
+    "history_samples": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "processes": {
         "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
         **{verb: dict.fromkeys(("api", "worker"), what) for verb, what in _OWN_PROCESS.items()},
@@ -135,13 +136,15 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_record_failed_late": ("worker",),
     "darkroom_end_late_task": ("worker",),
     "darkroom_record_late_check": ("worker",),
+    "darkroom_sample_history": ("worker",),
     # These read with the rights of their caller.
     "darkroom_find_jobs": ("api",),
     "darkroom_count_jobs": ("api",),
     "darkroom_job_matches": ("api",),
     "darkroom_is_retried": ("api",),
     "darkroom_check_filter": ("api",),
-    "darkroom_first_id_since": ("api",),
+    "darkroom_first_id_since": ("api", "worker"),
+    "darkroom_measure_queue": ("api", "worker"),
     # Of a text alone.
     "darkroom_webhook_endpoint": ("api", "worker"),
 }

@@ -11,7 +11,6 @@ from arq.connections import ArqRedis
 
 from producer.cli.command_runner import open_command_context
 from producer.cli.display.job_tables import build_jobs_table, job_details_view
-from producer.cli.display.queue_overview import read_queue_overview
 from producer.cli.display.queue_tables import queue_overview_view
 from producer.doctor import examine
 from producer.orders.order import Order
@@ -86,7 +85,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_time(
         assert one["run_at"].startswith(f"{shown:%Y-%m-%d}".rjust(10, "0"))
         (await client.get("/v1/accounts/acme/ledger")).expect(200)
     async with open_command_context(deployment.settings) as setup:
-        queue_overview_view(await read_queue_overview(setup, datetime.now(UTC)))
+        queue_overview_view(await setup.producer.overview())
     findings = [one async for one in examine(deployment.settings)]
     assert "no job is stuck" in {one.name for one in findings}, "the doctor sees all it looks at"
 

@@ -1,0 +1,29 @@
+"""The overview of the queue and its history over HTTP, for operators and admins."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from producer.api.endpoint import Call
+from producer.api.requests.query_parameters import QueryParameters
+from producer.api.responses.json_response import json_response
+from producer.monitoring.history import (
+    HISTORY_HOURS_DEFAULT,
+    HISTORY_HOURS_MAX,
+    history_to_json,
+)
+from producer.monitoring.overview import overview_to_json
+
+
+async def show_overview(call: Call) -> web.StreamResponse:
+    """Return the overview of the queue."""
+    QueryParameters(call.request, ()).raise_faults()
+    return json_response(overview_to_json(await call.context.producer.overview()))
+
+
+async def show_history(call: Call) -> web.StreamResponse:
+    """Return the history of the queue."""
+    query = QueryParameters(call.request, ("hours",))
+    hours = query.number("hours", HISTORY_HOURS_DEFAULT, 1, HISTORY_HOURS_MAX)
+    query.raise_faults()
+    return json_response(history_to_json(await call.context.producer.history(hours)))

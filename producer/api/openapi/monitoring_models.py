@@ -1,0 +1,173 @@
+"""Models of the overview and of the history, which only the OpenAPI document uses.
+
+The handlers build their JSON without these models. A test compares both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from shared.domain.alerts.alert import ALERT_NAMES
+
+_ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
+_AT = "2026-01-31T18:04:05.123456Z"
+_UUID: dict[str, Any] = {"format": "uuid"}
+
+
+class Alert(BaseModel):
+    """Something that is wrong."""
+
+    name: str = Field(
+        description=f"stable; so far: {', '.join(ALERT_NAMES)}", examples=["submits_paused"]
+    )
+    subject: str = Field(description="the Kie account, worker or receiver", examples=["default"])
+    detail: str = Field(description="what is wrong, for people")
+    since: AwareDatetime | None = Field(description="null: not known", examples=[_AT])
+    fix: str = Field(description="what an operator can do")
+
+
+class SubmitPause(BaseModel):
+    """Why submits of a Kie account are paused, or sent one at a time after a pause."""
+
+    until: AwareDatetime = Field(examples=[_AT])
+    level: int = Field(description="each level doubles the pause", examples=[1])
+    reason: str = Field(examples=["account_refused"])
+    message: str = Field(examples=["402: insufficient credits"])
+    since: AwareDatetime | None = Field(examples=[_AT])
+    is_on: bool = Field(description="false: one job at a time is sent")
+
+
+class KieAccountState(BaseModel):
+    """One of our accounts at Kie."""
+
+    name: str = Field(examples=["default"])
+    budget: int | None = Field(
+        description="submits per 10 s; 0: no limit; null: no worker is alive", examples=[20]
+    )
+    budget_used: int | None = Field(
+        description="submits in the current window; null: Redis is away", examples=[12]
+    )
+    balance: float | None = Field(description="credits left at Kie", examples=[1250])
+    balance_age_seconds: float | None = Field(examples=[31.5])
+    submits_paused: SubmitPause | None
+
+
+class FailedJob(BaseModel):
+    """One of the last jobs that failed."""
+
+    id: str = Field(json_schema_extra=_UUID, examples=[_ID])
+    account_id: str = Field(examples=["acme"])
+    finished_at: AwareDatetime = Field(examples=[_AT])
+    reason: str = Field(examples=["provider_failed"])
+    message: str | None
+
+
+class DayTotals(BaseModel):
+    """What ended since the day began, in UTC."""
+
+    begins: AwareDatetime = Field(examples=[_AT])
+    succeeded: int
+    failed: int
+    cancelled: int
+    credits_charged: float
+
+
+class LostWorker(BaseModel):
+    """A worker that ended without a clean stop."""
+
+    name: str = Field(examples=["host-1:4711"])
+    seen_at: AwareDatetime = Field(examples=[_AT])
+
+
+class Workers(BaseModel):
+    """The worker processes."""
+
+    alive: int
+    lost: list[LostWorker]
+
+
+class LateDeliveries(BaseModel):
+    """What Kie delivered after the end of its job, within the last day."""
+
+    tasks: int
+    provider_credits: float = Field(description="what Kie charged us; no account pays it")
+
+
+class Durations(BaseModel):
+    """Percentiles over the jobs that ended; null where none did."""
+
+    wait_p50_seconds: float | None = Field(description="from due or accepted to the task id")
+    wait_p95_seconds: float | None
+    run_p50_seconds: float | None = Field(description="from the task id to the end")
+    run_p95_seconds: float | None
+    lag_p50_seconds: float | None = Field(description="from Kie's completion to the charge")
+    lag_p95_seconds: float | None
+
+
+class QueueFigures(Durations):
+    """What waits and runs, and what happened in an interval."""
+
+    queued: int
+    submitting: int
+    unknown: int
+    generating: int
+    held_for_review: int = Field(description="those of generating that an operator must resolve")
+    oldest_waiting_seconds: float
+    accepted: int
+    submitted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    credits_held: float = Field(description="by open jobs, now")
+    credits_charged: float
+
+
+class Overview(QueueFigures):
+    """The queue now. What happened, and durations, are those of the last five minutes."""
+
+    at: AwareDatetime = Field(examples=[_AT])
+    in_flight: int = Field(description="jobs that have, or may have, a task at Kie")
+    accepted_per_minute: float
+    ended_per_minute: float
+    succeeded_per_minute: float
+    failed_per_minute: float
+    today: DayTotals
+    has_worker: bool
+    workers: Workers
+    late_deliveries_day: LateDeliveries
+    alerts: list[Alert] = Field(description="the most severe first")
+    submits_paused: SubmitPause | None = Field(description="null unless every account is paused")
+    kie_accounts: list[KieAccountState]
+    redis_error: str | None = Field(description="why alerts and pauses of Redis are missing")
+    last_failures: list[FailedJob] = Field(description="the newest first")
+
+
+class SampledKieAccount(BaseModel):
+    """One of our accounts at Kie at the time of a sample; null: not known."""
+
+    budget: int | None
+    budget_used: int | None
+    brake_level: int | None
+    is_paused: bool | None
+    balance: float | None
+
+
+class Sample(QueueFigures):
+    """One interval. What waits and runs, and accounts, are those shortly after its end."""
+
+    starts_at: AwareDatetime = Field(examples=[_AT])
+    polls: int | None = Field(description="null: the interval before was not sampled")
+    kie_accounts: dict[str, SampledKieAccount]
+
+
+class History(BaseModel):
+    """Samples, oldest first. An interval that is missing was not sampled: no worker was alive."""
+
+    interval_seconds: int = Field(examples=[15])
+    samples: list[Sample]
+
+
+MONITORING_MODELS: tuple[type[BaseModel], ...] = (Overview, History)
+"""The models of the document. Pydantic adds the models of their fields."""

@@ -1,0 +1,1 @@
+"""What an operator looks at: the overview of the queue, and its history."""
