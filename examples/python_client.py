@@ -220,7 +220,7 @@ def _whole_seconds(text: str | None) -> float:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether the same request may be answered in a moment."""
+    """Return whether the same request may be answered soon."""
     if isinstance(error, Problem):
         return error.status in TRY_AGAIN
     # No connection, a broken one, silence, or half an answer.
@@ -228,7 +228,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _pause_seconds(error: Exception, failures: int) -> float:
-    """Return how long to wait: longer each time, and never all clients at the same moment."""
+    """Return how long to wait: longer each time, and never all clients at the same time."""
     asked = error.retry_after_seconds if isinstance(error, Problem) else 0.0
     return asked + random.uniform(0.1, 0.5) * 2.0 ** min(failures, 5)  # noqa: S311 - no secret
 
@@ -241,7 +241,7 @@ def main() -> int:
     parser.add_argument("--aspect-ratio", default="3:2", help="1:1, 3:2 or 2:3")
     parser.add_argument("--quantity", type=int, default=1, help="1, 2 or 4")
     parser.add_argument("--idempotency-key", help="the same key is the same job, for ever")
-    parser.add_argument("--webhook-url", help="where the end is told as well")
+    parser.add_argument("--webhook-url", help="receives a signed POST when the job ends")
     given = parser.parse_args()
     order = {
         "account_id": given.account,

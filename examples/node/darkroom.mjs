@@ -126,7 +126,7 @@ export class Darkroom {
         failures += 1;
         if (failures >= this.#tries || !mayPass(error)) throw error;
       } finally {
-        silence.end(); // whoever stops reading hangs up
+        silence.end(); // a caller that stops reading closes the stream
       }
       await sleep(pauseSeconds);
     }
@@ -245,7 +245,7 @@ function objectIn(text) {
 }
 
 /**
- * Whether the same request may be answered in a moment.
+ * Whether the same request may be answered soon.
  *
  * @param {unknown} error
  */
@@ -260,7 +260,7 @@ function mayPass(error) {
 }
 
 /**
- * Longer each time, and never all clients at the same moment.
+ * Longer each time, and never all clients at the same time.
  *
  * @param {unknown} error
  * @param {number} failures

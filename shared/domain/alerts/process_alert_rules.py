@@ -22,7 +22,8 @@ def _worker_alerts(state: SystemState) -> Iterator[Alert]:
     if state.workers_alive == 0 and (has_work or state.workers_lost):
         yield Alert(
             "no_worker",
-            f"no worker is running: {state.queued_text} wait, {state.tasks} tasks are not polled",
+            f"no worker is running; {state.queued_text} wait and {state.tasks} tasks"
+            " are not polled",
             "start one: `darkroom worker`",
             since=state.worker_seen_at,
         )
