@@ -87,7 +87,7 @@ mutants: setup ## take each guard away in a copy, and see a test notice; some mi
 types: setup ## write the TypeScript types of the examples, from the OpenAPI document
 	@.venv/bin/python -m examples.node.generate_types
 
-lint-fix: setup ## format, and mend what ruff can mend
+lint-fix: setup ## format, and fix what ruff can fix
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 

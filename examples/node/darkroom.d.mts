@@ -25,11 +25,11 @@ export interface Gpt4oImageTextToImage {
   prompt: string;
   /** your own notes, given back as they are; at most 16 KiB of JSON */
   metadata?: Record<string, unknown>;
-  /** where the end of the job is told; a public http:// or https:// URL */
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
   webhook_url?: string | null;
   /** high, normal or low */
   priority?: "high" | "normal" | "low";
-  /** not before this moment, with its timezone; null: now */
+  /** the earliest time to run the job, with its timezone; null: now */
   run_at?: string | null;
 }
 
@@ -56,11 +56,11 @@ export interface Gpt4oImageImageToImage {
   mask_url?: string | null;
   /** your own notes, given back as they are; at most 16 KiB of JSON */
   metadata?: Record<string, unknown>;
-  /** where the end of the job is told; a public http:// or https:// URL */
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
   webhook_url?: string | null;
   /** high, normal or low */
   priority?: "high" | "normal" | "low";
-  /** not before this moment, with its timezone; null: now */
+  /** the earliest time to run the job, with its timezone; null: now */
   run_at?: string | null;
 }
 
