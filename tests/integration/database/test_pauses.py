@@ -122,7 +122,7 @@ async def test_a_pause_ends_at_until_by_the_clock_of_postgres(
 
 
 @pytest.mark.parametrize("state", [JobState.SUBMITTING, JobState.UNKNOWN, JobState.GENERATING])
-async def test_what_kie_may_already_have_goes_on_while_everything_is_paused(
+async def test_what_kie_may_already_have_continues_while_everything_is_paused(
     setup: DatabaseSetup, pauses: PauseAdmin, state: JobState
 ) -> None:
     job = await setup.job_in(state)
