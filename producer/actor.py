@@ -20,7 +20,7 @@ class Actor:
     """
 
     name: str
-    via: Literal["api", "cli", "python"] = "python"
+    via: Literal["api", "cli", "console", "python"] = "python"
     is_operator: bool = False
     """Whether it acts for the operators of Darkroom, and not for the account."""
     key_prefix: str | None = None

@@ -34,6 +34,9 @@ class Act(StrEnum):
     WEBHOOK_REPLAYED = "webhook_replayed"
     QUEUE_PAUSED = "queue_paused"
     QUEUE_RESUMED = "queue_resumed"
+    SESSION_OPENED = "session_opened"
+    """Somebody logged in to the console."""
+    SESSION_ENDED = "session_ended"
 
 
 class AuditFilter(TypedDict, total=False):

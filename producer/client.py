@@ -18,6 +18,7 @@ from producer.jobs.job_filter import JobFilter
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
+from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
 from producer.monitoring.overview import Overview, OverviewReader
@@ -79,6 +80,8 @@ class Producer(OperatorMethods):
         self._jobs = JobRepository(database)
         self.events = EventFeed(database, end_waiter.subscription)
         """Streams of events, per job and per account."""
+        self.changes = ChangeDigest(end_waiter.subscription)
+        """Which jobs of any account have changed, once a second."""
         self.push_path = end_waiter.subscription.path
         """Whether announcements of changed jobs arrive, and what was found without one."""
         self.billing = Billing(database)

@@ -6,6 +6,7 @@ error lists all faults. `.env.example` lists the same names; a test compares the
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -73,6 +74,24 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _image_hosts(value: str) -> str:
+    for host in parse_image_hosts(value):
+        if not _IMAGE_HOST.fullmatch(host):
+            raise ValueError(
+                f"{host!r:.80} must be a host name, with a port if needed, or `none`: such as"
+                " tempfile.aiquickdraw.com or 127.0.0.1:8090"
+            )
+    return value
+
+
+def parse_image_hosts(value: str) -> tuple[str, ...]:
+    """Return the hosts of `CONSOLE_IMAGE_HOSTS`, in lower case."""
+    names = [name.strip().lower() for name in value.split(",")]
+    return tuple(name for name in names if name and name != "none")
+
+
+_IMAGE_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?")
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -135,6 +154,11 @@ class Settings(BaseSettings):
 
     metrics_key: SecretStr | None = None
     """The key that `/metrics` of the API and of workers requires. Default: no key."""
+
+    viewers_see_prompts: bool = False
+    """Whether keys of the role viewer see prompts, images and metadata."""
+    console_image_hosts: Annotated[str, AfterValidator(_image_hosts)] = "tempfile.aiquickdraw.com"
+    """Hosts whose images the console shows, separated by commas. `none` shows links alone."""
 
     webhooks_allow_loopback: bool = False
     """For development: allows webhooks to this machine (127.0.0.0/8 and ::1)."""

@@ -18,7 +18,8 @@ BEGIN
                        AND (proname LIKE 'darkroom\_%' OR proname = 'grant_credits')),
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
-                                  darkroom_definitions, darkroom_migrations, history_samples,
+                                  console_sessions, darkroom_definitions, darkroom_migrations,
+                                  history_samples,
                                   installation, job_attempts,
                                   job_events, jobs, jobs_masked, late_tasks, ledger_entries,
                                   active_pauses, pauses, pricing, pricing_history, processes, provider_balance_checks,
@@ -34,8 +35,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_api') THEN
         RETURN;
     END IF;
-    GRANT SELECT ON accounts, api_keys, audit_entries, completion_times, darkroom_definitions,
-        darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
+    GRANT SELECT ON accounts, api_keys, audit_entries, completion_times, console_sessions,
+        darkroom_definitions, darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
         pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
         webhook_endpoints, webhook_messages TO darkroom_api;
     GRANT SELECT ON history_samples TO darkroom_api;
@@ -50,12 +51,14 @@ BEGIN
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
         darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
         darkroom_find_jobs, darkroom_count_jobs, darkroom_check_filter, darkroom_first_id_since,
-        darkroom_job_matches, darkroom_is_retried TO darkroom_api;
+        darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session
+       TO darkroom_api;
     GRANT SELECT ON active_pauses, pauses TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope TO darkroom_api;
-    -- Written without a function, because no money depends on it: when a key was last used, and the row
-    -- of the process itself.
+    -- Written without a function, because no money depends on it: when a key was last used and a
+    -- session was last seen, and the row of the process itself.
     GRANT UPDATE (last_used_at) ON api_keys TO darkroom_api;
+    GRANT UPDATE (last_seen_at) ON console_sessions TO darkroom_api;
     GRANT INSERT (id, kind, name, version, redis, limits, detail, clock_skew_seconds, redis_seen_at,
                   key_fingerprints),
           UPDATE (seen_at, limits, detail, clock_skew_seconds, redis_seen_at, stopped_at,
@@ -158,6 +161,9 @@ BEGIN
                   provider_account) ON job_attempts TO darkroom_readonly;
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
        ON api_keys TO darkroom_readonly;
+    GRANT SELECT (id, key_id, created_at, last_seen_at, expires_at, ended_at, ended_by, address,
+                  user_agent)
+       ON console_sessions TO darkroom_readonly;
     GRANT SELECT (id, account_id, url, previous_secret_until, created_at, rotated_at)
        ON webhook_endpoints TO darkroom_readonly;
     GRANT SELECT (id, job_id, account_id, endpoint_id, event, state, created_at, tries, next_try_at,

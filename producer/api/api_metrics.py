@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from producer.api.endpoint import Endpoint
-
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 
 
@@ -29,17 +27,17 @@ class ApiMetrics:
             registry=registry,
         )
 
-    def counter_for(self, endpoint: Endpoint) -> Callable[[int, float], None]:
-        """Return the function that counts one response of this endpoint."""
-        seconds = self.seconds.labels(endpoint.name)
+    def counter_for(self, operation: str, *, is_stream: bool) -> Callable[[int, float], None]:
+        """Return the function that counts one response of this operation."""
+        seconds = self.seconds.labels(operation)
         by_status: dict[int, Counter] = {}
 
         def count(status: int, took_seconds: float) -> None:
             counter = by_status.get(status)
             if counter is None:
-                counter = by_status[status] = self.requests.labels(endpoint.name, str(status))
+                counter = by_status[status] = self.requests.labels(operation, str(status))
             counter.inc()
-            if not endpoint.is_stream:
+            if not is_stream:
                 seconds.observe(took_seconds)
 
         return count

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from producer.api.api_metrics import ApiMetrics
@@ -17,6 +18,10 @@ from producer.api.listen_addresses import ListenAddresses
 from producer.api.openapi.docs_routes import document_routes
 from producer.api.routes import ENDPOINTS
 from producer.client import Producer
+from producer.console.console_application import console_routes
+from producer.console.image_sources import LOOPBACK_IMAGES
+from producer.console.page import ConsoleContext
+from producer.console.sessions.session_store import SessionStore
 from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import RevocationWatch
 from producer.orders.order_batcher import OrderBatcher
@@ -24,17 +29,21 @@ from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
-from shared.adapters.monitoring.health_endpoints import make_health_endpoints, make_readiness_checks
+from shared.adapters.monitoring.health_endpoints import (
+    HealthEndpoints,
+    make_health_endpoints,
+    make_readiness_checks,
+)
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.monitoring.push_channels import export_push_channels
-from shared.adapters.postgres.database import connect_database
+from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.server_urls import database_address, redis_address
-from shared.settings import Settings
+from shared.settings import Settings, parse_image_hosts
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +98,11 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
             checks, registry, database, alert_watch, settings.metrics_key
         )
         export_push_channels(registry, (producer.push_path,))
-        context = ApiContext(
-            producer, KeyStore(database), RevocationWatch(database), OrderBatcher(producer.enqueuer)
+        context = _make_context(producer, database, settings)
+        console = ConsoleContext(
+            context, database, alert_watch, SessionStore(database), _image_hosts(settings)
         )
-        extra_routes = [*health.routes(), *document_routes(ENDPOINTS)]
-        app = build_application(context, ENDPOINTS, ApiMetrics(registry), extra_routes)
+        app = _build_app(console, health, registry)
         listeners = ListenAddresses(app, settings.api_host, settings.api_port, context.keys)
         addresses = await stack.enter_async_context(listeners.open(drain_seconds=DRAIN_SECONDS))
         await stack.enter_async_context(_run_key_tasks(context))
@@ -115,6 +124,35 @@ def _connect_producer(
         kie_account_names=settings.kie_account_names,
         alerts=alert_watch.read,
     )
+
+
+def _make_context(producer: Producer, database: Database, settings: Settings) -> ApiContext:
+    return ApiContext(
+        producer,
+        KeyStore(database),
+        RevocationWatch(database),
+        OrderBatcher(producer.enqueuer),
+        viewers_see_prompts=settings.viewers_see_prompts,
+    )
+
+
+def _build_app(
+    console: ConsoleContext, health: HealthEndpoints, registry: CollectorRegistry
+) -> web.Application:
+    """Return the application with the API, its document, the console and the health endpoints."""
+    metrics = ApiMetrics(registry)
+    extra_routes = [
+        *health.routes(),
+        *document_routes(ENDPOINTS),
+        *console_routes(console, metrics),
+    ]
+    return build_application(console.api, ENDPOINTS, metrics, extra_routes)
+
+
+def _image_hosts(settings: Settings) -> tuple[str, ...]:
+    hosts = parse_image_hosts(settings.console_image_hosts)
+    # With embedded servers Kie may be the simulator, which serves its images on this machine.
+    return (*hosts, LOOPBACK_IMAGES) if hosts and settings.database_url is None else hosts
 
 
 @asynccontextmanager

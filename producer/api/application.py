@@ -76,7 +76,7 @@ def _refuse_other_methods(own: Iterable[Endpoint]) -> RouteHandler:
 def _build_route_handler(
     context: ApiContext, endpoint: Endpoint, metrics: ApiMetrics
 ) -> RouteHandler:
-    count = metrics.counter_for(endpoint)
+    count = metrics.counter_for(endpoint.name, is_stream=endpoint.is_stream)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()

@@ -27,6 +27,8 @@ BATCH_BODY_BYTES = 16 * 1024 * 1024
 RESPONSE_TIMEOUT_SECONDS = 30.0
 
 ALL_ROLES = frozenset(Role)
+WRITE_ROLES = ALL_ROLES - {Role.VIEWER}
+"""The roles that may change something that is theirs."""
 ADMIN_ONLY = frozenset({Role.ADMIN})
 OPERATOR_ROLES = frozenset({Role.OPERATOR, Role.ADMIN})
 """The roles that see every account."""
@@ -46,6 +48,8 @@ class ApiContext:
     """Enqueues single orders."""
     budgets: KeyBudgets = field(default_factory=KeyBudgets)
     """Limits the concurrent requests, waits and bytes of each key."""
+    viewers_see_prompts: bool = False
+    """The setting `VIEWERS_SEE_PROMPTS`."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process stops. Waiting requests then get their response immediately."""
 

@@ -10,6 +10,7 @@ from producer.api.endpoint import (
     ALL_ROLES,
     BATCH_BODY_BYTES,
     ENQUEUE_ROLES,
+    WRITE_ROLES,
     Endpoint,
     Parameter,
 )
@@ -202,7 +203,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         name="cancelJob",
         summary="Take a queued job back and release its hold",
         tag="jobs",
-        roles=ALL_ROLES,
+        roles=WRITE_ROLES,
         path_schemas=_JOB_ID,
         not_found=_job_not_found,
         responses={200: "Job"},

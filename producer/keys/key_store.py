@@ -50,6 +50,8 @@ class Role(StrEnum):
 
     SERVICE = "service"
     """Enqueues, reads and cancels jobs of one account. Other accounts are not visible."""
+    VIEWER = "viewer"
+    """Reads every account and changes nothing. Prompts and images are masked by default."""
     OPERATOR = "operator"
     """Reads every account and cancels jobs. Enqueues nothing."""
     ADMIN = "admin"

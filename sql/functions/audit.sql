@@ -59,7 +59,7 @@ BEGIN
         -- That a key was presented is believed of our services alone.
         CASE WHEN applied.id IS NOT NULL THEN 'schedule'
              WHEN stated ->> 'via' = 'cli' THEN 'cli'
-             WHEN is_trusted AND stated ->> 'via' IN ('api', 'python') THEN stated ->> 'via'
+             WHEN is_trusted AND stated ->> 'via' IN ('api', 'console', 'python') THEN stated ->> 'via'
              ELSE 'sql' END,
         CASE WHEN is_trusted THEN left(stated ->> 'key_prefix', 200) END,
         CASE WHEN is_trusted THEN left(stated ->> 'key_role', 200) END,

@@ -138,6 +138,30 @@ async def test_a_role_may_do_what_it_is_for(
         assert f"the role {role}" in problem["detail"]
 
 
+@pytest.mark.parametrize("is_allowed", [False, True])
+async def test_a_viewer_reads_everything_but_what_jobs_are_about(
+    deployment: Deployment, is_allowed: bool
+) -> None:
+    private = {"metadata": {"customer": "c-9"}, "webhook_url": "https://hooks.example/x"}
+    viewer = await key_of(deployment, Role.VIEWER)
+    admin = await key_of(deployment, Role.ADMIN)
+    async with deployment.api(viewers_see_prompts=is_allowed) as nobody:
+        body = order(**private)
+        job = (await nobody.with_key(admin).post("/v1/jobs", body)).expect(202)
+        api = nobody.with_key(viewer)
+        one = (await api.get(f"/v1/jobs/{job['id']}")).expect(200)
+        [listed] = (await api.get("/v1/jobs")).expect(200)["jobs"]
+        for path in ("/v1/prices", "/v1/accounts/acme", "/v1/accounts/acme/ledger"):
+            (await api.get(path)).expect(200)
+        (await api.post(f"/v1/jobs/{job['id']}/cancel")).expect(403)
+    assert one == listed
+    if is_allowed:
+        assert one == job
+    else:
+        assert (one["request"]["prompt"], one["metadata"]) == ("(masked)", {})
+        assert {**one, "request": 0, "metadata": 0} == {**job, "request": 0, "metadata": 0}
+
+
 async def test_a_page_led_here_under_another_name_is_refused(deployment: Deployment) -> None:
     async with deployment.api() as api:
         for host in ("evil.example", "evil.example:8080", "192.0.2.1", "[2001:db8::1]:80", "[", ""):

@@ -23,7 +23,9 @@ from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import FILTER_RULES
+from producer.jobs.job_mask import mask_job
 from producer.jobs.job_repository import EnqueueResult
+from producer.keys.key_store import Role
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
 from producer.orders.insert_parameters import restore_first_state
 from producer.orders.order import KEY_LENGTH, Order
@@ -123,7 +125,7 @@ async def show_job(call: Call) -> web.StreamResponse:
     if seconds and not job.is_terminal:
         async with call.until_key_revoked():
             job = await _wait_for_end(call.context, job, seconds)
-    return json_response(_select_fields(job, fields))
+    return json_response(_select_fields(_visible(call, job), fields))
 
 
 async def _wait_for_end(context: ApiContext, job: Job, seconds: float) -> Job:
@@ -150,6 +152,12 @@ def _select_fields(job: Job, fields: Collection[str] | None) -> dict[str, Any]:
     """Return the job object, or only the given fields of it, in the order of the job object."""
     whole = job_to_json(job)
     return whole if fields is None else {name: whole[name] for name in whole if name in fields}
+
+
+def _visible(call: Call, job: Job) -> Job:
+    """Return the job with the fields that the caller may see."""
+    may_see = call.caller.role is not Role.VIEWER or call.context.viewers_see_prompts
+    return job if may_see else mask_job(job)
 
 
 async def find_job(call: Call) -> Job:
@@ -180,7 +188,7 @@ async def list_jobs(call: Call) -> web.StreamResponse:
         below=below,
         without=() if fields is None else _OPTIONAL_FIELDS - fields,
     )
-    jobs = [_select_fields(job, fields) for job in page.jobs]
+    jobs = [_select_fields(_visible(call, job), fields) for job in page.jobs]
     return list_response("jobs", jobs, page.next_below)
 
 

@@ -158,7 +158,7 @@ class AuditEntry(BaseModel):
         description="as our services name him; otherwise the login",
         examples=["api:dk_7JqzW3pXk2Lm"],
     )
-    via: Literal["api", "cli", "python", "sql", "schedule"] = Field(examples=["api"])
+    via: Literal["api", "cli", "console", "python", "sql", "schedule"] = Field(examples=["api"])
     key_prefix: str | None = Field(examples=["dk_7JqzW3pXk2Lm"])
     key_role: str | None = Field(examples=["admin"])
     os_user: str | None = Field(description="who typed the command, as stated", examples=[None])

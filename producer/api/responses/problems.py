@@ -84,15 +84,24 @@ class Problem(web.Response):
 
 def problem_from_error(error: DarkroomError) -> web.Response:
     """Return the problem response for an error. Errors that no caller can cause are raised."""
-    status = _status_of(error)
-    if status is None:
-        raise error
+    status, detail = status_and_detail(error)
     headers: dict[str, str] = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
-    response = problem(status, error.code, _detail(error), members=_members(error), headers=headers)
+    response = problem(status, error.code, detail, members=_members(error), headers=headers)
     response.cause = str(error)
     return response
+
+
+def status_and_detail(error: DarkroomError) -> tuple[HTTPStatus, str]:
+    """Return the status of an error, and its sentence without secrets and internals.
+
+    Errors that no caller can cause are raised.
+    """
+    status = _status_of(error)
+    if status is None:
+        raise error
+    return status, _detail(error)
 
 
 def _detail(error: DarkroomError) -> str:

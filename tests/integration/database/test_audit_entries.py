@@ -66,6 +66,10 @@ NOT_PLAIN = {
     Act.JOB_RESOLVED,
     Act.WEBHOOK_ENDPOINT_CREATED,
     Act.PRICE_HISTORY_REBUILT,
+    Act.QUEUE_PAUSED,
+    Act.QUEUE_RESUMED,
+    Act.SESSION_OPENED,
+    Act.SESSION_ENDED,
 }
 """Acts that go through a function or an INSERT of a whole job alone."""
 

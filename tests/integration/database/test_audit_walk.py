@@ -40,6 +40,11 @@ CALLS: Mapping[str, tuple[str, str]] = {
         "gen_random_uuid(), 'dk_AAAAAAAAAAAA', sha256('x'), 'admin', NULL, NULL",
         "key_created",
     ),
+    "darkroom_open_session": (
+        "gen_random_uuid(), sha256('t'), 'dk_AAAAAAAAAAAA', 60, '127.0.0.1', 'a browser'",
+        "session_opened",
+    ),
+    "darkroom_end_session": ("(SELECT id FROM console_sessions)", "session_ended"),
     "darkroom_revoke_key": ("'dk_AAAAAAAAAAAA', NULL", "key_revoked"),
     "darkroom_create_webhook_endpoint": (f"'acme', '{URL}?'", "webhook_endpoint_created"),
     "darkroom_rotate_webhook_secret": (f"'acme', '{URL}', 60", "webhook_secret_rotated"),

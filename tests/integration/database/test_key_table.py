@@ -57,7 +57,7 @@ async def test_the_table_refuses_to_rewrite_what_was(
         ({"prefix": "'dk_short'"}, "prefix_must_be_dk_and_12_letters_or_digits"),
         ({"prefix": "(SELECT prefix FROM api_keys)"}, "prefix_must_be_unique"),
         ({"secret_sha256": "'a key'"}, "secret_sha256_must_be_32_bytes"),
-        ({"role": "'king'", "account_id": "NULL"}, "role_must_be_service_operator_or_admin"),
+        ({"role": "'king'", "account_id": "NULL"}, "role_must_be_service_viewer_operator_or_admin"),
         ({"account_id": "NULL"}, "a_service_key_has_an_account_and_no_other_has"),
         ({"role": "'admin'"}, "a_service_key_has_an_account_and_no_other_has"),
         ({"account_id": "'nobody'"}, "the_account_of_a_key_must_exist"),

@@ -59,6 +59,10 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "SELECT": {"api": ALL, "billing": _KEY_COLUMNS, "readonly": _KEY_COLUMNS},
         "UPDATE": {"api": "last_used_at"},
     },
+    "console_sessions": {
+        "SELECT": {"api": ALL, "readonly": "-token_sha256"},
+        "UPDATE": {"api": "last_seen_at"},
+    },
     "webhook_endpoints": {
         "SELECT": {"api": ALL, "worker": ALL, "readonly": "-secret previous_secret"},
     },
@@ -120,6 +124,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_pause": ("api",),
     "darkroom_resume": ("api",),
     "darkroom_resume_scope": ("api",),
+    "darkroom_open_session": ("api",),
+    "darkroom_end_session": ("api",),
     "darkroom_claim_jobs": ("worker",),
     "darkroom_record_submitted": ("worker",),
     "darkroom_record_stray_task": ("worker",),

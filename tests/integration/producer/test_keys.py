@@ -106,7 +106,8 @@ async def last_used(key_store: KeyStore) -> datetime | None:
 
 
 @pytest.mark.parametrize(
-    ("role", "account_id"), [("service", "acme"), ("operator", None), ("admin", None)]
+    ("role", "account_id"),
+    [("service", "acme"), ("viewer", None), ("operator", None), ("admin", None)],
 )
 async def test_a_key_is_made_and_recognised(
     key_store: KeyStore, role: str, account_id: str | None
@@ -148,7 +149,7 @@ async def test_no_column_holds_the_key_and_nobody_is_shown_it_again(
         (("service", None), ["account_id: a service key is for one account: say which"]),
         (("operator", "acme"), ["account_id: the role operator is for all accounts: only"]),
         (("admin", "acme"), ["account_id: the role admin is for all accounts: only"]),
-        (("king", None), ["role: 'king' must be one of service, operator, admin"]),
+        (("king", None), ["role: 'king' must be one of service, viewer, operator, admin"]),
         (("service", "a b"), ["account_id: 'a b' must be 1 to 200 printable characters"]),
         (("service", "a\x00"), ["account_id: "]),
         (("admin", None, ""), ["name: must be 1 to 200 printable characters"]),

@@ -1,0 +1,1 @@
+"""Access to the console: logins, sessions, and protection against other web pages."""

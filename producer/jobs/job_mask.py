@@ -1,0 +1,24 @@
+"""Hides what a job is about: its prompt, its images, its metadata and its webhook URL."""
+
+from __future__ import annotations
+
+from shared.domain.job import Job, replace_fields
+
+MASK = "(masked)"
+"""Stands for a prompt, as in the view `jobs_masked`."""
+_IMAGE_FIELDS = frozenset({"image_urls", "mask_url"})
+
+
+def mask_job(job: Job) -> Job:
+    """Return the job without prompt, images, metadata and webhook URL."""
+    request = {name: value for name, value in job.request.items() if name not in _IMAGE_FIELDS}
+    if "prompt" in request:
+        request["prompt"] = MASK
+    return replace_fields(
+        job,
+        request=request,
+        metadata={},
+        result_urls=(),
+        late_result_urls=None if job.late_result_urls is None else (),
+        webhook_url=None,
+    )
