@@ -1,9 +1,10 @@
 """Acts on stored callbacks: polls the task at once, or recovers a reply that was lost.
 
-A callback is a hint. For a known task it only makes the next poll due now. For a submission whose
-outcome is unknown it proposes a task id, which is believed when record-info shows that the task was
-made with the callback URL of this attempt: only Kie and this system know its token. A task for
-which its job does not wait is stored as a late task, and its images are stored without a charge.
+A callback is a hint: its code and its images are not read. For a known task it only makes the next
+poll due now. For a submission whose outcome is unknown it proposes a task id, which is believed
+when record-info shows that the task was made with the callback URL of this attempt: only Kie and
+this system know its token. A task for which its job does not wait is stored as a late task, and its
+images are stored without a charge.
 """
 
 from __future__ import annotations
