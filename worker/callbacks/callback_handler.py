@@ -26,13 +26,12 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import Pending, TaskFailed, TaskLookup
 from shared.domain.lifecycle import JobState, Reason
-from shared.errors import DatabaseRefused, DependencyDown, StaleJob
+from shared.errors import DependencyDown, StaleJob, TaskOfAnotherJob
 from worker.dependencies import Dependencies
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
 from worker.limits.throttle import Throttled
 from worker.recovery.late_task_checks import LateTaskChecks, callback_url_has_token
-from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -174,10 +173,7 @@ class CallbackHandler:
         event = job_events.Submitted(callback.task_id, self._deps.settings.job_deadline_seconds)
         try:
             recovered = await self._deps.store.record_submitted(job, event)
-        except DatabaseRefused as error:
-            if error.constraint != ONE_JOB_PER_TASK:
-                raise
-            # Another job has this task: Kie returned its id to one of the two by mistake.
+        except TaskOfAnotherJob as error:
             log.error(
                 "task_of_another_job",
                 job_id=str(job.id),
