@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -19,12 +20,11 @@ from producer.cli.display.console import print_data, print_json
 from producer.cli.options import AsJson
 from producer.cli.processes.service_commands import PASS_ALL_ARGUMENTS, api, simulate_kie, worker
 from producer.cli.processes.up import up
-from shared.installed_version import installed_version
+from shared import PROJECT
 
 _START = "Start"
 _JOBS = "Jobs and money"
 _OPERATIONS = "Operations"
-_NOT_INSTALLED = "(not installed)"
 
 _CODES = (
     "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 the job failed, 5 timed out waiting,"
@@ -62,7 +62,7 @@ def build_app() -> typer.Typer:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print_data(f"darkroom {installed_version(_NOT_INSTALLED)}")
+        print_data(f"darkroom {_version()}")
         raise typer.Exit
 
 
@@ -80,6 +80,13 @@ def show_version(as_json: AsJson = False) -> None:
     """Tell the version."""
     python = ".".join(str(part) for part in sys.version_info[:3])
     if as_json:
-        print_json({"darkroom": installed_version(_NOT_INSTALLED), "python": python})
+        print_json({"darkroom": _version(), "python": python})
     else:
-        print_data(f"darkroom {installed_version(_NOT_INSTALLED)} on Python {python}")
+        print_data(f"darkroom {_version()} on Python {python}")
+
+
+def _version() -> str:
+    try:
+        return version(PROJECT)
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "(not installed)"

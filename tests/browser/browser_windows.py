@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    StorageState,
+)
+
+from producer.keys.key_store import Role
 
 Theme = Literal["dark", "light"]
 _AXE = Path(__file__).with_name("axe") / "axe.min.js"
@@ -22,6 +32,17 @@ _RUN_AXE = """() => axe.run(document, {resultTypes: ['violations']}).then(result
   result.violations.map(rule => ({
     id: rule.id, impact: rule.impact, help: rule.help,
     where: rule.nodes.slice(0, 5).map(one => one.html)})))"""
+
+
+class BrowsedSystem(Protocol):
+    """The system at which windows look, and who has logged in there."""
+
+    url: str
+    logins: dict[Role, StorageState]
+
+    async def key_of(self, role: Role) -> str:
+        """Return the API key of this role."""
+        ...
 
 
 @cache
@@ -86,23 +107,43 @@ class Window:
 class Windows:
     """Opens the windows of one test."""
 
-    def __init__(self, browser: Browser, url: str) -> None:
+    def __init__(self, browser: Browser, system: BrowsedSystem) -> None:
         self._browser = browser
-        self._url = url
+        self._system = system
         self._open: list[tuple[BrowserContext, Window]] = []
 
     async def open(
-        self, *, theme: Theme = "dark", width: int = 1280, height: int = 800, **options: Any
+        self,
+        role: Role | None = None,
+        *,
+        theme: Theme = "dark",
+        width: int = 1280,
+        height: int = 800,
+        **options: Any,
     ) -> Window:
-        """Open a window without cookies, of this size and in this theme."""
+        """Open a window of this size and theme, in which this role is logged in."""
+        if role is not None:
+            options["storage_state"] = await self._login_of(role)
         context = await self._browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=theme, **options
         )
         context.set_default_timeout(_SECONDS * 1000)
         await context.add_init_script(_REPORT_VIOLATIONS)
-        window = Window(await context.new_page(), self._url)
+        window = Window(await context.new_page(), self._system.url)
         self._open.append((context, window))
         return window
+
+    async def _login_of(self, role: Role) -> StorageState:
+        """Return the cookies of this role. It logs in once, by the form."""
+        logins = self._system.logins
+        if role not in logins:
+            key = await self._system.key_of(role)
+            page = await (await self.open()).open("/console/login")
+            await page.get_by_label("API key").fill(key)
+            await page.get_by_role("button", name="Log in").click()
+            await page.get_by_role("button", name="Log out").wait_for()
+            logins[role] = await page.context.storage_state()
+        return logins[role]
 
     async def close(self) -> list[str]:
         """Close all, and return what went wrong in any."""

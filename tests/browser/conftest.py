@@ -12,19 +12,8 @@ from playwright.async_api import Browser, async_playwright
 from shared.adapters.embedded import EmbeddedServers
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem, running_system
-from tests.support.chromium import bring_chromium
+from tests.support.chromium import CHROMIUM_SWITCHES, bring_chromium
 from tests.support.database_pool import DatabasePool
-
-_SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-"""It shows our own pages alone, and asks nobody for anything else."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -34,7 +23,7 @@ async def chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=brought.executable,
-            args=_SWITCHES,
+            args=CHROMIUM_SWITCHES,
             env={**os.environ, **brought.environ},
         )
         yield browser
@@ -53,7 +42,7 @@ async def system(
 @pytest_asyncio.fixture(loop_scope="session")
 async def windows(chromium: Browser, system: RunningSystem) -> AsyncIterator[Windows]:
     """The browser windows of one test, which fails if anything went wrong in one of them."""
-    windows = Windows(chromium, system.url)
+    windows = Windows(chromium, system)
     yield windows
     faults = await windows.close()
     assert not faults, "\n".join(faults)

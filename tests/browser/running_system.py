@@ -6,26 +6,47 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
+from playwright.async_api import StorageState
 
 from producer import Producer
 from producer.api import serving_api
+from producer.keys.key_store import KeyStore, Role
 from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.support.database_pool import DatabasePool
-from tests.support.deployment import Deployment, fast_simulator_config
+from tests.support.deployment import Deployment, eventually, fast_simulator_config
 from worker.simulator import running_simulator
 
 
 class RunningSystem:
-    """A Darkroom with its API on a free port; a test starts the worker if it needs one."""
+    """A Darkroom with its API on a free port. A test starts the worker if it needs one."""
 
     def __init__(self, deployment: Deployment, url: str) -> None:
         self.deployment = deployment
         self.url = url
+        self.logins: dict[Role, StorageState] = {}
+        """The cookies of whoever has logged in, by role."""
+        self._keys: dict[Role, str] = {}
+
+    async def key_of(self, role: Role) -> str:
+        """Return the API key of this role. From the first key on, nobody is let in without one."""
+        if role not in self._keys:
+            store = KeyStore(self.deployment.database)
+            _, self._keys[role] = await store.create(role, name=f"the {role}")
+            await eventually(self._is_closed, "the API asks for a key")
+        return self._keys[role]
+
+    async def _is_closed(self) -> bool:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.url}/v1/prices") as response,
+        ):
+            return response.status == 401
 
 
 @asynccontextmanager

@@ -7,12 +7,24 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser
+from playwright.async_api import Browser, StorageState
 
+from producer.keys.key_store import Role
 from tests.browser.browser_windows import Window, Windows
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _GOOD = "<h1>Jobs</h1><p>All is well.</p>"
+
+
+class PageServer:
+    """A system with one page and without keys."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.logins: dict[Role, StorageState] = {}
+
+    async def key_of(self, role: Role) -> str:
+        raise AssertionError(f"nobody logs in as {role}")
 
 
 @asynccontextmanager
@@ -53,7 +65,7 @@ async def served_page(body: str) -> AsyncIterator[str]:
 async def faults_of(chromium: Browser, body: str) -> list[str]:
     """Visit a page with this body at the width of a phone, and return what was noticed."""
     async with served_page(body) as url:
-        windows = Windows(chromium, url)
+        windows = Windows(chromium, PageServer(url))
         window: Window = await windows.open(width=390)
         await window.open("/")
         await window.check_width()

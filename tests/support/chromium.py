@@ -42,6 +42,16 @@ FONTS = (
     ),
 )
 """So that widths and pictures are the same on every machine."""
+CHROMIUM_SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""It shows our own pages alone, and asks nobody for anything else."""
 OWN_CHROMIUM_VARIABLE = "DARKROOM_TEST_CHROMIUM"
 _ROOT = Path(__file__).resolve().parents[2]
 _USED_FONT = re.compile(r"/(400Regular|500Medium|600SemiBold|700Bold)/[^/]+[.]ttf$")

@@ -1,0 +1,44 @@
+"""Every page and form of the console in a real browser: both themes, wide and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from producer.console.page import Action, Page
+from producer.console.page_table import ACTIONS, PAGES
+from producer.keys.key_store import Role
+from tests.browser.browser_windows import Theme, Windows
+from tests.browser.console_addresses import address_of
+from tests.browser.running_system import RunningSystem
+from tests.browser.stocked_system import StockedSystem, stocked_system
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+SHOWN: list[Page | Action] = [
+    *(page for page in PAGES if not page.is_stream),
+    *(action for action in ACTIONS if action.form is not None),
+]
+LOOKS: tuple[tuple[Theme, int], ...] = (("dark", 1440), ("light", 1440), ("light", 390))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stocked(system: RunningSystem) -> AsyncIterator[StockedSystem]:
+    """A job in every state."""
+    async with stocked_system(system) as stocked:
+        yield stocked
+
+
+@pytest.mark.parametrize("target", SHOWN, ids=[one.name for one in SHOWN])
+async def test_nothing_is_wrong_with_a_page_in_any_theme_at_any_width(
+    windows: Windows, stocked: StockedSystem, target: Page | Action
+) -> None:
+    path = address_of(target, stocked.ids)
+    for theme, width in LOOKS:
+        window = await windows.open(Role.ADMIN, theme=theme, width=width)
+        page = await window.open(path)
+        await page.get_by_role("heading", level=1).wait_for()
+        assert page.url.endswith(path)
+        await window.check_width()
+        await window.check_accessibility()
