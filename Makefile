@@ -16,11 +16,13 @@ SCALE_ARGS ?=
 CAMPAIGN_ARGS ?=
 # Fewer rounds: make bench BENCH_ARGS='--rounds 1 --peers arq,saq'
 BENCH_ARGS ?=
+# One page alone: make screenshots SCREENSHOT_ARGS='--only overview'
+SCREENSHOT_ARGS ?=
 # Rules that suit later changes to big tables, not these: counts of images fit an integer, and the
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-peers campaign-mutants poll-ceiling model mutants types lint-fix clean
+.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +88,9 @@ mutants: setup ## take each guard away in a copy, and see a test notice; some mi
 
 types: setup ## write the TypeScript types of the examples, from the OpenAPI document
 	@.venv/bin/python -m examples.node.generate_types
+
+screenshots: setup ## take a picture of each page of the console into docs/images; two minutes
+	@.venv/bin/python -m tests.screenshots --write docs/images $(SCREENSHOT_ARGS)
 
 lint-fix: setup ## format, and fix what ruff can fix
 	@.venv/bin/ruff check --fix .

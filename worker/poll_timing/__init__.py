@@ -1,6 +1,6 @@
 """When a task is polled next: pure, from its own progress and from others of its kind."""
 
-from .first_and_next_poll import (
+from .next_poll import (
     FIRST_POLL_SECONDS,
     LAST_POLL_RETRY_SECONDS,
     LONGEST_GAP_SECONDS,

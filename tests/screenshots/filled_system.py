@@ -1,0 +1,156 @@
+"""Fills a running system with what the screenshots show: accounts, prices and jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import asyncpg
+from pydantic import SecretStr
+
+from producer.actor import Actor
+from producer.orders.order import Order
+from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.job import Job
+from tests.screenshots.past_jobs import move_into_the_past
+from tests.screenshots.past_samples import write_past_samples
+from tests.screenshots.planned_orders import ACCOUNTS, End, PlannedOrder, plan_orders
+from tests.support.deployment import Deployment
+
+_ADMIN = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="ops-2")
+_MODEL = "gpt-4o-image"
+_PRICES = (
+    # Days ago, task, quantity, credits, reason.
+    (62, "text-to-image", 1, "8", "launch price"),
+    (62, "text-to-image", 2, "10", "launch price"),
+    (62, "text-to-image", 4, "12", "launch price"),
+    (62, "image-to-image", 1, "8", "launch price"),
+    (62, "image-to-image", 2, "10", "launch price"),
+    (62, "image-to-image", 4, "12", "launch price"),
+    (45, "image-to-image", 4, "14", "edits need more support"),
+    (30, "text-to-image", 1, "9", "summer list"),
+    (30, "image-to-image", 1, "9.5", "summer list"),
+    (21, "text-to-image", 4, "11", "volume offer for prints"),
+)
+_VERSIONS = """
+SELECT pricing_history.id, coalesce(at, lower(valid) - interval '1 year') AS starts_at,
+       lead(at) OVER (PARTITION BY model, task, quantity ORDER BY pricing_history.id) AS ends_at
+FROM pricing_history LEFT JOIN unnest($1::bigint[], $2::timestamptz[]) AS moved (id, at) USING (id)
+ORDER BY pricing_history.id
+"""
+_SHOWN_JOB = """
+SELECT id FROM jobs WHERE state = 'succeeded' AND quantity = 4 AND account_id = 'halcyon-prints'
+ORDER BY id DESC LIMIT 1
+"""
+_MOVE_VERSION = "UPDATE pricing_history SET valid = tstzrange($2, $3) WHERE id = $1"
+_MOVE_PRICES = """
+UPDATE pricing SET updated_at = lower(valid) FROM pricing_history WHERE id = price_id
+"""
+_MOVE_PRICE_ENTRIES = """
+UPDATE audit_entries SET at = lower(valid)
+FROM (SELECT id, row_number() OVER (ORDER BY id) AS number
+      FROM audit_entries WHERE act = 'price_changed') AS entry
+JOIN (SELECT valid, row_number() OVER (ORDER BY id) AS number
+      FROM pricing_history WHERE id = ANY ($1)) AS version USING (number)
+WHERE audit_entries.id = entry.id
+"""
+
+
+async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str]]:
+    """Let two weeks of orders run within seconds, and move them to where they belong in time.
+
+    Returns the ids that stand in the paths of pages.
+    """
+    orders = plan_orders()
+    connection = await asyncpg.connect(_url(deployment.settings.database_url))
+    try:
+        await _set_prices(deployment, connection, now)
+        await _open_accounts(deployment, connection, now)
+        await _run_orders(deployment, orders)
+        await move_into_the_past(connection, orders, now)
+        await write_past_samples(connection, now, list(deployment.settings.kie_account_names))
+    finally:
+        await connection.close()
+    await deployment.check_books()
+    # Workers remember in Redis what they have written, and would miss it.
+    async with connect_redis(_url(deployment.settings.redis_url)) as redis:
+        await redis.flushall()
+    (shown,) = await deployment.run_sql(_SHOWN_JOB)
+    return {"job": {"id": str(shown["id"])}, "account": {"id": "halcyon-prints"}}
+
+
+def _url(secret: SecretStr | None) -> str:
+    assert secret is not None
+    return secret.get_secret_value()
+
+
+async def _set_prices(
+    deployment: Deployment, connection: asyncpg.Connection, now: datetime
+) -> None:
+    times = {}
+    for days, task, quantity, credits, reason in _PRICES:
+        row = await deployment.producer.billing.set_price(
+            (_MODEL, task, quantity), Decimal(credits), reason=reason, actor=_ADMIN
+        )
+        times[row["price_id"]] = now - timedelta(days=days, hours=quantity)
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        # Oldest first: versions of one price never overlap, not even in between.
+        for price_id, starts_at, ends_at in await connection.fetch(
+            _VERSIONS, list(times), list(times.values())
+        ):
+            await connection.execute(_MOVE_VERSION, price_id, starts_at, ends_at)
+        await connection.execute(_MOVE_PRICES)
+        await connection.execute(_MOVE_PRICE_ENTRIES, list(times))
+
+
+async def _open_accounts(
+    deployment: Deployment, connection: asyncpg.Connection, now: datetime
+) -> None:
+    billing = deployment.producer.billing
+    for name, credits in ACCOUNTS.items():
+        await billing.create_account(name, actor=_ADMIN)
+        await billing.grant(name, Decimal(credits), "prepaid by invoice", actor=_ADMIN)
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        at = now - timedelta(days=20)
+        await connection.execute("UPDATE accounts SET created_at = $1", at)
+        await connection.execute("UPDATE ledger_entries SET created_at = $1", at)
+        await connection.execute("UPDATE audit_entries SET at = $1 WHERE account_id <> ''", at)
+
+
+async def _run_orders(deployment: Deployment, orders: Sequence[PlannedOrder]) -> None:
+    """Run the orders to their ends, one kind of end after another."""
+    cancelled = await _enqueue(deployment, orders, "cancelled")
+    for job in cancelled:
+        await deployment.producer.cancel(job.id)
+    async with deployment.worker():
+        for end in ("success", "content_policy", "image_fetch_failed"):
+            deployment.simulator.set_faults(outcome=end)
+            jobs = await _enqueue(deployment, orders, end)
+            await asyncio.gather(*(deployment.ended(job, 120) for job in jobs))
+    deployment.simulator.set_faults(outcome=None)
+
+
+async def _enqueue(
+    deployment: Deployment, orders: Sequence[PlannedOrder], end: End
+) -> Sequence[Job]:
+    return await deployment.producer.enqueue_many(
+        [
+            Order(
+                request=one.request,
+                account_id=one.account_id,
+                idempotency_key=one.idempotency_key,
+                metadata=one.metadata,
+            )
+            for one in orders
+            if one.end == end
+        ]
+    )
+
+
+def now_to_the_minute() -> datetime:
+    """Return the present, to the minute."""
+    return datetime.now(UTC).replace(second=0, microsecond=0)
