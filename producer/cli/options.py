@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -29,6 +30,17 @@ def parse_time(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError):
         raise typer.BadParameter(f"{text!r} is not a time, such as 2030-01-31T18:00:00Z") from None
+
+
+_SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a text such as 90s, 30m, 2h or 1.5d."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a duration, such as 90s, 30m, 2h or 1.5d")
+    return float(match[1]) * _SECONDS_PER_UNIT[match[2]]
 
 
 def parse_json_object(text: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.alert_rules import RECENT_JOBS_SECONDS
-from shared.domain.alerts.system_state import LostWorker, SubmitPause
+from shared.domain.alerts.system_state import LostWorker, OperatorPause, SubmitPause
 from shared.errors import RedisDown
 from shared.job_json import credits_to_json, timestamp_to_json
 
@@ -82,6 +82,8 @@ class Overview:
     """What is wrong, the most severe first. Without Redis its alerts are missing."""
     workers_alive: int
     workers_lost: tuple[LostWorker, ...]
+    operator_pauses: tuple[OperatorPause, ...]
+    """The active pauses that people have set, the oldest first."""
 
     @property
     def has_worker(self) -> bool:
@@ -171,6 +173,7 @@ class OverviewReader:
             alerts=report.alerts,
             workers_alive=report.system_state.workers_alive,
             workers_lost=report.system_state.workers_lost,
+            operator_pauses=report.system_state.pauses,
         )
 
     async def _read_accounts(self) -> list[KieAccountOverview]:
@@ -218,6 +221,7 @@ def overview_to_json(overview: Overview) -> dict[str, Any]:
         "late_deliveries_day": row_to_json(asdict(overview.late)),
         "alerts": [alert_to_json(alert) for alert in overview.alerts],
         "submits_paused": _pause_to_json(overview.pause, overview.at),
+        "pauses": [row_to_json(asdict(pause)) for pause in overview.operator_pauses],
         "kie_accounts": [_account_to_json(one, overview.at) for one in overview.accounts],
         "redis_error": overview.redis_error,
         "last_failures": [row_to_json(asdict(failure)) for failure in overview.failures],

@@ -13,19 +13,27 @@ RETURNS TABLE (
     run_p50_seconds double precision, run_p95_seconds double precision,
     lag_p50_seconds double precision, lag_p95_seconds double precision)
 LANGUAGE sql STABLE AS $$
-WITH open_jobs AS (
+WITH paused AS MATERIALIZED (
+    SELECT scope, value FROM active_pauses
+), open_jobs AS (
     SELECT state, count(*)::integer AS jobs
       FROM jobs WHERE state IN ('queued', 'submitting', 'unknown', 'generating') GROUP BY state
 ), waiting AS (
     -- Those due first and those accepted first: one of both has waited longest. What a moment in the
-    -- past was asked for waits since it was accepted.
+    -- past was asked for waits since it was accepted. A job to which a pause applies does not count.
     SELECT min(greatest(run_at, created_at)) AS oldest
-      FROM ((SELECT run_at, created_at FROM jobs WHERE state = 'queued'
-              ORDER BY due_at, id LIMIT 1000)
+      FROM ((SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
+              ORDER BY due_at, id
+              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN 10000 ELSE 1000 END)
             UNION ALL
-            (SELECT run_at, created_at FROM jobs WHERE state = 'queued'
-              ORDER BY id LIMIT 1000)) AS sample
+            (SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
+              ORDER BY id
+              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN 10000 ELSE 1000 END)) AS sample
      WHERE run_at <= now()
+       AND NOT EXISTS (SELECT FROM paused
+                        WHERE scope = 'everything'
+                           OR (scope, value) IN (('model', sample.model),
+                                                 ('account', sample.account_id)))
 ), running AS (
     SELECT count(*) FILTER (WHERE reason = 'result_unreadable')::integer AS held,
            count(*) FILTER (WHERE submitted_at >= $1 AND submitted_at < $2)::integer AS submitted

@@ -8,7 +8,9 @@
 -- process counts as alive, $7 seconds that a lost one is shown, $8 seconds after which
 -- a transaction locks rows for long, $9 seconds from which on a clock is
 -- wrong, $10 how many queued jobs are counted at most.
-WITH RECURSIVE kinds AS (
+WITH RECURSIVE paused AS MATERIALIZED (
+    SELECT * FROM active_pauses
+), kinds AS (
     SELECT model, task, quantity,
            greatest($4::double precision * percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
                     $5::double precision) AS long_seconds
@@ -26,17 +28,30 @@ WITH RECURSIVE kinds AS (
            AND (model, task, quantity) > (asked.model, asked.task, asked.quantity)
          ORDER BY model, task, quantity LIMIT 1) AS after
 ), queue AS (
-    SELECT count(*) AS jobs, count(*) FILTER (WHERE due_at <= now()) AS due
-      FROM (SELECT due_at FROM jobs WHERE state = 'queued' ORDER BY due_at, id LIMIT $10) AS first
+    -- A job to which a pause applies is not due.
+    SELECT count(*) AS jobs, count(*) FILTER (WHERE due_at <= now() AND NOT is_paused) AS due,
+           count(*) FILTER (WHERE is_paused) AS paused
+      FROM (SELECT due_at,
+                   EXISTS (SELECT FROM paused
+                            WHERE scope = 'everything'
+                               OR (scope, value) IN (('model', jobs.model),
+                                                     ('account', jobs.account_id))) AS is_paused
+              FROM jobs WHERE state = 'queued' ORDER BY due_at, id LIMIT $10) AS first
 ), waiting AS (
     -- Those due first and those accepted first: one of both has waited longest.
     SELECT min(greatest(run_at, created_at)) AS since
-      FROM ((SELECT run_at, created_at FROM jobs WHERE state = 'queued'
-              ORDER BY due_at, id LIMIT 1000)
+      FROM ((SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
+              ORDER BY due_at, id
+              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN $10 ELSE 1000 END)
             UNION ALL
-            (SELECT run_at, created_at FROM jobs WHERE state = 'queued'
-              ORDER BY id LIMIT 1000)) AS sample
+            (SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
+              ORDER BY id
+              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN $10 ELSE 1000 END)) AS sample
      WHERE run_at <= now()
+       AND NOT EXISTS (SELECT FROM paused
+                        WHERE scope = 'everything'
+                           OR (scope, value) IN (('model', sample.model),
+                                                 ('account', sample.account_id)))
 ), running AS (
     SELECT count(*) AS tasks, max(submitted_at) AS last_submitted_at,
            count(*) FILTER (WHERE is_long) AS long,
@@ -103,7 +118,11 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
            AND datid IS NOT NULL AND usesysid IS NOT NULL) AS connections,
        current_setting('max_connections')::integer
            - current_setting('superuser_reserved_connections')::integer AS connections_most,
-       queue.due, queue.jobs AS queued, waiting.since AS waiting_since,
+       queue.due, queue.jobs AS queued, queue.paused, waiting.since AS waiting_since,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(id, scope, value, reason, paused_by,
+                   extract(epoch FROM paused_at)::double precision,
+                   extract(epoch FROM until)::double precision) ORDER BY id), '[]')
+          FROM paused) AS pauses,
        running.tasks, running.long, running.long_since, running.held, running.held_since,
        greatest(running.last_submitted_at, (SELECT max(submitted_at) FROM ended)) AS last_submitted_at,
        unsure.jobs AS unknown, unsure.since AS unknown_since,

@@ -2,7 +2,16 @@
 
 -- name: queue_snapshot
 -- The figures of the first screen in one row. $1 seconds of the recent window.
-SELECT * FROM darkroom_measure_queue(now() - make_interval(secs => $1), 'infinity');
+SELECT measured.*,
+       CASE WHEN EXISTS (SELECT FROM active_pauses)
+            THEN (SELECT count(*) FROM jobs
+                   WHERE state = 'queued'
+                     AND EXISTS (SELECT FROM active_pauses
+                                  WHERE scope = 'everything'
+                                     OR (scope, value) IN (('model', jobs.model),
+                                                           ('account', jobs.account_id))))
+            ELSE 0 END AS paused
+  FROM darkroom_measure_queue(now() - make_interval(secs => $1), 'infinity') AS measured;
 
 -- name: last_failures
 -- The latest to fail first. $1 limit.

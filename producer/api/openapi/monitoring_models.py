@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from producer.pauses import PauseScope
 from shared.domain.alerts.alert import ALERT_NAMES
 
 _ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
@@ -37,6 +38,38 @@ class SubmitPause(BaseModel):
     message: str = Field(examples=["402: insufficient credits"])
     since: AwareDatetime | None = Field(examples=[_AT])
     is_on: bool = Field(description="false: one job at a time is sent")
+
+
+class ActivePause(BaseModel):
+    """A pause of submits that a person has set."""
+
+    id: int = Field(examples=[17])
+    scope: PauseScope = Field(description="what is paused", examples=["account"])
+    value: str | None = Field(
+        description="the model, the account or the Kie account; null: everything",
+        examples=["acme"],
+    )
+    reason: str = Field(examples=["they asked for it"])
+    paused_by: str = Field(examples=["api:dk_7JqzW3pXk2Lm"])
+    paused_at: AwareDatetime = Field(examples=[_AT])
+    until: AwareDatetime | None = Field(
+        description="when it ends by itself; null: when it is resumed", examples=[None]
+    )
+
+
+class Pause(ActivePause):
+    """A pause of submits, active or ended."""
+
+    is_active: bool = Field(examples=[True])
+    resumed_at: AwareDatetime | None = Field(description="when a person ended it", examples=[None])
+    resumed_by: str | None = Field(examples=[None])
+
+
+class PausePage(BaseModel):
+    """Pauses, newest first."""
+
+    pauses: list[Pause]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
 
 
 class KieAccountState(BaseModel):
@@ -114,7 +147,7 @@ class QueueFigures(Durations):
     unknown: int
     generating: int
     held_for_review: int = Field(description="those of generating that an operator must resolve")
-    oldest_waiting_seconds: float
+    oldest_waiting_seconds: float = Field(description="of the jobs that no pause holds back")
     accepted: int
     submitted: int
     succeeded: int
@@ -128,6 +161,7 @@ class Overview(QueueFigures):
     """The queue now. What happened, and durations, are those of the last five minutes."""
 
     at: AwareDatetime = Field(examples=[_AT])
+    paused: int = Field(description="those of queued that a pause of a person holds back")
     in_flight: int = Field(description="jobs that have, or may have, a task at Kie")
     accepted_per_minute: float
     ended_per_minute: float
@@ -139,6 +173,7 @@ class Overview(QueueFigures):
     late_deliveries_day: LateDeliveries
     alerts: list[Alert] = Field(description="the most severe first")
     submits_paused: SubmitPause | None = Field(description="null unless every account is paused")
+    pauses: list[ActivePause] = Field(description="those that people have set, oldest first")
     kie_accounts: list[KieAccountState]
     redis_error: str | None = Field(description="why alerts and pauses of Redis are missing")
     last_failures: list[FailedJob] = Field(description="the newest first")

@@ -1,10 +1,10 @@
-"""`darkroom queue`: print the queue overview, once or every second."""
+"""`darkroom queue`: print the queue overview, once or every second; pause and resume submits."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
@@ -12,15 +12,29 @@ from typing import Annotated, Protocol
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from producer.cli.command_runner import CommandContext, open_command_context, run
-from producer.cli.display.console import print_data, print_json, print_message, stdout_console
+from producer.cli.command_runner import (
+    CommandContext,
+    command_actor,
+    open_command_context,
+    run,
+    run_connected,
+)
+from producer.cli.display.console import (
+    build_table,
+    print_data,
+    print_json,
+    print_message,
+    stdout_console,
+)
 from producer.cli.display.queue_tables import queue_line, queue_overview_view
-from producer.cli.display.text_format import printable
+from producer.cli.display.text_format import NO_VALUE, printable, time_text
 from producer.cli.exit_codes import ExitCode
-from producer.cli.options import AsJson
+from producer.cli.options import AsJson, BelowEntry, Limit, Reason, parse_duration, parse_time
 from producer.monitoring.overview import Overview, overview_to_json
+from producer.pauses import Pause, PauseScope, pause_to_json
 from shared.errors import DependencyDown, PostgresDown
 from shared.settings import Settings
 
@@ -29,13 +43,24 @@ WATCH_SECONDS_UNWATCHED = 5.0
 READ_SECONDS = 5.0
 
 
+app = typer.Typer(
+    help="Show the queue: depth, oldest, in flight, rates, money, failures. Pause it."
+)
+
+
+@app.callback(invoke_without_command=True)
 def queue(
+    context: typer.Context,
     watch: Annotated[
         bool, typer.Option("--watch", help="Every second, until Ctrl-C; survives outages.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the queue: depth, oldest, in flight, rates, money, failures."""
+    """Show the queue: depth, oldest, in flight, rates, money, failures. Pause it."""
+    if context.invoked_subcommand is not None:
+        if watch or as_json:
+            raise typer.BadParameter(f"give options after `{context.invoked_subcommand}`")
+        return
 
     async def step(settings: Settings) -> ExitCode:
         if watch:
@@ -128,3 +153,162 @@ async def _keep_reading(
         else:
             display.show(view)
         await asyncio.sleep(pause_seconds)
+
+
+# --- pauses ---------------------------------------------------------------------------------
+
+Everything = Annotated[bool, typer.Option("--everything", help="All submits.")]
+OfModel = Annotated[str | None, typer.Option("--model", metavar="M", help="Those of a model.")]
+OfAccount = Annotated[str | None, typer.Option("--account", metavar="A", help="An account's.")]
+OfKieAccount = Annotated[
+    str | None,
+    typer.Option(
+        "--kie-account",
+        metavar="K",
+        help="Those by one of our Kie accounts; others take its share.",
+    ),
+]
+
+
+@app.command("pause")
+def pause_queue(
+    reason: Reason,
+    everything: Everything = False,
+    model: OfModel = None,
+    account: OfAccount = None,
+    kie_account: OfKieAccount = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(metavar="TIME", parser=parse_time, help="End by itself at this moment."),
+    ] = None,
+    for_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--for", metavar="TIME", parser=parse_duration, help="End by itself after 90s, 30m, 2h."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pause submits. Jobs keep their place; tasks that are at Kie are settled."""
+    scope, value = _scope_of(everything, model, account, kie_account)
+    if until is not None and for_seconds is not None:
+        raise typer.BadParameter("give --until or --for, not both")
+
+    async def step(context: CommandContext) -> None:
+        pause = await context.producer.pauses.pause(
+            *(scope, value),
+            reason=reason,
+            until=until,
+            for_seconds=for_seconds,
+            actor=command_actor(),
+        )
+        _print_pauses([pause], as_json=as_json)
+
+    run_connected(step)
+
+
+@app.command("resume")
+def resume_queue(
+    pause_id: Annotated[
+        int | None, typer.Argument(metavar="[ID]", min=1, help="The pause's id.")
+    ] = None,
+    everything: Everything = False,
+    model: OfModel = None,
+    account: OfAccount = None,
+    kie_account: OfKieAccount = None,
+    as_json: AsJson = False,
+) -> None:
+    """End one pause by its id, or every active pause of exactly this scope."""
+    scopes = (everything, model, account, kie_account)
+    if (pause_id is not None) == any(scopes):
+        raise typer.BadParameter(f"give the ID of a pause, or one of {_SCOPE_OPTIONS}")
+
+    async def step(context: CommandContext) -> None:
+        pauses = context.producer.pauses
+        if pause_id is not None:
+            ended = [await pauses.resume(pause_id, actor=command_actor())]
+        else:
+            ended = await pauses.resume_scope(*_scope_of(*scopes), actor=command_actor())
+        _print_pauses(ended, as_json=as_json, none="no such pause is active")
+        left = await pauses.active()
+        if left and not as_json:
+            others = ", ".join(f"{one.id} ({_applies_to(one)})" for one in left)
+            print_message(f"still active: {others}")
+
+    run_connected(step)
+
+
+@app.command("pauses")
+def list_pauses(
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Those that have ended too, newest first.")
+    ] = False,
+    limit: Limit = 20,
+    below: BelowEntry = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the active pauses: who, why, since when, until when."""
+    if below is not None and not show_all:
+        raise typer.BadParameter("--below goes with --all: active pauses are one page")
+
+    async def step(context: CommandContext) -> None:
+        next_below = None
+        if show_all:
+            found, next_below = await context.producer.pauses.page(below=below, limit=limit)
+        else:
+            found = (await context.producer.pauses.active())[:limit]
+        _print_pauses(found, as_json=as_json, none="nothing is paused")
+        if next_below is not None:
+            print_message(f"older ones: --below {next_below}", "dim")
+
+    run_connected(step)
+
+
+_SCOPE_OPTIONS = "--everything, --model, --account, --kie-account"
+
+
+def _scope_of(
+    everything: bool, model: str | None, account: str | None, kie_account: str | None
+) -> tuple[PauseScope, str | None]:
+    """Return the scope and the value of the one option that is given."""
+    given: dict[PauseScope, str | None] = {
+        "model": model,
+        "account": account,
+        "kie_account": kie_account,
+    }
+    values = [(scope, value) for scope, value in given.items() if value is not None]
+    if len(values) + everything != 1:
+        raise typer.BadParameter(f"give exactly one of {_SCOPE_OPTIONS}")
+    return ("everything", None) if everything else values[0]
+
+
+def _print_pauses(pauses: Sequence[Pause], *, as_json: bool, none: str = "") -> None:
+    if as_json:
+        print_json(*(pause_to_json(pause) for pause in pauses))
+    elif pauses:
+        stdout_console().print(_pauses_table(pauses))
+    else:
+        print_message(none)
+
+
+def _pauses_table(pauses: Sequence[Pause]) -> Table:
+    table = build_table(
+        "id", "applies to", "is", "since", "until", "by", "why", "resumed", right=("id",)
+    )
+    for pause in pauses:
+        resumed = f"{time_text(pause.resumed_at)} by {printable(pause.resumed_by or '')}"
+        table.add_row(
+            str(pause.id),
+            printable(_applies_to(pause)),
+            Text("active", style="bold yellow") if pause.is_active else Text("over", style="dim"),
+            time_text(pause.paused_at),
+            time_text(pause.until),
+            printable(pause.paused_by),
+            printable(pause.reason),
+            resumed if pause.resumed_at is not None else NO_VALUE,
+        )
+    return table
+
+
+def _applies_to(pause: Pause) -> str:
+    return pause.scope.replace("_", " ") + ("" if pause.value is None else f" {pause.value}")

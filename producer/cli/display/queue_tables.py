@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +19,9 @@ from producer.cli.display.text_format import (
     time_text,
 )
 from producer.monitoring.overview import KieAccountOverview, Overview
-from shared.adapters.monitoring.queue_snapshot import LateDeliveries
+from shared.adapters.monitoring.queue_snapshot import LateDeliveries, QueueSnapshot
 from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.system_state import SubmitPause
 
 _LATE_SECONDS = 60.0
 
@@ -72,7 +75,7 @@ def _figures(view: Overview) -> Table:
         table.add_column(style="dim")
         table.add_column(justify="right")
     rows = (
-        ("waiting", queue.queued, "done in 5 min", queue.succeeded),
+        ("waiting", _waiting_text(queue), "done in 5 min", queue.succeeded),
         ("oldest", oldest, "failed in 5 min", queue.failed),
         ("submitting", queue.submitting, "cancelled in 5 min", queue.cancelled),
         ("generating", queue.generating, "accepted per min", f"{view.accepted_per_minute:.1f}"),
@@ -97,6 +100,10 @@ def _figures(view: Overview) -> Table:
         *("charged today", credits_text(view.today.credits_charged)),
     )
     return table
+
+
+def _waiting_text(queue: QueueSnapshot) -> str:
+    return f"{queue.queued}" + (f" ({queue.paused} paused)" if queue.paused else "")
 
 
 def _workers_text(view: Overview) -> str:
@@ -135,16 +142,17 @@ def _accounts(view: Overview) -> Table:
         right=("credits left", "used in 10 s"),
         title="Kie accounts",
     )
+    paused = {one.value for one in view.operator_pauses if one.scope == "kie_account"}
+    is_everything_paused = any(one.scope == "everything" for one in view.operator_pauses)
     for account in view.accounts:
+        is_paused = is_everything_paused or account.name in paused
         pause, age = account.pause, account.balance_age_seconds
         table.add_row(
             account.name,
             NO_VALUE if account.balance is None else credits_text(account.balance),
             NO_VALUE if age is None else f"{duration_text(age)} ago",
             _budget_text(account),
-            Text("go on", style="green")
-            if pause is None
-            else Text("paused" if pause.is_on(view.at) else "one at a time", style="bold yellow"),
+            _submits_text(pause, view.at, is_paused=is_paused),
         )
     return table
 
@@ -153,6 +161,14 @@ def _budget_text(account: KieAccountOverview) -> str:
     """Return how many submits the current window has, and how many it may have."""
     used = NO_VALUE if account.budget_used is None else str(account.budget_used)
     return f"{used} of {account.budget}" if account.budget else used
+
+
+def _submits_text(pause: SubmitPause | None, now: datetime, *, is_paused: bool) -> Text:
+    if is_paused:
+        return Text("paused by an operator", style="bold yellow")
+    if pause is None:
+        return Text("go on", style="green")
+    return Text("paused" if pause.is_on(now) else "one at a time", style="bold yellow")
 
 
 def _failures(view: Overview) -> Table:

@@ -29,6 +29,7 @@ from shared.domain.alerts.system_state import (
     KeyDifference,
     LockHolder,
     LostWorker,
+    OperatorPause,
     ProcessWithoutRedis,
     RedisState,
     SkewedProcess,
@@ -39,8 +40,8 @@ from shared.errors import DatabaseRefused
 from shared.redis_keys import WIPED_KEY, brake_key, family_brake_key
 
 _LISTS = (
-    *("differing_keys", "ended", "failing", "lockers", "renamed_keys", "skewed", "unpriced"),
-    *("without_redis", "workers_lost"),
+    *("differing_keys", "ended", "failing", "lockers", "pauses", "renamed_keys", "skewed"),
+    *("unpriced", "without_redis", "workers_lost"),
 )
 
 _MOMENT_OUT_OF_RANGE = "22008"
@@ -81,6 +82,7 @@ async def read_system_state(queries: Queries) -> SystemState:
             FailingReceiver(url, messages, _timestamp(since), error)
             for url, messages, since, error in row["failing"]
         ),
+        pauses=_operator_pauses(row["pauses"]),
         lockers=tuple(
             LockHolder(pid, who, _timestamp(since)) for pid, who, since in row["lockers"]
         ),
@@ -93,6 +95,16 @@ async def read_system_state(queries: Queries) -> SystemState:
         renamed_keys=_key_differences(row["renamed_keys"]),
         workers_lost=tuple(LostWorker(name, _timestamp(at)) for name, at in row["workers_lost"]),
         unpriced=tuple(row["unpriced"]),
+    )
+
+
+def _operator_pauses(rows: Sequence[Sequence[Any]]) -> tuple[OperatorPause, ...]:
+    return tuple(
+        OperatorPause(
+            *(pause_id, scope, value, reason, paused_by, _timestamp(at)),
+            until=None if until is None else _timestamp(until),
+        )
+        for pause_id, scope, value, reason, paused_by, at, until in rows
     )
 
 

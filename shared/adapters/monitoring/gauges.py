@@ -131,6 +131,9 @@ class QueueGauges:
         self._depth = Gauge(
             "darkroom_queue_depth", "Jobs waiting to be submitted", registry=registry
         )
+        self._paused = Gauge(
+            "darkroom_paused_jobs", "Waiting jobs that an operator has paused", registry=registry
+        )
         self._in_flight = Gauge("darkroom_in_flight", "Jobs with a task at Kie", registry=registry)
         self._oldest = Gauge(
             "darkroom_queue_oldest_seconds", "Age of the oldest waiting job", registry=registry
@@ -161,6 +164,7 @@ class QueueGauges:
         for state in sorted(OPEN):
             self._open.labels(state).set(getattr(snapshot, state))
         self._depth.set(snapshot.queued)
+        self._paused.set(snapshot.paused)
         self._in_flight.set(snapshot.in_flight)
         self._oldest.set(snapshot.oldest_waiting_seconds)
         self._held.set(float(snapshot.credits_held))
@@ -171,7 +175,14 @@ class QueueGauges:
     def _blank(self) -> None:
         for state in sorted(OPEN):
             self._open.labels(state).set(nan)
-        figures = (self._depth, self._in_flight, self._oldest, self._webhooks, self._held)
+        figures = (
+            self._depth,
+            self._paused,
+            self._in_flight,
+            self._oldest,
+            self._webhooks,
+            self._held,
+        )
         for gauge in (*figures, self._charged_today):
             gauge.set(nan)
         self._recent.update(None)

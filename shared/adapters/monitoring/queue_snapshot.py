@@ -23,13 +23,16 @@ class QueueSnapshot:
     """
 
     queued: int
+    paused: int
+    """Queued jobs that a pause of an operator holds back."""
     submitting: int
     unknown: int
     generating: int
     held_for_review: int
     """Those of `generating` that are held as `result_unreadable`."""
     oldest_waiting_seconds: float
-    """How long the oldest due job has waited since it was due or accepted."""
+    """How long the oldest due job has waited since it was due or accepted. Paused jobs do not
+    count."""
     accepted: int
     submitted: int
     succeeded: int

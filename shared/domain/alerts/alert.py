@@ -15,6 +15,7 @@ ALERT_NAMES = (
     "late_tasks_in_doubt",
     "nothing_is_submitted",
     "no_worker",
+    "paused_by_operator",
     "postgres_is_read_only",
     "price_missing",
     "process_without_redis",

@@ -55,6 +55,7 @@ def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Ale
     if redis is not None:
         alerts += _redis_alerts(redis)
         alerts += _pause_alerts(redis, system_state)
+    alerts += _operator_pause_alerts(system_state)
     alerts += _backlog_alerts(system_state, redis)
     alerts += _task_alerts(system_state)
     alerts += _failure_alerts(system_state)
@@ -171,12 +172,31 @@ def _pause_alert(whose: str, subject: str, pause: SubmitPause, state: SystemStat
     )
 
 
+def _operator_pause_alerts(state: SystemState) -> Iterator[Alert]:
+    for pause in state.pauses:
+        end = "" if pause.until is None else f", until {pause.until:%Y-%m-%d %H:%M:%S}Z"
+        if pause.scope == "kie_account":
+            effect = "other Kie accounts take its share"
+        else:
+            effect = f"{state.paused_text} wait, by all pauses together"
+        yield Alert(
+            "paused_by_operator",
+            f"submits of {pause.subject} are paused by {pause.paused_by}{end}: {pause.reason};"
+            f" {effect}",
+            f"`darkroom queue resume {pause.id}` once the reason is gone",
+            since=pause.paused_at,
+            subject=str(pause.id),
+        )
+
+
 def _backlog_alerts(state: SystemState, redis: RedisState | None) -> Iterator[Alert]:
     if state.waiting_since is None or state.due == 0:
         return
     waited = state.at - state.waiting_since
     is_held_back = redis is None or bool(redis.pauses or redis.family_pauses)
     is_held_back = is_held_back or state.workers_alive == 0
+    is_kie_account_paused = any(one.scope == "kie_account" for one in state.pauses)
+    is_held_back = is_held_back or is_kie_account_paused
     last = state.last_submitted_at
     is_stalled = last is None or state.at - last > timedelta(seconds=STALLED_SECONDS)
     if waited > timedelta(seconds=STALLED_SECONDS) and is_stalled and not is_held_back:
@@ -187,7 +207,7 @@ def _backlog_alerts(state: SystemState, redis: RedisState | None) -> Iterator[Al
             "look at the log of the workers; `darkroom queue` says what is in flight",
             since=max(state.waiting_since, last) if last else state.waiting_since,
         )
-    elif waited > timedelta(seconds=BACKLOG_SECONDS):
+    elif waited > timedelta(seconds=BACKLOG_SECONDS) and not is_kie_account_paused:
         yield Alert(
             "jobs_wait",
             f"{state.due_text} are due, and the oldest has waited for"

@@ -78,6 +78,26 @@ class LostWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorPause:
+    """An active pause of submits that a person has set."""
+
+    id: int
+    scope: str
+    value: str | None
+    reason: str
+    paused_by: str
+    paused_at: datetime
+    until: datetime | None
+
+    @property
+    def subject(self) -> str:
+        """What it applies to, as text."""
+        return self.scope.replace("kie_account", "Kie account") + (
+            f" {self.value}" if self.value is not None else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SystemState:
     """What Postgres knows, at the time `at` of its own clock. Field names are SQL column names."""
 
@@ -88,6 +108,10 @@ class SystemState:
     connections_most: int
     queued: int
     due: int
+    """Queued jobs that are due and that no pause holds back."""
+    paused: int
+    """Queued jobs to which a pause applies."""
+    pauses: tuple[OperatorPause, ...]
     waiting_since: datetime | None
     """Since when the longest waiting due job has waited."""
     last_submitted_at: datetime | None
@@ -134,6 +158,11 @@ class SystemState:
     def due_text(self) -> str:
         """The number of due jobs as text."""
         return _count_text(self.due)
+
+    @property
+    def paused_text(self) -> str:
+        """The number of paused jobs as text."""
+        return _count_text(self.paused)
 
 
 def _count_text(jobs: int) -> str:

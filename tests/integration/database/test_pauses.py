@@ -73,8 +73,9 @@ async def test_a_paused_job_is_not_claimed_and_nothing_of_it_is_written(
 async def test_a_pause_concerns_nobody_else(setup: DatabaseSetup, pauses: PauseAdmin) -> None:
     await setup.open_account("bolt")
     await pauses.pause("account", "bolt", reason="they asked")
-    await setup.sql("INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
-                   " VALUES ('other-model', 'text-to-image', 1, 1, 1)")  # fmt: skip
+    await setup.sql(
+        "UPDATE jobs SET model = 'other-model' WHERE id = $1", (await setup.enqueue()).id
+    )
     await pauses.pause("model", "other-model", reason="broken")
     await pauses.pause("kie_account", "default", reason="retired")
     other, stopped = await setup.enqueue(), await setup.enqueue(account_id="bolt")

@@ -22,6 +22,7 @@ from tests.integration.database.database_setup import DatabaseSetup
 async def test_an_empty_queue_is_all_zeros_and_unknown_times(setup: DatabaseSetup) -> None:
     assert await read_snapshot(setup.database) == QueueSnapshot(
         queued=0,
+        paused=0,
         submitting=0,
         unknown=0,
         generating=0,

@@ -19,6 +19,7 @@ from shared.domain.alerts.system_state import (
     KeyDifference,
     LockHolder,
     LostWorker,
+    OperatorPause,
     ProcessWithoutRedis,
     RedisState,
     SkewedProcess,
@@ -36,6 +37,8 @@ WELL = SystemState(
     connections_most=97,
     queued=0,
     due=0,
+    paused=0,
+    pauses=(),
     waiting_since=None,
     last_submitted_at=None,
     tasks=0,
@@ -93,6 +96,8 @@ def ended(*words: str) -> tuple[EndedJob, ...]:
 
 PAUSE = SubmitPause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
 
+OPERATOR_PAUSE = OperatorPause(17, "account", "acme", "they asked", "maria", ago(90), None)
+
 CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "submits_paused",
@@ -118,6 +123,27 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "submits of m by the Kie account default are paused for 40 s more (wrong_endpoint: 402",
         ago(90),
         "KIE_BASE_URL",
+    ),
+    (
+        "paused_by_operator",
+        {"pauses": (OPERATOR_PAUSE,), "paused": 12, "queued": 15},
+        "submits of account acme are paused by maria: they asked; 12 jobs wait",
+        ago(90),
+        "darkroom queue resume 17",
+    ),
+    (
+        "paused_by_operator",
+        {"pauses": (replace(OPERATOR_PAUSE, scope="everything", value=None, until=NOW),)},
+        "submits of everything are paused by maria, until 2026-11-27 12:00:00Z: they asked; 0 jobs",
+        ago(90),
+        "darkroom queue resume 17",
+    ),
+    (
+        "paused_by_operator",
+        {"pauses": (replace(OPERATOR_PAUSE, scope="kie_account", value="studio"),)},
+        "submits of Kie account studio are paused by maria: they asked; other Kie accounts",
+        ago(90),
+        "darkroom queue resume 17",
     ),
     (
         "no_worker",
@@ -303,6 +329,7 @@ def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
         {"redis": RedisState(pauses=(("default", PAUSE),))},
         {"redis": None},
         {"workers_alive": 0, "queued": 9},
+        {"pauses": (replace(OPERATOR_PAUSE, scope="kie_account", value="default"),)},
     ],
 )
 def test_a_queue_with_a_known_pause_is_not_reported_as_stalled(
@@ -310,6 +337,15 @@ def test_a_queue_with_a_known_pause_is_not_reported_as_stalled(
 ) -> None:
     found = judged(due=9, waiting_since=ago(60), **changes)
     assert "nothing_is_submitted" not in {alert.name for alert in found}
+
+
+def test_a_long_wait_is_no_alert_of_its_own_while_a_kie_account_is_paused() -> None:
+    pause = replace(OPERATOR_PAUSE, scope="kie_account", value="default")
+    found = judged(due=9, waiting_since=ago(9000), last_submitted_at=ago(1), pauses=(pause,))
+    assert [alert.name for alert in found] == ["paused_by_operator"]
+    # A paused account holds back nothing of the others: they are still alerted.
+    others = judged(due=9, waiting_since=ago(60), pauses=(OPERATOR_PAUSE,))
+    assert {alert.name for alert in others} == {"paused_by_operator", "nothing_is_submitted"}
 
 
 @pytest.mark.parametrize("refusal", ["is_read_only", "is_standby"])
