@@ -126,16 +126,21 @@ class PauseAdmin:
         return [_pause_of(row) for row in as_dicts(rows)]
 
     async def page(
-        self, *, below: int | None = None, limit: int = DEFAULT_LIST_LIMIT
+        self,
+        *,
+        below: int | None = None,
+        limit: int = DEFAULT_LIST_LIMIT,
+        is_active: bool | None = None,
     ) -> tuple[list[Pause], int | None]:
-        """Return up to `limit` pauses, ended ones too, newest first, and the id to continue below.
+        """Return up to `limit` pauses, newest first, and the id to continue below.
 
-        The id is None on the last page. The largest limit is 1,000. Raises `InvalidRequest`.
+        With `is_active`, only those that are active, or only those that have ended. The id is None
+        on the last page. The largest limit is 1,000. Raises `InvalidRequest`.
         """
         faults = find_limit_faults(limit)
         if faults:
             raise InvalidRequest(faults)
-        rows = await self._database.fetch("list_pauses", below, limit, PAGE_BYTES)
+        rows = await self._database.fetch("list_pauses", below, limit, PAGE_BYTES, is_active)
         page = RowPage.of(as_dicts(rows))
         return [_pause_of(row) for row in page.entries], page.next_below
 

@@ -18,6 +18,7 @@ from producer.billing import Billing
 from producer.client import Producer
 from producer.keys.key_store import Caller, KeyStore, Role
 from producer.keys.revocation_watch import RevocationWatch
+from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.orders.order_batcher import OrderBatcher
 from shared.errors import AccountNotFound, DarkroomError
 
@@ -85,6 +86,25 @@ class Parameter:
     schema: Mapping[str, Any]
     description: str
     location: str = "query"
+
+
+LIMIT = Parameter(
+    "limit",
+    {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_LIST_LIMIT,
+        "default": DEFAULT_LIST_LIMIT,
+    },
+    "how many at most",
+)
+
+
+ROW_CURSOR = Parameter(
+    "cursor",
+    {"type": "integer", "minimum": 1, "maximum": MAX_ROW_ID},
+    "`next_cursor` of the page before",
+)
 
 
 def _account_not_found(parts: Mapping[str, str]) -> DarkroomError:

@@ -10,16 +10,19 @@ from producer.api.endpoint import (
     ALL_ROLES,
     BATCH_BODY_BYTES,
     ENQUEUE_ROLES,
+    LIMIT,
+    ROW_CURSOR,
     WRITE_ROLES,
     Endpoint,
     Parameter,
 )
 from producer.api.handlers import audit_handlers, billing_handlers, event_handlers, job_handlers
 from producer.api.monitoring_routes import MONITORING_ENDPOINTS
+from producer.api.pause_routes import PAUSE_ENDPOINTS
 from producer.api.responses.http_errors import PriceNotFound
 from producer.audit_entries import Act
 from producer.jobs.job_filter import FILTER_RULES
-from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID, PAGE_BYTES
+from producer.list_pages import PAGE_BYTES
 from producer.live.positions import LAST_EVENT_ID
 from producer.orders.order import KEY_LENGTH
 from producer.orders.order_fields import ACCOUNT_LENGTH
@@ -43,25 +46,6 @@ def _idempotency_key(longest: int) -> Parameter:
         "the same key of the same account gets the same answer again; in a batch, job i has key/i",
         location="header",
     )
-
-
-_LIMIT = Parameter(
-    "limit",
-    {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": MAX_LIST_LIMIT,
-        "default": DEFAULT_LIST_LIMIT,
-    },
-    "how many at most",
-)
-
-
-_ROW_CURSOR = Parameter(
-    "cursor",
-    {"type": "integer", "minimum": 1, "maximum": MAX_ROW_ID},
-    "`next_cursor` of the page before",
-)
 
 
 _FIELDS = Parameter(
@@ -137,7 +121,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         roles=ALL_ROLES,
         parameters=(
             *_JOB_FILTERS,
-            _LIMIT,
+            LIMIT,
             Parameter("cursor", _JOB_ID["id"], "`next_cursor` of the page before"),
             _FIELDS,
         ),
@@ -256,8 +240,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         roles=ALL_ROLES,
         path_schemas=_ACCOUNT_ID,
         parameters=(
-            _LIMIT,
-            _ROW_CURSOR,
+            LIMIT,
+            ROW_CURSOR,
         ),
         responses={200: "LedgerPage"},
         max_response_bytes=PAGE_BYTES,
@@ -292,6 +276,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         is_stream=True,
     ),
     *MONITORING_ENDPOINTS,
+    *PAUSE_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/v1/audit",
@@ -311,8 +296,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                 {"type": "string", "minLength": 1, "maxLength": MAX_REASON_LENGTH},
                 "only of this actor, login of the database, or prefix of a key",
             ),
-            _LIMIT,
-            _ROW_CURSOR,
+            LIMIT,
+            ROW_CURSOR,
         ),
         responses={200: "AuditPage"},
         max_response_bytes=PAGE_BYTES,

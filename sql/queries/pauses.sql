@@ -19,13 +19,15 @@ SELECT *, false AS is_active FROM darkroom_resume_scope($1, $2, $3::text::jsonb)
 SELECT *, true AS is_active FROM active_pauses ORDER BY id;
 
 -- name: list_pauses
--- A page, newest first, with pauses that have ended. $1 only ids below this or null, $2 how many at
--- most, $3 how many bytes of text. In every row: its place, and how many were found, which is one more
--- than $2 where there are more.
+-- A page, newest first. $1 only ids below this or null, $2 how many at most, $3 how many bytes of text,
+-- $4 only those that are active, or have ended, or null. In every row: its place, and how many were
+-- found, which is one more than $2 where there are more.
 WITH page AS (
     SELECT *, id IN (SELECT id FROM active_pauses) AS is_active
       FROM pauses
-     WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2::bigint + 1
+     WHERE ($1::bigint IS NULL OR id < $1)
+       AND ($4::boolean IS NULL OR (id IN (SELECT id FROM active_pauses)) = $4)
+     ORDER BY id DESC LIMIT $2::bigint + 1
 ), sized AS (
     SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
            sum(400 + octet_length(concat(value, reason, paused_by, resumed_by))) OVER newest

@@ -84,6 +84,8 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "changePrice": ("PUT", PRICE, {"credits": 9, "reason": "why"}),
     "grantCredits": ("POST", GRANTS, {"credits": 5, "reason": "why"}),
     "cancelJob": ("POST", "/v1/jobs/{id}/cancel", {}),
+    "startPause": ("POST", "/v1/pauses", {"scope": "everything", "reason": "why"}),
+    "resumePause": ("POST", "/v1/pauses/1/resume", {}),
 }
 """How each route that changes something is asked to, by staff."""
 OF_CUSTOMERS = {"createJob", "createJobs"}

@@ -73,6 +73,14 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
             ("POST", "/v1/accounts/{id}/grants"): lambda: api.post(
                 "/v1/accounts/acme/grants", {"credits": 5, "reason": "for the test"}
             ),
+            ("GET", "/v1/jobs/counts"): lambda: api.get("/v1/jobs/counts", state="queued"),
+            ("GET", "/v1/overview"): lambda: api.get("/v1/overview"),
+            ("GET", "/v1/history"): lambda: api.get("/v1/history", hours=1),
+            ("POST", "/v1/pauses"): lambda: api.post(
+                "/v1/pauses", {"scope": "everything", "reason": "for the test"}
+            ),
+            ("POST", "/v1/pauses/{id}/resume"): lambda: api.post("/v1/pauses/1/resume"),
+            ("GET", "/v1/pauses"): lambda: api.get("/v1/pauses", active="true"),
             ("GET", "/v1/audit"): lambda: api.get("/v1/audit", limit=10),
             ("GET", "/v1/accounts/{id}/events"): lambda: _opened(
                 api, key, "/v1/accounts/acme/events"

@@ -23,8 +23,14 @@ def check(answer: ApiResponse, status: int, code: str) -> dict[str, Any]:
 
 @pytest.mark.promise(
     *("malformed_request", "key_refused", "insufficient_credits", "forbidden", "job_not_found"),
-    *("account_not_found", "price_not_found", "not_found", "method_not_allowed"),
-    *("idempotency_conflict", "too_late_to_cancel", "request_too_large", "unsupported_content"),
+    *("account_not_found", "price_not_found", "pause_not_found", "not_found"),
+    *(
+        "method_not_allowed",
+        "idempotency_conflict",
+        "too_late_to_cancel",
+        "request_too_large",
+        "unsupported_content",
+    ),
     *("invalid_request", "price_missing", "database_refused"),
     "Nothing is stored if the answer is an error",
 )
@@ -62,6 +68,7 @@ async def refuse_all(api: ApiClient, job_id: str) -> None:
     check(await api.get("/v1/accounts/nobody"), 404, "account_not_found")
     price = await api.put("/v1/prices/nothing/text-to-image/1", {"credits": 1, "reason": "x"})
     check(price, 404, "price_not_found")
+    check(await api.post("/v1/pauses/999/resume"), 404, "pause_not_found")
     check(await api.get("/v1/nothing"), 404, "not_found")
     answer = await api.send("DELETE", "/v1/jobs")
     check(answer, 405, "method_not_allowed")

@@ -16,6 +16,7 @@ from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange
 from producer.api.requests.order_body import MAX_BATCH_JOBS
+from producer.api.requests.pause_body import PauseStart
 from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, OrderFields
 from shared.catalog import ImageRequest, list_families
 
@@ -39,7 +40,7 @@ _NOTES: dict[str, dict[str, Any]] = {
     },
 }
 
-_BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant)
+_BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant, PauseStart)
 
 
 def component_schemas() -> dict[str, Any]:

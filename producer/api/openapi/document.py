@@ -40,6 +40,7 @@ _TAGS = {
     "prices": "What a job costs.",
     "accounts": "Credits, and where they went.",
     "monitoring": "What the queue does now, and what it did.",
+    "pauses": "Submits that are paused, by whom and why.",
     "audit": "Who did what.",
     "service": "How this process is.",
 }

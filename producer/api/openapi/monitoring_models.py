@@ -204,5 +204,5 @@ class History(BaseModel):
     samples: list[Sample]
 
 
-MONITORING_MODELS: tuple[type[BaseModel], ...] = (Overview, History)
+MONITORING_MODELS: tuple[type[BaseModel], ...] = (Overview, History, Pause, PausePage)
 """The models of the document. Pydantic adds the models of their fields."""

@@ -50,7 +50,7 @@ def _check_reason(value: object) -> object:
     )
 
 
-_Reason = Annotated[
+Reason = Annotated[
     str,
     BeforeValidator(_check_reason),
     Field(max_length=MAX_REASON_LENGTH, json_schema_extra=NON_BLANK_TEXT_SCHEMA),
@@ -68,7 +68,7 @@ class PriceChange(BaseModel):
         description="what the account is charged for the whole job, from the next settlement",
         json_schema_extra={"minimum": 0, "maximum": CREDITS_MAX},
     )
-    reason: _Reason = Field(description="why, for the history")
+    reason: Reason = Field(description="why, for the history")
 
 
 class Grant(BaseModel):
@@ -86,7 +86,7 @@ class Grant(BaseModel):
             "not": {"const": 0},
         },
     )
-    reason: _Reason = Field(description="why, for the ledger")
+    reason: Reason = Field(description="why, for the ledger")
     allow_debt: StrictBool = Field(
         default=False,
         description="whether credits below 0 may take more than is available; refused without",

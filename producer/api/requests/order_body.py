@@ -39,7 +39,7 @@ def parse_order(
     if account_id is not None:
         order_fields.setdefault("account_id", account_id)
     if isinstance(order_fields.get("run_at"), str):
-        order_fields["run_at"] = _parse_time(order_fields["run_at"])
+        order_fields["run_at"] = parse_rfc3339(order_fields["run_at"])
     faults: list[Fault] = []
     try:
         request = _read_request(model, task, fields)
@@ -68,10 +68,10 @@ def _read_request(model: object, task: object, fields: Mapping[str, Any]) -> Ima
     return one.validate(task, fields)
 
 
-def _parse_time(text: str) -> datetime | str:
+def parse_rfc3339(text: str) -> datetime | str:
     """Return the RFC 3339 time of the text. Text of another form is returned unchanged.
 
-    The check of `run_at` then refuses it.
+    The check of its field then refuses it.
     """
     if not _RFC3339_TIME.fullmatch(text):
         return text

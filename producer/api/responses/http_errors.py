@@ -73,6 +73,16 @@ class RequestTooSlow(HttpRefusal):
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
+class PauseNotFound(HttpRefusal):
+    """The path names no pause."""
+
+    code = "pause_not_found"
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, pause_id: str) -> None:
+        super().__init__(f"no pause has the id {pause_id!r:.40}; GET /v1/pauses lists them")
+
+
 class PriceNotFound(HttpRefusal):
     """The path names no row of `pricing`."""
 

@@ -56,6 +56,7 @@ _TITLES = {
     "no_connection_left": "Every connection is in use",
     "too_slow": "No answer in time",
     "price_not_found": "There is no such price",
+    "pause_not_found": "There is no such pause",
     "redis_down": "Redis cannot serve now",
     "price_missing": "There is no price for this",
     "job_not_found": "There is no such job",

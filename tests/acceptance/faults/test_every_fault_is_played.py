@@ -23,6 +23,7 @@ OF_SERVERS = frozenset({"postgres_down", "redis_down"})
 """They are no alerts of Postgres's and Redis's contents: `test_servers_away.py` plays both."""
 RUNBOOK = {
     "The lane is paused": "submits_paused",
+    "Pause and resume": "paused_by_operator",
     "Kie fails, or is not there": "submits_paused",
     "Several Kie accounts": (
         "tests/acceptance/test_kie_accounts.py"

@@ -104,7 +104,36 @@ async def _settle(setup: FaultSetup, job_id: UUID) -> None:
     assert said.code == 0, said.err
 
 
+@asynccontextmanager
+async def _paused_queue(setup: FaultSetup) -> AsyncIterator[None]:
+    """Pause everything for a person's reason, with jobs that have waited for minutes."""
+    paused = await setup.darkroom.run(
+        *("queue", "pause", "--everything", "--reason", "Kie bills twice")
+    )
+    assert paused.code == 0, paused.err
+    await setup.enqueue(3)
+    await setup.sql(_LET_SIX_MINUTES_PASS)
+    yield
+    names = {one["name"] for one in await setup.alerts("worker") or []}
+    # A paused queue is not reported as stuck.
+    assert names == {"paused_by_operator"}
+    resumed = await setup.darkroom.run("queue", "resume", "--everything")
+    assert resumed.code == 0, resumed.err
+
+    async def have_ended() -> bool:
+        return not await setup.sql("SELECT FROM jobs WHERE finished_at IS NULL")
+
+    await eventually(have_ended, "the paused jobs have ended")
+
+
 FAULTS = [
+    Fault(
+        "a pause that a person has set",
+        "paused_by_operator",
+        _paused_queue,
+        "submits of everything are paused by",
+        "darkroom queue resume",
+    ),
     Fault(
         "a backlog of minutes",
         "jobs_wait",

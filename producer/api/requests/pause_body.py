@@ -1,0 +1,74 @@
+"""The body of a request that pauses submits."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from producer.api.requests.admin_bodies import Reason
+from producer.api.requests.order_body import parse_rfc3339
+from producer.api.requests.query_parameters import is_storable_text
+from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.pauses import MAX_PAUSE_SECONDS, PauseScope
+from shared.field_faults import format_value
+from shared.request_fields import optional
+
+_NO_NUL: dict[str, Any] = {"pattern": r"^[^\x00]*$"}
+
+
+def _check_value(value: object) -> object:
+    if isinstance(value, str) and 1 <= len(value) <= ACCOUNT_LENGTH and is_storable_text(value):
+        return value
+    raise ValueError(f"{format_value(value)} must be text of 1 to {ACCOUNT_LENGTH} characters")
+
+
+def _check_until(value: object) -> object:
+    time = parse_rfc3339(value) if isinstance(value, str) else value
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        # Near the first and the last year, the conversion to UTC may overflow.
+        with suppress(OverflowError):
+            time.astimezone(UTC)
+            return time
+    raise ValueError(f"{format_value(value)} must be a moment with its timezone")
+
+
+def _check_seconds(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 < value <= MAX_PAUSE_SECONDS:  # type: ignore[operator]
+        return value
+    raise ValueError(
+        f"{format_value(value)} must be a number above 0 and at most {MAX_PAUSE_SECONDS}"
+    )
+
+
+class PauseStart(BaseModel):
+    """What is paused, why, and until when. Without an end, until it is resumed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"scope": "account", "value": "acme", "reason": "they asked", "for_seconds": 7200}
+            ]
+        },
+    )
+
+    scope: PauseScope = Field(description="what is paused")
+    value: Annotated[str | None, optional(_check_value)] = Field(
+        default=None,
+        description="the model, the account or the Kie account; none for everything",
+        max_length=ACCOUNT_LENGTH,
+        json_schema_extra={"minLength": 1, **_NO_NUL},
+    )
+    reason: Reason = Field(description="why, for whoever meets the pause")
+    until: Annotated[datetime | None, optional(_check_until)] = Field(
+        default=None, description="when it ends by itself, with its timezone; not in the past"
+    )
+    for_seconds: Annotated[float | None, optional(_check_seconds)] = Field(
+        default=None,
+        description="after how many seconds it ends by itself; not beside until",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": MAX_PAUSE_SECONDS},
+    )
