@@ -1,4 +1,4 @@
-"""`python -m tests.campaign`: tears at a Darkroom, and prints what became of its jobs."""
+"""`python -m tests.campaign`: kills processes of a deployment, and prints how its jobs ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.report_page import rewrite_section
 
 
 def main() -> int:
-    """Run a campaign; 0 where everything that must be zero is, else 1."""
+    """Run a campaign. Return 0 if every count that must be zero is zero, else 1."""
     options = read_command_line(sys.argv[1:])
     sys.stderr.write(
         f"{options.jobs} jobs, {options.kills} kills, {options.workers} workers, seed"

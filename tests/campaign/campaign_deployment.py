@@ -1,4 +1,4 @@
-"""The house that a campaign tears at: its own Postgres and Valkey, and the simulated Kie."""
+"""The deployment of a campaign: its own Postgres and Valkey, and the simulated Kie."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ _SERVER_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class CampaignDeployment:
-    """Everything that is not killed for good."""
+    """The servers, the simulated Kie and the environments of the processes."""
 
     folder: Path
     servers: Servers
     embedded: EmbeddedServers | None
-    """None where somebody else keeps the servers."""
+    """None if the servers are not managed by the campaign."""
     redis: ArqRedis
     kie_url: str
     environ: dict[str, str]
-    """Of a Darkroom process that reaches the servers directly."""
+    """The environment of a process that connects to the servers directly."""
     cut_environ: dict[str, str]
-    """Of one that reaches them through the relays."""
+    """The environment of a process that connects through the relays."""
     relays: tuple[TcpRelay, TcpRelay]
     webhook_recorder: WebhookRecorder
     clock: SkewedClock
-    """The clock of one worker; right until it is set."""
+    """The clock of one worker. It is right until it is set."""
 
     @property
     def refused(self) -> Path:
-        """The file with the keys of the orders that were refused for want of credits."""
+        """The file with the keys of the orders that were refused because credits were missing."""
         return self.folder / "refused"
 
     def server_pid(self, name: str) -> int | None:
-        """Return the process id of `postgres` or `valkey`, or None while it is away."""
+        """Return the process id of `postgres` or `valkey`, or None while it is down."""
         assert self.embedded is not None
         pid = read_holder(self.embedded.home / "run" / f"{name}.lock")
         return pid if pid is not None and is_alive(pid) else None
 
     async def kill_server(self, name: str) -> float | None:
-        """SIGKILL a server once it is there; return when (epoch), or None where it was away."""
+        """Kill a server with SIGKILL. Return the time (epoch), or None if it was down."""
         pid = await self.wait_for_server(name)
         if pid is None:
             return None
@@ -75,7 +75,7 @@ class CampaignDeployment:
         return time.time()
 
     async def wait_for_server(self, name: str) -> int | None:
-        """Return its process id as soon as it lives, or None where it does not in time."""
+        """Wait for the process. Return its id, or None after the timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_SERVER_SECONDS):
                 while True:
@@ -90,7 +90,7 @@ class CampaignDeployment:
 async def open_campaign_deployment(
     folder: Path, options: CampaignOptions
 ) -> AsyncIterator[CampaignDeployment]:
-    """Start the servers and the simulated Kie, with accounts; end them afterwards."""
+    """Start the servers and the simulated Kie, create accounts, and stop all at the end."""
     async with AsyncExitStack() as stack:
         embedded = await asyncio.to_thread(
             acquire_servers, folder / "home", linger_seconds=0, fsync=options.fsync
@@ -126,7 +126,7 @@ async def open_campaign_deployment(
 async def open_deployment_over(
     folder: Path, options: CampaignOptions, servers: Servers
 ) -> AsyncIterator[CampaignDeployment]:
-    """Start the simulated Kie over servers that somebody else keeps; no link can be cut."""
+    """Start the simulated Kie over given servers. There are no relays."""
     async with AsyncExitStack() as stack:
         await migrate(servers.database_url)
         await _open_accounts(servers, options)
@@ -182,7 +182,7 @@ def _environment(servers: Servers, kie: dict[str, str], options: CampaignOptions
 async def _open_relays(
     servers: Servers, stack: AsyncExitStack
 ) -> tuple[tuple[TcpRelay, TcpRelay], dict[str, str]]:
-    """Open a relay before each server; return them with the URLs that lead through them."""
+    """Open a relay before each server. Return the relays and the URLs that use them."""
     parts = urlsplit(servers.database_url)
     directory = unquote(parts.netloc.partition("@")[2].partition(":")[0])
     to_postgres = await stack.enter_async_context(relay_to(f"{directory}/.s.PGSQL.5432"))

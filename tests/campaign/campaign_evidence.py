@@ -1,4 +1,4 @@
-"""Gathers what is known at the end: the simulated Kie's record, and Darkroom's own tables."""
+"""Reads the evidence at the end: the record of the simulated Kie, and Darkroom's tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FETCH_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task that the simulated Kie made and was paid for."""
+    """A paid task of the simulated Kie."""
 
     id: str
     prompt: str
@@ -36,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the simulated Kie says of itself."""
+    """The record of the simulated Kie."""
 
     summary: Mapping[str, Any]
     tasks: Sequence[Task]
@@ -53,7 +53,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job as it stands in Postgres at the end."""
+    """A job in Postgres at the end."""
 
     id: UUID
     key: str
@@ -92,7 +92,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A paid POST as it stands in Postgres; `worker` is host:pid."""
+    """A paid POST in Postgres. `worker` is host:pid."""
 
     job_id: UUID
     worker: str
@@ -102,12 +102,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What Darkroom's own tables say."""
+    """The contents of Darkroom's tables."""
 
     jobs: Sequence[JobRow]
     attempts: Sequence[Attempt]
     events: Mapping[UUID, Sequence[tuple[float, str]]]
-    """Moment (epoch) and name of each job's events, in order."""
+    """Time (epoch) and name of each job's events, in order."""
     captures: Mapping[UUID, Sequence[Capture]]
     prices: Mapping[int, Price]
     overheld: Sequence[UUID]
@@ -117,18 +117,18 @@ class Tables:
     balances: Mapping[str, tuple[Decimal, Decimal]]
     """Balance and held credits of each account."""
     verdicts: Mapping[str, int]
-    """What became of the callbacks, by verdict."""
+    """The number of callbacks by verdict."""
     findings: Sequence[Finding]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Both sides."""
+    """The record of Kie and Darkroom's tables."""
 
     record: Record
     tables: Tables
     refused: frozenset[str] = frozenset()
-    """Keys of the orders that were refused, at least once, for want of credits."""
+    """Keys of the orders that were refused at least once because credits were missing."""
     webhooks: Sequence[Webhook] = ()
     """Every webhook that arrived."""
     loud_lines: Counter[str] = field(default_factory=Counter)
@@ -139,7 +139,7 @@ class Evidence:
 async def read_summary(
     session: aiohttp.ClientSession, deployment: CampaignDeployment
 ) -> dict[str, Any]:
-    """Return the figures of the simulated Kie's record as of now."""
+    """Return the current figures of the simulated Kie's record."""
     return dict(orjson.loads(await _get(session, f"{deployment.kie_url}/simulator/record")))
 
 
@@ -175,7 +175,7 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
 
 
 async def read_tables(deployment: CampaignDeployment) -> Tables:
-    """Read Darkroom's own tables, and have the doctor examine the books."""
+    """Read Darkroom's tables, and check the invariants of the doctor."""
     async with connect_database(deployment.servers.database_url, connections=2) as database:
         rows = database.pool.fetch
         jobs = await rows(

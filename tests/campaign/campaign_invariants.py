@@ -1,4 +1,4 @@
-"""Judges a campaign: what must be zero, counted by the simulated Kie's own record. Pure."""
+"""Counts what must be zero after a campaign, by the record of the simulated Kie. Pure."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _KIES_VERDICT = Reason.PROVIDER_FAILED.value
 _GIVEN_UP = Reason.SUBMISSION_LOST.value
 _TAKEN_BACK = Reason.CANCELLED_BY_CALLER.value
 _POST_SECONDS = 3.0
-"""How long after its intent was committed a POST may still be under way, or just be answered."""
+"""How long after its intent was committed a POST may be in progress or just answered."""
 _COMMIT_SECONDS = 3.0
-"""How long a price change may take to be seen by a settlement, and the other way round."""
+"""The tolerance between the time of a price change and the time of a settlement."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZeroCount:
-    """Something that must not have happened: who it happened to, nobody where all is well."""
+    """A count that must be zero, with the jobs or tasks that it counts."""
 
     what: str
     who: Sequence[str]
@@ -50,18 +50,18 @@ class ZeroCount:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """Jobs that ended failed/submission_lost, by what the simulated Kie had made of them."""
+    """Jobs that ended failed/submission_lost, by the state of their task at the simulated Kie."""
 
     paid: Sequence[str]
-    """Kie made the images, and nobody got them: our loss, never the caller's."""
+    """Kie made the images, and no job received them. We paid, the caller did not."""
     kept: Sequence[str]
-    """Kie made the images, and they came late: kept on the job, free of charge."""
+    """Kie made the images, and they came late. They are on the job, free of charge."""
     paid_and_failed: Sequence[str]
     never_paid: Sequence[str]
 
 
 def judge(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
-    """Return every zero, kept or not."""
+    """Return every count that must be zero."""
     jobs, record = evidence.tables.jobs, evidence.record
     cases = _Cases(evidence)
     keys = Counter(job.key for job in jobs)
@@ -109,7 +109,7 @@ def judge(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
 
 
 def given_up(evidence: Evidence) -> GivenUp:
-    """Return the jobs that were given up, told apart by the simulated Kie's record."""
+    """Return the jobs that were given up, classified by the record of the simulated Kie."""
     cases = _Cases(evidence)
 
     def ended_so(is_so: Callable[[JobRow, list[str]], bool]) -> list[str]:
@@ -128,7 +128,7 @@ def given_up(evidence: Evidence) -> GivenUp:
 
 
 class _Cases:
-    """Each job beside the tasks that the simulated Kie made of its prompt."""
+    """Each job with the tasks that the simulated Kie made for its prompt."""
 
     def __init__(self, evidence: Evidence) -> None:
         tasks = evidence.record.by_prompt()
@@ -172,7 +172,7 @@ def _is_paid_though_cancelled(job: JobRow, tasks: list[Task]) -> bool:
 
 
 def _forgotten(evidence: Evidence, cases: _Cases) -> list[str]:
-    """Name the given-up jobs whose task id had reached a worker that was not killed just then.
+    """Name the lost jobs whose task id had reached a worker that was not killed at that time.
 
     No callback is needed for these: the worker knew the id, whatever the servers said to it.
     """
@@ -192,7 +192,7 @@ def _forgotten(evidence: Evidence, cases: _Cases) -> list[str]:
 
 
 def _is_price_of(price: Price, job: JobRow) -> bool:
-    """Whether the version was in force for such a job when it ended."""
+    """Return whether the price version was in force for the job when it ended."""
     ended = job.finished_epoch or 0.0
     return (price.task, price.quantity) == (job.task, job.quantity) and (
         price.from_epoch - _COMMIT_SECONDS <= ended <= price.to_epoch + _COMMIT_SECONDS
@@ -251,7 +251,7 @@ def _wrong(evidence: Evidence, options: CampaignOptions) -> list[str]:
 
 
 def _drift(evidence: Evidence) -> list[str]:
-    """Hold Kie's own books against ours."""
+    """Compare the credits that Kie kept with the credits that jobs account for."""
     kept = Decimal(str(evidence.record.summary["credits"]["net"]))
     tasks = evidence.record.by_prompt()
     expected = Decimal(0)
@@ -303,6 +303,6 @@ def _broken(evidence: Evidence) -> list[str]:
 
 
 def name_some(who: Sequence[str]) -> str:
-    """Name a few of them."""
+    """Return the first few names."""
     more = f" and {len(who) - _NAMED_AT_MOST} more" if len(who) > _NAMED_AT_MOST else ""
     return ", ".join(who[:_NAMED_AT_MOST]) + more

@@ -1,4 +1,4 @@
-"""What a campaign is asked to do: how many jobs, how many kills, and the seed of its plan."""
+"""The options of a campaign, such as the number of jobs and kills, and the seed of its plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEEDS = 1_000_000
 _LONGEST_GAP_SECONDS = 600.0
 _seconds = seconds_up_to(_LONGEST_GAP_SECONDS)
 _FEWEST_KILLS = 7
-"""One of each kind; a drill is two."""
+"""One kill of each kind. A drill is two kills."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,44 +26,44 @@ class CampaignOptions:
 
     jobs: int = 5_000
     kills: int = 500
-    """Processes that die by SIGKILL, those that kill themselves at a named point included."""
+    """Deaths by SIGKILL, including processes that kill themselves at a named point."""
     workers: int = 4
     seed: int
     report: Path | None = None
     """The page whose report section is rewritten. Default: none, the report is only printed."""
     seconds_per_kill: float = 2.5
     fault_level: FaultLevel = "usual"
-    """Harsh: more replies lost, more forged callbacks and freezes, and polls hastened for ever."""
+    """Harsh: more lost replies, forged callbacks and freezes, and polls made due all the time."""
     poll_latency_seconds: float = 0.1
     task_seconds: float = 6.0
     """The median time that the simulated Kie takes for a task."""
     unknown_limit_seconds: float = 60.0
     callbacks: bool = True
-    """Whether Kie can call back; without, no lost reply is ever found again."""
+    """Whether Kie sends callbacks. Without them, no lost reply can be recovered."""
     fsync: bool = True
     longest_wait_seconds: float | None = None
-    """How long after the window every job must have ended. Default: as long as jobs may take."""
+    """The time after the window in which every job must end. Default: the longest time of a job."""
     keep_logs: bool = False
-    """Of a clean run too; those of any other are kept anyway."""
+    """Whether the logs of a clean run are kept. Those of other runs are always kept."""
 
     @property
     def window_seconds(self) -> float:
-        """How long jobs arrive and processes are killed."""
+        """The time in which jobs arrive and processes are killed."""
         return self.kills * self.seconds_per_kill
 
     @property
     def limit_seconds(self) -> float:
-        """How long after the window every job must have ended."""
+        """The time after the window in which every job must end."""
         if self.longest_wait_seconds is not None:
             return self.longest_wait_seconds
         return 2 * self.unknown_limit_seconds + 20 * self.task_seconds
 
 
 def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
-    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    """Return the options of the arguments. Raises SystemExit if they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.campaign",
-        description="Kills every process of a Darkroom at random times, and judges the outcome"
+        description="Kills every process of a deployment at random times, and checks the outcome"
         " by the record of the simulated Kie.",
         allow_abbrev=False,
     )

@@ -13,11 +13,11 @@ from producer.orders.order import Priority
 
 ACCOUNTS = ("harbour", "lighthouse", "pier")
 SHORT_ACCOUNT = "skiff"
-"""Owns about half of what it orders: its orders come beside the others, and may be refused."""
+"""Has credits for about half of its orders. They are additional, and may be refused."""
 GRANT = 1_000_000
-"""Credits of each other account: never short, whatever happens."""
+"""Credits of each other account: always enough."""
 PRICES = {1: 6, 2: 7, 4: 8}
-"""What Kie takes, by quantity; our own prices begin there, and are changed meanwhile."""
+"""Kie's price by quantity. Our own prices start there, and are changed during the campaign."""
 
 _QUANTITIES: tuple[Literal[1, 2, 4], ...] = (1, 2, 4)
 _PRIORITIES: tuple[Priority, ...] = ("high", "normal", "normal", "low")
@@ -25,7 +25,7 @@ _SHORT_EVERY, _CLIENT_EVERY, _TAKEN_BACK_EVERY, _TOLD_EVERY = 21, 3, 51, 4
 
 
 def count_orders(jobs: int) -> int:
-    """Return how many orders there are: the jobs, and those of the short account beside them."""
+    """Return the number of orders: the jobs, and the additional orders of the short account."""
     return jobs + jobs // (_SHORT_EVERY - 1)
 
 
@@ -40,34 +40,34 @@ def number_of(key: str) -> int:
 
 
 def is_short(number: int) -> bool:
-    """Whether the order is the short account's."""
+    """Return whether the order is one of the short account."""
     return number % _SHORT_EVERY == _SHORT_EVERY - 1
 
 
 def comes_by_client(number: int) -> bool:
-    """Whether the order comes through the Python client; the others come through the HTTP API."""
+    """Return whether the order uses the Python client. The others use the HTTP API."""
     return number % _CLIENT_EVERY == 0 and not is_short(number)
 
 
 def is_taken_back(number: int) -> bool:
-    """Whether its caller tries to cancel it, as soon as it is placed."""
+    """Return whether its caller cancels the order as soon as it is placed."""
     return number % _TAKEN_BACK_EVERY == _CLIENT_EVERY + 1 and not is_short(number)
 
 
 def is_told(number: int) -> bool:
-    """Whether its end is to be told by a webhook."""
+    """Return whether the order has a webhook."""
     return number % _TOLD_EVERY == 0
 
 
 def grants(jobs: int) -> Mapping[str, Decimal]:
-    """Return what each account is given at the start."""
+    """Return the credits of each account at the start."""
     wanted = (count_orders(jobs) - jobs) * PRICES[2]
     short = Decimal(max(wanted // 2, PRICES[4]))
     return {**dict.fromkeys(ACCOUNTS, Decimal(GRANT)), SHORT_ACCOUNT: short}
 
 
 def order_of(seed: int, number: int, webhook_url: str | None = None) -> Order:
-    """Return the order of that number: always the same one; some have their end told there."""
+    """Return the order of that number, always the same. Some have the webhook URL."""
     random = Random(f"{seed}:{number}")
     prompt, quantity = f"campaign {seed}, order {number}", random.choice(_QUANTITIES)
     request: TextToImage | ImageToImage = TextToImage(
@@ -91,7 +91,7 @@ def order_of(seed: int, number: int, webhook_url: str | None = None) -> Order:
 
 @dataclass(frozen=True, slots=True)
 class OrderBook:
-    """Which orders are due when: evenly over a window that began at a moment (epoch)."""
+    """The due times of the orders, evenly over a window that began at a time (epoch)."""
 
     seed: int
     jobs: int

@@ -1,4 +1,4 @@
-"""The processes that are killed: workers, API, and who places the orders, each with a process."""
+"""The processes that are killed and restarted: workers, the API, and the order process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STARTED_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class CampaignProcesses:
-    """Everybody who may be killed. The first worker receives the callbacks."""
+    """The processes that may be killed. The first worker receives the callbacks."""
 
     workers: tuple[RestartedProcess, ...]
     api: RestartedProcess
@@ -53,7 +53,7 @@ class CampaignProcesses:
 async def running_workers(
     deployment: CampaignDeployment, options: CampaignOptions
 ) -> AsyncIterator[tuple[RestartedProcess, ...]]:
-    """Keep the workers running for as long as the block lasts; yields once all have started."""
+    """Run the workers during the block. Yields when all have started."""
     receiver = urlsplit(deployment.environ.get("KIE_CALLBACK_URL", "")).port or 0
     environs = [dict(deployment.environ) for _ in range(options.workers)]
     environs[-1] = dict(deployment.cut_environ)
@@ -82,7 +82,7 @@ async def running_workers(
 
 @asynccontextmanager
 async def running_api(deployment: CampaignDeployment) -> AsyncIterator[RestartedProcess]:
-    """Keep the HTTP API running for as long as the block lasts; yields once it has started."""
+    """Run the HTTP API during the block. Yields when it has started."""
     process = RestartedProcess(
         "api",
         [sys.executable, "-m", "producer", "api"],
@@ -105,7 +105,7 @@ async def running_api(deployment: CampaignDeployment) -> AsyncIterator[Restarted
 async def running_producer(
     deployment: CampaignDeployment, options: CampaignOptions, started_epoch: float
 ) -> AsyncIterator[RestartedProcess]:
-    """Keep a producer running that places all orders over the window from that moment."""
+    """Run a producer that places all orders over the window from that time."""
     book = OrderBook(options.seed, options.jobs, started_epoch, options.window_seconds)
     given = {
         "seed": book.seed,

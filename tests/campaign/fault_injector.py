@@ -1,4 +1,4 @@
-"""Carries out the plan: kills, drills, freezes and outages, each at its moment."""
+"""Carries out the plan: kills, drills, freezes and outages, each at its time."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _AWAY = (
     RedisError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # The driver's word for a connection whose server has just died.
+    # The driver's error for a connection whose server has just died.
     asyncpg.InternalClientError,
     OSError,
 )
 
 
 class FaultInjector:
-    """Does the harm, and counts what was done."""
+    """Causes the faults, and counts them."""
 
     def __init__(
         self,
@@ -59,15 +59,15 @@ class FaultInjector:
         self._skewing = asyncio.Lock()
         self.done: Counter[FaultKind] = Counter()
         self.not_done: Counter[FaultKind] = Counter()
-        """Faults that found nobody to befall."""
+        """Planned faults that could not be caused, by kind."""
 
     async def carry_out(self, plan: Sequence[PlannedFault]) -> None:
-        """Do everything at its moment; return when the last fault is over."""
+        """Cause each fault at its time. Returns when the last fault is over."""
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for fault in plan:
                 await asyncio.sleep(max(0.0, started + fault.at_seconds - time.monotonic()))
-                # None waits for another: a kill may fall into an outage.
+                # No fault waits for another: a kill may happen in an outage.
                 group.create_task(self._befall(fault))
 
     async def _befall(self, fault: PlannedFault) -> None:
@@ -95,7 +95,7 @@ class FaultInjector:
         (self.done if was_done else self.not_done)[fault.kind] += 1
 
     async def _victim(self) -> RestartedProcess | None:
-        """Choose a worker that is up, and wait a while for another to be up beside it.
+        """Choose a running worker, and wait a while until a second one is running.
 
         So the pace fits the machine: a slow one would otherwise have all workers killed as they
         start. Those that will kill themselves are left to it.
@@ -145,7 +145,7 @@ class FaultInjector:
         return await _insist(self._house.redis.flushall)
 
     async def _change_price(self, _: PlannedFault) -> bool:
-        """As an admin does: an UPDATE that holds from the next settlement."""
+        """Change a price as an admin does, by an UPDATE that holds from the next settlement."""
         quantity, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
 
         async def change() -> None:
@@ -157,7 +157,7 @@ class FaultInjector:
         return await _insist(change)
 
     async def _freeze_worker(self, fault: PlannedFault) -> bool:
-        """Stop a worker for longer than its leases: it wakes up believing that it owns them."""
+        """Stop a worker for longer than its leases, which it assumes to have when it continues."""
         victim = await self._victim()
         pid = victim.send(signal.SIGSTOP) if victim is not None else None
         if victim is None or pid is None:
@@ -171,7 +171,7 @@ class FaultInjector:
         return True
 
     async def _cut_off_worker(self, fault: PlannedFault) -> bool:
-        """Take the servers away from one worker, which lives on and still reaches Kie."""
+        """Disconnect one worker from the servers. It keeps running and reaches Kie."""
         async with self._cutting:
             for relay in self._house.relays:
                 await relay.cut()
@@ -183,7 +183,7 @@ class FaultInjector:
         return True
 
     async def _trouble_links(self, trouble: LinkFault, fault: PlannedFault) -> bool:
-        """Spoil the links of one worker, which hears nothing of it but silence or delay."""
+        """Slow or lose the data of one worker's connections, without closing them."""
         async with self._cutting:
             for relay in self._house.relays:
                 relay.trouble = trouble
@@ -195,7 +195,7 @@ class FaultInjector:
         return True
 
     async def _skew_clock(self, fault: PlannedFault) -> bool:
-        """Set the clock of one worker, and of its successors, minutes ahead or behind."""
+        """Set the clock of one worker and its successors minutes ahead or behind."""
         async with self._skewing:
             minutes = self._random.choice((-60, -10, -1, 1, 10, 40))
             self._house.clock.set(minutes * 60)
@@ -204,14 +204,14 @@ class FaultInjector:
         return True
 
     async def _freeze_links(self, _: PlannedFault) -> bool:
-        """Let the open links of one worker go silent for good, as a NAT does that forgets them."""
+        """Forward nothing more on one worker's open connections, as a NAT that lost its entries."""
         async with self._cutting:
             for relay in self._house.relays:
                 relay.freeze()
         return True
 
     async def _refuse_writes(self, fault: PlannedFault) -> bool:
-        """Make Postgres read-only for a while: it answers, and refuses every write."""
+        """Make Postgres read-only for a while. It answers, and refuses every write."""
         refused_epoch = time.time()
         if not await _insist(partial(self._make_writable, False)):
             return False
@@ -226,7 +226,7 @@ class FaultInjector:
     async def _lock_account(self, fault: PlannedFault) -> bool:
         """Hold the row lock of one account in a session of its own."""
         account = self._random.choice(ACCOUNTS)
-        # Where a kill of Postgres ends the session, it ends the lock early.
+        # A kill of Postgres ends the session, and the lock with it.
         with suppress(*_AWAY):
             async with self._session() as connection, connection.transaction():
                 await connection.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", account)
@@ -264,7 +264,7 @@ class FaultInjector:
 
 
 async def _insist(do: Callable[[], Awaitable[object]]) -> bool:
-    """Do it as soon as the server is there; return whether it came in time."""
+    """Act as soon as the server answers. Return whether it answered in time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_INSIST_SECONDS):
             while True:

@@ -1,4 +1,4 @@
-"""Draws the plan of a campaign: which fault happens at which moment. Pure, repeated by a seed."""
+"""Draws the plan of a campaign: the time of each fault. Pure; a seed repeats it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 
 
 class FaultKind(StrEnum):
-    """What can happen to the house."""
+    """The kinds of faults."""
 
     KILL_WORKER = "kill -9 of a worker at a random time"
-    DRILL = "kill -9 of a worker whose successor dies at a named point"
+    DRILL = "kill -9 of a worker whose successor kills itself at a named point"
     KILL_PRODUCER = "kill -9 of the process that places the orders"
     KILL_API = "kill -9 of the HTTP API"
     KILL_VALKEY = "kill -9 of Valkey"
@@ -33,7 +33,7 @@ class FaultKind(StrEnum):
     HANG_VALKEY = "Valkey hangs"
     REFUSE_WRITES = "Postgres refuses every write, as a demoted server does"
     LOCK_ACCOUNT = "an account's row locked by another session"
-    SKEW_CLOCK = "a worker's clock set wrong by minutes, and right again"
+    SKEW_CLOCK = "a worker's clock set wrong by minutes, then right again"
     FREEZE_LINKS = "a worker's links to Valkey and Postgres frozen for good"
     CHANGE_PRICE = "a price changed by a plain UPDATE"
 
@@ -45,9 +45,9 @@ class PlannedFault:
     at_seconds: float
     kind: FaultKind
     point: CrashPoint | None = None
-    """Where the killed worker's successor kills itself; for drills."""
+    """For drills: the point where the killed worker's successor kills itself."""
     length_seconds: float = 0.0
-    """How long it lasts, where it lasts."""
+    """The duration of a fault that lasts."""
 
 
 # Shares of the kills; the rest are workers at random times. A drill is two deaths.
@@ -67,7 +67,7 @@ _LONG_OUTAGE_SECONDS = 30.0
 
 
 def draw_plan(options: CampaignOptions, random: Random) -> list[PlannedFault]:
-    """Return the faults in the order of their moments; they kill exactly as often as asked."""
+    """Return the faults in the order of their times, with exactly as many kills as requested."""
     window = options.window_seconds
     bare = [*_kills(options.kills, random), *_others(options, random)]
     moments = [random.uniform(_FIRST_SHARE * window, _LAST_SHARE * window) for _ in bare]

@@ -1,4 +1,4 @@
-"""Orders over the HTTP API, as a caller places them who knows that any reply may be lost."""
+"""Places orders over the HTTP API, as a caller that expects any reply to be lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ACCEPTED, _TOO_FEW_CREDITS, _TOO_LATE, _BROKEN = 202, 402, 409, 500
 
 
 class UnexpectedAnswer(Exception):
-    """The API answered what it never should: the campaign's orders will be missing, and seen."""
+    """The API gave a response that it must not give. The missing orders fail the campaign."""
 
 
 class HttpOrders:
@@ -31,7 +31,7 @@ class HttpOrders:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def place(self, order: Order, *, times: int = 1) -> str | None:
-        """Place the order so many times at once; return its job's id, or None where refused.
+        """Place the order so many times at once. Return its job's id, or None if it is refused.
 
         Raises `UnexpectedAnswer`, also where one key was given two jobs.
         """
@@ -53,16 +53,16 @@ class HttpOrders:
         return str(answer["id"])
 
     async def take_back(self, job_id: str) -> None:
-        """Ask to cancel the job, which may be too late."""
+        """Cancel the job, which may be too late."""
         status, answer = await self._insist(f"/v1/jobs/{job_id}/cancel", None, {})
-        # Too late it is as well where the reply to the cancelling was lost.
+        # A lost reply to an earlier cancel leads to "too late" as well.
         if status not in {200, _TOO_LATE}:
             raise UnexpectedAnswer(f"cancelling {job_id} was answered {status}: {answer}")
 
     async def _insist(
         self, path: str, body: dict[str, Any] | None, headers: dict[str, str]
     ) -> tuple[int, Any]:
-        """Ask again while the connection breaks or the API says that it cannot."""
+        """Repeat the request while the connection breaks or the API is unavailable."""
         timeout = aiohttp.ClientTimeout(total=_TRY_SECONDS)
         while True:
             try:

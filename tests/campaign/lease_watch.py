@@ -1,4 +1,4 @@
-"""Sees in Valkey whose deliveries a killed worker took with it: those it had under lease."""
+"""Reads from Valkey which deliveries a killed worker had under lease."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNRENEWED_MS = LEASE_MS - 3_500
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A delivery that a worker had in hand when it was killed."""
+    """A delivery under a lease of a worker that was killed."""
 
     killed_at_epoch: float
     job_id: UUID
@@ -34,16 +34,16 @@ class Orphan:
 
 
 class LeaseWatch:
-    """Notes the orphans of every kill, where Valkey was there to tell."""
+    """Records the orphans of every kill, if Valkey answers."""
 
     def __init__(self, deployment: CampaignDeployment) -> None:
         self._redis = deployment.redis
         self.orphans: list[Orphan] = []
         self.blind_kills = 0
-        """Kills of which Valkey, being away itself, could not tell the orphans."""
+        """Kills whose orphans are not known, because Valkey was down."""
 
     async def read_leases(self) -> Mapping[bytes, bytes] | None:
-        """Return who has which delivery under lease, or None where Valkey does not say."""
+        """Return the lease holder of each delivery, or None if Valkey does not answer."""
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 keys = [
@@ -70,7 +70,7 @@ class LeaseWatch:
             return [int(left) for left in await pipe.execute()]
 
     async def note_orphans(self, before: Mapping[bytes, bytes] | None, killed_at: float) -> None:
-        """Look again a while after a kill: what nobody renewed belonged to the dead."""
+        """Read the leases again after a kill. Those not renewed were the dead worker's."""
         if before is None:
             self.blind_kills += 1
             return

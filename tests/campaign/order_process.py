@@ -1,4 +1,4 @@
-"""The backend service of a campaign, a process to be killed: places the orders as they come due.
+"""The backend service of a campaign: places the orders when they are due, and may be killed.
 
 Run as `python -m tests.campaign.order_process '{...}'`. After a death it begins again a few orders
 before the last one that it knows to be placed, as a backend service would that cannot know. Most
@@ -31,7 +31,7 @@ _TWICE_AT_ONCE_SHARE = 0.1
 
 
 class OrderProcess:
-    """Places orders, in doubt twice: the idempotency keys make one job of them."""
+    """Places orders, again if in doubt. The idempotency key makes them one job."""
 
     def __init__(
         self, producer: Producer, api: HttpOrders, book: OrderBook, progress: Path
@@ -43,7 +43,7 @@ class OrderProcess:
         self._random = Random(time.time_ns())
 
     async def place_all(self) -> None:
-        """Place every order; outages of Postgres and of the API are waited for."""
+        """Place every order. Waits while Postgres or the API is down."""
         number = max(0, self._placed_before() - _OVERLAP)
         while number < self._book.length:
             due = min(self._book.due(time.time()), number + _MOST_AT_ONCE)
@@ -69,12 +69,12 @@ class OrderProcess:
         try:
             await self._producer.enqueue_many([self._book.order(number) for number in numbers])
         except PostgresDown:
-            # Perhaps the commit got through: the same keys are sent again.
+            # The commit may have succeeded: the same keys are sent again.
             return False
         return True
 
     async def _place_by_http(self, number: int) -> None:
-        # A short account may be refused once and served the next time: twice may differ there.
+        # Two requests of the short account may differ: one is refused, the next is accepted.
         is_doubled = not is_short(number) and self._random.random() < _TWICE_AT_ONCE_SHARE
         order = self._book.order(number)
         job_id = await self._api.place(order, times=2 if is_doubled else 1)
@@ -91,7 +91,7 @@ class OrderProcess:
 
 
 async def place_orders(arguments: str) -> None:
-    """Connect by the environment and place what the arguments, a JSON object, describe."""
+    """Connect by the environment, and place the orders of the argument, a JSON object."""
     given = orjson.loads(arguments)
     book = OrderBook(
         given["seed"],

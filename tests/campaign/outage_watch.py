@@ -1,4 +1,4 @@
-"""Notes when Valkey or Postgres was away: from its death or hang until it answers again."""
+"""Records outages of Valkey and Postgres, from the death or hang to the next answer."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class OutageInterval:
 
 
 class OutageWatch:
-    """Notes the outages that the reaper causes."""
+    """Records the outages that the fault injector causes."""
 
     def __init__(self, deployment: CampaignDeployment) -> None:
         self._house = deployment
         self.outages: list[OutageInterval] = []
 
     async def until_it_answers(self, server: str, from_epoch: float) -> None:
-        """Note an outage of `valkey` or `postgres` that began then, once it is over."""
+        """Record an outage of `valkey` or `postgres` that began at this time, when it is over."""
         ask = {"valkey": self._ask_valkey, "postgres": self._ask_postgres}[server]
         with suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST_SECONDS):
@@ -64,7 +64,7 @@ async def _answers(ask: Callable[[], Awaitable[None]]) -> bool:
 
 
 def overlap_seconds(from_epoch: float, to_epoch: float, outages: Sequence[OutageInterval]) -> float:
-    """Return for how much of that time at least one server was away."""
+    """Return for how many seconds of that time at least one server was down."""
     away, reached = 0.0, from_epoch
     for outage in sorted(outages, key=lambda one: one.from_epoch):
         start = max(reached, outage.from_epoch)

@@ -24,7 +24,7 @@ _AFTER_AN_OUTAGE_SECONDS = 1.0
 async def requesting_polls(
     deployment: CampaignDeployment, options: CampaignOptions
 ) -> AsyncIterator[None]:
-    """Hasten the polls of random jobs for as long as the block lasts."""
+    """Make polls of random jobs due now during the block."""
     tasks = [asyncio.create_task(_hasten(deployment))] if options.fault_level == "harsh" else []
     try:
         yield

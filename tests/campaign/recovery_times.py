@@ -1,4 +1,4 @@
-"""Measures how soon jobs move again after a kill, and the longest stall of any job. Pure."""
+"""Measures how soon jobs continue after a kill, and the longest stall of any job. Pure."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _CLAIMED, _GIVEN_UP = "claimed", "submission_lost"
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A job that a killed worker had in its hands, and how long nothing happened to it."""
+    """A job that a killed worker was working on, and the time until its next event."""
 
     seconds: float
-    """Since the death of the last worker that had it."""
+    """Seconds since the death of the last worker that had it."""
     since_first_seconds: float
-    """The same, unless several that had it died in a row."""
+    """Seconds since the first death, if several workers that had it died in a row."""
     deaths: int
     from_epoch: float
     job: str
     doing: str
     """`submitting` or `polling`."""
     unmanned_seconds: float
-    """For how much of that time no worker at all was up."""
+    """For how many of these seconds no worker was running."""
     outage_seconds: float
-    """For how much of it Valkey or Postgres was away."""
+    """For how many of these seconds Valkey or Postgres was down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _Loss:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A time in which nothing happened to an open job: no event, no poll."""
+    """A time in which an open job had no event and no poll."""
 
     seconds: float
     from_epoch: float
@@ -57,7 +57,7 @@ class Stall:
 
 
 def moments_of(evidence: Evidence, job: JobRow) -> list[float]:
-    """Return every moment (epoch) at which something happened to a job, in order."""
+    """Return the times (epoch) of a job's events and polls, in order."""
     events = [at for at, _ in evidence.tables.events.get(job.id, ())]
     polls = evidence.record.polls.get(job.task_id or "", ())
     end = max(events, default=job.created_epoch)
@@ -71,7 +71,7 @@ def moved_again(
     lives: Sequence[tuple[float, float]],
     outages: Sequence[OutageInterval],
 ) -> list[Moved]:
-    """Return what became of every job in the hands of a worker that died.
+    """Return the recovery of every job that a killed worker was working on.
 
     `lives` are the times (epoch) in which some worker was up.
     """
@@ -97,7 +97,7 @@ def moved_again(
 
 
 def _unmanned_seconds(start: float, end: float, lives: Sequence[tuple[float, float]]) -> float:
-    """Return for how long between two moments nobody was up."""
+    """Return for how many seconds between two times no worker was running."""
     unmanned, reached = 0.0, start
     for up_at, down_at in sorted(lives):
         if down_at <= reached or up_at >= end:
@@ -108,7 +108,7 @@ def _unmanned_seconds(start: float, end: float, lives: Sequence[tuple[float, flo
 
 
 def _deliveries(evidence: Evidence, orphans: Sequence[Orphan]) -> Iterator[_Loss]:
-    """Yield the jobs whose delivery a worker had in hand when it died."""
+    """Yield the jobs whose delivery a worker had when it died."""
     jobs = {job.id: job for job in evidence.tables.jobs}
     for orphan in orphans:
         job, killed = jobs[orphan.job_id], orphan.killed_at_epoch
@@ -119,7 +119,7 @@ def _deliveries(evidence: Evidence, orphans: Sequence[Orphan]) -> Iterator[_Loss
 
 
 def _submits(evidence: Evidence, deaths: Sequence[Death]) -> Iterator[_Loss]:
-    """Yield the jobs whose paid POST was begun and not settled when their worker died."""
+    """Yield the jobs whose paid POST was sent and not recorded when their worker died."""
     jobs = {job.id: job for job in evidence.tables.jobs}
     deaths_of: defaultdict[str, list[float]] = defaultdict(list)
     for death in deaths:
@@ -128,7 +128,7 @@ def _submits(evidence: Evidence, deaths: Sequence[Death]) -> Iterator[_Loss]:
         for killed in deaths_of[attempt.worker.rpartition(":")[2]]:
             events = evidence.tables.events[attempt.job_id]
             after = next((at for at, _ in events if at > killed), None)
-            # Where its outcome had been stored, as unknown too, nobody had it in hand any more.
+            # A stored outcome, also an unknown one, means that no worker had the job any more.
             newest = [event for at, event in events if at <= killed][-1:]
             is_open = attempt.sent_epoch <= killed and newest == [_CLAIMED]
             if is_open and after is not None:
@@ -154,7 +154,7 @@ def _stalls(evidence: Evidence, job: JobRow) -> Iterator[Stall]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of them does not exceed; NaN of none."""
+    """Return the smallest value that at least this share of them does not exceed, NaN for none."""
     if not values:
         return math.nan
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

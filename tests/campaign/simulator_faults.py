@@ -1,4 +1,4 @@
-"""The simulated Kie's faults in a campaign, and how fast it answers."""
+"""The faults and latencies of the simulated Kie in a campaign."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def list_simulator_faults(options: CampaignOptions) -> Mapping[str, str]:
 
 
 def simulator_arguments(options: CampaignOptions) -> Sequence[str]:
-    """Return what the simulator is told on its command line."""
+    """Return the command line arguments of the simulator."""
     arguments = ["--seed", str(options.seed), "--creates-per-10-seconds", "0"]
     arguments += ["--create-latency", "0.4", "--poll-latency", f"{options.poll_latency_seconds:g}"]
     arguments += ["--latency-jitter", "0.5", "--duration", f"{options.task_seconds:g}"]

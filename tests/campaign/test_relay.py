@@ -1,4 +1,4 @@
-"""The campaign's relay does to a link what it says."""
+"""The campaign's relay: delays, losses and cuts of connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.tcp_relay import LinkFault, TcpRelay, relay_to
 
 @asynccontextmanager
 async def echo_behind_a_relay(folder: Path) -> AsyncIterator[tuple[TcpRelay, list[bytes]]]:
-    """Run a server that answers in capitals; yields the relay before it and what it has heard."""
+    """Run a server that answers in capitals. Yields the relay before it and what it received."""
     heard: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,7 +31,7 @@ async def echo_behind_a_relay(folder: Path) -> AsyncIterator[tuple[TcpRelay, lis
 
 
 async def ask(relay: TcpRelay, words: bytes) -> bytes:
-    """Ask over a link of its own, and give up after a moment."""
+    """Ask over a new connection, with a short timeout."""
     reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
     try:
         writer.write(words)

@@ -22,7 +22,7 @@ SHORT = CampaignOptions(
 )
 
 
-# Half a minute, where the machine has time for it.
+# Half a minute on an idle machine.
 @pytest.mark.timeout(240)
 async def test_kill_9_of_everybody_loses_nothing_and_pays_and_charges_once() -> None:
     result = await run_campaign(SHORT)

@@ -1,4 +1,4 @@
-"""The receiver of the campaign's webhooks: notes every one, and takes some only the second time."""
+"""The receiver of the campaign's webhooks. Records all, and accepts some only the second time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _REFUSED_ONE_IN, _LEFT_WITHOUT_ANSWER_ONE_IN = 11, 13
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One try of one message, as it arrived."""
+    """One received try of one message."""
 
     message: str
-    """The `webhook-id`: the same for every try."""
+    """The `webhook-id`, the same for every try."""
     job_id: str
     event: str
     """`job.succeeded` and so on; `job.delivered_late` follows the message of the end."""
@@ -30,13 +30,13 @@ class Webhook:
     body: bytes = field(repr=False)
 
     def is_signed_with(self, secret: str) -> bool:
-        """Whether one of its signatures is that secret's."""
+        """Return whether one of its signatures is valid for the secret."""
         right = webhook_signature(secret, self.message, self.timestamp, self.body)
         return any(hmac.compare_digest(right, one) for one in self.signature.split())
 
 
 class WebhookRecorder:
-    """What has arrived so far."""
+    """Every webhook received so far."""
 
     def __init__(self) -> None:
         self.webhooks: list[Webhook] = []
@@ -44,7 +44,7 @@ class WebhookRecorder:
         self._seen: set[str] = set()
 
     async def take(self, request: web.Request) -> web.StreamResponse:
-        """Note a webhook; of some the first try is refused, or noted and never answered."""
+        """Record a webhook. The first try of some is refused, or recorded and not answered."""
         body = await request.read()
         told, headers = orjson.loads(body), request.headers
         job = told["data"]
@@ -71,7 +71,7 @@ class WebhookRecorder:
 
 @asynccontextmanager
 async def open_webhook_recorder() -> AsyncIterator[WebhookRecorder]:
-    """Receive on a loopback port for as long as the block lasts."""
+    """Receive on a loopback port during the block."""
     webhook_recorder = WebhookRecorder()
     app = web.Application()
     app.router.add_post("/ends", webhook_recorder.take)

@@ -1,4 +1,4 @@
-"""`python -m tests.failover`: fails both servers over under load, and judges the outcome."""
+"""`python -m tests.failover`: fails both servers over under load, and checks the outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.report_page import rewrite_section
 
 
 def main() -> int:
-    """Run the campaigns one after the other; 0 where all that must be zero is."""
+    """Run the campaigns one after the other. Return 0 if every count that must be zero is zero."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.failover",
         description="Kills the primaries of Postgres and Valkey under load and promotes others:"

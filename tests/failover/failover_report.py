@@ -16,7 +16,7 @@ MARKS = {
         "<!-- failover with losses: end -->",
     ),
 }
-"""By kind of standby: where its section of the page begins and ends."""
+"""The begin and end marks of each section of the page, by kind of standby."""
 
 
 def write_report(outcomes: Sequence[FailoverResult]) -> str:

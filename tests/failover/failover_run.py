@@ -1,4 +1,4 @@
-"""Conducts a failover campaign: orders go on while the primaries die and others are promoted."""
+"""Runs a failover campaign: orders continue while the primaries die and others are promoted."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from tests.support.eventually import until, within
 
 GOAL_SECONDS = 15.0
 _NOTICED_SECONDS = 1.0
-"""From the death of a Postgres primary to the promotion, as a failover manager takes it."""
+"""The time from the death of a Postgres primary to the promotion, typical of failover managers."""
 _STALLED_SECONDS = 1.0
-"""How long an asynchronous standby has received nothing when its primary dies."""
+"""The time for which an asynchronous standby has received nothing when its primary dies."""
 LOSS_FINDING = "no writes were lost"
 _WITHOUT_CAUSE = "jobs given up although Kie's reply was not lost on purpose"
 BROKEN_BY_LOSS = frozenset(
@@ -67,17 +67,17 @@ BROKEN_BY_LOSS = frozenset(
         "webhooks that tell another end, or are not signed",
     }
 )
-"""What no software behind the database can keep at zero where the database loses writes."""
+"""The counts that cannot be zero if the database loses writes."""
 _LOOK_SECONDS = 0.5
 _READ_SECONDS = 120.0
 _DOCTOR_SECONDS = 60.0
 _AROUND_SECONDS = 300.0
-"""What a campaign may take beside its orders and their ends: the servers, the processes, the
-judge."""
+"""The time for everything but the orders and their ends: the servers, the processes, the
+checks."""
 _OPEN_JOBS = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
 _OPEN = f"SELECT ({_OPEN_JOBS}) + (SELECT count(*) FROM webhook_messages WHERE state = 'pending')"
 _FEWEST_OPEN = 5
-"""A primary dies when so many jobs are open: where none is, none can be seen to move again."""
+"""A primary is killed when that many jobs are open, so that their recovery can be measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class FailoverPlan:
 
     jobs: int = 400
     times: int = 3
-    """How often each of the two primaries dies."""
+    """How many times each of the two primaries dies."""
     workers: int = 3
     seed: int = 1
     callbacks: bool = True
@@ -96,13 +96,13 @@ class FailoverPlan:
 
     @property
     def most_seconds(self) -> float:
-        """How long the whole may take, whatever happens."""
+        """Return the limit of the whole campaign."""
         ordering_seconds = 2 * self.times * (self.seconds_between + GOAL_SECONDS)
         return ordering_seconds + self.longest_wait_seconds + _AROUND_SECONDS
 
     @property
     def options(self) -> CampaignOptions:
-        """The same as the judge of the campaigns wants it."""
+        """Return the same options for the checks of campaigns."""
         return CampaignOptions(
             jobs=self.jobs,
             kills=1,
@@ -118,7 +118,7 @@ class FailoverPlan:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """One death and promotion; moments are epochs."""
+    """One death and promotion. Times are epochs."""
 
     server: str
     died_epoch: float
@@ -127,23 +127,23 @@ class Failover:
 
 @dataclass(frozen=True, slots=True)
 class FailoverResult:
-    """All that a report tells."""
+    """The content of a report."""
 
     plan: FailoverPlan
     evidence: Evidence
     zeros: Sequence[ZeroCount]
     failovers: Sequence[Failover]
     doctor: Sequence[dict[str, Any]]
-    """What `darkroom doctor` found at the end, a finding each."""
+    """The findings of `darkroom doctor` at the end."""
     doctor_code: int
     losses: LostWriteEvidence
-    """What workers noticed and kept."""
+    """The lost writes that workers detected."""
     promotions: int
-    """How often the Sentinels promoted a Valkey: more often than one died where they erred."""
+    """How many times the Sentinels promoted a Valkey. More than the deaths means a false one."""
     took_seconds: float
 
     def is_clean(self) -> bool:
-        """Whether jobs moved again in time, all that must be zero is, and the doctor says so.
+        """Return whether jobs continued in time, every count is zero, and the doctor agrees.
 
         An asynchronous standby may have lost writes; then the doctor must have found it.
         """
@@ -155,13 +155,13 @@ class FailoverResult:
         return in_time and broken <= BROKEN_BY_LOSS and has_found == bool(broken)
 
     def orphans(self) -> set[str]:
-        """Return the tasks that Kie made and no job has, by Kie's own record."""
+        """Return the tasks of Kie's record that no job has."""
         owned = {job.task_id for job in self.evidence.tables.jobs}
         return {task.id for task in self.evidence.record.tasks} - owned
 
 
 def seconds_until_moved(outcome: FailoverResult, failover: Failover) -> tuple[float, float, int]:
-    """Return after how many seconds the first open job moved, and the last; and how many there are.
+    """Return the seconds until the first and the last open job moved, and the number of open jobs.
 
     A job moves by an event or a poll. Those that were open at the promotion are counted, up to
     their next move.
@@ -181,7 +181,7 @@ def seconds_until_moved(outcome: FailoverResult, failover: Failover) -> tuple[fl
 
 
 async def run_failover(plan: FailoverPlan) -> FailoverResult:
-    """Run a campaign in a folder of its own, which stays behind where the outcome is not clean."""
+    """Run a campaign in its own folder, which is kept if the outcome is not clean."""
     folder = Path(tempfile.mkdtemp(prefix="failover-"))
     folder.chmod(0o755)
     keep = True
@@ -243,7 +243,7 @@ async def _conduct(
 
 
 def _given_up_without_cause(evidence: Evidence) -> ZeroCount:
-    """Without callbacks a lost reply is never found again; but no worker dies in this campaign."""
+    """Without callbacks a lost reply cannot be recovered, but no worker dies in this campaign."""
     tasks = evidence.record.by_prompt()
     return ZeroCount(
         _WITHOUT_CAUSE,
@@ -293,7 +293,7 @@ async def _fail_over_postgres(plan: FailoverPlan, postgres: PostgresPair) -> Fai
 async def _until_all_ended(
     deployment: CampaignDeployment, processes: CampaignProcesses, longest_seconds: float
 ) -> None:
-    """Return when every job and every task has ended; or late, for the judge to say so."""
+    """Wait until every job and every task has ended, or until the limit."""
     ends_at = time.monotonic() + longest_seconds
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         while time.monotonic() < ends_at:
@@ -307,7 +307,7 @@ async def _until_all_ended(
 
 
 async def _count(deployment: CampaignDeployment, statement: str) -> int | None:
-    """Return the count, or None where Postgres cannot tell it now."""
+    """Return the count, or None while Postgres is down."""
     try:
         connection = await asyncpg.connect(deployment.servers.database_url, timeout=5)
     except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError):
@@ -321,7 +321,7 @@ async def _count(deployment: CampaignDeployment, statement: str) -> int | None:
 
 
 async def _ask_doctor(deployment: CampaignDeployment) -> tuple[int, list[dict[str, Any]]]:
-    """Run `darkroom doctor --json` beside the workers; return its exit code and findings."""
+    """Run `darkroom doctor --json` while workers run. Return its exit code and findings."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

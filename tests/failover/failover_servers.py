@@ -1,4 +1,4 @@
-"""Runs the programs of the embedded wheels as servers of a test: ports, folders, an account."""
+"""Runs the programs of the embedded wheels as servers of a test, with ports, folders and a user."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now; never the same one twice."""
+    """Return a free port, never the same one twice."""
     random = SystemRandom()
     while True:
         port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
@@ -74,7 +74,7 @@ class ServerPrograms:
         return ensure_executable_by(self.account, program, self.folder / "binaries", owner=None)
 
     def make_folder(self, name: str) -> Path:
-        """Make an empty folder that belongs to the user of the servers."""
+        """Create an empty folder that belongs to the user of the servers."""
         path = self.folder / name
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(mode=0o700)
@@ -82,7 +82,7 @@ class ServerPrograms:
         return path
 
     async def start(self, name: str, arguments: Sequence[str]) -> asyncio.subprocess.Process:
-        """Start a server; what it says goes into a log beside its data."""
+        """Start a server. Its output goes to a log next to its data."""
         with (self.folder / f"{name}.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *arguments,
@@ -95,7 +95,7 @@ class ServerPrograms:
             )
 
     async def run(self, name: str, arguments: Sequence[str]) -> None:
-        """Run a program to its end, which must be a good one."""
+        """Run a program to its end. Fails unless it exits with 0."""
         process = await self.start(name, arguments)
         try:
             code = await within(_RUN_SECONDS, f"{name} has ended", process.wait())
@@ -116,7 +116,7 @@ class ServerPrograms:
 
 
 async def end(process: asyncio.subprocess.Process | None, number: signal.Signals) -> None:
-    """Send the signal to a server that lives, and wait for its end; kill one that takes long."""
+    """Send the signal to a running server, and wait for its end. Kills it after a timeout."""
     if process is None or process.returncode is not None:
         return
     process.send_signal(number)

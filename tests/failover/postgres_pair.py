@@ -1,4 +1,4 @@
-"""A Postgres primary with one standby: killed, promoted, and made whole again."""
+"""A Postgres primary with one standby, which can be killed, promoted and rebuilt."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PostgresNode:
 
 
 class PostgresPair:
-    """The two servers. With `is_synchronous`, no commit is answered that the standby lacks."""
+    """The two servers. With `is_synchronous`, a commit returns when the standby has it."""
 
     def __init__(self, programs: ServerPrograms, *, is_synchronous: bool) -> None:
         self._programs = programs
@@ -45,13 +45,13 @@ class PostgresPair:
 
     @property
     def url(self) -> str:
-        """The URL that names both, in an order that says nothing."""
+        """Return the URL that names both servers."""
         nodes = sorted((self.primary, self.standby), key=lambda node: node.name)
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
         return f"postgresql://{USER}@{hosts}/darkroom?target_session_attrs=read-write"
 
     async def start(self) -> None:
-        """Make the primary and its standby."""
+        """Create the primary and its standby."""
         node = self.primary
         self._programs.make_folder(node.name)
         initdb = [self._programs.postgres("initdb"), "-D", str(node.data), "-U", USER]
@@ -63,10 +63,10 @@ class PostgresPair:
         await self.add_standby()
 
     async def add_standby(self) -> None:
-        """Copy the primary into the other folder, and let the copy follow it."""
+        """Copy the primary into the other folder, and start the copy as its standby."""
         node = self.standby
         await end(node.process, signal.SIGINT)
-        # A standby that is not there must not hold up the base backup's own statements.
+        # A missing standby must not delay the statements of the base backup.
         await self._wait_for_standby(is_wanted=False)
         self._programs.make_folder(node.name)
         source = f"host=127.0.0.1 port={self.primary.port} user={USER} application_name={_STANDBY}"
@@ -79,7 +79,7 @@ class PostgresPair:
         await self._wait_for_standby(is_wanted=self._is_synchronous)
 
     async def kill_primary(self) -> float:
-        """SIGKILL the primary with all its processes; return when (epoch)."""
+        """Kill the primary and all its processes with SIGKILL. Return the time (epoch)."""
         process = self.primary.process
         assert process is not None
         rows = await self._fetch(self.primary, "SELECT pg_is_in_recovery() AS follows")
@@ -90,7 +90,7 @@ class PostgresPair:
         return at_epoch
 
     async def promote(self) -> float:
-        """Promote the standby, which is the primary from now on; return when it was told to."""
+        """Promote the standby. Return the time of the command."""
         at_epoch = time.time()
         self.primary, self.standby = self.standby, self.primary
         await self._execute(self.primary, "SELECT pg_promote(true, 30)")
@@ -98,7 +98,7 @@ class PostgresPair:
         return at_epoch
 
     async def stall_standby(self) -> None:
-        """Let the standby receive nothing more: what is committed from now on is only here."""
+        """Disconnect the standby. Later commits are only on the primary."""
         await self._execute(self.standby, "ALTER SYSTEM SET primary_conninfo = ''")
         await self._execute(self.standby, "SELECT pg_reload_conf()")
 
@@ -108,7 +108,7 @@ class PostgresPair:
         await until(is_alone, "the standby is cut off")
 
     async def stop(self) -> None:
-        """End both."""
+        """Stop both servers."""
         for node in (self.standby, self.primary):
             await end(node.process, signal.SIGINT)
 
@@ -183,7 +183,7 @@ class PostgresPair:
 async def running_postgres_pair(
     programs: ServerPrograms, *, is_synchronous: bool = True
 ) -> AsyncIterator[PostgresPair]:
-    """Run a primary and its standby for as long as the block lasts."""
+    """Run a primary and its standby during the block."""
     pair = PostgresPair(programs, is_synchronous=is_synchronous)
     try:
         await pair.start()

@@ -1,4 +1,4 @@
-"""The clients of a pair of servers find the new primary by themselves."""
+"""Clients of a pair of servers connect to the new primary without a restart."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_pool_continues_at_the_standby_that_was_promoted(postgres: Postg
 async def test_a_host_that_is_dead_without_a_word_does_not_hide_the_primary(
     postgres: PostgresPair,
 ) -> None:
-    # It accepts what the kernel queues and never answers, as behind a firewall that drops.
+    # It accepts connections and never answers, as behind a firewall that drops packets.
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
@@ -121,13 +121,13 @@ async def test_commands_and_messages_continue_at_the_replica_that_sentinels_prom
 
 @dataclass(slots=True)
 class _Commands:
-    """What became of commands that several callers gave without a pause."""
+    """The outcomes of commands that several callers send without a pause."""
 
     longest_seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
 
     async def give(self, redis: ArqRedis, until: asyncio.Event) -> None:
-        """Give one after the other, each of which ends; what else than `RedisDown` is raised."""
+        """Send one command after the other. Raises every error other than `RedisDown`."""
         while not until.is_set():
             began = monotonic()
             try:
@@ -156,7 +156,7 @@ async def test_a_primary_that_was_demoted_alive_is_left(
     valkey: ValkeyPair, is_first_a_replica: bool
 ) -> None:
     async with connect_redis(valkey.url, connections=5) as redis:
-        # Pooled connections, all open to the server that is the primary now.
+        # Pooled connections, all open to the current primary.
         await asyncio.gather(*(redis.incr("before") for _ in range(5)))
         async with _commands(redis) as commands:
             if is_first_a_replica:
@@ -178,7 +178,7 @@ async def test_a_primary_that_was_demoted_alive_is_left(
             assert monotonic() - began < _MOVED_SECONDS
         assert commands.longest_seconds < ANSWER_TIMEOUT_SECONDS + CONNECT_TIMEOUT_SECONDS
         assert int(await redis.get("before") or 0) == 5
-        # Every connection of the pool leads to the new primary: none is refused any more.
+        # Every connection of the pool leads to the new primary, and none is refused.
         await asyncio.gather(*(redis.incr("after all") for _ in range(5)))
     assert await valkey.order(valkey.primary, "GET", "after all") == b"5"
 

@@ -20,11 +20,11 @@ from tests.support.eventually import until, within
 
 SERVICE = "darkroom"
 _SETTLED_SECONDS = 60.0
-"""Sentinels that have just failed over wait twice their failover timeout before they do again."""
+"""Sentinels wait twice their failover timeout before the next failover."""
 _DEAD_SECONDS = 10.0
 _DOWN_AFTER_MS = 3_000
-"""A loaded machine lets a server be silent for a second now and then: with a second here, the
-Sentinels failed over from a primary that lived, two seconds after they had promoted it."""
+"""On a loaded machine a server is sometimes silent for a second: with a second here, the
+Sentinels failed over from a running primary, two seconds after they had promoted it."""
 _FAILOVER_MS = 6_000
 
 
@@ -56,7 +56,7 @@ class ValkeyPair:
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
     async def start(self) -> None:
-        """Start all five, and wait until the Sentinels know each other and the replica."""
+        """Start all five servers, and wait until the Sentinels know each other and the replica."""
         await self._serve(self.primary)
         await self._serve(self.replica, "--replicaof", "127.0.0.1", str(self.primary.port))
         await until(self._is_following, "the replica follows")
@@ -65,7 +65,7 @@ class ValkeyPair:
         await until(self._are_agreed, "the Sentinels know each other")
 
     async def kill_primary(self) -> float:
-        """SIGKILL the server that is the primary now; return when (epoch)."""
+        """Kill the current primary with SIGKILL. Return the time (epoch)."""
         await self._until_settled()
         process = self.primary.process
         assert process is not None
@@ -75,7 +75,7 @@ class ValkeyPair:
         return at_epoch
 
     async def demote_primary(self) -> None:
-        """Let the Sentinels fail over although the primary lives, which becomes the replica.
+        """Make the Sentinels fail over from a running primary, which becomes the replica.
 
         They promote the other first: for a moment both are primaries.
         """
@@ -84,7 +84,7 @@ class ValkeyPair:
         await self._until_settled()
 
     async def until_promoted(self) -> float:
-        """Wait until the Sentinels have promoted the replica; return when (epoch)."""
+        """Wait until the Sentinels have promoted the replica. Return the time (epoch)."""
 
         async def is_promoted() -> bool:
             return await self._role(self.replica) == "master"
@@ -100,15 +100,15 @@ class ValkeyPair:
         await self._until_settled()
 
     async def order(self, node: ValkeyNode, *command: str) -> Any:
-        """Give one server a command, as an operator does, and return its answer."""
+        """Send a command to one server, as an operator does. Return its answer."""
         return await _ask(node, *command)
 
     async def count_promotions(self) -> int:
-        """Return how often the Sentinels have promoted a server so far."""
+        """Return the number of promotions by the Sentinels so far."""
         return int((await self._facts(self.sentinels[0]))["config-epoch"])
 
     async def _until_settled(self) -> None:
-        """Wait for a primary with its replica that all Sentinels agree on, and know which it is.
+        """Wait until all Sentinels agree on a primary with its replica.
 
         The Sentinels may fail over by themselves at any time: roles are read, never remembered.
         """
@@ -123,7 +123,7 @@ class ValkeyPair:
         await until(is_settled, what, _SETTLED_SECONDS)
 
     async def stop(self) -> None:
-        """End all five."""
+        """Stop all five servers."""
         for node in (*self.sentinels, self.replica, self.primary):
             await end(node.process, signal.SIGKILL)
 
@@ -202,7 +202,7 @@ async def _ask(node: ValkeyNode, *command: str) -> Any:
 
 @asynccontextmanager
 async def running_valkey_pair(programs: ServerPrograms) -> AsyncIterator[ValkeyPair]:
-    """Run two Valkeys and three Sentinels for as long as the block lasts."""
+    """Run two Valkeys and three Sentinels during the block."""
     pair = ValkeyPair(programs)
     try:
         await pair.start()

@@ -1,4 +1,4 @@
-"""`python -m tests.hostile`: attacks a Darkroom beside honest jobs, and judges the outcome."""
+"""`python -m tests.hostile`: attacks a deployment with honest jobs, and checks the outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.report_page import rewrite_section
 
 
 def main() -> int:
-    """Run a campaign; 0 where everything is as it must be."""
+    """Run a campaign. Return 0 if nothing is wrong, else 1."""
     options = read_command_line(sys.argv[1:])
     outcome = asyncio.run(run_attack(options))
     report = write_report(outcome)

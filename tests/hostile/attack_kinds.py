@@ -1,4 +1,4 @@
-"""The kinds of hostile connections, each a function that returns what became of it."""
+"""The kinds of hostile connections, each a function that returns its outcome."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tests.hostile.hostile_connection import connect
 BOMB = gzip.compress(gzip.compress(b"0" * 20_000_000) + b"0" * 40_000_000)
 _JSON = "Content-Type: application/json"
 ANSWER_SECONDS = 15.0
-"""What is worth an answer is answered within this time, under attack as well."""
+"""The limit for an answer to a complete request, under attack as well."""
 HELD_SECONDS = 15.0
 HEAD_SECONDS, BODY_TIMEOUT_SECONDS, SLOW_READER_SECONDS = 25.0, 35.0, 75.0
-"""After so long a connection must have ended that waits for a head, a body, a reader: the deadlines
+"""The limit for the end of a connection that waits for a head, a body or a reader: the deadlines
 in the listeners, and as long again as a busy machine may take."""
 HELD, NEVER_ENDED = "open at the end", "never ended"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is attacked, and with which keys."""
+    """The ports that are attacked, and the keys."""
 
     api_port: int
     worker_port: int
     long_key: str
-    """Of an account with long jobs."""
+    """The key of an account with long jobs."""
     poor_key: str
-    """Of an account without credits."""
+    """The key of an account without credits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class Attack:
     ends_at: float
 
     async def exchange(self, port: int, data: bytes) -> str:
-        """Send this, and return the status of the answer, which must come in time."""
+        """Send the data, and return the status of the answer, which must come in time."""
         until = asyncio.get_running_loop().time() + ANSWER_SECONDS
         outcome = await self._send(port, data, until)
         return "no answer" if outcome == HELD else outcome
 
     async def hold(self, port: int, data: bytes, within_seconds: float) -> str:
-        """Send this, which is not enough for an answer, and wait for the end of the connection."""
+        """Send incomplete data, and wait for the end of the connection."""
         return await self.ended_within(within_seconds, self._send(port, data, self.ends_at))
 
     async def ended_within(self, seconds: float, outcome: Coroutine[Any, Any, str]) -> str:
-        """Return the outcome; a connection that is open for longer than that is never ended."""
+        """Return the outcome. A connection that is open for longer counts as never ended."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         found = await outcome
@@ -72,11 +72,11 @@ class Attack:
                 await asyncio.gather(sending, return_exceptions=True)
 
     def either(self) -> int:
-        """Return the port of the API or of the worker, in turn."""
+        """Return the port of the API or of the worker, alternately."""
         return (self.target.api_port, self.target.worker_port)[self.number // 7 % 2]
 
     def job(self, body: bytes, *headers: str, key: str | None = None) -> bytes:
-        """Return an order over HTTP, with the key of the account that is meant."""
+        """Return an HTTP request for an order, with the key of the account."""
         given = f"Authorization: Bearer {key or self.target.long_key}"
         return request("POST", "/v1/jobs", body, given, *headers)
 
@@ -92,7 +92,7 @@ def request(method: str, path: str, body: bytes, *headers: str) -> bytes:
 
 
 def order(**fields: object) -> bytes:
-    """Return the body of an order, with these fields beside the usual ones."""
+    """Return the body of an order, with these additional fields."""
     usual = {"task": "text-to-image", "prompt": "hostile", "aspect_ratio": "1:1"}
     return orjson.dumps({**usual, **fields})
 
@@ -101,19 +101,19 @@ def order(**fields: object) -> bytes:
 
 
 async def silent(attack: Attack) -> str:
-    """Say nothing at all."""
+    """Send nothing."""
     return await attack.hold(attack.either(), b"", HEAD_SECONDS)
 
 
 async def half_head(attack: Attack) -> str:
-    """Leave a head without its end."""
+    """Send a head without its end."""
     return await attack.hold(
         attack.either(), b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX", HEAD_SECONDS
     )
 
 
 async def half_body(attack: Attack) -> str:
-    """Leave a body without its end: an order's, or a callback's."""
+    """Send the body of an order or of a callback without its end."""
     if attack.either() == attack.target.api_port:
         return await attack.hold(
             attack.target.api_port, attack.job(order())[:-5], BODY_TIMEOUT_SECONDS
@@ -123,7 +123,7 @@ async def half_body(attack: Attack) -> str:
 
 
 async def slow_writer(attack: Attack) -> str:
-    """Send a byte after the other, of the head or of the body."""
+    """Send the head or the body byte by byte."""
     text = attack.job(order())
     head = text.index(b"\r\n\r\n") + 4 if attack.number % 2 else 0
 
@@ -137,7 +137,7 @@ async def slow_writer(attack: Attack) -> str:
 
 
 async def slow_reader(attack: Attack) -> str:
-    """Ask for a long list of long jobs, and read nothing of it."""
+    """Request a long list of long jobs, and read nothing."""
     path = "/v1/jobs?limit=1000"
     text = request("GET", path, b"", f"Authorization: Bearer {attack.target.long_key}")
     async with connect(
@@ -148,7 +148,7 @@ async def slow_reader(attack: Attack) -> str:
 
 
 async def idle(attack: Attack) -> str:
-    """Ask once, and then keep the connection for nothing."""
+    """Send one request, and then keep the connection idle."""
     async with connect(attack.either(), attack.number, attack.ends_at) as wire:
         await wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answered = await wire.outcome()
@@ -175,7 +175,7 @@ async def gzip_bomb(attack: Attack) -> str:
 
 
 async def number_bomb(attack: Attack) -> str:
-    """Send notes that become hundreds of times as long where they are stored."""
+    """Send metadata that becomes hundreds of times longer when it is stored."""
     numbers = (b"1e308", b"1e-308", b"-1.7e308", b"4.9e-324")[attack.number % 4]
     notes = b"[" + b",".join([numbers] * (13_000 // (len(numbers) + 1))) + b"]"
     body = order(metadata={"n": 0}).replace(b'{"n":0}', b'{"n":' + notes + b"}")
@@ -208,7 +208,7 @@ async def unkeyed_body(attack: Attack) -> str:
 
 
 async def no_http(attack: Attack) -> str:
-    """Send what is no HTTP, such as the first bytes of TLS."""
+    """Send data that is not HTTP, such as the first bytes of TLS."""
     data = (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 5_000, b"\r\n" * 3_000)
     return await attack.exchange(attack.either(), data[attack.number % 3] + b"\r\n\r\n")
 
@@ -222,7 +222,7 @@ def callback(task_id: str, filling: int = 0) -> bytes:
 
 
 async def forged_callback(attack: Attack) -> str:
-    """Call back for nobody: with an unknown token, a torn one, and a long body."""
+    """Send callbacks with an unknown token, a damaged token, and a long body."""
     token = (uuid4().hex, "%00", "%ff", "..%2f..", "a" * 3_000, "%F0%9F%AF%B0")[attack.number % 6]
     body = callback(uuid4().hex, filling=(0, 30_000)[attack.number // 6 % 2])
     text = request("POST", f"/callbacks/kie/{token}", body)
@@ -230,7 +230,7 @@ async def forged_callback(attack: Attack) -> str:
 
 
 async def wrong_key(attack: Attack) -> str:
-    """Ask with a key that nobody has."""
+    """Send a request with an unknown key."""
     given = f"Authorization: Bearer dk_{uuid4().hex}"
     return await attack.exchange(attack.target.api_port, request("GET", "/v1/jobs", b"", given))
 
@@ -258,7 +258,7 @@ KINDS: dict[Kind, int] = {
     wrong_key: 4,
     unpaid_order: 2,
 }
-"""The kinds, and of how many in a hundred connections each is."""
+"""The kinds, and their number in a hundred connections."""
 EXPECTED = {
     silent: {HELD},
     half_head: {HELD},
@@ -276,7 +276,7 @@ EXPECTED = {
     wrong_key: {"401"},
     unpaid_order: {"402"},
 }
-"""What becomes of each kind where it is met as it shall be; `HELD` until the attack was over, where
-it began too late to be ended."""
+"""The allowed outcomes of each kind. `HELD`: open until the attack was over, if the connection
+began too late to be ended."""
 ALWAYS_ALLOWED = frozenset({"closed", "429", "503", "not connected"})
-"""For another connection, as there are too many, or as the machine has too much to do."""
+"""Allowed for every kind, if there are too many connections or the machine is overloaded."""

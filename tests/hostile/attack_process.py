@@ -1,4 +1,4 @@
-"""The attackers, as a process of their own: opens hostile connections evenly over a time."""
+"""The process of the attackers: opens hostile connections evenly over a time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import orjson
 from tests.hostile.attack_kinds import ANSWER_SECONDS, KINDS, Attack, Kind, Target
 
 _AFTER_SECONDS = ANSWER_SECONDS + 1
-"""How long connections that are open at the end are given for their answers."""
+"""The time for answers on connections that are open at the end."""
 
 
 async def attack(target: Target, connections: int, seconds: float, seed: int) -> dict[str, object]:
-    """Open the connections; return how many there were, and what became of them, by kind."""
+    """Open the connections. Return their number, and their outcomes by kind."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     random = Random(seed)
     outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     kinds = random.choices(list(KINDS), list(KINDS.values()), k=connections)
-    # Each kind at least once, however few there are.
+    # Each kind at least once.
     kinds[: len(KINDS)] = list(KINDS)[:connections]
     most_open = 0
     open_now: set[asyncio.Task[None]] = set()
@@ -47,7 +47,7 @@ async def attack(target: Target, connections: int, seconds: float, seed: int) ->
 
 
 def main() -> int:
-    """Attack as the one argument says, a JSON object; write what became of it as another."""
+    """Attack by the options in the argument, a JSON object. Writes the outcomes as JSON."""
     given = orjson.loads(sys.argv[1])
     target = Target(**given.pop("target"))
     told = asyncio.run(attack(target, **given))

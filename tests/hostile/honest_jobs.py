@@ -1,4 +1,4 @@
-"""Honest jobs over the API: placed evenly, waited for, and placed again where it cannot serve."""
+"""Honest jobs over the API: placed evenly, waited for, and repeated if the API is unavailable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 from tests.hostile.hostile_deployment import HONEST, HostileDeployment
 
 DURATION_SECONDS = 1.0
-"""How long the simulated Kie takes for each of them."""
+"""The time that the simulated Kie takes for each job."""
 _AGAIN_AFTER_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 _ACCEPTED = 202
@@ -21,24 +21,24 @@ _ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 @dataclass(slots=True)
 class Phase:
-    """What honest callers met in one phase."""
+    """The results of honest callers in one phase."""
 
     took_seconds: list[float] = field(default_factory=list)
-    """For each job that succeeded: from its order to the answer that told its end."""
+    """For each job that succeeded: the seconds from its order to the response with its end."""
     not_succeeded: list[str] = field(default_factory=list)
     tried_again: int = 0
-    """How often a request was not served at once."""
+    """How many requests were not served at once."""
     health_seconds: list[float] = field(default_factory=list)
-    """How long each look at `/healthz` took, of both processes."""
+    """The seconds of each request to `/healthz`, of both processes."""
     health_failures: int = 0
 
     def percentile(self, part: float) -> float:
-        """Return the time within which that part of the jobs succeeded."""
+        """Return the time in which this share of the jobs succeeded."""
         return at_part(self.took_seconds, part)
 
 
 def at_part(values: list[float], part: float) -> float:
-    """Return the value below which that part of the values lies; infinite where there is none."""
+    """Return the quantile of the values, infinite if there are none."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, int(part * len(ranked)))] if ranked else float("inf")
 
@@ -46,7 +46,7 @@ def at_part(values: list[float], part: float) -> float:
 async def run_honest_jobs(
     deployment: HostileDeployment, name: str, jobs: int, seconds: float
 ) -> Phase:
-    """Place so many jobs evenly over that time, and wait until all have ended."""
+    """Place that many jobs evenly over the time, and wait until all have ended."""
     phase = Phase()
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -96,7 +96,7 @@ async def _insist(
     key: str,
     body: Mapping[str, object] | None,
 ) -> dict[str, str]:
-    """Ask again, under the same key, while the API cannot serve or the connection breaks."""
+    """Repeat the request with the same key while the API is unavailable or the link breaks."""
     while True:
         try:
             async with session.request(
@@ -112,7 +112,7 @@ async def _insist(
 
 
 async def _probe(deployment: HostileDeployment, phase: Phase) -> None:
-    """Look at `/healthz` of both processes twice a second, each time on a new connection."""
+    """Request `/healthz` of both processes twice a second, each time on a new connection."""
     while True:
         for port in (deployment.api_port, deployment.worker_port):
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""One hostile connection: opened from an address of its own, and what became of it."""
+"""One hostile connection from its own address, and its outcome."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 ADDRESSES = 60
-"""So many addresses of this machine the connections come from, in turn."""
+"""The number of local addresses that connections use, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostileConnection:
-    """An open connection; the attack is over at `ends_at`, by the loop's clock."""
+    """An open connection. The attack is over at `ends_at`, by the loop's clock."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     ends_at: float
 
     async def send(self, data: bytes) -> None:
-        """Send these bytes, as far as they are taken."""
+        """Send these bytes, as many as the other side accepts."""
         try:
             self.writer.write(data)
             async with asyncio.timeout_at(self.ends_at):
@@ -30,7 +30,7 @@ class HostileConnection:
             pass
 
     async def drip(self, data: bytes, gap_seconds: float) -> None:
-        """Send byte after byte until the other side hangs up, or the data ends."""
+        """Send byte by byte until the other side disconnects or the data ends."""
         loop = asyncio.get_running_loop()
         for place in range(len(data)):
             is_over = self.reader.at_eof() or self.writer.transport.is_closing()
@@ -40,7 +40,7 @@ class HostileConnection:
             await asyncio.sleep(gap_seconds)
 
     async def outcome(self) -> str:
-        """Return the status of the answer, or what came instead of one."""
+        """Return the status of the answer, or another outcome."""
         try:
             async with asyncio.timeout_at(self.ends_at):
                 line = await self.reader.readline()
@@ -52,19 +52,19 @@ class HostileConnection:
         return parts[1].decode() if line.startswith(b"HTTP/") and len(parts) > 1 else "closed"
 
     async def until_closed(self) -> str:
-        """Read nothing, and wait until the other side hangs up."""
+        """Read nothing, and wait until the other side disconnects."""
         loop = asyncio.get_running_loop()
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]
         while loop.time() < self.ends_at:
             await asyncio.sleep(0.5)
-            # What the other side still has to send keeps an end from being seen: ask the kernel.
+            # Unread data hides the end of the connection, so ask the kernel.
             if _is_over(self.writer.get_extra_info("socket")):
                 return "closed"
         return "open at the end"
 
 
 _ESTABLISHED = 1
-"""As `tcp(7)` numbers the states."""
+"""The numbers of the TCP states."""
 
 
 def _is_over(connection: socket.socket) -> bool:
@@ -80,7 +80,7 @@ def _is_over(connection: socket.socket) -> bool:
 async def connect(
     port: int, number: int, ends_at: float, *, buffer_bytes: int | None = None
 ) -> AsyncIterator[HostileConnection]:
-    """Open the connection of that number. Raises `OSError`."""
+    """Open the connection with this number. Raises `OSError`."""
     opened = socket.socket()
     opened.setblocking(False)
     if buffer_bytes is not None:

@@ -1,4 +1,4 @@
-"""The Darkroom that is attacked: its servers, a simulated Kie, one worker and the API."""
+"""The deployment that is attacked: its servers, a simulated Kie, one worker and the API."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tests.support.restarted_process import RestartedProcess
 from tests.support.simulated_kie import NO_CREATE_LIMIT, simulated_kie
 
 HONEST, LONG, POOR = "honest", "long", "poor"
-"""The accounts: one does its work, one has long jobs to list, one has no credits."""
+"""The accounts: an honest one, one with long jobs, and one without credits."""
 _STARTED_SECONDS = 30.0
 _KIE_ANSWERS_AT_ONCE = ("--create-latency", "0", "--poll-latency", "0")
 
 
 @dataclass(frozen=True, slots=True)
 class HostileDeployment:
-    """What is running, and how it is reached."""
+    """The running processes, and their addresses and keys."""
 
     folder: Path
     database: Database
     producer: Producer
     keys: dict[str, str]
-    """By account: the key of a service."""
+    """The service key of each account."""
     api_port: int
     worker_port: int
     worker: RestartedProcess
@@ -54,7 +54,7 @@ class HostileDeployment:
         }
 
     def pids(self) -> dict[str, int]:
-        """Return the processes whose memory is judged."""
+        """Return the processes whose memory is measured."""
         return {one.role: one.process_id for one in (self.worker, self.api)}
 
 
@@ -62,7 +62,7 @@ class HostileDeployment:
 async def open_hostile_deployment(
     folder: Path, options: HostileOptions
 ) -> AsyncIterator[HostileDeployment]:
-    """Start everything; end it afterwards."""
+    """Start everything, and stop it at the end."""
     async with AsyncExitStack() as stack:
         embedded = await asyncio.to_thread(acquire_servers, folder / "home", linger_seconds=0)
         stack.push_async_callback(asyncio.to_thread, embedded.release)

@@ -1,4 +1,4 @@
-"""What a hostile campaign is judged by: rows of Postgres, memory, descriptors and logs."""
+"""The evidence of a hostile campaign: rows in Postgres, memory, descriptors and logs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SELECT (SELECT count(*) FROM jobs WHERE account_id <> $1) AS jobs_of_hostile_acc
 
 
 async def stored(deployment: HostileDeployment, honest_jobs: int) -> dict[str, int]:
-    """Return how many rows there are of what attackers might have had stored."""
+    """Return the numbers of rows that attackers could have created."""
     row = await deployment.database.pool.fetchrow(_STORED, HONEST, honest_jobs)
     assert row is not None
     return dict(row)
@@ -36,7 +36,7 @@ async def stored(deployment: HostileDeployment, honest_jobs: int) -> dict[str, i
 
 @dataclass(slots=True)
 class ResourceWatch:
-    """The most that each process had so far."""
+    """The maxima of each process so far."""
 
     memory_bytes: dict[str, int]
     descriptors: dict[str, int]
@@ -49,13 +49,13 @@ def _memory_bytes(pid: int) -> int:
 
 
 async def watch(deployment: HostileDeployment, seen: ResourceWatch) -> None:
-    """Note memory and descriptors of the processes until cancelled."""
+    """Record memory and descriptors of the processes until cancelled."""
     while True:
         for name, pid in deployment.pids().items():
             with suppress(OSError, ValueError):
                 held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
                 seen.descriptors[name] = max(seen.descriptors.get(name, 0), held)
-                # The kernel's own high-water mark: nothing is missed between two looks.
+                # The kernel's high-water mark, so nothing is missed between two samples.
                 seen.memory_bytes[name] = _memory_bytes(pid)
         await asyncio.sleep(_LOOK_SECONDS)
 
@@ -68,7 +68,7 @@ def log_bytes(deployment: HostileDeployment) -> dict[str, int]:
 
 
 async def ask_doctor(deployment: HostileDeployment) -> tuple[int, str]:
-    """Run `darkroom doctor` in that Darkroom; return its exit code and what it says."""
+    """Run `darkroom doctor`. Return its exit code and its findings."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "producer", "doctor"),
         env=deployment.environ,

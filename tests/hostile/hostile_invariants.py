@@ -1,4 +1,4 @@
-"""Judges a hostile campaign: everything that is not as it must be, a sentence each."""
+"""Lists what is wrong after a hostile campaign, a sentence each."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LOG_BYTES_MAX = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HostileResult:
-    """All that a report tells."""
+    """The content of a report."""
 
     options: HostileOptions
     alone: Phase
     attacked: Phase
     attack: dict[str, Any]
-    """What the attackers say: how many connections, and what became of them by kind."""
+    """The number of hostile connections, and their outcomes by kind."""
     watch: ResourceWatch
     log_growth: dict[str, int]
     stored_before: dict[str, int]
@@ -34,11 +34,11 @@ class HostileResult:
 
     @property
     def slower(self) -> float:
-        """How much longer the 95th percentile of honest jobs was under attack."""
+        """Return by how much the 95th percentile of honest jobs grew under attack."""
         return self.attacked.percentile(0.95) / self.alone.percentile(0.95)
 
     def unexpected(self) -> list[str]:
-        """Return what became of hostile connections and should not have."""
+        """Return the outcomes of hostile connections that are not allowed."""
         expected = {kind.__name__: allowed for kind, allowed in EXPECTED.items()}
         return [
             f"{kind}: {outcome} x {count}"
@@ -49,7 +49,7 @@ class HostileResult:
 
 
 def faults_of(outcome: HostileResult) -> list[str]:
-    """Return everything that is not as it must be."""
+    """Return what is wrong, a sentence each."""
     return [
         *_of_honest_jobs(outcome),
         *_of_processes(outcome),

@@ -1,4 +1,4 @@
-"""What a hostile campaign is asked to do."""
+"""The options of a hostile campaign."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ MEMORY_BYTES_MAX = 300 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostileOptions:
-    """One campaign: honest jobs alone, then as many beside hostile connections."""
+    """One campaign: honest jobs alone, then as many during hostile connections."""
 
     jobs: int = 200
-    """In each of the two phases."""
+    """The number of honest jobs in each of the two phases."""
     seconds: float = 120.0
-    """How long each phase lasts."""
+    """The duration of each phase."""
     connections: int = 10_000
-    """How many hostile connections are opened, evenly over the second phase."""
+    """The number of hostile connections, evenly over the second phase."""
     slower_at_most: float = SLOWER_AT_MOST
     """By how much the 95th percentile of honest jobs may grow."""
     seed: int = 1
     descriptors: int = 1024
-    """The limit of each process of Darkroom: the hard one, too."""
+    """The soft and hard limit of descriptors of each process."""
     long_jobs: int = 300
-    """Jobs with long prompts that a hostile account has waiting, to ask for lists of them."""
+    """The number of queued jobs with long prompts, which attackers list."""
     report: Path | None = None
     """The page whose section is rewritten. Default: none, the report is only printed."""
 
 
 def read_command_line(arguments: Sequence[str]) -> HostileOptions:
-    """Return what the arguments ask for; leaves through SystemExit where they are wrong."""
+    """Return the options of the arguments. Raises SystemExit if they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.hostile",
         description="Attacks the API and a worker with thousands of connections beside honest"

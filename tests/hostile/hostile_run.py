@@ -1,4 +1,4 @@
-"""Conducts a hostile campaign: honest jobs alone, the same beside the attack, and the judgement."""
+"""Runs a hostile campaign: honest jobs alone, the same during the attack, and the checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ATTACK_MARGIN_SECONDS = 30.0
 
 
 async def run_attack(options: HostileOptions) -> HostileResult:
-    """Run a campaign in a folder of its own, which stays behind where something is wrong."""
+    """Run a campaign in its own folder, which is kept if something is wrong."""
     folder = Path(tempfile.mkdtemp(prefix="hostile-"))
     keep = True
     try:
@@ -75,7 +75,7 @@ async def _conduct(deployment: HostileDeployment, options: HostileOptions) -> Ho
 
 
 async def _place_long_jobs(deployment: HostileDeployment, options: HostileOptions) -> None:
-    """Have one hostile account own long jobs that wait for a year that does not come."""
+    """Enqueue long jobs of one hostile account for a time in the far future."""
     run_at = datetime.now(UTC) + timedelta(days=300)
     request = TextToImage(prompt=_LONG_PROMPT[:5_000], aspect_ratio="1:1")
     orders = [

@@ -15,7 +15,7 @@ SHORT = HostileOptions(
     jobs=12,
     seconds=3.5,
     connections=500,
-    # The other tests run beside it, and in both phases not the same.
+    # Other tests run at the same time, and load the two phases differently.
     slower_at_most=6.0,
     long_jobs=60,
 )
