@@ -40,7 +40,7 @@ BEGIN
         pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
         webhook_endpoints, webhook_messages TO darkroom_api;
     GRANT SELECT ON history_samples TO darkroom_api;
-    GRANT EXECUTE ON FUNCTION darkroom_measure_queue TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_api;
@@ -85,8 +85,8 @@ BEGIN
         darkroom_record_late_check, darkroom_apply_scheduled_prices TO darkroom_worker;
     GRANT SELECT ON active_pauses, pauses TO darkroom_worker;
     GRANT SELECT ON history_samples TO darkroom_worker;
-    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_sample_history, darkroom_first_id_since
-       TO darkroom_worker;
+    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since,
+        darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
     -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read;
     -- the row of the process itself; what became of the sending of a webhook.

@@ -45,7 +45,9 @@ async def open_histories(large: Size) -> AsyncIterator[tuple[Database, Database]
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
         async with open_servers(Settings(darkroom_home=Path(home))) as servers:
-            urls = [await _make(servers.database_url, size) for size in (SMALL, large)]
+            urls = [
+                await create_history_database(servers.database_url, size) for size in (SMALL, large)
+            ]
             async with (
                 connect_database(urls[0], connections=1) as small,
                 connect_database(urls[1], connections=1) as big,
@@ -53,7 +55,7 @@ async def open_histories(large: Size) -> AsyncIterator[tuple[Database, Database]
                 yield small, big
 
 
-async def _make(url: str, size: Size) -> str:
+async def create_history_database(url: str, size: Size) -> str:
     """Create a database of that size on the server of the URL; return its own URL."""
     name = f"history_{size.ended}"
     parts = urlsplit(url)

@@ -1,6 +1,34 @@
 -- The figures of the queue: what it is now, what happened between two moments, and the samples of
 -- both that are kept for plots.
 
+-- Since when the longest waiting due job has waited. Those due first and those accepted first: one of
+-- both has waited longest. What a moment in the past was asked for waits since it was accepted. A job
+-- to which a pause applies does not count, so more are looked at while there is one. The range of one
+-- state keeps the planner from looking for the first ids along the primary key, which goes through all
+-- jobs that have ended.
+CREATE OR REPLACE FUNCTION darkroom_waiting_since() RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    WITH paused AS MATERIALIZED (
+        SELECT scope, value FROM active_pauses
+    ), most AS (
+        SELECT CASE WHEN EXISTS (SELECT FROM paused) THEN 10000 ELSE 1000 END AS jobs
+    )
+    SELECT min(greatest(run_at, created_at))
+      FROM ((SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
+              ORDER BY due_at, id LIMIT (SELECT jobs FROM most))
+            UNION ALL
+            (SELECT run_at, created_at, model, account_id FROM jobs
+              WHERE state >= 'queued' AND state <= 'queued'
+              ORDER BY state DESC, id LIMIT (SELECT jobs FROM most))) AS sample
+     WHERE run_at <= now()
+       AND NOT EXISTS (SELECT FROM paused
+                        WHERE scope = 'everything'
+                           OR (scope, value) IN (('model', sample.model),
+                                                 ('account', sample.account_id)))
+$$;
+COMMENT ON FUNCTION darkroom_waiting_since IS
+    'Since when the longest waiting due job has waited; null where none does.';
+
 -- What waits and runs now, and what happened from $1 (inclusive) to $2 (exclusive). Percentiles are
 -- exact, over the jobs that ended then. With its caller's rights: who may read jobs may call it.
 CREATE OR REPLACE FUNCTION darkroom_measure_queue(since timestamptz, until timestamptz)
@@ -13,29 +41,9 @@ RETURNS TABLE (
     run_p50_seconds double precision, run_p95_seconds double precision,
     lag_p50_seconds double precision, lag_p95_seconds double precision)
 LANGUAGE sql STABLE AS $$
-WITH paused AS MATERIALIZED (
-    SELECT scope, value FROM active_pauses
-), open_jobs AS (
-    SELECT state, count(*)::integer AS jobs
-      FROM jobs WHERE state IN ('queued', 'submitting', 'unknown', 'generating') GROUP BY state
-), waiting AS (
-    -- Those due first and those accepted first: one of both has waited longest. What a moment in the
-    -- past was asked for waits since it was accepted. A job to which a pause applies does not count.
-    SELECT min(greatest(run_at, created_at)) AS oldest
-      FROM ((SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
-              ORDER BY due_at, id
-              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN 10000 ELSE 1000 END)
-            UNION ALL
-            (SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
-              ORDER BY id
-              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN 10000 ELSE 1000 END)) AS sample
-     WHERE run_at <= now()
-       AND NOT EXISTS (SELECT FROM paused
-                        WHERE scope = 'everything'
-                           OR (scope, value) IN (('model', sample.model),
-                                                 ('account', sample.account_id)))
-), running AS (
-    SELECT count(*) FILTER (WHERE reason = 'result_unreadable')::integer AS held,
+WITH running AS (
+    SELECT count(*)::integer AS jobs,
+           count(*) FILTER (WHERE reason = 'result_unreadable')::integer AS held,
            count(*) FILTER (WHERE submitted_at >= $1 AND submitted_at < $2)::integer AS submitted
       FROM jobs WHERE state = 'generating'
 ), ended AS (
@@ -54,12 +62,12 @@ WITH paused AS MATERIALIZED (
            percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY lag) AS lag
       FROM ended WHERE finished_at < $2
 )
-SELECT coalesce((SELECT jobs FROM open_jobs WHERE state = 'queued'), 0),
-       coalesce((SELECT jobs FROM open_jobs WHERE state = 'submitting'), 0),
-       coalesce((SELECT jobs FROM open_jobs WHERE state = 'unknown'), 0),
-       coalesce((SELECT jobs FROM open_jobs WHERE state = 'generating'), 0),
-       running.held,
-       coalesce(extract(epoch FROM greatest(now() - (SELECT oldest FROM waiting), interval '0')),
+-- To count each state by itself takes half as long as to group them.
+SELECT (SELECT count(*) FROM jobs WHERE state = 'queued')::integer,
+       (SELECT count(*) FROM jobs WHERE state = 'submitting')::integer,
+       (SELECT count(*) FROM jobs WHERE state = 'unknown')::integer,
+       running.jobs, running.held,
+       coalesce(extract(epoch FROM greatest(now() - darkroom_waiting_since(), interval '0')),
                 0)::double precision,
        -- An id begins with its time, so this reads the end of the primary key alone.
        (SELECT count(*) FROM jobs

@@ -38,20 +38,7 @@ WITH RECURSIVE paused AS MATERIALIZED (
                                                      ('account', jobs.account_id))) AS is_paused
               FROM jobs WHERE state = 'queued' ORDER BY due_at, id LIMIT $10) AS first
 ), waiting AS (
-    -- Those due first and those accepted first: one of both has waited longest.
-    SELECT min(greatest(run_at, created_at)) AS since
-      FROM ((SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
-              ORDER BY due_at, id
-              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN $10 ELSE 1000 END)
-            UNION ALL
-            (SELECT run_at, created_at, model, account_id FROM jobs WHERE state = 'queued'
-              ORDER BY id
-              LIMIT CASE WHEN EXISTS (SELECT FROM paused) THEN $10 ELSE 1000 END)) AS sample
-     WHERE run_at <= now()
-       AND NOT EXISTS (SELECT FROM paused
-                        WHERE scope = 'everything'
-                           OR (scope, value) IN (('model', sample.model),
-                                                 ('account', sample.account_id)))
+    SELECT darkroom_waiting_since() AS since
 ), running AS (
     SELECT count(*) AS tasks, max(submitted_at) AS last_submitted_at,
            count(*) FILTER (WHERE is_long) AS long,

@@ -58,8 +58,9 @@ async def history(database_url: str) -> asyncpg.Connection[asyncpg.Record]:
             await connection.execute("SELECT set_config($1, $2, true)", f"bench.{name}", str(value))
         await connection.execute(FILL.read_text(encoding="utf-8"))
     await connection.execute(
-        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
-        " VALUES ('rare', 'text-to-image', 1, 1, 1)"
+        "SET darkroom.confirm = 'yes';"
+        " INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+        " VALUES ('rare', 'text-to-image', 1, 1, 1); RESET darkroom.confirm"
     )
     await connection.execute(
         f"UPDATE jobs SET {RARE} WHERE id ="
@@ -81,6 +82,42 @@ async def test_no_list_and_no_check_scans_the_history_or_the_queue(
         await history.close()
     # A job of a page is found by its id: its block, and three of the index. The planner reads some.
     assert not {query: blocks for query, blocks in touched.items() if blocks > 8 * PAGE}, touched
+
+
+SAMPLE_DAY = """
+INSERT INTO history_samples
+SELECT (jsonb_populate_record(sample, jsonb_build_object('starts_at', begins))).*
+  FROM history_samples AS sample,
+       generate_series(date_trunc('day', now(), 'UTC'), sample.starts_at - interval '5 min',
+                       '5 min') AS begins
+ WHERE sample.interval_seconds = 300
+"""
+FIGURES: tuple[tuple[str, tuple[Any, ...]], ...] = (
+    ("queue_snapshot", (300.0,)),
+    ("read_situation", (300.0, 50, 300.0, 2.0, 8.0, 15.0, 3_600.0, 8.0, 5.0, 10_000)),
+    ("day_totals", ()),
+)
+
+
+async def test_neither_the_figures_nor_the_alerts_go_through_the_history(
+    history: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    try:
+        # While workers run, samples cover the day up to the last minutes.
+        await history.execute("SELECT darkroom_sample_history('{}')")
+        await history.execute(SAMPLE_DAY)
+        whole = await history.fetchval("SELECT pg_relation_size('jobs') / 8192")
+        touched = {}
+        for query, arguments in FIGURES:
+            explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {get_query(query)}"
+            touched[query] = _blocks(await history.fetchval(explained, *arguments))
+    finally:
+        await history.close()
+    # A fifth of the jobs waits, and is read in part more than once.
+    assert not {query: blocks for query, blocks in touched.items() if blocks > whole / 2}, (
+        touched,
+        whole,
+    )
 
 
 def _blocks(plan: str) -> int:

@@ -151,6 +151,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_check_filter": ("api",),
     "darkroom_first_id_since": ("api", "worker"),
     "darkroom_measure_queue": ("api", "worker"),
+    "darkroom_waiting_since": ("api", "worker"),
     # Of a text alone.
     "darkroom_webhook_endpoint": ("api", "worker"),
 }

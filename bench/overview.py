@@ -1,0 +1,216 @@
+"""How long the operator's pages take with 1,000,000 jobs, and what the history of the queue costs.
+
+Run with `python -m bench.overview [--ended 1000000] [--queued 100000]`: fills an embedded Postgres
+with jobs by SQL, with all their rows, and times the overview and each of its statements, the
+history, the list of jobs with each filter, the page of a job, and the statement that samples the
+history. Each is called as the API or the worker calls it, one after the other, on a machine that
+does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any
+from uuid import UUID
+
+from bench.scaling.history_databases import LARGE, Size, create_history_database
+from producer.client import Producer
+from producer.jobs.job_filter import JobFilter
+from producer.monitoring.overview import OverviewReader
+from shared.adapters.monitoring.alert_monitor import read_alerts
+from shared.adapters.monitoring.queue_snapshot import (
+    read_day_totals,
+    read_failures,
+    read_late_deliveries,
+    read_snapshot,
+)
+from shared.adapters.postgres.database import Database, connect_database
+from shared.adapters.postgres.named_queries import get_query
+from shared.adapters.redis.deliveries import connect_redis
+from shared.adapters.servers import Servers, open_servers
+from shared.domain.lifecycle import Reason
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from shared.settings import Settings
+
+TIMES = 21
+INTERVAL_SECONDS = 15
+ACCOUNTS = (DEFAULT_ACCOUNT,)
+KIE_ACCOUNTS = {
+    DEFAULT_ACCOUNT: {"budget": 20, "budget_used": 12, "brake_level": 0, "is_paused": False}
+}
+# A day of short samples and eight days of long ones, as they are once the history is full.
+_FILL_HISTORY = """
+INSERT INTO history_samples
+SELECT (jsonb_populate_record(one, jsonb_build_object(
+            'starts_at', one.starts_at - number * make_interval(secs => one.interval_seconds)))).*
+  FROM history_samples AS one,
+       LATERAL generate_series(1, CASE one.interval_seconds WHEN 15 THEN 5999 ELSE 2303 END)
+           AS number
+"""
+_FORGET_SAMPLES = "DELETE FROM history_samples WHERE starts_at > now() - interval '20 minutes'"
+
+Read = Callable[[], Awaitable[Any]]
+
+
+async def main() -> None:
+    """Fill, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ended", type=int, default=LARGE.ended, help="jobs that have ended")
+    parser.add_argument("--queued", type=int, default=LARGE.queued, help="jobs that wait")
+    options = parser.parse_args()
+    size = Size(ended=options.ended, queued=options.queued, accounts=LARGE.accounts)
+    async with _open_filled(size) as (database, producer, servers):
+        version = await database.pool.fetchval("SHOW server_version")
+        print(f"Python {sys.version.split()[0]}, Postgres {version}")
+        print(f"{size.ended:,} jobs have ended, one every 2 s; {size.queued:,} wait")
+        await _print_history_cost(database)
+        async with connect_redis(servers.redis_url, connections=4) as redis:
+            alerts = partial(read_alerts, database, redis, ACCOUNTS)
+            # A clock that advances by a second at each look: no read is taken from the cache.
+            reader = OverviewReader(database, redis, ACCOUNTS, alerts, monotonic=count().__next__)
+            await _print_timings("overview", {"the whole overview": reader.read})
+            await _print_timings("of it", _statements(database, alerts))
+        histories: dict[str, Read] = {
+            f"{hours} h": partial(producer.history, hours) for hours in (1, 24, 168)
+        }
+        await _print_timings("history", histories)
+        await _print_timings("list of jobs, 50 rows", await _lists(producer, database))
+        await _print_timings("page of a job", {"job and details": await _job_page(producer)})
+        await _print_plans(database)
+
+
+@asynccontextmanager
+async def _open_filled(size: Size) -> AsyncIterator[tuple[Database, Producer, Servers]]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        async with open_servers(Settings(darkroom_home=Path(home))) as embedded:
+            url = await create_history_database(embedded.database_url, size)
+            servers = replace(embedded, database_url=url)
+            async with (
+                connect_database(url, connections=8, clamps_timestamps=True) as database,
+                Producer.connect_to(servers) as producer,
+            ):
+                yield database, producer, servers
+
+
+def _statements(database: Database, alerts: Read) -> dict[str, Read]:
+    return {
+        "figures": partial(read_snapshot, database),
+        "alerts": alerts,
+        "today": partial(read_day_totals, database),
+        "last failures": partial(read_failures, database),
+        "late deliveries": partial(read_late_deliveries, database),
+    }
+
+
+async def _lists(producer: Producer, database: Database) -> dict[str, Read]:
+    """Return a list with each filter that finds jobs here, and with some that find none."""
+    row = dict(
+        await database.pool.fetchrow(
+            "SELECT id, provider_task_id, created_at FROM jobs WHERE state = 'succeeded'"
+            " ORDER BY id DESC LIMIT 1"
+        )
+        or {}
+    )
+    filters: Mapping[str, dict[str, Any]] = {
+        "none": {},
+        "state failed": {"state": "failed"},
+        "state queued": {"state": "queued"},
+        "account": {"account_id": "a7"},
+        "account and state": {"account_id": "a7", "state": "failed"},
+        "reason": {"reason": str(Reason.PROVIDER_FAILED)},
+        "reason that no job has": {"reason": str(Reason.SUBMISSION_LOST)},
+        "model": {"model": "gpt-4o-image"},
+        "task that no job has": {"task": "image-to-image"},
+        "priority that no job has": {"priority": "high"},
+        "created before": {"created_to": row["created_at"]},
+        "Kie's task id": {"provider_task_id": row["provider_task_id"]},
+        "idempotency key": {"idempotency_key": "order-1042"},
+        "metadata": {"metadata": "order=1042"},
+        "id": {"id": UUID(int=row["id"].int)},
+        "not retried, failed": {"state": "failed", "retried": "false"},
+    }
+    return {
+        name: partial(producer.page, where=JobFilter(**given)) for name, given in filters.items()
+    }
+
+
+async def _job_page(producer: Producer) -> Read:
+    (newest,) = await producer.list(where=JobFilter(state="succeeded"), limit=1)
+
+    async def read() -> None:
+        await producer.get(newest.id)
+        await producer.job_details(newest.id)
+
+    return read
+
+
+async def _print_history_cost(database: Database) -> None:
+    seconds = []
+    for _ in range(TIMES):
+        await database.pool.execute(_FORGET_SAMPLES)
+        started_at = time.perf_counter()
+        rows = await database.fetch("sample_history", KIE_ACCOUNTS)
+        seconds.append(time.perf_counter() - started_at)
+        if not rows:
+            raise RuntimeError("nothing was sampled")
+    print(f"\nsampling, both intervals at once: {_milliseconds(seconds)}")
+    print(f"  {100 * median(seconds) / INTERVAL_SECONDS:.2f} % of the {INTERVAL_SECONDS} s")
+    await database.pool.execute(_FILL_HISTORY)
+    await database.pool.execute("VACUUM ANALYZE history_samples")
+    rows = await database.pool.fetchval("SELECT count(*) FROM history_samples")
+    size = await database.pool.fetchval("SELECT pg_total_relation_size('history_samples')")
+    each = size / rows
+    print(f"history when full: {rows:,} rows, {size / 1e6:.1f} MB, {each:.0f} bytes a row")
+    print(f"  short intervals: {5760 * each / 1e6:.1f} MB a day; long ones: {288 * each / 1e6:.2f}")
+
+
+async def _print_timings(title: str, reads: Mapping[str, Read]) -> None:
+    print(f"\n{title}")
+    for name, read in reads.items():
+        await read()
+        seconds = []
+        for _ in range(TIMES):
+            started_at = time.perf_counter()
+            await read()
+            seconds.append(time.perf_counter() - started_at)
+        print(f"  {name:28} {_milliseconds(seconds)}")
+
+
+def _milliseconds(seconds: list[float]) -> str:
+    return f"median {1000 * median(seconds):6.1f} ms, max {1000 * max(seconds):6.1f} ms"
+
+
+async def _print_plans(database: Database) -> None:
+    """Say which statements go through the whole table of jobs."""
+    print("\nsequential scans of jobs")
+    for name, arguments in (("queue_snapshot", (300.0,)), ("day_totals", ())):
+        text = await database.pool.fetchval(f"EXPLAIN (FORMAT JSON) {get_query(name)}", *arguments)
+        nodes = list(_nodes(json.loads(text)[0]["Plan"]))
+        if not any(node.get("Relation Name") == "jobs" for node in nodes):
+            raise RuntimeError(f"the plan of {name} does not show how jobs are read")
+        scans = [
+            node
+            for node in nodes
+            if node["Node Type"] == "Seq Scan" and node.get("Relation Name") == "jobs"
+        ]
+        print(f"  {name:28} {len(scans)}")
+
+
+def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for below in plan.get("Plans", []) for node in _nodes(below))]
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
