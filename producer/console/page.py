@@ -84,6 +84,11 @@ class PageCall:
         """Whether the visitor may see prompts, images and metadata."""
         return self.visitor.caller.role is not Role.VIEWER or self.context.api.viewers_see_prompts
 
+    @property
+    def url(self) -> str:
+        """The path of the request with its query."""
+        return self.request.path_qs
+
     def part(self, name: str) -> str:
         """Return a part of the path in braces."""
         return self.request.match_info[name]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from shared.domain.job import Job, replace_fields
 
 MASK = "(masked)"
@@ -22,3 +25,15 @@ def mask_job(job: Job) -> Job:
         late_result_urls=None if job.late_result_urls is None else (),
         webhook_url=None,
     )
+
+
+def mask_details(
+    details: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """Return the details of a job without Kie's answers, which may repeat prompt and images."""
+    hidden = {"attempts": "message", "late_tasks": "answer"}
+    masked = {
+        kind: [{**row, field: None if row[field] is None else MASK} for row in details[kind]]
+        for kind, field in hidden.items()
+    }
+    return {**details, **masked}

@@ -94,6 +94,13 @@
       timer = setTimeout(refresh, Math.max(0, refreshedAt + REFRESH_MS_MIN - Date.now()) + 50);
     }
   };
+  // A page about one job names it in data-live-job.
+  const concerns = (element, data) => {
+    const job = element.dataset.liveJob;
+    if (!job) return true;
+    const told = JSON.parse(data);
+    return told.more || told.jobs.includes(job);
+  };
   const stop = () => { if (source) source.close(); source = null; };
   const start = () => {
     const element = liveElement();
@@ -103,14 +110,11 @@
     source.onerror = () => {
       showSwitch();
       // A refusal, such as the end of the session, ends an EventSource. The page then says why.
-      if (source && source.readyState === EventSource.CLOSED) { stop(); if (!element.dataset.liveEnds) schedule(); }
+      if (source && source.readyState === EventSource.CLOSED) { stop(); schedule(); }
     };
-    for (const name of (element.dataset.liveEvents || "changes").split(" ")) {
-      source.addEventListener(name, (event) => {
-        document.dispatchEvent(new CustomEvent("livechange", { detail: event.data }));
-        schedule();
-      });
-    }
+    source.addEventListener("changes", (event) => {
+      if (concerns(element, event.data)) schedule();
+    });
   };
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) { stop(); return; }
