@@ -15,7 +15,8 @@ from producer.billing import Account, Billing, Quote
 from producer.jobs.end_waiter import JobEndWaiter, open_end_waiter
 from producer.jobs.job_counts import JobCount
 from producer.jobs.job_filter import JobFilter
-from producer.jobs.job_repository import JobRepository
+from producer.jobs.job_repository import EnqueueResult, JobRepository
+from producer.jobs.job_retries import build_retry_order
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.change_digest import ChangeDigest
@@ -30,10 +31,10 @@ from shared.adapters.monitoring.alert_monitor import AlertReport, read_alerts
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
-from shared.catalog import ImageRequest, get_family
+from shared.catalog import ImageRequest
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import Fault, InvalidRequest
+from shared.errors import InvalidRequest
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings, load_settings
 
@@ -207,7 +208,8 @@ class Producer(OperatorMethods):
     async def job_details(self, job_id: UUID | str) -> dict[str, list[dict[str, Any]]]:
         """Return what is stored about a job, oldest first, by kind.
 
-        The kinds are `events`, `attempts`, `entries` (of the ledger), `late_tasks` and `audit`.
+        The kinds are `events`, `attempts`, `entries` (of the ledger), `late_tasks`, `audit`,
+        `webhooks` (the messages about the job) and `retries` (the jobs that repeat its request).
         """
         return await self._jobs.read_details(parse_job_id(job_id))
 
@@ -287,25 +289,28 @@ class Producer(OperatorMethods):
         await self._announce_end(job)
         return job
 
-    async def retry(self, job_id: UUID | str, *, actor: Actor | str | None = None) -> Job:
+    async def retry(
+        self, job_id: UUID | str, *, again: bool = False, actor: Actor | str | None = None
+    ) -> Job:
         """Enqueue a new job with the request of an ended job, and link it to that job.
 
-        The ended job does not change. The audit entry names `actor`, or the Postgres login without
-        one. Raises the errors of `enqueue`, and `InvalidRequest` if the first job is still open.
+        The account of the ended job pays, by the current price. A job is retried once: a second
+        call returns the job of the first. A job that succeeded is retried only with `again`. The
+        audit entry names `actor`, or the Postgres login without one. Raises the errors of
+        `enqueue`, and `StateConflict` if the first job is open or succeeded.
         """
+        return (await self.retry_once(job_id, again=again, actor=actor)).job
+
+    async def retry_once(
+        self, job_id: UUID | str, *, again: bool = False, actor: Actor | str | None = None
+    ) -> EnqueueResult:
+        """Retry a job like `retry`, and return also whether this call enqueued the new job."""
         first = await self.get(job_id)
-        if not first.is_terminal:
-            fault = Fault("id", f"job {first.id} is {first.state}: only an ended job is retried")
-            raise InvalidRequest([fault])
-        order = Order(
-            request=get_family(first.model).validate(first.task, first.request),
-            account_id=first.account_id,
-            metadata=first.metadata,
-            webhook_url=first.webhook_url,
-            priority=first.priority,
-            retry_of=first.id,
-        )
-        return (await self.enqueuer.enqueue([order], actor=actor))[0].job
+        retry = await self._jobs.find_retry(first.id)
+        if retry is not None:
+            return EnqueueResult(retry, is_new=False)
+        order = build_retry_order(first, again=again)
+        return (await self.enqueuer.enqueue([order], actor=actor))[0]
 
     # --- money ------------------------------------------------------------------------------
 

@@ -5,15 +5,15 @@ Workers send the messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 from producer.actor import Actor, actor_to_json
-from producer.job_ids import read_uuid
 from producer.jobs.locked_rows import name_locked_row
 from producer.list_pages import DEFAULT_LIST_LIMIT, find_limit_faults
 from producer.orders.order import Order
+from producer.webhook_messages import no_such_message, parse_message_id, show_message_id
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.adapters.postgres.sqlstates import FOREIGN_KEY_VIOLATION
@@ -33,7 +33,6 @@ WebhookState = Literal["pending", "delivered", "dead"]
 SECRET_OVERLAP_SECONDS = 24 * 3600
 """How long messages are also signed with the old secret after a rotation."""
 _PAGE_LENGTH = 1_000
-_ID_PREFIX = "msg_"
 
 
 def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list[Fault]:
@@ -83,7 +82,7 @@ class WebhookAdmin:
         if faults:
             raise InvalidRequest(faults)
         rows = await self._database.fetch("list_webhooks", account_id, state, limit)
-        return [_with_message_id(row) for row in as_dicts(rows)]
+        return [show_message_id(row) for row in as_dicts(rows)]
 
     async def replay(
         self, message_id: UUID | str, *, actor: Actor | str | None = None
@@ -92,7 +91,7 @@ class WebhookAdmin:
 
         Raises `NotFound`.
         """
-        found = _parse_message_id(message_id)
+        found = parse_message_id(message_id)
         with name_locked_row(f"webhook message {found}"):
             row = (
                 await self._database.fetch_row("replay_webhook", found, actor_to_json(actor))
@@ -100,12 +99,9 @@ class WebhookAdmin:
                 else None
             )
         if found is None or row is None:
-            raise NotFound(
-                f"no webhook message has the id {str(message_id)[:80]!r};"
-                " see `darkroom webhooks list`"
-            )
+            raise no_such_message(message_id)
         await self._deliver(found)
-        return _with_message_id(dict(row))
+        return show_message_id(dict(row))
 
     async def replay_dead(self, account_id: str, *, actor: Actor | str | None = None) -> int:
         """Send every dead message of an account again, oldest first, and return their number.
@@ -193,16 +189,6 @@ class WebhookAdmin:
         except RedisDown as error:
             # The row is committed; the reconciler delivers it when Redis is back.
             incidents.record_outage(error, doing="deliver_webhook")
-
-
-def _with_message_id(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "id": f"{_ID_PREFIX}{row['id'].hex}"}
-
-
-def _parse_message_id(text: UUID | str) -> UUID | None:
-    if isinstance(text, UUID):
-        return text
-    return read_uuid(text.removeprefix(_ID_PREFIX))
 
 
 def _no_endpoint(account_id: str, url: str) -> NotFound:

@@ -75,6 +75,12 @@ class InvalidRequest(RequestRefused):
         super().__init__("; ".join(str(fault) for fault in self.faults))
 
 
+class StateConflict(InvalidRequest):
+    """The request is valid, but not for the present state of the job."""
+
+    code = "state_conflict"
+
+
 class InsufficientCredits(RequestRefused):
     """The account has fewer available credits than the hold needs."""
 

@@ -120,6 +120,7 @@ def _connect_producer(
     return Producer.connect_to(
         servers,
         job_deadline_seconds=settings.job_deadline_seconds,
+        charge_basis=settings.charge_basis,
         webhooks_allow_loopback=settings.webhooks_allow_loopback,
         kie_account_names=settings.kie_account_names,
         alerts=alert_watch.read,

@@ -83,8 +83,13 @@ def require_job(caller: Caller, job: Job) -> None:
         raise JobNotFound(str(job.id))
 
 
-def restrict_filter(caller: Caller, where: JobFilter) -> JobFilter:
-    """Return the filter for those jobs that the key may see, or raise `Forbidden`."""
+def restrict_filter(call: Call, where: JobFilter) -> JobFilter:
+    """Return the filter for those jobs that the caller may see, or raise `Forbidden`."""
+    caller = call.caller
+    is_masked = caller.role is Role.VIEWER and not call.context.viewers_see_prompts
+    if where.metadata is not None and is_masked:
+        # The matches would tell what the metadata is.
+        raise Forbidden("a viewer does not see metadata, and cannot filter by it")
     if where.account_id is not None:
         require_account(caller, where.account_id)
         return where

@@ -130,6 +130,7 @@ class Endpoint:
     """Returns the error for a path whose parts name no row, from these parts."""
     body: str | None = None
     """The name of the body's schema in `producer.api.openapi.component_schemas`, if it has one."""
+    body_is_required: bool = True
     body_limit: int = JOB_BODY_BYTES
     responses: Mapping[int, str | None] = field(default_factory=dict)
     """The name of the schema of each successful status, or None without a body."""

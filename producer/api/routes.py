@@ -18,6 +18,7 @@ from producer.api.endpoint import (
 )
 from producer.api.handlers import audit_handlers, billing_handlers, event_handlers, job_handlers
 from producer.api.monitoring_routes import MONITORING_ENDPOINTS
+from producer.api.operator_routes import JOB_ID, OPERATOR_ENDPOINTS, job_not_found
 from producer.api.pause_routes import PAUSE_ENDPOINTS
 from producer.api.responses.http_errors import PriceNotFound
 from producer.audit_entries import Act
@@ -26,10 +27,9 @@ from producer.list_pages import PAGE_BYTES
 from producer.live.positions import LAST_EVENT_ID
 from producer.orders.order import KEY_LENGTH
 from producer.orders.order_fields import ACCOUNT_LENGTH
-from shared.errors import DarkroomError, JobNotFound
+from shared.errors import DarkroomError
 from shared.job_json import JOB_FIELDS
 
-_JOB_ID = {"id": {"type": "string", "format": "uuid"}}
 _ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}
 _PRICE = {"quantity": {"type": "integer", "minimum": 1, "maximum": billing_handlers.MAX_QUANTITY}}
 
@@ -71,10 +71,6 @@ def _resume(pattern: str, example: str) -> Parameter:
         "go on after this event, as EventSource sends it",
         location="header",
     )
-
-
-def _job_not_found(parts: Mapping[str, str]) -> DarkroomError:
-    return JobNotFound(parts["id"][:80])
 
 
 def _price_not_found(parts: Mapping[str, str]) -> DarkroomError:
@@ -122,7 +118,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         parameters=(
             *_JOB_FILTERS,
             LIMIT,
-            Parameter("cursor", _JOB_ID["id"], "`next_cursor` of the page before"),
+            Parameter("cursor", JOB_ID["id"], "`next_cursor` of the page before"),
             _FIELDS,
         ),
         responses={200: "JobPage"},
@@ -149,8 +145,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Show a job, or wait for its end",
         tag="jobs",
         roles=ALL_ROLES,
-        path_schemas=_JOB_ID,
-        not_found=_job_not_found,
+        path_schemas=JOB_ID,
+        not_found=job_not_found,
         parameters=(
             Parameter(
                 "wait",
@@ -172,8 +168,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Follow a job as Server-Sent Events, from the start or Last-Event-ID",
         tag="events",
         roles=ALL_ROLES,
-        path_schemas=_JOB_ID,
-        not_found=_job_not_found,
+        path_schemas=JOB_ID,
+        not_found=job_not_found,
         parameters=(_resume("^[0-9]{0,19}$", "12"),),
         responses={200: "Event", 204: None},
         problems=(404, 422),
@@ -188,11 +184,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Take a queued job back and release its hold",
         tag="jobs",
         roles=WRITE_ROLES,
-        path_schemas=_JOB_ID,
-        not_found=_job_not_found,
+        path_schemas=JOB_ID,
+        not_found=job_not_found,
         responses={200: "Job"},
         problems=(404, 409),
     ),
+    *OPERATOR_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/v1/prices",
@@ -290,7 +287,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                 "act", {"type": "string", "enum": [act.value for act in Act]}, "only such acts"
             ),
             Parameter("account_id", _ACCOUNT_ID["id"], "only what concerns this account"),
-            Parameter("job_id", _JOB_ID["id"], "only what concerns this job"),
+            Parameter("job_id", JOB_ID["id"], "only what concerns this job"),
             Parameter(
                 "actor",
                 {"type": "string", "minLength": 1, "maxLength": MAX_REASON_LENGTH},

@@ -18,7 +18,7 @@ from producer.jobs.unknown_resolution import is_printable_text
 from shared.adapters.postgres.database import Database
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
-from shared.errors import Fault, InvalidRequest
+from shared.errors import Fault, InvalidRequest, StateConflict
 from shared.settings import ChargeBasis
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ async def resolve_held(
     """End a held job by the resolution, and store the actor and the reason, in one transaction.
 
     The job is returned `succeeded` and charged, or `failed`/`result_unreadable` with its hold
-    released. Raises `InvalidRequest`, with nothing stored, if the job is not held or if `task_id`
+    released. Raises `StateConflict`, with nothing stored, if the job is not held or if `task_id`
     is given and is not its task.
     """
     if not _is_held(job) or task_id not in {None, job.provider_task_id}:
@@ -94,14 +94,14 @@ def _is_held(job: Job) -> bool:
     return job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE
 
 
-def _not_held(job: Job) -> InvalidRequest:
+def _not_held(job: Job) -> StateConflict:
     reason = f", reason {job.reason}" if job.reason else ""
     task = f", task {job.provider_task_id}" if job.provider_task_id else ""
     sentence = (
         f"job {job.id} is {job.state}{reason}{task}: only a job that is generating with reason"
         f" {Reason.RESULT_UNREADABLE}, or a late task in doubt, can be settled so"
     )
-    return InvalidRequest([Fault("id", sentence)])
+    return StateConflict([Fault("id", sentence)])
 
 
 def _is_url(text: str) -> bool:

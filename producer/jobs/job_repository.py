@@ -23,6 +23,7 @@ from producer.orders.insert_parameters import (
     prepare_order,
 )
 from producer.orders.order import Order
+from producer.webhook_messages import show_message_id
 from shared.adapters.postgres.database import Queries, as_dicts
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING, INSUFFICIENT_CREDITS
@@ -115,6 +116,10 @@ class JobRepository:
     async def _build_result(self, order: Order, job: Job | None) -> EnqueueResult:
         if job is not None:
             return EnqueueResult(job, is_new=True)
+        if order.retry_of is not None:
+            retry = await self.find_retry(order.retry_of)
+            if retry is not None:
+                return EnqueueResult(retry, is_new=False)
         first = await self._find_by_key(order)
         if first is None:
             request = order.request
@@ -132,6 +137,11 @@ class JobRepository:
         )
         return job_from_row(row) if row else None
 
+    async def find_retry(self, job_id: UUID) -> Job | None:
+        """Return the job that repeats the request of this one, if there is one."""
+        row = await self._queries.fetch_row("find_retry", job_id)
+        return job_from_row(row) if row else None
+
     async def get(self, job_id: UUID) -> Job:
         """Return the job, or raise `JobNotFound`."""
         row = await self._queries.fetch_row("get_job", job_id)
@@ -140,11 +150,8 @@ class JobRepository:
         return job_from_row(row)
 
     async def read_details(self, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
-        """Return the events, attempts, ledger entries, late tasks and audit entries of a job.
-
-        Each list is oldest first.
-        """
-        return {
+        """Return what is stored about a job, by kind. Each list is oldest first."""
+        details = {
             name: as_dicts(await self._queries.fetch(query, job_id))
             for name, query in (
                 ("events", "list_events"),
@@ -152,8 +159,12 @@ class JobRepository:
                 ("entries", "list_job_entries"),
                 ("late_tasks", "list_late_tasks"),
                 ("audit", "audit_of_job"),
+                ("webhooks", "list_webhooks_of_job"),
+                ("retries", "list_retries"),
             )
         }
+        details["webhooks"] = [show_message_id(row) for row in details["webhooks"]]
+        return details
 
     async def states(self, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
         """Return only the states of the jobs that exist, by id."""

@@ -16,7 +16,7 @@ from producer.jobs.locked_rows import describe_job_rows, name_locked_row
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
-from shared.errors import DatabaseRefused, Fault, InvalidRequest
+from shared.errors import DatabaseRefused, Fault, StateConflict
 
 _LATE_TASK_CONSTRAINT = "late_tasks_deliver_once"
 
@@ -27,7 +27,7 @@ async def resolve_late(
     """Resolve a late task of an ended job, and store the actor and the reason, in one transaction.
 
     Returns the job, with the images, if any, in `late_result_urls`. `task_id` is required if
-    several of its tasks are in doubt. Raises `InvalidRequest`, with nothing stored, if the task is
+    several of its tasks are in doubt. Raises `StateConflict`, with nothing stored, if the task is
     not in doubt or if its images belong to another job.
     """
     late = _select_late_task(job, await database.fetch("list_late_tasks", job.id), task_id)
@@ -59,19 +59,19 @@ def _select_late_task(
     selected = [row for row in in_doubt if task_id in {None, row["provider_task_id"]}]
     if task_id is None and len(selected) > 1:
         names = ", ".join(repr(row["provider_task_id"]) for row in selected)
-        raise InvalidRequest([Fault("task_id", f"say which task is meant: {names} are in doubt")])
+        raise StateConflict([Fault("task_id", f"say which task is meant: {names} are in doubt")])
     if not selected:
         raise _not_in_doubt(job, task_id)
     return selected[0]
 
 
-def _not_in_doubt(job: Job, task_id: str | None) -> InvalidRequest:
+def _not_in_doubt(job: Job, task_id: str | None) -> StateConflict:
     what = "no late task of it is in doubt" if task_id is None else f"{task_id!r} is not in doubt"
-    return InvalidRequest([Fault("id", f"job {job.id} is {job.state}, and {what}")])
+    return StateConflict([Fault("id", f"job {job.id} is {job.state}, and {what}")])
 
 
-def _already_resolved(job: Job, task_id: str) -> InvalidRequest:
+def _already_resolved(job: Job, task_id: str) -> StateConflict:
     sentence = (
         f"task {task_id!r} of job {job.id} was settled meanwhile, or its images are another job's"
     )
-    return InvalidRequest([Fault("task_id", sentence)])
+    return StateConflict([Fault("task_id", sentence)])

@@ -52,8 +52,8 @@ class OperatorMethods:
         """Resolve an unknown submission: Kie created the task `task_id`. It is polled immediately.
 
         Only Kie's answer to the poll ends and charges the job. The deadline is JOB_DEADLINE_SECONDS
-        from now unless given. Raises `JobNotFound`, and `InvalidRequest` if the job is not
-        `unknown` or if another job has the task.
+        from now unless given. Raises `JobNotFound`, and `StateConflict` if the job is not `unknown`
+        or if another job has the task.
         """
         seconds = self._job_deadline_seconds if deadline_seconds is None else deadline_seconds
         resolution = SubmissionResolution(task_id, reason, actor)
@@ -68,7 +68,7 @@ class OperatorMethods:
     ) -> Job:
         """Resolve an unknown submission: Kie created no task. The job fails, the hold is released.
 
-        Raises `JobNotFound`, and `InvalidRequest` if the job is not `unknown`.
+        Raises `JobNotFound`, and `StateConflict` if the job is not `unknown`.
         """
         resolution = SubmissionResolution(None, reason, actor)
         job = await resolve_unknown(
@@ -94,7 +94,8 @@ class OperatorMethods:
         For a job that has ended, this resolves its late task in doubt. The images are stored in
         `late_result_urls` and not charged. `task_id` is required if several tasks are in doubt.
 
-        Raises `JobNotFound`, and `InvalidRequest` if nothing is in doubt or a URL is not valid.
+        Raises `JobNotFound`, `StateConflict` if nothing is in doubt, and `InvalidRequest` for URLs
+        that are not valid.
         """
         if not result_urls:
             raise InvalidRequest([Fault("result_urls", "is empty: name each image that was made")])
@@ -116,7 +117,7 @@ class OperatorMethods:
         For a job that has ended, this resolves its late task in doubt: the task has no images of
         this job, and is not checked again. `task_id` is required if several tasks are in doubt.
 
-        Raises `JobNotFound`, and `InvalidRequest` if nothing is in doubt.
+        Raises `JobNotFound`, and `StateConflict` if nothing is in doubt.
         """
         return await self._resolve_held_or_late(
             job_id, HeldResolution((), reason, actor), self._charge_basis, task_id

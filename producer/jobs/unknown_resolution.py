@@ -17,7 +17,7 @@ from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import DatabaseRefused, Fault, InvalidRequest
+from shared.errors import DatabaseRefused, Fault, InvalidRequest, StateConflict
 
 RESOLVED_EVENT = "resolved_by_operator"
 TASK_ID_LENGTH = 200
@@ -59,7 +59,7 @@ async def resolve_unknown(
     """Move an unknown job by the resolution, and store actor and reason, in one transaction.
 
     The job is returned `generating`, with its deadline `deadline_seconds` from now, or
-    `failed`/`submission_lost` with its hold released. Raises `JobNotFound`, and `InvalidRequest` if
+    `failed`/`submission_lost` with its hold released. Raises `JobNotFound`, and `StateConflict` if
     the job is not `unknown` or if another job has the task, each with nothing stored.
     """
     job = await JobRepository(database).get(job_id)
@@ -94,15 +94,15 @@ async def _refuse_task_of_another(
     row = await queries.fetch_row("task_holder", resolution.task_id, job_id)
     if row is not None:
         sentence = f"task {resolution.task_id!r} belongs to job {row['job_id']} already"
-        raise InvalidRequest([Fault("task_id", f"{sentence}: one task is one job's")])
+        raise StateConflict([Fault("task_id", f"{sentence}: one task is one job's")])
 
 
-def _not_unknown(job: Job) -> InvalidRequest:
+def _not_unknown(job: Job) -> StateConflict:
     if job.state is JobState.UNKNOWN:
         # It returned to the queue and was submitted again: the resolution was for another attempt.
         sentence = f"has begun attempt {job.attempt} meanwhile: look at it again before you resolve"
-        return InvalidRequest([Fault("id", f"job {job.id} {sentence}")])
-    return InvalidRequest(
+        return StateConflict([Fault("id", f"job {job.id} {sentence}")])
+    return StateConflict(
         [Fault("id", f"job {job.id} is {job.state}: only an unknown submission can be resolved")]
     )
 

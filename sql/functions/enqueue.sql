@@ -5,7 +5,7 @@
 -- Stores one job with its hold. $1 id, $2 account id, $3 model, $4 task, $5 quantity, $6 request (JSON
 -- text), $7 idempotency key, $8 metadata (JSON text), $9 webhook URL, $10 priority, $11 run_at
 -- (null: now), $12 retry_of. Returns what only the database knows; no row where the idempotency key
--- already names a job, and none where there is no price.
+-- already names a job, none where $12 has been retried, and none where there is no price.
 -- Refuses with DR404 where there is no such account, with DR402 where it has too few credits
 -- available. `enqueue_jobs` of one job does the same, a third slower: it sorts and adds up.
 CREATE OR REPLACE FUNCTION darkroom_enqueue_job(
@@ -24,7 +24,7 @@ BEGIN
         SELECT $1, $2, model, task, quantity, $6::text::jsonb, $7, $8::text::jsonb, $9, $10,
                coalesce($11, now()), greatest($11, now()), $12, credits, price_id, price_id
           FROM pricing WHERE model = $3 AND task = $4 AND quantity = $5
-            ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+            ON CONFLICT DO NOTHING
         RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
     ), placed AS (
         UPDATE accounts SET held = held + credits_quoted
@@ -55,9 +55,10 @@ COMMENT ON FUNCTION darkroom_enqueue_job IS
 -- $1 ids, $2 account ids, $3 models, $4 tasks, $5 quantities, $6 requests (JSON text),
 -- $7 idempotency keys, $8 metadata (JSON text), $9 webhook URLs, $10 priorities,
 -- $11 run_at (null: now), $12 retry_of. One row back per job stored, in no order, with what only the
--- database knows: none for what an idempotency key already names, and none for what has no price.
+-- database knows: none for what an idempotency key already names, none for the retry of a job that has
+-- one, and none for what has no price.
 -- Refuses with DR404 where there is no such account, with DR402 where one has too few credits
--- available. Keys and accounts are taken in their own order, whatever the order asked: two calls
+-- available. Keys, retries and accounts are taken in their own order, whatever the order asked: two calls
 -- that share several would otherwise wait for each other for ever. Nothing of thousands is joined
 -- with thousands that the planner takes for a handful: it would compare each with each.
 CREATE OR REPLACE FUNCTION darkroom_enqueue_jobs(
@@ -86,8 +87,8 @@ BEGIN
         SELECT id, account_id, model, task, quantity, request::jsonb, idempotency_key, metadata::jsonb,
                webhook_url, priority, coalesce(run_at, now()), greatest(run_at, now()), retry_of, credits,
                price_id, price_id
-          FROM priced ORDER BY account_id, idempotency_key, position
-            ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+          FROM priced ORDER BY account_id, idempotency_key, retry_of, position
+            ON CONFLICT DO NOTHING
         RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
     ), needed AS (
         SELECT account_id, sum(credits_quoted) AS credits FROM new_job GROUP BY account_id

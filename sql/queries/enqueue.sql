@@ -11,6 +11,10 @@ SELECT * FROM darkroom_enqueue_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
 -- $1 account id, $2 key: the job that this key names.
 SELECT * FROM jobs WHERE account_id = $1 AND idempotency_key = $2;
 
+-- name: find_retry
+-- $1 job id: the job that repeats its request, if there is one.
+SELECT * FROM jobs WHERE retry_of = $1 ORDER BY retry_number LIMIT 1;
+
 -- name: notify_dispatch
 -- Tells the workers, at commit, that rows wait for their delivery. Used where the
 -- caller commits, since nobody else knows when that is.

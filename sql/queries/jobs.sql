@@ -74,3 +74,9 @@ SELECT number, worker, provider_account, sent_at, answered_at, outcome, provider
 -- $1 job id: what it did to its account, oldest first.
 SELECT id, kind, credits, balance_after, held_after, price_id, created_at
   FROM ledger_entries WHERE job_id = $1 ORDER BY id;
+
+-- name: list_retries
+-- $1 job id: the jobs that repeat its request, oldest first. There is one, except for jobs that older
+-- versions retried several times.
+SELECT id, state, reason, created_at, credits_quoted, credits_charged
+  FROM jobs WHERE retry_of = $1 ORDER BY retry_number;

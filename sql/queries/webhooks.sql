@@ -77,6 +77,17 @@ SELECT message.id, message.job_id, message.account_id, message.event, message.st
    AND ($2::text IS NULL OR message.state = $2)
  ORDER BY message.created_at DESC, message.id DESC LIMIT $3;
 
+-- name: list_webhooks_of_job
+-- $1 job id: the messages about it, oldest first.
+SELECT message.id, message.job_id, message.account_id, message.event, message.state,
+       endpoint.url AS endpoint, message.created_at, message.tries, message.next_try_at,
+       message.retry_until, message.last_try_at, message.last_status, message.last_error,
+       message.delivered_at, message.replayed_at
+  FROM webhook_messages AS message
+  JOIN webhook_endpoints AS endpoint ON endpoint.id = message.endpoint_id
+ WHERE message.job_id = $1
+ ORDER BY message.created_at, message.id;
+
 -- name: replay_webhook
 -- The same message anew, with another day. $1 message id, $2 who (JSON text).
 SELECT message.id, message.job_id, message.account_id, message.event, message.state,

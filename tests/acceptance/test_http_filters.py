@@ -45,3 +45,15 @@ async def test_every_fault_of_a_filter_is_reported_by_its_parameter(deployment: 
         counted = await api.get("/v1/jobs/counts", limit=3, **texts)
     assert set(listed.faults()) == {*texts, "cursor"}
     assert set(counted.faults()) == {*texts, "limit"}
+
+
+async def test_a_viewer_cannot_find_out_masked_metadata_by_its_matches(
+    deployment: Deployment,
+) -> None:
+    await deployment.enqueue(metadata={"order": 7})
+    _, viewer = await KeyStore(deployment.database).create(Role.VIEWER, None)
+    async with deployment.api() as nobody:
+        api = nobody.with_key(viewer)
+        (await api.get("/v1/jobs", metadata="order=7")).expect(403)
+        (await api.get("/v1/jobs/counts", metadata="order=8")).expect(403)
+        assert (await api.get("/v1/jobs/counts", state="queued")).expect(200)["jobs"] == 1

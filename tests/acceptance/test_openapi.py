@@ -71,6 +71,8 @@ async def prepare(deployment: Deployment) -> Known:
         "accounts": ACCOUNTS,
         "paths": {
             **dict.fromkeys(("getJob", "cancelJob", "streamJob"), ended),
+            **dict.fromkeys(("getJobDetails", "retryJob", "resolveJob"), ended),
+            "replayWebhook": {"id": [f"msg_{'0' * 32}"]},
             **dict.fromkeys(("getAccount", "listLedger", "grantCredits"), account),
             "changePrice": {
                 "model": ["test-model"],

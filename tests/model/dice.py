@@ -36,7 +36,7 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     (3, (), lambda life, dice: life.change_price(dice.choice(_QUANTITIES), dice.randint(0, 12))),
     (3, _ANY, lambda life, dice: life.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
     (2, _ANY, lambda life, dice: life.cancel(_any(dice))),
-    (2, _ANY, lambda life, dice: life.retry(_any(dice))),
+    (2, _ANY, lambda life, dice: life.retry(_any(dice), again=dice.random() < 0.5)),
     (12, ("queued",), lambda life, dice: life.submit(_any(dice), dice.choice((1, 2)))),
     (10, ("queued",), lambda life, dice: life.submit_and_answer(_any(dice), _answer(dice))),
     (8, ("submitting",), lambda life, dice: life.deliver_again(_any(dice), dice.random() < 0.5)),

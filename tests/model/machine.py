@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from producer import (
     IdempotencyConflict,
     InsufficientCredits,
     InvalidRequest,
     Order,
-    TooLateToCancel,
 )
 from shared.domain.kie_outcomes import (
     Delivered,
@@ -31,7 +30,8 @@ from shared.errors import StaleJob
 from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement
 from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
-from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, OPERATOR, ModelSetup, Post
+from tests.model.cancels_and_retries import PICKS, CancelsAndRetries, pick_one
+from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, ModelSetup, Post
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
 from tests.model.stale_writes import WRITES
 from tests.support.deployment import text_to_image
@@ -39,7 +39,6 @@ from worker.steps.unreadable_success import UNREADABLE_ANSWERS_BEFORE_REVIEW
 
 MODEL, TASK = "gpt-4o-image", "text-to-image"
 ACCOUNTS = ("acme", "bolt")
-PICKS = st.integers(0, 999)
 QUANTITIES = st.sampled_from((1, 2, 4))
 PRICES = st.sampled_from([Decimal(one) for one in ("0", "1", "5.5", "6", "7", "8", "40")])
 BASES: st.SearchStrategy[ChargeBasis] = st.sampled_from(("current", "quoted", "lower_of"))
@@ -50,22 +49,17 @@ LATE_SAYS: dict[str, PollOutcome] = {
     "pending": Pending(0.5),
 }
 LATE_SECONDS = (0.0, DEADLINE_SECONDS + 1, _LAST_LOOKS_ARE_OVER_SECONDS)
-_T = TypeVar("_T")
 
 
 def _urls(count: int) -> tuple[str, ...]:
     return tuple(f"https://images.example/{number}.png" for number in range(count))
 
 
-def _pick(pick: int, among: Sequence[_T]) -> _T:
-    return among[pick % len(among)]
-
-
 def _some(*states: str) -> Callable[[LifeOfJobs], bool]:
     return lambda machine: bool(machine.ref.jobs_in(*states))
 
 
-class LifeOfJobs(RuleBasedStateMachine):
+class LifeOfJobs(CancelsAndRetries):
     """Every rule moves the database through the real code and the reference by its own."""
 
     def __init__(self, setup: ModelSetup, seen: Counter[str]) -> None:
@@ -160,7 +154,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, quantity=QUANTITIES)
     def enqueue_again(self, pick: int, quantity: int) -> None:
         """The same key comes again, with the same request or another."""
-        first = _pick(pick, [job for job in self.ref.jobs.values() if job.key])
+        first = pick_one(pick, [job for job in self.ref.jobs.values() if job.key])
         order = Order(
             request=text_to_image(quantity=quantity),
             account_id=first.account,
@@ -176,42 +170,13 @@ class LifeOfJobs(RuleBasedStateMachine):
         else:
             assert refusal == (str(first.id), ("quantity",))
 
-    @precondition(lambda self: self.ref.jobs)
-    @rule(pick=PICKS)
-    def cancel(self, pick: int) -> None:
-        """The caller wants some job back, wherever it is, or for every other an operator does."""
-        job, who = _pick(pick, list(self.ref.jobs.values())), (None, OPERATOR)[pick % 2]
-        try:
-            self.setup.run(self.setup.producer.cancel(job.id, actor=who))
-        except TooLateToCancel:
-            assert job.state != "queued"
-        else:
-            assert job.state == "queued"
-            self.ref.ended(job, "cancelled", f"cancelled_by_{'operator' if who else 'caller'}")
-
-    @precondition(lambda self: self.ref.jobs)
-    @rule(pick=PICKS)
-    def retry(self, pick: int) -> None:
-        """The caller wants the same again."""
-        first = _pick(pick, list(self.ref.jobs.values()))
-        try:
-            job = self.setup.run(self.setup.producer.retry(first.id))
-        except InvalidRequest:
-            assert not first.has_ended
-        except InsufficientCredits:
-            assert not self.ref.has_room(first.account, [first.quantity])
-        else:
-            assert first.has_ended
-            assert job.retry_of == first.id
-            self.ref.enqueued(job.id, first.account, first.quantity, None)
-
     # --- workers ------------------------------------------------------------------------------
 
     @precondition(_some("queued"))
     @rule(pick=PICKS, workers=st.sampled_from((1, 1, 1, 2)))
     def submit(self, pick: int, workers: int) -> None:
         """A queued job is delivered to a worker, or to two at once."""
-        job = _pick(pick, self.ref.jobs_in("queued"))
+        job = pick_one(pick, self.ref.jobs_in("queued"))
         begun = self.setup.run(self.setup.deliver(job.id, workers=workers))
         assert len(begun) == job.is_due
         for post in begun:
@@ -223,7 +188,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, answer=ANSWERS)
     def submit_and_answer(self, pick: int, answer: str) -> None:
         """The everyday case: a worker submits, and Kie answers at once."""
-        if _pick(pick, self.ref.jobs_in("queued")).is_due:
+        if pick_one(pick, self.ref.jobs_in("queued")).is_due:
             self.submit(pick, 1)
             self.kie_answers(-1, answer)
 
@@ -232,7 +197,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def deliver_again(self, pick: int, lease_is_over: bool) -> None:
         """A delivery comes twice, or comes back after its worker's lease."""
         others = ("unknown", "generating", "succeeded", "failed")
-        job = _pick(pick, self.ref.jobs_in("submitting") or self.ref.jobs_in(*others))
+        job = pick_one(pick, self.ref.jobs_in("submitting") or self.ref.jobs_in(*others))
         lease_seconds = 0.0 if lease_is_over else LEASE_SECONDS
         assert not self.setup.run(self.setup.deliver(job.id, lease_seconds=lease_seconds))
         if job.state == "submitting" and (lease_is_over or job.is_old):
@@ -242,7 +207,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, answer=ANSWERS)
     def kie_answers(self, pick: int, answer: str) -> None:
         """Kie answers a POST, whatever has become of its job meanwhile."""
-        post = _pick(pick, self.setup.hanging())
+        post = pick_one(pick, self.setup.hanging())
         job = self.ref.jobs[post.job_id]
         attempt = next(one for one in job.attempts if one.token == post.token)
         outcome, kind, reason = SUBMIT_ANSWERS[answer](attempt.own_task)
@@ -255,7 +220,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS)
     def worker_crashes(self, pick: int) -> None:
         """A worker dies between its claim and Kie's answer."""
-        post: Post = _pick(pick, self.setup.hanging())
+        post: Post = pick_one(pick, self.setup.hanging())
         self.setup.run(self.setup.crash(post))
         self.seen["crash"] += 1
 
@@ -268,7 +233,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             return
         # Every other time of an older attempt, where there is one: that is what the fence is for.
         fenced = [one for one in memories if one.attempt < len(self.ref.jobs[one.id].attempts)]
-        memory = _pick(pick, fenced if fenced and older % 2 else memories)
+        memory = pick_one(pick, fenced if fenced and older % 2 else memories)
         job = self.ref.jobs[memory.id]
         is_newest = memory.attempt == len(job.attempts)
         if is_newest and job.state in transition_of(event).sources:
@@ -304,7 +269,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, images=st.integers(1, 5), basis=BASES)
     def kie_delivers(self, pick: int, images: int, basis: ChargeBasis) -> None:
         """As many images as asked, fewer, or more."""
-        job = _pick(pick, self.ref.jobs_in("generating"))
+        job = pick_one(pick, self.ref.jobs_in("generating"))
         self._poll(job, Delivered(_urls(images)), basis=basis)
         self.seen[f"{basis}, {'fewer' if images < job.quantity else 'enough'}"] += 1
         self.ref.succeeded(job, images, basis)
@@ -313,7 +278,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, reason=st.sampled_from(("provider_failed", "content_policy")))
     def kie_fails(self, pick: int, reason: str) -> None:
         """Kie's outcome is failure."""
-        job = _pick(pick, self.ref.jobs_in("generating"))
+        job = pick_one(pick, self.ref.jobs_in("generating"))
         self._poll(job, TaskFailed(reason, "no images"))
         self.ref.ended(job, "failed", reason)
 
@@ -328,7 +293,7 @@ class LifeOfJobs(RuleBasedStateMachine):
 
         What decides nothing is never held against the job while a last look may still come.
         """
-        job = _pick(pick, self.ref.jobs_in("generating"))
+        job = pick_one(pick, self.ref.jobs_in("generating"))
         self._poll(job, outcome, late_seconds=late_seconds)
         limit_seconds = _LAST_LOOKS_ARE_OVER_SECONDS
         if isinstance(outcome, Pending):
@@ -341,7 +306,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, late_seconds=st.sampled_from(LATE_SECONDS))
     def kie_cannot_be_read(self, pick: int, late_seconds: float) -> None:
         """Kie reports a success whose images are not certain: held, whatever the time."""
-        job = _pick(pick, self.ref.jobs_in("generating"))
+        job = pick_one(pick, self.ref.jobs_in("generating"))
         for _ in range(UNREADABLE_ANSWERS_BEFORE_REVIEW):
             outcome = Unreadable("two fields name different images", "{}")
             self._poll(job, outcome, late_seconds=late_seconds)
@@ -353,7 +318,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         """A poll finds the job elsewhere: Kie is asked once more after an operator, else never."""
         elsewhere = [job for job in self.ref.jobs.values() if job.state != "generating"]
         among = [job for job in elsewhere if job.was_settled_elsewhere] or elsewhere
-        self._poll(_pick(pick, among), Delivered(_urls(1)))
+        self._poll(pick_one(pick, among), Delivered(_urls(1)))
 
     # --- evidence -----------------------------------------------------------------------------
 
@@ -361,10 +326,10 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, claim=st.sampled_from(("own", "own", "another's", "forged")), other=PICKS)
     def callback_comes(self, pick: int, claim: str, other: int) -> None:
         """Kie, or a forger who knows the token, calls back about any attempt; it is stored."""
-        job, attempt = _pick(pick, list(self.ref.attempts()))
+        job, attempt = pick_one(pick, list(self.ref.attempts()))
         tasks = {
             "own": attempt.own_task,
-            "another's": _pick(other, list(self.ref.attempts()))[1].own_task,
+            "another's": pick_one(other, list(self.ref.attempts()))[1].own_task,
             "forged": f"forged-{other % 3}-{attempt.token}",
         }
         claimed = tasks[claim]
@@ -378,7 +343,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, is_silent=st.sampled_from((False, False, True)), delivered=st.booleans())
     def callback_is_handled(self, pick: int, is_silent: bool, delivered: bool) -> None:
         """A stored callback is confirmed or refuted through record-info."""
-        callback = _pick(pick, [one for one in self.ref.callbacks if one.verdict is None])
+        callback = pick_one(pick, [one for one in self.ref.callbacks if one.verdict is None])
         says = "delivered" if delivered else "pending"
         self.setup.run(self.setup.handle_callback(callback.id, LATE_SAYS[says], silent=is_silent))
         makers = None if is_silent else self.setup.kie.makers
@@ -426,7 +391,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     @rule(pick=PICKS, claim=st.sampled_from(("own", "wrong", "taken", "none")))
     def operator_resolves(self, pick: int, claim: str) -> None:
         """An operator decides: the right task, a wrong one, another job's, or none."""
-        job = _pick(pick, self.ref.jobs_in("unknown") or list(self.ref.jobs.values()))
+        job = pick_one(pick, self.ref.jobs_in("unknown") or list(self.ref.jobs.values()))
         task = self._task_named(job, claim)
         producer = self.setup.producer
         resolution = (
@@ -454,7 +419,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def operator_settles(self, pick: int, images: int, basis: ChargeBasis) -> None:
         """An operator says which images a job in doubt has; of any other job he is refused."""
         jobs = list(self.ref.jobs.values())
-        job = _pick(pick, [job for job in jobs if job.is_in_doubt] or jobs)
+        job = pick_one(pick, [job for job in jobs if job.is_in_doubt] or jobs)
         if images:
             urls, producer = _urls(images), self.setup.producer
             resolution = producer.resolve_delivered(job.id, urls, "seen", charge_basis=basis)

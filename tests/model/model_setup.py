@@ -121,6 +121,7 @@ class SlowKie:
 class NoRedis:
     """Delivery, brake and throttle without Redis; a pause of the brake is an hour."""
 
+    redis: Any = None
     level = 0
     is_paused = False
     needs_success_reports = False

@@ -72,6 +72,8 @@ class RefJob:
     late_tasks: dict[tuple[int, str], RefLateTask] = field(default_factory=dict)
     was_settled_elsewhere: bool = False
     """Whether an operator has settled it, and no poll has found that out."""
+    retry: UUID | None = None
+    """The job that repeats its request."""
     notes: Counter[str] = field(default_factory=Counter)
     """The rows of its history that no state shows, by their event."""
     snapshots: list[Job] = field(default_factory=list)

@@ -54,6 +54,7 @@ CODES = {
     "RequestRefused": "request_refused",
     "RowBusy": "row_busy",
     "SchemaOutdated": "schema_outdated",
+    "StateConflict": "state_conflict",
     "TooLateToCancel": "too_late_to_cancel",
     "WouldLeaveDebt": "would_leave_debt",
     "WaitTimedOut": "wait_timed_out",

@@ -183,7 +183,7 @@ async def list_jobs(call: Call) -> web.StreamResponse:
     fields = query.names("fields", JOB_FIELDS)
     query.raise_faults()
     page = await call.context.producer.page(
-        restrict_filter(call.caller, where),
+        restrict_filter(call, where),
         limit=limit,
         below=below,
         without=() if fields is None else _OPTIONAL_FIELDS - fields,
@@ -197,5 +197,5 @@ async def count_jobs(call: Call) -> web.StreamResponse:
     query = QueryParameters(call.request, tuple(FILTER_RULES))
     where = query.job_filter()
     query.raise_faults()
-    counts = await call.context.producer.count(restrict_filter(call.caller, where))
+    counts = await call.context.producer.count(restrict_filter(call, where))
     return json_response(counts_to_json(counts))

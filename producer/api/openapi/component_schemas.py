@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange
+from producer.api.requests.operator_bodies import Resolution, Retry
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import PauseStart
 from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, OrderFields
@@ -40,7 +41,7 @@ _NOTES: dict[str, dict[str, Any]] = {
     },
 }
 
-_BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant, PauseStart)
+_BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant, PauseStart, Retry, Resolution)
 
 
 def component_schemas() -> dict[str, Any]:

@@ -41,6 +41,7 @@ _TAGS = {
     "accounts": "Credits, and where they went.",
     "monitoring": "What the queue does now, and what it did.",
     "pauses": "Submits that are paused, by whom and why.",
+    "webhooks": "What is sent when a job has ended.",
     "audit": "Who did what.",
     "service": "How this process is.",
 }
@@ -145,7 +146,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         operation["parameters"] = parameters
     if endpoint.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": endpoint.body_is_required,
             "description": f"At most {endpoint.body_limit:,} bytes.",
             "content": {"application/json": {"schema": {"$ref": REF + endpoint.body}}},
         }

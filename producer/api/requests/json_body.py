@@ -60,12 +60,18 @@ def _not_json(request: web.Request) -> UnsupportedContent:
 
 
 async def read_json_object(
-    request: web.Request, limit_bytes: int, *, timeout_seconds: float = BODY_TIMEOUT_SECONDS
+    request: web.Request,
+    limit_bytes: int,
+    *,
+    is_optional: bool = False,
+    timeout_seconds: float = BODY_TIMEOUT_SECONDS,
 ) -> dict[str, Any]:
-    """Return the JSON object in the request body.
+    """Return the JSON object in the request body. A missing one that is optional is empty.
 
     Raises `UnsupportedContent`, `RequestTooLarge`, `RequestTooSlow` and `MalformedRequest`.
     """
+    if is_optional and not request.body_exists:
+        return {}
     if not _is_json(request):
         raise _not_json(request)
     try:

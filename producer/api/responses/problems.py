@@ -26,6 +26,7 @@ _REQUEST_ID_LENGTH = 100
 
 _STATUS_BY_ERROR: tuple[tuple[type[DarkroomError], HTTPStatus], ...] = (
     (errors.KeyRefused, HTTPStatus.UNAUTHORIZED),
+    (errors.StateConflict, HTTPStatus.CONFLICT),
     (errors.InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.InsufficientCredits, HTTPStatus.PAYMENT_REQUIRED),
     (errors.IdempotencyConflict, HTTPStatus.CONFLICT),
@@ -47,6 +48,7 @@ _TITLES = {
     "unsupported_content": "The body must be application/json",
     "request_too_slow": "The body did not arrive in time",
     "invalid_request": "The request breaks rules",
+    "state_conflict": "The state of the job does not allow this",
     "insufficient_credits": "The account has too few credits available",
     "idempotency_conflict": "The idempotency key was used for another request",
     "too_much_at_once": "This API key has too many requests in progress",

@@ -23,7 +23,7 @@ from producer.cli.display.job_tables import (
     job_details_to_json,
     job_details_view,
 )
-from producer.cli.display.text_format import credits_text
+from producer.cli.display.text_format import command_text, credits_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.job_filter_options import list_filter_options, with_job_filters
 from producer.cli.options import AsJson, JobId, Limit, Timeout, Wait
@@ -127,16 +127,31 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
 @app.command()
 def retry(
     job_id: JobId,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also a job that succeeded: it is charged once more.")
+    ] = False,
     wait: Wait = False,
     timeout: Timeout = 600,
     as_json: AsJson = False,
 ) -> None:
-    """Run an ended job's request again, as a new job; prints the new job's id."""
+    """Run an ended job's request again, once, as a new job; prints the new job's id."""
 
     async def step(context: CommandContext) -> ExitCode:
-        job = await context.producer.retry(job_id, actor=command_actor())
-        return await report_enqueued(
-            context, job, timeout_seconds=timeout if wait else None, as_json=as_json
-        )
+        retried = await context.producer.retry_once(job_id, again=again, actor=command_actor())
+        job, seconds = retried.job, timeout if wait else None
+        if retried.is_new:
+            return await report_enqueued(context, job, timeout_seconds=seconds, as_json=as_json)
+        print_message(f"it was retried before, as {job.id}, which is {job.state}; nothing is held")
+        if job.is_terminal:
+            print_message(
+                f"to run that one again: {command_text('jobs', 'retry', str(job.id))}", "dim"
+            )
+        if seconds is not None:
+            return await wait_and_report(context, job, timeout_seconds=seconds, as_json=as_json)
+        if as_json:
+            print_json(job_to_json(job))
+        else:
+            print_data(str(job.id))
+        return ExitCode.DONE
 
     run_connected(step)

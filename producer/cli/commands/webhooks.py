@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.display.console import (
@@ -18,13 +16,12 @@ from producer.cli.display.console import (
     stdout_console,
 )
 from producer.cli.display.text_format import (
-    NO_VALUE,
     command_text,
     count_text,
     printable,
-    shortened,
     time_text,
 )
+from producer.cli.display.webhook_table import build_webhooks_table
 from producer.cli.options import AccountId, AsJson, Limit, OnlyAccount
 from producer.row_json import row_to_json
 
@@ -33,8 +30,6 @@ app = typer.Typer(
 )
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL; its query is ignored.")]
-
-_STYLES = {"pending": "yellow", "delivered": "green", "dead": "red"}
 
 
 @app.command("list")
@@ -56,7 +51,7 @@ def list_webhooks(
         if not rows:
             print_message("no such webhooks")
             return
-        stdout_console().print(_messages_table(rows))
+        stdout_console().print(build_webhooks_table(rows))
         dead = sorted({row["account_id"] for row in rows if row["state"] == "dead"})
         for name in dead:
             again = command_text("webhooks", "replay", "--dead", "--account", name)
@@ -170,24 +165,3 @@ def _print_secret(row: Mapping[str, Any], *, as_json: bool) -> None:
         print_json(row_to_json(row))
     else:
         print_data(row["secret"])
-
-
-def _messages_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = build_table(
-        *("id", "account", "event", "state", "tries", "ended", "next try", "endpoint", "error"),
-        right=("tries",),
-    )
-    for row in rows:
-        next_try = row["next_try_at"] if row["state"] == "pending" else None
-        table.add_row(
-            row["id"],
-            printable(row["account_id"]),
-            row["event"],
-            Text(row["state"], style=_STYLES[row["state"]]),
-            str(row["tries"]),
-            time_text(row["created_at"]),
-            time_text(next_try),
-            printable(row["endpoint"]),
-            shortened(row["last_error"] or NO_VALUE, 120),
-        )
-    return table

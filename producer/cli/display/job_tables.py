@@ -24,6 +24,7 @@ from producer.cli.display.text_format import (
     state_text,
     time_text,
 )
+from producer.cli.display.webhook_table import build_webhooks_table
 from producer.jobs.job_counts import JobCount
 from producer.row_json import row_to_json
 from shared.domain.job import Job
@@ -74,15 +75,20 @@ def build_counts_table(counts: Sequence[JobCount]) -> Table:
 
 def job_details_view(job: Job, details: JobDetails) -> Group:
     """Return all details of a job as tables."""
-    parts: list[RenderableType] = [_summary(job), "", _timeline(job, details["events"])]
+    summary = _summary(job)
+    for other in details["retries"]:
+        summary.add_row("retried as", f"{other['id']}, {other['state']}")
+    parts: list[RenderableType] = [summary, "", _timeline(job, details["events"])]
     if details["attempts"]:
         parts += ["", _attempts(details["attempts"])]
     if details["late_tasks"]:
         parts += ["", _late_tasks(details["late_tasks"])]
     parts += ["", _money(job, details["entries"])]
+    if details["webhooks"]:
+        parts += ["", build_webhooks_table(details["webhooks"], title="Webhooks")]
     if details["audit"]:
         parts += ["", build_audit_table(details["audit"], title="What operators did")]
-    if job.is_terminal and job.state != "succeeded":
+    if job.is_terminal and job.state != "succeeded" and not details["retries"]:
         retry = command_text("jobs", "retry", str(job.id))
         parts += ["", Text(f"to run the same request again: {retry}", style="dim")]
     return Group(*parts)

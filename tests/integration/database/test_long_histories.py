@@ -38,6 +38,7 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"provider_task_id": "nobody's"},
     {"idempotency_key": "rare"},
     {"metadata": [{"order": "1042"}, {"order": 1042}]},
+    {"retried": "true", "reason": "wrong_endpoint"},
 )
 COUNTED = tuple(one for one in FILTERS if one and one != {"model": "gpt-4o-image"})
 """A count reads an index entry for each job that it counts."""

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -20,7 +20,7 @@ from shared.adapters.postgres.migrations import (
     read_migrations,
     require_current_schema,
 )
-from shared.adapters.postgres.named_queries import sql_folder
+from shared.adapters.postgres.named_queries import get_query, sql_folder
 from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
 from tests.integration.database.strangers import sql_before
 from tests.support.database_logins import connected, with_user
@@ -30,6 +30,7 @@ from tests.support.deployment import eventually
 NAMES = [one.name for one in read_migrations()]
 ROLES = ("api", "worker", "pricing", "billing", "readonly", "service", "admin")
 LATE_TASKS = 1 + NAMES.index("late_tasks")
+ONE_RETRY = 1 + NAMES.index("one_retry")
 
 
 @pytest.fixture
@@ -276,3 +277,30 @@ async def test_late_images_kept_by_an_older_version_move_to_the_job_and_its_late
     )
     assert tuple(row or ()) == (["https://x.example/1.png"], "delivered", 7, "delivered_late")
     assert await connection.fetchval("SELECT count(*) FROM webhook_messages") == 0
+
+
+async def test_jobs_that_an_older_version_retried_twice_keep_their_retries(
+    empty_database_url: str, tmp_path: Path, connection: Connection
+) -> None:
+    await migrate(empty_database_url, sql_before(ONE_RETRY, tmp_path / "sql"))
+    await connection.execute(
+        """
+        INSERT INTO accounts (id) VALUES ('acme');
+        INSERT INTO jobs (id, account_id, model, task, quantity, request, state, reason, attempt,
+                          credits_quoted, quoted_price_id, price_id, finished_at, retry_of)
+        SELECT made.id::uuid, 'acme', model, task, quantity, '{}', 'failed', 'rejected', 1, credits,
+               price_id, price_id, now(), made.retry_of::uuid
+          FROM pricing, (VALUES (repeat('0', 31) || '1', NULL),
+                                (repeat('0', 31) || '3', repeat('0', 31) || '1'),
+                                (repeat('0', 31) || '2', repeat('0', 31) || '1'),
+                                (repeat('0', 31) || '4', repeat('0', 31) || '3'))
+                       AS made (id, retry_of)
+         WHERE task = 'text-to-image' AND quantity = 1;
+        """
+    )
+    await migrate(empty_database_url)
+    rows = await connection.fetch("SELECT right(id::text, 1) AS id, retry_number FROM jobs")
+    assert {row["id"]: row["retry_number"] for row in rows} == {"1": 1, "2": 1, "3": 2, "4": 1}
+    found = await connection.fetchrow(get_query("find_retry"), UUID(int=1))
+    assert found is not None
+    assert found["id"].int == 2

@@ -117,13 +117,13 @@ async def test_an_ended_job_is_tried_again_as_a_new_job_that_names_the_first(
     }
     for state in sorted(TERMINAL):
         first = await setup.job_in(state, request=request, idempotency_key=state, **options)
-        again = await producer.retry(first.id)
+        again = await producer.retry(first.id, again=state is JobState.SUCCEEDED)
         assert (again.retry_of, again.state, again.attempt) == (first.id, JobState.QUEUED, 0)
         for name in ("request", "model", "task", "quantity", "account_id", *options):
             assert getattr(again, name) == getattr(first, name), name
         assert again.idempotency_key is None
         assert await producer.get(first.id) == first
-        assert (await producer.retry(first.id)).id != again.id
+        assert await producer.retry(first.id) == again
     assert await setup.broken_books() == {}
 
 
@@ -153,7 +153,7 @@ async def test_trying_again_needs_credits_like_any_job(
     await setup.open_account("poor", 6)
     first = await setup.job_in(JobState.SUCCEEDED, account_id="poor")
     with pytest.raises(InsufficientCredits):
-        await producer.retry(first.id)
+        await producer.retry(first.id, again=True)
 
 
 # --- listing ----------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ async def test_a_retry_names_who_ran_the_job_again(
     (entry,) = await setup.billing.audit(job_id=again.id)
     assert entry["after"]["retry_of"] == str(first.id)
     # Without a name, the login of the database is who.
-    third = await producer.retry(first.id)
+    third = await producer.retry((await setup.job_in(JobState.CANCELLED)).id)
     assert await entries(setup, third) == [
         ("job_retried", await setup.value("SELECT session_user"), "queued")
     ]

@@ -1,0 +1,100 @@
+"""Handlers for operators: details of a job, retry, resolve, and the replay of a webhook."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from producer.api.authentication import caller_actor
+from producer.api.endpoint import JOB_BODY_BYTES, Call
+from producer.api.handlers.job_handlers import find_job
+from producer.api.requests.admin_bodies import parse_admin_body
+from producer.api.requests.json_body import read_json_object
+from producer.api.requests.operator_bodies import Resolution, Retry
+from producer.api.responses.json_response import json_response
+from producer.row_json import row_to_json
+from shared.domain.job import Job
+from shared.errors import Fault, InvalidRequest
+from shared.job_json import job_to_json
+from shared.stored_json import read_stored_object
+
+_DETAIL_KINDS = ("events", "attempts", "entries", "late_tasks", "webhooks", "retries")
+"""Not the audit entries, which only admins read, by `GET /v1/audit?job_id=`."""
+
+
+async def show_details(call: Call) -> web.StreamResponse:
+    """Return a job with everything that is stored about it."""
+    job = await find_job(call)
+    details = await call.context.producer.job_details(job.id)
+    for event in details["events"]:
+        event["detail"] = read_stored_object(event["detail"])
+    return json_response(
+        {
+            "job": job_to_json(job),
+            "idempotency_key": job.idempotency_key,
+            "retry_of": str(job.retry_of) if job.retry_of else None,
+            "price_id": job.price_id,
+            **{kind: [row_to_json(row) for row in details[kind]] for kind in _DETAIL_KINDS},
+        }
+    )
+
+
+async def retry_job(call: Call) -> web.StreamResponse:
+    """Retry an ended job: 202 with the new job, or 200 with the job of an earlier retry."""
+    first = await find_job(call)
+    body = await read_json_object(call.request, JOB_BODY_BYTES, is_optional=True)
+    again = parse_admin_body(Retry, body).again
+    retried = await call.context.producer.retry_once(
+        first.id, again=again, actor=caller_actor(call)
+    )
+    headers = {"Location": f"/v1/jobs/{retried.job.id}"}
+    return json_response(job_to_json(retried.job), 202 if retried.is_new else 200, headers)
+
+
+async def resolve_job(call: Call) -> web.StreamResponse:
+    """Resolve a job in doubt by an operator's verdict, and return it."""
+    job = await find_job(call)
+    body = parse_admin_body(Resolution, await read_json_object(call.request, JOB_BODY_BYTES))
+    _require_fitting_fields(body)
+    return json_response(job_to_json(await _resolve(call, job, body)))
+
+
+async def _resolve(call: Call, job: Job, body: Resolution) -> Job:
+    producer, actor, reason = call.context.producer, caller_actor(call), body.reason or ""
+    match body.verdict:
+        case "submitted":
+            return await producer.resolve_submitted(
+                job.id, body.task_id or "", body.reason, actor=actor
+            )
+        case "lost":
+            return await producer.resolve_lost(job.id, reason, actor=actor)
+        case "delivered":
+            return await producer.resolve_delivered(
+                job.id, body.result_urls, reason, actor=actor, task_id=body.task_id
+            )
+        case "undelivered":
+            return await producer.resolve_undelivered(
+                job.id, reason, actor=actor, task_id=body.task_id
+            )
+
+
+def _require_fitting_fields(body: Resolution) -> None:
+    """Raise `InvalidRequest` for fields that do not go with the verdict."""
+    faults = []
+    if body.verdict == "submitted" and body.task_id is None:
+        faults.append(Fault("task_id", "is missing: name the task that Kie made"))
+    if body.verdict == "lost" and body.task_id is not None:
+        faults.append(Fault("task_id", "does not go with lost: there is no task"))
+    if body.verdict != "delivered" and body.result_urls:
+        faults.append(Fault("result_urls", "goes with delivered alone"))
+    if body.verdict != "submitted" and body.reason is None:
+        faults.append(Fault("reason", "is missing: say why, it is recorded with the change"))
+    if faults:
+        raise InvalidRequest(faults)
+
+
+async def replay_webhook(call: Call) -> web.StreamResponse:
+    """Send a webhook message anew, and return it."""
+    row = await call.context.producer.webhooks.replay(
+        call.request.match_info["id"], actor=caller_actor(call)
+    )
+    return json_response(row_to_json(row))

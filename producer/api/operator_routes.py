@@ -1,0 +1,84 @@
+"""The routes by which operators look into jobs, retry them and resolve doubts about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from producer.api.endpoint import OPERATOR_ROLES, WRITE_ROLES, Endpoint
+from producer.api.handlers import operator_handlers
+from producer.list_pages import PAGE_BYTES
+from producer.webhook_messages import no_such_message
+from shared.errors import DarkroomError, JobNotFound
+
+JOB_ID = {"id": {"type": "string", "format": "uuid"}}
+
+
+def job_not_found(parts: Mapping[str, str]) -> DarkroomError:
+    """Return the error for a path whose id names no job."""
+    return JobNotFound(parts["id"][:80])
+
+
+def _message_not_found(parts: Mapping[str, str]) -> DarkroomError:
+    return no_such_message(parts["id"])
+
+
+OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="GET",
+        path="/v1/jobs/{id}/details",
+        handler=operator_handlers.show_details,
+        name="getJobDetails",
+        summary="Show a job with its timeline, attempts, ledger entries, late tasks and webhooks",
+        tag="jobs",
+        roles=OPERATOR_ROLES,
+        path_schemas=JOB_ID,
+        not_found=job_not_found,
+        responses={200: "JobDetails"},
+        max_response_bytes=PAGE_BYTES,
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/jobs/{id}/retry",
+        handler=operator_handlers.retry_job,
+        name="retryJob",
+        summary="Run the request of an ended job again, once, as a new job of its account",
+        description="The answer is 202 with the new job, or 200 with the job of an earlier retry.",
+        tag="jobs",
+        roles=WRITE_ROLES,
+        path_schemas=JOB_ID,
+        not_found=job_not_found,
+        body="Retry",
+        body_is_required=False,
+        responses={200: "Job", 202: "Job"},
+        response_headers=("Location",),
+        problems=(402, 404, 409, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/jobs/{id}/resolve",
+        handler=operator_handlers.resolve_job,
+        name="resolveJob",
+        summary="Say what became of an unknown submission, an unreadable success or a late task",
+        tag="jobs",
+        roles=OPERATOR_ROLES,
+        path_schemas=JOB_ID,
+        not_found=job_not_found,
+        body="Resolution",
+        responses={200: "Job"},
+        problems=(404, 409, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/webhooks/{id}/replay",
+        handler=operator_handlers.replay_webhook,
+        name="replayWebhook",
+        summary="Send a webhook message anew, with the same id and another day of tries",
+        tag="webhooks",
+        roles=OPERATOR_ROLES,
+        path_schemas={"id": {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"}},
+        not_found=_message_not_found,
+        responses={200: "WebhookDelivery"},
+        problems=(404, 422),
+    ),
+)

@@ -1,0 +1,36 @@
+"""The order that repeats the request of an ended job. A job is retried once."""
+
+from __future__ import annotations
+
+from producer.orders.order import Order
+from shared.catalog import get_family
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from shared.errors import Fault, StateConflict
+from shared.job_json import credits_to_json
+
+
+def build_retry_order(first: Job, *, again: bool) -> Order:
+    """Return the order that repeats the request of `first`, for its account at the current price.
+
+    Raises `StateConflict` if the job is open, or if it succeeded and `again` is false, and
+    `InvalidRequest` if its request is no longer valid.
+    """
+    if not first.is_terminal:
+        fault = Fault("id", f"job {first.id} is {first.state}: only an ended job is retried")
+        raise StateConflict([fault])
+    if first.state is JobState.SUCCEEDED and not again:
+        charged = credits_to_json(first.credits_charged)
+        sentence = (
+            f"job {first.id} succeeded, and {charged} credits were charged: a retry is charged as"
+            " well; say again (--again on the command line) if it is meant"
+        )
+        raise StateConflict([Fault("again", sentence)])
+    return Order(
+        request=get_family(first.model).validate(first.task, first.request),
+        account_id=first.account_id,
+        metadata=first.metadata,
+        webhook_url=first.webhook_url,
+        priority=first.priority,
+        retry_of=first.id,
+    )

@@ -1,0 +1,71 @@
+"""The rules of the model test by which jobs are cancelled and retried, one or many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from producer import InsufficientCredits, InvalidRequest, TooLateToCancel
+from tests.model.model_setup import OPERATOR, ModelSetup
+from tests.model.reference import Reference, RefJob
+
+PICKS = st.integers(0, 999)
+_T = TypeVar("_T")
+
+
+def pick_one(pick: int, among: Sequence[_T]) -> _T:
+    """Return the element that a number picks, whatever the number."""
+    return among[pick % len(among)]
+
+
+class CancelsAndRetries(RuleBasedStateMachine):
+    """What callers and operators do to jobs that exist."""
+
+    setup: ModelSetup
+    seen: Counter[str]
+    ref: Reference
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(pick=PICKS)
+    def cancel(self, pick: int) -> None:
+        """The caller wants some job back, wherever it is, or for every other an operator does."""
+        job, who = pick_one(pick, list(self.ref.jobs.values())), (None, OPERATOR)[pick % 2]
+        try:
+            self.setup.run(self.setup.producer.cancel(job.id, actor=who))
+        except TooLateToCancel:
+            assert job.state != "queued"
+        else:
+            assert job.state == "queued"
+            self.ref.ended(job, "cancelled", f"cancelled_by_{'operator' if who else 'caller'}")
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(pick=PICKS, again=st.booleans())
+    def retry(self, pick: int, again: bool) -> None:
+        """The caller wants the same again, for the first time or once more."""
+        first = pick_one(pick, list(self.ref.jobs.values()))
+        try:
+            job = self.setup.run(self.setup.producer.retry(first.id, again=again))
+        except InvalidRequest:
+            assert first.retry is None
+            assert not first.has_ended or (first.state == "succeeded" and not again)
+        except InsufficientCredits:
+            assert first.retry is None
+            assert not self.ref.has_room(first.account, [first.quantity])
+        else:
+            assert job.retry_of == first.id
+            self._retried(first, job.id)
+
+    def _retried(self, first: RefJob, retry: UUID) -> None:
+        """The first retry makes a job. Every later one returns it."""
+        if first.retry is None:
+            assert first.has_ended
+            self.ref.enqueued(retry, first.account, first.quantity, None)
+            first.retry = retry
+        else:
+            self.seen["retried before"] += 1
+        assert first.retry == retry
