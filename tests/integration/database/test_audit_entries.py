@@ -14,7 +14,7 @@ from producer.audit_entries import Act
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login
+from tests.integration.database.plain_logins import login
 from tests.integration.database.test_schema import words_of
 from tests.support.database_logins import connected, with_user
 

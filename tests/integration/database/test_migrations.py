@@ -22,7 +22,7 @@ from shared.adapters.postgres.migrations import (
 )
 from shared.adapters.postgres.named_queries import get_query, sql_folder
 from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
-from tests.integration.database.strangers import sql_before
+from tests.integration.database.plain_logins import sql_before
 from tests.support.database_logins import connected, with_user
 from tests.support.database_pool import DatabasePool
 from tests.support.deployment import eventually

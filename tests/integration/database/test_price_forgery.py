@@ -12,7 +12,7 @@ from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, read_migrations
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login, sql_before
+from tests.integration.database.plain_logins import login, sql_before
 from tests.support.database_logins import connected, with_user
 from tests.support.deployment import text_to_image
 

@@ -8,7 +8,7 @@ import pytest
 from shared.adapters.postgres.database import Connection
 from shared.adapters.postgres.migrations import migrate
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login
+from tests.integration.database.plain_logins import login
 from tests.integration.database.test_price_forgery import TABLE, TRIGGER
 from tests.support.database_logins import connected, with_user
 

@@ -1,4 +1,4 @@
-"""Logins of the database that have few grants or none, and databases of before an update."""
+"""Logins with few grants or none, and databases before an update."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.campaign.campaign_invariants import GivenUp
 from tests.campaign.campaign_invariants import given_up as sum_given_up
 from tests.campaign.campaign_orders import key_of
 from tests.support.restarted_process import Death
-from tests.unit.campaign.books import (
+from tests.unit.campaign.sample_evidence import (
     OPTIONS,
     broken,
     cancelled,
