@@ -76,7 +76,7 @@ async def test_a_debt_over_http_is_asked_for(deployment: Deployment) -> None:
         account = (await api.post(GRANTS, {**body, "allow_debt": True})).expect(200)
     assert account["balance"] == -1
     entry = (await deployment.producer.billing.audit(limit=1))[0]
-    # Without keys nobody has said who he is.
+    # Without keys the caller is not known.
     assert (entry["actor"], entry["key_prefix"], entry["via"]) == ("api:loopback", None, "api")
 
 

@@ -1,4 +1,4 @@
-"""The list of campaign mutants does not rot, and what became of one is told rightly."""
+"""The list of campaign mutants still applies, and the outcome of each is reported correctly."""
 
 from __future__ import annotations
 

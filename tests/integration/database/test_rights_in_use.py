@@ -47,7 +47,7 @@ async def explaining(url: str, role: str) -> AsyncIterator[Connection]:
 
 
 async def is_refused(connection: Connection, name: str) -> str | None:
-    """Return why this login may not run the query: EXPLAIN checks the rights and runs nothing."""
+    """Return why this login may not run the query. EXPLAIN checks the rights and runs nothing."""
     statement = await connection.prepare(get_query(name))
     nulls = ", ".join(["NULL"] * len(statement.get_parameters()))
     await connection.execute(f"PREPARE asked AS {get_query(name)}")
@@ -97,7 +97,7 @@ async def test_the_doctor_may_check_everything_as_a_login_that_runs_beside_it(
 async def test_every_query_is_some_programs(database_url: str) -> None:
     asked = frozenset().union(*(queries_of(packages) for packages in PROGRAMS.values()))
     assert query_names() - asked == frozenset()
-    # Others are refused, or the test above would prove nothing.
+    # Other roles are refused, otherwise the test above would prove nothing.
     for role, name in (
         ("worker", "enqueue_job"),
         ("worker", "find_key"),
