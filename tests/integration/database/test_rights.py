@@ -111,6 +111,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_schedule_price": ("api", "pricing"),
     "darkroom_unschedule_price": ("api", "pricing"),
     "darkroom_price_doubts": ("api", "pricing"),
+    "darkroom_first_entry_at": ("api", "billing", "readonly"),
     "darkroom_apply_scheduled_prices": ("worker",),
     "darkroom_create_key": ("billing",),
     "darkroom_revoke_key": ("billing",),
