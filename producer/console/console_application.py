@@ -44,6 +44,8 @@ from shared.errors import DarkroomError, DatabaseRefused, InvalidRequest, NotFou
 _PAGE_BYTES_RESERVED = 512 * 1024
 """The bytes that a page reserves in the budget of its key until its length is known."""
 
+_FAULTS_TOLD = 3
+
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Answer = Callable[[web.Request, "_Run"], Awaitable[web.StreamResponse]]
 
@@ -262,7 +264,9 @@ def _with_error(call: PageCall, error: DarkroomError) -> PageCall:
     """Return the call with what is wrong: by field, and as a text."""
     if isinstance(error, InvalidRequest):
         faults = {fault.field: fault.message for fault in error.faults}
-        return replace(call, faults=faults, error="Nothing was changed: see below.")
+        # A fault may be of no field that the form has.
+        told = "; ".join(map(str, error.faults[:_FAULTS_TOLD]))
+        return replace(call, faults=faults, error=f"Nothing was changed. {told}")
     return replace(call, error=_detail_of(error))
 
 

@@ -43,7 +43,7 @@ def format_duration(seconds: float | None) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds % 1 else f"{seconds:.0f} s"
     whole = round(seconds)
     for size, unit, part_size, part in (
         (_DAY, "d", _HOUR, "h"),
@@ -73,7 +73,7 @@ def format_ago(time: datetime | None, now: datetime) -> str:
     seconds = (now - time).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    text = format_duration(abs(seconds)).split(" ")
+    text = format_duration(round(abs(seconds))).split(" ")
     short = " ".join(text[:2])
     return f"{short} ago" if seconds > 0 else f"in {short}"
 

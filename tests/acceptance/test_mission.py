@@ -1,4 +1,4 @@
-"""Requirements m1 to m11 that no other acceptance test names, and responses to bad input."""
+"""The mission's rows that no other acceptance test names, and what bad input gets."""
 
 from __future__ import annotations
 

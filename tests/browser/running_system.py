@@ -74,6 +74,7 @@ async def running_system(
             kie_submits_per_10_seconds=0,
             worker_http_port=0,
             api_port=0,
+            console_image_hosts=simulator.base_url.removeprefix("http://"),
         )
         servers = Servers(database_url, embedded.redis_url, embedded, has_given_database=True)
         producer = await stack.enter_async_context(Producer.connect_to(servers))

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on a local socket, which records all and gives configured answers."""
+"""A receiver of webhooks on a real socket of this machine, which notes all and answers as told."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ReceivedWebhook:
 
     @property
     def job_id(self) -> UUID:
-        """The job of the message."""
+        """The job that it tells of."""
         return UUID(self.object["data"]["id"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -90,9 +89,8 @@ class PriceNotFound(HttpRefusal):
     code = "price_not_found"
     status = HTTPStatus.NOT_FOUND
 
-    def __init__(self, model: str, task: str, quantity: str, priced: Sequence[str] = ()) -> None:
-        exist = f"; priced are: {', '.join(priced)}" if priced else ""
+    def __init__(self, model: str, task: str, quantity: str) -> None:
         super().__init__(
             f"there is no price for model {model!r:.60}, task {task!r:.60}, quantity"
-            f" {quantity!r:.20}; an admin inserts that row into pricing first{exist}"
+            f" {quantity!r:.20}; an admin inserts that row into pricing first"
         )

@@ -9,7 +9,6 @@ from producer.console.text_filters import format_credits
 from producer.jobs.job_mask import mask_job
 from shared.catalog import get_family
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest, PriceMissing
 
 _VERDICTS = {
@@ -56,19 +55,22 @@ async def confirm_retry(call: PageCall) -> PageView:
         "job": job if call.sees_prompts else mask_job(job),
         "account": account,
         "price": price,
-        "retries": details.get("retries", []),
+        "retries": details["retries"],
     }
     return PageView("job_retry.html", values)
 
 
 async def retry_job(call: PageCall) -> Redirect:
     """Enqueue the request of an ended job again, once."""
-    first = await call.producer.get(call.part("id"))
-    if first.state is JobState.SUCCEEDED and call.form.get("again") != "yes":
-        raise InvalidRequest([Fault("again", "the job succeeded: check this if it is meant")])
-    retry = await call.producer.retry(first.id, actor=call.actor)
-    held = format_credits(retry.credits_quoted)
-    return Redirect(_path_of(retry), f"Retried as this job. {held} credits are held.")
+    again = call.form.get("again") == "yes"
+    retried = await call.producer.retry_once(call.part("id"), again=again, actor=call.actor)
+    held = format_credits(retried.job.credits_quoted)
+    notice = (
+        f"Retried as this job. {held} credits are held."
+        if retried.is_new
+        else "The job had been retried already, as this job. Nothing was changed."
+    )
+    return Redirect(_path_of(retried.job), notice)
 
 
 async def ask_verdict(call: PageCall) -> PageView:

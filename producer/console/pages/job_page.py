@@ -19,8 +19,7 @@ _SHOWN_APART = frozenset({"prompt"})
 async def show_job(call: PageCall) -> PageView:
     """Show everything that is stored about a job, as far as the visitor may see it."""
     job = await call.producer.get(call.part("id"))
-    stored = await call.producer.job_details(job.id)
-    details: Mapping[str, Sequence[Mapping[str, Any]]] = {"webhooks": [], "retries": [], **stored}
+    details = await call.producer.job_details(job.id)
     shown = job if call.sees_prompts else mask_job(job)
     values = {
         "job": shown,

@@ -1,4 +1,4 @@
-"""Every guarded act and every write to a table that roles may write has an audit entry."""
+"""Nothing that operators do goes unnoted: every guarded act, every table that roles may write."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_resume": ("(SELECT max(id) FROM pauses)", "queue_resumed"),
     "darkroom_resume_scope": ("'account', 'acme'", "queue_resumed"),
 }
-"""The arguments and the audit entry of each guarded act, in an order in which all are possible."""
+"""What each guarded act is given and noted as, in an order in which all can be done."""
 NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
-"""Functions that only pass the actor on to the functions above. They change nothing."""
+"""Take who acts, for the functions above alone, and move nothing themselves."""
 
 
 async def newest(setup: DatabaseSetup) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Changes of prices that every role is refused, each with a sentence."""
+"""What nobody can do to prices, each refused with a sentence, whoever types it."""
 
 from __future__ import annotations
 

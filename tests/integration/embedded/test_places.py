@@ -1,4 +1,4 @@
-"""Users and homes: root, an ordinary user, long paths, odd characters, closed directories."""
+"""Any user, any home: root, an ordinary user, long paths, odd characters, closed directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of the poll ceiling."""
+"""The figures of the poll ceiling, as they are told."""
 
 from __future__ import annotations
 

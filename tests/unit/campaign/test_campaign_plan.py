@@ -1,4 +1,4 @@
-"""The plan of a campaign, its orders, and the distinction of outages and recoveries."""
+"""The plan of a campaign, its orders, and how outages are told from recoveries."""
 
 from __future__ import annotations
 

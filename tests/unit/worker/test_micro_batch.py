@@ -1,4 +1,4 @@
-"""Calls of the same time are sent together, and each gets its own reply."""
+"""What is asked for in one moment goes together, and each still gets its own reply."""
 
 from __future__ import annotations
 

@@ -1,1 +1,0 @@
-"""Price changes, refunds, statements of accounts, and the margin over what Kie charges."""
